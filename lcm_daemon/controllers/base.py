@@ -1,0 +1,22 @@
+"""Controller: one protocol of the desk (OSC, MIDI, ...). It runs on the desk's event loop and talks to the Board."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from lcm_daemon.board import Board
+
+
+class Controller(ABC):
+    """Starts, listens, answers, stops. One that fails to start raises LcmDaemonError; the others go on."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin to listen; raise LcmDaemonError (a port in use, say) with one clear line."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Let go of ports and devices. May be called at any time."""

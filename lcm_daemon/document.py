@@ -1,0 +1,234 @@
+"""Document: YAML read with the place of every key, checked against a table of fields.
+
+A schema is data: a `Mapping` of field names to `Field`s, each with a kind (`Text`, `Number`, `Choice`, ...). Reading
+collects every problem instead of stopping at the first; the caller raises them together as a `DocumentError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from lcm_daemon.errors import DocumentError, Problem
+
+REQUIRED: Any = object()
+_START = (yaml.Mark(None, 0, 0, 0, None, None),) * 2  # type: ignore[arg-type]
+_SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
+
+
+@dataclass
+class Node:
+    """A YAML node and the file it stands in."""
+
+    file: str
+    raw: yaml.Node
+
+    @property
+    def value(self) -> Any:
+        """The plain Python value, as `yaml.safe_load` would give it."""
+        return yaml.constructor.SafeConstructor().construct_document(self.raw)
+
+    def problem(self, text: str) -> Problem:
+        mark = self.raw.start_mark
+        return Problem(self.file, mark.line + 1, mark.column + 1, text)
+
+    def items(self) -> list[tuple[Node, Node]]:
+        """Key and value nodes of a mapping."""
+        return [(Node(self.file, k), Node(self.file, v)) for k, v in self.raw.value]
+
+
+class Reader:
+    """Collects the problems of one reading."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def complain(self, node: Node, text: str) -> None:
+        self.problems.append(node.problem(text))
+
+    def finish(self) -> None:
+        """Raise DocumentError if anything was wrong."""
+        if self.problems:
+            raise DocumentError(self.problems)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value may be. `read` returns it, or complains and returns None."""
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def _refuse(self, node: Node, reader: Reader) -> Any:
+        shown = repr(node.value) if isinstance(node.raw, yaml.ScalarNode) else _SHAPES.get(type(node.raw), "this")
+        reader.complain(node, f"{shown:.80} is not {self.describe()}")
+        return None
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    def read(self, node: Node, reader: Reader) -> Any:
+        if isinstance(node.raw, yaml.ScalarNode) and not isinstance(node.value, bool | None):
+            return str(node.value)
+        return self._refuse(node, reader)
+
+    def describe(self) -> str:
+        return "text"
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    low: float
+    high: float
+    whole: bool = False
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        value = node.value if isinstance(node.raw, yaml.ScalarNode) else None
+        if isinstance(value, int if self.whole else int | float) and not isinstance(value, bool):
+            if self.low <= value <= self.high:
+                return int(value) if self.whole else float(value)
+        return self._refuse(node, reader)
+
+    def describe(self) -> str:
+        return f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Boolean(Kind):
+    def read(self, node: Node, reader: Reader) -> Any:
+        if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
+            return bool(node.value)
+        return self._refuse(node, reader)
+
+    def describe(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    options: tuple[str, ...]
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        value = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else None
+        return value if value in self.options else self._refuse(node, reader)
+
+    def describe(self) -> str:
+        return f"one of {', '.join(self.options)}"
+
+
+@dataclass(frozen=True)
+class PixelSize(Kind):
+    """[width, height] in pixels."""
+
+    low: int = 16
+    high: int = 8192
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        value = node.value if isinstance(node.raw, yaml.SequenceNode) else None
+        if isinstance(value, list) and len(value) == 2 and all(
+            isinstance(side, int) and self.low <= side <= self.high for side in value
+        ):
+            return value[0], value[1]
+        return self._refuse(node, reader)
+
+    def describe(self) -> str:
+        return f"a size such as [512, 512] (pixels, {self.low} to {self.high} each)"
+
+
+@dataclass(frozen=True)
+class Items(Kind):
+    """A list whose items are all of one kind."""
+
+    item: Kind
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        if not isinstance(node.raw, yaml.SequenceNode):
+            return self._refuse(node, reader)
+        return tuple(self.item.read(Node(node.file, raw), reader) for raw in node.raw.value)
+
+    def describe(self) -> str:
+        return f"a list, each {self.item.describe()}"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of a mapping. Without a default it is required."""
+
+    kind: Kind
+    default: Any = REQUIRED
+    help: str = ""
+
+
+Fields = Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Section(Kind):
+    """A mapping with known keys; reads to a dict that holds every key, defaults filled in."""
+
+    fields: Fields = field(hash=False)
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        if not isinstance(node.raw, yaml.MappingNode):
+            return self._refuse(node, reader)
+        return read_fields(node, self.fields, reader)
+
+    def describe(self) -> str:
+        return f"a mapping with the keys {', '.join(self.fields)}"
+
+
+@dataclass(frozen=True)
+class Custom(Kind):
+    """A kind made of a function, for what one caller alone needs."""
+
+    reading: Callable[[Node, Reader], Any]
+    description: str
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        return self.reading(node, reader)
+
+    def describe(self) -> str:
+        return self.description
+
+
+def read_fields(node: Node, fields: Fields, reader: Reader) -> dict[str, Any]:
+    """Read a mapping node against `fields`: unknown, doubled and missing keys are problems."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        name = str(key.raw.value)
+        if name not in fields:
+            reader.complain(key, f"unknown key {name!r}{nearest(name, fields)}")
+        elif name in found:
+            reader.complain(key, f"key {name!r} stands here twice")
+        else:
+            found[name] = fields[name].kind.read(value, reader)
+    for name, spec in fields.items():
+        if name not in found and spec.default is REQUIRED:
+            reader.complain(node, f"key {name!r} is missing: {spec.help or spec.kind.describe()}")
+    return {name: found.get(name, spec.default) for name, spec in fields.items()}
+
+
+def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """The end of an error line: "; did you mean 'x'?", or what there is to choose from."""
+    close = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+def compose(text: str, file: str) -> Node:
+    """Parse YAML into a node (an empty document is an empty mapping); syntax errors become DocumentError."""
+    try:
+        raw = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise DocumentError([Problem(file, line, column, f"not YAML: {error.problem or error.context}")]) from error
+    except yaml.YAMLError as error:
+        raise DocumentError([Problem(file, 1, 1, f"not YAML: {error}".splitlines()[0])]) from error
+    return Node(file, raw or yaml.MappingNode("tag:yaml.org,2002:map", [], *_START))

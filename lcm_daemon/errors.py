@@ -1,0 +1,57 @@
+"""Every error this package raises on purpose. One base, few children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class LcmDaemonError(Exception):
+    """Base of all errors that a user can mend; its text is one clear line."""
+
+
+class MissingIntegration(LcmDaemonError):
+    """A package or system library that an integration needs is not installed."""
+
+    def __init__(self, integration: str, reason: str, install: str) -> None:
+        super().__init__(f"{integration}: {reason}; install it with: {install}")
+        self.integration, self.reason, self.install = integration, reason, install
+
+    def __reduce__(self) -> tuple[type[MissingIntegration], tuple[str, str, str]]:
+        return type(self), (self.integration, self.reason, self.install)
+
+
+class TransportError(LcmDaemonError):
+    """A source or sink could not be opened, or failed while running. It is reopened with back-off."""
+
+
+class RecipeError(LcmDaemonError):
+    """A recipe cannot be loaded as it stands (weights missing or corrupt): trying again will not help."""
+
+
+class EngineError(LcmDaemonError):
+    """The engine failed in a way that a fresh engine may not."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a document, with its place. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+
+
+class DocumentError(LcmDaemonError):
+    """A show or recipe that cannot be used. Carries every problem found, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)

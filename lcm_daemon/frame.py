@@ -1,0 +1,47 @@
+"""Frame: one picture with its number and its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (height, width, 4), RGBA, top-left origin, C-contiguous
+Size = tuple[int, int]  # (width, height) in pixels, as shows and textures give it
+Fit = Literal["cover", "contain", "stretch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture.
+
+    pixels: uint8 (H, W, 4), RGBA, top-left origin, C-contiguous. Never written to once the frame exists.
+    number: counts up from 0 where the frame was made; gaps are lost frames.
+    time: monotonic seconds at which the picture was captured (a source) or begun (the engine).
+    """
+
+    pixels: Pixels
+    number: int
+    time: float
+
+    @property
+    def size(self) -> Size:
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def check_pixels(pixels: Pixels) -> Pixels:
+    """Return `pixels` if they are uint8 (H, W, 4), C-contiguous; else raise ValueError."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4:
+        raise ValueError(f"pixels must be uint8 (H, W, 4), got {pixels.dtype} {pixels.shape}")
+    if not pixels.flags.c_contiguous:
+        raise ValueError("pixels must be C-contiguous")
+    return pixels
+
+
+def solid(size: Size, rgba: tuple[int, int, int, int] = (0, 0, 0, 255)) -> Pixels:
+    """One colour, (H, W, 4) uint8."""
+    pixels = np.empty((size[1], size[0], 4), np.uint8)
+    pixels[:] = rgba
+    return pixels
