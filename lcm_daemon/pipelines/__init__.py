@@ -1,0 +1,22 @@
+"""The pipelines by name, as recipes give them. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from lcm_daemon.frame import Size
+from lcm_daemon.pipelines.base import Pipeline
+from lcm_daemon.recipe import Recipe
+
+PIPELINES: Mapping[str, str] = {
+    "passthrough": "lcm_daemon.pipelines.passthrough:Passthrough",
+    "latent_consistency": "lcm_daemon.pipelines.latent_consistency:LatentConsistency",
+}
+
+
+def build(recipe: Recipe, size: Size) -> Pipeline:
+    """The recipe's pipeline for pictures of `size`, not yet loaded."""
+    module, _, name = PIPELINES[recipe.pipeline].partition(":")
+    pipeline: Pipeline = getattr(importlib.import_module(module), name)(recipe, size)
+    return pipeline

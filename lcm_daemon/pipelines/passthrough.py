@@ -1,0 +1,22 @@
+"""Passthrough: the input, untouched. It shows the stage's own overhead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lcm_daemon.frame import Pixels
+from lcm_daemon.parameters import Value
+from lcm_daemon.pipelines.base import Pipeline, Progress, Report
+
+
+class Passthrough(Pipeline):
+    """Copies each frame; needs no torch."""
+
+    def _load(self, progress: Progress) -> Report:
+        return Report(model="passthrough", device="cpu", dtype="uint8", size=self.size)
+
+    def _render(self, pixels: Pixels, values: Mapping[str, Value], out: Pixels) -> dict[str, float]:
+        np.copyto(out, pixels)
+        return {}
