@@ -1,0 +1,187 @@
+"""Client: one browser (or script) on the panel's WebSocket. The protocol is told in server.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lcm_daemon.board import Board, Change
+from lcm_daemon.health import Seldom
+from lcm_daemon.panel import messages
+from lcm_daemon.panel.mirror import Mirror
+from lcm_daemon.panel.preview import Preview
+from lcm_daemon.parameters import Refused, Value
+
+log = logging.getLogger(__name__)
+
+MEND_SECONDS = 0.5
+ERRORS_KEPT = 8
+
+
+class Outbox:
+    """What waits to be sent to one client: the newest of each thing, so that a slow browser never makes a queue."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self._changes: dict[str, Change] = {}
+        self._status: Mapping[str, Value] | None = None
+        self._errors: list[str] = []
+        self._picture: bytes | None = None
+
+    def changes(self, moved: Sequence[Change]) -> None:
+        self._changes.update({c.name: c for c in moved})
+        if moved:
+            self.wake.set()
+
+    def withhold(self, name: str) -> None:
+        """A change that has not been sent yet is out of date: the client itself has moved on."""
+        self._changes.pop(name, None)
+
+    def status(self, status: Mapping[str, Value]) -> None:
+        self._status = status
+        self.wake.set()
+
+    def error(self, text: str) -> None:
+        self._errors = [*self._errors, text][-ERRORS_KEPT:]
+        self.wake.set()
+
+    def picture(self, jpeg: bytes) -> None:
+        self._picture = jpeg
+        self.wake.set()
+
+    def take(self) -> Iterator[str | bytes]:
+        """Everything that waits, values before pictures; the outbox is empty then."""
+        self.wake.clear()
+        moved, status, errors, picture = self._changes, self._status, self._errors, self._picture
+        self._changes, self._status, self._errors, self._picture = {}, None, [], None
+        yield from map(messages.error, errors)
+        if moved:
+            yield messages.changes(list(moved.values()))
+        if status is not None:
+            yield messages.status(status)
+        if picture is not None:
+            yield picture
+
+
+class Client:
+    """Reads what the client asks, and writes what it must know; ends when the client leaves."""
+
+    def __init__(self, socket: WebSocket, origin: str, board: Board, preview: Preview) -> None:
+        self._socket, self._origin, self._board, self._preview = socket, origin, board, preview
+        self._mirror = Mirror(board.values, origin)
+        self._outbox = Outbox()
+        self._acknowledged = asyncio.Event()
+        self._seldom = Seldom(log, board.health)
+
+    async def run(self) -> None:
+        """Serve an accepted socket until it closes."""
+        tasks = [asyncio.create_task(work()) for work in (self._write, self._watch)]
+        try:
+            await self._read()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hear(self, moved: Sequence[Change]) -> None:
+        """The board's values have changed."""
+        now = time.monotonic()
+        self._outbox.changes([c for c in moved if self._mirror.hear(c, now)])
+
+    def hear_status(self, status: Mapping[str, Value]) -> None:
+        self._outbox.status(status)
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            self._take(message.get("text"))
+            await asyncio.sleep(0)  # one who floods must not keep the other controllers waiting
+
+    async def _write(self) -> None:
+        try:
+            await self._socket.send_text(messages.hello(self._board, self._origin))
+            while True:
+                for message in self._outbox.take():
+                    await self._send(message)
+                await self._wait()
+                self._outbox.changes(self._mirror.stale(self._board.values, time.monotonic()))
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            return  # it has left; `_read` hears of that too
+
+    async def _send(self, message: str | bytes) -> None:
+        await (self._socket.send_text(message) if isinstance(message, str) else self._socket.send_bytes(message))
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(MEND_SECONDS):
+                await self._outbox.wake.wait()
+        except TimeoutError:
+            return
+
+    async def _watch(self) -> None:
+        jpeg = None
+        while (jpeg := await self._preview.next(jpeg)) is not None:
+            self._outbox.picture(jpeg.data)
+            await self._acknowledged.wait()
+            self._acknowledged.clear()
+
+    def _take(self, text: str | None) -> None:
+        try:
+            message = messages.parse(text or "")
+        except ValueError as error:
+            return self._complain("panel/malformed", str(error))
+        for verb, argument in message.items():
+            if verb not in _VERBS:
+                self._complain("panel/malformed", f"there is no message {verb!r:.80}; there are {', '.join(_VERBS)}")
+            else:
+                _VERBS[verb](self, argument)
+        return None
+
+    def _set(self, moves: Any) -> None:
+        if not isinstance(moves, dict):
+            return self._complain("panel/malformed", "set takes an object of names and values")
+        for name, value in moves.items():
+            self._move(name, value)
+        return None
+
+    def _move(self, name: str, value: Any) -> None:
+        taken = self._board.set(name, value, self._origin)  # counts and logs what it does not take
+        if name not in self._board.table:
+            return self._outbox.error(f"there is no parameter {name!r:.80}")
+        try:
+            coerced = self._board.table[name].coerce(value)
+        except Refused as refusal:
+            self._outbox.error(str(refusal))
+            coerced = self._mirror.current(name, self._board.values)
+        if taken:
+            self._mirror.ask(name, coerced, time.monotonic())
+            self._outbox.withhold(name)
+        if coerced != value:
+            self._outbox.changes([Change(name, coerced, self._origin)])
+        return None
+
+    def _command(self, name: Any) -> None:
+        if not isinstance(name, str) or not self._board.command(name, self._origin):
+            return self._outbox.error(f"there is no command {name!r:.80}")
+        return self._mirror.forget()
+
+    def _frame(self, word: Any) -> None:
+        if word != "ack":
+            return self._complain("panel/malformed", "frame takes \"ack\"")
+        return self._acknowledged.set()
+
+    def _complain(self, path: str, text: str) -> None:
+        self._seldom.warn(path, f"{self._origin}: {text}")
+        self._outbox.error(text)
+
+
+_VERBS: Mapping[str, Callable[[Client, Any], None]] = {
+    "set": Client._set, "command": Client._command, "frame": Client._frame,
+}

@@ -1,0 +1,78 @@
+"""Messages: what the panel says in JSON. The protocol itself is told in server.py."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lcm_daemon import __version__
+from lcm_daemon.board import COMMANDS, Board, Change
+from lcm_daemon.parameters import Parameter, Value
+
+
+def hello(board: Board, you: str) -> str:
+    """The first message: everything a page needs to draw itself. `you` is the origin this client's moves carry."""
+    return _message("hello", {
+        "version": __version__, "show": board.status.get("show", ""), "you": you, **table(board),
+        "values": board.values, "status": _finite(board.status),
+    })
+
+
+def table(board: Board) -> dict[str, Any]:
+    """The parameters and the commands, in the order in which they were declared."""
+    return {
+        "parameters": [_parameter(p) for p in board.table.values()],
+        "commands": [{"name": name, "help": text} for name, text in COMMANDS.items()],
+    }
+
+
+def changes(moved: Sequence[Change]) -> str:
+    return _message("changes", [{"name": c.name, "value": c.value, "origin": c.origin} for c in moved])
+
+
+def status(now: Mapping[str, Value]) -> str:
+    return _message("status", _finite(now))
+
+
+def error(text: str) -> str:
+    return _message("error", text)
+
+
+def health(board: Board, clients: int) -> dict[str, Any]:
+    """What `/health` answers: the status as last heard, and every counter by its path."""
+    counts = board.health.counts()
+    return {"version": __version__, "clients": clients, "status": _finite(board.status), "counts": counts}
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A client's message; raises ValueError with one clear line where it is not a JSON object."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("this is not JSON") from None
+    if not isinstance(message, dict):
+        raise ValueError("a message is a JSON object")
+    return message
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name, "kind": parameter.kind, "default": parameter.default, "help": parameter.help,
+        "low": _bound(parameter.low), "high": _bound(parameter.high), "unit": parameter.unit,
+        "glide": parameter.glide, "choices": parameter.choices,
+    }
+
+
+def _bound(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _finite(values: Mapping[str, Value]) -> dict[str, Value | None]:
+    """JSON knows neither NaN nor infinity: null stands for them."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _message(key: str, content: Any) -> str:
+    return json.dumps({key: content}, separators=(",", ":"))

@@ -1,0 +1,226 @@
+"""Panel: the web page of a running show, served on the desk's event loop.
+
+    GET /                   the page and its files
+    GET /ws                 WebSocket, the protocol below
+    GET /stream.mjpg        the output as Motion JPEG, for anything old
+    GET /frame.jpg          the newest picture
+    GET /health             status and counters as JSON
+    GET /parameters.json    the parameter table and the commands as JSON
+
+The WebSocket protocol. The server sends, as JSON text:
+
+    {"hello": {"version", "show", "you", "parameters": [...], "commands": [...], "values": {...}, "status": {...}}}
+    {"changes": [{"name", "value", "origin"}, ...]}
+    {"status": {...}}                  the whole status, every time
+    {"error": "one line"}              the answer to what could not be taken
+
+and, as binary messages, JPEG pictures. The client sends, as JSON text (several keys in one message are allowed):
+
+    {"set": {"strength": 0.7, ...}}
+    {"command": "panic"}
+    {"frame": "ack"}                   the last picture has been shown: send the newest
+
+`hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"). A parameter holds `name kind
+default help low high unit glide choices`; an open range has null for `low` or `high`.
+
+Pictures: the first comes unasked, each further one only after an "ack", and it is the newest by then. A slow browser
+gets fewer pictures, never older ones; a hidden page that does not ack costs nothing.
+
+Echoes: a change is sent to every client but the one who made it, whose control stands there already. It is told all the
+same when its page shows something else than what is so: at once when its value was clamped or refused, with the echo
+when another's change crossed its own, and within two seconds when its move was voided (by a panic, say).
+Of several changes of one parameter that wait for a slow client, the newest is sent. mirror.py decides this.
+
+Limits: 64 KiB a message, 32 clients (WebSockets and streams together; the next WebSocket is closed with code 1013), a
+client that does not answer a ping within 20 s is dropped. Host and Origin are checked (guard.py). What cannot be read
+is counted (`panel/malformed`) and answered with an error; it never ends the connection, but for a message too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from lcm_daemon.board import Board, Change
+from lcm_daemon.document import Fields
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.panel import FIELDS, assets, messages
+from lcm_daemon.panel.client import Client
+from lcm_daemon.panel.guard import Guard
+from lcm_daemon.panel.preview import Preview
+from lcm_daemon.parameters import Value
+
+log = logging.getLogger(__name__)
+
+CLIENT_LIMIT = 32
+MESSAGE_LIMIT = 65536  # bytes; the longest prompt, escaped, takes 24,000
+TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
+NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
+BOUNDARY = b"--picture\r\n"
+
+
+class Panel:
+    """Starts, listens, answers, stops; a controller's shape. `options`: the show's keys, checked against `fields`."""
+
+    fields: ClassVar[Fields] = FIELDS
+
+    def __init__(self, board: Board, options: Mapping[str, Any]) -> None:
+        unknown = set(options) - set(self.fields)
+        if unknown:
+            raise ValueError(f"Panel knows no option {sorted(unknown)}")
+        self.board = board
+        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
+        self.port = int(self.options["port"])
+        self._clients: dict[str, Client] = {}
+        self._streams = 0
+        self._numbers = itertools.count(1)
+        self._server: Any = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds the page ("http://127.0.0.1:8000")."""
+        host = str(self.options["host"])
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen and serve; raise LcmDaemonError with one clear line (the port is in use, say)."""
+        app = self._app(assets.read())
+        ear = await _bind(str(self.options["host"]), int(self.options["port"]))
+        self.port = int(ear.getsockname()[1])
+        self._server = uvicorn.Server(uvicorn.Config(
+            app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
+            server_header=False, ws_max_size=MESSAGE_LIMIT, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+        ))
+        self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
+        self._serving = asyncio.create_task(self._server.serve(sockets=[ear]))
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(0.005)
+        if self._serving.done():
+            ear.close()
+            raise LcmDaemonError("panel: its web server could not start") from self._serving.exception()
+        self.board.listeners.append(self._hear)
+        self.board.status_listeners.append(self._hear_status)
+
+    async def stop(self) -> None:
+        """Let go of clients and port. May be called at any time, also twice."""
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        self.board.listeners.remove(self._hear)
+        self.board.status_listeners.remove(self._hear_status)
+        self._preview.close()
+        self._server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+    def _app(self, page: Mapping[str, Response]) -> Starlette:
+        self._preview = Preview(self.board, float(self.options["preview_fps"]), int(self.options["preview_quality"]))
+        routes = [
+            WebSocketRoute("/ws", self._socket),
+            Route("/stream.mjpg", self._stream),
+            Route("/frame.jpg", self._frame),
+            Route("/health", self._health),
+            Route("/parameters.json", self._parameters),
+            *(Route(path, _constant(response)) for path, response in page.items()),
+        ]
+        guard = Middleware(Guard, bound=str(self.options["host"]), health=self.board.health)
+        return Starlette(routes=routes, middleware=[guard])
+
+    @property
+    def _full(self) -> bool:
+        return len(self._clients) + self._streams >= CLIENT_LIMIT
+
+    async def _socket(self, web: WebSocket) -> None:
+        await web.accept()
+        if self._full:
+            self.board.health.count("panel/full")
+            return await web.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
+        origin = f"panel/{next(self._numbers)}"
+        client = self._clients[origin] = Client(web, origin, self.board, self._preview)
+        try:
+            return await client.run()
+        finally:
+            del self._clients[origin]
+
+    async def _stream(self, request: Request) -> Response:
+        if self._full:
+            self.board.health.count("panel/full")
+            return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
+        kind = "multipart/x-mixed-replace; boundary=picture"
+        return StreamingResponse(self._parts(), media_type=kind, headers=NO_STORE)
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """The boundary follows each picture at once: some readers show a picture only when they have seen its end."""
+        self._streams += 1
+        try:
+            yield BOUNDARY
+            jpeg = None
+            while (jpeg := await self._preview.next(jpeg)) is not None:
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg.data)}\r\n\r\n"
+                yield head.encode() + jpeg.data + b"\r\n" + BOUNDARY
+        finally:
+            self._streams -= 1
+
+    async def _frame(self, request: Request) -> Response:
+        jpeg = self._preview.newest()
+        if jpeg is None:
+            return PlainTextResponse("there is no picture yet\n", 503, headers={**NO_STORE, "Retry-After": "1"})
+        return Response(jpeg.data, media_type="image/jpeg", headers={**NO_STORE, "X-Frame-Number": str(jpeg.number)})
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse(messages.health(self.board, len(self._clients) + self._streams), headers=NO_STORE)
+
+    async def _parameters(self, request: Request) -> Response:
+        return JSONResponse(messages.table(self.board), headers=NO_STORE)
+
+    def _hear(self, changes: list[Change]) -> None:
+        for client in self._clients.values():
+            client.hear(changes)
+
+    def _hear_status(self, status: Mapping[str, Value]) -> None:
+        for client in self._clients.values():
+            client.hear_status(status)
+
+
+def _constant(response: Response) -> Any:
+    async def answer(request: Request) -> Response:
+        return response
+    return answer
+
+
+async def _bind(host: str, port: int) -> socket.socket:
+    """A socket bound to `host` and `port`; LcmDaemonError where that cannot be."""
+    try:
+        if not host:
+            raise OSError("no address given")
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        ear = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise LcmDaemonError(f"panel: cannot listen on {host!r}: {error.strerror or error}") from error
+    # On Windows SO_REUSEADDR would let two programs share a port; elsewhere it only shortens the wait after a stop.
+    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None) if os.name == "nt" else None
+    ear.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
+    try:
+        ear.bind(address)
+        ear.listen(128)
+    except OSError as error:
+        ear.close()
+        raise LcmDaemonError(f"panel: cannot listen on {host} port {port}: {error.strerror}; "
+                             "stop what uses it, or give the show another panel.port") from error
+    return ear
