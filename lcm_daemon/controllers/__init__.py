@@ -1,0 +1,30 @@
+"""The controllers by name. Importing one opens nothing: that happens when it is started."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from lcm_daemon.board import Board
+from lcm_daemon.controllers.base import Controller
+from lcm_daemon.document import Fields
+
+CONTROLLERS: Mapping[str, str] = {
+    "osc": "lcm_daemon.controllers.osc:Osc",
+}
+
+
+class ControllerType(Protocol):
+    """A controller's class: the show's keys for it, and how it is made of them."""
+
+    fields: Fields
+
+    def __call__(self, board: Board, options: Mapping[str, Any]) -> Controller: ...
+
+
+def load(name: str) -> ControllerType:
+    """The class of the controller of that name; KeyError where CONTROLLERS has none."""
+    module, _, attribute = CONTROLLERS[name].partition(":")
+    kind: ControllerType = getattr(importlib.import_module(module), attribute)
+    return kind
