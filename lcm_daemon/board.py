@@ -50,6 +50,7 @@ class Board:
     """
 
     def __init__(self, table: Table, values: Mapping[str, Value], health: Health, wake: Callable[[], None]) -> None:
+        self.show = ""  # the show's name
         self.table = table
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}

@@ -16,7 +16,7 @@ import yaml
 from lcm_daemon.errors import DocumentError, Problem
 
 REQUIRED: Any = object()
-_START = (yaml.Mark(None, 0, 0, 0, None, None),) * 2  # type: ignore[arg-type]
+_TEXT = "tag:yaml.org,2002:str"
 _SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 
 
@@ -33,8 +33,8 @@ class Node:
         return yaml.constructor.SafeConstructor().construct_document(self.raw)
 
     def problem(self, text: str) -> Problem:
-        mark = self.raw.start_mark
-        return Problem(self.file, mark.line + 1, mark.column + 1, text)
+        mark = self.raw.start_mark  # its name is the file's, or the override's that the node came from
+        return Problem(mark.name or self.file, mark.line + 1, mark.column + 1, text)
 
     def items(self) -> list[tuple[Node, Node]]:
         """Key and value nodes of a mapping."""
@@ -224,11 +224,52 @@ def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 def compose(text: str, file: str) -> Node:
     """Parse YAML into a node (an empty document is an empty mapping); syntax errors become DocumentError."""
     try:
-        raw = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        loader.name = file
+        raw = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise DocumentError([Problem(file, line, column, f"not YAML: {error.problem or error.context}")]) from error
     except yaml.YAMLError as error:
         raise DocumentError([Problem(file, 1, 1, f"not YAML: {error}".splitlines()[0])]) from error
-    return Node(file, raw or yaml.MappingNode("tag:yaml.org,2002:map", [], *_START))
+    return Node(file, raw or yaml.MappingNode("tag:yaml.org,2002:map", [], *(_mark(file),) * 2))
+
+
+def override(root: Node, path: str, text: str, where: str) -> None:
+    """Put `text` (YAML) at the dotted `path` below `root`, making mappings on the way; places name `where`.
+
+    A number in the path counts the items of a list from 0. Raises DocumentError where the path leads nowhere.
+    """
+    *way, last = path.split(".")
+    here = root.raw
+    for step in way:
+        here = _child(here, step, where)
+    value = compose(text, where).raw if text.strip() else yaml.ScalarNode(_TEXT, "", *(_mark(where),) * 2)
+    _put(here, last, value, where)
+
+
+def _child(node: yaml.Node, step: str, where: str) -> yaml.Node:
+    if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+        return node.value[int(step)]
+    if isinstance(node, yaml.MappingNode):
+        found = next((value for key, value in node.value if key.value == step), None)
+        if found is None:
+            found = yaml.MappingNode("tag:yaml.org,2002:map", [], *(_mark(where),) * 2)
+            _put(node, step, found, where)
+        return found
+    raise DocumentError([Problem(where, 1, 1, f"there is no {step!r} to set in the show")])
+
+
+def _put(node: yaml.Node, step: str, value: yaml.Node, where: str) -> None:
+    if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+        node.value[int(step)] = value
+    elif isinstance(node, yaml.MappingNode):
+        node.value[:] = [(k, v) for k, v in node.value if k.value != step]
+        node.value.append((yaml.ScalarNode(_TEXT, step, *(_mark(where),) * 2), value))
+    else:
+        raise DocumentError([Problem(where, 1, 1, f"there is no {step!r} to set in the show")])
+
+
+def _mark(file: str) -> yaml.Mark:
+    return yaml.Mark(file, 0, 0, 0, None, None)  # type: ignore[arg-type]

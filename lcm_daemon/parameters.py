@@ -49,6 +49,12 @@ class Parameter:
     def glides(self) -> bool:
         return self.kind == "float"
 
+    def describe(self) -> str:
+        """One line of the printed reference."""
+        span = f"{self.low:g} to {self.high:g} {self.unit}".strip() if math.isfinite(self.high) else self.kind
+        options = ", ".join(self.choices) or span
+        return f"/lcm/{self.name:16} {options:24} {self.default!r:12} {self.help}"
+
 
 def _number(parameter: Parameter, value: Any) -> float:
     try:

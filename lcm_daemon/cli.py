@@ -1,0 +1,184 @@
+"""The commands of `lcm-daemon`. Exit codes: 0 done, 2 what was asked for is wrong, 130 ended by a second Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+from lcm_daemon import __version__
+from lcm_daemon.errors import LcmDaemonError
+
+DEMO = "demo"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors that a user can mend are printed as they are, without a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _COMMANDS[options.command](options)
+    except LcmDaemonError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lcm-daemon", description="Live textures in, repainted by a latent consistency model, live textures out."
+    )
+    parser.add_argument("--version", action="version", version=f"lcm-daemon {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="play a show (the demo if none is named)")
+    _add_show(run)
+    run.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
+    run.add_argument("-v", "--verbose", action="store_true", help="log more")
+
+    _add_show(commands.add_parser("check", help="check a show and print every mistake with its place"))
+
+    listing = commands.add_parser("list", help="print what there is")
+    listing.add_argument("what", choices=tuple(_LISTS))
+
+    commands.add_parser("doctor", help="check every integration and device: works, or what is missing")
+
+    bench = commands.add_parser("bench", help="measure the stage and a recipe's model on this machine")
+    bench.add_argument("recipe", nargs="?", default="builtin", metavar="RECIPE")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    bench.add_argument("--frames", type=int, default=60, metavar="N", help="frames to time for each figure (60)")
+
+    send = commands.add_parser("send", help="send one OSC message to a running daemon")
+    send.add_argument("address", help="for example /lcm/strength")
+    send.add_argument("values", nargs="*", metavar="VALUE", help="numbers, true, false, or text")
+    send.add_argument("--host", default="127.0.0.1")
+    send.add_argument("--port", type=int, default=9000)
+    return parser
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("show", nargs="?", default=DEMO, metavar="SHOW", help="a YAML file, or a name of `list shows`")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override, as output.fps=60"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lcm_daemon.process import begin_logging
+    from lcm_daemon.show import load_show
+    from lcm_daemon.stage import Stage
+
+    show = load_show(options.show, options.overrides)
+    begin_logging(logging.DEBUG if options.verbose else logging.INFO)
+    stage = Stage(show)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if stage.stopping:  # the second time: at once
+            stage.kill()
+            os._exit(130)
+        stage.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    stage.run(options.seconds, opened=lambda: print(show.describe(), flush=True))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from lcm_daemon.show import load_show
+
+    show = load_show(options.show, options.overrides)
+    print(f"{show.file}: in order\n{show.describe()}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    for line in _LISTS[options.what]():
+        print(line)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from lcm_daemon.doctor import examine
+
+    for line in examine():
+        print(line, flush=True)
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from lcm_daemon.bench import bench
+
+    return bench(options.recipe, options.frames, options.json)
+
+
+def _send(options: argparse.Namespace) -> int:
+    from lcm_daemon.controllers.osc_send import send
+
+    send(options.address, options.values, options.host, options.port)
+    return 0
+
+
+def _list_sources() -> list[str]:
+    from lcm_daemon import transports
+
+    lines = []
+    for name in transports.TRANSPORTS:
+        source = transports.load(name).source
+        try:
+            lines += [f"{name}: {found}" for found in source.discover(2.0)] if source else []
+        except LcmDaemonError as error:
+            lines.append(f"{name}: {error}")
+    return lines or ["no sources found (testcard and file need none)"]
+
+
+def _list_recipes() -> list[str]:
+    from lcm_daemon.recipe import load_recipe, names
+
+    return [f"{name:16} {load_recipe(name).title}" for name in names()]
+
+
+def _list_parameters() -> list[str]:
+    from lcm_daemon.parameters import TABLE
+
+    return [parameter.describe() for parameter in TABLE.values()]
+
+
+def _list_transports() -> list[str]:
+    from lcm_daemon import transports
+
+    lines = []
+    for name in transports.TRANSPORTS:
+        transport = transports.load(name)
+        for end, kind in (("source", transport.source), ("sink", transport.sink)):
+            if kind:
+                lines.append(f"{name} ({end})")
+                lines += [f"    {key:10} {spec.kind.describe()}. {spec.help}" for key, spec in kind.fields.items()]
+    return lines
+
+
+def _list_shows() -> list[str]:
+    from lcm_daemon.show import shows
+
+    return [path.stem for path in shows()]
+
+
+_LISTS: Mapping[str, Callable[[], list[str]]] = {
+    "sources": _list_sources,
+    "recipes": _list_recipes,
+    "parameters": _list_parameters,
+    "transports": _list_transports,
+    "shows": _list_shows,
+}
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "check": _check,
+    "list": _list,
+    "doctor": _doctor,
+    "bench": _bench,
+    "send": _send,
+}

@@ -1,0 +1,130 @@
+"""Desk: the child process of the controllers (OSC, panel), away from the tick."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lcm_daemon.board import Board, Change, Pending
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.frame import Frame
+from lcm_daemon.health import Health
+from lcm_daemon.link import Done, Failed, Job, Port, PortArguments, Ready, Want
+from lcm_daemon.parameters import Table, Value
+from lcm_daemon.process import begin_child
+
+log = logging.getLogger(__name__)
+
+PARTS: Mapping[str, str] = {  # what stands on a desk, by the show's key
+    "osc": "lcm_daemon.controllers.osc:Osc",
+    "panel": "lcm_daemon.panel.server:Panel",
+}
+FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 500 messages a second
+
+
+@dataclass(frozen=True)
+class News:
+    """Stage to desk, on `Want`: what changed since the last time, and now and then the status."""
+
+    changes: list[Change]
+    status: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Desk to stage: what the controllers ask for, and the desk's own counters."""
+
+    pending: Pending
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a desk is started with. `options` by controller name; one left out is switched off."""
+
+    show: str
+    table: Table
+    values: Mapping[str, Value]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Startable(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def _build(name: str, board: Board, options: Mapping[str, Any]) -> Startable:
+    module, _, part = PARTS[name].partition(":")
+    built: Startable = getattr(importlib.import_module(module), part)(board, options)
+    return built
+
+
+def run(arguments: PortArguments, setup: Setup, level: int) -> None:
+    """The process: open every controller, then carry changes both ways until the stage is gone."""
+    begin_child(level)
+    port = Port(arguments)
+    try:
+        asyncio.run(Desk(port, setup).run())
+    except LcmDaemonError as error:
+        port.say(Failed(str(error)))
+    except Exception as error:  # the top of the desk's loop: say it, and let a fresh desk take over
+        log.exception("the desk failed")
+        port.say(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+    finally:
+        port.close()
+
+
+class Desk:
+    """One event loop for every controller, one thread that listens to the stage."""
+
+    def __init__(self, port: Port, setup: Setup) -> None:
+        self.health = Health()
+        self.board = Board(setup.table, setup.values, self.health, self._wake)
+        self.board.show = setup.show
+        self._port = port
+        self._controllers = [_build(name, self.board, options) for name, options in setup.options.items()]
+        self._flush: asyncio.TimerHandle | None = None
+        self._flushed = 0.0
+
+    async def run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._gone = asyncio.Event()
+        try:
+            for controller in self._controllers:
+                await controller.start()
+            self._port.say(Ready())
+            threading.Thread(target=self._listen, name="listen", daemon=True).start()
+            for _ in range(2):  # one for news, one for a picture
+                self._port.say(Want())
+            await self._gone.wait()
+        finally:
+            await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
+
+    def _listen(self) -> None:
+        while (message := self._port.receive()) is not None:
+            self._loop.call_soon_threadsafe(self._take, message)
+        self._loop.call_soon_threadsafe(self._gone.set)
+
+    def _take(self, message: Job | News) -> None:
+        if isinstance(message, Job):
+            self.board.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
+            self._port.say(Done(message.slot, message.number, message.time))
+        else:
+            self.board.hear(message.changes, message.status)
+        self._port.say(Want())
+
+    def _wake(self) -> None:
+        """The board has something for the stage: send it at once, or shortly if much is coming."""
+        if self._flush is None:
+            delay = max(0.0, self._flushed + FLUSH - self._loop.time())
+            self._flush = self._loop.call_later(delay, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._flush, self._flushed = None, self._loop.time()
+        self._port.say(Asked(self.board.take(), self.health.counts()))

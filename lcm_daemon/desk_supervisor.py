@@ -1,0 +1,136 @@
+"""DeskSupervisor: keeps one desk open, and collects what it should hear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lcm_daemon import desk
+from lcm_daemon.board import Change, Pending
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.frame import Frame, Size
+from lcm_daemon.health import Health
+from lcm_daemon.link import CLOSED, Done, Failed, Ready
+from lcm_daemon.parameters import Value
+from lcm_daemon.supervisor import Budget, Child, Graveyard
+
+log = logging.getLogger(__name__)
+
+SILENCE = 5.0  # seconds without an answer to a picture, after which a desk is replaced
+START = 30.0  # seconds a desk may take to open
+PAUSE = 5.0  # seconds before another try, once three desks in a minute have failed
+
+
+class DeskSupervisor:
+    """One desk after another; the values live in the stage, so a new desk only has to be told them."""
+
+    def __init__(self, setup: desk.Setup, size: Size, health: Health) -> None:
+        self.health = health
+        self.child: Child | None = None
+        self.ready = False
+        self.error = ""
+        self.counts: Mapping[str, int] = {}
+        self._setup, self._size = setup, size
+        self._changes: dict[str, Change] = {}
+        self._status: Mapping[str, Value] | None = None
+        self._begun = 0.0
+        self._wait_until = 0.0
+        self._budget = Budget()
+        self._graveyard = Graveyard()
+
+    def start(self, values: Mapping[str, Value], now: float) -> None:
+        """Open a desk that knows the present values."""
+        setup = replace(self._setup, values=dict(values))
+        self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
+        self.ready, self._begun = False, now
+
+    def open(self, values: Mapping[str, Value], now: float) -> None:
+        """Start the first desk and wait until it listens; raise LcmDaemonError (a port in use, say) if it cannot."""
+        self.start(values, now)
+        while not self.ready:
+            if self.child is None or not self.child.link.pipe.poll(START):
+                raise LcmDaemonError("the desk (OSC, panel) did not start")
+            self._hear(self.child, now)
+            if self.error:
+                raise LcmDaemonError(self.error)
+
+    def waitables(self) -> list[Any]:
+        return [self.child.link.pipe] if self.child is not None else []
+
+    def step(self, values: Mapping[str, Value], now: float) -> list[Pending]:
+        """Hear what the controllers ask for, pass on the news, replace a desk that died or hangs."""
+        self._graveyard.visit()
+        if self.child is None:
+            if now >= self._wait_until:
+                self.start(values, now)
+            return []
+        asked = self._hear(self.child, now)
+        if self.child is not None and self._overdue(now):
+            self._replace("does not answer", now)
+        self._pass_on()
+        return asked
+
+    def tell(self, changes: list[Change], status: Mapping[str, Value] | None = None) -> None:
+        """Keep news for the desk; of several changes of one parameter the newest counts."""
+        self._changes.update({change.name: change for change in changes})
+        self._status = status if status is not None else self._status
+
+    def show(self, frame: Frame, now: float) -> None:
+        """Hand over a picture for the preview, if the desk wants one."""
+        if self.ready and self.child is not None:
+            try:
+                self.child.link.submit(frame, {}, now)
+            except CLOSED:
+                return  # `step` sees the same closed pipe
+
+    def stop(self, seconds: float = 1.0) -> None:
+        if self.child is not None:
+            self._graveyard.bury(self.child)
+        self.child = None
+        self._graveyard.visit(seconds)
+
+    def _pass_on(self) -> None:
+        if not self.ready or self.child is None or not (self._changes or self._status):
+            return
+        try:
+            if self.child.link.send(desk.News(list(self._changes.values()), self._status)):
+                self._changes, self._status = {}, None
+        except CLOSED:
+            return
+
+    def _hear(self, child: Child, now: float) -> list[Pending]:
+        asked: list[Pending] = []
+        try:
+            messages = child.link.receive()
+        except CLOSED:
+            self._replace("died", now)
+            return asked
+        for message in messages:
+            if isinstance(message, desk.Asked):
+                asked.append(message.pending)
+                self.counts = message.counts
+            elif isinstance(message, Done):
+                child.link.release(message)
+            elif isinstance(message, Ready):
+                self.ready, self.error = True, ""
+            elif isinstance(message, Failed):
+                self.error = message.text
+        return asked
+
+    def _overdue(self, now: float) -> bool:
+        if self.child is None:
+            return False
+        if not self.ready:
+            return now - self._begun > START
+        waiting = self.child.link.unanswered.values()
+        return bool(waiting) and now - min(waiting) > SILENCE
+
+    def _replace(self, reason: str, now: float) -> None:
+        log.warning("desk %s: %s", self.child.pid if self.child else None, self.error or reason)
+        self.health.count("desk/replaced")
+        if self.child is not None:
+            self._graveyard.bury(self.child)
+        self.child, self.ready = None, False
+        self._wait_until = now if self._budget.spend(now) else now + PAUSE

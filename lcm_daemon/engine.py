@@ -1,0 +1,57 @@
+"""Engine: the child process that owns the device and renders. Disposable: it is replaced, never repaired."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from lcm_daemon.errors import RecipeError
+from lcm_daemon.link import Done, Failed, Job, Port, PortArguments, Progress, Ready, Want
+from lcm_daemon.pipelines import build, warm_imports
+from lcm_daemon.pipelines.base import Pipeline
+from lcm_daemon.process import begin_child
+from lcm_daemon.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Stage to engine, once: become this recipe. Until it comes, the engine is a spare with its libraries imported."""
+
+    recipe: Recipe
+
+
+def run(arguments: PortArguments, pipeline: str, level: int) -> None:
+    """The process: import, wait for the recipe, load, render until the stage is gone."""
+    begin_child(level)
+    port = Port(arguments)
+    try:
+        warm_imports(pipeline)
+        order = port.receive()
+        if isinstance(order, Load):
+            _render(_load(order.recipe, port), port)
+    except RecipeError as error:
+        port.say(Failed(str(error), retry=False))
+    except Exception as error:  # the top of the engine's loop: say it, and let a fresh engine take over
+        log.exception("the engine failed")
+        port.say(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+    finally:
+        port.close()
+
+
+def _load(recipe: Recipe, port: Port) -> Pipeline:
+    pipeline = build(recipe, port.size)
+    port.say(Ready(pipeline.load(lambda text: port.say(Progress(text)))))
+    return pipeline
+
+
+def _render(pipeline: Pipeline, port: Port) -> None:
+    port.say(Want())
+    while isinstance(job := port.receive(), Job):
+        begun = time.perf_counter()
+        parts = pipeline.render(port.slots.taken[job.slot], job.values, port.slots.given[job.slot])
+        seconds = {"render": time.perf_counter() - begun, **parts}
+        port.say(Done(job.slot, job.number, job.time, seconds))
+        port.say(Want())

@@ -1,0 +1,189 @@
+"""EngineSupervisor: keeps one engine rendering, replaces it when it fails, and steps down a ladder of recipes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import singledispatchmethod
+from typing import Any
+
+from lcm_daemon import engine
+from lcm_daemon.frame import Frame, Size
+from lcm_daemon.health import Health
+from lcm_daemon.link import CLOSED, Done, Failed, Progress, Ready
+from lcm_daemon.parameters import Value
+from lcm_daemon.recipe import Recipe
+from lcm_daemon.show import Patience
+from lcm_daemon.supervisor import Budget, Child, Graveyard
+
+log = logging.getLogger(__name__)
+
+SLOWER = 8.0  # a frame may take this many times the usual before it counts as a hang
+FIRST = 10.0  # the first frame after a start may take this many deadlines
+
+
+class EngineSupervisor:
+    """One engine after another.
+
+    ladder: the recipe the show asks for, then what to fall back to. A rung is left when its recipe cannot load at
+    all, or after three failures in 60 s. Below the last rung there is no engine: the alarm is raised, the failsafe
+    shows, and from the top it is tried again every `patience.alarm` seconds.
+    """
+
+    def __init__(
+        self, ladder: Sequence[Recipe], size: Size, health: Health, patience: Patience, spare: bool = True
+    ) -> None:
+        self.ladder, self.size, self.health, self.patience = ladder, size, health, patience
+        self.child: Child | None = None
+        self.report: Any = None
+        self.state = "starting"
+        self.alarm = ""
+        self._keeps_spare = spare
+        self._spare: Child | None = None
+        self._rung = 0
+        self._begun = 0.0
+        self._rendered = 0
+        self._budget = Budget()
+        self._graveyard = Graveyard()
+        self._newest: Done | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.ladder[self._rung]
+
+    @property
+    def ready(self) -> bool:
+        return self.child is not None and self.report is not None
+
+    @property
+    def wanted(self) -> bool:
+        """The engine waits for a frame."""
+        return self.ready and self.child is not None and self.child.link.wanted
+
+    def waitables(self) -> list[Any]:
+        """What to wait on: the pipes say both that there is news and that a child is gone."""
+        return [child.link.pipe for child in (self.child, self._spare) if child is not None]
+
+    def start(self, now: float) -> None:
+        """Put an engine on the present rung: the spare if there is one, else a new process."""
+        self.child, self._spare = self._spare or self._spawn(), None
+        self.report, self.state, self._begun, self._rendered = None, "loading", now, 0
+        self.child.link.tell(engine.Load(self.recipe))
+
+    def submit(self, frame: Frame, values: Mapping[str, Value], now: float) -> bool:
+        """Hand a frame over if the engine wants one."""
+        if not self.wanted or self.child is None:
+            return False
+        try:
+            return self.child.link.submit(frame, values, now)
+        except CLOSED:
+            return False  # `step` sees the same closed pipe and replaces the engine
+
+    def step(self, now: float) -> Frame | None:
+        """Hear the engine, notice its death or its silence, keep the spare; return the newest rendered frame if any."""
+        self._graveyard.visit()
+        if self.child is None:
+            if now - self._begun >= self.patience.alarm:
+                self.start(now)
+            return None
+        frame = self._hear(self.child, now)
+        if self.child is not None and self._overdue(now):
+            self._replace("does not answer", now)
+        self._keep_spare()
+        return frame
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """End the engine and the spare, and wait up to `seconds` for each."""
+        for child in (self.child, self._spare):
+            if child is not None:
+                self._graveyard.bury(child)
+        self.child = self._spare = None
+        self._graveyard.visit(seconds)
+
+    def _hear(self, child: Child, now: float) -> Frame | None:
+        self._newest = None
+        try:
+            for message in child.link.receive():
+                self._take(message, now)
+                if self.child is not child:  # the message ended it
+                    return None
+        except CLOSED:
+            self._replace("died", now)
+            return None
+        return child.link.take(self._newest) if self._newest else None
+
+    @singledispatchmethod
+    def _take(self, message: object, now: float) -> None:
+        raise TypeError(f"the engine said {message!r}")
+
+    @_take.register
+    def _(self, message: Progress, now: float) -> None:
+        self.state = message.text
+
+    @_take.register
+    def _(self, message: Ready, now: float) -> None:
+        self.report, self.state = message.report, "rendering"
+        self.alarm = "" if self._rung == 0 else self.alarm
+        self.health.time("engine/load", now - self._begun)
+        report = message.report
+        log.info("rendering with %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
+
+    @_take.register
+    def _(self, message: Done, now: float) -> None:
+        if self._newest is not None and self.child is not None:
+            self.child.link.release(self._newest)
+            self.health.count("dropped/rendered")
+        self._newest = message
+        self._rendered += 1
+        self.health.count("engine/rendered")
+        for part, seconds in message.seconds.items():
+            self.health.time(f"engine/{part}", seconds)
+
+    @_take.register
+    def _(self, message: Failed, now: float) -> None:
+        self._replace(message.text, now, message.retry)
+
+    def _overdue(self, now: float) -> bool:
+        if self.child is None:
+            return False
+        if self.report is None:
+            return now - self._begun > self.patience.loading
+        waiting = self.child.link.unanswered.values()
+        return bool(waiting) and now - min(waiting) > self._frame_patience()
+
+    def _frame_patience(self) -> float:
+        if self._rendered == 0:
+            return FIRST * self.patience.frame
+        return max(self.patience.frame, SLOWER * self.health.timing("engine/render"))
+
+    def _replace(self, reason: str, now: float, retry: bool = True) -> None:
+        """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
+        log.warning("engine %s (%s): %s", self.child.pid if self.child else None, self.recipe.name, reason)
+        self.health.count("engine/replaced")
+        if self.child is not None:
+            self._graveyard.bury(self.child)
+        self.child, self.report, self._begun = None, None, now
+        if retry and self._budget.spend(now):
+            self.start(now)
+        else:
+            self._step_down(reason, now)
+
+    def _step_down(self, reason: str, now: float) -> None:
+        self.alarm = f"{self.recipe.name}: {reason}"
+        if self._rung + 1 < len(self.ladder):
+            self._rung += 1
+            log.error("going on with the recipe %r", self.recipe.name)
+            self.start(now)
+        else:
+            self._rung, self.state = 0, "alarm"
+            log.error("no engine; the failsafe shows, next try in %.0f s", self.patience.alarm)
+
+    def _keep_spare(self) -> None:
+        if self._spare is not None and not self._spare.process.is_alive():
+            self._graveyard.bury(self._spare)
+            self._spare = None
+        if self._spare is None and self._keeps_spare and self._rendered > 0:
+            self._spare = self._spawn()
+
+    def _spawn(self) -> Child:
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, logging.getLogger().level)

@@ -1,0 +1,219 @@
+"""Link: frame slots and a pipe between the stage and one of its children.
+
+Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to whoever was last told
+of it, so there is no lock that a dead process could hold. The child says when it wants a frame (`Want`); only then
+does the stage hand over the newest one, together with the values of that moment. So nothing queues up anywhere, a
+value is as fresh as the frame it rides with, and no send can block on a child that has stopped to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+
+from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.parameters import Value
+
+SLOTS = 3  # one being worked on, one handed over, one spare
+CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is gone
+
+
+@dataclass(frozen=True)
+class Want:
+    """Child to stage: hand me the next frame (the desk: the next news) when there is one."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Stage to child: slot `slot` holds frame `number`, captured at `time`; these are the values of this moment."""
+
+    slot: int
+    number: int
+    time: float
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Done:
+    """Child to stage: the slot is yours again. `seconds` by part says where the time went."""
+
+    slot: int
+    number: int
+    time: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Child to stage: still starting, and busy with this."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Child to stage: started. `report` is what it says of itself."""
+
+    report: Any = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Child to stage, its last word: what went wrong, and whether a fresh child may do better."""
+
+    text: str
+    retry: bool = True
+
+
+class Slots:
+    """Picture pairs in one block of shared memory: `taken[i]` goes to the child, `given[i]` comes back."""
+
+    def __init__(self, size: Size, name: str | None = None) -> None:
+        self.size = size
+        shape = (2, SLOTS, size[1], size[0], 4)
+        self._owner = name is None
+        self._memory = _share(int(np.prod(shape))) if name is None else _attach(name)
+        pictures: Any = np.ndarray(shape, np.uint8, self._memory.buf)
+        self.taken: list[Pixels] = list(pictures[0])
+        self.given: list[Pixels] = list(pictures[1])
+
+    @property
+    def name(self) -> str:
+        return self._memory.name
+
+    def close(self) -> None:
+        """Let go of the memory; the side that made it also removes it from the system. May be called twice."""
+        self.taken, self.given = [], []
+        with contextlib.suppress(BufferError):  # somebody still looks at a slot: the mapping goes with the process
+            self._memory.close()
+        if self._owner:
+            self._owner = False
+            with contextlib.suppress(FileNotFoundError):
+                self._memory.unlink()
+
+
+def _share(length: int) -> SharedMemory:
+    return SharedMemory(create=True, size=length)
+
+
+def _attach(name: str) -> SharedMemory:
+    if sys.version_info >= (3, 13):
+        return SharedMemory(name, track=False)
+    return SharedMemory(name)  # the tracker is shared with the stage, whose unlink clears this entry too
+
+
+class Link:
+    """The stage's end."""
+
+    def __init__(self, size: Size) -> None:
+        self.pipe, self._child_pipe = get_context("spawn").Pipe()
+        self._slots = Slots(size)
+        self._free = list(range(SLOTS))
+        self._wanted = 0
+        self.unanswered: dict[int, float] = {}  # slot -> when its frame was handed over
+
+    def port(self) -> PortArguments:
+        """What the child needs to open its end; pass it to the process, then call `started`."""
+        return PortArguments(self._child_pipe, self._slots.name, self._slots.size)
+
+    def started(self) -> None:
+        """Close this side's copy of the child's pipe, without which its death would go unseen."""
+        self._child_pipe.close()
+
+    @property
+    def wanted(self) -> bool:
+        """The child waits for a frame, and there is a slot to put it in."""
+        return self._wanted > 0 and bool(self._free)
+
+    def submit(self, frame: Frame, values: Mapping[str, Value], now: float) -> bool:
+        """Hand a frame of the link's size over, if the child wants one; False if it does not. Raises CLOSED."""
+        if not self.wanted:
+            return False
+        slot = self._free.pop()
+        np.copyto(self._slots.taken[slot], frame.pixels)
+        self._wanted -= 1
+        self.unanswered[slot] = now
+        self.pipe.send(Job(slot, frame.number, frame.time, values))
+        return True
+
+    def send(self, message: Any) -> bool:
+        """Send anything else against one `Want`; False if the child wants nothing now. Raises CLOSED."""
+        if self._wanted <= 0:
+            return False
+        self._wanted -= 1
+        self.pipe.send(message)
+        return True
+
+    def tell(self, message: Any) -> None:
+        """Send without being asked: for the one message that starts a child and the one that ends it."""
+        with contextlib.suppress(*CLOSED):
+            self.pipe.send(message)
+
+    def receive(self) -> list[Any]:
+        """Everything the child has said, without waiting; raises CLOSED once it is gone."""
+        messages: list[Any] = []
+        while self.pipe.poll():
+            message = self.pipe.recv()
+            if isinstance(message, Want):
+                self._wanted += 1
+            else:
+                messages.append(message)
+        return messages
+
+    def take(self, done: Done) -> Frame:
+        """A copy of the picture that came back, and the slot is free again."""
+        frame = Frame(self._slots.given[done.slot].copy(), done.number, done.time)
+        self.release(done)
+        return frame
+
+    def release(self, done: Done) -> None:
+        """Take the slot back without looking at its picture."""
+        self.unanswered.pop(done.slot, None)
+        self._free.append(done.slot)
+
+    def close(self) -> None:
+        self.pipe.close()
+        self._child_pipe.close()
+        self._slots.close()
+
+
+@dataclass(frozen=True)
+class PortArguments:
+    """Picklable while a process is being spawned."""
+
+    pipe: Connection
+    memory: str
+    size: Size
+
+
+class Port:
+    """The child's end."""
+
+    def __init__(self, arguments: PortArguments) -> None:
+        self._pipe = arguments.pipe
+        self.size = arguments.size
+        self.slots = Slots(arguments.size, arguments.memory)
+
+    def receive(self) -> Any:
+        """The next message, waiting for it; None once the stage is gone."""
+        try:
+            return self._pipe.recv()
+        except CLOSED:
+            return None
+
+    def say(self, message: Any) -> None:
+        """Send; silent once the stage is gone, for then nobody listens."""
+        with contextlib.suppress(*CLOSED):
+            self._pipe.send(message)
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.slots.close()

@@ -1,0 +1,34 @@
+"""What every child process does first: quiet signals, logs, and an end when the stage ends."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import wait
+
+FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
+
+def begin_child(level: int) -> None:
+    """Set up a spawned child: the stage alone answers Ctrl-C, and no child outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_logging(level)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+
+
+def begin_logging(level: int) -> None:
+    """Plain lines on standard error."""
+    logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+    for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "urllib3"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(0)  # a render under way, or a hung library, must not keep the process

@@ -1,0 +1,308 @@
+"""Show: one YAML file, read, checked and frozen. What `lcm-daemon run` runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from lcm_daemon import controllers, panel
+from lcm_daemon.document import (
+    Boolean,
+    Choice,
+    Custom,
+    Field,
+    Fields,
+    Items,
+    Kind,
+    Node,
+    Number,
+    PixelSize,
+    Reader,
+    Section,
+    Text,
+    compose,
+    nearest,
+    override,
+    read_fields,
+)
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.failsafe import Plan
+from lcm_daemon.frame import Fit, Size
+from lcm_daemon.parameters import TABLE, Refused, Value
+from lcm_daemon.recipe import Recipe, load_recipe, read_recipe
+from lcm_daemon.transports import TRANSPORTS, load
+
+FOLDER = next(  # in the package once it is installed, beside it in a checkout
+    (f for f in (Path(__file__).parent / "show_configs", Path(__file__).parent.parent / "show_configs") if f.is_dir()),
+    Path(__file__).parent / "show_configs",
+)
+ENVIRONMENT = "LCM_DAEMON__"
+
+
+@dataclass(frozen=True)
+class EndPlan:
+    """One source or sink of a show. `options` are the transport's own; `fit` is for sources, `optional` for both."""
+
+    transport: str
+    options: Mapping[str, Any]
+    fit: Fit = "cover"
+    optional: bool = False
+
+    @property
+    def label(self) -> str:
+        """As the log and the status call it: "ndi lcm"."""
+        name = self.options.get("name") or self.options.get("path") or ""
+        return f"{self.transport} {name}".strip()
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds after which an engine's silence is a hang, and between tries once every recipe has failed."""
+
+    frame: float = 3.0
+    loading: float = 120.0
+    alarm: float = 60.0
+
+
+@dataclass(frozen=True)
+class Show:
+    """A checked show. `size` is (width, height) of the output in pixels, `fps` its rate."""
+
+    name: str
+    file: str
+    recipe: Recipe
+    source: EndPlan | None
+    size: Size
+    fps: float
+    failsafe: Plan
+    slate: str
+    sinks: tuple[EndPlan, ...]
+    parameters: Mapping[str, Value]
+    glides: Mapping[str, float]
+    osc: Mapping[str, Any] | None
+    panel: Mapping[str, Any] | None
+    patience: Patience
+    spare: bool
+
+    @property
+    def ladder(self) -> tuple[Recipe, ...]:
+        """The recipe, and what to fall back to: the built-in model on the safest settings."""
+        return self.recipe, replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
+
+    def describe(self) -> str:
+        """The opening screen: what renders, what comes in, where the picture is, who listens."""
+        width, height = self.size
+        ends = [("in", self.source.label if self.source else "none")] + [("out", sink.label) for sink in self.sinks]
+        lines = [
+            ("show", f"{self.name} ({self.file})"),
+            ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),
+            *ends,
+            ("picture", f"{width}x{height} at {self.fps:g} fps, failsafe {self.failsafe.mode}"),
+            ("page", f"http://{self.panel['host']}:{self.panel['port']}" if self.panel else "off"),
+            ("OSC", f"udp {self.osc['host']}:{self.osc['port']}, for example /lcm/strength 0.7" if self.osc else "off"),
+        ]
+        return "\n".join(f"  {word:8} {text}" for word, text in lines)
+
+    @property
+    def desk(self) -> dict[str, Mapping[str, Any]]:
+        """The options of what stands on the desk, by name."""
+        return {name: options for name, options in (("osc", self.osc), ("panel", self.panel)) if options is not None}
+
+
+def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
+    """Read a show file, or one of the shows that come with the daemon by its name.
+
+    overrides: "output.fps=60" each. environment: LCM_DAEMON__OUTPUT__FPS=60 in it overrides too (os.environ if None).
+    Raises DocumentError with every problem found.
+    """
+    file = find_show(path)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LcmDaemonError(f"{path}: cannot be read: {reason}") from error
+    node = compose(text, str(path))
+    reader = Reader()
+    for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
+        override(node, dotted, value, where)
+    show = _read_show(node, file, reader)
+    reader.finish()
+    assert show is not None
+    return show
+
+
+def find_show(path: str | Path) -> Path:
+    """A path as it is, or the show of that name in the folder that comes with the daemon."""
+    own = FOLDER / f"{Path(path).stem}.yaml"
+    is_name = Path(path).name == str(path) or Path(path).parent.name == FOLDER.name
+    return own if not Path(path).exists() and is_name and own.exists() else Path(path)
+
+
+def shows() -> list[Path]:
+    """The shows that come with the daemon."""
+    return sorted(FOLDER.glob("*.yaml"))
+
+
+_SECONDS = Number(0, 86_400)
+_OSC = controllers.load("osc").fields
+
+
+def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
+    base = file.resolve().parent
+    found = Section(_fields(base)).read(node, reader)
+    if found is None or reader.problems:
+        return None
+    output, engine = found["output"], found["engine"]
+    return Show(
+        name=found["name"] or file.stem,
+        file=str(file),
+        recipe=found["recipe"],
+        source=found["source"],
+        size=output["size"],
+        fps=output["fps"],
+        failsafe=Plan(output["failsafe"], output["hold_seconds"], output["fade_seconds"], output["fade_to"]),
+        slate=output["slate"] and str(base / output["slate"]),
+        sinks=found["sinks"],
+        parameters={**found["recipe"].parameters, **found["parameters"]},
+        glides=found["glides"],
+        osc=found["osc"],
+        panel=found["panel"],
+        patience=Patience(engine["deadline"], engine["loading_deadline"]),
+        spare=engine["spare"],
+    )
+
+
+_OUTPUT: Fields = {
+    "size": Field(PixelSize(), (512, 512), "width and height of what the sinks get, in pixels"),
+    "fps": Field(Number(1, 240), 30.0, "pictures per second, kept whatever happens"),
+    "failsafe": Field(Choice(("hold", "fade", "passthrough", "slate")), "hold", "what shows when no fresh frame comes"),
+    "hold_seconds": Field(_SECONDS, 5.0, "how long the last frame is held before the failsafe"),
+    "fade_seconds": Field(_SECONDS, 2.0, "how long the fade takes"),
+    "fade_to": Field(Choice(("black", "input")), "black", "where the fade goes"),
+    "slate": Field(Text(), "", "an image file; without it a plain card with the show's name"),
+}
+_ENGINE: Fields = {
+    "deadline": Field(Number(0.1, 3600), 3.0, "seconds after which an unanswered frame is a hang"),
+    "loading_deadline": Field(Number(1, 86_400), 120.0, "seconds a model may take to load"),
+    "spare": Field(Boolean(), True, "keep a second engine with its libraries imported, for a quick restart"),
+}
+
+
+def _fields(base: Path) -> Fields:
+    """The top of a show. `base` is the folder that relative paths start from."""
+    recipe = Custom(lambda node, reader: read_recipe(node, base, reader), "a recipe's name, path or mapping")
+    return {
+        "name": Field(Text(), ""),
+        "recipe": Field(recipe, load_recipe("builtin")),
+        "source": Field(_or_false(_end(base, False)), EndPlan("testcard", {})),
+        "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
+        "sinks": Field(Items(_end(base, True)), ()),
+        "parameters": Field(Custom(_read_parameters, "a mapping of parameters to values"), {}),
+        "glides": Field(Custom(_read_glides, "a mapping of parameters to seconds"), {}),
+        "osc": Field(_or_false(Section(_OSC)), _defaults(_OSC)),
+        "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
+        "engine": Field(Section(_ENGINE), _defaults(_ENGINE)),
+    }
+
+
+def _defaults(fields: Fields) -> dict[str, Any]:
+    return {name: spec.default for name, spec in fields.items()}
+
+
+def _or_false(kind: Kind) -> Custom:
+    """The kind, or `false` to leave it out."""
+
+    def read(node: Node, reader: Reader) -> Any:
+        off = isinstance(node.raw, yaml.ScalarNode) and node.value is False
+        return None if off else kind.read(node, reader)
+
+    return Custom(read, f"false, or {kind.describe()}")
+
+
+def _end(base: Path, is_sink: bool) -> Custom:
+    """A source or a sink: `transport` says whose option table the other keys are read against."""
+    common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
+    common = common if is_sink else {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
+
+    def read(node: Node, reader: Reader) -> EndPlan | None:
+        name = _transport(node, is_sink, reader)
+        if name is None:
+            return None
+        end = load(name).sink if is_sink else load(name).source
+        assert end is not None
+        found = read_fields(node, {**common, **end.fields}, reader)
+        options = {key: found[key] for key in end.fields}
+        if isinstance(options.get("path"), str) and options["path"]:
+            options["path"] = str(base / Path(options["path"]).expanduser())
+        return EndPlan(name, options, found.get("fit", "cover"), found["optional"])
+
+    return Custom(read, "a mapping with the key transport")
+
+
+def _transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
+    """The transport's name, if it has the end that is asked for."""
+    pairs = node.items() if isinstance(node.raw, yaml.MappingNode) else []
+    value = next((value for key, value in pairs if key.raw.value == "transport"), None)
+    name = value.raw.value if value and isinstance(value.raw, yaml.ScalarNode) else ""
+    end = "sink" if is_sink else "source"
+    if name in TRANSPORTS and getattr(load(name), end) is not None:
+        return str(name)
+    fitting = [name for name in TRANSPORTS if getattr(load(name), end) is not None]
+    if value is None:
+        reader.complain(node, f"a {end} is a mapping with the key transport: {', '.join(fitting)}")
+    else:
+        reader.complain(value, f"{name!r:.80} is no {end}{nearest(name, fitting)}")
+    return None
+
+
+def _read_parameters(node: Node, reader: Reader) -> dict[str, Value]:
+    """Start values; out of range is a mistake in a file, where it is clamped from a fader."""
+    values: dict[str, Value] = {}
+    for name, value in _known_parameters(node, reader):
+        parameter, given = TABLE[name], value.value
+        try:
+            values[name] = parameter.coerce(given)
+        except Refused as refusal:
+            reader.complain(value, str(refusal))
+            continue
+        if parameter.kind in ("float", "int") and not parameter.low <= float(given) <= parameter.high:
+            reader.complain(value, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {given}")
+    return values
+
+
+def _read_glides(node: Node, reader: Reader) -> dict[str, float]:
+    glides: dict[str, float] = {}
+    for name, value in _known_parameters(node, reader):
+        if not TABLE[name].glides:
+            reader.complain(value, f"{name} cannot glide: it is no float")
+        glides[name] = _SECONDS.read(value, reader) or 0.0
+    return glides
+
+
+def _known_parameters(node: Node, reader: Reader) -> Iterator[tuple[str, Node]]:
+    if not isinstance(node.raw, yaml.MappingNode):
+        reader.complain(node, "a mapping of parameter names is wanted here")
+        return
+    for key, value in node.items():
+        name = str(key.raw.value)
+        if name in TABLE:
+            yield name, value
+        else:
+            reader.complain(key, f"there is no parameter {name!r}{nearest(name, TABLE)}")
+
+
+def _overrides(given: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(where it comes from, dotted path, YAML text); the command line comes last and so wins."""
+    for name, text in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT):
+            yield name, name.removeprefix(ENVIRONMENT).lower().replace("__", "."), text
+    for assignment in given:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise LcmDaemonError(f"--set {assignment}: write it as KEY=VALUE, for example output.fps=60")
+        yield f"--set {path}", path.strip(), text

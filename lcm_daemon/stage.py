@@ -1,0 +1,281 @@
+"""Stage: assembles a show and owns the tick. Sources in, engine and failsafe, sinks out; controllers by the desk.
+
+    source ─► newest frame ─► engine (another process) ─► newest render ─► failsafe ─► every sink, once a tick
+                  ▲                    values of this moment ride along
+                 desk (another process): what OSC and panel ask for
+
+One thread does all of this: it waits for whatever comes first, the children's messages, a new input frame, or the
+next beat. Nothing it calls may block; it copies pixels and keeps time.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
+
+from lcm_daemon import transports
+from lcm_daemon.bell import Bell
+from lcm_daemon.board import Change, Pending
+from lcm_daemon.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
+from lcm_daemon.desk import Setup
+from lcm_daemon.desk_supervisor import DeskSupervisor
+from lcm_daemon.engine_supervisor import EngineSupervisor
+from lcm_daemon.errors import MissingIntegration
+from lcm_daemon.failsafe import Failsafe, load_slate
+from lcm_daemon.frame import Frame, Pixels, solid
+from lcm_daemon.health import Health
+from lcm_daemon.parameters import Parameters, Value
+from lcm_daemon.show import EndPlan, Show
+from lcm_daemon.status import Status
+from lcm_daemon.transports.base import End, Sink, Source
+from lcm_daemon.transports.runner import Runner, SinkRunner, SourceRunner
+
+log = logging.getLogger(__name__)
+
+PREVIEW = 1 / 15  # seconds between two pictures for the panel
+ENDING = 1.0  # seconds each thread and process gets to end by itself
+
+
+class Stage:
+    """A running show."""
+
+    def __init__(self, show: Show, clock: Clock | None = None) -> None:
+        self.show = show
+        self.clock = clock or MonotonicClock()
+        self.health = Health()
+        self.parameters = Parameters(start=show.parameters, glides=show.glides)
+        self.engines = [EngineSupervisor(show.ladder, show.size, self.health, show.patience, show.spare)]
+        self.source = self._source_runner(show.source)
+        self.sinks = [runner for plan in show.sinks if (runner := self._sink_runner(plan))]
+        self._pumped = {type(runner.end) for runner in self._runners()}
+        self.desk = DeskSupervisor(
+            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk), show.size, self.health
+        )
+        self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
+        self.values: dict[str, Value] = self.parameters.evaluate(self.clock.now())
+        self.rendered: Frame | None = None
+        self.output: Frame | None = None
+        self.stopping = False
+        self._bell = Bell()
+        self._hungry = False  # an engine waits for an input that has not come yet
+        self._fed: object = None  # what the last frame handed over was made of
+        self._jobs = 0
+        self._beats = 0
+        self._rendered_at = 0.0
+        self._previewed = 0.0
+        self._blank = Frame(solid(show.size), 0, 0.0)
+        self._status = Status(self.health)
+
+    # --- its ends ---
+
+    def _source_runner(self, plan: EndPlan | None) -> SourceRunner | None:
+        source = _build_end(plan, transports.load(plan.transport).source) if plan else None
+        if plan is None or not isinstance(source, Source):
+            return None
+        return SourceRunner(plan.label, source, self.show.size, plan.fit, self.health, self._arrived)
+
+    def _sink_runner(self, plan: EndPlan) -> SinkRunner | None:
+        sink = _build_end(plan, transports.load(plan.transport).sink)
+        if not isinstance(sink, Sink):
+            return None
+        return SinkRunner(plan.label, sink, self.show.size, self.show.fps, self.health)
+
+    def _runners(self) -> list[Runner]:
+        return [runner for runner in (self.source, *self.sinks) if runner is not None]
+
+    # --- life ---
+
+    def run(self, seconds: float | None = None, opened: Callable[[], None] = lambda: None) -> None:
+        """Play until `stop` is called, or for so many seconds. Raises LcmDaemonError if the show cannot open.
+
+        opened: called once, when the desk listens and the ends are being opened.
+        """
+        sys.setswitchinterval(0.0005)  # a busy sink thread then delays the tick by 0.7 ms at most, not by 7
+        raise_timer_resolution()
+        try:
+            self._open()
+            opened()
+            ticker = Ticker(self.show.fps, self.clock)
+            end = None if seconds is None else self.clock.now() + seconds
+            while not self.stopping and (end is None or self.clock.now() < end):
+                self._serve_until(ticker.due)
+                self.health.time("tick/late", ticker.advance())
+                self._tick()
+            self.health.count("tick/skipped", ticker.skipped)
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """End the show at the next beat; may be called from a signal handler."""
+        self.stopping = True
+        self._bell.ring()
+
+    def kill(self) -> None:
+        """End every child process at once."""
+        for engine in self.engines:
+            engine.stop(0.0)
+        self.desk.stop(0.0)
+
+    def _open(self) -> None:
+        now = self.clock.now()
+        self.desk.open(self.parameters.targets(), now)
+        for runner in self._runners():
+            runner.start()
+        for engine in self.engines:
+            engine.start(now)
+        gc.collect()
+        gc.freeze()  # what is here now stays: later collections need not look at it
+
+    def _close(self) -> None:
+        for runner in self._runners():
+            runner.stop()
+        for engine in self.engines:
+            engine.stop(ENDING)
+        self.desk.stop(ENDING)
+        for runner in self._runners():
+            if not runner.join(ENDING):
+                log.warning("%s did not end in time", runner.label)
+        self._bell.close()
+
+    # --- between two beats ---
+
+    def _serve_until(self, due: float) -> None:
+        """Attend to whatever comes, until the beat is due."""
+        while True:
+            self._attend()
+            left = due - self.clock.now()
+            if left <= 0 or self.stopping:
+                return
+            if left < 0.0015:  # waiting on pipes is only good to the millisecond; sleep is not
+                self.clock.sleep(left)
+                return
+            waitables = [self._bell.rope, *self.desk.waitables()]
+            for engine in self.engines:
+                waitables += engine.waitables()
+            wait(waitables, left - 0.001)
+
+    def _attend(self) -> None:
+        try:
+            now = self.clock.now()
+            self._bell.clear()
+            for pending in self.desk.step(self.parameters.targets(), now):
+                self._obey(pending, now)
+            for engine in self.engines:
+                self._adopt(engine.step(now), now)
+            self._feed()
+        except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
+            self._shout("attending failed")
+
+    def _obey(self, pending: Pending, now: float) -> None:
+        changes = []
+        for command, origin in pending.commands:
+            changes += [Change(n, v, origin) for n, v in _COMMANDS[command](self.parameters).items()]
+        for change in pending.changes.values():
+            value = self.parameters.set(change.name, change.value, now)
+            changes.append(Change(change.name, value, change.origin))
+        self.desk.tell(changes)
+
+    def _adopt(self, frame: Frame | None, now: float) -> None:
+        """Keep a rendered frame, unless a newer one from another engine came first."""
+        if frame is None:
+            return
+        if self.rendered is not None and frame.number <= self.rendered.number:
+            self.health.count("dropped/rendered")
+            return
+        self.rendered, self._rendered_at = frame, now
+        self.health.time("latency", now - frame.time)
+
+    def _feed(self) -> None:
+        """Hand the newest input and the values of this moment to every engine that waits, if either is new."""
+        for engine in self.engines:
+            self._hungry = engine.wanted  # first the flag, then the look: no arrival falls in between
+            if not self._hungry:
+                continue
+            now = self.clock.now()
+            values = self.parameters.evaluate(now)
+            frame = (self.source.newest if self.source else None) or self._blank
+            by_beat = values["mode"] == "text"  # no input to wait for: one picture a beat
+            if frame is self._blank and not by_beat:
+                continue
+            making = (id(frame), frame.number, values, self._beats if by_beat else 0)
+            if making == self._fed:
+                continue
+            job = Frame(frame.pixels, self._jobs, frame.time or now)
+            if engine.submit(job, values, now):
+                self._fed, self._jobs, self._hungry = making, self._jobs + 1, False
+
+    def _arrived(self) -> None:
+        """A new input frame is there (on the source's thread)."""
+        if self._hungry:
+            self._bell.ring()
+
+    # --- the beat ---
+
+    def _tick(self) -> None:
+        try:
+            now = self.clock.now()
+            self.values = self.parameters.evaluate(now)
+            frozen = bool(self.values["freeze"]) and self.output is not None
+            pixels = self.output.pixels if frozen and self.output else self._choose(now)
+            self.output = Frame(pixels, self._beats, now)
+            self._beats += 1
+            for sink in self.sinks:
+                sink.post(self.output)
+            self._tell_desk(now)
+            self._pump()
+        except Exception:  # noqa: BLE001 - the top of the tick: nothing may stop it
+            self._shout("a tick failed")
+
+    def _choose(self, now: float) -> Pixels:
+        source = self.source.newest if self.source else None
+        rendered = self.rendered.pixels if self.rendered else None
+        return self.failsafe.choose(rendered, now - self._rendered_at, source.pixels if source else None)
+
+    def _tell_desk(self, now: float) -> None:
+        if self._status.due(now):
+            self.desk.tell([], self._collect_status(now))
+        if self.output is not None and now - self._previewed >= PREVIEW:
+            self._previewed = now
+            self.desk.show(self.output, now)
+
+    def _collect_status(self, now: float) -> Mapping[str, Value]:
+        engine = self.engines[0]
+        return self._status.collect(now, {
+            "show": self.show.name,
+            "recipe": engine.recipe.name,
+            "engine": engine.state,
+            "alarm": "; ".join(e.alarm for e in self.engines if e.alarm),
+            "source": f"{self.source.label}: {self.source.state}" if self.source else "none",
+            "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",
+            "failsafe": self.failsafe.active(self.rendered is not None, now - self._rendered_at),
+            "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(("refused", "unknown"))),
+        })
+
+    def _pump(self) -> None:
+        for end in self._pumped:
+            end.pump()
+
+    def _shout(self, what: str) -> None:
+        count = self.health.count("tick/failed")
+        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a fault in every tick must not fill the log
+            log.exception("%s (%d times)", what, count)
+
+
+def _build_end(plan: EndPlan, end: type[End] | None) -> End | None:
+    """The source or sink of a plan; None where it is optional and its integration is missing."""
+    assert end is not None
+    probe = transports.load(plan.transport).probe()
+    if probe.works or not probe.install:
+        return end(plan.options)
+    if not plan.optional:
+        raise MissingIntegration(plan.transport, probe.detail, probe.install)
+    log.warning("%s is left out: %s; install it with: %s", plan.label, probe.detail, probe.install)
+    return None
+
+
+_COMMANDS: Mapping[str, Callable[[Parameters], dict[str, Value]]] = {
+    "panic": Parameters.reset,
+}
