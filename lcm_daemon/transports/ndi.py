@@ -1,0 +1,314 @@
+"""NDI: pictures over the network, found by name. Wraps ndi-python, which brings the NDI runtime of Vizrt NDI AB.
+
+Senders are found by mDNS (Linux: through avahi-daemon), by asking listed machines, or at a given address and port.
+Colours cross as compressed YUV: flat areas come back within about 5 of 255 (full blue as 240); alpha survives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lcm_daemon.document import Boolean, Choice, Field, Fields, Text
+from lcm_daemon.errors import LcmDaemonError, MissingIntegration, TransportError
+from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.transports.base import Probe, Sink, Source, Transport
+
+SEEK_SECONDS = 1.0  # between two looks at the list of senders
+PATIENCE = 3  # looks without a connection to a listed sender, after which it is connected anew
+LOOK_SECONDS = 2.0  # how long an error message looks for names to tell
+BUFFERS = 3  # asynchronous sending still reads the last buffer, and may read the one before
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_loaded: list[Any] = []
+
+
+def _library() -> Any:
+    """The NDIlib module, initialised once for the life of the process."""
+    with _lock:
+        if not _loaded:
+            _loaded.append(_initialize())
+        return _loaded[0]
+
+
+def _initialize() -> Any:
+    try:
+        import NDIlib
+    except (ImportError, OSError) as error:
+        raise _missing(error) from error
+    if not NDIlib.initialize():
+        raise TransportError("ndi: the NDI runtime does not start on this processor (it needs SSE4.2 or NEON)")
+    return NDIlib
+
+
+def _missing(error: Exception) -> MissingIntegration:
+    if isinstance(error, ModuleNotFoundError) and error.name == "NDIlib":
+        return MissingIntegration("ndi", "ndi-python is not installed", 'pip install "lcm-daemon[ndi]"')
+    if "avahi" in str(error):
+        return MissingIntegration("ndi", "libavahi-client is not on this system", "apt install libavahi-client3")
+    reason = f"ndi-python does not load ({str(error).splitlines()[0]})"
+    return MissingIntegration("ndi", reason, 'pip install --force-reinstall "ndi-python>=6.3"')
+
+
+def sender_part(name: str) -> str:
+    """The part a sender chose: "lcm" of "STAGE (lcm)"."""
+    return name.partition(" (")[2].removesuffix(")")
+
+
+def match(wanted: str, names: Sequence[str]) -> list[str]:
+    """The names that `wanted` may mean: itself, else those with that sender part, else those that contain it."""
+    if wanted in names:
+        return [wanted]
+    exact = [name for name in names if sender_part(name) == wanted]
+    return exact or [name for name in names if wanted.casefold() in name.casefold()]
+
+
+def frame_rate(fps: float) -> tuple[int, int]:
+    """Numerator and denominator as NDI wants them; 29.97 and its kin become n * 1000 / 1001."""
+    ntsc = round(fps * 1.001)
+    if fps != round(fps) and abs(fps * 1.001 - ntsc) < 0.005:
+        return ntsc * 1000, 1001
+    rate = Fraction(fps).limit_denominator(1000)
+    return rate.numerator, rate.denominator
+
+
+def _listing(names: Sequence[str]) -> str:
+    return f"there are {', '.join(map(repr, sorted(names)))}" if names else "there are none"
+
+
+def _look(ndi: Any, seconds: float, groups: str = "", addresses: str = "") -> list[str]:
+    """The full names of the senders seen within `seconds`."""
+    finder = ndi.find_create_v2(ndi.FindCreate(True, groups or None, addresses or None))
+    try:
+        time.sleep(seconds)
+        return sorted(source.ndi_name for source in ndi.find_get_current_sources(finder))
+    finally:
+        ndi.find_destroy(finder)
+
+
+class NdiSource(Source):
+    """Receives one sender. It looks for it by name every second, before it is there and after it has gone."""
+
+    fields: ClassVar[Fields] = {
+        "name": Field(Text(), "", 'the sender: "MACHINE (Sender)", or a part of it that only one sender has'),
+        "address": Field(Text(), "", 'machines to ask where mDNS does not reach ("10.0.0.7,10.0.0.8"), or "ip:port"'),
+        "groups": Field(Text(), "", "NDI groups to look in, with commas; empty: the public one"),
+        "bandwidth": Field(Choice(("highest", "lowest")), "highest", "lowest takes the sender's small preview stream"),
+    }
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._ndi: Any = None
+        self._receiver: Any = None
+        self._finder: Any = None
+        self._number = 0
+
+    @classmethod
+    def discover(cls, seconds: float) -> list[str]:
+        return _look(_library(), seconds)
+
+    def _open_source(self) -> None:
+        self._ndi = _library()
+        self._wanted: str = self.options["name"]
+        self._pinned = False  # whether `_wanted` is the full name of a sender that was found
+        self._candidates: list[str] = []
+        self._connected: tuple[str, str] | None = None  # name and address
+        self._unconnected = 0
+        self._said = ""
+        self._next_seek = time.monotonic()
+        direct = self._direct_address()
+        self._receiver = self._make_receiver()
+        if direct:
+            self._ndi.recv_connect(self._receiver, self._ndi.Source(None, direct))
+        else:
+            self._finder = self._make_finder()
+
+    def _direct_address(self) -> str:
+        """The "ip:port" to connect to without looking for a name; "" where a name is to be found."""
+        name, address, groups = (self.options[key] for key in ("name", "address", "groups"))
+        if ":" in address:
+            if name or "," in address:
+                raise TransportError(f"ndi: {address!r} has a port: one sender, without name and commas")
+            return str(address.strip())
+        if not name:
+            names = _look(self._ndi, LOOK_SECONDS, groups, address)
+            raise TransportError(f"ndi: the source needs the name of a sender; {_listing(names)}")
+        return ""
+
+    def _make_receiver(self) -> Any:
+        ndi = self._ndi
+        bandwidths = {"highest": ndi.RECV_BANDWIDTH_HIGHEST, "lowest": ndi.RECV_BANDWIDTH_LOWEST}
+        bandwidth = bandwidths[self.options["bandwidth"]]
+        receiver = ndi.recv_create_v3(
+            ndi.RecvCreateV3(None, ndi.RECV_COLOR_FORMAT_RGBX_RGBA, bandwidth, False, "lcm-daemon")
+        )
+        if receiver is None:
+            raise TransportError("ndi: the receiver could not be made")
+        return receiver
+
+    def _make_finder(self) -> Any:
+        groups, address = self.options["groups"], self.options["address"]
+        return self._ndi.find_create_v2(self._ndi.FindCreate(True, groups or None, address or None))
+
+    def _read(self, timeout: float) -> Frame | None:
+        until = time.monotonic() + timeout
+        while True:
+            self._seek()
+            left = until - time.monotonic()
+            video = self._newest(min(max(0.0, left), SEEK_SECONDS))
+            if video is not None:
+                return self._frame(video)
+            if left <= 0:
+                return None
+
+    def _newest(self, wait: float) -> Any:
+        """The newest video frame that has come within `wait` seconds; all older ones are freed unread."""
+        ndi, newest, until = self._ndi, None, time.monotonic() + wait
+        while True:
+            left = 0.0 if newest is not None else max(0.0, until - time.monotonic())
+            kind, video, _, _ = ndi.recv_capture_v2(self._receiver, int(left * 1000), True, False, False)
+            if kind == ndi.FRAME_TYPE_VIDEO:
+                if newest is not None:
+                    ndi.recv_free_video_v2(self._receiver, newest)
+                newest = video
+            elif kind in (ndi.FRAME_TYPE_NONE, ndi.FRAME_TYPE_ERROR):
+                time.sleep(left if kind == ndi.FRAME_TYPE_ERROR else 0.0)  # an error comes at once: do not spin
+                return newest
+
+    def _frame(self, video: Any) -> Frame:
+        now = time.monotonic()
+        pixels: Pixels = np.ascontiguousarray(video.data)  # `data` is a copy already, made by each access
+        self._ndi.recv_free_video_v2(self._receiver, video)
+        self._number += 1
+        return Frame(pixels, self._number - 1, now)
+
+    def _seek(self) -> None:
+        """Once a second: connect where the sender has appeared, has come back, or has moved."""
+        now = time.monotonic()
+        if self._finder is None or now < self._next_seek:
+            return
+        self._next_seek = now + SEEK_SECONDS
+        listed = {source.ndi_name: source for source in self._ndi.find_get_current_sources(self._finder)}
+        name = self._choose(list(listed))
+        if name is None:
+            self._connected = None
+        else:
+            self._connect(name, listed[name])
+
+    def _choose(self, names: Sequence[str]) -> str | None:
+        """The full name of the sender to take, or None. Once one was found, no other is ever taken."""
+        if self._wanted in names:
+            return self._wanted
+        found = [] if self._pinned else match(self._wanted, names)
+        if len(found) != 1:
+            self._say_absent(found, names)
+        # Senders are discovered one after another: a short name has to mean the same one at two looks.
+        steady, self._candidates = found == self._candidates, found
+        return found[0] if len(found) == 1 and steady else None
+
+    def _say_absent(self, found: Sequence[str], names: Sequence[str]) -> None:
+        if found:
+            self._say(f"ndi: {self._wanted!r} may mean {', '.join(sorted(found))}; none is taken; give the full name")
+        else:
+            self._say(f"ndi: no sender is named {self._wanted!r} yet; {_listing(names)}")
+
+    def _say(self, text: str) -> None:
+        """Log `text` unless it was the last thing said."""
+        if text != self._said:
+            self._said = text
+            _log.warning(text)
+
+    def _connect(self, name: str, source: Any) -> None:
+        there = (name, source.url_address)
+        alive = self._ndi.recv_get_no_connections(self._receiver) > 0
+        self._unconnected = 0 if alive else self._unconnected + 1
+        if there == self._connected and self._unconnected < PATIENCE:
+            return
+        _log.info("ndi: receiving %s", name)
+        self._ndi.recv_connect(self._receiver, source)
+        self._wanted, self._pinned, self._connected = name, True, there
+        self._unconnected, self._said = 0, ""
+
+    def _close(self) -> None:
+        if self._finder is not None:
+            self._ndi.find_destroy(self._finder)
+        self._ndi.recv_destroy(self._receiver)
+        self._finder = self._receiver = None
+
+
+class NdiSink(Sink):
+    """Sends one picture after another under a name. Never waits for a receiver."""
+
+    fields: ClassVar[Fields] = {
+        "name": Field(Text(), "lcm", "the sender's name; receivers see it as MACHINE (name)"),
+        "groups": Field(Text(), "", "NDI groups to send to, with commas; empty: the public one"),
+        "alpha": Field(Boolean(), True, "send the alpha channel too; false saves bandwidth"),
+    }
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._ndi: Any = None
+        self._sender: Any = None
+
+    @property
+    def receivers(self) -> int:
+        """How many receivers are connected now."""
+        return int(self._ndi.send_get_no_connections(self._sender, 0)) if self.is_open else 0
+
+    def _open_sink(self, size: Size, fps: float) -> None:
+        ndi = self._ndi = _library()
+        name, groups = self.options["name"], self.options["groups"]
+        self._sender = ndi.send_create(ndi.SendCreate(name, groups or None, False, False))  # the tick paces, not NDI
+        if self._sender is None:
+            raise TransportError(f"ndi: the sender {name!r} could not be made; is there one of that name already?")
+        self._video = ndi.VideoFrameV2()
+        self._video.FourCC = ndi.FOURCC_VIDEO_TYPE_RGBA if self.options["alpha"] else ndi.FOURCC_VIDEO_TYPE_RGBX
+        self._video.frame_rate_N, self._video.frame_rate_D = frame_rate(fps)
+        self._video.timecode = ndi.SEND_TIMECODE_SYNTHESIZE
+        self._buffers = [np.empty((size[1], size[0], 4), np.uint8) for _ in range(BUFFERS)]
+        self._sent = 0
+
+    def _write(self, frame: Frame) -> None:
+        slot = self._sent % BUFFERS
+        if self._buffers[slot].shape != frame.pixels.shape:
+            self._buffers[slot] = np.empty_like(frame.pixels)
+        np.copyto(self._buffers[slot], frame.pixels)
+        self._video.data = self._buffers[slot]  # by reference, with its width, height and stride
+        self._ndi.send_send_video_async_v2(self._sender, self._video)
+        self._sent += 1
+
+    def _close(self) -> None:
+        self._ndi.send_destroy(self._sender)  # also waits for the buffer in flight
+        self._sender, self._video, self._buffers = None, None, []
+
+
+def probe() -> Probe:
+    """Whether NDI can be used here."""
+    try:
+        version = str(_library().version())
+    except MissingIntegration as error:
+        return Probe(False, error.reason, error.install)
+    except LcmDaemonError as error:
+        return Probe(False, str(error))
+    return Probe(True, version + _discovery_hint())
+
+
+def _discovery_hint() -> str:
+    """On Linux the runtime finds names through avahi-daemon alone."""
+    private = "DBUS_SYSTEM_BUS_ADDRESS" in os.environ
+    if sys.platform != "linux" or private or Path("/run/avahi-daemon/socket").exists():
+        return ""
+    return "; avahi-daemon does not run here: senders are found by address only (apt install avahi-daemon)"
+
+
+TRANSPORT = Transport(NdiSource, NdiSink, probe)

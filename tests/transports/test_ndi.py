@@ -1,0 +1,374 @@
+"""NDI with its real runtime, between processes, in a network of their own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import need
+from network import Child, Network, namespace
+
+from lcm_daemon.errors import MissingIntegration, TransportError
+from lcm_daemon.frame import Frame, Pixels, Size, solid
+from lcm_daemon.transports import ndi
+from lcm_daemon.transports.base import Sink, Source
+from lcm_daemon.transports.ndi import NdiSink, NdiSource, frame_rate, match, sender_part
+from transports.contract import LOOPBACKS, TOLERANCES
+
+PEER = str(Path(__file__).with_name("ndi_peer.py"))
+TOLERANCE = 16  # of a flat area; full blue comes back as 240, the others within 5
+CORNERS = ((255, 0, 0, 255), (0, 255, 0, 200), (0, 0, 255, 128), (200, 180, 40, 64))
+FOUND = 15.0  # seconds within which a sender must have been found
+
+
+def corners(size: Size) -> Pixels:
+    """Four quarters: top left, top right, bottom left, bottom right."""
+    pixels, (width, height) = solid(size), size
+    for quarter, rgba in enumerate(CORNERS):
+        pixels[quarter // 2 * height // 2 :, quarter % 2 * width // 2 :] = rgba
+    return pixels
+
+
+def middles(pixels: Pixels) -> list[Any]:
+    height, width = pixels.shape[:2]
+    return [pixels[height // 4 + q // 2 * height // 2, width // 4 + q % 2 * width // 2].astype(int) for q in range(4)]
+
+
+def clock_face(size: Size) -> Pixels:
+    """Grey that tells the monotonic time in steps of 10 ms, modulo 640 ms."""
+    return solid(size, (*(int(time.monotonic() * 100) % 64 * 4,) * 3, 255))
+
+
+def age(pixels: Pixels) -> float:
+    """Seconds since that clock face was made, modulo 0.64."""
+    return (time.monotonic() * 100 - round(pixels[..., 1].mean() / 4)) % 64 / 100
+
+
+PICTURES = {"corners": corners, "clock": clock_face}
+
+
+def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fps: float) -> None:
+    """A child: sends until the pipe closes; a size from the pipe is the new size, "receivers" asks for their number."""
+    sink = NdiSink(options)
+    sink.open(size, fps)
+    number, start = 0, time.monotonic()
+    pipe.send("sending")
+    while True:
+        if pipe.poll(max(0.0, start + number / fps - time.monotonic())):
+            request = pipe.recv()
+            if request == "receivers":
+                pipe.send(sink.receivers)
+            else:
+                size = request
+        sink.write(Frame(PICTURES[picture](size), number, time.monotonic()))
+        number += 1
+
+
+def receive(pipe: Connection, options: dict[str, Any]) -> None:
+    """A child: ("read", seconds) is answered with a frame or None, ("discover", seconds) with the list of names."""
+    source = NdiSource(options)
+    source.open()
+    answers = {"read": source.read, "discover": source.discover}
+    pipe.send("open")
+    while True:
+        what, argument = pipe.recv()
+        pipe.send(answers[what](argument))
+
+
+def read_slowly(pipe: Connection, options: dict[str, Any]) -> None:
+    """A child: reads every 0.4 s and answers with the ages of eight pictures."""
+    source, ages = NdiSource(options), []
+    source.open()
+    until = time.monotonic() + FOUND
+    while source.read(0.5) is None:
+        assert time.monotonic() < until
+    for _ in range(8):
+        time.sleep(0.4)
+        frame = source.read(0.5)
+        assert frame is not None
+        ages.append(age(frame.pixels))
+    pipe.send(ages)
+
+
+def grow(pipe: Connection, options: dict[str, Any]) -> None:
+    """A child: by how many bytes its peak memory grows over 600 frames, after 100."""
+    source, frames, peaks = NdiSource(options), 0, []
+    source.open()
+    for goal in (100, 700):
+        until = time.monotonic() + 60
+        while frames < goal:
+            frames += source.read(0.5) is not None
+            assert time.monotonic() < until
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    pipe.send(peaks[1] - peaks[0])
+
+
+def open_nameless(pipe: Connection) -> None:
+    with pytest.raises(TransportError) as refused:
+        NdiSource({}).open()
+    pipe.send(str(refused.value))
+
+
+def ready() -> None:
+    try:
+        import NDIlib  # noqa: F401
+    except ImportError as error:
+        need(False, f"NDI is not here: {error}")
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Network]:
+    ready()
+    with namespace() as network:
+        yield network
+
+
+def start_sender(net: Network, name: str, picture: str = "corners", size: Size = (128, 96), fps: float = 30) -> Child:
+    child = net.start(send, {"name": name}, picture, size, fps)
+    assert child.receive(10) == "sending"
+    return child
+
+
+def start_source(net: Network, **options: Any) -> Child:
+    child = net.start(receive, options)
+    assert child.receive(10) == "open"
+    return child
+
+
+def start_peer(net: Network, name: str, size: Size = (160, 120)) -> subprocess.Popen[str]:
+    peer = net.popen([sys.executable, PEER, "send", name, *map(str, size), "30"], stdout=subprocess.PIPE, text=True)
+    assert peer.stdout is not None
+    assert peer.stdout.readline() == "sending\n"
+    return peer
+
+
+def read(source: Child, seconds: float = FOUND) -> Frame | None:
+    source.pipe.send(("read", seconds))
+    frame: Frame | None = source.receive(seconds + 2)
+    return frame
+
+
+def read_size(source: Child, size: Size) -> Frame:
+    until = time.monotonic() + FOUND
+    while time.monotonic() < until:
+        frame = read(source, 1.0)
+        if frame is not None and frame.size == size:
+            return frame
+    raise AssertionError(f"no picture of {size}")
+
+
+def silence(source: Child) -> None:
+    """Read what is left on its way; then half a second must bring nothing."""
+    for _ in range(8):
+        if read(source, 0.5) is None:
+            return
+    raise AssertionError("the pictures go on")
+
+
+def test_orientation_colours_and_alpha(net: Network) -> None:
+    sender, source = start_sender(net, "corners"), start_source(net, name="corners")
+    frame = read(source)
+    assert frame is not None
+    assert frame.size == (128, 96)
+    for got, rgba in zip(middles(frame.pixels), CORNERS, strict=True):
+        assert np.abs(got - rgba).max() <= TOLERANCE, f"{got} instead of {rgba}"
+    assert abs(frame.time - time.monotonic()) < 5
+    sender.pipe.send("receivers")
+    assert sender.receive(5) == 1
+    following = read(source)
+    assert following is not None
+    assert (following.number, following.time > frame.time) == (frame.number + 1, True)
+    sender.stop()
+
+
+def test_size_change_is_followed(net: Network) -> None:
+    sender, source = start_sender(net, "sizes"), start_source(net, name="sizes")
+    read_size(source, (128, 96))
+    sender.pipe.send((250, 130))
+    frame = read_size(source, (250, 130))
+    for got, rgba in zip(middles(frame.pixels), CORNERS, strict=True):
+        assert np.abs(got - rgba).max() <= TOLERANCE
+    sender.stop()
+
+
+def test_without_alpha(net: Network) -> None:
+    sender = net.start(send, {"name": "opaque", "alpha": False}, "corners", (128, 96), 30)
+    frame = read(start_source(net, name="opaque"))
+    assert frame is not None
+    assert (frame.pixels[..., 3] == 255).all()
+    sender.stop()
+
+
+def test_a_plain_receiver_sees_the_sink(net: Network) -> None:
+    start_sender(net, "to others")
+    peer = net.popen([sys.executable, PEER, "receive", "(to others)", "20"], stdout=subprocess.PIPE, text=True)
+    assert peer.stdout is not None
+    width, height, *rgba = map(int, peer.stdout.readline().split())
+    assert (width, height) == (128, 96)
+    assert np.abs(np.subtract(rgba, CORNERS[3])).max() <= TOLERANCE  # the middle pixel is the last quarter's first
+
+
+def test_absent_then_there_then_killed_then_there_again(net: Network) -> None:
+    source = start_source(net, name="late")
+    assert read(source, 1.5) is None
+    for size in ((160, 120), (320, 240)):
+        peer = start_peer(net, "late", size)
+        read_size(source, size)
+        peer.kill()
+        silence(source)
+
+
+def test_a_sender_that_is_back_at_once(net: Network) -> None:
+    """Its name never leaves the list."""
+    source = start_source(net, name="quick")
+    start_peer(net, "quick").kill()
+    for size in ((160, 120), (320, 240), (640, 360)):
+        peer = start_peer(net, "quick", size)
+        read_size(source, size)
+        peer.kill()
+
+
+def test_the_exact_sender_among_several(net: Network) -> None:
+    start_peer(net, "cam two", (320, 240))
+    one = start_peer(net, "cam", (160, 120))
+    source = start_source(net, name="cam")
+    read_size(source, (160, 120))
+    ambiguous = start_source(net, name="cam t")
+    read_size(ambiguous, (320, 240))
+    one.kill()
+    silence(source)
+    assert read(source, 3.0) is None, "another sender was taken"
+    start_peer(net, "cam", (480, 270))
+    read_size(source, (480, 270))
+
+
+def test_a_part_that_two_have_takes_none(net: Network) -> None:
+    for name in ("twin a", "twin b"):
+        start_peer(net, name)
+    assert read(start_source(net, name="twin"), 5.0) is None
+
+
+def test_discovery_and_the_nameless_source(net: Network) -> None:
+    start_peer(net, "visible")
+    source = start_source(net, name="visible")
+    assert read(source) is not None
+    source.pipe.send(("discover", 2.0))
+    full = [name for name in source.receive(5) if name.endswith("(visible)")]
+    assert len(full) == 1
+    assert read(start_source(net, name=full[0])) is not None
+    error = net.call(open_nameless)
+    assert "needs the name of a sender; there are " in error
+    assert full[0] in error
+
+
+def test_a_slow_reader_gets_the_newest(net: Network) -> None:
+    start_sender(net, "clock", "clock", (320, 240), 60)
+    ages = net.call(read_slowly, {"name": "clock"})
+    assert sorted(ages)[len(ages) // 2] < 0.1, ages
+    assert sorted(ages)[-2] < 0.2, ages
+
+
+def test_memory_stays(net: Network) -> None:
+    start_sender(net, "memory", "corners", (320, 240), 200)
+    assert net.call(grow, {"name": "memory"}, seconds=120) < 30e6  # 600 frames are 184 MB
+
+
+def test_without_discovery_by_address() -> None:
+    """First the receivers, then the sender, killed and started again."""
+    ready()
+    with namespace(discovery=False) as net:
+        bare = start_source(net, address="127.0.0.1:5961")
+        asked = start_source(net, name="there", address="127.0.0.1")
+        assert read(bare, 0.5) is None
+        for size in ((160, 120), (320, 240)):
+            peer = start_peer(net, "there", size)
+            read_size(bare, size)
+            read_size(asked, size)
+            peer.kill()
+
+
+def test_a_port_and_a_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndi, "_loaded", [object()])
+    with pytest.raises(TransportError, match="without name"):
+        NdiSource({"name": "a", "address": "127.0.0.1:5961"}).open()
+
+
+NAMES = ["STAGE (lcm)", "STAGE (lcm preview)", "BOOTH (OBS (2))"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("STAGE (lcm)", NAMES[:1]),
+        ("lcm", NAMES[:1]),
+        ("LCM", NAMES[:2]),
+        ("preview", NAMES[1:2]),
+        ("OBS (2)", NAMES[2:]),
+        ("booth", NAMES[2:]),
+        ("camera", []),
+    ],
+)
+def test_match(wanted: str, found: list[str]) -> None:
+    assert match(wanted, NAMES) == found
+
+
+def test_sender_part() -> None:
+    assert [sender_part(name) for name in [*NAMES, "odd"]] == ["lcm", "lcm preview", "OBS (2)", ""]
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(30, (30, 1)), (60.0, (60, 1)), (29.97, (30000, 1001)), (59.94, (60000, 1001)), (12.5, (25, 2)), (24, (24, 1))],
+)
+def test_frame_rate(fps: float, rate: tuple[int, int]) -> None:
+    assert frame_rate(fps) == rate
+
+
+def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndi, "_loaded", [])
+    monkeypatch.setitem(sys.modules, "NDIlib", None)
+    with pytest.raises(MissingIntegration, match=r'pip install "lcm-daemon\[ndi\]"'):
+        NdiSink({}).open((64, 64), 30)
+    probe = ndi.probe()
+    assert not probe.works
+    assert probe.install == 'pip install "lcm-daemon[ndi]"'
+
+
+def test_missing_system_library() -> None:
+    error = ndi._missing(ImportError("libavahi-client.so.3: cannot open shared object file"))
+    assert error.install == "apt install libavahi-client3"
+
+
+@functools.cache
+def lasting_network() -> Network:
+    """One for the whole of this process: libdbus reads the bus's address once."""
+    ending = ExitStack()
+    atexit.register(ending.close)
+    return ending.enter_context(namespace())
+
+
+@contextmanager
+def loopback() -> Iterator[tuple[Sink, Source]]:
+    ready()
+    with lasting_network().inside():
+        sink, source = NdiSink({"name": "contract"}), NdiSource({"name": "contract"})
+        try:
+            yield sink, source
+        finally:
+            sink.close()
+            source.close()
+
+
+LOOPBACKS["ndi"] = loopback
+TOLERANCES["ndi"] = TOLERANCE
