@@ -29,8 +29,11 @@ class Node:
 
     @property
     def value(self) -> Any:
-        """The plain Python value, as `yaml.safe_load` would give it."""
-        return yaml.constructor.SafeConstructor().construct_document(self.raw)
+        """The plain Python value, as `yaml.safe_load` would give it; the text itself where it gives none (31 June)."""
+        try:
+            return yaml.constructor.SafeConstructor().construct_document(self.raw)
+        except (yaml.YAMLError, ValueError):
+            return self.raw.value
 
     def problem(self, text: str) -> Problem:
         mark = self.raw.start_mark  # its name is the file's, or the override's that the node came from
@@ -76,7 +79,7 @@ class Kind:
 class Text(Kind):
     def read(self, node: Node, reader: Reader) -> Any:
         if isinstance(node.raw, yaml.ScalarNode) and not isinstance(node.value, bool | None):
-            return str(node.value)
+            return str(node.raw.value)  # as it is written: 007 stays 007
         return self._refuse(node, reader)
 
     def describe(self) -> str:
@@ -233,7 +236,20 @@ def compose(text: str, file: str) -> Node:
         raise DocumentError([Problem(file, line, column, f"not YAML: {error.problem or error.context}")]) from error
     except yaml.YAMLError as error:
         raise DocumentError([Problem(file, 1, 1, f"not YAML: {error}".splitlines()[0])]) from error
+    _refuse_foreign(raw, file)
     return Node(file, raw or yaml.MappingNode("tag:yaml.org,2002:map", [], *(_mark(file),) * 2))
+
+
+def _refuse_foreign(node: yaml.Node | None, file: str, depth: int = 0) -> None:
+    """Tags that ask for Python objects, and nesting that no show needs, are problems before anything reads them."""
+    if node is None:
+        return
+    if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag or depth > 32:
+        reason = "nested too deeply" if depth > 32 else f"the tag {node.tag!r:.80} is not allowed"
+        raise DocumentError([Node(file, node).problem(reason)])
+    parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for part in parts if isinstance(node, yaml.CollectionNode) else ():
+        _refuse_foreign(part, file, depth + 1)
 
 
 def override(root: Node, path: str, text: str, where: str) -> None:
