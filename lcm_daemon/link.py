@@ -158,10 +158,15 @@ class Link:
             self.pipe.send(message)
 
     def receive(self) -> list[Any]:
-        """Everything the child has said, without waiting; raises CLOSED once it is gone."""
+        """Everything the child has said, without waiting; raises CLOSED once it is gone and its last words are read."""
         messages: list[Any] = []
         while self.pipe.poll():
-            message = self.pipe.recv()
+            try:
+                message = self.pipe.recv()
+            except CLOSED:
+                if messages:
+                    break
+                raise
             if isinstance(message, Want):
                 self._wanted += 1
             else:
