@@ -15,7 +15,7 @@ from lcm_daemon.parameters import Parameter, Value
 def hello(board: Board, you: str) -> str:
     """The first message: everything a page needs to draw itself. `you` is the origin this client's moves carry."""
     return _message("hello", {
-        "version": __version__, "show": board.status.get("show", ""), "you": you, **table(board),
+        "version": __version__, "show": board.show, "you": you, **table(board),
         "values": board.values, "status": _finite(board.status),
     })
 

@@ -1,0 +1,71 @@
+import type { Parameter, Status, Value } from "./protocol";
+
+/** "negative_prompt" -> "Negative prompt" */
+export function title(name: string): string {
+  const words = name.replaceAll(/[_/]/g, " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Decimals that tell two neighbouring fader positions apart. */
+export function decimals(parameter: Parameter): number {
+  if (parameter.kind === "int") return 0;
+  const span = (parameter.high ?? Infinity) - (parameter.low ?? -Infinity);
+  if (span <= 2) return 3;
+  return span <= 100 ? 2 : 1;
+}
+
+export function number(parameter: Parameter, value: Value): string {
+  return Number(value).toFixed(decimals(parameter));
+}
+
+/** Into the range, and on the grid of the decimals shown. */
+export function snap(parameter: Parameter, value: number): number {
+  const inside = Math.min(Math.max(value, parameter.low ?? -Infinity), parameter.high ?? Infinity);
+  return Number(inside.toFixed(decimals(parameter)));
+}
+
+/** The range and the default, as one short line. */
+export function facts(parameter: Parameter): string {
+  const unit = parameter.unit ? ` ${parameter.unit}` : "";
+  const ranged = parameter.low !== null && parameter.high !== null;
+  const range = ranged ? `${parameter.low} to ${parameter.high}${unit} · ` : "";
+  return `${range}default ${parameter.default === "" ? "empty" : parameter.default}`;
+}
+
+/** What a player looks at first; whatever else the status holds follows in its own order. */
+const FIRST = ["fps", "latency", "dropped", "engine", "source"];
+const ELSEWHERE = ["show", "alarm"]; // the head shows these
+
+export function statusKeys(status: Status): { first: string[]; rest: string[] } {
+  return {
+    first: FIRST.filter((key) => key in status),
+    rest: Object.keys(status).filter((key) => !FIRST.includes(key) && !ELSEWHERE.includes(key)),
+  };
+}
+
+const UNITS: Record<string, string> = { latency: "ms", render: "ms", late: "ms" };
+
+export function statusText(key: string, value: Value | null | undefined): string {
+  if (value === null || value === undefined || value === "") return "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "string") return value;
+  if (key === "uptime") return duration(value);
+  const text = Number.isInteger(value) && !UNITS[key] ? String(value) : value.toFixed(1);
+  return UNITS[key] ? `${text} ${UNITS[key]}` : text;
+}
+
+/** Seconds as "3 d 04:05:06". */
+function duration(seconds: number): string {
+  const two = (count: number) => String(Math.floor(count)).padStart(2, "0");
+  const clock = `${two((seconds % 86400) / 3600)}:${two((seconds % 3600) / 60)}:${two(seconds % 60)}`;
+  return seconds < 86400 ? clock : `${Math.floor(seconds / 86400)} d ${clock}`;
+}
+
+/** These hold states: "rendering", or "ndi lcm: running; record: the disk is full". */
+const STATES = ["engine", "source", "sinks"];
+const WELL = /(^|: )(running|rendering|none)$/;
+
+export function troubled(key: string, value: Value | null | undefined): boolean {
+  if (STATES.includes(key)) return String(value ?? "").split("; ").some((state) => !WELL.test(state));
+  return key === "failsafe" && value === true;
+}

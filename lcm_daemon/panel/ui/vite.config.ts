@@ -1,0 +1,21 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import tailwindcss from "@tailwindcss/vite";
+import { defineConfig, type Plugin } from "vite";
+import { sourcesHash } from "./sources.ts";
+
+const PAGE = resolve(import.meta.dirname, "../page");
+const DAEMON = "http://127.0.0.1:8000";
+
+const rememberSources: Plugin = {
+  name: "remember-sources",
+  apply: "build",
+  closeBundle: () => writeFileSync(resolve(PAGE, "sources.sha256"), `${sourcesHash(import.meta.dirname)}\n`),
+};
+
+export default defineConfig({
+  plugins: [tailwindcss(), svelte(), rememberSources],
+  build: { outDir: PAGE, emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false } },
+  server: { proxy: { "/ws": { target: DAEMON, ws: true, changeOrigin: true, rewriteWsOrigin: true } } },
+});
