@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lcm_daemon.frame import Fit, Pixels, Size, solid
+from lcm_daemon.transports import media
 
 BLACK = (0, 0, 0, 255)
 # RGBA is handed over under the name of a YUV layout with four bytes a pixel and full-size chroma. A linear filter does
@@ -79,9 +80,7 @@ def _scale(pixels: Pixels, size: Size, out: Pixels | None = None) -> Pixels:
     if pixels.shape == out.shape:
         np.copyto(out, pixels)
         return out
-    import av
-
-    frame = av.VideoFrame(pixels.shape[1], pixels.shape[0], _LAYOUT)
+    frame = media.load("scaling").VideoFrame(pixels.shape[1], pixels.shape[0], _LAYOUT)
     np.copyto(_view(frame), pixels)
     scaled = _reformatter().reformat(frame, size[0], size[1], _LAYOUT, interpolation="BILINEAR")
     np.copyto(out, _view(scaled))
@@ -98,9 +97,7 @@ def _view(frame: Any) -> Pixels:
 def _reformatter() -> Any:
     """This thread's own: it keeps the filter tables of its last sizes, and is not safe to share."""
     if not hasattr(_local, "reformatter"):
-        from av.video.reformatter import VideoReformatter
-
-        _local.reformatter = VideoReformatter()
+        _local.reformatter = media.load("scaling").video.reformatter.VideoReformatter()
     return _local.reformatter
 
 
