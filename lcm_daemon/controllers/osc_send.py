@@ -22,8 +22,8 @@ def encode(address: str, arguments: Sequence[Value]) -> bytes:
     builder = OscMessageBuilder(address)
     try:
         for argument in arguments:
-            wide = isinstance(argument, int) and argument not in _INT32
-            builder.add_arg(argument, "h" if wide else None)
+            whole = isinstance(argument, int) and not isinstance(argument, bool)
+            builder.add_arg(argument, ("i" if argument in _INT32 else "h") if whole else None)
         return bytes(builder.build().dgram)
     except (BuildError, ValueError, OverflowError, struct.error) as error:
         raise LcmDaemonError(f"OSC cannot carry {address} {list(arguments)!r:.80}: {error}") from error

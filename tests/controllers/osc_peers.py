@@ -1,0 +1,101 @@
+"""What the OSC tests share: the controller on a board, with a stand-in for the stage, and a peer on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from pythonosc.osc_message import OscMessage
+
+from lcm_daemon.board import Board
+from lcm_daemon.controllers.osc import Osc
+from lcm_daemon.controllers.osc_send import encode
+from lcm_daemon.health import Health
+from lcm_daemon.parameters import TABLE, Value
+
+PATIENCE = 10.0  # seconds, only ever spent where a test fails
+
+
+class Rig:
+    """An Osc on an ephemeral port. `pass_on` is the stage: it takes what the board asks for and echoes it."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.health = Health()
+        self.board = Board(TABLE, {name: p.default for name, p in TABLE.items()}, self.health, lambda: None)
+        self.osc = Osc(self.board, {"port": 0, **options})
+        self.commands: list[tuple[str, str]] = []
+        self.origins: list[str] = []
+
+    def pass_on(self) -> None:
+        pending = self.board.take()
+        self.commands += pending.commands
+        self.origins += [change.origin for change in pending.changes.values()]
+        self.board.hear(list(pending.changes.values()), None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Pass on until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.pass_on()
+                await asyncio.sleep(0.001)
+
+    async def becomes(self, name: str, value: Value) -> None:
+        await self.until(lambda: self.board.values[name] == value)
+
+    def count(self, path: str) -> int:
+        return self.health.counts().get(path, 0)
+
+
+@contextlib.asynccontextmanager
+async def rig(**options: Any) -> AsyncIterator[Rig]:
+    one = Rig(options)
+    await one.osc.start()
+    try:
+        yield one
+    finally:
+        await one.osc.stop()
+
+
+class Peer:
+    """An OSC program with one socket, which it sends from and listens on."""
+
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
+        self._target = ("127.0.0.1", target)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind((host, 0))
+        self.port: int = self._socket.getsockname()[1]
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, address: str, *arguments: Value) -> None:
+        self.throw(encode(address, arguments))
+
+    def throw(self, packet: bytes) -> None:
+        self._socket.sendto(packet, self._target)
+
+    async def receive(self) -> tuple[str, Any]:
+        """The next message: its address and its first argument."""
+        async with asyncio.timeout(PATIENCE):
+            message = OscMessage(await asyncio.get_running_loop().sock_recv(self._socket, 65536))
+        return message.address, message.params[0]
+
+    async def receive_until(self, address: str) -> dict[str, Any]:
+        """Everything up to the next message at an address."""
+        heard = dict([await self.receive()])
+        while address not in heard:
+            heard.update([await self.receive()])
+        return heard
+
+    async def subscribed(self, *arguments: Value) -> Peer:
+        """Subscribe, and hear out the values that are sent at once."""
+        self.send("/lcm/subscribe", *arguments)
+        await self.receive_until("/lcm/freeze")
+        return self
