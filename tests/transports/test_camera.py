@@ -1,0 +1,185 @@
+"""The camera's whole path on FFmpeg's own device of synthetic pictures; and what is said where there is no camera."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import av
+import pytest
+from conftest import ManualClock
+
+from lcm_daemon.errors import TransportError
+from lcm_daemon.frame import Frame
+from lcm_daemon.transports import camera, media
+from lcm_daemon.transports.base import Source
+from lcm_daemon.transports.camera import SYSTEMS, CameraSource, System
+from transports.contract import SOURCES
+
+RED_OVER_BLUE = "color=red:size=64x24:rate=50,pad=64:48:0:0:blue,format=rgb24,realtime"
+
+
+def synthetic(graph: str) -> System:
+    """FFmpeg's lavfi device in the place of a camera; `realtime` in the graph makes it keep time."""
+    return System("lavfi", lambda device: graph)
+
+
+@contextmanager
+def alone() -> Iterator[Source]:
+    source = CameraSource({}, system=synthetic(RED_OVER_BLUE))
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+SOURCES["camera"] = alone
+
+
+def next_frame(source: Source) -> Frame:
+    frame = source.read(10.0)
+    assert frame is not None
+    return frame
+
+
+def exhaust(source: Source) -> None:
+    for _ in range(100):
+        source.read(10.0)
+
+
+def test_orientation_and_colours() -> None:
+    with alone() as source:
+        source.open()
+        frame = next_frame(source)
+        assert frame.size == (64, 48)
+        assert frame.pixels[4, 32].tolist() == pytest.approx([255, 0, 0, 255], abs=3)
+        assert frame.pixels[44, 32].tolist() == pytest.approx([0, 0, 255, 255], abs=3)
+
+
+def test_each_picture_comes_once() -> None:
+    with alone() as source:
+        source.open()
+        numbers = [next_frame(source).number for _ in range(5)]
+        assert numbers == sorted(set(numbers))
+
+
+def test_a_late_reader_gets_the_newest() -> None:
+    with alone() as source:
+        source.open()
+        first = next_frame(source)
+        feed = source._feed
+        assert feed.newest(first.number + 4, 10.0) is not None  # five pictures later
+        assert next_frame(source).number >= first.number + 5
+
+
+def test_the_end_is_an_error_and_opening_again_helps() -> None:
+    source = CameraSource({}, system=synthetic("testsrc=size=64x48:rate=50:duration=0.1,realtime"))
+    for _ in range(2):
+        source.open()
+        with pytest.raises(TransportError, match=r"^camera: the pictures have ended"):
+            exhaust(source)
+        source.close()
+
+
+def test_closing_ends_the_thread() -> None:
+    with alone() as source:
+        source.open()
+        next_frame(source)
+        source.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
+
+
+def test_a_silent_camera_is_given_up(clock: ManualClock) -> None:
+    source = CameraSource({}, clock, synthetic(RED_OVER_BLUE))
+    source._feed = SimpleNamespace(newest=lambda seen, timeout: clock.sleep(timeout), stop=lambda: None)
+    source._open, source._last = True, clock.now()
+    assert source.read(4.0) is None
+    with pytest.raises(TransportError, match="no picture has come for 5 s"):
+        source.read(1.5)
+    source.close()
+
+
+@pytest.mark.parametrize("passing", [BlockingIOError, av.error.InvalidDataError])
+def test_a_passing_error_is_no_end(clock: ManualClock, passing: type[Exception]) -> None:
+    """avfoundation and dshow say "not yet"; a camera's first JPEG is often cut off."""
+    error = passing(1, "passing")
+    answers = iter([[error], ["one", error], [error], ["two", "three"]])
+
+    def decode(video: int) -> Iterator[str]:
+        for answer in next(answers, []):
+            if isinstance(answer, Exception):
+                raise answer
+            yield answer
+
+    container = SimpleNamespace(decode=decode, close=lambda: None)
+    feed = camera._Feed(container, av, clock)
+    feed.run()
+    assert feed.newest(-1, 0.0)[:2] == ("three", 2)
+    with pytest.raises(TransportError, match="ended"):
+        feed.newest(2, 0.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
+@pytest.mark.parametrize("device", ["63", "/dev/video63", "No such camera"])
+def test_absent_camera_is_one_clear_line(device) -> None:
+    source = CameraSource({"device": device})
+    with pytest.raises(TransportError, match=r"^camera: cannot open .*: No such file or directory; ") as error:
+        source.open()
+    assert "\n" not in str(error.value)
+    assert not source.is_open
+
+
+def test_unknown_system_is_one_clear_line(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "plan9")
+    with pytest.raises(TransportError, match="no way to cameras is known on plan9"):
+        CameraSource({}).open()
+    assert not camera.TRANSPORT.probe().works
+
+
+CAMERAS = [("/dev/video0", "FaceTime"), ("/dev/video2", "Capture Card")]
+
+
+@pytest.mark.parametrize(
+    ("system", "device", "address"),
+    [
+        ("linux", "", "/dev/video0"),
+        ("linux", "3", "/dev/video3"),
+        ("linux", "/dev/v4l/by-id/usb-cam", "/dev/v4l/by-id/usb-cam"),
+        ("linux", "Capture Card", "/dev/video2"),
+        ("darwin", "", "0:none"),
+        ("darwin", "FaceTime", "FaceTime:none"),
+        ("win32", "", "video=FaceTime"),
+        ("win32", "1", "video=Capture Card"),
+        ("win32", "OBS Virtual Camera", "video=OBS Virtual Camera"),
+    ],
+)
+def test_addresses(monkeypatch, system, device, address) -> None:
+    monkeypatch.setattr(camera, "_enumerate", lambda format_: CAMERAS)
+    assert SYSTEMS[system].address(device) == address
+
+
+def test_a_number_too_high_names_what_there_is(monkeypatch) -> None:
+    monkeypatch.setattr(camera, "_enumerate", lambda format_: CAMERAS)
+    with pytest.raises(TransportError, match="no camera number 2; there are: FaceTime, Capture Card"):
+        SYSTEMS["win32"].address("2")
+
+
+def test_what_the_camera_is_asked_for(monkeypatch) -> None:
+    asked: dict[str, str] = {}
+
+    def refuse(address: str, format: str, options: dict[str, str]) -> None:  # noqa: A002  # PyAV's name
+        asked.update(options, format=format)
+        raise OSError("refused")
+
+    monkeypatch.setattr(media, "load", lambda _: SimpleNamespace(open=refuse, FFmpegError=OSError))
+    source = CameraSource({"size": (1280, 720), "fps": 29.97}, system=SYSTEMS["darwin"])
+    with pytest.raises(TransportError, match="cannot open 0:none: refused"):
+        source.open()
+    assert asked == {"format": "avfoundation", "video_size": "1280x720", "framerate": "29.97"}
+
+
+def test_discovery_is_a_list_of_names() -> None:
+    assert all(isinstance(name, str) for name in CameraSource.discover(0.0))
