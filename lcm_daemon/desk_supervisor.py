@@ -40,6 +40,11 @@ class DeskSupervisor:
         self._budget = Budget()
         self._graveyard = Graveyard()
 
+    @property
+    def pid(self) -> int:
+        """The desk's process; 0 while there is none."""
+        return (self.child.pid if self.child else 0) or 0
+
     def start(self, values: Mapping[str, Value], now: float) -> None:
         """Open a desk that knows the present values."""
         setup = replace(self._setup, values=dict(values))

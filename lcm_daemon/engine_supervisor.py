@@ -52,6 +52,11 @@ class EngineSupervisor:
         return self.ladder[self._rung]
 
     @property
+    def pid(self) -> int:
+        """The engine's process; 0 while there is none."""
+        return (self.child.pid if self.child else 0) or 0
+
+    @property
     def ready(self) -> bool:
         return self.child is not None and self.report is not None
 

@@ -247,6 +247,8 @@ class Stage:
             "show": self.show.name,
             "recipe": engine.recipe.name,
             "engine": engine.state,
+            "engine_pid": engine.pid,
+            "desk_pid": self.desk.pid,
             "alarm": "; ".join(e.alarm for e in self.engines if e.alarm),
             "source": f"{self.source.label}: {self.source.state}" if self.source else "none",
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",

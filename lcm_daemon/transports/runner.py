@@ -48,7 +48,8 @@ class Runner(ABC):
 
     def join(self, seconds: float) -> bool:
         """Wait up to `seconds`; False if a library still holds the thread (it is a daemon: the process can end)."""
-        self._thread.join(seconds)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

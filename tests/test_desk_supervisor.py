@@ -1,0 +1,88 @@
+"""The desk: real processes that listen for OSC and serve the panel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lcm_daemon.board import Change, Pending
+from lcm_daemon.controllers.osc_send import send
+from lcm_daemon.desk import Setup
+from lcm_daemon.desk_supervisor import DeskSupervisor
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.frame import Frame, solid
+from lcm_daemon.health import Health
+from lcm_daemon.parameters import TABLE, Parameters
+from tests.daemon import free_port
+
+SIZE = (64, 48)
+VALUES = Parameters().targets()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port(socket.SOCK_DGRAM)
+
+
+@pytest.fixture
+def desk(port: int) -> Iterator[DeskSupervisor]:
+    supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
+    supervisor.open(VALUES, time.monotonic())
+    yield supervisor
+    supervisor.stop()
+
+
+def serve(desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0) -> list[Pending]:
+    asked: list[Pending] = []
+    end = time.monotonic() + seconds
+    while not until(asked):
+        assert time.monotonic() < end
+        asked += desk.step(VALUES, time.monotonic())
+        time.sleep(0.001)
+    return asked
+
+
+def test_what_osc_asks_for_arrives_coerced(desk: DeskSupervisor, port: int) -> None:
+    send("/lcm/strength", ["7"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    assert pending.changes["strength"].value == 1.0
+    assert pending.changes["strength"].origin.startswith("osc/127.0.0.1")
+
+
+def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port: int) -> None:
+    first = desk.pid
+    os.kill(first, signal.SIGKILL)
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+    send("/lcm/steps", ["4"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    assert pending.changes["steps"].value == 4
+
+
+def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor) -> None:
+    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    first = desk.pid
+    os.kill(first, signal.SIGSTOP)
+    picture = Frame(solid(SIZE), 0, 0.0)
+    now = time.monotonic()
+    for i in range(10_000):  # far more than a pipe holds
+        desk.tell([Change("strength", i / 10_000, "test")], {"fps": i})
+        desk.show(picture, now)
+        desk.step(VALUES, now)
+    desk.step(VALUES, now + 6.0)  # the picture has been unanswered for too long
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+
+
+def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
+        with pytest.raises(LcmDaemonError, match=str(port)) as caught:
+            supervisor.open(VALUES, time.monotonic())
+        supervisor.stop()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,131 @@
+"""One engine after another: real processes, killed and stopped as they are on a bad night."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lcm_daemon.engine_supervisor import EngineSupervisor
+from lcm_daemon.frame import Frame, solid
+from lcm_daemon.health import Health
+from lcm_daemon.parameters import Parameters
+from lcm_daemon.recipe import Recipe, load_recipe
+from lcm_daemon.show import Patience
+
+SIZE = (64, 48)
+THROUGH = load_recipe("passthrough")
+ABSENT = Recipe("absent", model="/nowhere/at/all")
+VALUES = Parameters().targets()
+
+
+@pytest.fixture
+def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
+    made: list[EngineSupervisor] = []
+
+    def make(*ladder: Recipe, spare: bool = False, patience: Patience | None = None) -> EngineSupervisor:
+        made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare))
+        made[-1].start(time.monotonic())
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.stop()
+
+
+def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: float = 30.0) -> list[Frame]:
+    """Feed and hear the engine until the condition holds; returns what it rendered."""
+    rendered, number, end = [], 0, time.monotonic() + seconds
+    while not until():
+        now = time.monotonic()
+        assert now < end, f"still {supervisor.state}: {supervisor.alarm}"
+        if frame := supervisor.step(now):
+            rendered.append(frame)
+        if supervisor.submit(Frame(solid(SIZE, (number % 256, 0, 0, 255)), number, now), VALUES, now):
+            number += 1
+        time.sleep(0.001)
+    return rendered
+
+
+def renders(supervisor: EngineSupervisor, count: int) -> Callable[[], bool]:
+    """True once so many more frames have been rendered."""
+    before = supervisor.health.total("engine/rendered")
+    return lambda: supervisor.health.total("engine/rendered") >= before + count
+
+
+def test_frames_come_back_in_order_and_unharmed(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH)
+    frames = play(engine, renders(engine, 20))
+    assert [f.number for f in frames] == sorted({f.number for f in frames})
+    assert all(int(f.pixels[0, 0, 0]) == f.number for f in frames)
+    assert engine.report.model == "passthrough"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupervisor], number: int) -> None:
+    engine = supervise(THROUGH, THROUGH)
+    play(engine, renders(engine, 3))
+    first = engine.pid
+    os.kill(first, number)
+    play(engine, lambda: engine.pid not in (0, first))
+    play(engine, renders(engine, 3))
+    assert engine.health.total("engine/replaced") == 1
+    assert engine.alarm == ""
+
+
+def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: len(engine.waitables()) == 2)
+    spare = engine._spare
+    assert spare is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    play(engine, lambda: engine.pid == spare.pid)
+    play(engine, renders(engine, 3))
+
+
+def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: len(engine.waitables()) == 2)
+    spare = engine._spare
+    assert spare is not None
+    os.kill(spare.pid or 0, signal.SIGKILL)
+    play(engine, lambda: engine._spare not in (None, spare))
+    assert engine.health.total("engine/replaced") == 0
+
+
+def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(ABSENT, THROUGH, patience=Patience(frame=5.0))
+    play(engine, renders(engine, 1), 90)
+    assert engine.recipe is THROUGH
+    assert engine.alarm.startswith("absent: ")
+    assert engine.health.total("engine/replaced") == 1, "trying again would not have helped"
+
+
+def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSupervisor]) -> None:
+    second = load_recipe("passthrough")
+    engine = supervise(THROUGH, second)
+    for _ in range(3):
+        play(engine, renders(engine, 1))
+        os.kill(engine.pid, signal.SIGKILL)
+        before = engine.pid
+        play(engine, lambda before=before: engine.pid not in (0, before))
+    play(engine, renders(engine, 1))
+    assert engine.recipe is second
+    assert "died" in engine.alarm
+
+
+def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
+    supervise: Callable[..., EngineSupervisor],
+) -> None:
+    engine = supervise(THROUGH, patience=Patience(alarm=0.5))
+    for _ in range(3):
+        play(engine, renders(engine, 1))
+        before = engine.pid
+        os.kill(before, signal.SIGKILL)
+        play(engine, lambda before=before: engine.pid != before)
+    assert (engine.state, engine.pid) == ("alarm", 0)
+    play(engine, renders(engine, 1))
+    assert engine.alarm == "", "all is well again"

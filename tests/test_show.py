@@ -1,0 +1,118 @@
+"""Shows: what a user writes, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.errors import DocumentError, LcmDaemonError
+from lcm_daemon.show import Show, load_show, shows
+
+
+def load(tmp_path: Path, text: str, *overrides: str, **environment: str) -> Show:
+    (tmp_path / "show.yaml").write_text(text)
+    return load_show(tmp_path / "show.yaml", overrides, environment)
+
+
+def complaints(tmp_path: Path, text: str, *overrides: str, **environment: str) -> list[str]:
+    with pytest.raises(DocumentError) as caught:
+        load(tmp_path, text, *overrides, **environment)
+    return [line.replace(f"{tmp_path}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_every_key_may_be_left_out(tmp_path: Path) -> None:
+    show = load(tmp_path, "")
+    assert (show.name, show.recipe.name, show.size, show.fps) == ("show", "builtin", (512, 512), 30.0)
+    assert show.source is not None
+    assert show.source.transport == "testcard"
+    assert show.osc == {"port": 9000, "host": "127.0.0.1", "feedback": ()}
+    assert show.panel is not None
+    assert (show.panel["port"], show.panel["host"]) == (8000, "127.0.0.1")
+
+
+@pytest.mark.parametrize("path", shows(), ids=lambda path: path.stem)
+def test_the_shows_that_come_along_are_in_order(path: Path) -> None:
+    assert load_show(path, environment={}).name == path.stem
+
+
+def test_a_show_is_found_by_its_name_or_its_path_from_the_readme() -> None:
+    assert load_show("demo", environment={}).name == "demo"
+    assert load_show("show_configs/demo.yaml", environment={}).name == "demo"
+
+
+def test_the_designs_example_reads(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+name: mirror
+recipe: builtin
+source: {transport: ndi, name: "STAGE (Camera 1)", fit: contain}
+output: {size: [640, 480], fps: 60, failsafe: fade, hold_seconds: 2, fade_to: input}
+sinks:
+  - {transport: ndi, name: lcm}
+  - {transport: spout, name: lcm, optional: true}
+parameters: {prompt: "ocean, deep blue", strength: 0.7, steps: 2}
+glides: {strength: 0.5}
+osc:   {port: 9000, feedback: ["127.0.0.1:9001"]}
+panel: false
+""")
+    assert show.source is not None
+    assert (show.source.options["name"], show.source.fit) == ("STAGE (Camera 1)", "contain")
+    assert (show.size, show.fps, show.failsafe.mode, show.failsafe.fade_to) == ((640, 480), 60.0, "fade", "input")
+    assert [(sink.label, sink.optional) for sink in show.sinks] == [("ndi lcm", False), ("spout lcm", True)]
+    assert show.parameters["strength"] == 0.7
+    assert show.glides == {"strength": 0.5}
+    assert list(show.desk) == ["osc"]
+    assert "640x480 at 60 fps" in show.describe()
+
+
+def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
+    show = load(tmp_path, "source: {transport: file, path: clips/sea.mp4}")
+    assert show.source is not None
+    assert show.source.options["path"] == str(tmp_path / "clips" / "sea.mp4")
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("outptu: {}", "show.yaml:1:1: unknown key 'outptu'; did you mean 'output'?"),
+    ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 240"),
+    ("recipe: sd-trubo", "show.yaml:1:9: no recipe 'sd-trubo'; did you mean 'sd-turbo'?, or the path of a .yaml file"),
+    ("source: {transport: ndy}", "show.yaml:1:21: 'ndy' is no source; did you mean 'ndi'?"),
+    ("sinks: [{transport: testcard}]", "show.yaml:1:21: 'testcard' is no sink; there are "),
+    ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
+    ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
+    ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
+    ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
+    ("glides: {seed: 1}", "show.yaml:1:16: seed cannot glide: it is no float"),
+    ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
+    ("- a", "show.yaml:1:1: a list is not a mapping"),
+])
+def test_each_mistake_has_its_place_and_what_would_be_right(tmp_path: Path, text: str, line: str) -> None:
+    (found,) = complaints(tmp_path, text)
+    assert found.startswith(line)
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    assert len(complaints(tmp_path, "a: 1\noutput: {fps: x}\nsinks: [{transport: fax}]\nparameters: {steps: [1]}")) == 4
+
+
+def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    text = "output: {fps: 24, hold_seconds: 1}"
+    show = load(tmp_path, text, "output.fps=60", LCM_DAEMON__OUTPUT__FPS="50", LCM_DAEMON__OUTPUT__HOLD_SECONDS="9")
+    assert (show.fps, show.failsafe.hold_seconds) == (60.0, 9.0)
+
+
+def test_a_wrong_override_names_itself(tmp_path: Path) -> None:
+    assert complaints(tmp_path, "", "output.fps=fast")[0].startswith("--set output.fps:1:1: 'fast' is not a number")
+    assert complaints(tmp_path, "", LCM_DAEMON__OUTPUT__FSP="1")[0].startswith("LCM_DAEMON__OUTPUT__FSP:1:1: unknown")
+    with pytest.raises(LcmDaemonError, match="KEY=VALUE"):
+        load(tmp_path, "", "output.fps")
+
+
+def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: No such file"):
+        load_show(tmp_path / "absent.yaml")
+
+
+def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
+    first, last = load(tmp_path, "recipe: sd-turbo").ladder
+    assert first.name == "sd-turbo"
+    assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")
