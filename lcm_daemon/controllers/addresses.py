@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-LENGTH = 128  # characters of a pattern; a longer one finds nothing
+LENGTH = 64  # characters of a pattern; a longer one finds nothing
 
 Target = TypeVar("Target")
 Token = Callable[[str, set[int]], set[int]]  # (part, positions reached before) -> positions reached after

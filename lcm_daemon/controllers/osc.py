@@ -18,7 +18,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pythonosc.osc_message import OscMessage
@@ -100,11 +100,13 @@ class Osc(Controller):
         """Bind the port, tell the show's subscribers everything, listen. LcmDaemonError where it cannot be bound."""
         if self._udp is not None:
             return
+        listeners = [endpoint(text, "127.0.0.1") for text in self.options["feedback"]]
+        if (self.options["host"], self.options["port"]) in listeners:
+            raise LcmDaemonError(f"OSC: osc.feedback names port {self.options['port']}, which is osc.port itself")
         self._udp = Udp(self.options["host"], self.options["port"], self._health)
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
-        for text in self.options["feedback"]:
-            listener = endpoint(text, "127.0.0.1")
+        for listener in listeners:
             self._admit(listener, listener)
         self._listening = asyncio.create_task(self._udp.listen(self._take), name="osc")
 
@@ -121,21 +123,26 @@ class Osc(Controller):
 
     # Receiving
 
-    def _take(self, packet: bytes, source: Address) -> None:
+    def _take(self, packet: bytes, source: Address) -> Iterator[None]:
+        """One step a message."""
         try:
             messages = check(packet)
         except Malformed as reason:
             self._seldom.warn("osc/malformed", f"OSC packet from {source[0]}:{source[1]} refused: {reason}")
             return
         for message in messages:
-            address = message[:message.index(0)].decode("ascii")
-            handlers = self._addresses.find(address)
-            if not handlers:
-                self._wonder(address, source)
-                continue
-            arguments = OscMessage(message).params
-            for handler in handlers:
-                handler(arguments, source)
+            self._carry_out(message, source)
+            yield
+
+    def _carry_out(self, message: bytes, source: Address) -> None:
+        address = message[:message.index(0)].decode("ascii")
+        handlers = self._addresses.find(address)
+        if not handlers:
+            self._wonder(address, source)
+            return
+        arguments = OscMessage(message).params
+        for handler in handlers:
+            handler(arguments, source)
 
     def _wonder(self, address: str, source: Address) -> None:
         self._health.count("osc/unknown")

@@ -88,7 +88,9 @@ class Feedback:
 
     def answer(self, asker: Address, address: str, value: Value) -> None:
         """Send to where a question came from, and to every subscriber on that host."""
-        for listener in {asker, *(known for known in self._subscribers if known[0] == asker[0])}:
+        asked_before = address in self._outbox.get(asker, ())
+        others = () if asked_before else (known for known in self._subscribers if known[0] == asker[0])
+        for listener in {asker, *others}:
             if listener in self._outbox or listener in self._subscribers or len(self._outbox) < WAITING:
                 self.send(listener, address, value)
             else:

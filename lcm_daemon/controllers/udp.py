@@ -12,7 +12,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Health, Seldom
@@ -25,7 +25,7 @@ TURN = 0.002  # seconds of datagrams, after which the loop's other work has its 
 PACKETS = 256  # in one turn
 
 Address = tuple[str, int]  # host (an IPv4 address as text), port
-Take = Callable[[bytes, Address], None]
+Take = Callable[[bytes, Address], Iterator[None]]  # takes one datagram in, step by step
 
 _BIND_ERRORS: Mapping[int, str] = {
     errno.EADDRINUSE: "is in use by another program: stop that, or give the show another osc.port",
@@ -55,15 +55,15 @@ class Udp:
         self._socket.sendto(packet, address)
 
     async def listen(self, take: Take) -> None:
-        """Give every datagram to `take`, until cancelled."""
+        """Give every datagram to `take`, until cancelled; one that takes longer than a turn lets others in between."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 packet, source = await loop.sock_recvfrom(self._socket, DATAGRAM)
                 if source is None:
                     raise ConnectionResetError
-                take(packet, source)
-                self._drain(take)
+                await _carry_out(take(packet, source))
+                await self._drain(take)
             except ConnectionError:  # how Windows tells that something sent before has reached nobody
                 self._health.count("osc/feedback/gone")
             except Exception as error:  # noqa: BLE001 - the top of this loop: logged, counted, and on
@@ -71,7 +71,7 @@ class Udp:
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above lets others run
 
-    def _drain(self, take: Take) -> None:
+    async def _drain(self, take: Take) -> None:
         """One turn."""
         taken, end = 1, time.monotonic() + TURN
         while taken < PACKETS and time.monotonic() < end:
@@ -79,9 +79,17 @@ class Udp:
                 packet, source = self._socket.recvfrom(DATAGRAM)
             except BlockingIOError:
                 break
-            take(packet, source)
+            await _carry_out(take(packet, source))
             taken += 1
         self._health.count("osc/packets", taken)
+
+
+async def _carry_out(steps: Iterator[None]) -> None:
+    end = time.monotonic() + TURN
+    for _ in steps:
+        if time.monotonic() > end:
+            await asyncio.sleep(0)
+            end = time.monotonic() + TURN
 
 
 def doctor() -> str:

@@ -197,6 +197,21 @@ def test_a_flood_coalesces_the_newest_wins_and_others_have_their_turn(monkeypatc
     asyncio.run(scenario())
 
 
+def test_a_packet_longer_than_a_turn_lets_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            seeds: list[object] = []
+            with Peer(one.osc.port) as peer:
+                monkeypatch.setattr(udp, "TURN", -1.0)  # every step is longer than a turn
+                peer.throw(bundle(*[encode("/lcm/seed", [seed]) for seed in range(1, 101)]))
+                async with asyncio.timeout(PATIENCE):
+                    while 100 not in seeds:
+                        seeds += [change.value for change in one.board.take().changes.values()]
+                        await asyncio.sleep(0)
+                assert seeds == list(range(1, 101))
+    asyncio.run(scenario())
+
+
 # Starting and stopping
 
 def test_a_port_in_use_is_one_clear_line() -> None:
@@ -208,6 +223,11 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         port = other.getsockname()[1]
         with pytest.raises(LcmDaemonError, match=f"^OSC: UDP port {port} on 127.0.0.1 is in use .* osc.port$"):
             asyncio.run(scenario(port))
+
+
+def test_feedback_to_itself_is_one_clear_line() -> None:
+    with pytest.raises(LcmDaemonError, match="^OSC: osc.feedback names port 9007"):
+        asyncio.run(rig(port=9007, feedback=("9007",)).__aenter__())
 
 
 def test_stopping_frees_the_port_and_starting_again_works() -> None:

@@ -167,7 +167,7 @@ def bytecodes(data: bytes) -> int:
     """How many bytecodes a check runs: its work, without a clock."""
     ran = 0
 
-    def trace(frame, event, argument):  # type: ignore[no-untyped-def]
+    def trace(frame, event, argument):
         nonlocal ran
         frame.f_trace_opcodes = True
         ran += event == "opcode"
@@ -190,5 +190,5 @@ def bytecodes(data: bytes) -> int:
     lambda n: typed(b"," + b"[" * n + b"]" * n, b""),
     lambda n: encode("/a", ["x" * 100 * n]),
 ])
-def test_work_is_linear(make) -> None:  # type: ignore[no-untyped-def]
+def test_work_is_linear(make) -> None:
     assert bytecodes(make(100)) < 2.2 * bytecodes(make(50)) < 5 * bytecodes(make(25))

@@ -27,7 +27,7 @@ def test_typed_by_look(text: str, value: object) -> None:
     ("über", "s"), ("", "s"),
 ])
 def test_types_on_the_wire(value: object, tag: str) -> None:
-    packet = encode("/a", [value])  # type: ignore[list-item]
+    packet = encode("/a", [value])
     assert packet[4:6] == f",{tag}".encode()
     assert check(packet) == [packet]
     assert OscMessage(packet).params == [value]
@@ -36,7 +36,7 @@ def test_types_on_the_wire(value: object, tag: str) -> None:
 @pytest.mark.parametrize("value", [2**63, 1e300, "\ud800"])
 def test_what_osc_cannot_carry(value: object) -> None:
     with pytest.raises(LcmDaemonError, match=r"^OSC cannot carry /a "):
-        encode("/a", [value])  # type: ignore[list-item]
+        encode("/a", [value])
 
 
 def test_send() -> None:
@@ -56,5 +56,5 @@ def test_send() -> None:
 ])
 def test_one_clear_line(arguments: tuple[object, ...], reason: str) -> None:
     with pytest.raises(LcmDaemonError, match=reason) as caught:
-        send(*arguments)  # type: ignore[arg-type]
+        send(*arguments)
     assert "\n" not in str(caught.value)
