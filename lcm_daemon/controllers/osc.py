@@ -108,7 +108,7 @@ class Osc(Controller):
         self.board.status_listeners.append(self._hear_status)
         for listener in listeners:
             self._admit(listener, listener)
-        self._listening = asyncio.create_task(self._udp.listen(self._take), name="osc")
+        self._listen(self._udp)
 
     async def stop(self) -> None:
         if self._udp is None or self._listening is None:
@@ -122,6 +122,17 @@ class Osc(Controller):
         self._udp = None
 
     # Receiving
+
+    def _listen(self, udp: Udp) -> None:
+        self._listening = asyncio.create_task(udp.listen(self._take), name="osc")
+        self._listening.add_done_callback(functools.partial(self._listen_on, udp))
+
+    def _listen_on(self, udp: Udp, ended: asyncio.Task[None]) -> None:
+        """A defect in one handler costs that packet, not the port."""
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None:
+            self._seldom.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
+            self._listen(udp)
 
     def _take(self, packet: bytes, source: Address) -> Iterator[None]:
         """One step a message."""

@@ -66,22 +66,23 @@ class Udp:
                 await self._drain(take)
             except ConnectionError:  # how Windows tells that something sent before has reached nobody
                 self._health.count("osc/feedback/gone")
-            except Exception as error:  # noqa: BLE001 - the top of this loop: logged, counted, and on
-                self._seldom.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
+            except OSError as error:
+                self._seldom.warn("osc/failed", f"OSC: {error}")
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above lets others run
 
     async def _drain(self, take: Take) -> None:
         """One turn."""
         taken, end = 1, time.monotonic() + TURN
-        while taken < PACKETS and time.monotonic() < end:
-            try:
+        try:
+            while taken < PACKETS and time.monotonic() < end:
                 packet, source = self._socket.recvfrom(DATAGRAM)
-            except BlockingIOError:
-                break
-            await _carry_out(take(packet, source))
-            taken += 1
-        self._health.count("osc/packets", taken)
+                await _carry_out(take(packet, source))
+                taken += 1
+        except BlockingIOError:
+            pass
+        finally:
+            self._health.count("osc/packets", taken)
 
 
 async def _carry_out(steps: Iterator[None]) -> None:

@@ -226,7 +226,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 def test_feedback_to_itself_is_one_clear_line() -> None:
-    with pytest.raises(LcmDaemonError, match="^OSC: osc.feedback names port 9007"):
+    with pytest.raises(LcmDaemonError, match=r"^OSC: osc.feedback names port 9007"):
         asyncio.run(rig(port=9007, feedback=("9007",)).__aenter__())
 
 
