@@ -20,3 +20,8 @@ def build(recipe: Recipe, size: Size) -> Pipeline:
     module, _, name = PIPELINES[recipe.pipeline].partition(":")
     pipeline: Pipeline = getattr(importlib.import_module(module), name)(recipe, size)
     return pipeline
+
+
+def warm_imports(name: str) -> None:
+    """Import what the pipeline of that name needs: most of an engine's start, and the same for every recipe of it."""
+    importlib.import_module(PIPELINES[name].partition(":")[0])
