@@ -96,6 +96,38 @@ def _look(ndi: Any, seconds: float, groups: str = "", addresses: str = "") -> li
         ndi.find_destroy(finder)
 
 
+class Search:
+    """Decides which of the senders that are listed is the one meant. Once one was found, no other is ever taken."""
+
+    def __init__(self, wanted: str) -> None:
+        self._wanted, self._found = wanted, False
+        self._before: list[str] = []
+        self._said = ""
+
+    def choose(self, names: Sequence[str]) -> str | None:
+        """The full name of the sender to take, or None; to be asked once a second with the full names listed then."""
+        candidates = [name for name in names if name == self._wanted] if self._found else match(self._wanted, names)
+        # Senders are discovered one after another: a part of a name has to mean the same one at two looks.
+        is_sure = self._wanted in names or candidates == self._before
+        self._before = candidates
+        if len(candidates) != 1:
+            self._say(candidates, names)
+        elif is_sure:
+            self._wanted, self._found, self._said = candidates[0], True, ""
+            return candidates[0]
+        return None
+
+    def _say(self, candidates: Sequence[str], names: Sequence[str]) -> None:
+        """Log why none is taken, unless that was said last."""
+        text = f"ndi: no sender is named {self._wanted!r} now; {_listing(names)}"
+        if candidates:
+            listed = ", ".join(map(repr, sorted(candidates)))
+            text = f"ndi: {self._wanted!r} may mean {listed}; none is taken: give the full name"
+        if text != self._said:
+            self._said = text
+            _log.warning(text)
+
+
 class NdiSource(Source):
     """Receives one sender. It looks for it by name every second, before it is there and after it has gone."""
 
@@ -119,12 +151,9 @@ class NdiSource(Source):
 
     def _open_source(self) -> None:
         self._ndi = _library()
-        self._wanted: str = self.options["name"]
-        self._pinned = False  # whether `_wanted` is the full name of a sender that was found
-        self._candidates: list[str] = []
+        self._search = Search(self.options["name"])
         self._connected: tuple[str, str] | None = None  # name and address
         self._unconnected = 0
-        self._said = ""
         self._next_seek = time.monotonic()
         direct = self._direct_address()
         self._receiver = self._make_receiver()
@@ -199,34 +228,11 @@ class NdiSource(Source):
             return
         self._next_seek = now + SEEK_SECONDS
         listed = {source.ndi_name: source for source in self._ndi.find_get_current_sources(self._finder)}
-        name = self._choose(list(listed))
+        name = self._search.choose(list(listed))
         if name is None:
             self._connected = None
         else:
             self._connect(name, listed[name])
-
-    def _choose(self, names: Sequence[str]) -> str | None:
-        """The full name of the sender to take, or None. Once one was found, no other is ever taken."""
-        if self._wanted in names:
-            return self._wanted
-        found = [] if self._pinned else match(self._wanted, names)
-        if len(found) != 1:
-            self._say_absent(found, names)
-        # Senders are discovered one after another: a short name has to mean the same one at two looks.
-        steady, self._candidates = found == self._candidates, found
-        return found[0] if len(found) == 1 and steady else None
-
-    def _say_absent(self, found: Sequence[str], names: Sequence[str]) -> None:
-        if found:
-            self._say(f"ndi: {self._wanted!r} may mean {', '.join(sorted(found))}; none is taken; give the full name")
-        else:
-            self._say(f"ndi: no sender is named {self._wanted!r} yet; {_listing(names)}")
-
-    def _say(self, text: str) -> None:
-        """Log `text` unless it was the last thing said."""
-        if text != self._said:
-            self._said = text
-            _log.warning(text)
 
     def _connect(self, name: str, source: Any) -> None:
         there = (name, source.url_address)
@@ -236,8 +242,7 @@ class NdiSource(Source):
             return
         _log.info("ndi: receiving %s", name)
         self._ndi.recv_connect(self._receiver, source)
-        self._wanted, self._pinned, self._connected = name, True, there
-        self._unconnected, self._said = 0, ""
+        self._connected, self._unconnected = there, 0
 
     def _close(self) -> None:
         if self._finder is not None:

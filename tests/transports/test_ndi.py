@@ -23,7 +23,7 @@ from lcm_daemon.errors import MissingIntegration, TransportError
 from lcm_daemon.frame import Frame, Pixels, Size, solid
 from lcm_daemon.transports import ndi
 from lcm_daemon.transports.base import Sink, Source
-from lcm_daemon.transports.ndi import NdiSink, NdiSource, frame_rate, match, sender_part
+from lcm_daemon.transports.ndi import NdiSink, NdiSource, Search, frame_rate, match, sender_part
 from transports.contract import LOOPBACKS, TOLERANCES
 
 PEER = str(Path(__file__).with_name("ndi_peer.py"))
@@ -102,13 +102,14 @@ def read_slowly(pipe: Connection, options: dict[str, Any]) -> None:
 
 
 def grow(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: by how many bytes its peak memory grows over 600 frames, after 100."""
+    """A child: by how many bytes its peak memory grows over 300 frames read and as many dropped."""
     source, frames, peaks = NdiSource(options), 0, []
     source.open()
-    for goal in (100, 700):
+    for goal in (50, 350):
         until = time.monotonic() + 60
         while frames < goal:
             frames += source.read(0.5) is not None
+            time.sleep(0.02)  # slower than the sender: some are dropped unread
             assert time.monotonic() < until
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     pipe.send(peaks[1] - peaks[0])
@@ -248,7 +249,6 @@ def test_the_exact_sender_among_several(net: Network) -> None:
     read_size(ambiguous, (320, 240))
     one.kill()
     silence(source)
-    assert read(source, 3.0) is None, "another sender was taken"
     start_peer(net, "cam", (480, 270))
     read_size(source, (480, 270))
 
@@ -281,7 +281,7 @@ def test_a_slow_reader_gets_the_newest(net: Network) -> None:
 
 def test_memory_stays(net: Network) -> None:
     start_sender(net, "memory", "corners", (320, 240), 200)
-    assert net.call(grow, {"name": "memory"}, seconds=120) < 30e6  # 600 frames are 184 MB
+    assert net.call(grow, {"name": "memory"}, seconds=120) < 30e6  # 300 frames are 92 MB
 
 
 def test_without_discovery_by_address() -> None:
@@ -321,6 +321,30 @@ NAMES = ["STAGE (lcm)", "STAGE (lcm preview)", "BOOTH (OBS (2))"]
 )
 def test_match(wanted: str, found: list[str]) -> None:
     assert match(wanted, NAMES) == found
+
+
+def chosen(wanted: str, *listings: list[str]) -> list[str | None]:
+    search = Search(wanted)
+    return [search.choose(names) for names in listings]
+
+
+def test_a_full_name_is_taken_at_once() -> None:
+    assert chosen("A (cam)", ["A (cam)"]) == ["A (cam)"]
+
+
+def test_a_part_is_taken_when_it_has_meant_the_same_twice() -> None:
+    assert chosen("cam", ["A (cam 2)"], ["A (cam 2)", "A (cam)"], ["A (cam 2)", "A (cam)"]) == [None, None, "A (cam)"]
+
+
+def test_once_found_no_other_is_taken() -> None:
+    both, other = ["A (cam)", "B (cam)"], ["B (cam)"]
+    assert chosen("cam", both[:1], both[:1], other, other, both) == [None, "A (cam)", None, None, "A (cam)"]
+
+
+def test_none_of_several_is_taken_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    both = ["A (cam)", "B (cam)"]
+    assert chosen("cam", both, both, both) == [None, None, None]
+    assert caplog.messages == ["ndi: 'cam' may mean 'A (cam)', 'B (cam)'; none is taken: give the full name"]
 
 
 def test_sender_part() -> None:

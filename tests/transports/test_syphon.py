@@ -69,7 +69,7 @@ def opened(**options: Any) -> SyphonSource:
 def test_every_call_is_one_that_the_real_package_takes() -> None:
     calls = list(native_names.uses(Path(syphon.__file__), OWNERS))
     assert {call.name for call in calls} >= {"SyphonServerDirectory", "SyphonMetalServer", "SyphonMetalClient"}
-    assert {call.name for call in calls} >= {"servers", "new_frame_image", "publish_frame_texture", "create_mtl_texture"}
+    assert {call.name for call in calls} >= {"servers", "new_frame_image", "publish_frame_texture", "device"}
     assert native_names.mistakes(native_names.load("syphon.json"), calls) == []
 
 
