@@ -1,0 +1,51 @@
+"""Write the model card from the figures of the last evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from examples.train_builtin.evaluation import PHOTOGRAPHS, REPAINTS
+
+CARD = Path(__file__).with_name("card.md")
+
+
+def write_card(work: Path, folder: Path) -> None:
+    """README.md of the model folder: `card.md` with the figures filled in, or with a line that there are none yet."""
+    path = work / "sheets" / "evaluation.json"
+    figures = json.loads(path.read_text()) if path.exists() else None
+    table = figure_table(figures) if figures else "Not evaluated yet."
+    text = CARD.read_text(encoding="utf-8").replace("{figures}", table)
+    text = text.replace("{photographs}", "; ".join(f"{name} ({licence})" for name, licence in PHOTOGRAPHS.items()))
+    text = text.replace("{repaints}", ", ".join(f"`{text}`" for text in REPAINTS))
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def figure_table(figures: dict[str, Any]) -> str:
+    """The measured figures beside what was wanted."""
+    rows = ["| | wanted | measured |", "|---|---|---|"]
+    for steps in (1, 2, 4):
+        entry = figures[f"prompts_{steps}_steps"]
+        colour, subject = (
+            f"{entry[kind]:.0%} (chance {entry[kind + '_chance']:.0%}, judge {entry[kind + '_judge']:.0%})"
+            for kind in ("colour", "subject")
+        )
+        wanted = (">= 85 %", ">= 70 %") if steps == 2 else ("", "")
+        rows.append(f"| colour of 100 prompts, {steps} steps | {wanted[0]} | {colour} |")
+        rows.append(f"| subject of 100 prompts, {steps} steps | {wanted[1]} | {subject} |")
+    for strength, entry in figures["photographs"].items():
+        wanted = (">= .80", ">= .21") if strength == "0.5" else ("", "")
+        rows.append(
+            f"| photographs, strength {strength}: luma correlation | {wanted[0]} | {entry['luma_correlation']:.2f} |"
+        )
+        rows.append(
+            f"| photographs, strength {strength}: colour movement | {wanted[1]} | {entry['colour_movement']:.2f} |"
+        )
+    steady, speed = figures["steadiness"], figures["speed"]
+    rows.append(f"| still input, fixed seed: difference | 0 | {steady['still']:.3g} |")
+    rows.append(f"| panning input: largest change of mean luma a frame | <= 2 % | {steady['panning']:.1%} |")
+    rows.append(f"| autoencoder on the photographs | | {figures['autoencoder_psnr_photographs']:.1f} dB |")
+    times = " / ".join(f"{speed[name + '_ms']:.1f}" for name in ("encode", "unet", "decode"))
+    rows.append(f"| encode / UNet / decode at 256x256, eager float32, two busy cores | | {times} ms |")
+    return "\n".join(rows)

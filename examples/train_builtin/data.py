@@ -1,0 +1,94 @@
+"""Paint the training pictures once, in shards of .npy files that later steps map into memory."""
+
+from __future__ import annotations
+
+import json
+import random
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from examples.train_builtin.noise import Noise
+from examples.train_builtin.painter import paint, paint_shapes
+from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
+
+SIZE = 256
+BATCH = 6  # pictures that share subject, colour, style and kind; painted in one go
+SHARD = 160  # batches in a shard
+PLAIN_SHARE, STRUCTURE_SHARE, NATURAL_SHARE = 0.6, 0.4, 0.35
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a picture shows; `structured` says that random shapes lie under the material."""
+
+    subject: str
+    colour: str
+    style: str
+    structured: bool
+
+
+def draw_label(number: int, chance: random.Random) -> Label:
+    """Subjects in turn, colours and styles at random."""
+    subject = list(SUBJECTS)[number % len(SUBJECTS)]
+    natural = chance.random() < NATURAL_SHARE
+    colour = SUBJECTS[subject].colour if natural else chance.choice(list(COLOURS))
+    style = "plain" if chance.random() < PLAIN_SHARE else chance.choice(list(STYLES)[1:])
+    return Label(subject, colour, style, chance.random() < STRUCTURE_SHARE)
+
+
+def structure_pool(seed: int, count: int = 96) -> Tensor:
+    """A stock of shape fields (count, SIZE, SIZE) from 0 to 1, to be mirrored and shared out."""
+    return paint_shapes(Noise(count, SIZE, seed)).clamp(0, 1)
+
+
+def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarray, list[Label]]:
+    """Pictures (batches * BATCH, SIZE, SIZE, 3) uint8 and their labels; `whole` leaves out the structured ones."""
+    chance = random.Random(seed)
+    pool = structure_pool(seed)
+    pictures = np.empty((batches * BATCH, SIZE, SIZE, 3), np.uint8)
+    labels: list[Label] = []
+    for batch in range(batches):
+        label = draw_label(batch + seed, chance)
+        if whole:
+            label = Label(label.subject, label.colour, label.style, False)
+        shapes = pool[[chance.randrange(len(pool)) for _ in range(BATCH)]].flip(chance.choice([(), (1,), (2,)]))
+        noise = Noise(BATCH, SIZE, seed * 100_003 + batch)
+        painted = paint(label.subject, label.colour, label.style, noise, shapes if label.structured else None)
+        place = slice(batch * BATCH, (batch + 1) * BATCH)
+        pictures[place] = (painted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        labels += [label] * BATCH
+    return pictures, labels
+
+
+def write_shard(folder: Path, seed: int) -> Path:
+    """Paint one shard unless it is there already."""
+    target = folder / f"{seed:05}.npy"
+    if not target.exists():
+        torch.set_num_threads(1)
+        pictures, labels = paint_shard(seed, SHARD)
+        target.with_suffix(".json").write_text(json.dumps([asdict(label) for label in labels]))
+        np.save(folder / f"{seed:05}.part.npy", pictures)
+        (folder / f"{seed:05}.part.npy").rename(target)
+    return target
+
+
+def write_shards(work: Path, shards: int, workers: int = 2) -> None:
+    """Paint the shards numbered from 1, `workers` at a time; those that exist are kept."""
+    folder = work / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for path in pool.map(write_shard, [folder] * shards, range(1, shards + 1)):
+            print(f"painted {path.name}", flush=True)
+
+
+def read_shards(work: Path) -> tuple[list[np.ndarray], list[list[Label]]]:
+    """All finished shards, mapped into memory, and their labels."""
+    paths = sorted(path for path in (work / "pictures").glob("*.npy") if ".part" not in path.name)
+    labels = [[Label(**entry) for entry in json.loads(path.with_suffix(".json").read_text())] for path in paths]
+    return [np.load(path, mmap_mode="r") for path in paths], labels

@@ -1,0 +1,182 @@
+"""Train the denoiser: v-prediction with zero terminal SNR, on small latents first, then on whole ones."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+
+import torch
+from diffusers import LCMScheduler, UNet2DConditionModel
+from torch import Tensor
+
+from examples.train_builtin import vae, workers
+from examples.train_builtin.latents import Samples
+
+CHANNELS = (48, 64, 96, 96)
+RATE, FINAL_RATE, WARM_UP, DECAY, DROP = 1e-3, 5e-5, 200, 0.998, 0.1
+BATCH = {2: 32, 1: 16}  # for each worker
+STRUCTURED_BELOW = 700  # structured pictures teach image-to-image; text-to-image starts above and never sees them
+SCHEDULE = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
+    "prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "clip_sample": False,
+    "original_inference_steps": 50, "set_alpha_to_one": True, "timestep_spacing": "leading",
+}  # fmt: skip
+
+
+def build() -> UNet2DConditionModel:
+    """Cross-attention where it is cheap, and the pooled text in the time embedding, which reaches every layer."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=vae.CHANNELS,
+        out_channels=vae.CHANNELS,
+        layers_per_block=1,
+        block_out_channels=CHANNELS,
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        cross_attention_dim=128,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+    )
+
+
+class Noising:
+    """The forward process and the conversions between v and the clean latents (Salimans and Ho 2022)."""
+
+    def __init__(self) -> None:
+        signal = LCMScheduler(**SCHEDULE).alphas_cumprod.float()
+        self.alpha, self.sigma = signal.sqrt(), (1 - signal).sqrt()
+        self.snr = signal / (1 - signal)
+
+    def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        return self.alpha[times][:, None, None, None], self.sigma[times][:, None, None, None]
+
+    def add(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        alpha, sigma = self.at(times)
+        return alpha * clean + sigma * noise
+
+    def velocity(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        alpha, sigma = self.at(times)
+        return alpha * noise - sigma * clean
+
+    def split(self, noisy: Tensor, velocity: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean latents and the noise that a velocity means."""
+        alpha, sigma = self.at(times)
+        return alpha * noisy - sigma * velocity, alpha * velocity + sigma * noisy
+
+
+def channel_weight() -> Tensor:
+    """Colour latents are small: without a weight their error would count for little."""
+    weight = torch.ones(vae.CHANNELS)
+    weight[-vae.CHROMA :] = 1 / vae.CHROMA_SCALE**1.5
+    return (weight / weight.mean())[:, None, None]
+
+
+def draw_times(structured: Tensor) -> Tensor:
+    """Even times for pure materials; structured pictures only where image-to-image starts."""
+    top = torch.where(structured, STRUCTURED_BELOW, 1000)
+    return (torch.rand(len(structured)) * top).long()
+
+
+def learning_rate(step: int, progress: float) -> float:
+    """Warm-up, then a cosine over the whole time, in both stages."""
+    fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
+    return min(1.0, (step + 1) / WARM_UP) * (FINAL_RATE + (RATE - FINAL_RATE) * fall)
+
+
+class Training:
+    """A denoiser, its moving average and its optimizer, saved together."""
+
+    def __init__(self, path: Path, model: UNet2DConditionModel) -> None:
+        self.path = path
+        self.model = model.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
+        self.spent, self.step, self.last = 0.0, 0, time.monotonic()
+        if path.exists():
+            self.restore()
+
+    def restore(self) -> None:
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.spent, self.step = state["spent"], state["step"]
+
+    def save(self) -> None:
+        if workers.rank():
+            return
+        state = {
+            "model": self.model.state_dict(), "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "spent": self.spent, "step": self.step,
+        }  # fmt: skip
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        part.rename(self.path)
+
+    def update(self, loss: Tensor, rate: float, decay: float) -> None:
+        """One step on the mean gradient of all workers."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss.backward()
+        workers.average([p.grad for p in self.model.parameters() if p.grad is not None])
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.tick()
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def tick(self) -> None:
+        """Count the time since the last tick; the workers agree on it, so that they stop together."""
+        now = time.monotonic()
+        passed = torch.tensor([now - self.last])
+        self.last = now
+        workers.average([passed])
+        self.spent += passed.item()
+
+
+def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3) -> None:
+    """Train for those times (by the clock) on half-size and on whole pictures, resuming from `diffusion.pt`."""
+    torch.manual_seed(seed)
+    state = Training(work / "diffusion.pt", build())
+    torch.manual_seed(seed + 1000 * workers.rank() + state.step)
+    noising, weight, shrink = Noising(), channel_weight(), 0
+    seconds, recent = small_seconds + whole_seconds, 0.0
+    while state.spent < seconds:
+        wanted = 2 if state.spent < small_seconds else 1
+        if wanted != shrink:
+            shrink = wanted
+            samples = Samples(work, shrink, seed + 1000 * workers.rank() + state.step)
+            state.last = time.monotonic()
+        clean, text, structured = samples.take(BATCH[shrink], DROP)
+        times, noise = draw_times(structured), torch.randn_like(clean)
+        noisy = noising.add(clean, noise, times).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            velocity = state.model(noisy, times, text).sample
+        error = (velocity.float() - noising.velocity(clean, noise, times)).square() * weight
+        balance = (4 / (noising.snr[times] + 1)).clamp(max=1)
+        loss = (error.mean(dim=(1, 2, 3)) * balance).mean()
+        state.update(loss, learning_rate(state.step, state.spent / seconds), DECAY)
+        recent = loss.item() if not recent else 0.99 * recent + 0.01 * loss.item()
+        if state.step % 100 == 0 and not workers.rank():
+            print(
+                f"diffusion {state.spent:.0f}/{seconds:.0f} s step {state.step} at 1/{shrink} loss {recent:.4f}",
+                flush=True,
+            )
+        if state.step % 500 == 0:
+            state.save()
+    state.save()
+
+
+def load(path: Path) -> UNet2DConditionModel:
+    """The averaged denoiser of a checkpoint."""
+    model = build()
+    model.load_state_dict(torch.load(path, weights_only=True)["average"])
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -1,0 +1,77 @@
+"""Write the trained parts as a diffusers folder, float16, with the word list; swapped into place in one go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+from diffusers import LCMScheduler
+from transformers import CLIPTextModel
+
+from examples.train_builtin import diffusion, vae
+from examples.train_builtin.card import write_card
+from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
+
+LIMIT = 16_000_000  # bytes
+INDEX = {
+    "_class_name": "LatentConsistencyModelPipeline",
+    "_diffusers_version": "0.30.0",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "LCMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderTiny"],
+}
+
+
+def write_words(path: Path) -> None:
+    """The words that the model knows, for `lcm-daemon list prompts`."""
+    tables = {"subjects": SUBJECTS, "colours": COLOURS, "styles": STYLES}
+    words = {
+        kind: {
+            name: {"about": entry.about, "also": list(entry.names[1:])} for name, entry in table.items() if entry.names
+        }
+        for kind, table in tables.items()
+    }
+    path.write_text(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
+    """Every component in its own folder, as diffusers lays them out."""
+    diffusion.load(checkpoint).half().save_pretrained(folder / "unet")
+    vae.load(work).half().save_pretrained(folder / "vae")
+    CLIPTextModel.from_pretrained(work / "text_encoder").half().save_pretrained(folder / "text_encoder")
+    LCMScheduler(**diffusion.SCHEDULE).save_pretrained(folder / "scheduler")
+    shutil.copytree(work / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
+    (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
+    write_words(folder / "words.yaml")
+
+
+def export(work: Path, target: Path, checkpoint: str = "distillation.pt") -> int:
+    """Write the model folder to `target`; returns its size in bytes.
+
+    It is built aside and swapped in, so that a reader never sees half of it. Raises ValueError above LIMIT.
+    """
+    aside = target.with_name(target.name + ".new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    write_parts(work, work / checkpoint, aside)
+    for name in ("evaluation.json", "prompts.jpg", "photographs.jpg"):
+        if (work / "sheets" / name).exists():
+            shutil.copy(work / "sheets" / name, aside / name)
+    write_card(work, aside)
+    size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
+    if size > LIMIT:
+        raise ValueError(f"the model folder has {size} bytes: at most {LIMIT} are allowed")
+    old = target.with_name(target.name + ".old")
+    if target.exists():
+        target.rename(old)
+    aside.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return size

@@ -1,0 +1,357 @@
+"""The procedural painter: subjects as brightness fields, dyed by a colour's ramp and drawn in a style.
+
+A painter returns brightness (pictures, size, size) from 0 to 1. Cells at least 28 pixels wide at 256, few degrees of
+freedom and hard contrast: what a small model can learn from some hundred thousand samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from examples.train_builtin.noise import Noise, scatter, smooth
+from examples.train_builtin.words import COLOURS, SUBJECTS
+
+
+def paint_fire(noise: Noise) -> Tensor:
+    sway = 0.06 * noise.clouds((6, 3), 3)
+    flame = noise.clouds((2, 6), 5, 0.55)
+    height = noise.y + sway + 0.22 * flame
+    return smooth(height, 0.25, 1.25) * 1.15
+
+
+def paint_ocean(noise: Noise) -> Tensor:
+    depth = 0.15 + noise.y
+    swell = noise.clouds((10, 3), 4)
+    phase = noise.uniform(9, 13) * 2 * math.pi * depth.sqrt() + 0.9 * swell
+    crest = (0.5 + 0.5 * phase.sin()).pow(2.5)
+    return 0.2 + 0.65 * crest + 0.1 * noise.clouds((16, 5), 3)
+
+
+def paint_lava(noise: Noise) -> Tensor:
+    warp = 0.5 * noise.clouds((4, 4), 3)
+    cells = noise.uniform(2.5, 4)
+    nearest, second, number, _, _ = noise.cells(noise.x * cells + warp, noise.y * cells + 0.6 * warp.flip(1), 0.9)
+    crack = torch.exp(-(second - nearest) * 7)
+    return crack + 0.12 * number + 0.03 * noise.clouds((16, 16), 3)
+
+
+def paint_clouds(noise: Noise) -> Tensor:
+    return 0.55 + 0.3 * noise.clouds((3, 3), 6, 0.48)
+
+
+def paint_marble(noise: Noise) -> Tensor:
+    x, y = noise.turned(180)
+    vein = ((x + 0.45 * y) * noise.uniform(2, 3.5) * math.pi + 1.3 * noise.clouds((3, 3), 5)).sin().abs()
+    return 0.12 + 0.78 * smooth(vein, 0.0, 0.3) + 0.06 * noise.clouds((3, 3), 3)
+
+
+def paint_stars(noise: Noise) -> Tensor:
+    nebula = 0.28 + 0.13 * noise.clouds((3, 3), 5)
+    cells = noise.uniform(4, 5.5)
+    _, _, number, dx, dy = noise.cells(noise.x * cells, noise.y * cells, 0.7)
+    reach = 0.06 + 0.1 * number
+    core = torch.exp(-(dx.square() + dy.square()) / reach.square())
+    rays = torch.exp(-(dx * dy).abs() / (0.10 * reach.square())) * torch.exp(-torch.hypot(dx, dy) / (2.2 * reach))
+    return nebula + (core + 0.9 * rays) * (number > 0.25)
+
+
+def paint_lightning(noise: Noise) -> Tensor:
+    light = 0.1 + 0.05 * noise.clouds((3, 3), 4)
+    for bolt in range(3):
+        path = noise.clouds((3, 1), 6, 0.62).mean(dim=2, keepdim=True)
+        path = 0.1 * path / path.std(dim=1, keepdim=True) + noise.uniform(0.2, 0.8)
+        gap = (noise.x - path).abs()
+        light = light + (torch.exp(-gap / 0.012) + 0.3 * torch.exp(-gap / 0.08)) * (1.0 if bolt == 0 else 0.7)
+    return light
+
+
+def paint_neon_grid(noise: Noise) -> Tensor:
+    horizon = noise.uniform(0.45, 0.6)
+    depth = (noise.y - horizon).clamp(min=1e-3)
+    across = ((noise.x - 0.5) / depth * noise.uniform(0.7, 1.1) + 0.5).frac().abs()
+    along = (noise.uniform(0.5, 0.8) / depth.clamp(min=0.02) + noise.uniform(0, 1)).frac().abs()
+    width = 0.09
+    lines = torch.maximum(smooth((across - 0.5).abs(), 0.5 - width, 0.5), smooth((along - 0.5).abs(), 0.5 - width, 0.5))
+    floor = 0.12 + 0.85 * lines
+    distance = torch.hypot(noise.x - noise.uniform(0.4, 0.6), noise.y - horizon + 0.14)
+    bands = ((noise.y - horizon) * 26).sin() > -0.5
+    sun = smooth(0.2 - distance, -0.008, 0.008) * bands
+    sky = 0.08 + 0.35 * (noise.y / horizon).pow(3) + 0.8 * sun
+    return torch.where(noise.y > horizon, floor, sky)
+
+
+def paint_checker(noise: Noise) -> Tensor:
+    x, y = noise.turned(20)
+    cells = noise.uniform(4, 7)
+    wave = (x * cells * math.pi + noise.uniform(0, 3)).sin() * (y * cells * math.pi + noise.uniform(0, 3)).sin()
+    return 0.1 + 0.8 * smooth(wave, -0.06, 0.06)
+
+
+def paint_stripes(noise: Noise) -> Tensor:
+    x, _y = noise.turned(90)
+    wave = (x * noise.uniform(4, 7) * 2 * math.pi + noise.uniform(0, 6)).sin()
+    return 0.1 + 0.8 * smooth(wave, -0.15, 0.15)
+
+
+def paint_grid(noise: Noise) -> Tensor:
+    x, y = noise.turned(12)
+    cells = noise.uniform(4, 7)
+    gap = torch.minimum(edge_gap(x * cells + noise.uniform(0, 1)), edge_gap(y * cells + noise.uniform(0, 1)))
+    return 0.12 + 0.85 * (1 - smooth(gap, 0.06, 0.11))
+
+
+def edge_gap(x: Tensor) -> Tensor:
+    """Distance to the nearest whole number."""
+    return (x - x.round()).abs()
+
+
+def paint_honeycomb(noise: Noise) -> Tensor:
+    x, y = noise.turned(10)
+    cells = noise.uniform(4, 6)
+    x, y = x * cells + noise.uniform(0, 1), y * cells / math.sqrt(3) + noise.uniform(0, 1)
+    first = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
+    x, y = x - 0.5, y - 0.5
+    second = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
+    depth = 0.5 - torch.minimum(first, second)
+    return 0.1 + 0.6 * smooth(depth, 0.03, 0.08) + 0.28 * smooth(depth, 0.1, 0.5)
+
+
+def hexagon_gap(x: Tensor, y: Tensor) -> Tensor:
+    """The hexagon's own distance from its centre: 0.5 on its edges."""
+    x, y = x.abs(), y.abs()
+    return torch.maximum(x, 0.5 * x + math.sqrt(3) / 2 * y)
+
+
+def paint_bricks(noise: Noise) -> Tensor:
+    x, y = noise.turned(4)
+    rows = noise.uniform(5, 8)
+    y = y * rows + noise.uniform(0, 1)
+    x = x * rows / 2 + 0.5 * (y.floor() % 2) + noise.uniform(0, 1)
+    gap = torch.minimum(2 * edge_gap(x), edge_gap(y))
+    tone = scatter(x.floor(), y.floor(), noise.uniform(0, 100))
+    return 0.08 + smooth(gap, 0.05, 0.11) * (0.42 + 0.4 * tone + 0.04 * noise.clouds((16, 16), 3))
+
+
+def paint_stained_glass(noise: Noise) -> Tensor:
+    cells = noise.uniform(4, 6)
+    nearest, second, number, _, _ = noise.cells(noise.x * cells, noise.y * cells, 0.9)
+    return 0.02 + smooth(second - nearest, 0.07, 0.13) * (0.4 + 0.55 * number)
+
+
+def paint_ripples(noise: Noise) -> Tensor:
+    x, y = noise.centred(0.25)
+    return 0.5 + 0.45 * (torch.hypot(x, y) * noise.uniform(6, 9) * 2 * math.pi - noise.uniform(0, 6)).cos()
+
+
+def paint_wood(noise: Noise) -> Tensor:
+    x, y = noise.centred(0.3)
+    knot = torch.exp(-(x.square() * 30 + y.square() * 12))
+    rings = (noise.uniform(7, 10) * (noise.x + 0.1 * noise.clouds((1, 3), 3) + 0.22 * knot)) * 2 * math.pi
+    return 0.5 + 0.25 * rings.sin() + 0.1 * noise.clouds((2, 40), 2)
+
+
+def paint_forest(noise: Noise) -> Tensor:
+    light = 0.92 - 0.25 * noise.y + 0.06 * noise.clouds((4, 4), 4)
+    for layer, (count, tone) in enumerate(((8, 0.62), (5, 0.38), (3, 0.1))):
+        x = noise.x * count + noise.uniform(0, 5) + 0.06 * count * noise.clouds((2, 1), 2).mean(dim=2, keepdim=True)
+        shift = 0.5 * (scatter(x.floor(), torch.zeros_like(x), noise.uniform(0, 100)) - 0.5)
+        trunk = smooth((x - x.floor() - 0.5 + shift).abs(), 0.15, 0.19)
+        light = light * trunk + tone * (1 - trunk)
+        ground = smooth(noise.y + 0.015 * noise.clouds((4, 12), 3), 0.8 + 0.06 * layer, 0.84 + 0.06 * layer)
+        light = light * (1 - ground) + (tone - 0.05) * ground
+    return light
+
+
+def paint_mountains(noise: Noise) -> Tensor:
+    light = 0.95 - 0.15 * noise.y
+    for base, tone in ((0.35, 0.72), (0.52, 0.5), (0.68, 0.3), (0.84, 0.1)):
+        ridge = noise.clouds((1, 3), 6, 0.5)[:, :1]
+        edge = base + 0.07 * ridge / ridge.std(dim=2, keepdim=True)
+        rock = smooth(noise.y - edge, -0.004, 0.004)
+        light = light * (1 - rock) + (tone + 0.25 * (noise.y - edge)).clamp(0, 1) * rock
+    return light
+
+
+def paint_flowers(noise: Noise) -> Tensor:
+    cells = noise.uniform(2, 3)
+    nearest, _, number, dx, dy = noise.cells(noise.x * cells, noise.y * cells, 0.3)
+    angle = torch.atan2(dy, dx) + number * 6
+    petals = 0.30 + 0.12 * (angle * 5).cos()
+    bloom = smooth(petals - nearest, -0.015, 0.015)
+    heart = smooth(0.1 - nearest, -0.015, 0.015)
+    shade = (0.55 + 0.4 * (nearest / petals)) * bloom
+    return (0.14 * (1 - bloom) + shade) * (1 - heart) + 0.25 * heart
+
+
+def paint_dots(noise: Noise) -> Tensor:
+    x, y = noise.turned(45)
+    cells = noise.uniform(4, 6)
+    gap = torch.hypot(edge_gap(x * cells + noise.uniform(0, 1)), edge_gap(y * cells + noise.uniform(0, 1)))
+    return 0.15 + 0.75 * smooth(0.32 - gap, -0.03, 0.03)
+
+
+def paint_zebra(noise: Noise) -> Tensor:
+    x, _y = noise.turned(90)
+    wave = ((x * 5 + 0.5 * noise.clouds((3, 3), 2)) * 2 * math.pi).sin()
+    return 0.08 + 0.84 * smooth(wave, -0.2, 0.2)
+
+
+def paint_crystal(noise: Noise) -> Tensor:
+    x, y = noise.turned(30)
+    cells = noise.uniform(3, 4.5)
+    nearest, second, number, dx, dy = noise.cells(x * cells, y * cells, 0.95)
+    angle = number * 40
+    facet = dx * angle.cos() + dy * angle.sin()
+    return 0.5 + 0.75 * facet + 0.35 * (number - 0.5) + 0.3 * torch.exp(-(second - nearest) * 30)
+
+
+def paint_spiral(noise: Noise) -> Tensor:
+    x, y = noise.centred(0.12)
+    radius = torch.hypot(x, y)
+    way = torch.where(noise.coin(0.5), 1.0, -1.0)
+    arms = (way * torch.atan2(y, x) * 3 + noise.uniform(14, 20) * (radius + 0.05).sqrt() + 0.25 * noise.clouds()).sin()
+    return 0.45 + 0.4 * arms + 0.5 * torch.exp(-radius / 0.06)
+
+
+def paint_sunset(noise: Noise) -> Tensor:
+    horizon = noise.uniform(0.55, 0.68)
+    centre = noise.uniform(0.35, 0.65)
+    distance = torch.hypot(noise.x - centre, noise.y - horizon + 0.08)
+    sky = 0.3 + 0.35 * (noise.y / horizon).square() + 0.05 * noise.clouds((12, 3), 4)
+    sky = torch.maximum(sky, smooth(0.17 - distance, -0.006, 0.006))
+    wave = ((noise.y - horizon).clamp(min=0).sqrt() * 60 + 1.2 * noise.clouds((24, 5), 3)).sin()
+    track = torch.exp(-((noise.x - centre) / (0.08 + 0.3 * (noise.y - horizon).clamp(min=0))).square())
+    water = 0.14 + 0.08 * wave + track * (0.45 + 0.3 * wave)
+    return torch.where(noise.y > horizon, water, sky)
+
+
+def paint_tunnel(noise: Noise) -> Tensor:
+    x, y = noise.centred(0.12)
+    radius = torch.hypot(x, y).clamp(min=0.02)
+    rings = (radius.log2() * 2.2 + noise.uniform(0, 1)) * math.pi
+    spokes = torch.atan2(y, x) * 6 + noise.uniform(0, 6)
+    tiles = smooth(rings.sin() * spokes.sin(), -0.1, 0.1)
+    return (0.12 + 0.88 * tiles) * smooth(radius, 0.0, 0.3)
+
+
+PAINTERS: dict[str, Callable[[Noise], Tensor]] = {
+    "fire": paint_fire, "ocean": paint_ocean, "lava": paint_lava, "clouds": paint_clouds, "marble": paint_marble,
+    "stars": paint_stars, "lightning": paint_lightning, "neon grid": paint_neon_grid, "checker": paint_checker,
+    "stripes": paint_stripes, "grid": paint_grid, "honeycomb": paint_honeycomb, "bricks": paint_bricks,
+    "stained glass": paint_stained_glass, "ripples": paint_ripples, "wood": paint_wood, "forest": paint_forest,
+    "mountains": paint_mountains, "flowers": paint_flowers, "dots": paint_dots, "zebra": paint_zebra,
+    "crystal": paint_crystal, "spiral": paint_spiral, "sunset": paint_sunset, "tunnel": paint_tunnel,
+}  # fmt: skip
+
+
+def paint_shapes(noise: Noise, shapes: int = 24) -> Tensor:
+    """Dead leaves: shapes of many sizes that hide each other, for the brightness of an unknown photograph."""
+    light = 0.5 + 0.2 * noise.clouds((2, 2), 4)
+    for shape in range(shapes):
+        x, y = noise.centred(0.6)
+        size = noise.uniform(0.05, 0.5) * (1 - 0.6 * shape / shapes)
+        angle, flat = noise.uniform(0, math.pi), noise.uniform(0.4, 1)
+        along, across = x * angle.cos() + y * angle.sin(), (y * angle.cos() - x * angle.sin()) / flat
+        box = torch.maximum(along.abs(), across.abs())
+        inside = smooth(size - torch.where(noise.coin(0.5), box, torch.hypot(along, across)), -0.006, 0.006)
+        tone = noise.uniform(0, 1) + noise.uniform(-0.6, 0.6) * along
+        light = light * (1 - inside) + tone * inside
+    return light
+
+
+def blend_structure(texture: Tensor, structure: Tensor, share: Tensor) -> Tensor:
+    """The texture lies on the structure: its mean brightness follows the structure by `share` (count, 1, 1)."""
+    return (texture - 0.5) * (1 - 0.6 * share) + 0.5 + (structure - 0.5) * share
+
+
+def draw_style(style: str, light: Tensor) -> Tensor:
+    return STYLES[style](light.clamp(0, 1))
+
+
+def draw_pixels(light: Tensor) -> Tensor:
+    small = F.avg_pool2d(light[:, None], 8)
+    return F.interpolate(((small - 0.5) * 1.3 + 0.5).clamp(0, 1), scale_factor=8, mode="nearest")[:, 0]
+
+
+def draw_halftone(light: Tensor) -> Tensor:
+    size = light.shape[-1]
+    even = F.interpolate(F.avg_pool2d(light[:, None], 8), size=(size, size), mode="bilinear")[:, 0]
+    axis = (torch.arange(size) + 0.5) * math.pi / 8
+    raster = 0.5 + 0.25 * (axis.cos()[:, None] + axis.cos())
+    return 0.05 + 0.9 * smooth(even - raster, -0.14, 0.14)
+
+
+def draw_lines(light: Tensor) -> Tensor:
+    even = F.avg_pool2d(F.pad(light[:, None], (2, 2, 2, 2), mode="replicate"), 5, 1)[:, 0]
+    across = F.pad(even[:, :, 2:] - even[:, :, :-2], (1, 1))
+    down = F.pad(even[:, 2:] - even[:, :-2], (0, 0, 1, 1))
+    edges = torch.hypot(across, down)
+    return 0.95 - 0.75 * smooth(edges / (edges.amax(dim=(1, 2), keepdim=True) + 1e-3), 0.15, 0.5)
+
+
+def draw_poster(light: Tensor) -> Tensor:
+    even = F.avg_pool2d(F.pad(light[:, None], (2, 2, 2, 2), mode="replicate"), 5, 1)[:, 0]
+    return 0.12 + 0.36 * smooth(even, 0.33, 0.37) + 0.42 * smooth(even, 0.63, 0.67)
+
+
+def draw_glow(light: Tensor) -> Tensor:
+    bright = light.pow(3)
+    bloom = F.interpolate(F.avg_pool2d(bright[:, None], 8), size=light.shape[-2:], mode="bicubic")[:, 0]
+    return bright * 0.85 + bloom * 0.35
+
+
+STYLES: dict[str, Callable[[Tensor], Tensor]] = {
+    "plain": lambda light: light,
+    "pixel art": draw_pixels,
+    "halftone": draw_halftone,
+    "line art": draw_lines,
+    "posterized": draw_poster,
+    "glowing": draw_glow,
+}
+
+
+def ramp(colour: str) -> Tensor:
+    """The colour's five stops: (5, 3), sRGB from 0 to 1."""
+    return torch.tensor([[int(stop[i : i + 2], 16) / 255 for i in (1, 3, 5)] for stop in COLOURS[colour].ramp])
+
+
+def dye(light: Tensor, colour: str, noise: Noise) -> Tensor:
+    """Give each brightness its colour on the ramp: (count, 3, size, size) from 0 to 1.
+
+    A rainbow has a hue for each place instead: bands of the ramp's stops, shaded by the brightness.
+    """
+    stops = ramp(colour)
+    if colour != "rainbow":
+        return look_up(stops, light.clamp(0, 1))
+    angle = noise.uniform(0, 2 * math.pi)
+    place = noise.x * angle.cos() + noise.y * angle.sin()
+    hue = (place * noise.uniform(0.9, 1.4) + noise.uniform(0, 1) + 0.15 * noise.clouds((2, 2), 2)) % 1.0
+    full = look_up(torch.cat([stops, stops[:1]]), hue)
+    light = light.clamp(0, 1)[:, None]
+    return full * (0.12 + 1.2 * light).clamp(max=1) + (1 - full) * (light - 0.75).clamp(min=0)
+
+
+def look_up(stops: Tensor, value: Tensor) -> Tensor:
+    """Linear interpolation along evenly spaced stops: (..., size, size) -> (count, 3, size, size)."""
+    place = value * (len(stops) - 1)
+    low = place.floor().long().clamp(0, len(stops) - 2)
+    share = (place - low)[..., None]
+    return (stops[low] * (1 - share) + stops[low + 1] * share).permute(0, 3, 1, 2)
+
+
+def paint(subject: str, colour: str, style: str, noise: Noise, structure: Tensor | None = None) -> Tensor:
+    """Pictures of one subject, colour and style: (count, 3, size, size), float32 from 0 to 1.
+
+    `structure` (count, size, size) from 0 to 1 is blended into the brightness by a share from 0.4 to 0.8.
+    """
+    if subject not in SUBJECTS:
+        raise KeyError(f"no subject {subject!r}: one of {', '.join(SUBJECTS)}")
+    light = PAINTERS[subject](noise)
+    if structure is not None:
+        light = blend_structure(light, structure, noise.uniform(0.4, 0.8))
+    return dye(draw_style(style, light), colour, noise)

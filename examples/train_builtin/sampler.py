@@ -1,0 +1,47 @@
+"""Few-step sampling with LCMScheduler, as the daemon and diffusers' own pipelines do it."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderTiny, LCMScheduler, UNet2DConditionModel
+from torch import Tensor
+
+from examples.train_builtin import vae
+from examples.train_builtin.diffusion import SCHEDULE
+
+
+@torch.inference_mode()
+def sample(
+    unet: UNet2DConditionModel,
+    text: Tensor,
+    steps: int,
+    seed: int,
+    latents: Tensor | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Clean latents (n, 8, h, w) for text states (n, 16, 128), from noise or from `latents` at a strength above 0."""
+    scheduler = LCMScheduler(**SCHEDULE)
+    scheduler.set_timesteps(steps, strength=strength)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(text), vae.CHANNELS, 32, 32) if latents is None else latents.shape
+    moving = torch.randn(shape, generator=generator)
+    if latents is not None:
+        moving = scheduler.add_noise(latents, moving, scheduler.timesteps[:1])
+    for time in scheduler.timesteps:
+        velocity = unet(moving, time, text).sample
+        moving = scheduler.step(velocity, time, moving, generator=generator, return_dict=False)[0]
+    return moving
+
+
+@torch.inference_mode()
+def decode(autoencoder: AutoencoderTiny, latents: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) from 0 to 1."""
+    parts = [autoencoder.decode(part).sample for part in latents.split(25)]
+    return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
+
+
+@torch.inference_mode()
+def encode(autoencoder: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    """Latents of pictures (n, 3, h, w) from 0 to 1."""
+    latents: Tensor = autoencoder.encode(pictures * 2 - 1).latents
+    return latents

@@ -1,0 +1,96 @@
+"""Make the built-in model from nothing: `python -m examples.train_builtin.train all --work DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from examples.train_builtin import data, diffusion, distillation, text, vae, workers
+from examples.train_builtin.evaluation import Model, evaluate
+from examples.train_builtin.export import export
+from examples.train_builtin.latents import encode
+
+TARGET = Path(__file__).parents[2] / "lcm_daemon" / "models" / "builtin"
+
+
+def run_data(options: argparse.Namespace) -> None:
+    data.write_shards(options.work, options.shards, options.threads)
+
+
+def run_vae(options: argparse.Namespace) -> None:
+    vae.train(options.work, 60 * options.vae_minutes)
+
+
+def run_text(options: argparse.Namespace) -> None:
+    text.train(options.work)
+
+
+def run_latents(options: argparse.Namespace) -> None:
+    encode(options.work, 2)
+    encode(options.work, 1)
+
+
+def run_diffusion(options: argparse.Namespace) -> None:
+    workers.run(diffusion.train, options.threads, options.work, 60 * options.small_minutes, 60 * options.whole_minutes)
+
+
+def run_distillation(options: argparse.Namespace) -> None:
+    workers.run(distillation.train, options.threads, options.work, 60 * options.distillation_minutes)
+
+
+def run_evaluation(options: argparse.Namespace) -> None:
+    folder = options.work / "sheets"
+    folder.mkdir(exist_ok=True)
+    parts = diffusion.load(options.work / options.checkpoint), vae.load(options.work), text.Captions(options.work)
+    for name, figure in evaluate(Model(*parts), options.work, folder).items():
+        print(name, figure)
+
+
+def run_export(options: argparse.Namespace) -> None:
+    print(f"{export(options.work, options.target, options.checkpoint)} bytes in {options.target}")
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "data": run_data,
+    "vae": run_vae,
+    "text": run_text,
+    "latents": run_latents,
+    "diffusion": run_diffusion,
+    "distillation": run_distillation,
+    "evaluation": run_evaluation,
+    "export": run_export,
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=[*STEPS, "all"])
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder of pictures and checkpoints; every step resumes"
+    )
+    parser.add_argument("--target", type=Path, default=TARGET, help="where the model folder goes")
+    parser.add_argument("--threads", type=int, default=2, help="processes, of one thread each where it counts")
+    parser.add_argument("--shards", type=int, default=20, help="960 pictures each")
+    parser.add_argument("--vae-minutes", type=float, default=20)
+    parser.add_argument("--small-minutes", type=float, default=20, help="diffusion on half-size pictures")
+    parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
+    parser.add_argument("--distillation-minutes", type=float, default=15)
+    parser.add_argument("--checkpoint", default="distillation.pt", help="what to evaluate and export")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    options.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for step in STEPS if options.step == "all" else [options.step]:
+        STEPS[step](options)
+
+
+if __name__ == "__main__":
+    main()
