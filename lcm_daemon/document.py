@@ -267,9 +267,10 @@ def override(root: Node, path: str, text: str, where: str) -> None:
 
 def _child(node: yaml.Node, step: str, where: str) -> yaml.Node:
     if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
-        return node.value[int(step)]
+        item: yaml.Node = node.value[int(step)]
+        return item
     if isinstance(node, yaml.MappingNode):
-        found = next((value for key, value in node.value if key.value == step), None)
+        found: yaml.Node | None = next((value for key, value in node.value if key.value == step), None)
         if found is None:
             found = yaml.MappingNode("tag:yaml.org,2002:map", [], *(_mark(where),) * 2)
             _put(node, step, found, where)

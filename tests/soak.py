@@ -9,6 +9,7 @@ the receiver, black pictures, and how long it took until an engine rendered agai
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
 import tempfile
 import threading
@@ -56,7 +57,7 @@ class Watch:
         source.close()
 
     def gaps(self) -> list[float]:
-        return sorted(b - a for a, b in zip(self.times, self.times[1:], strict=False))
+        return sorted(b - a for a, b in itertools.pairwise(self.times))
 
 
 def hurt(daemon: Daemon, seconds: float) -> list[tuple[str, float]]:

@@ -16,7 +16,12 @@ from tests.daemon import free_port
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
-    code = "import sys, lcm_daemon.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    code = (
+        "import sys, lcm_daemon.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "play a show" in done.stdout
     assert done.stdout.strip().endswith("False")
