@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -337,14 +338,32 @@ def test_a_part_is_taken_when_it_has_meant_the_same_twice() -> None:
 
 
 def test_once_found_no_other_is_taken() -> None:
-    both, other = ["A (cam)", "B (cam)"], ["B (cam)"]
-    assert chosen("cam", both[:1], both[:1], other, other, both) == [None, "A (cam)", None, None, "A (cam)"]
+    both, others = ["A (cam)", "B (cam)"], ["B (cam)", "BA (cam)"]  # the last one's name contains the first one's
+    assert chosen("cam", both[:1], both[:1], others, others, both) == [None, "A (cam)", None, None, "A (cam)"]
 
 
 def test_none_of_several_is_taken_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     both = ["A (cam)", "B (cam)"]
     assert chosen("cam", both, both, both) == [None, None, None]
     assert caplog.messages == ["ndi: 'cam' may mean 'A (cam)', 'B (cam)'; none is taken: give the full name"]
+
+
+def test_a_sender_that_has_moved_or_fallen_silent_is_connected_anew() -> None:
+    calls: list[str] = []
+    alive = {"connections": 1}
+    source = NdiSource({"name": "cam"})
+    source._connected, source._unconnected = None, 0
+    source._ndi = SimpleNamespace(
+        recv_get_no_connections=lambda receiver: alive["connections"],
+        recv_connect=lambda receiver, sender: calls.append(sender.url_address),
+    )
+    for port in (1, 1, 2, 2):
+        source._connect("A (cam)", SimpleNamespace(url_address=f"10.0.0.1:{port}"))
+    assert calls == ["10.0.0.1:1", "10.0.0.1:2"]
+    alive["connections"] = 0
+    for _ in range(ndi.PATIENCE):
+        source._connect("A (cam)", SimpleNamespace(url_address="10.0.0.1:2"))
+    assert calls == ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:2"]
 
 
 def test_sender_part() -> None:
