@@ -54,6 +54,7 @@ class Board:
         self.table = table
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
+        self.kept: dict[str, Any] = {}  # what a controller's next incarnation should know, picklable, by controller
         self.health = health
         self.frame: Frame | None = None  # the newest output picture, for previews
         self.listeners: list[Listener] = []
@@ -88,6 +89,11 @@ class Board:
             self._pending.commands.append((name, origin))
         self._wake()
         return True
+
+    def keep(self, controller: str, what: Any) -> None:
+        """Give the stage something for the controller of a later desk; it finds it again in `kept`."""
+        self.kept[controller] = what
+        self._wake()
 
     def take(self) -> Pending:
         """Hand over what has been asked for and begin anew."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from lcm_daemon import controllers
 from lcm_daemon.board import Board, Change, Pending
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame
@@ -20,10 +20,6 @@ from lcm_daemon.process import begin_child
 
 log = logging.getLogger(__name__)
 
-PARTS: Mapping[str, str] = {  # what stands on a desk, by the show's key
-    "osc": "lcm_daemon.controllers.osc:Osc",
-    "panel": "lcm_daemon.panel.server:Panel",
-}
 FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 500 messages a second
 
 
@@ -37,10 +33,11 @@ class News:
 
 @dataclass(frozen=True)
 class Asked:
-    """Desk to stage: what the controllers ask for, and the desk's own counters."""
+    """Desk to stage: what the controllers ask for, the desk's own counters, and what a later desk should know."""
 
     pending: Pending
     counts: Mapping[str, int]
+    kept: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class Setup:
     table: Table
     values: Mapping[str, Value]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)  # what the desk before this one left
 
 
 class Startable(Protocol):
@@ -60,9 +58,11 @@ class Startable(Protocol):
 
 
 def _build(name: str, board: Board, options: Mapping[str, Any]) -> Startable:
-    module, _, part = PARTS[name].partition(":")
-    built: Startable = getattr(importlib.import_module(module), part)(board, options)
-    return built
+    if name in controllers.CONTROLLERS:
+        return controllers.load(name)(board, options)
+    from lcm_daemon.panel.server import Panel
+
+    return Panel(board, options)
 
 
 def run(arguments: PortArguments, setup: Setup, level: int) -> None:
@@ -86,7 +86,7 @@ class Desk:
     def __init__(self, port: Port, setup: Setup) -> None:
         self.health = Health()
         self.board = Board(setup.table, setup.values, self.health, self._wake)
-        self.board.show = setup.show
+        self.board.show, self.board.kept = setup.show, dict(setup.kept)
         self._port = port
         self._controllers = [_build(name, self.board, options) for name, options in setup.options.items()]
         self._flush: asyncio.TimerHandle | None = None
@@ -127,4 +127,4 @@ class Desk:
 
     def _hand_over(self) -> None:
         self._flush, self._flushed = None, self._loop.time()
-        self._port.say(Asked(self.board.take(), self.health.counts()))
+        self._port.say(Asked(self.board.take(), self.health.counts(), self.board.kept))

@@ -32,6 +32,7 @@ class DeskSupervisor:
         self.ready = False
         self.error = ""
         self.counts: Mapping[str, int] = {}
+        self._kept: Mapping[str, Any] = {}
         self._setup, self._size = setup, size
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
@@ -47,7 +48,7 @@ class DeskSupervisor:
 
     def start(self, values: Mapping[str, Value], now: float) -> None:
         """Open a desk that knows the present values."""
-        setup = replace(self._setup, values=dict(values))
+        setup = replace(self._setup, values=dict(values), kept=self._kept)
         self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
         self.ready, self._begun = False, now
 
@@ -115,7 +116,7 @@ class DeskSupervisor:
         for message in messages:
             if isinstance(message, desk.Asked):
                 asked.append(message.pending)
-                self.counts = message.counts
+                self.counts, self._kept = message.counts, message.kept
             elif isinstance(message, Done):
                 child.link.release(message)
             elif isinstance(message, Ready):

@@ -51,9 +51,13 @@ class Parameter:
 
     def describe(self) -> str:
         """One line of the printed reference."""
-        span = f"{self.low:g} to {self.high:g} {self.unit}".strip() if math.isfinite(self.high) else self.kind
+        span = f"{self._shown(self.low)} to {self._shown(self.high)} {self.unit}".strip()
+        span = span if math.isfinite(self.high) else self.kind
         options = ", ".join(self.choices) or span
         return f"/lcm/{self.name:16} {options:24} {self.default!r:12} {self.help}"
+
+    def _shown(self, number: float) -> str:
+        return f"{number:.0f}" if self.kind == "int" else f"{number:g}"
 
 
 def _number(parameter: Parameter, value: Any) -> float:

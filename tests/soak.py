@@ -3,7 +3,8 @@
     python -m tests.soak --seconds 60 --recipe builtin --transport ndi
 
 The engine is killed twice (-9) and stopped once (SIGSTOP), the desk is killed once. Printed: gaps between pictures at
-the receiver, black pictures, and how long it took until an engine rendered again.
+the receiver, black pictures, and how long it took until an engine rendered again. With --flood 50000 it is a flood of
+OSC messages instead.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import signal
+import socket
+import struct
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from lcm_daemon.health import quantile_of
 from lcm_daemon.transports import load
-from tests.daemon import Daemon
+from tests.daemon import Daemon, wait_for
 
 
 @dataclass
@@ -78,11 +82,38 @@ def hurt(daemon: Daemon, seconds: float) -> list[tuple[str, float]]:
     return results
 
 
+def flood(port: int, rate: float, seconds: float) -> None:
+    """So many `/lcm/strength` messages a second, in bursts of 100; the last one says 0.25."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", port))
+        head = b"/lcm/strength\0\0\0,f\0\0"
+        begun, sent = time.monotonic(), 0
+        while sent < rate * seconds:
+            for _ in range(100):
+                sender.send(head + struct.pack(">f", sent % 1000 / 1000))
+                sent += 1
+            time.sleep(max(0.0, begun + sent / rate - time.monotonic()))
+        print(f"sent {sent} OSC messages in {time.monotonic() - begun:.2f} s")
+        time.sleep(0.5)
+        sender.send(head + struct.pack(">f", 0.25))
+
+
+def drown(daemon: Daemon, rate: float, seconds: float) -> list[tuple[str, float]]:
+    """A flood of OSC from another process; returns how long the last value took to be in force."""
+    sender = get_context("spawn").Process(target=flood, args=(daemon.osc_port, rate, seconds))
+    sender.start()
+    sender.join()
+    begun = time.monotonic()
+    wait_for(lambda: daemon.values().get("strength") == 0.25, 10, "the last value of the flood")
+    return [(f"flood of {rate:.0f}/s", time.monotonic() - begun)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--recipe", default="builtin")
     parser.add_argument("--transport", default="memory", choices=("memory", "ndi"))
+    parser.add_argument("--flood", type=float, default=0.0, help="OSC messages a second, instead of the accidents")
     parser.add_argument("--fps", type=float, default=30.0)
     options = parser.parse_args()
     show = {
@@ -93,12 +124,15 @@ def main() -> None:
         daemon.wait_rendering()
         with Watch(options.transport, "soak") as watch:
             time.sleep(options.seconds / 5)
-            results = hurt(daemon, options.seconds)
+            if options.flood:
+                results = drown(daemon, options.flood, options.seconds)
+            else:
+                results = hurt(daemon, options.seconds)
         status = daemon.status()
         print(daemon.log())
     gaps = watch.gaps()
     for what, seconds in results:
-        print(f"{what:16} rendering again after {seconds:5.2f} s")
+        print(f"{what:16} all well again after {seconds:5.2f} s")
     print(f"pictures {len(watch.times)}, interval {1000 / options.fps:.1f} ms; gaps p50 "
           f"{1000 * quantile_of(gaps, 0.5):.1f}, p99 {1000 * quantile_of(gaps, 0.99):.1f}, "
           f"p99.9 {1000 * quantile_of(gaps, 0.999):.1f}, longest {1000 * gaps[-1]:.1f} ms")

@@ -63,6 +63,22 @@ def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port
     assert pending.changes["steps"].value == 4
 
 
+def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as subscriber:
+        subscriber.bind(("127.0.0.1", 0))
+        subscriber.settimeout(20)
+        send("/lcm/subscribe", [str(subscriber.getsockname()[1])], "127.0.0.1", port)
+        subscriber.recv(4096)
+        serve(desk, lambda _: desk._kept)
+        first = desk.pid
+        os.kill(first, signal.SIGKILL)
+        serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+        desk.tell([Change("steps", 5, "test")])
+        desk.step(VALUES, time.monotonic())
+        while subscriber.recv(4096) != b"/lcm/steps\0\0,i\0\0\0\0\0\5":
+            desk.step(VALUES, time.monotonic())
+
+
 def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor) -> None:
     serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
     first = desk.pid

@@ -106,8 +106,9 @@ class Osc(Controller):
         self._udp = Udp(self.options["host"], self.options["port"], self._health)
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
-        for listener in listeners:
-            self._admit(listener, listener)
+        kept = self.board.kept.get("osc", {})  # who had subscribed to the desk before this one
+        for listener, source in {**dict(zip(listeners, listeners, strict=True)), **kept}.items():
+            self._admit(listener, source)
         self._listen(self._udp)
 
     async def stop(self) -> None:
@@ -201,6 +202,7 @@ class Osc(Controller):
         listener = self._listener(arguments, source)
         if listener is not None:
             self._feedback.unsubscribe(listener)
+            self.board.keep("osc", self._feedback.subscribers())
 
     def _listener(self, arguments: Sequence[Any], source: Address) -> Address | None:
         """Whom a subscription is for: a port of the sender's own host, and never this daemon itself."""
@@ -219,6 +221,7 @@ class Osc(Controller):
 
     def _admit(self, listener: Address, source: Address) -> None:
         if self._feedback.subscribe(listener, source):
+            self.board.keep("osc", self._feedback.subscribers())
             for address, value in self._everything().items():
                 self._feedback.send(listener, address, value)
 

@@ -58,6 +58,10 @@ class Feedback:
     def __len__(self) -> int:
         return len(self._subscribers)
 
+    def subscribers(self) -> dict[Address, Address]:
+        """Where each one listens, and where its subscription came from."""
+        return dict(self._subscribers)
+
     def subscribe(self, listener: Address, source: Address) -> bool:
         """Add a subscriber, or learn its new source; False (counted) where there are SUBSCRIBERS already."""
         if listener not in self._subscribers and len(self._subscribers) >= SUBSCRIBERS:
