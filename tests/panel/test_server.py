@@ -128,11 +128,17 @@ def test_an_unknown_name_and_an_unknown_command_are_answered():
     assert counts == {"desk/unknown": 2}
 
 
-def test_panic_is_told_to_its_sender_too():
+def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_way():
     async def scenario():
-        async with serving(Rig()) as panel, visiting(panel) as page:
+        rig = Rig(answers=False)
+        async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"strength": 0.9}})
+            await until(lambda: rig.board._pending.changes)
+            rig.answer()
+            await page.send({"set": {"strength": 0.8}})
             await page.send({"command": "panic"})
+            await until(lambda: rig.board._pending.commands)
+            rig.answer()
             return await page.heard("changes")
 
     assert asyncio.run(scenario()) == [{"name": "strength", "value": 0.5, "origin": "panel/1"}]

@@ -32,14 +32,16 @@ export function facts(parameter: Parameter): string {
   return `${range}default ${parameter.default === "" ? "empty" : parameter.default}`;
 }
 
-/** What a player looks at first; whatever else the status holds follows in its own order. */
+/** What a player looks at first; whatever else the status holds follows, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
 const ELSEWHERE = ["show", "alarm"]; // the head shows these
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {
     first: FIRST.filter((key) => key in status),
-    rest: Object.keys(status).filter((key) => !FIRST.includes(key) && !ELSEWHERE.includes(key)),
+    rest: Object.keys(status)
+      .filter((key) => !FIRST.includes(key) && !ELSEWHERE.includes(key))
+      .sort((a, b) => Number(typeof status[a] === "string") - Number(typeof status[b] === "string")),
   };
 }
 
