@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 
 from lcm_daemon import __version__
@@ -161,6 +162,22 @@ def _list_transports() -> list[str]:
     return lines
 
 
+def _list_prompts() -> list[str]:
+    import yaml
+
+    from lcm_daemon.recipe import load_recipe
+
+    file = Path(load_recipe("builtin").model) / "words.yaml"
+    try:
+        known = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        raise LcmDaemonError(f"{file}: cannot be read: {error.strerror}") from error
+    lines = ["The words that the built-in model knows; any other does no harm."]
+    for kind, words in known.items():
+        lines += ["", kind, *(f"    {word:20} {meaning}" for word, meaning in words.items())]
+    return lines
+
+
 def _list_shows() -> list[str]:
     from lcm_daemon.show import shows
 
@@ -173,6 +190,7 @@ _LISTS: Mapping[str, Callable[[], list[str]]] = {
     "parameters": _list_parameters,
     "transports": _list_transports,
     "shows": _list_shows,
+    "prompts": _list_prompts,
 }
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,

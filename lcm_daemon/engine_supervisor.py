@@ -153,13 +153,11 @@ class EngineSupervisor:
             return False
         if self.report is None:
             return now - self._begun > self.patience.loading
-        waiting = self.child.link.unanswered.values()
-        return bool(waiting) and now - min(waiting) > self._frame_patience()
-
-    def _frame_patience(self) -> float:
-        if self._rendered == 0:
-            return FIRST * self.patience.frame
-        return max(self.patience.frame, SLOWER * self.health.timing("engine/render"))
+        silence = now - min(self.child.link.unanswered.values(), default=now)
+        if silence <= self.patience.frame:
+            return False
+        usual = SLOWER * self.health.timing("engine/render") if self._rendered else FIRST * self.patience.frame
+        return silence > usual
 
     def _replace(self, reason: str, now: float, retry: bool = True) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""

@@ -13,9 +13,9 @@ Size = tuple[int, int]  # (width, height) in pixels, as shows and textures give 
 Fit = Literal["cover", "contain", "stretch"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture.
+    """One picture; equal to itself alone.
 
     pixels: uint8 (H, W, 4), RGBA, top-left origin, C-contiguous. Never written to once the frame exists.
     number: counts up from 0 where the frame was made; gaps are lost frames.

@@ -61,12 +61,12 @@ class Stage:
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
-        self._fed: object = None  # what the last frame handed over was made of
+        self._fed: tuple[Frame | None, object, int] = (None, None, 0)  # what the last job was made of
         self._jobs = 0
         self._beats = 0
         self._rendered_at = 0.0
         self._previewed = 0.0
-        self._blank = Frame(solid(show.size), 0, 0.0)
+        self._blank = Frame(solid(show.size), 0, self.clock.now())
         self._status = Status(self.health)
 
     # --- its ends ---
@@ -200,11 +200,11 @@ class Stage:
             by_beat = values["mode"] == "text"  # no input to wait for: one picture a beat
             if frame is self._blank and not by_beat:
                 continue
-            making = (id(frame), frame.number, values, self._beats if by_beat else 0)
+            making = (frame, values, self._beats if by_beat else 0)
             if making == self._fed:
                 continue
-            job = Frame(frame.pixels, self._jobs, frame.time or now)
-            if engine.submit(job, values, now):
+            is_new = frame is not self._fed[0]  # an older input is painted again: its age is not the engine's doing
+            if engine.submit(Frame(frame.pixels, self._jobs, frame.time if is_new else now), values, now):
                 self._fed, self._jobs, self._hungry = making, self._jobs + 1, False
 
     def _arrived(self) -> None:

@@ -68,9 +68,16 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """The status as the panel serves it; empty while nobody answers."""
+        return self._health("status")
+
+    def values(self) -> dict[str, Any]:
+        """Every parameter's value; empty while nobody answers."""
+        return self._health("values")
+
+    def _health(self, part: str) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.panel_port}/health", timeout=2) as answer:
-                found: dict[str, Any] = json.load(answer)["status"]
+                found: dict[str, Any] = json.load(answer)[part]
                 return found
         except (OSError, ValueError):
             return {}

@@ -124,10 +124,7 @@ def main() -> None:
         daemon.wait_rendering()
         with Watch(options.transport, "soak") as watch:
             time.sleep(options.seconds / 5)
-            if options.flood:
-                results = drown(daemon, options.flood, options.seconds)
-            else:
-                results = hurt(daemon, options.seconds)
+            results = drown(daemon, options.flood, options.seconds) if options.flood else hurt(daemon, options.seconds)
         status = daemon.status()
         print(daemon.log())
     gaps = watch.gaps()

@@ -16,12 +16,15 @@ import numpy as np
 import psutil
 import pytest
 
+from lcm_daemon.board import Change, Pending
 from lcm_daemon.controllers.osc_send import send
-from lcm_daemon.frame import Frame
+from lcm_daemon.frame import Frame, solid
+from lcm_daemon.show import load_show
+from lcm_daemon.stage import Stage
 from lcm_daemon.transports import load
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.testcard import read_stamp
-from tests.conftest import need
+from tests.conftest import ManualClock, need
 from tests.daemon import Daemon, free_port, wait_for
 
 BUS = f"test{os.getpid()}"
@@ -160,8 +163,8 @@ def test_children_follow_a_stage_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, out: Source) -> None:
-    may_mount = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode
-    need(bool(may_mount), "a small disk needs the right to mount one (root on Linux)")
+    mounts = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode
+    need(bool(mounts), "a small disk needs the right to mount one (root on Linux)")
     disk = tmp_path / "disk"
     disk.mkdir()
     settings = show()
@@ -172,3 +175,93 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, out: So
         watch(out, lambda seen: len(seen) >= 60)
         assert daemon.log().count("space left") < 10
         assert daemon.status()["engine"] == "rendering"
+
+
+class PatientEngine:
+    """Stands where an EngineSupervisor does; takes a frame whenever the test says that it wants one."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.taken: list[tuple[Frame, dict[str, Any]]] = []
+
+    def submit(self, frame: Frame, values: dict[str, Any], now: float) -> bool:
+        self.taken.append((frame, values))
+        self.wanted = False
+        return True
+
+
+class Still:
+    """Stands where a SourceRunner does."""
+
+    def __init__(self, value: int) -> None:
+        self.newest: Frame | None = Frame(solid((64, 64), (value, 0, 0, 255)), 0, 999.0)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, clock: ManualClock) -> Stage:
+    file = tmp_path / "show.yaml"
+    file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
+    stage = Stage(load_show(file, environment={}), clock)
+    stage.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.source = Still(10)  # type: ignore[assignment]
+    return stage
+
+
+def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
+    """Let the engine want a frame, and return what it got this time."""
+    engine: Any = stage.engines[0]
+    before = len(engine.taken)
+    engine.wanted = True
+    stage._feed()
+    return list(engine.taken[before:])
+
+
+def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualClock) -> None:
+    feed(stage)
+    for value in (0.1, 0.9, 0.3):  # a flood: what counts is the moment of handing over
+        stage._obey(Pending({"strength": Change("strength", value, "osc")}), clock.now())
+    ((frame, values),) = feed(stage)
+    assert values["strength"] == 0.3
+    assert frame.time == clock.now(), "the same input again: its age does not count as latency"
+
+
+def test_nothing_is_rendered_twice_from_the_same_input_and_values(stage: Stage, clock: ManualClock) -> None:
+    assert len(feed(stage)) == 1
+    assert feed(stage) == []
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    ((frame, _),) = feed(stage)
+    assert (frame.number, frame.time) == (1, 1000.0)
+
+
+def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
+    stage.source = None
+    assert feed(stage) == []
+    stage._obey(Pending({"mode": Change("mode", "text", "osc")}), clock.now())
+    assert len(feed(stage)) == 1
+    assert feed(stage) == []
+    stage._tick()
+    assert len(feed(stage)) == 1
+
+
+def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clock: ManualClock) -> None:
+    newer, older = Frame(solid((64, 64)), 5, 1000.0), Frame(solid((64, 64)), 4, 1000.0)
+    stage._adopt(newer, clock.now())
+    stage._adopt(older, clock.now())
+    assert stage.rendered is newer
+    assert stage.health.total("dropped/rendered") == 1
+
+
+def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
+    stage._obey(Pending({"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}), 1000.0)
+    stage._obey(Pending(commands=[("panic", "osc")]), clock.now())
+    assert stage.parameters.targets() == stage.parameters.evaluate(clock.now())
+    assert stage.parameters.targets()["strength"] == 0.6
+    assert stage.parameters.targets()["freeze"] is False
+
+
+def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.failsafe.choose = None  # type: ignore[assignment, method-assign]
+    for _ in range(1000):
+        stage._tick()
+    assert stage.health.total("tick/failed") == 1000
+    assert len(caplog.records) == 10

@@ -41,9 +41,11 @@ def error(text: str) -> str:
 
 
 def health(board: Board, clients: int) -> dict[str, Any]:
-    """What `/health` answers: the status as last heard, and every counter by its path."""
-    counts = board.health.counts()
-    return {"version": __version__, "clients": clients, "status": _finite(board.status), "counts": counts}
+    """What `/health` answers: the status and the values as last heard, and every counter by its path."""
+    return {
+        "version": __version__, "clients": clients, "status": _finite(board.status), "values": board.values,
+        "counts": board.health.counts(),
+    }
 
 
 def parse(text: str) -> dict[str, Any]:
