@@ -18,7 +18,7 @@ from lcm_daemon.health import Health
 from lcm_daemon.panel.server import Panel
 from lcm_daemon.parameters import Parameters, Value
 
-PATIENCE = 10.0  # seconds until a test gives up waiting
+PATIENCE = 30.0  # seconds until a test gives up waiting
 QUIET = 0.15  # seconds of silence that count as "nothing comes"
 
 

@@ -246,7 +246,7 @@ def test_status_and_alarm_are_shown(devtools):
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
             rig.board.hear([], {"fps": 12.34, "latency": 41.0, "alarm": "out of memory", "odd": 3})
-            await page.until("document.querySelector('header [data-status=fps]').innerText === '12.3'")
+            await page.until("document.querySelector('header [data-status=fps]')?.innerText === '12.3'")
             return (await page.js("document.querySelector('header [data-status=latency]').innerText"),
                     await page.js("[...document.querySelectorAll('[data-status=odd]')].some(e => e.checkVisibility())"),
                     await page.js("document.body.innerText.includes('out of memory')"))

@@ -252,9 +252,10 @@ def test_pictures_come_no_faster_than_the_preview_rate():
                 await page.picture()
                 await page.send({"frame": "ack"})
                 count += 1
-            return count / (time.monotonic() - started)
+            return count, time.monotonic() - started
 
-    assert 0 < asyncio.run(scenario()) < 23
+    count, seconds = asyncio.run(scenario())
+    assert 0 < count <= 20 * seconds + 2  # the first comes at once, and the first slot may end just after
 
 
 def test_the_newest_picture_by_itself():
@@ -296,7 +297,7 @@ def test_motion_jpeg_sends_each_picture_and_ends_when_its_viewer_leaves():
     assert watched == 1
 
 
-def test_health_tells_status_and_counts():
+def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
         rig.board.hear([], {"fps": 30.0, "latency": math.inf})
@@ -307,6 +308,7 @@ def test_health_tells_status_and_counts():
 
     health = asyncio.run(scenario())
     assert health == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
+                      "values": {**{n: p.default for n, p in TABLE.items()}, "prompt": "ocean", "strength": 0.5},
                       "counts": {"panel/malformed": 1}}
 
 
@@ -411,7 +413,7 @@ def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
         return took, rig.board.listeners, rig.board.status_listeners
 
     took, *listeners = asyncio.run(scenario())
-    assert took < 2.0
+    assert took < 3.0
     assert listeners == [[], []]
 
 
