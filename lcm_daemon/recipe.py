@@ -128,7 +128,7 @@ def _read_named(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...
         reader.complain(node, f"recipe file {path} cannot be read: {getattr(error, 'strerror', None) or error}")
         return None
     if text is None:
-        reader.complain(node, f"no recipe {name!r}{nearest(name, names())}, or the path of a .yaml file")
+        reader.complain(node, f"no recipe or .yaml file {name!r}{nearest(name, names())}")
         return None
     return _read_file(text, path, reader, above)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,13 +39,11 @@ class _LCMScheduler(diffusers.LCMScheduler):  # type: ignore[misc]
         super().set_timesteps(*arguments, **{**named, "strength": self.strength})
 
 
-def _euler(config: Mapping[str, Any]) -> Any:
-    return diffusers.EulerDiscreteScheduler.from_config({**config, "timestep_spacing": "trailing"})
-
-
-_SCHEDULERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    # steps_offset means nothing to LCMScheduler, but without it the pipelines warn of an old file.
-    "lcm": lambda config: _LCMScheduler.from_config({**config, "steps_offset": 1}), "euler": _euler,
+# By sampler: the class, and what it needs beside the model's own configuration. steps_offset means nothing to either,
+# but without it the pipelines warn of an old file.
+_SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
+    "lcm": (_LCMScheduler, {"steps_offset": 1}),
+    "euler": (diffusers.EulerDiscreteScheduler, {"steps_offset": 1, "timestep_spacing": "trailing"}),
 }
 
 
@@ -64,7 +62,8 @@ class Reference:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (parts.unet, parts.vae):
             module.to(memory_format=layout)
-        self._scheduler = _SCHEDULERS[recipe.sampler](parts.schedule)
+        kind, needs = _SCHEDULERS[recipe.sampler]
+        self._scheduler = kind.from_config({**parts.schedule, **needs})
         self._embedded = recipe.guidance == "embedded"
         self._pipelines = {mode: self._build(mode, parts) for mode in ("text", "image")}
         self._prompts: dict[str, torch.Tensor] = {}
@@ -120,28 +119,58 @@ def time_diffusers(recipe: Recipe, size: Size, frames: int, values: Mapping[str,
     """Median milliseconds a frame by diffusers' own pipeline. `values` go over the recipe's, as in a show."""
     reference = Reference(recipe, size, channels_last)
     everything, pixels = _values(recipe, values), _picture(size)
-    spent = []
-    for _ in range(WARM_UP + frames):
-        begun = time.perf_counter()
-        reference.paint(pixels, everything)
-        spent.append(time.perf_counter() - begun)
-    return statistics.median(spent[WARM_UP:]) * 1000
+    return _milliseconds([_time_theirs(reference, pixels, everything) for _ in range(WARM_UP + frames)])
 
 
 def time_ours(recipe: Recipe, size: Size, frames: int, values: Mapping[str, Value]) -> dict[str, float]:
     """Median milliseconds a frame by part, "frame" for the whole, "own" for what is outside the modules' forward."""
-    pipeline = LatentConsistency(recipe, size)
-    pipeline.load(lambda line: None)
-    everything, pixels, out = _values(recipe, values), _picture(size), solid(size)
-    rows: list[dict[str, float]] = []
+    pipeline = _loaded(recipe, size)
+    everything, pixels = _values(recipe, values), _picture(size)
+    with _modules_timed(pipeline) as inside:
+        return _medians([_time_ours(pipeline, pixels, everything, inside) for _ in range(WARM_UP + frames)])
+
+
+def compare(recipe: Recipe, size: Size, frames: int, values: Mapping[str, Value],
+            channels_last: bool = False) -> dict[str, float]:
+    """`time_ours`, with "diffusers" beside it: frame by frame in turn, so that a busy machine is busy for both."""
+    pipeline, reference = _loaded(recipe, size), Reference(recipe, size, channels_last)
+    everything, pixels = _values(recipe, values), _picture(size)
+    rows = []
     with _modules_timed(pipeline) as inside:
         for _ in range(WARM_UP + frames):
-            inside.clear()
-            begun = time.perf_counter()
-            parts = pipeline.render(pixels, everything, out)
-            whole = time.perf_counter() - begun
-            rows.append({**parts, "frame": whole, "own": whole - sum(inside)})
-    return {part: statistics.median(row[part] for row in rows[WARM_UP:]) * 1000 for part in rows[-1]}
+            row = _time_ours(pipeline, pixels, everything, inside)
+            rows.append(row | {"diffusers": _time_theirs(reference, pixels, everything)})
+    return _medians(rows)
+
+
+def _loaded(recipe: Recipe, size: Size) -> LatentConsistency:
+    pipeline = LatentConsistency(recipe, size)
+    pipeline.load(lambda line: None)
+    return pipeline
+
+
+def _time_ours(pipeline: LatentConsistency, pixels: Pixels, values: Mapping[str, Value],
+               inside: list[float]) -> dict[str, float]:
+    out = solid(pipeline.size)
+    inside.clear()
+    begun = time.perf_counter()
+    parts = pipeline.render(pixels, values, out)
+    whole = time.perf_counter() - begun
+    return {**parts, "frame": whole, "own": whole - sum(inside)}
+
+
+def _time_theirs(reference: Reference, pixels: Pixels, values: Mapping[str, Value]) -> float:
+    begun = time.perf_counter()
+    reference.paint(pixels, values)
+    return time.perf_counter() - begun
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {part: _milliseconds([row[part] for row in rows]) for part in rows[0]}
+
+
+def _milliseconds(seconds: list[float]) -> float:
+    return statistics.median(seconds[WARM_UP:]) * 1000
 
 
 @contextmanager

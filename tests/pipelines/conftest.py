@@ -1,0 +1,62 @@
+"""Small random checkpoints, one per kind of model for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lcm_daemon.frame import Pixels, Size
+from lcm_daemon.parameters import TABLE, Value
+from pipelines import tiny
+
+Values = dict[str, Value]
+
+TEXT_ADDED = {"addition_embed_type": "text", "addition_embed_type_num_heads": 8}
+KINDS = {
+    "epsilon": lambda folder: tiny.write_checkpoint(folder),
+    "velocity": lambda folder: tiny.write_checkpoint(folder, tiny.VELOCITY, TEXT_ADDED,
+                                                     tiny.make_tiny_vae(8)),
+    "embedded": lambda folder: tiny.write_checkpoint(folder, unet={"time_cond_proj_dim": 16}),
+    "turbo": lambda folder: tiny.write_checkpoint(folder, tiny.TURBO),
+    "kl": lambda folder: tiny.write_checkpoint(folder, vae=tiny.make_kl_vae()),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small models gain nothing from more threads, and their sums keep one order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of one of KINDS, written when it is first asked for."""
+    made: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = KINDS[kind](tmp_path_factory.mktemp(kind) / "model")
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture
+def picture() -> Pixels:
+    return make_picture((64, 64))
+
+
+def make_picture(size: Size, seed: int = 0) -> Pixels:
+    """Coloured squares of 8 pixels, with an alpha of their own."""
+    width, height = size
+    small = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 4), dtype=np.uint8)
+    return np.ascontiguousarray(small.repeat(8, 0).repeat(8, 1))
+
+
+def values(**changes: Value) -> Values:
+    """Every parameter, as the stage hands them over."""
+    return {p.name: p.default for p in TABLE.values()} | changes

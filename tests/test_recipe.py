@@ -1,0 +1,125 @@
+"""Recipes: those of the package, a file's, a show's own; and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.document import Reader, compose
+from lcm_daemon.errors import DocumentError
+from lcm_daemon.parameters import TABLE
+from lcm_daemon.pipelines import PIPELINES
+from lcm_daemon.recipe import FOLDER, Lora, Recipe, load_recipe, names, read_recipe
+
+
+def read(text: str, folder: Path = Path("shows")) -> tuple[Recipe | None, list[str]]:
+    reader = Reader()
+    recipe = read_recipe(compose(text, "show.yaml"), folder, reader)
+    return recipe, [str(problem) for problem in reader.problems]
+
+
+def test_the_default_comes_first() -> None:
+    assert names()[0] == "builtin"
+    assert {"builtin", "lcm-dreamshaper", "passthrough", "sd-turbo", "sd15-lcm"} <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_of_the_package_is_complete(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.pipeline in PIPELINES
+    assert recipe.title
+    assert recipe.licence
+    assert recipe.download
+    assert recipe.vram
+    assert set(recipe.parameters) <= set(TABLE)
+    assert recipe.fetch.startswith("hf download ") or recipe.download == "nothing"
+    assert "\n" not in recipe.fetch
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_command_fetches_all_that_comes_from_a_hub(name: str) -> None:
+    recipe = load_recipe(name)
+    sources = [recipe.model, recipe.vae, *(lora.model for lora in recipe.loras)]
+    for source in sources:
+        assert not source or Path(source).is_absolute() or f"hf download {source} " in recipe.fetch
+
+
+def test_the_builtin_model_stands_in_the_package() -> None:
+    assert Path(load_recipe("builtin").model) == FOLDER.parent / "models" / "builtin"
+
+
+def test_a_show_may_change_a_recipe() -> None:
+    recipe, problems = read("{base: sd-turbo, size: [512, 384], parameters: {seed: 7}, loras: [a/b, {model: c/d, weight: 0.5}]}")
+    assert problems == []
+    assert recipe is not None
+    assert (recipe.name, recipe.size, recipe.sampler) == ("sd-turbo", (512, 384), "euler")
+    assert dict(recipe.parameters) == {"steps": 1, "seed": 7}
+    assert recipe.loras == (Lora("a/b"), Lora("c/d", 0.5))
+
+
+def test_paths_start_from_the_file_they_stand_in(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").write_text("model: ../weights\nguidance: none\n")
+    recipe, problems = read("{base: recipes/mine.yaml, vae: ./vae}", tmp_path)
+    assert problems == []
+    assert recipe is not None
+    assert recipe.name == "mine"
+    assert recipe.model == str((tmp_path / "weights").resolve())
+    assert recipe.vae == str((tmp_path / "vae").resolve())
+
+
+def test_a_folder_beside_the_file_comes_before_a_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "models" / "own").mkdir(parents=True)
+    recipe, _ = read("{model: models/own}", tmp_path)
+    assert recipe is not None
+    assert recipe.model == str((tmp_path / "models" / "own").resolve())
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("sd-turb", "show.yaml:1:1: no recipe or .yaml file 'sd-turb'; did you mean 'sd-turbo'?"),
+    ("[1]", "show.yaml:1:1: a recipe is a name, a .yaml file or a mapping with the key 'base'"),
+    ("missing.yaml", "missing.yaml cannot be read: No such file or directory"),
+    ("{size: [512, 512]}", "a recipe needs a 'model', or a 'base' that has one"),
+    ("{base: sd-turbo, size: [500, 512]}", "show.yaml:1:24: a render size is in multiples of 8 pixels"),
+    ("{base: sd-turbo, device: cuda:x}", "show.yaml:1:26: a device is auto, cuda, cuda:0"),
+    ("{base: sd-turbo, sise: [512, 512]}", "show.yaml:1:18: unknown key 'sise'; did you mean 'size'?"),
+    ("{base: sd-turbo, parameters: {steps: 9}}", "show.yaml:1:38: steps goes from 1 to 8, not 9"),
+    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: unknown parameter 'stepps'; did you mean 'steps'?"),
+    ("{base: sd-turbo, parameters: {seed: .nan}}", "show.yaml:1:37: seed takes a finite number, not nan"),
+    ("{base: sd-turbo, parameters: 3}", "show.yaml:1:30: parameters are a mapping"),
+    ("{base: sd-turbo, loras: [{weight: 1}]}", "key 'model' is missing"),
+])
+def test_a_wrong_recipe_is_one_line_with_its_place(text: str, problem: str) -> None:
+    recipe, problems = read(text)
+    assert recipe is None
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    _, problems = read("{base: sd-turbo, size: 5, dtype: int4, guidance: some}")
+    assert len(problems) == 3
+
+
+def test_a_recipe_based_on_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    recipe, problems = read("a.yaml", tmp_path)
+    assert recipe is None
+    assert "based on itself" in problems[0]
+
+
+def test_a_recipe_file_that_is_not_yaml_keeps_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: [\n")
+    recipe, problems = read("a.yaml", tmp_path)
+    assert recipe is None
+    assert f"{tmp_path / 'a.yaml'}:2:1: not YAML" in problems[0]
+
+
+def test_no_such_recipe_by_name_raises() -> None:
+    with pytest.raises(DocumentError, match="no recipe or .yaml file 'nothing'"):
+        load_recipe("nothing")
