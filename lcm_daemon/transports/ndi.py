@@ -25,6 +25,7 @@ from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 
 SEEK_SECONDS = 1.0  # between two looks at the list of senders
 PATIENCE = 3  # looks without a connection to a listed sender, after which it is connected anew
+QUIET_LOOKS = 3  # looks without a word: discovery takes a second or two
 LOOK_SECONDS = 2.0  # how long an error message looks for names to tell
 BUFFERS = 3  # asynchronous sending still reads the last buffer, and may read the one before
 
@@ -102,6 +103,7 @@ class Search:
     def __init__(self, wanted: str) -> None:
         self._wanted, self._found = wanted, False
         self._before: list[str] = []
+        self._looks = 0
         self._said = ""
 
     def choose(self, names: Sequence[str]) -> str | None:
@@ -110,6 +112,7 @@ class Search:
         # Senders are discovered one after another: a part of a name has to mean the same one at two looks.
         is_sure = self._wanted in names or candidates == self._before
         self._before = candidates
+        self._looks += 1
         if len(candidates) != 1:
             self._say(candidates, names)
         elif is_sure:
@@ -123,13 +126,17 @@ class Search:
         if candidates:
             listed = ", ".join(map(repr, sorted(candidates)))
             text = f"ndi: {self._wanted!r} may mean {listed}; none is taken: give the full name"
-        if text != self._said:
+        if self._looks > QUIET_LOOKS and text != self._said:
             self._said = text
             _log.warning(text)
 
 
 class NdiSource(Source):
-    """Receives one sender. It looks for it by name every second, before it is there and after it has gone."""
+    """Receives one sender. It looks for it by name every second, before it is there and after it has gone.
+
+    Without mDNS, give the name and the machine's address: that is found again too. "ip:port" takes whatever sends there;
+    a sender that restarts may get another port.
+    """
 
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "", 'the sender: "MACHINE (Sender)", or a part of it that only one sender has'),
