@@ -38,7 +38,7 @@ LOOK = 0.1  # seconds between two looks for a new sender, while no frame comes
 MAGIC = 0x31304D434C  # "LCM01"; another layout gets another number
 
 # 64-bit words of the board ...
-_MAGIC, _SESSION, _GENERATION, _CAPACITY, _NEWEST = range(5)
+_MAGIC, _SESSION, _GENERATION, _CAPACITY, _NEWEST, _PROCESS, _HOME = range(7)
 _BOARD_BYTES = 64
 # ... and of a slot's head
 _BEGUN, _DONE, _NUMBER, _TIME, _WIDTH, _HEIGHT = range(6)
@@ -53,8 +53,8 @@ class _Segment:
     """A shared-memory segment: 64-bit words by index, and bytes. Python's resource tracker is told nothing of it.
 
     Before Python 3.13 whoever merely attaches is registered as an owner, and its end would take the segment from
-    under everybody else. So nobody is registered: the sink unlinks when it closes, and after a sink that was
-    killed the next one of the same name does.
+    under everybody else. So nobody is registered: the sink unlinks when it closes, and what a killed one left the
+    next one takes away: on Linux of any name, elsewhere of the same.
     """
 
     def __init__(self, name: str, size: int = 0) -> None:
@@ -118,6 +118,7 @@ class MemorySink(Sink):
 
     def _open_sink(self, size: Size, fps: float) -> None:
         try:
+            _sweep()
             self._board = _create_or_attach(self._name, _BOARD_BYTES)
             if self._board.size < _BOARD_BYTES:
                 raise TransportError(f"memory: something else has the name {self._name!r}")
@@ -125,6 +126,7 @@ class MemorySink(Sink):
                 _forget(f"{self._name}.{self._board[_GENERATION]}")
             else:
                 self._board.part(0, _BOARD_BYTES)[:] = 0
+            self._board[_PROCESS], self._board[_HOME] = os.getpid(), _home()
             self._count = self._board[_NEWEST]
             self._session = secrets.randbits(63) | 1
             self._grow(size[0] * size[1] * 4)
@@ -206,10 +208,7 @@ class MemorySource(Source):
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        with suppress(OSError):
-            found = sorted(name.split(".") for name in os.listdir("/dev/shm") if name.startswith(PREFIX))
-            return [parts[1] for parts in found if len(parts) == 2]
-        return []
+        return [name.removeprefix(PREFIX) for name in _boards()]
 
     def _open_source(self) -> None:
         self._look_at = 0.0
@@ -327,6 +326,35 @@ def _forget(name: str) -> None:
         left = _Segment(name)
         left.unlink()
         left.close()
+
+
+def _boards() -> list[str]:
+    """The names of all boards, where they can be listed."""
+    try:
+        return sorted(name for name in os.listdir("/dev/shm") if re.fullmatch(r"lcm\.[^.]+", name))
+    except OSError:
+        return []
+
+
+def _home() -> int:
+    """The space in which this process has its number (containers may share memory and not numbers); 0 if unknown."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def _sweep() -> None:
+    """Take away what killed senders left, of any name."""
+    home = _home()
+    for name in _boards():
+        with suppress(OSError, ValueError):
+            board = _Segment(name)
+            known = board.size >= _BOARD_BYTES and board[_MAGIC] == MAGIC and home and board[_HOME] == home
+            if known and not os.path.exists(f"/proc/{board[_PROCESS]}"):
+                _forget(f"{name}.{board[_GENERATION]}")
+                board.unlink()
+            board.close()
 
 
 def _check_room(size: int) -> None:

@@ -285,6 +285,24 @@ def test_sender_is_killed_and_comes_back() -> None:
     clean_up(name)
 
 
+def test_what_a_killed_sender_left_is_swept_up_by_the_next() -> None:
+    need(SHARED.is_dir(), "shared memory can be listed on Linux alone")
+    killed, other = fresh_name(), fresh_name()
+    source = MemorySource({"name": killed})
+    source.open()
+    with sender(killed):
+        next_frame(source)
+    source.close()
+    assert left_behind(killed) == [segment_name(killed), f"{segment_name(killed)}.1"]
+    with connected(other) as (sink, _):
+        sink.open((16, 16), 30.0)
+        assert left_behind(killed) == []
+        again = MemorySink({"name": fresh_name()})
+        again.open((16, 16), 30.0)
+        assert left_behind(other) != []  # the living keep theirs
+        again.close()
+
+
 def test_reader_that_ends_takes_nothing_with_it() -> None:
     """Also before Python 3.13, where whoever attaches is taken for an owner unless told otherwise."""
     name = fresh_name()
