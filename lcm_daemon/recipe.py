@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,18 +199,25 @@ def _read_lora(node: Node, reader: Reader) -> Lora | None:
     return Lora(**values) if len(reader.problems) == before else None
 
 
-def _read_parameters(node: Node, reader: Reader) -> dict[str, Value]:
-    if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, "parameters are a mapping, such as {steps: 2, strength: 0.6}")
-        return {}
+def read_parameters(node: Node, reader: Reader) -> dict[str, Value]:
+    """Start values, in a recipe or a show. Out of range is a mistake in a file; from a fader it is clamped."""
     values: dict[str, Value] = {}
+    for name, value in known_parameters(node, reader):
+        _read_parameter(name, value, values, reader)
+    return values
+
+
+def known_parameters(node: Node, reader: Reader) -> Iterator[tuple[str, Node]]:
+    """The parameters that a mapping names, each with its value's node; other names are complained of."""
+    if not isinstance(node.raw, yaml.MappingNode):
+        reader.complain(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
+        return
     for key, value in node.items():
         name = str(key.raw.value)
-        if name not in TABLE:
-            reader.complain(key, f"unknown parameter {name!r}{nearest(name, TABLE)}")
+        if name in TABLE:
+            yield name, value
         else:
-            _read_parameter(name, value, values, reader)
-    return values
+            reader.complain(key, f"there is no parameter {name!r}{nearest(name, TABLE)}")
 
 
 def _read_parameter(name: str, node: Node, values: dict[str, Value], reader: Reader) -> None:
@@ -246,6 +253,6 @@ FIELDS: Fields = {
     "licence": Field(Text(), "", "of the weights"),
     "download": Field(Text(), "", "size, such as 2.4 GB"),
     "vram": Field(Text(), "", "memory it takes on the device, such as 3 GB"),
-    "parameters": Field(Custom(_read_parameters, "a mapping of parameters"), {}),
+    "parameters": Field(Custom(read_parameters, "a mapping of parameters"), {}),
     "fetch": Field(Text(), "", "the command that fetches the weights"),
 }

@@ -33,8 +33,8 @@ from lcm_daemon.document import (
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.failsafe import Plan
 from lcm_daemon.frame import Fit, Size
-from lcm_daemon.parameters import TABLE, Refused, Value
-from lcm_daemon.recipe import Recipe, load_recipe, read_recipe
+from lcm_daemon.parameters import TABLE, Value
+from lcm_daemon.recipe import Recipe, known_parameters, load_recipe, read_parameters, read_recipe
 from lcm_daemon.transports import TRANSPORTS, load
 
 FOLDER = next(  # in the package once it is installed, beside it in a checkout
@@ -202,7 +202,7 @@ def _fields(base: Path) -> Fields:
         "source": Field(_or_false(_end(base, False)), EndPlan("testcard", {})),
         "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
         "sinks": Field(Items(_end(base, True)), ()),
-        "parameters": Field(Custom(_read_parameters, "a mapping of parameters to values"), {}),
+        "parameters": Field(Custom(read_parameters, "a mapping of parameters to values"), {}),
         "glides": Field(Custom(_read_glides, "a mapping of parameters to seconds"), {}),
         "osc": Field(_or_false(Section(_OSC)), _defaults(_OSC)),
         "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
@@ -260,40 +260,13 @@ def _transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
     return None
 
 
-def _read_parameters(node: Node, reader: Reader) -> dict[str, Value]:
-    """Start values; out of range is a mistake in a file, where it is clamped from a fader."""
-    values: dict[str, Value] = {}
-    for name, value in _known_parameters(node, reader):
-        parameter, given = TABLE[name], value.value
-        try:
-            values[name] = parameter.coerce(given)
-        except Refused as refusal:
-            reader.complain(value, str(refusal))
-            continue
-        if parameter.kind in ("float", "int") and not parameter.low <= float(given) <= parameter.high:
-            reader.complain(value, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {given}")
-    return values
-
-
 def _read_glides(node: Node, reader: Reader) -> dict[str, float]:
     glides: dict[str, float] = {}
-    for name, value in _known_parameters(node, reader):
+    for name, value in known_parameters(node, reader):
         if not TABLE[name].glides:
             reader.complain(value, f"{name} cannot glide: it is no float")
         glides[name] = _SECONDS.read(value, reader) or 0.0
     return glides
-
-
-def _known_parameters(node: Node, reader: Reader) -> Iterator[tuple[str, Node]]:
-    if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, "a mapping of parameter names is wanted here")
-        return
-    for key, value in node.items():
-        name = str(key.raw.value)
-        if name in TABLE:
-            yield name, value
-        else:
-            reader.complain(key, f"there is no parameter {name!r}{nearest(name, TABLE)}")
 
 
 def _overrides(given: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
