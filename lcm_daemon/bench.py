@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,16 @@ def _measure_way(recipe: Recipe, frames: int) -> Rows:
         "recipe": "passthrough", "osc": False, "panel": False, "output": {"size": [512, 512], "fps": BUS_FPS},
         "source": {"transport": "memory", "name": f"{bus}in"}, "sinks": [{"transport": "memory", "name": f"{bus}out"}],
     }
-    feeder = get_context("spawn").Process(target=_feed_bus, args=(f"{bus}in",), daemon=True)
+    context = get_context("spawn")
+    enough = context.Event()
+    feeder = context.Process(target=_feed_bus, args=(f"{bus}in", enough), daemon=True)
     feeder.start()
     try:
         with _Daemon(show) as daemon:
             times, lags = _watch_bus(f"{bus}out", BUS_SECONDS, daemon)
     finally:
-        feeder.kill()
+        enough.set()
+        feeder.join(5)
     gaps = sorted(abs(b - a - 1 / BUS_FPS) for a, b in itertools.pairwise(times))
     return {
         f"pictures received in {BUS_SECONDS:.0f} s at {BUS_FPS:.0f} fps": float(len(times)),
@@ -149,16 +153,17 @@ def _measure_way(recipe: Recipe, frames: int) -> Rows:
     }
 
 
-def _feed_bus(name: str) -> None:
-    """Test cards at the bus's rate, each with its number and time in its pixels."""
+def _feed_bus(name: str, enough: Event) -> None:
+    """Test cards at the bus's rate, each with its number and time in its pixels, until it is enough."""
     sink_type = transports.load("memory").sink
     assert sink_type is not None
     card, sink = TestcardSource({"size": STAGE_SIZE, "fps": BUS_FPS}), sink_type({"name": name})
     card.open()
     sink.open(STAGE_SIZE, BUS_FPS)
-    while True:
+    while not enough.is_set():
         if frame := card.read(0.1):
             sink.write(frame)
+    sink.close()
 
 
 def _watch_bus(name: str, seconds: float, daemon: _Daemon) -> tuple[list[float], list[float]]:

