@@ -32,7 +32,7 @@ def read(page: Path = PAGE) -> dict[str, Response]:
     """Every file of the page by its path ("/assets/index-1a2b.js"), and "/"; LcmDaemonError where it was not built."""
     if not (page / "index.html").is_file():
         raise LcmDaemonError("panel: its page is missing from this installation; reinstall lcm-daemon, "
-                             "or in a checkout run: npm ci && npm run build, in lcm_daemon/panel/ui")
+                             "or in a checkout run: npm install && npm run build, in lcm_daemon/panel/ui")
     files = [p for p in sorted(page.rglob("*")) if p.suffix in TYPES and p.is_file()]
     table = {f"/{p.relative_to(page).as_posix()}": _response(p) for p in files}
     return {"/": table["/index.html"], **table}

@@ -18,7 +18,7 @@ UI = assets.PAGE.parent / "ui"
 
 
 def test_the_page_is_built_from_the_sources_that_lie_beside_it():
-    """ui/sources.ts tells how the hash is made. If this fails: npm ci && npm run build, in lcm_daemon/panel/ui."""
+    """ui/sources.ts tells how the hash is made. If this fails: npm install && npm run build, in lcm_daemon/panel/ui."""
     digest = hashlib.sha256()
     for path in sorted(p.relative_to(UI).as_posix() for p in UI.rglob("*") if p.is_file()):
         if path.startswith("node_modules/") or any(part.startswith(".") for part in path.split("/")):
