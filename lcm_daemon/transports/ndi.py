@@ -134,8 +134,8 @@ class Search:
 class NdiSource(Source):
     """Receives one sender. It looks for it by name every second, before it is there and after it has gone.
 
-    Without mDNS, give the name and the machine's address: that is found again too. "ip:port" takes whatever sends there;
-    a sender that restarts may get another port.
+    Without mDNS, give the name and the machine's address: that is found again too. "ip:port" takes whatever sends
+    there; a sender that restarts may get another port.
     """
 
     fields: ClassVar[Fields] = {

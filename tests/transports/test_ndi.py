@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import functools
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,105 +19,15 @@ from conftest import need
 from network import Child, Network, namespace
 
 from lcm_daemon.errors import MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size, solid
+from lcm_daemon.frame import Frame, Size
 from lcm_daemon.transports import ndi
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.ndi import NdiSink, NdiSource, Search, frame_rate, match, sender_part
 from transports.contract import LOOPBACKS, TOLERANCES
+from transports.ndi_children import CORNERS, FOUND, grow, middles, open_nameless, read_slowly, receive, send
 
 PEER = str(Path(__file__).with_name("ndi_peer.py"))
 TOLERANCE = 16  # of a flat area; full blue comes back as 240, the others within 5
-CORNERS = ((255, 0, 0, 255), (0, 255, 0, 200), (0, 0, 255, 128), (200, 180, 40, 64))
-FOUND = 30.0  # seconds within which a sender must have been found
-
-
-def corners(size: Size) -> Pixels:
-    """Four quarters: top left, top right, bottom left, bottom right."""
-    pixels, (width, height) = solid(size), size
-    for quarter, rgba in enumerate(CORNERS):
-        pixels[quarter // 2 * height // 2 :, quarter % 2 * width // 2 :] = rgba
-    return pixels
-
-
-def middles(pixels: Pixels) -> list[Any]:
-    height, width = pixels.shape[:2]
-    return [pixels[height // 4 + q // 2 * height // 2, width // 4 + q % 2 * width // 2].astype(int) for q in range(4)]
-
-
-def clock_face(size: Size) -> Pixels:
-    """Grey that tells the monotonic time in steps of 10 ms, modulo 640 ms."""
-    return solid(size, (*(int(time.monotonic() * 100) % 64 * 4,) * 3, 255))
-
-
-def age(pixels: Pixels) -> float:
-    """Seconds since that clock face was made, modulo 0.64."""
-    return (time.monotonic() * 100 - round(pixels[..., 1].mean() / 4)) % 64 / 100
-
-
-PICTURES = {"corners": corners, "clock": clock_face}
-
-
-def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fps: float) -> None:
-    """A child: sends until the pipe closes; a size from the pipe is the new size, "receivers" asks for their number."""
-    sink = NdiSink(options)
-    sink.open(size, fps)
-    number, start = 0, time.monotonic()
-    pipe.send("sending")
-    while True:
-        if pipe.poll(max(0.0, start + number / fps - time.monotonic())):
-            request = pipe.recv()
-            if request == "receivers":
-                pipe.send(sink.receivers)
-            else:
-                size = request
-        sink.write(Frame(PICTURES[picture](size), number, time.monotonic()))
-        number += 1
-
-
-def receive(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: ("read", seconds) is answered with a frame or None, ("discover", seconds) with the list of names."""
-    source = NdiSource(options)
-    source.open()
-    answers = {"read": source.read, "discover": source.discover}
-    pipe.send("open")
-    while True:
-        what, argument = pipe.recv()
-        pipe.send(answers[what](argument))
-
-
-def read_slowly(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: reads every 0.4 s and answers with the ages of eight pictures."""
-    source, ages = NdiSource(options), []
-    source.open()
-    until = time.monotonic() + FOUND
-    while source.read(0.5) is None:
-        assert time.monotonic() < until
-    for _ in range(8):
-        time.sleep(0.4)
-        frame = source.read(0.5)
-        assert frame is not None
-        ages.append(age(frame.pixels))
-    pipe.send(ages)
-
-
-def grow(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: by how many bytes its peak memory grows over 300 frames read and as many dropped."""
-    source, frames, peaks = NdiSource(options), 0, []
-    source.open()
-    for goal in (50, 350):
-        until = time.monotonic() + 60
-        while frames < goal:
-            frames += source.read(0.5) is not None
-            time.sleep(0.02)  # slower than the sender: some are dropped unread
-            assert time.monotonic() < until
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    pipe.send(peaks[1] - peaks[0])
-
-
-def open_nameless(pipe: Connection) -> None:
-    with pytest.raises(TransportError) as refused:
-        NdiSource({}).open()
-    pipe.send(str(refused.value))
 
 
 def ready() -> None:
