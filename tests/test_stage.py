@@ -168,7 +168,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, out: So
     disk = tmp_path / "disk"
     disk.mkdir()
     settings = show()
-    settings["sinks"] = [*settings["sinks"], {"transport": "record", "path": str(disk / "take.mkv")}]
+    settings["sinks"] = [*settings["sinks"], {"transport": "record", "path": str(disk / "take.mkv"), "keep_free": 0}]
     small = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=64k tmpfs {disk} && exec "$@"', "sh")
     with Daemon(tmp_path, settings, small) as daemon:
         wait_for(lambda: "space left" in daemon.log(), 60, "a line that says the disk is full")
