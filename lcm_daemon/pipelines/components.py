@@ -134,7 +134,8 @@ def _merge(loaded: Mapping[str, Any], file: Path, weight: float) -> None:
     """Add a LoRA into the weights for good, in any key style that diffusers reads."""
     pipeline = diffusers.StableDiffusionPipeline(
         vae=loaded["vae"], text_encoder=loaded["text_encoder"], tokenizer=loaded["tokenizer"], unet=loaded["unet"],
-        scheduler=diffusers.LCMScheduler(steps_offset=1), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        scheduler=diffusers.LCMScheduler(steps_offset=1), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False)
     pipeline.load_lora_weights(file.parent, weight_name=file.name, local_files_only=True)
     pipeline.fuse_lora(lora_scale=weight)
     pipeline.unload_lora_weights()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, Size, solid
+from lcm_daemon.frame import Pixels, solid
 from lcm_daemon.parameters import TABLE, Value
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
@@ -17,7 +17,6 @@ from lcm_daemon.pipelines.canvas import Canvas
 from lcm_daemon.pipelines.components import Codec, load_components
 from lcm_daemon.pipelines.conditioning import Conditioning
 from lcm_daemon.pipelines.sampler import Noise, Sampler, denoise
-from lcm_daemon.recipe import Recipe
 
 # Below this strength (one of the 50 levels that latent consistency models are distilled on) nothing is repainted; the
 # picture would be the input as the VAE blurs it. The input itself is faded in there, so that strength 0 is the input
@@ -31,10 +30,6 @@ class LatentConsistency(Pipeline):
 
     Reads these parameters: prompt, negative_prompt, guidance, strength, steps, seed, mode, mix.
     """
-
-    def __init__(self, recipe: Recipe, size: Size) -> None:
-        super().__init__(recipe, size)
-        self._seconds: dict[str, float] = {}
 
     @torch.inference_mode()
     def _load(self, progress: Progress) -> Report:
@@ -97,5 +92,5 @@ class LatentConsistency(Pipeline):
             progress(f"warming up {mode}")
             begun = time.perf_counter()
             for _ in range(WARM_UP):
-                self._seconds = self._render(picture, start | {"mode": mode, "strength": 1.0}, out)
+                self._render(picture, start | {"mode": mode, "strength": 1.0}, out)
             progress(f"warm: {(time.perf_counter() - begun) / WARM_UP * 1000:.0f} ms a frame")
