@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import itertools
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,7 +78,10 @@ class Child:
 
     def receive(self, seconds: float) -> Any:
         """What the function sends next; AssertionError with its traceback where it failed instead."""
-        assert self.pipe.poll(seconds), f"the child said nothing for {seconds} s"
+        if not self.pipe.poll(seconds):
+            os.kill(self.pid, signal.SIGUSR1)  # its stacks go to stderr; one that has not begun yet ends by this
+            self.process.join(1)
+            raise AssertionError(f"the child said nothing for {seconds} s (exit code {self.process.exitcode})")
         try:
             message = self.pipe.recv()
         except EOFError:
@@ -204,6 +209,7 @@ def missing(discovery: bool = True) -> str:
 def _run(
     name: str, environment: dict[str, str], pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.environ.update(environment)
     try:
         _enter(name)

@@ -46,13 +46,13 @@ def net() -> Iterator[Network]:
 
 def start_sender(net: Network, name: str, picture: str = "corners", size: Size = (128, 96), fps: float = 30) -> Child:
     child = net.start(send, {"name": name}, picture, size, fps)
-    assert child.receive(FOUND) == "sending"
+    assert child.receive(90) == "sending"
     return child
 
 
 def start_source(net: Network, **options: Any) -> Child:
     child = net.start(receive, options)
-    assert child.receive(FOUND) == "open"
+    assert child.receive(90) == "open"
     return child
 
 
