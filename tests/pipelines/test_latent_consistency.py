@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import need
 
 from lcm_daemon import pipelines
 from lcm_daemon.errors import EngineError, RecipeError
 from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
 from lcm_daemon.pipelines.reference import Reference, compare, time_diffusers, time_ours
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipe import Recipe, load_recipe
 from pipelines.conftest import Values, make_picture, values
 from pipelines.tiny import recipe_of
 
@@ -219,6 +221,15 @@ def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, An
     with pytest.raises(RecipeError, match=words) as caught:
         LatentConsistency(recipe, (64, 64)).load(lambda line: None)
     assert "\n" not in str(caught.value)
+
+
+def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:
+    recipe = dataclasses.replace(load_recipe("builtin"), device="cpu", dtype="float32")
+    need(Path(recipe.model, "unet").exists(), "the built-in model's weights are not in this checkout")
+    pipeline, picture = LatentConsistency(recipe, recipe.size), make_picture(recipe.size)
+    pipeline.load(lambda line: None)
+    settings = values(prompt="lava, glowing red", strength=0.6)
+    assert_same_picture(paint(pipeline, picture, settings), Reference(recipe, recipe.size).paint(picture, settings))
 
 
 def test_the_bench_times_both(checkpoint: Checkpoint) -> None:
