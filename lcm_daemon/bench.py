@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -28,6 +29,7 @@ from lcm_daemon.errors import EngineError, LcmDaemonError
 from lcm_daemon.frame import Frame, Size, solid
 from lcm_daemon.health import quantile_of
 from lcm_daemon.parameters import Value
+from lcm_daemon.process import prepare_environment
 from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.show import Show, load_show
 from lcm_daemon.stage import Stage
@@ -227,23 +229,26 @@ def _await_picture(source: Source, daemon: _Daemon, wanted: Callable[[Frame], bo
 def _measure_model(recipe: Recipe, frames: int) -> Rows:
     if recipe.pipeline == "passthrough":
         return {"model": "none"}
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_time_model, (recipe, frames))
+    prepare_environment()
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_time_model, recipe, frames).result()
+
+
+_PARTS: Mapping[str, str] = {"own": "outside the modules", "diffusers": "diffusers' own pipeline"}
 
 
 def _time_model(recipe: Recipe, frames: int) -> Rows:
-    from lcm_daemon.pipelines.reference import time_diffusers, time_ours
+    from lcm_daemon.pipelines.reference import compare
 
     rows: Rows = {}
     for steps in STEPS:
         values: dict[str, Value] = {"steps": steps, "strength": 0.6, "mode": "image"}
-        ours = time_ours(recipe, recipe.size, frames, values)
-        theirs = time_diffusers(recipe, recipe.size, frames, values)
-        rows[f"{steps} steps: frames/s"] = 1000 / ours["frame"]
-        for part, value in ours.items():
-            rows[f"{steps} steps: {part}, ms"] = value
-        rows[f"{steps} steps: diffusers' own pipeline, ms"] = theirs
-        rows[f"{steps} steps: diffusers' time / ours"] = theirs / ours["frame"]
+        found = compare(recipe, recipe.size, frames, values)
+        steps_word = f"{steps} step{'s' if steps > 1 else ''}"
+        rows[f"{steps_word}: frames/s"] = 1000 / found["frame"]
+        for part, value in found.items():
+            rows[f"{steps_word}: {_PARTS.get(part, part)}, ms"] = value
+        rows[f"{steps_word}: diffusers' time / ours"] = found["diffusers"] / found["frame"]
     return rows
 
 

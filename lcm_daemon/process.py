@@ -10,7 +10,17 @@ import sys
 import threading
 from multiprocessing.connection import wait
 
+# What a child finds in its environment, unless the user has set it. glibc gives every large block back to the system
+# as soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
+# frame for the built-in model on two cores). With these it keeps them.
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
+
+def prepare_environment() -> None:
+    """Set ENVIRONMENT for the processes started from now on; glibc reads it when a process starts."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def begin_child(level: int) -> None:

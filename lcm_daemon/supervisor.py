@@ -10,12 +10,14 @@ from typing import Any
 
 from lcm_daemon.frame import Size
 from lcm_daemon.link import Link
+from lcm_daemon.process import prepare_environment
 
 
 class Child:
     """A spawned process and the stage's end of its link. Once killed it is done with: start another."""
 
     def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any) -> None:
+        prepare_environment()
         self.link = Link(size)
         arguments = (self.link.port(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)

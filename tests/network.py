@@ -1,6 +1,6 @@
 """A network of its own for tests: only `lo`, nothing gets out, and senders are found by name (mDNS).
 
-    from network import namespace
+    from tests.network import namespace
 
     with namespace() as net:                                  # skips, with the reason, where it cannot be had
         sender = net.popen([sys.executable, "peer.py", "a"])  # a command inside; `sender.kill()` is a kill -9 of it
@@ -35,7 +35,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from conftest import need
+from tests.conftest import need
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 BUS = "DBUS_SYSTEM_BUS_ADDRESS"

@@ -14,6 +14,7 @@ import itertools
 import signal
 import socket
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from pathlib import Path
 from lcm_daemon.health import quantile_of
 from lcm_daemon.transports import load
 from tests.daemon import Daemon, wait_for
+from tests.network import namespace
 
 
 @dataclass
@@ -115,7 +117,11 @@ def main() -> None:
     parser.add_argument("--transport", default="memory", choices=("memory", "ndi"))
     parser.add_argument("--flood", type=float, default=0.0, help="OSC messages a second, instead of the accidents")
     parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.transport == "ndi" and not options.inside:  # on a network of its own, where senders have names
+        with namespace() as net:
+            sys.exit(net.popen([sys.executable, "-m", "tests.soak", *sys.argv[1:], "--inside"]).wait())
     show = {
         "name": "soak", "recipe": options.recipe, "output": {"size": [512, 512], "fps": options.fps},
         "sinks": [{"transport": options.transport, "name": "soak"}],

@@ -10,7 +10,6 @@ import struct
 import subprocess
 
 import pytest
-from conftest import need
 
 from lcm_daemon import controllers
 from lcm_daemon.board import COMMANDS
@@ -20,6 +19,7 @@ from lcm_daemon.controllers.osc_send import encode
 from lcm_daemon.document import Reader, compose, read_fields
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.parameters import TABLE
+from tests.conftest import need
 
 from .fuzz_osc import fuzz
 from .osc_peers import PATIENCE, Peer, rig

@@ -12,7 +12,7 @@ import pytest
 
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.panel import assets
-from panel.rig import Rig, get, serving
+from tests.panel.rig import Rig, get, serving
 
 UI = assets.PAGE.parent / "ui"
 

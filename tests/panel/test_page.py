@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from conftest import need
 
 from lcm_daemon.board import Change
 from lcm_daemon.frame import solid
 from lcm_daemon.panel.server import Panel
 from lcm_daemon.parameters import TABLE
-from panel.browser import Tab, find, running, tab
-from panel.rig import Rig, serving, until
+from tests.conftest import need
+from tests.panel.browser import Tab, find, running, tab
+from tests.panel.rig import Rig, serving, until
 
 WIDGETS = {
     "float": "[role=slider]", "int": "[role=slider]", "bool": "[role=switch]", "text": "textarea",

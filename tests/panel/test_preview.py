@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 
 from lcm_daemon.frame import solid
-from panel.rig import Rig, get, serving, until, visiting
+from tests.panel.rig import Rig, get, serving, until, visiting
 
 ORANGE = (230, 120, 20, 255)
 

@@ -18,7 +18,7 @@ from lcm_daemon.board import COMMANDS
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.panel.server import CLIENT_LIMIT, Panel
 from lcm_daemon.parameters import TABLE
-from panel.rig import Rig, get, serving, until, visiting
+from tests.panel.rig import Rig, get, serving, until, visiting
 
 FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices"}
 

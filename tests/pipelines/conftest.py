@@ -11,7 +11,7 @@ import torch
 
 from lcm_daemon.frame import Pixels, Size
 from lcm_daemon.parameters import TABLE, Value
-from pipelines import tiny
+from tests.pipelines import tiny
 
 Values = dict[str, Value]
 

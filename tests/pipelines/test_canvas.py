@@ -9,7 +9,7 @@ from PIL import Image
 
 from lcm_daemon.frame import Size, solid
 from lcm_daemon.pipelines.canvas import Canvas
-from pipelines.conftest import make_picture
+from tests.pipelines.conftest import make_picture
 
 CPU = torch.device("cpu")
 

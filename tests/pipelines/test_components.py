@@ -17,8 +17,8 @@ from lcm_daemon.errors import RecipeError
 from lcm_daemon.pipelines.components import Codec, load_components
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipe import Lora, Recipe, load_recipe
-from pipelines import tiny
-from pipelines.tiny import recipe_of
+from tests.pipelines import tiny
+from tests.pipelines.tiny import recipe_of
 
 Checkpoint = Callable[[str], Path]
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import need
 
 from lcm_daemon import pipelines
 from lcm_daemon.errors import EngineError, RecipeError
@@ -19,8 +18,9 @@ from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
 from lcm_daemon.pipelines.reference import Reference, compare, time_diffusers, time_ours
 from lcm_daemon.recipe import Recipe, load_recipe
-from pipelines.conftest import Values, make_picture, values
-from pipelines.tiny import recipe_of
+from tests.conftest import need
+from tests.pipelines.conftest import Values, make_picture, values
+from tests.pipelines.tiny import recipe_of
 
 Checkpoint = Callable[[str], Path]
 RECIPES: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from diffusers import EulerDiscreteScheduler, LCMScheduler
 
 from lcm_daemon.errors import RecipeError
 from lcm_daemon.pipelines.sampler import Noise, NoiseSchedule, Sampler, denoise
-from pipelines.tiny import SCALED, TURBO, VELOCITY
+from tests.pipelines.tiny import SCALED, TURBO, VELOCITY
 
 SHAPE = (1, 4, 8, 8)
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,7 @@
 
 A module `test_NAME.py` beside this file adds its transport at import, one line a table:
 
-    from transports.contract import LOOPBACKS, TOLERANCES
+    from tests.transports.contract import LOOPBACKS, TOLERANCES
 
     @contextmanager
     def loopback() -> Iterator[tuple[Sink, Source]]:

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from conftest import ManualClock
 
 from lcm_daemon.errors import TransportError
 from lcm_daemon.frame import Frame
 from lcm_daemon.transports import camera, media
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.camera import SYSTEMS, CameraSource, System
-from transports.contract import SOURCES
+from tests.conftest import ManualClock
+from tests.transports.contract import SOURCES
 
 RED_OVER_BLUE = "color=red:size=64x24:rate=50,pad=64:48:0:0:blue,format=rgb24,realtime"
 

@@ -16,11 +16,11 @@ from lcm_daemon.errors import TransportError
 from lcm_daemon.frame import Frame, Pixels, check_pixels, solid
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import End, Probe, Sink, Source, Transport
-from transports.contract import LOOPBACKS, SOURCES, TOLERANCES
+from tests.transports.contract import LOOPBACKS, SOURCES, TOLERANCES
 
 TESTED = [name for name in TRANSPORTS if Path(__file__).with_name(f"test_{name}.py").exists()]
 for _name in TESTED:
-    importlib.import_module(f"transports.test_{_name}")
+    importlib.import_module(f"tests.transports.test_{_name}")
 
 ENDS = [(name, end) for name in TRANSPORTS for end in (load(name).source, load(name).sink) if end]
 END_IDS = [f"{name}-{end.__name__}" for name, end in ENDS]

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ManualClock, need
 
 from lcm_daemon.errors import TransportError
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.transports import memory
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.memory import MemorySink, MemorySource, segment_name
-from transports.contract import LOOPBACKS
+from tests.conftest import ManualClock, need
+from tests.transports.contract import LOOPBACKS
 
 SHARED = Path("/dev/shm")
 SPAWN = multiprocessing.get_context("spawn")

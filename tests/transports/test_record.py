@@ -14,13 +14,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import ManualClock, need
 
 from lcm_daemon.errors import TransportError
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.transports import record
 from lcm_daemon.transports.file import FileSource
 from lcm_daemon.transports.record import CODECS, CONTAINERS, RecordSink, choose, create, fill_in
+from tests.conftest import ManualClock, need
 
 SPAWN = multiprocessing.get_context("spawn")
 QUARTERS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 180, 40)]

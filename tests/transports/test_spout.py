@@ -17,9 +17,9 @@ from lcm_daemon.frame import Frame, Pixels, Size
 from lcm_daemon.transports import spout
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.spout import SpoutSink, SpoutSource
-from transports import native_names, standin_spoutgl
-from transports.contract import LOOPBACKS
-from transports.standin_spoutgl import Machine
+from tests.transports import native_names, standin_spoutgl
+from tests.transports.contract import LOOPBACKS
+from tests.transports.standin_spoutgl import Machine
 
 OWNERS = {
     "spout": "SpoutGL",

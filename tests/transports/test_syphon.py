@@ -19,9 +19,9 @@ from lcm_daemon.frame import Frame, Pixels, Size
 from lcm_daemon.transports import syphon
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.syphon import SyphonSink, SyphonSource
-from transports import native_names, standin_syphon
-from transports.contract import LOOPBACKS
-from transports.standin_syphon import RGBA8, RGBA16F, Mac
+from tests.transports import native_names, standin_syphon
+from tests.transports.contract import LOOPBACKS
+from tests.transports.standin_syphon import RGBA8, RGBA16F, Mac
 
 OWNERS = {
     "library.syphon": "syphon",

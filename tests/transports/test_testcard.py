@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import av
 import numpy as np
 import pytest
-from conftest import ManualClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,8 @@ from lcm_daemon.frame import Pixels, check_pixels, solid
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.pixels import fit
 from lcm_daemon.transports.testcard import Card, Stamp, TestcardSource, read_stamp, write_stamp
-from transports.contract import SOURCES
+from tests.conftest import ManualClock
+from tests.transports.contract import SOURCES
 
 
 @contextmanager
