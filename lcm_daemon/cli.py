@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    stage.run(options.seconds, opened=lambda: print(show.describe(), flush=True))
+    stage.run(options.seconds, opened=lambda: print(stage.describe(), flush=True))
     return 0
 
 

@@ -94,10 +94,14 @@ class Show:
         """The recipe, and what to fall back to: the built-in model on the safest settings."""
         return self.recipe, replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
 
-    def describe(self) -> str:
-        """The opening screen: what renders, what comes in, where the picture is, who listens."""
+    def describe(self, sinks: Sequence[str] | None = None) -> str:
+        """The opening screen: what renders, what comes in, where the picture is, who listens.
+
+        sinks: the labels of those that are there; all of the show's if None.
+        """
         width, height = self.size
-        ends = [("in", self.source.label if self.source else "none")] + [("out", sink.label) for sink in self.sinks]
+        outs = [sink.label for sink in self.sinks] if sinks is None else sinks
+        ends = [("in", self.source.label if self.source else "none"), *(("out", label) for label in outs)]
         lines = [
             ("show", f"{self.name} ({self.file})"),
             ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),

@@ -86,6 +86,10 @@ class Stage:
     def _runners(self) -> list[Runner]:
         return [runner for runner in (self.source, *self.sinks) if runner is not None]
 
+    def describe(self) -> str:
+        """The opening screen, without the optional sinks that were left out."""
+        return self.show.describe([sink.label for sink in self.sinks])
+
     # --- life ---
 
     def run(self, seconds: float | None = None, opened: Callable[[], None] = lambda: None) -> None:

@@ -95,6 +95,34 @@ def test_a_port_in_use_is_one_line_and_code_2_before_anything_plays(tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Spout is there on Windows: nothing to miss")
+def test_a_missing_integration_that_is_not_optional_is_one_line_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = tmp_path / "show.yaml"
+    show.write_text("sinks: [{transport: spout, name: lcm}]\n")
+    assert main(["run", str(show)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("spout: ")
+    assert "install it with: pip install" in line
+
+
+def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path) -> None:
+    show = tmp_path / "show.yaml"
+    show.write_text(
+        f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\n"
+        "source: {transport: file, path: nowhere.mp4}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "lcm_daemon", "run", str(show), "--seconds", "3"], capture_output=True, text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "nowhere.mp4" in line]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\n")
