@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from examples.train_builtin.distillation import BATCH
 from examples.train_builtin.evaluation import PHOTOGRAPHS, REPAINTS
 
 CARD = Path(__file__).with_name("card.md")
@@ -16,10 +19,22 @@ def write_card(work: Path, folder: Path) -> None:
     path = work / "sheets" / "evaluation.json"
     figures = json.loads(path.read_text()) if path.exists() else None
     table = figure_table(figures) if figures else "Not evaluated yet."
-    text = CARD.read_text(encoding="utf-8").replace("{figures}", table)
-    text = text.replace("{photographs}", "; ".join(f"{name} ({licence})" for name, licence in PHOTOGRAPHS.items()))
-    text = text.replace("{repaints}", ", ".join(f"`{text}`" for text in REPAINTS))
+    parts = {
+        "{figures}": table,
+        "{distilled}": f"{distilled(work):,}",
+        "{photographs}": "; ".join(f"{name} ({licence})" for name, licence in PHOTOGRAPHS.items()),
+        "{repaints}": ", ".join(f"`{text}`" for text in REPAINTS),
+    }
+    text = CARD.read_text(encoding="utf-8")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def distilled(work: Path) -> int:
+    """Samples seen in distillation."""
+    path = work / "distillation.pt"
+    return int(torch.load(path, weights_only=True)["step"]) * BATCH if path.exists() else 0
 
 
 def figure_table(figures: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,25 +20,28 @@ from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
 SIZE = 256
 BATCH = 6  # pictures that share subject, colour, style and kind; painted in one go
 SHARD = 160  # batches in a shard
-PLAIN_SHARE, STRUCTURE_SHARE, NATURAL_SHARE = 0.6, 0.4, 0.35
+KEPT = 1000  # shards numbered from here on are all of the kind `kept`
+PLAIN_SHARE, KEPT_PLAIN_SHARE, STRUCTURE_SHARE, NATURAL_SHARE = 0.6, 0.75, 0.4, 0.35
+BLEND, KEPT_BLEND = (0.4, 0.8), (0.75, 1.05)  # the weight of the shapes
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a picture shows; `structured` says that random shapes lie under the material."""
+    """What a picture shows; `structured`: random shapes lie under the material; `kept`: they outweigh it."""
 
     subject: str
     colour: str
     style: str
     structured: bool
+    kept: bool = False
 
 
-def draw_label(number: int, chance: random.Random) -> Label:
+def draw_label(number: int, chance: random.Random, plain: float = PLAIN_SHARE) -> Label:
     """Subjects in turn, colours and styles at random."""
     subject = list(SUBJECTS)[number % len(SUBJECTS)]
     natural = chance.random() < NATURAL_SHARE
     colour = SUBJECTS[subject].colour if natural else chance.choice(list(COLOURS))
-    style = "plain" if chance.random() < PLAIN_SHARE else chance.choice(list(STYLES)[1:])
+    style = "plain" if chance.random() < plain else chance.choice(list(STYLES)[1:])
     return Label(subject, colour, style, chance.random() < STRUCTURE_SHARE)
 
 
@@ -51,15 +54,16 @@ def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarra
     """Pictures (batches * BATCH, SIZE, SIZE, 3) uint8 and their labels; `whole` leaves out the structured ones."""
     chance = random.Random(seed)
     pool = structure_pool(seed)
+    kept = KEPT <= seed < 2 * KEPT
     pictures = np.empty((batches * BATCH, SIZE, SIZE, 3), np.uint8)
     labels: list[Label] = []
     for batch in range(batches):
-        label = draw_label(batch + seed, chance)
-        if whole:
-            label = Label(label.subject, label.colour, label.style, False)
+        label = draw_label(batch + seed, chance, KEPT_PLAIN_SHARE if kept else PLAIN_SHARE)
+        label = replace(label, structured=(label.structured or kept) and not whole, kept=kept)
         shapes = pool[[chance.randrange(len(pool)) for _ in range(BATCH)]].flip(chance.choice([(), (1,), (2,)]))
         noise = Noise(BATCH, SIZE, seed * 100_003 + batch)
-        painted = paint(label.subject, label.colour, label.style, noise, shapes if label.structured else None)
+        blend = KEPT_BLEND if label.kept else BLEND
+        painted = paint(label.subject, label.colour, label.style, noise, shapes if label.structured else None, blend)
         place = slice(batch * BATCH, (batch + 1) * BATCH)
         pictures[place] = (painted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         labels += [label] * BATCH
@@ -79,11 +83,12 @@ def write_shard(folder: Path, seed: int) -> Path:
 
 
 def write_shards(work: Path, shards: int, workers: int = 2) -> None:
-    """Paint the shards numbered from 1, `workers` at a time; those that exist are kept."""
+    """Paint that many shards and a quarter more of the kind `kept`, `workers` at a time; those there stay."""
     folder = work / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for path in pool.map(write_shard, [folder] * shards, range(1, shards + 1)):
+        numbers = [*range(1, shards + 1), *range(KEPT + 1, KEPT + 1 + shards // 4)]
+        for path in pool.map(write_shard, [folder] * len(numbers), numbers):
             print(f"painted {path.name}", flush=True)
 
 

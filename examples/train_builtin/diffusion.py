@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import LCMScheduler, UNet2DConditionModel
@@ -16,12 +17,14 @@ from examples.train_builtin.latents import Samples
 
 CHANNELS = (48, 64, 96, 96)
 RATE, FINAL_RATE, WARM_UP, DECAY, DROP = 1e-3, 5e-5, 200, 0.998, 0.1
-BATCH = {2: 32, 1: 16}  # for each worker
-STRUCTURED_BELOW = 700  # structured pictures teach image-to-image; text-to-image starts above and never sees them
+BATCH = {2: 20, 1: 12}  # for each worker
+# Timesteps at which each kind is shown: pure, structured, kept. Text-to-image starts above 750 and sees pure materials
+# alone; image-to-image keeps the more of the input's shapes the lower it starts.
+TIMES = ((150, 1000), (250, 750), (0, 600))
 SCHEDULE = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
     "prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "clip_sample": False,
-    "original_inference_steps": 50, "set_alpha_to_one": True, "timestep_spacing": "leading",
+    "original_inference_steps": 50, "set_alpha_to_one": True, "timestep_spacing": "leading", "steps_offset": 1,
 }  # fmt: skip
 
 
@@ -47,8 +50,8 @@ def build() -> UNet2DConditionModel:
 class Noising:
     """The forward process and the conversions between v and the clean latents (Salimans and Ho 2022)."""
 
-    def __init__(self) -> None:
-        signal = LCMScheduler(**SCHEDULE).alphas_cumprod.float()
+    def __init__(self, schedule: dict[str, Any] = SCHEDULE) -> None:
+        signal = LCMScheduler(**schedule).alphas_cumprod.float()
         self.alpha, self.sigma = signal.sqrt(), (1 - signal).sqrt()
         self.snr = signal / (1 - signal)
 
@@ -76,10 +79,10 @@ def channel_weight() -> Tensor:
     return (weight / weight.mean())[:, None, None]
 
 
-def draw_times(structured: Tensor) -> Tensor:
-    """Even times for pure materials; structured pictures only where image-to-image starts."""
-    top = torch.where(structured, STRUCTURED_BELOW, 1000)
-    return (torch.rand(len(structured)) * top).long()
+def draw_times(kinds: Tensor) -> Tensor:
+    """Even times from the range of each picture's kind."""
+    low, high = torch.tensor(TIMES)[kinds].unbind(1)
+    return (low + torch.rand(len(kinds)) * (high - low)).long()
 
 
 def learning_rate(step: int, progress: float) -> float:
@@ -155,8 +158,8 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
             shrink = wanted
             samples = Samples(work, shrink, seed + 1000 * workers.rank() + state.step)
             state.last = time.monotonic()
-        clean, text, structured = samples.take(BATCH[shrink], DROP)
-        times, noise = draw_times(structured), torch.randn_like(clean)
+        clean, text, kinds = samples.take(BATCH[shrink], DROP)
+        times, noise = draw_times(kinds), torch.randn_like(clean)
         noisy = noising.add(clean, noise, times).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             velocity = state.model(noisy, times, text).sample
@@ -170,7 +173,7 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
                 f"diffusion {state.spent:.0f}/{seconds:.0f} s step {state.step} at 1/{shrink} loss {recent:.4f}",
                 flush=True,
             )
-        if state.step % 500 == 0:
+        if state.step % 250 == 0:
             state.save()
     state.save()
 

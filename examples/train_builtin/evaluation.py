@@ -24,8 +24,8 @@ SIZE, SEED = 256, 7
 # scikit-image ships these; licences as its documentation states them
 PHOTOGRAPHS = {
     "astronaut": "NASA, public domain", "camera": "Lav Varshney, CC0", "chelsea": "Stefan van der Walt, CC0",
-    "coffee": "Rachel Michetti, CC0", "rocket": "SpaceX, public domain", "brick": "CC0Textures, CC0",
-    "coins": "Brooklyn Museum, no known copyright restrictions", "gravel": "CC0Textures, CC0",
+    "coffee": "Rachel Michetti, CC0", "rocket": "SpaceX, public domain", "clock": "Stefan van der Walt, public domain",
+    "coins": "Brooklyn Museum, no known copyright restrictions", "hubble_deep_field": "NASA, public domain",
 }  # fmt: skip
 REPAINTS = ("fire", "blue ocean", "green forest", "purple stars", "white marble", "gold honeycomb")
 STRENGTHS = (0.3, 0.5, 0.7, 0.9)

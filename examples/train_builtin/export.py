@@ -12,11 +12,12 @@ from transformers import CLIPTextModel
 
 from examples.train_builtin import diffusion, vae
 from examples.train_builtin.card import write_card
-from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
+from examples.train_builtin.distillation import SCHEDULE
+from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS, Colour, Style, Subject
 
 LIMIT = 16_000_000  # bytes
 INDEX = {
-    "_class_name": "LatentConsistencyModelPipeline",
+    "_class_name": "StableDiffusionPipeline",
     "_diffusers_version": "0.30.0",
     "feature_extractor": [None, None],
     "image_encoder": [None, None],
@@ -31,15 +32,17 @@ INDEX = {
 
 
 def write_words(path: Path) -> None:
-    """The words that the model knows, for `lcm-daemon list prompts`."""
+    """The words that the model knows, kind by kind with a line about each, for `lcm-daemon list prompts`."""
     tables = {"subjects": SUBJECTS, "colours": COLOURS, "styles": STYLES}
     words = {
-        kind: {
-            name: {"about": entry.about, "also": list(entry.names[1:])} for name, entry in table.items() if entry.names
-        }
-        for kind, table in tables.items()
+        kind: {name: describe(entry) for name, entry in table.items() if entry.names} for kind, table in tables.items()
     }
-    path.write_text(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump(words, sort_keys=False, allow_unicode=True, width=200), encoding="utf-8")
+
+
+def describe(entry: Subject | Colour | Style) -> str:
+    """The line about a word, with its synonyms."""
+    return f"{entry.about}; also: {', '.join(entry.names[1:])}"
 
 
 def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
@@ -47,7 +50,7 @@ def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
     diffusion.load(checkpoint).half().save_pretrained(folder / "unet")
     vae.load(work).half().save_pretrained(folder / "vae")
     CLIPTextModel.from_pretrained(work / "text_encoder").half().save_pretrained(folder / "text_encoder")
-    LCMScheduler(**diffusion.SCHEDULE).save_pretrained(folder / "scheduler")
+    LCMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     shutil.copytree(work / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
     write_words(folder / "words.yaml")

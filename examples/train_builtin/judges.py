@@ -94,7 +94,7 @@ def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, floa
         judge.load_state_dict(state["judge"])
         return judge.eval(), state["accuracy"]
     torch.manual_seed(seed)
-    pictures, subjects, _ = held_out(0, 400)
+    pictures, subjects, _ = held_out(0, 300)
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.02)
     rounds = EPOCHS * len(pictures) // BATCH
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=rounds)

@@ -51,7 +51,7 @@ class Samples:
         self.empty = self.captions.encode([""])
 
     def take(self, count: int, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (count, 8, h, w), text states (count, 16, 128), and which are structured (count,) bool.
+        """Latents (count, 8, h, w), text states (count, 16, 128), and the kind (count,): pure, structured or kept.
 
         The captions of a share `drop` are empty, for guidance.
         """
@@ -59,7 +59,11 @@ class Samples:
         labels = [self.labels[number] for number in numbers]
         captions = ["" if self.random.random() < drop else self.describe(label) for label in labels]
         latents = torch.from_numpy(self.latents[numbers]).float()
-        return latents, self.captions.encode(captions), torch.tensor([label.structured for label in labels])
+        return (
+            latents,
+            self.captions.encode(captions),
+            torch.tensor([label.structured + label.kept for label in labels]),
+        )
 
     def describe(self, label: Label) -> str:
         return add_noise_word(write_caption(label.subject, label.colour, label.style, self.random), self.random)

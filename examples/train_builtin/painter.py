@@ -344,14 +344,21 @@ def look_up(stops: Tensor, value: Tensor) -> Tensor:
     return (stops[low] * (1 - share) + stops[low + 1] * share).permute(0, 3, 1, 2)
 
 
-def paint(subject: str, colour: str, style: str, noise: Noise, structure: Tensor | None = None) -> Tensor:
+def paint(
+    subject: str,
+    colour: str,
+    style: str,
+    noise: Noise,
+    structure: Tensor | None = None,
+    blend: tuple[float, float] = (0.4, 0.8),
+) -> Tensor:
     """Pictures of one subject, colour and style: (count, 3, size, size), float32 from 0 to 1.
 
-    `structure` (count, size, size) from 0 to 1 is blended into the brightness by a share from 0.4 to 0.8.
+    `structure` (count, size, size) from 0 to 1 is blended into the brightness by a share in the range `blend`.
     """
     if subject not in SUBJECTS:
         raise KeyError(f"no subject {subject!r}: one of {', '.join(SUBJECTS)}")
     light = PAINTERS[subject](noise)
     if structure is not None:
-        light = blend_structure(light, structure, noise.uniform(0.4, 0.8))
+        light = blend_structure(light, structure, noise.uniform(*blend))
     return dye(draw_style(style, light), colour, noise)

@@ -7,7 +7,7 @@ from diffusers import AutoencoderTiny, LCMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from examples.train_builtin import vae
-from examples.train_builtin.diffusion import SCHEDULE
+from examples.train_builtin.distillation import SCHEDULE
 
 
 @torch.inference_mode()

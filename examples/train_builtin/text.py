@@ -18,7 +18,7 @@ from examples.train_builtin.words import COLOURS, FILLERS, MAX_TOKENS, STYLES, S
 
 WIDTH, LAYERS, HEADS = 128, 2, 4
 START, END = "<|startoftext|>", "<|endoftext|>"
-STEPS, BATCH, RATE = 1000, 96, 2e-3
+STEPS, BATCH, RATE = 700, 96, 2e-3
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
