@@ -53,7 +53,8 @@ def draw_played(times: Tensor, kinds: Tensor) -> Tensor:
 
 def match_times(played: Noising, learned: Noising) -> Tensor:
     """For each time of one schedule the time of the other at which as much signal is left."""
-    return (played.alpha[:, None] - learned.alpha).abs().argmin(dim=1)
+    gaps: Tensor = (played.alpha[:, None] - learned.alpha).abs()
+    return gaps.argmin(dim=1)
 
 
 def train(work: Path, seconds: float, seed: int = 4) -> None:

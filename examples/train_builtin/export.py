@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -33,7 +34,11 @@ INDEX = {
 
 def write_words(path: Path) -> None:
     """The words that the model knows, kind by kind with a line about each, for `lcm-daemon list prompts`."""
-    tables = {"subjects": SUBJECTS, "colours": COLOURS, "styles": STYLES}
+    tables: dict[str, Mapping[str, Subject | Colour | Style]] = {
+        "subjects": SUBJECTS,
+        "colours": COLOURS,
+        "styles": STYLES,
+    }
     words = {
         kind: {name: describe(entry) for name, entry in table.items() if entry.names} for kind, table in tables.items()
     }

@@ -80,7 +80,8 @@ def build(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids (captions, MAX_TOKENS), cut or padded."""
     encoded = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-    return encoded.input_ids
+    ids: Tensor = encoded.input_ids
+    return ids
 
 
 def add_noise_word(caption: str, chance: random.Random) -> str:
@@ -93,6 +94,8 @@ def add_noise_word(caption: str, chance: random.Random) -> str:
 
 class Heads(nn.Module):
     """What the mean of the hidden states must tell: subject, colour, style and the ramp's fifteen values."""
+
+    ramps: Tensor
 
     def __init__(self) -> None:
         super().__init__()
