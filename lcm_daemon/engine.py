@@ -10,7 +10,7 @@ from lcm_daemon.errors import RecipeError
 from lcm_daemon.link import Done, Failed, Job, Port, PortArguments, Progress, Ready, Want
 from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import Pipeline
-from lcm_daemon.process import begin_child
+from lcm_daemon.process import begin_child, run_gently
 from lcm_daemon.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ class Load:
     recipe: Recipe
 
 
-def run(arguments: PortArguments, pipeline: str, level: int) -> None:
+def run(arguments: PortArguments, pipeline: str, spare: bool, level: int) -> None:
     """The process: import, wait for the recipe, load, render until the stage is gone."""
     begin_child(level)
     port = Port(arguments)
     try:
-        warm_imports(pipeline)
+        run_gently(lambda: warm_imports(pipeline)) if spare else warm_imports(pipeline)
         order = port.receive()
         if isinstance(order, Load):
             _render(_load(order.recipe, port), port)

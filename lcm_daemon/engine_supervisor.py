@@ -71,7 +71,7 @@ class EngineSupervisor:
 
     def start(self, now: float) -> None:
         """Put an engine on the present rung: the spare if there is one, else a new process."""
-        self.child, self._spare = self._spare or self._spawn(), None
+        self.child, self._spare = self._spare or self._spawn(spare=False), None
         self.report, self.state, self._begun, self._rendered = None, "loading", now, 0
         self.child.link.tell(engine.Load(self.recipe))
 
@@ -186,7 +186,7 @@ class EngineSupervisor:
             self._graveyard.bury(self._spare)
             self._spare = None
         if self._spare is None and self._keeps_spare and self._rendered > 0:
-            self._spare = self._spawn()
+            self._spare = self._spawn(spare=True)
 
-    def _spawn(self) -> Child:
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, logging.getLogger().level)
+    def _spawn(self, spare: bool) -> Child:
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, logging.getLogger().level)

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 
 # What a child finds in its environment, unless the user has set it. glibc gives every large block back to the system
@@ -28,6 +30,25 @@ def begin_child(level: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     begin_logging(level)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+
+
+def run_gently(work: Callable[[], object]) -> None:
+    """Run `work` where it takes only the time that nobody else wants; what it raises is raised here.
+
+    A spare's imports are seconds of work beside a rendering engine, whose threads wait for each other and would slow
+    down many times over. Linux gives each thread a niceness of its own, so a thread does the work and this one stays
+    as it was. Elsewhere the work is done as any other.
+    """
+    if sys.platform != "linux":
+        work()
+        return
+
+    def yielding() -> object:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(yielding).result()
 
 
 def begin_logging(level: int) -> None:
