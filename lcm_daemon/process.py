@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 # as soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
 # frame for the built-in model on two cores). With these it keeps them.
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+GENTLE = 10  # niceness: a tenth of the share of whoever competes, and still done within half a minute
 FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 
@@ -44,7 +45,7 @@ def run_gently(work: Callable[[], object]) -> None:
         return
 
     def yielding() -> object:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GENTLE)
         return work()
 
     with ThreadPoolExecutor(1) as pool:

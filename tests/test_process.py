@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lcm_daemon.process import ENVIRONMENT, prepare_environment, run_gently
+from lcm_daemon.process import ENVIRONMENT, GENTLE, prepare_environment, run_gently
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
@@ -16,7 +16,7 @@ def test_gentle_work_is_nice_and_this_thread_stays_as_it_was() -> None:
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     found: list[int] = []
     run_gently(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-    assert found == [19]
+    assert found == [GENTLE]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
