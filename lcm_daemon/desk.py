@@ -112,12 +112,16 @@ class Desk:
         self._loop.call_soon_threadsafe(self._gone.set)
 
     def _take(self, message: Job | News) -> None:
-        if isinstance(message, Job):
-            self.board.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
-            self._port.say(Done(message.slot, message.number, message.time))
-        else:
-            self.board.hear(message.changes, message.status)
-        self._port.say(Want())
+        try:
+            if isinstance(message, Job):
+                self.board.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
+                self._port.say(Done(message.slot, message.number, message.time))
+            else:
+                self.board.hear(message.changes, message.status)
+                if message.status is not None:
+                    self._wake()  # the stage's status is due soon, and the desk's counters belong in it
+        finally:
+            self._port.say(Want())  # a listener that failed must not leave the desk deaf
 
     def _wake(self) -> None:
         """The board has something for the stage: send it at once, or shortly if much is coming."""

@@ -18,7 +18,7 @@ from lcm_daemon.supervisor import Budget, Child, Graveyard
 
 log = logging.getLogger(__name__)
 
-SILENCE = 5.0  # seconds without an answer to a picture, after which a desk is replaced
+SILENCE = 5.0  # seconds in which a desk asks for nothing more, after which it is replaced
 START = 30.0  # seconds a desk may take to open
 PAUSE = 5.0  # seconds before another try, once three desks in a minute have failed
 
@@ -37,6 +37,8 @@ class DeskSupervisor:
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
         self._begun = 0.0
+        self._listened_at = 0.0  # when the desk last was ready for more
+        self._counts_before: dict[str, int] = {}  # what the desks before this one had counted
         self._wait_until = 0.0
         self._budget = Budget()
         self._graveyard = Graveyard()
@@ -50,17 +52,36 @@ class DeskSupervisor:
         """Open a desk that knows the present values."""
         setup = replace(self._setup, values=dict(values), kept=self._kept)
         self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
-        self.ready, self._begun = False, now
+        self.ready, self._begun, self._listened_at = False, now, now
+
+    def _restart(self, values: Mapping[str, Value], now: float) -> None:
+        try:
+            self.start(values, now)
+        except OSError as error:
+            log.warning("no desk can be started: %s", error)
+            self._wait_until = now + PAUSE
 
     def open(self, values: Mapping[str, Value], now: float) -> None:
         """Start the first desk and wait until it listens; raise LcmDaemonError (a port in use, say) if it cannot."""
-        self.start(values, now)
+        try:
+            self.start(values, now)
+        except OSError as error:
+            raise LcmDaemonError(f"the desk (OSC, panel) cannot be started: {error}") from error
         while not self.ready:
-            if self.child is None or not self.child.link.pipe.poll(START):
+            if self.child is None or not self._speaks(self.child):
                 raise LcmDaemonError("the desk (OSC, panel) did not start")
             self._hear(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
+
+    def _speaks(self, child: Child) -> bool:
+        """Wait for the desk's first word, or its end."""
+        try:
+            return child.link.pipe.poll(START)
+        except InterruptedError:  # Ctrl-C on Windows: the signal's handler has seen to it
+            return True
+        except CLOSED:
+            return True  # `_hear` meets the same end, after its last words
 
     def waitables(self) -> list[Any]:
         return [self.child.link.pipe] if self.child is not None else []
@@ -70,9 +91,11 @@ class DeskSupervisor:
         self._graveyard.visit()
         if self.child is None:
             if now >= self._wait_until:
-                self.start(values, now)
+                self._restart(values, now)
             return []
         asked = self._hear(self.child, now)
+        if self.child is not None and self.child.link.listens:
+            self._listened_at = now
         if self.child is not None and self._overdue(now):
             self._replace("does not answer", now)
         self._pass_on()
@@ -116,7 +139,8 @@ class DeskSupervisor:
         for message in messages:
             if isinstance(message, desk.Asked):
                 asked.append(message.pending)
-                self.counts, self._kept = message.counts, message.kept
+                self._kept = message.kept
+                self.counts = {p: n + self._counts_before.get(p, 0) for p, n in message.counts.items()}
             elif isinstance(message, Done):
                 child.link.release(message)
             elif isinstance(message, Ready):
@@ -130,12 +154,12 @@ class DeskSupervisor:
             return False
         if not self.ready:
             return now - self._begun > START
-        waiting = self.child.link.unanswered.values()
-        return bool(waiting) and now - min(waiting) > SILENCE
+        return now - self._listened_at > SILENCE
 
     def _replace(self, reason: str, now: float) -> None:
         log.warning("desk %s: %s", self.child.pid if self.child else None, self.error or reason)
         self.health.count("desk/replaced")
+        self._counts_before = {**self._counts_before, **self.counts}
         if self.child is not None:
             self._graveyard.bury(self.child)
         self.child, self.ready = None, False

@@ -19,6 +19,7 @@ from lcm_daemon.supervisor import Budget, Child, Graveyard
 log = logging.getLogger(__name__)
 
 SLOWER = 8.0  # a frame may take this many times the usual before it counts as a hang
+SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST = 10.0  # the first frame after a start may take this many deadlines
 
 
@@ -43,6 +44,7 @@ class EngineSupervisor:
         self._rung = 0
         self._begun = 0.0
         self._rendered = 0
+        self._spare_at = 0.0
         self._budget = Budget()
         self._graveyard = Graveyard()
         self._newest: Done | None = None
@@ -71,7 +73,12 @@ class EngineSupervisor:
 
     def start(self, now: float) -> None:
         """Put an engine on the present rung: the spare if there is one, else a new process."""
-        self.child, self._spare = self._spare or self._spawn(spare=False), None
+        try:
+            self.child, self._spare = self._spare or self._spawn(spare=False), None
+        except OSError as error:
+            self.child, self._begun, self.state, self.alarm = None, now, "alarm", f"no engine can be started: {error}"
+            log.error("%s; next try in %.0f s", self.alarm, self.patience.alarm)
+            return
         self.report, self.state, self._begun, self._rendered = None, "loading", now, 0
         self.child.link.tell(engine.Load(self.recipe))
 
@@ -94,7 +101,7 @@ class EngineSupervisor:
         frame = self._hear(self.child, now)
         if self.child is not None and self._overdue(now):
             self._replace("does not answer", now)
-        self._keep_spare()
+        self._keep_spare(now)
         return frame
 
     def stop(self, seconds: float = 1.0) -> None:
@@ -181,12 +188,17 @@ class EngineSupervisor:
             self._rung, self.state = 0, "alarm"
             log.error("no engine; the failsafe shows, next try in %.0f s", self.patience.alarm)
 
-    def _keep_spare(self) -> None:
+    def _keep_spare(self, now: float) -> None:
         if self._spare is not None and not self._spare.process.is_alive():
+            self.health.count("engine/spare_died")
             self._graveyard.bury(self._spare)
             self._spare = None
-        if self._spare is None and self._keeps_spare and self._rendered > 0:
-            self._spare = self._spawn(spare=True)
+        if self._spare is None and self._keeps_spare and self._rendered > 0 and now >= self._spare_at:
+            self._spare_at = now + SPARE_PAUSE  # one that cannot start, or dies at once, is not tried in every tick
+            try:
+                self._spare = self._spawn(spare=True)
+            except OSError as error:
+                log.warning("no spare engine: %s", error)
 
     def _spawn(self, spare: bool) -> Child:
         return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, logging.getLogger().level)

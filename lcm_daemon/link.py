@@ -3,12 +3,14 @@
 Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to whoever was last told
 of it, so there is no lock that a dead process could hold. The child says when it wants a frame (`Want`); only then
 does the stage hand over the newest one, together with the values of that moment. So nothing queues up anywhere, a
-value is as fresh as the frame it rides with, and no send can block on a child that has stopped to read.
+value is as fresh as the frame it rides with, and a child that has stopped to read is sent no more than it asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,6 +103,12 @@ class Slots:
 
 
 def _share(length: int) -> SharedMemory:
+    """New shared memory. Linux gives more than /dev/shm holds, and kills whoever writes to it then: so look first."""
+    if sys.platform == "linux":
+        room = os.statvfs("/dev/shm")
+        if room.f_bavail * room.f_frsize < length:
+            need = f"{length >> 20} MiB for pictures do not fit into /dev/shm"
+            raise OSError(errno.ENOSPC, f"{need}; a container takes --shm-size")
     return SharedMemory(create=True, size=length)
 
 
@@ -133,6 +141,11 @@ class Link:
         """The child waits for a frame, and there is a slot to put it in."""
         return self._wanted > 0 and bool(self._free)
 
+    @property
+    def listens(self) -> bool:
+        """The child waits for something: it has dealt with what it got."""
+        return self._wanted > 0
+
     def submit(self, frame: Frame, values: Mapping[str, Value], now: float) -> bool:
         """Hand a frame of the link's size over, if the child wants one; False if it does not. Raises CLOSED."""
         if not self.wanted:
@@ -160,18 +173,19 @@ class Link:
     def receive(self) -> list[Any]:
         """Everything the child has said, without waiting; raises CLOSED once it is gone and its last words are read."""
         messages: list[Any] = []
-        while self.pipe.poll():
+        while True:
             try:
+                if not self.pipe.poll():
+                    return messages
                 message = self.pipe.recv()
             except CLOSED:
                 if messages:
-                    break
+                    return messages
                 raise
             if isinstance(message, Want):
                 self._wanted += 1
             else:
                 messages.append(message)
-        return messages
 
     def take(self, done: Done) -> Frame:
         """A copy of the picture that came back, and the slot is free again."""

@@ -144,7 +144,7 @@ def find_show(path: str | Path) -> Path:
     """A path as it is, or the show of that name in the folder that comes with the daemon."""
     own = FOLDER / f"{Path(path).stem}.yaml"
     is_name = Path(path).name == str(path) or Path(path).parent.name == FOLDER.name
-    return own if not Path(path).exists() and is_name and own.exists() else Path(path)
+    return own if not Path(path).is_file() and is_name and own.exists() else Path(path)
 
 
 def shows() -> list[Path]:

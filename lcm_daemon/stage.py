@@ -10,6 +10,7 @@ next beat. Nothing it calls may block; it copies pixels and keeps time.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import sys
@@ -35,6 +36,7 @@ from lcm_daemon.transports.runner import Runner, SinkRunner, SourceRunner
 
 log = logging.getLogger(__name__)
 
+_REFUSALS = ("refused", "unknown", "malformed")  # how the desk's counters of what it did not take end
 PREVIEW = 1 / 15  # seconds between two pictures for the panel
 ENDING = 1.0  # seconds each thread and process gets to end by itself
 
@@ -61,7 +63,7 @@ class Stage:
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
-        self._fed: tuple[Frame | None, object, int] = (None, None, 0)  # what the last job was made of
+        self._fed: tuple[Frame | None, object, int, int] = (None, None, 0, 0)  # what the last job was made of
         self._jobs = 0
         self._beats = 0
         self._rendered_at = 0.0
@@ -159,7 +161,8 @@ class Stage:
             waitables = [self._bell.rope, *self.desk.waitables()]
             for engine in self.engines:
                 waitables += engine.waitables()
-            wait(waitables, left - 0.001)
+            with contextlib.suppress(InterruptedError):  # Ctrl-C on Windows: its handler has seen to it
+                wait(waitables, left - 0.001)
 
     def _attend(self) -> None:
         try:
@@ -204,7 +207,7 @@ class Stage:
             by_beat = values["mode"] == "text"  # no input to wait for: one picture a beat
             if frame is self._blank and not by_beat:
                 continue
-            making = (frame, values, self._beats if by_beat else 0)
+            making = (frame, values, self._beats if by_beat else 0, engine.pid)
             if making == self._fed:
                 continue
             is_new = frame is not self._fed[0]  # an older input is painted again: its age is not the engine's doing
@@ -257,7 +260,7 @@ class Stage:
             "source": f"{self.source.label}: {self.source.state}" if self.source else "none",
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",
             "failsafe": self.failsafe.active(self.rendered is not None, now - self._rendered_at),
-            "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(("refused", "unknown"))),
+            "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(_REFUSALS)),
         })
 
     def _pump(self) -> None:
@@ -278,7 +281,7 @@ def _build_end(plan: EndPlan, end: type[End] | None) -> End | None:
         return end(plan.options)
     if not plan.optional:
         raise MissingIntegration(plan.transport, probe.detail, probe.install)
-    log.warning("%s is left out: %s; install it with: %s", plan.label, probe.detail, probe.install)
+    log.info("%s is left out: %s; install it with: %s", plan.label, probe.detail, probe.install)
     return None
 
 

@@ -14,14 +14,21 @@ from lcm_daemon.process import prepare_environment
 
 
 class Child:
-    """A spawned process and the stage's end of its link. Once killed it is done with: start another."""
+    """A spawned process and the stage's end of its link. Once killed it is done with: start another.
+
+    Raises OSError where the system has no room for it.
+    """
 
     def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any) -> None:
         prepare_environment()
         self.link = Link(size)
         arguments = (self.link.port(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except OSError:  # no memory, no process, no file left: the shared memory must not stay
+            self.link.close()
+            raise
         self.link.started()
 
     @property

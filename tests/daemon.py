@@ -28,8 +28,8 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30.0, what: str = "the condition") -> Any:
     """Poll until `condition` gives something true, and return that; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
         if found := condition():
             return found
         time.sleep(0.02)

@@ -126,11 +126,11 @@ def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path)
 def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\n")
-    begun = time.monotonic()
+    begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "lcm_daemon", "run", str(show), "--seconds", "1"], capture_output=True, text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun >= 1.0
+    assert time.perf_counter() - begun >= 1.0
     assert "passthrough" in done.stdout

@@ -32,17 +32,17 @@ def port() -> int:
 @pytest.fixture
 def desk(port: int) -> Iterator[DeskSupervisor]:
     supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
-    supervisor.open(VALUES, time.monotonic())
+    supervisor.open(VALUES, time.perf_counter())
     yield supervisor
     supervisor.stop()
 
 
 def serve(desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0) -> list[Pending]:
     asked: list[Pending] = []
-    end = time.monotonic() + seconds
+    end = time.perf_counter() + seconds
     while not until(asked):
-        assert time.monotonic() < end
-        asked += desk.step(VALUES, time.monotonic())
+        assert time.perf_counter() < end
+        asked += desk.step(VALUES, time.perf_counter())
         time.sleep(0.001)
     return asked
 
@@ -74,9 +74,9 @@ def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port:
         os.kill(first, signal.SIGKILL)
         serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
         desk.tell([Change("steps", 5, "test")])
-        desk.step(VALUES, time.monotonic())
+        desk.step(VALUES, time.perf_counter())
         while subscriber.recv(4096) != b"/lcm/steps\0\0,i\0\0\0\0\0\5":
-            desk.step(VALUES, time.monotonic())
+            desk.step(VALUES, time.perf_counter())
 
 
 def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor) -> None:
@@ -84,7 +84,7 @@ def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor
     first = desk.pid
     os.kill(first, signal.SIGSTOP)
     picture = Frame(solid(SIZE), 0, 0.0)
-    now = time.monotonic()
+    now = time.perf_counter()
     for i in range(10_000):  # far more than a pipe holds
         desk.tell([Change("strength", i / 10_000, "test")], {"fps": i})
         desk.show(picture, now)
@@ -93,12 +93,38 @@ def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor
     serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
 
 
+def test_a_desk_that_hangs_over_news_is_replaced_too(desk: DeskSupervisor) -> None:
+    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    first, now = desk.pid, time.perf_counter()
+    os.kill(first, signal.SIGSTOP)
+    for value in (0.1, 0.2, 0.3):
+        desk.tell([Change("strength", value, "test")])
+        desk.step(VALUES, now)
+    desk.step(VALUES, now + 6.0)
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+
+
+def test_a_system_without_room_for_a_desk_is_asked_again(
+    desk: DeskSupervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    os.kill(desk.pid, signal.SIGKILL)
+    with monkeypatch.context() as without:
+        without.setattr("lcm_daemon.desk_supervisor.Child", full)
+        serve(desk, lambda _: "no desk can be started" in caplog.text)
+        assert desk.pid == 0
+    desk.step(VALUES, time.perf_counter() + 6.0)
+    serve(desk, lambda _: desk.ready and desk.pid != 0)
+
+
 def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
         with pytest.raises(LcmDaemonError, match=str(port)) as caught:
-            supervisor.open(VALUES, time.monotonic())
+            supervisor.open(VALUES, time.perf_counter())
         supervisor.stop()
     assert "\n" not in str(caught.value)

@@ -28,7 +28,7 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
 
     def make(*ladder: Recipe, spare: bool = False, patience: Patience | None = None) -> EngineSupervisor:
         made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare))
-        made[-1].start(time.monotonic())
+        made[-1].start(time.perf_counter())
         return made[-1]
 
     yield make
@@ -38,9 +38,9 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
 
 def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: float = 30.0) -> list[Frame]:
     """Feed and hear the engine until the condition holds; returns what it rendered."""
-    rendered, number, end = [], 0, time.monotonic() + seconds
+    rendered, number, end = [], 0, time.perf_counter() + seconds
     while not until():
-        now = time.monotonic()
+        now = time.perf_counter()
         assert now < end, f"still {supervisor.state}: {supervisor.alarm}"
         if frame := supervisor.step(now):
             rendered.append(frame)
@@ -94,6 +94,22 @@ def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., En
     os.kill(spare.pid or 0, signal.SIGKILL)
     play(engine, lambda: engine._spare not in (None, spare))
     assert engine.health.total("engine/replaced") == 0
+
+
+def test_a_system_without_room_for_a_spare_renders_on(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = supervise(THROUGH, spare=True)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lcm_daemon.engine_supervisor.Child", full)
+    play(engine, renders(engine, 50))
+    assert caplog.text.count("no spare engine") == 1
+    os.kill(engine.pid, signal.SIGKILL)
+    play(engine, lambda: engine.state == "alarm")
+    assert "No space left" in engine.alarm
 
 
 def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[..., EngineSupervisor]) -> None:

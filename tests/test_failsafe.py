@@ -56,7 +56,7 @@ def test_blend_is_exact_at_its_ends_and_keeps_alpha() -> None:
     assert np.array_equal(blend(a, b, 0.0), a)
     assert np.array_equal(blend(a, b, 1.0), b)
     exact = 0.7 * a.astype(float) + 0.3 * b.astype(float)
-    assert np.abs(blend(a, b, 0.3).astype(float) - exact).max() < 2.0
+    assert np.abs(blend(a, b, 0.3).astype(float) - exact).max() <= 1.0
 
 
 def test_a_card_is_painted_with_the_title() -> None:

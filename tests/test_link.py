@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.link import CLOSED, SLOTS, Done, Job, Link, Port, PortArguments, Ready, Want
+from tests.conftest import need
 
 SIZE = (64, 48)
 
@@ -99,6 +103,16 @@ def test_a_closed_link_leaves_no_shared_memory() -> None:
     with pytest.raises(FileNotFoundError):
         SharedMemory(name)
     assert held.shape == (48, 64, 4)
+
+
+def test_pictures_that_do_not_fit_are_an_error_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    need(sys.platform == "linux", "only Linux gives more shared memory than there is")
+    before = set(os.listdir("/dev/shm"))
+    room = SimpleNamespace(f_bavail=1, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    with pytest.raises(OSError, match="do not fit into /dev/shm"):
+        Link(SIZE)
+    assert set(os.listdir("/dev/shm")) <= before
 
 
 def test_a_child_that_has_lost_its_stage_reads_none(pair: tuple[Link, Port]) -> None:

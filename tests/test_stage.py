@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,10 +56,10 @@ def show(**more: Any) -> dict[str, Any]:
 def watch(out: Source, until: Callable[[list[Frame]], object], seconds: float = 30.0) -> list[Frame]:
     """Receive until the condition holds; fails if no picture comes for a second."""
     frames: list[Frame] = []
-    last = stop = time.monotonic()
+    last = stop = time.perf_counter()
     while not until(frames):
         frame = out.read(0.05)
-        now = time.monotonic()
+        now = time.perf_counter()
         assert now < stop + seconds
         if frame is not None:
             frames.append(frame)
@@ -77,10 +78,10 @@ def test_the_picture_goes_on_while_engine_and_desk_die(tmp_path: Path, out: Sour
         ]
         for accident in accidents:
             pid = accident()
-            back = time.monotonic() + 60
+            back = time.perf_counter() + 60
             frames: list[Frame] = []
             while not daemon.status() or daemon.status()["replaced"] == 0 or daemon.status()["engine_pid"] in (0, pid):
-                assert time.monotonic() < back
+                assert time.perf_counter() < back
                 frames += watch(out, lambda seen: len(seen) >= 5)
             assert all(f.pixels[..., :3].mean() > 8 for f in frames), "no black picture"
             numbers = [f.number for f in frames]
@@ -117,7 +118,7 @@ def test_an_absent_source_shows_the_slate_and_is_found_when_it_comes(tmp_path: P
             picture = np.full((size[1], size[0], 4), value, np.uint8)
             seen: list[Frame] = []
             for number in range(2000):
-                sender.write(Frame(picture, number, time.monotonic()))
+                sender.write(Frame(picture, number, time.perf_counter()))
                 seen = watch(out, lambda frames: len(frames) >= 1)
                 if seen[-1].pixels.min() == seen[-1].pixels.max() == value:
                     break
@@ -133,10 +134,10 @@ def test_it_ends_within_five_seconds_and_leaves_nothing_behind(tmp_path: Path, n
         daemon.wait_rendering()
         family = psutil.Process(daemon.process.pid).children(recursive=True)
         assert len(family) >= 3  # an engine, its spare, a desk
-        begun = time.monotonic()
+        begun = time.perf_counter()
         daemon.process.send_signal(number)
         assert daemon.process.wait(10) == 0, daemon.log()
-        assert time.monotonic() - begun < 5.0
+        assert time.perf_counter() - begun < 5.0
     wait_for(lambda: not any(child.is_running() for child in family), 5, "the end of every child")
     if os.path.isdir("/dev/shm"):
         assert {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("psm_")} == set()
@@ -144,12 +145,17 @@ def test_it_ends_within_five_seconds_and_leaves_nothing_behind(tmp_path: Path, n
 
 
 def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
-    with Daemon(tmp_path, show(sinks=[])) as daemon:
+    """A daemon whose orderly end takes for ever: the first signal alone would not end it."""
+    stuck = (sys.executable, "-c", "import sys, time, lcm_daemon.stage as s, lcm_daemon.cli as c\n"
+             "s.Stage._close = lambda self: time.sleep(3600)\nsys.exit(c.main(sys.argv[4:]))")
+    with Daemon(tmp_path, show(sinks=[]), stuck) as daemon:
+        daemon.wait_rendering()
         family = psutil.Process(daemon.process.pid).children(recursive=True)
-        os.kill(int(daemon.wait_rendering()["engine_pid"]), signal.SIGSTOP)
         daemon.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(2)
         daemon.process.send_signal(signal.SIGINT)
-        assert daemon.process.wait(10) in (0, 130)
+        assert daemon.process.wait(5) == 130
     wait_for(lambda: not any(child.is_running() for child in family), 5, "the end of every child")
 
 
@@ -181,7 +187,7 @@ class PatientEngine:
     """Stands where an EngineSupervisor does; takes a frame whenever the test says that it wants one."""
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.wanted, self.pid = False, 1
         self.taken: list[tuple[Frame, dict[str, Any]]] = []
 
     def submit(self, frame: Frame, values: dict[str, Any], now: float) -> bool:
@@ -231,6 +237,13 @@ def test_nothing_is_rendered_twice_from_the_same_input_and_values(stage: Stage, 
     stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
     ((frame, _),) = feed(stage)
     assert (frame.number, frame.time) == (1, 1000.0)
+
+
+def test_a_new_engine_gets_what_the_old_one_had(stage: Stage) -> None:
+    feed(stage)
+    assert feed(stage) == []
+    stage.engines[0].pid = 2  # type: ignore[misc]
+    assert len(feed(stage)) == 1
 
 
 def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:

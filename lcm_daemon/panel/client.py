@@ -90,7 +90,7 @@ class Client:
 
     def hear(self, moved: Sequence[Change]) -> None:
         """The board's values have changed."""
-        now = time.monotonic()
+        now = time.perf_counter()
         self._outbox.changes([c for c in moved if self._mirror.hear(c, now)])
 
     def hear_status(self, status: Mapping[str, Value]) -> None:
@@ -111,7 +111,7 @@ class Client:
                 for message in self._outbox.take():
                     await self._send(message)
                 await self._wait()
-                self._outbox.changes(self._mirror.stale(self._board.values, time.monotonic()))
+                self._outbox.changes(self._mirror.stale(self._board.values, time.perf_counter()))
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # it has left; `_read` hears of that too
 
@@ -161,7 +161,7 @@ class Client:
             self._outbox.error(str(refusal))
             coerced = self._mirror.current(name, self._board.values)
         if taken:
-            self._mirror.ask(name, coerced, time.monotonic())
+            self._mirror.ask(name, coerced, time.perf_counter())
             self._outbox.withhold(name)
         if coerced != value:
             self._outbox.changes([Change(name, coerced, self._origin)])

@@ -29,7 +29,7 @@ class Preview:
     than a hand-over to a thread could save. No frame is kept, so that its memory can go back to where it came from.
     """
 
-    def __init__(self, board: Board, fps: float, quality: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, board: Board, fps: float, quality: int, now: Callable[[], float] = time.perf_counter) -> None:
         self._board, self._quality, self._now = board, quality, now
         self._period = 1.0 / fps
         self._slot = -1

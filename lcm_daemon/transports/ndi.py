@@ -161,7 +161,7 @@ class NdiSource(Source):
         self._search = Search(self.options["name"])
         self._connected: tuple[str, str] | None = None  # name and address
         self._unconnected = 0
-        self._next_seek = time.monotonic()
+        self._next_seek = time.perf_counter()
         direct = self._direct_address()
         self._receiver = self._make_receiver()
         if direct:
@@ -197,10 +197,10 @@ class NdiSource(Source):
         return self._ndi.find_create_v2(self._ndi.FindCreate(True, groups or None, address or None))
 
     def _read(self, timeout: float) -> Frame | None:
-        until = time.monotonic() + timeout
+        until = time.perf_counter() + timeout
         while True:
             self._seek()
-            left = until - time.monotonic()
+            left = until - time.perf_counter()
             video = self._newest(min(max(0.0, left), SEEK_SECONDS))
             if video is not None:
                 return self._frame(video)
@@ -209,9 +209,9 @@ class NdiSource(Source):
 
     def _newest(self, wait: float) -> Any:
         """The newest video frame that has come within `wait` seconds; all older ones are freed unread."""
-        ndi, newest, until = self._ndi, None, time.monotonic() + wait
+        ndi, newest, until = self._ndi, None, time.perf_counter() + wait
         while True:
-            left = 0.0 if newest is not None else max(0.0, until - time.monotonic())
+            left = 0.0 if newest is not None else max(0.0, until - time.perf_counter())
             kind, video, _, _ = ndi.recv_capture_v2(self._receiver, int(left * 1000), True, False, False)
             if kind == ndi.FRAME_TYPE_VIDEO:
                 if newest is not None:
@@ -222,7 +222,7 @@ class NdiSource(Source):
                 return newest
 
     def _frame(self, video: Any) -> Frame:
-        now = time.monotonic()
+        now = time.perf_counter()
         pixels: Pixels = np.ascontiguousarray(video.data)  # `data` is a copy already, made by each access
         self._ndi.recv_free_video_v2(self._receiver, video)
         self._number += 1
@@ -230,7 +230,7 @@ class NdiSource(Source):
 
     def _seek(self) -> None:
         """Once a second: connect where the sender has appeared, has come back, or has moved."""
-        now = time.monotonic()
+        now = time.perf_counter()
         if self._finder is None or now < self._next_seek:
             return
         self._next_seek = now + SEEK_SECONDS

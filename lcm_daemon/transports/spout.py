@@ -68,15 +68,15 @@ class SpoutSource(Source):
         self._receiver: Any = receiver
 
     def _read(self, timeout: float) -> Frame | None:
-        until = time.monotonic() + timeout
+        until = time.perf_counter() + timeout
         while not self._receive():
-            left = until - time.monotonic()
+            left = until - time.perf_counter()
             if left <= 0:
                 return None
             time.sleep(min(POLL_SECONDS, left))
         assert self._buffer is not None
         self._number += 1
-        return Frame(self._buffer.copy(), self._number - 1, time.monotonic())
+        return Frame(self._buffer.copy(), self._number - 1, time.perf_counter())
 
     def _receive(self) -> bool:
         """Whether a new picture has come into the buffer."""

@@ -81,7 +81,7 @@ def _load() -> _Library:
 
 def pump() -> None:
     """Turn the main thread's run loop once, a few times a second, and note which servers there are."""
-    library, now = _state.library, time.monotonic()
+    library, now = _state.library, time.perf_counter()
     if library is None or now < _state.next_turn or threading.current_thread() is not threading.main_thread():
         return
     _state.next_turn = now + PUMP_SECONDS
@@ -117,8 +117,8 @@ class SyphonSource(Source):
     def discover(cls, seconds: float) -> list[str]:
         """Names as "Application: Server"; only the main thread can look for new ones."""
         _library()
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and threading.current_thread() is threading.main_thread():
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until and threading.current_thread() is threading.main_thread():
             pump()
             time.sleep(POLL_SECONDS)
         return sorted(map(_title, _state.servers))
@@ -133,14 +133,14 @@ class SyphonSource(Source):
         self._said: list[str] = []
 
     def _read(self, timeout: float) -> Frame | None:
-        until = time.monotonic() + timeout
+        until = time.perf_counter() + timeout
         while True:
             with self._library.objc.autorelease_pool():  # PyObjC gives Python's threads none
                 pixels = self._receive()
             if pixels is not None:
                 self._number += 1
-                return Frame(pixels, self._number - 1, time.monotonic())
-            left = until - time.monotonic()
+                return Frame(pixels, self._number - 1, time.perf_counter())
+            left = until - time.perf_counter()
             if left <= 0:
                 return None
             time.sleep(min(POLL_SECONDS, left))

@@ -59,13 +59,13 @@ def test_pictures_come_no_faster_than_the_preview_rate():
     async def scenario():
         rig = Rig()
         async with serving(rig, preview_fps=20) as panel, visiting(panel) as page:
-            started, count = time.monotonic(), 0
-            while time.monotonic() - started < 0.5:
+            started, count = time.perf_counter(), 0
+            while time.perf_counter() - started < 0.5:
                 rig.show()
                 await page.picture()
                 await page.send({"frame": "ack"})
                 count += 1
-            return count, time.monotonic() - started
+            return count, time.perf_counter() - started
 
     count, seconds = asyncio.run(scenario())
     assert 0 < count <= 20 * seconds + 2  # the first comes at once, and the first slot may end just after

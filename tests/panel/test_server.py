@@ -302,10 +302,10 @@ def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
         writer.write(f"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{panel.port}\r\n\r\n".encode())
         await reader.readuntil(b"\r\n\r\n")
         async with visiting(panel) as page:
-            started = time.monotonic()
+            started = time.perf_counter()
             await panel.stop()
             await panel.stop()
-            took = time.monotonic() - started
+            took = time.perf_counter() - started
             with pytest.raises(ConnectionClosed):
                 await page.heard("anything")
         writer.close()

@@ -17,7 +17,7 @@ def send(name: str, width: int, height: int, fps: float) -> None:
     sender = NDIlib.send_create(NDIlib.SendCreate(name, None, False, False))
     video = NDIlib.VideoFrameV2()
     video.FourCC = NDIlib.FOURCC_VIDEO_TYPE_RGBA
-    start, number = time.monotonic(), 0
+    start, number = time.perf_counter(), 0
     print("sending", flush=True)
     while True:
         pixels = np.full((height, width, 4), number % 200, np.uint8)
@@ -25,18 +25,18 @@ def send(name: str, width: int, height: int, fps: float) -> None:
         video.data = pixels
         NDIlib.send_send_video_v2(sender, video)
         number += 1
-        time.sleep(max(0.0, start + number / fps - time.monotonic()))
+        time.sleep(max(0.0, start + number / fps - time.perf_counter()))
 
 
 def receive(part: str, seconds: float) -> None:
     finder = NDIlib.find_create_v2(NDIlib.FindCreate())
-    until, found = time.monotonic() + seconds, []
-    while not found and time.monotonic() < until:
+    until, found = time.perf_counter() + seconds, []
+    while not found and time.perf_counter() < until:
         NDIlib.find_wait_for_sources(finder, 100)
         found = [source for source in NDIlib.find_get_current_sources(finder) if part in source.ndi_name]
     settings = NDIlib.RecvCreateV3(found[0], NDIlib.RECV_COLOR_FORMAT_BGRX_BGRA)
     receiver = NDIlib.recv_create_v3(settings)
-    while time.monotonic() < until:
+    while time.perf_counter() < until:
         kind, video, _, _ = NDIlib.recv_capture_v2(receiver, 100, True, False, False)
         if kind == NDIlib.FRAME_TYPE_VIDEO:
             blue, green, red, alpha = video.data[video.yres // 2, video.xres // 2]

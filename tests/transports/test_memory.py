@@ -255,8 +255,8 @@ def test_nothing_is_torn_at_full_speed() -> None:
     source.open()
     with sender(name, (320, 240), pause=0.0):
         last, read = -1, 0
-        until = time.monotonic() + 20
-        while read < 300 and time.monotonic() < until:
+        until = time.perf_counter() + 20
+        while read < 300 and time.perf_counter() < until:
             frame = source.read(0.1)
             if frame is not None:
                 assert frame.number > last
