@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import singledispatchmethod
 from typing import Any
 
+import psutil
+
 from lcm_daemon import engine
 from lcm_daemon.frame import Frame, Size
 from lcm_daemon.health import Health
@@ -19,6 +21,7 @@ from lcm_daemon.supervisor import Budget, Child, Graveyard
 log = logging.getLogger(__name__)
 
 SLOWER = 8.0  # a frame may take this many times the usual before it counts as a hang
+STARVED = 10.0  # an engine on the CPU that is still at work may take this many deadlines
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST = 10.0  # the first frame after a start may take this many deadlines
 
@@ -45,6 +48,7 @@ class EngineSupervisor:
         self._begun = 0.0
         self._rendered = 0
         self._spare_at = 0.0
+        self._looked, self._burned, self._toiling = 0.0, 0.0, False  # processor seconds of the engine, when last seen
         self._budget = Budget()
         self._graveyard = Graveyard()
         self._newest: Done | None = None
@@ -161,10 +165,25 @@ class EngineSupervisor:
         if self.report is None:
             return now - self._begun > self.patience.loading
         silence = now - min(self.child.link.unanswered.values(), default=now)
+        toils = silence > self.patience.frame - 1.5 and self._toils(self.child, now)
         if silence <= self.patience.frame:
             return False
         usual = SLOWER * self.health.timing("engine/render") if self._rendered else FIRST * self.patience.frame
-        return silence > usual
+        return silence > max(usual, STARVED * self.patience.frame if toils else 0.0)
+
+    def _toils(self, child: Child, now: float) -> bool:
+        """Whether an engine on the CPU is at work: one that other programs starve is slow, and no hang.
+
+        Looked at once a second. On a GPU it says nothing, for there a hang burns processor time as well.
+        """
+        if now - self._looked >= 1.0:
+            try:
+                times = psutil.Process(child.pid).cpu_times()
+            except psutil.Error:
+                return False
+            self._toiling = times.user + times.system - self._burned > 0.1
+            self._looked, self._burned = now, times.user + times.system
+        return self._toiling and str(self.report.device).startswith("cpu")
 
     def _replace(self, reason: str, now: float, retry: bool = True) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""

@@ -145,3 +145,33 @@ def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
     assert (engine.state, engine.pid) == ("alarm", 0)
     play(engine, renders(engine, 1))
     assert engine.alarm == "", "all is well again"
+
+
+def test_a_starved_engine_is_slow_and_no_hang(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frame is late, and it still burns processor time."""
+    engine = supervise(THROUGH, patience=Patience(frame=3.0))
+    play(engine, renders(engine, 1))
+    while not engine.wanted:
+        engine.step(time.perf_counter())
+    os.kill(engine.pid, signal.SIGSTOP)
+    now = time.perf_counter()
+    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
+    first, burned = engine.pid, iter(range(1, 10_000))
+
+    class Busy:
+        def __init__(self, pid: int) -> None:
+            self.user, self.system = float(next(burned)), 0.0
+
+        def cpu_times(self) -> Busy:
+            return self
+
+    with monkeypatch.context() as busy:
+        busy.setattr("lcm_daemon.engine_supervisor.psutil.Process", Busy)
+        for second in range(1, 29):
+            engine.step(now + second)
+        assert engine.pid == first
+    for second in (29.0, 30.1, 31.2, 32.3):  # now it burns nothing
+        engine.step(now + second)
+    assert engine.pid != first
