@@ -144,7 +144,7 @@ class DeskSupervisor:
             elif isinstance(message, Done):
                 child.link.release(message)
             elif isinstance(message, Ready):
-                self.ready, self.error = True, ""
+                self.ready, self.error, self._listened_at = True, "", now  # its first wants may come a moment later
             elif isinstance(message, Failed):
                 self.error = message.text
         return asked

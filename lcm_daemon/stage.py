@@ -63,7 +63,8 @@ class Stage:
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
-        self._fed: tuple[Frame | None, object, int, int] = (None, None, 0, 0)  # what the last job was made of
+        self._fed: tuple[Frame | None, object, int] = (None, None, 0)  # what the last job was made of
+        self._fed_to = 0  # the process that got it
         self._jobs = 0
         self._beats = 0
         self._rendered_at = 0.0
@@ -207,12 +208,12 @@ class Stage:
             by_beat = values["mode"] == "text"  # no input to wait for: one picture a beat
             if frame is self._blank and not by_beat:
                 continue
-            making = (frame, values, self._beats if by_beat else 0, engine.pid)
-            if making == self._fed:
-                continue
+            making = (frame, values, self._beats if by_beat else 0)
+            if making == self._fed and any(other.pid == self._fed_to for other in self.engines):
+                continue  # an engine that lives has it already
             is_new = frame is not self._fed[0]  # an older input is painted again: its age is not the engine's doing
             if engine.submit(Frame(frame.pixels, self._jobs, frame.time if is_new else now), values, now):
-                self._fed, self._jobs, self._hungry = making, self._jobs + 1, False
+                self._fed, self._fed_to, self._jobs, self._hungry = making, engine.pid, self._jobs + 1, False
 
     def _arrived(self) -> None:
         """A new input frame is there (on the source's thread)."""

@@ -17,6 +17,7 @@ from lcm_daemon.desk_supervisor import DeskSupervisor
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
+from lcm_daemon.link import Ready
 from lcm_daemon.parameters import TABLE, Parameters
 from tests.daemon import free_port
 
@@ -102,6 +103,17 @@ def test_a_desk_that_hangs_over_news_is_replaced_too(desk: DeskSupervisor) -> No
         desk.step(VALUES, now)
     desk.step(VALUES, now + 6.0)
     serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+
+
+def test_a_desk_that_was_slow_to_start_is_not_taken_for_hung(desk: DeskSupervisor) -> None:
+    """Ready has come, its first wants have not."""
+    assert desk.child is not None
+    first, late = desk.pid, time.perf_counter() + 20.0
+    desk.ready = False
+    desk.child.link.receive = lambda: [Ready()]  # type: ignore[method-assign]
+    desk.child.link._wanted = 0
+    desk.step(VALUES, late)
+    assert (desk.pid, desk.ready) == (first, True)
 
 
 def test_a_system_without_room_for_a_desk_is_asked_again(

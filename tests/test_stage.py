@@ -246,6 +246,19 @@ def test_a_new_engine_gets_what_the_old_one_had(stage: Stage) -> None:
     assert len(feed(stage)) == 1
 
 
+def test_two_engines_never_paint_the_same_picture_twice(stage: Stage) -> None:
+    second: Any = PatientEngine()
+    second.pid = 2
+    stage.engines.append(second)
+    assert len(feed(stage)) == 1
+    second.wanted = True
+    assert feed(stage) == []
+    assert second.taken == []
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    stage._feed()  # both want it by now; the first one gets it
+    assert [len(engine.taken) for engine in stage.engines] == [2, 0]  # type: ignore[attr-defined]
+
+
 def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
     stage.source = None
     assert feed(stage) == []
