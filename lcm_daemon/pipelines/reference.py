@@ -114,25 +114,13 @@ class Reference:
         return self._prompts[text]
 
 
-def time_diffusers(recipe: Recipe, size: Size, frames: int, values: Mapping[str, Value],
-                   channels_last: bool = False) -> float:
-    """Median milliseconds a frame by diffusers' own pipeline. `values` go over the recipe's, as in a show."""
-    reference = Reference(recipe, size, channels_last)
-    everything, pixels = _values(recipe, values), _picture(size)
-    return _milliseconds([_time_theirs(reference, pixels, everything) for _ in range(WARM_UP + frames)])
-
-
-def time_ours(recipe: Recipe, size: Size, frames: int, values: Mapping[str, Value]) -> dict[str, float]:
-    """Median milliseconds a frame by part, "frame" for the whole, "own" for what is outside the modules' forward."""
-    pipeline = _loaded(recipe, size)
-    everything, pixels = _values(recipe, values), _picture(size)
-    with _modules_timed(pipeline) as inside:
-        return _medians([_time_ours(pipeline, pixels, everything, inside) for _ in range(WARM_UP + frames)])
-
-
 def compare(recipe: Recipe, size: Size, frames: int, values: Mapping[str, Value],
             channels_last: bool = False) -> dict[str, float]:
-    """`time_ours`, with "diffusers" beside it: frame by frame in turn, so that a busy machine is busy for both."""
+    """Median milliseconds a frame, ours and diffusers' in turn, so that a busy machine is busy for both.
+
+    By part; "frame" is the whole, "own" what is outside the modules' forward passes, "diffusers" their own pipeline.
+    `values` go over the recipe's, as in a show.
+    """
     pipeline, reference = _loaded(recipe, size), Reference(recipe, size, channels_last)
     everything, pixels = _values(recipe, values), _picture(size)
     rows = []
