@@ -10,9 +10,31 @@ from typing import Any, Literal
 from lcm_daemon.errors import LcmDaemonError
 
 Value = float | int | bool | str
+Values = Mapping[str, "Value | Blend"]  # of one moment, by the parameters' names
 Kind = Literal["float", "int", "bool", "text", "choice"]
 
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
+PARTS_LIMIT = 6  # values that a blend holds: who turns back on the way, again and again, comes from no more places
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What a text or a seed is on its way to another: values with their shares, which sum to 1."""
+
+    parts: tuple[tuple[Value, float], ...]
+
+    @staticmethod
+    def of(value: Value | Blend) -> Blend:
+        """A value that stands still is a blend of one."""
+        return value if isinstance(value, Blend) else Blend(((value, 1.0),))
+
+    def towards(self, value: Value, share: float) -> Blend:
+        """The blend after `share` (0 to 1) of the way from here to `value`."""
+        shares = {part: weight * (1.0 - share) for part, weight in self.parts}
+        shares[value] = shares.get(value, 0.0) + share
+        largest = sorted(shares.items(), key=lambda pair: -pair[1])[:PARTS_LIMIT]
+        total = sum(weight for _, weight in largest)
+        return Blend(tuple((part, weight / total) for part, weight in largest if weight > 0.0))
 
 
 class Refused(LcmDaemonError):
@@ -25,6 +47,7 @@ class Parameter:
 
     low, high: the range of float and int, ends included.   unit: as printed ("s", "steps"), may be empty.
     glide: seconds a number takes to travel to a new value; 0 is the next frame.
+    glided_by: for a text or a seed, the parameter that says in how many seconds it travels.
     """
 
     name: str
@@ -36,6 +59,7 @@ class Parameter:
     unit: str = ""
     glide: float = 0.0
     choices: tuple[str, ...] = ()
+    glided_by: str = ""
 
     def coerce(self, value: Any) -> Value:
         """Turn what a controller sent into this parameter's type and range; raise Refused where nothing fits.
@@ -47,7 +71,8 @@ class Parameter:
 
     @property
     def glides(self) -> bool:
-        return self.kind == "float"
+        """Whether it can travel to a new value; if not, it jumps."""
+        return self.kind == "float" or bool(self.glided_by)
 
     def describe(self) -> str:
         """One line of the printed reference."""
@@ -113,14 +138,28 @@ def table_of(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
 
 
 TABLE: Table = table_of([
-    Parameter("prompt", "text", "clouds", "What the picture becomes."),
-    Parameter("negative_prompt", "text", "", "What it should not become; needs guidance above 1 in the model."),
+    Parameter("prompt", "text", "clouds", "What the picture becomes; `ocean::0.7 lava::0.3` mixes, "
+              "`(word:1.3)` stresses.", glided_by="prompt_glide"),
+    Parameter("prompt_b", "text", "", "A second prompt, which `blend` fades to.", glided_by="prompt_glide"),
+    Parameter("blend", "float", 0.0, "From prompt (0) to prompt_b (1).", 0.0, 1.0),
+    Parameter("negative_prompt", "text", "", "What it should not become; needs guidance above 1 in the model.",
+              glided_by="prompt_glide"),
+    Parameter("prompt_glide", "float", 0.0, "Seconds in which a new prompt is reached.", 0.0, 600.0, "s"),
     Parameter("strength", "float", 0.6, "How far the input is repainted: 0 keeps it, 1 forgets it.", 0.0, 1.0),
     Parameter("steps", "int", 2, "Denoising steps a frame: fewer are faster, more are cleaner.", 1, 8, "steps"),
-    Parameter("seed", "int", 0, "Which noise the picture grows from.", 0, 2**32 - 1),
+    Parameter("seed", "int", 0, "Which noise the picture grows from.", 0, 2**32 - 1, glided_by="seed_glide"),
+    Parameter("seed_glide", "float", 0.0, "Seconds in which a new seed is reached.", 0.0, 600.0, "s"),
+    Parameter("noise", "choice", "fixed", "The seed's noise stands still, or walks on to the next seeds.",
+              choices=("fixed", "walking")),
+    Parameter("noise_speed", "float", 0.2, "Seeds a second that walking noise passes.", 0.0, 10.0),
     Parameter("guidance", "float", 1.0, "How firmly the prompt is followed, where the model has it.", 0.0, 20.0),
-    Parameter("mode", "choice", "image", "Repaint the input (image) or paint from the prompt alone (text).",
-              choices=("image", "text")),
+    Parameter("mode", "choice", "image", "Repaint the input (image), paint from the prompt alone (text), or from the "
+              "prompt along the input's shapes, where the recipe has a ControlNet (control).",
+              choices=("image", "text", "control")),
+    Parameter("feedback", "float", 0.0, "How much of the last picture goes into the next input.", 0.0, 0.95),
+    Parameter("smooth", "float", 0.0, "How much of the last latents stays in the next ones.", 0.0, 0.95),
+    Parameter("similarity_skip", "float", 0.0, "Do not paint again while the input differs less than this from the one "
+              "last painted (mean of 255 levels); 0 paints always.", 0.0, 20.0),
     Parameter("mix", "float", 1.0, "Rendered picture over the input: 0 is the input, 1 is the render.", 0.0, 1.0),
     Parameter("freeze", "bool", False, "Hold the picture that is out now."),
 ])
@@ -128,7 +167,7 @@ TABLE: Table = table_of([
 
 @dataclass
 class _Glide:
-    start: float
+    start: float | Blend
     begun: float
     seconds: float
 
@@ -145,45 +184,61 @@ class Parameters:
     glides: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._targets: dict[str, Value] = {p.name: p.default for p in self.table.values()}
-        self._targets.update({name: self.table[name].coerce(v) for name, v in self.start.items()})
-        self._start = dict(self._targets)
+        self._targets: dict[str, Value] = {}  # of every name that there ever was: a LoRA that comes back is as it was
+        self._start: dict[str, Value] = {}
         self._travel: dict[str, _Glide] = {}
+        self.adopt(self.table)
+
+    def adopt(self, table: Table) -> None:
+        """Live by another table: names that stay keep their values, new ones start as the show or the table says."""
+        self.table = table
+        self._travel = {name: glide for name, glide in self._travel.items() if name in table}
+        self._start = {p.name: p.coerce(self.start.get(p.name, p.default)) for p in table.values()}
+        self._targets = {**self._start, **self._targets}
 
     def set(self, name: str, value: Any, now: float) -> Value:
         """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name."""
         parameter = self.table[name]
         target = parameter.coerce(value)
-        seconds = self.glides.get(name, parameter.glide) if parameter.glides else 0.0
-        self._travel.pop(name, None) if seconds <= 0 else self._depart(name, now, seconds)
+        seconds = self._seconds(parameter)
+        self._travel.pop(name, None) if seconds <= 0 else self._depart(parameter, now, seconds)
         self._targets[name] = target
         return target
 
     def reset(self) -> dict[str, Value]:
         """Return to the show's values at once; return those that changed."""
         changed = {n: v for n, v in self._start.items() if self._targets[n] != v or n in self._travel}
-        self._targets, self._travel = dict(self._start), {}
+        self._targets, self._travel = {**self._targets, **self._start}, {}
         return changed
 
     def targets(self) -> dict[str, Value]:
         """Where every parameter is, or is going."""
-        return dict(self._targets)
+        return {name: self._targets[name] for name in self.table}
 
-    def evaluate(self, now: float) -> dict[str, Value]:
+    def evaluate(self, now: float) -> dict[str, Value | Blend]:
         """Every parameter's value at `now` (monotonic seconds), glides under way included."""
-        values = dict(self._targets)
+        values: dict[str, Value | Blend] = {**self.targets()}
         for name in list(self._travel):
             values[name] = self._at(name, now)
         return values
 
-    def _depart(self, name: str, now: float, seconds: float) -> None:
-        here = self._at(name, now) if name in self._travel else float(self._targets[name])
-        self._travel[name] = _Glide(here, now, seconds)
+    def _seconds(self, parameter: Parameter) -> float:
+        """The fader that says how long, where there is one and it is up; else what the show says."""
+        live = float(self._targets.get(parameter.glided_by, 0.0))
+        return live or (self.glides.get(parameter.name, parameter.glide) if parameter.glides else 0.0)
 
-    def _at(self, name: str, now: float) -> float:
-        glide, target = self._travel[name], float(self._targets[name])
-        progress = (now - glide.begun) / glide.seconds
+    def _depart(self, parameter: Parameter, now: float, seconds: float) -> None:
+        name = parameter.name
+        here = self._at(name, now) if name in self._travel else self._targets[name]
+        start = Blend.of(here) if isinstance(here, Blend) or parameter.glided_by else float(here)
+        self._travel[name] = _Glide(start, now, seconds)
+
+    def _at(self, name: str, now: float) -> Value | Blend:
+        glide, target = self._travel[name], self._targets[name]
+        progress = max((now - glide.begun) / glide.seconds, 0.0)
         if progress >= 1.0:
             del self._travel[name]
             return target
-        return glide.start + (target - glide.start) * max(progress, 0.0)
+        if isinstance(glide.start, Blend):
+            return glide.start.towards(target, progress)
+        return glide.start + (float(target) - glide.start) * progress

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lcm_daemon.parameters import TABLE, Parameter, Parameters, Refused, table_of
+from lcm_daemon.parameters import TABLE, Blend, Parameter, Parameters, Refused, table_of
 
 FADER = Parameter("fader", "float", 0.5, "a fader", 0.0, 1.0, glide=2.0)
 
@@ -78,3 +78,52 @@ def test_reset_returns_to_the_shows_values_and_ends_glides() -> None:
 def test_an_unknown_name_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         Parameters().set("nonsense", 1, 0.0)
+
+
+def test_a_prompt_travels_as_a_blend_and_arrives_as_itself() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
+    assert parameters.set("prompt", "lava", 10.0) == "lava"
+    assert parameters.targets()["prompt"] == "lava"
+    assert parameters.evaluate(11.0)["prompt"] == Blend((("ocean", 0.75), ("lava", 0.25)))
+    assert parameters.evaluate(14.0)["prompt"] == "lava"
+
+
+def test_a_prompt_that_turns_on_the_way_starts_from_where_it_is() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
+    parameters.set("prompt", "lava", 10.0)
+    parameters.set("prompt", "ocean", 12.0)
+    assert dict(Blend.of(parameters.evaluate(12.0)["prompt"]).parts) == pytest.approx({"ocean": 0.5, "lava": 0.5})
+    assert dict(Blend.of(parameters.evaluate(14.0)["prompt"]).parts) == pytest.approx({"ocean": 0.75, "lava": 0.25})
+
+
+def test_a_seed_travels_by_its_own_fader_or_as_the_show_says() -> None:
+    parameters = Parameters(start={"seed": 3}, glides={"seed": 2.0})
+    parameters.set("seed", 900, 0.0)
+    assert parameters.evaluate(1.0)["seed"] == Blend(((3, 0.5), (900, 0.5)))
+    parameters.set("seed_glide", 10.0, 5.0)
+    parameters.set("seed", 3, 5.0)
+    assert parameters.evaluate(6.0)["seed"] == Blend(((900, 0.9), (3, 0.1)))
+
+
+@pytest.mark.parametrize("turns", [1, 5, 50])
+def test_a_blend_stays_small_and_whole_however_often_it_turns(turns: int) -> None:
+    parameters = Parameters(start={"seed_glide": 1.0})
+    for turn in range(turns):
+        parameters.set("seed", turn + 1, turn * 0.3)
+    parts = Blend.of(parameters.evaluate(turns * 0.3)["seed"]).parts
+    assert len(parts) <= 7
+    assert sum(share for _, share in parts) == pytest.approx(1.0)
+
+
+def test_another_table_keeps_what_stays_and_remembers_what_comes_back() -> None:
+    parameters = Parameters(start={"strength": 0.3})
+    parameters.set("steps", 4, 0.0)
+    parameters.adopt({**TABLE, "fader": FADER})
+    parameters.set("fader", 1.0, 0.0)
+    assert parameters.targets()["strength"] == 0.3
+    assert parameters.targets()["steps"] == 4
+    parameters.adopt(TABLE)
+    assert "fader" not in parameters.targets()
+    assert "fader" not in parameters.evaluate(0.5)
+    parameters.adopt({**TABLE, "fader": FADER})
+    assert parameters.targets()["fader"] == 1.0
