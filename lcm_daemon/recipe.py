@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lcm_daemon.document import (
+    Boolean,
     Choice,
     Custom,
     Field,
     Fields,
     Items,
-    Kind,
     Node,
     Number,
     PixelSize,
@@ -33,52 +33,76 @@ from lcm_daemon.document import (
 )
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Size
-from lcm_daemon.parameters import TABLE, Refused, Value
+from lcm_daemon.parameters import TABLE, Parameter, Refused, Table, Value
+from lcm_daemon.recipe_parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "builtin"
 GRID = 8  # pixels: every VAE of the known families shrinks by this factor
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 _DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu")
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A low-rank addition to the model's weights, merged into them at load. weight: 1.0 is as it was trained."""
-
-    model: str
-    weight: float = 1.0
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
+ACCELERATORS = ("auto", "none", "compile", "tensorrt", "sfast", "onediff", "openvino")
+PREPROCESSORS = ("canny", "depth", "pose", "softedge", "lineart", "none")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A model set-up. `name` is how the show calls it.
 
-    model, vae, loras: an absolute folder, or a hub id ("owner/name"). An empty vae is the model's own.
-    sampler: "lcm" noises anew between steps, "euler" follows the predicted noise (the Turbo family).
+    model, unet, vae, loras: an absolute path, or a place on the hub ("owner/name", "owner/name/folder/file"). An empty
+    unet or vae is the model's own.
+    sampler: a kind of `pipelines.sampler`.   schedule: over the model's scheduler_config.json.   timesteps: the ones to
+    visit at full strength, where a one-step model was trained on others than the sampler would choose.
     guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
     prompt where the scale is above 1), "none" (it is baked into the weights).
     size: (width, height) of rendering, in pixels.   download, vram: for people ("2.4 GB"), as is `licence`.
-    parameters: values that differ from the parameters' own defaults.   fetch: the command that fetches the weights.
+    accelerate: the accelerator to run it on; "auto" takes the best that is there.
+    stream_batch: one pass of the UNet for all steps; as many frames late as there are steps, less one.
+    safety: show no frame that the safety checker objects to.
+    parameters: values that differ from the parameters' own defaults.   files: what `lcm-daemon pull` fetches.
     """
 
     name: str
     title: str = ""
     pipeline: str = "latent_consistency"
     model: str = ""
+    unet: str = ""
     vae: str = ""
     loras: tuple[Lora, ...] = ()
+    controlnets: tuple[ControlNet, ...] = ()
+    image_prompt: ImagePrompt | None = None
     sampler: str = "lcm"
+    schedule: Mapping[str, float | int | bool | str] = field(default_factory=dict)
+    timesteps: tuple[int, ...] = ()
     guidance: str = "classifier_free"
     size: Size = (512, 512)
     device: str = "auto"
     dtype: str = "auto"
+    accelerate: str = "auto"
+    stream_batch: bool = False
+    safety: bool = False
     licence: str = ""
     download: str = ""
     vram: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    files: tuple[Files, ...] = ()
     fetch: str = ""
+
+    def table(self) -> Table:
+        """The parameters that move this recipe: those of every recipe, and those of its own parts."""
+        return table_of_parts(self.loras, self.controlnets, self.image_prompt)
+
+    def start(self) -> dict[str, Value]:
+        """Where every parameter starts."""
+        return {p.name: p.default for p in self.table().values()} | dict(self.parameters)
+
+
+def split_hub(source: str) -> tuple[str, str] | None:
+    """A place on the hub as ("owner/name", "path/inside" or ""); None for a local path."""
+    match = None if Path(source).is_absolute() else _HUB.fullmatch(source)
+    return (match[1], match[2].removeprefix("/")) if match else None
 
 
 def names() -> list[str]:
@@ -156,23 +180,32 @@ def _read_mapping(node: Node, folder: Path, reader: Reader, above: tuple[Path, .
         reader.complain(node, "a recipe needs a 'model', or a 'base' that has one")
     if base is None:
         return None
-    own = {key: _placed(key, read[key], folder) for key in given if key in FIELDS and key != "base"}
-    parameters = {**base.get("parameters", {}), **(own.get("parameters") or {})}
-    return {**base, **own, "parameters": parameters}
+    own = {key: _placed(read[key], folder) for key in given if key in FIELDS and key not in ("base", "parameters")}
+    values = {**base, **own}
+    table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
+    kept = {name: value for name, value in base.get("parameters", {}).items() if name in table}
+    values["parameters"] = kept | (read_parameters(given["parameters"], reader, table) if "parameters" in given else {})
+    return values
 
 
-def _placed(key: str, value: Any, folder: Path) -> Any:
+def _placed(value: Any, folder: Path) -> Any:
     """Paths in a recipe are relative to the file they stand in; from here on they are absolute."""
-    if key in ("model", "vae"):
-        return _weights(value, folder)
-    if key == "loras":
-        return tuple(Lora(_weights(lora.model, folder), lora.weight) for lora in value or () if lora)
+    if isinstance(value, tuple):
+        return tuple(_placed(entry, folder) for entry in value if entry is not None)
+    if isinstance(value, Source):
+        return _locate(value, folder)
+    if isinstance(value, Lora | ControlNet | ImagePrompt):
+        return replace(value, **{f.name: _placed(getattr(value, f.name), folder) for f in fields(value)})
     return value
 
 
-def _weights(text: str | None, folder: Path) -> str:
-    if not text or (_HUB_ID.fullmatch(text) and not (folder / text).exists()):
-        return text or ""
+class Source(str):
+    """Text that says where weights are: a folder, a file, or a place on the hub."""
+
+
+def _locate(text: str, folder: Path) -> str:
+    if not text or (split_hub(text) and not (folder / text).exists()):
+        return str(text)
     return str((folder / Path(text).expanduser()).resolve())
 
 
@@ -190,38 +223,63 @@ def _read_device(node: Node, reader: Reader) -> str | None:
     return None
 
 
-def _read_lora(node: Node, reader: Reader) -> Lora | None:
-    if isinstance(node.raw, yaml.ScalarNode):
-        model = Text().read(node, reader)
-        return Lora(model) if model else None
-    before = len(reader.problems)
-    values = Section(_LORA).read(node, reader)
-    return Lora(**values) if len(reader.problems) == before else None
+def _read_source(node: Node, reader: Reader) -> Source | None:
+    text = Text().read(node, reader)
+    return None if text is None else Source(text)
 
 
-def read_parameters(node: Node, reader: Reader) -> dict[str, Value]:
+def _read_name(node: Node, reader: Reader) -> str | None:
+    if isinstance(node.raw, yaml.ScalarNode) and _NAME.fullmatch(node.raw.value):
+        return str(node.raw.value)
+    reader.complain(node, "a name is 1 to 32 letters, digits, _ or -: it becomes part of an address")
+    return None
+
+
+def _entry(kind: type[Any], fields: Fields, short: str = "") -> Custom:
+    """One of `loras`, `controlnets`, ...: a mapping, or for the simplest case the text of its field `short`."""
+
+    def read(node: Node, reader: Reader) -> Any:
+        if short and isinstance(node.raw, yaml.ScalarNode):
+            text = _read_source(node, reader)
+            return None if text is None else kind(**{short: text})
+        before = len(reader.problems)
+        values = Section(fields).read(node, reader)
+        return kind(**values) if values is not None and len(reader.problems) == before else None
+
+    return Custom(read, f"a mapping with the keys {', '.join(fields)}" + (f", or the {short} alone" if short else ""))
+
+
+def _read_schedule(node: Node, reader: Reader) -> dict[str, Any]:
+    """Over the model's scheduler_config.json: plain values by the names that diffusers gives them."""
+    if not isinstance(node.raw, yaml.MappingNode):
+        reader.complain(node, "a mapping is wanted, such as {prediction_type: sample}")
+        return {}
+    return {str(key.raw.value): value.value for key, value in node.items()}
+
+
+def read_parameters(node: Node, reader: Reader, table: Table = TABLE) -> dict[str, Value]:
     """Start values, in a recipe or a show. Out of range is a mistake in a file; from a fader it is clamped."""
     values: dict[str, Value] = {}
-    for name, value in known_parameters(node, reader):
-        _read_parameter(name, value, values, reader)
+    for name, value in known_parameters(node, reader, table):
+        _read_parameter(table[name], value, values, reader)
     return values
 
 
-def known_parameters(node: Node, reader: Reader) -> Iterator[tuple[str, Node]]:
+def known_parameters(node: Node, reader: Reader, table: Table = TABLE) -> Iterator[tuple[str, Node]]:
     """The parameters that a mapping names, each with its value's node; other names are complained of."""
     if not isinstance(node.raw, yaml.MappingNode):
         reader.complain(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
         return
     for key, value in node.items():
         name = str(key.raw.value)
-        if name in TABLE:
+        if name in table:
             yield name, value
         else:
-            reader.complain(key, f"there is no parameter {name!r}{nearest(name, TABLE)}")
+            reader.complain(key, f"there is no parameter {name!r}{nearest(name, table)}")
 
 
-def _read_parameter(name: str, node: Node, values: dict[str, Value], reader: Reader) -> None:
-    parameter = TABLE[name]
+def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], reader: Reader) -> None:
+    name = parameter.name
     try:
         values[name] = parameter.coerce(node.value)
     except Refused as error:
@@ -231,28 +289,64 @@ def _read_parameter(name: str, node: Node, values: dict[str, Value], reader: Rea
         reader.complain(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r}")
 
 
-def _is_named(node: Node, reader: Reader) -> Node:
-    return node  # read on its own, since it decides what everything else is laid over
+def _later(node: Node, reader: Reader) -> Node:
+    return node  # read on its own, once it is known what it is laid over
 
 
-_LORA: Fields = {"model": Field(Text(), help="a folder, a file or a hub id"), "weight": Field(Number(-4, 4), 1.0)}
-_SOURCE: Kind = Text()
+_SOURCE = Custom(_read_source, "a folder, a file or a place on the hub")
+_NAMED = Custom(_read_name, "a name")
+_LORA: Fields = {
+    "name": Field(_NAMED, "", "makes it live, by the parameter lora/<name>"),
+    "model": Field(_SOURCE),
+    "weight": Field(Number(-4, 4), 1.0),
+}
+_CONTROLNET: Fields = {
+    "name": Field(_NAMED, help="of its parameters: control/<name>, control/<name>/start, ..."),
+    "model": Field(_SOURCE),
+    "preprocessor": Field(Choice(PREPROCESSORS), "canny", "what makes the map; none if the picture is one"),
+    "detector": Field(_SOURCE, "", "the preprocessor's own model"),
+    "source": Field(Choice(("input", "guide")), "input", "the picture it looks at: the input or the show's guide"),
+    "weight": Field(Number(0, 2), 1.0),
+    "start": Field(Number(0, 1), 0.0),
+    "end": Field(Number(0, 1), 1.0),
+    "interval": Field(Number(1, 16, whole=True), 1),
+}
+_IMAGE_PROMPT: Fields = {
+    "model": Field(_SOURCE, help="the adapter's file"),
+    "encoder": Field(_SOURCE, help="the folder of its image encoder"),
+    "image": Field(_SOURCE, "", "an image file; left out, the live input"),
+    "weight": Field(Number(0, 2), 0.6),
+}
+_FILES: Fields = {
+    "source": Field(Text(), help="owner/name on the hub"),
+    "files": Field(Items(Text()), help="file names or patterns"),
+    "revision": Field(Text(), "", "a branch, a tag or a commit"),
+}
 
 FIELDS: Fields = {
-    "base": Field(Custom(_is_named, "a recipe"), None, "the recipe that this one changes"),
+    "base": Field(Custom(_later, "a recipe"), None, "the recipe that this one changes"),
     "title": Field(Text(), "", "one line for people"),
     "pipeline": Field(Choice(("latent_consistency", "passthrough")), "latent_consistency"),
-    "model": Field(_SOURCE, "", "a diffusers folder, or its hub id"),
-    "vae": Field(_SOURCE, "", "another VAE than the model's own: a folder or a hub id"),
-    "loras": Field(Items(Custom(_read_lora, "a folder, a file, a hub id, or {model: ..., weight: 1.0}")), ()),
-    "sampler": Field(Choice(("lcm", "euler")), "lcm"),
+    "model": Field(_SOURCE, "", "a diffusers folder, or its place on the hub"),
+    "unet": Field(_SOURCE, "", "another UNet than the model's own: a folder or a .safetensors file"),
+    "vae": Field(_SOURCE, "", "another VAE than the model's own"),
+    "loras": Field(Items(_entry(Lora, _LORA, "model")), ()),
+    "controlnets": Field(Items(_entry(ControlNet, _CONTROLNET)), ()),
+    "image_prompt": Field(_entry(ImagePrompt, _IMAGE_PROMPT), None),
+    "sampler": Field(Choice(("lcm", "euler", "tcd")), "lcm"),
+    "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "over the model's scheduler_config.json"),
+    "timesteps": Field(Items(Number(0, 999, whole=True)), (), "the ones to visit at full strength"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),
     "size": Field(Custom(_read_size, "a size such as [512, 512]"), (512, 512)),
     "device": Field(Custom(_read_device, "a device"), "auto"),
     "dtype": Field(Choice(("auto", "float16", "bfloat16", "float32")), "auto"),
+    "accelerate": Field(Choice(ACCELERATORS), "auto"),
+    "stream_batch": Field(Boolean(), False, "one pass for all steps, as many frames late as steps less one"),
+    "safety": Field(Boolean(), False, "show no frame that the safety checker objects to"),
     "licence": Field(Text(), "", "of the weights"),
     "download": Field(Text(), "", "size, such as 2.4 GB"),
     "vram": Field(Text(), "", "memory it takes on the device, such as 3 GB"),
-    "parameters": Field(Custom(read_parameters, "a mapping of parameters"), {}),
-    "fetch": Field(Text(), "", "the command that fetches the weights"),
+    "parameters": Field(Custom(_later, "a mapping of parameters"), {}),
+    "files": Field(Items(_entry(Files, _FILES)), (), "what `lcm-daemon pull` fetches"),
+    "fetch": Field(Text(), "", "a command that fetches the weights by hand"),
 }

@@ -17,7 +17,7 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
-    {"errors", "frame", "clock", "health", "parameters", "document", "recipe", "board", "bell"},
+    {"errors", "frame", "clock", "health", "parameters", "prompt", "document", "recipe_parts", "recipe", "board", "bell"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status"},
     {"engine", "desk"},

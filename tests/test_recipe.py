@@ -11,7 +11,8 @@ from lcm_daemon.document import Reader, compose
 from lcm_daemon.errors import DocumentError
 from lcm_daemon.parameters import TABLE
 from lcm_daemon.pipelines import PIPELINES
-from lcm_daemon.recipe import FOLDER, Lora, Recipe, load_recipe, names, read_recipe
+from lcm_daemon.recipe import FOLDER, Recipe, load_recipe, names, read_recipe, split_hub
+from lcm_daemon.recipe_parts import ControlNet, Files, ImagePrompt, Lora
 
 
 def read(text: str, folder: Path = Path("shows")) -> tuple[Recipe | None, list[str]]:
@@ -124,3 +125,54 @@ def test_a_recipe_file_that_is_not_yaml_keeps_its_own_place(tmp_path: Path) -> N
 def test_no_such_recipe_by_name_raises() -> None:
     with pytest.raises(DocumentError, match=r"no recipe or \.yaml file 'nothing'"):
         load_recipe("nothing")
+
+
+def test_a_recipe_brings_parameters_of_its_own() -> None:
+    recipe, problems = read("""{
+      base: sd-turbo,
+      loras: [{name: ink, model: owner/ink/ink.safetensors, weight: 0.4}, owner/merged],
+      controlnets: [{name: edges, model: owner/canny, interval: 2, source: guide}],
+      image_prompt: {model: owner/adapters/models/ip.safetensors, encoder: owner/adapters/models/image_encoder},
+      parameters: {lora/ink: 0.8, steps: 2},
+    }""")
+    assert problems == []
+    assert recipe is not None
+    assert recipe.loras == (Lora("owner/ink/ink.safetensors", 0.4, "ink"), Lora("owner/merged"))
+    assert recipe.controlnets == (ControlNet("edges", "owner/canny", interval=2, source="guide"),)
+    assert recipe.image_prompt == ImagePrompt("owner/adapters/models/ip.safetensors",
+                                              "owner/adapters/models/image_encoder")
+    own = recipe.table().keys() - load_recipe("sd-turbo").table().keys()
+    assert own == {"lora/ink", "control/edges", "control/edges/start", "control/edges/end", "control/edges/interval",
+                   "image_prompt"}
+    assert recipe.start()["lora/ink"] == 0.8
+    assert recipe.start()["control/edges/interval"] == 2
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("{base: sd-turbo, parameters: {lora/ink: 1}}", "there is no parameter 'lora/ink'"),
+    ("{base: sd-turbo, loras: [{name: a/b, model: owner/x}]}", "show.yaml:1:33: a name is 1 to 32 letters"),
+    ("{base: sd-turbo, controlnets: [{model: owner/x}]}", "key 'name' is missing"),
+    ("{base: sd-turbo, controlnets: [{name: a, model: owner/x, preprocessor: cany}]}", "one of canny, depth"),
+    ("{base: sd-turbo, accelerate: fast}", "show.yaml:1:30"),
+    ("{base: sd-turbo, schedule: 3}", "show.yaml:1:28: a mapping is wanted"),
+])
+def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> None:
+    recipe, problems = read(text)
+    assert recipe is None
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_files_to_pull_are_read() -> None:
+    recipe, problems = read("{base: sd-turbo, files: [{source: owner/name, files: [a.json, '*.txt'], revision: v1}]}")
+    assert problems == []
+    assert recipe is not None
+    assert recipe.files == (Files("owner/name", ("a.json", "*.txt"), "v1"),)
+
+
+@pytest.mark.parametrize(("source", "split"), [
+    ("owner/name", ("owner/name", "")), ("owner/name/a/b.safetensors", ("owner/name", "a/b.safetensors")),
+    ("name", None), ("/home/owner/name", None), ("../owner/name", None), ("owner/../name", None),
+])
+def test_a_place_on_the_hub_is_told_from_a_path(source: str, split: object) -> None:
+    assert split_hub(source) == split

@@ -81,7 +81,7 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
     ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
-    ("glides: {seed: 1}", "show.yaml:1:16: seed cannot glide: it is no float"),
+    ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: it is no float"),
     ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
     ("- a", "show.yaml:1:1: a list is not a mapping"),
 ])
