@@ -1,0 +1,124 @@
+"""Prompt: what a text asks for: weighted texts that blend, and words with emphasis. Nothing in it is an error.
+
+`ocean::0.7 lava::0.3` are two texts with their shares. `(word:1.3)` weighs a word, `(word)` by 1.1, `[word]` by
+1 / 1.1, one inside the other multiplies. A backslash before a bracket, a colon or a backslash makes it plain text,
+as does the absence of a partner.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+TEXTS_LIMIT = 8  # that a blend holds: each is a run of the text encoder when it is first seen
+SHARE_LIMIT = 1e6
+EMPHASIS = 1.1  # of one pair of round brackets, as in stable-diffusion-webui
+EMPHASIS_LIMIT = 10.0
+
+Texts = tuple[tuple[str, float], ...]
+"""Texts, or pieces of one text, with their weights."""
+
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_SEPARATOR = re.compile(rf"\\[()\[\]:\\]|::+({_NUMBER})?")
+_MARK = re.compile(rf"\\[()\[\]:\\]|[(\[]|(?::\s*({_NUMBER})\s*)?\)|\]")
+_PARTNER: Mapping[str, str] = {")": "(", "]": "["}
+
+
+def mix(parts: Iterable[tuple[str, float]]) -> Texts:
+    """Prompts with their shares, as one row of texts: each once, shares summing to 1, the largest TEXTS_LIMIT.
+
+    Texts of share 0 stay in the row: somebody may be about to fade them in.
+    """
+    return _shared((text, inner * share) for prompt, share in parts for text, inner in split(prompt))
+
+
+@functools.lru_cache(maxsize=256)
+def split(prompt: str) -> Texts:
+    """The texts of `a::0.7 b::0.3` with their shares, which sum to 1; a text without a number has the weight 1.
+
+    Blank texts take no part. A weight below 0 counts as 0; where all are 0 the prompt is empty.
+    """
+    return _shared((text.strip(), weight) for text, weight in _weighted(prompt) if text.strip())
+
+
+def _weighted(prompt: str) -> Iterator[tuple[str, float]]:
+    start = 0
+    for separator in _SEPARATOR.finditer(prompt):
+        if separator[0][0] == ":":
+            yield prompt[start:separator.start()], float(separator[1] or 1.0)
+            start = separator.end()
+    yield prompt[start:], 1.0
+
+
+def _shared(texts: Iterable[tuple[str, float]]) -> Texts:
+    shares: dict[str, float] = {}
+    for text, weight in texts:
+        shares[text] = shares.get(text, 0.0) + min(max(weight, 0.0), SHARE_LIMIT)
+    largest = sorted(shares.items(), key=lambda pair: -pair[1])[:TEXTS_LIMIT]
+    total = sum(share for _, share in largest)
+    if total <= 0.0:
+        return ("", 1.0), *((text, 0.0) for text, _ in largest if text)
+    return tuple((text, share / total) for text, share in largest)
+
+
+def emphases(text: str) -> Texts:
+    """The pieces of a text with their emphasis, in order and without the brackets; neighbours differ.
+
+    Joined they are the text. Brackets without a partner are part of it. Linear in the length of the text.
+    """
+    marks = list(_MARK.finditer(text))
+    partners = _partners(marks)
+    closings = set(partners.values())
+    pieces: list[tuple[str, float]] = []
+    factors, end = [1.0], 0
+    for index, mark in enumerate(marks):
+        pieces.append((text[end:mark.start()], factors[-1]))
+        end = mark.end()
+        if index in partners:
+            factors.append(_limited(factors[-1] * _factor(marks[partners[index]])))
+        elif index in closings:
+            factors.pop()
+        else:
+            pieces.append((mark[0].removeprefix("\\"), factors[-1]))
+    pieces.append((text[end:], factors[-1]))
+    return tuple(_joined(pieces))
+
+
+def _partners(marks: Sequence[re.Match[str]]) -> dict[int, int]:
+    """Closing brackets by their opening ones, both as places in `marks`; in `([)` the square one has none."""
+    partners: dict[int, int] = {}
+    waiting: list[int] = []
+    count = {"(": 0, "[": 0}
+    for index, mark in enumerate(marks):
+        if mark[0] in count:
+            waiting.append(index)
+            count[mark[0]] += 1
+        elif mark[0][0] != "\\" and count[_PARTNER[mark[0][-1]]]:
+            partners[_pop(_PARTNER[mark[0][-1]], waiting, marks, count)] = index
+    return partners
+
+
+def _pop(bracket: str, waiting: list[int], marks: Sequence[re.Match[str]], count: dict[str, int]) -> int:
+    """The last such bracket that waits; those opened after it stay alone."""
+    while True:
+        opening = waiting.pop()
+        count[marks[opening][0]] -= 1
+        if marks[opening][0] == bracket:
+            return opening
+
+
+def _factor(closing: re.Match[str]) -> float:
+    if closing[0] == "]":
+        return 1.0 / EMPHASIS
+    return float(closing[1]) if closing[1] else EMPHASIS
+
+
+def _limited(factor: float) -> float:
+    return min(max(factor, -EMPHASIS_LIMIT), EMPHASIS_LIMIT)
+
+
+def _joined(pieces: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+    for factor, group in itertools.groupby((piece for piece in pieces if piece[0]), key=lambda piece: piece[1]):
+        yield "".join(text for text, _ in group), factor
