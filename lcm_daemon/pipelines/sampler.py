@@ -1,16 +1,21 @@
 """Sampler: few-step denoising, each step three numbers and the model's output.
 
-Sources: Luo et al., "Latent Consistency Models" (arXiv:2310.04378), algorithm 3 (multistep sampling) and the boundary
-conditions of Song et al., "Consistency Models" (arXiv:2303.01469), section 3; the constants are those of diffusers'
-`LCMScheduler`. The "euler" kind is one Euler step of the probability-flow ODE per step, with trailing timesteps (Lin et
-al., arXiv:2305.08891, table 2), as the Turbo family asks (Sauer et al., "Adversarial Diffusion Distillation",
-arXiv:2311.17042); written for a variance-preserving sample it is the DDIM step (Song et al., arXiv:2010.02502, eq. 12).
-
-Both are linear in the sample x, the model's output f and fresh noise z, so a step is no more than
+Every kind is linear in the sample x, the model's output f and fresh noise z, so a step is no more than
 
     x <- sample * x + output * f(x, t) + noise * z
 
-with three numbers that depend on the number of steps and the strength alone.
+with three numbers that depend on the number of steps and the strength alone. They travel as a small tensor, so that a
+captured graph, which has the tensor's address, follows the strength without being captured anew.
+
+Sources, by kind. The sample is the variance-preserving one throughout; constants are those of diffusers' schedulers.
+lcm: Luo et al., "Latent Consistency Models" (arXiv:2310.04378), algorithm 3, with the boundary conditions of Song et
+    al., "Consistency Models" (arXiv:2303.01469), section 3. The LCM family, LCM-LoRA, Vega-RT, Hyper-SD in one step.
+euler: one Euler step of the probability-flow ODE, with trailing timesteps (Lin et al., arXiv:2305.08891, table 2), as
+    the Turbo family (Sauer et al., arXiv:2311.17042), SDXL-Lightning (arXiv:2402.13929) and SDXS (arXiv:2403.16627)
+    ask. For a variance-preserving sample it is the DDIM step (Song et al., arXiv:2010.02502, eq. 12).
+ddim: the same, down to what is left at timestep 0 where the model's schedule says so. Hyper-SD in several steps.
+euler_ancestral: Euler with part of the noise drawn anew, as SDXL-Turbo's own configuration has it.
+tcd: Zheng et al., "Trajectory Consistency Distillation" (arXiv:2402.19159), algorithm 4. TCD, Hyper-SD's unified LoRA.
 """
 
 from __future__ import annotations
@@ -24,12 +29,17 @@ from typing import Any
 import torch
 
 from lcm_daemon.errors import RecipeError
+from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.schedule import CLEAN, NoiseSchedule, Pair, known
 
-MAX_STEPS = 8  # as parameters.TABLE has it
+__all__ = ["MAX_STEPS", "Model", "Noise", "NoiseSchedule", "Plan", "Predict", "Sampler", "Step", "denoise", "run"]
+
 SIGMA_DATA = 0.5  # standard deviation that the boundary conditions assume of the data (Consistency Models, appendix C)
+GAMMA = 0.3  # how much of the way TCD draws anew: TCDScheduler's default
+TINY = 1e-12  # keeps a division by the noise defined where there is none
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # sample float32, timestep float32 (1,) -> output
-Pair = tuple[float, float]  # factors of the sample and of the model's output
+Model = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]  # the same, and which step it is, from 0
 
 
 @dataclass(frozen=True)
@@ -50,206 +60,185 @@ class Plan:
     noise: float
     steps: tuple[Step, ...]
 
+    @functools.cached_property
+    def tensor(self) -> torch.Tensor:
+        """The same for the device, float32 (9, 4) on the CPU: rows of timestep, sample, output, noise.
 
-class NoiseSchedule:
-    """How much of the picture is left at a timestep: alpha-bar over real timesteps from -1 (all) to the last.
-
-    config: a scheduler_config.json as diffusers writes it; keys it lacks take LCMScheduler's defaults.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.count = int(config.get("num_train_timesteps", 1000))
-        betas = _BETAS[_known(config, "beta_schedule", "scaled_linear", _BETAS)](config, self.count)
-        if config.get("rescale_betas_zero_snr", False):
-            betas = _without_terminal_signal(betas)
-        self._signal: list[float] = [1.0, *torch.cumprod(1.0 - betas, dim=0).tolist()]
-
-    def signal(self, timestep: float) -> float:
-        """alpha-bar, linear between whole timesteps; 1 at -1, the clean picture."""
-        place = min(max(timestep + 1.0, 0.0), float(self.count))
-        below = min(int(place), self.count - 1)
-        low, high = self._signal[below], self._signal[below + 1]
-        return low + (high - low) * (place - below)
-
-
-def _linear(config: Mapping[str, Any], count: int) -> torch.Tensor:
-    return torch.linspace(config.get("beta_start", 0.00085), config.get("beta_end", 0.012), count)
-
-
-def _scaled_linear(config: Mapping[str, Any], count: int) -> torch.Tensor:
-    start, end = config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
-    return torch.linspace(start**0.5, end**0.5, count) ** 2
-
-
-def _squared_cosine(config: Mapping[str, Any], count: int) -> torch.Tensor:
-    """Nichol & Dhariwal (arXiv:2102.09672), eq. 17."""
-    def left(t: float) -> float:
-        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    return torch.tensor([min(1 - left((i + 1) / count) / left(i / count), 0.999) for i in range(count)])
-
-
-_BETAS: Mapping[str, Callable[[Mapping[str, Any], int], torch.Tensor]] = {
-    "linear": _linear, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _squared_cosine,
-}
-
-
-def _without_terminal_signal(betas: torch.Tensor) -> torch.Tensor:
-    """Rescale so that nothing of the picture is left at the last timestep (arXiv:2305.08891, algorithm 1)."""
-    root = torch.cumprod(1.0 - betas, dim=0).sqrt()
-    first, last = root[0].clone(), root[-1].clone()
-    root = (root - last) * first / (first - last)
-    signal = root**2
-    return 1 - torch.cat([signal[:1], signal[1:] / signal[:-1]])
-
-
-def _clean_from_epsilon(signal: float) -> Pair:
-    return signal**-0.5, -((1 - signal) / signal) ** 0.5
-
-
-def _clean_from_velocity(signal: float) -> Pair:
-    return signal**0.5, -((1 - signal) ** 0.5)
-
-
-def _clean_from_sample(signal: float) -> Pair:
-    return 0.0, 1.0
-
-
-# The clean picture from the sample and the model's output, by what the model predicts.
-_CLEAN: Mapping[str, Callable[[float], Pair]] = {
-    "epsilon": _clean_from_epsilon, "v_prediction": _clean_from_velocity, "sample": _clean_from_sample,
-}
-
-
-def _known(config: Mapping[str, Any], key: str, default: str, table: Mapping[str, Any]) -> str:
-    value = str(config.get(key, default))
-    if value not in table:
-        raise RecipeError(f"scheduler_config.json: {key} {value!r} is not one of {', '.join(table)}")
-    return value
+        Row 0 is the start (its sample factor is `signal`), row i the i-th step; rows past the last step are 0.
+        """
+        rows = torch.zeros(1 + MAX_STEPS, 4)
+        first = (self.steps[0].timestep, self.signal, 0.0, self.noise)
+        steps = [(step.timestep, step.sample, step.output, step.noise) for step in self.steps]
+        rows[:1 + len(steps)] = torch.tensor([first, *steps])
+        return rows
 
 
 class Sampler:
     """The plans of one model, by steps and strength.
 
-    kind: "lcm" or "euler".   config: the model's scheduler_config.json.
+    kind: a name in `KINDS`.
+    config: the model's scheduler_config.json, with what the recipe lays over it. Beside diffusers' keys it may have
+    first_timestep (where strength 1 starts, where it is not the last timestep: 800 for Hyper-SD's one-step UNet) and
+    gamma (tcd: 0 draws no noise between steps, 1 draws it all anew).
     """
 
     def __init__(self, kind: str, config: Mapping[str, Any]) -> None:
+        if kind not in KINDS:
+            raise RecipeError(f"sampler {kind!r} is not one of {', '.join(KINDS)}")
         self.schedule = NoiseSchedule(config)
-        prediction = _known(config, "prediction_type", "epsilon", _CLEAN)
+        prediction = known(config, "prediction_type", "epsilon", CLEAN)
         if any(config.get(key) for key in ("thresholding", "clip_sample")):
             raise RecipeError("scheduler_config.json: thresholding and clip_sample are for pictures, not for latents")
         if prediction == "epsilon" and self.schedule.signal(self.schedule.count - 1) <= 0.0:
             raise RecipeError("scheduler_config.json: zero terminal signal needs v_prediction or sample, not epsilon")
-        self._clean = _CLEAN[prediction]
+        self._predicted = CLEAN[prediction]
         self._scaling = float(config.get("timestep_scaling", 10.0))
-        self._kind = _KINDS[kind]
+        self._kind = KINDS[kind]
         self._levels = self._kind.levels(config, self.schedule.count)
+        self._gamma = float(config.get("gamma", GAMMA))
+        self._last = self._kind.last(config)
+        self._first = int(config.get("first_timestep", self.schedule.count - 1))
         self.plan = functools.lru_cache(maxsize=256)(self._plan)
+
+    def timesteps(self, steps: int, strength: float) -> tuple[float, ...]:
+        """Real timesteps, descending. Where diffusers' `set_timesteps(steps, strength=...)` has an answer, it is this.
+
+        diffusers knows as many strengths as the distillation had levels (50, or 1000 for the trailing kinds); between
+        two of them each timestep moves in a straight line, and below the first it runs down to -1, the clean picture.
+        """
+        return self._between(strength, lambda level: self._at(level, steps))
 
     def _plan(self, steps: int, strength: float, text: bool = False) -> Plan:
         """The plan for so many steps (1 to 8) at a strength (above 0 up to 1); `text` starts from noise alone."""
         timesteps = self.timesteps(steps, strength)
         signal = self.schedule.signal(timesteps[0])
-        after = [*map(self.schedule.signal, timesteps[1:]), None]
-        steps_taken = tuple(map(self._step, timesteps, after))
+        after = map(self.schedule.signal, self._between(strength, lambda level: self._after(level, steps)))
+        middle = map(self.schedule.signal, self._between(strength, lambda level: self._middle(level, steps)))
+        steps_taken = tuple(map(self._step, timesteps, after, middle))
         if text:
             return Plan(0.0, self._kind.text_noise(signal), steps_taken)
         return Plan(signal**0.5, (1 - signal) ** 0.5, steps_taken)
 
-    def timesteps(self, steps: int, strength: float) -> tuple[float, ...]:
-        """Real timesteps, descending. Where diffusers' `set_timesteps(steps, strength=...)` has an answer, it is this.
+    def _between(self, strength: float, at: Callable[[int], list[float]]) -> tuple[float, ...]:
+        """Straight lines between what diffusers has at the level below and at the one above."""
+        below = min(int(strength * self._levels), self._levels - 1)
+        share = strength * self._levels - below
+        return tuple(a * (1 - share) + b * share for a, b in zip(at(below), at(below + 1), strict=True))
 
-        diffusers knows as many strengths as the distillation had levels (50, or 1000 for "euler"); between two of
-        them each timestep moves in a straight line, and below the first it runs down to -1, the clean picture.
+    def _at(self, level: int, steps: int) -> list[float]:
+        """The timesteps at a whole level."""
+        width, reach = self.schedule.count // self._levels, (self._first + 1) / self.schedule.count
+        return [self._kind.rounding(level * (steps - i) / steps) * width * reach - 1 for i in range(steps)]
+
+    def _after(self, level: int, steps: int) -> list[float]:
+        """Where each step ends: at the next timestep, the last one at the kind's last, or where it is if that is less.
         """
-        levels, width = self._levels, self.schedule.count // self._levels
-        below = min(int(strength * levels), levels - 1)
-        share = strength * levels - below
+        at = self._at(level, steps)
+        return [*at[1:], min(self._last, at[-1])]
 
-        def at(level: int, step: int) -> int:
-            return self._kind.rounding(level * (steps - step) / steps) * width - 1
+    def _middle(self, level: int, steps: int) -> list[float]:
+        """TCD goes down past the next timestep without noise, to here, and up again with noise."""
+        after = self._after(level, steps)
+        return [*(float(math.floor((1 - self._gamma) * t)) for t in after[:-1]), after[-1]]
 
-        return tuple(at(below, i) * (1 - share) + at(below + 1, i) * share for i in range(steps))
+    def _step(self, timestep: float, after: float, middle: float) -> Step:
+        """From the clean picture c and the noise e = (x - sqrt(signal) c) / sqrt(1 - signal) that the model sees."""
+        told, signal = max(timestep, 0.0), self.schedule.signal(timestep)
+        sample, output = self._kind.clean(self, told, signal)
+        clean, noise, fresh = self._kind.split(signal, after, middle)
+        spread = max(1 - signal, TINY) ** 0.5
+        clean -= noise * signal**0.5 / spread
+        return Step(told, clean * sample + noise / spread, clean * output, fresh)
 
-    def _step(self, timestep: float, after: float | None) -> Step:
-        told = max(timestep, 0.0)
-        factors = self._kind.factors(self, told, self.schedule.signal(timestep), after)
-        return Step(told, *factors)
+    def _plain_clean(self, timestep: float, signal: float) -> Pair:
+        return self._predicted(signal)
 
-    def _lcm(self, timestep: float, signal: float, after: float | None) -> tuple[float, float, float]:
-        """Clean picture under the boundary conditions, then noised anew to the next timestep (LCM, algorithm 3)."""
+    def _boundary_clean(self, timestep: float, signal: float) -> Pair:
+        """The clean picture under the boundary conditions: at timestep 0 it is the sample itself."""
         scaled = timestep * self._scaling
         skip = SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2)
         out = scaled / (scaled**2 + SIGMA_DATA**2) ** 0.5
-        sample, output = self._clean(signal)
-        sample, output = out * sample + skip, out * output
-        if after is None:
-            return sample, output, 0.0
-        return after**0.5 * sample, after**0.5 * output, (1 - after) ** 0.5
+        sample, output = self._predicted(signal)
+        return out * sample + skip, out * output
 
-    def _euler(self, timestep: float, signal: float, after: float | None) -> tuple[float, float, float]:
-        """Clean picture and predicted noise, put together again at the next timestep's ratio (DDIM, eta 0)."""
-        sample, output = self._clean(signal)
-        if after is None:
-            return sample, output, 0.0
-        # noise = (x - sqrt(signal) * clean) / sqrt(1 - signal)
-        ratio = ((1 - after) / max(1 - signal, 1e-12)) ** 0.5
-        clean = after**0.5 - ratio * signal**0.5
-        return clean * sample + ratio, clean * output, 0.0
+
+Factors = tuple[float, float, float]  # of the clean picture, of the noise that the model sees, of fresh noise
+
+
+def _split_anew(signal: float, after: float, middle: float) -> Factors:
+    return after**0.5, 0.0, (1 - after) ** 0.5
+
+
+def _split_kept(signal: float, after: float, middle: float) -> Factors:
+    return after**0.5, (1 - after) ** 0.5, 0.0
+
+
+def _split_ancestral(signal: float, after: float, middle: float) -> Factors:
+    """sigma_up and sigma_down of Karras et al.'s k-diffusion, times sqrt(after): `kept` is sigma_down^2 / sigma^2."""
+    kept = (1 - after) / after * signal / max(1 - signal, TINY)
+    return after**0.5, ((1 - after) * kept) ** 0.5, ((1 - after) * max(1 - kept, 0.0)) ** 0.5
+
+
+def _split_tcd(signal: float, after: float, middle: float) -> Factors:
+    left = after / middle
+    return after**0.5, (left * (1 - middle)) ** 0.5, max(1 - left, 0.0) ** 0.5
 
 
 @dataclass(frozen=True)
 class _Kind:
     levels: Callable[[Mapping[str, Any], int], int]
     rounding: Callable[[float], int]
+    last: Callable[[Mapping[str, Any]], float]  # the timestep where the last step ends; -1 is the clean picture
     text_noise: Callable[[float], float]  # of the first sample in text mode, from its alpha-bar
-    factors: Callable[[Sampler, float, float, float | None], tuple[float, float, float]]
+    clean: Callable[[Sampler, float, float], Pair]
+    split: Callable[[float, float, float], Factors]
 
 
-_KINDS: Mapping[str, _Kind] = {
-    "lcm": _Kind(lambda config, count: int(config.get("original_inference_steps", 50)), math.ceil,
-                 lambda signal: 1.0, Sampler._lcm),
-    "euler": _Kind(lambda config, count: count, round, lambda signal: (1 - signal) ** 0.5, Sampler._euler),
+def _distilled(config: Mapping[str, Any], count: int) -> int:
+    return int(config.get("original_inference_steps", 50))
+
+
+def _every(config: Mapping[str, Any], count: int) -> int:
+    return count
+
+
+KINDS: Mapping[str, _Kind] = {
+    "lcm": _Kind(_distilled, math.ceil, lambda config: -1.0, lambda signal: 1.0, Sampler._boundary_clean, _split_anew),
+    "euler": _Kind(_every, round, lambda config: -1.0, lambda signal: (1 - signal) ** 0.5, Sampler._plain_clean,
+                   _split_kept),
+    "ddim": _Kind(_every, round, lambda config: -1.0 if config.get("set_alpha_to_one", True) else 0.0,
+                  lambda signal: 1.0, Sampler._plain_clean, _split_kept),
+    "euler_ancestral": _Kind(_every, round, lambda config: -1.0, lambda signal: (1 - signal) ** 0.5,
+                             Sampler._plain_clean, _split_ancestral),
+    "tcd": _Kind(_distilled, math.ceil, lambda config: 0.0, lambda signal: 1.0, Sampler._plain_clean, _split_tcd),
 }
 
 
-class Noise:
-    """The noise of one seed: fixed, so that a still input gives a still picture.
+def run(predict: Model, steps: int, sample: torch.Tensor, factors: torch.Tensor, noise: torch.Tensor,
+        text: bool = False) -> None:
+    """Denoise in place: latents in, clean latents out. Reads device tensors alone, so it may be captured as a graph.
 
-    values: float32 (8, channels, height, width) on `device`: [0] starts a picture, [i] follows step i. Drawn on the
-    CPU one after another, as diffusers does with a CPU generator, so a seed is the same picture on every device.
+    predict: called with the sample, a view (1,) of `factors` with the timestep, and the number of the step from 0.
+    steps: as in the plan.   sample: float32 (1, channels, height, width).
+    factors: `Plan.tensor` on the sample's device.   noise: `Noise.values`.
+    text: start from noise alone, whatever `sample` holds.
+    `steps` and `text` select what is captured; strength, seed and everything in the tensors may change under it.
     """
-
-    def __init__(self, channels: int, height: int, width: int, device: torch.device) -> None:
-        self.values = torch.empty(MAX_STEPS, channels, height, width, device=device)
-        self._drawn = torch.empty(MAX_STEPS, channels, height, width)
-        self._generator = torch.Generator()
-        self._seed: int | None = None
-
-    def seed(self, seed: int) -> torch.Tensor:
-        """`values`, drawn anew if the seed is another."""
-        if seed != self._seed:
-            self._generator.manual_seed(seed)
-            for one in self._drawn:
-                torch.randn(one.shape, generator=self._generator, out=one)
-            self.values.copy_(self._drawn)
-            self._seed = seed
-        return self.values
+    start = factors[0]
+    if text:
+        torch.mul(noise[:1], start[3], out=sample)
+    else:
+        sample.mul_(start[1]).addcmul_(noise[:1], start[3])
+    for number in range(1, steps + 1):
+        step = factors[number]
+        output = predict(sample, step[:1], number - 1)
+        sample.mul_(step[1]).addcmul_(output, step[2])
+        if number < steps:  # no kind adds noise after the last step
+            sample.addcmul_(noise[number:number + 1], step[3])
 
 
 def denoise(predict: Predict, plan: Plan, sample: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor) -> None:
-    """Run `plan` in place: latents in, clean latents out.
-
-    sample: float32 (1, channels, height, width); its content counts where the plan's signal is above 0.
-    noise: `Noise.values`.   timestep: a float32 (1,) to write to, on the sample's device.
-    """
-    if plan.signal:
-        sample.mul_(plan.signal).add_(noise[:1], alpha=plan.noise)
-    else:
-        torch.mul(noise[:1], plan.noise, out=sample)
-    for number, step in enumerate(plan.steps, 1):
-        output = predict(sample, timestep.fill_(step.timestep))
-        sample.mul_(step.sample).add_(output, alpha=step.output)
-        if step.noise:
-            sample.add_(noise[number:number + 1], alpha=step.noise)
+    """As `run`, from a plan on the host; `predict` is called without the step's number."""
+    factors = plan.tensor.to(sample.device)
+    run(lambda x, t, number: predict(x, timestep.copy_(t)), len(plan.steps), sample, factors, noise,
+        text=plan.signal == 0.0)
