@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lcm_daemon.errors import LcmDaemonError
 
 Value = float | int | bool | str
-Values = Mapping[str, "Value | Blend"]  # of one moment, by the parameters' names
+Values = Mapping[str, Any]  # of one moment, by the parameters' names: each a Value, or a Blend while it travels
 Kind = Literal["float", "int", "bool", "text", "choice"]
 
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
@@ -215,9 +215,9 @@ class Parameters:
         """Where every parameter is, or is going."""
         return {name: self._targets[name] for name in self.table}
 
-    def evaluate(self, now: float) -> dict[str, Value | Blend]:
+    def evaluate(self, now: float) -> dict[str, Any]:
         """Every parameter's value at `now` (monotonic seconds), glides under way included."""
-        values: dict[str, Value | Blend] = {**self.targets()}
+        values: dict[str, Any] = self.targets()
         for name in list(self._travel):
             values[name] = self._at(name, now)
         return values

@@ -44,6 +44,7 @@ _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 _DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
 ACCELERATORS = ("auto", "none", "compile", "tensorrt", "sfast", "onediff", "openvino")
+SAMPLERS = ("lcm", "euler", "euler_ancestral", "ddim", "tcd")  # as `pipelines.sampler.KINDS`
 PREPROCESSORS = ("canny", "depth", "pose", "softedge", "lineart", "none")
 
 
@@ -53,8 +54,7 @@ class Recipe:
 
     model, unet, vae, loras: an absolute path, or a place on the hub ("owner/name", "owner/name/folder/file"). An empty
     unet or vae is the model's own.
-    sampler: a kind of `pipelines.sampler`.   schedule: over the model's scheduler_config.json.   timesteps: the ones to
-    visit at full strength, where a one-step model was trained on others than the sampler would choose.
+    sampler: a kind of `pipelines.sampler`.   schedule: over the model's scheduler_config.json, and what `Sampler` says.
     guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
     prompt where the scale is above 1), "none" (it is baked into the weights).
     size: (width, height) of rendering, in pixels.   download, vram: for people ("2.4 GB"), as is `licence`.
@@ -75,7 +75,6 @@ class Recipe:
     image_prompt: ImagePrompt | None = None
     sampler: str = "lcm"
     schedule: Mapping[str, float | int | bool | str] = field(default_factory=dict)
-    timesteps: tuple[int, ...] = ()
     guidance: str = "classifier_free"
     size: Size = (512, 512)
     device: str = "auto"
@@ -333,9 +332,8 @@ FIELDS: Fields = {
     "loras": Field(Items(_entry(Lora, _LORA, "model")), ()),
     "controlnets": Field(Items(_entry(ControlNet, _CONTROLNET)), ()),
     "image_prompt": Field(_entry(ImagePrompt, _IMAGE_PROMPT), None),
-    "sampler": Field(Choice(("lcm", "euler", "tcd")), "lcm"),
+    "sampler": Field(Choice(SAMPLERS), "lcm"),
     "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "over the model's scheduler_config.json"),
-    "timesteps": Field(Items(Number(0, 999, whole=True)), (), "the ones to visit at full strength"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),
     "size": Field(Custom(_read_size, "a size such as [512, 512]"), (512, 512)),
     "device": Field(Custom(_read_device, "a device"), "auto"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lcm_daemon.errors import EngineError
 from lcm_daemon.frame import Pixels, Size, check_pixels
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Values
 from lcm_daemon.recipe import Recipe
 
 Progress = Callable[[str], None]  # takes one short line: "loading unet", "warming up"
@@ -43,19 +43,20 @@ class Pipeline(ABC):
         self._loaded = True
         return report
 
-    def render(self, pixels: Pixels, values: Mapping[str, Value], out: Pixels) -> dict[str, float]:
-        """Repaint `pixels` into `out`, both uint8 (H, W, 4) of the output size; `values` holds every parameter.
+    def render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
+        """Repaint `pixels` into `out`, both uint8 (H, W, 4) of the output size.
 
+        values: every parameter of `recipe.table()`.   guide: the show's second source, of the output size too.
         Returns the seconds spent by part ("encode", "denoise", "decode") where it knows them. Alpha passes through.
         """
         if not self._loaded:
             raise EngineError("the pipeline is not loaded")
         if not pixels.shape == out.shape == (self.size[1], self.size[0], 4):
             raise ValueError(f"pictures must be {self.size}, got {pixels.shape} and {out.shape}")
-        return self._render(check_pixels(pixels), values, check_pixels(out))
+        return self._render(check_pixels(pixels), values, check_pixels(out), guide)
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...
 
     @abstractmethod
-    def _render(self, pixels: Pixels, values: Mapping[str, Value], out: Pixels) -> dict[str, float]: ...
+    def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...

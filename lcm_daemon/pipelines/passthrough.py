@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from lcm_daemon.frame import Pixels
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Values
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 
 
@@ -17,6 +15,6 @@ class Passthrough(Pipeline):
     def _load(self, progress: Progress) -> Report:
         return Report(model="passthrough", device="cpu", dtype="uint8", size=self.size)
 
-    def _render(self, pixels: Pixels, values: Mapping[str, Value], out: Pixels) -> dict[str, float]:
+    def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
         np.copyto(out, pixels)
         return {}
