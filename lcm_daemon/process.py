@@ -29,6 +29,7 @@ def prepare_environment() -> None:
 def begin_child(level: int) -> None:
     """Set up a spawned child: the stage alone answers Ctrl-C, and no child outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
     begin_logging(level)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
