@@ -7,13 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler, LCMScheduler
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+)
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.pipelines.sampler import Noise, NoiseSchedule, Sampler, denoise
+from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.sampler import KINDS, Sampler, run
+from lcm_daemon.pipelines.schedule import NoiseSchedule
 from tests.pipelines.tiny import SCALED, TURBO, VELOCITY
 
 SHAPE = (1, 4, 8, 8)
+EULER: dict[str, Any] = {"euler": EulerDiscreteScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}
 CONFIGS: dict[str, dict[str, Any]] = {
     "scaled": SCALED, "zero snr": VELOCITY, "linear": {**SCALED, "beta_schedule": "linear"},
     "cosine": {**SCALED, "beta_schedule": "squaredcos_cap_v2"}, "sample": {**SCALED, "prediction_type": "sample"},
@@ -28,19 +38,29 @@ def model(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
 
 def ours(sampler: Sampler, latents: torch.Tensor, steps: int, strength: float, text: bool, seed: int) -> torch.Tensor:
     sample, noise = latents.clone(), Noise(*SHAPE[1:], torch.device("cpu")).seed(seed)
-    denoise(model, sampler.plan(steps, strength, text), sample, noise, torch.empty(1))
+    run(lambda x, t, step: model(x, t), steps, sample, sampler.plan(steps, strength, text).tensor, noise, text)
     return sample
 
 
-def theirs(scheduler: Any, latents: torch.Tensor, text: bool, seed: int) -> torch.Tensor:
+def theirs(scheduler: Any, latents: torch.Tensor, text: bool, seed: int, **stepping: Any) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(SHAPE, generator=generator)
     first = scheduler.timesteps[:1]
-    sample = noise * scheduler.init_noise_sigma if text else scheduler.add_noise(latents, noise, first)
+    sample: torch.Tensor = noise * scheduler.init_noise_sigma if text else scheduler.add_noise(latents, noise, first)
     for timestep in scheduler.timesteps:
         output = model(scheduler.scale_model_input(sample, timestep), timestep)
-        sample = scheduler.step(output, timestep, sample, generator=generator, return_dict=False)[0]
+        sample = scheduler.step(output, timestep, sample, return_dict=False,
+                                **{"generator": generator, **stepping})[0]
     return sample
+
+
+def tail(scheduler: Any, count: int, steps: int) -> Any:
+    """The last `steps` of `count`, as diffusers' image-to-image pipelines take them for a strength of steps / count."""
+    scheduler.set_timesteps(count)
+    scheduler.timesteps = scheduler.timesteps[count - steps:]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(count - steps)
+    return scheduler
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -74,20 +94,89 @@ def test_lcm_is_diffusers(name: str, steps: int, text: bool) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("text", [False, True])
-@pytest.mark.parametrize("steps", [1, 2, 4])
-@pytest.mark.parametrize("config", [TURBO, {**TURBO, "prediction_type": "v_prediction"}], ids=["epsilon", "velocity"])
-def test_euler_is_diffusers(config: dict[str, Any], steps: int, text: bool) -> None:
+@pytest.mark.parametrize("strength", [1.0, 0.8, 0.5, 0.26])
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("name", ["scaled", "zero snr", "linear", "sample"])
+def test_tcd_is_diffusers(name: str, steps: int, gamma: float, strength: float) -> None:
     torch.manual_seed(1)
     latents = torch.randn(SHAPE)
-    scheduler = EulerDiscreteScheduler.from_config(config)
-    scheduler.set_timesteps(steps)
+    scheduler = TCDScheduler.from_config(CONFIGS[name])
+    scheduler.set_timesteps(steps, strength=strength)
     scheduler.set_begin_index(0)
-    expected = theirs(scheduler, latents, text, seed=5)
-    found = ours(Sampler("euler", config), latents, steps, 1.0, text, seed=5)
-    if not text:  # diffusers' sample is the variance-exploding one: it starts from latents + sigma * noise
-        latents = latents / scheduler.init_noise_sigma
+    expected = theirs(scheduler, latents, False, seed=5, eta=gamma)
+    found = ours(Sampler("tcd", {**CONFIGS[name], "gamma": gamma}), latents, steps, strength, False, seed=5)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+# (steps, of how many): diffusers quantises strength to steps / of how many; there it has an answer to compare with.
+PARTS = [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4), (3, 4), (4, 4), (4, 5), (4, 8), (8, 8)]
+
+
+@pytest.mark.parametrize("to_one", [False, True])
+@pytest.mark.parametrize(("steps", "count"), PARTS)
+@pytest.mark.parametrize("name", ["scaled", "zero snr", "sample"])
+def test_ddim_is_diffusers(name: str, steps: int, count: int, to_one: bool) -> None:
+    torch.manual_seed(1)
+    latents = torch.randn(SHAPE)
+    config = {**CONFIGS[name], "set_alpha_to_one": to_one}
+    scheduler = tail(DDIMScheduler.from_config({**config, "clip_sample": False, "timestep_spacing": "trailing"}),
+                     count, steps)
+    expected = theirs(scheduler, latents, False, seed=5)
+    found = ours(Sampler("ddim", config), latents, steps, steps / count, False, seed=5)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["euler", "euler_ancestral"])
+@pytest.mark.parametrize(("steps", "count"), PARTS)
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_euler_is_diffusers_image_to_image(prediction: str, steps: int, count: int, kind: str) -> None:
+    torch.manual_seed(1)
+    latents, config = torch.randn(SHAPE), {**TURBO, "prediction_type": prediction}
+    scheduler = tail(EULER[kind].from_config(config), count, steps)
+    expected = theirs(scheduler, latents, False, seed=5)
+    found = ours(Sampler(kind, config), latents, steps, steps / count, False, seed=5)
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["euler", "euler_ancestral"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("config", [TURBO, {**TURBO, "prediction_type": "v_prediction"}], ids=["epsilon", "velocity"])
+def test_euler_is_diffusers_from_noise(config: dict[str, Any], steps: int, kind: str) -> None:
+    torch.manual_seed(1)
+    latents, scheduler = torch.randn(SHAPE), EULER[kind].from_config(config)
+    scheduler.set_timesteps(steps)
+    expected = theirs(scheduler, latents, True, seed=5)
+    found = ours(Sampler(kind, config), latents, steps, 1.0, True, seed=5)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+
+
+def test_hyper_sd_in_one_step_starts_at_800() -> None:
+    scheduler = LCMScheduler.from_config(SCALED)
+    scheduler.set_timesteps(timesteps=[800])
+    expected = theirs(scheduler, torch.zeros(SHAPE), True, seed=5)
+    sampler = Sampler("lcm", {**SCALED, "first_timestep": 800})
+    found = ours(sampler, torch.zeros(SHAPE), 1, 1.0, True, seed=5)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert sampler.timesteps(1, 0.5)[0] == pytest.approx(801 / 2 - 1, abs=0.5)
+
+
+def test_lcm_on_every_timestep_is_dmd2() -> None:
+    """Its card asks for timesteps=[999, 749, 499, 249]."""
+    scheduler = LCMScheduler.from_config(SCALED)
+    scheduler.set_timesteps(timesteps=[999, 749, 499, 249])
+    expected = theirs(scheduler, torch.zeros(SHAPE), True, seed=5)
+    found = ours(Sampler("lcm", {**SCALED, "original_inference_steps": 1000}), torch.zeros(SHAPE), 4, 1.0, True, seed=5)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_sdxl_lightning_in_one_step_predicts_the_picture() -> None:
+    config = {**TURBO, "prediction_type": "sample"}
+    scheduler = EulerDiscreteScheduler.from_config(config)
+    scheduler.set_timesteps(1)
+    expected = theirs(scheduler, torch.zeros(SHAPE), True, seed=5)
+    found = ours(Sampler("euler", config), torch.zeros(SHAPE), 1, 1.0, True, seed=5)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_one_euler_step_from_noise_is_the_clean_picture_at_999() -> None:
@@ -100,7 +189,7 @@ def test_one_euler_step_from_noise_is_the_clean_picture_at_999() -> None:
     assert plan.steps[0].output == pytest.approx(-((1 - signal) / signal) ** 0.5)
 
 
-@pytest.mark.parametrize("kind", ["lcm", "euler"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
 def test_strength_has_no_jump(kind: str, steps: int) -> None:
     """A thousandth of the fader never moves a timestep by more than a whole level's share of it."""
@@ -112,7 +201,7 @@ def test_strength_has_no_jump(kind: str, steps: int) -> None:
     assert sampler.timesteps(steps, 1e-9) == pytest.approx((-1.0,) * steps, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["lcm", "euler"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_result_moves_as_little_as_the_fader(kind: str) -> None:
     torch.manual_seed(1)
     sampler, latents = Sampler(kind, VELOCITY), torch.randn(SHAPE)
@@ -124,13 +213,60 @@ def test_the_result_moves_as_little_as_the_fader(kind: str) -> None:
     assert float((ours(sampler, latents, 2, 1e-6, False, seed=0) - latents).abs().max()) < 1e-2
 
 
-def test_noise_is_a_seeds_own_and_stays() -> None:
-    noise = Noise(*SHAPE[1:], torch.device("cpu"))
-    first = noise.seed(3).clone()
-    assert not torch.equal(noise.seed(4), first)
-    assert torch.equal(noise.seed(3), first)
-    assert torch.equal(first[:1], torch.randn(SHAPE, generator=torch.Generator().manual_seed(3)))
-    assert not torch.equal(first[0], first[1])
+def test_a_plan_as_a_tensor() -> None:
+    plan = Sampler("lcm", SCALED).plan(3, 0.7)
+    rows = plan.tensor
+    assert rows.shape == (1 + MAX_STEPS, 4)
+    assert rows.dtype == torch.float32
+    assert rows[0].tolist() == pytest.approx([plan.steps[0].timestep, plan.signal, 0.0, plan.noise])
+    for row, step in zip(rows[1:4].tolist(), plan.steps, strict=True):
+        assert row == pytest.approx([step.timestep, step.sample, step.output, step.noise])
+    assert not rows[4:].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_captured_run_follows_the_strength(kind: str) -> None:
+    """What was recorded at one strength and seed gives any other: no number of the plan is frozen into it."""
+    torch.manual_seed(1)
+    latents, noise, sampler = torch.randn(SHAPE), Noise(*SHAPE[1:], torch.device("cpu")), Sampler(kind, VELOCITY)
+
+    def whole(sample: torch.Tensor, factors: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        run(lambda x, t, step: model(x, t), 3, sample, factors, values)
+        return sample
+
+    recorded = make_fx(whole)(latents.clone(), sampler.plan(3, 0.9).tensor, noise.seed(1))
+    found = recorded(latents.clone(), sampler.plan(3, 0.4).tensor, noise.seed(2))
+    torch.testing.assert_close(found, ours(sampler, latents, 3, 0.4, False, seed=2))
+
+
+def test_run_tells_the_model_the_timestep_and_the_step() -> None:
+    told: list[tuple[int, float]] = []
+    plan = Sampler("lcm", SCALED).plan(3, 0.8)
+    factors = plan.tensor
+
+    def predict(sample: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
+        assert timestep.shape == (1,)
+        assert timestep.untyped_storage().data_ptr() == factors.untyped_storage().data_ptr()
+        told.append((step, float(timestep)))
+        return sample
+
+    run(predict, 3, torch.zeros(SHAPE), factors, torch.zeros(MAX_STEPS, *SHAPE[1:]))
+    assert [step for step, _ in told] == [0, 1, 2]
+    assert [timestep for _, timestep in told] == pytest.approx([step.timestep for step in plan.steps])
+
+
+def test_text_starts_afresh_from_whatever_the_last_frame_left() -> None:
+    sampler = Sampler("euler", TURBO)
+    spoilt, clean = torch.full(SHAPE, float("nan")), torch.zeros(SHAPE)
+    assert torch.equal(ours(sampler, spoilt, 2, 1.0, True, 3), ours(sampler, clean, 2, 1.0, True, 3))
+
+
+def test_half_precision_outputs_are_added_in_full() -> None:
+    sampler, noise = Sampler("lcm", SCALED), Noise(*SHAPE[1:], torch.device("cpu")).seed(0)
+    full, half = torch.ones(SHAPE), torch.ones(SHAPE)
+    run(lambda x, t, step: torch.full_like(x, 0.5), 2, full, sampler.plan(2, 0.5).tensor, noise)
+    run(lambda x, t, step: torch.full_like(x, 0.5, dtype=torch.bfloat16), 2, half, sampler.plan(2, 0.5).tensor, noise)
+    assert torch.equal(half, full)
 
 
 def test_plans_are_kept_in_bounds() -> None:
@@ -150,3 +286,8 @@ def test_plans_are_kept_in_bounds() -> None:
 def test_a_schedule_we_do_not_know_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         Sampler("lcm", {**SCALED, **change})
+
+
+def test_a_kind_we_do_not_know_is_refused() -> None:
+    with pytest.raises(RecipeError, match="sampler 'heun' is not one of lcm, euler"):
+        Sampler("heun", SCALED)
