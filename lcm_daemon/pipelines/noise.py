@@ -104,7 +104,7 @@ class _Seed:
             one = torch.randn(self.values[number].shape, generator=self._generator)
             self.values[number].copy_(one)
         if steps > self._count:
-            self.lengths.copy_(_lengths(self.values))
+            self.lengths[:steps] = _lengths(self.values[:steps])
             self._count = steps
 
 
