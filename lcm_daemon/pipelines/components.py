@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from lcm_daemon.errors import RecipeError
 from lcm_daemon.pipelines.base import Progress
-from lcm_daemon.pipelines.weights import Weights, locate
+from lcm_daemon.pipelines.lora_file import Factors, read_lora
+from lcm_daemon.pipelines.loras import LiveLoras, merge
+from lcm_daemon.pipelines.weights import Weights, locate, read_json
 from lcm_daemon.recipe import Recipe
 
 diffusers.utils.logging.set_verbosity_error()  # what they would warn of, we raise
@@ -26,24 +27,50 @@ transformers.utils.logging.disable_progress_bar()
 # What reading a damaged or foreign file raises, by library: the file system, json, torch, safetensors.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 
-_MODELS: Mapping[str, Any] = {  # by "_class_name" of a component's config.json
-    "UNet2DConditionModel": diffusers.UNet2DConditionModel,
-    "AutoencoderTiny": diffusers.AutoencoderTiny,
-    "AutoencoderKL": diffusers.AutoencoderKL,
+# By part: the classes it may be of, by the name that its config.json gives.
+_UNETS: Mapping[str, Any] = {"UNet2DConditionModel": diffusers.UNet2DConditionModel}
+_VAES: Mapping[str, Any] = {
+    "AutoencoderTiny": diffusers.AutoencoderTiny, "AutoencoderKL": diffusers.AutoencoderKL,
 }
+_CONTROLNETS: Mapping[str, Any] = {"ControlNetModel": diffusers.ControlNetModel}
+_TEXT_ENCODERS: Mapping[str, Any] = {
+    "CLIPTextModel": transformers.CLIPTextModel,
+    "CLIPTextModelWithProjection": transformers.CLIPTextModelWithProjection,
+}
+_IMAGE_ENCODERS: Mapping[str, Any] = {"CLIPVisionModelWithProjection": transformers.CLIPVisionModelWithProjection}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One CLIP text model with its tokenizer."""
+
+    tokenizer: Any
+    model: Any
 
 
 @dataclass(frozen=True)
 class Components:
-    """The parts of one model on one device. schedule: the content of its scheduler_config.json."""
+    """The parts of one model on one device.
+
+    text_encoders: one, or of Stable Diffusion XL two.   schedule: the content of its scheduler_config.json, with what
+    the recipe lays over it.   controlnets: by the recipe's names.   loras: the live ones, at the recipe's weights.
+    image_encoder, feature_extractor: of the image prompt.   force_zeros: an empty negative prompt is zeros, not the
+    embedding of no text.   The VAE's own dtype counts: one that overflows in float16 stays in float32.
+    """
 
     unet: Any
     vae: Any
-    text_encoder: Any
-    tokenizer: Any
+    text_encoders: tuple[TextEncoder, ...]
     schedule: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
+    loras: LiveLoras
+    controlnets: Mapping[str, Any] = field(default_factory=dict)
+    image_encoder: Any = None
+    feature_extractor: Any = None
+    force_zeros: bool = False
 
 
 def load_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
@@ -51,65 +78,111 @@ def load_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, pr
 
     Raises RecipeError, one line, where weights are missing, corrupt or not of a known kind.
     """
-    weights = locate(recipe)
-    loaded = {part: _load_part(recipe, part, place, reading, dtype, progress)
-              for part, (place, reading) in _parts(weights).items()}
-    for file, weight in weights.loras:
-        progress(f"merging {file.name}")
-        _guard(recipe, "lora", file, functools.partial(_merge, loaded, file, weight))
-    for part in ("unet", "vae"):
-        loaded[part].to(device, memory_format=torch.channels_last)
-    loaded["text_encoder"].to(device)
-    return Components(**loaded, device=device, dtype=dtype)
+    return _Loading(recipe, locate(recipe), device, dtype, progress).components()
 
 
-Reading = Callable[[Path, torch.dtype], Any]
+class _Loading:
+    """One load: what all its steps share."""
+
+    def __init__(self, recipe: Recipe, weights: Weights, device: torch.device, dtype: torch.dtype,
+                 progress: Progress) -> None:
+        self._recipe, self._weights, self._progress = recipe, weights, progress
+        self._device, self._dtype = device, dtype
+
+    def components(self) -> Components:
+        weights = self._weights
+        schedule = self._read("schedule", weights.model / "scheduler" / "scheduler_config.json", read_json)
+        encoders = [self._text_encoder(end) for end in (("", "_2") if weights.second else ("",))]
+        unet = self._picture_model("unet", weights.unet, self._read_unet)
+        vae = self._picture_model("vae", weights.vae, self._read_vae)
+        controlnets = {name: self._picture_model(f"controlnet {name}", place, self._read_model_of(_CONTROLNETS))
+                       for name, place in weights.controlnets.items()}
+        loras = self._loras(unet, [encoder.model for encoder in encoders])
+        image_encoder = self._image_encoder(weights.encoder) if weights.encoder else None
+        return Components(unet, vae, tuple(encoders), {**schedule, **self._recipe.schedule}, self._device, self._dtype,
+                          loras, controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros())
+
+    def _read(self, part: str, place: Path, reading: Callable[[Path], _T]) -> _T:
+        """Read one part; whatever a damaged file makes that raise becomes one line."""
+        self._progress(f"loading {part.replace('_', ' ')}")
+        try:
+            return reading(place)
+        except _UNREADABLE as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise RecipeError(
+                f"recipe {self._recipe.name}: {part} at {place} cannot be loaded: {reason[0]:.200}") from error
+
+    def _text_encoder(self, end: str) -> TextEncoder:
+        tokenizer = self._read(f"tokenizer{end}", self._weights.model / f"tokenizer{end}", _read_tokenizer)
+        part = f"text_encoder{end}"
+        return TextEncoder(tokenizer, self._read(part, self._weights.model / part, self._read_transformer))
+
+    def _picture_model(self, part: str, place: Path, reading: Callable[[Path], Any]) -> Any:
+        return self._read(part, place, reading).to(self._device, memory_format=torch.channels_last)
+
+    def _image_encoder(self, place: Path) -> Any:
+        return self._read("image encoder", place, lambda folder: _read_pretrained(
+            _kind(folder, _IMAGE_ENCODERS), folder, self._dtype).to(self._device))
+
+    def _read_transformer(self, folder: Path) -> Any:
+        return _read_pretrained(_kind(folder, _TEXT_ENCODERS), folder, self._dtype).to(self._device)
+
+    def _read_model_of(self, kinds: Mapping[str, Any]) -> Callable[[Path], Any]:
+        return lambda folder: _read_pretrained(_kind(folder, kinds), folder, self._dtype)
+
+    def _read_unet(self, place: Path) -> Any:
+        if place.suffix == ".safetensors":
+            return _read_file(_kind(self._weights.unet_config.parent, _UNETS), place, self._weights.unet_config,
+                              self._dtype)
+        return self._read_model_of(_UNETS)(place)
+
+    def _read_vae(self, folder: Path) -> Any:
+        """Stable Diffusion XL's own VAE overflows in float16 and says so; that of 1.x claims the same and does not."""
+        upcast = (self._weights.second and self._dtype == torch.float16
+                  and bool(read_json(folder / "config.json").get("force_upcast")))
+        return _read_pretrained(_kind(folder, _VAES), folder, torch.float32 if upcast else self._dtype)
+
+    def _loras(self, unet: Any, encoders: Sequence[Any]) -> LiveLoras:
+        """Merge those without a name; the others come live, at the recipe's weights."""
+        live: dict[str, Factors] = {}
+        for lora, file in zip(self._recipe.loras, self._weights.loras, strict=True):
+            factors = self._read(f"lora {lora.name}".strip(), file, lambda place: read_lora(place, unet, encoders))
+            if lora.name:
+                live[lora.name] = factors
+            else:
+                merge(factors, lora.weight)
+        loras = LiveLoras(unet, encoders, live)
+        loras.set({lora.name: lora.weight for lora in self._recipe.loras})
+        return loras
+
+    def _force_zeros(self) -> bool:
+        """As StableDiffusionXLPipeline has it: the model_index.json decides, and without one it is so."""
+        index = self._weights.model / "model_index.json"
+        if not self._weights.second:
+            return False
+        content = self._read("model index", index, read_json) if index.exists() else {}
+        return bool(content.get("force_zeros_for_empty_prompt", True))
 
 
-def _parts(weights: Weights) -> Mapping[str, tuple[Path, Reading]]:
-    return {
-        "schedule": (weights.model / "scheduler" / "scheduler_config.json", _read_json),
-        "tokenizer": (weights.model / "tokenizer", _read_tokenizer),
-        "text_encoder": (weights.model / "text_encoder", _read_text_encoder),
-        "unet": (weights.model / "unet", _read_model),
-        "vae": (weights.vae, _read_model),
-    }
-
-
-def _load_part(recipe: Recipe, part: str, place: Path, reading: Reading, dtype: torch.dtype, progress: Progress) -> Any:
-    progress(f"loading {part.replace('_', ' ')}")
-    return _guard(recipe, part, place, lambda: reading(place, dtype))
-
-
-def _guard(recipe: Recipe, part: str, place: Path, work: Callable[[], Any]) -> Any:
-    """Run `work`; whatever a damaged file makes it raise becomes one line."""
-    try:
-        return work()
-    except _UNREADABLE as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise RecipeError(f"recipe {recipe.name}: {part} at {place} cannot be loaded: {reason[0]:.200}") from error
-
-
-def _read_json(file: Path, dtype: torch.dtype) -> Any:
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("not a mapping")
-    return content
-
-
-def _read_tokenizer(folder: Path, dtype: torch.dtype) -> Any:
+def _read_tokenizer(folder: Path) -> Any:
     return transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _read_text_encoder(folder: Path, dtype: torch.dtype) -> Any:
-    return _read_pretrained(transformers.CLIPTextModel, folder, dtype)
+def _feature_extractor(image_encoder: Any) -> Any:
+    """What diffusers makes for an IP-Adapter, whose folder has none."""
+    if image_encoder is None:
+        return None
+    size = image_encoder.config.image_size
+    return transformers.CLIPImageProcessor(size=size, crop_size=size)
 
 
-def _read_model(folder: Path, dtype: torch.dtype) -> Any:
-    name = _read_json(folder / "config.json", dtype).get("_class_name")
-    if name not in _MODELS:
-        raise ValueError(f"{name} is not one of {', '.join(_MODELS)}")
-    return _read_pretrained(_MODELS[name], folder, dtype)
+def _kind(folder: Path, kinds: Mapping[str, Any]) -> Any:
+    """The class that a folder's config.json asks for: diffusers writes one name, transformers a list."""
+    config = read_json(folder / "config.json")
+    name = str(config.get("_class_name") or next(iter(config.get("architectures") or ()), None))
+    if name not in kinds:
+        raise ValueError(f"{name} is not one of {', '.join(kinds)}")
+    return kinds[name]
 
 
 def _read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -123,58 +196,22 @@ def _read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def _read_file(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
+    """A model whose weights came without a folder, such as SDXL-Lightning's UNets."""
+    with torch.device("meta"):  # nothing is drawn at random first
+        model = kind.from_config(read_json(config))
+    tensors = {key: tensor.to(dtype) for key, tensor in load_file(file).items()}
+    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    wrong = {key for key in shapes.keys() | tensors.keys()
+             if key not in tensors or tensors[key].shape != shapes.get(key)}
+    if wrong:
+        raise ValueError(f"weights do not fit {config}: {min(wrong)}")
+    model.load_state_dict(tensors, assign=True)
+    return model.eval().requires_grad_(False)
+
+
 def _variant(folder: Path, dtype: torch.dtype) -> str | None:
     """Half-precision files where there are some: half the reading, unless float32 could be had in full."""
     half, full = any(folder.glob("*.fp16.safetensors")), any(
         "fp16" not in file.name for file in folder.glob("*.safetensors"))
     return "fp16" if half and (dtype != torch.float32 or not full) else None
-
-
-def _merge(loaded: Mapping[str, Any], file: Path, weight: float) -> None:
-    """Add a LoRA into the weights for good, in any key style that diffusers reads."""
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=loaded["vae"], text_encoder=loaded["text_encoder"], tokenizer=loaded["tokenizer"], unet=loaded["unet"],
-        scheduler=diffusers.LCMScheduler(steps_offset=1), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False)
-    pipeline.load_lora_weights(file.parent, weight_name=file.name, local_files_only=True)
-    pipeline.fuse_lora(lora_scale=weight)
-    pipeline.unload_lora_weights()
-
-
-class Codec:
-    """A VAE: pictures to latents and back, at the scale that the UNet knows.
-
-    Pictures are (1, 3, H, W) from -1 to 1, latents (1, channels, H / 8, W / 8).
-    """
-
-    def __init__(self, components: Components) -> None:
-        self._vae = components.vae
-        self._scale = float(self._vae.config.scaling_factor)
-        self._latents = _LATENTS[type(self._vae).__name__]
-
-    @property
-    def channels(self) -> int:
-        return int(self._vae.config.latent_channels)
-
-    @property
-    def factor(self) -> int:
-        """Pixels to one latent, each way."""
-        config = self._vae.config
-        blocks: Sequence[int] = config.get("block_out_channels") or config["encoder_block_out_channels"]
-        return 1 << (len(blocks) - 1)
-
-    def encode(self, picture: torch.Tensor) -> torch.Tensor:
-        """The latents, the mean where the VAE gives a distribution: a still picture must give still latents."""
-        latents: torch.Tensor = self._latents(self._vae.encode(picture, return_dict=False)[0])
-        return latents if self._scale == 1.0 else latents.mul_(self._scale)
-
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        picture: torch.Tensor = self._vae.decode(latents if self._scale == 1.0 else latents / self._scale,
-                                                 return_dict=False)[0]
-        return picture
-
-
-_LATENTS: Mapping[str, Callable[[Any], torch.Tensor]] = {
-    "AutoencoderTiny": lambda encoded: encoded,
-    "AutoencoderKL": lambda encoded: encoded.mode(),
-}

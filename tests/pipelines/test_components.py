@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.pipelines.components import Codec, load_components
+from lcm_daemon.pipelines.codec import Codec
+from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipe import Lora, Recipe, load_recipe
+from lcm_daemon.recipe import Recipe, load_recipe
+from lcm_daemon.recipe_parts import ControlNet, Files, ImagePrompt, Lora
 from tests.pipelines import tiny
 from tests.pipelines.tiny import recipe_of
 
@@ -96,14 +98,14 @@ def test_a_missing_part_is_named(part: str, copy: Path) -> None:
 def test_all_that_is_missing_stands_in_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch,
                                                                  tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    recipe = load_recipe("sd15-lcm")
+    recipe = dataclasses.replace(load_recipe("sd15-lcm"), files=(Files("some/model", ("*",)),))
     line = refused(recipe)
     for source in (recipe.model, recipe.vae, recipe.loras[0].model):
         assert f"{source}" in line.split(";")[0]
-    assert line.endswith(f"fetch it with: {recipe.fetch}")
+    assert line.endswith("fetch it with: lcm-daemon pull sd15-lcm")
 
 
-def test_a_recipe_without_a_command_gets_one(tmp_path: Path) -> None:
+def test_a_recipe_without_files_gets_a_command_all_the_same(tmp_path: Path) -> None:
     line = refused(Recipe("own", model="nobody/nothing", vae="nobody/no-vae"))
     assert line.endswith("hf download nobody/nothing && hf download nobody/no-vae")
 
@@ -123,7 +125,7 @@ def test_everything_comes_up_in_one_dtype(dtype: torch.dtype, copy: Path) -> Non
     tensors = {key: tensor.half() for key, tensor in load_file(copy / UNET).items()}
     save_file(tensors, copy / UNET, metadata={"format": "pt"})
     parts = load_components(recipe_of(copy), CPU, dtype, lambda line: None)
-    for module in (parts.unet, parts.vae, parts.text_encoder):
+    for module in (parts.unet, parts.vae, parts.text_encoders[0].model):
         assert {parameter.dtype for parameter in module.parameters()} == {dtype}
 
 
@@ -138,51 +140,169 @@ def test_another_vae_takes_the_place_of_the_models_own(copy: Path, tmp_path: Pat
     tiny.make_kl_vae().save_pretrained(tmp_path / "other")
     parts = load_components(recipe_of(copy, vae=str(tmp_path / "other")), CPU, torch.float32, lambda line: None)
     assert type(parts.vae).__name__ == "AutoencoderKL"
-    assert Codec(parts).factor == 8
+    assert Codec(parts.vae).factor == 8
 
 
 def test_the_codec_scales_latents_as_the_unet_knows_them(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("kl")), CPU, torch.float32, lambda line: None)
     picture = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
-        latents = Codec(parts).encode(picture)
+        codec = Codec(parts.vae)
+        latents = codec.encoder(picture)
         torch.testing.assert_close(latents, parts.vae.encode(picture).latent_dist.mean * 0.18215)
-        torch.testing.assert_close(Codec(parts).decode(latents), parts.vae.decode(latents / 0.18215).sample)
-
-
-def test_a_lora_is_merged_by_its_weight(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    file = write_lora(checkpoint("epsilon"), tmp_path)
-    weights: dict[float, torch.Tensor] = {}
-    for scale in (0.0, 0.5, 1.0):
-        recipe = recipe_of(checkpoint("epsilon"), loras=(Lora(str(file), scale),))
-        parts = load_components(recipe, CPU, torch.float32, lambda line: None)
-        assert not any("lora" in name for name, _ in parts.unet.named_parameters())
-        weights[scale] = parts.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn1.to_q.weight
-    assert not torch.equal(weights[0.0], weights[1.0])
-    torch.testing.assert_close(weights[0.5], (weights[0.0] + weights[1.0]) / 2)
-
-
-def write_lora(model: Path, folder: Path) -> Path:
-    """A random LoRA for the UNet of `model`, as diffusers saves it."""
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-    from peft import get_peft_model_state_dict
-
-    unet = UNet2DConditionModel.from_pretrained(model / "unet")
-    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights="gaussian"))
-    state: dict[str, Any] = get_peft_model_state_dict(unet)
-    torch.manual_seed(2)
-    state = {key: torch.randn_like(tensor) * 0.1 for key, tensor in state.items()}
-    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=state)
-    return folder / "pytorch_lora_weights.safetensors"
-
-
-def test_a_damaged_lora_is_one_line(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    file = write_lora(checkpoint("epsilon"), tmp_path)
-    cut(file)
-    assert f"lora at {file} cannot be loaded" in refused(recipe_of(checkpoint("epsilon"), loras=(Lora(str(file)),)))
+        torch.testing.assert_close(codec.decoder(latents), parts.vae.decode(latents / 0.18215).sample)
 
 
 def test_schedule_is_plain_data(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("velocity")), CPU, torch.float32, lambda line: None)
     assert parts.schedule == json.loads(json.dumps(dict(parts.schedule)))
     assert parts.schedule["rescale_betas_zero_snr"] is True
+
+
+def load(recipe: Recipe, dtype: torch.dtype = torch.float32) -> Components:
+    return load_components(recipe, CPU, dtype, lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_xl(tmp_path_factory.mktemp("xl") / "model", vae=tiny.make_kl_vae())
+
+
+@pytest.fixture
+def own_xl(xl: Path, tmp_path: Path) -> Path:
+    """One of one's own to damage."""
+    return Path(shutil.copytree(xl, tmp_path / "model"))
+
+
+def test_stable_diffusion_xl_has_two_text_encoders(xl: Path) -> None:
+    parts = load(recipe_of(xl))
+    assert [type(encoder.model).__name__ for encoder in parts.text_encoders] == [
+        "CLIPTextModel", "CLIPTextModelWithProjection"]
+    assert [encoder.tokenizer.pad_token for encoder in parts.text_encoders] == ["<|endoftext|>", "!"]
+    assert parts.force_zeros
+
+
+@pytest.mark.parametrize(("index", "zeros"), [('{"force_zeros_for_empty_prompt": false}', False), ("{}", True)])
+def test_what_an_empty_prompt_is_stands_in_the_model_index(index: str, zeros: bool, own_xl: Path) -> None:
+    (own_xl / "model_index.json").write_text(index)
+    assert load(recipe_of(own_xl)).force_zeros is zeros
+    (own_xl / "model_index.json").unlink()
+    assert load(recipe_of(own_xl)).force_zeros
+
+
+def test_the_other_families_have_nothing_of_it(checkpoint: Checkpoint) -> None:
+    parts = load(recipe_of(checkpoint("epsilon")))
+    assert len(parts.text_encoders) == 1
+    assert not parts.force_zeros
+
+
+@pytest.mark.parametrize("part", ["text_encoder_2", "tokenizer_2"])
+def test_the_second_text_encoder_is_missed(part: str, own_xl: Path) -> None:
+    shutil.rmtree(own_xl / part)
+    assert f"not on this machine: {own_xl}/{part}; give" in refused(recipe_of(own_xl))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder_2"])
+def test_a_part_in_the_place_of_another_is_one_line(part: str, own_xl: Path) -> None:
+    config = {"_class_name": "ControlNetModel", "addition_embed_type": "text_time"}
+    (own_xl / part / "config.json").write_text(json.dumps(config))
+    assert "ControlNetModel is not one of" in refused(recipe_of(own_xl))
+
+
+@pytest.mark.parametrize("kind", [tiny.SD2, tiny.SSD, tiny.SDXS], ids=["sd2", "ssd", "sdxs"])
+def test_the_families_unets_load_by_their_configs(kind: dict[str, Any], tmp_path: Path) -> None:
+    write = tiny.write_xl if "addition_embed_type" in kind else tiny.write_checkpoint
+    parts = load(recipe_of(write(tmp_path / "model", unet=kind)), torch.float16)
+    for name, value in kind.items():
+        assert json.dumps(parts.unet.config[name]) == json.dumps(value)
+
+
+def test_a_vae_that_overflows_in_float16_stays_in_float32(xl: Path, checkpoint: Checkpoint, own_xl: Path) -> None:
+    assert load(recipe_of(xl), torch.float16).vae.dtype == torch.float32
+    assert load(recipe_of(xl), torch.bfloat16).vae.dtype == torch.bfloat16
+    assert load(recipe_of(checkpoint("kl")), torch.float16).vae.dtype == torch.float16
+    config = own_xl / "vae" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "force_upcast": False}))
+    assert load(recipe_of(own_xl), torch.float16).vae.dtype == torch.float16  # as the mended VAE says
+
+
+@pytest.fixture
+def unet_file(xl: Path, tmp_path: Path) -> Path:
+    """A UNet's weights alone, in half precision, as SDXL-Lightning's come."""
+    tensors = {key: -tensor.half() for key, tensor in load_file(xl / UNET).items()}
+    save_file(tensors, tmp_path / "lightning_4step_unet.safetensors")
+    return tmp_path / "lightning_4step_unet.safetensors"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_unet_may_be_one_file(dtype: torch.dtype, xl: Path, unet_file: Path) -> None:
+    own, other = load(recipe_of(xl), dtype).unet, load(recipe_of(xl, unet=str(unet_file)), dtype).unet
+    assert {**other.config, "_name_or_path": ""} == {**own.config, "_name_or_path": ""}
+    assert {tensor.dtype for tensor in other.state_dict().values()} == {dtype}
+    assert not any(tensor.requires_grad or tensor.is_meta for tensor in other.parameters())
+    torch.testing.assert_close(other.conv_in.weight, -own.conv_in.weight, atol=1e-2, rtol=1e-2)
+
+
+def test_or_a_folder_of_another_model(xl: Path, own_xl: Path, tmp_path: Path) -> None:
+    shutil.rmtree(own_xl / "unet")
+    tiny.make_unet(**tiny.XL, time_cond_proj_dim=16).save_pretrained(tmp_path / "lcm")
+    parts = load(recipe_of(own_xl, unet=str(tmp_path / "lcm")))
+    assert parts.unet.config.time_cond_proj_dim == 16
+    assert len(parts.text_encoders) == 2
+
+
+@pytest.mark.parametrize("damage", [cut, scramble, lose_one, reshape_one])
+def test_a_damaged_unet_file_is_one_line(damage: Callable[[Path], None], xl: Path, unet_file: Path) -> None:
+    damage(unet_file)
+    assert f"unet at {unet_file} cannot be loaded" in refused(recipe_of(xl, unet=str(unet_file)))
+
+
+def test_a_unet_file_needs_the_models_config(own_xl: Path, unet_file: Path) -> None:
+    shutil.rmtree(own_xl / "unet")
+    assert f"{own_xl}/unet/config.json" in refused(recipe_of(own_xl, unet=str(unet_file)))
+
+
+def test_controlnets_come_by_their_names(xl: Path, tmp_path: Path) -> None:
+    folders = [tiny.write_controlnet(tmp_path / name, xl, seed) for seed, name in enumerate(("edges", "far"))]
+    controls = tuple(ControlNet(folder.name, str(folder)) for folder in folders)
+    parts = load(recipe_of(xl, controlnets=controls), torch.bfloat16)
+    assert list(parts.controlnets) == ["edges", "far"]
+    assert {network.dtype for network in parts.controlnets.values()} == {torch.bfloat16}
+    shutil.rmtree(tmp_path / "far")
+    missing = (*controls, ControlNet("depth", str(xl / "unet"), detector=str(tmp_path / "dpt")))
+    assert f"not on this machine: {tmp_path}/far, {tmp_path}/dpt; give" in refused(recipe_of(xl, controlnets=missing))
+    assert "controlnet depth at" in refused(recipe_of(xl, controlnets=(ControlNet("depth", str(xl / "unet")),)))
+
+
+def test_an_image_prompt_brings_its_encoder(xl: Path, tmp_path: Path) -> None:
+    file = tiny.write_ip_adapter(tmp_path / "ip.safetensors", xl)
+    encoder = tiny.write_image_encoder(tmp_path / "encoder")
+    recipe = recipe_of(xl, image_prompt=ImagePrompt(str(file), str(encoder)))
+    parts, weights = load(recipe), locate(recipe)
+    assert parts.feature_extractor.crop_size == {"height": 32, "width": 32}
+    assert type(parts.image_encoder).__name__ == "CLIPVisionModelWithProjection"
+    assert (weights.adapter, weights.encoder) == (file, encoder)
+    shutil.rmtree(encoder)
+    assert f"not on this machine: {encoder};" in refused(recipe)
+
+
+def test_a_place_inside_a_hub_repository(checkpoint: Checkpoint, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--some--models" / "snapshots" / ("1" * 40)
+    (tmp_path / "models--some--models" / "refs").mkdir(parents=True)
+    (tmp_path / "models--some--models" / "refs" / "v2").write_text("1" * 40)
+    shutil.copytree(checkpoint("epsilon"), snapshot / "deep" / "model")
+    (snapshot / "lora.safetensors").write_bytes(b"")
+    recipe = Recipe("own", model="some/models/deep/model", loras=(Lora("some/models/lora.safetensors"),),
+                    files=(Files("some/models", ("*",), "v2"),))
+    assert locate(recipe).model == snapshot / "deep" / "model"
+    assert locate(recipe).loras == (snapshot / "lora.safetensors",)
+    line = refused(dataclasses.replace(recipe, files=()))  # that revision is the only one there
+    assert "some/models/deep/model, some/models/lora.safetensors; fetch it with: hf download some/models" in line
+
+
+def test_a_recipe_lays_its_schedule_over_the_models(checkpoint: Checkpoint) -> None:
+    parts = load(recipe_of(checkpoint("epsilon"), schedule={"prediction_type": "sample"}))
+    assert parts.schedule["prediction_type"] == "sample"
+    assert parts.schedule["beta_end"] == 0.012
