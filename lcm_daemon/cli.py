@@ -1,4 +1,7 @@
-"""The commands of `lcm-daemon`. Exit codes: 0 done, 2 what was asked for is wrong, 130 ended by a second Ctrl-C."""
+"""The commands of `lcm-daemon`.
+
+Exit codes: 0 done, 1 `pull --offline` found something missing, 2 what was asked for is wrong, 130 ended by Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="print what there is")
     listing.add_argument("what", choices=tuple(_LISTS))
+    listing.add_argument("recipe", nargs="?", metavar="RECIPE", help="with `parameters`: a recipe's own as well")
+
+    pull = commands.add_parser("pull", help="fetch the models that a show or a recipe needs, or prove that all is here")
+    pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
+    pull.add_argument("--offline", action="store_true", help="fetch nothing; list what is missing or damaged")
 
     commands.add_parser("doctor", help="check every integration and device: works, or what is missing")
 
@@ -98,9 +106,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for line in _LISTS[options.what]():
+    for line in _LISTS[options.what](options.recipe):
         print(line)
     return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from lcm_daemon.pull import find_recipe, run
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the hub is asked for files and for nothing else
+    return run([find_recipe(word) for word in options.what], options.offline, lambda line: print(line, flush=True))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -124,7 +139,7 @@ def _send(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list_sources() -> list[str]:
+def _list_sources(recipe: str | None) -> list[str]:
     from lcm_daemon import transports
 
     lines = []
@@ -137,19 +152,26 @@ def _list_sources() -> list[str]:
     return lines or ["no sources found (testcard and file need none)"]
 
 
-def _list_recipes() -> list[str]:
+def _list_recipes(recipe: str | None) -> list[str]:
     from lcm_daemon.recipe import load_recipe, names
 
-    return [f"{name:16} {load_recipe(name).title}" for name in names()]
+    rows = [("NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE")]
+    for known in map(load_recipe, names()):
+        steps = "-" if known.pipeline == "passthrough" else str(known.start()["steps"])
+        rows.append((known.name, known.title, steps, known.download, known.vram, known.licence))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _list_parameters() -> list[str]:
+def _list_parameters(recipe: str | None) -> list[str]:
     from lcm_daemon.parameters import TABLE
+    from lcm_daemon.pull import find_recipe
 
-    return [parameter.describe() for parameter in TABLE.values()]
+    table = find_recipe(recipe).table() if recipe else TABLE
+    return [parameter.describe() for parameter in table.values()]
 
 
-def _list_transports() -> list[str]:
+def _list_transports(recipe: str | None) -> list[str]:
     from lcm_daemon import transports
 
     lines = []
@@ -162,7 +184,7 @@ def _list_transports() -> list[str]:
     return lines
 
 
-def _list_prompts() -> list[str]:
+def _list_prompts(recipe: str | None) -> list[str]:
     import yaml
 
     from lcm_daemon.recipe import load_recipe
@@ -178,13 +200,13 @@ def _list_prompts() -> list[str]:
     return lines
 
 
-def _list_shows() -> list[str]:
+def _list_shows(recipe: str | None) -> list[str]:
     from lcm_daemon.show import shows
 
     return [path.stem for path in shows()]
 
 
-_LISTS: Mapping[str, Callable[[], list[str]]] = {
+_LISTS: Mapping[str, Callable[[str | None], list[str]]] = {
     "sources": _list_sources,
     "recipes": _list_recipes,
     "parameters": _list_parameters,
@@ -196,6 +218,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "check": _check,
     "list": _list,
+    "pull": _pull,
     "doctor": _doctor,
     "bench": _bench,
     "send": _send,
