@@ -29,7 +29,6 @@ _MODEL = ("model_index.json", "scheduler/scheduler_config.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")),
           *(f"{folder}/{name}" for folder in ("text_encoder", "text_encoder_2", "unet", "vae") for name in _PLAIN))
 _DETECTOR = (*_PLAIN, "preprocessor_config.json")
-SAFETY = "CompVis/stable-diffusion-safety-checker"
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class Lack:
         return f"{self.reason:8} {size:>13}  {self.source}/{self.path}"
 
 
+# The safety checker, in half precision; in the place of its own there is a pickle alone.
+SAFETY = Want("stable-diffusion-v1-5/stable-diffusion-v1-5", "", (
+    "safety_checker/config.json", "safety_checker/model.fp16.safetensors",
+    "feature_extractor/preprocessor_config.json"))
+
+
 def wanted(recipe: Recipe) -> list[Want]:
     """What the recipe needs from the hub, by place: the files that it lists of the places that it uses, and of a place
     of which it lists nothing, what such a part usually has.
@@ -73,7 +78,12 @@ def wanted(recipe: Recipe) -> list[Want]:
             want = replace(want, maybe=(*want.maybe, *(f"{inside}/{name}" if inside else name for name in usual)))
         wants[place] = want
     model = (split_hub(recipe.model) or ("",))[0]
-    return [_less_replaced(recipe, want) if want.source == model else want for want in wants.values()]
+    if model:
+        wants[model] = _less_replaced(recipe, wants[model])
+    if recipe.safety:
+        want = wants.get(SAFETY.source, SAFETY)
+        wants[SAFETY.source] = replace(want, files=tuple(dict.fromkeys((*want.files, *SAFETY.files))))
+    return list(wants.values())
 
 
 def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
@@ -89,8 +99,6 @@ def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
     if recipe.image_prompt:
         yield recipe.image_prompt.model, ("*.safetensors",)
         yield recipe.image_prompt.encoder, _DETECTOR
-    if recipe.safety:
-        yield SAFETY, _DETECTOR
 
 
 def _less_replaced(recipe: Recipe, want: Want) -> Want:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -394,8 +395,63 @@ def test_sizes_for_people(size: int, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_place_of_every_recipe_has_its_files_listed(name: str) -> None:
-    """So that `--offline` can name what is missing before the hub was ever asked."""
-    for want in pull.wanted(load_recipe(name)):
+def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) -> None:
+    """Every place by the names of its files, so that `--offline` can name them before the hub was ever asked."""
+    recipe = load_recipe(name)
+    wants = pull.wanted(recipe)
+    assert recipe.title
+    assert recipe.licence
+    assert bool(wants) == bool(re.fullmatch(r"\d+(\.\d)? GB", recipe.download))
+    assert re.fullmatch(r"none|~?\d+(\.\d)? GB", recipe.vram)
+    for want in wants:
         assert want.files, f"{name}: nothing is listed of {want.source}"
         assert want.maybe == ()
+        assert not any("*" in file for file in want.files)
+        assert sum(file.endswith(".safetensors") for file in want.files) >= 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_size_of_a_download_is_that_of_its_weights(name: str) -> None:
+    """Sizes in GB as the hub's pages list them; what is not in the table is small."""
+    recipe = load_recipe(name)
+    weights = [f"{want.source}/{file}" for want in pull.wanted(recipe) for file in want.files
+               if file.endswith(".safetensors")]
+    total = sum(SIZES[weight] for weight in weights)
+    if weights:
+        assert float(recipe.download.split()[0]) == pytest.approx(total, abs=0.06 if total < 9.5 else 0.5)
+
+
+U16, U32 = "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.safetensors"
+T32, T16, T216 = "text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors", \
+    "text_encoder_2/model.fp16.safetensors"
+V16, V32, LORA = "diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors", \
+    "pytorch_lora_weights.safetensors"
+SIZES = {
+    f"SimianLuo/LCM_Dreamshaper_v7/{U32}": 3.44, f"SimianLuo/LCM_Dreamshaper_v7/{T32}": 0.492,
+    f"stable-diffusion-v1-5/stable-diffusion-v1-5/{U16}": 1.72,
+    f"stable-diffusion-v1-5/stable-diffusion-v1-5/{T16}": 0.246,
+    f"stabilityai/stable-diffusion-xl-base-1.0/{U16}": 5.14, f"stabilityai/stable-diffusion-xl-base-1.0/{T16}": 0.246,
+    f"stabilityai/stable-diffusion-xl-base-1.0/{T216}": 1.39,
+    f"segmind/SSD-1B/{U16}": 2.66, f"segmind/SSD-1B/{T16}": 0.246, f"segmind/SSD-1B/{T216}": 1.39,
+    f"stabilityai/sd-turbo/{U16}": 1.73, f"stabilityai/sd-turbo/{T16}": 0.681,
+    f"stabilityai/sdxl-turbo/{U16}": 5.14, f"stabilityai/sdxl-turbo/{T16}": 0.246,
+    f"stabilityai/sdxl-turbo/{T216}": 1.39,
+    "ByteDance/SDXL-Lightning/sdxl_lightning_2step_unet.safetensors": 5.14,
+    "ByteDance/Hyper-SD/Hyper-SD15-1step-lora.safetensors": 0.269,
+    "ByteDance/Hyper-SD/Hyper-SDXL-1step-lora.safetensors": 0.787,
+    f"IDKiro/sdxs-512-dreamshaper/{U32}": 1.26, f"IDKiro/sdxs-512-dreamshaper/{T32}": 0.492,
+    f"IDKiro/sdxs-512-dreamshaper/vae/{V32}": 0.01,
+    f"segmind/Segmind-Vega/{U16}": 1.49, f"segmind/Segmind-Vega/{T16}": 0.246, f"segmind/Segmind-Vega/{T216}": 1.39,
+    f"segmind/Segmind-VegaRT/{LORA}": 0.239, f"latent-consistency/lcm-lora-sdv1-5/{LORA}": 0.135,
+    f"latent-consistency/lcm-lora-sdxl/{LORA}": 0.394, f"latent-consistency/lcm-lora-ssd-1b/{LORA}": 0.21,
+    f"madebyollin/taesd/{V32}": 0.01, f"madebyollin/taesdxl/{V32}": 0.01,
+    f"lllyasviel/control_v11p_sd15_canny/{V16}": 0.723, f"lllyasviel/control_v11f1p_sd15_depth/{V16}": 0.723,
+    f"lllyasviel/control_v11p_sd15_openpose/{V16}": 0.723,
+    f"diffusers/controlnet-canny-sdxl-1.0-small/{V16}": 0.32, f"diffusers/controlnet-depth-sdxl-1.0-small/{V16}": 0.32,
+    f"xinsir/controlnet-openpose-sdxl-1.0/{V32}": 2.5, f"thibaud/controlnet-sd21-canny-diffusers/{V32}": 0.728,
+    "depth-anything/Depth-Anything-V2-Small-hf/model.safetensors": 0.099,
+    "usyd-community/vitpose-base-simple/model.safetensors": 0.344,
+    "h94/IP-Adapter/models/ip-adapter_sd15.safetensors": 0.045,
+    "h94/IP-Adapter/sdxl_models/ip-adapter_sdxl_vit-h.safetensors": 0.698,
+    "h94/IP-Adapter/models/image_encoder/model.safetensors": 2.53,
+}
