@@ -1,4 +1,4 @@
-"""Codec: a VAE's two halves, pictures to latents and back, at the scale that the UNet knows."""
+"""Codec: a VAE's two halves, pictures to latents and back, at the scale that the UNet knows, in the VAE's own dtype."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Encoder(nn.Module):
         self._latents = _LATENTS[type(vae).__name__]
 
     def forward(self, picture: Tensor) -> Tensor:
-        latents = self._latents(self.vae.encode(picture, return_dict=False)[0])
+        latents = self._latents(self.vae.encode(picture.to(self.vae.dtype), return_dict=False)[0])
         return latents if self._scale == 1.0 else latents * self._scale
 
 
@@ -33,7 +33,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         latents = latents if self._scale == 1.0 else latents / self._scale
-        picture: Tensor = self.vae.decode(latents, return_dict=False)[0]
+        picture: Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
         return picture
 
 

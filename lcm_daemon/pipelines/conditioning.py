@@ -1,85 +1,120 @@
-"""Conditioning: what steers the UNet beside the picture: prompts, and how firmly they are followed."""
+"""Conditioning: what steers the UNet beside the picture: prompts, how firmly they are followed, image prompts.
+
+Whatever does not change from frame to frame is kept. All of it stands in tensors that keep their place in memory, so
+that a captured graph sees what the next frame is told.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.parameters import Value
+from lcm_daemon.frame import Size
+from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines.components import Components
-from lcm_daemon.pipelines.sampler import Predict
+from lcm_daemon.pipelines.prompts import Embedding, PromptEncoder
 
-PROMPTS_KEPT = 64
 SCALES_KEPT = 64
 
 
-class Conditioning:
-    """The UNet under a prompt, with everything that does not change from frame to frame kept.
+@dataclass(frozen=True)
+class Steering:
+    """What one frame's passes are told. n is 2 with classifier-free guidance (the negative prompt first), else 1.
 
-    guidance: "none", "embedded" or "classifier_free", as the recipe says.
-    shape: (channels, height, width) of the latents.
+    states: (n, tokens, width).   pooled: (n, width), ids: (n, 6): SDXL's.   scale: (1, time_cond_proj_dim).
+    image: (n, 1, width).   guidance: float32 (1,), by which the two passes are weighed.   None is left out.
     """
 
-    def __init__(self, components: Components, guidance: str, shape: tuple[int, int, int]) -> None:
+    states: Tensor
+    pooled: Tensor | None = None
+    ids: Tensor | None = None
+    scale: Tensor | None = None
+    image: Tensor | None = None
+    guidance: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Pictures in one pass."""
+        return len(self.states)
+
+    @property
+    def shape(self) -> tuple[torch.Size | None, ...]:
+        """Equal for steerings that fit into the same tensors."""
+        return tuple(None if one is None else one.shape for one in self._tensors())
+
+    def copy(self, other: Steering) -> None:
+        """Take over what `other`, of the same shape, says."""
+        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+            if mine is not None and theirs is not None and mine is not theirs:
+                mine.copy_(theirs)
+
+    def clone(self) -> Steering:
+        return Steering(*(None if one is None else one.clone() for one in self._tensors()))  # type: ignore[arg-type]
+
+    def _tensors(self) -> Iterable[Tensor | None]:
+        return (getattr(self, field.name) for field in fields(self))
+
+
+class Conditioning:
+    """Makes the steering of each frame.
+
+    guidance: "none", "embedded" or "classifier_free", as the recipe says.   size: (width, height) of rendering.
+    """
+
+    def __init__(self, components: Components, guidance: str, size: Size) -> None:
         self._parts, self._guidance = components, guidance
         self._width: int | None = components.unet.config.time_cond_proj_dim
         if (self._width is not None) != (guidance == "embedded"):
             has = "takes" if self._width else "does not take"
             raise RecipeError(f"the UNet {has} its guidance as an input, and the recipe says guidance: {guidance}")
-        # Two pictures, since classifier-free guidance shows the UNet both prompts at once.
-        self._input = torch.empty(2, *shape, device=components.device, dtype=components.dtype,
-                                  memory_format=torch.channels_last)
-        self.prompt = functools.lru_cache(maxsize=PROMPTS_KEPT)(self._prompt)
-        self.pair = functools.lru_cache(maxsize=PROMPTS_KEPT)(self._pair)
+        self.prompts = PromptEncoder(components)
+        self._ids = torch.tensor([[size[1], size[0], 0, 0, size[1], size[0]]], device=components.device,
+                                 dtype=components.dtype)  # SDXL: original size, crop, target size
+        self._weight = torch.empty(1, device=components.device)
+        self._steerings: dict[tuple[torch.Size | None, ...], Steering] = {}
         self.scale = functools.lru_cache(maxsize=SCALES_KEPT)(self._scale)
 
-    def predictor(self, values: Mapping[str, Value]) -> Predict:
-        """The model's output for a sample at a timestep, under these parameters."""
-        return _PREDICTORS[self._guidance](self, values)
+    def steer(self, values: Values, image: Tensor | None = None) -> Steering:
+        """The steering under these parameters, in the place where the one of that shape always is.
 
-    def _plain(self, values: Mapping[str, Value]) -> Predict:
-        return functools.partial(self._run, self.prompt(str(values["prompt"])), None)
-
-    def _embedded(self, values: Mapping[str, Value]) -> Predict:
-        return functools.partial(self._run, self.prompt(str(values["prompt"])), self.scale(float(values["guidance"])))
-
-    def _classifier_free(self, values: Mapping[str, Value]) -> Predict:
-        """Away from the negative prompt (Ho & Salimans, arXiv:2207.12598); at 1 and below the second pass is saved."""
+        image: (2, 1, width), an embedded image prompt after its negative; without guidance the second counts.
+        """
         guidance = float(values["guidance"])
-        if guidance <= 1.0:
-            return self._plain(values)
-        pair = self.pair(str(values["negative_prompt"]), str(values["prompt"]))
+        positive = self._positive(values)
+        if self._guidance == "classifier_free" and guidance > 1.0:
+            # Away from the negative prompt (Ho & Salimans, arXiv:2207.12598); at 1 and below the pass is saved.
+            negative = _texts(values["negative_prompt"])
+            told = self._steering(self.prompts.pair(negative, positive), image)
+            told = Steering(**{**vars(told), "guidance": self._weight.fill_(guidance)})
+        else:
+            told = self._steering(self.prompts.embed(positive), None if image is None else image[1:])
+            if self._guidance == "embedded":
+                told = Steering(**{**vars(told), "scale": self.scale(guidance)})
+        kept = self._steerings.setdefault(told.shape, told.clone())
+        kept.copy(told)
+        return kept
 
-        def predict(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-            without, with_prompt = self._run(pair, None, sample, timestep).chunk(2)
-            return torch.lerp(without, with_prompt, guidance)
+    def _steering(self, prompt: Embedding, image: Tensor | None) -> Steering:
+        ids = None if prompt.pooled is None else self._ids.expand(len(prompt.states), -1)
+        return Steering(prompt.states, prompt.pooled, ids, image=image)
 
-        return predict
+    def _positive(self, values: Values) -> list[tuple[str, float]]:
+        """The prompt, or what lies between it and the second one."""
+        share = float(values["blend"])
+        first, second = _texts(values["prompt"]), _texts(values["prompt_b"])
+        if share <= 0.0 or not any(text for text, _ in second):
+            return first
+        return [(text, weight * (1 - share)) for text, weight in first if share < 1.0] + [
+            (text, weight * share) for text, weight in second]
 
-    def _run(self, prompt: torch.Tensor, scale: torch.Tensor | None, sample: torch.Tensor,
-             timestep: torch.Tensor) -> torch.Tensor:
-        pictures = self._input[:len(prompt)]
-        pictures.copy_(sample)
-        output: torch.Tensor = self._parts.unet(pictures, timestep, encoder_hidden_states=prompt, timestep_cond=scale,
-                                                return_dict=False)[0]
-        return output
-
-    def _prompt(self, text: str) -> torch.Tensor:
-        """(1, tokens, width); longer text is cut at what the text encoder takes."""
-        tokenizer, encoder = self._parts.tokenizer, self._parts.text_encoder
-        length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-        tokens = tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        embedding: torch.Tensor = encoder(tokens.input_ids.to(self._parts.device))[0]
-        return embedding.to(self._parts.dtype)
-
-    def _pair(self, negative: str, positive: str) -> torch.Tensor:
-        return torch.cat([self.prompt(negative), self.prompt(positive)])
-
-    def _scale(self, guidance: float) -> torch.Tensor:
+    def _scale(self, guidance: float) -> Tensor:
         """The guidance scale as an input of the UNet, (1, time_cond_proj_dim).
 
         Sinusoids of w = guidance - 1 times 1000, as in the LCM paper's appendix and diffusers'
@@ -93,8 +128,5 @@ class Conditioning:
         return waves[None].to(self._parts.device, self._parts.dtype)
 
 
-_PREDICTORS: Mapping[str, Callable[[Conditioning, Mapping[str, Value]], Predict]] = {
-    "none": Conditioning._plain,
-    "embedded": Conditioning._embedded,
-    "classifier_free": Conditioning._classifier_free,
-}
+def _texts(value: Any) -> list[tuple[str, float]]:
+    return [(str(text), share) for text, share in Blend.of(value).parts]

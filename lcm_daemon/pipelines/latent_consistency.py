@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, solid
-from lcm_daemon.parameters import TABLE, Value
+from lcm_daemon.frame import Pixels, Size, solid
+from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 from lcm_daemon.pipelines.canvas import Canvas
-from lcm_daemon.pipelines.components import Codec, load_components
-from lcm_daemon.pipelines.conditioning import Conditioning
-from lcm_daemon.pipelines.sampler import Noise, Sampler, denoise
+from lcm_daemon.pipelines.codec import Codec
+from lcm_daemon.pipelines.components import Components, load_components
+from lcm_daemon.pipelines.conditioning import Conditioning, Steering
+from lcm_daemon.pipelines.denoiser import Denoiser
+from lcm_daemon.pipelines.guides import Guides
+from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.sampler import Sampler, run
+from lcm_daemon.pipelines.steadiness import Feedback, Similarity, Smooth
+from lcm_daemon.recipe import Recipe
 
 # Below this strength (one of the 50 levels that latent consistency models are distilled on) nothing is repainted; the
 # picture would be the input as the VAE blurs it. The input itself is faded in there, so that strength 0 is the input
@@ -24,12 +31,18 @@ from lcm_daemon.pipelines.sampler import Noise, Sampler, denoise
 ENTRY = 0.02
 WARM_UP = 2  # frames a mode: the first allocates and picks kernels, the second proves it
 
+Loading = Callable[[Recipe, torch.device, torch.dtype, Progress], Components]
+
 
 class LatentConsistency(Pipeline):
-    """Any Stable Diffusion 1.x or 2.x model that paints in one to eight steps.
+    """Any Stable Diffusion 1.x, 2.x or XL model that paints in one to eight steps.
 
-    Reads these parameters: prompt, negative_prompt, guidance, strength, steps, seed, mode, mix.
+    loading: where its parts come from; the bench gives random ones.
     """
+
+    def __init__(self, recipe: Recipe, size: Size, loading: Loading = load_components) -> None:
+        super().__init__(recipe, size)
+        self._loading = loading
 
     @torch.inference_mode()
     def _load(self, progress: Progress) -> Report:
@@ -37,39 +50,99 @@ class LatentConsistency(Pipeline):
         device = devices.choose_device(recipe)
         devices.prepare(device)
         dtype = devices.choose_dtype(recipe, device)
-        parts = load_components(recipe, device, dtype, progress)
-        self.components, self._codec = parts, Codec(parts)
+        parts = self._loading(recipe, device, dtype, progress)
+        self.components, self._codec, self._denoiser = parts, Codec(parts.vae), Denoiser(parts.unet)
         shape = self._shape(parts.unet.config.in_channels)
-        self.conditioning = Conditioning(parts, recipe.guidance, shape)
+        self.conditioning = Conditioning(parts, recipe.guidance, recipe.size)
         self.sampler = Sampler(recipe.sampler, parts.schedule)
+        self._guides = Guides(parts, recipe, recipe.size)
         self._canvas = Canvas(self.size, recipe.size, device, dtype)
+        self._second = Canvas(self.size, recipe.size, device, dtype)  # of the guide, the show's second source
         self._noise = Noise(*shape, device)
-        self._sample = torch.empty(1, *shape, device=device)
-        self._timestep = torch.empty(1, device=device)
+        self._sample = torch.zeros(1, *shape, device=device)
+        # Two pictures, since classifier-free guidance shows the UNet both prompts at once.
+        self._input = torch.zeros(2, *shape, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        self._factors = torch.zeros(1 + MAX_STEPS, 4, device=device)
+        self._feedback, self._smooth = Feedback(recipe.size, device), Smooth(shape, device)
+        self._amounts = torch.zeros(2, device=device)  # of these two
+        self._similarity, self._painted = Similarity(), solid(self.size)
         self._watch = devices.Stopwatch(device)
         self._warm_up(progress)
         return Report(recipe.name, devices.describe(device), str(dtype).removeprefix("torch."), recipe.size)
 
     @torch.inference_mode()
-    def _render(self, pixels: Pixels, values: Mapping[str, Value], out: Pixels) -> dict[str, float]:
-        image = values["mode"] == "image"
-        strength = float(values["strength"]) if image else 1.0
+    def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+        mode, steps = str(values["mode"]), int(values["steps"])
+        strength = float(values["strength"]) if mode == "image" else 1.0
         mix = float(values["mix"]) * min(strength / ENTRY, 1.0)
         if mix <= 0.0:
             np.copyto(out, pixels)
             return {}
+        if self._similarity.skip(pixels, values, guide):
+            np.copyto(out, self._painted)
+            return {}
         self._watch.start()
         picture = self._canvas.read(pixels)
-        if image:
-            self._sample.copy_(self._codec.encode(picture))
-        self._watch.mark("encode")
-        plan = self.sampler.plan(int(values["steps"]), strength, text=not image)
-        denoise(self.conditioning.predictor(values), plan, self._sample, self._noise.seed(int(values["seed"])),
-                self._timestep)
-        self._watch.mark("denoise")
-        self._canvas.write(self._codec.decode(self._sample.to(picture.dtype)), mix, out)
+        steering = self._prepare(values, steps, strength)
+        self._look(picture, guide, values)
+        self._canvas.write(self._paint(picture, steering, steps, values), mix, out)
         self._watch.mark("decode")
+        if float(values["similarity_skip"]) > 0.0:
+            np.copyto(self._painted, out)
         return self._watch.seconds()
+
+    def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
+        """The frame itself, (1, 3, h, w) from -1 to 1: nothing but tensors that stay where they are."""
+        mode, (feedback, smooth) = str(values["mode"]), self._amounts
+        looks_back, averages = float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0
+        if mode == "image":
+            self._feedback.mix(picture, feedback) if looks_back else self._feedback.forget()
+            self._sample.copy_(self._codec.encoder(picture))
+        self._watch.mark("encode")
+        self._denoise(steering, steps, mode)
+        self._smooth.average(self._sample, smooth) if averages else self._smooth.forget()
+        self._watch.mark("denoise")
+        painted: Tensor = self._codec.decoder(self._sample)
+        if looks_back:
+            self._feedback.keep(painted)
+        return painted
+
+    def _prepare(self, values: Values, steps: int, strength: float) -> Steering:
+        """Put everything that this frame's passes read where they read it."""
+        if self.components.loras.set(_weights_of(values, "lora/")):
+            self.conditioning.prompts.forget()
+        self._factors.copy_(self.sampler.plan(steps, strength, text=values["mode"] != "image").tensor)
+        self._amounts.copy_(torch.tensor([float(values["feedback"]), float(values["smooth"])]))
+        self._make_noise(values, steps)
+        return self.conditioning.steer(values)
+
+    def _look(self, picture: Tensor, guide: Pixels | None, values: Values) -> None:
+        """Show the ControlNets what they follow; painting from the prompt alone is without them."""
+        if self._guides.guides and values["mode"] != "text":
+            self._guides.look(picture, None if guide is None else self._second.read(guide), values)
+
+    def _make_noise(self, values: Values, steps: int) -> None:
+        seeds = [(int(seed), share) for seed, share in Blend.of(values["seed"]).parts]
+        if values["noise"] == "walking":
+            self._noise.walk(seeds, float(values["noise_speed"]), time.perf_counter(), steps)
+        else:
+            self._noise.blend(seeds, steps)
+
+    def _denoise(self, told: Steering, steps: int, mode: str) -> None:
+        pictures = self._input[:told.count]
+
+        def predict(sample: Tensor, timestep: Tensor, step: int) -> Tensor:
+            pictures.copy_(sample)
+            residuals = () if mode == "text" else self._guides.residuals(
+                step, steps, pictures, timestep, told.states, told.pooled, told.ids)
+            output: Tensor = self._denoiser(pictures, timestep, told.states, told.scale, told.pooled, told.ids,
+                                            told.image, *residuals)
+            if told.guidance is None:
+                return output
+            without, with_prompt = output.float().chunk(2)
+            return torch.lerp(without, with_prompt, told.guidance)
+
+        run(predict, steps, self._sample, self._factors, self._noise.values, text=mode != "image")
 
     def _shape(self, channels: int) -> tuple[int, int, int]:
         """Of the latents: (channels, height, width)."""
@@ -86,11 +159,16 @@ class LatentConsistency(Pipeline):
 
         Every number of steps runs the same forward pass, so one step stands for all of them.
         """
-        start = {p.name: p.default for p in TABLE.values()} | dict(self.recipe.parameters) | {"steps": 1, "mix": 1.0}
+        start: Values = self.recipe.start() | {"steps": 1, "mix": 1.0, "strength": 1.0}
         picture, out = solid(self.size), solid(self.size)
         for mode in ("text", "image"):
             progress(f"warming up {mode}")
             begun = time.perf_counter()
             for _ in range(WARM_UP):
-                self._render(picture, start | {"mode": mode, "strength": 1.0}, out)
+                self._render(picture, {**start, "mode": mode}, out, None)
             progress(f"warm: {(time.perf_counter() - begun) / WARM_UP * 1000:.0f} ms a frame")
+
+
+def _weights_of(values: Values, path: str) -> dict[str, float]:
+    """The numbers below a path: {"neon": 0.5} for "lora/neon"."""
+    return {name.removeprefix(path): float(value) for name, value in values.items() if name.startswith(path)}

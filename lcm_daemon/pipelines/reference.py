@@ -102,7 +102,7 @@ class Reference:
 
     def _build(self, mode: str, parts: Any) -> Any:
         pipeline = _PIPELINES[mode, self._embedded](
-            vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=parts.tokenizer, unet=parts.unet,
+            vae=parts.vae, text_encoder=parts.text_encoders[0].model, tokenizer=parts.text_encoders[0].tokenizer, unet=parts.unet,
             scheduler=self._scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

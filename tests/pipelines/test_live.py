@@ -1,0 +1,132 @@
+"""Every live control of a recipe: the next frame is another, and nothing is built anew for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.parameters import Blend, Values
+from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipe_parts import ControlNet, Lora
+from tests.pipelines.conftest import make_picture
+from tests.pipelines.tiny import recipe_of, write_controlnet
+from tests.pipelines.tiny_loras import make_lora, write_kohya
+
+
+@pytest.fixture(scope="module")
+def live(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> LatentConsistency:
+    """A model with a LoRA on everything and a ControlNet, loaded once for all."""
+    model, folder = checkpoint("epsilon"), tmp_path_factory.mktemp("live")
+    parts = (UNet2DConditionModel.from_pretrained(model / "unet"),
+             CLIPTextModel.from_pretrained(model / "text_encoder"))
+    recipe: Recipe = recipe_of(
+        model, loras=(Lora(str(write_kohya(make_lora(parts), folder / "ink.safetensors", parts)), 0.0, "ink"),),
+        controlnets=(ControlNet("edges", str(write_controlnet(folder / "control", model)), weight=0.0),))
+    pipeline = LatentConsistency(recipe, (64, 64))
+    pipeline.load(lambda line: None)
+    return pipeline
+
+
+def paint(pipeline: LatentConsistency, picture: int = 0, guide: Pixels | None = None, **changes: object) -> Pixels:
+    values: Values = {**pipeline.recipe.start(), "prompt": "red lava", "strength": 0.7, **changes}
+    out = solid(pipeline.size)
+    pipeline.render(make_picture((64, 64), picture), values, out, guide)
+    return out[..., :3]
+
+
+@pytest.mark.parametrize("change", [
+    {"lora/ink": 0.7}, {"control/edges": 1.0}, {"mode": "control"}, {"mode": "text"},
+    {"prompt_b": "ocean", "blend": 0.5},
+    {"prompt": Blend((("red lava", 0.5), ("blue ocean", 0.5)))}, {"prompt": "(red:1.5) lava"},
+    {"prompt": "red lava::0.5 ocean::0.5"}, {"seed": Blend(((0, 0.5), (1, 0.5)))},
+], ids=str)
+def test_a_fader_is_another_picture_on_the_next_frame_and_back(live: LatentConsistency, change: Values) -> None:
+    places = [parameter.data_ptr() for parameter in live.components.unet.parameters()]
+    before = paint(live)
+    assert not np.array_equal(paint(live, **change), before)
+    assert np.array_equal(paint(live), before)
+    assert [parameter.data_ptr() for parameter in live.components.unet.parameters()] == places
+
+
+def test_a_lora_reaches_the_text_encoder_through_the_prompt_cache(live: LatentConsistency) -> None:
+    with torch.inference_mode():
+        def told(weight: float) -> torch.Tensor:
+            paint(live, **{"lora/ink": weight})
+            return live.conditioning.prompts.embed([("red lava", 1.0)]).states.clone()
+
+        plain, drawn = told(0.0), told(1.0)
+        assert not torch.equal(plain, drawn)
+        assert torch.equal(told(0.0), plain)
+
+
+def test_a_prompt_travels_without_a_jump_and_without_the_encoder(live: LatentConsistency) -> None:
+    calls: list[int] = []
+    handle = live.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
+    shares = [i / 20 for i in range(21)]
+    try:
+        way = [paint(live, prompt=Blend((("fire", 1 - s), ("blue deep ocean", s)))).astype(float) for s in shares]
+    finally:
+        handle.remove()
+    moves = [np.abs(b - a).mean() for a, b in itertools.pairwise(way)]
+    assert np.array_equal(way[0], paint(live, prompt="fire"))
+    assert np.array_equal(way[-1], paint(live, prompt="blue deep ocean"))
+    assert max(moves) < 0.25 * np.abs(way[-1] - way[0]).mean()
+    assert len(calls) <= 2, "each text is encoded once"
+
+
+def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
+    way = [paint(live, mode="text", seed=Blend(((3, 1 - i / 20), (9, i / 20)))).astype(float) for i in range(21)]
+    assert np.array_equal(way[0], paint(live, mode="text", seed=3))
+    assert np.array_equal(way[-1], paint(live, mode="text", seed=9))
+    moves = [np.abs(b - a).mean() for a, b in itertools.pairwise(way)]
+    assert max(moves) < 0.25 * np.abs(way[-1] - way[0]).mean()
+
+
+def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsistency) -> None:
+    held = {"mode": "control", "control/edges": 2.0}
+    assert not np.array_equal(paint(live, 0, **held), paint(live, 1, **held)), "the input is looked at"
+    assert np.array_equal(paint(live, 0, mode="control"), paint(live, 1, mode="control")), "and only by the ControlNet"
+    assert np.array_equal(paint(live, 0, mode="text", **{"control/edges": 2.0}), paint(live, 0, mode="text"))
+
+
+def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> None:
+    for change in ({"feedback": 0.8, "strength": 0.2}, {"smooth": 0.8, "strength": 0.2}):
+        first = paint(live, 0, **change)
+        assert np.array_equal(first, paint(live, 0, strength=0.2)), "there was nothing to look back to"
+        paint(live, 0, **change)
+        second = paint(live, 1, **change).astype(float)
+        plain = paint(live, 1, strength=0.2).astype(float)
+        assert not np.array_equal(second, plain)
+        if "smooth" in change:  # what a random model makes of a mixed input is nearer to nothing
+            assert np.abs(second - first).mean() < np.abs(plain - first).mean()
+
+
+def test_a_still_input_is_not_painted_again_where_that_is_wanted(live: LatentConsistency) -> None:
+    passes: list[int] = []
+    handle = live.components.unet.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        out = [paint(live, 0, similarity_skip=2.0, steps=1) for _ in range(20)]
+        painted = len(passes)
+        moved = paint(live, 1, similarity_skip=2.0, steps=1)
+    finally:
+        handle.remove()
+    assert painted < 15
+    assert len(passes) == painted + 1
+    assert all(np.array_equal(one, out[0]) for one in out)
+    assert not np.array_equal(moved, out[0])
+
+
+def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> None:
+    walk = {"mode": "text", "noise": "walking", "noise_speed": 10.0}
+    pictures = [paint(live, **walk) for _ in range(3)]
+    assert not np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(paint(live, mode="text"), paint(live, mode="text"))
