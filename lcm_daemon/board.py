@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lcm_daemon.document import nearest
 from lcm_daemon.frame import Frame
 from lcm_daemon.health import Health, Seldom
-from lcm_daemon.parameters import Refused, Table, Value
+from lcm_daemon.parameters import Parameter, Refused, Table, Value
 
 log = logging.getLogger(__name__)
 
-COMMANDS: Mapping[str, str] = {
-    "panic": "Return to the show's own values at once.",
-}
+FLOOD = 64  # commands kept until the stage takes them
+SIDES = (64.0, 2048.0)  # pixels of a rendered picture's side
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something a controller can ask for. Its arguments are checked and coerced as parameters are."""
+
+    help: str
+    arguments: tuple[Parameter, ...] = ()
+
+    def coerce(self, given: Sequence[Any]) -> tuple[Value, ...]:
+        """The arguments as the command takes them; more than it takes are passed over. Raises Refused."""
+        if len(given) < len(self.arguments):
+            raise Refused(f"it takes {' '.join(f'<{argument.name}>' for argument in self.arguments)}")
+        return tuple(_coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
+
+
+def _coerce(argument: Parameter, value: Any) -> Value:
+    """A choice goes by its name alone: a number that a button sends must not become a recipe."""
+    if argument.kind == "choice" and value not in argument.choices:
+        raise Refused(f"there is no {value!r:.80}{nearest(str(value)[:80], argument.choices)}")
+    return argument.coerce(value)
+
+
+Commands = Mapping[str, Command]
+
+
+def commands(recipes: Sequence[str] = ()) -> Commands:
+    """The commands of a show that can change to `recipes`."""
+    return {
+        "panic": Command("Return to the show's own values at once."),
+        "recipe": Command("Change to another recipe: it loads aside, then it is faded in.", (
+            Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
+        )),
+        "size": Command("Render at another size, in pixels, by the same way.", (
+            Parameter("width", "int", 512, "Of the rendered picture.", *SIDES, "px"),
+            Parameter("height", "int", 512, "Of the rendered picture.", *SIDES, "px"),
+        )),
+    }
+
+
+COMMANDS: Commands = commands()
 
 
 @dataclass(frozen=True)
@@ -27,7 +68,17 @@ class Change:
     origin: str
 
 
+@dataclass(frozen=True)
+class Call:
+    """A command with its arguments, and who gave it."""
+
+    name: str
+    origin: str
+    arguments: tuple[Value, ...] = ()
+
+
 Listener = Callable[[list[Change]], None]
+TableListener = Callable[[], None]
 StatusListener = Callable[[Mapping[str, Value]], None]
 
 
@@ -36,7 +87,7 @@ class Pending:
     """What the controllers asked for since the last hand-over; of several moves of one parameter the newest counts."""
 
     changes: dict[str, Change] = field(default_factory=dict)
-    commands: list[tuple[str, str]] = field(default_factory=list)  # (command, origin)
+    commands: list[Call] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.commands)
@@ -49,9 +100,13 @@ class Board:
     nonsense never leaves the desk; the stage echoes what it took, and only then do listeners hear of it.
     """
 
-    def __init__(self, table: Table, values: Mapping[str, Value], health: Health, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, table: Table, values: Mapping[str, Value], health: Health, wake: Callable[[], None],
+        commands: Commands = COMMANDS,
+    ) -> None:
         self.show = ""  # the show's name
         self.table = table
+        self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
         self.kept: dict[str, Any] = {}  # what a controller's next incarnation should know, picklable, by controller
@@ -59,6 +114,7 @@ class Board:
         self.frame: Frame | None = None  # the newest output picture, for previews
         self.listeners: list[Listener] = []
         self.status_listeners: list[StatusListener] = []
+        self.table_listeners: list[TableListener] = []  # called once `table` and `values` are others
         self._pending = Pending()
         self._wake = wake
         self._seldom = Seldom(log, health)
@@ -78,17 +134,35 @@ class Board:
         self._wake()
         return True
 
-    def command(self, name: str, origin: str) -> bool:
-        """Ask for a command of COMMANDS; False where there is none of that name."""
-        if name not in COMMANDS:
-            self._seldom.warn("desk/unknown", f"{origin}: there is no command {name!r:.80}")
+    def command(self, name: str, origin: str, arguments: Sequence[Any] = ()) -> bool:
+        """Ask for a command; False where there is none of that name, or it refuses the arguments (counted)."""
+        objection = self.objection(name, arguments)
+        if objection:
+            path = "desk/refused" if name in self.commands else "desk/unknown"
+            self._seldom.warn(path, f"{origin}: {objection}")
             return False
-        if name == "panic":
-            self._pending.changes.clear()  # whatever came before it is void
-        if len(self._pending.commands) < 64:  # a flood of triggers is one trigger
-            self._pending.commands.append((name, origin))
+        self._call(Call(name, origin, self.commands[name].coerce(arguments)))
         self._wake()
         return True
+
+    def objection(self, name: str, arguments: Sequence[Any] = ()) -> str:
+        """Why a command would not be taken; empty where it would."""
+        if name not in self.commands:
+            return f"there is no command {name!r:.80}"
+        try:
+            self.commands[name].coerce(arguments)
+        except Refused as refusal:
+            return f"{name}: {refusal}"
+        return ""
+
+    def _call(self, call: Call) -> None:
+        pending = self._pending
+        if call.name == "panic":
+            pending.changes.clear()  # whatever came before it is void
+        if call.arguments:  # of several calls with arguments the newest counts
+            pending.commands = [earlier for earlier in pending.commands if earlier.name != call.name]
+        if len(pending.commands) < FLOOD:  # a flood of triggers is one trigger
+            pending.commands.append(call)
 
     def keep(self, controller: str, what: Any) -> None:
         """Give the stage something for the controller of a later desk; it finds it again in `kept`."""
@@ -100,8 +174,16 @@ class Board:
         pending, self._pending = self._pending, Pending()
         return pending
 
+    def adopt(self, table: Table, values: Mapping[str, Value]) -> None:
+        """Live by another table of parameters, and tell the listeners."""
+        self.table, self.values = table, dict(values)
+        self._pending.changes = {name: change for name, change in self._pending.changes.items() if name in table}
+        for listener in self.table_listeners:
+            listener()
+
     def hear(self, changes: list[Change], status: Mapping[str, Value] | None) -> None:
         """Take in what the stage says is now so, and tell the listeners."""
+        changes = [change for change in changes if change.name in self.table]
         self.values.update({c.name: c.value for c in changes})
         for listener in self.listeners if changes else ():
             listener(changes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lcm_daemon import controllers
-from lcm_daemon.board import Board, Change, Pending
+from lcm_daemon.board import Board, Change, Pending, commands
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame
 from lcm_daemon.health import Health
@@ -29,6 +29,8 @@ class News:
 
     changes: list[Change]
     status: Mapping[str, Value] | None = None
+    table: Table | None = None  # the parameters from now on, with the values of all, where they are others
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Setup:
     table: Table
     values: Mapping[str, Value]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: tuple[str, ...] = ()  # the names that can be changed to
     kept: Mapping[str, Any] = field(default_factory=dict)  # what the desk before this one left
 
 
@@ -85,7 +88,7 @@ class Desk:
 
     def __init__(self, port: Port, setup: Setup) -> None:
         self.health = Health()
-        self.board = Board(setup.table, setup.values, self.health, self._wake)
+        self.board = Board(setup.table, setup.values, self.health, self._wake, commands(setup.recipes))
         self.board.show, self.board.kept = setup.show, dict(setup.kept)
         self._port = port
         self._controllers = [_build(name, self.board, options) for name, options in setup.options.items()]
@@ -117,6 +120,8 @@ class Desk:
                 self.board.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
                 self._port.say(Done(message.slot, message.number, message.time))
             else:
+                if message.table is not None:
+                    self.board.adopt(message.table, message.values)
                 self.board.hear(message.changes, message.status)
                 if message.status is not None:
                     self._wake()  # the stage's status is due soon, and the desk's counters belong in it

@@ -13,7 +13,7 @@ from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame, Size
 from lcm_daemon.health import Health
 from lcm_daemon.link import CLOSED, Done, Failed, Ready
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Table, Value
 from lcm_daemon.supervisor import Budget, Child, Graveyard
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class DeskSupervisor:
         self._setup, self._size = setup, size
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
+        self._table: Table | None = None  # what the desk must still be told
         self._begun = 0.0
         self._listened_at = 0.0  # when the desk last was ready for more
         self._counts_before: dict[str, int] = {}  # what the desks before this one had counted
@@ -53,6 +54,7 @@ class DeskSupervisor:
         setup = replace(self._setup, values=dict(values), kept=self._kept)
         self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
         self.ready, self._begun, self._listened_at = False, now, now
+        self._table = None
 
     def _restart(self, values: Mapping[str, Value], now: float) -> None:
         try:
@@ -98,13 +100,17 @@ class DeskSupervisor:
             self._listened_at = now
         if self.child is not None and self._overdue(now):
             self._replace("does not answer", now)
-        self._pass_on()
+        self._pass_on(values)
         return asked
 
     def tell(self, changes: list[Change], status: Mapping[str, Value] | None = None) -> None:
         """Keep news for the desk; of several changes of one parameter the newest counts."""
         self._changes.update({change.name: change for change in changes})
         self._status = status if status is not None else self._status
+
+    def adopt(self, table: Table) -> None:
+        """The show's parameters are others from now on."""
+        self._setup, self._table = replace(self._setup, table=table), table
 
     def show(self, frame: Frame, now: float) -> None:
         """Hand over a picture for the preview, if the desk wants one."""
@@ -120,12 +126,13 @@ class DeskSupervisor:
         self.child = None
         self._graveyard.visit(seconds)
 
-    def _pass_on(self) -> None:
-        if not self.ready or self.child is None or not (self._changes or self._status):
+    def _pass_on(self, values: Mapping[str, Value]) -> None:
+        if not self.ready or self.child is None or not (self._changes or self._status or self._table):
             return
+        news = desk.News(list(self._changes.values()), self._status, self._table, dict(values) if self._table else {})
         try:
-            if self.child.link.send(desk.News(list(self._changes.values()), self._status)):
-                self._changes, self._status = {}, None
+            if self.child.link.send(news):
+                self._changes, self._status, self._table = {}, None, None
         except CLOSED:
             return
 

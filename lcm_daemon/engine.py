@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from lcm_daemon.process import begin_child, run_gently
 from lcm_daemon.recipe import Recipe
 
 log = logging.getLogger(__name__)
+
+# CUDA and MPS say "out of memory", torch's CPU allocator "can't allocate memory".
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,26 @@ def run(arguments: PortArguments, pipeline: str, spare: bool, level: int) -> Non
         if isinstance(order, Load):
             _render(_load(order.recipe, port), port)
     except RecipeError as error:
-        port.say(Failed(str(error), retry=False))
+        port.say(Failed(str(error), retry=False, memory=lacks_memory(error)))
     except Exception as error:  # the top of the engine's loop: say it, and let a fresh engine take over
         log.exception("the engine failed")
-        port.say(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+        port.say(Failed(f"{type(error).__name__}: {error}".splitlines()[0], memory=lacks_memory(error)))
     finally:
         port.close()
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that the device has no memory left.
+
+    By name, since torch is not imported here: torch.OutOfMemoryError, or "CUDA out of memory" in a RuntimeError.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _load(recipe: Recipe, port: Port) -> Pipeline:
@@ -51,7 +69,9 @@ def _render(pipeline: Pipeline, port: Port) -> None:
     port.say(Want())
     while isinstance(job := port.receive(), Job):
         begun = time.perf_counter()
-        parts = pipeline.render(port.slots.taken[job.slot], job.values, port.slots.given[job.slot])
+        taken, given = port.slots.taken[job.slot], port.slots.given[job.slot]
+        guide = {"guide": port.slots.guides[job.slot]} if job.guided else {}
+        parts = pipeline.render(taken, job.values, given, **guide)
         seconds = {"render": time.perf_counter() - begun, **parts}
         port.say(Done(job.slot, job.number, job.time, seconds))
         port.say(Want())

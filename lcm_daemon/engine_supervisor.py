@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import singledispatchmethod
 from typing import Any
 
@@ -11,9 +14,9 @@ import psutil
 
 from lcm_daemon import engine
 from lcm_daemon.frame import Frame, Size
-from lcm_daemon.health import Health
+from lcm_daemon.health import Health, quantile_of
 from lcm_daemon.link import CLOSED, Done, Failed, Progress, Ready
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Blend, Value
 from lcm_daemon.recipe import Recipe
 from lcm_daemon.show import Patience
 from lcm_daemon.supervisor import Budget, Child, Graveyard
@@ -24,6 +27,17 @@ SLOWER = 8.0  # a frame may take this many times the usual before it counts as a
 STARVED = 10.0  # an engine on the CPU that is still at work may take this many deadlines
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST = 10.0  # the first frame after a start may take this many deadlines
+REMEMBERED = 63  # frames whose time says what is usual
+
+_FULL = (errno.ENOSPC, errno.ENOMEM)  # what a system says that has no room for another process
+
+
+class Duty(Enum):
+    """What is done when an engine fails."""
+
+    PLAY = "it is replaced, whatever happens"
+    YIELD = "another engine loads beside it: it is replaced, unless memory ran out, which the other shall have"
+    TRIAL = "nothing: `failure` says why, and whoever put it on trial decides"
 
 
 class EngineSupervisor:
@@ -31,22 +45,26 @@ class EngineSupervisor:
 
     ladder: the recipe the show asks for, then what to fall back to. A rung is left when its recipe cannot load at
     all, or after three failures in 60 s. Below the last rung there is no engine: the alarm is raised, the failsafe
-    shows, and from the top it is tried again every `patience.alarm` seconds.
+    shows, and from the top it is tried again every `patience.alarm` seconds. `duty` may say otherwise.
+    guided: its frames may come with a guide.
     """
 
     def __init__(
-        self, ladder: Sequence[Recipe], size: Size, health: Health, patience: Patience, spare: bool = True
+        self, ladder: Sequence[Recipe], size: Size, health: Health, patience: Patience, spare: bool = True,
+        guided: bool = False, duty: Duty = Duty.PLAY,
     ) -> None:
         self.ladder, self.size, self.health, self.patience = ladder, size, health, patience
+        self.guided, self.duty = guided, duty
         self.child: Child | None = None
         self.report: Any = None
         self.state = "starting"
         self.alarm = ""
+        self.failure: Failed | None = None  # why there is no engine, and none will come by itself
+        self.painted: deque[float] = deque(maxlen=REMEMBERED)  # seconds in the engine, of its last frames
         self._keeps_spare = spare
         self._spare: Child | None = None
         self._rung = 0
         self._begun = 0.0
-        self._rendered = 0
         self._spare_at = 0.0
         self._looked, self._burned, self._toiling = 0.0, 0.0, False  # processor seconds of the engine, when last seen
         self._budget = Budget()
@@ -75,23 +93,51 @@ class EngineSupervisor:
         """What to wait on: the pipes say both that there is news and that a child is gone."""
         return [child.link.pipe for child in (self.child, self._spare) if child is not None]
 
-    def start(self, now: float) -> None:
-        """Put an engine on the present rung: the spare if there is one, else a new process."""
+    @property
+    def fallen(self) -> bool:
+        """It plays on a lower rung than the first."""
+        return self._rung > 0
+
+    @property
+    def gone(self) -> bool:
+        """No process is left of a stopped one: what it had on the device is free again."""
+        self._graveyard.visit()
+        return self.child is None and self._spare is None and not len(self._graveyard)
+
+    def take_spare(self) -> Child | None:
+        """Give the spare away, to an engine beside this one; None where there is none that lives."""
+        if self._spare is None or not self._spare.process.is_alive():
+            return None
+        spare, self._spare = self._spare, None
+        return spare
+
+    def start(self, now: float, spare: Child | None = None) -> None:
+        """Put an engine on the present rung: a spare if there is one, else a new process."""
+        self.failure = None
         try:
-            self.child, self._spare = self._spare or self._spawn(spare=False), None
+            self.child = spare or self.take_spare() or self._spawn(spare=False)
         except OSError as error:
-            self.child, self._begun, self.state, self.alarm = None, now, "alarm", f"no engine can be started: {error}"
-            log.error("%s; next try in %.0f s", self.alarm, self.patience.alarm)
+            self._cannot_start(error, now)
             return
-        self.report, self.state, self._begun, self._rendered = None, "loading", now, 0
+        self.report, self.state, self._begun = None, "loading", now
+        self.painted.clear()
         self.child.link.tell(engine.Load(self.recipe))
 
-    def submit(self, frame: Frame, values: Mapping[str, Value], now: float) -> bool:
+    def _cannot_start(self, error: OSError, now: float) -> None:
+        self.child, self._begun, self.state, self.alarm = None, now, "alarm", f"no engine can be started: {error}"
+        if self.duty is Duty.TRIAL:
+            self.failure = Failed(self.alarm, memory=error.errno in _FULL)
+        else:
+            log.error("%s; next try in %.0f s", self.alarm, self.patience.alarm)
+
+    def submit(
+        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
+    ) -> bool:
         """Hand a frame over if the engine wants one."""
         if not self.wanted or self.child is None:
             return False
         try:
-            return self.child.link.submit(frame, values, now)
+            return self.child.link.submit(frame, values, now, guide)
         except CLOSED:
             return False  # `step` sees the same closed pipe and replaces the engine
 
@@ -99,7 +145,7 @@ class EngineSupervisor:
         """Hear the engine, notice its death or its silence, keep the spare; return the newest rendered frame if any."""
         self._graveyard.visit()
         if self.child is None:
-            if now - self._begun >= self.patience.alarm:
+            if self.failure is None and now - self._begun >= self.patience.alarm:
                 self.start(now)
             return None
         frame = self._hear(self.child, now)
@@ -109,7 +155,8 @@ class EngineSupervisor:
         return frame
 
     def stop(self, seconds: float = 1.0) -> None:
-        """End the engine and the spare, and wait up to `seconds` for each."""
+        """End the engine and the spare for good, and wait up to `seconds` for each."""
+        self.failure = Failed("stopped", retry=False)
         for child in (self.child, self._spare):
             if child is not None:
                 self._graveyard.bury(child)
@@ -150,14 +197,14 @@ class EngineSupervisor:
             self.child.link.release(self._newest)
             self.health.count("dropped/rendered")
         self._newest = message
-        self._rendered += 1
+        self.painted.append(message.seconds.get("render", 0.0))
         self.health.count("engine/rendered")
         for part, seconds in message.seconds.items():
             self.health.time(f"engine/{part}", seconds)
 
     @_take.register
     def _(self, message: Failed, now: float) -> None:
-        self._replace(message.text, now, message.retry)
+        self._replace(message.text, now, message.retry, message.memory)
 
     def _overdue(self, now: float) -> bool:
         if self.child is None:
@@ -168,7 +215,7 @@ class EngineSupervisor:
         toils = silence > self.patience.frame - 1.5 and self._toils(self.child, now)
         if silence <= self.patience.frame:
             return False
-        usual = SLOWER * self.health.timing("engine/render") if self._rendered else FIRST * self.patience.frame
+        usual = SLOWER * quantile_of(sorted(self.painted), 0.5) if self.painted else FIRST * self.patience.frame
         return silence > max(usual, STARVED * self.patience.frame if toils else 0.0)
 
     def _toils(self, child: Child, now: float) -> bool:
@@ -185,13 +232,16 @@ class EngineSupervisor:
             self._looked, self._burned = now, times.user + times.system
         return self._toiling and str(self.report.device).startswith("cpu")
 
-    def _replace(self, reason: str, now: float, retry: bool = True) -> None:
+    def _replace(self, reason: str, now: float, retry: bool = True, memory: bool = False) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         log.warning("engine %s (%s): %s", self.child.pid if self.child else None, self.recipe.name, reason)
-        self.health.count("engine/replaced")
         if self.child is not None:
             self._graveyard.bury(self.child)
         self.child, self.report, self._begun = None, None, now
+        if self.duty is Duty.TRIAL or (self.duty is Duty.YIELD and memory):
+            self.failure, self.state = Failed(reason, retry, memory), "failed"
+            return
+        self.health.count("engine/replaced")
         if retry and self._budget.spend(now):
             self.start(now)
         else:
@@ -212,7 +262,8 @@ class EngineSupervisor:
             self.health.count("engine/spare_died")
             self._graveyard.bury(self._spare)
             self._spare = None
-        if self._spare is None and self._keeps_spare and self._rendered > 0 and now >= self._spare_at:
+        wanted = self._keeps_spare and self.duty is Duty.PLAY and bool(self.painted)
+        if self._spare is None and wanted and now >= self._spare_at:
             self._spare_at = now + SPARE_PAUSE  # one that cannot start, or dies at once, is not tried in every tick
             try:
                 self._spare = self._spawn(spare=True)
@@ -220,4 +271,5 @@ class EngineSupervisor:
                 log.warning("no spare engine: %s", error)
 
     def _spawn(self, spare: bool) -> Child:
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, logging.getLogger().level)
+        level = logging.getLogger().level
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, level, guided=self.guided)

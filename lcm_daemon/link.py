@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from lcm_daemon.frame import Frame, Pixels, Size
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Blend, Value
 
 SLOTS = 3  # one being worked on, one handed over, one spare
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is gone
@@ -35,12 +35,16 @@ class Want:
 
 @dataclass(frozen=True)
 class Job:
-    """Stage to child: slot `slot` holds frame `number`, captured at `time`; these are the values of this moment."""
+    """Stage to child: slot `slot` holds frame `number`, captured at `time`; these are the values of this moment.
+
+    guided: the slot's second input plane holds a picture of the guide too.
+    """
 
     slot: int
     number: int
     time: float
-    values: Mapping[str, Value]
+    values: Mapping[str, Value | Blend]
+    guided: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,31 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failed:
-    """Child to stage, its last word: what went wrong, and whether a fresh child may do better."""
+    """Child to stage, its last word: what went wrong, and whether a fresh child may do better.
+
+    memory: the device had no room for it.
+    """
 
     text: str
     retry: bool = True
+    memory: bool = False
 
 
 class Slots:
-    """Picture pairs in one block of shared memory: `taken[i]` goes to the child, `given[i]` comes back."""
+    """Pictures in one block of shared memory: `taken[i]` goes to the child, `given[i]` comes back.
 
-    def __init__(self, size: Size, name: str | None = None) -> None:
-        self.size = size
-        shape = (2, SLOTS, size[1], size[0], 4)
+    Where there is a guide, `guides[i]` goes to the child beside `taken[i]`.
+    """
+
+    def __init__(self, size: Size, guided: bool = False, name: str | None = None) -> None:
+        self.size, self.guided = size, guided
+        shape = (3 if guided else 2, SLOTS, size[1], size[0], 4)
         self._owner = name is None
         self._memory = _share(int(np.prod(shape))) if name is None else _attach(name)
         pictures: Any = np.ndarray(shape, np.uint8, self._memory.buf)
         self.taken: list[Pixels] = list(pictures[0])
         self.given: list[Pixels] = list(pictures[1])
+        self.guides: list[Pixels] = list(pictures[2]) if guided else []
 
     @property
     def name(self) -> str:
@@ -93,7 +105,7 @@ class Slots:
 
     def close(self) -> None:
         """Let go of the memory; the side that made it also removes it from the system. May be called twice."""
-        self.taken, self.given = [], []
+        self.taken, self.given, self.guides = [], [], []
         with contextlib.suppress(BufferError):  # somebody still looks at a slot: the mapping goes with the process
             self._memory.close()
         if self._owner:
@@ -121,16 +133,16 @@ def _attach(name: str) -> SharedMemory:
 class Link:
     """The stage's end."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, guided: bool = False) -> None:
         self.pipe, self._child_pipe = get_context("spawn").Pipe()
-        self._slots = Slots(size)
+        self._slots = Slots(size, guided)
         self._free = list(range(SLOTS))
         self._wanted = 0
         self.unanswered: dict[int, float] = {}  # slot -> when its frame was handed over
 
     def port(self) -> PortArguments:
         """What the child needs to open its end; pass it to the process, then call `started`."""
-        return PortArguments(self._child_pipe, self._slots.name, self._slots.size)
+        return PortArguments(self._child_pipe, self._slots.name, self._slots.size, self._slots.guided)
 
     def started(self) -> None:
         """Close this side's copy of the child's pipe, without which its death would go unseen."""
@@ -146,15 +158,22 @@ class Link:
         """The child waits for something: it has dealt with what it got."""
         return self._wanted > 0
 
-    def submit(self, frame: Frame, values: Mapping[str, Value], now: float) -> bool:
-        """Hand a frame of the link's size over, if the child wants one; False if it does not. Raises CLOSED."""
+    def submit(
+        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
+    ) -> bool:
+        """Hand a frame of the link's size over, if the child wants one; False if it does not. Raises CLOSED.
+
+        guide: the second source's picture, of the same size; only for a link that was made for it.
+        """
         if not self.wanted:
             return False
         slot = self._free.pop()
         np.copyto(self._slots.taken[slot], frame.pixels)
+        if guide is not None:
+            np.copyto(self._slots.guides[slot], guide.pixels)
         self._wanted -= 1
         self.unanswered[slot] = now
-        self.pipe.send(Job(slot, frame.number, frame.time, values))
+        self.pipe.send(Job(slot, frame.number, frame.time, values, guide is not None))
         return True
 
     def send(self, message: Any) -> bool:
@@ -211,6 +230,7 @@ class PortArguments:
     pipe: Connection
     memory: str
     size: Size
+    guided: bool = False
 
 
 class Port:
@@ -219,7 +239,7 @@ class Port:
     def __init__(self, arguments: PortArguments) -> None:
         self._pipe = arguments.pipe
         self.size = arguments.size
-        self.slots = Slots(arguments.size, arguments.memory)
+        self.slots = Slots(arguments.size, arguments.guided, arguments.memory)
 
     def receive(self) -> Any:
         """The next message, waiting for it; None once the stage is gone."""

@@ -33,8 +33,16 @@ from lcm_daemon.document import (
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.failsafe import Plan
 from lcm_daemon.frame import Fit, Size
-from lcm_daemon.parameters import TABLE, Value
-from lcm_daemon.recipe import Recipe, known_parameters, load_recipe, read_parameters, read_recipe
+from lcm_daemon.parameters import TABLE, Table, Value
+from lcm_daemon.recipe import (
+    ACCELERATORS,
+    Recipe,
+    known_parameters,
+    load_recipe,
+    names,
+    read_parameters,
+    read_recipe,
+)
 from lcm_daemon.transports import TRANSPORTS, load
 
 FOLDER = next(  # in the package once it is installed, beside it in a checkout
@@ -71,14 +79,25 @@ class Patience:
 
 @dataclass(frozen=True)
 class Show:
-    """A checked show. `size` is (width, height) of the output in pixels, `fps` its rate."""
+    """A checked show. `size` is (width, height) of the output in pixels, `fps` its rate.
+
+    recipes: the show's own, by the names under which they can be changed to.   guide: the second source.
+    crossfade: seconds from one recipe to the next.   target_fps: what the governor holds; 0 leaves it out.
+    parameters: the show's values, over those of whichever recipe plays.
+    demands: keys of every recipe that the show decides (safety, accelerate).
+    """
 
     name: str
     file: str
     recipe: Recipe
+    recipes: Mapping[str, Recipe]
+    demands: Mapping[str, Any]
     source: EndPlan | None
+    guide: EndPlan | None
     size: Size
     fps: float
+    crossfade: float
+    target_fps: float
     failsafe: Plan
     slate: str
     sinks: tuple[EndPlan, ...]
@@ -90,9 +109,18 @@ class Show:
     spare: bool
 
     @property
-    def ladder(self) -> tuple[Recipe, ...]:
-        """The recipe, and what to fall back to: the built-in model on the safest settings."""
-        return self.recipe, replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
+    def fallback(self) -> Recipe:
+        """What plays where a recipe cannot: the built-in model on the safest settings, whatever the show demands."""
+        return replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
+
+    def catalogue(self) -> dict[str, Recipe]:
+        """Every recipe that can be changed to, by name: those of the package, the show's first one, and its others."""
+        package = {name: replace(load_recipe(name), **self.demands) for name in names()}
+        return {**package, self.recipe.name: self.recipe, **self.recipes}
+
+    def start(self, recipe: Recipe) -> dict[str, Value]:
+        """Where every parameter starts, and returns to, while this recipe plays."""
+        return recipe.start() | {name: value for name, value in self.parameters.items() if name in recipe.table()}
 
     def describe(self, sinks: Sequence[str] | None = None) -> str:
         """The opening screen: what renders, what comes in, where the picture is, who listens.
@@ -101,7 +129,8 @@ class Show:
         """
         width, height = self.size
         outs = [sink.label for sink in self.sinks] if sinks is None else sinks
-        ends = [("in", self.source.label if self.source else "none"), *(("out", label) for label in outs)]
+        ins = [("in", self.source.label if self.source else "none")]
+        ends = [*ins, *([("guide", self.guide.label)] if self.guide else []), *(("out", label) for label in outs)]
         lines = [
             ("show", f"{self.name} ({self.file})"),
             ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),
@@ -159,21 +188,32 @@ _OSC = controllers.load("osc").fields
 def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     base = file.resolve().parent
     found = Section(_fields(base)).read(node, reader)
-    if found is None or reader.problems:
+    if found is None:
+        return None
+    table = _table((found["recipe"], *(found["recipes"] or {}).values()))
+    parameters = read_parameters(found["parameters"], reader, table) if found["parameters"] else {}
+    glides = _read_glides(found["glides"], reader, table) if found["glides"] else {}
+    if reader.problems:
         return None
     output, engine = found["output"], found["engine"]
+    demands = {key: found[key] for key in ("safety", "accelerate") if found[key] is not None}
     return Show(
         name=found["name"] or file.stem,
         file=str(file),
-        recipe=found["recipe"],
+        recipe=replace(found["recipe"], **demands),
+        recipes={name: replace(recipe, name=name, **demands) for name, recipe in found["recipes"].items()},
+        demands=demands,
         source=found["source"],
+        guide=found["guide"],
         size=output["size"],
         fps=output["fps"],
+        crossfade=output["crossfade"],
+        target_fps=output["target_fps"],
         failsafe=Plan(output["failsafe"], output["hold_seconds"], output["fade_seconds"], output["fade_to"]),
         slate=output["slate"] and str(base / output["slate"]),
         sinks=found["sinks"],
-        parameters={**found["recipe"].parameters, **found["parameters"]},
-        glides=found["glides"],
+        parameters=parameters,
+        glides=glides,
         osc=found["osc"],
         panel=found["panel"],
         patience=Patience(engine["deadline"], engine["loading_deadline"]),
@@ -181,9 +221,16 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     )
 
 
+def _table(recipes: Sequence[Recipe | None]) -> Table:
+    """The parameters of every recipe of the show; one that could not be read has been complained of."""
+    return {**TABLE, **{name: parameter for recipe in recipes if recipe for name, parameter in recipe.table().items()}}
+
+
 _OUTPUT: Fields = {
     "size": Field(PixelSize(), (512, 512), "width and height of what the sinks get, in pixels"),
     "fps": Field(Number(1, 240), 30.0, "pictures per second, kept whatever happens"),
+    "target_fps": Field(Number(0, 240), 0.0, "rendered pictures per second that the governor holds; 0 switches it off"),
+    "crossfade": Field(Number(0, 60), 1.0, "seconds from one recipe's picture to the next one's"),
     "failsafe": Field(Choice(("hold", "fade", "passthrough", "slate")), "hold", "what shows when no fresh frame comes"),
     "hold_seconds": Field(_SECONDS, 5.0, "how long the last frame is held before the failsafe"),
     "fade_seconds": Field(_SECONDS, 2.0, "how long the fade takes"),
@@ -203,11 +250,15 @@ def _fields(base: Path) -> Fields:
     return {
         "name": Field(Text(), ""),
         "recipe": Field(recipe, load_recipe("builtin")),
+        "recipes": Field(_recipes(base), {}, "recipes to change to, each under a name of its own"),
+        "safety": Field(Boolean(), None, "every recipe with the safety checker, or none"),
+        "accelerate": Field(Choice(ACCELERATORS), None, "every recipe on this accelerator"),
         "source": Field(_or_false(_end(base, False)), EndPlan("testcard", {})),
+        "guide": Field(_or_false(_end(base, False)), None, "a second source, for the ControlNets that look at it"),
         "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
         "sinks": Field(Items(_end(base, True)), ()),
-        "parameters": Field(Custom(read_parameters, "a mapping of parameters to values"), {}),
-        "glides": Field(Custom(_read_glides, "a mapping of parameters to seconds"), {}),
+        "parameters": Field(Custom(_later, "a mapping of parameters to values"), None),
+        "glides": Field(Custom(_later, "a mapping of parameters to seconds"), None),
         "osc": Field(_or_false(Section(_OSC)), _defaults(_OSC)),
         "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
         "engine": Field(Section(_ENGINE), _defaults(_ENGINE)),
@@ -216,6 +267,23 @@ def _fields(base: Path) -> Fields:
 
 def _defaults(fields: Fields) -> dict[str, Any]:
     return {name: spec.default for name, spec in fields.items()}
+
+
+def _later(node: Node, reader: Reader) -> Node:
+    return node  # read once the recipes have said which parameters there are
+
+
+def _recipes(base: Path) -> Custom:
+    """A mapping of names to recipes."""
+
+    def read(node: Node, reader: Reader) -> dict[str, Recipe]:
+        if not isinstance(node.raw, yaml.MappingNode):
+            reader.complain(node, "a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}")
+            return {}
+        found = {str(key.raw.value): read_recipe(value, base, reader) for key, value in node.items()}
+        return {name: recipe for name, recipe in found.items() if recipe}
+
+    return Custom(read, "a mapping of names to recipes")
 
 
 def _or_false(kind: Kind) -> Custom:
@@ -264,10 +332,10 @@ def _transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
     return None
 
 
-def _read_glides(node: Node, reader: Reader) -> dict[str, float]:
+def _read_glides(node: Node, reader: Reader, table: Table) -> dict[str, float]:
     glides: dict[str, float] = {}
-    for name, value in known_parameters(node, reader):
-        if not TABLE[name].glides:
+    for name, value in known_parameters(node, reader, table):
+        if not table[name].glides:
             reader.complain(value, f"{name} cannot glide: it is no float")
         glides[name] = _SECONDS.read(value, reader) or 0.0
     return glides

@@ -15,20 +15,24 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.connection import wait
 
 from lcm_daemon import transports
 from lcm_daemon.bell import Bell
-from lcm_daemon.board import Change, Pending
+from lcm_daemon.board import Call, Change, Pending
+from lcm_daemon.changeover import Changeover
 from lcm_daemon.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.desk import Setup
 from lcm_daemon.desk_supervisor import DeskSupervisor
-from lcm_daemon.engine_supervisor import EngineSupervisor
+from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.health import Health
-from lcm_daemon.parameters import Parameters, Value
+from lcm_daemon.parameters import Blend, Parameters, Value
+from lcm_daemon.player import Material, Player
+from lcm_daemon.recipe import GRID, Recipe
 from lcm_daemon.show import EndPlan, Show
 from lcm_daemon.status import Status
 from lcm_daemon.transports.base import End, Sink, Source
@@ -48,37 +52,46 @@ class Stage:
         self.show = show
         self.clock = clock or MonotonicClock()
         self.health = Health()
-        self.parameters = Parameters(start=show.parameters, glides=show.glides)
-        self.engines = [EngineSupervisor(show.ladder, show.size, self.health, show.patience, show.spare)]
-        self.source = self._source_runner(show.source)
+        self.recipes = show.catalogue()
+        self.parameters = Parameters(show.recipe.table(), show.start(show.recipe), show.glides)
+        self._fallback = show.fallback
+        self.changeover = Changeover(
+            show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm
+        )
+        self.source = self._source_runner(show.source, "source")
+        self.guide = self._source_runner(show.guide, "guide")
         self.sinks = [runner for plan in show.sinks if (runner := self._sink_runner(plan))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
-            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk), show.size, self.health
+            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(self.recipes)),
+            show.size, self.health,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
-        self.values: dict[str, Value] = self.parameters.evaluate(self.clock.now())
-        self.rendered: Frame | None = None
+        self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())
         self.output: Frame | None = None
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
-        self._fed: tuple[Frame | None, object, int] = (None, None, 0)  # what the last job was made of
-        self._fed_to = 0  # the process that got it
-        self._jobs = 0
+        self._adopted = show.recipe  # whose table of parameters is in force
         self._beats = 0
-        self._rendered_at = 0.0
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
         self._status = Status(self.health)
 
     # --- its ends ---
 
-    def _source_runner(self, plan: EndPlan | None) -> SourceRunner | None:
+    def _build_player(self, recipe: Recipe, duty: Duty) -> Player:
+        ladder, show = (recipe, self._fallback), self.show
+        engine = EngineSupervisor(
+            ladder, show.size, self.health, show.patience, show.spare, show.guide is not None, duty
+        )
+        return Player(recipe, [engine], show.start(recipe), self.health)
+
+    def _source_runner(self, plan: EndPlan | None, kind: str) -> SourceRunner | None:
         source = _build_end(plan, transports.load(plan.transport).source) if plan else None
         if plan is None or not isinstance(source, Source):
             return None
-        return SourceRunner(plan.label, source, self.show.size, plan.fit, self.health, self._arrived)
+        return SourceRunner(plan.label, source, self.show.size, plan.fit, self.health, self._arrived, kind)
 
     def _sink_runner(self, plan: EndPlan) -> SinkRunner | None:
         sink = _build_end(plan, transports.load(plan.transport).sink)
@@ -87,7 +100,7 @@ class Stage:
         return SinkRunner(plan.label, sink, self.show.size, self.show.fps, self.health)
 
     def _runners(self) -> list[Runner]:
-        return [runner for runner in (self.source, *self.sinks) if runner is not None]
+        return [runner for runner in (self.source, self.guide, *self.sinks) if runner is not None]
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that were left out."""
@@ -122,8 +135,7 @@ class Stage:
 
     def kill(self) -> None:
         """End every child process at once."""
-        for engine in self.engines:
-            engine.stop(0.0)
+        self.changeover.stop(0.0)
         self.desk.stop(0.0)
 
     def _open(self) -> None:
@@ -131,16 +143,14 @@ class Stage:
         self.desk.open(self.parameters.targets(), now)
         for runner in self._runners():
             runner.start()
-        for engine in self.engines:
-            engine.start(now)
+        self.changeover.start(now)
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not look at it
 
     def _close(self) -> None:
         for runner in self._runners():
             runner.stop()
-        for engine in self.engines:
-            engine.stop(ENDING)
+        self.changeover.stop(ENDING)
         self.desk.stop(ENDING)
         for runner in self._runners():
             if not runner.join(ENDING):
@@ -159,9 +169,7 @@ class Stage:
             if left < 0.0015:  # waiting on pipes is only good to the millisecond; sleep is not
                 self.clock.sleep(left)
                 return
-            waitables = [self._bell.rope, *self.desk.waitables()]
-            for engine in self.engines:
-                waitables += engine.waitables()
+            waitables = [self._bell.rope, *self.desk.waitables(), *self.changeover.waitables()]
             with contextlib.suppress(InterruptedError):  # Ctrl-C on Windows: its handler has seen to it
                 wait(waitables, left - 0.001)
 
@@ -171,49 +179,77 @@ class Stage:
             self._bell.clear()
             for pending in self.desk.step(self.parameters.targets(), now):
                 self._obey(pending, now)
-            for engine in self.engines:
-                self._adopt(engine.step(now), now)
+            starved = self._input() is None and self.values["mode"] != "text"
+            self._adopt(self.changeover.step(now, starved), now)
+            self._follow(now)
             self._feed()
         except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
             self._shout("attending failed")
 
     def _obey(self, pending: Pending, now: float) -> None:
-        changes = []
-        for command, origin in pending.commands:
-            changes += [Change(n, v, origin) for n, v in _COMMANDS[command](self.parameters).items()]
+        changes = [change for call in pending.commands for change in _COMMANDS[call.name](self, call)]
         for change in pending.changes.values():
-            value = self.parameters.set(change.name, change.value, now)
-            changes.append(Change(change.name, value, change.origin))
+            if change.name in self.parameters.table:  # it may have gone with its recipe meanwhile
+                value = self.parameters.set(change.name, change.value, now)
+                changes.append(Change(change.name, value, change.origin))
         self.desk.tell(changes)
 
+    def _reset(self, call: Call) -> list[Change]:
+        return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
+
+    def _change_recipe(self, call: Call) -> list[Change]:
+        (name,) = call.arguments
+        self.changeover.change(self.recipes[str(name)])
+        return []
+
+    def _change_size(self, call: Call) -> list[Change]:
+        width, height = (round(int(side) / GRID) * GRID for side in call.arguments)
+        self.changeover.change(replace(self.changeover.wanted, size=(width, height)))
+        return []
+
     def _adopt(self, frame: Frame | None, now: float) -> None:
-        """Keep a rendered frame, unless a newer one from another engine came first."""
-        if frame is None:
+        """Note how long a rendered frame has been on its way."""
+        if frame is not None:
+            self.health.time("latency", now - frame.time)
+
+    def _follow(self, now: float) -> None:
+        """The parameters are those of the recipe whose picture it is. Values that nobody has moved go along with it."""
+        recipe = self.changeover.recipe
+        if recipe is self._adopted:
             return
-        if self.rendered is not None and frame.number <= self.rendered.number:
-            self.health.count("dropped/rendered")
-            return
-        self.rendered, self._rendered_at = frame, now
-        self.health.time("latency", now - frame.time)
+        before, values = self.show.start(self._adopted), self.parameters.targets()
+        self._adopted, self.parameters.start = recipe, self.show.start(recipe)
+        self.parameters.adopt(recipe.table())
+        for name, value in self.parameters.start.items():
+            if name in values and values[name] == before[name] != value:
+                self.parameters.set(name, value, now)
+        self.desk.adopt(self.parameters.table)
+
+    def _input(self) -> Frame | None:
+        return self.source.newest if self.source else None
 
     def _feed(self) -> None:
         """Hand the newest input and the values of this moment to every engine that waits, if either is new."""
-        for engine in self.engines:
-            self._hungry = engine.wanted  # first the flag, then the look: no arrival falls in between
-            if not self._hungry:
-                continue
-            now = self.clock.now()
-            values = self.parameters.evaluate(now)
-            frame = (self.source.newest if self.source else None) or self._blank
-            by_beat = values["mode"] == "text"  # no input to wait for: one picture a beat
-            if frame is self._blank and not by_beat:
-                continue
-            making = (frame, values, self._beats if by_beat else 0)
-            if making == self._fed and any(other.pid == self._fed_to for other in self.engines):
-                continue  # an engine that lives has it already
-            is_new = frame is not self._fed[0]  # an older input is painted again: its age is not the engine's doing
-            if engine.submit(Frame(frame.pixels, self._jobs, frame.time if is_new else now), values, now):
-                self._fed, self._fed_to, self._jobs, self._hungry = making, engine.pid, self._jobs + 1, False
+        waiting = [player for player in self.changeover.players if player.wanted]
+        self._hungry = bool(waiting)  # first the flag, then the look: no arrival falls in between
+        if not waiting:
+            return
+        now = self.clock.now()
+        values = self.parameters.evaluate(now)
+        frame = self._input()
+        if frame is None and values["mode"] != "text":
+            return
+        guide = self.guide.newest if self.guide else None
+        beat = self._beats if self._moves_by_itself(values) else 0
+        material = Material(frame or self._blank, guide, values, beat)
+        for player in waiting:
+            player.feed(material, now)
+        self._hungry = any(player.wanted for player in waiting)
+
+    def _moves_by_itself(self, values: Mapping[str, Value | Blend]) -> bool:
+        """Every beat is another picture, though neither input nor values have changed."""
+        moves = values["mode"] == "text" or values["noise"] == "walking" or self.changeover.recipe.stream_batch
+        return moves or bool(values["feedback"])
 
     def _arrived(self) -> None:
         """A new input frame is there (on the source's thread)."""
@@ -238,9 +274,9 @@ class Stage:
             self._shout("a tick failed")
 
     def _choose(self, now: float) -> Pixels:
-        source = self.source.newest if self.source else None
-        rendered = self.rendered.pixels if self.rendered else None
-        return self.failsafe.choose(rendered, now - self._rendered_at, source.pixels if source else None)
+        source = self._input()
+        rendered, age = self.changeover.picture(now)
+        return self.failsafe.choose(rendered, age, source.pixels if source else None)
 
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
@@ -250,17 +286,21 @@ class Stage:
             self.desk.show(self.output, now)
 
     def _collect_status(self, now: float) -> Mapping[str, Value]:
-        engine = self.engines[0]
+        change, engine = self.changeover, self.changeover.leading.engines[0]
+        rendered, age = change.picture(now)
         return self._status.collect(now, {
             "show": self.show.name,
             "recipe": engine.recipe.name,
+            "size": "{}x{}".format(*engine.recipe.size),
+            "change": change.describe(),
+            "error": change.error,
             "engine": engine.state,
             "engine_pid": engine.pid,
             "desk_pid": self.desk.pid,
-            "alarm": "; ".join(e.alarm for e in self.engines if e.alarm),
+            "alarm": "; ".join(e.alarm for e in change.leading.engines if e.alarm),
             "source": f"{self.source.label}: {self.source.state}" if self.source else "none",
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",
-            "failsafe": self.failsafe.active(self.rendered is not None, now - self._rendered_at),
+            "failsafe": self.failsafe.active(rendered is not None, age),
             "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(_REFUSALS)),
         })
 
@@ -286,6 +326,8 @@ def _build_end(plan: EndPlan, end: type[End] | None) -> End | None:
     return None
 
 
-_COMMANDS: Mapping[str, Callable[[Parameters], dict[str, Value]]] = {
-    "panic": Parameters.reset,
+_COMMANDS: Mapping[str, Callable[[Stage, Call], list[Change]]] = {
+    "panic": Stage._reset,
+    "recipe": Stage._change_recipe,
+    "size": Stage._change_size,
 }

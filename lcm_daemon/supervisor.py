@@ -16,12 +16,12 @@ from lcm_daemon.process import prepare_environment
 class Child:
     """A spawned process and the stage's end of its link. Once killed it is done with: start another.
 
-    Raises OSError where the system has no room for it.
+    guided: the link carries a second picture, the guide.   Raises OSError where the system has no room for it.
     """
 
-    def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any) -> None:
+    def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False) -> None:
         prepare_environment()
-        self.link = Link(size)
+        self.link = Link(size, guided)
         arguments = (self.link.port(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:
@@ -51,6 +51,9 @@ class Graveyard:
 
     def __init__(self) -> None:
         self._children: list[Child] = []
+
+    def __len__(self) -> int:
+        return len(self._children)
 
     def bury(self, child: Child) -> None:
         child.kill()

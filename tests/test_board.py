@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.board import Board, Change
+from lcm_daemon.board import FLOOD, Board, Call, Change, commands
 from lcm_daemon.health import Health
-from lcm_daemon.parameters import TABLE, Parameters
+from lcm_daemon.parameters import TABLE, Parameter, Parameters
 
 
 class Rig:
@@ -14,7 +14,8 @@ class Rig:
 
     def __init__(self) -> None:
         self.woken = 0
-        self.board = Board(TABLE, Parameters().targets(), Health(), self._wake)
+        names = commands(["ink", "sd-turbo"])
+        self.board = Board(TABLE, Parameters().targets(), Health(), self._wake, names)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -57,11 +58,42 @@ def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig)
     rig.board.command("panic", "osc/b")
     rig.board.set("steps", 3, "osc/a")
     pending = rig.board.take()
-    assert pending.commands == [("panic", "osc/b")]
+    assert pending.commands == [Call("panic", "osc/b")]
     assert list(pending.changes) == ["steps"]
 
 
 def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
     for _ in range(10_000):
         rig.board.command("panic", "osc/a")
-    assert len(rig.board.take().commands) == 64
+    assert len(rig.board.take().commands) == FLOOD
+
+
+def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for arguments in ([], ["sd-trubo"], [1], [["ink"]]):
+        assert not rig.board.command("recipe", "osc/a", arguments)
+    assert not rig.board.command("size", "osc/a", [512, "wide"])
+    assert rig.board.health.counts() == {"desk/refused": 5}
+    assert "recipe: it takes <name>" in caplog.text
+    assert rig.board.objection("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
+    assert rig.board.command("size", "osc/a", [1.0, 384.4, "passed over"])
+    assert rig.board.take().commands == [Call("size", "osc/a", (64, 384))]
+
+
+def test_of_several_recipes_the_newest_counts(rig: Rig) -> None:
+    for name in ("ink", "sd-turbo", "ink"):
+        rig.board.command("recipe", "osc/a", [name])
+    assert rig.board.take().commands == [Call("recipe", "osc/a", ("ink",))]
+
+
+def test_parameters_come_and_go(rig: Rig) -> None:
+    heard: list[set[str]] = []
+    rig.board.table_listeners.append(lambda: heard.append(set(rig.board.table)))
+    ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
+    assert not rig.board.set("lora/ink", 1, "osc/a")
+    rig.board.adopt(ink, {**rig.board.values, "lora/ink": 0.5})
+    assert rig.board.set("lora/ink", 1, "osc/a")
+    rig.board.adopt(TABLE, Parameters().targets())
+    assert not rig.board.take(), "a move of what has gone"
+    rig.board.hear([Change("lora/ink", 1.0, "osc/a")], None)
+    assert "lora/ink" not in rig.board.values
+    assert heard == [set(ink), set(TABLE)]

@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from lcm_daemon.board import Change, Pending
+from lcm_daemon.board import Call, Change, Pending
 from lcm_daemon.controllers.osc_send import send
 from lcm_daemon.desk import Setup
 from lcm_daemon.desk_supervisor import DeskSupervisor
@@ -18,7 +18,7 @@ from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
 from lcm_daemon.link import Ready
-from lcm_daemon.parameters import TABLE, Parameters
+from lcm_daemon.parameters import TABLE, Parameter, Parameters, Value
 from tests.daemon import free_port
 
 SIZE = (64, 48)
@@ -32,18 +32,22 @@ def port() -> int:
 
 @pytest.fixture
 def desk(port: int) -> Iterator[DeskSupervisor]:
-    supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
+    setup = Setup("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
+    supervisor = DeskSupervisor(setup, SIZE, Health())
     supervisor.open(VALUES, time.perf_counter())
     yield supervisor
     supervisor.stop()
 
 
-def serve(desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0) -> list[Pending]:
+def serve(
+    desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0,
+    values: Mapping[str, Value] = VALUES,
+) -> list[Pending]:
     asked: list[Pending] = []
     end = time.perf_counter() + seconds
     while not until(asked):
         assert time.perf_counter() < end
-        asked += desk.step(VALUES, time.perf_counter())
+        asked += desk.step(values, time.perf_counter())
         time.sleep(0.001)
     return asked
 
@@ -53,6 +57,31 @@ def test_what_osc_asks_for_arrives_coerced(desk: DeskSupervisor, port: int) -> N
     (pending,) = serve(desk, bool)
     assert pending.changes["strength"].value == 1.0
     assert pending.changes["strength"].origin.startswith("osc/127.0.0.1")
+
+
+def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> None:
+    send("/lcm/recipe", ["oil"], "127.0.0.1", port)
+    send("/lcm/recipe", ["sd-turbo"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    ((name, arguments),) = [(call.name, call.arguments) for call in pending.commands]
+    assert (name, arguments) == ("recipe", ("sd-turbo",))
+    assert isinstance(pending.commands[0], Call)
+
+
+def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port: int) -> None:
+    ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
+    values = {**VALUES, "lora/ink": 0.5}
+
+    def moved(asked: list[Pending]) -> bool:
+        send("/lcm/lora/ink", ["1.5"], "127.0.0.1", port)
+        return any("lora/ink" in pending.changes for pending in asked)
+
+    desk.adopt(ink)
+    serve(desk, moved, values=values)
+    os.kill(desk.pid, signal.SIGKILL)
+    first = desk.pid
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first), values=values)
+    serve(desk, moved, values=values)
 
 
 def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port: int) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lcm_daemon.engine_supervisor import EngineSupervisor
+from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
+from lcm_daemon.link import Failed
 from lcm_daemon.parameters import Parameters
 from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.show import Patience
@@ -26,9 +27,13 @@ VALUES = Parameters().targets()
 def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
     made: list[EngineSupervisor] = []
 
-    def make(*ladder: Recipe, spare: bool = False, patience: Patience | None = None) -> EngineSupervisor:
-        made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare))
-        made[-1].start(time.perf_counter())
+    def make(
+        *ladder: Recipe, spare: bool = False, patience: Patience | None = None, duty: Duty = Duty.PLAY,
+        started: bool = True,
+    ) -> EngineSupervisor:
+        made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare, duty=duty))
+        if started:
+            made[-1].start(time.perf_counter())
         return made[-1]
 
     yield make
@@ -86,6 +91,77 @@ def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> Non
     play(engine, renders(engine, 3))
 
 
+@pytest.mark.parametrize(("duty", "memory", "replaced"), [
+    (Duty.PLAY, True, 1), (Duty.YIELD, False, 1), (Duty.YIELD, True, 0), (Duty.TRIAL, False, 0),
+])
+def test_who_is_replaced(
+    supervise: Callable[..., EngineSupervisor], duty: Duty, memory: bool, replaced: int
+) -> None:
+    engine = supervise(THROUGH)
+    engine.duty = duty
+    assert engine.child is not None
+    engine.child.link.receive = lambda: [Failed("it failed", memory=memory)]  # type: ignore[method-assign]
+    engine.step(time.perf_counter())
+    assert engine.health.total("engine/replaced") == replaced
+    assert (engine.failure is None, engine.pid != 0) == (bool(replaced), bool(replaced))
+    if engine.failure:
+        engine.step(time.perf_counter() + 1000.0)
+        assert (engine.pid, engine.failure.text) == (0, "it failed"), "whoever put it on trial decides"
+
+
+def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., EngineSupervisor]) -> None:
+    first = supervise(THROUGH, spare=True)
+    play(first, lambda: len(first.waitables()) == 2)
+    spare = first.take_spare()
+    assert spare is not None
+    first.duty = Duty.YIELD
+    play(first, renders(first, 10))
+    assert len(first.waitables()) == 1, "no other is started beside two engines at work"
+    second = supervise(THROUGH, started=False)
+    second.start(time.perf_counter(), spare)
+    assert second.pid == spare.pid
+    play(second, renders(second, 1))
+
+
+def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: len(engine.waitables()) == 2)
+    assert engine._spare is not None
+    engine._spare.process.kill()
+    engine._spare.process.join(10)
+    assert engine.take_spare() is None
+
+
+def test_a_system_without_room_for_two_is_out_of_memory(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lcm_daemon.engine_supervisor.Child", full)
+    engine = supervise(THROUGH, duty=Duty.TRIAL)
+    assert engine.failure is not None
+    assert engine.failure.memory
+
+
+def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
+    """Its first frames may take long, whatever the engines beside it and before it took."""
+    engine = supervise(THROUGH, patience=Patience(frame=1.0))
+    engine.health.time("engine/render", 0.001)
+    play(engine, renders(engine, 1))
+    engine.painted.clear()
+    engine.painted.append(4.0)
+    while not engine.wanted:
+        engine.step(time.perf_counter())
+    os.kill(engine.pid, signal.SIGSTOP)
+    now, first = time.perf_counter(), engine.pid
+    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
+    engine.step(now + 25.0)
+    assert engine.pid == first
+    engine.step(now + 40.0)
+    assert engine.pid != first
+
+
 def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
@@ -101,7 +177,7 @@ def test_a_system_without_room_for_a_spare_renders_on(
 ) -> None:
     engine = supervise(THROUGH, spare=True)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lcm_daemon.engine_supervisor.Child", full)

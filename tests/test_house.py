@@ -21,7 +21,7 @@ LAYERS = [
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status"},
     {"engine", "desk"},
-    {"supervisor", "engine_supervisor", "desk_supervisor"},
+    {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
     {"stage"},
     {"doctor", "bench"},
     {"cli"},

@@ -78,6 +78,23 @@ def test_nothing_is_handed_over_before_it_is_wanted(pair: tuple[Link, Port]) -> 
     assert np.array_equal(port.slots.taken[job.slot], frame(1).pixels)
 
 
+def test_a_guide_rides_in_a_plane_of_its_own() -> None:
+    link = Link(SIZE, guided=True)
+    port = Port(link.port())
+    for guide in (None, frame(5, 200)):
+        port.say(Want())
+        link.receive()
+        assert link.submit(frame(1, 10), {}, 0.0, guide)
+        job = port.receive()
+        assert job.guided is (guide is not None)
+        assert int(port.slots.taken[job.slot][0, 0, 0]) == 10
+    assert np.array_equal(port.slots.guides[job.slot], frame(5, 200).pixels)
+    port.slots.given[job.slot][:] = 3
+    assert int(port.slots.guides[job.slot][0, 0, 0]) == 200
+    port.close()
+    link.close()
+
+
 def test_there_are_only_so_many_slots_and_each_comes_back(pair: tuple[Link, Port]) -> None:
     link, port = pair
     for _ in range(SLOTS + 1):

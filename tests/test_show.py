@@ -65,6 +65,42 @@ panel: false
     assert "640x480 at 60 fps" in show.describe()
 
 
+def test_recipes_to_change_to_have_names_of_their_own(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+recipe: {base: builtin, size: [128, 128]}
+recipes: {quick: {base: builtin, size: [64, 64], parameters: {steps: 1}}, through: passthrough}
+parameters: {strength: 0.3}
+safety: true
+accelerate: none
+""")
+    catalogue = show.catalogue()
+    assert {"quick", "through", "builtin", "sd-turbo"} <= set(catalogue)
+    assert (catalogue["quick"].name, catalogue["quick"].size) == ("quick", (64, 64))
+    assert catalogue["builtin"] is show.recipe, "the show's own, under its name"
+    assert all((recipe.safety, recipe.accelerate) == (True, "none") for recipe in catalogue.values())
+    start = show.start(catalogue["quick"])
+    assert (start["steps"], start["strength"], start["seed"]) == (1, 0.3, 0)
+    assert not load(tmp_path, "").recipe.safety
+
+
+def test_a_show_may_name_parameters_of_any_of_its_recipes(tmp_path: Path) -> None:
+    recipes = "recipes: {ink: {base: builtin, loras: [{name: ink, model: a/b}]}}"
+    show = load(tmp_path, f"{recipes}\nparameters: {{lora/ink: 0.5}}\nglides: {{lora/ink: 2}}")
+    assert show.start(show.recipes["ink"])["lora/ink"] == 0.5
+    assert "lora/ink" not in show.start(show.recipe)
+    assert show.glides == {"lora/ink": 2.0}
+    assert "no parameter 'lora/ink'" in complaints(tmp_path, "parameters: {lora/ink: 0.5}")[0]
+
+
+def test_a_guide_is_a_second_source(tmp_path: Path) -> None:
+    assert load(tmp_path, "").guide is None
+    show = load(tmp_path, "guide: {transport: ndi, name: depth, fit: stretch}")
+    assert show.guide is not None
+    assert (show.guide.options["name"], show.guide.fit) == ("depth", "stretch")
+    assert "guide    ndi depth" in show.describe()
+    assert complaints(tmp_path, "guide: {transport: record}")[0].startswith("show.yaml:1:20: 'record' is no source")
+
+
 def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     show = load(tmp_path, "source: {transport: file, path: clips/sea.mp4}")
     assert show.source is not None
@@ -82,6 +118,9 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
     ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
     ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: it is no float"),
+    ("recipes: [ink]", "show.yaml:1:10: a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}"),
+    ("recipes: {ink: sd-trubo}", "show.yaml:1:16: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
+    ("accelerate: warp", "show.yaml:1:13: 'warp' is not one of auto, none, compile"),
     ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
     ("- a", "show.yaml:1:1: a list is not a mapping"),
 ])
@@ -113,6 +152,5 @@ def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
-    first, last = load(tmp_path, "recipe: sd-turbo").ladder
-    assert first.name == "sd-turbo"
+    last = load(tmp_path, "{recipe: sd-turbo, safety: true}").fallback
     assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")

@@ -3,13 +3,15 @@
     /lcm/<parameter> value      move it: the first argument counts, the rest is passed over
     /lcm/<parameter>            ask for it
     /lcm/<command>              a command (panic); with the argument 0 or false it is a button let go, and does nothing
+    /lcm/<command> values       a command that takes something (recipe <name>, size <width> <height>)
     /lcm/get [name]             ask for one parameter, or without a name for everything
     /lcm/subscribe [port]       be told of everything, now and whenever it changes: on that port of the sender's host,
     /lcm/unsubscribe [port]     or, without a port, at the address the message came from
 
 A pattern (`/lcm/s*`) reaches the parameters, never a command or a subscription. An answer goes to the address the
 question came from, and to every subscriber on that host. Subscribers are told `/lcm/<parameter> value` for every change
-but their own, and `/lcm/status/<name> value` for the status.
+but their own, and `/lcm/status/<name> value` for the status. When the recipe changes, the addresses of its parameters
+come and go with it, and every subscriber is told all values.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any, ClassVar
 
 from pythonosc.osc_message import OscMessage
 
-from lcm_daemon.board import COMMANDS, Board, Change
+from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers.addresses import Addresses
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.controllers.osc_feedback import Feedback, endpoint
@@ -83,8 +85,7 @@ class Osc(Controller):
             raise ValueError(f"Osc knows no option {sorted(set(options) - set(self.fields))}")
         self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
         self._health, self._seldom = board.health, Seldom(log, board.health)
-        self._handlers = self._table()
-        self._addresses = Addresses(self._handlers, {ROOT + name: self._handlers[ROOT + name] for name in board.table})
+        self._set_up()
         self._feedback = Feedback(self._send, board.health)
         self._status: dict[str, Value] = {}
         self._strangers: set[str] = set()
@@ -106,6 +107,7 @@ class Osc(Controller):
         self._udp = Udp(self.options["host"], self.options["port"], self._health)
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
+        self.board.table_listeners.append(self._hear_table)
         kept = self.board.kept.get("osc", {})  # who had subscribed to the desk before this one
         for listener, source in {**dict(zip(listeners, listeners, strict=True)), **kept}.items():
             self._admit(listener, source)
@@ -116,6 +118,7 @@ class Osc(Controller):
             return
         self.board.listeners.remove(self._hear)
         self.board.status_listeners.remove(self._hear_status)
+        self.board.table_listeners.remove(self._hear_table)
         self._feedback.close()
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
@@ -164,12 +167,17 @@ class Osc(Controller):
 
     # What stands at the addresses
 
+    def _set_up(self) -> None:
+        self._handlers = self._table()
+        parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.board.table}
+        self._addresses = Addresses(self._handlers, parameters)
+
     def _table(self) -> dict[str, Handler]:
         return {
             ROOT + "get": self._get,
             ROOT + "subscribe": self._subscribe,
             ROOT + "unsubscribe": self._unsubscribe,
-            **{ROOT + name: functools.partial(self._command, name) for name in COMMANDS},
+            **{ROOT + name: functools.partial(self._command, name) for name in self.board.commands},
             **{ROOT + name: functools.partial(self._parameter, name) for name in self.board.table},
         }
 
@@ -180,9 +188,10 @@ class Osc(Controller):
             self._feedback.answer(source, ROOT + name, self.board.values[name])
 
     def _command(self, name: str, arguments: Sequence[Any], source: Address) -> None:
-        released = bool(arguments) and isinstance(arguments[0], int | float) and not arguments[0]
+        takes = bool(self.board.commands[name].arguments)
+        released = not takes and bool(arguments) and isinstance(arguments[0], int | float) and not arguments[0]
         if not released:
-            self.board.command(name, self._feedback.origin(source))
+            self.board.command(name, self._feedback.origin(source), arguments if takes else ())
 
     def _get(self, arguments: Sequence[Any], source: Address) -> None:
         known = self._everything()
@@ -232,6 +241,11 @@ class Osc(Controller):
     def _hear(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._feedback.tell(ROOT + change.name, change.value, change.origin)
+
+    def _hear_table(self) -> None:
+        self._set_up()
+        for name, value in self.board.values.items():
+            self._feedback.tell(ROOT + name, value)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:
         for name, value in status.items():

@@ -30,6 +30,7 @@ class Outbox:
         self.wake = asyncio.Event()
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
+        self._table: str | None = None
         self._errors: list[str] = []
         self._picture: bytes | None = None
 
@@ -37,6 +38,12 @@ class Outbox:
         self._changes.update({c.name: c for c in moved})
         if moved:
             self.wake.set()
+
+    def table(self, message: str) -> None:
+        """Every value is in it: changes that wait are older."""
+        self._table = message
+        self._changes.clear()
+        self.wake.set()
 
     def withhold(self, name: str) -> None:
         """A change that has not been sent yet is out of date: the client itself has moved on."""
@@ -57,9 +64,12 @@ class Outbox:
     def take(self) -> Iterator[str | bytes]:
         """Everything that waits, values before pictures; the outbox is empty then."""
         self.wake.clear()
-        moved, status, errors, picture = self._changes, self._status, self._errors, self._picture
-        self._changes, self._status, self._errors, self._picture = {}, None, [], None
+        table, moved, status, errors = self._table, self._changes, self._status, self._errors
+        picture = self._picture
+        self._table, self._changes, self._status, self._errors, self._picture = None, {}, None, [], None
         yield from map(messages.error, errors)
+        if table is not None:
+            yield table
         if moved:
             yield messages.changes(list(moved.values()))
         if status is not None:
@@ -92,6 +102,11 @@ class Client:
         """The board's values have changed."""
         now = time.perf_counter()
         self._outbox.changes([c for c in moved if self._mirror.hear(c, now)])
+
+    def hear_table(self, message: str) -> None:
+        """The parameters are others: `message` holds them and their values."""
+        self._mirror.adopt(self._board.values)
+        self._outbox.table(message)
 
     def hear_status(self, status: Mapping[str, Value]) -> None:
         self._outbox.status(status)
@@ -167,9 +182,12 @@ class Client:
             self._outbox.changes([Change(name, coerced, self._origin)])
         return None
 
-    def _command(self, name: Any) -> None:
-        if not isinstance(name, str) or not self._board.command(name, self._origin):
-            return self._outbox.error(f"there is no command {name!r:.80}")
+    def _command(self, asked: Any) -> None:
+        name, arguments = (asked.get("name"), asked.get("arguments")) if isinstance(asked, dict) else (asked, [])
+        if not isinstance(name, str) or not isinstance(arguments, list):
+            return self._complain("panel/malformed", "command takes a name, or an object of name and arguments")
+        if not self._board.command(name, self._origin, arguments):  # counts and logs what it does not take
+            return self._outbox.error(self._board.objection(name, arguments))
         return self._mirror.forget()
 
     def _frame(self, word: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lcm_daemon import __version__
-from lcm_daemon.board import COMMANDS, Board, Change
+from lcm_daemon.board import Board, Change, Command
 from lcm_daemon.parameters import Parameter, Value
 
 
@@ -24,8 +24,13 @@ def table(board: Board) -> dict[str, Any]:
     """The parameters and the commands, in the order in which they were declared."""
     return {
         "parameters": [_parameter(p) for p in board.table.values()],
-        "commands": [{"name": name, "help": text} for name, text in COMMANDS.items()],
+        "commands": [_command(name, command) for name, command in board.commands.items()],
     }
+
+
+def retable(board: Board) -> str:
+    """The recipe has changed: the parameters there are now, and their values."""
+    return _message("table", {**table(board), "values": board.values})
 
 
 def changes(moved: Sequence[Change]) -> str:
@@ -59,11 +64,15 @@ def parse(text: str) -> dict[str, Any]:
     return message
 
 
+def _command(name: str, command: Command) -> dict[str, Any]:
+    return {"name": name, "help": command.help, "arguments": [_parameter(a) for a in command.arguments]}
+
+
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name, "kind": parameter.kind, "default": parameter.default, "help": parameter.help,
         "low": _bound(parameter.low), "high": _bound(parameter.high), "unit": parameter.unit,
-        "glide": parameter.glide, "choices": parameter.choices,
+        "glide": parameter.glide, "choices": parameter.choices, "glided_by": parameter.glided_by,
     }
 
 

@@ -42,6 +42,11 @@ class Mirror:
         """The client has given a command that voids its moves: whatever comes now is news to it."""
         self._asked.clear()
 
+    def adopt(self, values: Mapping[str, Value]) -> None:
+        """The client has been told another table with these values; moves of what has gone are void."""
+        self._shown = dict(values)
+        self._asked = {name: asked for name, asked in self._asked.items() if name in values}
+
     def hear(self, change: Change, now: float) -> bool:
         """Whether this client must be told of `change`."""
         if change.origin != self.origin:

@@ -12,16 +12,18 @@ The WebSocket protocol. The server sends, as JSON text:
     {"hello": {"version", "show", "you", "parameters": [...], "commands": [...], "values": {...}, "status": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
     {"status": {...}}                  the whole status, every time
+    {"table": {"parameters", "commands", "values"}}     the recipe has changed: these are its own, and their values
     {"error": "one line"}              the answer to what could not be taken
 
 and, as binary messages, JPEG pictures. The client sends, as JSON text (several keys in one message are allowed):
 
     {"set": {"strength": 0.7, ...}}
-    {"command": "panic"}
+    {"command": "panic"}               or {"command": {"name": "recipe", "arguments": ["sd-turbo"]}}
     {"frame": "ack"}                   the last picture has been shown: send the newest
 
 `hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"). A parameter holds `name kind
-default help low high unit glide choices`; an open range has null for `low` or `high`.
+default help low high unit glide choices glided_by`; an open range has null for `low` or `high`. A command holds `name
+help arguments`, each argument described as a parameter is.
 
 Pictures: the first comes unasked, each further one only after an "ack", and it is the newest by then. A slow browser
 gets fewer pictures, never older ones; a hidden page that does not ack costs nothing.
@@ -116,6 +118,7 @@ class Panel:
             raise LcmDaemonError("panel: its web server could not start") from self._serving.exception()
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
+        self.board.table_listeners.append(self._hear_table)
 
     async def stop(self) -> None:
         """Let go of clients and port. May be called at any time, also twice."""
@@ -124,6 +127,7 @@ class Panel:
             return
         self.board.listeners.remove(self._hear)
         self.board.status_listeners.remove(self._hear_status)
+        self.board.table_listeners.remove(self._hear_table)
         self._preview.close()
         self._server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -191,6 +195,11 @@ class Panel:
     def _hear(self, changes: list[Change]) -> None:
         for client in self._clients.values():
             client.hear(changes)
+
+    def _hear_table(self) -> None:
+        message = messages.retable(self.board)
+        for client in self._clients.values():
+            client.hear_table(message)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:
         for client in self._clients.values():

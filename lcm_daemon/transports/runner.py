@@ -94,13 +94,17 @@ class Runner(ABC):
 
 
 class SourceRunner(Runner):
-    """Keeps the newest input frame, fitted to the output size. `arrived` is called for each, on this thread."""
+    """Keeps the newest input frame, fitted to the output size. `arrived` is called for each, on this thread.
+
+    kind: under which its frames are counted, "source" or "guide".
+    """
 
     def __init__(
-        self, label: str, source: Source, size: Size, how: Fit, health: Health, arrived: Callable[[], None]
+        self, label: str, source: Source, size: Size, how: Fit, health: Health, arrived: Callable[[], None],
+        kind: str = "source",
     ) -> None:
         super().__init__(label, source, health)
-        self._source, self._size, self._how, self._arrived = source, size, how, arrived
+        self._source, self._size, self._how, self._arrived, self._kind = source, size, how, arrived, kind
         self.newest: Frame | None = None
         self._last = -1
 
@@ -113,9 +117,9 @@ class SourceRunner(Runner):
         if frame is None:
             return
         if self._last >= 0 and frame.number > self._last + 1:
-            self.health.count("dropped/source", frame.number - self._last - 1)
+            self.health.count(f"dropped/{self._kind}", frame.number - self._last - 1)
         self._last = frame.number
-        self.health.count("source/frames")
+        self.health.count(f"{self._kind}/frames")
         self.newest = Frame(fit(frame.pixels, self._size, self._how), frame.number, frame.time)
         self._arrived()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pythonosc.osc_message import OscMessage
 
-from lcm_daemon.board import Board
+from lcm_daemon.board import Board, Call, commands
 from lcm_daemon.controllers.osc import Osc
 from lcm_daemon.controllers.osc_send import encode
 from lcm_daemon.health import Health
@@ -24,9 +24,10 @@ class Rig:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.health = Health()
-        self.board = Board(TABLE, {name: p.default for name, p in TABLE.items()}, self.health, lambda: None)
+        values = {name: p.default for name, p in TABLE.items()}
+        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
         self.osc = Osc(self.board, {"port": 0, **options})
-        self.commands: list[tuple[str, str]] = []
+        self.commands: list[Call] = []
         self.origins: list[str] = []
 
     def pass_on(self) -> None:

@@ -12,19 +12,19 @@ import subprocess
 import pytest
 
 from lcm_daemon import controllers
-from lcm_daemon.board import COMMANDS
+from lcm_daemon.board import COMMANDS, Call
 from lcm_daemon.controllers import udp
 from lcm_daemon.controllers.osc import STRANGERS, Osc
 from lcm_daemon.controllers.osc_send import encode
 from lcm_daemon.document import Reader, compose, read_fields
 from lcm_daemon.errors import LcmDaemonError
-from lcm_daemon.parameters import TABLE
+from lcm_daemon.parameters import TABLE, Parameter
 from tests.conftest import need
 
 from .fuzz_osc import fuzz
 from .osc_peers import PATIENCE, Peer, rig
 
-OTHER = {"float": 0.25, "int": 3, "bool": True, "text": "lava, glowing red", "choice": "text"}
+OTHER = {"float": 0.25, "int": 3, "bool": True, "text": "lava, glowing red"}
 FUTURE = struct.pack(">Q", 2**64 - 1)
 
 
@@ -39,7 +39,7 @@ def test_every_parameter_moves(name: str) -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
-                value = OTHER[TABLE[name].kind]
+                value = TABLE[name].choices[-1] if TABLE[name].choices else OTHER[TABLE[name].kind]
                 peer.send(f"/lcm/{name}", value)
                 await one.becomes(name, value)
                 assert one.origins == [f"osc/127.0.0.1:{peer.port}"]
@@ -108,7 +108,7 @@ def test_a_pattern_moves_parameters_and_gives_no_command() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.arguments])
 def test_commands(name: str) -> None:
     async def scenario() -> None:
         async with rig() as one:
@@ -121,7 +121,42 @@ def test_commands(name: str) -> None:
                 for pressed in ([], [1], [1.0], [True], ["now"]):
                     peer.send(f"/lcm/{name}", *pressed)
                 await one.until(lambda: len(one.commands) == 5)
-                assert set(one.commands) == {(name, f"osc/127.0.0.1:{peer.port}")}
+                assert set(one.commands) == {Call(name, f"osc/127.0.0.1:{peer.port}")}
+    asyncio.run(scenario())
+
+
+def test_commands_with_arguments(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as peer:
+                peer.send("/lcm/recipe", "sd-trubo")
+                peer.send("/lcm/recipe", 1)
+                peer.send("/lcm/recipe")
+                peer.send("/lcm/size", 384.0)
+                peer.send("/lcm/size", 384.0, 99999, "more")
+                peer.send("/lcm/recipe", "sd-turbo")
+                await one.until(lambda: len(one.commands) == 2)
+                origin = f"osc/127.0.0.1:{peer.port}"
+                assert one.commands == [Call("size", origin, (384, 2048)), Call("recipe", origin, ("sd-turbo",))]
+                assert one.count("desk/refused") == 4
+        assert "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?" in caplog.text
+    asyncio.run(scenario())
+
+
+def test_addresses_come_and_go_with_the_recipe_and_subscribers_are_told() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as peer:
+                await peer.subscribed()
+                ink = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
+                one.board.adopt({**TABLE, "lora/ink": ink}, {**one.board.values, "lora/ink": 0.75, "steps": 4})
+                told = await peer.receive_until("/lcm/lora/ink")
+                assert (told["/lcm/lora/ink"], told["/lcm/steps"]) == (0.75, 4)
+                peer.send("/lcm/lora/*", 1.5)
+                await one.becomes("lora/ink", 1.5)
+                one.board.adopt(TABLE, {name: p.default for name, p in TABLE.items()})
+                peer.send("/lcm/lora/ink", 0.1)
+                await one.until(lambda: one.count("osc/unknown") == 1)
     asyncio.run(scenario())
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from lcm_daemon.board import Board, Change
+from lcm_daemon.board import Board, Call, Change, commands
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.health import Health
 from lcm_daemon.panel.server import Panel
-from lcm_daemon.parameters import Parameters, Value
+from lcm_daemon.parameters import TABLE, Parameter, Parameters, Value
 
 PATIENCE = 30.0  # seconds until a test gives up waiting
 QUIET = 0.15  # seconds of silence that count as "nothing comes"
@@ -28,10 +28,13 @@ class Rig:
 
     answers: bool = True
     taken: list[Change] = field(default_factory=list)
+    called: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
-        self.board = Board(self.parameters.table, self.parameters.targets(), Health(), self._wake)
+        self.board = Board(
+            self.parameters.table, self.parameters.targets(), Health(), self._wake, commands(["ink", "sd-turbo"])
+        )
         self.board.show = "mirror"
         self._numbers = itertools.count()
 
@@ -45,9 +48,16 @@ class Rig:
         asked = list(pending.changes.values())
         self.taken += asked
         done = [Change(c.name, self.parameters.set(c.name, c.value, 0.0), c.origin) for c in asked]
-        for _, origin in pending.commands:
-            done += [Change(name, value, origin) for name, value in self.parameters.reset().items()]
+        self.called += pending.commands
+        for call in pending.commands:
+            if call.name == "panic":
+                done += [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
         self.board.hear(done, None)
+
+    def change_recipe(self, *parameters: Parameter) -> None:
+        """Another recipe plays, whose own parameters these are."""
+        self.parameters.adopt({**TABLE, **{p.name: p for p in parameters}})
+        self.board.adopt(self.parameters.table, self.parameters.targets())
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
         """Somebody else moves a parameter."""

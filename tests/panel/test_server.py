@@ -14,13 +14,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon import __version__
-from lcm_daemon.board import COMMANDS
+from lcm_daemon.board import COMMANDS, Call
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.panel.server import CLIENT_LIMIT, Panel
-from lcm_daemon.parameters import TABLE
+from lcm_daemon.parameters import TABLE, Parameter
 from tests.panel.rig import Rig, get, serving, until, visiting
 
-FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices"}
+FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
 
 
 def test_hello_tells_everything_a_page_needs():
@@ -34,7 +34,7 @@ def test_hello_tells_everything_a_page_needs():
     assert (hello["version"], hello["show"], hello["you"]) == (__version__, "mirror", "panel/1")
     assert hello["values"] == {**{n: p.default for n, p in TABLE.items()}, "prompt": "ocean", "strength": 0.5}
     assert hello["status"] == {"fps": 12.5, "latency": None}
-    assert {c["name"]: c["help"] for c in hello["commands"]} == COMMANDS
+    assert {c["name"]: c["help"] for c in hello["commands"]} == {n: c.help for n, c in COMMANDS.items()}
 
 
 def test_every_parameter_of_the_table_is_in_hello_and_in_parameters_json():
@@ -122,6 +122,46 @@ def test_an_unknown_name_and_an_unknown_command_are_answered():
     errors, counts = asyncio.run(scenario())
     assert errors == ["there is no parameter 'colour'", "there is no command 'explode'"]
     assert counts == {"desk/unknown": 2}
+
+
+def test_a_command_with_arguments():
+    async def scenario():
+        rig = Rig()
+        async with serving(rig) as panel, visiting(panel) as page:
+            for wrong in (["sd-trubo"], "sd-turbo"):
+                await page.send({"command": {"name": "recipe", "arguments": wrong}})
+            errors = [await page.heard("error") for _ in range(2)]
+            await page.send({"command": {"name": "recipe", "arguments": ["sd-turbo"]}})
+            await until(lambda: rig.called)
+            return page.hello["commands"], errors, rig.called
+
+    told, errors, called = asyncio.run(scenario())
+    (argument,) = next(command["arguments"] for command in told if command["name"] == "recipe")
+    assert (argument["name"], argument["choices"]) == ("name", ["ink", "sd-turbo"])
+    assert errors == ["recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?",
+                      "command takes a name, or an object of name and arguments"]
+    assert called == [Call("recipe", "panel/1", ("sd-turbo",))]
+
+
+def test_a_page_hears_of_the_parameters_of_another_recipe():
+    async def scenario():
+        rig = Rig()
+        async with serving(rig) as panel, visiting(panel) as page:
+            rig.change_recipe(Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0))
+            come = await page.heard("table")
+            await page.send({"set": {"lora/ink": 1.5}})
+            await until(lambda: rig.taken)
+            rig.change_recipe()
+            gone = await page.heard("table")
+            await page.send({"set": {"lora/ink": 0.1}})
+            return come, rig.taken, gone, await page.heard("error")
+
+    come, taken, gone, error = asyncio.run(scenario())
+    assert [p["name"] for p in come["parameters"]] == [*TABLE, "lora/ink"]
+    assert come["values"]["lora/ink"] == 0.5
+    assert [(change.name, change.value) for change in taken] == [("lora/ink", 1.5)]
+    assert [p["name"] for p in gone["parameters"]] == list(gone["values"]) == list(TABLE)
+    assert error == "there is no parameter 'lora/ink'"
 
 
 def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_way():
