@@ -19,9 +19,10 @@ from lcm_daemon.pipelines.codec import Codec
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.conditioning import Conditioning, Steering
 from lcm_daemon.pipelines.denoiser import Denoiser
+from lcm_daemon.pipelines.denoising import Denoising
 from lcm_daemon.pipelines.guides import Guides
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
-from lcm_daemon.pipelines.sampler import Sampler, run
+from lcm_daemon.pipelines.sampler import Sampler
 from lcm_daemon.pipelines.steadiness import Feedback, Similarity, Smooth
 from lcm_daemon.recipe import Recipe
 
@@ -50,6 +51,9 @@ class LatentConsistency(Pipeline):
         device = devices.choose_device(recipe)
         devices.prepare(device)
         dtype = devices.choose_dtype(recipe, device)
+        if recipe.stream_batch and recipe.controlnets:
+            raise RecipeError(f"recipe {recipe.name}: stream_batch has frames at all steps at once, and ControlNets "
+                              "see one: leave one of them out")
         parts = self._loading(recipe, device, dtype, progress)
         self.components, self._codec, self._denoiser = parts, Codec(parts.vae), Denoiser(parts.unet)
         shape = self._shape(parts.unet.config.in_channels)
@@ -59,9 +63,7 @@ class LatentConsistency(Pipeline):
         self._canvas = Canvas(self.size, recipe.size, device, dtype)
         self._second = Canvas(self.size, recipe.size, device, dtype)  # of the guide, the show's second source
         self._noise = Noise(*shape, device)
-        self._sample = torch.zeros(1, *shape, device=device)
-        # Two pictures, since classifier-free guidance shows the UNet both prompts at once.
-        self._input = torch.zeros(2, *shape, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        self._denoising = Denoising(self._denoiser, self._guides, shape, device, dtype, recipe.stream_batch)
         self._factors = torch.zeros(1 + MAX_STEPS, 4, device=device)
         self._feedback, self._smooth = Feedback(recipe.size, device), Smooth(shape, device)
         self._amounts = torch.zeros(2, device=device)  # of these two
@@ -97,12 +99,13 @@ class LatentConsistency(Pipeline):
         looks_back, averages = float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0
         if mode == "image":
             self._feedback.mix(picture, feedback) if looks_back else self._feedback.forget()
-            self._sample.copy_(self._codec.encoder(picture))
+            self._denoising.latents.copy_(self._codec.encoder(picture))
         self._watch.mark("encode")
-        self._denoise(steering, steps, mode)
-        self._smooth.average(self._sample, smooth) if averages else self._smooth.forget()
+        latents = self._denoising.run(steering, steps, self._factors, self._noise.values, text=mode != "image",
+                                      guided=mode != "text")
+        self._smooth.average(latents, smooth) if averages else self._smooth.forget()
         self._watch.mark("denoise")
-        painted: Tensor = self._codec.decoder(self._sample)
+        painted: Tensor = self._codec.decoder(latents)
         if looks_back:
             self._feedback.keep(painted)
         return painted
@@ -127,22 +130,6 @@ class LatentConsistency(Pipeline):
             self._noise.walk(seeds, float(values["noise_speed"]), time.perf_counter(), steps)
         else:
             self._noise.blend(seeds, steps)
-
-    def _denoise(self, told: Steering, steps: int, mode: str) -> None:
-        pictures = self._input[:told.count]
-
-        def predict(sample: Tensor, timestep: Tensor, step: int) -> Tensor:
-            pictures.copy_(sample)
-            residuals = () if mode == "text" else self._guides.residuals(
-                step, steps, pictures, timestep, told.states, told.pooled, told.ids)
-            output: Tensor = self._denoiser(pictures, timestep, told.states, told.scale, told.pooled, told.ids,
-                                            told.image, *residuals)
-            if told.guidance is None:
-                return output
-            without, with_prompt = output.float().chunk(2)
-            return torch.lerp(without, with_prompt, told.guidance)
-
-        run(predict, steps, self._sample, self._factors, self._noise.values, text=mode != "image")
 
     def _shape(self, channels: int) -> tuple[int, int, int]:
         """Of the latents: (channels, height, width)."""

@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
+from lcm_daemon.errors import RecipeError
 from lcm_daemon.frame import Pixels, solid
 from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
@@ -130,3 +131,28 @@ def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> N
     pictures = [paint(live, **walk) for _ in range(3)]
     assert not np.array_equal(pictures[0], pictures[2])
     assert np.array_equal(paint(live, mode="text"), paint(live, mode="text"))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_the_stream_batch_paints_the_same_steps_less_one_frames_later(
+    guidance: float, checkpoint: Callable[[str], Path],
+) -> None:
+    def of(stream: bool) -> LatentConsistency:
+        recipe = recipe_of(checkpoint("velocity"), guidance="classifier_free", stream_batch=stream)
+        pipeline = LatentConsistency(recipe, (64, 64))
+        pipeline.load(lambda line: None)
+        return pipeline
+
+    told = {"steps": 3, "guidance": guidance, "negative_prompt": "blue", "strength": 0.2}
+    plain, stream = of(False), of(True)
+    expected = [paint(plain, number, **told).astype(int) for number in range(6)]
+    found = [paint(stream, number, **told).astype(int) for number in range(6)]
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(expected, found[2:], strict=False))
+    assert np.abs(found[0] - expected[0]).max() <= 1, "the first picture is shown at once"
+    assert np.abs(found[5] - expected[5]).max() > 1
+
+
+def test_a_stream_batch_with_controlnets_is_refused_in_one_line(checkpoint: Callable[[str], Path]) -> None:
+    recipe = recipe_of(checkpoint("epsilon"), stream_batch=True, controlnets=(ControlNet("edges", "owner/name"),))
+    with pytest.raises(RecipeError, match="recipe tiny: stream_batch has frames at all steps at once"):
+        LatentConsistency(recipe, (64, 64)).load(lambda line: None)
