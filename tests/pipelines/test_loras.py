@@ -1,0 +1,262 @@
+"""LoRAs in every key style, merged and live, held to peft's own result."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lcm_daemon.errors import RecipeError
+from lcm_daemon.pipelines.components import Components, load_components
+from lcm_daemon.pipelines.lora_file import _original, read_lora
+from lcm_daemon.pipelines.loras import LiveLoras, merge
+from lcm_daemon.recipe_parts import Lora
+from tests.pipelines import tiny, tiny_loras
+from tests.pipelines.tiny import recipe_of
+from tests.pipelines.tiny_loras import RandomLora, make_lora, set_peft
+
+Plain = Callable[[str], list[Any]]
+Kohya = Callable[[str], Path]
+CPU = torch.device("cpu")
+WEIGHTS = (1.0, 0.3, -1.7, 0.0)
+
+
+def load(folder: Path, *loras: Lora, dtype: torch.dtype = torch.float32) -> Components:
+    return load_components(recipe_of(folder, loras=loras), CPU, dtype, lambda line: None)
+
+
+def models_of(parts: Components) -> list[Any]:
+    return [parts.unet, *(encoder.model for encoder in parts.text_encoders)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {"one": tiny.write_checkpoint(folder / "one"), "xl": tiny.write_xl(folder / "xl")}
+
+
+@pytest.fixture(scope="module")
+def plain(folders: dict[str, Path]) -> Callable[[str], list[Any]]:
+    """The models of a family without LoRAs, a copy that may be changed."""
+    loaded = {family: models_of(load(folder)) for family, folder in folders.items()}
+    return lambda family: copy.deepcopy(loaded[family])
+
+
+@pytest.fixture(scope="module")
+def kohya(plain: Plain, folders: dict[str, Path]) -> Callable[[str], Path]:
+    """A file for every layer of a family."""
+    files = {family: tiny_loras.write_kohya(make_lora(plain(family)), folder.parent / f"{family}.safetensors",
+                                            plain(family)) for family, folder in folders.items()}
+    return lambda family: files[family]
+
+
+@torch.inference_mode()
+def run(models: Sequence[Any]) -> list[torch.Tensor]:
+    """What each of the models makes of the same inputs."""
+    unet, *encoders = models
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 50, (1, 16), generator=generator)
+    outputs = [encoder(tokens).last_hidden_state for encoder in encoders]
+    added = {"text_embeds": torch.randn(1, 32, generator=generator), "time_ids": torch.ones(1, 6)}
+    sample, states = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(
+        1, 16, unet.config.cross_attention_dim, generator=generator)
+    return [unet(sample, torch.tensor([400.0]), states, added_cond_kwargs=added).sample, *outputs]
+
+
+def assert_equal(found: Sequence[Any], expected: Sequence[Any]) -> None:
+    for ours, theirs in zip(run(found), run(expected), strict=True):
+        assert theirs.std() > 0.1
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["one", "xl"])
+@pytest.mark.parametrize(("write", "even"), [
+    (tiny_loras.write_kohya, False), (tiny_loras.write_peft, False), (tiny_loras.write_diffusers, True),
+])
+def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: str, plain: Plain,
+                              folders: dict[str, Path], tmp_path: Path) -> None:
+    models = plain(family)
+    lora = make_lora(models, even=even)
+    file = write(lora, tmp_path / "lora.safetensors", plain(family))
+    parts = load(folders[family], Lora(str(file), 0.5, "style"))
+    lora.attach(models, "style")
+    set_peft(models, {"style": 0.5})
+    assert_equal(models_of(parts), models)  # where the recipe starts it
+    for weight in WEIGHTS:
+        assert parts.loras.set({"style": weight})
+        set_peft(models, {"style": weight})
+        assert_equal(models_of(parts), models)
+
+
+def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
+    models = plain("one")
+    loras = {"first": make_lora(models, 1), "second": make_lora(models, 2).of("unet")}
+    files = [tiny_loras.write_kohya(lora, tmp_path / f"{name}.safetensors", models) for name, lora in loras.items()]
+    parts = load(folders["one"], *[Lora(str(file), 0.0, name) for file, name in zip(files, loras, strict=True)])
+    for name, lora in loras.items():
+        lora.attach(models, name)
+    for first, second in ((1.0, 0.0), (1.0, 0.5), (0.2, -1.0), (0.0, 2.0)):
+        parts.loras.set({"first": first, "second": second, "unknown": 1.0})
+        set_peft(models, {"first": first, "second": second})
+        assert_equal(models_of(parts), models)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_at_zero_the_weights_are_the_original_to_the_bit(dtype: torch.dtype, folders: dict[str, Path],
+                                                         kohya: Kohya) -> None:
+    before = [model.state_dict() for model in models_of(load(folders["xl"], dtype=dtype))]
+    parts = load(folders["xl"], Lora(str(kohya("xl")), 1.0, "style"), dtype=dtype)
+    for weight in (2.0, -0.3, 1e-3, 0.7, 0.0):
+        parts.loras.set({"style": weight})
+    for own, model in zip(before, models_of(parts), strict=True):
+        assert all(same_bits(tensor, model.state_dict()[name]) for name, tensor in own.items())
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    width = {2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
+    return torch.equal(one.view(width), other.view(width)) and one.stride() == other.stride()
+
+
+def test_weights_move_in_place_and_a_still_fader_touches_nothing(folders: dict[str, Path], kohya: Kohya) -> None:
+    parts = load(folders["one"], Lora(str(kohya("one")), 0.0, "style"))
+    weights = [weight for model in models_of(parts) for weight in model.parameters()]
+    places = [weight.data_ptr() for weight in weights]
+    for moves in (True, False):
+        versions = [weight._version for weight in weights]
+        assert parts.loras.set({"style": 0.7}) is moves
+        assert [weight.data_ptr() for weight in weights] == places
+        assert ([weight._version for weight in weights] != versions) is moves
+    assert parts.loras.set({}) is False
+
+
+def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: Path) -> None:
+    unet, encoder = plain("one")
+    lora = make_lora([unet, encoder])
+    factors = {}
+    for target, model in (("unet", unet), ("text_encoder", encoder)):
+        file = tiny_loras.write_kohya(lora.of(target), tmp_path / f"{target}.safetensors", [unet, encoder])
+        factors[target] = read_lora(file, unet, [encoder])
+        assert factors[target].keys() <= set(model.modules())
+    loras = LiveLoras(unet, [encoder], factors)
+    assert not loras.set({"unet": 1.0})
+    assert loras.set({"text_encoder": 1.0})
+    assert not loras.set({"unet": 0.0, "text_encoder": 1.0})
+
+
+def test_a_merged_lora_is_a_live_one_that_stays(folders: dict[str, Path], kohya: Kohya) -> None:
+    file = str(kohya("xl"))
+    merged = load(folders["xl"], Lora(file, 0.8))
+    assert merged.loras.names == ()
+    assert_equal(models_of(merged), models_of(load(folders["xl"], Lora(file, 0.8, "style"))))
+    half = load(folders["xl"], Lora(file, 0.4), Lora(file, 0.4, "rest"))  # live ones come over merged ones
+    assert_equal(models_of(merged), models_of(half))
+
+
+def test_a_merged_lora_in_half_precision_is_rounded_once(plain: Plain, kohya: Kohya) -> None:
+    exact, rough = plain("one"), [model.bfloat16() for model in plain("one")]
+    for unet, encoder in (exact, rough):
+        merge(read_lora(kohya("one"), unet, [encoder]), 1.0)
+    weights = [unet.mid_block.resnets[0].conv1.weight for unet, _ in (exact, rough)]
+    torch.testing.assert_close(*[weight.float() for weight in weights], atol=2e-3, rtol=2**-8)
+
+
+def test_the_first_attention_processors_are_read(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
+    models = plain("one")
+    lora = make_lora(models, even=True)
+    parts = load(folders["one"], Lora(str(tiny_loras.write_processors(lora, tmp_path / "lora.safetensors"))))
+    kept = RandomLora({place: factor for place, factor in lora.of("unet").factors.items() if "attn" in place[1]})
+    kept.attach(models, "style")
+    set_peft(models, {"style": 1.0})
+    assert_equal(models_of(parts), models)
+
+
+FAMILIES: dict[str, dict[str, Any]] = {  # as deep as the real ones
+    "1.5": {"block_out_channels": (16, 16, 16, 16), "layers_per_block": 2, "norm_num_groups": 4,
+            "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3)},
+    "xl": {**tiny.XL, "block_out_channels": (16, 16, 16), "layers_per_block": 2, "norm_num_groups": 4,
+           "attention_head_dim": 4, "transformer_layers_per_block": (1, 2, 3),
+           "down_block_types": ("DownBlock2D", *["CrossAttnDownBlock2D"] * 2),
+           "up_block_types": (*["CrossAttnUpBlock2D"] * 2, "UpBlock2D")},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_original_block_numbers_are_those_of_the_checkpoints(family: str) -> None:
+    """diffusers' own conversion of original checkpoints, run backwards: every layer comes back to its place."""
+    unet = tiny.make_unet(**FAMILIES[family])
+    layers = {f"{path}.{end}": tensor for path, layer in unet.named_modules()
+              if isinstance(layer, nn.Linear | nn.Conv2d) for end, tensor in layer.named_parameters()}
+    names = {key: f"{_original(key.rpartition('.')[0], unet)}.{key.rpartition('.')[2]}" for key in layers}
+    assert len(set(names.values())) == len(layers)
+    norm = {f"model.diffusion_model.out.0.{end}": torch.zeros(1) for end in ("weight", "bias")}  # no layer of a LoRA
+    checkpoint = norm | {f"model.diffusion_model.{names[key]}": tensor for key, tensor in layers.items()}
+    converted = convert_ldm_unet_checkpoint(checkpoint, dict(unet.config))
+    assert all(converted[key] is tensor for key, tensor in layers.items())
+
+
+def test_kohyas_files_by_original_block_numbers(plain: Plain, kohya: Kohya, tmp_path: Path) -> None:
+    unet, *encoders = plain("xl")
+    file = tiny_loras.write_kohya(make_lora([unet, *encoders]), tmp_path / "lora.safetensors", [unet, *encoders],
+                                  rename=lambda path: _original(path, unet))
+    assert any(key.startswith("lora_unet_input_blocks_") for key in load_file(file))
+    numbered, named = (read_lora(each, unet, encoders) for each in (file, kohya("xl")))
+    assert numbered.keys() == named.keys()
+    assert all(torch.equal(numbered[layer].up, factor.up) and torch.equal(numbered[layer].down, factor.down)
+               for layer, factor in named.items())
+
+
+def refused(folder: Path, file: Path) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load(folder, Lora(str(file)))
+    assert "\n" not in str(caught.value)
+    assert f"recipe tiny: lora at {file} cannot be loaded: " in str(caught.value)
+    return str(caught.value)
+
+
+def change(file: Path, key: str, tensor: torch.Tensor | None) -> None:
+    tensors = load_file(file) | ({key: tensor} if tensor is not None else {})
+    save_file({name: each for name, each in tensors.items() if tensor is not None or name != key}, file)
+
+
+LAYER = "lora_unet_mid_block_resnets_0_conv1"
+
+
+@pytest.mark.parametrize(("key", "tensor", "words"), [
+    (f"{LAYER}.lora_up.weight", None, "lacks one of its two matrices"),
+    (f"{LAYER}.dora_scale", torch.ones(1), "is not of a plain LoRA"),
+    (f"{LAYER}.hada_w1_a", torch.ones(1), "is not of a plain LoRA"),
+    (f"{LAYER}.lora_mid.weight", torch.ones(1), "is not of a plain LoRA"),
+    ("lora_unet_mid_block_resnets_9_conv1.lora_up.weight", torch.ones(2, 2), "has no layer"),
+    ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", torch.ones(2, 2), "has no layer"),
+    (f"{LAYER}.lora_up.weight", torch.ones(5, 3, 1, 1), "of another size"),
+    (f"{LAYER}.lora_down.weight", torch.ones(9, 64, 3, 3), "of another size"),
+])
+def test_what_cannot_be_used_is_one_line(key: str, tensor: torch.Tensor | None, words: str, folders: dict[str, Path],
+                                         kohya: Kohya, tmp_path: Path) -> None:
+    file = Path(shutil.copy(kohya("one"), tmp_path / "lora.safetensors"))
+    change(file, key, tensor)
+    assert words in refused(folders["one"], file)
+
+
+def test_so_is_a_lora_of_another_family(folders: dict[str, Path], kohya: Kohya) -> None:
+    assert "it is not for this model" in refused(folders["one"], kohya("xl"))
+
+
+def test_and_a_damaged_or_empty_file(folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "lora.safetensors"
+    save_file({}, file)
+    assert "it is empty" in refused(folders["one"], file)
+    file.write_bytes(b"\xff" * 64)
+    refused(folders["one"], file)
+    save_file({}, file, metadata={"lora_adapter_metadata": json.dumps([])[:-1]})
+    refused(folders["one"], file)
