@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from lcm_daemon.errors import RecipeError
 from lcm_daemon.frame import Pixels
 from lcm_daemon.pipelines import preprocessors
-from lcm_daemon.pipelines.preprocessors import base, canny
+from lcm_daemon.pipelines.preprocessors import base, canny, lines
+from lcm_daemon.pipelines.preprocessors.depth import intake_shape
+from lcm_daemon.pipelines.preprocessors.pose import MARGIN, Pose, peaks
+from lcm_daemon.pipelines.preprocessors.skeleton import Skeleton
 from lcm_daemon.recipe import Recipe
 from lcm_daemon.recipe_parts import ControlNet
 
@@ -81,3 +89,267 @@ def test_a_map_is_made_of_one_picture() -> None:
 def test_an_unknown_preprocessor_is_one_line() -> None:
     with pytest.raises(RecipeError, match="recipe own: controlnet shape: there is no preprocessor 'mlsd', only canny"):
         build("mlsd")
+
+
+# --- depth ---
+
+
+def write_depth(folder: Path, kind: str) -> Path:
+    """A small random model in the layout of the published ones, with their preprocessor_config.json."""
+    torch.manual_seed(0)
+    if kind == "dpt":
+        config = transformers.DPTConfig(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=64,
+            patch_size=16, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 32, 32],
+            fusion_hidden_size=16, is_hybrid=False)
+        model, intake = transformers.DPTForDepthEstimation(config), {"size": {"height": 64, "width": 64}}
+    else:
+        backbone = transformers.Dinov2Config(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=70,
+            patch_size=14, out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True)
+        config = transformers.DepthAnythingConfig(
+            backbone_config=backbone, reassemble_hidden_size=32, neck_hidden_sizes=[16, 16, 32, 32],
+            fusion_hidden_size=16, head_hidden_size=8, patch_size=14)
+        model = transformers.DepthAnythingForDepthEstimation(config)
+        intake = {"size": {"height": 70, "width": 70}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
+    for name, parameter in model.named_parameters():  # as they are made they say next to nothing
+        if parameter.ndim > 1 and not name.startswith("backbone.embeddings"):
+            torch.nn.init.kaiming_normal_(parameter)
+    torch.nn.init.constant_(model.head.state_dict(keep_vars=True)[_last_bias(model.head)], 5.0)
+    model.save_pretrained(folder)
+    intake |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3,
+               "do_normalize": True, "do_rescale": True, "do_resize": True, "rescale_factor": 1 / 255,
+               "image_processor_type": "DPTImageProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(intake))
+    return folder
+
+
+def _last_bias(head: torch.nn.Module) -> str:
+    """So that the last rectifier does not make it all flat."""
+    return [name for name in head.state_dict() if name.endswith("bias")][-1]
+
+
+@pytest.mark.parametrize("kind", ["dpt", "depth_anything"])
+@torch.inference_mode()
+def test_depth_is_transformers(kind: str, tmp_path: Path) -> None:
+    folder, pixels = write_depth(tmp_path / "model", kind), OPENCV["photograph"]
+    found = build("depth", detector=str(folder)).map(picture_of(pixels))
+    processor = transformers.DPTImageProcessorPil.from_pretrained(folder)
+    model = transformers.AutoModelForDepthEstimation.from_pretrained(folder).eval()
+    outputs = model(**processor(Image.fromarray(pixels), return_tensors="pt"))
+    depth = functional.interpolate(outputs.predicted_depth[:, None], pixels.shape[:2], mode="bicubic")
+    assert depth.std() > 1e-3, "a flat depth would prove nothing"
+    expected = (depth - depth.amin()) / (depth.amax() - depth.amin())
+    assert found.shape == (1, 3, *pixels.shape[:2])
+    assert (float(found.amin()), float(found.amax())) == (0.0, 1.0)
+    torch.testing.assert_close(found, expected.expand(-1, 3, -1, -1), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((512, 512), (518, 518)), ((576, 1024), (518, 924)), ((1024, 576), (924, 518)), ((720, 1280), (518, 924)),
+])
+def test_depth_anything_sees_transformers_sizes(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    config = {"size": {"height": 518, "width": 518}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
+    assert intake_shape(shape, config) == expected
+    processor = transformers.DPTImageProcessorPil(**config)
+    assert processor(Image.new("RGB", shape[::-1]), return_tensors="pt").pixel_values.shape[-2:] == expected
+
+
+def test_a_flat_picture_has_a_depth_too(tmp_path: Path) -> None:
+    found = build("depth", detector=str(write_depth(tmp_path, "dpt"))).map(torch.zeros(1, 3, 64, 64))
+    assert found.isfinite().all()
+
+
+# --- pose ---
+
+
+def write_pose(folder: Path, experts: int = 1, joints: int = 17) -> Path:
+    torch.manual_seed(0)
+    backbone = transformers.VitPoseBackboneConfig(
+        image_size=(64, 48), patch_size=(8, 8), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_experts=experts, part_features=8, out_indices=[2])
+    config = transformers.VitPoseConfig(backbone_config=backbone, num_labels=joints)
+    model = transformers.VitPoseForPoseEstimation(config)
+    torch.nn.init.normal_(model.head.conv.weight, std=0.2)
+    torch.nn.init.constant_(model.head.conv.bias, 0.5)
+    model.save_pretrained(folder)
+    intake = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True,
+              "do_rescale": True, "size": {"height": 64, "width": 48}, "image_processor_type": "VitPoseImageProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(intake))
+    return folder
+
+
+@torch.inference_mode()
+def test_joints_are_transformers(tmp_path: Path) -> None:
+    """The whole picture as the box; transformers measures from the pixels' middles, and sees half a pixel less."""
+    folder, pixels = write_pose(tmp_path), OPENCV["photograph"]
+    height, width = pixels.shape[:2]
+    finder = build("pose", detector=str(folder))
+    assert isinstance(finder, Pose)
+    picture = picture_of(pixels)
+    points, scores = finder._find(picture, finder._whole(picture) * torch.tensor([1, 1, MARGIN, MARGIN]))
+    processor = transformers.VitPoseImageProcessorPil.from_pretrained(folder)
+    model = transformers.VitPoseForPoseEstimation.from_pretrained(folder).eval()
+    boxes = [[[-0.5, -0.5, width, height]]]
+    outputs = model(**processor(Image.fromarray(pixels), boxes=boxes, return_tensors="pt"))
+    expected = processor.post_process_pose_estimation(outputs, boxes=boxes)[0][0]
+    torch.testing.assert_close(scores, expected["scores"], atol=0.02, rtol=0)
+    step = max(height, width) * MARGIN / 12  # pixels to one of the heatmap
+    off = (points * torch.tensor([width, height]) - 0.5 - expected["keypoints"]).norm(dim=1)
+    assert off.median() < 0.5 * step
+    assert (off < 1.5 * step).all()
+
+
+def test_experts_are_asked_by_their_number(tmp_path: Path) -> None:
+    finder = build("pose", detector=str(write_pose(tmp_path, experts=3)))
+    assert finder.map(picture_of(OPENCV["leaves"])).shape == (1, 3, 96, 96)
+
+
+def test_a_peak_is_found_between_pixels() -> None:
+    rows, columns = torch.arange(16.0)[:, None], torch.arange(12.0)[None]
+    centres = torch.tensor([[4.3, 7.6], [0.0, 15.0], [11.0, 0.0], [6.0, 8.0]])
+    heat = torch.stack([torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in centres])
+    points, scores = peaks(heat)
+    torch.testing.assert_close(points * torch.tensor([11.0, 15.0]), centres, atol=0.501, rtol=0)  # beyond a rim is none
+    torch.testing.assert_close(points[[0, 3]] * torch.tensor([11.0, 15.0]), centres[[0, 3]], atol=1e-3, rtol=0)
+    assert (scores > 0.9).all()
+
+
+def test_the_person_is_followed_and_looked_for_again(tmp_path: Path) -> None:
+    finder = build("pose", detector=str(write_pose(tmp_path)))
+    assert isinstance(finder, Pose)
+    picture = torch.zeros(1, 3, 64, 96)
+    whole = finder._whole(picture)
+    torch.testing.assert_close(whole, torch.tensor([0.5, 0.5, 0.5, 1.0]))  # 96 by 128 pixels: 3 by 4, all of it inside
+    points = torch.rand(17, 2) * 0.2 + torch.tensor([0.6, 0.3])
+    box = finder._follow(points, torch.full((17,), 0.9), picture, whole)
+    low, high = points.amin(0), points.amax(0)
+    torch.testing.assert_close(box[:2], (low + high) / 2)
+    assert (box[2:] * 2 >= (high - low) * MARGIN - 1e-6).all()
+    assert float(box[2] * 96 / (box[3] * 64)) == pytest.approx(48 / 64)
+    assert torch.equal(finder._follow(points, torch.full((17,), 0.1), picture, whole), whole)
+
+
+def test_the_skeleton_is_drawn_in_openposes_colours() -> None:
+    points = torch.full((17, 2), 0.9)
+    scores = torch.zeros(17)
+    for joint, place in {5: (0.7, 0.25), 6: (0.3, 0.25), 8: (0.3, 0.75)}.items():  # both shoulders, the right elbow
+        points[joint], scores[joint] = torch.tensor(place), 1.0
+    drawn = (Skeleton(CPU).draw(points, scores, (256, 128))[0] * 255).round().permute(1, 2, 0)
+
+    def colour(x: float, y: float) -> list[int]:
+        return [int(level) for level in drawn[int(y * 256), int(x * 128)]]
+
+    assert colour(0.5, 0.25) == [255, 85, 0]  # the neck, half-way between the shoulders
+    assert colour(0.3, 0.25) == [255, 170, 0]
+    assert colour(0.3, 0.75) == [255, 255, 0]
+    assert colour(0.4, 0.25) == [153, 0, 0]  # from the neck to the right shoulder, 0.6 as light
+    assert colour(0.6, 0.25) == [153, 51, 0]
+    assert colour(0.3, 0.5) == [153, 102, 0]
+    assert colour(0.9, 0.9) == [0, 0, 0]  # joints that were not seen
+    assert (drawn.amax(-1) > 0).float().mean() < 0.1
+
+
+def test_nobody_is_a_black_picture() -> None:
+    assert not Skeleton(CPU).draw(torch.rand(17, 2), torch.zeros(17), (64, 64)).any()
+
+
+# --- soft edges and line art ---
+
+
+def write_network(folder: Path, network: torch.nn.Module) -> Path:
+    """As published: the weights under these names, and nothing else."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        if parameter.ndim == 4 and parameter.shape[-1] > 1:
+            torch.nn.init.kaiming_normal_(parameter)
+    save_file(network.state_dict(), folder / "network.safetensors")
+    return folder / "network.safetensors"
+
+
+@torch.inference_mode()
+def test_soft_edges_are_the_published_network(tmp_path: Path) -> None:
+    """Held to the definition, written out once more from the names in the published file."""
+    file = write_network(tmp_path, lines.HolisticEdges())
+    weights, picture = load_file(file), picture_of(OPENCV["photograph"])
+    levels, edges = (picture + 1) * 127.5 - weights["norm"], []
+    for block, layers in enumerate((2, 2, 3, 3, 3), start=1):
+        levels = levels if block == 1 else functional.max_pool2d(levels, 2, 2)
+        for layer in range(layers):
+            name = f"block{block}.convs.{layer}"
+            levels = functional.relu(functional.conv2d(levels, weights[f"{name}.weight"], weights[f"{name}.bias"],
+                                                       padding=1))
+        name = f"block{block}.projection"
+        edge = functional.conv2d(levels, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        edges.append(functional.interpolate(edge, picture.shape[-2:], mode="bilinear"))
+    expected = torch.sigmoid(sum(edges) / 5)
+    for place in (file, tmp_path):
+        found = build("softedge", detector=str(place)).map(picture)
+        torch.testing.assert_close(found, expected.expand(-1, 3, -1, -1), atol=1e-4, rtol=0)
+    assert expected.std() > 0.05
+
+
+PUBLISHED_LINE_ART = {  # name -> shape, of a few that fix the layout
+    "model0.1.weight": (64, 3, 7, 7), "model1.0.weight": (128, 64, 3, 3), "model1.3.weight": (256, 128, 3, 3),
+    "model2.0.conv_block.1.weight": (256, 256, 3, 3), "model2.2.conv_block.5.bias": (256,),
+    "model3.0.weight": (256, 128, 3, 3), "model3.3.weight": (128, 64, 3, 3), "model4.1.weight": (1, 64, 7, 7),
+}
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (50, 37)])
+@torch.inference_mode()
+def test_line_art_is_white_on_black_in_any_size(shape: tuple[int, int], tmp_path: Path) -> None:
+    network = lines.LineDrawing()
+    names = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert PUBLISHED_LINE_ART.items() <= names.items()
+    assert len(names) == 24
+    file, picture = write_network(tmp_path, network), torch.rand(1, 3, *shape) * 2 - 1
+    found = build("lineart", detector=str(file)).map(picture)
+    expected = 1 - network.eval()(picture / 2 + 0.5)[..., :shape[0], :shape[1]]
+    assert found.shape == (1, 3, *shape)
+    torch.testing.assert_close(found, expected.expand(-1, 3, -1, -1), atol=1e-4, rtol=0)
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
+def test_one_without_its_model_says_which_and_what_else(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipe own: controlnet shape: the preprocessor {name} needs a model of its "
+                                          "own, such as detector: .*; or send the map itself, with preprocessor: none"):
+        build(name)
+
+
+@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
+def test_a_model_that_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"controlnet shape: the detector .* cannot be loaded: ") as caught:
+        build(name, detector=str(tmp_path / "nothing"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["depth", "pose"])
+def test_a_model_of_another_kind_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(RecipeError, match="its model_type 'clip' is not one of "):
+        build(name, detector=str(tmp_path))
+
+
+def test_a_model_that_lacks_weights_is_one_line(tmp_path: Path) -> None:
+    file = write_depth(tmp_path, "dpt") / "model.safetensors"
+    weights = load_file(file)
+    del weights["head.head.0.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(RecipeError, match=r"weights do not fit config.json: head.head.0.weight"):
+        build("depth", detector=str(tmp_path))
+
+
+def test_a_pose_of_other_joints_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="it finds 133 joints, and COCO's 17 are wanted"):
+        build("pose", detector=str(write_pose(tmp_path, joints=133)))
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    torch.save(lines.HolisticEdges().state_dict(), tmp_path / "ControlNetHED.pth")
+    with pytest.raises(RecipeError, match=r"one .safetensors file is wanted, and there are 0"):
+        build("softedge", detector=str(tmp_path))

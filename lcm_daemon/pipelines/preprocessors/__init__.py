@@ -18,6 +18,10 @@ _HERE = "lcm_daemon.pipelines.preprocessors"
 
 TABLE: Mapping[str, str] = {
     "canny": f"{_HERE}.canny:Canny",
+    "depth": f"{_HERE}.depth:Depth",
+    "pose": f"{_HERE}.pose:Pose",
+    "softedge": f"{_HERE}.lines:SoftEdge",
+    "lineart": f"{_HERE}.lines:LineArt",
     "none": f"{_HERE}.base:Plain",
 }
 
