@@ -23,6 +23,7 @@ Texts = tuple[tuple[str, float], ...]
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _SEPARATOR = re.compile(rf"\\[()\[\]:\\]|::+({_NUMBER})?")
 _MARK = re.compile(rf"\\[()\[\]:\\]|[(\[]|(?::\s*({_NUMBER})\s*)?\)|\]")
+_BLANK = " \t\r\n"  # what every tokenizer passes over; some take the rest of what Python strips for letters
 _PARTNER: Mapping[str, str] = {")": "(", "]": "["}
 
 
@@ -40,7 +41,7 @@ def split(prompt: str) -> Texts:
 
     Blank texts take no part. A weight below 0 counts as 0; where all are 0 the prompt is empty.
     """
-    return _shared((text.strip(), weight) for text, weight in _weighted(prompt) if text.strip())
+    return _shared((text.strip(_BLANK), weight) for text, weight in _weighted(prompt) if text.strip(_BLANK))
 
 
 def _weighted(prompt: str) -> Iterator[tuple[str, float]]:

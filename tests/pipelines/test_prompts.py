@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -142,6 +142,7 @@ def as_before(parts, text: str) -> torch.Tensor:
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(max_size=60).filter(lambda text: not set(text) & set("()[]\\") and "::" not in text)
        | st.lists(st.sampled_from(tiny.WORDS), max_size=30).map(" ".join))
+@example(text="\x1flava\x85 \u3000")
 def test_plain_prompts_of_the_builtin_model_are_what_the_tokenizer_makes_of_them(builtin, text) -> None:
     assert torch.equal(encode(PromptEncoder(builtin), text).states, as_before(builtin, text))
 
@@ -298,12 +299,12 @@ def test_of_several_it_lies_in_the_middle() -> None:
     torch.testing.assert_close(mean, torch.full((3,), 2 / 3 ** 0.5))
     # The sum of the arcs to them, each by its share, vanishes: the definition of the mean.
     torch.manual_seed(1)
-    vectors = torch.randn(5, 64) + 1.0
+    vectors = torch.randn(5, 64) + 0.5
     shares = torch.tensor([0.1, 0.2, 0.3, 0.25, 0.15])
     mean, directions = (torch.nn.functional.normalize(v, dim=-1) for v in (spherical_mean(vectors, shares), vectors))
     cosine = (mean * directions).sum(-1, keepdim=True)
     across = torch.nn.functional.normalize(directions - cosine * mean, dim=-1)
-    assert (shares[:, None] * cosine.acos() * across).sum(0).norm() < 2e-3
+    assert (shares[:, None] * cosine.acos() * across).sum(0).norm() < 6e-4
 
 
 def test_a_third_text_fades_in_without_a_jump() -> None:
