@@ -9,13 +9,14 @@ import itertools
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -28,9 +29,8 @@ from lcm_daemon import transports
 from lcm_daemon.errors import EngineError, LcmDaemonError
 from lcm_daemon.frame import Frame, Size, solid
 from lcm_daemon.health import quantile_of
-from lcm_daemon.parameters import Value
 from lcm_daemon.process import prepare_environment
-from lcm_daemon.recipe import Recipe, load_recipe
+from lcm_daemon.recipe import Recipe
 from lcm_daemon.show import Show, load_show
 from lcm_daemon.stage import Stage
 from lcm_daemon.transports.base import Source
@@ -44,22 +44,42 @@ BUS_FPS = 60.0
 STEPS = (1, 2, 4)
 
 Rows = dict[str, float | str]
+Frames = Sequence[Mapping[str, float]]  # seconds by part, a row a frame
+
+_PARTS: Mapping[str, str] = {"outside": "outside the modules"}
 
 
-def bench(recipe: str, frames: int, file: str | None) -> int:
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured. steps: the numbers of them to paint with.
+
+    random: on the model's architecture with random weights, from no file; then the model alone is measured.
+    where: how a show names the recipe.
+    """
+
+    recipe: Recipe
+    frames: int = 60
+    steps: tuple[int, ...] = STEPS
+    random: bool = False
+    where: str = ""
+
+
+def bench(task: Task, file: str | None = None) -> int:
     """Measure everything, print it as it comes, and write it to `file` as JSON if that is named."""
-    chosen = load_recipe(recipe)
     report: dict[str, Rows] = {}
     for title, measure in _MEASURES.items():
+        if task.random and title != "model":
+            continue
         print(f"\n{title}", flush=True)
         try:
-            report[title] = measure(chosen, frames)
+            report[title] = measure(task)
         except LcmDaemonError as error:
             report[title] = {"failed": str(error)}
         for name, value in report[title].items():
             print(f"  {name:44} {value if isinstance(value, str) else f'{value:10.2f}'}", flush=True)
     if file:
-        Path(file).write_text(json.dumps({"machine": _machine(), "recipe": recipe, **report}, indent=2) + "\n")
+        about = {"machine": _machine(), "recipe": task.recipe.name, "random weights": task.random}
+        Path(file).write_text(json.dumps({**about, **report}, indent=2) + "\n")
     return 0
 
 
@@ -112,7 +132,7 @@ class _FlatOut(Stage):
             self.stop()
 
 
-def _measure_stage(recipe: Recipe, frames: int) -> Rows:
+def _measure_stage(task: Task) -> Rows:
     show = replace(_show({"recipe": "passthrough", "osc": False, "panel": False, "engine": {"spare": False}}), sinks=())
     stage = _FlatOut(show, STAGE_FRAMES)
     stage.run(120)
@@ -131,7 +151,7 @@ def _measure_stage(recipe: Recipe, frames: int) -> Rows:
 # --- the whole way: bus in, stage, engine, stage, bus out ---
 
 
-def _measure_way(recipe: Recipe, frames: int) -> Rows:
+def _measure_way(task: Task) -> Rows:
     bus = f"bench{os.getpid()}"
     show = {
         "recipe": "passthrough", "osc": False, "panel": False, "output": {"size": [512, 512], "fps": BUS_FPS},
@@ -193,11 +213,11 @@ def _watch_bus(name: str, seconds: float, daemon: _Daemon) -> tuple[list[float],
 # --- starting, and what it takes ---
 
 
-def _measure_start(recipe: Recipe, frames: int) -> Rows:
+def _measure_start(task: Task) -> Rows:
     """From the command to the first picture (the slate) and the first rendered one: text to image, no input."""
     bus = f"bench{os.getpid()}"
     show = {
-        "recipe": recipe.name, "osc": False, "panel": False, "source": False, "parameters": {"mode": "text"},
+        "recipe": task.where, "osc": False, "panel": False, "source": False, "parameters": {"mode": "text"},
         "sinks": [{"transport": "memory", "name": bus}], "engine": {"spare": False},
     }
     source_type = transports.load("memory").source
@@ -226,30 +246,65 @@ def _await_picture(source: Source, daemon: _Daemon, wanted: Callable[[Frame], bo
 # --- the model ---
 
 
-def _measure_model(recipe: Recipe, frames: int) -> Rows:
-    if recipe.pipeline == "passthrough":
+def _measure_model(task: Task) -> Rows:
+    if task.recipe.pipeline == "passthrough":
         return {"model": "none"}
     prepare_environment()
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_time_model, recipe, frames).result()
+        return pool.submit(_time_model, task).result()
 
 
-_PARTS: Mapping[str, str] = {"own": "outside the modules", "diffusers": "diffusers' own pipeline"}
+def _time_model(task: Task) -> Rows:
+    from lcm_daemon.pipelines import device
+    from lcm_daemon.pipelines.architectures import random_components
+    from lcm_daemon.pipelines.comparison import Comparison
+    from lcm_daemon.pipelines.components import load_components
 
-
-def _time_model(recipe: Recipe, frames: int) -> Rows:
-    from lcm_daemon.pipelines.reference import compare
-
-    rows: Rows = {}
-    for steps in STEPS:
-        values: dict[str, Value] = {"steps": steps, "strength": 0.6, "mode": "image"}
-        found = compare(recipe, recipe.size, frames, values)
-        steps_word = f"{steps} step{'s' if steps > 1 else ''}"
-        rows[f"{steps_word}: frames/s"] = 1000 / found["frame"]
-        for part, value in found.items():
-            rows[f"{steps_word}: {_PARTS.get(part, part)}, ms"] = value
-        rows[f"{steps_word}: diffusers' time / ours"] = found["diffusers"] / found["frame"]
+    recipe = _without_detectors(task.recipe) if task.random else task.recipe
+    comparison = Comparison(recipe, random_components if task.random else load_components)
+    where = f"{device.describe(comparison.device)}, {str(device.choose_dtype(recipe, comparison.device))[6:]}"
+    rows: Rows = {"on": where, "accelerator": comparison.accelerator}
+    for steps in task.steps:
+        found = comparison.race(steps, task.frames)
+        title = f"{steps} step{'s' if steps > 1 else ''}"
+        for name, frames in found.items():
+            rows |= {f"{title}: {name}, {key}": value for key, value in _figures(frames).items()}
+        rows |= {f"{title}: diffusers' time / {name}": ratio for name, ratio in _ratios(found).items()}
+        rows[f"{title}: as a table"] = _table_row(recipe, steps, where, comparison.accelerator, found)
     return rows
+
+
+def _figures(frames: Frames) -> Rows:
+    """Of one contender: the median by part, and the tail."""
+    whole = sorted(row["frame"] for row in frames)
+    parts = {part: statistics.median(row[part] for row in frames) for part in frames[0] if part != "frame"}
+    return {"frames/s": 1 / quantile_of(whole, 0.5),
+            **{f"frame, ms (p{100 * q:g})": 1000 * quantile_of(whole, q) for q in (0.5, 0.99)},
+            **{f"{_PARTS.get(part, part)}, ms": 1000 * value for part, value in parts.items()}}
+
+
+def _ratios(found: Mapping[str, Frames]) -> dict[str, float]:
+    medians = {name: statistics.median(row["frame"] for row in frames) for name, frames in found.items()}
+    theirs = medians.pop("diffusers", None)
+    return {name: theirs / ours for name, ours in medians.items()} if theirs else {}
+
+
+def _table_row(recipe: Recipe, steps: int, where: str, accelerator: str, found: Mapping[str, Frames]) -> str:
+    """The README's: model, device, accelerator, size, steps, frames/s, p50, p99, times diffusers."""
+    best = next(iter(found))
+    figures, ratio = _figures(found[best]), _ratios(found).get(best)
+    cells = [recipe.name, where, accelerator if best == "accelerated" else "none",
+             "{}x{}".format(*recipe.size), str(steps), f"{figures['frames/s']:.1f}",
+             f"{figures['frame, ms (p50)']:.1f} ms", f"{figures['frame, ms (p99)']:.1f} ms",
+             f"{ratio:.2f}" if ratio else "-"]
+    return f"| {' | '.join(cells)} |"
+
+
+def _without_detectors(recipe: Recipe) -> Recipe:
+    """Maps are taken as they come where making them would need a model of its own."""
+    return replace(recipe, controlnets=tuple(
+        replace(control, preprocessor="none", detector="") if control.detector else control
+        for control in recipe.controlnets))
 
 
 # --- tools ---
@@ -314,7 +369,7 @@ def _own_memory(process: psutil.Process) -> int:
         return 0
 
 
-_MEASURES: Mapping[str, Callable[[Recipe, int], Rows]] = {
+_MEASURES: Mapping[str, Callable[[Task], Rows]] = {
     "stage": _measure_stage,
     "bus in to bus out": _measure_way,
     "start": _measure_start,

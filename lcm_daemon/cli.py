@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("recipe", nargs="?", default="builtin", metavar="RECIPE")
     bench.add_argument("--json", metavar="FILE", help="write the figures there as well")
     bench.add_argument("--frames", type=int, default=60, metavar="N", help="frames to time for each figure (60)")
+    bench.add_argument("--steps", type=int, choices=range(1, 9), metavar="N", help="with N steps alone (1, 2 and 4)")
+    bench.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
+    bench.add_argument("--random-weights", action="store_true", help="the model's architecture, without a download")
 
     send = commands.add_parser("send", help="send one OSC message to a running daemon")
     send.add_argument("address", help="for example /lcm/strength")
@@ -127,9 +130,24 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from lcm_daemon.bench import bench
+    from dataclasses import replace
 
-    return bench(options.recipe, options.frames, options.json)
+    from lcm_daemon.bench import STEPS, Task, bench
+    from lcm_daemon.pull import find_recipe
+
+    recipe = find_recipe(options.recipe)
+    where = recipe.name if recipe.name == options.recipe else str(Path(options.recipe).absolute())
+    recipe = replace(recipe, size=options.size) if options.size else recipe
+    steps = (options.steps,) if options.steps else STEPS
+    return bench(Task(recipe, options.frames, steps, options.random_weights, where), options.json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """ "512x384" as (512, 384), for argparse."""
+    sides = [int(side) for side in text.split("x") if side.isdecimal()]
+    if len(sides) != 2 or not all(64 <= side <= 2048 and side % 8 == 0 for side in sides):
+        raise argparse.ArgumentTypeError("a size is from 64x64 to 2048x2048, in multiples of 8 pixels")
+    return sides[0], sides[1]
 
 
 def _send(options: argparse.Namespace) -> int:

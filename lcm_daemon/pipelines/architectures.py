@@ -1,0 +1,172 @@
+"""Architectures: the real models of the field with random weights. Speed does not depend on the weights.
+
+The shapes are those of the models' own config.json files; a test holds them to the published numbers of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from lcm_daemon.errors import RecipeError
+from lcm_daemon.pipelines.base import Progress
+from lcm_daemon.pipelines.components import Components, TextEncoder
+from lcm_daemon.pipelines.loras import LiveLoras
+from lcm_daemon.pipelines.weights import locate
+from lcm_daemon.recipe import Recipe, load_recipe, split_hub
+
+Config = Mapping[str, Any]
+
+TOKENS = 77  # of a prompt, for every CLIP text model
+GAIN = 0.5  # of a random layer: sums over many layers stay within what half precision holds
+PATTERN = 1 << 20  # random numbers drawn; larger layers repeat them, since drawing a billion takes seconds
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family's shapes. second: the second text model's, of Stable Diffusion XL."""
+
+    unet: Config
+    text: Config
+    second: Config | None = None
+    schedule: Config = field(default_factory=dict)
+    scaling: float = 0.18215  # of the full VAE's latents
+
+
+_SD: Config = {"down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+               "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+               "block_out_channels": (320, 640, 1280, 1280)}
+_SD15: Config = {**_SD, "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+_SD21: Config = {**_SD, "sample_size": 64, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20),
+                 "use_linear_projection": True}
+_XL: Config = {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+               "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), "sample_size": 128,
+               "block_out_channels": (320, 640, 1280), "attention_head_dim": (5, 10, 20), "cross_attention_dim": 2048,
+               "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True,
+               "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+               "projection_class_embeddings_input_dim": 2816}
+_SSD_1B: Config = {**_XL, "transformer_layers_per_block": (1, (2, 2), (4, 4)), "mid_block_type": "UNetMidBlock2D",
+                   "reverse_transformer_layers_per_block": ((4, 4, 10), (2, 1, 1), 1)}
+_VEGA: Config = {**_XL, "transformer_layers_per_block": (1, (1, 1), (2, 2)), "mid_block_type": "UNetMidBlock2D",
+                 "reverse_transformer_layers_per_block": ((2, 2, 2), (1, 1, 1), 1)}
+
+_CLIP_L: Config = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+_CLIP_H: Config = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
+                   "hidden_act": "gelu"}
+_CLIP_G: Config = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
+                   "hidden_act": "gelu", "projection_dim": 1280}
+_NOISE: Config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+                  "num_train_timesteps": 1000, "prediction_type": "epsilon", "timestep_spacing": "trailing"}
+
+ARCHITECTURES: Mapping[str, Architecture] = {  # by the recipe's model
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": Architecture(_SD15, _CLIP_L, None, _NOISE),
+    "SimianLuo/LCM_Dreamshaper_v7": Architecture({**_SD15, "time_cond_proj_dim": 256}, _CLIP_L, None, _NOISE),
+    "stabilityai/sd-turbo": Architecture(_SD21, _CLIP_H, None, _NOISE),
+    "stabilityai/stable-diffusion-xl-base-1.0": Architecture(_XL, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
+    "stabilityai/sdxl-turbo": Architecture(_XL, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
+    "segmind/SSD-1B": Architecture(_SSD_1B, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
+    "segmind/Segmind-Vega": Architecture(_VEGA, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
+}
+TINY_VAES = ("madebyollin/taesd", "madebyollin/taesdxl")
+# ControlNets are the first half of their model's UNet, but for SDXL's small ones, whose blocks do not attend.
+_SMALL: Config = {"down_block_types": ("DownBlock2D",) * 3, "transformer_layers_per_block": (0, 0, 0)}
+SMALL_CONTROLNETS = ("diffusers/controlnet-canny-sdxl-1.0-small", "diffusers/controlnet-depth-sdxl-1.0-small")
+_ONLY_UNETS = ("up_block_types", "sample_size", "time_cond_proj_dim")
+
+
+def random_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
+    """What `load_components` gives, with random weights and from no file. Without LoRAs: merged, they cost no time.
+
+    Raises RecipeError where the recipe's model is not among ARCHITECTURES.
+    """
+    architecture = _choose(recipe)
+
+    def make(part: str, model: Any) -> Any:
+        progress(f"making a random {part}")
+        return fill(model, device, dtype)
+
+    unet = make("unet", make_unet(architecture))
+    vae = make("vae", make_vae(recipe, architecture))
+    controlnets = {control.name: make(f"controlnet {control.name}", make_controlnet(architecture, control.model))
+                   for control in recipe.controlnets}
+    tokenizer = CLIPTokenizer.from_pretrained(locate(load_recipe("builtin")).model / "tokenizer",
+                                              local_files_only=True, model_max_length=TOKENS)
+    encoders = [make("text encoder", make_text_encoder(architecture, number, tokenizer))
+                for number in range(2 if architecture.second else 1)]
+    for model in (unet, vae, *controlnets.values()):
+        model.to(memory_format=torch.channels_last)
+    return Components(
+        unet, vae, tuple(TextEncoder(tokenizer, encoder) for encoder in encoders),
+        {**architecture.schedule, **recipe.schedule}, device, dtype, LiveLoras(unet, encoders, {}), controlnets,
+        force_zeros=architecture.second is not None)
+
+
+def _choose(recipe: Recipe) -> Architecture:
+    name = (split_hub(recipe.model) or (recipe.model,))[0]
+    if name not in ARCHITECTURES or recipe.image_prompt:
+        what = "image prompts" if recipe.image_prompt else f"the model {name}"
+        raise RecipeError(f"recipe {recipe.name}: there are no random weights for {what}, only for "
+                          f"{', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+# --- the models, on the meta device: shapes alone, no memory ---
+
+
+def make_unet(architecture: Architecture) -> Any:
+    with torch.device("meta"):
+        return UNet2DConditionModel(**architecture.unet)
+
+
+def make_controlnet(architecture: Architecture, model: str) -> Any:
+    half = {key: value for key, value in architecture.unet.items() if key not in _ONLY_UNETS}
+    with torch.device("meta"):
+        return ControlNetModel(**{**half, **(_SMALL if model in SMALL_CONTROLNETS else {})})
+
+
+def make_vae(recipe: Recipe, architecture: Architecture) -> Any:
+    """The tiny one or the full one, as the recipe says."""
+    with torch.device("meta"):
+        if recipe.vae in TINY_VAES:
+            return AutoencoderTiny()
+        return AutoencoderKL(down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+                             block_out_channels=(128, 256, 512, 512), layers_per_block=2,
+                             scaling_factor=architecture.scaling)
+
+
+def make_text_encoder(architecture: Architecture, number: int, tokenizer: Any) -> Any:
+    """The first, or of Stable Diffusion XL the second, which projects."""
+    kind = CLIPTextModelWithProjection if number else CLIPTextModel
+    shape = (architecture.second if number else architecture.text) or {}
+    config = CLIPTextConfig(vocab_size=49408, max_position_embeddings=TOKENS, bos_token_id=tokenizer.bos_token_id,
+                            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **shape)
+    with torch.device("meta"):
+        return kind(config)
+
+
+@torch.no_grad()
+def fill(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Give a model of the meta device memory and random weights that keep the size of what passes through."""
+    model = model.to(dtype).to_empty(device=device)
+    noise = torch.randn(PATTERN, generator=torch.Generator(device).manual_seed(0), device=device).to(dtype)
+    for name, weight in model.named_parameters():
+        if weight.ndim < 2:  # of a norm, or a bias
+            weight.fill_(1.0 if name.endswith("weight") else 0.0)
+        else:
+            _tile(weight, noise[:weight.numel()] * (GAIN * (weight[0].numel() ** -0.5)))
+    for name, buffer in model.named_buffers():
+        if not name.endswith("position_ids"):
+            raise ValueError(f"nothing is known of the buffer {name}")
+        buffer.copy_(torch.arange(buffer.shape[-1]))
+    return model.eval().requires_grad_(False)
+
+
+def _tile(weight: torch.Tensor, noise: torch.Tensor) -> None:
+    flat, whole = weight.view(-1), weight.numel() // noise.numel() * noise.numel()
+    flat[:whole].view(-1, noise.numel()).copy_(noise)
+    flat[whole:].copy_(noise[:weight.numel() - whole])
