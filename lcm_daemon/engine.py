@@ -33,6 +33,8 @@ def run(arguments: PortArguments, pipeline: str, spare: bool, level: int) -> Non
     port = Port(arguments)
     try:
         run_gently(lambda: warm_imports(pipeline)) if spare else warm_imports(pipeline)
+        if spare:
+            port.say(Progress("warm"))
         order = port.receive()
         if isinstance(order, Load):
             _render(_load(order.recipe, port), port)

@@ -63,6 +63,7 @@ class EngineSupervisor:
         self.painted: deque[float] = deque(maxlen=REMEMBERED)  # seconds in the engine, of its last frames
         self._keeps_spare = spare
         self._spare: Child | None = None
+        self._spare_warm = False  # it has imported its libraries, gently: until then a new process is quicker
         self._rung = 0
         self._begun = 0.0
         self._spare_at = 0.0
@@ -105,8 +106,8 @@ class EngineSupervisor:
         return self.child is None and self._spare is None and not len(self._graveyard)
 
     def take_spare(self) -> Child | None:
-        """Give the spare away, to an engine beside this one; None where there is none that lives."""
-        if self._spare is None or not self._spare.process.is_alive():
+        """Give the spare away, to an engine beside this one; None where there is none that lives and is warm."""
+        if self._spare is None or not self._spare_warm or not self._spare.process.is_alive():
             return None
         spare, self._spare = self._spare, None
         return spare
@@ -144,6 +145,8 @@ class EngineSupervisor:
     def step(self, now: float) -> Frame | None:
         """Hear the engine, notice its death or its silence, keep the spare; return the newest rendered frame if any."""
         self._graveyard.visit()
+        if self._spare is not None:
+            self._hear_spare(self._spare)
         if self.child is None:
             if self.failure is None and now - self._begun >= self.patience.alarm:
                 self.start(now)
@@ -258,17 +261,21 @@ class EngineSupervisor:
             log.error("no engine; the failsafe shows, next try in %.0f s", self.patience.alarm)
 
     def _keep_spare(self, now: float) -> None:
-        if self._spare is not None and not self._spare.process.is_alive():
-            self.health.count("engine/spare_died")
-            self._graveyard.bury(self._spare)
-            self._spare = None
         wanted = self._keeps_spare and self.duty is Duty.PLAY and bool(self.painted)
         if self._spare is None and wanted and now >= self._spare_at:
             self._spare_at = now + SPARE_PAUSE  # one that cannot start, or dies at once, is not tried in every tick
             try:
-                self._spare = self._spawn(spare=True)
+                self._spare, self._spare_warm = self._spawn(spare=True), False
             except OSError as error:
                 log.warning("no spare engine: %s", error)
+
+    def _hear_spare(self, spare: Child) -> None:
+        try:
+            self._spare_warm = bool(spare.link.receive()) or self._spare_warm
+        except CLOSED:
+            self.health.count("engine/spare_died")
+            self._graveyard.bury(spare)
+            self._spare = None
 
     def _spawn(self, spare: bool) -> Child:
         level = logging.getLogger().level

@@ -77,6 +77,7 @@ class Stage:
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
         self._status = Status(self.health)
+        self._ticker = Ticker(show.fps, self.clock)  # begins anew when the show does
 
     # --- its ends ---
 
@@ -118,13 +119,12 @@ class Stage:
         try:
             self._open()
             opened()
-            ticker = Ticker(self.show.fps, self.clock)
+            ticker = self._ticker = Ticker(self.show.fps, self.clock)
             end = None if seconds is None else self.clock.now() + seconds
             while not self.stopping and (end is None or self.clock.now() < end):
                 self._serve_until(ticker.due)
                 self.health.time("tick/late", ticker.advance())
                 self._tick()
-            self.health.count("tick/skipped", ticker.skipped)
         finally:
             self._close()
 
@@ -300,6 +300,7 @@ class Stage:
             "alarm": "; ".join(e.alarm for e in change.leading.engines if e.alarm),
             "source": f"{self.source.label}: {self.source.state}" if self.source else "none",
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",
+            "missed": self._ticker.skipped,
             "failsafe": self.failsafe.active(rendered is not None, age),
             "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(_REFUSALS)),
         })

@@ -83,7 +83,7 @@ def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupe
 
 def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
-    play(engine, lambda: len(engine.waitables()) == 2)
+    play(engine, lambda: engine._spare_warm)
     spare = engine._spare
     assert spare is not None
     os.kill(engine.pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_who_is_replaced(
 
 def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., EngineSupervisor]) -> None:
     first = supervise(THROUGH, spare=True)
-    play(first, lambda: len(first.waitables()) == 2)
+    play(first, lambda: first._spare_warm)
     spare = first.take_spare()
     assert spare is not None
     first.duty = Duty.YIELD
@@ -127,9 +127,23 @@ def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSuperviso
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
     assert engine._spare is not None
+    engine._spare_warm = True
     engine._spare.process.kill()
     engine._spare.process.join(10)
     assert engine.take_spare() is None
+
+
+def test_a_spare_that_still_imports_is_slower_than_a_new_process(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: engine._spare is not None)
+    engine._spare_warm = False
+    assert engine.take_spare() is None
+    spare = engine._spare
+    assert spare is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    first = engine.pid
+    play(engine, lambda: engine.pid not in (0, first))
+    assert engine.pid != spare.pid or engine._spare_warm
 
 
 def test_a_system_without_room_for_two_is_out_of_memory(
