@@ -1,0 +1,215 @@
+"""The safety checker: diffusers' verdicts, and what is shown in whose place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from safetensors.torch import load_file, save_file
+from transformers import CLIPConfig
+
+from lcm_daemon import pull
+from lcm_daemon.errors import RecipeError
+from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.pipelines import safety
+from lcm_daemon.pipelines.safety import GREY, Safety, Verdict
+from lcm_daemon.recipe import Recipe
+
+CPU, SIZE, SIDE = torch.device("cpu"), (48, 32), 32
+
+
+def make_checker(seed: int = 0) -> StableDiffusionSafetyChecker:
+    torch.manual_seed(seed)
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "image_size": SIDE, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=16)).eval()
+    for name, parameter in checker.named_parameters():
+        if parameter.ndim > 1 and "position" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return checker
+
+
+def write(folder: Path, checker: StableDiffusionSafetyChecker) -> Path:
+    checker.save_pretrained(folder / "safety_checker")
+    (folder / "feature_extractor").mkdir()
+    (folder / "feature_extractor" / "preprocessor_config.json").write_text(json.dumps(
+        {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28], "size": SIDE}))
+    return folder
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Safety]:
+    def make(late: bool = True) -> Safety:
+        folder = tmp_path / "model"
+        if not folder.exists():
+            write(folder, make_checker())
+        made = Safety(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32, late)
+        made._verdict = Brightness()  # pictures above grey are flagged
+        return made
+    return make
+
+
+class Brightness(Verdict):
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.mean() < 0.2
+
+
+def shown(guard: Safety, level: int, bad: bool = False) -> int:
+    """The level of the picture on the output after one of `level` was painted."""
+    out = solid(SIZE, (level, level, level, 255))
+    guard.check(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0), out)
+    assert (out == out[0, 0]).all()
+    return int(out[0, 0, 0])
+
+
+# --- verdicts ---
+
+
+@pytest.mark.parametrize("seed", range(4))
+@torch.inference_mode()
+def test_verdicts_are_diffusers(seed: int) -> None:
+    """Thresholds around the likenesses that there are, so that both verdicts come, with and without special care."""
+    checker = make_checker(seed)
+    ours, pictures, found, expected = Verdict(checker), torch.randn(24, 3, SIDE, SIDE), [], []
+    for number, pixels in enumerate(pictures):
+        embedding = checker.visual_projection(checker.vision_model(pixels[None])[1])
+        care, concepts = (torch.nn.functional.normalize(embedding) @ torch.nn.functional.normalize(each).T
+                          for each in (checker.special_care_embeds, checker.concept_embeds))
+        checker.special_care_embeds_weights.copy_(care[0] + (0.1 if number % 2 else -0.002))
+        checker.concept_embeds_weights.copy_(concepts[0] + 0.0045 + 0.001 * (number % 12))
+        found.append(bool(ours(pixels[None])))
+        expected.append(not checker(pixels[None], [np.zeros(1)])[1][0])
+    assert found == expected
+    assert {True, False} == set(expected)
+
+
+@torch.inference_mode()
+def test_what_is_not_a_number_is_not_safe() -> None:
+    checker = make_checker()
+    checker.concept_embeds_weights.fill_(2.0)
+    checker.special_care_embeds_weights.fill_(2.0)
+    verdict = Verdict(checker)
+    assert bool(verdict(torch.zeros(1, 3, SIDE, SIDE)))
+    assert not bool(verdict(torch.full((1, 3, SIDE, SIDE), float("nan"))))
+
+
+# --- what is shown ---
+
+
+def test_a_picture_is_shown_one_frame_late(make: Callable[..., Safety]) -> None:
+    guard = make()
+    assert [shown(guard, level) for level in (10, 20, 30)] == [GREY[0], 10, 20]
+
+
+def test_a_flagged_picture_is_never_shown(make: Callable[..., Safety]) -> None:
+    guard = make()
+    frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
+    assert [shown(guard, *frame) for frame in frames] == [GREY[0], 10, 10, 10, 40, 40, 60]
+    assert guard.flagged == 3
+
+
+def test_before_any_safe_picture_there_is_grey(make: Callable[..., Safety]) -> None:
+    guard = make()
+    assert [shown(guard, 10, bad=True) for _ in range(3)] == [GREY[0]] * 3
+
+
+def test_where_nothing_is_gained_by_waiting_it_is_shown_at_once(make: Callable[..., Safety]) -> None:
+    guard = make(late=False)
+    frames = [(10, False), (20, True), (30, False)]
+    assert [shown(guard, *frame) for frame in frames] == [10, 10, 30]
+
+
+def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., Safety]) -> None:
+    guard, out = make(), solid(SIZE)
+    shown(guard, 10)
+    guard.show(out)
+    assert (out[..., :3] == 10).all()
+    shown(guard, 20, bad=True)
+    guard.show(out)
+    assert (out[..., :3] == 10).all()
+
+
+def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., Safety]) -> None:
+    guard = make()
+    shown(guard, 10)
+    guard.passed(solid(SIZE, (200, 200, 200, 255)))
+    assert shown(guard, 20) == 200
+    assert shown(guard, 30) == 20
+
+
+def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., Safety]) -> None:
+    guard = make()
+    shown(guard, 10), shown(guard, 20)
+    guard.forget()
+    assert shown(guard, 30) == GREY[0]
+
+
+def test_the_callers_buffer_is_its_own(make: Callable[..., Safety]) -> None:
+    guard = make()
+    out: Pixels = solid(SIZE, (10, 10, 10, 255))
+    guard.check(torch.full((1, 3, 32, 48), -1.0), out)
+    out[:] = 99  # painted over by the next frame
+    assert shown(guard, 20) == 10
+
+
+def test_the_real_checker_runs(tmp_path: Path) -> None:
+    guard = Safety(Recipe("own", model=str(write(tmp_path, make_checker()))), SIZE, CPU, torch.float32)
+    guard._verdict.checker.concept_embeds_weights.fill_(2.0)
+    guard._verdict.checker.special_care_embeds_weights.fill_(2.0)
+    assert shown(guard, 10) == 10
+    guard._verdict.checker.concept_embeds_weights.fill_(-2.0)
+    assert shown(guard, 20) == 10
+
+
+# --- files ---
+
+
+def test_the_published_names_are_read(tmp_path: Path) -> None:
+    """The published file is older than transformers' shorter names, and in half precision alone."""
+    checker = make_checker()
+    file = write(tmp_path, checker) / "safety_checker" / "model.safetensors"
+    weights = {("vision_model." + name if name.startswith("vision_model.") and ".vision_model." not in name else name):
+               tensor.half() for name, tensor in load_file(file).items()}
+    assert "vision_model.vision_model.post_layernorm.weight" in weights
+    save_file(weights, file.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
+    file.unlink()
+    guard = Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+    expected: dict[str, Any] = checker.state_dict()
+    for name, tensor in guard._verdict.checker.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
+
+
+def test_it_is_looked_for_where_pull_puts_it() -> None:
+    assert pull.SAFETY.source == safety.SOURCE
+
+
+def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(RecipeError, match="recipe own: the safety checker is not on this machine; fetch it with: "
+                                          "lcm-daemon pull own"):
+        Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "lost"])
+def test_a_damaged_checker_is_one_line(damage: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, make_checker()) / "safety_checker"
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+    elif damage == "config":
+        (folder / "config.json").write_text("{")
+    else:
+        weights = load_file(folder / "model.safetensors")
+        del weights["visual_projection.weight"]
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RecipeError, match="recipe own: safety checker at ") as caught:
+        Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+    assert "\n" not in str(caught.value)
