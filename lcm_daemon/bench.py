@@ -255,22 +255,21 @@ def _measure_model(task: Task) -> Rows:
 
 
 def _time_model(task: Task) -> Rows:
-    from lcm_daemon.pipelines import device
     from lcm_daemon.pipelines.architectures import random_components
     from lcm_daemon.pipelines.comparison import Comparison
     from lcm_daemon.pipelines.components import load_components
 
     recipe = _without_detectors(task.recipe) if task.random else task.recipe
     comparison = Comparison(recipe, random_components if task.random else load_components)
-    where = f"{device.describe(comparison.device)}, {str(device.choose_dtype(recipe, comparison.device))[6:]}"
-    rows: Rows = {"on": where, "accelerator": comparison.accelerator}
+    rows: Rows = {"on": comparison.where}
     for steps in task.steps:
         found = comparison.race(steps, task.frames)
         title = f"{steps} step{'s' if steps > 1 else ''}"
         for name, frames in found.items():
             rows |= {f"{title}: {name}, {key}": value for key, value in _figures(frames).items()}
         rows |= {f"{title}: diffusers' time / {name}": ratio for name, ratio in _ratios(found).items()}
-        rows[f"{title}: as a table"] = _table_row(recipe, steps, where, comparison.accelerator, found)
+        rows[f"{title}: accelerated by"] = comparison.accelerators
+        rows[f"{title}: as a table"] = _table_row(recipe, steps, comparison.where, comparison.accelerators, found)
     return rows
 
 

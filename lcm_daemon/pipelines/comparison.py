@@ -1,7 +1,6 @@
 """Comparison: one recipe painted by us and by diffusers' own pipeline, in turn, so that a busy machine is busy for all.
 
-Both image to image, at the same steps, size, precision and prompts; prompts are embedded once, as a careful user of
-diffusers would do, and diffusers' modules lie in memory as it loads them.
+Image to image, at the same steps, size and precision; diffusers' modules lie in memory as it loads them.
 """
 
 from __future__ import annotations
@@ -12,116 +11,73 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-import diffusers
 import numpy as np
-import torch
-from PIL import Image
 
 from lcm_daemon.frame import Pixels, solid
-from lcm_daemon.parameters import Value
+from lcm_daemon.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency, Loading
+from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipe import Recipe
 
 WARM_UP = 3  # frames before the clock runs
-OURS, EAGER, THEIRS = "accelerated", "eager", "diffusers"
+COMPILING = 1800.0  # seconds for the accelerator, at most
+ACCELERATED, EAGER, DIFFUSERS = "accelerated", "eager", "diffusers"
 
 Row = Mapping[str, float]  # seconds of one frame: "frame", and by part where that is known
-Painter = Callable[[Pixels, Mapping[str, Value]], Row]
-
-# By number of text encoders, and whether the UNet takes the guidance as an input.
-_PIPELINES: Mapping[tuple[int, bool], Any] = {
-    (1, True): diffusers.LatentConsistencyModelImg2ImgPipeline,
-    (1, False): diffusers.StableDiffusionImg2ImgPipeline,
-    (2, False): diffusers.StableDiffusionXLImg2ImgPipeline,
-}
-_EULER = (diffusers.EulerDiscreteScheduler, {"timestep_spacing": "trailing"})
-# By sampler. steps_offset means nothing to these, but without it the pipelines warn of an old file.
-_SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
-    "lcm": (diffusers.LCMScheduler, {}), "tcd": (diffusers.TCDScheduler, {}), "euler": _EULER,
-    "euler_ancestral": (diffusers.EulerAncestralDiscreteScheduler, {"timestep_spacing": "trailing"}),
-    "ddim": (diffusers.DDIMScheduler, {"timestep_spacing": "trailing"}),
-}
+Painter = Callable[[Pixels, Values], Row]
 
 
 class Comparison:
-    """The contenders for one recipe, loaded. loading: where the parts come from, `load_components` or random ones."""
+    """The contenders for one recipe, loaded. loading: where the parts come from, `load_components` or random ones.
+
+    where: the device and the precision, for people.
+    """
 
     def __init__(self, recipe: Recipe, loading: Loading = load_components) -> None:
-        self.recipe, self.device = recipe, devices.choose_device(recipe)
-        shared = _once(loading)
-        eager = _loaded(replace(recipe, accelerate="none"), shared)
-        self.painters: dict[str, Painter] = {EAGER: lambda pixels, values: _paint(eager, pixels, values, True)}
-        self.accelerator = "none"
-        if recipe.accelerate != "none":
-            ours = _loaded(recipe, shared)
-            self.accelerator = getattr(ours, "accelerator", "none")
-            if self.accelerator != "none":
-                fast: Painter = lambda pixels, values: _paint(ours, pixels, values, False)  # noqa: E731
-                self.painters = {OURS: fast, **self.painters}
-        if not recipe.controlnets:
-            self.painters[THEIRS] = Theirs(recipe, self.device, loading)
+        self.recipe = recipe
+        shared = loading if recipe.image_prompt else _once(loading)  # an adapter changes the UNet it is put into
+        eager = _load(replace(recipe, accelerate="none"), shared)
+        parts = eager.components
+        self.where = f"{devices.describe(parts.device)}, {str(parts.dtype).removeprefix('torch.')}"
+        self._fast = _load(recipe, shared) if recipe.accelerate != "none" else None
+        reference = Reference(recipe, recipe.size, loading=loading)
+        self._painters: dict[str, Painter] = {
+            EAGER: lambda pixels, values: _paint(eager, pixels, values, is_plain=True),
+            DIFFUSERS: lambda pixels, values: _refer(reference, pixels, values),
+        }
+
+    @property
+    def accelerators(self) -> str:
+        """What our modules play on by now: "openvino", "none", or by part where they differ."""
+        names = self._fast.acceleration.names() if self._fast else {}
+        same = len(set(names.values())) == 1
+        return next(iter(names.values())) if same else ", ".join(map(" ".join, names.items())) or "none"
 
     def race(self, steps: int, frames: int) -> dict[str, list[Row]]:
-        """So many frames by each in turn, after a warm-up."""
-        values = self.recipe.start() | {"steps": steps, "strength": 1.0, "mode": "image", "mix": 1.0}
+        """So many frames by each in turn, after a warm-up; ours accelerated first, where anything could be."""
+        values: Values = self.recipe.start() | {"steps": steps, "strength": 1.0, "mode": "image", "mix": 1.0}
         width, height = self.recipe.size
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 4), dtype=np.uint8)
-        rows: dict[str, list[Row]] = {name: [] for name in self.painters}
+        painters = {**self._accelerate(pixels, values), **self._painters}
+        rows: dict[str, list[Row]] = {name: [] for name in painters}
         for number in range(WARM_UP + frames):
-            for name, paint in self.painters.items():
+            for name, paint in painters.items():
                 row = paint(pixels, values)
                 if number >= WARM_UP:
                     rows[name].append(row)
         return rows
 
-
-class Theirs:
-    """diffusers' own pipeline for the recipe, pictures by way of PIL as it takes and gives them."""
-
-    def __init__(self, recipe: Recipe, device: torch.device, loading: Loading) -> None:
-        parts = loading(recipe, device, devices.choose_dtype(recipe, device), lambda line: None)
-        for module in (parts.unet, parts.vae):
-            module.to(memory_format=torch.contiguous_format)
-        self._embedded = recipe.guidance == "embedded"
-        self._pipeline = _build(parts, recipe, self._embedded)
-        self._guidance = recipe.guidance
-        self._prompts: dict[str, dict[str, Any]] = {}
-
-    @torch.inference_mode()
-    def __call__(self, pixels: Pixels, values: Mapping[str, Value]) -> Row:
-        begun = time.perf_counter()
-        guidance = 1.0 if self._guidance == "none" else float(values["guidance"])
-        picture = self._pipeline(
-            image=Image.fromarray(pixels[..., :3]), num_inference_steps=int(values["steps"]), guidance_scale=guidance,
-            strength=float(values["strength"]), generator=torch.Generator().manual_seed(int(values["seed"])),
-            **self._prompt(str(values["prompt"]), guidance > 1.0 and not self._embedded)).images[0]
-        np.asarray(picture)
-        return {"frame": time.perf_counter() - begun}
-
-    def _prompt(self, text: str, twice: bool) -> dict[str, Any]:
-        if text not in self._prompts:
-            pipeline = self._pipeline
-            found = pipeline.encode_prompt(text, device=pipeline.device, num_images_per_prompt=1,
-                                           do_classifier_free_guidance=twice)
-            names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-            self._prompts[text] = {name: one for name, one in zip(names, found, strict=False)
-                                   if one is not None and (twice or "negative" not in name)}
-        return self._prompts[text]
-
-
-def _build(parts: Components, recipe: Recipe, embedded: bool) -> Any:
-    kind, needs = _SCHEDULERS[recipe.sampler]
-    encoders = {f"{part}{end}": getattr(encoder, name)
-                for end, encoder in zip(("", "_2"), parts.text_encoders, strict=False)
-                for part, name in (("text_encoder", "model"), ("tokenizer", "tokenizer"))}
-    plain = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipeline = _PIPELINES[len(parts.text_encoders), embedded](
-        vae=parts.vae, unet=parts.unet, scheduler=kind.from_config({**parts.schedule, "steps_offset": 1, **needs}),
-        **encoders, **(plain if len(parts.text_encoders) == 1 else {"add_watermarker": False}))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    def _accelerate(self, pixels: Pixels, values: Values) -> dict[str, Painter]:
+        fast = self._fast
+        if fast is None:
+            return {}
+        _paint(fast, pixels, values, is_plain=False)  # asks for what these values need
+        fast.acceleration.wait(COMPILING)
+        if set(fast.acceleration.names().values()) == {"none"}:
+            return {}
+        return {ACCELERATED: lambda pixels, values: _paint(fast, pixels, values, is_plain=False)}
 
 
 def _once(loading: Loading) -> Loading:
@@ -136,13 +92,19 @@ def _once(loading: Loading) -> Loading:
     return load
 
 
-def _loaded(recipe: Recipe, loading: Loading) -> LatentConsistency:
+def _load(recipe: Recipe, loading: Loading) -> LatentConsistency:
     pipeline = LatentConsistency(recipe, recipe.size, loading)
     pipeline.load(lambda line: None)
     return pipeline
 
 
-def _paint(pipeline: LatentConsistency, pixels: Pixels, values: Mapping[str, Value], is_plain: bool) -> Row:
+def _refer(reference: Reference, pixels: Pixels, values: Values) -> Row:
+    begun = time.perf_counter()
+    reference.paint(pixels, values)
+    return {"frame": time.perf_counter() - begun}
+
+
+def _paint(pipeline: LatentConsistency, pixels: Pixels, values: Values, is_plain: bool) -> Row:
     """One frame, with what it spends by part; of plain modules on the CPU also what is outside their forward passes."""
     out, parts = solid(pipeline.size), pipeline.components
     timing: AbstractContextManager[list[float]] = nullcontext([])
