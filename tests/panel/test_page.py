@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from lcm_daemon.board import Change
+from lcm_daemon.board import Call, Change
 from lcm_daemon.frame import solid
 from lcm_daemon.panel.server import Panel
-from lcm_daemon.parameters import TABLE
+from lcm_daemon.parameters import TABLE, Parameter
 from tests.conftest import need
 from tests.panel.browser import Tab, find, running, tab
 from tests.panel.rig import Rig, serving, until
@@ -217,6 +217,41 @@ def test_a_double_click_on_a_name_sets_its_default_and_panic_the_shows_values(de
             await until(lambda: rig.taken)
             await page.click("header button")
             await page.until(f"{number('strength')} === 0.5")
+
+    asyncio.run(scenario())
+
+
+def test_recipe_and_size_are_asked_for(devtools):
+    async def scenario():
+        rig = Rig()
+        async with opened(devtools, rig) as (page, _):
+            rig.board.hear([], {"recipe": "ink", "size": "512x384"})
+            await page.until("document.querySelector('[data-command=size] [aria-label=Height]').value === '384'")
+            assert await page.js("document.querySelector('[data-command=recipe] select').value") == "ink"
+            await page.js("(e => { e.value = 'sd-turbo'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
+                          "(document.querySelector('[data-command=recipe] select'))")
+            await page.write("[data-command=size] [aria-label=Width]", "256")
+            await page.click("[data-command=size] button")
+            await until(lambda: len(rig.called) == 2)
+            return rig.called
+
+    assert asyncio.run(scenario()) == [
+        Call("recipe", "panel/1", ("sd-turbo",)), Call("size", "panel/1", (256, 384)),
+    ]
+
+
+def test_controls_come_and_go_with_the_recipe(devtools):
+    async def scenario():
+        rig = Rig()
+        row = "document.querySelector(\"[data-parameter='lora/ink']\")"
+        fader = "document.querySelector(\"[data-parameter='lora/ink'] [role=slider]\")"
+        async with opened(devtools, rig) as (page, _):
+            rig.change_recipe(Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0))
+            await page.until(f"{fader}?.ariaValueNow === '0.5'")
+            rig.move("lora/ink", 1.25)
+            await page.until(f"{fader}.ariaValueNow === '1.25'")
+            rig.change_recipe()
+            await page.until(f"{row} === null")
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-import type { ClientMessage, Command, Hello, Parameter, ServerMessage, Status, Value } from "./protocol";
+import type { ClientMessage, Command, Hello, Parameter, ServerMessage, Status, Table, Value } from "./protocol";
 
 const RETRY_MS = [250, 500, 1000, 2000];
 const SILENCE_MS = 5000;
@@ -52,9 +52,9 @@ export class Link {
     this.set(parameter.name, parameter.default);
   }
 
-  command(name: string): void {
-    this.#moves = {};
-    this.#post({ command: name });
+  command(name: string, ...values: Value[]): void {
+    if (name === "panic") this.#moves = {};
+    this.#post({ command: values.length > 0 ? { name, arguments: values } : name });
   }
 
   /** While a control is held, what others do to its parameter is remembered, not shown. */
@@ -87,6 +87,7 @@ export class Link {
     }
     const message = JSON.parse(data) as ServerMessage;
     if (message.hello) this.#greet(message.hello);
+    if (message.table) this.#adopt(message.table);
     for (const change of message.changes ?? []) this.#hear(change.name, change.value);
     if (message.status) this.status = message.status;
     if (message.error) this.#complain(message.error);
@@ -95,13 +96,22 @@ export class Link {
   #greet(hello: Hello): void {
     this.version = hello.version;
     this.show = hello.show;
-    this.parameters = hello.parameters;
-    this.commands = hello.commands;
-    this.values = hello.values;
     this.status = hello.status;
+    this.#adopt(hello);
     this.#missed.clear();
     this.#tries = 0;
     this.online = true;
+  }
+
+  #adopt(table: Table): void {
+    const values = { ...table.values };
+    for (const name of this.#held) {
+      const mine = this.values[name];
+      if (name in values && mine !== undefined) values[name] = mine;
+    }
+    this.values = values;
+    this.parameters = table.parameters;
+    this.commands = table.commands;
   }
 
   #hear(name: string, value: Value): void {

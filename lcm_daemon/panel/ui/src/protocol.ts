@@ -13,20 +13,26 @@ export interface Parameter {
   unit: string;
   glide: number;
   choices: string[];
+  glided_by: string;
 }
 
 export interface Command {
   name: string;
   help: string;
+  arguments: Parameter[];
 }
 
-export interface Hello {
-  version: string;
-  show: string;
-  you: string;
+/** The parameters and commands there are; a change of recipe brings another one. */
+export interface Table {
   parameters: Parameter[];
   commands: Command[];
   values: Record<string, Value>;
+}
+
+export interface Hello extends Table {
+  version: string;
+  show: string;
+  you: string;
   status: Status;
 }
 
@@ -38,6 +44,7 @@ export interface Change {
 
 export interface ServerMessage {
   hello?: Hello;
+  table?: Table;
   changes?: Change[];
   status?: Status;
   error?: string;
@@ -45,6 +52,6 @@ export interface ServerMessage {
 
 export interface ClientMessage {
   set?: Record<string, Value>;
-  command?: string;
+  command?: string | { name: string; arguments: Value[] };
   frame?: "ack";
 }
