@@ -115,10 +115,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from lcm_daemon.pull import find_recipe, run
+    from lcm_daemon.pull import run
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the hub is asked for files and for nothing else
-    return run([find_recipe(word) for word in options.what], options.offline, lambda line: print(line, flush=True))
+    return run(options.what, options.offline, lambda line: print(line, flush=True))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -133,9 +133,9 @@ def _bench(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from lcm_daemon.bench import STEPS, Task, bench
-    from lcm_daemon.pull import find_recipe
+    from lcm_daemon.pull import find_recipes
 
-    recipe = find_recipe(options.recipe)
+    recipe = find_recipes(options.recipe)[0]
     where = recipe.name if recipe.name == options.recipe else str(Path(options.recipe).absolute())
     recipe = replace(recipe, size=options.size) if options.size else recipe
     steps = (options.steps,) if options.steps else STEPS
@@ -183,9 +183,9 @@ def _list_recipes(recipe: str | None) -> list[str]:
 
 def _list_parameters(recipe: str | None) -> list[str]:
     from lcm_daemon.parameters import TABLE
-    from lcm_daemon.pull import find_recipe
+    from lcm_daemon.pull import find_recipes
 
-    table = find_recipe(recipe).table() if recipe else TABLE
+    table = find_recipes(recipe)[0].table() if recipe else TABLE
     return [parameter.describe() for parameter in table.values()]
 
 

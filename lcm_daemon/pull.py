@@ -226,11 +226,12 @@ def describe(size: float) -> str:
 # --- the command ---
 
 
-def find_recipe(word: str) -> Recipe:
-    """The recipe of that name, a recipe file's, or a show's. Raises LcmDaemonError where there is none."""
+def find_recipes(word: str) -> list[Recipe]:
+    """The recipe of that name, a recipe file's, or all those of a show. Raises LcmDaemonError where there is none."""
     file = find_show(word)
     if word not in names() and file.is_file() and not _is_recipe_file(file):
-        return load_show(word).recipe
+        show = load_show(word)
+        return [show.recipe, *show.recipes.values()]
     if word not in names() and not file.is_file():
         known = [*names(), *(show.stem for show in shows())]
         raise LcmDaemonError(f"there is no recipe or show {word!r}{nearest(word, known)}")
@@ -238,7 +239,7 @@ def find_recipe(word: str) -> Recipe:
     recipe = read_recipe(word, Path.cwd(), reader)
     reader.finish()
     assert recipe is not None  # whatever gives no recipe has been complained of
-    return recipe
+    return [recipe]
 
 
 def _is_recipe_file(file: Path) -> bool:
@@ -246,19 +247,20 @@ def _is_recipe_file(file: Path) -> bool:
     return bool(keys & {"base", "model"})
 
 
-def run(recipes: Sequence[Recipe], offline: bool, tell: Tell = print) -> int:
+def run(words: Sequence[str], offline: bool, tell: Tell = print) -> int:
     """`lcm-daemon pull`: 0 when all is here, 1 when `offline` found that something is not."""
     complete = True
-    for recipe in recipes:
-        if offline:
-            complete &= _prove(recipe, tell)
-        else:
-            pull(recipe, tell)
-            _conclude(recipe, tell)
+    for word in words:
+        for recipe in find_recipes(word):
+            if offline:
+                complete &= _prove(recipe, word, tell)
+            else:
+                pull(recipe, tell)
+                _conclude(recipe, tell)
     return 0 if complete else 1
 
 
-def _prove(recipe: Recipe, tell: Tell) -> bool:
+def _prove(recipe: Recipe, word: str, tell: Tell) -> bool:
     lacks = find_lacks(recipe)
     if not lacks:
         _conclude(recipe, tell)
@@ -267,7 +269,7 @@ def _prove(recipe: Recipe, tell: Tell) -> bool:
         tell(str(lack))
     known = sum(lack.size or 0 for lack in lacks)
     size = f", {describe(known)}" if known else f" (all of it together: {recipe.download or 'size unknown'})"
-    tell(f"{recipe.name}: {len(lacks)} files are wanted{size}; fetch them with: lcm-daemon pull {recipe.name}")
+    tell(f"{recipe.name}: {len(lacks)} files are wanted{size}; fetch them with: lcm-daemon pull {word}")
     return False
 
 

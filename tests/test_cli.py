@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lcm_daemon import __version__
+from lcm_daemon import __version__, bench
 from lcm_daemon.cli import main
 from lcm_daemon.parameters import TABLE
+from lcm_daemon.recipe import load_recipe, names
 from tests.daemon import free_port
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """`run` sets it up for a process of its own, with a stream that ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def typed(*words: str) -> str:
@@ -56,6 +69,61 @@ def test_check_of_a_good_show_says_what_it_is(capsys: pytest.CaptureFixture[str]
 def test_list_parameters_is_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "parameters"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [f"/lcm/{name}" for name in TABLE]
+
+
+def test_list_recipes_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "recipes"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE"]
+    assert [row.split()[0] for row in rows] == names()
+    turbo = next(row for row in rows if row.startswith("sd-turbo "))
+    cells = [turbo[head.index(column):].split("  ")[0].strip() for column in head.split()]
+    assert cells[:5] == ["sd-turbo", "SD-Turbo, one step at 512 pixels", "1", "2.4 GB", "~3.5 GB"]
+    assert cells[5].startswith("Stability AI Community License")
+
+
+def test_list_parameters_of_a_recipe_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "parameters", "sd15-canny"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [f"/lcm/{name}" for name in load_recipe("sd15-canny").table()]
+    assert "/lcm/control/canny/interval" in listed
+
+
+def test_pull_says_what_there_is_when_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "sd-trubo"]) == 2
+    assert capsys.readouterr().err == "there is no recipe or show 'sd-trubo'; did you mean 'sd-turbo'?\n"
+
+
+def test_pull_of_what_is_in_the_package_wants_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "builtin", "passthrough", "demo"]) == 0
+    assert capsys.readouterr().out.count("all is here, nothing else is wanted") == 3
+
+
+@pytest.mark.parametrize("words", [["--size", "512"], ["--size", "500x512"], ["--size", "axb"], ["--steps", "9"]])
+def test_bench_refuses_what_no_model_renders(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "sd-turbo", *words])
+
+
+def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bench.Task] = []
+    monkeypatch.setattr(bench, "bench", lambda task, file: asked.append(task) or 0)
+    assert main(["bench", "sd-turbo", "--size", "640x384", "--steps", "1", "--random-weights", "--frames", "5"]) == 0
+    (task,) = asked
+    assert (task.recipe.name, task.recipe.size, task.steps) == ("sd-turbo", (640, 384), (1,))
+    assert (task.random, task.frames, task.where) == (True, 5, "sd-turbo")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the time of children is not told there")
+@pytest.mark.parametrize("words", [["--help"], ["check", "demo"], ["list", "recipes"], ["list", "parameters"]])
+def test_small_commands_are_quick(words: list[str]) -> None:
+    """Half a second of this process's own work; what other programs take of the machine does not count."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    typed(*words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 @pytest.mark.parametrize(("what", "expected"), [

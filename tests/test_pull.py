@@ -323,13 +323,29 @@ def test_a_show_and_a_recipe_that_lists_no_files(tmp_path: Path, standin: Standi
     assert files_in(snapshot(tmp_path)) == {*WANTED, "model_index.json", "vae/config.json"}
 
 
+def test_a_show_fetches_every_recipe_that_it_names_and_its_safety_checker(
+    standin: StandinHub, here: Here, tmp_path: Path
+) -> None:
+    checker = {"safety_checker/config.json": b"{}", "safety_checker/model.fp16.safetensors": WEIGHTS[:2000],
+               "feature_extractor/preprocessor_config.json": b"{}"}
+    standin.repos[pull.SAFETY.source] = Repo(checker, "e" * 40)
+    show = tmp_path / "show.yaml"
+    write_recipe(tmp_path / "mine.yaml")
+    show.write_text("recipe: builtin\nrecipes: {other: mine.yaml}\nsafety: true\nosc: false\npanel: false\n")
+    done = here(str(show))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "other: all is here, nothing else is wanted"
+    assert files_in(snapshot(tmp_path)) == set(WANTED)
+    assert files_in(snapshot(tmp_path, pull.SAFETY.source, "e" * 40)) == set(checker)
+
+
 LOOK = """
 import json, socket, sys
 def refuse(*_): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.pull import find_recipe
-weights = locate(find_recipe(sys.argv[1]))
+from lcm_daemon.pull import find_recipes
+weights = locate(find_recipes(sys.argv[1])[0])
 print(json.dumps([str(weights.model), str(weights.vae)]))
 """
 
