@@ -25,7 +25,8 @@ def drawn(seed: int) -> torch.Tensor:
 
 
 def lengths(values: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(values, dim=(1, 2, 3))
+    found: torch.Tensor = torch.linalg.vector_norm(values, dim=(1, 2, 3))
+    return found
 
 
 def test_noise_is_a_seeds_own_and_stays() -> None:
