@@ -63,9 +63,17 @@ def test_a_weak_edge_is_followed_as_far_as_it_reaches() -> None:
     assert not canny.edges(weak).any()
 
 
-def test_growing_is_the_same_on_every_device() -> None:
-    found = torch.rand(1, 1, 37, 53, generator=torch.Generator().manual_seed(0)) > 0.95
-    assert torch.equal(canny._grow_bytes(found), canny._grow_floats(found))
+def test_edges_are_followed_alike_on_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 1, 61, 83, generator=generator)
+    strong, weak = noise > 0.98, noise > 0.55
+    monkeypatch.setattr(canny, "REACH", reach := 9)
+    expected = strong
+    for _ in range(reach):
+        expected = canny._grow(expected) & weak
+    assert torch.equal(canny._follow(strong, weak), expected)
+    monkeypatch.setattr(canny, "REACH", reach - 1)
+    assert not torch.equal(canny._follow(strong, weak), expected)
 
 
 def test_canny_in_half_precision_sees_the_same() -> None:

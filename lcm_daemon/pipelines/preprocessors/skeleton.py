@@ -43,8 +43,8 @@ class Skeleton:
 
     def _paint(self, canvas: torch.Tensor, covers: torch.Tensor, light: float) -> torch.Tensor:
         """covers: (n, h, w), each in its colour over those before it."""
-        order = _wide(torch.arange(1, len(covers) + 1, device=covers.device))
-        last = (covers * order).amax(0)
+        order = _wide(torch.arange(1, len(covers) + 1, device=covers.device, dtype=torch.uint8))
+        last = (covers.to(torch.uint8) * order).amax(0).int()
         colours = self._colours[(last - 1).clamp_min(0)].permute(2, 0, 1)
         return torch.where(last > 0, colours * light, canvas)
 
@@ -52,17 +52,21 @@ class Skeleton:
 def _ellipses(ends: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, radius: float) -> torch.Tensor:
     """ends: (n, 2, 2) -> (n, h, w): the inside of ellipses from end to end, `radius` to each side."""
     middle, along = ends.mean(1), (ends[:, 1] - ends[:, 0]) / 2
-    half = along.square().sum(1).sqrt().clamp_min(1e-3)
-    unit = along / half[:, None]
-    x, y = columns - _wide(middle[:, 0]), rows[:, None] - _wide(middle[:, 1])
-    forward = x * _wide(unit[:, 0]) + y * _wide(unit[:, 1])
-    sideways = y * _wide(unit[:, 0]) - x * _wide(unit[:, 1])
-    return (forward / _wide(half)).square() + (sideways / radius).square() <= 1
+    half = along.square().sum(1, keepdim=True).sqrt().clamp_min(1e-3)
+    unit = along / half
+    x, y = columns - middle[:, :1], rows - middle[:, 1:]
+    forward = _plane(x * unit[:, :1] / half, y * unit[:, 1:] / half)
+    sideways = _plane(x * -unit[:, 1:] / radius, y * unit[:, :1] / radius)
+    return forward.square_().add_(sideways.square_()) <= 1
 
 
 def _discs(centres: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, radius: float) -> torch.Tensor:
-    x, y = columns - _wide(centres[:, 0]), rows[:, None] - _wide(centres[:, 1])
-    return x.square() + y.square() <= radius * radius
+    return _plane((columns - centres[:, :1]).square(), (rows - centres[:, 1:]).square()) <= radius * radius
+
+
+def _plane(across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """Sums of what goes along the rows, (n, w), and what goes down the columns, (n, h): (n, h, w)."""
+    return across[:, None, :] + down[:, :, None]
 
 
 def _wide(numbers: torch.Tensor) -> torch.Tensor:
