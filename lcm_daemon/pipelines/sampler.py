@@ -29,17 +29,15 @@ from typing import Any
 import torch
 
 from lcm_daemon.errors import RecipeError
-from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.schedule import CLEAN, NoiseSchedule, Pair, known
-
-__all__ = ["MAX_STEPS", "Model", "Noise", "NoiseSchedule", "Plan", "Predict", "Sampler", "Step", "denoise", "run"]
 
 SIGMA_DATA = 0.5  # standard deviation that the boundary conditions assume of the data (Consistency Models, appendix C)
 GAMMA = 0.3  # how much of the way TCD draws anew: TCDScheduler's default
 TINY = 1e-12  # keeps a division by the noise defined where there is none
 
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # sample float32, timestep float32 (1,) -> output
-Model = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]  # the same, and which step it is, from 0
+# sample float32, timestep float32 (1,), which step it is from 0 -> the model's output
+Model = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -235,10 +233,3 @@ def run(predict: Model, steps: int, sample: torch.Tensor, factors: torch.Tensor,
         sample.mul_(step[1]).addcmul_(output, step[2])
         if number < steps:  # no kind adds noise after the last step
             sample.addcmul_(noise[number:number + 1], step[3])
-
-
-def denoise(predict: Predict, plan: Plan, sample: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor) -> None:
-    """As `run`, from a plan on the host; `predict` is called without the step's number."""
-    factors = plan.tensor.to(sample.device)
-    run(lambda x, t, number: predict(x, timestep.copy_(t)), len(plan.steps), sample, factors, noise,
-        text=plan.signal == 0.0)
