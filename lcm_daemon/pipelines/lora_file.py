@@ -5,8 +5,8 @@ scale = alpha / rank. Files differ in how they name the layer and the two matric
 (`lora_unet_down_blocks_1_..._to_q.lora_down.weight`, `.alpha`), sometimes by the block numbers of the original
 implementation (`input_blocks_4_1_...`); diffusers and peft keep it (`unet.down_blocks.1....to_q.lora_A.weight`) and may
 carry their configuration in the file's header. Flattened, all of them name the same layer, so layers are looked up
-by their flattened path. (diffusers 0.42.1 reads these files too, but with transformers 5 it loses the text encoder's
-attention layers of kohya's files, and their alphas where these differ from layer to layer.)
+by their flattened path. (diffusers 0.42.1 reads these files too, but not all of them whole: of kohya's it loses the
+alphas of attention layers where they differ from layer to layer, and with transformers 5 the text encoder's attention.)
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class _LCMScheduler(diffusers.LCMScheduler):  # type: ignore[misc]
 
     strength = 1.0
 
-    def set_timesteps(self, *arguments: Any, **named: Any) -> None:
-        super().set_timesteps(*arguments, **{**named, "strength": self.strength})
+    def set_timesteps(self, num_inference_steps: int | None = None, device: Any = None,
+                      timesteps: list[int] | None = None, **named: Any) -> None:
+        super().set_timesteps(num_inference_steps, device, timesteps=timesteps, strength=self.strength)
 
 
 class _TCDScheduler(diffusers.TCDScheduler):  # type: ignore[misc]
@@ -59,8 +60,9 @@ class _TCDScheduler(diffusers.TCDScheduler):  # type: ignore[misc]
 
     strength = 1.0
 
-    def set_timesteps(self, *arguments: Any, **named: Any) -> None:
-        super().set_timesteps(*arguments, **{**named, "strength": self.strength})
+    def set_timesteps(self, num_inference_steps: int | None = None, device: Any = None,
+                      timesteps: list[int] | None = None, **named: Any) -> None:
+        super().set_timesteps(num_inference_steps, device, timesteps=timesteps, strength=self.strength)
 
 
 # By sampler: the class, and what it needs beside the model's own configuration. steps_offset means nothing to any,

@@ -80,7 +80,8 @@ def assert_equal(found: Sequence[Any], expected: Sequence[Any]) -> None:
 
 @pytest.mark.parametrize("family", ["one", "xl"])
 @pytest.mark.parametrize(("write", "even"), [
-    (tiny_loras.write_kohya, False), (tiny_loras.write_peft, False), (tiny_loras.write_diffusers, True),
+    (tiny_loras.write_kohya, False), (tiny_loras.write_peft, False), (tiny_loras.write_bare, True),
+    (tiny_loras.write_diffusers, True),
 ])
 def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: str, plain: Plain,
                               folders: dict[str, Path], tmp_path: Path) -> None:

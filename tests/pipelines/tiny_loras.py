@@ -112,6 +112,11 @@ def write_peft(lora: RandomLora, file: Path, models: Sequence[Any]) -> Path:
     return _write(lora, file, models, lambda state: state, header=True)
 
 
+def write_bare(lora: RandomLora, file: Path, models: Sequence[Any]) -> Path:
+    """The same without that header, and so without alphas."""
+    return _write(lora, file, models, lambda state: state, header=False)
+
+
 def write_diffusers(lora: RandomLora, file: Path, models: Sequence[Any]) -> Path:
     """As diffusers did before: without alphas."""
     return _write(lora, file, models, convert_state_dict_to_diffusers, header=False)
@@ -122,6 +127,8 @@ def _write(lora: RandomLora, file: Path, models: Sequence[Any], convert: Callabl
     lora.attach(models, "written")
     arguments: dict[str, Any] = {}
     for target, model in zip(TARGETS, models, strict=False):
+        if not lora.of(target).factors:
+            continue
         config = model.peft_config["written"].to_dict()
         config["target_modules"] = sorted(config["target_modules"])
         arguments[f"{target}_lora_layers"] = convert(get_peft_model_state_dict(model, adapter_name="written"))
