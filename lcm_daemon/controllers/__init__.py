@@ -11,6 +11,7 @@ from lcm_daemon.controllers.base import Controller
 from lcm_daemon.document import Fields
 
 CONTROLLERS: Mapping[str, str] = {
+    "midi": "lcm_daemon.controllers.midi:Midi",
     "osc": "lcm_daemon.controllers.osc:Osc",
 }
 

@@ -1,0 +1,79 @@
+"""MIDI clock: 24 ticks a beat, start, stop, continue and song position, made into a `Tempo`."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lcm_daemon.controllers.midi_messages import CLOCK, CONTINUE, SONG_POSITION, START, STOP
+
+TICKS = 24  # a beat
+WINDOW = 2 * TICKS + 1  # ticks that the tempo is taken from
+GAP = 1.0  # seconds without a tick after which the clock has begun anew; 2.5 beats a minute is slower than any
+SLOWEST, FASTEST = 20.0, 400.0  # beats a minute that are believed
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """Where the music is: `beat` at `time` (perf_counter seconds), and on from there at `bpm` while it is running."""
+
+    bpm: float = 120.0
+    beat: float = 0.0
+    time: float = 0.0
+    running: bool = False
+
+    def beat_at(self, now: float) -> float:
+        """The beat at a time, in quarter notes from the start."""
+        return self.beat + (now - self.time) * self.bpm / 60.0 if self.running else self.beat
+
+
+class Clock:
+    """Follows one MIDI clock. A clock that ticks without a start counts beats as well, but is not running."""
+
+    def __init__(self) -> None:
+        self.tempo = Tempo()
+        self._times: deque[float] = deque(maxlen=WINDOW)
+        self._ticks = 0  # since the start; the first tick after it is beat 0
+        self._running = False
+        self._bpm = self.tempo.bpm
+
+    def take(self, message: Sequence[int], time: float) -> bool:
+        """Take in a message that came at `time`; whether it is news: a start, a stop, or another whole beat."""
+        status = message[0]
+        if status == CLOCK:
+            return self._tick(time)
+        if status == SONG_POSITION and len(message) == 3:
+            self._ticks = 6 * (message[2] << 7 | message[1])  # it counts sixteenths
+        elif status in (START, CONTINUE, STOP):
+            self._ticks = 0 if status == START else self._ticks
+            self._running = status != STOP
+        else:
+            return False
+        self._settle(self._ticks, time)
+        return True
+
+    def _tick(self, time: float) -> bool:
+        if self._times and time - self._times[-1] > GAP:
+            self._times.clear()
+        self._times.append(time)
+        at = self._ticks
+        self._ticks += self._running
+        self._measure()
+        self._settle(at, time)
+        return at % TICKS == 0 if self._running else len(self._times) % TICKS == 0
+
+    def _measure(self) -> None:
+        """The median of beat-long spans: a tick that comes late moves one span, and not the tempo."""
+        times = list(self._times)
+        spans = [(b - a) * TICKS for a, b in itertools.pairwise(times)]
+        if len(times) > TICKS:
+            spans = [b - a for a, b in zip(times, times[TICKS:], strict=False)]
+        if len(spans) >= 6:
+            bpm = 60.0 / max(statistics.median(spans), 1e-6)
+            self._bpm = bpm if SLOWEST <= bpm <= FASTEST else self._bpm
+
+    def _settle(self, ticks: int, time: float) -> None:
+        self.tempo = Tempo(self._bpm, ticks / TICKS, time, self._running)
