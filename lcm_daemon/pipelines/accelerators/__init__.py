@@ -1,0 +1,78 @@
+"""The accelerators by name, as recipes give them. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from lcm_daemon.pipelines.accelerators.base import Accelerator, Features
+
+if TYPE_CHECKING:
+    import torch
+
+ACCELERATORS: Mapping[str, str] = {
+    "none": "lcm_daemon.pipelines.accelerators.none:NoAccelerator",
+    "compile": "lcm_daemon.pipelines.accelerators.compile:Compile",
+    "openvino": "lcm_daemon.pipelines.accelerators.openvino:OpenVino",
+    "tensorrt": "lcm_daemon.pipelines.accelerators.tensorrt:TensorRt",
+    "sfast": "lcm_daemon.pipelines.accelerators.sfast:StableFast",
+    "onediff": "lcm_daemon.pipelines.accelerators.onediff:OneDiff",
+}
+
+# By device, the best first: what "auto" takes, and what follows when the one asked for does not work here. On the CPU
+# torch.compile takes a minute for what OpenVINO does in seconds, so it is for those who ask.
+_ORDER: Mapping[str, tuple[str, ...]] = {
+    "cpu": ("openvino", "none"),
+    "cuda": ("compile", "none"),
+    "mps": ("none",),
+}
+
+# The packages behind them, and the versions that the adapters were written against or measured with.
+_SUPPORTED: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "none": (),
+    "compile": (("torch", ">=2.6"),),
+    "openvino": (("openvino", ">=2025.0, measured with 2026.4"),),
+    "tensorrt": (("torch-tensorrt", "2.13, of torch's own version"),),
+    "sfast": (("stable-fast", "1.0.5, torch 2.1 to 2.6"), ("stable-fast-pruna", "1.0.8")),
+    "onediff": (("onediff", "1.2, with oneflow or nexfort"),),
+}
+
+Tell = Callable[[str], None]  # takes one line
+
+
+def choose(name: str, device: torch.device, features: Features, tell: Tell) -> list[Accelerator]:
+    """The accelerators to try on `device`, in order: the one asked for, then the next best; `none` is always the last.
+
+    name: of ACCELERATORS, or "auto".   tell: gets one line for each that does not work here, with what would mend it.
+    """
+    order = _ORDER.get(device.type, ("none",))
+    names = order if name == "auto" else ("none",) if name == "none" else (name, *order)
+    chosen: list[Accelerator] = []
+    for kind in map(load, dict.fromkeys(names)):
+        if reason := kind.probe(device) or kind.decline(features):
+            tell(f"{kind.name}: {reason}")
+        else:
+            chosen.append(kind(device, features))
+    return chosen
+
+
+def load(name: str) -> type[Accelerator]:
+    """The class of that name; the library behind it is imported when it compiles."""
+    module, _, kind = ACCELERATORS[name].partition(":")
+    found: type[Accelerator] = getattr(importlib.import_module(module), kind)
+    return found
+
+
+def versions() -> list[tuple[str, str, str]]:
+    """(package, the version installed here or "", the versions that its adapter works with), for the doctor."""
+    return [(package, _installed(package), supported)
+            for packages in _SUPPORTED.values() for package, supported in packages]
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,343 @@
+"""Accelerators: chosen by what is there, compiled beside the eager module, held to it, and kept on disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lcm_daemon.pipelines import accelerators
+from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
+from lcm_daemon.pipelines.accelerators import compile as compiling
+from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
+from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features
+from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint, user_folder
+from lcm_daemon.pipelines.denoiser import Denoiser
+from lcm_daemon.recipe import ACCELERATORS
+from tests.conftest import need
+from tests.pipelines.tiny import make_unet
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+PATIENCE = 120.0  # seconds; a guard against hanging, nothing waits that long
+
+
+class Toy(nn.Module):
+    """Takes what a denoiser takes: tensors, some of them left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, sample: Tensor, timestep: Tensor, scale: Tensor | None = None, *residuals: Tensor) -> Tensor:
+        output: Tensor = self.layer(sample) * timestep
+        for more in (scale, *residuals):
+            output = output if more is None else output + more
+        return output
+
+
+class Fake(Accelerator):
+    """Compiles into `wrap(module)`, when `gate` is open."""
+
+    name = "fake"
+    beside = True
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__(CPU, Features())
+        self.gate, self.made, self._factor = threading.Event(), list[str](), factor
+        self.gate.set()
+
+    @classmethod
+    def probe(cls, device: torch.device) -> str:
+        return ""
+
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+        self.gate.wait(PATIENCE)
+        self.made.append(part)
+        return lambda *tensors: module(*tensors) * self._factor
+
+
+class Blocking(Fake):
+    """As those that torch's tracers are in."""
+
+    name = "blocking"
+    beside = False
+
+
+class Broken(Fake):
+    name = "broken"
+
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+        raise RuntimeError("no such kernel\nand forty more lines")
+
+
+def none() -> Accelerator:
+    return load("none")(CPU, Features())
+
+
+def inputs(batch: int = 1) -> tuple[Tensor, Tensor]:
+    return torch.randn(batch, 4, 8, 8), torch.full((1,), 0.5)
+
+
+def acceleration(*choices: Accelerator) -> Acceleration:
+    return Acceleration("auto", CPU, Features(), print, [*choices, none()])
+
+
+# --- choosing ---
+
+
+def test_every_name_of_a_recipe_has_its_accelerator() -> None:
+    assert set(accelerators.ACCELERATORS) == set(ACCELERATORS) - {"auto"}
+    for name in accelerators.ACCELERATORS:
+        assert load(name).name == name
+
+
+def test_none_is_always_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ACCELERATORS:
+        for device in (CPU, CUDA, MPS):
+            lines: list[str] = []
+            chosen = [one.name for one in choose(name, device, Features(), lines.append)]
+            assert chosen[-1] == "none"
+            assert chosen.count("none") == 1
+            assert all("\n" not in line for line in lines)
+    assert [one.name for one in choose("none", CPU, Features(), pytest.fail)] == ["none"]
+
+
+def test_what_is_missing_says_so_in_one_line_and_the_next_best_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    lines: list[str] = []
+    assert [one.name for one in choose("openvino", CPU, Features(), lines.append)] == ["none"]
+    assert lines == ['openvino: openvino is not installed; install it with: pip install "lcm-daemon[openvino]"']
+
+
+def test_a_machine_without_a_compiler_falls_back_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    lines: list[str] = []
+    assert "compile" not in [one.name for one in choose("compile", CPU, Features(), lines.append)]
+    assert lines[0].startswith("compile: no C++ compiler")
+    assert "install" in lines[0]
+
+
+def test_openvino_declines_weights_that_move() -> None:
+    lines: list[str] = []
+    assert [one.name for one in choose("openvino", CPU, Features(live_weights=True), lines.append)] == ["none"]
+    assert any("LoRA weights that move" in line for line in lines)
+    assert openvino.OpenVino.decline(Features()) == ""
+
+
+def test_the_doctor_is_told_versions() -> None:
+    rows = {package: (installed, supported) for package, installed, supported in versions()}
+    assert rows["torch"][0] == torch.__version__.split("+")[0] or rows["torch"][0] == torch.__version__
+    assert {"openvino", "torch-tensorrt", "stable-fast", "stable-fast-pruna", "onediff"} <= set(rows)
+    assert all(supported for _, supported in rows.values())
+
+
+# --- playing while compiling ---
+
+
+def test_the_eager_module_plays_until_the_compiled_one_is_ready() -> None:
+    fake, module, example = Fake(), Toy(), inputs()
+    fake.gate.clear()
+    whole = acceleration(fake)
+    part = whole.accelerate("denoiser", module)
+    with torch.inference_mode():
+        expected = module(*example)
+        assert torch.equal(part(*example), expected)
+        assert whole.names() == {"denoiser": "none"}
+        fake.gate.set()
+        assert whole.wait(PATIENCE)
+        assert whole.names() == {"denoiser": "fake"}
+        assert torch.allclose(part(*example), expected)
+    assert fake.made == ["denoiser"]
+
+
+def test_each_shape_is_compiled_once() -> None:
+    fake = Fake()
+    whole = acceleration(fake)
+    part = whole.accelerate("denoiser", Toy())
+    extra = torch.ones(1, 4, 8, 8)
+    with torch.inference_mode():
+        for _ in range(3):
+            part(*inputs())
+            part(*inputs(2))
+            part(*inputs(), None, extra)
+    assert whole.wait(PATIENCE)
+    assert fake.made == ["denoiser"] * 3
+
+
+def test_what_cannot_be_compiled_says_so_and_the_next_best_runs(caplog: pytest.LogCaptureFixture) -> None:
+    fake = Fake()
+    whole = acceleration(Broken(), fake)
+    part = whole.accelerate("decoder", Toy())
+    with torch.inference_mode():
+        part(*inputs())
+    assert whole.wait(PATIENCE)
+    assert part.name == "fake"
+    assert "broken: decoder cannot be compiled: RuntimeError: no such kernel" in caplog.messages
+
+
+@pytest.mark.parametrize("factor", [1.1, float("nan")])
+def test_a_result_that_is_not_torchs_is_not_used(factor: float, caplog: pytest.LogCaptureFixture) -> None:
+    whole = acceleration(Fake(factor))
+    module, example = Toy(), inputs()
+    part = whole.accelerate("denoiser", module)
+    with torch.inference_mode():
+        part(*example)
+        assert whole.wait(PATIENCE)
+        assert torch.equal(part(*example), module(*example))
+    assert part.name == "none"
+    assert any("away from torch's; not used" in line for line in caplog.messages)
+
+
+def test_compilers_that_cannot_work_beside_a_playing_module_do_so_at_load() -> None:
+    blocking = Blocking()
+    whole = acceleration(blocking)
+    part = whole.accelerate("denoiser", Toy())
+    with torch.inference_mode():
+        part(*inputs())
+        assert (part.name, blocking.made) == ("blocking", ["denoiser"])
+        whole.loading = False
+        part(*inputs(2))
+    assert whole.wait(0.0)
+    assert blocking.made == ["denoiser"]
+
+
+def test_none_starts_no_thread() -> None:
+    before = threading.active_count()
+    part = Acceleration("none", CPU, Features(), print).accelerate("denoiser", Toy())
+    with torch.inference_mode():
+        part(*inputs())
+    assert threading.active_count() == before
+
+
+def test_an_example_without_tensors_is_refused() -> None:
+    with pytest.raises(ValueError, match="denoiser"):
+        none().compile("denoiser", Toy(), (None,))
+
+
+# --- the compilers that are here ---
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> openvino.OpenVino:
+    need(importlib.util.find_spec("openvino") is not None, "openvino is not installed")
+    return openvino.OpenVino(CPU, Features(), Cache("openvino", tmp_path))
+
+
+def unet_inputs(residuals: bool) -> tuple[Tensor | None, ...]:
+    """As the denoiser takes them, with or without what ControlNets add."""
+    shapes = ((1, 32, 8, 8), (1, 32, 8, 8), (1, 32, 4, 4), (1, 64, 4, 4), (1, 64, 4, 4)) if residuals else ()
+    return (torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 16, 32), None, None, None, None,
+            *(torch.randn(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("residuals", [False, True])
+def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals: bool) -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        module = Denoiser(make_unet().eval())
+        compiled = cached.compile("denoiser", module, unet_inputs(residuals))
+        for _ in range(2):
+            fresh = unet_inputs(residuals)
+            torch.testing.assert_close(compiled(*fresh), module(*fresh), rtol=1e-3, atol=1e-3)
+
+
+def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, example = Toy(), inputs()
+    with torch.inference_mode():
+        cached.compile("denoiser", module, example)
+        monkeypatch.setattr(openvino, "_trace", lambda *_: pytest.fail("compiled again"))
+        torch.testing.assert_close(cached.compile("denoiser", module, example)(*example), module(*example),
+                                   rtol=1e-3, atol=1e-3)
+
+
+def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) -> None:
+    module, example = Toy(), inputs()
+    with torch.inference_mode():
+        cached.compile("denoiser", module, example)
+        file = next((tmp_path / "openvino").glob("*.blob"))
+        file.write_bytes(b"not a model")
+        with pytest.raises(AcceleratorError, match="made anew"):
+            cached.compile("denoiser", module, example)
+        assert not file.exists()
+        cached.compile("denoiser", module, example)
+        assert file.exists()
+
+
+def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "crash"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(openvino.sys, "executable", str(script))
+    with torch.inference_mode(), pytest.raises(AcceleratorError) as error:
+        cached.compile("denoiser", Toy(), inputs())
+    assert str(error.value) == "denoiser: OpenVINO's compiler crashed (signal 11)"
+    assert list((tmp_path / "openvino").iterdir()) == []
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_compile_paints_what_torch_paints(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need(not compiling.Compile.probe(CPU), compiling.Compile.probe(CPU))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    module, example = Toy(), inputs()
+    with torch.inference_mode():
+        compiled = compiling.Compile(CPU, Features(live_weights=live)).compile("denoiser", module, example)
+        torch.testing.assert_close(compiled(*example), module(*example), rtol=1e-4, atol=1e-4)
+        if live:
+            module.layer.weight.mul_(2.0)
+            torch.testing.assert_close(compiled(*example), module(*example), rtol=1e-4, atol=1e-4)
+
+
+# --- the cache ---
+
+
+def test_the_fingerprint_is_of_weights_shapes_and_versions() -> None:
+    module, example = Toy(), inputs()
+    with torch.no_grad():
+        first = fingerprint(module, example, "1")
+        assert fingerprint(module, inputs(), "1") == first
+        different = {fingerprint(module, inputs(2), "1"), fingerprint(module, example, "2"),
+                     fingerprint(module.bfloat16(), example, "1")}
+        module.float()
+        module.layer.weight[0, 0, 0, 0] += 1e-3
+        different.add(fingerprint(module, example, "1"))
+    assert len(different - {first}) == 4
+
+
+def test_files_appear_whole_and_the_oldest_go(tmp_path: Path) -> None:
+    cache = Cache("toy", tmp_path, limit=250)
+    for age, name in enumerate(("a", "b", "c")):
+        with cache.workplace() as place:
+            (place / "made").write_bytes(bytes(100))
+            assert cache.find(name) is None
+            file = cache.keep(place / "made", name)
+        os.utime(file, (age, age))
+    assert sorted(file.name for file in cache.folder.iterdir()) == ["b", "c"]
+    assert cache.find("b") == cache.folder / "b"
+
+
+def test_the_cache_folder_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("LCM_DAEMON_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    found = {}
+    for system in ("linux", "win32", "darwin"):
+        monkeypatch.setattr("sys.platform", system)
+        found[system] = user_folder().relative_to(tmp_path).as_posix()
+    assert found == {"linux": "xdg/lcm-daemon", "win32": "local/lcm-daemon/Cache",
+                     "darwin": "Library/Caches/lcm-daemon"}
+    monkeypatch.setenv("LCM_DAEMON_CACHE", str(tmp_path / "mine"))
+    assert user_folder() == tmp_path / "mine"
+
+
+@pytest.fixture(autouse=True)
+def _hear_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
