@@ -165,11 +165,20 @@ TABLE: Table = table_of([
 ])
 
 
+CURVES: Mapping[str, Callable[[float], float]] = {  # how a fade goes, from 0 to 1 over its time
+    "linear": lambda way: way,
+    "smooth": lambda way: way * way * (3.0 - 2.0 * way),
+    "in": lambda way: way * way,
+    "out": lambda way: way * (2.0 - way),
+}
+
+
 @dataclass
 class _Glide:
     start: float | Blend
     begun: float
     seconds: float
+    curve: str = "linear"
 
 
 @dataclass
@@ -197,11 +206,18 @@ class Parameters:
         self._targets = {**self._start, **self._targets}
 
     def set(self, name: str, value: Any, now: float) -> Value:
-        """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name."""
+        """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name.
+
+        It glides as the show and the table say. A fade that was under way is over: the newest move counts.
+        """
+        return self.fade(name, value, now, self._seconds(self.table[name]))
+
+    def fade(self, name: str, value: Any, now: float, seconds: float, curve: str = "linear") -> Value:
+        """Move one parameter in so many seconds, by a curve of CURVES. What is no number, prompt or seed jumps."""
         parameter = self.table[name]
         target = parameter.coerce(value)
-        seconds = self._seconds(parameter)
-        self._travel.pop(name, None) if seconds <= 0 else self._depart(parameter, now, seconds)
+        travels = seconds > 0.0 and (parameter.glides or parameter.kind == "int")
+        self._depart(parameter, now, seconds, curve) if travels else self._travel.pop(name, None)
         self._targets[name] = target
         return target
 
@@ -227,11 +243,11 @@ class Parameters:
         live = float(self._targets.get(parameter.glided_by, 0.0))
         return live or (self.glides.get(parameter.name, parameter.glide) if parameter.glides else 0.0)
 
-    def _depart(self, parameter: Parameter, now: float, seconds: float) -> None:
+    def _depart(self, parameter: Parameter, now: float, seconds: float, curve: str) -> None:
         name = parameter.name
         here = self._at(name, now) if name in self._travel else self._targets[name]
         start = Blend.of(here) if isinstance(here, Blend) or parameter.glided_by else float(here)
-        self._travel[name] = _Glide(start, now, seconds)
+        self._travel[name] = _Glide(start, now, seconds, curve)
 
     def _at(self, name: str, now: float) -> Value | Blend:
         glide, target = self._travel[name], self._targets[name]
@@ -239,6 +255,8 @@ class Parameters:
         if progress >= 1.0:
             del self._travel[name]
             return target
+        share = CURVES[glide.curve](progress)
         if isinstance(glide.start, Blend):
-            return glide.start.towards(target, progress)
-        return glide.start + (float(target) - glide.start) * progress
+            return glide.start.towards(target, share)
+        number = glide.start + (float(target) - glide.start) * share
+        return round(number) if self.table[name].kind == "int" else number

@@ -1,0 +1,101 @@
+"""Cues: looks in a row, each with its fade. GO, BACK, GOTO, release; one may follow another by itself.
+
+A cue sets parameters through `Parameters.set`, with its own fade: whoever moves a fader meanwhile has it, for the
+newest move of a parameter counts. A cue's own delay and what follows it are kept here, on the show's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lcm_daemon.parameters import Value
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One look. A parameter that it does not name stays as it is.
+
+    fade: seconds; numbers, prompts and seeds travel, everything else changes when the fade begins.
+    curve: of parameters.CURVES.   delay: seconds from GO to the fade.   follow: seconds from the end of the fade to
+    the next GO, None where it waits for somebody.   recipe: to change to.   at: "21:30", every day on the wall clock.
+    """
+
+    name: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    fade: float = 0.0
+    curve: str = "linear"
+    delay: float = 0.0
+    follow: float | None = None
+    recipe: str = ""
+    at: str = ""
+
+
+class CueList:
+    """Where a show is in its cues. Whoever asks gets the cue whose fade begins now."""
+
+    def __init__(self, cues: Sequence[Cue]) -> None:
+        self.cues = list(cues)
+        self.current: Cue | None = None
+        self._due: tuple[float, Cue] | None = None  # asked for, waiting for its delay; another GO takes its place
+        self._next: float | None = None  # when the current one is followed
+        self._minute = ""  # the last one in which the schedule was looked at
+
+    @property
+    def pending(self) -> str:
+        """The cue that waits to begin; "" if none does."""
+        return self._due[1].name if self._due else ""
+
+    def go(self, now: float) -> Cue | None:
+        """Ask for the one after the newest; None behind the last."""
+        return self._ask(self._place() + 1, now)
+
+    def back(self, now: float) -> Cue | None:
+        """Ask for the one before; None before the first."""
+        return self._ask(self._place() - 1, now)
+
+    def goto(self, name: str, now: float) -> Cue | None:
+        """Ask for one by its name; None where there is none of that name."""
+        names = [cue.name for cue in self.cues]
+        return self._ask(names.index(name), now) if name in names else None
+
+    def release(self) -> None:
+        """Forget where the show was: nothing follows, and the next GO is the first cue."""
+        self.current, self._due, self._next = None, None, None
+
+    def hold(self) -> None:
+        """Whatever was about to come by itself does not."""
+        self._due, self._next = None, None
+
+    def record(self, cue: Cue) -> None:
+        """Put a cue at the end, or in the place of the one of its name."""
+        names = [one.name for one in self.cues]
+        if cue.name in names:
+            self.cues[names.index(cue.name)] = cue
+        else:
+            self.cues.append(cue)
+
+    def step(self, now: float, clock: str = "") -> Cue | None:
+        """The cue that begins now. clock: the wall clock's "21:30", for those with a time."""
+        if clock and clock != self._minute:
+            self._minute = clock
+            for place in [place for place, cue in enumerate(self.cues) if cue.at == clock]:
+                self._ask(place, now)
+        if self._next is not None and now >= self._next:
+            self.go(now)
+        if self._due is None or now < self._due[0]:
+            return None
+        self.current, self._due = self._due[1], None
+        self._next = None if self.current.follow is None else now + self.current.fade + self.current.follow
+        return self.current
+
+    def _place(self) -> int:
+        """Of the newest cue, begun or not; -1 before the first."""
+        newest = self._due[1] if self._due else self.current
+        return self.cues.index(newest) if newest in self.cues else -1
+
+    def _ask(self, place: int, now: float) -> Cue | None:
+        if not 0 <= place < len(self.cues):
+            return None
+        self._due, self._next = (now + self.cues[place].delay, self.cues[place]), None
+        return self.cues[place]

@@ -1,0 +1,53 @@
+"""Tempo: where the music is, from taps, a number, or a clock that somebody sends."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, replace
+
+BEATS = 4  # in a bar
+SLOWEST, FASTEST = 20.0, 400.0  # beats a minute
+TAPS = 8  # that the tempo is taken from
+PAUSE = 60.0 / SLOWEST  # seconds without a tap, after which the next one begins anew
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """`beat` at `time` (seconds of the show's clock), and on from there at `bpm`."""
+
+    bpm: float = 120.0
+    beat: float = 0.0
+    time: float = 0.0
+
+    def beat_at(self, now: float) -> float:
+        """Quarter notes since the start."""
+        return self.beat + (now - self.time) * self.bpm / 60.0
+
+    def at(self, bpm: float, now: float) -> Tempo:
+        """The same beat, and another speed from now on."""
+        return Tempo(min(max(bpm, SLOWEST), FASTEST), self.beat_at(now), now)
+
+    def next(self, beats: float, now: float) -> float:
+        """The time of the next multiple of `beats`; now, if one is just due."""
+        count = self.beat_at(now) / beats
+        return now + (math.ceil(count - 1e-6) - count) * beats * 60.0 / self.bpm
+
+
+class Tap:
+    """Follows somebody who taps along: each tap is a beat, the median of the gaps is the tempo."""
+
+    def __init__(self) -> None:
+        self._taps: deque[float] = deque(maxlen=TAPS)
+
+    def tap(self, tempo: Tempo, now: float) -> Tempo:
+        """The tempo after a tap at `now`. The first of a row only puts the beat where the hand is."""
+        if self._taps and now - self._taps[-1] > PAUSE:
+            self._taps.clear()
+        self._taps.append(now)
+        taps = list(self._taps)
+        gaps = [b - a for a, b in itertools.pairwise(taps) if b > a]
+        tempo = tempo.at(60.0 / statistics.median(gaps) if gaps else tempo.bpm, now)
+        return replace(tempo, beat=float(round(tempo.beat)))
