@@ -29,7 +29,7 @@ class Steering:
     """What one frame's passes are told. n is 2 with classifier-free guidance (the negative prompt first), else 1.
 
     states: (n, tokens, width).   pooled: (n, width), ids: (n, 6): SDXL's.   scale: (1, time_cond_proj_dim).
-    image: (n, 1, width).   guidance: float32 (1,), by which the two passes are weighed.   None is left out.
+    image: (n, 1, 2 * tokens, width).   guidance: float32 (1,), by which the two passes are weighed.   None is left out.
     """
 
     states: Tensor
@@ -84,7 +84,7 @@ class Conditioning:
     def steer(self, values: Values, image: Tensor | None = None) -> Steering:
         """The steering under these parameters, in the place where the one of that shape always is.
 
-        image: (2, 1, width), an embedded image prompt after its negative; without guidance the second counts.
+        image: (2, 1, 2 * tokens, width), an image prompt after its negative; without guidance the second counts.
         """
         guidance = float(values["guidance"])
         positive = self._positive(values)
@@ -109,10 +109,11 @@ class Conditioning:
         """The prompt, or what lies between it and the second one."""
         share = float(values["blend"])
         first, second = _texts(values["prompt"]), _texts(values["prompt_b"])
-        if share <= 0.0 or not any(text for text, _ in second):
+        if not any(text for text, _ in second):
             return first
-        return [(text, weight * (1 - share)) for text, weight in first if share < 1.0] + [
-            (text, weight * share) for text, weight in second]
+        # A text of share 0 has no say, but it is encoded ahead of the fader's first move.
+        return [(text, weight * (1 - share)) for text, weight in first] + [(text, weight * share)
+                                                                           for text, weight in second]
 
     def _scale(self, guidance: float) -> Tensor:
         """The guidance scale as an input of the UNet, (1, time_cond_proj_dim).

@@ -30,7 +30,8 @@ class Denoiser(nn.Module):
         sample: (n, channels, h, w).   timestep: float32 (1,) or (n,).   states: (n, tokens, width), the prompts.
         scale: (1, time_cond_proj_dim), the guidance where the UNet takes it as an input.
         pooled, ids: (n, width) and (n, 6), SDXL's pooled prompts and sizes.
-        image: (n, 1, width), embedded image prompts.   residuals: the ControlNets', the middle block's last.
+        image: (n, 1, 2 * tokens, width), as `ImagePrompt` makes it.
+        residuals: the ControlNets', the middle block's last.
         """
         added: dict[str, Any] = {"text_embeds": pooled, "time_ids": ids} if pooled is not None else {}
         if image is not None:

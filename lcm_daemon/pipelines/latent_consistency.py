@@ -13,6 +13,8 @@ from lcm_daemon.errors import RecipeError
 from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines import device as devices
+from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
+from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 from lcm_daemon.pipelines.canvas import Canvas
 from lcm_daemon.pipelines.codec import Codec
@@ -21,7 +23,9 @@ from lcm_daemon.pipelines.conditioning import Conditioning, Steering
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.denoising import Denoising
 from lcm_daemon.pipelines.guides import Guides
+from lcm_daemon.pipelines.image_prompt import ImagePrompt, read_adapter
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.safety import Safety
 from lcm_daemon.pipelines.sampler import Sampler
 from lcm_daemon.pipelines.steadiness import Feedback, Similarity, Smooth
 from lcm_daemon.recipe import Recipe
@@ -55,8 +59,10 @@ class LatentConsistency(Pipeline):
             raise RecipeError(f"recipe {recipe.name}: stream_batch has frames at all steps at once, and ControlNets "
                               "see one: leave one of them out")
         parts = self._loading(recipe, device, dtype, progress)
-        self.components, self._codec, self._denoiser = parts, Codec(parts.vae), Denoiser(parts.unet)
-        shape = self._shape(parts.unet.config.in_channels)
+        self.components, codec = parts, Codec(parts.vae)
+        shape = self._shape(parts.unet.config.in_channels, codec)
+        self._image_prompt = ImagePrompt(parts, recipe, read_adapter(recipe)) if recipe.image_prompt else None
+        self._accelerate(codec, device, progress)
         self.conditioning = Conditioning(parts, recipe.guidance, recipe.size)
         self.sampler = Sampler(recipe.sampler, parts.schedule)
         self._guides = Guides(parts, recipe, recipe.size)
@@ -68,6 +74,7 @@ class LatentConsistency(Pipeline):
         self._feedback, self._smooth = Feedback(recipe.size, device), Smooth(shape, device)
         self._amounts = torch.zeros(2, device=device)  # of these two
         self._similarity, self._painted = Similarity(), solid(self.size)
+        self._safety = Safety(recipe, self.size, device, dtype) if recipe.safety else None
         self._watch = devices.Stopwatch(device)
         self._warm_up(progress)
         return Report(recipe.name, devices.describe(device), str(dtype).removeprefix("torch."), recipe.size)
@@ -79,19 +86,28 @@ class LatentConsistency(Pipeline):
         mix = float(values["mix"]) * min(strength / ENTRY, 1.0)
         if mix <= 0.0:
             np.copyto(out, pixels)
+            if self._safety:
+                self._safety.passed(out)
             return {}
         if self._similarity.skip(pixels, values, guide):
-            np.copyto(out, self._painted)
+            self._safety.show(out) if self._safety else np.copyto(out, self._painted)
             return {}
         self._watch.start()
         picture = self._canvas.read(pixels)
-        steering = self._prepare(values, steps, strength)
+        image = self._image_prompt.look(picture, values) if self._image_prompt else None
+        steering = self._prepare(values, steps, strength, image)
         self._look(picture, guide, values)
-        self._canvas.write(self._paint(picture, steering, steps, values), mix, out)
+        self._show(self._paint(picture, steering, steps, values), mix, out)
         self._watch.mark("decode")
         if float(values["similarity_skip"]) > 0.0:
             np.copyto(self._painted, out)
         return self._watch.seconds()
+
+    def _show(self, painted: Tensor, mix: float, out: Pixels) -> None:
+        """Out with it, if it may be seen."""
+        self._canvas.write(painted, mix, out)
+        if self._safety:
+            self._safety.check(painted, out)
 
     def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
         """The frame itself, (1, 3, h, w) from -1 to 1: nothing but tensors that stay where they are."""
@@ -99,25 +115,25 @@ class LatentConsistency(Pipeline):
         looks_back, averages = float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0
         if mode == "image":
             self._feedback.mix(picture, feedback) if looks_back else self._feedback.forget()
-            self._denoising.latents.copy_(self._codec.encoder(picture))
+            self._denoising.latents.copy_(self._encoder(picture))
         self._watch.mark("encode")
         latents = self._denoising.run(steering, steps, self._factors, self._noise.values, text=mode != "image",
                                       guided=mode != "text")
         self._smooth.average(latents, smooth) if averages else self._smooth.forget()
         self._watch.mark("denoise")
-        painted: Tensor = self._codec.decoder(latents)
+        painted = self._decoder(latents)
         if looks_back:
             self._feedback.keep(painted)
         return painted
 
-    def _prepare(self, values: Values, steps: int, strength: float) -> Steering:
+    def _prepare(self, values: Values, steps: int, strength: float, image: Tensor | None) -> Steering:
         """Put everything that this frame's passes read where they read it."""
         if self.components.loras.set(_weights_of(values, "lora/")):
             self.conditioning.prompts.forget()
         self._factors.copy_(self.sampler.plan(steps, strength, text=values["mode"] != "image").tensor)
         self._amounts.copy_(torch.tensor([float(values["feedback"]), float(values["smooth"])]))
         self._make_noise(values, steps)
-        return self.conditioning.steer(values)
+        return self.conditioning.steer(values, image)
 
     def _look(self, picture: Tensor, guide: Pixels | None, values: Values) -> None:
         """Show the ControlNets what they follow; painting from the prompt alone is without them."""
@@ -131,11 +147,19 @@ class LatentConsistency(Pipeline):
         else:
             self._noise.blend(seeds, steps)
 
-    def _shape(self, channels: int) -> tuple[int, int, int]:
+    def _accelerate(self, codec: Codec, device: torch.device, progress: Progress) -> None:
+        """The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready."""
+        features = Features(live_weights=bool(self.components.loras.names))
+        self.acceleration = Acceleration(self.recipe.accelerate, device, features, progress)
+        self._encoder = self.acceleration.accelerate("encoder", codec.encoder)
+        self._denoiser = self.acceleration.accelerate("denoiser", Denoiser(self.components.unet))
+        self._decoder = self.acceleration.accelerate("decoder", codec.decoder)
+
+    def _shape(self, channels: int, codec: Codec) -> tuple[int, int, int]:
         """Of the latents: (channels, height, width)."""
-        name, factor = self.recipe.name, self._codec.factor
-        if channels != self._codec.channels:
-            raise RecipeError(f"recipe {name}: UNet of {channels} channels, VAE of {self._codec.channels}")
+        name, factor = self.recipe.name, codec.factor
+        if channels != codec.channels:
+            raise RecipeError(f"recipe {name}: UNet of {channels} channels, VAE of {codec.channels}")
         width, height = self.recipe.size
         if width % factor or height % factor:
             raise RecipeError(f"recipe {name}: size {width}x{height} is not in multiples of {factor} pixels")
@@ -154,6 +178,8 @@ class LatentConsistency(Pipeline):
             for _ in range(WARM_UP):
                 self._render(picture, {**start, "mode": mode}, out, None)
             progress(f"warm: {(time.perf_counter() - begun) / WARM_UP * 1000:.0f} ms a frame")
+        if self._safety:
+            self._safety.forget()
 
 
 def _weights_of(values: Values, path: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipe import Recipe
 from lcm_daemon.recipe_parts import ControlNet, Lora
+from tests.pipelines import test_safety
 from tests.pipelines.conftest import make_picture
 from tests.pipelines.tiny import recipe_of, write_controlnet
 from tests.pipelines.tiny_loras import make_lora, write_kohya
@@ -156,3 +158,19 @@ def test_a_stream_batch_with_controlnets_is_refused_in_one_line(checkpoint: Call
     recipe = recipe_of(checkpoint("epsilon"), stream_batch=True, controlnets=(ControlNet("edges", "owner/name"),))
     with pytest.raises(RecipeError, match="recipe tiny: stream_batch has frames at all steps at once"):
         LatentConsistency(recipe, (64, 64)).load(lambda line: None)
+
+
+@pytest.mark.parametrize(("threshold", "shown"), [(2.0, True), (-2.0, False)])
+def test_what_the_safety_checker_flags_is_never_shown(
+    threshold: float, shown: bool, checkpoint: Callable[[str], Path], tmp_path: Path,
+) -> None:
+    checker = test_safety.make_checker()
+    for thresholds in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
+        thresholds.data.fill_(threshold)
+    model = shutil.copytree(checkpoint("epsilon"), tmp_path / "model")
+    pipeline = LatentConsistency(recipe_of(test_safety.write(model, checker), safety=True), (64, 64))
+    pipeline.load(lambda line: None)
+    pictures = [paint(pipeline, number) for number in range(3)]
+    grey = np.full_like(pictures[0], test_safety.GREY[0])
+    assert all(np.array_equal(picture, grey) is not shown for picture in pictures)
+    assert np.array_equal(paint(pipeline, 0, mix=0.0), make_picture((64, 64), 0)[..., :3]), "the input is not painted"

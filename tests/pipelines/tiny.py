@@ -168,4 +168,4 @@ def _attentions(unet: UNet2DConditionModel) -> list[tuple[str, Any]]:
 def recipe_of(folder: Path, **changes: Any) -> Recipe:
     """A recipe for such a folder, in float32 on the CPU."""
     return Recipe(**{"name": "tiny", "model": str(folder), "size": (64, 64), "device": "cpu", "dtype": "float32",
-                     "guidance": "none", **changes})
+                     "guidance": "none", "accelerate": "none", **changes})
