@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lcm_daemon.frame import Pixels, Size, solid
+from lcm_daemon.frame import Pixels, Size
 from lcm_daemon.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.components import Components, load_components
-from lcm_daemon.pipelines.latent_consistency import LatentConsistency, Loading
+from lcm_daemon.pipelines.latent_consistency import Loading
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipe import Recipe
-
-WARM_UP = 3  # frames before the clock runs
 
 _SD, _XL = 1, 2  # families, by the number of their text encoders
 _PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and what is painted from
@@ -243,85 +238,3 @@ def _encode_to_the_mean(vae: Any) -> None:
         return found
 
     vae.encode = encode_still
-
-
-def compare(recipe: Recipe, size: Size, frames: int, values: Values,
-            channels_last: bool = False) -> dict[str, float]:
-    """Median milliseconds a frame, ours and diffusers' in turn, so that a busy machine is busy for both.
-
-    By part; "frame" is the whole, "own" what is outside the modules' forward passes, "diffusers" their own pipeline.
-    `values` go over the recipe's, as in a show.
-    """
-    pipeline, reference = _loaded(recipe, size), Reference(recipe, size, channels_last)
-    everything, pixels = _values(recipe, values), _picture(size)
-    rows = []
-    with _modules_timed(pipeline) as inside:
-        for _ in range(WARM_UP + frames):
-            row = _time_ours(pipeline, pixels, everything, inside)
-            rows.append(row | {"diffusers": _time_theirs(reference, pixels, everything)})
-    return _medians(rows)
-
-
-def _loaded(recipe: Recipe, size: Size) -> LatentConsistency:
-    pipeline = LatentConsistency(recipe, size)
-    pipeline.load(lambda line: None)
-    return pipeline
-
-
-def _time_ours(pipeline: LatentConsistency, pixels: Pixels, values: Values,
-               inside: list[float]) -> dict[str, float]:
-    out = solid(pipeline.size)
-    inside.clear()
-    begun = time.perf_counter()
-    parts = pipeline.render(pixels, values, out)
-    whole = time.perf_counter() - begun
-    return {**parts, "frame": whole, "own": whole - sum(inside)}
-
-
-def _time_theirs(reference: Reference, pixels: Pixels, values: Values) -> float:
-    begun = time.perf_counter()
-    reference.paint(pixels, values)
-    return time.perf_counter() - begun
-
-
-def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {part: _milliseconds([row[part] for row in rows]) for part in rows[0]}
-
-
-def _milliseconds(seconds: list[float]) -> float:
-    return statistics.median(seconds[WARM_UP:]) * 1000
-
-
-@contextmanager
-def _modules_timed(pipeline: LatentConsistency) -> Iterator[list[float]]:
-    """Collect the seconds of every forward pass of the UNet and of the VAE's two halves."""
-    parts, inside, begun = pipeline.components, list[float](), [0.0]
-
-    def enter(*_: Any) -> None:
-        begun[0] = _now(parts.device)
-
-    def leave(*_: Any) -> None:
-        inside.append(_now(parts.device) - begun[0])
-
-    modules = (parts.unet, parts.vae.encoder, parts.vae.decoder)
-    handles = [handle for module in modules
-               for handle in (module.register_forward_pre_hook(enter), module.register_forward_hook(leave))]
-    try:
-        yield inside
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _values(recipe: Recipe, values: Values) -> Values:
-    return {**recipe.start(), **values}
-
-
-def _picture(size: Size) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.parameters import Values
+from lcm_daemon.pipelines.comparison import Comparison
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-from lcm_daemon.pipelines.reference import Reference, compare
+from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipe import Recipe
 from lcm_daemon.recipe_parts import ControlNet, ImagePrompt, Lora
 from tests.pipelines import tiny, tiny_loras
@@ -229,9 +230,11 @@ def test_image_prompts_are_diffusers(name: str, folder_of: Folder, tmp_path: Pat
     assert np.array_equal(pair.check(image_prompt=0.0), without.paint(without.values(), make_picture(SIZE)))
 
 
-def test_the_bench_times_every_family(folder_of: Folder, tmp_path: Path) -> None:
-    base = folder_of("SDXL with LCM")
-    recipe = recipe_of(base, **FREE, controlnets=controls_of(base, tmp_path, ("edges",)))
-    spent = compare(recipe, SIZE, 2, {"steps": 1, "guidance": 1.0})
-    assert 0 < spent["own"] < spent["frame"]
-    assert spent["diffusers"] > 0
+@pytest.mark.parametrize("name", ["SD-Turbo", "SDXL with LCM"])
+def test_the_bench_times_both(name: str, folder_of: Folder, tmp_path: Path) -> None:
+    base = folder_of(name)
+    recipe = recipe_of(base, **FAMILIES[name].recipe, controlnets=controls_of(base, tmp_path, ("edges",)))
+    rows = Comparison(recipe).race(1, 2)
+    assert {name: len(row) for name, row in rows.items()} == {"eager": 2, "diffusers": 2}
+    assert all(0 < row["outside"] < row["frame"] for row in rows["eager"])
+    assert all(row["frame"] > 0 for row in rows["diffusers"])

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lcm_daemon import pipelines
 from lcm_daemon.errors import EngineError, RecipeError
 from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
-from lcm_daemon.pipelines.reference import Reference, compare
+from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipe import Recipe, load_recipe
 from tests.conftest import need
 from tests.pipelines.conftest import Values, make_picture, values
@@ -226,11 +225,3 @@ def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:
     pipeline.load(lambda line: None)
     settings = values(prompt="lava, glowing red", strength=0.6)
     assert_same_picture(paint(pipeline, picture, settings), Reference(recipe, recipe.size).paint(picture, settings))
-
-
-def test_the_bench_times_both(checkpoint: Checkpoint) -> None:
-    recipe = recipe_of(checkpoint("epsilon"))
-    spent = compare(recipe, (64, 64), 3, {"steps": 1})
-    assert set(spent) == {"encode", "denoise", "decode", "frame", "own", "diffusers"}
-    assert 0 < spent["own"] < spent["frame"]
-    assert spent["diffusers"] > 0
