@@ -61,6 +61,7 @@ class EngineSupervisor:
         self.alarm = ""
         self.failure: Failed | None = None  # why there is no engine, and none will come by itself
         self.painted: deque[float] = deque(maxlen=REMEMBERED)  # seconds in the engine, of its last frames
+        self.costs: list[float] = []  # the same of those frames that it really painted, until somebody takes them
         self._keeps_spare = spare
         self._spare: Child | None = None
         self._spare_warm = False  # it has imported its libraries, gently: until then a new process is quicker
@@ -200,10 +201,13 @@ class EngineSupervisor:
             self.child.link.release(self._newest)
             self.health.count("dropped/rendered")
         self._newest = message
-        self.painted.append(message.seconds.get("render", 0.0))
+        seconds = message.seconds.get("render", 0.0)
+        self.painted.append(seconds)
+        if len(message.seconds) > 1:  # a frame passed through or left out has no parts
+            self.costs = [*self.costs[1 - REMEMBERED:], seconds]
         self.health.count("engine/rendered")
-        for part, seconds in message.seconds.items():
-            self.health.time(f"engine/{part}", seconds)
+        for part, spent in message.seconds.items():
+            self.health.time(f"engine/{part}", spent)
 
     @_take.register
     def _(self, message: Failed, now: float) -> None:

@@ -87,6 +87,13 @@ class Player:
     def take_spare(self) -> Child | None:
         return next((spare for engine in self.engines if (spare := engine.take_spare())), None)
 
+    def take_costs(self) -> list[float]:
+        """What the frames cost that were painted since the last call, seconds in an engine each."""
+        costs = [cost for engine in self.engines for cost in engine.costs]
+        for engine in self.engines:
+            engine.costs = []
+        return costs
+
     def waitables(self) -> list[Any]:
         return [waitable for engine in self.engines for waitable in engine.waitables()]
 

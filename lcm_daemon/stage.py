@@ -29,6 +29,7 @@ from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
+from lcm_daemon.governor import Governor, scale_size, scales_of
 from lcm_daemon.health import Health
 from lcm_daemon.parameters import Blend, Parameters, Value
 from lcm_daemon.player import Material, Player
@@ -58,6 +59,9 @@ class Stage:
         self.changeover = Changeover(
             show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm
         )
+        self.governor = Governor(show.target_fps, self.health) if show.target_fps else None
+        self._governed = show.recipe
+        self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
         self.source = self._source_runner(show.source, "source")
         self.guide = self._source_runner(show.guide, "guide")
         self.sinks = [runner for plan in show.sinks if (runner := self._sink_runner(plan))]
@@ -182,6 +186,7 @@ class Stage:
             starved = self._input() is None and self.values["mode"] != "text"
             self._adopt(self.changeover.step(now, starved), now)
             self._follow(now)
+            self._govern(now)
             self._feed()
         except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
             self._shout("attending failed")
@@ -204,7 +209,8 @@ class Stage:
 
     def _change_size(self, call: Call) -> list[Change]:
         width, height = (round(int(side) / GRID) * GRID for side in call.arguments)
-        self.changeover.change(replace(self.changeover.wanted, size=(width, height)))
+        recipe, _ = self._full(self.changeover.wanted)
+        self.changeover.change(replace(recipe, size=(width, height)))
         return []
 
     def _adopt(self, frame: Frame | None, now: float) -> None:
@@ -225,6 +231,32 @@ class Stage:
                 self.parameters.set(name, value, now)
         self.desk.adopt(self.parameters.table)
 
+    def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
+        """The recipe as it was asked for, and how much smaller the governor has made it."""
+        return self._scaled.get(id(recipe), (recipe, recipe, 1.0))[1:]
+
+    def _govern(self, now: float) -> None:
+        """Let the governor judge what the frames cost. Its steps of size are changes of the recipe."""
+        player, governor = self.changeover.leading, self.governor
+        if governor is None:
+            return
+        costs, (recipe, scale) = player.take_costs(), self._full(player.recipe)
+        if self.changeover.busy or player.fallen:
+            governor.pause()  # two engines at work, or one that was never meant to hold the rate
+            return
+        if recipe is not self._governed:
+            self._governed = recipe
+            governor.reset()
+        if governor.level.size != scale:  # the change has failed
+            governor.refuse_size(scale)
+        if costs:
+            governor.judge(costs, self.parameters.targets(), scales_of(recipe.size), now, len(player.engines))
+        if governor.level.size != scale:
+            wanted = replace(recipe, size=scale_size(recipe.size, governor.level.size))
+            wanted = recipe if wanted == recipe else wanted
+            self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
+            self.changeover.change(wanted)
+
     def _input(self) -> Frame | None:
         return self.source.newest if self.source else None
 
@@ -235,7 +267,8 @@ class Stage:
         if not waiting:
             return
         now = self.clock.now()
-        values = self.parameters.evaluate(now)
+        values: Mapping[str, Value | Blend] = self.parameters.evaluate(now)
+        values = self.governor.lay_over(values) if self.governor else values
         frame = self._input()
         if frame is None and values["mode"] != "text":
             return
@@ -293,6 +326,7 @@ class Stage:
             "recipe": engine.recipe.name,
             "size": "{}x{}".format(*engine.recipe.size),
             "change": change.describe(),
+            "governor": self.governor.level.describe() if self.governor else "",
             "error": change.error,
             "engine": engine.state,
             "engine_pid": engine.pid,
@@ -302,6 +336,7 @@ class Stage:
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in self.sinks) or "none",
             "missed": self._ticker.skipped,
             "failsafe": self.failsafe.active(rendered is not None, age),
+            **({"guide": f"{self.guide.label}: {self.guide.state}"} if self.guide else {}),
             "refused": sum(n for path, n in self.desk.counts.items() if path.endswith(_REFUSALS)),
         })
 

@@ -17,9 +17,9 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
-    {"errors", "frame", "clock", "health", "parameters", "prompt", "document", "recipe_parts", "recipe", "board", "bell"},
+    {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "document", "recipe_parts", "recipe", "board", "bell"},
     set(FAMILIES),
-    {"show", "failsafe", "link", "process", "status"},
+    {"show", "failsafe", "link", "process", "status", "governor"},
     {"engine", "desk"},
     {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
     {"stage"},
@@ -33,7 +33,8 @@ NATIVE = {
     "simplejpeg": "panel/preview.py", "starlette": "panel/", "uvicorn": "panel/server.py", "pythonosc": "controllers/",
 }
 BROAD = {"Exception", "BaseException"}
-BROAD_ALLOWED = {"stage.py", "engine.py", "desk.py", "transports/runner.py"}  # the tick, the loops, the threads
+BROAD_ALLOWED = {"stage.py", "engine.py", "desk.py", "transports/runner.py",
+                 "pipelines/accelerators/acceleration.py"}  # the tick, the loops, the threads
 
 
 def inside(path: Path) -> str:
