@@ -121,13 +121,22 @@ def pull(recipe: Recipe, tell: Tell) -> None:
     """
     for want in wanted(recipe):
         listing = hub.ask(want.source, want.revision)
-        files = choose(want, listing)
+        files = list(dict.fromkeys([*choose(want, listing), *_held(want, listing)]))
         total = sum(file.size for file in files)
         tell(f"{want.source} at {listing.commit[:8]}: {len(files)} files, {describe(total)}")
         _check_space(want.source, listing.commit, files)
         for file in files:
             hub.fetch(want.source, listing.commit, file, None if sys.stderr.isatty() else _lines(tell))
         hub.adopt(want.source, want.revision, listing)
+
+
+def _held(want: Want, listing: hub.Listing) -> list[hub.HubFile]:
+    """What is here of an older commit, for other recipes: they find their files at the new one from now on."""
+    folder = hub.find_snapshot(want.source, want.revision)
+    if folder is None or folder.name == listing.commit:
+        return []
+    held = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return [listing.files[name] for name in held if name in listing.files]
 
 
 def choose(want: Want, listing: hub.Listing) -> list[hub.HubFile]:
@@ -156,7 +165,8 @@ def _light(names: list[str]) -> list[str]:
 
 def _check_space(source: str, commit: str, files: Sequence[hub.HubFile]) -> None:
     place = hub.storage(source)
-    new = sum(file.size for file in files if not (place / "snapshots" / commit / file.path).exists())
+    new = sum(file.size for file in files if not (place / "blobs" / file.digest).exists()
+              and not (place / "snapshots" / commit / file.path).exists())
     home = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(home).free
     if new > free:

@@ -314,6 +314,23 @@ def test_a_new_commit_is_taken_over_when_it_is_all_there(
     assert (tmp_path / "home/hub/models--some--model/refs/main").read_text() == "d" * 40
 
 
+def test_pulling_one_recipe_leaves_another_whole(
+    tmp_path: Path, standin: StandinHub, here: Here, recipe: Path
+) -> None:
+    """Two recipes share a place, which moves on: what the first one has of it comes along, downloaded or not."""
+    here(str(recipe))
+    newer = model_files() | {"unet/config.json": b'{"new": 1}'}
+    standin.repos["some/model"] = Repo(newer, commit="d" * 40)
+    before = len(standin.downloads())
+    other = write_recipe(tmp_path / "other.yaml", files=[{"source": "some/model", "files": ["model_index.json"]},
+                                                         {"source": "some/tiny-vae", "files": ["config.json"]}])
+    here(str(other))
+    assert files_in(snapshot(tmp_path, commit="d" * 40)) == {*WANTED, "model_index.json"}
+    fetched = {request.path.split("d" * 40 + "/")[-1] for request in standin.downloads()[before:]}
+    assert fetched == {"unet/config.json"}  # model_index.json has the bytes of vocab.json, which are here
+    assert here(str(recipe), "--offline").returncode == 0
+
+
 def test_a_show_and_a_recipe_that_lists_no_files(tmp_path: Path, standin: StandinHub, here: Here) -> None:
     """Of a place that nothing is said of, what such a part usually has; half precision where there are both."""
     show = tmp_path / "show.yaml"
