@@ -23,7 +23,7 @@ from lcm_daemon.engine_supervisor import Duty
 from lcm_daemon.failsafe import blend
 from lcm_daemon.frame import Frame, Pixels
 from lcm_daemon.health import Health
-from lcm_daemon.player import Material, Player
+from lcm_daemon.player import Player
 from lcm_daemon.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -167,10 +167,6 @@ class Changeover:
         newest = {id(player): player.step(now) for player in self.players}
         _STEPS[self.phase](self, now, starved)
         return newest.get(id(self.leading))
-
-    def feed(self, material: Material, now: float) -> None:
-        for player in self.players:
-            player.feed(material, now)
 
     def picture(self, now: float) -> tuple[Pixels | None, float]:
         """What has been rendered, mixed while it fades, and its age in seconds; None before the first picture.

@@ -31,16 +31,16 @@ class Material:
 class Player:
     """Feeds the engines of one recipe with the newest of everything, and keeps the newest of what they paint.
 
-    values: every parameter of the recipe's table, as it stands before the first material comes.
+    begins: every parameter of the recipe's table, as it stands while nobody has moved it.
     """
 
     def __init__(
-        self, recipe: Recipe, engines: Sequence[EngineSupervisor], values: Mapping[str, Value], health: Health
+        self, recipe: Recipe, engines: Sequence[EngineSupervisor], begins: Mapping[str, Value], health: Health
     ) -> None:
-        self.recipe, self.engines, self.health = recipe, list(engines), health
+        self.recipe, self.engines, self.begins, self.health = recipe, list(engines), begins, health
         self.rendered: Frame | None = None
         self.rendered_at = 0.0
-        self._values: dict[str, Value | Blend] = dict(values)
+        self._values: dict[str, Value | Blend] = dict(begins)
         self._fed: Material | None = None  # what the last job was made of
         self._fed_to = 0  # the process that got it
         self._jobs = 0

@@ -274,10 +274,17 @@ class Stage:
             return
         guide = self.guide.newest if self.guide else None
         beat = self._beats if self._moves_by_itself(values) else 0
-        material = Material(frame or self._blank, guide, values, beat)
         for player in waiting:
-            player.feed(material, now)
+            player.feed(Material(frame or self._blank, guide, self._as_for(player, values), beat), now)
         self._hungry = any(player.wanted for player in waiting)
+
+    def _as_for(self, player: Player, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
+        """The values as its recipe has them: while two play, what nobody has moved is for each as its own says."""
+        if player.recipe is self._adopted:
+            return values
+        start = self.parameters.start
+        own = {name: value for name, value in player.begins.items() if name in values and values[name] == start[name]}
+        return {**values, **own}
 
     def _moves_by_itself(self, values: Mapping[str, Value | Blend]) -> bool:
         """Every beat is another picture, though neither input nor values have changed."""

@@ -119,6 +119,18 @@ def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
     assert [len(engines(stage)[0].taken), len(coming.engines[0].taken)] == [1, 1]
 
 
+def test_while_two_play_each_has_its_own_start_values(stage: Stage, clock: ManualClock) -> None:
+    slow = Recipe("slow", parameters={"steps": 4, "strength": 0.9})
+    coming: Any = Player(slow, [PatientEngine()], stage.show.start(slow), stage.health)  # type: ignore[list-item]
+    stage.changeover.coming = coming
+    stage._obey(Pending({"strength": Change("strength", 0.2, "osc")}), clock.now())
+    coming.engines[0].wanted = True
+    feed(stage)
+    old, new = engines(stage)[0].taken[-1][1], coming.engines[0].taken[-1][1]
+    assert (old["steps"], old["strength"]) == (2, 0.2)
+    assert (new["steps"], new["strength"]) == (4, 0.2)
+
+
 def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> None:
     guide = Still(0)
     stage.guide = guide  # type: ignore[assignment]
