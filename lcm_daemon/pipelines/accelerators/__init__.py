@@ -34,9 +34,10 @@ _SUPPORTED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "none": (),
     "compile": (("torch", ">=2.6"),),
     "openvino": (("openvino", ">=2025.0, measured with 2026.4"),),
-    "tensorrt": (("torch-tensorrt", "2.13, of torch's own version"),),
-    "sfast": (("stable-fast", "1.0.5, torch 2.1 to 2.6"), ("stable-fast-pruna", "1.0.8")),
-    "onediff": (("onediff", "1.2, with oneflow or nexfort"),),
+    "tensorrt": (("torch-tensorrt", "of torch's own version; calls checked against 2.13"),),
+    "sfast": (("stable-fast-pruna", "1.0.8, which needs torch 2.9"),
+              ("stable-fast", "1.0.5, built from source; not maintained")),
+    "onediff": (("onediff", "1.2.0, with oneflow; not maintained"),),
 }
 
 Tell = Callable[[str], None]  # takes one line

@@ -28,7 +28,9 @@ def fold_vae(vae: Any) -> bool:
 
 
 def _fold(layers: nn.Sequential) -> bool:
-    for make, start, end in ((FoldedHead, 0, 2), (FoldedTail, len(layers) - 3, len(layers))):
+    groups: tuple[tuple[Any, int, int], ...] = (
+        (FoldedHead, 0, 2), (FoldedTail, len(layers) - 3, len(layers)))
+    for make, start, end in groups:
         group = list(layers)[start:end]
         if make.fits(group):
             layers[start] = make(*group)
@@ -118,4 +120,5 @@ def _convolution(kernel: Tensor, bias: Tensor, stride: int, like: nn.Conv2d) -> 
     made.weight.copy_(kernel)
     assert made.bias is not None
     made.bias.copy_(bias)
-    return made.to(like.weight.device, like.weight.dtype, memory_format=torch.channels_last)
+    made.to(like.weight.device, like.weight.dtype)
+    return made.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]

@@ -1,0 +1,133 @@
+"""TensorRT, stable-fast, OneDiff: the adapters' calls against the real packages' names, their work on stand-ins."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lcm_daemon.pipelines.accelerators import choose, load
+from lcm_daemon.pipelines.accelerators.base import Features
+from tests.pipelines import accelerator_names
+from tests.transports import native_names
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+PACKAGES = {"tensorrt": "torch_tensorrt", "sfast": "stable_fast_pruna", "onediff": "onediff"}
+OWNERS = {
+    "tensorrt": {"torch_tensorrt": "torch_tensorrt"},
+    "sfast": {"diffusion_pipeline_compiler": "diffusion_pipeline_compiler",
+              "diffusion_pipeline_compiler.CompilationConfig": "CompilationConfig"},
+    "onediff": {"infer_compiler": "infer_compiler"},
+}
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, sample: Tensor, left_out: Tensor | None, timestep: Tensor) -> Tensor:
+        assert left_out is None
+        output: Tensor = self.layer(sample) * timestep
+        return output
+
+
+def names_of(name: str) -> dict[str, Any]:
+    """The package's names; torch_tensorrt.compile hands on what it does not know to dynamo.compile."""
+    fixture: dict[str, Any] = accelerator_names.load()[PACKAGES[name]]
+    names = fixture["names"]
+    if name == "tensorrt":
+        names["torch_tensorrt"]["compile"]["keywords"] += names["dynamo"]["compile"]["keywords"]
+    return fixture
+
+
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_every_call_is_one_that_the_real_package_takes(name: str) -> None:
+    fixture, source = names_of(name), sys.modules[load(name).__module__].__file__
+    assert source is not None
+    calls = list(native_names.uses(Path(source), OWNERS[name]))
+    assert any(call.positional is not None for call in calls)
+    assert native_names.mistakes(fixture, calls) == []
+
+
+def test_the_settings_are_fields_of_stable_fasts_configuration() -> None:
+    fields = names_of("sfast")["names"]["CompilationConfig"]["Default"]["keywords"]
+    assert {"enable_cuda_graph", "preserve_parameters"} <= set(fields)
+
+
+def test_what_onediff_is_asked_for_is_exported() -> None:
+    assert {"compile", "OneflowCompileOptions"} <= set(names_of("onediff")["names"]["exported"])
+    assert "*" in names_of("onediff")["names"]["infer_compiler.__init__"]
+
+
+class Seen:
+    """What a stand-in was called with."""
+
+    module: nn.Module
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
+    seen = Seen()
+
+    def compile_any(module: nn.Module, *_: Any, **options: Any) -> nn.Module:
+        seen.module, seen.options = module, options
+        return module
+
+    def compile_unet(module: nn.Module, config: Any) -> nn.Module:
+        seen.module, seen.options = module, vars(config)
+        return module
+
+    def package(name: str, **content: Any) -> None:
+        made = ModuleType(name)
+        vars(made).update(content)
+        monkeypatch.setitem(sys.modules, name, made)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, made)
+
+    monkeypatch.setenv("LCM_DAEMON_CACHE", str(tmp_path))
+    package("torch_tensorrt", compile=compile_any)
+    package("onediff")
+    package("onediff.infer_compiler", compile=compile_any, OneflowCompileOptions=lambda **named: named)
+    package("sfast")
+    package("sfast.compilers")
+    package("sfast.compilers.diffusion_pipeline_compiler", compile_unet=compile_unet,
+            CompilationConfig=SimpleNamespace(Default=SimpleNamespace))
+    return seen
+
+
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_the_compiled_module_is_called_with_tensors_alone(name: str, seen: Seen) -> None:
+    module = Toy()
+    with torch.inference_mode():
+        example = (torch.randn(1, 4, 8, 8), None, torch.tensor([0.5]))
+        compiled = load(name)(CUDA, Features()).compile("denoiser", module, example)
+        assert torch.equal(compiled(*example), module(*example))
+    assert seen.module is not module
+
+
+def test_tensorrt_keeps_its_engines_in_our_cache(seen: Seen, tmp_path: Path) -> None:
+    with torch.inference_mode():
+        load("tensorrt")(CUDA, Features()).compile("denoiser", Toy(), (torch.ones(1, 4, 8, 8), None, torch.ones(1)))
+    assert Path(seen.options["engine_cache_dir"]).parent == tmp_path
+    assert not any(tensor.is_inference() for tensor in seen.options["arg_inputs"])
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "onediff"])
+def test_those_that_hold_the_weights_decline_when_they_move(name: str) -> None:
+    assert "LoRAs move them" in load(name).decline(Features(live_weights=True))
+    assert load("sfast").decline(Features(live_weights=True)) == ""
+
+
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_without_an_nvidia_gpu_one_line_says_so(name: str) -> None:
+    lines: list[str] = []
+    assert name not in [one.name for one in choose(name, CPU, Features(), lines.append)]
+    assert lines[0] == f"{name}: it is for NVIDIA GPUs, and the recipe runs on cpu"
