@@ -87,7 +87,6 @@ class Recipe:
     vram: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
     files: tuple[Files, ...] = ()
-    fetch: str = ""
 
     def table(self) -> Table:
         """The parameters that move this recipe: those of every recipe, and those of its own parts."""
@@ -183,6 +182,7 @@ def _read_mapping(node: Node, folder: Path, reader: Reader, above: tuple[Path, .
     values = {**base, **own}
     table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
     kept = {name: value for name, value in base.get("parameters", {}).items() if name in table}
+    values["files"] = (*own.get("files", ()), *base.get("files", ()))  # what changes is fetched beside what stays
     values["parameters"] = kept | (read_parameters(given["parameters"], reader, table) if "parameters" in given else {})
     return values
 
@@ -293,14 +293,14 @@ def _later(node: Node, reader: Reader) -> Node:
 
 
 _SOURCE = Custom(_read_source, "a folder, a file or a place on the hub")
-_NAMED = Custom(_read_name, "a name")
+NAME = Custom(_read_name, "a name")
 _LORA: Fields = {
-    "name": Field(_NAMED, "", "makes it live, by the parameter lora/<name>"),
+    "name": Field(NAME, "", "makes it live, by the parameter lora/<name>"),
     "model": Field(_SOURCE),
     "weight": Field(Number(-4, 4), 1.0),
 }
 _CONTROLNET: Fields = {
-    "name": Field(_NAMED, help="of its parameters: control/<name>, control/<name>/start, ..."),
+    "name": Field(NAME, help="of its parameters: control/<name>, control/<name>/start, ..."),
     "model": Field(_SOURCE),
     "preprocessor": Field(Choice(PREPROCESSORS), "canny", "what makes the map; none if the picture is one"),
     "detector": Field(_SOURCE, "", "the preprocessor's own model"),
@@ -346,5 +346,4 @@ FIELDS: Fields = {
     "vram": Field(Text(), "", "memory it takes on the device, such as 3 GB"),
     "parameters": Field(Custom(_later, "a mapping of parameters"), {}),
     "files": Field(Items(_entry(Files, _FILES)), (), "what `lcm-daemon pull` fetches"),
-    "fetch": Field(Text(), "", "a command that fetches the weights by hand"),
 }

@@ -11,6 +11,9 @@ from typing import Any, get_args
 import yaml
 
 from lcm_daemon import controllers, panel
+from lcm_daemon.automation import OWN
+from lcm_daemon.automation_fields import read_cues, read_modulators
+from lcm_daemon.cues import Cue
 from lcm_daemon.document import (
     Boolean,
     Choice,
@@ -33,6 +36,7 @@ from lcm_daemon.document import (
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.failsafe import Plan
 from lcm_daemon.frame import Fit, Size
+from lcm_daemon.modulation import Modulator, table_of_modulators
 from lcm_daemon.parameters import TABLE, Table, Value
 from lcm_daemon.recipe import (
     ACCELERATORS,
@@ -85,6 +89,7 @@ class Show:
     crossfade: seconds from one recipe to the next.   target_fps: what the governor holds; 0 leaves it out.
     parameters: the show's values, over those of whichever recipe plays.
     demands: keys of every recipe that the show decides (safety, accelerate).
+    controllers: the options of each by its name; None where it is left out.
     """
 
     name: str
@@ -103,7 +108,9 @@ class Show:
     sinks: tuple[EndPlan, ...]
     parameters: Mapping[str, Value]
     glides: Mapping[str, float]
-    osc: Mapping[str, Any] | None
+    cues: tuple[Cue, ...]
+    modulators: tuple[Modulator, ...]
+    controllers: Mapping[str, Mapping[str, Any] | None]
     panel: Mapping[str, Any] | None
     patience: Patience
     spare: bool
@@ -142,9 +149,14 @@ class Show:
         return "\n".join(f"  {word:8} {text}" for word, text in lines)
 
     @property
+    def osc(self) -> Mapping[str, Any] | None:
+        return self.controllers["osc"]
+
+    @property
     def desk(self) -> dict[str, Mapping[str, Any]]:
         """The options of what stands on the desk, by name."""
-        return {name: options for name, options in (("osc", self.osc), ("panel", self.panel)) if options is not None}
+        standing = {**self.controllers, "panel": self.panel}
+        return {name: options for name, options in standing.items() if options is not None}
 
 
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
@@ -182,7 +194,6 @@ def shows() -> list[Path]:
 
 
 _SECONDS = Number(0, 86_400)
-_OSC = controllers.load("osc").fields
 
 
 def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
@@ -190,7 +201,10 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     found = Section(_fields(base)).read(node, reader)
     if found is None:
         return None
-    table = _table((found["recipe"], *(found["recipes"] or {}).values()))
+    table = {**OWN, **_table((found["recipe"], *(found["recipes"] or {}).values()))}
+    modulators = read_modulators(found["modulation"] or (), reader, table)
+    table |= table_of_modulators(modulators)
+    cues = read_cues(found["cues"] or (), reader, table, [*names(), *(found["recipes"] or {})])
     parameters = read_parameters(found["parameters"], reader, table) if found["parameters"] else {}
     glides = _read_glides(found["glides"], reader, table) if found["glides"] else {}
     if reader.problems:
@@ -214,7 +228,9 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
         sinks=found["sinks"],
         parameters=parameters,
         glides=glides,
-        osc=found["osc"],
+        cues=cues,
+        modulators=modulators,
+        controllers={name: found[name] for name in controllers.CONTROLLERS},
         panel=found["panel"],
         patience=Patience(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
@@ -259,10 +275,18 @@ def _fields(base: Path) -> Fields:
         "sinks": Field(Items(_end(base, True)), ()),
         "parameters": Field(Custom(_later, "a mapping of parameters to values"), None),
         "glides": Field(Custom(_later, "a mapping of parameters to seconds"), None),
-        "osc": Field(_or_false(Section(_OSC)), _defaults(_OSC)),
+        "cues": Field(Items(Custom(_later, "a cue")), (), "looks in a row, each with its fade"),
+        "modulation": Field(Items(Custom(_later, "a modulator")), (), "what moves parameters around their values"),
+        **{name: _controller(name) for name in controllers.CONTROLLERS},
         "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
         "engine": Field(Section(_ENGINE), _defaults(_ENGINE)),
     }
+
+
+def _controller(name: str) -> Field:
+    """A controller's section. OSC is there unless it is left out, the others where the show has them."""
+    fields = controllers.load(name).fields
+    return Field(_or_false(Section(fields)), _defaults(fields) if name == "osc" else None)
 
 
 def _defaults(fields: Fields) -> dict[str, Any]:

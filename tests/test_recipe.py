@@ -9,7 +9,6 @@ import pytest
 
 from lcm_daemon.document import Reader, compose
 from lcm_daemon.errors import DocumentError
-from lcm_daemon.parameters import TABLE
 from lcm_daemon.pipelines import PIPELINES
 from lcm_daemon.recipe import FOLDER, Recipe, load_recipe, names, read_recipe, split_hub
 from lcm_daemon.recipe_parts import ControlNet, Files, ImagePrompt, Lora
@@ -35,18 +34,19 @@ def test_every_recipe_of_the_package_is_complete(name: str) -> None:
     assert recipe.licence
     assert recipe.download
     assert recipe.vram
-    assert set(recipe.parameters) <= set(TABLE)
-    assert recipe.fetch.startswith("hf download ") or recipe.download == "nothing"
-    assert "\n" not in recipe.fetch
+    assert set(recipe.parameters) <= set(recipe.table())
+    assert bool(recipe.files) == (recipe.download != "nothing")
     assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_command_fetches_all_that_comes_from_a_hub(name: str) -> None:
+def test_pull_fetches_all_that_comes_from_a_hub(name: str) -> None:
     recipe = load_recipe(name)
-    sources = [recipe.model, recipe.vae, *(lora.model for lora in recipe.loras)]
-    for source in sources:
-        assert not source or Path(source).is_absolute() or f"hf download {source} " in recipe.fetch
+    sources = [recipe.model, recipe.unet, recipe.vae, *(lora.model for lora in recipe.loras)]
+    sources += [source for control in recipe.controlnets for source in (control.model, control.detector)]
+    sources += [recipe.image_prompt.model, recipe.image_prompt.encoder] if recipe.image_prompt else []
+    places = {place[0] for source in sources if source and (place := split_hub(source))}
+    assert places <= {files.source for files in recipe.files}
 
 
 def test_the_builtin_model_stands_in_the_package() -> None:

@@ -26,7 +26,9 @@ def test_every_key_may_be_left_out(tmp_path: Path) -> None:
     assert (show.name, show.recipe.name, show.size, show.fps) == ("show", "builtin", (512, 512), 30.0)
     assert show.source is not None
     assert show.source.transport == "testcard"
-    assert show.osc == {"port": 9000, "host": "127.0.0.1", "feedback": ()}
+    assert show.osc is not None
+    assert (show.osc["port"], show.osc["host"], show.osc["feedback"]) == (9000, "127.0.0.1", ())
+    assert (show.cues, show.modulators, show.controllers["midi"]) == ((), (), None)
     assert show.panel is not None
     assert (show.panel["port"], show.panel["host"]) == (8000, "127.0.0.1")
 
@@ -154,3 +156,37 @@ def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
     last = load(tmp_path, "{recipe: sd-turbo, safety: true}").fallback
     assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")
+
+
+def test_cues_and_modulation_are_read(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+recipes: {ink: {base: builtin}}
+modulation:
+  - {name: slow, to: strength, rate: 0.1, depth: 0.2}
+  - {name: loud, to: blend, wave: follow}
+cues:
+  - {name: dawn, set: {prompt: sunset, strength: 0.4, mod/slow/depth: 0.1}, fade: 4}
+  - {name: storm, recipe: ink, delay: 1, follow: 20, curve: smooth, at: 21:30}
+""")
+    assert [modulator.wave for modulator in show.modulators] == ["sine", "follow"]
+    dawn, storm = show.cues
+    assert (dawn.values, dawn.fade, dawn.follow) == (
+        {"prompt": "sunset", "strength": 0.4, "mod/slow/depth": 0.1}, 4.0, None)
+    assert (storm.recipe, storm.at, storm.curve, storm.values) == ("ink", "21:30", "smooth", {})
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("cues: [{set: {steps: 1}}]", "show.yaml:1:8: key 'name' is missing"),
+    ("cues: [{name: a, set: {stepps: 1}}]", "show.yaml:1:24: there is no parameter 'stepps'; did you mean 'steps'?"),
+    ("cues: [{name: a, recipe: inc}]", "there is no recipe 'inc'"),
+    ("cues: [{name: a}, {name: a}]", "two cues are called 'a'"),
+    ("cues: [{name: a, at: 25:00}]", 'a time of day is wanted, such as "21:30"'),
+    ("modulation: [{name: a, to: prompt}]", "there is no number 'prompt' to move"),
+    ("modulation: [{name: a/b, to: mix}]", "a name is 1 to 32 letters"),
+    ("modulation: [{name: a, to: mix, wave: sin}]", "'sin' is not one of sine, triangle"),
+])
+def test_a_wrong_cue_or_modulator_has_its_place(tmp_path: Path, text: str, line: str) -> None:
+    found = complaints(tmp_path, text)
+    assert found
+    assert all(one.startswith("show.yaml:1:") for one in found)
+    assert line in found[0]
