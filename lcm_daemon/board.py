@@ -53,6 +53,12 @@ def commands(recipes: Sequence[str] = ()) -> Commands:
             Parameter("width", "int", 512, "Of the rendered picture.", *SIDES, "px"),
             Parameter("height", "int", 512, "Of the rendered picture.", *SIDES, "px"),
         )),
+        "cue/go": Command("The next cue."),
+        "cue/back": Command("The cue before."),
+        "cue/goto": Command("The cue of that name.", (Parameter("name", "text", "", "A cue's name."),)),
+        "cue/release": Command("Leave the cue list; the next GO is the first cue."),
+        "cue/record": Command("Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),)),
+        "tap": Command("Tap the tempo: each tap is a beat."),
     }
 
 

@@ -125,9 +125,15 @@ class Show:
         package = {name: replace(load_recipe(name), **self.demands) for name in names()}
         return {**package, self.recipe.name: self.recipe, **self.recipes}
 
+    def table(self, recipe: Recipe) -> Table:
+        """Every parameter while this recipe plays: its own, and those of cues and modulation."""
+        return {**recipe.table(), **OWN, **table_of_modulators(self.modulators)}
+
     def start(self, recipe: Recipe) -> dict[str, Value]:
         """Where every parameter starts, and returns to, while this recipe plays."""
-        return recipe.start() | {name: value for name, value in self.parameters.items() if name in recipe.table()}
+        table = self.table(recipe)
+        own = {name: parameter.default for name, parameter in table.items()}
+        return own | recipe.start() | {name: value for name, value in self.parameters.items() if name in table}
 
     def describe(self, sinks: Sequence[str] | None = None) -> str:
         """The opening screen: what renders, what comes in, where the picture is, who listens.

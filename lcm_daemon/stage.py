@@ -14,11 +14,14 @@ import contextlib
 import gc
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from lcm_daemon import transports
+from lcm_daemon.automation import Automation
 from lcm_daemon.bell import Bell
 from lcm_daemon.board import Call, Change, Pending
 from lcm_daemon.changeover import Changeover
@@ -54,7 +57,10 @@ class Stage:
         self.clock = clock or MonotonicClock()
         self.health = Health()
         self.recipes = show.catalogue()
-        self.parameters = Parameters(show.recipe.table(), show.start(show.recipe), show.glides)
+        self.parameters = Parameters(show.table(show.recipe), show.start(show.recipe), show.glides)
+        self.automation = Automation(
+            show.cues, show.modulators, self.parameters, self._change_to, Path(show.file)
+        )
         self._fallback = show.fallback
         self.changeover = Changeover(
             show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm
@@ -183,6 +189,7 @@ class Stage:
             self._bell.clear()
             for pending in self.desk.step(self.parameters.targets(), now):
                 self._obey(pending, now)
+            self.desk.tell(self.automation.step(now, time.strftime("%H:%M")))
             starved = self._input() is None and self.values["mode"] != "text"
             self._adopt(self.changeover.step(now, starved), now)
             self._follow(now)
@@ -192,7 +199,8 @@ class Stage:
             self._shout("attending failed")
 
     def _obey(self, pending: Pending, now: float) -> None:
-        changes = [change for call in pending.commands for change in _COMMANDS[call.name](self, call)]
+        changes = [change for call in pending.commands for change in (
+            _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now))]
         for change in pending.changes.values():
             if change.name in self.parameters.table:  # it may have gone with its recipe meanwhile
                 value = self.parameters.set(change.name, change.value, now)
@@ -200,12 +208,15 @@ class Stage:
         self.desk.tell(changes)
 
     def _reset(self, call: Call) -> list[Change]:
+        self.automation.cues.hold()
         return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
 
     def _change_recipe(self, call: Call) -> list[Change]:
-        (name,) = call.arguments
-        self.changeover.change(self.recipes[str(name)])
+        self._change_to(str(call.arguments[0]))
         return []
+
+    def _change_to(self, recipe: str) -> None:
+        self.changeover.change(self.recipes[recipe])
 
     def _change_size(self, call: Call) -> list[Change]:
         width, height = (round(int(side) / GRID) * GRID for side in call.arguments)
@@ -225,7 +236,7 @@ class Stage:
             return
         before, values = self.show.start(self._adopted), self.parameters.targets()
         self._adopted, self.parameters.start = recipe, self.show.start(recipe)
-        self.parameters.adopt(recipe.table())
+        self.parameters.adopt(self.show.table(recipe))
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value:
                 self.parameters.set(name, value, now)
@@ -267,7 +278,7 @@ class Stage:
         if not waiting:
             return
         now = self.clock.now()
-        values: Mapping[str, Value | Blend] = self.parameters.evaluate(now)
+        values: Mapping[str, Value | Blend] = self.automation.apply(self.parameters.evaluate(now), now)
         values = self.governor.lay_over(values) if self.governor else values
         frame = self._input()
         if frame is None and values["mode"] != "text":
@@ -333,6 +344,7 @@ class Stage:
             "recipe": engine.recipe.name,
             "size": "{}x{}".format(*engine.recipe.size),
             "change": change.describe(),
+            **self.automation.status(),
             "governor": self.governor.level.describe() if self.governor else "",
             "error": change.error,
             "engine": engine.state,

@@ -17,13 +17,14 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
-    {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "document", "recipe_parts", "recipe", "board", "bell"},
+    {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "cues", "modulation", "document",
+     "recipe_parts", "recipe", "board", "bell", "hub"},
     set(FAMILIES),
-    {"show", "failsafe", "link", "process", "status", "governor"},
+    {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields"},
     {"engine", "desk"},
     {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
     {"stage"},
-    {"doctor", "bench"},
+    {"doctor", "bench", "pull", "midi_learn"},
     {"cli"},
     {"__main__"},
 ]

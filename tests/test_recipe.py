@@ -167,7 +167,8 @@ def test_files_to_pull_are_read() -> None:
     recipe, problems = read("{base: sd-turbo, files: [{source: owner/name, files: [a.json, '*.txt'], revision: v1}]}")
     assert problems == []
     assert recipe is not None
-    assert recipe.files == (Files("owner/name", ("a.json", "*.txt"), "v1"),)
+    assert recipe.files[0] == Files("owner/name", ("a.json", "*.txt"), "v1")
+    assert recipe.files[1:] == load_recipe("sd-turbo").files
 
 
 @pytest.mark.parametrize(("source", "split"), [

@@ -53,8 +53,8 @@ class Denoising:
             pictures = self._input[:count * batch]
             pictures.view(count, *sample.shape).copy_(sample.expand(count, *sample.shape))
             timesteps = timestep if batch == 1 else timestep.repeat(count)
-            states, pooled, ids, image = (
-                _repeat(one, batch) for one in (told.states, told.pooled, told.ids, told.image))
+            states = told.states.repeat_interleave(batch, dim=0) if batch > 1 else told.states
+            pooled, ids, image = (_repeat(one, batch) for one in (told.pooled, told.ids, told.image))
             residuals = self._guides.residuals(step, steps, pictures, timesteps, states, pooled, ids) if guided else ()
             output = self._denoiser(pictures, timesteps, states, told.scale, pooled, ids, image, *residuals)
             if told.guidance is None:
