@@ -1,10 +1,7 @@
 """Soft edges and line art: two small networks whose published weights are read as they are, from safetensors.
 
-They are published as pickled files alone (lllyasviel/Annotators on the hub), which are not read here. One line makes
-a file that is:
-
-    python -c "import torch, safetensors.torch as s; s.save_file(torch.load('ControlNetHED.pth', weights_only=True),
-    'ControlNetHED.safetensors')"
+They are published as pickled files alone (lllyasviel/Annotators on the hub), which are not read here: convert them to
+safetensors once, as that library's documentation shows, and give the recipe the file.
 """
 
 from __future__ import annotations
