@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import logging
 import os
@@ -248,11 +249,24 @@ def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals:
             torch.testing.assert_close(compiled(*fresh), module(*fresh), rtol=1e-3, atol=1e-3)
 
 
+def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        module = Denoiser(make_unet().eval()).bfloat16()
+        before = {name: weight.clone() for name, weight in module.named_parameters()}
+        compiled, fresh = cached.compile("denoiser", module, unet_inputs(False)), unet_inputs(False)
+        expected = copy.deepcopy(module).float()(*fresh)
+        assert float((compiled(*fresh) - expected).norm() / expected.norm()) < 0.03
+        assert all(torch.equal(weight, before[name]) for name, weight in module.named_parameters())
+    weights = sum(weight.numel() for weight in module.parameters())
+    assert next((tmp_path / "openvino").glob("*.blob")).stat().st_size < 3 * weights
+
+
 def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch: pytest.MonkeyPatch) -> None:
     module, example = Toy(), inputs()
     with torch.inference_mode():
         cached.compile("denoiser", module, example)
-        monkeypatch.setattr(openvino, "_trace", lambda *_: pytest.fail("compiled again"))
+        monkeypatch.setattr(openvino, "trace", lambda *_: pytest.fail("compiled again"))
         torch.testing.assert_close(cached.compile("denoiser", module, example)(*example), module(*example),
                                    rtol=1e-3, atol=1e-3)
 

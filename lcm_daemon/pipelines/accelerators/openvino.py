@@ -1,17 +1,14 @@
 """OpenVINO on the CPU: static shapes, weights as constants, inputs and outputs in memory shared with torch.
 
-The module is traced here, as a float32 copy whatever its precision (OpenVINO's converter replaces functions of torch to
-read 16-bit modules); the rest is done by a process of its own, which may crash or take its time while the eager module
-plays. The plugin computes in bfloat16 where the module did, on processors that multiply it natively.
+The module is traced here; the rest is done by a process of its own, which may crash or take its time while the eager
+module plays. The plugin computes in bfloat16 where the module did, on processors that multiply it natively.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,10 @@ from torch import Tensor, nn
 
 from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features, missing
 from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
-from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
+from lcm_daemon.pipelines.accelerators.given import tensors_of
+from lcm_daemon.pipelines.accelerators.openvino_trace import trace
 
-SECONDS = 900  # for one module; SD-Turbo's UNet takes about one minute
+SECONDS = 3600  # for one module, in the background: SD-Turbo's UNet takes a minute or two, on a busy machine many
 
 # Tried in turn. OpenVINO 2026.4 crashes on small attention heads in float32 while it fuses operations into snippets.
 _ATTEMPTS: tuple[Mapping[str, str], ...] = ({}, {"SNIPPETS_MODE": "DISABLE"})
@@ -70,7 +68,7 @@ class OpenVino(Accelerator):
               properties: Mapping[str, str]) -> Path:
         with self._cache.workplace() as place:
             traced, blob = place / "traced.pt", place / "model.blob"
-            _trace(module, example, traced)
+            trace(module, example, traced)
             shapes = [tuple(tensor.shape) for tensor in tensors_of(example)]
             reasons = []
             for attempt in _ATTEMPTS:
@@ -85,16 +83,6 @@ def _properties(module: nn.Module) -> dict[str, str]:
     half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in module.parameters())
     return {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(torch.get_num_threads()), "ENABLE_CPU_PINNING": "NO"}
-
-
-def _trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path) -> None:
-    """Write a float32 copy as TorchScript. Its inputs are the tensors of `example`, in their order."""
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of shapes that become constants, which is what is wanted here
-        tensors = tuple(tensor.float().clone() for tensor in tensors_of(example))
-        whole = Given(copy.deepcopy(module).float(), example)
-        traced = torch.jit.trace(whole, tensors, check_trace=False)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, file)
 
 
 def _run_compiler(traced: Path, blob: Path, shapes: str, properties: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ def main(traced: str, out: str, shapes: str, properties: str) -> None:
     module = torch.jit.load(traced)  # type: ignore[no-untyped-call]
     example = tuple(torch.zeros(shape) for shape in json.loads(shapes))
     model = openvino.convert_model(module, example_input=example, input=[tuple(tensor.shape) for tensor in example])
+    del module
     if len(model.inputs) != len(example):
         raise SystemExit(f"{len(example)} inputs became {len(model.inputs)}: one is not used")
     compiled = openvino.Core().compile_model(model, "CPU", json.loads(properties))
