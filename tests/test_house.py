@@ -31,7 +31,8 @@ LAYERS = [
 ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors", "accelerate"}
 NATIVE = {
     "NDIlib": "transports/ndi.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
-    "simplejpeg": "panel/preview.py", "starlette": "panel/", "uvicorn": "panel/server.py", "pythonosc": "controllers/",
+    "simplejpeg": "panel/preview.py", "starlette": ("panel/", "controllers/oscquery"),
+    "uvicorn": ("panel/server.py", "controllers/oscquery"), "pythonosc": "controllers/",
 }
 BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage.py", "engine.py", "desk.py", "transports/runner.py",
