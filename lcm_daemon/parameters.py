@@ -79,7 +79,7 @@ class Parameter:
         span = f"{self._shown(self.low)} to {self._shown(self.high)} {self.unit}".strip()
         span = span if math.isfinite(self.high) else self.kind
         options = ", ".join(self.choices) or span
-        return f"/lcm/{self.name:16} {options:24} {self.default!r:12} {self.help}"
+        return f"/lcm/{self.name:24} {options:24} {self.default!r:12} {self.help}"
 
     def _shown(self, number: float) -> str:
         return f"{number:.0f}" if self.kind == "int" else f"{number:g}"
