@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 FLOOD = 4096  # messages kept until the loop takes them
 BURST = 256  # messages taken in one turn of the loop
 ANY = "*"
+AGAIN = 0.7  # seconds after which a device that came is shown everything again: the first time it may not listen yet
 
 _DEVICE: Fields = {
     "name": Field(Text(), help="the device's name, or a pattern such as nanoKONTROL*"),
@@ -163,6 +164,7 @@ class Midi(Controller):
         surface.forget()
         if outputs:
             self._show(device)
+            self._loop.call_later(AGAIN, self._show, device)
 
     def _show(self, device: int) -> None:
         """Tell a device everything."""

@@ -1,0 +1,75 @@
+"""MIDI clock: tempo, beats, start and stop."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lcm_daemon.controllers.midi_clock import TICKS, Clock, Tempo
+
+
+def run(clock: Clock, bpm: float, beats: float, begin: float = 100.0, jitter: float = 0.0) -> float:
+    """Tick for some beats; the time of the next tick."""
+    chance, step = random.Random(1), 60.0 / bpm / TICKS
+    for i in range(round(beats * TICKS)):
+        clock.take([0xF8], begin + i * step + chance.uniform(-jitter, jitter))
+    return begin + beats * TICKS * step
+
+
+@pytest.mark.parametrize("bpm", [60.0, 120.0, 174.0])
+def test_the_tempo(bpm: float) -> None:
+    clock = Clock()
+    run(clock, bpm, 3)
+    assert clock.tempo.bpm == pytest.approx(bpm, rel=1e-6)
+
+
+def test_jitter_of_2_ms_moves_the_tempo_by_less_than_1_percent() -> None:
+    clock = Clock()
+    run(clock, 120.0, 8, jitter=0.002)
+    assert clock.tempo.bpm == pytest.approx(120.0, rel=0.01)
+
+
+def test_beats_count_from_the_start() -> None:
+    clock = Clock()
+    run(clock, 120.0, 2, begin=10.0)
+    assert (clock.tempo.running, clock.tempo.beat) == (False, 0.0)
+    assert clock.take([0xFA], 100.0)
+    after = run(clock, 120.0, 4)
+    assert clock.tempo.beat_at(after) == pytest.approx(4.0, abs=1e-6)
+    assert clock.tempo.beat_at(after + 0.25) == pytest.approx(4.5, abs=1e-6)
+
+
+def test_stop_continue_and_song_position() -> None:
+    clock = Clock()
+    clock.take([0xFA], 100.0)
+    after = run(clock, 120.0, 3)
+    assert clock.take([0xFC], after)
+    assert clock.tempo.beat_at(after + 60) == clock.tempo.beat == 3.0
+    assert clock.take([0xFB], after + 10)
+    assert clock.tempo.running
+    assert clock.tempo.beat == 3.0
+    clock.take([0xF2, 16, 0], after + 11)  # 16 sixteenths
+    assert clock.tempo.beat == 4.0
+
+
+def test_news_once_a_beat() -> None:
+    clock = Clock()
+    clock.take([0xFA], 0.0)
+    assert sum(clock.take([0xF8], i / 48) for i in range(4 * TICKS)) == 4
+
+
+def test_a_pause_does_not_count_as_a_slow_beat() -> None:
+    clock = Clock()
+    run(clock, 120.0, 4, begin=0.0)
+    run(clock, 90.0, 4, begin=60.0)
+    assert clock.tempo.bpm == pytest.approx(90.0, rel=1e-6)
+
+
+def test_other_messages_and_nonsense_are_nothing() -> None:
+    clock = Clock()
+    assert not clock.take([0xFE], 1.0)
+    assert not clock.take([0xF2, 1], 1.0)
+    for _ in range(100):
+        clock.take([0xF8], 5.0)  # all at once
+    assert clock.tempo.bpm == Tempo().bpm
