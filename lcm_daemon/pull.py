@@ -62,21 +62,14 @@ SAFETY = Want("stable-diffusion-v1-5/stable-diffusion-v1-5", "", (
 
 
 def wanted(recipe: Recipe) -> list[Want]:
-    """What the recipe needs from the hub, by place: the files that it lists of the places that it uses, and of a place
-    of which it lists nothing, what such a part usually has.
+    """What the recipe needs from the hub, by place: the files that it lists of what it uses there, and of a place of
+    which it lists nothing, what such a part usually has.
     """
-    wants: dict[str, Want] = {}
+    uses: dict[str, list[tuple[str, Sequence[str]]]] = {}
     for source, usual in _uses(recipe):
-        place, inside = split_hub(source) or ("", "")
-        if not place:
-            continue
-        listed = next((files for files in recipe.files if files.source == place), None)
-        want = wants.get(place) or Want(place, listed.revision if listed else "", listed.files if listed else ())
-        if inside.endswith(".safetensors"):
-            want = replace(want, files=tuple(dict.fromkeys((*want.files, inside))))
-        elif listed is None:
-            want = replace(want, maybe=(*want.maybe, *(f"{inside}/{name}" if inside else name for name in usual)))
-        wants[place] = want
+        if place := split_hub(source):
+            uses.setdefault(place[0], []).append((place[1], usual))
+    wants = {place: _want(recipe, place, used) for place, used in uses.items()}
     model = (split_hub(recipe.model) or ("",))[0]
     if model:
         wants[model] = _less_replaced(recipe, wants[model])
@@ -84,6 +77,21 @@ def wanted(recipe: Recipe) -> list[Want]:
         want = wants.get(SAFETY.source, SAFETY)
         wants[SAFETY.source] = replace(want, files=tuple(dict.fromkeys((*want.files, *SAFETY.files))))
     return list(wants.values())
+
+
+def _want(recipe: Recipe, place: str, used: Sequence[tuple[str, Sequence[str]]]) -> Want:
+    """used: of this place, the folders ("" for all of it) and files inside, each with what such a part usually has."""
+    listed = [files for files in recipe.files if files.source == place]
+    revision = listed[0].revision if listed else ""
+    needed = [inside for inside, _ in used if inside.endswith(".safetensors")]
+    needed += [name for files in listed for name in files.files if any(_is_below(name, inside) for inside, _ in used)]
+    maybe = [f"{inside}/{name}" if inside else name for inside, usual in used
+             if inside not in needed and not listed for name in usual]
+    return Want(place, revision, tuple(dict.fromkeys(needed)), tuple(dict.fromkeys(maybe)))
+
+
+def _is_below(name: str, inside: str) -> bool:
+    return not inside or name == inside or name.startswith(inside + "/")
 
 
 def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:

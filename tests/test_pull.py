@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -417,6 +418,15 @@ def test_parts_that_a_recipe_replaces_are_not_fetched() -> None:
     assert wants["more/loras"].files == ("one.safetensors",)
     assert wants["ip/adapter"].files == ("models/ip.safetensors",)
     assert "models/image_encoder/config.json" in wants["ip/adapter"].maybe
+
+
+def test_of_a_place_only_what_is_used_is_fetched() -> None:
+    """A recipe lays another file of a place over its base's, whose list stays."""
+    own = replace(load_recipe("sdxl-lightning"), unet="ByteDance/SDXL-Lightning/sdxl_lightning_4step_unet.safetensors")
+    wants = {want.source: want for want in pull.wanted(own)}
+    assert wants["ByteDance/SDXL-Lightning"].files == ("sdxl_lightning_4step_unet.safetensors",)
+    assert "unet/config.json" in wants["stabilityai/stable-diffusion-xl-base-1.0"].files
+    assert "latent-consistency/lcm-lora-sdxl" not in wants
 
 
 @pytest.mark.parametrize(("size", "words"), [
