@@ -1,8 +1,9 @@
 """Feedback: who is told of changes over OSC, and the messages on their way there.
 
-A subscriber is a host and the port it listens on. Most programs send from another port than they listen on, so a
-subscriber is also known by the address its subscription came from: what comes from either of the two is the
-subscriber's own, and is not echoed to it. A source that subscribed several ports speaks for the last of them.
+A subscriber is a host and the port it listens on, or the other end of a TCP connection. Most programs send from
+another port than they listen on, so a subscriber is also known by the address its subscription came from: what comes
+from either of the two is the subscriber's own, and is not echoed to it. A source that subscribed several ports speaks
+for the last of them. A subscription ends by itself unless it is renewed; the show's, and a connection's, do not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import asyncio
 import ipaddress
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lcm_daemon.controllers.osc_send import encode
@@ -22,12 +25,23 @@ from lcm_daemon.parameters import Value
 
 log = logging.getLogger(__name__)
 
+OWN = "lcm"  # the daemon's own addresses, as a subscriber asks for them
 SUBSCRIBERS = 64
-INTERVAL = 0.005  # seconds that messages are gathered before they leave; of several to one address the newest counts
+LIFETIME = 60.0  # seconds of a subscription that names none
+LONGEST = 86_400.0
 BURST = 128  # messages that leave at a time
 WAITING = 2 * SUBSCRIBERS  # listeners with messages waiting, beyond which no stranger's question is answered
 
 _HOSTS: Mapping[str, str] = {"localhost": "127.0.0.1"}
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """source: where its subscription came from.   words: whose addresses it is told.   seconds: inf for ever."""
+
+    source: Address
+    words: Collection[str] = (OWN,)
+    seconds: float = math.inf
 
 
 def endpoint(value: Any, home: str) -> Address:
@@ -40,54 +54,86 @@ def endpoint(value: Any, home: str) -> Address:
             raise ValueError(port)
     except ValueError as error:
         raise LcmDaemonError(f"{str(value)!r:.80} is not a port (1 to 65535), or an IPv4 address and a port") from error
-    return address, int(number)
+    return Address(address, int(number))
 
 
 class Feedback:
-    """The subscribers and their outbox. `transmit` sends one packet, and raises OSError where it cannot."""
+    """The subscribers and their outbox. `transmit` sends one packet, and raises OSError where it cannot.
 
-    def __init__(self, transmit: Callable[[bytes, Address], object], health: Health) -> None:
-        self._transmit, self._health = transmit, health
+    rate: of several messages to one address that come within 1 / rate seconds, the newest is sent.
+    changed: told whenever the subscribers are others.
+    """
+
+    def __init__(
+        self, transmit: Callable[[bytes, Address], object], health: Health, rate: float,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._transmit, self._health, self._changed = transmit, health, changed
+        self._interval = 1.0 / rate
         self._seldom = Seldom(log, health)
-        self._subscribers: dict[Address, Address] = {}  # where one listens: where its subscription came from
-        self._speakers: dict[Address, Address] = {}  # the same, the other way about
+        self._subscribers: dict[Address, Subscriber] = {}  # by where they listen
+        self._endings: dict[Address, asyncio.TimerHandle] = {}
+        self._speakers: dict[Address, Address] = {}  # where a subscription came from: where its subscriber listens
         self._encoded: dict[str, tuple[Value, bytes]] = {}  # the last message at each address
         self._outbox: dict[Address, dict[str, bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._flushed = -math.inf
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def subscribers(self) -> dict[Address, Address]:
-        """Where each one listens, and where its subscription came from."""
+    def subscribers(self) -> dict[Address, Subscriber]:
+        """The subscribers, by where they listen."""
         return dict(self._subscribers)
 
-    def subscribe(self, listener: Address, source: Address) -> bool:
-        """Add a subscriber, or learn its new source; False (counted) where there are SUBSCRIBERS already."""
+    def words(self) -> set[str]:
+        """Whose addresses anybody is told."""
+        return {word for subscriber in self._subscribers.values() for word in subscriber.words}
+
+    def subscribe(self, listener: Address, subscriber: Subscriber) -> bool:
+        """Add a subscriber, or renew one; False (counted) where there are SUBSCRIBERS already."""
         if listener not in self._subscribers and len(self._subscribers) >= SUBSCRIBERS:
-            self._seldom.warn("osc/refused", f"OSC subscriber {_text(listener)} refused: there are {SUBSCRIBERS}")
+            self._seldom.warn("osc/refused", f"OSC subscriber {listener} refused: there are {SUBSCRIBERS}")
             return False
-        self.unsubscribe(listener)
-        self._subscribers[listener] = source
-        self._speakers[source] = listener
+        self._forget(listener)
+        self._subscribers[listener] = subscriber
+        self._speakers[subscriber.source] = listener
+        if subscriber.seconds < math.inf:
+            loop = asyncio.get_running_loop()
+            self._endings[listener] = loop.call_later(subscriber.seconds, self._expire, listener)
+        self._changed()
         return True
 
     def unsubscribe(self, listener: Address) -> None:
         """Forget a subscriber, if it is one, and what waits for it."""
-        source = self._subscribers.pop(listener, None)
-        if source is not None and self._speakers.get(source) == listener:
-            del self._speakers[source]
         self._outbox.pop(listener, None)
+        if self._forget(listener):
+            self._changed()
+
+    def _expire(self, listener: Address) -> None:
+        self._health.count("osc/feedback/expired")
+        self.unsubscribe(listener)
+
+    def _forget(self, listener: Address) -> bool:
+        subscriber = self._subscribers.pop(listener, None)
+        if subscriber is None:
+            return False
+        if self._speakers.get(subscriber.source) == listener:
+            del self._speakers[subscriber.source]
+        ending = self._endings.pop(listener, None)
+        if ending is not None:
+            ending.cancel()
+        return True
 
     def origin(self, source: Address) -> str:
         """The name under which a source's changes go: its subscriber's where it has one, else its own."""
-        return f"osc/{_text(self._speakers.get(source, source))}"
+        return f"osc/{self._speakers.get(source, source)}"
 
-    def tell(self, address: str, value: Value, origin: str = "") -> None:
-        """Send to every subscriber but the one called `origin`."""
-        for listener in self._subscribers:
+    def tell(self, address: str, value: Value, origin: str = "", word: str = OWN) -> None:
+        """Send to every subscriber who is told such addresses, but the one called `origin`."""
+        for listener, subscriber in self._subscribers.items():
             overtaken = address in self._outbox.get(listener, ())  # another's older value must not come after its own
-            if self.origin(listener) != origin or overtaken:
+            if word in subscriber.words and (overtaken or self.origin(listener) != origin):
                 self.send(listener, address, value)
 
     def answer(self, asker: Address, address: str, value: Value) -> None:
@@ -106,11 +152,14 @@ class Feedback:
         if packet:
             self._outbox.setdefault(listener, {})[address] = packet
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush)
+            self._arm()
 
     def close(self) -> None:
-        """Send nothing more."""
-        self._outbox.clear()
+        """Send nothing more, to nobody."""
+        for ending in self._endings.values():
+            ending.cancel()
+        for everything in (self._subscribers, self._speakers, self._endings, self._outbox):
+            everything.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -138,14 +187,16 @@ class Feedback:
                 left -= 1
             if messages:
                 self._outbox[listener] = messages
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush) if self._outbox else None
+        self._flushed, self._timer = asyncio.get_running_loop().time(), None
+        if self._outbox:
+            self._arm()
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, self._flushed + self._interval - loop.time()), self._flush)
 
     def _post(self, packet: bytes, listener: Address) -> None:
         try:
             self._transmit(packet, listener)
         except OSError as error:
-            self._seldom.warn("osc/feedback/failed", f"OSC to {_text(listener)}: {error}")
-
-
-def _text(address: Address) -> str:
-    return f"{address[0]}:{address[1]}"
+            self._seldom.warn("osc/feedback/failed", f"OSC to {listener}: {error}")

@@ -1,4 +1,4 @@
-"""Guard: checks the shape of an OSC 1.0 packet, and splits it into messages, before anything parses it.
+"""Guard: checks the shape of an OSC 1.0 packet, and splits it into timed messages, before anything parses it.
 
 What passes is safe for python-osc: it comes to an end, reads no data that is not there, and raises nothing. The work is
 linear in the packet's size: every byte is looked at once per level of bundle, and there are few levels.
@@ -18,34 +18,38 @@ ADDRESS = 255  # characters
 
 _BUNDLE = b"#bundle\0"
 _HEADER = 16  # "#bundle" and the time tag
+_NOW = 1  # the time tag "immediately"
 _PRINTABLE = bytes(range(0x21, 0x7F))
 _int32 = struct.Struct(">i").unpack_from
+_time_tag = struct.Struct(">8xQ").unpack_from
 
 
 class Malformed(LcmDaemonError):
     """A packet that is not OSC, or beyond the limits of this module. Its text is the reason."""
 
 
-def check(packet: bytes) -> list[bytes]:
-    """The messages of a packet in their order, each the raw bytes of one whole message; raise Malformed.
+def check(packet: bytes) -> list[tuple[bytes, int]]:
+    """The messages of a packet in their order, each the raw bytes of one message and its time tag; raise Malformed.
 
-    Time tags are passed over: whatever a bundle holds is meant for now.
+    A message's time tag is its bundle's, or 1 ("immediately") outside of any. A bundle inside another is never earlier
+    than that one, as OSC 1.0 wants it.
     """
     if len(packet) % 4 or not packet:
         raise Malformed(f"its size of {len(packet)} bytes is not a multiple of 4")
-    messages: list[bytes] = []
-    waiting, seen = [(packet, 0)], 0
+    messages: list[tuple[bytes, int]] = []
+    waiting, seen = [(packet, 0, _NOW)], 0
     while waiting:
-        element, depth = waiting.pop()
+        element, depth, time = waiting.pop()
         if not element.startswith(_BUNDLE):
             _check_message(element)
-            messages.append(element)
+            messages.append((element, time))
             continue
         inside = _elements(element)
         seen += len(inside)
         if seen > ELEMENTS or depth >= DEPTH:
             raise Malformed(f"more than {ELEMENTS} elements, or bundles more than {DEPTH} deep")
-        waiting += [(each, depth + 1) for each in reversed(inside)]
+        time = max(time, _time_tag(element)[0])
+        waiting += [(each, depth + 1, time) for each in reversed(inside)]
     return messages
 
 

@@ -17,13 +17,16 @@ _NUMERAL = frozenset("+-.0123456789eE")
 _INT32 = range(-(2**31), 2**31)
 
 
-def encode(address: str, arguments: Sequence[Value]) -> bytes:
-    """One OSC message: float as f, int as i (h beyond 32 bits), bool as T or F, text as s. Raises LcmDaemonError."""
+def encode(address: str, arguments: Sequence[Value], wide: bool = False) -> bytes:
+    """One OSC message: float as f, int as i (h beyond 32 bits), bool as T or F, text as s. Raises LcmDaemonError.
+
+    wide: every int as h.
+    """
     builder = OscMessageBuilder(address)
     try:
         for argument in arguments:
             whole = isinstance(argument, int) and not isinstance(argument, bool)
-            builder.add_arg(argument, ("i" if argument in _INT32 else "h") if whole else None)
+            builder.add_arg(argument, ("i" if argument in _INT32 and not wide else "h") if whole else None)
         return bytes(builder.build().dgram)
     except (BuildError, ValueError, OverflowError, struct.error) as error:
         raise LcmDaemonError(f"OSC cannot carry {address} {list(arguments)!r:.80}: {error}") from error

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Health, Seldom
@@ -24,14 +25,32 @@ BUFFER = 4 << 20  # bytes of receive buffer asked for: a burst of 10,000 message
 TURN = 0.002  # seconds of datagrams, after which the loop's other work has its turn
 PACKETS = 256  # in one turn
 
-Address = tuple[str, int]  # host (an IPv4 address as text), port
+
+class Address(NamedTuple):
+    """Somebody's host (an IPv4 address as text) and port; `tcp`: at the other end of a TCP connection."""
+
+    host: str
+    port: int
+    tcp: bool = False
+
+    def __str__(self) -> str:
+        return f"{'tcp/' if self.tcp else ''}{self.host}:{self.port}"
+
+
 Take = Callable[[bytes, Address], Iterator[None]]  # takes one datagram in, step by step
 
 _BIND_ERRORS: Mapping[int, str] = {
-    errno.EADDRINUSE: "is in use by another program: stop that, or give the show another osc.port",
-    errno.EACCES: "is not allowed to this user: give the show an osc.port above 1023",
+    errno.EADDRINUSE: "is in use by another program: stop that, or give the show another osc.{key}",
+    errno.EACCES: "is not allowed to this user: give the show an osc.{key} above 1023",
     errno.EADDRNOTAVAIL: "is not on this machine: osc.host is 127.0.0.1, 0.0.0.0 (every network) or an address of it",
 }
+
+
+def bind_error(protocol: str, host: str, port: int, error: OSError) -> LcmDaemonError:
+    """One clear line for a port that could not be bound."""
+    key = "port" if protocol == "UDP" else "tcp"
+    reason = _BIND_ERRORS.get(error.errno or 0, str(error)).format(key=key)
+    return LcmDaemonError(f"OSC: {protocol} port {port} on {host} {reason}")
 
 
 class Udp:
@@ -52,7 +71,7 @@ class Udp:
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send one datagram; raise OSError where it cannot leave at once."""
-        self._socket.sendto(packet, address)
+        self._socket.sendto(packet, address[:2])
 
     async def listen(self, take: Take) -> None:
         """Give every datagram to `take`, until cancelled; one that takes longer than a turn lets others in between."""
@@ -62,7 +81,7 @@ class Udp:
                 packet, source = await loop.sock_recvfrom(self._socket, DATAGRAM)
                 if source is None:
                     raise ConnectionResetError
-                await _carry_out(take(packet, source))
+                await carry_out(take(packet, Address(*source)))
                 await self._drain(take)
             except ConnectionError:  # how Windows tells that something sent before has reached nobody
                 self._health.count("osc/feedback/gone")
@@ -77,7 +96,7 @@ class Udp:
         try:
             while taken < PACKETS and time.perf_counter() < end:
                 packet, source = self._socket.recvfrom(DATAGRAM)
-                await _carry_out(take(packet, source))
+                await carry_out(take(packet, Address(*source)))
                 taken += 1
         except BlockingIOError:
             pass
@@ -85,7 +104,8 @@ class Udp:
             self._health.count("osc/packets", taken)
 
 
-async def _carry_out(steps: Iterator[None]) -> None:
+async def carry_out(steps: Iterator[None]) -> None:
+    """Take all steps; after each TURN the loop's other work has its turn."""
     end = time.perf_counter() + TURN
     for _ in steps:
         if time.perf_counter() > end:
@@ -114,7 +134,7 @@ def _bind(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise LcmDaemonError(f"OSC: UDP port {port} on {host} {_BIND_ERRORS.get(error.errno or 0, error)}") from error
+        raise bind_error("UDP", host, port, error) from error
     return sock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 from pythonosc.osc_message import OscMessage
@@ -17,6 +17,27 @@ from lcm_daemon.health import Health
 from lcm_daemon.parameters import TABLE, Value
 
 PATIENCE = 10.0  # seconds, only ever spent where a test fails
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose time a test can put forward; it does not wait for what is then due."""
+
+    ahead = 0.0  # seconds
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def play(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a test's scenario on a Loop."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(scenario)
+
+
+def pass_time(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    loop.ahead += seconds
 
 
 class Rig:
@@ -95,8 +116,57 @@ class Peer:
             heard.update([await self.receive()])
         return heard
 
+    async def everything(self) -> dict[str, Any]:
+        """What has come until a question is answered."""
+        self.send("/lcm/get", "mix")
+        return await self.receive_until("/lcm/mix")
+
     async def subscribed(self, *arguments: Value) -> Peer:
         """Subscribe, and hear out the values that are sent at once."""
         self.send("/lcm/subscribe", *arguments)
         await self.receive_until("/lcm/freeze")
         return self
+
+
+class Connection:
+    """An OSC program that is connected over TCP."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+        self.port: int = writer.get_extra_info("sockname")[1]
+
+    def send(self, address: str, *arguments: Value) -> None:
+        self.throw(encode(address, arguments))
+
+    def throw(self, packet: bytes) -> None:
+        self.writer.write(len(packet).to_bytes(4, "big") + packet)
+
+    async def receive(self) -> tuple[str, Any]:
+        """The next message: its address and its first argument."""
+        async with asyncio.timeout(PATIENCE):
+            size = int.from_bytes(await self._reader.readexactly(4), "big")
+            message = OscMessage(await self._reader.readexactly(size))
+        return message.address, message.params[0]
+
+    async def receive_until(self, address: str) -> dict[str, Any]:
+        """Everything up to the next message at an address."""
+        heard = dict([await self.receive()])
+        while address not in heard:
+            heard.update([await self.receive()])
+        return heard
+
+    async def ended(self) -> bool:
+        """Whether the other end closes, now or soon."""
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionError):
+                return await self._reader.read() == b""
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connection(port: int) -> AsyncIterator[Connection]:
+    one = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        yield one
+    finally:
+        one.writer.transport.abort()

@@ -12,12 +12,15 @@ import subprocess
 import pytest
 
 from lcm_daemon import controllers
-from lcm_daemon.board import COMMANDS, Call
+from lcm_daemon.board import COMMANDS, Board, Call
 from lcm_daemon.controllers import udp
 from lcm_daemon.controllers.osc import STRANGERS, Osc
+from lcm_daemon.controllers.osc_aliases import Mapped
+from lcm_daemon.controllers.osc_options import Listener
 from lcm_daemon.controllers.osc_send import encode
 from lcm_daemon.document import Reader, compose, read_fields
 from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.health import Health
 from lcm_daemon.parameters import TABLE, Parameter
 from tests.conftest import need
 
@@ -54,7 +57,9 @@ def test_every_parameter_moves(name: str) -> None:
     ("strength", ["0.5"], 0.5),
     ("freeze", [1.0], True),
     ("mode", [1], "text"),
-    ("prompt", ["lava", 0.7, "ice", 0.3], "lava"),
+    ("prompt", ["ocean", 0.7, "lava", 0.3], "ocean::0.7 lava::0.3"),
+    ("prompt", ["ocean", "lava, red", 2], "ocean::1 lava, red::2"),
+    ("prompt_b", ["ice", 1], "ice::1"),
     ("prompt", ["größer ↑ 火"], "größer ↑ 火"),
     ("prompt", ["x" * 60000], "x" * 2000),
 ])
@@ -75,14 +80,17 @@ def test_nonsense_is_refused_and_the_old_value_stays() -> None:
                     peer.send("/lcm/strength", bad)
                 for tags, data in ((b",N\0\0", b""), (b",[]\0", b""), (b",b\0\0", struct.pack(">i", 1) + b"x\0\0\0")):
                     peer.throw(b"/lcm/strength\0\0\0" + tags + data)
+                for several in (["ocean", float("nan")], [0.5, "ocean"], ["ocean", 0.5, 0.5, True]):
+                    peer.send("/lcm/prompt", *several)
                 peer.send("/lcm/seed", 9)
                 await one.becomes("seed", 9)
                 assert one.board.values["strength"] == TABLE["strength"].default
                 assert one.count("desk/refused") == 7
+                assert one.count("osc/refused") == 2
     asyncio.run(scenario())
 
 
-def test_a_bundle_is_applied_at_once_whatever_its_time() -> None:
+def test_a_bundle_of_a_wrong_clock_is_applied_at_once() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -260,9 +268,10 @@ def test_a_port_in_use_is_one_clear_line() -> None:
             asyncio.run(scenario(port))
 
 
-def test_feedback_to_itself_is_one_clear_line() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_feedback_to_itself_is_one_clear_line(host: str) -> None:
     with pytest.raises(LcmDaemonError, match=r"^OSC: osc.feedback names port 9007"):
-        asyncio.run(rig(port=9007, feedback=("9007",)).__aenter__())
+        asyncio.run(rig(port=9007, host=host, feedback=(Listener("127.0.0.1:9007"),)).__aenter__())
 
 
 def test_stopping_frees_the_port_and_starting_again_works() -> None:
@@ -284,11 +293,48 @@ def test_stopping_frees_the_port_and_starting_again_works() -> None:
     asyncio.run(scenario())
 
 
+def one_board() -> Board:
+    return Board(TABLE, {name: p.default for name, p in TABLE.items()}, Health(), lambda: None)
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("{allow: [10.0.0.1/8]}", "'10.0.0.1/8' is not an IPv4 address"),
+    ("{profiles: [td]}", "one of bare, streamdiffusiontd, scope"),
+    ("{feedback_rate: 0}", "a number from 1 to 1000"),
+    ("{feedback: [{to: 'x'}]}", "'x' is not an IPv4 address and a port"),
+    ("{map: [{from: fader, to: mix}]}", "'fader' is not an OSC address"),
+    ("{map: [{from: /fader/*, to: mix}]}", "'/fader/*' is not an OSC address"),
+    ("{map: [{from: /lcm/fader, to: mix}]}", "are the daemon's own"),
+    ("{map: [{from: /fader}]}", "to"),
+    ("{map: [{from: /a, to: mix, range: [1, 1]}]}", "two different numbers"),
+    ("{map: [{from: /a, to: mix, range: [1, x]}]}", "'x' is not a number"),
+    ("{map: [{from: /a, to: mix, curve: steep}]}", "one of linear, exp, log, square, scurve"),
+    ("{map: [/fader]}", "it is not a mapping such as"),
+])
+def test_mistakes_in_the_shows_keys(text: str, reason: str) -> None:
+    reader = Reader()
+    read_fields(compose(text, "show"), Osc.fields, reader)
+    assert any(reason in problem.text for problem in reader.problems)
+
+
 def test_the_shows_keys() -> None:
     reader = Reader()
-    text = "{port: 9002, host: localhost, feedback: ['127.0.0.1:9001', 9003]}"
-    options = read_fields(compose(text, "show"), Osc.fields, reader)
-    assert options == {"port": 9002, "host": "127.0.0.1", "feedback": ("127.0.0.1:9001", "127.0.0.1:9003")}
+    text = """
+        {port: 9002, ports: [9002, 9003], tcp: 9002, host: localhost, allow: [10.0.0.0/8, 192.168.1.20, localhost],
+         feedback: ['127.0.0.1:9001', 9003, {to: '10.0.0.1:9000', addresses: [map, scope]}], feedback_rate: 30,
+         profiles: [bare], map: [{from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp},
+                                 {from: /2/xy, to: mix, argument: 1, input: [0, 127]}, {from: /go, to: panic}]}"""
+    assert read_fields(compose(text, "show"), Osc.fields, reader) == {
+        "port": 9002, "ports": (9002, 9003), "tcp": 9002, "host": "127.0.0.1",
+        "allow": ("10.0.0.0/8", "192.168.1.20/32", "127.0.0.1/32"),
+        "feedback": (Listener("127.0.0.1:9001"), Listener("127.0.0.1:9003"),
+                     Listener("10.0.0.1:9000", ("map", "scope"))),
+        "feedback_rate": 30.0, "profiles": ("bare",),
+        "map": (Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp"),
+                Mapped("/2/xy", "mix", None, (0.0, 127.0), None, 1), Mapped("/go", "panic")),
+    }
+    assert read_fields(compose("{}", "show"), Osc.fields, reader) == Osc(one_board(), {}).options
+    assert reader.problems == []
     text = "{port: 70000, host: example.org, feedback: ['lights:9001', 'x', [1]]}"
     read_fields(compose(text, "show"), Osc.fields, reader)
     assert [problem.text.split(" is not ")[0] for problem in reader.problems] == [
@@ -296,6 +342,42 @@ def test_the_shows_keys() -> None:
     assert controllers.load("osc") is Osc
     with pytest.raises(ValueError, match="bogus"):
         asyncio.run(rig(bogus=1).__aenter__())
+
+
+def test_several_ports_and_an_allow_list() -> None:
+    async def scenario() -> None:
+        async with rig(ports=(0, 0), allow=("127.0.0.1/32", "127.0.1.0/24")) as one:
+            first, second = one.osc.ports
+            with Peer(first) as a, Peer(second) as b, Peer(first, "127.0.1.7") as c, Peer(second, "127.0.0.2") as d:
+                a.send("/lcm/seed", 1)
+                await one.becomes("seed", 1)
+                b.send("/lcm/seed", 2)
+                await one.becomes("seed", 2)
+                c.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+                d.send("/lcm/seed", 4)
+                await one.until(lambda: one.count("osc/denied") == 1)
+                assert one.board.values["seed"] == 3
+            assert one.osc.port == first
+        assert one.osc.ports == []
+    asyncio.run(scenario())
+
+
+def test_where_one_port_cannot_be_had_none_stays_open() -> None:
+    async def scenario(taken: int, free: int) -> None:
+        for options in ({"ports": (free, taken)}, {"ports": (free,), "tcp": taken}):
+            with pytest.raises(LcmDaemonError, match=f"port {taken} on 127.0.0.1 is in use"):
+                await rig(**options).__aenter__()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+                again.bind(("127.0.0.1", free))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, socket.socket() as listening:
+        other.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", other.getsockname()[1]))
+        listening.listen()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+            unused.bind(("127.0.0.1", 0))
+            free = unused.getsockname()[1]
+        asyncio.run(scenario(other.getsockname()[1], free))
 
 
 # Independent peers

@@ -8,9 +8,11 @@ import pytest
 
 from lcm_daemon.board import Change
 from lcm_daemon.controllers import osc_feedback
+from lcm_daemon.controllers.osc_aliases import Mapped
+from lcm_daemon.controllers.osc_options import Listener
 from lcm_daemon.parameters import TABLE
 
-from .osc_peers import Peer, rig
+from .osc_peers import Peer, connection, pass_time, play, rig
 
 # Questions
 
@@ -80,7 +82,7 @@ def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
 def test_the_show_names_subscribers() -> None:
     async def scenario() -> None:
         with Peer(9) as listed:
-            async with rig(feedback=(f"127.0.0.1:{listed.port}",)) as one:
+            async with rig(feedback=(Listener(f"127.0.0.1:{listed.port}"),)) as one:
                 await listed.receive_until("/lcm/freeze")
                 one.board.hear([Change("steps", 5, "panel/1")], None)
                 assert await listed.receive() == ("/lcm/steps", 5)
@@ -136,6 +138,101 @@ def test_the_number_of_subscribers_is_limited() -> None:
     asyncio.run(scenario())
 
 
+def test_a_subscription_ends_unless_it_is_renewed() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as short, Peer(one.osc.port) as standard, Peer(one.osc.port) as renewed:
+                await short.subscribed(0, 5)
+                await standard.subscribed(standard.port)
+                await renewed.subscribed(0, 1e9)
+                assert len(one.board.kept["osc"]) == 3
+                pass_time(4.0)
+                await one.until(lambda: len(one.board.kept["osc"]) == 3)
+                pass_time(2.0)
+                await one.until(lambda: len(one.board.kept["osc"]) == 2)
+                pass_time(osc_feedback.LIFETIME - 7.0)
+                await renewed.subscribed(0, osc_feedback.LIFETIME)
+                pass_time(2.0)
+                await one.until(lambda: len(one.board.kept["osc"]) == 1)
+                assert one.count("osc/feedback/expired") == 2
+                one.board.hear([Change("steps", 5, "panel/1")], None)
+                assert await renewed.receive() == ("/lcm/steps", 5)
+                assert (await short.everything()).keys() == (await standard.everything()).keys() == {"/lcm/mix"}
+    play(scenario())
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "long"])
+def test_a_subscription_for_no_time_is_refused(seconds: float | str) -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as peer:
+                peer.send("/lcm/subscribe", 0, seconds)
+                await one.until(lambda: one.count("osc/refused") == 1)
+                assert (await peer.everything()).keys() == {"/lcm/mix"}
+    asyncio.run(scenario())
+
+
+def test_a_subscription_of_the_show_never_ends_and_knows_the_addresses_that_were_asked_for() -> None:
+    async def scenario() -> None:
+        with Peer(9) as listed:
+            fader = Mapped("/1/fader1", "steps", (1.0, 8.0))
+            async with rig(feedback=(Listener(f"127.0.0.1:{listed.port}", ("map",)),), map=(fader,)) as one:
+                assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
+                with Peer(one.osc.port) as hand:
+                    hand.send("/lcm/subscribe", listed.port, 5)  # a renewal changes neither
+                    assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
+                pass_time(1e6)
+                await asyncio.sleep(0)
+                one.board.hear([Change("seed", 5, "panel/1"), Change("steps", 8, "panel/1")], None)
+                assert await listed.receive() == ("/1/fader1", 1.0)
+    play(scenario())
+
+
+def test_a_subscriber_says_whose_addresses_it_is_told() -> None:
+    async def scenario() -> None:
+        async with rig(profiles=("bare", "scope")) as one:
+            with Peer(one.osc.port) as peer:
+                peer.send("/lcm/subscribe", 0, 60, "scope  lcm")
+                heard = await peer.receive_until("/lcm/freeze")
+                assert {"/scope/prompt", "/scope/noise_scale", "/scope/paused", "/lcm/prompt"} <= heard.keys()
+                assert "/prompt" not in heard
+                for words in ("", "map streamdiffusiontd", 3):
+                    peer.send("/lcm/subscribe", 0, 60, words)
+                await one.until(lambda: one.count("osc/refused") == 3)
+    asyncio.run(scenario())
+
+
+def test_a_subscription_over_tcp_lasts_as_long_as_its_connection() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            async with connection(one.osc.tcp_port) as peer:
+                peer.send("/lcm/subscribe")
+                await peer.receive_until("/lcm/freeze")
+                pass_time(1e6)
+                peer.send("/lcm/steps", 5)
+                await one.becomes("steps", 5)
+                one.board.hear([Change("seed", 7, "panel/1")], None)
+                assert await peer.receive() == ("/lcm/seed", 7)  # and not its own steps before
+                assert one.board.kept["osc"] == {}  # the next desk has no such connection
+            with Peer(one.osc.port) as other:
+                await other.subscribed()
+                await one.until(lambda: len(one.osc._feedback) == 1)
+    play(scenario())
+
+
+def test_feedback_keeps_to_its_rate() -> None:
+    async def scenario() -> None:
+        async with rig(feedback_rate=1.0) as one:
+            with Peer(one.osc.port) as peer:
+                await peer.subscribed()
+                for seed in range(1, 50):
+                    one.board.hear([Change("seed", seed, "panel/1")], None)
+                    await asyncio.sleep(0.001)
+                pass_time(1.0)
+                assert await peer.receive() == ("/lcm/seed", 49)  # one message for them all, a second after the last
+    play(scenario())
+
+
 # Echo: every change, whoever made it, to every subscriber but its sender
 
 def test_no_echo_to_the_socket_a_change_came_from() -> None:
@@ -176,7 +273,7 @@ def test_no_echo_to_a_subscriber_that_sends_from_another_socket_than_it_listens_
 def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_once_it_subscribes() -> None:
     async def scenario() -> None:
         with Peer(9) as ear:
-            async with rig(feedback=(f"127.0.0.1:{ear.port}",)) as one:
+            async with rig(feedback=(Listener(f"127.0.0.1:{ear.port}"),)) as one:
                 await ear.receive_until("/lcm/freeze")
                 with Peer(one.osc.port) as hand:
                     hand.send("/lcm/steps", 5)

@@ -13,7 +13,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_packet import OscPacket
 
 from lcm_daemon.controllers import osc_guard
-from lcm_daemon.controllers.osc_guard import Malformed, check
+from lcm_daemon.controllers.osc_guard import Malformed
 from lcm_daemon.controllers.osc_send import encode
 
 from .fuzz_osc import mutated, packet
@@ -25,6 +25,11 @@ FUTURE = struct.pack(">Q", 2**64 - 1)
 
 def bundle(*inside: bytes, tag: bytes = NOW) -> bytes:
     return b"#bundle\0" + tag + b"".join(struct.pack(">i", len(each)) + each for each in inside)
+
+
+def check(data: bytes) -> list[bytes]:
+    """The messages alone."""
+    return [message for message, _ in osc_guard.check(data)]
 
 
 def nested(depth: int) -> bytes:
@@ -84,8 +89,13 @@ def in_order(data: bytes) -> list[bytes]:
     return messages
 
 
-def test_a_bundle_for_the_future_is_for_now() -> None:
-    assert check(bundle(FLOAT, FLOAT, tag=FUTURE)) == [FLOAT, FLOAT]
+def test_time_tags() -> None:
+    early, late = (struct.pack(">Q", time) for time in (10, 20))
+    assert osc_guard.check(FLOAT) == [(FLOAT, 1)]
+    assert osc_guard.check(bundle(FLOAT, FLOAT, tag=FUTURE)) == [(FLOAT, 2**64 - 1)] * 2
+    times = [time for _, time in osc_guard.check(bundle(FLOAT, bundle(FLOAT, tag=late), FLOAT, tag=early))]
+    assert times == [10, 20, 10]
+    assert osc_guard.check(bundle(bundle(FLOAT, tag=early), tag=late)) == [(FLOAT, 20)]  # never before what it is in
 
 
 def test_depth() -> None:

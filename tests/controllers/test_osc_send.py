@@ -29,7 +29,7 @@ def test_typed_by_look(text: str, value: object) -> None:
 def test_types_on_the_wire(value: object, tag: str) -> None:
     packet = encode("/a", [value])
     assert packet[4:6] == f",{tag}".encode()
-    assert check(packet) == [packet]
+    assert check(packet) == [(packet, 1)]
     assert OscMessage(packet).params == [value]
 
 

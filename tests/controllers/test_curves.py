@@ -1,0 +1,30 @@
+"""Curves: each rises from 0 to 1, and its way back is its inverse."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from lcm_daemon.controllers.curves import CURVES, clamp
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_there_and_back(name: str) -> None:
+    curve = CURVES[name]
+    steps = [n / 200 for n in range(201)]
+    there = [curve.there(x) for x in steps]
+    assert (there[0], there[-1]) == (pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
+    assert all(before < after for before, after in itertools.pairwise(there))
+    assert [curve.back(clamp(y)) for y in there] == pytest.approx(steps, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "middle"), [
+    ("linear", 0.5), ("exp", 0.2403), ("log", 0.7404), ("square", 0.25), ("scurve", 0.5),
+])
+def test_their_middles(name: str, middle: float) -> None:
+    assert CURVES[name].there(0.5) == pytest.approx(middle, abs=1e-4)
+
+
+def test_clamp() -> None:
+    assert [clamp(x) for x in (-1, 0, 0.3, 1, 7)] == [0, 0, 0.3, 1, 1]
