@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
     bench.add_argument("--random-weights", action="store_true", help="the model's architecture, without a download")
 
+    midi = commands.add_parser("midi", help="learn a show's MIDI mapping, or print what arrives")
+    midi_commands = midi.add_subparsers(dest="midi_command", required=True, metavar="learn|monitor")
+    learn = midi_commands.add_parser("learn", help="walk through the parameters and write the mapping into the show")
+    learn.add_argument("show", metavar="SHOW", help="a YAML file")
+    midi_commands.add_parser("monitor", help="print every message of every device")
+
     send = commands.add_parser("send", help="send one OSC message to a running daemon")
     send.add_argument("address", help="for example /lcm/strength")
     send.add_argument("values", nargs="*", metavar="VALUE", help="numbers, true, false, or text")
@@ -98,6 +104,12 @@ def _run(options: argparse.Namespace) -> int:
         signal.signal(number, end)
     stage.run(options.seconds, opened=lambda: print(stage.describe(), flush=True))
     return 0
+
+
+def _midi(options: argparse.Namespace) -> int:
+    from lcm_daemon import midi_learn
+
+    return midi_learn.learn(options.show) if options.midi_command == "learn" else midi_learn.monitor()
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -239,5 +251,6 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "pull": _pull,
     "doctor": _doctor,
     "bench": _bench,
+    "midi": _midi,
     "send": _send,
 }

@@ -120,13 +120,13 @@ def learn(show_path: str, connect: Callable[[], Backend] | None = None, ears: Ea
     0: written, or nothing was learnt. The show's own devices are listened to, or all where it names none.
     """
     show, path = load_show(show_path), find_show(show_path).resolve()
-    given: Mapping[str, Any] = getattr(show, "midi", None) or {}
+    given: Mapping[str, Any] = show.controllers["midi"] or {}
     patterns = [device["name"] for device in given.get("devices") or ()] or ["*"]
     backend = functools.partial(RtMidi, given.get("backend", "auto"))
     with ears or Ears(connect or backend, patterns) as listening:
         if ears is None:
             listening.listen_to_keyboard()
-        lines = list(_walk(show.recipe.table().values(), listening, say))
+        lines = list(_walk(show.table(show.recipe).values(), listening, say))
     if not lines:
         say("nothing learnt; the show is as it was")
         return 0
