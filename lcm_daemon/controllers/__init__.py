@@ -13,6 +13,7 @@ from lcm_daemon.document import Fields
 CONTROLLERS: Mapping[str, str] = {
     "midi": "lcm_daemon.controllers.midi:Midi",
     "osc": "lcm_daemon.controllers.osc:Osc",
+    "oscquery": "lcm_daemon.controllers.oscquery:OscQuery",
 }
 
 

@@ -1,4 +1,7 @@
-"""Random and mutated OSC packets: `python -m tests.controllers.fuzz_osc --packets 1000000` sends them to a port."""
+"""Random and mutated OSC packets: `python -m tests.controllers.fuzz_osc --packets 1000000` sends them to a port.
+
+Meanwhile something else ticks on the same event loop; the slowest batch of 128 says how late it can come.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,20 @@ import time
 
 from lcm_daemon.board import Board
 from lcm_daemon.controllers.osc import Osc
+from lcm_daemon.controllers.osc_aliases import PROFILES, Mapped
 from lcm_daemon.health import Health
 from lcm_daemon.parameters import TABLE
 
 ADDRESSES = [
     *(f"/lcm/{name}" for name in TABLE), "/lcm/panic", "/lcm/get", "/lcm/subscribe", "/lcm/unsubscribe", "/",
+    *(alias.address for aliases in PROFILES.values() for alias in aliases), "/1/fader3", "/3/xy",
     "/lcm/*", "/*/{strength,seed}", "/lcm/[a-z]*", "/lcm/[!a-m]?*", "/lcm/*a*a*a*a*a*b", "/lcm/{", "/lcm/[", "/prompt",
 ]
 BATCH = 128
+OPTIONS = {
+    "port": 0, "tcp": 0, "profiles": tuple(PROFILES),
+    "map": (Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp"), Mapped("/3/xy", "mix", argument=1)),
+}
 
 
 def padded(data: bytes) -> bytes:
@@ -30,7 +39,8 @@ def argument(rng: random.Random) -> tuple[bytes, bytes]:
     """A type tag and its data."""
     tag = rng.choice(b"iiffffsshdbtrmTFN")
     data = {
-        b"s": lambda: padded(rng.choice([b"lava", b"", "über".encode(), b"0.5", b"127.0.0.1:9", b"nan", b"x" * 300])),
+        b"s": lambda: padded(rng.choice([b"lava", b"", "über".encode(), b"0.5", b"127.0.0.1:9", b"nan", b"x" * 300,
+                                         b'[["ocean", 0.7], ["lava", 0.3]]', b"[[[[", b"txt2img"])),
         b"b": lambda: struct.pack(">i", 5) + b"12345\0\0\0",
         b"f": lambda: struct.pack(">f", rng.choice([0.0, 1.0, rng.random(), 1e30, float("nan"), float("inf")])),
     }.get(bytes([tag]), lambda: rng.randbytes({"h": 8, "d": 8, "t": 8, "T": 0, "F": 0, "N": 0}.get(chr(tag), 4)))()
@@ -45,7 +55,8 @@ def message(rng: random.Random) -> bytes:
 
 def bundle(rng: random.Random, depth: int) -> bytes:
     inside = [packet(rng, depth - 1) for _ in range(rng.randrange(4))]
-    tag = rng.choice([struct.pack(">Q", 1), rng.randbytes(8)])
+    soon = int((time.time() + 2_208_988_800 + rng.uniform(-1.0, 2.0)) * 2**32)
+    tag = rng.choice([struct.pack(">Q", 1), struct.pack(">Q", soon), rng.randbytes(8)])
     return b"#bundle\0" + tag + b"".join(struct.pack(">i", len(each)) + each for each in inside)
 
 
@@ -78,7 +89,7 @@ class Lines(logging.Handler):
 async def fuzz(packets: int, seed: int) -> dict[str, float]:
     """Send packets to an Osc in batches, and wait for each batch; what was counted, and the slowest (seconds)."""
     rng, health, slowest = random.Random(seed), Health(), 0.0
-    osc = Osc(Board(TABLE, {n: p.default for n, p in TABLE.items()}, health, lambda: None), {"port": 0})
+    osc = Osc(Board(TABLE, {n: p.default for n, p in TABLE.items()}, health, lambda: None), OPTIONS)
     await osc.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", osc.port))

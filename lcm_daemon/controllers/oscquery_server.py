@@ -1,0 +1,130 @@
+"""The web server of OSCQuery: the tree over HTTP, clients over WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from lcm_daemon.controllers import oscquery_tree as trees
+from lcm_daemon.controllers.oscquery_client import Client, Take
+from lcm_daemon.controllers.oscquery_guard import Guard
+from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.health import Health
+
+CLIENTS = 32
+MESSAGE = 65536  # bytes of a WebSocket message
+QUERY = 200  # characters
+TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
+_STORE = {"Cache-Control": "no-store"}
+
+
+class Server:
+    """Serves what `nodes` gives by address. `take`: gets the OSC packets of the clients. `info`: the HOST_INFO."""
+
+    def __init__(self, nodes: Callable[[], trees.Nodes], take: Take, info: trees.Node, health: Health) -> None:
+        self._nodes, self._take, self._info, self._health = nodes, take, info, health
+        self._clients: dict[str, Client] = {}
+        self._numbers = itertools.count(1)
+        self._server: Any = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and serve; the port. LcmDaemonError with one clear line where it cannot be had."""
+        ear = _bind(host, port)
+        self._server = uvicorn.Server(uvicorn.Config(
+            self._app(), log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
+            server_header=False, ws_max_size=MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+        ))
+        self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
+        self._serving = asyncio.create_task(self._server.serve(sockets=[ear]), name="oscquery")
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(0.005)
+        if self._serving.done():
+            ear.close()
+            raise LcmDaemonError("OSCQuery: its web server could not start") from self._serving.exception()
+        return int(ear.getsockname()[1])
+
+    async def stop(self) -> None:
+        """Let go of clients and port."""
+        if self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.gather(self._serving, return_exceptions=True)
+
+    def notify(self, command: str, path: str) -> None:
+        """Tell every client that a path has been added, removed or changed."""
+        for client in self._clients.values():
+            client.notify(command, path)
+
+    def tell(self, path: str, packet: bytes, origin: str) -> None:
+        """Send a packet to every client that listens to the path, but to the one called `origin`."""
+        for client in self._clients.values():
+            client.hear(path, packet, origin)
+
+    def _app(self) -> Starlette:
+        routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
+        return Starlette(routes=routes, middleware=[Middleware(Guard, health=self._health)])
+
+    async def _get(self, request: Request) -> Response:
+        query = request.url.query
+        if len(query) > QUERY:
+            return PlainTextResponse("the query is too long\n", 400)
+        names = [part.partition("=")[0] for part in query.split("&") if part]
+        if "HOST_INFO" in names:
+            return JSONResponse(self._info, headers=_STORE)
+        node = trees.find(trees.tree(self._nodes()), request.url.path)
+        if node is None:
+            return PlainTextResponse("there is no such address\n", 404)
+        return _attributes(node, names) if names else JSONResponse(node, headers=_STORE)
+
+    async def _socket(self, web: WebSocket) -> None:
+        await web.accept()
+        if len(self._clients) >= CLIENTS:
+            self._health.count("oscquery/full")
+            return await web.close(TRY_AGAIN_LATER, f"there are {CLIENTS} clients already")
+        origin = f"oscquery/{next(self._numbers)}"
+        client = self._clients[origin] = Client(web, origin, self._take, self._knows, self._health)
+        try:
+            return await client.run()
+        finally:
+            del self._clients[origin]
+
+    def _knows(self, path: str) -> bool:
+        return path in self._nodes()
+
+
+def _attributes(node: trees.Node, names: Sequence[str]) -> Response:
+    """Attributes alone: 400 for what is none, 204 for one that is not here or cannot be read."""
+    if not trees.PROPOSED.issuperset(names):
+        return PlainTextResponse("there is no such attribute\n", 400)
+    found = [trees.attribute(node, name) for name in names]
+    if None in found or not trees.SERVED.issuperset(names):
+        return Response(status_code=204)
+    return JSONResponse({key: value for each in found if each for key, value in each.items()}, headers=_STORE)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    ear = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # On Windows SO_REUSEADDR would let two programs share a port; elsewhere it only shortens the wait after a stop.
+    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None) if os.name == "nt" else None
+    ear.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
+    try:
+        ear.bind((host, port))
+        ear.listen(128)
+    except OSError as error:
+        ear.close()
+        raise LcmDaemonError(f"OSCQuery: cannot listen on {host} port {port}: {error.strerror}; "
+                             "stop what uses it, or give the show another oscquery.port") from error
+    return ear
