@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 FLOOD = 4096  # messages kept until the loop takes them
 BURST = 256  # messages taken in one turn of the loop
 ANY = "*"
-AGAIN = 0.7  # seconds after which a device that came is shown everything again: the first time it may not listen yet
+AGAIN = 0.4  # seconds after which a device that came is shown everything again: the first time it may not listen yet
 
 _DEVICE: Fields = {
     "name": Field(Text(), help="the device's name, or a pattern such as nanoKONTROL*"),

@@ -223,8 +223,8 @@ class Ports:
     def _update(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         mine = self._open[device]
         before = list(mine.inputs), list(mine.outputs)
-        self._match(mine.outputs, outputs, lambda name: self._backend.open_output(name))  # type: ignore[union-attr]
         self._match(mine.inputs, inputs, lambda name: self._open_input(device, name))
+        self._match(mine.outputs, outputs, lambda name: self._backend.open_output(name))  # type: ignore[union-attr]
         after = list(mine.inputs), list(mine.outputs)
         if after != before:
             self._changed(device, *after)

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -142,20 +143,27 @@ def jack() -> Iterator[None]:
     """A JACK server of our own, in the environment of whoever is started meanwhile."""
     need(shutil.which("jackd") is not None, "jackd is not installed")
     need(importlib.util.find_spec("rtmidi") is not None, "python-rtmidi is not installed")
-    name = f"lcm{os.getpid()}"
-    command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "64"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    before = os.environ.get("JACK_DEFAULT_SERVER")
-    os.environ["JACK_DEFAULT_SERVER"] = name
-    try:
-        waited = subprocess.run(["jack_wait", "-s", name, "-w", "-t", "20"], capture_output=True) \
-            if shutil.which("jack_wait") else None
-        assert waited is None or waited.returncode == 0
-        yield
-    finally:
-        os.environ.pop("JACK_DEFAULT_SERVER") if before is None else os.environ.update(JACK_DEFAULT_SERVER=before)
-        server.terminate()
+    name, server = _start_jack()
+    with mock.patch.dict(os.environ, JACK_DEFAULT_SERVER=name):
+        try:
+            yield
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def _start_jack() -> tuple[str, subprocess.Popen[bytes]]:
+    """Under the first free one of four names: JACK's registry holds eight, and keeps those of servers that are gone."""
+    for name in (f"lcm-test-{number}" for number in range(4)):
+        command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "64"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.perf_counter() + PATIENCE
+        while server.poll() is None and time.perf_counter() < end:
+            if not subprocess.run(["jack_lsp", "-s", name], capture_output=True).returncode and server.poll() is None:
+                return name, server
+        server.kill()
         server.wait(PATIENCE)
+    raise AssertionError("jackd does not start")
 
 
 class Peer:

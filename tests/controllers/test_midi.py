@@ -308,10 +308,9 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
             assert one.board.values["mix"] == 32 / 127
             with Peer("nanoKONTROL2") as peer:
                 begun = time.perf_counter()
-                await one.until(lambda: (0xB0, 1, 32) in peer.heard)
+                await one.until(lambda: peer.send(0xB0, 1, 127) or one.board.values["mix"] == 1.0)
                 assert time.perf_counter() - begun < 2.0
-                peer.send(0xB0, 1, 127)
-                await one.becomes("mix", 1.0)
+                await one.until(lambda: (0x90, 9, 127) in peer.heard)
     asyncio.run(scenario())
 
 
