@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from lcm_daemon.pipelines.canvas import Canvas
 from lcm_daemon.pipelines.codec import Codec
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.conditioning import Conditioning, Steering
+from lcm_daemon.pipelines.cuda_graph import CudaGraphs
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.denoising import Denoising
 from lcm_daemon.pipelines.guides import Guides
@@ -35,6 +37,16 @@ from lcm_daemon.recipe import Recipe
 # untouched and the fader has no jump on the way to it.
 ENTRY = 0.02
 WARM_UP = 2  # frames a mode: the first allocates and picks kernels, the second proves it
+
+@dataclass(frozen=True)
+class _Way:
+    """What decides which kernels a frame launches; everything else is in tensors."""
+
+    mode: str
+    steps: int
+    looks_back: bool
+    averages: bool
+
 
 Loading = Callable[[Recipe, torch.device, torch.dtype, Progress], Components]
 
@@ -74,6 +86,9 @@ class LatentConsistency(Pipeline):
         self._feedback, self._smooth = Feedback(recipe.size, device), Smooth(shape, device)
         self._amounts = torch.zeros(2, device=device)  # of these two
         self._similarity, self._painted = Similarity(), solid(self.size)
+        # A stream batch keeps count of its frames outside the device, and ControlNets of their looks.
+        recorded = device.type == "cuda" and recipe.accelerate != "none" and not recipe.stream_batch
+        self._graphs = CudaGraphs(device) if recorded else None
         self._safety = Safety(recipe, self.size, device, dtype) if recipe.safety else None
         self._watch = devices.Stopwatch(device)
         self._warm_up(progress)
@@ -110,19 +125,26 @@ class LatentConsistency(Pipeline):
             self._safety.check(painted, out)
 
     def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
-        """The frame itself, (1, 3, h, w) from -1 to 1: nothing but tensors that stay where they are."""
-        mode, (feedback, smooth) = str(values["mode"]), self._amounts
-        looks_back, averages = float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0
-        if mode == "image":
-            self._feedback.mix(picture, feedback) if looks_back else self._feedback.forget()
+        """The frame itself, (1, 3, h, w) from -1 to 1; on CUDA one launch, once its way of painting is recorded."""
+        way = _Way(str(values["mode"]), steps, float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0)
+        if self._graphs is None or (self._guides.guides and way.mode != "text"):
+            return self._run(picture, steering, way, self._watch.mark)
+        key = (way, steering.shape, self.acceleration.swaps)
+        return self._graphs.run(key, lambda: self._run(picture, steering, way, lambda part: None))
+
+    def _run(self, picture: Tensor, steering: Steering, way: _Way, mark: Callable[[str], None]) -> Tensor:
+        """Reads and writes nothing but tensors that stay where they are."""
+        feedback, smooth = self._amounts
+        if way.mode == "image":
+            self._feedback.mix(picture, feedback) if way.looks_back else self._feedback.forget()
             self._denoising.latents.copy_(self._encoder(picture))
-        self._watch.mark("encode")
-        latents = self._denoising.run(steering, steps, self._factors, self._noise.values, text=mode != "image",
-                                      guided=mode != "text")
-        self._smooth.average(latents, smooth) if averages else self._smooth.forget()
-        self._watch.mark("denoise")
+        mark("encode")
+        latents = self._denoising.run(steering, way.steps, self._factors, self._noise.values,
+                                      text=way.mode != "image", guided=way.mode != "text")
+        self._smooth.average(latents, smooth) if way.averages else self._smooth.forget()
+        mark("denoise")
         painted = self._decoder(latents)
-        if looks_back:
+        if way.looks_back:
             self._feedback.keep(painted)
         return painted
 

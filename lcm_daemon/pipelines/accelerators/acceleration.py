@@ -49,6 +49,7 @@ class Acceleration:
         self.loading = True
         self.parts: dict[str, Accelerated] = {}
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.swaps = 0  # compiled forms put in place so far: who has recorded calls of the parts must record anew
         self._open = 0  # jobs not yet done
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -106,6 +107,7 @@ class Acceleration:
             log.debug("%s", name, exc_info=True)
         else:
             job.part.swap(job.shapes, accelerator.name, compiled)
+            self.swaps += 1
             if accelerator.name != "none":
                 log.info("%s is ready after %.1f s", name, time.perf_counter() - begun)
             return True
