@@ -22,8 +22,9 @@ from typing import Any
 
 import yaml
 
+from lcm_daemon.controllers.curves import CURVES
 from lcm_daemon.controllers.midi_messages import full_scale
-from lcm_daemon.controllers.midi_takeover import CURVES, RELATIVE, TAKEOVER
+from lcm_daemon.controllers.midi_takeover import RELATIVE, TAKEOVER
 from lcm_daemon.document import Choice, Custom, Field, Fields, Items, Node, Number, Reader, Section, Text, read_fields
 
 HIGHEST: Mapping[str, int] = {  # the highest number that each kind of control can have

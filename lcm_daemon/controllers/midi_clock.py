@@ -9,25 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lcm_daemon.controllers.midi_messages import CLOCK, CONTINUE, SONG_POSITION, START, STOP
+from lcm_daemon.tempo import FASTEST, SLOWEST, Tempo
 
 TICKS = 24  # a beat
 WINDOW = 2 * TICKS + 1  # ticks that the tempo is taken from
 GAP = 1.0  # seconds without a tick after which the clock has begun anew; 2.5 beats a minute is slower than any
-SLOWEST, FASTEST = 20.0, 400.0  # beats a minute that are believed
 
 
 @dataclass(frozen=True)
-class Tempo:
-    """Where the music is: `beat` at `time` (perf_counter seconds), and on from there at `bpm` while it is running."""
+class Transport:
+    """What a clock says: where the music is (times of perf_counter), and whether it is running or stands there."""
 
-    bpm: float = 120.0
-    beat: float = 0.0
-    time: float = 0.0
-    running: bool = False
-
-    def beat_at(self, now: float) -> float:
-        """The beat at a time, in quarter notes from the start."""
-        return self.beat + (now - self.time) * self.bpm / 60.0 if self.running else self.beat
+    tempo: Tempo
+    running: bool
 
 
 class Clock:
@@ -39,6 +33,10 @@ class Clock:
         self._ticks = 0  # since the start; the first tick after it is beat 0
         self._running = False
         self._bpm = self.tempo.bpm
+
+    @property
+    def transport(self) -> Transport:
+        return Transport(self.tempo, self._running)
 
     def take(self, message: Sequence[int], time: float) -> bool:
         """Take in a message that came at `time`; whether it is news: a start, a stop, or another whole beat."""
@@ -76,4 +74,4 @@ class Clock:
             self._bpm = bpm if SLOWEST <= bpm <= FASTEST else self._bpm
 
     def _settle(self, ticks: int, time: float) -> None:
-        self.tempo = Tempo(self._bpm, ticks / TICKS, time, self._running)
+        self.tempo = Tempo(self._bpm, ticks / TICKS, time)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lcm_daemon.controllers.curves import CURVES, clamp
 from lcm_daemon.parameters import Parameter, Value
 
 NEAR = 2.5 / 127  # of full travel: near enough to be picked up
@@ -33,10 +34,6 @@ RELATIVE: Mapping[str, Callable[[int], int]] = {  # what one step up, one step d
     "signed_bit": _signed_bit,  # 1, 65
 }
 
-CURVES: Mapping[str, tuple[float, str]] = {  # the power of the position, and what it is good for
-    "linear": (1.0, "even"), "exp": (2.0, "fine at the low end"), "log": (0.5, "fine at the high end"),
-}
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -49,7 +46,7 @@ class Scale:
 
     def value(self, position: float) -> float | str:
         """The value at a position."""
-        number = self.low + (self.high - self.low) * float(position ** CURVES[self.curve][0])
+        number = self.low + (self.high - self.low) * CURVES[self.curve].there(clamp(position))
         return self.choices[min(max(round(number), 0), len(self.choices) - 1)] if self.choices else number
 
     def position(self, value: Value) -> float:
@@ -57,8 +54,7 @@ class Scale:
         number = float(self.choices.index(str(value)) if str(value) in self.choices else _number(value))
         if self.high == self.low:
             return 0.0
-        share = (number - self.low) / (self.high - self.low)
-        return float(min(max(share, 0.0), 1.0) ** (1.0 / CURVES[self.curve][0]))
+        return CURVES[self.curve].back(clamp((number - self.low) / (self.high - self.low)))
 
 
 def scale_of(parameter: Parameter, span: tuple[float, float] | None, curve: str) -> Scale:

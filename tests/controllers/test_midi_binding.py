@@ -60,7 +60,7 @@ def test_feedback_goes_elsewhere_where_it_is_told(feedback: str, meant: Feedback
     ("{cc: 1}", "it goes to one of to, command, bank, and here are none of them"),
     ("{cc: 1, to: mix, bank: next}", "here are to and bank"),
     ("{cc: 1, to: mix, channel: 17}", "17 is not a whole number from 1 to 16"),
-    ("{cc: 1, to: mix, curve: bent}", "'bent' is not one of linear, exp, log"),
+    ("{cc: 1, to: mix, curve: bent}", "'bent' is not one of linear, exp, log, square"),
     ("{cc: 1, to: mix, range: [0.2]}", "a range is two numbers"),
     ("{cc: 1, too: mix}", "unknown key 'too'; did you mean 'to'?"),
     ("{note: [1, 2], to: mode}", "add `button: radio`"),

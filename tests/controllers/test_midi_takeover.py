@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.controllers.midi_takeover import CURVES, RELATIVE, scale_of, take_over
+from lcm_daemon.controllers.curves import CURVES
+from lcm_daemon.controllers.midi_takeover import RELATIVE, scale_of, take_over
 from lcm_daemon.parameters import TABLE, Parameter
 
 
@@ -13,8 +14,8 @@ from lcm_daemon.parameters import TABLE, Parameter
     ("strength", (0.2, 0.9), "linear", 0.0, 0.2),
     ("strength", (0.2, 0.9), "linear", 1.0, 0.9),
     ("strength", (0.9, 0.2), "linear", 0.0, 0.9),
-    ("strength", None, "exp", 0.5, 0.25),
-    ("strength", None, "log", 0.25, 0.5),
+    ("strength", None, "square", 0.5, 0.25),
+    ("strength", (0.0, 0.5), "scurve", 0.5, 0.25),
     ("guidance", None, "linear", 0.5, 10.0),
     ("mode", None, "linear", 1.0, "control"),
     ("mode", None, "linear", 0.5, "text"),
