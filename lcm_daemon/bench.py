@@ -293,7 +293,7 @@ def _table_row(recipe: Recipe, steps: int, where: str, accelerator: str, found: 
     best = next(iter(found))
     figures, ratio = _figures(found[best]), _ratios(found).get(best)
     cells = [recipe.name, where, accelerator if best == "accelerated" else "none",
-             "{}x{}".format(*recipe.size), str(steps), f"{figures['frames/s']:.1f}",
+             "{}x{}".format(*recipe.size), str(steps), f"{figures['frames/s']:.3g}",
              f"{figures['frame, ms (p50)']:.1f} ms", f"{figures['frame, ms (p99)']:.1f} ms",
              f"{ratio:.2f}" if ratio else "-"]
     return f"| {' | '.join(cells)} |"
