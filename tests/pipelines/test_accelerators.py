@@ -337,6 +337,17 @@ def test_files_appear_whole_and_the_oldest_go(tmp_path: Path) -> None:
     assert cache.find("b") == cache.folder / "b"
 
 
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    cache = Cache("toy", tmp_path)
+    old, fresh = cache.folder / "old", cache.folder / "fresh"
+    for place in (old, fresh):
+        place.mkdir(parents=True)
+    (old / "traced.pt").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    with cache.workplace():
+        assert (old.exists(), fresh.exists()) == (False, True)
+
+
 def test_the_cache_folder_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LCM_DAEMON_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from lcm_daemon import __version__
 
 LIMIT = 20 << 30  # bytes kept; what was not used for longest goes first
+STALE = 86400.0  # seconds; no compilation takes a day
 VARIABLE = "LCM_DAEMON_CACHE"
 
 
@@ -50,6 +53,7 @@ class Cache:
     def workplace(self) -> Iterator[Path]:
         """An empty folder on the cache's own disk, gone at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as place:
             yield Path(place)
 
@@ -65,6 +69,12 @@ class Cache:
     def drop(self, name: str) -> None:
         """Forget a file that proved useless."""
         (self.folder / name).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Workplaces of processes that were killed."""
+        for place in self.folder.iterdir():
+            if place.is_dir() and time.time() - place.stat().st_mtime > STALE:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _trim(self, newest: Path) -> None:
         files = sorted((file for file in self.folder.iterdir() if file.is_file()), key=lambda f: f.stat().st_mtime)
