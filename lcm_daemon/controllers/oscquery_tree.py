@@ -109,14 +109,19 @@ def _range(parameter: Parameter) -> Node:
 
 
 def _command(name: str, command: Command) -> Node:
-    return {
+    """It has no value; null stands in its place, for some clients take what has none for a container."""
+    kinds = "".join(type_of(argument) for argument in command.arguments) or "N"
+    node = {
         "FULL_PATH": ROOT + name,
         "ACCESS": 2,
-        "TYPE": "".join(type_of(argument) for argument in command.arguments) or "N",
+        "TYPE": kinds,
+        "VALUE": [None] * len(kinds),
         "DESCRIPTION": command.help,
         "TAGS": ["command"],
-        **({"RANGE": [_range(a).get("RANGE", [None])[0] for a in command.arguments]} if command.arguments else {}),
     }
+    if command.arguments:
+        node["RANGE"] = [_range(argument).get("RANGE", [None])[0] for argument in command.arguments]
+    return node
 
 
 def _status(name: str, value: Value) -> Node:
