@@ -376,6 +376,16 @@ def test_what_was_pulled_is_found_without_a_network(tmp_path: Path, standin: Sta
     assert json.loads(done.stdout) == [str(snapshot(tmp_path)), str(snapshot(tmp_path, "some/tiny-vae", "b" * 40))]
 
 
+def test_what_another_program_noted_does_not_hide_it(here: Here, recipe: Path) -> None:
+    """huggingface_hub notes all files of a place, and then refuses a folder that has only those that are wanted."""
+    from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
+
+    assert here(str(recipe)).returncode == 0
+    entry = TreeCacheEntry(size=1, blob_id="0" * 40, lfs_sha256=None, lfs_size=None, xet_hash=None)
+    write_tree_cache(str(hub.storage("some/model")), "a" * 40, {"unwanted.bin": entry})
+    assert here(str(recipe), "--offline").returncode == 0
+
+
 def test_other_programs_find_it_too(tmp_path: Path, standin: StandinHub, recipe: Path) -> None:
     """The cache's layout is the one that huggingface_hub reads."""
     typed(tmp_path, standin.url, str(recipe))

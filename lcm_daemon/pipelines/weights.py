@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lcm_daemon import hub
 from lcm_daemon.errors import RecipeError
 from lcm_daemon.recipe import Recipe, split_hub
 
@@ -57,19 +58,12 @@ def locate(recipe: Recipe) -> Weights:
 
 def find(source: str, recipe: Recipe) -> Path | None:
     """A local path as it is, a place on the hub in the local cache; None where there is nothing."""
-    hub = split_hub(source)
-    if hub is None:
+    place = split_hub(source)
+    if place is None:
         return Path(source) if Path(source).exists() else None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    revisions = {files.source: files.revision for files in recipe.files}
-    try:
-        folder = snapshot_download(hub[0], revision=revisions.get(hub[0]) or None, local_files_only=True)
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-    place = Path(folder, hub[1])
-    return place if place.exists() else None
+    revision = next((files.revision for files in recipe.files if files.source == place[0]), "")
+    folder = hub.find_snapshot(place[0], revision)
+    return folder / place[1] if folder and (folder / place[1]).exists() else None
 
 
 class _Search:
@@ -155,7 +149,7 @@ def _present(folder: Path, patterns: Iterable[str]) -> bool:
 def _advice(recipe: Recipe) -> str:
     if recipe.files:
         return f"fetch it with: lcm-daemon pull {recipe.name}"
-    places = [hub[0] for source in _sources(recipe) if source and (hub := split_hub(source))]
+    places = [place[0] for source in _sources(recipe) if source and (place := split_hub(source))]
     command = " && ".join(f"hf download {place}" for place in dict.fromkeys(places))
     return f"fetch it with: {command}" if command else "give the folder that holds it"
 
