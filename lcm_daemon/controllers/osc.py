@@ -128,7 +128,7 @@ class Osc(Controller):
         for port in ports:
             self._udps.append(Udp(self.options["host"], port, self._health))
         if self.options["tcp"] is not None:
-            self._tcp = Tcp(self._take, self._feedback.unsubscribe, self._health)
+            self._tcp = Tcp(self._take, self._senders.admits, self._feedback.unsubscribe, self._health)
             await self._tcp.open(self.options["host"], self.options["tcp"])
 
     async def _close(self) -> None:

@@ -48,7 +48,7 @@ def _read_network(node: Node, reader: Reader) -> str | None:
     try:
         return str(network_of(text))
     except ValueError:
-        reader.complain(node, f"{text!r:.80} is not {_NETWORK.describe()}")
+        reader.complain(node, f"{text!r:.80} is not {NETWORK.describe()}")
         return None
 
 
@@ -100,7 +100,7 @@ def _read_mapped(node: Node, reader: Reader) -> Mapped | None:
 
 
 HOST = Custom(_read_host, "an IPv4 address such as 127.0.0.1 (this machine alone) or 0.0.0.0 (every network)")
-_NETWORK = Custom(_read_network, "an IPv4 address such as 192.168.1.20, or a network such as 192.168.1.0/24")
+NETWORK = Custom(_read_network, "an IPv4 address such as 192.168.1.20, or a network such as 192.168.1.0/24")
 _ENDPOINT = Custom(_read_endpoint, 'an IPv4 address and a port such as "127.0.0.1:9001"')
 _WORD = Choice((OWN, MAP, *PROFILES))
 _LISTENER = Custom(_read_listener, f'{_ENDPOINT.describe()}, or a mapping {{to: "127.0.0.1:9001", addresses: [{MAP}]}}')
@@ -122,7 +122,7 @@ FIELDS: Fields = {
     "ports": Field(Items(_PORT), (), "Several UDP ports, in place of `port`; feedback leaves from the first."),
     "tcp": Field(_PORT, None, "A TCP port that listens beside them; 0 takes any free one."),
     "host": Field(HOST, "127.0.0.1", "The address that listens; 0.0.0.0 opens it to every network."),
-    "allow": Field(Items(_NETWORK), (), "Who may send, as addresses and networks; everybody if empty."),
+    "allow": Field(Items(NETWORK), (), "Who may send, as addresses and networks; everybody if empty."),
     "feedback": Field(Items(_LISTENER), (), "Subscribers from the start, each host:port."),
     "feedback_rate": Field(Number(1, 1000), 60.0, "Most messages a second to one subscriber about one parameter."),
     "profiles": Field(Items(Choice(tuple(PROFILES))), (), "Whose addresses are answered to as well."),

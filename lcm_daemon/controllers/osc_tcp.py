@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 import time
 from collections.abc import Callable
 
@@ -23,10 +24,12 @@ SIZE = 4  # bytes of a packet's size, big-endian
 
 
 class Tcp:
-    """A port that listens, and its connections. `left` is told who has gone."""
+    """A port that listens, and its connections. `admits`: whether a host may connect. `left` is told who has gone."""
 
-    def __init__(self, take: Take, left: Callable[[Address], None], health: Health) -> None:
-        self._take, self._left = take, left
+    def __init__(
+        self, take: Take, admits: Callable[[str], bool], left: Callable[[Address], None], health: Health,
+    ) -> None:
+        self._take, self._admits, self._left = take, admits, left
         self._health, self._seldom = health, Seldom(log, health)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,14 +70,18 @@ class Tcp:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")[:2]
         address = Address(host, port, tcp=True)
+        if not self._admits(host):
+            self._seldom.warn("osc/denied", f"OSC connection of {address} refused: {host} is not in osc.allow")
+            return writer.transport.abort()
         if len(self._writers) >= CONNECTIONS:
             self._seldom.warn("osc/refused", f"OSC connection of {address} refused: there are {CONNECTIONS}")
-            writer.transport.abort()
-            return
+            return writer.transport.abort()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # finds dead hosts out
         self._writers[address] = writer
         task = asyncio.create_task(self._serve(reader, address), name=f"osc {address}")
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._end(ended, address))
+        return None
 
     def _end(self, ended: asyncio.Task[None], address: Address) -> None:
         self._tasks.discard(ended)

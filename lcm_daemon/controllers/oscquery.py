@@ -23,9 +23,10 @@ from lcm_daemon.controllers import oscquery_tree as trees
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.controllers.osc_guard import Malformed, check
 from lcm_daemon.controllers.osc_methods import ROOT, call, move
-from lcm_daemon.controllers.osc_options import HOST
+from lcm_daemon.controllers.osc_options import HOST, NETWORK
 from lcm_daemon.controllers.osc_send import encode
-from lcm_daemon.document import Boolean, Field, Fields, Number
+from lcm_daemon.controllers.osc_senders import Senders
+from lcm_daemon.document import Boolean, Field, Fields, Items, Number
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Seldom
 from lcm_daemon.parameters import Refused, Value
@@ -44,6 +45,7 @@ class OscQuery(Controller):
     fields: ClassVar[Fields] = {
         "port": Field(Number(0, 65535, whole=True), 9080, "The TCP port of HTTP and WebSocket; 0 takes any free one."),
         "host": Field(HOST, "127.0.0.1", "The address that listens; 0.0.0.0 opens it to every network."),
+        "allow": Field(Items(NETWORK), (), "Who may ask and move, as addresses and networks; everybody if empty."),
         "osc_port": Field(Number(0, 65535, whole=True), 9000, "Where clients are told that OSC listens, over UDP."),
         "mdns": Field(Boolean(), None, "Announce it by mDNS; if left out, where it listens beyond this machine."),
     }
@@ -66,7 +68,8 @@ class OscQuery(Controller):
         if self._server is not None:
             return
         self._nodes = trees.nodes(self.board)
-        server = Server(self._now, self._take, self._host_info(), self.board.health)
+        admits = Senders(self.options["allow"]).admits
+        server = Server(self._now, self._take, self._host_info(), admits, self.board.health)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
         self.board.listeners.append(self._hear)

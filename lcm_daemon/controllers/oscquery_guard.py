@@ -2,13 +2,14 @@
 
 A page must neither read the tree through a name that was pointed at this machine (DNS rebinding) nor open the WebSocket
 from elsewhere. So the Host is an address or this machine's name, and an Origin, where there is one, is the Host itself.
-What is no browser sends no Origin.
+What is no browser sends no Origin. Whoever asks must be in the show's `allow`, where it has one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -21,23 +22,25 @@ from lcm_daemon.health import Health
 class Guard:
     """ASGI middleware: 403 for what comes from elsewhere, everything else goes on to `app`."""
 
-    def __init__(self, app: ASGIApp, health: Health) -> None:
-        self._app, self._health = app, health
+    def __init__(self, app: ASGIApp, admits: Callable[[str], bool], health: Health) -> None:
+        self._app, self._admits, self._health = app, admits, health
         name = socket.gethostname().lower()
         self._names = {"localhost", name, f"{name.partition('.')[0]}.local"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if self._is_ours(host) and all(_netloc(origin) == host for origin in headers.getlist("origin")):
+        client = (scope.get("client") or ("",))[0]
+        same = all(_netloc(origin) == host for origin in headers.getlist("origin"))
+        if same and self._is_ours(host) and self._admits(client):
             await self._app(scope, receive, send)
             return
         self._health.count("oscquery/foreign")
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "not from elsewhere"})
+            await send({"type": "websocket.close", "code": 1008, "reason": "not for you"})
         else:
-            await PlainTextResponse("this is not for pages of other sites\n", 403)(scope, receive, send)
+            await PlainTextResponse("this is not for you, or not for pages of other sites\n", 403)(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] or host

@@ -32,10 +32,16 @@ _STORE = {"Cache-Control": "no-store"}
 
 
 class Server:
-    """Serves what `nodes` gives by address. `take`: gets the OSC packets of the clients. `info`: the HOST_INFO."""
+    """Serves what `nodes` gives by address.
 
-    def __init__(self, nodes: Callable[[], trees.Nodes], take: Take, info: trees.Node, health: Health) -> None:
-        self._nodes, self._take, self._info, self._health = nodes, take, info, health
+    take: gets the OSC packets of the clients.   info: the HOST_INFO.   admits: whether a host may ask.
+    """
+
+    def __init__(
+        self, nodes: Callable[[], trees.Nodes], take: Take, info: trees.Node, admits: Callable[[str], bool],
+        health: Health,
+    ) -> None:
+        self._nodes, self._take, self._info, self._admits, self._health = nodes, take, info, admits, health
         self._clients: dict[str, Client] = {}
         self._numbers = itertools.count(1)
         self._server: Any = None
@@ -75,7 +81,7 @@ class Server:
 
     def _app(self) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
-        return Starlette(routes=routes, middleware=[Middleware(Guard, health=self._health)])
+        return Starlette(routes=routes, middleware=[Middleware(Guard, admits=self._admits, health=self._health)])
 
     async def _get(self, request: Request) -> Response:
         query = request.url.query

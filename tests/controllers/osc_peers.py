@@ -164,8 +164,9 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def connection(port: int) -> AsyncIterator[Connection]:
-    one = Connection(*await asyncio.open_connection("127.0.0.1", port))
+async def connection(port: int, host: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    """Connect from an address of this machine."""
+    one = Connection(*await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0)))
     try:
         yield one
     finally:

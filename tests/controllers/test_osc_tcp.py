@@ -79,6 +79,18 @@ def test_a_defect_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
+def test_who_is_not_allowed_is_not_connected() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0, allow=("127.0.0.2/32",)) as one:
+            async with connection(one.osc.tcp_port) as stranger:
+                assert await stranger.ended()
+            assert one.count("osc/denied") == 1
+            async with connection(one.osc.tcp_port, "127.0.0.2") as friend:
+                friend.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+    asyncio.run(scenario())
+
+
 def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(osc_tcp, "CONNECTIONS", 1)
 

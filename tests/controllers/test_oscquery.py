@@ -326,6 +326,17 @@ def test_pages_of_other_sites_are_kept_out() -> None:
     asyncio.run(scenario())
 
 
+def test_who_is_not_allowed_is_kept_out() -> None:
+    async def scenario() -> None:
+        async with served(allow=("127.0.0.2/32",)) as desk:
+            assert (await desk.get("/"))[0] == 403
+            with pytest.raises(InvalidStatus):
+                await desk.client()
+            async with desk.client(local_addr=("127.0.0.2", 0)) as client:
+                await listens(client)
+    asyncio.run(scenario())
+
+
 def test_the_number_of_clients_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oscquery_server, "CLIENTS", 1)
 
@@ -385,7 +396,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 def test_the_shows_keys() -> None:
     reader = Reader()
     assert read_fields(compose("{host: localhost, mdns: true}", "show"), OscQuery.fields, reader) == {
-        "port": 9080, "host": "127.0.0.1", "osc_port": 9000, "mdns": True}
+        "port": 9080, "host": "127.0.0.1", "allow": (), "osc_port": 9000, "mdns": True}
     assert reader.problems == []
     assert controllers.load("oscquery") is OscQuery
     with pytest.raises(ValueError, match="bogus"):
