@@ -38,7 +38,7 @@ class DeskSupervisor:
         self._status: Mapping[str, Value] | None = None
         self._table: Table | None = None  # what the desk must still be told
         self._begun = 0.0
-        self._listened_at = 0.0  # when the desk last was ready for more
+        self._listened_at: float | None = 0.0  # when the desk last was ready for more; None: it has only just opened
         self._counts_before: dict[str, int] = {}  # what the desks before this one had counted
         self._wait_until = 0.0
         self._budget = Budget()
@@ -96,7 +96,7 @@ class DeskSupervisor:
                 self._restart(values, now)
             return []
         asked = self._hear(self.child, now)
-        if self.child is not None and self.child.link.listens:
+        if self._listened_at is None or (self.child is not None and self.child.link.listens):
             self._listened_at = now
         if self.child is not None and self._overdue(now):
             self._replace("does not answer", now)
@@ -151,7 +151,7 @@ class DeskSupervisor:
             elif isinstance(message, Done):
                 child.link.release(message)
             elif isinstance(message, Ready):
-                self.ready, self.error, self._listened_at = True, "", now  # its first wants may come a moment later
+                self.ready, self.error, self._listened_at = True, "", None  # its first wants may come a moment later
             elif isinstance(message, Failed):
                 self.error = message.text
         return asked
@@ -161,7 +161,7 @@ class DeskSupervisor:
             return False
         if not self.ready:
             return now - self._begun > START
-        return now - self._listened_at > SILENCE
+        return self._listened_at is not None and now - self._listened_at > SILENCE
 
     def _replace(self, reason: str, now: float) -> None:
         log.warning("desk %s: %s", self.child.pid if self.child else None, self.error or reason)

@@ -33,6 +33,7 @@ NATIVE = {
     "NDIlib": "transports/ndi.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
     "simplejpeg": "panel/preview.py", "starlette": ("panel/", "controllers/oscquery"),
     "uvicorn": ("panel/server.py", "controllers/oscquery"), "pythonosc": "controllers/",
+    "rtmidi": "controllers/midi_ports.py", "zeroconf": "controllers/oscquery_mdns.py",
 }
 BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage.py", "engine.py", "desk.py", "transports/runner.py",

@@ -75,6 +75,7 @@ class LatentConsistency(Pipeline):
         shape = self._shape(parts.unet.config.in_channels, codec)
         self._image_prompt = ImagePrompt(parts, recipe, read_adapter(recipe)) if recipe.image_prompt else None
         self._accelerate(codec, device, progress)
+        self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
         self.conditioning = Conditioning(parts, recipe.guidance, recipe.size)
         self.sampler = Sampler(recipe.sampler, parts.schedule)
         self._guides = Guides(parts, recipe, recipe.size)
@@ -92,6 +93,7 @@ class LatentConsistency(Pipeline):
         self._safety = Safety(recipe, self.size, device, dtype) if recipe.safety else None
         self._watch = devices.Stopwatch(device)
         self._warm_up(progress)
+        self.acceleration.loading = False
         return Report(recipe.name, devices.describe(device), str(dtype).removeprefix("torch."), recipe.size)
 
     @torch.inference_mode()
@@ -127,9 +129,10 @@ class LatentConsistency(Pipeline):
     def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
         """The frame itself, (1, 3, h, w) from -1 to 1; on CUDA one launch, once its way of painting is recorded."""
         way = _Way(str(values["mode"]), steps, float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0)
-        if self._graphs is None or (self._guides.guides and way.mode != "text"):
+        guided = way.mode != "text" and any(guide.weight > 0.0 for guide in self._guides.guides)
+        if self._graphs is None or guided:
             return self._run(picture, steering, way, self._watch.mark)
-        key = (way, steering.shape, self.acceleration.swaps)
+        key = (way, steering.shape, self.acceleration.swaps, self.acceleration.bypassed)
         return self._graphs.run(key, lambda: self._run(picture, steering, way, lambda part: None))
 
     def _run(self, picture: Tensor, steering: Steering, way: _Way, mark: Callable[[str], None]) -> Tensor:
@@ -150,7 +153,9 @@ class LatentConsistency(Pipeline):
 
     def _prepare(self, values: Values, steps: int, strength: float, image: Tensor | None) -> Steering:
         """Put everything that this frame's passes read where they read it."""
-        if self.components.loras.set(_weights_of(values, "lora/")):
+        weights = _weights_of(values, "lora/")
+        self.acceleration.follow(moved=weights != self._loaded_weights)
+        if self.components.loras.set(weights):
             self.conditioning.prompts.forget()
         self._factors.copy_(self.sampler.plan(steps, strength, text=values["mode"] != "image").tensor)
         self._amounts.copy_(torch.tensor([float(values["feedback"]), float(values["smooth"])]))

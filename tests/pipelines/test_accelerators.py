@@ -125,11 +125,51 @@ def test_a_machine_without_a_compiler_falls_back_with_one_line(monkeypatch: pyte
     assert "install" in lines[0]
 
 
-def test_openvino_declines_weights_that_move() -> None:
-    lines: list[str] = []
-    assert [one.name for one in choose("openvino", CPU, Features(live_weights=True), lines.append)] == ["none"]
-    assert any("LoRA weights that move" in line for line in lines)
-    assert openvino.OpenVino.decline(Features()) == ""
+class Holding(Fake):
+    """Has the weights of the moment in what it makes, as OpenVINO."""
+
+    name = "holding"
+    holds_weights = True
+
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+        return super()._compile(part, copy.deepcopy(module), example)
+
+
+def test_weights_that_move_are_seen_at_once_and_the_fast_ones_come_back_with_them() -> None:
+    whole, module, example = acceleration(Holding()), Toy(), inputs()
+    part = whole.accelerate("denoiser", module)
+    weights = next(module.parameters())
+    with torch.inference_mode():
+        at_load = part(*example)
+        assert whole.wait(PATIENCE)
+        compiled = whole.swaps
+        weights.detach().mul_(2.0)
+        whole.follow(moved=True)
+        assert torch.equal(part(*example), module(*example))
+        assert not torch.equal(part(*example), at_load)
+        weights.detach().mul_(0.5)
+        whole.follow(moved=False)
+        assert torch.allclose(part(*example), at_load)
+        part(*inputs(2))
+        assert whole.wait(PATIENCE)
+    assert whole.swaps == compiled + 1
+
+
+def test_what_was_made_while_weights_moved_is_made_anew() -> None:
+    holding, module, example = Holding(), Toy(), inputs()
+    holding.gate.clear()
+    whole = acceleration(holding)
+    part = whole.accelerate("denoiser", module)
+    with torch.inference_mode():
+        part(*example)
+        whole.follow(moved=True)
+        whole.follow(moved=False)
+        holding.gate.set()
+        assert whole.wait(PATIENCE)
+        assert whole.swaps == 0
+        part(*example)
+        assert whole.wait(PATIENCE)
+    assert whole.swaps == 1
 
 
 def test_the_doctor_is_told_versions() -> None:

@@ -120,10 +120,8 @@ def test_tensorrt_keeps_its_engines_in_our_cache(seen: Seen, tmp_path: Path) -> 
     assert not any(tensor.is_inference() for tensor in seen.options["arg_inputs"])
 
 
-@pytest.mark.parametrize("name", ["tensorrt", "onediff"])
-def test_those_that_hold_the_weights_decline_when_they_move(name: str) -> None:
-    assert "LoRAs move them" in load(name).decline(Features(live_weights=True))
-    assert load("sfast").decline(Features(live_weights=True)) == ""
+def test_those_that_hold_the_weights_say_so() -> None:
+    assert [name for name in PACKAGES if load(name).holds_weights] == [n for n in PACKAGES if n != "sfast"]
 
 
 @pytest.mark.parametrize("name", list(PACKAGES))

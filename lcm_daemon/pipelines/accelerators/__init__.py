@@ -52,7 +52,7 @@ def choose(name: str, device: torch.device, features: Features, tell: Tell) -> l
     names = order if name == "auto" else ("none",) if name == "none" else (name, *order)
     chosen: list[Accelerator] = []
     for kind in map(load, dict.fromkeys(names)):
-        if reason := kind.probe(device) or kind.decline(features):
+        if reason := kind.probe(device):
             tell(f"{kind.name}: {reason}")
         else:
             chosen.append(kind(device, features))

@@ -50,6 +50,8 @@ class Acceleration:
         self.parts: dict[str, Accelerated] = {}
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self.swaps = 0  # compiled forms put in place so far: who has recorded calls of the parts must record anew
+        self._moved = False  # the weights are not those that were there at load
+        self._moves = 0
         self._open = 0  # jobs not yet done
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -62,6 +64,25 @@ class Acceleration:
     def names(self) -> dict[str, str]:
         """By part, the accelerator that it plays on at this moment."""
         return {name: part.name for name, part in self.parts.items()}
+
+    @property
+    def holds_weights(self) -> bool:
+        return any(choice.holds_weights for choice in self.choices)
+
+    @property
+    def bypassed(self) -> bool:
+        """Compiled forms have other weights than the modules now: what they are compiled from plays."""
+        return self._moved and self.holds_weights
+
+    @property
+    def moves(self) -> int:
+        """How often weights have left where they were at load, or come back."""
+        return self._moves
+
+    def follow(self, moved: bool) -> None:
+        """Say before a frame whether weights are elsewhere than at load (a LoRA's fader is up)."""
+        if moved != self._moved:
+            self._moved, self._moves = moved, self._moves + 1
 
     def wait(self, seconds: float) -> bool:
         """Until everything asked for so far is compiled or refused; whether that was within `seconds`."""
@@ -97,10 +118,16 @@ class Acceleration:
 
     def _try(self, accelerator: Accelerator, job: _Job) -> bool:
         name = f"{accelerator.name}: {job.part.part}"
-        begun = time.perf_counter()
+        begun, moves = time.perf_counter(), self._moves
         try:
             compiled = _prove(accelerator, job)
+            if accelerator.holds_weights and moves != self._moves:
+                job.part.forget(job.shapes)  # nobody knows with which weights it was made; the next frame asks again
+                return True
         except AcceleratorError as error:
+            if accelerator.holds_weights and moves != self._moves:
+                job.part.forget(job.shapes)
+                return True
             log.warning("%s", error)
         except Exception as error:  # compilers raise anything, and the eager module plays on
             log.warning("%s cannot be compiled: %s", name, _first_line(error))
@@ -124,6 +151,8 @@ class Accelerated:
 
     def __call__(self, *tensors: Tensor | None) -> Tensor:
         """As the module's forward. The result is good until the next call."""
+        if self._acceleration.bypassed:
+            return self.module(*tensors)  # type: ignore[no-any-return]
         shapes = _shapes(tensors)
         variant = self._variants.get(shapes)
         if variant is None:
@@ -137,6 +166,10 @@ class Accelerated:
         self._variants[shapes] = compiled
         if name != "none":
             self.name = name
+
+    def forget(self, shapes: Shapes) -> None:
+        """Ask anew when such inputs come again."""
+        self._variants.pop(shapes, None)
 
     def _request(self, shapes: Shapes, tensors: tuple[Tensor | None, ...]) -> None:
         if self._acceleration.choices[0].name == "none":

@@ -23,9 +23,9 @@ class AcceleratorError(LcmDaemonError):
 
 @dataclass(frozen=True)
 class Features:
-    """What a pipeline does that not every accelerator can follow.
+    """What a pipeline does that an accelerator has to know.
 
-    live_weights: LoRAs write the weights in place while it plays, so they must not be compiled in as constants.
+    live_weights: LoRAs write the weights in place while it plays.
     """
 
     live_weights: bool = False
@@ -36,10 +36,12 @@ class Accelerator(ABC):
 
     beside: whether it may compile in a thread beside the one that renders. Torch's tracers replace methods of all
     modules in the process while they work, so what is built on them compiles while nothing plays: at load.
+    holds_weights: whether what it makes has the weights of that moment in it, and does not see them move.
     """
 
     name: ClassVar[str]
     beside: ClassVar[bool] = False
+    holds_weights: ClassVar[bool] = False
 
     def __init__(self, device: torch.device, features: Features) -> None:
         self.device, self.features = device, features
@@ -48,11 +50,6 @@ class Accelerator(ABC):
     @abstractmethod
     def probe(cls, device: torch.device) -> str:
         """Empty where it works here, else one line: what is missing and how to install it. Imports nothing heavy."""
-
-    @classmethod
-    def decline(cls, features: Features) -> str:
-        """Empty where it can follow, else one line that says what it cannot."""
-        return ""
 
     def compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
         """A callable that does what `module` does for inputs shaped as `example` and no others.

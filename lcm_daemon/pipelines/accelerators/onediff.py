@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features, missing
+from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
 from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
 
 
@@ -15,16 +15,13 @@ class OneDiff(Accelerator):
     """The OneFlow backend, with static shapes."""
 
     name = "onediff"
+    holds_weights = True
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
             return f"it is for NVIDIA GPUs, and the recipe runs on {device.type}"
         return missing("onediff", "onediff") or missing("oneflow", "oneflow, as OneDiff's README says")
-
-    @classmethod
-    def decline(cls, features: Features) -> str:
-        return "it keeps weights of its own, and this recipe's LoRAs move them" if features.live_weights else ""
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
         from onediff import infer_compiler

@@ -32,6 +32,7 @@ class OpenVino(Accelerator):
 
     name = "openvino"
     beside = True
+    holds_weights = True
 
     def __init__(self, device: torch.device, features: Features, cache: Cache | None = None) -> None:
         super().__init__(device, features)
@@ -42,12 +43,6 @@ class OpenVino(Accelerator):
         if device.type != "cpu":
             return f"it is for the CPU, and the recipe runs on {device.type}"
         return missing("openvino", '"lcm-daemon[openvino]"')
-
-    @classmethod
-    def decline(cls, features: Features) -> str:
-        if not features.live_weights:
-            return ""
-        return "it cannot follow LoRA weights that move; LoRAs without a name in the recipe are merged once"
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
         import openvino

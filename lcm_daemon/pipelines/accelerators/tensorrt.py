@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features, missing
+from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
 from lcm_daemon.pipelines.accelerators.cache import LIMIT, user_folder
 from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
 
@@ -16,16 +16,13 @@ class TensorRt(Accelerator):
     """Engines in the module's own precision. What TensorRT has no layer for stays in torch."""
 
     name = "tensorrt"
+    holds_weights = True
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
             return f"it is for NVIDIA GPUs, and the recipe runs on {device.type}"
         return missing("torch_tensorrt", '"lcm-daemon[tensorrt]"')
-
-    @classmethod
-    def decline(cls, features: Features) -> str:
-        return "its engines hold the weights, and this recipe's LoRAs move them" if features.live_weights else ""
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
         import torch_tensorrt
