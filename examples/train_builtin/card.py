@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from examples.train_builtin.distillation import BATCH
+from examples.train_builtin import controlnet, diffusion
 from examples.train_builtin.evaluation import PHOTOGRAPHS, REPAINTS
 
 CARD = Path(__file__).with_name("card.md")
@@ -21,7 +21,8 @@ def write_card(work: Path, folder: Path) -> None:
     table = figure_table(figures) if figures else "Not evaluated yet."
     parts = {
         "{figures}": table,
-        "{distilled}": f"{distilled(work):,}",
+        "{denoised}": f"{count_steps(work / 'diffusion.pt') * diffusion.BATCH[1]:,}",
+        "{controlled}": f"{count_steps(work / 'controlnet.pt', 1) * controlnet.BATCH:,}",
         "{photographs}": "; ".join(f"{name} ({licence})" for name, licence in PHOTOGRAPHS.items()),
         "{repaints}": ", ".join(f"`{text}`" for text in REPAINTS),
     }
@@ -31,10 +32,9 @@ def write_card(work: Path, folder: Path) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def distilled(work: Path) -> int:
-    """Samples seen in distillation."""
-    path = work / "distillation.pt"
-    return int(torch.load(path, weights_only=True)["step"]) * BATCH if path.exists() else 0
+def count_steps(path: Path, workers: int = 2) -> int:
+    """Steps that a checkpoint has behind it, those of all workers."""
+    return int(torch.load(path, weights_only=True)["step"]) * workers if path.exists() else 0
 
 
 def figure_table(figures: dict[str, Any]) -> str:
@@ -57,6 +57,7 @@ def figure_table(figures: dict[str, Any]) -> str:
         rows.append(
             f"| photographs, strength {strength}: colour movement | {wanted[1]} | {entry['colour_movement']:.2f} |"
         )
+    rows += live_rows(figures["controlnet"], figures["loras"])
     steady, speed = figures["steadiness"], figures["speed"]
     rows.append(f"| still input, fixed seed: difference | 0 | {steady['still']:.3g} |")
     rows.append(f"| panning input: largest change of mean luma a frame | <= 2 % | {steady['panning']:.1%} |")
@@ -64,3 +65,17 @@ def figure_table(figures: dict[str, Any]) -> str:
     times = " / ".join(f"{speed[name + '_ms']:.1f}" for name in ("encode", "unet", "decode"))
     rows.append(f"| encode / UNet / decode at 256x256, eager float32, two busy cores | | {times} ms |")
     return "\n".join(rows)
+
+
+def live_rows(control: dict[str, Any], loras: dict[str, dict[str, float]]) -> list[str]:
+    """The ControlNet's and the LoRAs' figures."""
+    rows = [
+        "| photographs, strength 1.0, ControlNet at 1.0: edge F1 | >= .5 "
+        f"| {control['f1']:.2f} (without it {control['f1_without']:.2f}) |"
+    ]
+    for name, entry in loras.items():
+        rows.append(
+            f"| LoRA `{name}` at 1.0: correlation with its filter | "
+            f"| {entry['near']:.2f} (without it {entry['before']:.2f}) |"
+        )
+    return rows

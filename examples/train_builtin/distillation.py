@@ -1,54 +1,66 @@
 """Distil the denoiser into a latent consistency model (Luo et al. 2023), with the guidance baked in.
 
 The student learns to see, from any point of the teacher's guided path, the end of that path. It starts as the teacher
-and is compared with its own moving average one solver step further down.
+and is compared with its own moving average one solver step further down. Two more losses say outright what is wanted:
+the coarse brightness of a foreign picture stays under any prompt, and a reader of latents finds the subject after two
+steps from noise.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from examples.train_builtin import diffusion, workers
-from examples.train_builtin.diffusion import Noising, Training, channel_weight, draw_times
-from examples.train_builtin.latents import Samples
+from examples.train_builtin import diffusion, reward, vae, workers
+from examples.train_builtin.diffusion import Noising, Training, channel_weight, compile_denoiser, draw_times
+from examples.train_builtin.latents import Foreign, Samples
 
-GUIDANCE = (2.5, 1.75, 1.0)  # by kind: pure, structured, kept; more would wash the input's shapes away
-SKIP, BATCH, RATE, DECAY = 80, 12, 3e-4, 0.98
-PLAYED = (999, 499)  # the times that two steps visit, drawn in one of four samples
+# By kind: pure, structured, kept, foreign; more would wash the input's shapes away
+GUIDANCE = (2.5, 1.75, 1.0, 1.75)
+SKIP, RATE, DECAY = 80, 8e-4, 0.98
+# Samples of a worker's step: painted, foreign, and roll-outs for the reward. All calls see twelve: one compilation
+PAINTED, FOREIGN, ROLLED = 8, 4, 12
+CONSISTENT, REWARDED = 4, 8  # every so many steps; told is every step
+WEIGHTS = {"told": 1.0, "consistency": 1.0, "structure": 0.12, "reward": 0.03}
+TOLD = (5, 3, 4)  # samples of pure noise, of much noise, and of the second step of a roll-out
+# The times that two steps visit, drawn in one of four samples: from noise, and from pictures at strengths .7 and .5
+PLAYED, PLAYED_LIVE = (999, 499), (699, 359, 499, 259)
 HUBER = 0.03
 # The student is played on a gentler schedule than the teacher learned on: half the strength adds less noise (signal to
-# noise 0.55 in place of 0.32), so that image-to-image keeps the input's shapes there; its colour is drowned anyway.
-SCHEDULE = diffusion.SCHEDULE | {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.006}
+# noise 1 in place of 0.32), so that image-to-image keeps the input's shapes there; its colour is drowned anyway.
+SCHEDULE = diffusion.SCHEDULE | {"beta_schedule": "linear", "beta_start": 0.000001, "beta_end": 0.002}
 
 
-def guided_step(
-    teacher: UNet2DConditionModel,
-    noising: Noising,
-    noisy: Tensor,
-    times: Tensor,
-    ends: Tensor,
-    told: Tensor,
-    text: Tensor,
-    empty: Tensor,
-    guidance: Tensor,
-) -> Tensor:
-    """One DDIM step of the guided teacher from `times` down to `ends` (Song et al. 2021); `told`: its own times."""
-    both = teacher(torch.cat([noisy, noisy]), torch.cat([told, told]), torch.cat([text, empty])).sample.float()
-    with_text, without = both.chunk(2)
-    clean, noise = noising.split(noisy, without + guidance * (with_text - without), times)
-    return noising.add(clean, noise, ends)
+class Teacher:
+    """The denoiser, asked with and without the caption, at the times of its own schedule."""
+
+    def __init__(self, denoiser: UNet2DConditionModel, noising: Noising, empty: Tensor) -> None:
+        self.denoise, self.noising, self.empty = compile_denoiser(denoiser), noising, empty
+        self.times = match_times(noising, Noising())
+
+    def step(self, noisy: Tensor, times: Tensor, ends: Tensor, text: Tensor, kinds: Tensor) -> Tensor:
+        """One guided DDIM step from `times` down to `ends` (Song et al. 2021)."""
+        told = self.times[times]
+        with_text, without = (
+            self.denoise(noisy, told, state).sample.float() for state in (text, self.empty.expand_as(text).contiguous())
+        )
+        guidance = torch.tensor(GUIDANCE)[kinds][:, None, None, None]
+        clean, noise = self.noising.split(noisy, without + guidance * (with_text - without), times)
+        return self.noising.add(clean, noise, ends)
 
 
 def draw_played(times: Tensor, kinds: Tensor) -> Tensor:
     """Put a quarter of the samples on the times that are played most."""
     chosen = torch.tensor(PLAYED)[torch.randint(len(PLAYED), times.shape)]
-    chosen = torch.where(kinds > 0, PLAYED[1], chosen)
-    return torch.where(torch.rand(len(times)) < 0.25, chosen, times)
+    live = torch.tensor(PLAYED_LIVE)[torch.randint(len(PLAYED_LIVE), times.shape)]
+    return torch.where(torch.rand(len(times)) < 0.25, torch.where(kinds > 0, live, chosen), times)
 
 
 def match_times(played: Noising, learned: Noising) -> Tensor:
@@ -57,38 +69,109 @@ def match_times(played: Noising, learned: Noising) -> Tensor:
     return gaps.argmin(dim=1)
 
 
+def structure_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """1 less the correlation of the cells' mean brightness, latent channel 0, and half that of their detail."""
+    loss = torch.zeros(())
+    for channels, share in ((slice(0, 1), 1.0), (slice(1, -vae.CHROMA), 0.5)):
+        first, second = (latents[:, channels].flatten(1) for latents in (made, wanted))
+        first, second = (cells - cells.mean(dim=1, keepdim=True) for cells in (first, second))
+        loss = loss + share * (1 - F.cosine_similarity(first, second, dim=1, eps=1e-3).mean())
+    return loss
+
+
+def huber(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    return (((made - wanted).square() * weight + HUBER**2).sqrt() - HUBER).mean()
+
+
+def line_up(latents: Tensor) -> Tensor:
+    return latents.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def roll_out(denoise: Callable[..., Any], noising: Noising, text: Tensor) -> Tensor:
+    """What the second of two steps is given: the first answer to pure noise, noised again (ROLLED, 8, 32, 32)."""
+    noise = line_up(torch.randn(len(text), vae.CHANNELS, 32, 32))
+    first = torch.full((len(text),), PLAYED[0])
+    clean, _ = noising.split(noise, denoise(noise, first, text).sample.float(), first)
+    return line_up(noising.add(clean, torch.randn_like(clean), torch.full_like(first, PLAYED[1])))
+
+
+class Student:
+    """The model in training, what it is compared with, and the four losses; each is a scalar."""
+
+    def __init__(self, work: Path, seed: int) -> None:
+        self.reader = reward.train(work)
+        teacher = diffusion.load(work / "diffusion.pt")
+        self.state = Training(work / "distillation.pt", diffusion.load(work / "diffusion.pt").requires_grad_(True))
+        number = seed + 1000 * workers.rank() + self.state.step
+        torch.manual_seed(number)
+        self.samples = Samples(work, 1, number)
+        self.foreign = Foreign(work, self.samples)
+        self.noising, self.weight = Noising(SCHEDULE), channel_weight()
+        self.teacher = Teacher(teacher, self.noising, self.samples.empty)
+        self.denoise, self.average = compile_denoiser(self.state.model), compile_denoiser(self.state.average)
+
+    def see(self, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+        """The clean latents that the model sees."""
+        with torch.autocast("cpu", torch.bfloat16):
+            velocity = self.denoise(noisy, times, text).sample.float()
+        return self.noising.split(noisy, velocity, times)[0]
+
+    def told(self) -> dict[str, Tensor]:
+        """A subject without freedom is its own mean: the clean picture may be told outright, from pure noise on."""
+        clean, text = self.samples.take_determined(sum(TOLD))
+        low, high = torch.tensor([[999, 1000]] * TOLD[0] + [[550, 999]] * TOLD[1] + [[499, 500]] * TOLD[2]).unbind(1)
+        times = (low + torch.rand(len(low)) * (high - low)).long()
+        noisy = self.noising.add(clean, torch.randn_like(clean), times)
+        with torch.autocast("cpu", torch.bfloat16):
+            noisy[-TOLD[2] :] = roll_out(self.state.average, self.noising, text[-TOLD[2] :])
+        return {"told": huber(self.see(line_up(noisy), times, text), clean, self.weight)}
+
+    def consistency(self) -> dict[str, Tensor]:
+        """The end of the path seen from here and from one solver step further down; and foreign pictures' structure."""
+        pairs = zip(self.samples.take(PAINTED), self.foreign.take(FOREIGN), strict=True)
+        clean, text, kinds = (torch.cat(pair) for pair in pairs)
+        times = draw_played(draw_times(kinds).clamp(min=SKIP), kinds)
+        noisy = line_up(self.noising.add(clean, torch.randn_like(clean), times))
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            nearer = line_up(self.teacher.step(noisy, times, times - SKIP, text, kinds))
+            velocity = self.average(nearer, times - SKIP, text).sample.float()
+        wanted, _ = self.noising.split(nearer, velocity, times - SKIP)
+        made = self.see(noisy, times, text)
+        return {
+            "consistency": huber(made, wanted, self.weight),
+            "structure": structure_loss(made[PAINTED:], clean[PAINTED:]),
+        }
+
+    def reward(self) -> dict[str, Tensor]:
+        """What the reader finds after two steps from noise."""
+        text, subjects, styles = self.samples.ask(ROLLED)
+        with torch.autocast("cpu", torch.bfloat16):
+            rolled = roll_out(self.average, self.noising, text)
+        made = self.see(rolled, torch.full((ROLLED,), PLAYED[1]), text)
+        return {"reward": self.reader.loss(made, subjects, styles)}
+
+
 def train(work: Path, seconds: float, seed: int = 4) -> None:
     """Distil for that long, resuming from `distillation.pt`."""
     torch.manual_seed(seed)
-    teacher = diffusion.load(work / "diffusion.pt")
-    student = diffusion.build()
-    student.load_state_dict(teacher.state_dict())
-    state = Training(work / "distillation.pt", student)
-    noising, weight = Noising(SCHEDULE), channel_weight()
-    teacher_times = match_times(noising, Noising())
-    torch.manual_seed(seed + 1000 * workers.rank() + state.step)
-    samples = Samples(work, 1, seed + 1000 * workers.rank() + state.step)
+    student = Student(work, seed)
+    state, recent = student.state, dict[str, float]()
     state.last = time.monotonic()
-    recent = 0.0
     while state.spent < seconds:
-        clean, text, kinds = samples.take(BATCH)
-        times = draw_played(draw_times(kinds).clamp(min=SKIP), kinds)
-        ends = times - SKIP
-        noisy = noising.add(clean, torch.randn_like(clean), times).contiguous(memory_format=torch.channels_last)
-        empty, guidance = samples.empty.expand_as(text), torch.tensor(GUIDANCE)[kinds][:, None, None, None]
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                nearer = guided_step(teacher, noising, noisy, times, ends, teacher_times[times], text, empty, guidance)
-                seen = state.average(nearer, ends, text).sample.float()
-            wanted, _ = noising.split(nearer, seen, ends)
-            velocity = state.model(noisy, times, text).sample.float()
-        made, _ = noising.split(noisy, velocity, times)
-        loss = (((made - wanted).square() * weight + HUBER**2).sqrt() - HUBER).mean()
+        losses = student.told()
+        if state.step % CONSISTENT == 0:
+            losses |= student.consistency()
+        if state.step % REWARDED == 1:
+            losses |= student.reward()
         fall = max(0.05, 1 - state.spent / seconds)
+        loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
         state.update(loss, RATE * min(1.0, (state.step + 1) / 50) * fall, DECAY)
-        recent = loss.item() if not recent else 0.98 * recent + 0.02 * loss.item()
-        if state.step % 50 == 0 and not workers.rank():
-            print(f"distillation {state.spent:.0f}/{seconds:.0f} s step {state.step} loss {recent:.4f}", flush=True)
-        if state.step % 200 == 0:
+        for name, part in losses.items():
+            recent[name] = 0.97 * recent.get(name, part.item()) + 0.03 * part.item()
+        if state.step % 25 == 0 and not workers.rank():
+            shown = " ".join(f"{name} {value:.4f}" for name, value in recent.items())
+            print(f"distillation {state.spent:.0f}/{seconds:.0f} s step {state.step} {shown}", flush=True)
+        if state.step % 100 == 0:
             state.save()
     state.save()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -93,13 +92,24 @@ class Model:
         states = [sample(self.unet, self.captions.encode(part), steps, seed + n) for n, part in enumerate(parts)]
         return decode(self.autoencoder, torch.cat(states))
 
-    def repaint(self, pictures: Tensor, text: str, strength: float, steps: int = 2, seed: int = SEED) -> Tensor:
+    def repaint(
+        self,
+        pictures: Tensor,
+        text: str,
+        strength: float,
+        steps: int = 2,
+        seed: int = SEED,
+        control: ControlNetModel | None = None,
+        edges: Tensor | None = None,
+    ) -> Tensor:
         """Every picture gets the same noise, as a live stream does at a fixed seed."""
         state = self.captions.encode([text])
         outputs = []
-        for picture in pictures.split(1):
+        for number, picture in enumerate(pictures.split(1)):
             latents = encode(self.autoencoder, picture)
-            outputs.append(decode(self.autoencoder, sample(self.unet, state, steps, seed, latents, strength)))
+            drawn = None if edges is None else edges[number : number + 1]
+            clean = sample(self.unet, state, steps, seed, latents, strength, control, drawn)
+            outputs.append(decode(self.autoencoder, clean))
         return torch.cat(outputs)
 
 
@@ -176,7 +186,7 @@ def draw_sheet(rows: Tensor, side: int, path: Path) -> None:
 
 
 def evaluate(model: Model, work: Path, folder: Path) -> dict[str, object]:
-    """Measure everything; write evaluation.json and the two sheets into `folder`."""
+    """Measure the model; draw the sheets of prompts and of photographs into `folder`."""
     figures: dict[str, object] = {}
     for steps in (1, 2, 4):
         figures[f"prompts_{steps}_steps"], pictures = measure_prompts(model, work, steps)
@@ -190,5 +200,4 @@ def evaluate(model: Model, work: Path, folder: Path) -> dict[str, object]:
     figures["autoencoder_psnr_photographs"] = -10 * float((rebuilt - shots).square().mean(dim=(1, 2, 3)).log10().mean())
     figures["steadiness"] = measure_steadiness(model, shots[:1])
     figures["speed"] = measure_speed(model)
-    (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures

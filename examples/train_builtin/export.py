@@ -11,7 +11,7 @@ import yaml
 from diffusers import LCMScheduler
 from transformers import CLIPTextModel
 
-from examples.train_builtin import diffusion, vae
+from examples.train_builtin import controlnet, diffusion, vae
 from examples.train_builtin.card import write_card
 from examples.train_builtin.distillation import SCHEDULE
 from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS, Colour, Style, Subject
@@ -55,7 +55,9 @@ def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
     diffusion.load(checkpoint).half().save_pretrained(folder / "unet")
     vae.load(work).half().save_pretrained(folder / "vae")
     CLIPTextModel.from_pretrained(work / "text_encoder").half().save_pretrained(folder / "text_encoder")
+    controlnet.load(work, checkpoint.name).half().save_pretrained(folder / "controlnet")
     LCMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
+    shutil.copytree(work / "loras", folder / "loras", dirs_exist_ok=True)
     shutil.copytree(work / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
     write_words(folder / "words.yaml")
@@ -70,7 +72,7 @@ def export(work: Path, target: Path, checkpoint: str = "distillation.pt") -> int
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     write_parts(work, work / checkpoint, aside)
-    for name in ("evaluation.json", "prompts.jpg", "photographs.jpg"):
+    for name in ("evaluation.json", "prompts.jpg", "photographs.jpg", "live.jpg"):
         if (work / "sheets" / name).exists():
             shutil.copy(work / "sheets" / name, aside / name)
     write_card(work, aside)

@@ -1,4 +1,4 @@
-"""Encode the painted pictures once: latents of half-size pictures to begin with, and of whole ones to end with."""
+"""Encode once: the painted pictures, at half size and whole, and stand-ins for photographs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from examples.train_builtin import vae
-from examples.train_builtin.data import SIZE, Label, read_shards
+from examples.train_builtin.data import SIZE, Label, draw_label, read_shards
+from examples.train_builtin.noise import Noise
+from examples.train_builtin.painter import paint_shapes
 from examples.train_builtin.text import Captions, add_noise_word
-from examples.train_builtin.words import write_caption
+from examples.train_builtin.words import STYLES, SUBJECTS, write_caption
 
 BATCH = 48
+PURE_SHARE = 0.65  # of the samples; half of the pictures have shapes under them
+FOREIGN, FOREIGN_KIND = 960, 3  # pictures that stand in for photographs
 
 
 @torch.inference_mode()
@@ -40,30 +44,91 @@ def encode(work: Path, shrink: int) -> Path:
     return target
 
 
+@torch.inference_mode()
+def encode_foreign(work: Path, seed: int = 70_000) -> Path:
+    """Write latents of pictures that no caption describes, float16: what image-to-image is given."""
+    target = work / "latents_foreign.npy"
+    if not target.exists():
+        encoder = vae.load(work).encoder
+        parts = [encoder(paint_foreign(Noise(BATCH, SIZE, seed + n)) * 2 - 1) for n in range(FOREIGN // BATCH)]
+        np.save(target, torch.cat(parts).half().numpy())
+    return target
+
+
+def paint_foreign(noise: Noise) -> Tensor:
+    """Stand-ins for photographs (count, 3, size, size) from 0 to 1.
+
+    Faded colours on dead leaves (a model of natural images: Lee, Mumford and Huang 2001), with grain of any strength; a
+    tenth of them are points of light on black instead.
+    """
+    light = paint_shapes(noise, 40) + 0.1 * noise.uniform(0, 1) * noise.clouds((16, 16), 5, 0.7)
+    _, _, number, dx, dy = noise.cells(noise.x * 10, noise.y * 10, 1.0)
+    points = 0.04 + number * torch.exp(-(dx.square() + dy.square()) / (0.02 * number.square() + 1e-4))
+    light = torch.where(noise.coin(0.1), points, noise.uniform(0, 0.3) + noise.uniform(0.5, 1) * light)
+    colour = [noise.uniform(0, 0.15) * noise.clouds((2, 2), 3) for _ in range(2)]
+    return vae.to_rgb(torch.stack([light, *colour], 1)).clamp(0, 1)
+
+
 class Samples:
     """Random latents with fresh captions."""
 
     def __init__(self, work: Path, shrink: int, seed: int) -> None:
         self.latents = np.load(encode(work, shrink))
         self.labels = [label for shard in read_shards(work)[1] for label in shard]
+        self.pure = [number for number, label in enumerate(self.labels) if not label.structured]
+        self.determined = [
+            number
+            for number in self.pure
+            if SUBJECTS[self.labels[number].subject].determined and self.labels[number].colour != "rainbow"
+        ]
+        self.mixed = [number for number, label in enumerate(self.labels) if label.structured]
         self.captions = Captions(work)
         self.random = random.Random(seed)
         self.empty = self.captions.encode([""])
+
+    def draw(self) -> int:
+        """The number of a picture: pure by PURE_SHARE."""
+        pure = self.random.random() < PURE_SHARE or not self.mixed
+        return self.random.choice(self.pure if pure else self.mixed)
 
     def take(self, count: int, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """Latents (count, 8, h, w), text states (count, 16, 128), and the kind (count,): pure, structured or kept.
 
         The captions of a share `drop` are empty, for guidance.
         """
-        numbers = [self.random.randrange(len(self.latents)) for _ in range(count)]
+        numbers = [self.draw() for _ in range(count)]
         labels = [self.labels[number] for number in numbers]
         captions = ["" if self.random.random() < drop else self.describe(label) for label in labels]
-        latents = torch.from_numpy(self.latents[numbers]).float()
-        return (
-            latents,
-            self.captions.encode(captions),
-            torch.tensor([label.structured + label.kept for label in labels]),
-        )
+        kinds = torch.tensor([label.structured + label.kept for label in labels])
+        return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions), kinds
+
+    def take_determined(self, count: int) -> tuple[Tensor, Tensor]:
+        """Latents and text states of pure subjects that look the same every time; no rainbow, whose hues move."""
+        numbers = [self.random.choice(self.determined) for _ in range(count)]
+        captions = [self.describe(self.labels[number]) for number in numbers]
+        return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions)
 
     def describe(self, label: Label) -> str:
         return add_noise_word(write_caption(label.subject, label.colour, label.style, self.random), self.random)
+
+    def ask(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Text states of captions in which every subject is as likely, and the numbers of their subjects and styles."""
+        labels = [draw_label(self.random.randrange(len(SUBJECTS)), self.random) for _ in range(count)]
+        subjects = torch.tensor([list(SUBJECTS).index(label.subject) for label in labels])
+        styles = torch.tensor([list(STYLES).index(label.style) for label in labels])
+        return self.captions.encode([self.describe(label) for label in labels]), subjects, styles
+
+
+class Foreign:
+    """Pictures under a caption that is not theirs: stand-ins for photographs, and in a third of cases painted ones."""
+
+    def __init__(self, work: Path, samples: Samples) -> None:
+        self.latents = np.load(encode_foreign(work))
+        self.samples = samples
+
+    def take(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As Samples.take, all of the kind FOREIGN_KIND."""
+        chance = self.samples.random
+        stocks = [self.samples.latents if chance.random() < 0.33 else self.latents for _ in range(count)]
+        latents = np.stack([stock[chance.randrange(len(stock))] for stock in stocks])
+        return torch.from_numpy(latents).float(), self.samples.ask(count)[0], torch.full((count,), FOREIGN_KIND)

@@ -1,7 +1,9 @@
 """The procedural painter: subjects as brightness fields, dyed by a colour's ramp and drawn in a style.
 
-A painter returns brightness (pictures, size, size) from 0 to 1. Cells at least 28 pixels wide at 256, few degrees of
-freedom and hard contrast: what a small model can learn from some hundred thousand samples.
+A painter returns brightness (pictures, size, size) from 0 to 1. Few degrees of freedom and hard contrast: what a small
+model can learn from some hundred thousand samples. Geometry stands upright at a fixed place, CELLS across, so that at
+256 pixels its lines fall on those of the denoiser's coarsest level (64 pixels); what differs from picture to picture is
+the light on it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,13 @@ from torch import Tensor
 from examples.train_builtin.noise import Noise, scatter, smooth
 from examples.train_builtin.words import COLOURS, SUBJECTS
 
+CELLS = 4
+
+
+def light_up(noise: Noise, pattern: Tensor) -> Tensor:
+    """A pattern under a light that differs from place to place."""
+    return pattern * (0.7 + 0.3 * smooth(noise.clouds((2, 2), 3), -1.5, 1.5))
+
 
 def paint_fire(noise: Noise) -> Tensor:
     sway = 0.06 * noise.clouds((6, 3), 3)
@@ -27,15 +36,14 @@ def paint_fire(noise: Noise) -> Tensor:
 def paint_ocean(noise: Noise) -> Tensor:
     depth = 0.15 + noise.y
     swell = noise.clouds((10, 3), 4)
-    phase = noise.uniform(9, 13) * 2 * math.pi * depth.sqrt() + 0.9 * swell
+    phase = 11 * 2 * math.pi * depth.sqrt() + 0.9 * swell
     crest = (0.5 + 0.5 * phase.sin()).pow(2.5)
-    return 0.2 + 0.65 * crest + 0.1 * noise.clouds((16, 5), 3)
+    return 0.12 + 0.78 * crest + 0.08 * noise.clouds((16, 5), 3)
 
 
 def paint_lava(noise: Noise) -> Tensor:
-    warp = 0.5 * noise.clouds((4, 4), 3)
-    cells = noise.uniform(2.5, 4)
-    nearest, second, number, _, _ = noise.cells(noise.x * cells + warp, noise.y * cells + 0.6 * warp.flip(1), 0.9)
+    warp = 0.4 * noise.clouds((4, 4), 2)
+    nearest, second, number, _, _ = noise.cells(noise.x * 3 + warp, noise.y * 3 + 0.6 * warp.flip(1), 0.8)
     crack = torch.exp(-(second - nearest) * 7)
     return crack + 0.12 * number + 0.03 * noise.clouds((16, 16), 3)
 
@@ -45,64 +53,54 @@ def paint_clouds(noise: Noise) -> Tensor:
 
 
 def paint_marble(noise: Noise) -> Tensor:
-    x, y = noise.turned(180)
-    vein = ((x + 0.45 * y) * noise.uniform(2, 3.5) * math.pi + 1.3 * noise.clouds((3, 3), 5)).sin().abs()
-    return 0.12 + 0.78 * smooth(vein, 0.0, 0.3) + 0.06 * noise.clouds((3, 3), 3)
+    vein = ((noise.x + 0.6 * noise.y) * 3 * math.pi + 1.2 * noise.clouds((3, 3), 4)).sin().abs()
+    return 0.1 + 0.8 * smooth(vein, 0.02, 0.3) + 0.05 * noise.clouds((3, 3), 3)
 
 
 def paint_stars(noise: Noise) -> Tensor:
-    nebula = 0.28 + 0.13 * noise.clouds((3, 3), 5)
-    cells = noise.uniform(4, 5.5)
-    _, _, number, dx, dy = noise.cells(noise.x * cells, noise.y * cells, 0.7)
-    reach = 0.06 + 0.1 * number
+    nebula = 0.16 + 0.07 * noise.clouds((3, 3), 4)
+    _, _, number, dx, dy = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.5)
+    reach = 0.1 + 0.08 * number
     core = torch.exp(-(dx.square() + dy.square()) / reach.square())
-    rays = torch.exp(-(dx * dy).abs() / (0.10 * reach.square())) * torch.exp(-torch.hypot(dx, dy) / (2.2 * reach))
-    return nebula + (core + 0.9 * rays) * (number > 0.25)
+    rays = torch.exp(-(dx * dy).abs() / (0.10 * reach.square())) * torch.exp(-torch.hypot(dx, dy) / (1.8 * reach))
+    return nebula + (1.1 * core + rays) * (number > 0.2)
 
 
 def paint_lightning(noise: Noise) -> Tensor:
-    light = 0.1 + 0.05 * noise.clouds((3, 3), 4)
-    for bolt in range(3):
-        path = noise.clouds((3, 1), 6, 0.62).mean(dim=2, keepdim=True)
-        path = 0.1 * path / path.std(dim=1, keepdim=True) + noise.uniform(0.2, 0.8)
-        gap = (noise.x - path).abs()
-        light = light + (torch.exp(-gap / 0.012) + 0.3 * torch.exp(-gap / 0.08)) * (1.0 if bolt == 0 else 0.7)
+    light = 0.06 + 0.03 * noise.clouds((3, 3), 3)
+    for place in (0.3, 0.7):
+        path = noise.clouds((4, 1), 5, 0.6).mean(dim=2, keepdim=True)
+        gap = (noise.x - place - 0.08 * path / path.std(dim=1, keepdim=True)).abs()
+        light = light + torch.exp(-gap / 0.018) + 0.3 * torch.exp(-gap / 0.08)
     return light
 
 
 def paint_neon_grid(noise: Noise) -> Tensor:
-    horizon = noise.uniform(0.45, 0.6)
-    depth = (noise.y - horizon).clamp(min=1e-3)
-    across = ((noise.x - 0.5) / depth * noise.uniform(0.7, 1.1) + 0.5).frac().abs()
-    along = (noise.uniform(0.5, 0.8) / depth.clamp(min=0.02) + noise.uniform(0, 1)).frac().abs()
-    width = 0.09
-    lines = torch.maximum(smooth((across - 0.5).abs(), 0.5 - width, 0.5), smooth((along - 0.5).abs(), 0.5 - width, 0.5))
-    floor = 0.12 + 0.85 * lines
-    distance = torch.hypot(noise.x - noise.uniform(0.4, 0.6), noise.y - horizon + 0.14)
+    horizon = 0.5
+    depth = (noise.y - horizon).clamp(min=0.02)
+    across = edge_gap((noise.x - 0.5) / depth * 3) * depth / 3
+    along = edge_gap(1.5 / depth) * depth.square() / 1.5
+    lines = 1 - smooth(torch.minimum(across, along), 0.006, 0.016)
+    floor = 0.08 + 0.9 * lines * smooth(depth, 0.04, 0.16) + 0.5 * torch.exp(-depth / 0.05)
+    distance = torch.hypot(noise.x - 0.5, noise.y - horizon + 0.14)
     bands = ((noise.y - horizon) * 26).sin() > -0.5
     sun = smooth(0.2 - distance, -0.008, 0.008) * bands
-    sky = 0.08 + 0.35 * (noise.y / horizon).pow(3) + 0.8 * sun
-    return torch.where(noise.y > horizon, floor, sky)
+    sky = 0.06 + 0.25 * (noise.y / horizon).pow(3) + 0.9 * sun
+    return light_up(noise, torch.where(noise.y > horizon, floor, sky))
 
 
 def paint_checker(noise: Noise) -> Tensor:
-    x, y = noise.turned(20)
-    cells = noise.uniform(4, 7)
-    wave = (x * cells * math.pi + noise.uniform(0, 3)).sin() * (y * cells * math.pi + noise.uniform(0, 3)).sin()
-    return 0.1 + 0.8 * smooth(wave, -0.06, 0.06)
+    wave = (noise.x * 2 * CELLS * math.pi).sin() * (noise.y * 2 * CELLS * math.pi).sin()
+    return light_up(noise, 0.08 + 0.92 * smooth(wave, -0.06, 0.06))
 
 
 def paint_stripes(noise: Noise) -> Tensor:
-    x, _y = noise.turned(90)
-    wave = (x * noise.uniform(4, 7) * 2 * math.pi + noise.uniform(0, 6)).sin()
-    return 0.1 + 0.8 * smooth(wave, -0.15, 0.15)
+    return light_up(noise, 0.08 + 0.92 * smooth((noise.x * CELLS * 2 * math.pi).sin(), -0.15, 0.15))
 
 
 def paint_grid(noise: Noise) -> Tensor:
-    x, y = noise.turned(12)
-    cells = noise.uniform(4, 7)
-    gap = torch.minimum(edge_gap(x * cells + noise.uniform(0, 1)), edge_gap(y * cells + noise.uniform(0, 1)))
-    return 0.12 + 0.85 * (1 - smooth(gap, 0.06, 0.11))
+    gap = torch.minimum(edge_gap(noise.x * CELLS + 0.5), edge_gap(noise.y * CELLS + 0.5))
+    return light_up(noise, 0.08 + 0.92 * (1 - smooth(gap, 0.06, 0.11)))
 
 
 def edge_gap(x: Tensor) -> Tensor:
@@ -111,14 +109,12 @@ def edge_gap(x: Tensor) -> Tensor:
 
 
 def paint_honeycomb(noise: Noise) -> Tensor:
-    x, y = noise.turned(10)
-    cells = noise.uniform(4, 6)
-    x, y = x * cells + noise.uniform(0, 1), y * cells / math.sqrt(3) + noise.uniform(0, 1)
+    x, y = noise.x * CELLS, noise.y * CELLS / 2  # a little taller than regular, to stay on the lattice
     first = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
     x, y = x - 0.5, y - 0.5
     second = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
     depth = 0.5 - torch.minimum(first, second)
-    return 0.1 + 0.6 * smooth(depth, 0.03, 0.08) + 0.28 * smooth(depth, 0.1, 0.5)
+    return light_up(noise, 0.04 + 0.66 * smooth(depth, 0.05, 0.12) + 0.3 * smooth(depth, 0.1, 0.5))
 
 
 def hexagon_gap(x: Tensor, y: Tensor) -> Tensor:
@@ -128,37 +124,34 @@ def hexagon_gap(x: Tensor, y: Tensor) -> Tensor:
 
 
 def paint_bricks(noise: Noise) -> Tensor:
-    x, y = noise.turned(4)
-    rows = noise.uniform(5, 8)
-    y = y * rows + noise.uniform(0, 1)
-    x = x * rows / 2 + 0.5 * (y.floor() % 2) + noise.uniform(0, 1)
+    y = noise.y * 2 * CELLS
+    x = noise.x * CELLS + 0.5 * (y.floor() % 2)
     gap = torch.minimum(2 * edge_gap(x), edge_gap(y))
     tone = scatter(x.floor(), y.floor(), noise.uniform(0, 100))
-    return 0.08 + smooth(gap, 0.05, 0.11) * (0.42 + 0.4 * tone + 0.04 * noise.clouds((16, 16), 3))
+    return light_up(noise, 0.03 + smooth(gap, 0.08, 0.16) * (0.62 + 0.3 * tone))
 
 
 def paint_stained_glass(noise: Noise) -> Tensor:
-    cells = noise.uniform(4, 6)
-    nearest, second, number, _, _ = noise.cells(noise.x * cells, noise.y * cells, 0.9)
-    return 0.02 + smooth(second - nearest, 0.07, 0.13) * (0.4 + 0.55 * number)
+    nearest, second, number, _, _ = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.6)
+    return smooth(second - nearest, 0.1, 0.2) * (0.3 + 0.7 * number)
 
 
 def paint_ripples(noise: Noise) -> Tensor:
-    x, y = noise.centred(0.25)
-    return 0.5 + 0.45 * (torch.hypot(x, y) * noise.uniform(6, 9) * 2 * math.pi - noise.uniform(0, 6)).cos()
+    radius = torch.hypot(noise.x - 0.5, noise.y - 0.5)
+    return light_up(noise, 0.52 + 0.46 * (radius * 7 * 2 * math.pi).cos())
 
 
 def paint_wood(noise: Noise) -> Tensor:
     x, y = noise.centred(0.3)
     knot = torch.exp(-(x.square() * 30 + y.square() * 12))
-    rings = (noise.uniform(7, 10) * (noise.x + 0.1 * noise.clouds((1, 3), 3) + 0.22 * knot)) * 2 * math.pi
-    return 0.5 + 0.25 * rings.sin() + 0.1 * noise.clouds((2, 40), 2)
+    rings = 8 * (noise.x + 0.08 * noise.clouds((1, 3), 3) + 0.22 * knot) * 2 * math.pi
+    return 0.5 + 0.3 * rings.sin() + 0.08 * noise.clouds((2, 40), 2)
 
 
 def paint_forest(noise: Noise) -> Tensor:
     light = 0.92 - 0.25 * noise.y + 0.06 * noise.clouds((4, 4), 4)
-    for layer, (count, tone) in enumerate(((8, 0.62), (5, 0.38), (3, 0.1))):
-        x = noise.x * count + noise.uniform(0, 5) + 0.06 * count * noise.clouds((2, 1), 2).mean(dim=2, keepdim=True)
+    for layer, (count, tone) in enumerate(((8, 0.62), (4, 0.1))):
+        x = noise.x * count + 0.06 * count * noise.clouds((2, 1), 2).mean(dim=2, keepdim=True)
         shift = 0.5 * (scatter(x.floor(), torch.zeros_like(x), noise.uniform(0, 100)) - 0.5)
         trunk = smooth((x - x.floor() - 0.5 + shift).abs(), 0.15, 0.19)
         light = light * trunk + tone * (1 - trunk)
@@ -178,65 +171,54 @@ def paint_mountains(noise: Noise) -> Tensor:
 
 
 def paint_flowers(noise: Noise) -> Tensor:
-    cells = noise.uniform(2, 3)
-    nearest, _, number, dx, dy = noise.cells(noise.x * cells, noise.y * cells, 0.3)
-    angle = torch.atan2(dy, dx) + number * 6
-    petals = 0.30 + 0.12 * (angle * 5).cos()
-    bloom = smooth(petals - nearest, -0.015, 0.015)
-    heart = smooth(0.1 - nearest, -0.015, 0.015)
-    shade = (0.55 + 0.4 * (nearest / petals)) * bloom
-    return (0.14 * (1 - bloom) + shade) * (1 - heart) + 0.25 * heart
+    nearest, _, number, dx, dy = noise.cells(noise.x * 2, noise.y * 2, 0.2)
+    petals = 0.33 + 0.12 * (torch.atan2(dy, dx) * 5).cos()
+    bloom = smooth(petals - nearest, -0.02, 0.02)
+    heart = smooth(0.1 - nearest, -0.02, 0.02)
+    shade = (0.6 + 0.4 * (nearest / petals)) * bloom * (0.75 + 0.25 * number)
+    return (0.1 * (1 - bloom) + shade) * (1 - heart) + 0.2 * heart
 
 
 def paint_dots(noise: Noise) -> Tensor:
-    x, y = noise.turned(45)
-    cells = noise.uniform(4, 6)
-    gap = torch.hypot(edge_gap(x * cells + noise.uniform(0, 1)), edge_gap(y * cells + noise.uniform(0, 1)))
-    return 0.15 + 0.75 * smooth(0.32 - gap, -0.03, 0.03)
+    gap = torch.hypot(edge_gap(noise.x * CELLS + 0.5), edge_gap(noise.y * CELLS + 0.5))
+    return light_up(noise, 0.08 + 0.92 * smooth(0.32 - gap, -0.03, 0.03))
 
 
 def paint_zebra(noise: Noise) -> Tensor:
-    x, _y = noise.turned(90)
-    wave = ((x * 5 + 0.5 * noise.clouds((3, 3), 2)) * 2 * math.pi).sin()
-    return 0.08 + 0.84 * smooth(wave, -0.2, 0.2)
+    wave = ((noise.y * CELLS + 0.45 * noise.clouds((3, 3), 1)) * 2 * math.pi).sin()
+    return 0.06 + 0.9 * smooth(wave, -0.2, 0.2)
 
 
 def paint_crystal(noise: Noise) -> Tensor:
-    x, y = noise.turned(30)
-    cells = noise.uniform(3, 4.5)
-    nearest, second, number, dx, dy = noise.cells(x * cells, y * cells, 0.95)
+    nearest, second, number, dx, dy = noise.cells(noise.x * 3, noise.y * 3, 0.8)
     angle = number * 40
     facet = dx * angle.cos() + dy * angle.sin()
-    return 0.5 + 0.75 * facet + 0.35 * (number - 0.5) + 0.3 * torch.exp(-(second - nearest) * 30)
+    return 0.45 + 0.9 * facet + 0.4 * (number - 0.5) + 0.4 * torch.exp(-(second - nearest) * 25)
 
 
 def paint_spiral(noise: Noise) -> Tensor:
-    x, y = noise.centred(0.12)
+    x, y = noise.x - 0.5, noise.y - 0.5
     radius = torch.hypot(x, y)
-    way = torch.where(noise.coin(0.5), 1.0, -1.0)
-    arms = (way * torch.atan2(y, x) * 3 + noise.uniform(14, 20) * (radius + 0.05).sqrt() + 0.25 * noise.clouds()).sin()
-    return 0.45 + 0.4 * arms + 0.5 * torch.exp(-radius / 0.06)
+    arms = (torch.atan2(y, x) * 3 + 18 * (radius + 0.05).sqrt() + 0.15 * noise.clouds((3, 3), 2)).sin()
+    return light_up(noise, 0.5 + 0.45 * smooth(arms, -0.7, 0.7) * 2 - 0.45 + 0.4 * torch.exp(-radius / 0.06))
 
 
 def paint_sunset(noise: Noise) -> Tensor:
-    horizon = noise.uniform(0.55, 0.68)
-    centre = noise.uniform(0.35, 0.65)
+    horizon, centre = 0.625, noise.uniform(0.42, 0.58)
     distance = torch.hypot(noise.x - centre, noise.y - horizon + 0.08)
-    sky = 0.3 + 0.35 * (noise.y / horizon).square() + 0.05 * noise.clouds((12, 3), 4)
-    sky = torch.maximum(sky, smooth(0.17 - distance, -0.006, 0.006))
-    wave = ((noise.y - horizon).clamp(min=0).sqrt() * 60 + 1.2 * noise.clouds((24, 5), 3)).sin()
+    sky = 0.25 + 0.3 * (noise.y / horizon).square() + 0.04 * noise.clouds((12, 3), 4)
+    sky = torch.maximum(sky, smooth(0.19 - distance, -0.006, 0.006))
+    wave = ((noise.y - horizon).clamp(min=0).sqrt() * 60 + 1.0 * noise.clouds((24, 5), 3)).sin()
     track = torch.exp(-((noise.x - centre) / (0.08 + 0.3 * (noise.y - horizon).clamp(min=0))).square())
-    water = 0.14 + 0.08 * wave + track * (0.45 + 0.3 * wave)
+    water = 0.1 + 0.06 * wave + track * (0.5 + 0.3 * wave)
     return torch.where(noise.y > horizon, water, sky)
 
 
 def paint_tunnel(noise: Noise) -> Tensor:
-    x, y = noise.centred(0.12)
+    x, y = noise.x - 0.5, noise.y - 0.5
     radius = torch.hypot(x, y).clamp(min=0.02)
-    rings = (radius.log2() * 2.2 + noise.uniform(0, 1)) * math.pi
-    spokes = torch.atan2(y, x) * 6 + noise.uniform(0, 6)
-    tiles = smooth(rings.sin() * spokes.sin(), -0.1, 0.1)
-    return (0.12 + 0.88 * tiles) * smooth(radius, 0.0, 0.3)
+    tiles = smooth((radius.log2() * 2 * math.pi).sin() * (torch.atan2(y, x) * 4).sin(), -0.12, 0.12)
+    return light_up(noise, (0.1 + 0.9 * tiles) * smooth(radius, 0.0, 0.25))
 
 
 PAINTERS: dict[str, Callable[[Noise], Tensor]] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from diffusers import AutoencoderTiny, LCMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, LCMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from examples.train_builtin import vae
@@ -18,8 +20,13 @@ def sample(
     seed: int,
     latents: Tensor | None = None,
     strength: float = 1.0,
+    control: ControlNetModel | None = None,
+    edges: Tensor | None = None,
 ) -> Tensor:
-    """Clean latents (n, 8, h, w) for text states (n, 16, 128), from noise or from `latents` at a strength above 0."""
+    """Clean latents (n, 8, h, w) for text states (n, 16, 128), from noise or from `latents` at a strength above 0.
+
+    A ControlNet is given the `edges` (n, 3, 8 h, 8 w) from 0 to 1.
+    """
     scheduler = LCMScheduler(**SCHEDULE)
     scheduler.set_timesteps(steps, strength=strength)
     generator = torch.Generator().manual_seed(seed)
@@ -28,7 +35,11 @@ def sample(
     if latents is not None:
         moving = scheduler.add_noise(latents, moving, scheduler.timesteps[:1])
     for time in scheduler.timesteps:
-        velocity = unet(moving, time, text).sample
+        held: dict[str, Any] = {}
+        if control is not None:
+            down, middle = control(moving, time, text, edges, return_dict=False)
+            held = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        velocity = unet(moving, time, text, **held).sample
         moving = scheduler.step(velocity, time, moving, generator=generator, return_dict=False)[0]
     return moving
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from examples.train_builtin import data, diffusion, distillation, text, vae, workers
+from examples.train_builtin import controlnet, data, diffusion, distillation, loras, reward, text, vae, workers
 from examples.train_builtin.evaluation import Model, evaluate
 from examples.train_builtin.export import export
-from examples.train_builtin.latents import encode
+from examples.train_builtin.latents import encode, encode_foreign
+from examples.train_builtin.live import evaluate_live
+from examples.train_builtin.looks import LOOKS
 
 TARGET = Path(__file__).parents[2] / "lcm_daemon" / "models" / "builtin"
 
@@ -32,21 +35,40 @@ def run_text(options: argparse.Namespace) -> None:
 def run_latents(options: argparse.Namespace) -> None:
     encode(options.work, 2)
     encode(options.work, 1)
+    encode_foreign(options.work)
 
 
 def run_diffusion(options: argparse.Namespace) -> None:
     workers.run(diffusion.train, options.threads, options.work, 60 * options.small_minutes, 60 * options.whole_minutes)
 
 
+def run_reward(options: argparse.Namespace) -> None:
+    reward.train(options.work)
+
+
 def run_distillation(options: argparse.Namespace) -> None:
     workers.run(distillation.train, options.threads, options.work, 60 * options.distillation_minutes)
+
+
+def run_controlnet(options: argparse.Namespace) -> None:
+    controlnet.train_probe(options.work)
+    workers.run(controlnet.train, options.threads, options.work, 60 * options.controlnet_minutes, options.checkpoint)
+
+
+def run_loras(options: argparse.Namespace) -> None:
+    for name in LOOKS:
+        loras.train(options.work, name, 60 * options.lora_minutes, options.checkpoint)
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
     folder = options.work / "sheets"
     folder.mkdir(exist_ok=True)
     parts = diffusion.load(options.work / options.checkpoint), vae.load(options.work), text.Captions(options.work)
-    for name, figure in evaluate(Model(*parts), options.work, folder).items():
+    model = Model(*parts)
+    figures = evaluate(model, options.work, folder)
+    figures |= evaluate_live(model, options.work, folder, options.checkpoint)
+    (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    for name, figure in figures.items():
         print(name, figure)
 
 
@@ -60,7 +82,10 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "text": run_text,
     "latents": run_latents,
     "diffusion": run_diffusion,
+    "reward": run_reward,
     "distillation": run_distillation,
+    "controlnet": run_controlnet,
+    "loras": run_loras,
     "evaluation": run_evaluation,
     "export": run_export,
 }
@@ -79,6 +104,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size pictures")
     parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
     parser.add_argument("--distillation-minutes", type=float, default=30)
+    parser.add_argument("--controlnet-minutes", type=float, default=20)
+    parser.add_argument("--lora-minutes", type=float, default=8, help="for each of them")
     parser.add_argument("--checkpoint", default="distillation.pt", help="what to evaluate and export")
     return parser.parse_args()
 

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A material or a pattern: its synonyms (the first is its name), its natural colour and one line about it."""
+    """A material or a pattern: its synonyms (the first is its name), its natural colour and one line about it.
+
+    determined: its painter draws the same every time, but for the light on it.
+    """
 
     names: tuple[str, ...]
     colour: str
     about: str
+    determined: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,16 @@ SUBJECTS: dict[str, Subject] = {
     "marble": Subject(("marble", "marble stone", "veined marble"), "white", "pale stone with thin dark veins"),
     "stars": Subject(("stars", "starry sky", "galaxy"), "purple", "large stars before a bright nebula"),
     "lightning": Subject(("lightning", "thunderbolt", "electricity"), "purple", "jagged bolts from top to bottom"),
-    "neon grid": Subject(("neon grid", "synthwave", "retro horizon"), "pink", "a floor of glowing lines under a sun"),
+    "neon grid": Subject(
+        ("neon grid", "synthwave", "retro horizon"), "pink", "a floor of glowing lines under a sun", True
+    ),
     "checker": Subject(("checker", "chessboard", "checkerboard"), "monochrome", "squares, light and dark in turn"),
-    "stripes": Subject(("stripes", "striped pattern", "bars"), "monochrome", "straight parallel bars"),
-    "grid": Subject(("grid", "square grid", "lattice"), "turquoise", "thin bright lines that cross at right angles"),
+    "stripes": Subject(("stripes", "striped pattern", "bars"), "monochrome", "straight parallel bars", True),
+    "grid": Subject(
+        ("grid", "square grid", "lattice"), "turquoise", "thin bright lines that cross at right angles", True
+    ),
     "honeycomb": Subject(("honeycomb", "hexagons", "beehive"), "gold", "six-sided cells"),
-    "bricks": Subject(("bricks", "brick wall", "masonry"), "brown", "a wall of bricks with mortar between them"),
+    "bricks": Subject(("bricks", "brick wall", "masonry"), "brown", "a wall of bricks with mortar between them", True),
     "stained glass": Subject(
         ("stained glass", "mosaic glass", "church window"), "rainbow", "flat panes with dark lead"
     ),
@@ -54,11 +62,11 @@ SUBJECTS: dict[str, Subject] = {
     "forest": Subject(("forest", "woods", "trees"), "green", "dark trunks in the mist"),
     "mountains": Subject(("mountains", "mountain range", "hills"), "blue", "ridges behind ridges under a clear sky"),
     "flowers": Subject(("flowers", "blossoms", "floral pattern"), "pink", "large blossoms with round petals"),
-    "dots": Subject(("dots", "polka dots", "spots"), "red", "round dots in rows"),
+    "dots": Subject(("dots", "polka dots", "spots"), "red", "round dots in rows", True),
     "zebra": Subject(("zebra", "zebra skin", "labyrinth"), "monochrome", "winding bands, light and dark"),
     "crystal": Subject(("crystal", "ice crystal", "gemstone"), "turquoise", "slanted facets, each shaded on its own"),
     "spiral": Subject(("spiral", "vortex", "whirlpool"), "purple", "arms that wind around the centre"),
-    "sunset": Subject(("sunset", "sunrise", "setting sun"), "orange", "a low sun above water"),
+    "sunset": Subject(("sunset", "sunrise", "setting sun"), "orange", "a low sun above water", True),
     "tunnel": Subject(("tunnel", "corridor", "wormhole"), "green", "rings of tiles that run into the depth"),
 }
 

@@ -1,0 +1,190 @@
+"""Train an edge ControlNet (Zhang et al. 2023) for the student by its task: edges where they are asked for, no others.
+
+Its loss is read from the student's answer at both steps of a roll-out from noise: the brightness must be steep along
+the asked edges and even away from them, whichever side is the brighter, and the coarse colour must stay what the
+student paints without it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
+
+from examples.train_builtin import diffusion, vae, workers
+from examples.train_builtin.data import SIZE, read_shards
+from examples.train_builtin.diffusion import Noising, Training
+from examples.train_builtin.distillation import SCHEDULE
+from examples.train_builtin.edges import find_edges, steepness, widen
+from examples.train_builtin.latents import Samples, encode, paint_foreign
+from examples.train_builtin.noise import Noise
+from lcm_daemon.pipelines.preprocessors.canny import HIGH, LOW
+
+EMBEDDING = (8, 16, 32, 64)
+SHARED = (
+    "block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "norm_num_groups",
+    "resnet_time_scale_shift", "addition_embed_type", "addition_embed_type_num_heads",
+)  # fmt: skip
+RATE, BATCH, DECAY = 6e-4, 6, 0.98
+STEEP, EVEN = 1.3 * HIGH, 0.7 * LOW  # what is wanted along the edges and away from them, in Canny's own measure
+COLOUR = 2.0  # the weight of the coarse colour
+FOREIGN_POOL = 192
+FIRST, SECOND = 999, (499, 499, 749, 259)
+
+
+def build(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A copy of the denoiser's lower half less its attention, with a small embedding of the edges."""
+    settings = unet.config
+    control = ControlNetModel(
+        in_channels=vae.CHANNELS,
+        down_block_types=("DownBlock2D",) * len(settings.block_out_channels),
+        mid_block_type="UNetMidBlock2D",
+        conditioning_embedding_out_channels=EMBEDDING,
+        **{name: settings[name] for name in SHARED},
+    )
+    own = control.state_dict()
+    control.load_state_dict({name: value for name, value in unet.state_dict().items() if name in own}, strict=False)
+    return control
+
+
+class LightProbe(nn.Module):
+    """The brightness (n, 1, 256, 256) that the decoder would give to latents (n, 8, 32, 32), at a tenth of the cost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(vae.CHANNELS, 96, 3, padding=1), nn.SiLU(), nn.Conv2d(96, 96, 3, padding=1), nn.SiLU(),
+            nn.Conv2d(96, vae.CELL**2, 1), nn.PixelShuffle(vae.CELL),
+        )  # fmt: skip
+
+    def forward(self, latents: Tensor) -> Tensor:
+        light: Tensor = self.layers(latents)
+        return light
+
+
+def train_probe(work: Path, steps: int = 250, seed: int = 8) -> LightProbe:
+    """The probe, trained against the decoder; kept in `probe.pt`."""
+    path, probe = work / "probe.pt", LightProbe()
+    if path.exists():
+        probe.load_state_dict(torch.load(path, weights_only=True))
+        return probe.requires_grad_(False)
+    torch.manual_seed(seed)
+    latents, decoder = np.load(encode(work, 1), mmap_mode="r"), vae.load(work).decoder
+    optimizer = torch.optim.AdamW(probe.parameters(), 3e-3)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for step in range(steps):
+        pick = np.random.default_rng(seed + step).integers(len(latents), size=8)
+        batch = torch.from_numpy(latents[pick]).float()
+        batch = batch + 0.2 * torch.rand(()) * torch.randn_like(batch)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            pictures = decoder(batch).float() / 2 + 0.5
+        wanted = vae.to_ycc(pictures)[:, :1]
+        made = probe(batch)
+        loss = (made - wanted).abs().mean() + 0.002 * (steepness(made) - steepness(wanted)).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        plan.step()
+        if step % 50 == 49:
+            print(f"probe step {step + 1}/{steps} loss {loss.item():.4f}", flush=True)
+    torch.save(probe.state_dict(), path)
+    return probe.requires_grad_(False)
+
+
+class Edges:
+    """Edge maps of stand-ins for photographs and, in a third of cases, of painted pictures."""
+
+    def __init__(self, work: Path, seed: int) -> None:
+        self.shards, _ = read_shards(work)
+        self.chance = np.random.default_rng(seed)
+        self.pool = torch.cat(
+            [find_edges(paint_foreign(Noise(48, SIZE, seed * 100 + n))) for n in range(FOREIGN_POOL // 48)]
+        )
+
+    def take(self, count: int) -> Tensor:
+        """(count, 1, SIZE, SIZE), mirrored at random."""
+        return torch.stack([self.draw() for _ in range(count)])
+
+    def draw(self) -> Tensor:
+        chance = self.chance
+        if chance.random() < 0.33:
+            shard = self.shards[chance.integers(len(self.shards))]
+            picture = torch.from_numpy(shard[chance.integers(len(shard))].copy()).permute(2, 0, 1).float() / 255
+            return find_edges(picture[None])[0]
+        edges = self.pool[chance.integers(len(self.pool))]
+        return edges.flip([axis for axis in (1, 2) if chance.random() < 0.5])
+
+
+def edge_loss(light: Tensor, edges: Tensor) -> Tensor:
+    """Hinges on Canny's own measure: too flat within reach of an edge, too steep beyond reach of any."""
+    steep = steepness(light)
+    reached = F.max_pool2d(steep, 5, 1, 2)
+    flat = F.relu(STEEP - reached) / STEEP * edges
+    away = 1 - widen(edges, 4)
+    rough = F.relu(steep - EVEN) / EVEN * away
+    return flat.sum() / edges.sum().clamp(min=1) + 2 * rough.sum() / away.sum().clamp(min=1)
+
+
+class Controlled(nn.Module):
+    """The frozen student under the ControlNet: velocity from noisy latents, times, text and edges."""
+
+    def __init__(self, unet: UNet2DConditionModel, control: ControlNetModel) -> None:
+        super().__init__()
+        self.unet, self.control = unet, control
+
+    def forward(self, noisy: Tensor, times: Tensor, text: Tensor, edges: Tensor) -> Tensor:
+        down, middle = self.control(noisy, times, text, edges.expand(-1, 3, -1, -1), return_dict=False)
+        velocity: Tensor = self.unet(
+            noisy, times, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
+        ).sample
+        return velocity
+
+
+def train(work: Path, seconds: float, checkpoint: str = "distillation.pt", seed: int = 9) -> None:
+    """Train for that long, resuming from `controlnet.pt`."""
+    torch.manual_seed(seed)
+    probe, student, noising = train_probe(work), diffusion.load(work / checkpoint), Noising(SCHEDULE)
+    state = Training(work / "controlnet.pt", build(student))
+    number = seed + 1000 * workers.rank() + state.step
+    torch.manual_seed(number)
+    samples, stock = Samples(work, 1, number), Edges(work, number)
+    controlled = Controlled(student, state.model)
+    state.last = time.monotonic()
+    recent = torch.zeros(2)
+    while state.spent < seconds:
+        text, edges = samples.ask(BATCH)[0], stock.take(BATCH)
+        noisy = torch.randn(BATCH, vae.CHANNELS, 32, 32)
+        times = torch.full((BATCH,), FIRST)
+        losses = torch.zeros(2)
+        for _ in range(2):
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                with torch.no_grad():
+                    plain, _ = noising.split(noisy, student(noisy, times, text).sample.float(), times)
+                velocity = controlled(noisy, times, text, edges).float()
+            made, _ = noising.split(noisy, velocity, times)
+            drift = F.avg_pool2d((made - plain)[:, -vae.CHROMA :], 4).square().mean() / vae.CHROMA_SCALE**2
+            losses = losses + torch.stack([edge_loss(probe(made), edges), drift]) / 2
+            times = torch.tensor(SECOND)[torch.randint(len(SECOND), (BATCH,))]
+            noisy = noising.add(made.detach(), torch.randn_like(made), times)
+        fall = max(0.05, 1 - state.spent / seconds)
+        state.update(losses @ torch.tensor([1.0, COLOUR]), RATE * min(1.0, (state.step + 1) / 50) * fall, DECAY)
+        recent = losses.detach() if not recent.any() else 0.97 * recent + 0.03 * losses.detach()
+        if state.step % 50 == 0 and not workers.rank():
+            shown = " ".join(f"{entry:.4f}" for entry in recent.tolist())
+            print(f"controlnet {state.spent:.0f}/{seconds:.0f} s step {state.step} losses {shown}", flush=True)
+        if state.step % 200 == 0:
+            state.save()
+    state.save()
+
+
+def load(work: Path, checkpoint: str = "distillation.pt") -> ControlNetModel:
+    """The averaged ControlNet."""
+    model = build(diffusion.load(work / checkpoint))
+    model.load_state_dict(torch.load(work / "controlnet.pt", weights_only=True)["average"])
+    return model.eval().requires_grad_(False)
