@@ -77,7 +77,7 @@ class Patience:
     """Seconds after which an engine's silence is a hang, and between tries once every recipe has failed."""
 
     frame: float = 3.0
-    loading: float = 120.0
+    loading: float = 600.0
     alarm: float = 60.0
 
 
@@ -150,7 +150,7 @@ class Show:
             *ends,
             ("picture", f"{width}x{height} at {self.fps:g} fps, failsafe {self.failsafe.mode}"),
             ("page", f"http://{self.panel['host']}:{self.panel['port']}" if self.panel else "off"),
-            ("OSC", f"udp {self.osc['host']}:{self.osc['port']}, for example /lcm/strength 0.7" if self.osc else "off"),
+            ("OSC", f"udp {self.osc['host']}:{self._osc_ports[0]}, such as /lcm/strength 0.7" if self.osc else "off"),
         ]
         return "\n".join(f"  {word:8} {text}" for word, text in lines)
 
@@ -162,7 +162,14 @@ class Show:
     def desk(self) -> dict[str, Mapping[str, Any]]:
         """The options of what stands on the desk, by name."""
         standing = {**self.controllers, "panel": self.panel}
+        if self.controllers["oscquery"] is not None and self.osc is not None:
+            standing["oscquery"] = {**self.controllers["oscquery"], "osc_port": self._osc_ports[0]}
         return {name: options for name, options in standing.items() if options is not None}
+
+    @property
+    def _osc_ports(self) -> Sequence[int]:
+        assert self.osc is not None
+        return self.osc["ports"] or (self.osc["port"],)
 
 
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
@@ -261,7 +268,7 @@ _OUTPUT: Fields = {
 }
 _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds after which an unanswered frame is a hang"),
-    "loading_deadline": Field(Number(1, 86_400), 120.0, "seconds a model may take to load"),
+    "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds a model may take to load and compile"),
     "spare": Field(Boolean(), True, "keep a second engine with its libraries imported, for a quick restart"),
 }
 

@@ -58,15 +58,12 @@ class Stage:
         self.health = Health()
         self.recipes = show.catalogue()
         self.parameters = Parameters(show.table(show.recipe), show.start(show.recipe), show.glides)
-        self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self._change_to, Path(show.file)
-        )
+        self.automation = Automation(show.cues, show.modulators, self.parameters, self._change_to, Path(show.file))
         self._fallback = show.fallback
-        self.changeover = Changeover(
-            show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm
-        )
+        self.changeover = Changeover(show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
         self.governor = Governor(show.target_fps, self.health) if show.target_fps else None
         self._governed = show.recipe
+        self._played: Recipe | None = None  # the last one that was looked at for an upgrade
         self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
         self.source = self._source_runner(show.source, "source")
         self.guide = self._source_runner(show.guide, "guide")
@@ -194,6 +191,7 @@ class Stage:
             self._adopt(self.changeover.step(now, starved), now)
             self._follow(now)
             self._govern(now)
+            self._upgrade()
             self._feed()
         except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
             self._shout("attending failed")
@@ -267,6 +265,19 @@ class Stage:
             wanted = recipe if wanted == recipe else wanted
             self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
             self.changeover.change(wanted)
+
+    def _upgrade(self) -> None:
+        """On CUDA a recipe plays eagerly at first; compiled, it is loaded aside and takes over."""
+        player = self.changeover.leading
+        recipe, engine = player.recipe, player.engines[0]
+        if recipe is self._played or self.changeover.busy or player.fallen or not engine.ready:
+            return
+        self._played = recipe  # whatever comes of it, it is tried once
+        if recipe.accelerate == "auto" and str(engine.report.device).startswith("cuda"):
+            compiled, (full, scale) = replace(recipe, accelerate="compile"), self._full(recipe)
+            if scale != 1.0:
+                self._scaled[id(compiled)] = (compiled, full, scale)
+            self.changeover.change(compiled)
 
     def _input(self) -> Frame | None:
         return self.source.newest if self.source else None

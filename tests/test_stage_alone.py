@@ -11,6 +11,7 @@ import pytest
 from lcm_daemon.board import Call, Change, Pending
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.governor import Governor, Level
+from lcm_daemon.pipelines.base import Report
 from lcm_daemon.player import Player
 from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.recipe_parts import Lora
@@ -29,6 +30,7 @@ class PatientEngine:
         self.coming: list[Frame] = []
         self.fallen, self.failure = False, None
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
+        self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
 
     def submit(self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None) -> bool:
         self.taken.append((frame, values))
@@ -263,3 +265,22 @@ def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, capl
         stage._tick()
     assert stage.health.total("tick/failed") == 1000
     assert len(caplog.records) == 10
+
+
+@pytest.mark.parametrize(("device", "accelerate", "compiled"), [
+    ("cuda:0 (NVIDIA H100)", "auto", True), ("cuda:0 (NVIDIA H100)", "none", False), ("cpu (2 threads)", "auto", False),
+])
+def test_on_cuda_the_compiled_recipe_is_loaded_aside_once(
+    stage: Stage, device: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Recipe] = []
+    monkeypatch.setattr(stage.changeover, "change", asked.append)
+    stage.changeover.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
+    engines(stage)[0].report = replace(engines(stage)[0].report, device=device)
+    engines(stage)[0].ready = False
+    stage._upgrade()
+    assert asked == [], "it does not play yet"
+    engines(stage)[0].ready = True
+    for _ in range(3):
+        stage._upgrade()
+    assert asked == ([replace(recipe, accelerate="compile")] if compiled else [])

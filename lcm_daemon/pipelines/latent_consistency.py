@@ -16,6 +16,7 @@ from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
 from lcm_daemon.pipelines.accelerators.base import Features
+from lcm_daemon.pipelines.accelerators.folding import fold_vae
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 from lcm_daemon.pipelines.canvas import Canvas
 from lcm_daemon.pipelines.codec import Codec
@@ -71,6 +72,7 @@ class LatentConsistency(Pipeline):
             raise RecipeError(f"recipe {recipe.name}: stream_batch has frames at all steps at once, and ControlNets "
                               "see one: leave one of them out")
         parts = self._loading(recipe, device, dtype, progress)
+        fold_vae(parts.vae)
         self.components, codec = parts, Codec(parts.vae)
         shape = self._shape(parts.unet.config.in_channels, codec)
         self._image_prompt = ImagePrompt(parts, recipe, read_adapter(recipe)) if recipe.image_prompt else None
