@@ -16,6 +16,7 @@ from lcm_daemon.controllers.osc_send import send
 from lcm_daemon.frame import Frame
 from lcm_daemon.transports import load
 from tests.daemon import Daemon
+from tests.pipelines.tiny import write_xl
 
 BUS = f"change{os.getpid()}"
 SIZE = (128, 128)
@@ -79,10 +80,14 @@ def shares(seen: list[np.ndarray]) -> np.ndarray:
     return np.where(np.array(stray) < 3.0, share, np.nan)
 
 
-def show(**more: Any) -> dict[str, Any]:
+def show(xl: Path, **more: Any) -> dict[str, Any]:
+    """Recipes to change to: the built-in model, a small SDXL with random weights, and one that is broken."""
     small = {"base": "builtin", "size": [64, 64], "parameters": {"strength": 0.7}}
     return {
-        "recipe": "passthrough", "recipes": {"small": small, "broken": {"base": "builtin", "model": "/nowhere/at/all"}},
+        "recipe": "passthrough", "recipes": {
+            "small": small, "xl": {"model": str(xl), "guidance": "none", "size": [64, 64], "dtype": "float32"},
+            "broken": {"base": "builtin", "model": "/nowhere/at/all"},
+        },
         "output": {"size": list(SIZE), "fps": FPS, "crossfade": 1.5},
         "engine": {"deadline": 60, "loading_deadline": PATIENCE},
         "source": {"transport": "memory", "name": f"{BUS}in"}, "sinks": [{"transport": "memory", "name": f"{BUS}out"}],
@@ -91,12 +96,12 @@ def show(**more: Any) -> dict[str, Any]:
 
 
 def test_a_recipe_is_changed_live_without_a_gap(tmp_path: Path, wires: Wires) -> None:
-    with Daemon(tmp_path, show()) as daemon:
+    with Daemon(tmp_path, show(write_xl(tmp_path / "xl"))) as daemon:
         def plays(recipe: str) -> Callable[[], bool]:
             return lambda: (now := daemon.status()).get("recipe") == recipe and now["change"] == ""
 
         wires.watch(lambda: daemon.status().get("engine") == "rendering")
-        for recipe in ("small", "passthrough"):
+        for recipe in ("small", "xl", "passthrough"):
             missed = daemon.status()["missed"]
             send("/lcm/recipe", [recipe], "127.0.0.1", daemon.osc_port)
             share = shares(wires.watch(plays(recipe)))
