@@ -219,9 +219,9 @@ def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, An
 
 
 def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:
-    recipe = dataclasses.replace(load_recipe("builtin"), device="cpu", dtype="float32")
+    recipe = dataclasses.replace(load_recipe("builtin"), device="cpu", dtype="float32", accelerate="none")
     need(Path(recipe.model, "unet").exists(), "the built-in model's weights are not in this checkout")
     pipeline, picture = LatentConsistency(recipe, recipe.size), make_picture(recipe.size)
     pipeline.load(lambda line: None)
-    settings = values(prompt="lava, glowing red", strength=0.6)
+    settings = {**recipe.start(), "prompt": "lava, glowing red"}
     assert_same_picture(paint(pipeline, picture, settings), Reference(recipe, recipe.size).paint(picture, settings))
