@@ -86,12 +86,12 @@ accelerate: none
 
 
 def test_a_show_may_name_parameters_of_any_of_its_recipes(tmp_path: Path) -> None:
-    recipes = "recipes: {ink: {base: builtin, loras: [{name: ink, model: a/b}]}}"
-    show = load(tmp_path, f"{recipes}\nparameters: {{lora/ink: 0.5}}\nglides: {{lora/ink: 2}}")
-    assert show.start(show.recipes["ink"])["lora/ink"] == 0.5
-    assert "lora/ink" not in show.start(show.recipe)
-    assert show.glides == {"lora/ink": 2.0}
-    assert "no parameter 'lora/ink'" in complaints(tmp_path, "parameters: {lora/ink: 0.5}")[0]
+    recipes = "recipes: {lace: {base: builtin, loras: [{name: lace, model: a/b}]}}"
+    show = load(tmp_path, f"{recipes}\nparameters: {{lora/lace: 0.5}}\nglides: {{lora/lace: 2}}")
+    assert show.start(show.recipes["lace"])["lora/lace"] == 0.5
+    assert "lora/lace" not in show.start(show.recipe)
+    assert show.glides == {"lora/lace": 2.0}
+    assert "no parameter 'lora/lace'" in complaints(tmp_path, "parameters: {lora/lace: 0.5}")[0]
 
 
 def test_a_guide_is_a_second_source(tmp_path: Path) -> None:
