@@ -36,18 +36,6 @@ def typed(*words: str) -> str:
     return done.stdout
 
 
-def test_help_is_quick_and_imports_no_torch() -> None:
-    code = (
-        "import sys, lcm_daemon.cli as c\n"
-        "try: c.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "play a show" in done.stdout
-    assert done.stdout.strip().endswith("False")
-
-
 def test_python_m_is_the_same() -> None:
     done = subprocess.run([sys.executable, "-m", "lcm_daemon", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"lcm-daemon {__version__}"
@@ -114,16 +102,22 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (task.random, task.frames, task.where) == (True, 5, "sd-turbo")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the time of children is not told there")
-@pytest.mark.parametrize("words", [["--help"], ["check", "demo"], ["list", "recipes"], ["list", "parameters"]])
-def test_small_commands_are_quick(words: list[str]) -> None:
-    """Half a second of this process's own work; what other programs take of the machine does not count."""
-    import resource
+LIGHT = {"lcm_daemon", "numpy", "yaml", "pythonosc"}  # torch, diffusers and servers would take seconds
 
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    typed(*words)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "demo"], ["list", "recipes"], ["list", "parameters"]])
+def test_small_commands_load_light_libraries_alone(words: list[str]) -> None:
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import lcm_daemon.cli as c\n"
+        f"try: c.main({words})\n"
+        "except SystemExit: pass\n"
+        "print(*(m for m in set(sys.modules) - before if '.' not in m and hasattr(sys.modules[m], '__path__')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = set(done.stdout.splitlines()[-1].split()) - set(sys.stdlib_module_names)
+    assert "lcm_daemon" in packages
+    assert packages <= LIGHT
 
 
 @pytest.mark.parametrize(("what", "expected"), [
