@@ -51,9 +51,10 @@ class Automation:
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
-        """For the status: the cue that stands, and the one that is about to begin."""
+        """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
         waiting = self._waiting[1].name if self._waiting else ""
-        return {"cue": self.cues.current.name if self.cues.current else "", "next_cue": self.cues.pending or waiting}
+        return {"cue": self.cues.current.name if self.cues.current else "", "next_cue": self.cues.pending or waiting,
+                "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def obey(self, call: Call, now: float) -> list[Change]:
         """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""

@@ -36,7 +36,7 @@ def test_go_begins_a_cue_and_says_who_moved_what() -> None:
     rig.call("cue/go", 10.0)
     assert rig.step(10.0) == [("strength", 0.4, "cue/dawn"), ("prompt", "sunset", "cue/dawn")]
     assert rig.parameters.evaluate(12.0)["strength"] == pytest.approx(0.2)
-    assert rig.automation.status() == {"cue": "dawn", "next_cue": ""}
+    assert rig.automation.status() == {"cue": "dawn", "next_cue": "", "cues": "dawn\nink"}
 
 
 def test_a_cue_may_change_the_recipe() -> None:
@@ -85,6 +85,7 @@ def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) 
     rig.parameters.set("strength", 0.7, 0.0)
     rig.parameters.set("prompt", "lava", 0.0)
     rig.call("cue/record", 0.0, "found")
+    assert rig.automation.status()["cues"] == "dawn\nink\nfound"
     again = Rig(tmp_path / "mirror.yaml")
     again.call("cue/goto", 0.0, "found")
     changes = again.step(0.0)
