@@ -82,8 +82,8 @@ class Automation:
     def _begin(self, cue: Cue, now: float) -> list[Change]:
         if cue.recipe:
             self._change_recipe(cue.recipe)
-        fade = self._parameters.fade
-        return [Change(name, fade(name, value, now, cue.fade, cue.curve), f"cue/{cue.name}")
+        fade, origin = self._parameters.fade, f"cue/{cue.name}"
+        return [Change(name, fade(name, value, now, cue.fade, cue.curve, origin), origin)
                 for name, value in cue.values.items() if name in self._parameters.table]
 
     def _go(self, call: Call, now: float) -> list[Change]:
@@ -114,7 +114,7 @@ class Automation:
 
     def _beat(self, call: Call, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
-        bpm = self._parameters.set("bpm", self.tempo.bpm, now)
+        bpm = self._parameters.set("bpm", self.tempo.bpm, now, call.origin)
         self.tempo = replace(self.tempo, bpm=float(bpm))
         return [Change("bpm", bpm, call.origin)]
 

@@ -75,6 +75,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """One parameter at this moment: where it was set to, the value in force, and who set it ("osc 192.168.1.7")."""
+
+    base: Value
+    value: Value
+    by: str
+
+
+@dataclass(frozen=True)
 class Call:
     """A command with its arguments, and who gave it."""
 
@@ -115,6 +124,7 @@ class Board:
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
+        self.live: Mapping[str, Standing] = {}  # every parameter, as it stood with the last status
         self.kept: dict[str, Any] = {}  # what a controller's next incarnation should know, picklable, by controller
         self.health = health
         self.frame: Frame | None = None  # the newest output picture, for previews
@@ -187,8 +197,11 @@ class Board:
         for listener in self.table_listeners:
             listener()
 
-    def hear(self, changes: list[Change], status: Mapping[str, Value] | None) -> None:
+    def hear(
+        self, changes: list[Change], status: Mapping[str, Value] | None, live: Mapping[str, Standing] | None = None,
+    ) -> None:
         """Take in what the stage says is now so, and tell the listeners."""
+        self.live = self.live if live is None else live
         changes = [change for change in changes if change.name in self.table]
         self.values.update({c.name: c.value for c in changes})
         for listener in self.listeners if changes else ():

@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="print what there is")
     listing.add_argument("what", choices=tuple(_LISTS))
     listing.add_argument("recipe", nargs="?", metavar="RECIPE", help="with `parameters`: a recipe's own as well")
+    listing.add_argument("--live", action="store_true", help="with `parameters`: those of a running daemon, their "
+                         "values, and who set them last")
+    listing.add_argument("--host", default="127.0.0.1", help="with --live: where the daemon's panel is")
+    listing.add_argument("--port", type=int, default=8000, help="with --live: the panel's port (8000)")
 
     pull = commands.add_parser("pull", help="fetch the models that a show or a recipe needs, or prove that all is here")
     pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
@@ -121,9 +125,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for line in _LISTS[options.what](options.recipe):
+    if options.live and (options.what != "parameters" or options.recipe):
+        raise LcmDaemonError("--live goes with `list parameters` alone: they are those of the daemon that is running")
+    for line in _list_live(options.host, options.port) if options.live else _LISTS[options.what](options.recipe):
         print(line)
     return 0
+
+
+def _list_live(host: str, port: int) -> list[str]:
+    from lcm_daemon.live import list_live
+
+    return list_live(host, port)
 
 
 def _pull(options: argparse.Namespace) -> int:
@@ -183,14 +195,14 @@ def _list_sources(recipe: str | None) -> list[str]:
 
 
 def _list_recipes(recipe: str | None) -> list[str]:
+    from lcm_daemon.live import tabulate
     from lcm_daemon.recipe import load_recipe, names
 
     rows = [("NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE")]
     for known in map(load_recipe, names()):
         steps = "-" if known.pipeline == "passthrough" else str(known.start()["steps"])
         rows.append((known.name, known.title, steps, known.download, known.vram, known.licence))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return tabulate(rows)
 
 
 def _list_parameters(recipe: str | None) -> list[str]:

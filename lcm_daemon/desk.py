@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lcm_daemon import controllers
-from lcm_daemon.board import Board, Change, Pending, commands
+from lcm_daemon.board import Board, Change, Pending, Standing, commands
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame
 from lcm_daemon.health import Health
@@ -29,6 +29,7 @@ class News:
 
     changes: list[Change]
     status: Mapping[str, Value] | None = None
+    live: Mapping[str, Standing] | None = None  # with the status: every parameter, and who set it
     table: Table | None = None  # the parameters from now on, with the values of all, where they are others
     values: Mapping[str, Value] = field(default_factory=dict)
 
@@ -122,7 +123,7 @@ class Desk:
             else:
                 if message.table is not None:
                     self.board.adopt(message.table, message.values)
-                self.board.hear(message.changes, message.status)
+                self.board.hear(message.changes, message.status, message.live)
                 if message.status is not None:
                     self._wake()  # the stage's status is due soon, and the desk's counters belong in it
         finally:

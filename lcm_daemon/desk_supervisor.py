@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lcm_daemon import desk
-from lcm_daemon.board import Change, Pending
+from lcm_daemon.board import Change, Pending, Standing
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.frame import Frame, Size
 from lcm_daemon.health import Health
@@ -32,10 +32,11 @@ class DeskSupervisor:
         self.ready = False
         self.error = ""
         self.counts: Mapping[str, int] = {}
-        self._kept: Mapping[str, Any] = {}
+        self.kept: Mapping[str, Any] = {}  # what the controllers left for a later desk, and for the stage
         self._setup, self._size = setup, size
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
+        self._live: Mapping[str, Standing] | None = None
         self._table: Table | None = None  # what the desk must still be told
         self._begun = 0.0
         self._listened_at: float | None = 0.0  # when the desk last was ready for more; None: it has only just opened
@@ -51,7 +52,7 @@ class DeskSupervisor:
 
     def start(self, values: Mapping[str, Value], now: float) -> None:
         """Open a desk that knows the present values."""
-        setup = replace(self._setup, values=dict(values), kept=self._kept)
+        setup = replace(self._setup, values=dict(values), kept=self.kept)
         self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
         self.ready, self._begun, self._listened_at = False, now, now
         self._table = None
@@ -103,10 +104,14 @@ class DeskSupervisor:
         self._pass_on(values)
         return asked
 
-    def tell(self, changes: list[Change], status: Mapping[str, Value] | None = None) -> None:
+    def tell(
+        self, changes: list[Change], status: Mapping[str, Value] | None = None,
+        live: Mapping[str, Standing] | None = None,
+    ) -> None:
         """Keep news for the desk; of several changes of one parameter the newest counts."""
         self._changes.update({change.name: change for change in changes})
         self._status = status if status is not None else self._status
+        self._live = live if live is not None else self._live
 
     def adopt(self, table: Table) -> None:
         """The show's parameters are others from now on."""
@@ -129,10 +134,11 @@ class DeskSupervisor:
     def _pass_on(self, values: Mapping[str, Value]) -> None:
         if not self.ready or self.child is None or not (self._changes or self._status or self._table):
             return
-        news = desk.News(list(self._changes.values()), self._status, self._table, dict(values) if self._table else {})
+        told = dict(values) if self._table else {}
+        news = desk.News(list(self._changes.values()), self._status, self._live, self._table, told)
         try:
             if self.child.link.send(news):
-                self._changes, self._status, self._table = {}, None, None
+                self._changes, self._status, self._live, self._table = {}, None, None, None
         except CLOSED:
             return
 
@@ -146,7 +152,7 @@ class DeskSupervisor:
         for message in messages:
             if isinstance(message, desk.Asked):
                 asked.append(message.pending)
-                self._kept = message.kept
+                self.kept = message.kept
                 self.counts = {p: n + self._counts_before.get(p, 0) for p, n in message.counts.items()}
             elif isinstance(message, Done):
                 child.link.release(message)

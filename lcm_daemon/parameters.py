@@ -196,6 +196,8 @@ class Parameters:
         self._targets: dict[str, Value] = {}  # of every name that there ever was: a LoRA that comes back is as it was
         self._start: dict[str, Value] = {}
         self._travel: dict[str, _Glide] = {}
+        self._origins: dict[str, str] = {}  # who set it last, as in Change.origin
+        self.moved = ""  # the name of the one that was set last; empty while none was
         self.adopt(self.table)
 
     def adopt(self, table: Table) -> None:
@@ -205,27 +207,36 @@ class Parameters:
         self._start = {p.name: p.coerce(self.start.get(p.name, p.default)) for p in table.values()}
         self._targets = {**self._start, **self._targets}
 
-    def set(self, name: str, value: Any, now: float) -> Value:
+    def set(self, name: str, value: Any, now: float, origin: str = "") -> Value:
         """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name.
 
         It glides as the show and the table say. A fade that was under way is over: the newest move counts.
+        origin: who moves it, for `origin`.
         """
-        return self.fade(name, value, now, self._seconds(self.table[name]))
+        return self.fade(name, value, now, self._seconds(self.table[name]), origin=origin)
 
-    def fade(self, name: str, value: Any, now: float, seconds: float, curve: str = "linear") -> Value:
+    def fade(
+        self, name: str, value: Any, now: float, seconds: float, curve: str = "linear", origin: str = "",
+    ) -> Value:
         """Move one parameter in so many seconds, by a curve of CURVES. What is no number, prompt or seed jumps."""
         parameter = self.table[name]
         target = parameter.coerce(value)
         travels = seconds > 0.0 and (parameter.glides or parameter.kind == "int")
         self._depart(parameter, now, seconds, curve) if travels else self._travel.pop(name, None)
         self._targets[name] = target
+        self._origins[name], self.moved = origin, name
         return target
 
-    def reset(self) -> dict[str, Value]:
+    def reset(self, origin: str = "") -> dict[str, Value]:
         """Return to the show's values at once; return those that changed."""
         changed = {n: v for n, v in self._start.items() if self._targets[n] != v or n in self._travel}
         self._targets, self._travel = {**self._targets, **self._start}, {}
+        self._origins |= dict.fromkeys(changed, origin)
         return changed
+
+    def origin(self, name: str) -> str:
+        """Who set a parameter last; empty where nobody has since the show began."""
+        return self._origins.get(name, "")
 
     def targets(self) -> dict[str, Value]:
         """Where every parameter is, or is going."""

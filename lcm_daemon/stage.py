@@ -20,16 +20,16 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from lcm_daemon import transports
+from lcm_daemon.authority import begun_by, last_move, standings
 from lcm_daemon.automation import Automation
 from lcm_daemon.bell import Bell
-from lcm_daemon.board import Call, Change, Pending
+from lcm_daemon.board import Call, Change, Pending, Standing
 from lcm_daemon.changeover import Changeover
 from lcm_daemon.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.desk import Setup
 from lcm_daemon.desk_supervisor import DeskSupervisor
+from lcm_daemon.ends import build_sink, build_source
 from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
-from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.governor import Governor, scale_size, scales_of
@@ -37,10 +37,9 @@ from lcm_daemon.health import Health
 from lcm_daemon.parameters import Blend, Parameters, Value
 from lcm_daemon.player import Material, Player
 from lcm_daemon.recipe import GRID, Recipe
-from lcm_daemon.show import EndPlan, Show
+from lcm_daemon.show import Show
 from lcm_daemon.status import Status
-from lcm_daemon.transports.base import End, Sink, Source
-from lcm_daemon.transports.runner import Runner, SinkRunner, SourceRunner
+from lcm_daemon.transports.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +64,9 @@ class Stage:
         self._governed = show.recipe
         self._played: Recipe | None = None  # the last one that was looked at for an upgrade
         self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
-        self.source = self._source_runner(show.source, "source")
-        self.guide = self._source_runner(show.guide, "guide")
-        self.sinks = [runner for plan in show.sinks if (runner := self._sink_runner(plan))]
+        self.source = build_source(show.source, "source", show, self.health, self._arrived)
+        self.guide = build_source(show.guide, "guide", show, self.health, self._arrived)
+        self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show, self.health))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
             Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(self.recipes)),
@@ -94,18 +93,6 @@ class Stage:
             ladder, show.size, self.health, show.patience, show.spare, show.guide is not None, duty
         )
         return Player(recipe, [engine], show.start(recipe), self.health)
-
-    def _source_runner(self, plan: EndPlan | None, kind: str) -> SourceRunner | None:
-        source = _build_end(plan, transports.load(plan.transport).source) if plan else None
-        if plan is None or not isinstance(source, Source):
-            return None
-        return SourceRunner(plan.label, source, self.show.size, plan.fit, self.health, self._arrived, kind)
-
-    def _sink_runner(self, plan: EndPlan) -> SinkRunner | None:
-        sink = _build_end(plan, transports.load(plan.transport).sink)
-        if not isinstance(sink, Sink):
-            return None
-        return SinkRunner(plan.label, sink, self.show.size, self.show.fps, self.health)
 
     def _runners(self) -> list[Runner]:
         return [runner for runner in (self.source, self.guide, *self.sinks) if runner is not None]
@@ -201,13 +188,14 @@ class Stage:
             _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now))]
         for change in pending.changes.values():
             if change.name in self.parameters.table:  # it may have gone with its recipe meanwhile
-                value = self.parameters.set(change.name, change.value, now)
+                value = self.parameters.set(change.name, change.value, now, change.origin)
                 changes.append(Change(change.name, value, change.origin))
         self.desk.tell(changes)
 
     def _reset(self, call: Call) -> list[Change]:
         self.automation.cues.hold()
-        return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
+        changed = self.parameters.reset(f"panic/{call.origin}")
+        return [Change(name, value, call.origin) for name, value in changed.items()]
 
     def _change_recipe(self, call: Call) -> list[Change]:
         self._change_to(str(call.arguments[0]))
@@ -237,7 +225,7 @@ class Stage:
         self.parameters.adopt(self.show.table(recipe))
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value:
-                self.parameters.set(name, value, now)
+                self.parameters.set(name, value, now, "recipe")
         self.desk.adopt(self.parameters.table)
 
     def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
@@ -289,8 +277,7 @@ class Stage:
         if not waiting:
             return
         now = self.clock.now()
-        values: Mapping[str, Value | Blend] = self.automation.apply(self.parameters.evaluate(now), now)
-        values = self.governor.lay_over(values) if self.governor else values
+        values = self._lay_over(self.automation.apply(self.parameters.evaluate(now), now))
         frame = self._input()
         if frame is None and values["mode"] != "text":
             return
@@ -299,6 +286,9 @@ class Stage:
         for player in waiting:
             player.feed(Material(frame or self._blank, guide, self._as_for(player, values), beat), now)
         self._hungry = any(player.wanted for player in waiting)
+
+    def _lay_over(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
+        return self.governor.lay_over(values) if self.governor else values
 
     def _as_for(self, player: Player, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
         """The values as its recipe has them: while two play, what nobody has moved is for each as its own says."""
@@ -342,10 +332,16 @@ class Stage:
 
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
-            self.desk.tell([], self._collect_status(now))
+            self.desk.tell([], self._collect_status(now), self._stand(now))
         if self.output is not None and now - self._previewed >= PREVIEW:
             self._previewed = now
             self.desk.show(self.output, now)
+
+    def _stand(self, now: float) -> Mapping[str, Standing]:
+        """Every parameter: where it was set to, what it is at this moment, and by whom."""
+        moved = self.automation.apply(self.parameters.evaluate(now), now)
+        begun = begun_by(self.show, self._adopted)
+        return standings(self.parameters, moved, self._lay_over(moved), begun, self.show.modulators)
 
     def _collect_status(self, now: float) -> Mapping[str, Value]:
         change, engine = self.changeover, self.changeover.leading.engines[0]
@@ -356,6 +352,7 @@ class Stage:
             "size": "{}x{}".format(*engine.recipe.size),
             "change": change.describe(),
             **self.automation.status(),
+            "moved": last_move(self.parameters),
             "governor": self.governor.level.describe() if self.governor else "",
             "error": change.error,
             "engine": engine.state,
@@ -378,18 +375,6 @@ class Stage:
         count = self.health.count("tick/failed")
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a fault in every tick must not fill the log
             log.exception("%s (%d times)", what, count)
-
-
-def _build_end(plan: EndPlan, end: type[End] | None) -> End | None:
-    """The source or sink of a plan; None where it is optional and its integration is missing."""
-    assert end is not None
-    probe = transports.load(plan.transport).probe()
-    if probe.works or not probe.install:
-        return end(plan.options)
-    if not plan.optional:
-        raise MissingIntegration(plan.transport, probe.detail, probe.install)
-    log.info("%s is left out: %s; install it with: %s", plan.label, probe.detail, probe.install)
-    return None
 
 
 _COMMANDS: Mapping[str, Callable[[Stage, Call], list[Change]]] = {

@@ -99,7 +99,7 @@ def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port:
         subscriber.settimeout(20)
         send("/lcm/subscribe", [str(subscriber.getsockname()[1])], "127.0.0.1", port)
         subscriber.recv(4096)
-        serve(desk, lambda _: desk._kept)
+        serve(desk, lambda _: desk.kept)
         first = desk.pid
         os.kill(first, signal.SIGKILL)
         serve(desk, lambda _: desk.ready and desk.pid not in (0, first))

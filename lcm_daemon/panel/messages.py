@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lcm_daemon import __version__
@@ -46,9 +47,10 @@ def error(text: str) -> str:
 
 
 def health(board: Board, clients: int) -> dict[str, Any]:
-    """What `/health` answers: the status and the values as last heard, and every counter by its path."""
+    """What `/health` answers: status, values, and who set each as last heard, and every counter by its path."""
     return {
         "version": __version__, "clients": clients, "status": _finite(board.status), "values": board.values,
+        "live": {name: asdict(standing) for name, standing in board.live.items()},
         "counts": board.health.counts(),
     }
 

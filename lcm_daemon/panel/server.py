@@ -4,7 +4,7 @@
     GET /ws                 WebSocket, the protocol below
     GET /stream.mjpg        the output as Motion JPEG, for anything old
     GET /frame.jpg          the newest picture
-    GET /health             status, values and counters as JSON
+    GET /health             status, values, who set them, and counters as JSON
     GET /parameters.json    the parameter table and the commands as JSON
 
 The WebSocket protocol. The server sends, as JSON text:

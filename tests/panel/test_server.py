@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon import __version__
-from lcm_daemon.board import COMMANDS, Call
+from lcm_daemon.board import COMMANDS, Call, Standing
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.panel.server import CLIENT_LIMIT, Panel
 from lcm_daemon.parameters import TABLE, Parameter
@@ -241,7 +241,7 @@ def test_a_message_that_is_too_long_ends_its_connection_alone():
 def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
-        rig.board.hear([], {"fps": 30.0, "latency": math.inf})
+        rig.board.hear([], {"fps": 30.0, "latency": math.inf}, {"mix": Standing(1.0, 0.5, "page")})
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send("nonsense")
             await page.heard("error")
@@ -250,7 +250,7 @@ def test_health_tells_status_values_and_counts():
     health = asyncio.run(scenario())
     assert health == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in TABLE.items()}, "prompt": "ocean", "strength": 0.5},
-                      "counts": {"panel/malformed": 1}}
+                      "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}}, "counts": {"panel/malformed": 1}}
 
 
 def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again():
