@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.panel.rig import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+SHIFT = 8  # the DevTools protocol's bit
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
@@ -126,9 +127,11 @@ class Tab:
             await self.mouse("mouseReleased", x, y, n)
 
     async def key(self, key: str, modifiers: int = 0) -> None:
-        text = {"Enter": "\r"}.get(key, "")
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, text=text, modifiers=modifiers)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, modifiers=modifiers)
+        """A key of the keyboard goes down and up; one of a single character writes it."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {" ": "Space"}.get(key, key)
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=text, modifiers=modifiers)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code, modifiers=modifiers)
 
     async def write(self, selector: str, text: str) -> None:
         """Put the cursor into a field and type over all that stands there."""

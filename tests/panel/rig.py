@@ -5,33 +5,44 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from lcm_daemon.automation import COMMANDS as AUTOMATED
+from lcm_daemon.automation import OWN, Automation
 from lcm_daemon.board import Board, Call, Change, commands
+from lcm_daemon.cues import Cue
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.health import Health
 from lcm_daemon.panel.server import Panel
-from lcm_daemon.parameters import TABLE, Parameter, Parameters, Value
+from lcm_daemon.parameters import TABLE, Parameter, Parameters, Table, Value
 
+SHOWN: Table = {**TABLE, **OWN}  # the parameters of a show without modulators
 PATIENCE = 30.0  # seconds until a test gives up waiting
 QUIET = 0.15  # seconds of silence that count as "nothing comes"
 
 
 @dataclass
 class Rig:
-    """A board whose stage lives in the same event loop: it takes what is asked for and says what is so."""
+    """A board whose stage lives in the same event loop: it takes what is asked for and says what is so.
+
+    The cues are played by the real Automation, on a clock that stands still unless the test moves `now`.
+    """
 
     answers: bool = True
+    cues: Sequence[Cue] = ()
+    now: float = 0.0
     taken: list[Change] = field(default_factory=list)
     called: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
+        self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None)
+        self.parameters.adopt(SHOWN)
         self.board = Board(
             self.parameters.table, self.parameters.targets(), Health(), self._wake, commands(["ink", "sd-turbo"])
         )
@@ -52,11 +63,20 @@ class Rig:
         for call in pending.commands:
             if call.name == "panic":
                 done += [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
-        self.board.hear(done, None)
+            elif call.name in AUTOMATED:
+                done += self.automation.obey(call, self.now)
+        self.step(done)
+
+    def step(self, done: Sequence[Change] = ()) -> None:
+        """Begin the cues that are due, and say what has moved and where the show is."""
+        moved = [*done, *self.automation.step(self.now, "")]
+        cues = self.automation.status()
+        news = {**self.board.status, **cues} if self.cues and cues.items() - self.board.status.items() else None
+        self.board.hear(moved, news)
 
     def change_recipe(self, *parameters: Parameter) -> None:
         """Another recipe plays, whose own parameters these are."""
-        self.parameters.adopt({**TABLE, **{p.name: p for p in parameters}})
+        self.parameters.adopt({**SHOWN, **{p.name: p for p in parameters}})
         self.board.adopt(self.parameters.table, self.parameters.targets())
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:

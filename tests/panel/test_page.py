@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 
 import numpy as np
-import pytest
 
 from lcm_daemon.board import Call, Change
 from lcm_daemon.frame import solid
-from lcm_daemon.panel.server import Panel
-from lcm_daemon.parameters import TABLE, Parameter
-from tests.conftest import need
-from tests.panel.browser import Tab, find, running, tab
-from tests.panel.rig import Rig, serving, until
-
-WIDGETS = {
-    "float": "[role=slider]", "int": "[role=slider]", "bool": "[role=switch]", "text": "textarea",
-    "choice": "[role=radiogroup]",
-}
-SHIFT = 8  # the DevTools protocol's bit
-
-
-def control(name: str, part: str = "") -> str:
-    return f"[data-parameter={name}] {part or WIDGETS[TABLE[name].kind]}"
-
-
-def number(name: str) -> str:
-    """JavaScript for what a fader shows."""
-    return f"Number(document.querySelector({control(name)!r}).ariaValueNow)"
-
-
-def field(name: str, part: str = "input") -> str:
-    return f"document.querySelector({control(name, part)!r}).value"
-
-
-@pytest.fixture(scope="module")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    need(find() is not None, "the page's tests need Chromium")
-    with running(tmp_path_factory.mktemp("browser")) as address:
-        yield address
-
-
-@asynccontextmanager
-async def opened(devtools: str, rig: Rig, **window: int) -> AsyncIterator[tuple[Tab, Panel]]:
-    async with serving(rig) as panel, tab(devtools) as page:
-        await page.open(panel.address, **window)
-        yield page, panel
-        assert page.troubles == []
+from lcm_daemon.parameters import Parameter
+from tests.panel.browser import SHIFT, tab
+from tests.panel.page import control, field, number, opened
+from tests.panel.rig import SHOWN, Rig, serving, until
 
 
 def test_there_is_a_named_control_for_every_parameter(devtools):
     async def scenario():
         async with opened(devtools, Rig()) as (page, _):
             names = await page.js("[...document.querySelectorAll('[data-parameter]')].map(e => e.dataset.parameter)")
-            for parameter in TABLE.values():
+            for parameter in SHOWN.values():
                 label, described = await page.js(
                     "(e => ['aria-labelledby', 'aria-describedby'].map("
                     "key => document.getElementById(e.getAttribute(key)).innerText))"
@@ -65,7 +27,7 @@ def test_there_is_a_named_control_for_every_parameter(devtools):
                 assert parameter.help in described
             return names
 
-    assert asyncio.run(scenario()) == list(TABLE)
+    assert asyncio.run(scenario()) == list(SHOWN)
 
 
 def test_controls_show_the_values_and_the_ranges(devtools):
@@ -167,7 +129,7 @@ def test_keys_move_a_fader(devtools):
                 seen.append(rig.taken[-1].value)
             return seen
 
-    assert asyncio.run(scenario()) == [0.51, 0.509, 0.609, 1.0, 0.0, TABLE["strength"].default]
+    assert asyncio.run(scenario()) == [0.51, 0.509, 0.609, 1.0, 0.0, SHOWN["strength"].default]
 
 
 def test_every_other_control_sets_its_parameter(devtools):
@@ -213,9 +175,9 @@ def test_a_double_click_on_a_name_sets_its_default_and_panic_the_shows_values(de
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
             await page.click("#label-strength", times=2)
-            await page.until(f"{number('strength')} === {TABLE['strength'].default}")
+            await page.until(f"{number('strength')} === {SHOWN['strength'].default}")
             await until(lambda: rig.taken)
-            await page.click("header button")
+            await page.click("[data-command='panic']")
             await page.until(f"{number('strength')} === 0.5")
 
     asyncio.run(scenario())

@@ -17,8 +17,8 @@ from lcm_daemon import __version__
 from lcm_daemon.board import COMMANDS, Call, Standing
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.panel.server import CLIENT_LIMIT, Panel
-from lcm_daemon.parameters import TABLE, Parameter
-from tests.panel.rig import Rig, get, serving, until, visiting
+from lcm_daemon.parameters import Parameter
+from tests.panel.rig import SHOWN, Rig, get, serving, until, visiting
 
 FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
 
@@ -32,7 +32,7 @@ def test_hello_tells_everything_a_page_needs():
 
     hello = asyncio.run(scenario())
     assert (hello["version"], hello["show"], hello["you"]) == (__version__, "mirror", "panel/1")
-    assert hello["values"] == {**{n: p.default for n, p in TABLE.items()}, "prompt": "ocean", "strength": 0.5}
+    assert hello["values"] == {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5}
     assert hello["status"] == {"fps": 12.5, "latency": None}
     assert {c["name"]: c["help"] for c in hello["commands"]} == {n: c.help for n, c in COMMANDS.items()}
 
@@ -44,9 +44,9 @@ def test_every_parameter_of_the_table_is_in_hello_and_in_parameters_json():
 
     said, served = asyncio.run(scenario())
     assert said == served
-    assert [p["name"] for p in said] == list(TABLE)
+    assert [p["name"] for p in said] == list(SHOWN)
     for told in said:
-        declared = dataclasses.asdict(TABLE[told["name"]])
+        declared = dataclasses.asdict(SHOWN[told["name"]])
         assert set(told) == FIELDS == set(declared)
         for key, value in declared.items():
             open_range = isinstance(value, float) and math.isinf(value)
@@ -157,10 +157,10 @@ def test_a_page_hears_of_the_parameters_of_another_recipe():
             return come, rig.taken, gone, await page.heard("error")
 
     come, taken, gone, error = asyncio.run(scenario())
-    assert [p["name"] for p in come["parameters"]] == [*TABLE, "lora/ink"]
+    assert [p["name"] for p in come["parameters"]] == [*SHOWN, "lora/ink"]
     assert come["values"]["lora/ink"] == 0.5
     assert [(change.name, change.value) for change in taken] == [("lora/ink", 1.5)]
-    assert [p["name"] for p in gone["parameters"]] == list(gone["values"]) == list(TABLE)
+    assert [p["name"] for p in gone["parameters"]] == list(gone["values"]) == list(SHOWN)
     assert error == "there is no parameter 'lora/ink'"
 
 
@@ -249,7 +249,7 @@ def test_health_tells_status_values_and_counts():
 
     health = asyncio.run(scenario())
     assert health == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
-                      "values": {**{n: p.default for n, p in TABLE.items()}, "prompt": "ocean", "strength": 0.5},
+                      "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
                       "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}}, "counts": {"panel/malformed": 1}}
 
 

@@ -34,7 +34,7 @@ export function facts(parameter: Parameter): string {
 
 /** What a player looks at first; whatever else the status holds follows, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
-const ELSEWHERE = ["show", "alarm", "error"]; // the head shows these
+const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "cues"]; // the head and the deck show these
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {
