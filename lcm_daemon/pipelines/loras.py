@@ -36,7 +36,7 @@ class _Group:
     """Layers of one model that the same LoRAs touch with the same ranks: their columns are weighed in one go."""
 
     def __init__(self, ranks: Mapping[str, int], layers: Sequence[Layer], factors: Mapping[str, Factors]) -> None:
-        self.names = frozenset(ranks)
+        self.names, self.layers = frozenset(ranks), tuple(layers)
         self._ranks, like = ranks, layers[0].weight
         ups = [torch.cat([factors[name][layer].up for name in ranks], dim=1) for layer in layers]
         self._rows = [len(up) for up in ups]
@@ -67,6 +67,11 @@ class LiveLoras:
         self._weights = dict.fromkeys(factors, 0.0)
         self._unet = _groups(unet, factors)
         self._text = [group for encoder in text_encoders for group in _groups(encoder, factors)]
+
+    @property
+    def layers(self) -> frozenset[Layer]:
+        """Those whose weights move."""
+        return frozenset(layer for group in (*self._unet, *self._text) for layer in group.layers)
 
     def set(self, weights: Mapping[str, float]) -> bool:
         """Move to these weights, by name; names that are missing stay as they are, others mean nothing.
