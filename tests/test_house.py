@@ -18,7 +18,7 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
     {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "cues", "modulation", "document",
-     "recipe_parts", "recipe", "board", "bell", "hub"},
+     "recipe_parts", "recipe", "board", "bell", "hub", "guard", "web"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields", "authority",
      "ends"},
@@ -33,7 +33,7 @@ ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors"
 NATIVE = {
     "NDIlib": "transports/ndi.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
     "simplejpeg": "panel/preview.py", "starlette": ("panel/", "controllers/oscquery"),
-    "uvicorn": ("panel/server.py", "controllers/oscquery"), "pythonosc": "controllers/",
+    "uvicorn": "web.py", "pythonosc": "controllers/",
     "rtmidi": "controllers/midi_ports.py", "zeroconf": "controllers/oscquery_mdns.py",
 }
 BROAD = {"Exception", "BaseException"}

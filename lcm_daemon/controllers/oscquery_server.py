@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
-import os
-import socket
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,14 +14,12 @@ from starlette.websockets import WebSocket
 
 from lcm_daemon.controllers import oscquery_tree as trees
 from lcm_daemon.controllers.oscquery_client import Client, Take
-from lcm_daemon.controllers.oscquery_guard import Guard
-from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.guard import Guard
 from lcm_daemon.health import Health
+from lcm_daemon.web import TRY_AGAIN_LATER, WebServer
 
 CLIENTS = 32
-MESSAGE = 65536  # bytes of a WebSocket message
 QUERY = 200  # characters
-TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 _STORE = {"Cache-Control": "no-store"}
 
 
@@ -44,30 +36,15 @@ class Server:
         self._nodes, self._take, self._info, self._admits, self._health = nodes, take, info, admits, health
         self._clients: dict[str, Client] = {}
         self._numbers = itertools.count(1)
-        self._server: Any = None
-        self._serving: asyncio.Task[None] | None = None
+        self._web = WebServer("OSCQuery", "oscquery")
 
     async def start(self, host: str, port: int) -> int:
         """Listen and serve; the port. LcmDaemonError with one clear line where it cannot be had."""
-        ear = _bind(host, port)
-        self._server = uvicorn.Server(uvicorn.Config(
-            self._app(), log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-            server_header=False, ws_max_size=MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
-        ))
-        self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
-        self._serving = asyncio.create_task(self._server.serve(sockets=[ear]), name="oscquery")
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
-        if self._serving.done():
-            ear.close()
-            raise LcmDaemonError("OSCQuery: its web server could not start") from self._serving.exception()
-        return int(ear.getsockname()[1])
+        return await self._web.start(self._app(host), host, port)
 
     async def stop(self) -> None:
         """Let go of clients and port."""
-        if self._serving is not None:
-            self._server.should_exit = True
-            await asyncio.gather(self._serving, return_exceptions=True)
+        await self._web.stop()
 
     def notify(self, command: str, path: str) -> None:
         """Tell every client that a path has been added, removed or changed."""
@@ -79,9 +56,10 @@ class Server:
         for client in self._clients.values():
             client.hear(path, packet, origin)
 
-    def _app(self) -> Starlette:
+    def _app(self, host: str) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
-        return Starlette(routes=routes, middleware=[Middleware(Guard, admits=self._admits, health=self._health)])
+        guard = Middleware(Guard, bound=host, health=self._health, counter="oscquery/foreign", admits=self._admits)
+        return Starlette(routes=routes, middleware=[guard])
 
     async def _get(self, request: Request) -> Response:
         query = request.url.query
@@ -119,18 +97,3 @@ def _attributes(node: trees.Node, names: Sequence[str]) -> Response:
     if None in found or not trees.SERVED.issuperset(names):
         return Response(status_code=204)
     return JSONResponse({key: value for each in found if each for key, value in each.items()}, headers=_STORE)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    ear = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # On Windows SO_REUSEADDR would let two programs share a port; elsewhere it only shortens the wait after a stop.
-    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None) if os.name == "nt" else None
-    ear.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
-    try:
-        ear.bind((host, port))
-        ear.listen(128)
-    except OSError as error:
-        ear.close()
-        raise LcmDaemonError(f"OSCQuery: cannot listen on {host} port {port}: {error.strerror}; "
-                             "stop what uses it, or give the show another oscquery.port") from error
-    return ear

@@ -40,16 +40,10 @@ is counted (`panel/malformed`) and answered with an error; it never ends the con
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
-import logging
-import os
-import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -59,18 +53,14 @@ from starlette.websockets import WebSocket
 
 from lcm_daemon.board import Board, Change
 from lcm_daemon.document import Fields
-from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.guard import Guard
 from lcm_daemon.panel import FIELDS, assets, messages
 from lcm_daemon.panel.client import Client
-from lcm_daemon.panel.guard import Guard
 from lcm_daemon.panel.preview import Preview
 from lcm_daemon.parameters import Value
-
-log = logging.getLogger(__name__)
+from lcm_daemon.web import TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
-MESSAGE_LIMIT = 65536  # bytes; the longest prompt, escaped, takes 24,000
-TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
 BOUNDARY = b"--picture\r\n"
 
@@ -90,8 +80,8 @@ class Panel:
         self._clients: dict[str, Client] = {}
         self._streams = 0
         self._numbers = itertools.count(1)
-        self._server: Any = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server = WebServer("panel", "panel")
+        self._serving = False
 
     @property
     def address(self) -> str:
@@ -103,34 +93,22 @@ class Panel:
     async def start(self) -> None:
         """Listen and serve; raise LcmDaemonError with one clear line (the port is in use, say)."""
         app = self._app(assets.read())
-        ear = await _bind(str(self.options["host"]), int(self.options["port"]))
-        self.port = int(ear.getsockname()[1])
-        self._server = uvicorn.Server(uvicorn.Config(
-            app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-            server_header=False, ws_max_size=MESSAGE_LIMIT, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
-        ))
-        self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
-        self._serving = asyncio.create_task(self._server.serve(sockets=[ear]))
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
-        if self._serving.done():
-            ear.close()
-            raise LcmDaemonError("panel: its web server could not start") from self._serving.exception()
+        self.port = await self._server.start(app, str(self.options["host"]), int(self.options["port"]))
+        self._serving = True
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
         self.board.table_listeners.append(self._hear_table)
 
     async def stop(self) -> None:
         """Let go of clients and port. May be called at any time, also twice."""
-        serving, self._serving = self._serving, None
-        if serving is None:
+        if not self._serving:
             return
+        self._serving = False
         self.board.listeners.remove(self._hear)
         self.board.status_listeners.remove(self._hear_status)
         self.board.table_listeners.remove(self._hear_table)
         self._preview.close()
-        self._server.should_exit = True
-        await asyncio.gather(serving, return_exceptions=True)
+        await self._server.stop()
 
     def _app(self, page: Mapping[str, Response]) -> Starlette:
         self._preview = Preview(self.board, float(self.options["preview_fps"]), int(self.options["preview_quality"]))
@@ -142,7 +120,7 @@ class Panel:
             Route("/parameters.json", self._parameters),
             *(Route(path, _constant(response)) for path, response in page.items()),
         ]
-        guard = Middleware(Guard, bound=str(self.options["host"]), health=self.board.health)
+        guard = Middleware(Guard, bound=str(self.options["host"]), health=self.board.health, counter="panel/foreign")
         return Starlette(routes=routes, middleware=[guard])
 
     @property
@@ -210,26 +188,3 @@ def _constant(response: Response) -> Any:
     async def answer(request: Request) -> Response:
         return response
     return answer
-
-
-async def _bind(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`; LcmDaemonError where that cannot be."""
-    try:
-        if not host:
-            raise OSError("no address given")
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        ear = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise LcmDaemonError(f"panel: cannot listen on {host!r}: {error.strerror or error}") from error
-    # On Windows SO_REUSEADDR would let two programs share a port; elsewhere it only shortens the wait after a stop.
-    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None) if os.name == "nt" else None
-    ear.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
-    try:
-        ear.bind(address)
-        ear.listen(128)
-    except OSError as error:
-        ear.close()
-        raise LcmDaemonError(f"panel: cannot listen on {host} port {port}: {error.strerror}; "
-                             "stop what uses it, or give the show another panel.port") from error
-    return ear
