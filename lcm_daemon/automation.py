@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lcm_daemon.board import Call, Change
 from lcm_daemon.cues import Cue, CueList
 from lcm_daemon.modulation import Modulation, Modulator, table_of_modulators
 from lcm_daemon.parameters import Parameter, Parameters, Table, Value, Values, table_of
-from lcm_daemon.tempo import BEATS, FASTEST, SLOWEST, Tap, Tempo
+from lcm_daemon.tempo import BEATS, FASTEST, SLOWEST, Heard, Tap, Tempo
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,18 @@ OWN: Table = table_of([
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
               choices=("off", "beat", "bar")),
 ])
+CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
 _GRID: Mapping[str, float] = {"beat": 1.0, "bar": float(BEATS)}
 RECORDED = ".cues.yaml"  # of the side file, in place of the show's own suffix
+
+
+@dataclass
+class _Waiting:
+    """A call that waits for a multiple of `grid` beats, which is due at `beat`."""
+
+    call: Call
+    grid: float
+    beat: float
 
 
 class Automation:
@@ -46,38 +56,73 @@ class Automation:
         self._parameters, self._change_recipe = parameters, change_recipe
         self._file = file and file.with_suffix(RECORDED)
         self._tap = Tap()
-        self._waiting: tuple[float, Call] | None = None  # a quantised call, and when it is due
+        self._bpm = self.tempo.bpm  # what the parameter last was
+        self._reached = 0.0  # where the music last was
+        self._heard: Heard | None = None  # what an outside clock said last
+        self._waiting: _Waiting | None = None
         for cue in _read_recorded(self._file):
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
         """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
-        waiting = self._waiting[1].name if self._waiting else ""
+        waiting = self._waiting.call.name if self._waiting else ""
         return {"cue": self.cues.current.name if self.cues.current else "", "next_cue": self.cues.pending or waiting,
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def obey(self, call: Call, now: float) -> list[Change]:
-        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""
+        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so.
+
+        While an outside clock stands still nothing waits for it.
+        """
         grid = _GRID.get(str(self._parameters.targets()["quantise"]))
         if grid and call.name in ("cue/go", "cue/back", "cue/goto"):
-            self._waiting = self.tempo.next(grid, now), call
+            self._waiting = _Waiting(call, grid, self.tempo.next(grid, now))
             return []
         return COMMANDS[call.name](self, call, now)
 
-    def step(self, now: float, clock: str) -> list[Change]:
-        """Begin what is due. clock: the wall clock's "21:30"."""
-        bpm = float(self._parameters.targets()["bpm"])
-        if bpm != self.tempo.bpm:
-            self.tempo = self.tempo.at(bpm, now)
-        if self._waiting and now >= self._waiting[0]:
-            call, self._waiting = self._waiting[1], None
+    def hold(self) -> None:
+        """Nothing that was about to come by itself does."""
+        self._waiting = None
+        self.cues.hold()
+
+    def step(self, now: float, clock: str, heard: Heard | None = None) -> list[Change]:
+        """Begin what is due. clock: the wall clock's "21:30".   heard: what an outside clock said last."""
+        changes = self._listen(heard, now)
+        if self._waiting and self._is_due(self._waiting, now):
+            call, self._waiting = self._waiting.call, None
             COMMANDS[call.name](self, call, now)
         cue = self.cues.step(now, clock)
-        return self._begin(cue, now) if cue else []
+        return changes + (self._begin(cue, now) if cue else [])
 
     def apply(self, values: Values, now: float) -> dict[str, Any]:
         """The values with modulation on top."""
-        return self.modulation.apply(values, self._parameters.table, self.tempo, now)
+        beat = self.tempo.beat_at(now)
+        if not self._reached - CORRECTION < beat < self._reached:  # else it waits: no wave turns the same corner twice
+            self._reached = beat
+        return self.modulation.apply(values, self._parameters.table, self._reached, now)
+
+    def _listen(self, heard: Heard | None, now: float) -> list[Change]:
+        """The tempo is an outside clock's whenever that has spoken, and else that of the hand that moved `bpm`."""
+        if heard is None or heard == self._heard:
+            bpm = float(self._parameters.targets()["bpm"])
+            self.tempo = self.tempo if bpm == self._bpm else self.tempo.at(bpm, now)
+            self._bpm = bpm
+            return []
+        self._heard, self.tempo = heard, heard.tempo
+        return self._show_tempo(heard.origin, now)
+
+    def _show_tempo(self, origin: str, now: float) -> list[Change]:
+        """The parameter follows the tempo, to a tenth."""
+        self._bpm = round(self.tempo.bpm, 1)
+        if self._bpm == self._parameters.targets()["bpm"]:
+            return []
+        return [Change("bpm", self._parameters.set("bpm", self._bpm, now, origin), origin)]
+
+    def _is_due(self, waiting: _Waiting, now: float) -> bool:
+        beat = self.tempo.beat_at(now)
+        if beat < waiting.beat - waiting.grid:  # the music began anew, or went back
+            waiting.beat = self.tempo.next(waiting.grid, now)
+        return beat >= waiting.beat or not self.tempo.running
 
     def _begin(self, cue: Cue, now: float) -> list[Change]:
         if cue.recipe:
@@ -100,6 +145,7 @@ class Automation:
         return []
 
     def _release(self, call: Call, now: float) -> list[Change]:
+        self._waiting = None
         self.cues.release()
         return []
 
@@ -114,9 +160,9 @@ class Automation:
 
     def _beat(self, call: Call, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
-        bpm = self._parameters.set("bpm", self.tempo.bpm, now, call.origin)
-        self.tempo = replace(self.tempo, bpm=float(bpm))
-        return [Change("bpm", bpm, call.origin)]
+        self._bpm = float(self._parameters.set("bpm", self.tempo.bpm, now, call.origin))
+        self.tempo = replace(self.tempo, bpm=self._bpm)
+        return [Change("bpm", self._bpm, call.origin)]
 
 
 COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcm_daemon.parameters import Blend, Parameter, Table, Values, table_of
-from lcm_daemon.tempo import Tempo
 
 FOLLOWER = "follow"
 
@@ -83,12 +82,15 @@ class Modulation:
         self.modulators = tuple(modulators)
         self._places = {modulator.name: _Place() for modulator in modulators}
 
-    def apply(self, values: Values, table: Table, tempo: Tempo, now: float) -> dict[str, Any]:
-        """The values with everything that moves them added. Several on one parameter add up; its range is kept."""
+    def apply(self, values: Values, table: Table, beat: float, now: float) -> dict[str, Any]:
+        """The values with everything that moves them added. Several on one parameter add up; its range is kept.
+
+        beat: where the music is.   now: monotonic seconds.
+        """
         moved = dict(values)
         for number, modulator in enumerate(self.modulators):
             parameter = table.get(modulator.to)
-            swing = self._places[modulator.name].swing(modulator, values, tempo, now, number)
+            swing = self._places[modulator.name].swing(modulator, values, beat, now, number)
             if parameter is None or isinstance(moved[modulator.to], Blend) or not math.isfinite(parameter.high):
                 continue
             depth = float(values[f"mod/{modulator.name}/depth"])
@@ -106,14 +108,14 @@ class _Place:
         self._cycles = self._level = 0.0
         self._then: float | None = None
 
-    def swing(self, modulator: Modulator, values: Values, tempo: Tempo, now: float, seed: int) -> float:
+    def swing(self, modulator: Modulator, values: Values, beat: float, now: float, seed: int) -> float:
         passed = now - (now if self._then is None else self._then)
         self._then = now
         if modulator.wave == FOLLOWER:
             return self._follow(modulator, float(values[f"mod/{modulator.name}/level"]), passed)
         # Added up from moment to moment, so that a rate that moves bends the wave and never breaks it.
         self._cycles += passed * float(values[f"mod/{modulator.name}/rate"])
-        cycles = tempo.beat_at(now) / modulator.beats if modulator.beats > 0.0 else self._cycles
+        cycles = beat / modulator.beats if modulator.beats > 0.0 else self._cycles
         return WAVES[modulator.wave](cycles + modulator.phase, seed)
 
     def _follow(self, modulator: Modulator, level: float, passed: float) -> float:

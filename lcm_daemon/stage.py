@@ -173,7 +173,7 @@ class Stage:
             self._bell.clear()
             for pending in self.desk.step(self.parameters.targets(), now):
                 self._obey(pending, now)
-            self.desk.tell(self.automation.step(now, time.strftime("%H:%M")))
+            self.desk.tell(self.automation.step(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
             starved = self._input() is None and self.values["mode"] != "text"
             self._adopt(self.changeover.step(now, starved), now)
             self._follow(now)
@@ -193,7 +193,7 @@ class Stage:
         self.desk.tell(changes)
 
     def _reset(self, call: Call) -> list[Change]:
-        self.automation.cues.hold()
+        self.automation.hold()
         changed = self.parameters.reset(f"panic/{call.origin}")
         return [Change(name, value, call.origin) for name, value in changed.items()]
 

@@ -16,24 +16,32 @@ PAUSE = 60.0 / SLOWEST  # seconds without a tap, after which the next one begins
 
 @dataclass(frozen=True)
 class Tempo:
-    """`beat` at `time` (seconds of the show's clock), and on from there at `bpm`."""
+    """`beat` at `time` (seconds of perf_counter), and on from there at `bpm`; it stands there while not `running`."""
 
     bpm: float = 120.0
     beat: float = 0.0
     time: float = 0.0
+    running: bool = True
 
     def beat_at(self, now: float) -> float:
         """Quarter notes since the start."""
-        return self.beat + (now - self.time) * self.bpm / 60.0
+        return self.beat + (now - self.time) * self.bpm / 60.0 * self.running
 
     def at(self, bpm: float, now: float) -> Tempo:
-        """The same beat, and another speed from now on."""
+        """The same beat, and another speed from now on; one that stood runs again."""
         return Tempo(min(max(bpm, SLOWEST), FASTEST), self.beat_at(now), now)
 
     def next(self, beats: float, now: float) -> float:
-        """The time of the next multiple of `beats`; now, if one is just due."""
-        count = self.beat_at(now) / beats
-        return now + (math.ceil(count - 1e-6) - count) * beats * 60.0 / self.bpm
+        """The beat that is the next multiple of `beats`; the present one, if it is just due."""
+        return math.ceil(self.beat_at(now) / beats - 1e-6) * beats
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an outside clock said last. origin: whose it is, as in Change.origin ("midi/clock", "link")."""
+
+    tempo: Tempo
+    origin: str
 
 
 class Tap:

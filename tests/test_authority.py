@@ -11,7 +11,6 @@ from lcm_daemon.board import Standing
 from lcm_daemon.modulation import FOLLOWER, Modulation, Modulator, table_of_modulators
 from lcm_daemon.parameters import TABLE, Parameters
 from lcm_daemon.show import load_show
-from lcm_daemon.tempo import Tempo
 
 SLOW = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
 MODULATORS = (SLOW, Modulator("loud", "strength", FOLLOWER), Modulator("flat", "strength", depth=0.0))
@@ -42,7 +41,7 @@ def test_every_parameter_has_its_row() -> None:
     parameters = Parameters({**TABLE, **table_of_modulators(MODULATORS)}, {"strength": 0.5, "prompt": "ocean"})
     parameters.set("prompt_glide", 10.0, 0.0, "panel/1")
     parameters.set("prompt", "lava", 0.0, "osc/127.0.0.1:5000")
-    moved = Modulation(MODULATORS).apply(parameters.evaluate(2.5), parameters.table, Tempo(), 2.5)
+    moved = Modulation(MODULATORS).apply(parameters.evaluate(2.5), parameters.table, 0.0, 2.5)
     rows = standings(parameters, moved, {**moved, "steps": 1}, {"strength": "show"}, MODULATORS)
     assert rows.keys() == parameters.table.keys()
     assert rows["strength"] == Standing(0.5, pytest.approx(0.6), "show, lfo slow, follower loud")  # type: ignore[arg-type]

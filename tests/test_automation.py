@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lcm_daemon.board import Call
 from lcm_daemon.cues import Cue
 from lcm_daemon.modulation import Modulator
 from lcm_daemon.parameters import TABLE, Parameters
+from lcm_daemon.tempo import Heard, Tempo
 
 CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
 LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
@@ -27,8 +29,12 @@ class Rig:
     def call(self, name: str, now: float, *arguments: str) -> None:
         self.automation.obey(Call(name, "osc/test", arguments), now)
 
-    def step(self, now: float, clock: str = "") -> list[tuple[str, object, str]]:
-        return [(c.name, c.value, c.origin) for c in self.automation.step(now, clock)]
+    def step(self, now: float, clock: str = "", heard: Heard | None = None) -> list[tuple[str, object, str]]:
+        return [(c.name, c.value, c.origin) for c in self.automation.step(now, clock, heard)]
+
+    def strength(self, now: float) -> float:
+        """With modulation."""
+        return float(self.automation.apply(self.parameters.evaluate(now), now)["strength"])
 
 
 def test_go_begins_a_cue_and_says_who_moved_what() -> None:
@@ -109,3 +115,90 @@ def test_release_forgets_where_the_show_was() -> None:
     rig.call("cue/release", 1.0)
     assert rig.automation.status()["cue"] == ""
     assert set(COMMANDS) >= {"cue/go", "cue/back", "cue/goto", "cue/release", "cue/record", "tap"}
+
+
+# An outside clock
+
+BAR = Modulator("bar", "strength", wave="saw", beats=4.0, depth=0.5)  # from 0 to 1 in a bar, around 0.5
+
+
+def hear(rig: Rig, now: float, bpm: float, beat: float, running: bool = True) -> list[tuple[str, object, str]]:
+    return rig.step(now, heard=Heard(Tempo(bpm, beat, now, running), "midi/clock"))
+
+
+def test_waves_follow_an_outside_clocks_beat_and_the_parameter_its_tempo() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    assert hear(rig, 10.0, 133.337, 8.0) == [("bpm", 133.3, "midi/clock")]
+    assert rig.parameters.origin("bpm") == "midi/clock"
+    assert rig.step(10.1, heard=Heard(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "it said nothing new"
+    for beat in (8.0, 9.0, 10.5, 11.9):
+        now = 10.0 + (beat - 8.0) * 60.0 / 133.337
+        assert rig.strength(now) == pytest.approx(beat % 4.0 / 4.0, abs=1e-6)
+
+
+def test_stop_holds_the_wave_and_start_begins_the_bar() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    hear(rig, 10.0, 120.0, 9.0)
+    hear(rig, 10.5, 120.0, 10.0, running=False)
+    assert rig.strength(11.0) == rig.strength(70.0) == pytest.approx(0.5)
+    hear(rig, 80.0, 120.0, 0.0)
+    assert rig.strength(80.5) == pytest.approx(0.25)
+
+
+def test_a_small_correction_never_takes_a_wave_back_over_its_corner() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    hear(rig, 10.0, 120.0, 0.0)
+    assert rig.strength(12.001) == pytest.approx(0.0005), "the next bar has begun"
+    hear(rig, 12.002, 120.0, 3.99)  # the clock says that it has not, quite
+    assert rig.strength(12.002) == rig.strength(12.003) == pytest.approx(0.0005)
+    assert rig.strength(12.102) == pytest.approx(0.0475)
+
+
+def test_between_two_words_of_the_clock_a_hand_has_the_tempo() -> None:
+    rig = Rig()
+    hear(rig, 10.0, 120.0, 0.0)
+    rig.parameters.set("bpm", 60.0, 10.0, "panel/1")
+    rig.step(10.0)
+    assert rig.automation.tempo.beat_at(11.0) == pytest.approx(1.0)
+    assert hear(rig, 11.0, 120.0, 2.0) == [("bpm", 120.0, "midi/clock")]
+    assert rig.automation.tempo.beat_at(12.0) == pytest.approx(4.0)
+
+
+def test_a_quantised_go_waits_for_the_outside_clocks_bar() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 5.0)
+    rig.call("cue/go", 10.0)
+    hear(rig, 10.5, 60.0, 6.0)  # it slows down meanwhile
+    assert rig.step(12.4) == []
+    assert rig.step(12.5)[0][2] == "cue/dawn"
+
+
+def test_a_quantised_go_begins_with_a_clock_that_begins_anew() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 101.0)
+    rig.call("cue/go", 10.0)
+    assert hear(rig, 10.1, 120.0, 0.0)[0][2] == "cue/dawn"
+
+
+def test_nothing_waits_for_a_clock_that_stands_still() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 5.0, running=False)
+    rig.call("cue/go", 11.0)
+    assert rig.step(11.0)[0][2] == "cue/dawn"
+
+
+@pytest.mark.parametrize("stop", [lambda rig: rig.call("cue/release", 0.6), lambda rig: rig.automation.hold()])
+def test_release_and_panic_take_a_waiting_go_back(stop: Callable[[Rig], None]) -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    rig.call("cue/go", 0.5)
+    stop(rig)
+    assert rig.step(2.0) == []
+    assert rig.automation.status()["next_cue"] == ""

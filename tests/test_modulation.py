@@ -15,8 +15,8 @@ def rig(*modulators: Modulator, **start: float) -> tuple[Modulation, Parameters]
     return Modulation(modulators), Parameters({**TABLE, **table_of_modulators(modulators)}, start)
 
 
-def at(modulation: Modulation, parameters: Parameters, now: float, tempo: Tempo | None = None) -> dict[str, object]:
-    return modulation.apply(parameters.evaluate(now), parameters.table, tempo or Tempo(), now)
+def at(modulation: Modulation, parameters: Parameters, now: float, beat: float = 0.0) -> dict[str, object]:
+    return modulation.apply(parameters.evaluate(now), parameters.table, beat, now)
 
 
 @pytest.mark.parametrize("wave", WAVES)
@@ -76,8 +76,7 @@ def test_a_rate_that_moves_bends_the_wave_and_never_breaks_it() -> None:
 
 def test_it_goes_by_beats() -> None:
     modulation, parameters = rig(Modulator("bar", "strength", wave="square", beats=4.0, depth=0.1), strength=0.5)
-    tempo = Tempo(bpm=120.0)
-    found = [at(modulation, parameters, t, tempo)["strength"] for t in (0.5, 1.5, 2.5, 3.5)]
+    found = [at(modulation, parameters, 0.0, beat)["strength"] for beat in (1.0, 3.0, 5.0, 7.0)]
     assert found == pytest.approx([0.6, 0.4, 0.6, 0.4])
 
 
@@ -118,6 +117,12 @@ def test_taps_make_the_tempo_and_put_the_beat_where_the_hand_is() -> None:
 
 def test_the_next_bar_comes_in_time() -> None:
     tempo = Tempo(bpm=120.0)
-    assert tempo.next(4.0, 0.5) == pytest.approx(2.0)
-    assert tempo.next(4.0, 2.0) == pytest.approx(2.0)
-    assert tempo.next(1.0, 2.1) == pytest.approx(2.5)
+    assert tempo.next(4.0, 0.5) == 4.0
+    assert tempo.next(4.0, 2.0) == 4.0
+    assert tempo.next(1.0, 2.1) == 5.0
+
+
+def test_a_tempo_that_stands_stays_where_it_is_and_runs_on_from_there() -> None:
+    tempo = Tempo(120.0, 7.0, 10.0, running=False)
+    assert tempo.beat_at(10.0) == tempo.beat_at(99.0) == 7.0
+    assert tempo.at(60.0, 100.0).beat_at(101.0) == 8.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.board import Call, Change, Pending
+from lcm_daemon.controllers.midi_clock import TICKS, Clock
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.governor import Governor, Level
 from lcm_daemon.pipelines.base import Report
@@ -17,6 +19,7 @@ from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.recipe_parts import Lora
 from lcm_daemon.show import load_show
 from lcm_daemon.stage import Stage
+from lcm_daemon.tempo import Heard
 from tests.conftest import ManualClock
 
 
@@ -284,3 +287,42 @@ def test_on_cuda_the_compiled_recipe_is_loaded_aside_once(
     for _ in range(3):
         stage._upgrade()
     assert asked == ([replace(recipe, accelerate="compile")] if compiled else [])
+
+
+BARS = """
+{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false, parameters: {strength: 0.5},
+ modulation: [{name: bar, to: strength, wave: saw, beats: 4, depth: 0.5}]}
+"""
+
+
+def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: ManualClock) -> None:
+    """Ticks that come up to 4 ms late, what the desk makes of them, and the value that rides with each frame."""
+    (tmp_path / "show.yaml").write_text(BARS)
+    stage = Stage(load_show(tmp_path / "show.yaml", environment={}), clock)
+    stage.changeover.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.source = Still(10)  # type: ignore[assignment]
+    music, chance, begun, tick = Clock(), random.Random(5), clock.now(), 60.0 / 132.0 / TICKS
+    off = []
+
+    def say(*message: int) -> None:
+        if music.take(message, clock.now()):
+            stage.desk.kept = {"tempo": Heard(music.tempo, "midi/clock")}
+        stage._attend()
+
+    say(0xFA)
+    for number in range(24 * TICKS):
+        clock.time = begun + number * tick + chance.uniform(0.0, 0.004)
+        say(0xF8)
+        clock.time = begun + (number + 0.9) * tick
+        bar = (clock.now() - begun - 0.002) * 132.0 / 60.0 / 4.0 % 1.0  # 2 ms late are all ticks, on average
+        if number > 4 * TICKS and 0.05 < bar < 0.95:
+            off.append((feed(stage)[-1][1]["strength"] - bar) * 4.0 * 60.0 / 132.0)
+    assert len(off) > 300
+    assert max(map(abs, off)) < 0.003, "seconds"
+    assert stage.parameters.targets()["bpm"] == pytest.approx(132.0, abs=0.5)
+    assert stage._stand(clock.now())["bpm"].by == "midi clock"
+    say(0xFC)
+    held = stage._stand(clock.now())["strength"].value
+    clock.sleep(10.0)
+    stage._attend()
+    assert stage._stand(clock.now())["strength"].value == held

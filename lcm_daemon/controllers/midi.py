@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 
 from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.controllers.midi_clock import Clock, Transport
+from lcm_daemon.controllers.midi_clock import Clock
 from lcm_daemon.controllers.midi_feedback import Outbox
 from lcm_daemon.controllers.midi_map import MAP, READY, map_of
 from lcm_daemon.controllers.midi_messages import CLOCK, SONG_POSITION
@@ -37,6 +37,7 @@ from lcm_daemon.controllers.midi_surface import Surface
 from lcm_daemon.controllers.midi_values import Values
 from lcm_daemon.document import Boolean, Choice, Field, Fields, Items, Section, Text, nearest
 from lcm_daemon.health import Seldom
+from lcm_daemon.tempo import Heard
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ _DEVICE: Fields = {
 
 
 class Midi(Controller):
-    """The MIDI controller. MIDI clock moves the parameter `bpm`; its beat is kept as "tempo" for the stage."""
+    """The MIDI controller. What MIDI clock says is kept as "tempo" for the stage, which lives by it."""
 
     fields: ClassVar[Fields] = {
         "devices": Field(Items(Section(_DEVICE)), (), "Devices by name pattern, each with a ready map or none."),
@@ -74,15 +75,9 @@ class Midi(Controller):
         self._patterns = [str(device["name"]) for device in devices]
         self.surfaces = [self._surface(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
         self._clock = Clock()
-        self._bpm = self._clock.tempo.bpm  # what was told last
         self._arrived: deque[tuple[int, float, Sequence[int]]] = deque(maxlen=FLOOD)
         self._awake = False  # whether the loop has been told of what arrived
         self._ports: Ports | None = None
-
-    @property
-    def transport(self) -> Transport:
-        """Where the music is, and whether it is running."""
-        return self._clock.transport
 
     def _surface(self, device: int, pattern: str, ready: str | None) -> Surface:
         name = pattern.rstrip("* ") or "any"
@@ -156,11 +151,7 @@ class Midi(Controller):
     def _tick(self, message: Sequence[int], time: float) -> None:
         if not self.options["clock"] or not self._clock.take(message, time):
             return
-        self.board.keep("tempo", self._clock.transport)
-        bpm = round(self._clock.tempo.bpm, 1)
-        if bpm != self._bpm and "bpm" in self.board.table:
-            self._bpm = bpm
-            self.board.set("bpm", bpm, "midi/clock")
+        self.board.keep("tempo", Heard(self._clock.tempo, "midi/clock"))
 
     def _plugged(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if self._ports is None:

@@ -1,4 +1,8 @@
-"""MIDI clock: 24 ticks a beat, start, stop, continue and song position, made into a `Tempo`."""
+"""MIDI clock: 24 ticks a beat, start, stop, continue and song position, made into a `Tempo`.
+
+Ticks come late now and then: over USB by a millisecond or two, through a busy computer by more. So the tempo is the
+median of the last spans of a beat, and the beat stands where the median of the last ticks puts it.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,28 @@ import itertools
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lcm_daemon.controllers.midi_messages import CLOCK, CONTINUE, SONG_POSITION, START, STOP
 from lcm_daemon.tempo import FASTEST, SLOWEST, Tempo
 
 TICKS = 24  # a beat
 WINDOW = 2 * TICKS + 1  # ticks that the tempo is taken from
+LAST = TICKS  # ticks that the beat's place is taken from
 GAP = 1.0  # seconds without a tick after which the clock has begun anew; 2.5 beats a minute is slower than any
 
 
-@dataclass(frozen=True)
-class Transport:
-    """What a clock says: where the music is (times of perf_counter), and whether it is running or stands there."""
-
-    tempo: Tempo
-    running: bool
-
-
 class Clock:
-    """Follows one MIDI clock. A clock that ticks without a start counts beats as well, but is not running."""
+    """Follows one MIDI clock. One that has never said start or stop counts beats from its first tick."""
 
     def __init__(self) -> None:
         self.tempo = Tempo()
         self._times: deque[float] = deque(maxlen=WINDOW)
         self._ticks = 0  # since the start; the first tick after it is beat 0
-        self._running = False
+        self._running = True
         self._bpm = self.tempo.bpm
 
-    @property
-    def transport(self) -> Transport:
-        return Transport(self.tempo, self._running)
-
     def take(self, message: Sequence[int], time: float) -> bool:
-        """Take in a message that came at `time`; whether it is news: a start, a stop, or another whole beat."""
+        """Take in a message that came at `time` (perf_counter); whether it is news: a start, a stop, a whole beat."""
         status = message[0]
         if status == CLOCK:
             return self._tick(time)
@@ -60,8 +52,8 @@ class Clock:
         at = self._ticks
         self._ticks += self._running
         self._measure()
-        self._settle(at, time)
-        return at % TICKS == 0 if self._running else len(self._times) % TICKS == 0
+        self._settle(at, self._place())
+        return self._running and at % TICKS == 0
 
     def _measure(self) -> None:
         """The median of beat-long spans: a tick that comes late moves one span, and not the tempo."""
@@ -73,5 +65,12 @@ class Clock:
             bpm = 60.0 / max(statistics.median(spans), 1e-6)
             self._bpm = bpm if SLOWEST <= bpm <= FASTEST else self._bpm
 
+    def _place(self) -> float:
+        """When the last tick should have come, by the last ones together."""
+        last, step = list(self._times)[-LAST:], 60.0 / self._bpm / TICKS
+        if len(last) < LAST:
+            return last[-1]
+        return statistics.median(time + back * step for back, time in enumerate(reversed(last)))
+
     def _settle(self, ticks: int, time: float) -> None:
-        self.tempo = Tempo(self._bpm, ticks / TICKS, time)
+        self.tempo = Tempo(self._bpm, ticks / TICKS, time, self._running)

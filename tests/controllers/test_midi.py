@@ -14,7 +14,8 @@ from lcm_daemon.board import Call
 from lcm_daemon.controllers.midi import Midi
 from lcm_daemon.controllers.midi_ports import RtMidi
 from lcm_daemon.errors import LcmDaemonError, MissingIntegration
-from lcm_daemon.parameters import TABLE, Parameter, Value
+from lcm_daemon.parameters import TABLE, Value
+from lcm_daemon.tempo import Heard, Tempo
 
 from .midi_rig import PATIENCE, Peer, Rig, jack, options, plugged, rig
 
@@ -240,16 +241,13 @@ def test_the_tempo_is_kept_for_the_stage() -> None:
         async with plugged("clock: true") as (one, device):
             device.play(0xFA)
             device.play(0xF8)
-            await one.until(lambda: one.midi.transport.running)
-            assert one.board.kept["tempo"].running
-            bpm = Parameter("bpm", "float", 120.0, "Beats a minute.", 20.0, 400.0)
-            one.board.adopt({**TABLE, "bpm": bpm}, {**one.board.values, "bpm": 120.0})
-            for i in range(100):
+            await one.until(lambda: "tempo" in one.board.kept)
+            for i in range(97):
                 one.midi._tick([0xF8], i / 60.0)  # 150 beats a minute
-            await one.becomes("bpm", 150.0)
-            assert one.origins == ["midi/clock"]
+            heard = one.board.kept["tempo"]
+            assert heard == Heard(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
             device.play(0xFC)
-            await one.until(lambda: not one.midi.transport.running)
+            await one.until(lambda: not one.board.kept["tempo"].tempo.running)
     asyncio.run(scenario())
 
 
@@ -313,7 +311,7 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
                 await one.until(lambda: (0xB0, 1, 127) in peer.heard)  # its fader goes to where mix is
                 await insist(one, peer, (0xB0, 1, 32), lambda: one.board.values["mix"] == 32 / 127)
                 await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.heard)
-                await insist(one, peer, (0xFA,), lambda: one.midi.transport.running)
+                await insist(one, peer, (0xFA,), lambda: "tempo" in one.board.kept)
             await asyncio.sleep(1.0)
             assert one.board.values["mix"] == 32 / 127
             with Peer("nanoKONTROL2") as peer:

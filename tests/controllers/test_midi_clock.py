@@ -34,8 +34,8 @@ def test_jitter_of_2_ms_moves_the_tempo_by_less_than_1_percent() -> None:
 def test_beats_count_from_the_start() -> None:
     clock = Clock()
     run(clock, 120.0, 2, begin=10.0)
-    assert (clock.transport.running, clock.tempo.beat) == (False, 0.0)
     assert clock.take([0xFA], 100.0)
+    assert (clock.tempo.running, clock.tempo.beat) == (True, 0.0)
     after = run(clock, 120.0, 4)
     assert clock.tempo.beat_at(after) == pytest.approx(4.0, abs=1e-6)
     assert clock.tempo.beat_at(after + 0.25) == pytest.approx(4.5, abs=1e-6)
@@ -46,13 +46,37 @@ def test_stop_continue_and_song_position() -> None:
     clock.take([0xFA], 100.0)
     after = run(clock, 120.0, 3)
     assert clock.take([0xFC], after)
-    assert not clock.transport.running
-    assert clock.transport.tempo.beat == 3.0
+    assert not clock.tempo.running
+    assert clock.tempo.beat == clock.tempo.beat_at(after + 5) == 3.0
+    stood = [clock.take([0xF8], after + i / 48) for i in range(2 * TICKS)]
+    assert not any(stood), "ticks while it stands are no beats"
+    assert clock.tempo.beat == 3.0
     assert clock.take([0xFB], after + 10)
-    assert clock.transport.running
+    assert clock.tempo.running
     assert clock.tempo.beat == 3.0
     clock.take([0xF2, 16, 0], after + 11)  # 16 sixteenths
     assert clock.tempo.beat == 4.0
+
+
+def test_a_clock_that_never_said_start_counts_from_its_first_tick() -> None:
+    clock = Clock()
+    after = run(clock, 140.0, 6)
+    assert clock.tempo.beat_at(after) == pytest.approx(6.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("bpm", [60.0, 128.0, 174.0])
+def test_late_ticks_move_the_beat_by_less_than_4_ms(bpm: float) -> None:
+    """Up to 6 ms late, each on its own: what is left of that, beyond the 3 ms that all are late by on average."""
+    clock, chance, step = Clock(), random.Random(3), 60.0 / bpm / TICKS
+    clock.take([0xFA], 100.0)
+    off = []
+    for i in range(32 * TICKS):
+        news = clock.take([0xF8], 100.0 + i * step + chance.uniform(0.0, 0.006))
+        if news and i > 4 * TICKS:
+            for soon in (0.25, 0.5, 1.0):  # of a beat on from there
+                beat = i / TICKS + soon
+                off.append((clock.tempo.beat_at(100.0 + beat * 60.0 / bpm) - beat) * 60.0 / bpm + 0.003)
+    assert max(map(abs, off)) < 0.004
 
 
 def test_news_once_a_beat() -> None:
