@@ -113,6 +113,8 @@ class Osc(Controller):
             self._admit(listener, subscriber)
         for udp in self._udps:
             self._listen(udp)
+        heard = ", ".join(f"UDP {port}" for port in self.ports) + (f", TCP {self.tcp_port}" if self._tcp else "")
+        log.info("OSC listens on %s: %s", self.options["host"], heard)
 
     async def stop(self) -> None:
         if not self._listening:

@@ -137,6 +137,17 @@ def test_a_flood_lets_others_in_between() -> None:
     asyncio.run(scenario())
 
 
+def test_the_ports_that_were_free_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            assert f"OSC listens on 127.0.0.1: UDP {one.osc.port}, TCP {one.osc.tcp_port}" in caplog.text
+        caplog.clear()
+        async with rig() as one:
+            assert caplog.messages == [f"OSC listens on 127.0.0.1: UDP {one.osc.port}"]
+    caplog.set_level("INFO")
+    asyncio.run(scenario())
+
+
 def test_stopping_ends_the_connections() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one:
