@@ -3,8 +3,8 @@
     GET /                       the tree; GET /lcm/strength is that part of it
     GET /lcm/strength?VALUE     one attribute (or several, divided by &)
     GET /?HOST_INFO             what this server can do, and where OSC listens
-    WebSocket, at any path      LISTEN and IGNORE as JSON, OSC packets both ways; PATH_ADDED, PATH_REMOVED and
-                                PATH_CHANGED when the recipe brings other parameters
+    WebSocket, at any path      LISTEN and IGNORE as JSON, OSC packets both ways; when the recipe brings other
+                                parameters, PATH_ADDED or PATH_REMOVED for each and one PATH_CHANGED for them all
 
 The protocol is https://github.com/Vidvox/OSCQueryProposal. An address that is not there is 404; an attribute that the
 proposal knows and this server does not, 204, as is a VALUE that cannot be read; any other query is 400.
@@ -163,15 +163,17 @@ class OscQuery(Controller):
     def _compare(self, nodes: trees.Nodes) -> None:
         """Live by these nodes, and tell how they differ from those before."""
         before, self._nodes = self._nodes, nodes
-        for path in before.keys() - nodes.keys():
-            self._notify("PATH_REMOVED", path)
-        for path, node in nodes.items():
-            if path not in before:
-                self._notify("PATH_ADDED", path)
-            elif trees.shape(before[path]) != trees.shape(node):
-                self._notify("PATH_CHANGED", path)
-            elif node["ACCESS"] == trees.READ_ONLY and before[path]["VALUE"] != node["VALUE"]:
-                self._tell(path, node["VALUE"][0])
+        gone, come = before.keys() - nodes.keys(), nodes.keys() - before.keys()
+        stayed = [path for path in nodes if path in before]
+        reshaped = [path for path in stayed if trees.shape(before[path]) != trees.shape(nodes[path])]
+        for command, paths in (("PATH_REMOVED", gone), ("PATH_ADDED", come)):
+            for path in sorted(paths):
+                self._notify(command, path)
+        if gone or come or reshaped:  # for clients that know this one alone, as the proposal wants it
+            self._notify("PATH_CHANGED", trees.common([*map(trees.above, gone | come), *reshaped], stayed))
+        for path in set(stayed) - set(reshaped):
+            if nodes[path]["ACCESS"] == trees.READ_ONLY and before[path]["VALUE"] != nodes[path]["VALUE"]:
+                self._tell(path, nodes[path]["VALUE"][0])
 
     def _notify(self, command: str, path: str) -> None:
         if self._server is not None:

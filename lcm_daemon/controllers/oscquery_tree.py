@@ -7,7 +7,8 @@ commands only given (2). A command that takes nothing has the type N. A bool has
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.board import Board, Command
@@ -27,7 +28,7 @@ READ_ONLY = 1  # ACCESS
 
 _TYPES: Mapping[Kind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 _STATUS: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
-_UNITS: Mapping[str, str] = {"s": "time.second"}  # units.md of the proposal
+_UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
 _INT32 = 2**31
 
 
@@ -61,6 +62,19 @@ def find(root: Node, path: str) -> Node | None:
             return None
         here = found
     return here
+
+
+def above(path: str) -> str:
+    """The container that a path stands in."""
+    return posixpath.dirname(path)
+
+
+def common(paths: Sequence[str], methods: Collection[str]) -> str:
+    """The nearest container (or method) that holds all the paths and is one of `methods`, or holds some of them."""
+    found = posixpath.commonpath(paths)
+    while found != "/" and not any(f"{path}/".startswith(f"{found}/") for path in methods):
+        found = above(found)
+    return found
 
 
 def attribute(node: Node, name: str) -> Node | None:

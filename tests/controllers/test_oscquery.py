@@ -262,22 +262,29 @@ def test_the_tree_follows_the_recipe() -> None:
             await listens(client, "/lcm/steps")
             steps = Parameter("steps", "int", 1, "", 1, 4)
             desk.board.adopt({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
-            assert {await heard(client), await heard(client)} == {
-                ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm/steps")}
+            assert [await heard(client), await heard(client)] == [
+                ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await heard(client) == ("/lcm/steps", 4)
             assert await desk.get("/lcm/lora/ink?VALUE") == (200, {"VALUE": [0.75]})
             await listens(client, "/lcm/lora/ink")
             desk.board.hear([Change("lora/ink", 0.5, "panel/1")], None)
             assert await heard(client) == ("/lcm/lora/ink", 0.5)
             desk.board.adopt({**TABLE, "steps": steps}, {**values, "steps": 4})
-            assert await heard(client) == ("PATH_REMOVED", "/lcm/lora/ink")
+            assert [await heard(client), await heard(client)] == [
+                ("PATH_REMOVED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await desk.get("/lcm/lora/ink") == (404, None)
+            assert await heard(client) == ("/lcm/steps", 4)
             desk.board.hear([], {"fps": 29.5})
-            await heard(client)
-            assert await heard(client) == ("PATH_ADDED", "/lcm/status/fps")
+            assert [await heard(client), await heard(client)] == [
+                ("PATH_ADDED", "/lcm/status/fps"), ("PATH_CHANGED", "/lcm")]
+            desk.board.hear([], {"fps": 29.5, "engine": "rendering"})
+            assert [await heard(client), await heard(client)] == [
+                ("PATH_ADDED", "/lcm/status/engine"), ("PATH_CHANGED", "/lcm/status")]
             await listens(client, "/lcm/status/fps")
-            desk.board.hear([], {"fps": 30.0})
+            desk.board.hear([], {"fps": 30.0, "engine": "rendering"})
             assert await heard(client) == ("/lcm/status/fps", 30.0)
+            desk.board.adopt(TABLE, values)
+            assert await heard(client) == ("PATH_CHANGED", "/lcm/steps")  # its range is another
     asyncio.run(scenario())
 
 
