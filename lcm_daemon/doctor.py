@@ -52,7 +52,7 @@ def examine() -> Iterator[str]:
     yield from _section("accelerators", _accelerators())
     yield from _section("accelerators' packages", map(_package, *zip(*accelerators.versions(), strict=True)))
     yield from _section("transports", (_transport(name) for name in transports.TRANSPORTS))
-    yield from _section("controllers", [_midi()])
+    yield from _section("controllers", [_extra("midi", "rtmidi", "python-rtmidi"), _extra("link", "aalink", "aalink")])
     yield from _section("recipes", (_recipe(name) for name in names()))
 
 
@@ -110,10 +110,11 @@ def _transport(name: str) -> Row:
     return name, probe.works, probe.detail + (f"; install it with: {probe.install}" if probe.install else "")
 
 
-def _midi() -> Row:
-    if importlib.util.find_spec("rtmidi") is None:
-        return "midi", False, 'python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"'
-    return "midi", True, "python-rtmidi " + importlib.metadata.version("python-rtmidi")
+def _extra(name: str, module: str, package: str) -> Row:
+    """A controller's package, which comes with the extra of that name."""
+    if importlib.util.find_spec(module) is None:
+        return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
+    return name, True, f"{package} {importlib.metadata.version(package)}"
 
 
 def _recipe(name: str) -> Row:

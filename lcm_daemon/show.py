@@ -220,6 +220,8 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     cues = read_cues(found["cues"] or (), reader, table, [*names(), *(found["recipes"] or {})])
     parameters = read_parameters(found["parameters"], reader, table) if found["parameters"] else {}
     glides = _read_glides(found["glides"], reader, table) if found["glides"] else {}
+    if found["tempo"] and found["midi"] and found["midi"]["clock"]:
+        reader.complain(node, "tempo.source and midi.clock cannot both give the beat: leave one of them out")
     if reader.problems:
         return None
     output, engine = found["output"], found["engine"]

@@ -14,6 +14,7 @@ CONTROLLERS: Mapping[str, str] = {
     "midi": "lcm_daemon.controllers.midi:Midi",
     "osc": "lcm_daemon.controllers.osc:Osc",
     "oscquery": "lcm_daemon.controllers.oscquery:OscQuery",
+    "tempo": "lcm_daemon.controllers.ableton_link:AbletonLink",
 }
 
 

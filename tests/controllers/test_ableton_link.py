@@ -1,0 +1,244 @@
+"""Ableton Link: the stage is told what the session says, and the session what a hand says. Then for real, by peers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from lcm_daemon.board import Board, Change
+from lcm_daemon.controllers import ableton_link
+from lcm_daemon.controllers.ableton_link import AbletonLink
+from lcm_daemon.errors import DocumentError
+from lcm_daemon.health import Health
+from lcm_daemon.parameters import Parameter, table_of
+from lcm_daemon.show import load_show
+from lcm_daemon.tempo import BEATS, Heard, Tempo
+from tests.conftest import need
+from tests.controllers.standin_aalink import Link
+from tests.network import Child, namespace
+
+TABLE = table_of([Parameter("bpm", "float", 120.0, "Tempo.", 20.0, 400.0)])
+USED = ("enabled", "tempo", "quantum", "start_stop_sync_enabled", "beat", "playing", "num_peers")
+PATIENCE = 20.0
+
+
+class Rig:
+    """The controller on a board. `heard`: everything that the stage was told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.heard: list[Heard] = []
+        self.board = Board(TABLE, {"bpm": 97.0}, Health(), lambda: None)
+        keep = self.board.keep
+        self.board.keep = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
+        self.session: Any = None
+        self.link = AbletonLink(self.board, options, self._connect)
+
+    def _connect(self, bpm: float) -> Any:
+        self.session = Link(bpm)
+        return self.session
+
+    async def news(self, count: int) -> Heard:
+        async with asyncio.timeout(PATIENCE):
+            while len(self.heard) < count:
+                await asyncio.sleep(0.005)
+        return self.heard[count - 1]
+
+
+@contextlib.asynccontextmanager
+async def rig(**options: Any) -> AsyncIterator[Rig]:
+    one = Rig(**options)
+    with mock.patch.object(ableton_link, "SETTLE", 0.0):
+        await one.link.start()
+        try:
+            yield one
+        finally:
+            await one.link.stop()
+
+
+def test_the_stage_is_told_the_session_once_and_then_what_it_would_not_have_guessed() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            heard = await one.news(1)
+            assert (heard.origin, heard.tempo.bpm, heard.tempo.running) == ("link", 97.0, True)
+            assert heard.tempo.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.002)
+            assert (one.session.enabled, one.session.quantum) == (True, BEATS)
+            await asyncio.sleep(4 * ableton_link.LOOK)
+            assert len(one.heard) == 1
+            one.session.tempo = 140.0
+            assert (await one.news(2)).tempo.bpm == 140.0
+            one.session.shift = 0.5
+            told = (await one.news(3)).tempo
+            assert told.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.005)
+        assert not one.session.enabled
+    asyncio.run(scenario())
+
+
+def test_a_hand_moves_the_session_and_the_session_does_not_move_itself() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            await one.news(1)
+            one.board.hear([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
+            assert one.session.tempo == 150.0
+            one.session.tempo = 133.337
+            one.board.hear([Change("bpm", 133.3, "link")], None)
+            assert one.session.tempo == 133.337
+    asyncio.run(scenario())
+
+
+def test_it_stands_with_the_session_where_the_show_says_so() -> None:
+    async def scenario() -> None:
+        async with rig(start_stop=True) as one:
+            assert one.session.start_stop_sync_enabled
+            assert not (await one.news(1)).tempo.running
+            await asyncio.sleep(3 * ableton_link.LOOK)
+            one.session.playing = True
+            assert (await one.news(2)).tempo.running
+    asyncio.run(scenario())
+
+
+def test_a_slower_session_than_the_table_knows_is_kept_in_bounds() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            one.session.tempo = 999.0
+            assert (await one.news(2 if one.heard else 1)).tempo.bpm == 400.0
+    asyncio.run(scenario())
+
+
+def test_others_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            one.session.others = 1
+            async with asyncio.timeout(PATIENCE):
+                while "Ableton Link: 1 other" not in caplog.text:
+                    await asyncio.sleep(0.005)
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scenario())
+
+
+def test_without_aalink_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        link = AbletonLink(Rig().board, {})
+        with mock.patch.dict(sys.modules, aalink=None):
+            await link.start()
+        await link.stop()
+    asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records] == [
+        'Ableton Link: aalink is not installed; install it with: pip install "lcm-daemon[link]"; the show goes on by '
+        "its own tempo"]
+
+
+def test_a_show_has_one_clock(tmp_path: Path) -> None:
+    file = tmp_path / "show.yaml"
+    file.write_text("tempo: {source: link}\nmidi: {map: []}")
+    assert load_show(file, environment={}).desk["tempo"] == {"source": "link", "start_stop": False}
+    file.write_text("tempo: {source: link}\nmidi: {clock: true}")
+    with pytest.raises(DocumentError, match="cannot both give the beat"):
+        load_show(file, environment={})
+    file.write_text("tempo: {source: likn}")
+    with pytest.raises(DocumentError, match="is not one of link"):
+        load_show(file, environment={})
+
+
+# The real library
+
+def present() -> None:
+    need(importlib.util.find_spec("aalink") is not None, "aalink is not installed (pip install aalink)")
+
+
+def test_the_stand_in_has_the_names_of_the_real_one() -> None:
+    present()
+    import aalink
+
+    assert all(hasattr(aalink.Link, name) for name in USED)
+    assert all(hasattr(Link(120.0), name) for name in USED)
+
+
+def other(pipe: Connection) -> None:
+    """Another program in the session: it sets what it is sent, and answers with its beat and when it was so."""
+    async def play() -> None:
+        from aalink import Link as Real
+
+        session = Real(128.0)
+        session.quantum, session.start_stop_sync_enabled = float(BEATS), True
+        session.enabled = True
+        while True:
+            if pipe.poll():
+                for name, value in pipe.recv().items():
+                    setattr(session, name, value)
+            pipe.send((time.perf_counter(), session.beat, session.tempo, session.num_peers))
+            await asyncio.sleep(0.02)
+    asyncio.run(play())
+
+
+def ours(pipe: Connection) -> None:
+    """The controller; it sends what the stage would be told, and takes a hand's tempo."""
+    async def follow() -> None:
+        board = Board(TABLE, {"bpm": 90.0}, Health(), lambda: None)
+        link = AbletonLink(board, {"start_stop": True})
+        await link.start()
+        while True:
+            if pipe.poll():
+                board.hear([Change("bpm", pipe.recv(), "panel/1")], None)
+            pipe.send(board.kept.get("tempo"))
+            await asyncio.sleep(0.02)
+    asyncio.run(follow())
+
+
+def newest(child: Child) -> Any:
+    found = child.receive(PATIENCE)
+    while child.pipe.poll():
+        found = child.receive(PATIENCE)
+    return found
+
+
+def wait_for(what: str, true: Any) -> Any:
+    end = time.perf_counter() + PATIENCE
+    while not (found := true()):
+        assert time.perf_counter() < end, what
+    return found
+
+
+def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
+    present()
+    with namespace(discovery=False) as net:
+        theirs = net.start(other)
+        wait_for("the other peer", lambda: newest(theirs))
+        mine = net.start(ours)
+
+        def tempo(bpm: float, running: bool) -> Tempo | None:
+            heard = newest(mine)
+            same = heard is not None and abs(heard.tempo.bpm - bpm) < 0.01 and heard.tempo.running == running
+            return heard.tempo if same else None
+
+        def apart() -> float:
+            """Seconds between their bar and ours."""
+            when, beat, bpm, _ = newest(theirs)
+            off = (newest(mine).tempo.beat_at(when) - beat + BEATS / 2) % BEATS - BEATS / 2
+            return abs(off) * 60.0 / bpm
+
+        wait_for("the session's tempo", lambda: tempo(128.0, False))
+        assert newest(theirs)[3] == 1
+        theirs.pipe.send({"playing": True})
+        wait_for("start", lambda: tempo(128.0, True))
+        worst = max(apart() for _ in range(20))
+        theirs.pipe.send({"tempo": 100.0})
+        wait_for("another tempo", lambda: tempo(100.0, True))
+        worst = max(worst, *(apart() for _ in range(20)))
+        mine.pipe.send(140.0)
+        wait_for("a hand's tempo", lambda: abs(newest(theirs)[2] - 140.0) < 0.01 and tempo(140.0, True))
+        worst = max(worst, *(apart() for _ in range(20)))
+        print(f"bars apart by {1000 * worst:.2f} ms at most")
+        assert worst < 0.005
+        theirs.pipe.send({"playing": False})
+        wait_for("stop", lambda: tempo(140.0, False))
