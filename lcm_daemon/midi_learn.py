@@ -12,17 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.controllers.midi_guess import Guess, guess, is_button
 from lcm_daemon.controllers.midi_map import fits
-from lcm_daemon.controllers.midi_messages import CLOCK, SONG_POSITION, Decoder, Event
+from lcm_daemon.controllers.midi_messages import Decoder, Event
 from lcm_daemon.controllers.midi_ports import Backend, Ports, RtMidi
 from lcm_daemon.controllers.midi_write import Line, write
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Health
 from lcm_daemon.parameters import Parameter
 from lcm_daemon.show import find_show, load_show
+
+if TYPE_CHECKING:
+    from mido import Message
 
 QUIET = 0.6  # seconds without a message after which a control has been moved
 LONG = 6.0  # seconds after which it has been moved anyway
@@ -65,7 +68,7 @@ class Ears:
             self.heard.put(("", line.strip()))
         self.heard.put(("", END))
 
-    def _receive(self, device: int, port: str, when: float, message: Sequence[int]) -> None:
+    def _receive(self, device: int, port: str, when: float, message: Message) -> None:
         self.heard.put((port, message))
 
     def _plug(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -94,17 +97,13 @@ def monitor(backend: str = "auto", connect: Callable[[], Backend] | None = None,
             return 0
 
 
-_SYSTEM: Mapping[int, str] = {0xF0: "sysex", 0xF1: "time code", SONG_POSITION: "song position", 0xF3: "song",
-                              CLOCK: "clock", 0xFA: "start", 0xFB: "continue", 0xFC: "stop"}
-
-
-def describe(message: Sequence[int], decoder: Decoder) -> str:
+def describe(message: Message, decoder: Decoder) -> str:
     """One message in words, and the bytes."""
-    raw = " ".join(f"{byte:02x}" for byte in message)
     event = decoder.decode(message)
+    words = "part of an NRPN" if message.is_cc() else message.type.replace("_", " ")
     if event is not None:
-        return f"{event.control}, channel {event.control.channel}: {_moved(event)}   ({raw})"
-    return f"{_SYSTEM.get(message[0], 'part of an NRPN' if message[0] & 0xF0 == 0xB0 else 'unknown')}   ({raw})"
+        words = f"{event.control}, channel {event.control.channel}: {_moved(event)}"
+    return f"{words}   ({message.hex().lower()})"
 
 
 def _moved(event: Event) -> str:
@@ -153,9 +152,9 @@ def _walk(parameters: Any, ears: Ears, say: Callable[[str], None]) -> Iterator[L
         yield line
 
 
-def _gesture(ears: Ears) -> list[Sequence[int]] | None:
+def _gesture(ears: Ears) -> list[Message] | None:
     """What one device sends until it is quiet; empty where Enter was typed, None at the end."""
-    messages: list[Sequence[int]] = []
+    messages: list[Message] = []
     port, begun = "", time.perf_counter()
     while not messages or time.perf_counter() < begun + LONG:
         try:
@@ -169,14 +168,14 @@ def _gesture(ears: Ears) -> list[Sequence[int]] | None:
             return None
         if not where and what == SKIP:
             return []
-        if where and what[0] < 0xF0 and port in ("", where):
+        if where and hasattr(what, "channel") and port in ("", where):
             begun = begun if messages else time.perf_counter()
             port = ears.port = where
             messages.append(what)
     return messages
 
 
-def _line(parameter: Parameter, found: Guess, heard: list[Sequence[int]], ears: Ears,
+def _line(parameter: Parameter, found: Guess, heard: list[Message], ears: Ears,
           say: Callable[[str], None]) -> Line:
     """The map's line: a control that was pressed is a button."""
     if not is_button(found, heard):

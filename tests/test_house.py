@@ -35,7 +35,7 @@ NATIVE = {
     "simplejpeg": "panel/preview.py", "starlette": ("panel/", "controllers/oscquery"),
     "uvicorn": "web.py", "pythonosc": "controllers/",
     "rtmidi": "controllers/midi_ports.py", "zeroconf": "controllers/oscquery_mdns.py",
-    "aalink": "controllers/ableton_link.py",
+    "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi", "midi_learn.py"),
 }
 BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage.py", "engine.py", "desk.py", "transports/runner.py",

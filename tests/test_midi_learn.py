@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mido import Message
 
 from lcm_daemon import midi_learn
 from lcm_daemon.controllers.midi_guess import guess, is_button
-from lcm_daemon.controllers.midi_messages import Decoder
+from lcm_daemon.controllers.midi_messages import Decoder, parse
 from lcm_daemon.controllers.midi_write import write
 from lcm_daemon.document import compose
 from lcm_daemon.errors import LcmDaemonError
@@ -41,13 +42,17 @@ def ccs(number: int, *values: int) -> list[tuple[int, ...]]:
     ([], None),
 ])
 def test_guesses(messages: list[tuple[int, ...]], found: dict[str, Any] | None) -> None:
-    assert guess(messages) == found
+    assert guess(list(map(parse, messages))) == found
 
 
 def test_buttons() -> None:
-    assert is_button({"cc": 32, "channel": 1}, ccs(32, 127, 0))
-    assert not is_button({"cc": 32, "channel": 1}, ccs(32, 127, 90, 0))
+    assert is_button({"cc": 32, "channel": 1}, parsed(32, 127, 0))
+    assert not is_button({"cc": 32, "channel": 1}, parsed(32, 127, 90, 0))
     assert is_button({"note": 1, "channel": 1}, [])
+
+
+def parsed(number: int, *values: int) -> list[Message]:
+    return list(map(parse, ccs(number, *values)))
 
 
 # Writing
@@ -118,7 +123,8 @@ class Script(Ears):
         """Answer a question: what begins with two spaces and a brace is none."""
         if self._gestures and (text.endswith(")") or "press the one" in text):
             gesture = self._gestures.pop(0)
-            for item in [("", gesture)] if isinstance(gesture, str) else [("Pad", message) for message in gesture]:
+            typed = isinstance(gesture, str)
+            for item in [("", gesture)] if typed else [("Pad", parse(message)) for message in gesture]:
                 self.heard.put(item)
 
 
@@ -178,10 +184,10 @@ def test_without_midi_learn_says_so_at_once(show: Path) -> None:
 @pytest.mark.parametrize(("message", "text"), [
     ((0xB0, 7, 64), "cc 7, channel 1: 64 of 127   (b0 07 40)"),
     ((0xE1, 0, 64), "pitchbend, channel 2: 8192 of 16383   (e1 00 40)"),
-    ((0xF8,), "clock   (f8)"), ((0xF5,), "unknown   (f5)"), ((0xB0, 99, 1), "part of an NRPN   (b0 63 01)"),
+    ((0xF8,), "clock   (f8)"), ((0xF3, 1), "song select   (f3 01)"), ((0xB0, 99, 1), "part of an NRPN   (b0 63 01)"),
 ])
 def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
-    assert describe(message, Decoder(nrpn=True)) == text
+    assert describe(parse(message), Decoder(nrpn=True)) == text
 
 
 def test_the_monitor_prints_until_ctrl_c() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mido import Message
 
 from lcm_daemon.board import Call, Change, Pending
 from lcm_daemon.controllers.midi_clock import TICKS, Clock
@@ -304,15 +305,15 @@ def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: Ma
     music, chance, begun, tick = Clock(), random.Random(5), clock.now(), 60.0 / 132.0 / TICKS
     off = []
 
-    def say(*message: int) -> None:
-        if music.take(message, clock.now()):
+    def say(message: str) -> None:
+        if music.take(Message(message), clock.now()):
             stage.desk.kept = {"tempo": Heard(music.tempo, "midi/clock")}
         stage._attend()
 
-    say(0xFA)
+    say("start")
     for number in range(24 * TICKS):
         clock.time = begun + number * tick + chance.uniform(0.0, 0.004)
-        say(0xF8)
+        say("clock")
         clock.time = begun + (number + 0.9) * tick
         bar = (clock.now() - begun - 0.002) * 132.0 / 60.0 / 4.0 % 1.0  # 2 ms late are all ticks, on average
         if number > 4 * TICKS and 0.05 < bar < 0.95:
@@ -321,7 +322,7 @@ def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: Ma
     assert max(map(abs, off)) < 0.003, "seconds"
     assert stage.parameters.targets()["bpm"] == pytest.approx(132.0, abs=0.5)
     assert stage._stand(clock.now())["bpm"].by == "midi clock"
-    say(0xFC)
+    say("stop")
     held = stage._stand(clock.now())["strength"].value
     clock.sleep(10.0)
     stage._attend()

@@ -24,20 +24,22 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.controllers.midi_clock import Clock
+from lcm_daemon.controllers.midi_clock import SPOKEN, Clock
 from lcm_daemon.controllers.midi_feedback import Outbox
 from lcm_daemon.controllers.midi_map import MAP, READY, map_of
-from lcm_daemon.controllers.midi_messages import CLOCK, SONG_POSITION
 from lcm_daemon.controllers.midi_ports import BACKENDS, Backend, Ports, RtMidi
 from lcm_daemon.controllers.midi_surface import Surface
 from lcm_daemon.controllers.midi_values import Values
 from lcm_daemon.document import Boolean, Choice, Field, Fields, Items, Section, Text, nearest
 from lcm_daemon.health import Seldom
 from lcm_daemon.tempo import Heard
+
+if TYPE_CHECKING:
+    from mido import Message
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class Midi(Controller):
         self._patterns = [str(device["name"]) for device in devices]
         self.surfaces = [self._surface(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
         self._clock = Clock()
-        self._arrived: deque[tuple[int, float, Sequence[int]]] = deque(maxlen=FLOOD)
+        self._arrived: deque[tuple[int, float, Message]] = deque(maxlen=FLOOD)
         self._awake = False  # whether the loop has been told of what arrived
         self._ports: Ports | None = None
 
@@ -116,7 +118,7 @@ class Midi(Controller):
 
     # From other threads
 
-    def _receive(self, device: int, port: str, time: float, message: Sequence[int]) -> None:
+    def _receive(self, device: int, port: str, time: float, message: Message) -> None:
         if len(self._arrived) == FLOOD:
             self.board.health.count("midi/dropped")
         self._arrived.append((device, time, message))
@@ -140,7 +142,7 @@ class Midi(Controller):
         self._awake = False
         for _ in range(min(len(self._arrived), BURST)):
             device, time, message = self._arrived.popleft()
-            if message[0] >= CLOCK or message[0] == SONG_POSITION:
+            if message.type in SPOKEN:
                 self._tick(message, time)
             else:
                 self.surfaces[device].take(message)
@@ -148,7 +150,7 @@ class Midi(Controller):
             self._awake = True
             self._loop.call_soon(self._take)
 
-    def _tick(self, message: Sequence[int], time: float) -> None:
+    def _tick(self, message: Message, time: float) -> None:
         if not self.options["clock"] or not self._clock.take(message, time):
             return
         self.board.keep("tempo", Heard(self._clock.tempo, "midi/clock"))

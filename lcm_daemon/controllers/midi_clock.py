@@ -9,10 +9,14 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from lcm_daemon.controllers.midi_messages import CLOCK, CONTINUE, SONG_POSITION, START, STOP
 from lcm_daemon.tempo import FASTEST, SLOWEST, Tempo
+
+if TYPE_CHECKING:
+    from mido import Message
+
+SPOKEN = frozenset({"clock", "start", "continue", "stop", "songpos"})  # what a clock says, by mido's names
 
 TICKS = 24  # a beat
 WINDOW = 2 * TICKS + 1  # ticks that the tempo is taken from
@@ -30,18 +34,17 @@ class Clock:
         self._running = True
         self._bpm = self.tempo.bpm
 
-    def take(self, message: Sequence[int], time: float) -> bool:
+    def take(self, message: Message, time: float) -> bool:
         """Take in a message that came at `time` (perf_counter); whether it is news: a start, a stop, a whole beat."""
-        status = message[0]
-        if status == CLOCK:
+        if message.type == "clock":
             return self._tick(time)
-        if status == SONG_POSITION and len(message) == 3:
-            self._ticks = 6 * (message[2] << 7 | message[1])  # it counts sixteenths
-        elif status in (START, CONTINUE, STOP):
-            self._ticks = 0 if status == START else self._ticks
-            self._running = status != STOP
-        else:
+        if message.type not in SPOKEN:
             return False
+        if message.type == "songpos":
+            self._ticks = 6 * message.pos  # it counts sixteenths
+        else:
+            self._ticks = 0 if message.type == "start" else self._ticks
+            self._running = message.type != "stop"
         self._settle(self._ticks, time)
         return True
 

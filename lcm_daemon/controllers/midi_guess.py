@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.controllers.midi_messages import ENTRY, ENTRY_FINE, FINE, NRPN, NRPN_FINE, Control, Decoder
+
+if TYPE_CHECKING:
+    from mido import Message
 
 FEW = 4  # a button is pressed at most this often, presses and releases counted; an encoder turns at least this often
 
@@ -19,7 +22,7 @@ _CODINGS: Mapping[str, tuple[range, range]] = {  # what slow turns to the right 
 }
 
 
-def guess(messages: Sequence[Sequence[int]]) -> Guess | None:
+def guess(messages: Sequence[Message]) -> Guess | None:
     """The control that moved most: faders before keys, since a motor fader sends a key when it is touched."""
     for find in (_nrpn, _pair, _mover, _key):
         found = find(messages)
@@ -28,7 +31,7 @@ def guess(messages: Sequence[Sequence[int]]) -> Guess | None:
     return None
 
 
-def is_button(found: Guess, messages: Sequence[Sequence[int]]) -> bool:
+def is_button(found: Guess, messages: Sequence[Message]) -> bool:
     """Whether a guess was pressed, not turned."""
     if "note" in found or "program" in found:
         return True
@@ -40,12 +43,12 @@ def _place(found: Guess) -> tuple[Any, Any]:
     return found.get("cc"), found["channel"]
 
 
-def _ccs(messages: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
+def _ccs(messages: Sequence[Message]) -> Iterator[tuple[int, int, int]]:
     """(number, channel, value) of every control change."""
-    return ((m[1], (m[0] & 15) + 1, m[2]) for m in messages if len(m) == 3 and m[0] & 0xF0 == 0xB0)
+    return ((one.control, one.channel + 1, one.value) for one in messages if one.type == "control_change")
 
 
-def _nrpn(messages: Sequence[Sequence[int]]) -> Guess | None:
+def _nrpn(messages: Sequence[Message]) -> Guess | None:
     numbers = Counter((number, channel) for number, channel, _ in _ccs(messages))
     for number, channel in numbers:
         moved = (ENTRY, channel) in numbers or (ENTRY_FINE, channel) in numbers
@@ -56,7 +59,7 @@ def _nrpn(messages: Sequence[Sequence[int]]) -> Guess | None:
     return None
 
 
-def _pair(messages: Sequence[Sequence[int]]) -> Guess | None:
+def _pair(messages: Sequence[Message]) -> Guess | None:
     """Two CCs that are 32 apart and come in turns are one control."""
     numbers = Counter((number, channel) for number, channel, _ in _ccs(messages))
     for (number, channel), count in numbers.most_common():
@@ -66,7 +69,7 @@ def _pair(messages: Sequence[Sequence[int]]) -> Guess | None:
     return None
 
 
-def _mover(messages: Sequence[Sequence[int]]) -> Guess | None:
+def _mover(messages: Sequence[Message]) -> Guess | None:
     moved: dict[Control, list[int]] = {}
     decoder = Decoder()
     for event in filter(None, map(decoder.decode, messages)):
@@ -74,7 +77,7 @@ def _mover(messages: Sequence[Sequence[int]]) -> Guess | None:
             moved.setdefault(event.control, []).append(event.raw)
     if not moved:
         return None
-    keys = any(message[0] & 0xF0 == 0x90 and message[2] for message in messages if len(message) == 3)
+    keys = any(one.type == "note_on" and one.velocity for one in messages)
     control = max(moved, key=lambda one: (one.kind != "aftertouch", len(moved[one])))
     if keys and control.kind == "aftertouch":
         return None  # a pad that was pressed hard
@@ -90,10 +93,7 @@ def _coding(values: Sequence[int]) -> str:
     return next((name for name, (right, left) in _CODINGS.items() if all(v in right or v in left for v in values)), "")
 
 
-def _key(messages: Sequence[Sequence[int]]) -> Guess | None:
-    kinds: Mapping[int, Callable[[Sequence[int]], Guess]] = {
-        0x90: lambda m: {"note": m[1], "channel": (m[0] & 15) + 1},
-        0xC0: lambda m: {"program": m[1], "channel": (m[0] & 15) + 1},
-    }
-    pressed = (m for m in messages if len(m) > 1 and m[0] & 0xF0 in kinds and (len(m) == 2 or m[2]))
-    return next((kinds[m[0] & 0xF0](m) for m in pressed), None)
+def _key(messages: Sequence[Message]) -> Guess | None:
+    events = filter(None, map(Decoder().decode, messages))
+    pressed = (event.control for event in events if event.control.kind in ("note", "program") and event.pressed)
+    return next(({one.kind: one.number, "channel": one.channel} for one in pressed), None)

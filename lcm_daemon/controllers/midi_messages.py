@@ -1,4 +1,4 @@
-"""MIDI messages: bytes in, `Event`s out, and the bytes of feedback. Numbers are those of the MIDI 1.0 specification.
+"""MIDI messages: mido's, read into `Event`s, and the bytes of feedback. Numbers are those of MIDI 1.0.
 
 A 14-bit control (`cc14: 1`) sends its coarse half as CC 1 and its fine half as CC 33. An NRPN is chosen by CC 99 and 98
 and moved by CC 6 (coarse), CC 38 (fine), CC 96 (up) and CC 97 (down). Who never sends a fine half is read as 7 bits, so
@@ -9,14 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mido import Message
 
 SEVEN, FOURTEEN = 127, 16383  # full scale of one data byte, of two
 FINE = 32  # from a coarse CC to its fine one
 ENTRY, ENTRY_FINE, UP, DOWN, NRPN_FINE, NRPN, RPN_FINE, RPN = 6, 38, 96, 97, 98, 99, 100, 101
 NOTHING = 16383  # the NRPN that switches data entry off
+CENTRE = 8192  # mido counts pitch bend from its middle
 
-CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
-SONG_POSITION = 0xF2
+
+def parse(data: Sequence[int]) -> Message | None:
+    """The message of some bytes; None where they are none. mido is loaded for the first: `check` needs none."""
+    from mido import Message
+
+    try:
+        return Message.from_bytes(data)
+    except (ValueError, IndexError):  # IndexError: mido 1.3.3 on half a pitch bend
+        return None
 
 
 @dataclass(frozen=True)
@@ -85,32 +97,13 @@ class Decoder:
         self._fine, self._nrpn = frozenset(fine), nrpn
         self._channels = [_Channel() for _ in range(16)]
 
-    def decode(self, message: Sequence[int]) -> Event | None:
-        """The event of one whole message; None for one that moves nothing (clock, sysex, half of a pair)."""
-        reader = _READERS.get(message[0] & 0xF0) if message else None
-        if reader is None or len(message) < _LENGTHS.get(message[0] & 0xF0, 3):
-            return None
-        return reader(self, (message[0] & 0x0F) + 1, message[1] & SEVEN, message[-1] & SEVEN)
+    def decode(self, message: Message) -> Event | None:
+        """The event of a message; None for one that moves nothing (clock, sysex, half of a pair)."""
+        reader = _READERS.get(message.type)
+        return reader(self, message.channel + 1, message) if reader else None
 
-    def _note_off(self, channel: int, note: int, velocity: int) -> Event | None:
-        return Event(Control("note", note, channel), 0)
-
-    def _note_on(self, channel: int, note: int, velocity: int) -> Event | None:
-        return Event(Control("note", note, channel), velocity)
-
-    def _key_pressure(self, channel: int, note: int, pressure: int) -> Event | None:
-        return Event(Control("aftertouch", note, channel), pressure)
-
-    def _pressure(self, channel: int, pressure: int, _: int) -> Event | None:
-        return Event(Control("aftertouch", None, channel), pressure)
-
-    def _program(self, channel: int, number: int, _: int) -> Event | None:
-        return Event(Control("program", number, channel), number)
-
-    def _pitchbend(self, channel: int, fine: int, coarse: int) -> Event | None:
-        return Event(Control("pitchbend", None, channel), coarse << 7 | fine, FOURTEEN)
-
-    def _cc(self, channel: int, number: int, value: int) -> Event | None:
+    def _cc(self, channel: int, message: Message) -> Event | None:
+        number, value = message.control, message.value
         if self._nrpn and number in _DATA:
             taken, event = self._data(channel, number, value)
             if taken:
@@ -142,10 +135,14 @@ class Decoder:
 
 
 _DATA = frozenset({ENTRY, ENTRY_FINE, UP, DOWN, NRPN_FINE, NRPN, RPN_FINE, RPN})
-_LENGTHS: Mapping[int, int] = {0xC0: 2, 0xD0: 2}
-_READERS: Mapping[int, Callable[[Decoder, int, int, int], Event | None]] = {
-    0x80: Decoder._note_off, 0x90: Decoder._note_on, 0xA0: Decoder._key_pressure, 0xB0: Decoder._cc,
-    0xC0: Decoder._program, 0xD0: Decoder._pressure, 0xE0: Decoder._pitchbend,
+_READERS: Mapping[str, Callable[[Decoder, int, Message], Event | None]] = {
+    "note_off": lambda _, channel, one: Event(Control("note", one.note, channel), 0),
+    "note_on": lambda _, channel, one: Event(Control("note", one.note, channel), one.velocity),
+    "polytouch": lambda _, channel, one: Event(Control("aftertouch", one.note, channel), one.value),
+    "aftertouch": lambda _, channel, one: Event(Control("aftertouch", None, channel), one.value),
+    "program_change": lambda _, channel, one: Event(Control("program", one.program, channel), one.program),
+    "pitchwheel": lambda _, channel, one: Event(Control("pitchbend", None, channel), one.pitch + CENTRE, FOURTEEN),
+    "control_change": Decoder._cc,
 }
 
 
@@ -162,20 +159,21 @@ def full_scale(kind: str) -> int:
     return FOURTEEN if kind in ("cc14", "nrpn", "pitchbend") else SEVEN
 
 
-def _cc14(channel: int, number: int, raw: int) -> list[bytes]:
-    status = 0xB0 | channel
-    return [bytes((status, number, raw >> 7)), bytes((status, number + FINE, raw & SEVEN))]
+def _bytes(kind: str, **content: Any) -> bytes:
+    from mido import Message
+
+    return bytes(Message(kind, **content).bin())
 
 
-def _nrpn(channel: int, number: int, raw: int) -> list[bytes]:
-    halves = ((NRPN, number >> 7), (NRPN_FINE, number & SEVEN), (ENTRY, raw >> 7), (ENTRY_FINE, raw & SEVEN))
-    return [bytes((0xB0 | channel, cc, value)) for cc, value in halves]
+def _ccs(channel: int, *pairs: tuple[int, int]) -> list[bytes]:
+    return [_bytes("control_change", channel=channel, control=number, value=value) for number, value in pairs]
 
 
 _WRITERS: Mapping[str, Callable[[int, int, int], list[bytes]]] = {
-    "cc": lambda channel, number, raw: [bytes((0xB0 | channel, number, raw))],
-    "note": lambda channel, number, raw: [bytes((0x90 | channel, number, raw))],
-    "pitchbend": lambda channel, number, raw: [bytes((0xE0 | channel, raw & SEVEN, raw >> 7))],
-    "cc14": _cc14,
-    "nrpn": _nrpn,
+    "cc": lambda channel, number, raw: _ccs(channel, (number, raw)),
+    "cc14": lambda channel, number, raw: _ccs(channel, (number, raw >> 7), (number + FINE, raw & SEVEN)),
+    "nrpn": lambda channel, number, raw: _ccs(
+        channel, (NRPN, number >> 7), (NRPN_FINE, number & SEVEN), (ENTRY, raw >> 7), (ENTRY_FINE, raw & SEVEN)),
+    "note": lambda channel, number, raw: [_bytes("note_on", channel=channel, note=number, velocity=raw)],
+    "pitchbend": lambda channel, number, raw: [_bytes("pitchwheel", channel=channel, pitch=raw - CENTRE)],
 }

@@ -15,11 +15,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lcm_daemon.controllers.midi_map import fits
+from lcm_daemon.controllers.midi_messages import parse
 from lcm_daemon.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.health import Health, Seldom
+
+if TYPE_CHECKING:
+    from mido import Message
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ POLL = 0.5  # seconds between two looks at the names: what is plugged in plays w
 RETRY = 10.0  # seconds between two tries to reach a MIDI system that is not there
 OURS = ("RtMidi*", "lcm-daemon*", "Midi Through*")  # ports that "*" must not mean: what is sent there comes back
 
-Received = Callable[[int, str, float, Sequence[int]], None]  # (device, port, perf_counter seconds, one message)
+Received = Callable[[int, str, float, "Message"], None]  # (device, port, perf_counter seconds, one message)
 
 BACKENDS: Mapping[str, str] = {  # the show's word, python-rtmidi's
     "auto": "API_UNSPECIFIED", "alsa": "API_LINUX_ALSA", "jack": "API_UNIX_JACK", "coremidi": "API_MACOSX_CORE",
@@ -238,8 +242,12 @@ class Ports:
                 ports[name] = port
 
     def _open_input(self, device: int, name: str) -> Port:
-        def take(message: Sequence[int]) -> None:
-            self._received(device, name, time.perf_counter(), message)
+        def take(data: Sequence[int]) -> None:
+            now, message = time.perf_counter(), parse(data)
+            if message is None:
+                self._health.count("midi/malformed")
+            else:
+                self._received(device, name, now, message)
 
         assert self._backend is not None
         return self._backend.open_input(name, take)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers.midi_binding import Binding
@@ -15,6 +16,9 @@ from lcm_daemon.controllers.midi_takeover import NEAR, RELATIVE, scale_of, take_
 from lcm_daemon.controllers.midi_values import Values
 from lcm_daemon.health import Seldom
 from lcm_daemon.parameters import Parameter, Refused
+
+if TYPE_CHECKING:
+    from mido import Message
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ class Surface:
 
     # Receiving
 
-    def take(self, message: Sequence[int]) -> None:
+    def take(self, message: Message) -> None:
         """Do what a message asks for."""
         event = self._decoder.decode(message)
         if event is None:

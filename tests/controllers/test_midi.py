@@ -12,6 +12,7 @@ import pytest
 from lcm_daemon import controllers
 from lcm_daemon.board import Call
 from lcm_daemon.controllers.midi import Midi
+from lcm_daemon.controllers.midi_messages import parse
 from lcm_daemon.controllers.midi_ports import RtMidi
 from lcm_daemon.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.parameters import TABLE, Value
@@ -243,7 +244,7 @@ def test_the_tempo_is_kept_for_the_stage() -> None:
             device.play(0xF8)
             await one.until(lambda: "tempo" in one.board.kept)
             for i in range(97):
-                one.midi._tick([0xF8], i / 60.0)  # 150 beats a minute
+                one.midi._tick(parse([0xF8]), i / 60.0)  # 150 beats a minute
             heard = one.board.kept["tempo"]
             assert heard == Heard(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
             device.play(0xFC)

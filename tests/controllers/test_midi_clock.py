@@ -5,16 +5,19 @@ from __future__ import annotations
 import random
 
 import pytest
+from mido import Message
 
 from lcm_daemon.controllers.midi_clock import TICKS, Clock
 from lcm_daemon.tempo import Tempo
+
+TICK, START, STOP, CONTINUE, SENSING = map(Message, ("clock", "start", "stop", "continue", "active_sensing"))
 
 
 def run(clock: Clock, bpm: float, beats: float, begin: float = 100.0, jitter: float = 0.0) -> float:
     """Tick for some beats; the time of the next tick."""
     chance, step = random.Random(1), 60.0 / bpm / TICKS
     for i in range(round(beats * TICKS)):
-        clock.take([0xF8], begin + i * step + chance.uniform(-jitter, jitter))
+        clock.take(TICK, begin + i * step + chance.uniform(-jitter, jitter))
     return begin + beats * TICKS * step
 
 
@@ -34,7 +37,7 @@ def test_jitter_of_2_ms_moves_the_tempo_by_less_than_1_percent() -> None:
 def test_beats_count_from_the_start() -> None:
     clock = Clock()
     run(clock, 120.0, 2, begin=10.0)
-    assert clock.take([0xFA], 100.0)
+    assert clock.take(START, 100.0)
     assert (clock.tempo.running, clock.tempo.beat) == (True, 0.0)
     after = run(clock, 120.0, 4)
     assert clock.tempo.beat_at(after) == pytest.approx(4.0, abs=1e-6)
@@ -43,18 +46,18 @@ def test_beats_count_from_the_start() -> None:
 
 def test_stop_continue_and_song_position() -> None:
     clock = Clock()
-    clock.take([0xFA], 100.0)
+    clock.take(START, 100.0)
     after = run(clock, 120.0, 3)
-    assert clock.take([0xFC], after)
+    assert clock.take(STOP, after)
     assert not clock.tempo.running
     assert clock.tempo.beat == clock.tempo.beat_at(after + 5) == 3.0
-    stood = [clock.take([0xF8], after + i / 48) for i in range(2 * TICKS)]
+    stood = [clock.take(TICK, after + i / 48) for i in range(2 * TICKS)]
     assert not any(stood), "ticks while it stands are no beats"
     assert clock.tempo.beat == 3.0
-    assert clock.take([0xFB], after + 10)
+    assert clock.take(CONTINUE, after + 10)
     assert clock.tempo.running
     assert clock.tempo.beat == 3.0
-    clock.take([0xF2, 16, 0], after + 11)  # 16 sixteenths
+    clock.take(Message("songpos", pos=16), after + 11)  # 16 sixteenths
     assert clock.tempo.beat == 4.0
 
 
@@ -68,10 +71,10 @@ def test_a_clock_that_never_said_start_counts_from_its_first_tick() -> None:
 def test_late_ticks_move_the_beat_by_less_than_4_ms(bpm: float) -> None:
     """Up to 6 ms late, each on its own: what is left of that, beyond the 3 ms that all are late by on average."""
     clock, chance, step = Clock(), random.Random(3), 60.0 / bpm / TICKS
-    clock.take([0xFA], 100.0)
+    clock.take(START, 100.0)
     off = []
     for i in range(32 * TICKS):
-        news = clock.take([0xF8], 100.0 + i * step + chance.uniform(0.0, 0.006))
+        news = clock.take(TICK, 100.0 + i * step + chance.uniform(0.0, 0.006))
         if news and i > 4 * TICKS:
             for soon in (0.25, 0.5, 1.0):  # of a beat on from there
                 beat = i / TICKS + soon
@@ -81,8 +84,8 @@ def test_late_ticks_move_the_beat_by_less_than_4_ms(bpm: float) -> None:
 
 def test_news_once_a_beat() -> None:
     clock = Clock()
-    clock.take([0xFA], 0.0)
-    assert sum(clock.take([0xF8], i / 48) for i in range(4 * TICKS)) == 4
+    clock.take(START, 0.0)
+    assert sum(clock.take(TICK, i / 48) for i in range(4 * TICKS)) == 4
 
 
 def test_a_pause_does_not_count_as_a_slow_beat() -> None:
@@ -94,8 +97,8 @@ def test_a_pause_does_not_count_as_a_slow_beat() -> None:
 
 def test_other_messages_and_nonsense_are_nothing() -> None:
     clock = Clock()
-    assert not clock.take([0xFE], 1.0)
-    assert not clock.take([0xF2, 1], 1.0)
+    assert not clock.take(SENSING, 1.0)
+    assert not clock.take(SENSING, 2.0)
     for _ in range(100):
-        clock.take([0xF8], 5.0)  # all at once
+        clock.take(TICK, 5.0)  # all at once
     assert clock.tempo.bpm == Tempo().bpm

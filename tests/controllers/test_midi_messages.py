@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from lcm_daemon.controllers.midi_messages import Control, Decoder, Event, encode, full_scale
+from lcm_daemon.controllers.midi_messages import Control, Decoder, Event, encode, full_scale, parse
 
 
 def read(*messages: tuple[int, ...], fine: tuple[int, ...] = (), nrpn: bool = False) -> list[Event]:
     decoder = Decoder(fine, nrpn)
-    return [event for event in map(decoder.decode, messages) if event]
+    return [event for message in map(parse, messages) if message and (event := decoder.decode(message))]
 
 
 @pytest.mark.parametrize(("message", "event"), [
@@ -30,9 +30,17 @@ def test_each_kind(message: tuple[int, ...], event: Event) -> None:
     assert read(message) == [event]
 
 
-@pytest.mark.parametrize("message", [(), (0xF8,), (0xFE,), (0xF0, 1, 0xF7), (0xB0, 7), (0x90,), (0xC0,), (5, 5, 5)])
+@pytest.mark.parametrize("message", [(0xF8,), (0xFE,), (0xF0, 1, 0xF7), (0xF2, 0, 0)])
 def test_what_moves_nothing(message: tuple[int, ...]) -> None:
+    assert parse(message) is not None
     assert read(message) == []
+
+
+@pytest.mark.parametrize("message", [
+    (), (0xB0, 7), (0x90,), (0xC0,), (5, 5, 5), (0xF5,), (0xB0, 200, 1), (0xB0, 1, 2, 3), (0xF0, 1),
+])
+def test_what_is_no_message(message: tuple[int, ...]) -> None:
+    assert parse(message) is None
 
 
 def test_fourteen_bits_come_with_the_fine_half() -> None:
@@ -75,7 +83,7 @@ def test_what_is_sent_is_read_back_as_it_was(kind: str) -> None:
     control = Control(kind, None if kind == "pitchbend" else 3, 5)
     for raw in (0, 1, full_scale(kind) // 2, full_scale(kind)):
         decoder = Decoder((3,) if kind == "cc14" else (), nrpn=True)
-        events = [event for event in map(decoder.decode, encode(control, raw)) if event]
+        events = [event for event in map(decoder.decode, map(parse, encode(control, raw))) if event]
         assert (events[-1].control, events[-1].raw) == (control, raw)
 
 
@@ -86,5 +94,6 @@ def test_what_cannot_be_told_is_not_sent() -> None:
 def test_no_bytes_raise() -> None:
     chance, decoder = random.Random(1), Decoder(range(32), True)
     for _ in range(20_000):
-        event = decoder.decode([chance.randrange(256) for _ in range(chance.randrange(5))])
+        message = parse([chance.randrange(256) for _ in range(chance.randrange(5))])
+        event = decoder.decode(message) if message else None
         assert event is None or 0 <= event.position <= 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from mido import Message
 
 from lcm_daemon.controllers import midi_ports
 from lcm_daemon.controllers.midi_ports import Ports
@@ -22,12 +23,12 @@ class Open:
     """Ports with a record of what they tell."""
 
     def __init__(self, patterns: Sequence[str], connect: Callable[[], Plugboard]) -> None:
-        self.received: list[tuple[int, str, Sequence[int]]] = []
+        self.received: list[tuple[int, str, Message]] = []
         self.here: dict[int, list[str]] = {}
         self.health = Health()
         self.ports = Ports(patterns, connect, self._receive, self._change, self.health)
 
-    def _receive(self, device: int, port: str, when: float, message: Sequence[int]) -> None:
+    def _receive(self, device: int, port: str, when: float, message: Message) -> None:
         assert abs(time.perf_counter() - when) < PATIENCE
         self.received.append((device, port, message))
 
@@ -56,7 +57,9 @@ def test_a_port_belongs_to_the_first_pattern_that_it_fits() -> None:
     with opened(board, "nano*", "*") as one:
         one.until(lambda: one.here == {0: ["nanoKONTROL2 1"], 1: ["Pad", "APC40"]})
         board.play(0xB0, 1, 2, name="APC40")
-        assert one.received == [(1, "APC40", [0xB0, 1, 2])]
+        board.play(0xB0, 1, name="APC40")  # not a whole one
+        assert one.received == [(1, "APC40", Message("control_change", control=1, value=2))]
+        assert one.health.counts() == {"midi/malformed": 1}
 
 
 def test_every_device_does_not_mean_our_own_ports() -> None:
