@@ -63,7 +63,7 @@ def levels(values: Values, scales: Sequence[float]) -> list[Level]:
 
 
 def _controls(values: Values) -> list[str]:
-    return [name for name in values if name.startswith("control/") and name.count("/") == 1]
+    return [name for name in values if name.startswith("control/") and name.endswith("/weight")]
 
 
 def _steps(values: Values) -> int:
@@ -124,7 +124,7 @@ class Governor:
             return values
         changed: dict[str, Value | Blend] = {"steps": max(1, _steps(values) - level.steps)}
         for name in _controls(values):
-            interval = f"{name}/interval"
+            interval = f"{name.removesuffix('weight')}interval"
             changed[interval] = min(MOST, int(_number(values[interval])) * level.interval)
         return {**values, **changed}
 

@@ -300,7 +300,7 @@ _LORA: Fields = {
     "weight": Field(Number(-4, 4), 1.0),
 }
 _CONTROLNET: Fields = {
-    "name": Field(NAME, help="of its parameters: control/<name>, control/<name>/start, ..."),
+    "name": Field(NAME, help="of its parameters: control/<name>/weight, control/<name>/start, ..."),
     "model": Field(_SOURCE),
     "preprocessor": Field(Choice(PREPROCESSORS), "canny", "what makes the map; none if the picture is one"),
     "detector": Field(_SOURCE, "", "the preprocessor's own model"),

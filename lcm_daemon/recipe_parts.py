@@ -23,7 +23,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class ControlNet:
-    """Shapes that the picture follows, by the parameters `control/<name>` and below.
+    """Shapes that the picture follows, by the parameters `control/<name>/weight` and its like.
 
     preprocessor: makes the map from the picture; "none" where the picture is one.   detector: its own model.
     source: "input", or "guide", the show's second source.   weight, start, end, interval: where the faders start.
@@ -79,7 +79,8 @@ def _of_lora(lora: Lora) -> Parameter:
 def _of_control(control: ControlNet) -> list[Parameter]:
     path, name = f"control/{control.name}", control.name
     return [
-        Parameter(path, "float", control.weight, f"How firmly the ControlNet {name} holds the shapes.", 0.0, 2.0),
+        Parameter(f"{path}/weight", "float", control.weight, f"How firmly the ControlNet {name} holds the shapes.",
+                  0.0, 2.0),
         Parameter(f"{path}/start", "float", control.start, f"Share of the steps before {name} sets in.", 0.0, 1.0),
         Parameter(f"{path}/end", "float", control.end, f"Share of the steps after which {name} lets go.", 0.0, 1.0),
         Parameter(f"{path}/interval", "int", control.interval, f"Frames from one look of {name} to the next.", 1, 16,

@@ -12,7 +12,7 @@ from lcm_daemon.governor import LONGEST, SCALES, SIZE_PAUSE, Governor, Level, le
 from lcm_daemon.health import Health
 
 VALUES: dict[str, Any] = {
-    "prompt": "ink", "steps": 4, "control/canny": 1.0, "control/canny/start": 0.0, "control/canny/interval": 1,
+    "prompt": "ink", "steps": 4, "control/canny/weight": 1.0, "control/canny/start": 0.0, "control/canny/interval": 1,
 }
 PLAIN: dict[str, Any] = {"prompt": "ink", "steps": 4}
 
@@ -31,7 +31,7 @@ class Machine:
     def cost(self) -> float:
         """Seconds a frame: 5 ms of encoding and decoding, 10 ms a step, 4 ms a ControlNet's look; by the area."""
         values: Any = self.governor.lay_over(self.values)
-        looks = values.get("control/canny", 0.0) / values.get("control/canny/interval", 1)
+        looks = values.get("control/canny/weight", 0.0) / values.get("control/canny/interval", 1)
         plain = 0.005 + values["steps"] * (0.010 + 0.004 * looks)
         return float(plain * self.governor.level.size**2 * self.load * (1 + self.noise * self.random.uniform(-1, 1)))
 
@@ -54,7 +54,7 @@ def test_the_levels_go_from_controls_over_steps_to_size() -> None:
     assert levels({**VALUES, "steps": 3}, SCALES) == [
         Level(), Level(2), Level(4), Level(4, 1), Level(4, 2), Level(4, 2, 0.75), Level(4, 2, 0.5),
     ]
-    assert levels({**VALUES, "control/canny": 0.0, "steps": 1}, (0.5,)) == [Level(), Level(1, 0, 0.5)]
+    assert levels({**VALUES, "control/canny/weight": 0.0, "steps": 1}, (0.5,)) == [Level(), Level(1, 0, 0.5)]
 
 
 def test_where_there_is_room_nothing_is_left_out() -> None:
@@ -76,7 +76,7 @@ def test_only_what_rides_with_the_frame_changes() -> None:
     machine = Machine(40.0, VALUES).play(60)
     assert machine.values == VALUES
     rides = machine.governor.lay_over(machine.values)
-    assert (rides["control/canny/interval"], rides["control/canny"], rides["prompt"]) == (4, 1.0, "ink")
+    assert (rides["control/canny/interval"], rides["control/canny/weight"], rides["prompt"]) == (4, 1.0, "ink")
     assert rides["steps"] == 1
 
 

@@ -142,8 +142,8 @@ def test_a_recipe_brings_parameters_of_its_own() -> None:
     assert recipe.image_prompt == ImagePrompt("owner/adapters/models/ip.safetensors",
                                               "owner/adapters/models/image_encoder")
     own = recipe.table().keys() - load_recipe("sd-turbo").table().keys()
-    assert own == {"lora/ink", "control/edges", "control/edges/start", "control/edges/end", "control/edges/interval",
-                   "image_prompt"}
+    assert own == {"lora/ink", "control/edges/weight", "control/edges/start", "control/edges/end",
+                   "control/edges/interval", "image_prompt"}
     assert recipe.start()["lora/ink"] == 0.8
     assert recipe.start()["control/edges/interval"] == 2
 

@@ -91,7 +91,7 @@ class Guide:
 
     def look(self, picture: torch.Tensor, guide: torch.Tensor | None, values: Values, frame: int) -> None:
         """Read the faders, and make the map where it is due."""
-        self.weight = float(values[self._path])
+        self.weight = float(values[f"{self._path}/weight"])
         self._start, self._end = float(values[f"{self._path}/start"]), float(values[f"{self._path}/end"])
         self._interval = int(values[f"{self._path}/interval"])
         source = guide if self.control.source == "guide" else picture

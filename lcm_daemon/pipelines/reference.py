@@ -154,8 +154,8 @@ class Reference:
         seen = [guide if control.source == "guide" and guide is not None else pixels for control in controls]
         maps = [each.map(self._tensor(self._picture(picture))).float().cpu()
                 for each, picture in zip(self._maps, seen, strict=True)]
-        weights, starts, ends = ([float(values[f"control/{control.name}{end}"]) for control in controls]
-                                 for end in ("", "/start", "/end"))
+        weights, starts, ends = ([float(values[f"control/{control.name}/{end}"]) for control in controls]
+                                 for end in ("weight", "start", "end"))
         one = len(controls) == 1
         return {place: maps[0] if one else maps, "controlnet_conditioning_scale": weights[0] if one else weights,
                 "control_guidance_start": starts, "control_guidance_end": ends}

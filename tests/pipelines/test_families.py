@@ -185,7 +185,7 @@ def test_controlnets_hold_what_diffusers_holds(name: str, guidance: float, names
         assert not np.array_equal(painted, free)
     assert np.array_equal(pair.check(guide, mode="text", steps=4, guidance=guidance), free)
     path = f"control/{names[0]}"
-    live: dict[str, Any] = {path: 1.4, f"{path}/start": 0.0, f"{path}/end": 0.25}
+    live: dict[str, Any] = {f"{path}/weight": 1.4, f"{path}/start": 0.0, f"{path}/end": 0.25}
     pair.check(guide, mode="control", steps=4, guidance=guidance, **live)
 
 

@@ -57,7 +57,9 @@ class Stage:
         self.calls[number] += 1
 
     def values(self, **changes: Value) -> Values:
-        return self.recipe.start() | {f"control/{name.replace('_', '/')}": value for name, value in changes.items()}
+        """`edge` is that ControlNet's weight, `edge_start` its start."""
+        faders = {name: name.replace("_", "/") if "_" in name else f"{name}/weight" for name in changes}
+        return self.recipe.start() | {f"control/{faders[name]}": value for name, value in changes.items()}
 
     def look(self, seed: int = 0, **changes: Value) -> None:
         torch.manual_seed(seed)

@@ -47,7 +47,7 @@ def paint(pipeline: LatentConsistency, picture: int = 0, guide: Pixels | None = 
 
 
 @pytest.mark.parametrize("change", [
-    {"lora/ink": 0.7}, {"control/edges": 1.0}, {"mode": "control"}, {"mode": "text"},
+    {"lora/ink": 0.7}, {"control/edges/weight": 1.0}, {"mode": "control"}, {"mode": "text"},
     {"prompt_b": "ocean", "blend": 0.5},
     {"prompt": Blend((("red lava", 0.5), ("blue ocean", 0.5)))}, {"prompt": "(red:1.5) lava"},
     {"prompt": "red lava::0.5 ocean::0.5"}, {"seed": Blend(((0, 0.5), (1, 0.5)))},
@@ -95,10 +95,10 @@ def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
 
 
 def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsistency) -> None:
-    held = {"mode": "control", "control/edges": 2.0}
+    held = {"mode": "control", "control/edges/weight": 2.0}
     assert not np.array_equal(paint(live, 0, **held), paint(live, 1, **held)), "the input is looked at"
     assert np.array_equal(paint(live, 0, mode="control"), paint(live, 1, mode="control")), "and only by the ControlNet"
-    assert np.array_equal(paint(live, 0, mode="text", **{"control/edges": 2.0}), paint(live, 0, mode="text"))
+    assert np.array_equal(paint(live, 0, mode="text", **{"control/edges/weight": 2.0}), paint(live, 0, mode="text"))
 
 
 def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> None:
