@@ -7,18 +7,17 @@ modulation goes on around wherever the value stands.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lcm_daemon.board import Call, Change
+from lcm_daemon.cue_file import CueFile
 from lcm_daemon.cues import Cue, CueList
+from lcm_daemon.health import Health, Seldom
 from lcm_daemon.modulation import Modulation, Modulator, table_of_modulators
-from lcm_daemon.parameters import Parameter, Parameters, Table, Value, Values, table_of
+from lcm_daemon.parameters import Parameter, Parameters, Refused, Table, Value, Values, table_of
 from lcm_daemon.tempo import BEATS, FASTEST, SLOWEST, Heard, Tap, Tempo
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ OWN: Table = table_of([
 ])
 CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
 _GRID: Mapping[str, float] = {"beat": 1.0, "bar": float(BEATS)}
-RECORDED = ".cues.yaml"  # of the side file, in place of the show's own suffix
+MOST = 512  # cues; beyond them none is recorded
 
 
 @dataclass
@@ -46,21 +45,22 @@ class Automation:
     """The cues and modulators of a running show.
 
     change_recipe: called with the name of the recipe that a cue changes to.   file: the show's; recorded cues are kept
-    beside it. Without one, recording is for this run alone.
+    beside it. Without one, recording is for this run alone.   health: counts what was refused.
     """
 
     def __init__(self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
-                 change_recipe: Callable[[str], None], file: Path | None = None) -> None:
+                 change_recipe: Callable[[str], None], file: Path | None = None, health: Health | None = None) -> None:
         self.cues, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
         self.table: Table = {**OWN, **table_of_modulators(modulators)}
         self._parameters, self._change_recipe = parameters, change_recipe
-        self._file = file and file.with_suffix(RECORDED)
+        self._seldom = Seldom(log, health or Health())
+        self._file = CueFile(file)
         self._tap = Tap()
         self._bpm = self.tempo.bpm  # what the parameter last was
         self._reached = 0.0  # where the music last was
         self._heard: Heard | None = None  # what an outside clock said last
         self._waiting: _Waiting | None = None
-        for cue in _read_recorded(self._file):
+        for cue in self._file.read():
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
@@ -79,6 +79,10 @@ class Automation:
             self._waiting = _Waiting(call, grid, self.tempo.next(grid, now))
             return []
         return COMMANDS[call.name](self, call, now)
+
+    def close(self) -> None:
+        """Wait until what was recorded is kept."""
+        self._file.close()
 
     def hold(self) -> None:
         """Nothing that was about to come by itself does."""
@@ -127,9 +131,18 @@ class Automation:
     def _begin(self, cue: Cue, now: float) -> list[Change]:
         if cue.recipe:
             self._change_recipe(cue.recipe)
-        fade, origin = self._parameters.fade, f"cue/{cue.name}"
-        return [Change(name, fade(name, value, now, cue.fade, cue.curve, origin), origin)
-                for name, value in cue.values.items() if name in self._parameters.table]
+        changes = [self._fade(name, cue, now) for name in cue.values if name in self._parameters.table]
+        return [change for change in changes if change]
+
+    def _fade(self, name: str, cue: Cue, now: float) -> Change | None:
+        """None for a value that makes no sense: the show's are checked, those of the side file are not."""
+        origin = f"cue/{cue.name}"
+        try:
+            value = self._parameters.fade(name, cue.values[name], now, cue.fade, cue.curve, origin)
+        except Refused as refusal:
+            self._seldom.warn("cue/refused", f"{origin}: {refusal}")
+            return None
+        return Change(name, value, origin)
 
     def _go(self, call: Call, now: float) -> list[Change]:
         self.cues.go(now)
@@ -141,7 +154,7 @@ class Automation:
 
     def _goto(self, call: Call, now: float) -> list[Change]:
         if self.cues.goto(str(call.arguments[0]), now) is None:
-            log.warning("%s: there is no cue %r", call.origin, call.arguments[0])
+            self._seldom.warn("cue/unknown", f"{call.origin}: there is no cue {call.arguments[0]!r:.80}")
         return []
 
     def _release(self, call: Call, now: float) -> list[Change]:
@@ -151,11 +164,13 @@ class Automation:
 
     def _record(self, call: Call, now: float) -> list[Change]:
         """Keep the present look, as far as it differs from where the show starts."""
-        start = self._parameters.start
+        name, start = str(call.arguments[0]), self._parameters.start
+        if len(self.cues.cues) >= MOST and all(cue.name != name for cue in self.cues.cues):
+            self._seldom.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
+            return []
         values = {name: value for name, value in self._parameters.targets().items() if value != start.get(name)}
-        self.cues.record(Cue(str(call.arguments[0]), values, fade=1.0))
-        if self._file:
-            _write_recorded(self._file, self.cues.cues)
+        self.cues.record(Cue(name, values, fade=1.0))
+        self._file.write(self.cues.cues)
         return []
 
     def _beat(self, call: Call, now: float) -> list[Change]:
@@ -173,31 +188,3 @@ COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {
     "cue/record": Automation._record,
     "tap": Automation._beat,
 }
-
-
-def _read_recorded(file: Path | None) -> list[Cue]:
-    """What was recorded before; a damaged side file is said once and left where it is."""
-    if file is None or not file.exists():
-        return []
-    try:
-        return [Cue(**entry) for entry in yaml.safe_load(file.read_text("utf-8")) or []]
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        log.warning("%s: recorded cues cannot be read: %s", file, str(error).splitlines()[0])
-        return []
-
-
-def _write_recorded(file: Path, cues: Sequence[Cue]) -> None:
-    """All of it at once, or nothing."""
-    part = file.with_name(f"{file.name}.new")
-    try:
-        rows = [_as_mapping(cue) for cue in cues]
-        part.write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), "utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        log.warning("%s: recorded cues cannot be kept: %s", file, error.strerror)
-
-
-def _as_mapping(cue: Cue) -> dict[str, Any]:
-    plain = Cue("")
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(cue).items()
-            if name == "name" or value != getattr(plain, name)}

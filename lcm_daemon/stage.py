@@ -57,7 +57,9 @@ class Stage:
         self.health = Health()
         self.recipes = show.catalogue()
         self.parameters = Parameters(show.table(show.recipe), show.start(show.recipe), show.glides)
-        self.automation = Automation(show.cues, show.modulators, self.parameters, self._change_to, Path(show.file))
+        self.automation = Automation(
+            show.cues, show.modulators, self.parameters, self._change_to, Path(show.file), self.health
+        )
         self._fallback = show.fallback
         self.changeover = Changeover(show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
         self.governor = Governor(show.target_fps, self.health) if show.target_fps else None
@@ -149,6 +151,7 @@ class Stage:
         for runner in self._runners():
             if not runner.join(ENDING):
                 log.warning("%s did not end in time", runner.label)
+        self.automation.close()
         self._bell.close()
 
     # --- between two beats ---

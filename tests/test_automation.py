@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.automation import COMMANDS, Automation
+from lcm_daemon.automation import COMMANDS, MOST, Automation
 from lcm_daemon.board import Call
 from lcm_daemon.cues import Cue
 from lcm_daemon.modulation import Modulator
@@ -92,6 +92,7 @@ def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) 
     rig.parameters.set("prompt", "lava", 0.0)
     rig.call("cue/record", 0.0, "found")
     assert rig.automation.status()["cues"] == "dawn\nink\nfound"
+    rig.automation.close()
     again = Rig(tmp_path / "mirror.yaml")
     again.call("cue/goto", 0.0, "found")
     changes = again.step(0.0)
@@ -106,6 +107,47 @@ def test_a_damaged_side_file_is_said_and_left(tmp_path: Path, caplog: pytest.Log
     rig = Rig(tmp_path / "mirror.yaml")
     assert "recorded cues cannot be read" in caplog.text
     assert len(rig.automation.cues.cues) == len(CUES)
+
+
+def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(tmp_path / "mirror.yaml")
+    for number in range(MOST + 100):
+        rig.parameters.set("strength", number % 7 / 7, 0.0)
+        rig.call("cue/record", 0.0, f"look {number}")
+    rig.parameters.set("strength", 0.55, 0.0)
+    rig.call("cue/record", 0.0, "look 0")
+    rig.automation.close()
+    again = Rig(tmp_path / "mirror.yaml")
+    assert len(again.automation.cues.cues) == MOST
+    again.call("cue/goto", 0.0, "look 0")
+    assert ("strength", 0.55, "cue/look 0") in again.step(0.0)
+    assert 0 < caplog.text.count("is not recorded") < 10
+
+
+def test_what_a_hand_has_spoilt_in_the_side_file_costs_itself_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("- {name: found, values: {strength: high, mix: 0.5, gone: 1}}")
+    rig = Rig(tmp_path / "mirror.yaml")
+    rig.call("cue/goto", 0.0, "found")
+    assert rig.step(0.0) == [("mix", 0.5, "cue/found")]
+    assert "cue/found: strength takes a number, not 'high'" in caplog.text
+
+
+def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tmp_path / "nowhere" / "mirror.yaml")
+    rig.call("cue/record", 0.0, "found")
+    rig.automation.close()
+    assert "recorded cues cannot be kept" in caplog.text
+
+
+def test_a_flood_of_calls_for_no_cue_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    for number in range(1000):
+        rig.call("cue/goto", 0.0, f"{number}")
+    assert 0 < len(caplog.records) <= 10
 
 
 def test_release_forgets_where_the_show_was() -> None:

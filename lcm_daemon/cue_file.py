@@ -1,0 +1,70 @@
+"""CueFile: the cue list with what was recorded into it, in a file beside the show (`mirror.cues.yaml`).
+
+It is written on a thread of its own, for the tick must not wait for a disk; of several lists that wait the newest is
+written, all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lcm_daemon.cues import Cue
+
+log = logging.getLogger(__name__)
+
+RECORDED = ".cues.yaml"  # in place of the show's own suffix
+
+
+class CueFile:
+    """The side file of a show. show: the show's own; without one nothing is read or written."""
+
+    def __init__(self, show: Path | None) -> None:
+        self._file = show and show.with_suffix(RECORDED)
+        self._writer = ThreadPoolExecutor(1, "cues")  # begins with the first writing
+        self._newest: tuple[Cue, ...] = ()
+        self._written: tuple[Cue, ...] = ()
+
+    def read(self) -> list[Cue]:
+        """What was recorded before; a damaged file is said once and left where it is."""
+        if self._file is None or not self._file.exists():
+            return []
+        try:
+            return [Cue(**entry) for entry in yaml.safe_load(self._file.read_text("utf-8")) or []]
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            log.warning("%s: recorded cues cannot be read: %s", self._file, str(error).splitlines()[0])
+            return []
+
+    def write(self, cues: Sequence[Cue]) -> None:
+        """Keep these, soon; returns at once."""
+        self._newest = tuple(cues)
+        if self._file is not None:
+            self._writer.submit(self._write, self._file)
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._writer.shutdown()
+
+    def _write(self, file: Path) -> None:
+        cues = self._newest
+        if cues is self._written:
+            return
+        part = file.with_name(f"{file.name}.new")
+        try:
+            part.write_text(yaml.safe_dump(list(map(_as_mapping, cues)), sort_keys=False, allow_unicode=True), "utf-8")
+            os.replace(part, file)
+            self._written = cues
+        except OSError as error:
+            log.warning("%s: recorded cues cannot be kept: %s", file, error.strerror)
+
+
+def _as_mapping(cue: Cue) -> dict[str, Any]:
+    plain = Cue("")
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(cue).items()
+            if name == "name" or value != getattr(plain, name)}
