@@ -27,9 +27,10 @@ OWN: Table = table_of([
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
               choices=("off", "beat", "bar")),
 ])
+LONGEST = 80  # characters of a recorded cue's name
 CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
 _GRID: Mapping[str, float] = {"beat": 1.0, "bar": float(BEATS)}
-MOST = 512  # cues; beyond them none is recorded
+MOST = 256  # cues and calls that wait; beyond them none is taken
 
 
 @dataclass
@@ -59,26 +60,30 @@ class Automation:
         self._bpm = self.tempo.bpm  # what the parameter last was
         self._reached = 0.0  # where the music last was
         self._heard: Heard | None = None  # what an outside clock said last
-        self._waiting: _Waiting | None = None
+        self._waiting: dict[str, _Waiting] = {}  # one for the cue list, and one for each parameter that is to change
         for cue in self._file.read():
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
         """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
-        waiting = self._waiting.call.name if self._waiting else ""
+        waiting = self._waiting["cue"].call.name if "cue" in self._waiting else ""
         return {"cue": self.cues.current.name if self.cues.current else "", "next_cue": self.cues.pending or waiting,
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def obey(self, call: Call, now: float) -> list[Change]:
-        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so.
+        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so, NEXT always.
 
         While an outside clock stands still nothing waits for it.
         """
-        grid = _GRID.get(str(self._parameters.targets()["quantise"]))
-        if grid and call.name in ("cue/go", "cue/back", "cue/goto"):
-            self._waiting = _Waiting(call, grid, self.tempo.next(grid, now))
-            return []
-        return COMMANDS[call.name](self, call, now)
+        grid = _GRID.get(str(self._parameters.targets()["quantise"]), 0.0)
+        key = "cue" if call.name in ("cue/go", "cue/back", "cue/goto") else ""
+        if call.name == "next":
+            grid, key = grid or _GRID["bar"], f"next/{call.arguments[0]}"
+        if not grid or not key:
+            return COMMANDS[call.name](self, call, now)
+        if key in self._waiting or len(self._waiting) < MOST:
+            self._waiting[key] = _Waiting(call, grid, self.tempo.next(grid, now))
+        return []
 
     def close(self) -> None:
         """Wait until what was recorded is kept."""
@@ -86,15 +91,15 @@ class Automation:
 
     def hold(self) -> None:
         """Nothing that was about to come by itself does."""
-        self._waiting = None
+        self._waiting.clear()
         self.cues.hold()
 
     def step(self, now: float, clock: str, heard: Heard | None = None) -> list[Change]:
         """Begin what is due. clock: the wall clock's "21:30".   heard: what an outside clock said last."""
         changes = self._listen(heard, now)
-        if self._waiting and self._is_due(self._waiting, now):
-            call, self._waiting = self._waiting.call, None
-            COMMANDS[call.name](self, call, now)
+        for key in [key for key, waiting in self._waiting.items() if self._is_due(waiting, now)]:
+            call = self._waiting.pop(key).call
+            changes += COMMANDS[call.name](self, call, now)
         cue = self.cues.step(now, clock)
         return changes + (self._begin(cue, now) if cue else [])
 
@@ -158,13 +163,13 @@ class Automation:
         return []
 
     def _release(self, call: Call, now: float) -> list[Change]:
-        self._waiting = None
+        self._waiting.pop("cue", None)
         self.cues.release()
         return []
 
     def _record(self, call: Call, now: float) -> list[Change]:
         """Keep the present look, as far as it differs from where the show starts."""
-        name, start = str(call.arguments[0]), self._parameters.start
+        name, start = str(call.arguments[0])[:LONGEST], self._parameters.start
         if len(self.cues.cues) >= MOST and all(cue.name != name for cue in self.cues.cues):
             self._seldom.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
             return []
@@ -172,6 +177,17 @@ class Automation:
         self.cues.record(Cue(name, values, fade=1.0))
         self._file.write(self.cues.cues)
         return []
+
+    def _set(self, call: Call, now: float) -> list[Change]:
+        """What NEXT asked for; it is checked now, for the recipe may have changed meanwhile."""
+        name, given = map(str, call.arguments)
+        try:
+            value = self._parameters.set(name, given, now, call.origin)
+        except (KeyError, Refused) as refusal:
+            reason = refusal if isinstance(refusal, Refused) else f"there is no parameter {name!r:.80}"
+            self._seldom.warn("next/refused", f"{call.origin}: {reason}")
+            return []
+        return [Change(name, value, call.origin)]
 
     def _beat(self, call: Call, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
@@ -187,4 +203,5 @@ COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {
     "cue/release": Automation._release,
     "cue/record": Automation._record,
     "tap": Automation._beat,
+    "next": Automation._set,
 }

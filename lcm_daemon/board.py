@@ -20,10 +20,14 @@ SIDES = (64.0, 2048.0)  # pixels of a rendered picture's side
 
 @dataclass(frozen=True)
 class Command:
-    """Something a controller can ask for. Its arguments are checked and coerced as parameters are."""
+    """Something a controller can ask for. Its arguments are checked and coerced as parameters are.
+
+    keyed: with another first argument it is another call, and does not take the place of one that waits.
+    """
 
     help: str
     arguments: tuple[Parameter, ...] = ()
+    keyed: bool = False
 
     def coerce(self, given: Sequence[Any]) -> tuple[Value, ...]:
         """The arguments as the command takes them; more than it takes are passed over. Raises Refused."""
@@ -59,6 +63,10 @@ def commands(recipes: Sequence[str] = ()) -> Commands:
         "cue/release": Command("Leave the cue list; the next GO is the first cue."),
         "cue/record": Command("Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),)),
         "tap": Command("Tap the tempo: each tap is a beat."),
+        "next": Command("Set a parameter on the next bar, or on the next beat where `quantise` says so.", (
+            Parameter("name", "text", "", "The parameter's name."),
+            Parameter("value", "text", "", "Where it is to go."),
+        ), keyed=True),
     }
 
 
@@ -176,9 +184,13 @@ class Board:
         if call.name == "panic":
             pending.changes.clear()  # whatever came before it is void
         if call.arguments:  # of several calls with arguments the newest counts
-            pending.commands = [earlier for earlier in pending.commands if earlier.name != call.name]
+            key = self._key(call)
+            pending.commands = [earlier for earlier in pending.commands if self._key(earlier) != key]
         if len(pending.commands) < FLOOD:  # a flood of triggers is one trigger
             pending.commands.append(call)
+
+    def _key(self, call: Call) -> tuple[Any, ...]:
+        return (call.name, *call.arguments[:1]) if self.commands[call.name].keyed else (call.name,)
 
     def keep(self, controller: str, what: Any) -> None:
         """Give the stage something for the controller of a later desk; it finds it again in `kept`."""

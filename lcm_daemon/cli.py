@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     midi_commands = midi.add_subparsers(dest="midi_command", required=True, metavar="learn|monitor")
     learn = midi_commands.add_parser("learn", help="walk through the parameters and write the mapping into the show")
     learn.add_argument("show", metavar="SHOW", help="a YAML file")
-    midi_commands.add_parser("monitor", help="print every message of every device")
+    monitor = midi_commands.add_parser("monitor", help="print every message of every device")
+    monitor.add_argument("--backend", default="auto", help="the MIDI system, as in a show; jack without a sound card")
 
     send = commands.add_parser("send", help="send one OSC message to a running daemon")
     send.add_argument("address", help="for example /lcm/strength")
@@ -113,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
 def _midi(options: argparse.Namespace) -> int:
     from lcm_daemon import midi_learn
 
-    return midi_learn.learn(options.show) if options.midi_command == "learn" else midi_learn.monitor()
+    return midi_learn.learn(options.show) if options.midi_command == "learn" else midi_learn.monitor(options.backend)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ class CueFile:
         self._writer = ThreadPoolExecutor(1, "cues")  # begins with the first writing
         self._newest: tuple[Cue, ...] = ()
         self._written: tuple[Cue, ...] = ()
+        self._texts: dict[str, tuple[Cue, str]] = {}  # of every cue by its name: what is known need not be dumped again
 
     def read(self) -> list[Cue]:
         """What was recorded before; a damaged file is said once and left where it is."""
@@ -57,11 +58,18 @@ class CueFile:
             return
         part = file.with_name(f"{file.name}.new")
         try:
-            part.write_text(yaml.safe_dump(list(map(_as_mapping, cues)), sort_keys=False, allow_unicode=True), "utf-8")
+            part.write_text("".join(map(self._text, cues)), "utf-8")
             os.replace(part, file)
             self._written = cues
         except OSError as error:
             log.warning("%s: recorded cues cannot be kept: %s", file, error.strerror)
+
+    def _text(self, cue: Cue) -> str:
+        known, text = self._texts.get(cue.name, (None, ""))
+        if known is not cue:
+            text = yaml.safe_dump([_as_mapping(cue)], sort_keys=False, allow_unicode=True)
+            self._texts[cue.name] = cue, text
+        return text
 
 
 def _as_mapping(cue: Cue) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from lcm_daemon.controllers.midi_guess import Guess, guess, is_button
 from lcm_daemon.controllers.midi_map import fits
 from lcm_daemon.controllers.midi_messages import Decoder, Event
-from lcm_daemon.controllers.midi_ports import Backend, Ports, RtMidi
+from lcm_daemon.controllers.midi_ports import BACKENDS, Backend, Ports, RtMidi
 from lcm_daemon.controllers.midi_write import Line, write
+from lcm_daemon.document import nearest
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Health
 from lcm_daemon.parameters import Parameter
@@ -80,7 +81,9 @@ class Ears:
 
 def monitor(backend: str = "auto", connect: Callable[[], Backend] | None = None,
             say: Callable[[str], None] = _say) -> int:
-    """Print every message until Ctrl-C. Raises LcmDaemonError where there is no MIDI."""
+    """Print every message until Ctrl-C. Raises LcmDaemonError where there is no MIDI, or no such backend."""
+    if backend not in BACKENDS:
+        raise LcmDaemonError(f"MIDI: there is no backend {backend!r}{nearest(backend, BACKENDS)}")
     with Ears(connect or functools.partial(RtMidi, backend)) as ears:
         say("what arrives over MIDI; Ctrl-C ends it")
         decoders: dict[str, Decoder] = {}

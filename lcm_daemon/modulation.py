@@ -14,6 +14,7 @@ from typing import Any
 from lcm_daemon.parameters import Blend, Parameter, Table, Values, table_of
 
 FOLLOWER = "follow"
+SETTLED = 1e-4  # of the way: nearer than this a follower has arrived
 
 
 def _walk(phase: float, seed: int) -> float:
@@ -123,4 +124,6 @@ class _Place:
         seconds = modulator.attack if level > self._level else modulator.release
         share = 1.0 if seconds <= 0.0 else 1.0 - math.exp(-passed / seconds)
         self._level += (level - self._level) * share
+        if abs(level - self._level) < SETTLED:
+            self._level = level  # a filter alone never comes to rest, and what moves is painted anew
         return self._level

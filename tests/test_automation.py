@@ -159,6 +159,44 @@ def test_release_forgets_where_the_show_was() -> None:
     assert set(COMMANDS) >= {"cue/go", "cue/back", "cue/goto", "cue/release", "cue/record", "tap"}
 
 
+@pytest.mark.parametrize(("quantise", "due"), [("off", 2.0), ("beat", 1.0), ("bar", 2.0)])
+def test_next_sets_a_parameter_on_the_bar_or_the_beat(quantise: str, due: float) -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", quantise, 0.0)
+    rig.step(0.7)
+    for name, value in (("strength", "0.2"), ("prompt", "lava"), ("strength", "0.9")):
+        rig.call("next", 0.7, name, value)
+    assert rig.step(due - 0.01) == []
+    assert rig.step(due) == [("strength", 0.9, "osc/test"), ("prompt", "lava", "osc/test")]
+    assert rig.parameters.origin("prompt") == "osc/test"
+
+
+def test_next_beside_a_go_waits_for_the_same_bar_and_panic_takes_both_back() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    for _ in range(2):
+        rig.call("next", 0.5, "mix", "0.5")
+        rig.call("cue/go", 0.5)
+        assert rig.automation.status()["next_cue"] == "cue/go"
+        rig.automation.hold()
+        assert rig.step(2.5) == []
+
+
+def test_next_for_what_is_not_there_or_makes_no_sense_is_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.step(0.5)
+    for number in range(300):
+        rig.call("next", 0.5, f"nothing {number}", "1")
+    rig.call("next", 0.5, "nothing 1", "2")
+    assert rig.step(2.0) == []
+    rig.call("next", 2.5, "strength", "high")
+    rig.call("next", 2.5, "mix", "0.25")
+    assert rig.step(4.0) == [("mix", 0.25, "osc/test")]
+    assert "there is no parameter 'nothing 0'" in caplog.text
+    assert len(caplog.records) < 12
+
+
 # An outside clock
 
 BAR = Modulator("bar", "strength", wave="saw", beats=4.0, depth=0.5)  # from 0 to 1 in a bar, around 0.5

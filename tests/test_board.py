@@ -85,6 +85,12 @@ def test_of_several_recipes_the_newest_counts(rig: Rig) -> None:
     assert rig.board.take().commands == [Call("recipe", "osc/a", ("ink",))]
 
 
+def test_calls_of_next_for_two_parameters_are_two(rig: Rig) -> None:
+    for name, value in (("mix", "0.1"), ("prompt", "lava"), ("mix", "0.2")):
+        rig.board.command("next", "osc/a", [name, value])
+    assert [call.arguments for call in rig.board.take().commands] == [("prompt", "lava"), ("mix", "0.2")]
+
+
 def test_parameters_come_and_go(rig: Rig) -> None:
     heard: list[set[str]] = []
     rig.board.table_listeners.append(lambda: heard.append(set(rig.board.table)))

@@ -190,6 +190,11 @@ def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
     assert describe(parse(message), Decoder(nrpn=True)) == text
 
 
+def test_the_monitor_knows_its_backends() -> None:
+    with pytest.raises(LcmDaemonError, match="no backend 'jakc'; did you mean 'jack'"):
+        monitor("jakc")
+
+
 def test_the_monitor_prints_until_ctrl_c() -> None:
     board, said = Plugboard("Pad"), []
 

@@ -90,6 +90,15 @@ def test_a_follower_rises_fast_and_falls_slowly() -> None:
     assert at(modulation, parameters, 2.0)["mix"] == pytest.approx(up * 0.368, abs=0.01)
 
 
+def test_a_follower_comes_to_rest() -> None:
+    modulation, parameters = rig(Modulator("loud", "feedback", wave=FOLLOWER, depth=1.0, release=0.2), feedback=0.0)
+    parameters.set("mod/loud/level", 1.0, 0.0)
+    for step in range(100):
+        at(modulation, parameters, step / 30)
+    parameters.set("mod/loud/level", 0.0, 4.0)
+    assert [at(modulation, parameters, 4.0 + step / 30)["feedback"] for step in range(90)][-1] == 0.0
+
+
 def test_whole_numbers_stay_whole_and_travelling_seeds_are_left_alone() -> None:
     modulation, parameters = rig(Modulator("steps", "steps", wave="square", depth=0.5, rate=0.0),
                                  Modulator("seed", "seed", wave="square", depth=0.5, rate=0.0), steps=2, seed_glide=9.0)

@@ -159,6 +159,8 @@ class Midi(Controller):
         if self._ports is None:
             return
         surface = self.surfaces[device]
+        if self._patterns[device] == ANY:
+            surface.name = inputs[0].partition(":")[0] if len(inputs) == 1 else "any"
         log.info("MIDI %s: %s", surface.name, ", ".join(sorted({*inputs, *outputs})) or "not here; its values stay")
         surface.forget()
         if outputs:

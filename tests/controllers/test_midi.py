@@ -47,7 +47,7 @@ def test_every_parameter_moves(name: str) -> None:
     parameter = TABLE[name]
     assert one.board.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(parameter.high)
                                       if parameter.kind != "bool" else True)
-    assert one.origins == ["midi/any/cc 1"]
+    assert one.origins == ["midi/Pad/cc 1"]
 
 
 @pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind == "text"])
@@ -94,7 +94,7 @@ def test_what_a_hand_does(line: str, messages: list[tuple[int, ...]], name: str,
 def test_commands() -> None:
     one = play("{note: 40, command: panic}, {note: 41, command: recipe, with: [ink]}",
                (0x90, 40, 9), (0x80, 40, 0), (0x90, 41, 9))
-    assert one.commands == [Call("panic", "midi/any/note 40"), Call("recipe", "midi/any/note 41", ("ink",))]
+    assert one.commands == [Call("panic", "midi/Pad/note 40"), Call("recipe", "midi/Pad/note 41", ("ink",))]
 
 
 def test_a_fader_is_picked_up_and_lost_again_when_others_move_the_value() -> None:
