@@ -16,6 +16,8 @@ from tests.panel.rig import Rig, until
 CUES = (Cue("dawn", {"strength": 0.4}), Cue("storm", {"strength": 0.8}, delay=5.0), Cue("night", {"prompt": "stars"}))
 SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "tablet": (820, 1180), "tablet on its side": (1180, 820),
          "desktop": (1440, 900)}
+STILL = """new Promise(done => { const list = document.querySelector('ol'); let before = -1; const look = () =>
+    list.scrollLeft === before ? done() : (before = list.scrollLeft, setTimeout(look, 150)); look() })"""
 
 
 def button(command: str) -> str:
@@ -184,6 +186,31 @@ def test_panic_is_given_by_the_press_and_once(devtools):
 
     asyncio.run(playing(devtools, rig, scenario))
     assert [call.name for call in rig.called] == ["panic", "panic"]
+
+
+def test_a_finger_goes_once_and_a_swipe_over_the_cues_does_not(devtools):
+    rig = Rig(cues=[Cue(f"look {number}") for number in range(20)])
+
+    async def scenario(page):
+        place = await page.place(button("cue/go"))
+        await page.touch("touchStart", place)
+        await until(lambda: rig.called)
+        await page.touch("touchEnd")
+        x, y = await page.place("[data-cue='look 1']")
+        await page.touch("touchStart", (x, y))
+        for step in range(1, 8):
+            await page.touch("touchMove", (x - 12 * step, y))
+        await page.touch("touchEnd")
+        await page.until("document.querySelector('ol').scrollLeft > 40")
+        await page.js("document.querySelector(\"[data-cue='look 5']\").scrollIntoView({inline: 'center'})")
+        await page.js(STILL)
+        place = await page.place("[data-cue='look 5']")
+        await page.touch("touchStart", place)
+        await page.touch("touchEnd")
+        await are(page, **{"look 5": "current", "look 6": "next"})
+
+    asyncio.run(playing(devtools, rig, scenario, width=390, height=844, touch=True))
+    assert [(call.name, call.arguments) for call in rig.called] == [("cue/go", ()), ("cue/goto", ("look 5",))]
 
 
 @pytest.mark.parametrize("size", SIZES)
