@@ -14,8 +14,11 @@ from tests.panel.page import control, field, opened
 from tests.panel.rig import Rig, until
 
 CUES = (Cue("dawn", {"strength": 0.4}), Cue("storm", {"strength": 0.8}, delay=5.0), Cue("night", {"prompt": "stars"}))
-SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "tablet": (820, 1180), "tablet on its side": (1180, 820),
-         "desktop": (1440, 900)}
+SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "small tablet": (768, 1024), "tablet": (820, 1180),
+         "small tablet on its side": (1024, 768), "tablet on its side": (1180, 820), "desktop": (1440, 900)}
+DECK = """[...document.querySelectorAll('[data-deck] [data-command]')].filter(e => !e.closest('ol')).map(e => {
+    const {left, top, right, bottom, width, height} = e.getBoundingClientRect();
+    return {name: e.dataset.command, left, top, right, bottom, width, height} })"""
 STILL = """new Promise(done => { const list = document.querySelector('ol'); let before = -1; const look = () =>
     list.scrollLeft === before ? done() : (before = list.scrollLeft, setTimeout(look, 150)); look() })"""
 
@@ -225,17 +228,17 @@ def test_everything_fits(devtools, size, count):
         if count:
             await page.click("[data-cue]:nth-of-type(1)")
             await page.key("End")
-        outside = await page.js(
-            "[...document.querySelectorAll('[data-deck] [data-command], canvas, header')].filter(e => {"
-            " const b = e.getBoundingClientRect(); return !e.closest('ol') &&"
-            " (b.left < 0 || b.top < 0 || b.right > innerWidth || b.bottom > innerHeight) }).map(e => e.outerHTML)")
+        outside = await page.js(f"({DECK}).filter(b => b.left < 0 || b.top < 0 || b.right > innerWidth"
+                                " || b.bottom > innerHeight || b.width < 40 || b.height < 40)")
+        crossing = await page.js(f"({DECK}).filter((a, i, all) => all.some((b, k) => k > i && a.left < b.right"
+                                 " && b.left < a.right && a.top < b.bottom && b.top < a.bottom))")
         picture = await page.js("document.querySelector('canvas').getBoundingClientRect().height")
         whole = await page.js("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
-        return outside, whole, picture
+        return outside + crossing, whole, picture
 
     window = {"width": width, "height": height, "touch": width < 1200}
-    outside, whole, picture = asyncio.run(playing(devtools, rig, scenario, **window))
-    assert outside == []
+    wrong, whole, picture = asyncio.run(playing(devtools, rig, scenario, **window))
+    assert wrong == []
     assert whole == [width, height]
     assert picture > 0.3 * height
 
