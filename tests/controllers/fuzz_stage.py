@@ -2,7 +2,8 @@
 
 A real stage with its desk and its engine, in processes as always; another process sends over UDP. Printed: how late the
 stage's beats were, in intervals, what the controllers counted, and how much was logged. It fails where a beat came more
-than two intervals late, a packet was lost, or anything failed or was replaced.
+than two intervals late, a packet was lost, or anything failed or was replaced. On Linux it says as well how late the
+beats were beyond the time for which the stage stood ready and other programs had the processor.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ COMMANDS = ["/lcm/tap", *(f"/lcm/cue/{verb}" for verb in ("go", "back", "goto", 
 MORE = [*COMMANDS, "/lcm/bpm", "/lcm/quantise", "/lcm/mod/slow/rate", "/lcm/mod/loud/level", "/lcm/recipe"]
 BURST = 0.01  # seconds' worth of packets that a sender sends at once when it was kept waiting
 ALLOWED = 2.0  # intervals
+SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 def send(port: int, packets: int, rate: float, seed: int) -> None:
@@ -66,18 +68,31 @@ def send(port: int, packets: int, rate: float, seed: int) -> None:
             sock.send(packet)
 
 
+def waited() -> float:
+    """Seconds for which this thread has stood ready without a processor (Linux, proc(5)); 0 where nobody says."""
+    try:
+        return int(SCHEDULED.read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 class Watch:
     """Notes how late every beat is while packets come, and ends the show once all have been counted."""
 
     def __init__(self, stage: Stage, sender: BaseProcess, packets: int) -> None:
         self.late: list[float] = []
+        self.own: list[float] = []  # of that, what the stage did not stand waiting for a processor
+        self._waited = 0.0
         self._stage, self._sender, self._packets = stage, sender, packets
         self._time, self._noted = stage.health.time, False
         stage.health.time = self._note  # type: ignore[method-assign]
 
     def _note(self, path: str, seconds: float) -> None:
-        if path == "tick/late" and self._noted:
-            self.late.append(seconds)
+        if path == "tick/late":
+            before, self._waited = self._waited, waited()
+            if self._noted:
+                self.late.append(seconds)
+                self.own.append(max(0.0, seconds - (self._waited - before)))
         self._time(path, seconds)
 
     def run(self, calm: float) -> None:
@@ -129,12 +144,17 @@ def main() -> int:
     return report(watch, {**stage.desk.counts, **stage.health.counts()}, text, options.fps)
 
 
+def shown(seconds: list[float], fps: float) -> str:
+    ordered = sorted(seconds)
+    return ", ".join(f"{name} {fps * quantile_of(ordered, q):.2f}" for name, q in (
+        ("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("most", 1.0)))
+
+
 def report(watch: Watch, counts: dict[str, int], text: str, fps: float) -> int:
     late, lost = sorted(watch.late), watch._packets - counts.get("osc/packets", 0)
     failed = {path: n for path, n in counts.items() if path.endswith(("/failed", "/replaced"))}
-    quantiles = ", ".join(f"{name} {fps * quantile_of(late, q):.2f}" for name, q in (("p50", 0.5), ("p99", 0.99)))
     print(f"{watch._packets} packets, {lost} lost; {len(late)} beats of {1000 / fps:.1f} ms, late by intervals: "
-          f"{quantiles}, most {fps * late[-1]:.2f}")
+          f"{shown(watch.late, fps)}; beyond what other programs took: {shown(watch.own, fps)}")
     print(f"{text.count(chr(10))} log lines, {text.count('Traceback')} tracebacks; "
           f"failed or replaced: {failed or 'none'}")
     for path in sorted(path for path in counts if path.startswith(("osc/", "desk/"))):
