@@ -136,6 +136,8 @@ class Automation:
     def _begin(self, cue: Cue, now: float) -> list[Change]:
         if cue.recipe:
             self._change_recipe(cue.recipe)
+            for name in cue.values.keys() - self._parameters.table.keys():
+                self._parameters.foresee(name, cue.values[name], f"cue/{cue.name}")
         changes = [self._fade(name, cue, now) for name in cue.values if name in self._parameters.table]
         return [change for change in changes if change]
 

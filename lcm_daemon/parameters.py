@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -197,15 +198,24 @@ class Parameters:
         self._start: dict[str, Value] = {}
         self._travel: dict[str, _Glide] = {}
         self._origins: dict[str, str] = {}  # who set it last, as in Change.origin
+        self._touched: set[str] = set()  # what somebody has set since the start, or since it was reset
+        self._foreseen: dict[str, tuple[Any, str]] = {}  # values and origins for names that are to come
         self.moved = ""  # the name of the one that was set last; empty while none was
         self.adopt(self.table)
 
     def adopt(self, table: Table) -> None:
-        """Live by another table: names that stay keep their values, new ones start as the show or the table says."""
+        """Live by another table: names that stay keep their values, new ones start as the show or the table says.
+
+        A new one goes where `foresee` has said, if that makes sense now.
+        """
         self.table = table
         self._travel = {name: glide for name, glide in self._travel.items() if name in table}
         self._start = {p.name: p.coerce(self.start.get(p.name, p.default)) for p in table.values()}
         self._targets = {**self._start, **self._targets}
+        for name in self._foreseen.keys() & table.keys():
+            value, origin = self._foreseen.pop(name)
+            with contextlib.suppress(Refused):
+                self.fade(name, value, 0.0, 0.0, origin=origin)
 
     def set(self, name: str, value: Any, now: float, origin: str = "") -> Value:
         """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name.
@@ -225,13 +235,29 @@ class Parameters:
         self._depart(parameter, now, seconds, curve) if travels else self._travel.pop(name, None)
         self._targets[name] = target
         self._origins[name], self.moved = origin, name
+        self._touched.add(name)
         return target
+
+    def follow(self, name: str, now: float) -> None:
+        """Move one that nobody has touched to where the recipe has it that plays now."""
+        self.set(name, self._start[name], now, "recipe")
+        self._touched.discard(name)
+
+    def foresee(self, name: str, value: Any, origin: str = "") -> None:
+        """Where one is to go that comes with the recipe on its way."""
+        self._foreseen[name] = value, origin
+
+    def untouched(self, name: str) -> bool:
+        """Whether nobody has set it since the show began, or since everything was reset."""
+        return name not in self._touched
 
     def reset(self, origin: str = "") -> dict[str, Value]:
         """Return to the show's values at once; return those that changed."""
         changed = {n: v for n, v in self._start.items() if self._targets[n] != v or n in self._travel}
         self._targets, self._travel = {**self._targets, **self._start}, {}
         self._origins |= dict.fromkeys(changed, origin)
+        self._touched.clear()
+        self._foreseen.clear()
         return changed
 
     def origin(self, name: str) -> str:

@@ -227,8 +227,8 @@ class Stage:
         self._adopted, self.parameters.start = recipe, self.show.start(recipe)
         self.parameters.adopt(self.show.table(recipe))
         for name, value in self.parameters.start.items():
-            if name in values and values[name] == before[name] != value:
-                self.parameters.set(name, value, now, "recipe")
+            if name in values and values[name] == before[name] != value and self.parameters.untouched(name):
+                self.parameters.follow(name, now)
         self.desk.adopt(self.parameters.table)
 
     def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
@@ -298,7 +298,8 @@ class Stage:
         if player.recipe is self._adopted:
             return values
         start = self.parameters.start
-        own = {name: value for name, value in player.begins.items() if name in values and values[name] == start[name]}
+        own = {name: value for name, value in player.begins.items()
+               if name in values and values[name] == start[name] and self.parameters.untouched(name)}
         return {**values, **own}
 
     def _moves_by_itself(self, values: Mapping[str, Value | Blend]) -> bool:

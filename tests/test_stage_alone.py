@@ -12,6 +12,7 @@ from mido import Message
 
 from lcm_daemon.board import Call, Change, Pending
 from lcm_daemon.controllers.midi_clock import TICKS, Clock
+from lcm_daemon.cues import Cue
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.governor import Governor, Level
 from lcm_daemon.pipelines.base import Report
@@ -185,6 +186,23 @@ def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, cl
     stage.changeover.playing = second
     stage._attend()
     assert stage.parameters.targets()["lora/ink"] == 1.5
+
+
+def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stage: Stage, clock: ManualClock) -> None:
+    ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
+    first, asked = stage.changeover.playing, list[Recipe]()
+    stage.recipes["ink"] = ink
+    stage.changeover.change = asked.append  # type: ignore[assignment, method-assign]
+    stage.automation.cues.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
+    stage._obey(Pending(commands=[Call("cue/goto", "osc", ("storm",))]), clock.now())
+    stage._attend()
+    assert asked == [ink]
+    stage.changeover.playing = Player(ink, first.engines, stage.show.start(ink), stage.health)
+    stage._attend()
+    now = stage.parameters.targets()
+    assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.9, 2, 2.0)
+    rows = stage._stand(clock.now())
+    assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
 
 
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
