@@ -193,7 +193,10 @@ class Board:
         return (call.name, *call.arguments[:1]) if self.commands[call.name].keyed else (call.name,)
 
     def keep(self, controller: str, what: Any) -> None:
-        """Give the stage something for the controller of a later desk; it finds it again in `kept`."""
+        """Give the stage something for the controller of a later desk, which finds it again in `kept`.
+
+        What is kept as "tempo", a `Heard`, is for the stage itself: an outside clock's word.
+        """
         self.kept[controller] = what
         self._wake()
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 ORIGIN = "link"
 LOOK = 0.05  # seconds between two looks at the session
 SETTLE = 0.5  # seconds before joining: a peer that joins at once imposes its tempo now and then (artfwo/aalink#7)
+ALONE = 2.0  # seconds to find the others in; until then it is nobody's beat but ours
 CLOSE = 0.001  # seconds that the beat may be off before the stage is told again
 
 
@@ -104,9 +105,11 @@ class AbletonLink(Controller):
 
     async def _look_on(self, session: Session) -> None:
         await asyncio.sleep(SETTLE)
-        session.enabled = True
+        session.enabled, found = True, time.perf_counter() + ALONE
         while True:
-            self._look(session, time.perf_counter())
+            now = time.perf_counter()
+            if session.num_peers or now >= found:
+                self._look(session, now)
             await asyncio.sleep(LOOK)
 
     def _look(self, session: Session, now: float) -> None:

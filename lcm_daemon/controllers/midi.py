@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 FLOOD = 4096  # messages kept until the loop takes them
 BURST = 256  # messages taken in one turn of the loop
 ANY = "*"
+CLOCK = "midi/clock"  # the origin of its tempo
 AGAIN = 0.4  # seconds after which a device that came is shown everything again: the first time it may not listen yet
 
 _DEVICE: Fields = {
@@ -76,7 +77,8 @@ class Midi(Controller):
         devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY, "map": None},)
         self._patterns = [str(device["name"]) for device in devices]
         self.surfaces = [self._surface(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
-        self._clock = Clock()
+        heard = board.kept.get("tempo")
+        self._clock = Clock(heard.tempo if heard and heard.origin == CLOCK else None)
         self._arrived: deque[tuple[int, float, Message]] = deque(maxlen=FLOOD)
         self._awake = False  # whether the loop has been told of what arrived
         self._ports: Ports | None = None
@@ -153,7 +155,7 @@ class Midi(Controller):
     def _tick(self, message: Message, time: float) -> None:
         if not self.options["clock"] or not self._clock.take(message, time):
             return
-        self.board.keep("tempo", Heard(self._clock.tempo, "midi/clock"))
+        self.board.keep("tempo", Heard(self._clock.tempo, CLOCK))
 
     def _plugged(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if self._ports is None:

@@ -25,21 +25,27 @@ GAP = 1.0  # seconds without a tick after which the clock has begun anew; 2.5 be
 
 
 class Clock:
-    """Follows one MIDI clock. One that has never said start or stop counts beats from its first tick."""
+    """Follows one MIDI clock. One that has never said start or stop counts beats from its first tick.
 
-    def __init__(self) -> None:
-        self.tempo = Tempo()
+    before: where the music was by an earlier desk's clock, from which this one counts on.
+    """
+
+    def __init__(self, before: Tempo | None = None) -> None:
+        self.tempo = before or Tempo()
+        self._before = before  # until the first message
         self._times: deque[float] = deque(maxlen=WINDOW)
         self._ticks = 0  # since the start; the first tick after it is beat 0
-        self._running = True
+        self._running = self.tempo.running
         self._bpm = self.tempo.bpm
 
     def take(self, message: Message, time: float) -> bool:
         """Take in a message that came at `time` (perf_counter); whether it is news: a start, a stop, a whole beat."""
-        if message.type == "clock":
-            return self._tick(time)
         if message.type not in SPOKEN:
             return False
+        if self._before is not None:
+            self._ticks, self._before = round(self._before.beat_at(time) * TICKS), None
+        if message.type == "clock":
+            return self._tick(time)
         if message.type == "songpos":
             self._ticks = 6 * message.pos  # it counts sixteenths
         else:

@@ -58,7 +58,7 @@ class Rig:
 @contextlib.asynccontextmanager
 async def rig(**options: Any) -> AsyncIterator[Rig]:
     one = Rig(**options)
-    with mock.patch.object(ableton_link, "SETTLE", 0.0):
+    with mock.patch.multiple(ableton_link, SETTLE=0.0, ALONE=0.0):
         await one.link.start()
         try:
             yield one

@@ -67,6 +67,26 @@ def test_a_clock_that_never_said_start_counts_from_its_first_tick() -> None:
     assert clock.tempo.beat_at(after) == pytest.approx(6.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("gap", [0.3, 1.7, 5.0])
+def test_a_new_desks_clock_counts_on_from_where_the_music_is(gap: float) -> None:
+    """Ticks go on while no desk hears them, each up to 4 ms late."""
+    clock, chance, step = Clock(), random.Random(2), 60.0 / 120.0 / TICKS
+    clock.take(START, 100.0)
+    for i in range(500):
+        clock.take(TICK, 100.0 + i * step + chance.uniform(0.0, 0.004))
+    first = 500 + round(gap / step)
+    other = Clock(clock.tempo)
+    for i in range(first, first + 100):
+        other.take(TICK, 100.0 + i * step + chance.uniform(0.0, 0.004))
+    assert other.tempo.beat == (first + 99) / TICKS
+    clock.take(STOP, 200.0)
+    still = Clock(clock.tempo)
+    still.take(TICK, 300.0)
+    assert (still.tempo.beat, still.tempo.running) == (clock.tempo.beat, False)
+    still.take(CONTINUE, 301.0)
+    assert still.tempo.beat == clock.tempo.beat
+
+
 @pytest.mark.parametrize("bpm", [60.0, 128.0, 174.0])
 def test_late_ticks_move_the_beat_by_less_than_4_ms(bpm: float) -> None:
     """Up to 6 ms late, each on its own: what is left of that, beyond the 3 ms that all are late by on average."""
