@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,21 @@ from lcm_daemon.cues import Cue, CueList
 from lcm_daemon.health import Health, Seldom
 from lcm_daemon.modulation import Modulation, Modulator, table_of_modulators
 from lcm_daemon.parameters import Parameter, Parameters, Refused, Table, Value, Values, table_of
-from lcm_daemon.tempo import BEATS, FASTEST, SLOWEST, Heard, Tap, Tempo
+from lcm_daemon.quantise import GRIDS, WaitingCalls
+from lcm_daemon.tempo import FASTEST, SLOWEST, Heard, Tap, Tempo
 
 log = logging.getLogger(__name__)
 
 OWN: Table = table_of([
     Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST),
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
-              choices=("off", "beat", "bar")),
+              choices=tuple(GRIDS)),
 ])
 LONGEST = 80  # characters of a recorded cue's name
 CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
-_GRID: Mapping[str, float] = {"beat": 1.0, "bar": float(BEATS)}
-MOST = 256  # cues and calls that wait; beyond them none is taken
-
-
-@dataclass
-class _Waiting:
-    """A call that waits for a multiple of `grid` beats, which is due at `beat`."""
-
-    call: Call
-    grid: float
-    beat: float
+MOST = 256  # cues; beyond them none is recorded
+CUE = "cue"  # the key under which a call to the cue list waits; a parameter waits under its own name
+_WAITING = frozenset({"cue/go", "cue/back", "cue/goto"})  # these begin where the show's `quantise` says
 
 
 class Automation:
@@ -60,30 +53,23 @@ class Automation:
         self._bpm = self.tempo.bpm  # what the parameter last was
         self._reached = 0.0  # where the music last was
         self._heard: Heard | None = None  # what an outside clock said last
-        self._waiting: dict[str, _Waiting] = {}  # one for the cue list, and one for each parameter that is to change
+        self._waiting = WaitingCalls()
         for cue in self._file.read():
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
         """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
-        waiting = self._waiting["cue"].call.name if "cue" in self._waiting else ""
-        return {"cue": self.cues.current.name if self.cues.current else "", "next_cue": self.cues.pending or waiting,
+        return {"cue": self.cues.current.name if self.cues.current else "",
+                "next_cue": self.cues.pending or self._waiting[CUE],
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def obey(self, call: Call, now: float) -> list[Change]:
-        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so, NEXT always.
-
-        While an outside clock stands still nothing waits for it.
-        """
-        grid = _GRID.get(str(self._parameters.targets()["quantise"]), 0.0)
-        key = "cue" if call.name in ("cue/go", "cue/back", "cue/goto") else ""
-        if call.name == "next":
-            grid, key = grid or _GRID["bar"], f"next/{call.arguments[0]}"
-        if not grid or not key:
-            return COMMANDS[call.name](self, call, now)
-        if key in self._waiting or len(self._waiting) < MOST:
-            self._waiting[key] = _Waiting(call, grid, self.tempo.next(grid, now))
-        return []
+        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""
+        grid = GRIDS[str(self._parameters.targets()["quantise"])]
+        if grid and call.name in _WAITING:
+            self._waiting.put(CUE, call, grid, self.tempo, now)
+            return []
+        return COMMANDS[call.name](self, call, now)
 
     def close(self) -> None:
         """Wait until what was recorded is kept."""
@@ -97,9 +83,8 @@ class Automation:
     def step(self, now: float, clock: str, heard: Heard | None = None) -> list[Change]:
         """Begin what is due. clock: the wall clock's "21:30".   heard: what an outside clock said last."""
         changes = self._listen(heard, now)
-        for key in [key for key, waiting in self._waiting.items() if self._is_due(waiting, now)]:
-            call = self._waiting.pop(key).call
-            changes += COMMANDS[call.name](self, call, now)
+        for call in self._waiting.take(self.tempo, now):
+            changes += _ON_THE_BEAT.get(call.name, COMMANDS[call.name])(self, call, now)
         cue = self.cues.step(now, clock)
         return changes + (self._begin(cue, now) if cue else [])
 
@@ -126,12 +111,6 @@ class Automation:
         if self._bpm == self._parameters.targets()["bpm"]:
             return []
         return [Change("bpm", self._parameters.set("bpm", self._bpm, now, origin), origin)]
-
-    def _is_due(self, waiting: _Waiting, now: float) -> bool:
-        beat = self.tempo.beat_at(now)
-        if beat < waiting.beat - waiting.grid:  # the music began anew, or went back
-            waiting.beat = self.tempo.next(waiting.grid, now)
-        return beat >= waiting.beat or not self.tempo.running
 
     def _begin(self, cue: Cue, now: float) -> list[Change]:
         if cue.recipe:
@@ -165,7 +144,7 @@ class Automation:
         return []
 
     def _release(self, call: Call, now: float) -> list[Change]:
-        self._waiting.pop("cue", None)
+        self._waiting.drop(CUE)
         self.cues.release()
         return []
 
@@ -180,14 +159,24 @@ class Automation:
         self._file.write(self.cues.cues)
         return []
 
+    def _next(self, call: Call, now: float) -> list[Change]:
+        """Wait with a parameter's new value for the bar, or for the beat where the show says so."""
+        name, grid = str(call.arguments[0]), GRIDS[str(self._parameters.targets()["quantise"])]
+        if name in self._parameters.table:
+            self._waiting.put(name, call, grid or GRIDS["bar"], self.tempo, now)
+        else:
+            self._seldom.warn("next/unknown", f"{call.origin}: there is no parameter {name!r:.80}")
+        return []
+
     def _set(self, call: Call, now: float) -> list[Change]:
-        """What NEXT asked for; it is checked now, for the recipe may have changed meanwhile."""
+        """What NEXT asked for, if it makes sense by now: the recipe may have changed meanwhile."""
         name, given = map(str, call.arguments)
         try:
             value = self._parameters.set(name, given, now, call.origin)
-        except (KeyError, Refused) as refusal:
-            reason = refusal if isinstance(refusal, Refused) else f"there is no parameter {name!r:.80}"
-            self._seldom.warn("next/refused", f"{call.origin}: {reason}")
+        except KeyError:
+            return []
+        except Refused as refusal:
+            self._seldom.warn("next/refused", f"{call.origin}: {refusal}")
             return []
         return [Change(name, value, call.origin)]
 
@@ -205,5 +194,6 @@ COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {
     "cue/release": Automation._release,
     "cue/record": Automation._record,
     "tap": Automation._beat,
-    "next": Automation._set,
+    "next": Automation._next,
 }
+_ON_THE_BEAT: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {"next": Automation._set}

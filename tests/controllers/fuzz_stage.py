@@ -44,7 +44,10 @@ cues:
 modulation: [{{name: slow, to: strength, wave: walk}}, {{name: loud, to: mix, wave: follow}}]
 """
 COMMANDS = ["/lcm/tap", *(f"/lcm/cue/{verb}" for verb in ("go", "back", "goto", "release", "record"))]
-MORE = [*COMMANDS, "/lcm/bpm", "/lcm/quantise", "/lcm/mod/slow/rate", "/lcm/mod/loud/level", "/lcm/recipe"]
+MORE = [
+    *COMMANDS, "/lcm/next", "/lcm/recipe", "/lcm/size", "/lcm/bpm", "/lcm/quantise", "/lcm/mod/slow/rate",
+    "/lcm/mod/loud/level",
+]
 BURST = 0.01  # seconds' worth of packets that a sender sends at once when it was kept waiting
 ALLOWED = 2.0  # intervals
 SCHEDULED = Path("/proc/thread-self/schedstat")
