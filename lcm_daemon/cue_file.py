@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from lcm_daemon.cues import Cue
+from lcm_daemon.document import nearest
+from lcm_daemon.parameters import CURVES
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class CueFile:
         if self._file is None or not self._file.exists():
             return []
         try:
-            return [Cue(**entry) for entry in yaml.safe_load(self._file.read_text("utf-8")) or []]
+            return [_read(entry) for entry in yaml.safe_load(self._file.read_text("utf-8")) or []]
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             log.warning("%s: recorded cues cannot be read: %s", self._file, str(error).splitlines()[0])
             return []
@@ -70,6 +72,17 @@ class CueFile:
             text = yaml.safe_dump([_as_mapping(cue)], sort_keys=False, allow_unicode=True)
             self._texts[cue.name] = cue, text
         return text
+
+
+def _read(entry: Mapping[str, Any]) -> Cue:
+    """Its values are checked when it begins, for the recipe says what there is."""
+    cue = Cue(**entry)
+    numbers = (cue.fade, cue.delay, 0.0 if cue.follow is None else cue.follow)
+    if not isinstance(cue.values, Mapping) or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"the cue {cue.name!r:.80} makes no sense")
+    if cue.curve not in CURVES:
+        raise ValueError(f"the cue {cue.name!r:.80} goes by {cue.curve!r:.80}{nearest(str(cue.curve), CURVES)}")
+    return cue
 
 
 def _as_mapping(cue: Cue) -> dict[str, Any]:

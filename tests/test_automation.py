@@ -102,13 +102,6 @@ def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
 
 
-def test_a_damaged_side_file_is_said_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "mirror.cues.yaml").write_text("- {nme: wrong}")
-    rig = Rig(tmp_path / "mirror.yaml")
-    assert "recorded cues cannot be read" in caplog.text
-    assert len(rig.automation.cues.cues) == len(CUES)
-
-
 def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -134,13 +127,6 @@ def test_what_a_hand_has_spoilt_in_the_side_file_costs_itself_alone(
     rig.call("cue/goto", 0.0, "found")
     assert rig.step(0.0) == [("mix", 0.5, "cue/found")]
     assert "cue/found: strength takes a number, not 'high'" in caplog.text
-
-
-def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig(tmp_path / "nowhere" / "mirror.yaml")
-    rig.call("cue/record", 0.0, "found")
-    rig.automation.close()
-    assert "recorded cues cannot be kept" in caplog.text
 
 
 def test_a_flood_of_calls_for_no_cue_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from lcm_daemon.modulation import FOLLOWER, WAVES, Modulation, Modulator, table_of_modulators
 from lcm_daemon.parameters import TABLE, Blend, Parameters
-from lcm_daemon.tempo import Tap, Tempo
 
 
 def rig(*modulators: Modulator, **start: float) -> tuple[Modulation, Parameters]:
@@ -111,27 +110,3 @@ def test_whole_numbers_stay_whole_and_travelling_seeds_are_left_alone() -> None:
 def test_a_target_that_the_recipe_has_not_is_no_harm() -> None:
     modulation, parameters = rig(Modulator("gone", "lora/ink"))
     assert at(modulation, parameters, 0.0)["strength"] == parameters.targets()["strength"]
-
-
-def test_taps_make_the_tempo_and_put_the_beat_where_the_hand_is() -> None:
-    tap, tempo = Tap(), Tempo()
-    for number in range(5):
-        tempo = tap.tap(tempo, 10.0 + number * 0.4)
-    assert tempo.bpm == pytest.approx(150.0)
-    assert tempo.beat_at(11.6) == pytest.approx(round(tempo.beat_at(11.6)))
-    assert tempo.beat_at(12.0) - tempo.beat_at(11.6) == pytest.approx(1.0)
-    slow = tap.tap(tempo, 30.0)
-    assert slow.bpm == pytest.approx(150.0), "after a pause a tap begins anew"
-
-
-def test_the_next_bar_comes_in_time() -> None:
-    tempo = Tempo(bpm=120.0)
-    assert tempo.next(4.0, 0.5) == 4.0
-    assert tempo.next(4.0, 2.0) == 4.0
-    assert tempo.next(1.0, 2.1) == 5.0
-
-
-def test_a_tempo_that_stands_stays_where_it_is_and_runs_on_from_there() -> None:
-    tempo = Tempo(120.0, 7.0, 10.0, running=False)
-    assert tempo.beat_at(10.0) == tempo.beat_at(99.0) == 7.0
-    assert tempo.at(60.0, 100.0).beat_at(101.0) == 8.0
