@@ -41,8 +41,8 @@ def test_without_a_show_file_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "- {nme: wrong}", "7", "- [", "- {name: x, values: {a: 1}, 3: 4}", "- {name: x, values: 7}", "- {name: x, fade: long}",
-    "- {name: x, curve: smoth}", "- x",
+    "- {nme: wrong}", "7", "- [", "- {name: x, values: {a: 1}, 3: 4}", "- {name: x, values: 7}",
+    "- {name: x, fade: long}", "- {name: x, curve: smoth}", "- x",
 ])
 def test_a_damaged_file_is_said_and_left(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "mirror.cues.yaml").write_text(text)
