@@ -92,7 +92,8 @@ class CueList:
     def _place(self) -> int:
         """Of the newest cue, begun or not; -1 before the first."""
         newest = self._due[1] if self._due else self.current
-        return self.cues.index(newest) if newest in self.cues else -1
+        names = [cue.name for cue in self.cues]  # by name: it may have been recorded anew meanwhile
+        return names.index(newest.name) if newest and newest.name in names else -1
 
     def _ask(self, place: int, now: float) -> Cue | None:
         if not 0 <= place < len(self.cues):

@@ -85,6 +85,14 @@ def test_a_recorded_cue_takes_the_place_of_its_name_or_the_end() -> None:
     assert cues.cues[0].values == {"steps": 4}
 
 
+def test_go_goes_on_from_a_cue_that_was_recorded_over() -> None:
+    cues = CueList([DAWN, STORM])
+    cues.go(0.0)
+    assert cues.step(DAWN.delay) == DAWN
+    cues.record(Cue("dawn", {"steps": 4}))
+    assert cues.go(100.0) == STORM
+
+
 @pytest.mark.parametrize(("curve", "half"), [("linear", 0.5), ("smooth", 0.5), ("in", 0.25), ("out", 0.75)])
 def test_a_fade_goes_by_its_curve(curve: str, half: float) -> None:
     parameters = Parameters(start={"strength": 0.0, "steps": 1, "seed": 3})
