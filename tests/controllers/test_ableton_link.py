@@ -228,7 +228,7 @@ def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
             return abs(off) * 60.0 / bpm
 
         wait_for("the session's tempo", lambda: tempo(128.0, False))
-        assert newest(theirs)[3] == 1
+        wait_for("that the other has found us", lambda: newest(theirs)[3] == 1)
         theirs.pipe.send({"playing": True})
         wait_for("start", lambda: tempo(128.0, True))
         worst = max(apart() for _ in range(20))
