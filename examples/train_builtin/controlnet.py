@@ -145,7 +145,7 @@ class Controlled(nn.Module):
         return velocity
 
 
-def train(work: Path, seconds: float, checkpoint: str = "distillation.pt", seed: int = 9) -> None:
+def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: int = 9) -> None:
     """Train for that long, resuming from `controlnet.pt`."""
     torch.manual_seed(seed)
     probe, student, noising = train_probe(work), diffusion.load(work / checkpoint), Noising(SCHEDULE)
@@ -183,7 +183,7 @@ def train(work: Path, seconds: float, checkpoint: str = "distillation.pt", seed:
     state.save()
 
 
-def load(work: Path, checkpoint: str = "distillation.pt") -> ControlNetModel:
+def load(work: Path, checkpoint: str = "finishing.pt") -> ControlNetModel:
     """The averaged ControlNet."""
     model = build(diffusion.load(work / checkpoint))
     model.load_state_dict(torch.load(work / "controlnet.pt", weights_only=True)["average"])

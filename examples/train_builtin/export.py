@@ -63,7 +63,7 @@ def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
     write_words(folder / "words.yaml")
 
 
-def export(work: Path, target: Path, checkpoint: str = "distillation.pt") -> int:
+def export(work: Path, target: Path, checkpoint: str = "finishing.pt") -> int:
     """Write the model folder to `target`; returns its size in bytes.
 
     It is built aside and swapped in, so that a reader never sees half of it. Raises ValueError above LIMIT.

@@ -59,12 +59,13 @@ def paint_foreign(noise: Noise) -> Tensor:
     """Stand-ins for photographs (count, 3, size, size) from 0 to 1.
 
     Faded colours on dead leaves (a model of natural images: Lee, Mumford and Huang 2001), with grain of any strength; a
-    tenth of them are points of light on black instead.
+    fifth of them are points of light on black instead, coarse or fine.
     """
     light = paint_shapes(noise, 40) + 0.1 * noise.uniform(0, 1) * noise.clouds((16, 16), 5, 0.7)
-    _, _, number, dx, dy = noise.cells(noise.x * 10, noise.y * 10, 1.0)
-    points = 0.04 + number * torch.exp(-(dx.square() + dy.square()) / (0.02 * number.square() + 1e-4))
-    light = torch.where(noise.coin(0.1), points, noise.uniform(0, 0.3) + noise.uniform(0.5, 1) * light)
+    crowd = noise.uniform(8, 26)
+    _, _, number, dx, dy = noise.cells(noise.x * crowd, noise.y * crowd, 1.0)
+    points = 0.04 + number * torch.exp(-(dx.square() + dy.square()) / (0.03 * number.square() + 1e-4))
+    light = torch.where(noise.coin(0.2), points, noise.uniform(0, 0.3) + noise.uniform(0.5, 1) * light)
     colour = [noise.uniform(0, 0.15) * noise.clouds((2, 2), 3) for _ in range(2)]
     return vae.to_rgb(torch.stack([light, *colour], 1)).clamp(0, 1)
 

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import torch
 
-from examples.train_builtin import controlnet, data, diffusion, distillation, loras, reward, text, vae, workers
+from examples.train_builtin import (
+    controlnet,
+    data,
+    diffusion,
+    distillation,
+    finishing,
+    loras,
+    reward,
+    text,
+    vae,
+    workers,
+)
 from examples.train_builtin.evaluation import Model, evaluate
 from examples.train_builtin.export import export
 from examples.train_builtin.latents import encode, encode_foreign
@@ -50,6 +61,11 @@ def run_distillation(options: argparse.Namespace) -> None:
     workers.run(distillation.train, options.threads, options.work, 60 * options.distillation_minutes)
 
 
+def run_finishing(options: argparse.Namespace) -> None:
+    controlnet.train_probe(options.work)
+    workers.run(finishing.train, options.threads, options.work, 60 * options.finishing_minutes, options.student)
+
+
 def run_controlnet(options: argparse.Namespace) -> None:
     controlnet.train_probe(options.work)
     workers.run(controlnet.train, options.threads, options.work, 60 * options.controlnet_minutes, options.checkpoint)
@@ -84,6 +100,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "diffusion": run_diffusion,
     "reward": run_reward,
     "distillation": run_distillation,
+    "finishing": run_finishing,
     "controlnet": run_controlnet,
     "loras": run_loras,
     "evaluation": run_evaluation,
@@ -104,9 +121,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size pictures")
     parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
     parser.add_argument("--distillation-minutes", type=float, default=30)
+    parser.add_argument("--finishing-minutes", type=float, default=45)
     parser.add_argument("--controlnet-minutes", type=float, default=20)
     parser.add_argument("--lora-minutes", type=float, default=8, help="for each of them")
-    parser.add_argument("--checkpoint", default="distillation.pt", help="what to evaluate and export")
+    parser.add_argument("--student", default="distillation.pt", help="what the finishing starts from")
+    parser.add_argument("--checkpoint", default="finishing.pt", help="what the later steps build on, judge and export")
     return parser.parse_args()
 
 

@@ -1,0 +1,47 @@
+"""The cheap parts of the finishing: the rounds, the heads on the levels, the loss of shapes."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the training example needs torch: pip install torch")
+pytest.importorskip("diffusers", reason="the training example needs diffusers: pip install diffusers")
+pytest.importorskip("transformers", reason="the training example needs transformers: pip install transformers")
+
+from examples.train_builtin import diffusion, finishing, sketches, vae  # noqa: E402
+from examples.train_builtin.words import SUBJECTS  # noqa: E402
+
+
+def test_what_is_told_late_was_not_told_before():
+    assert set(finishing.LATE) <= set(SUBJECTS)
+    assert not any(SUBJECTS[name].determined for name in finishing.LATE)
+
+
+def test_every_level_of_the_denoiser_is_asked_and_learns_from_it():
+    torch.manual_seed(1)
+    denoiser = diffusion.build()
+    asked = sketches.Sketches(denoiser)
+    denoiser(torch.randn(2, vae.CHANNELS, 32, 32), 999, torch.randn(2, 16, 128))
+    sides = {name: cells.shape[-1] for name, cells in asked.seen.items()}
+    assert sides == {"middle": 4, "up0": 8, "up1": 16, "up2": 32, "up3": 32}
+    assert {name: side * asked.scales[name] for name, side in sides.items()} == dict.fromkeys(sides, 32)
+    clean = torch.randn(2, vae.CHANNELS, 32, 32)
+    loss = asked.loss(torch.tensor([True, False]), clean, torch.ones(vae.CHANNELS, 1, 1))
+    loss.backward()
+    assert 0.8 < loss.item() < 3
+    assert denoiser.conv_in.weight.grad.abs().sum() > 0
+
+
+def test_the_updates_of_a_round_share_out_its_samples():
+    numbers = torch.arange(sum(map(sum, (finishing.TOLD, finishing.KEPT, finishing.SHAPED))))
+    whole = finishing.Round(*[numbers] * 8)
+    parts = [whole.take(update).noisy for update in range(finishing.UPDATES)]
+    assert [len(part) for part in parts] == [12, 12]
+    assert torch.equal(torch.cat(parts).sort().values, numbers)
+
+
+def test_shapes_count_and_not_their_contrast():
+    light = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert finishing.shape_loss(light * 0.3 + 0.2, light).item() == pytest.approx(0, abs=1e-4)
+    assert finishing.shape_loss(1 - light, light).item() == pytest.approx(2, abs=1e-4)
+    assert finishing.shape_loss(light.flip(3), light) > 0.5
