@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ORIGIN = "link"
 LOOK = 0.05  # seconds between two looks at the session
-SETTLE = 0.5  # seconds before joining: a peer that joins at once imposes its tempo now and then (artfwo/aalink#7)
+SETTLE = 2.0  # seconds before joining: of two peers that begin within one, the younger's tempo wins now and then
 ALONE = 2.0  # seconds to find the others in; until then it is nobody's beat but ours
 CLOSE = 0.001  # seconds that the beat may be off before the stage is told again
 
