@@ -1,6 +1,6 @@
 """The commands of `lcm-daemon`.
 
-Exit codes: 0 done, 1 `pull --offline` found something missing, 2 what was asked for is wrong, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 `pull --offline` found something missing or nobody reads what is printed, 2 what was asked for is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can mend are printed as they are, without a traceback."""
     options = _parser().parse_args(arguments)
     try:
-        return _COMMANDS[options.command](options)
+        code = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
     except LcmDaemonError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads our lines has enough, as `| head` does; the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return 130
 

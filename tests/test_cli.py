@@ -102,6 +102,15 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (task.random, task.frames, task.where) == (True, 5, "sd-turbo")
 
 
+def test_a_reader_who_has_enough_is_no_error() -> None:
+    with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "list", "prompts"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as listing:
+        assert listing.stdout is not None and listing.stderr is not None
+        listing.stdout.close()
+        assert listing.stderr.read() == ""
+    assert listing.returncode == 1
+
+
 LIGHT = {"lcm_daemon", "numpy", "yaml", "pythonosc"}  # torch, diffusers and servers would take seconds
 
 
