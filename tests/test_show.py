@@ -9,6 +9,8 @@ import pytest
 from lcm_daemon.errors import DocumentError, LcmDaemonError
 from lcm_daemon.show import Show, load_show, shows
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
 
 def load(tmp_path: Path, text: str, *overrides: str, **environment: str) -> Show:
     (tmp_path / "show.yaml").write_text(text)
@@ -36,6 +38,11 @@ def test_every_key_may_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", shows(), ids=lambda path: path.stem)
 def test_the_shows_that_come_along_are_in_order(path: Path) -> None:
     assert load_show(path, environment={}).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_examples_are_in_order(path: Path) -> None:
+    assert load_show(path, environment={}).name.startswith(path.parent.name)
 
 
 def test_a_show_is_found_by_its_name_or_its_path_from_the_readme() -> None:
