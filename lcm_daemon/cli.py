@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--frames", type=int, default=60, metavar="N", help="frames to time for each figure (60)")
     bench.add_argument("--steps", type=int, choices=range(1, 9), metavar="N", help="with N steps alone (1, 2 and 4)")
     bench.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
+    bench.add_argument("--accelerate", metavar="NAME", help="with this accelerator, or none, instead of the recipe's: "
+                       "two in one process slow each other")
     bench.add_argument("--random-weights", action="store_true", help="the model's architecture, without a download")
 
     midi = commands.add_parser("midi", help="learn a show's MIDI mapping, or print what arrives")
@@ -164,10 +166,13 @@ def _bench(options: argparse.Namespace) -> int:
 
     from lcm_daemon.bench import STEPS, Task, bench
     from lcm_daemon.pull import find_recipes
+    from lcm_daemon.recipe import ACCELERATORS
 
     recipe = find_recipes(options.recipe)[0]
     where = recipe.name if recipe.name == options.recipe else str(Path(options.recipe).absolute())
-    recipe = replace(recipe, size=options.size) if options.size else recipe
+    if options.accelerate not in (None, *ACCELERATORS):
+        raise LcmDaemonError(f"no accelerator {options.accelerate!r}; there are {', '.join(ACCELERATORS)}")
+    recipe = replace(recipe, size=options.size or recipe.size, accelerate=options.accelerate or recipe.accelerate)
     steps = (options.steps,) if options.steps else STEPS
     return bench(Task(recipe, options.frames, steps, options.random_weights, where), options.json)
 

@@ -96,10 +96,17 @@ def test_bench_refuses_what_no_model_renders(words: list[str]) -> None:
 def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bench.Task] = []
     monkeypatch.setattr(bench, "bench", lambda task, file: asked.append(task) or 0)
-    assert main(["bench", "sd-turbo", "--size", "640x384", "--steps", "1", "--random-weights", "--frames", "5"]) == 0
+    assert main(["bench", "sd-turbo", "--size", "640x384", "--steps", "1", "--random-weights", "--frames", "5",
+                 "--accelerate", "none"]) == 0
     (task,) = asked
     assert (task.recipe.name, task.recipe.size, task.steps) == ("sd-turbo", (640, 384), (1,))
     assert (task.random, task.frames, task.where) == (True, 5, "sd-turbo")
+    assert task.recipe.accelerate == "none"
+
+
+def test_bench_names_the_accelerators(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--accelerate", "warp"]) == 2
+    assert "openvino" in capsys.readouterr().err
 
 
 def test_a_reader_who_has_enough_is_no_error() -> None:
