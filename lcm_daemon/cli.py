@@ -1,6 +1,7 @@
 """The commands of `lcm-daemon`.
 
-Exit codes: 0 done, 1 `pull --offline` found something missing or nobody reads what is printed, 2 what was asked for is wrong, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 `pull --offline` found something missing or nobody reads what is printed, 2 what was asked for is
+wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations

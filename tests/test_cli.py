@@ -112,7 +112,8 @@ def test_bench_names_the_accelerators(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_reader_who_has_enough_is_no_error() -> None:
     with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "list", "prompts"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as listing:
-        assert listing.stdout is not None and listing.stderr is not None
+        assert listing.stdout is not None
+        assert listing.stderr is not None
         listing.stdout.close()
         assert listing.stderr.read() == ""
     assert listing.returncode == 1
