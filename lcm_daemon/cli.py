@@ -66,15 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("doctor", help="check every integration and device: works, or what is missing")
 
-    bench = commands.add_parser("bench", help="measure the stage and a recipe's model on this machine")
-    bench.add_argument("recipe", nargs="?", default="builtin", metavar="RECIPE")
-    bench.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    bench.add_argument("--frames", type=int, default=60, metavar="N", help="frames to time for each figure (60)")
-    bench.add_argument("--steps", type=int, choices=range(1, 9), metavar="N", help="with N steps alone (1, 2 and 4)")
-    bench.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
-    bench.add_argument("--accelerate", metavar="NAME", help="with this accelerator, or none, instead of the recipe's: "
-                       "two in one process slow each other")
-    bench.add_argument("--random-weights", action="store_true", help="the model's architecture, without a download")
+    _add_bench(commands.add_parser("bench", help="measure the stage and a recipe's model on this machine"))
 
     midi = commands.add_parser("midi", help="learn a show's MIDI mapping, or print what arrives")
     midi_commands = midi.add_subparsers(dest="midi_command", required=True, metavar="learn|monitor")
@@ -89,6 +81,17 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--host", default="127.0.0.1")
     send.add_argument("--port", type=int, default=9000)
     return parser
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("recipe", nargs="?", default="builtin", metavar="RECIPE")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    bench.add_argument("--frames", type=int, default=60, metavar="N", help="frames to time for each figure (60)")
+    bench.add_argument("--steps", type=int, choices=range(1, 9), metavar="N", help="with N steps alone (1, 2 and 4)")
+    bench.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
+    bench.add_argument("--accelerate", metavar="NAME", help="with this accelerator, or none, instead of the recipe's: "
+                       "two in one process slow each other")
+    bench.add_argument("--random-weights", action="store_true", help="the model's architecture, without a download")
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
