@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from examples.train_builtin import controlnet, diffusion
+from examples.train_builtin import controlnet, diffusion, finishing
 from examples.train_builtin.evaluation import PHOTOGRAPHS, REPAINTS
 
 CARD = Path(__file__).with_name("card.md")
@@ -19,8 +19,12 @@ def write_card(work: Path, folder: Path) -> None:
     path = work / "sheets" / "evaluation.json"
     figures = json.loads(path.read_text()) if path.exists() else None
     table = figure_table(figures) if figures else "Not evaluated yet."
+    rounds = count_steps(work / "finishing.pt") // finishing.UPDATES
     parts = {
         "{figures}": table,
+        "{told}": f"{rounds * sum(finishing.TOLD):,}",
+        "{kept}": f"{rounds * sum(finishing.KEPT):,}",
+        "{shaped}": f"{rounds * sum(finishing.SHAPED):,}",
         "{denoised}": f"{count_steps(work / 'diffusion.pt') * diffusion.BATCH[1]:,}",
         "{controlled}": f"{count_steps(work / 'controlnet.pt', 1) * controlnet.BATCH:,}",
         "{photographs}": "; ".join(f"{name} ({licence})" for name, licence in PHOTOGRAPHS.items()),

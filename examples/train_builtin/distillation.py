@@ -34,8 +34,8 @@ TOLD = (5, 3, 4)  # samples of pure noise, of much noise, and of the second step
 PLAYED, PLAYED_LIVE = (999, 499), (699, 359, 499, 259)
 HUBER = 0.03
 # The student is played on a gentler schedule than the teacher learned on: half the strength adds less noise (signal to
-# noise 1.2 in place of 0.32), so that image-to-image keeps the input's shapes there; its colour is drowned anyway.
-SCHEDULE = diffusion.SCHEDULE | {"beta_schedule": "linear", "beta_start": 0.000001, "beta_end": 0.0003}
+# noise 1.5 in place of 0.32), so that image-to-image keeps the input's shapes there; its colour is drowned anyway.
+SCHEDULE = diffusion.SCHEDULE | {"beta_start": 0.00002, "beta_end": 0.0004}
 
 
 class Teacher:
