@@ -67,7 +67,7 @@ def figure_table(figures: dict[str, Any]) -> str:
     rows.append(f"| panning input: largest change of mean luma a frame | <= 2 % | {steady['panning']:.1%} |")
     rows.append(f"| autoencoder on the photographs | | {figures['autoencoder_psnr_photographs']:.1f} dB |")
     times = " / ".join(f"{speed[name + '_ms']:.1f}" for name in ("encode", "unet", "decode"))
-    rows.append(f"| encode / UNet / decode at 256x256, eager float32, two busy cores | | {times} ms |")
+    rows.append(f"| encode / UNet / decode at 256x256, eager float32, two cores | | {times} ms |")
     return "\n".join(rows)
 
 
