@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,7 +21,7 @@ class Encoder(nn.Module):
         self._latents = _LATENTS[type(vae).__name__]
 
     def forward(self, picture: Tensor) -> Tensor:
-        latents = self._latents(self.vae.encode(picture.to(self.vae.dtype), return_dict=False)[0])
+        latents = self._latents(self.vae.encode(picture.to(_dtype(self.vae)), return_dict=False)[0])
         return latents if self._scale == 1.0 else latents * self._scale
 
 
@@ -33,7 +34,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         latents = latents if self._scale == 1.0 else latents / self._scale
-        picture: Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
+        picture: Tensor = self.vae.decode(latents.to(_dtype(self.vae)), return_dict=False)[0]
         return picture
 
 
@@ -53,6 +54,12 @@ class Codec:
         """Pixels to one latent, each way."""
         blocks: Sequence[int] = self._config.get("block_out_channels") or self._config["encoder_block_out_channels"]
         return 1 << (len(blocks) - 1)
+
+
+def _dtype(vae: Any) -> torch.dtype:
+    """What its first parameter is of: diffusers' own `dtype` looks at all of them, which takes 0.2 ms a call."""
+    dtype: torch.dtype = next(vae.parameters()).dtype
+    return dtype
 
 
 _LATENTS: Mapping[str, Callable[[Any], Tensor]] = {
