@@ -20,8 +20,14 @@ GAP = 4  # pixels between two pictures
 COLUMNS = 5
 MOMENT = 2.4  # seconds into the test card: its three balls are apart then
 LOOKS = (  # prompt, strength: 1 paints from the prompt alone
-    ("lava, glowing red", 0.55), ("ocean, deep blue", 0.6), ("forest, green", 0.6), ("stained glass, rainbow", 0.55),
-    ("neon grid, pink", 1.0), ("zebra, black and white", 1.0), ("sunset, orange", 1.0), ("lightning, purple", 1.0),
+    ("lava, glowing red", 0.55),
+    ("ocean, deep blue", 0.6),
+    ("forest, green", 0.6),
+    ("stained glass, rainbow", 0.55),
+    ("neon grid, pink", 1.0),
+    ("zebra, black and white", 1.0),
+    ("sunset, orange", 1.0),
+    ("lightning, purple", 1.0),
     ("dots, green", 1.0),
 )
 
@@ -45,8 +51,9 @@ def arrange(pictures: list[Pixels]) -> Image.Image:
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width - GAP, rows * height - GAP))
     for place, pixels in enumerate(pictures):
-        sheet.paste(Image.fromarray(np.ascontiguousarray(pixels[..., :3])),
-                    (place % COLUMNS * width, place // COLUMNS * height))
+        sheet.paste(
+            Image.fromarray(np.ascontiguousarray(pixels[..., :3])), (place % COLUMNS * width, place // COLUMNS * height)
+        )
     return sheet
 
 

@@ -19,7 +19,7 @@ def write_card(work: Path, folder: Path) -> None:
     path = work / "sheets" / "evaluation.json"
     figures = json.loads(path.read_text()) if path.exists() else None
     table = figure_table(figures) if figures else "Not evaluated yet."
-    rounds = count_steps(work / "finishing.pt") // finishing.UPDATES
+    rounds = sum(count_steps(work / name) for name in finishing.PASSES) // finishing.UPDATES
     parts = {
         "{figures}": table,
         "{told}": f"{rounds * sum(finishing.TOLD):,}",

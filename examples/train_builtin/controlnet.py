@@ -155,7 +155,6 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
     samples, stock = Samples(work, 1, number), Edges(work, number)
     controlled = Controlled(student, state.model)
     state.last = time.monotonic()
-    recent = torch.zeros(2)
     while state.spent < seconds:
         text, edges = samples.ask(BATCH)[0], stock.take(BATCH)
         noisy = torch.randn(BATCH, vae.CHANNELS, 32, 32)
@@ -172,14 +171,8 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
             losses = losses + torch.stack([edge_loss(probe(made), edges), drift]) / 2
             times = torch.tensor(SECOND)[torch.randint(len(SECOND), (BATCH,))]
             noisy = noising.add(made.detach(), torch.randn_like(made), times)
-        fall = max(0.05, 1 - state.spent / seconds)
-        state.update(losses @ torch.tensor([1.0, COLOUR]), RATE * min(1.0, (state.step + 1) / 50) * fall, DECAY)
-        recent = losses.detach() if not recent.any() else 0.97 * recent + 0.03 * losses.detach()
-        if state.step % 50 == 0 and not workers.rank():
-            shown = " ".join(f"{entry:.4f}" for entry in recent.tolist())
-            print(f"controlnet {state.spent:.0f}/{seconds:.0f} s step {state.step} losses {shown}", flush=True)
-        if state.step % 200 == 0:
-            state.save()
+        state.update(losses @ torch.tensor([1.0, COLOUR]), state.ease(RATE, seconds), DECAY)
+        state.follow(dict(zip(("edges", "colour"), losses, strict=True)), seconds)
     state.save()
 
 

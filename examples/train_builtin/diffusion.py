@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ class Training:
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
         self.spent, self.step, self.last = 0.0, 0, time.monotonic()
+        self.recent: dict[str, float] = {}
         if path.exists():
             self.restore()
 
@@ -150,6 +151,21 @@ class Training:
             decay = min(decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
+    def ease(self, rate: float, seconds: float) -> float:
+        """The rate after fifty steps of warming up, falling to a twentieth towards the end of `seconds`."""
+        return rate * min(1.0, (self.step + 1) / 50) * max(0.05, 1 - self.spent / seconds)
+
+    def follow(self, losses: Mapping[str, Tensor], seconds: float) -> None:
+        """Smooth the losses (scalars); show them every 50 steps, save every 200."""
+        for name, loss in losses.items():
+            value = loss.item()
+            self.recent[name] = 0.98 * self.recent.get(name, value) + 0.02 * value
+        if self.step % 50 == 0 and not workers.rank():
+            shown = " ".join(f"{name} {value:.4f}" for name, value in self.recent.items())
+            print(f"{self.path.stem} {self.spent:.0f}/{seconds:.0f} s step {self.step} {shown}", flush=True)
+        if self.step % 200 == 0:
+            self.save()
+
     def tick(self) -> None:
         """Count the time since the last tick; the workers agree on it, so that they stop together."""
         now = time.monotonic()
@@ -165,7 +181,7 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
     state = Training(work / "diffusion.pt", build())
     torch.manual_seed(seed + 1000 * workers.rank() + state.step)
     noising, weight, shrink, denoise = Noising(), channel_weight(), 0, compile_denoiser(state.model)
-    seconds, recent = small_seconds + whole_seconds, 0.0
+    seconds = small_seconds + whole_seconds
     while state.spent < seconds:
         wanted = 2 if state.spent < small_seconds else 1
         if wanted != shrink:
@@ -181,14 +197,7 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
         balance = (4 / (noising.snr[times] + 1)).clamp(max=1)
         loss = (error.mean(dim=(1, 2, 3)) * balance).mean()
         state.update(loss, learning_rate(state.step, state.spent / seconds), DECAY)
-        recent = loss.item() if not recent else 0.99 * recent + 0.01 * loss.item()
-        if state.step % 100 == 0 and not workers.rank():
-            print(
-                f"diffusion {state.spent:.0f}/{seconds:.0f} s step {state.step} at 1/{shrink} loss {recent:.4f}",
-                flush=True,
-            )
-        if state.step % 200 == 0:
-            state.save()
+        state.follow({f"loss at 1/{shrink}": loss}, seconds)
     state.save()
 
 

@@ -156,7 +156,7 @@ def train(work: Path, seconds: float, seed: int = 4) -> None:
     """Distil for that long, resuming from `distillation.pt`."""
     torch.manual_seed(seed)
     student = Student(work, seed)
-    state, recent = student.state, dict[str, float]()
+    state = student.state
     state.last = time.monotonic()
     while state.spent < seconds:
         losses = student.told()
@@ -164,14 +164,7 @@ def train(work: Path, seconds: float, seed: int = 4) -> None:
             losses |= student.consistency()
         if state.step % REWARDED == 1:
             losses |= student.reward()
-        fall = max(0.05, 1 - state.spent / seconds)
         loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
-        state.update(loss, RATE * min(1.0, (state.step + 1) / 50) * fall, DECAY)
-        for name, part in losses.items():
-            recent[name] = 0.97 * recent.get(name, part.item()) + 0.03 * part.item()
-        if state.step % 25 == 0 and not workers.rank():
-            shown = " ".join(f"{name} {value:.4f}" for name, value in recent.items())
-            print(f"distillation {state.spent:.0f}/{seconds:.0f} s step {state.step} {shown}", flush=True)
-        if state.step % 100 == 0:
-            state.save()
+        state.update(loss, state.ease(RATE, seconds), DECAY)
+        state.follow(losses, seconds)
     state.save()

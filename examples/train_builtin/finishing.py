@@ -9,6 +9,7 @@ coarse colour stays what it was.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from examples.train_builtin.latents import Foreign, Samples
 from examples.train_builtin.sketches import Sketches
 from examples.train_builtin.words import SUBJECTS
 
-# Their painters leave no freedom but the light either; told together with many others, they stalled as flat means
-LATE = ("checker", "honeycomb")
+# The passes, by the checkpoint that each leaves. The painters of these leave no freedom but the light either; told
+# together with many others they stalled as flat means, and bricks beside the first two stayed courses without joints
+PASSES = {"cells.pt": ("checker", "honeycomb"), "finishing.pt": ("bricks",)}
 LATE_SHARE = 0.8  # of the told samples; the rest are those that were told before
 # Samples of a round, at the first and at the second of two steps. The second ones are twelve, those that are not told
 # are twelve, and each of two updates takes twelve: the kernels compiled for the distillation's batch serve again
@@ -73,22 +75,33 @@ def see(denoise: Any, noising: Noising, noisy: Tensor, times: Tensor, text: Tens
     return noising.split(noisy, velocity, times)[0]
 
 
-class Lessons:
-    """What is told, kept and shaped, drawn at random."""
+def told_before(name: str) -> set[str]:
+    """The subjects that were told before the pass that leaves the checkpoint `name`."""
+    done = {subject for subject, entry in SUBJECTS.items() if entry.determined}
+    for earlier in list(PASSES)[: list(PASSES).index(name)]:
+        done |= set(PASSES[earlier])
+    return done - set(PASSES[name])
 
-    def __init__(self, work: Path, seed: int) -> None:
+
+class Lessons:
+    """What is told, kept and shaped in the pass that leaves the checkpoint `name`, drawn at random."""
+
+    def __init__(self, work: Path, name: str, seed: int) -> None:
         self.samples = Samples(work, 1, seed)
         self.foreign = Foreign(work, self.samples)
+        late, before = PASSES[name], told_before(name)
+        self.late, self.before = self.find(late), self.find(before)
+        self.others = [number for number, subject in enumerate(SUBJECTS) if subject not in late]
+
+    def find(self, subjects: Collection[str]) -> list[int]:
+        """The numbers of the pure pictures of these subjects; no rainbow, whose hues move."""
         labels = self.samples.labels
-        self.late = [n for n in self.samples.pure if labels[n].subject in LATE and labels[n].colour != "rainbow"]
-        self.others = [number for number, name in enumerate(SUBJECTS) if name not in LATE]
+        return [n for n in self.samples.pure if labels[n].subject in subjects and labels[n].colour != "rainbow"]
 
     def tell(self, count: int) -> tuple[Tensor, Tensor]:
         """Clean latents and text states of geometry."""
         chance, samples = self.samples.random, self.samples
-        numbers = [
-            chance.choice(self.late if chance.random() < LATE_SHARE else samples.determined) for _ in range(count)
-        ]
+        numbers = [chance.choice(self.late if chance.random() < LATE_SHARE else self.before) for _ in range(count)]
         captions = [samples.describe(samples.labels[number]) for number in numbers]
         return torch.from_numpy(samples.latents[numbers]).float(), samples.captions.encode(captions)
 
@@ -108,14 +121,14 @@ class Lessons:
 class Finishing:
     """The student in training, the student as it came, and the losses; each is a scalar."""
 
-    def __init__(self, work: Path, checkpoint: str, seed: int) -> None:
+    def __init__(self, work: Path, checkpoint: str, name: str, seed: int) -> None:
         self.probe, self.noising, self.weight = train_probe(work), Noising(SCHEDULE), channel_weight()
-        self.state = Training(work / "finishing.pt", diffusion.load(work / checkpoint).requires_grad_(True))
+        self.state = Training(work / name, diffusion.load(work / checkpoint).requires_grad_(True))
         self.sketches = Sketches(self.state.model)
         self.heads = torch.optim.Adam(self.sketches.parameters(), HEADS_RATE)
         number = seed + 1000 * workers.rank() + self.state.step
         torch.manual_seed(number)
-        self.lessons = Lessons(work, number)
+        self.lessons = Lessons(work, name, number)
         self.denoise, self.average = compile_denoiser(self.state.model), compile_denoiser(self.state.average)
         self.came = compile_denoiser(diffusion.load(work / checkpoint))
 
@@ -151,11 +164,11 @@ class Finishing:
         }
 
 
-def train(work: Path, seconds: float, checkpoint: str = "distillation.pt", seed: int = 14) -> None:
-    """Finish for that long, resuming from `finishing.pt`."""
+def train(work: Path, seconds: float, checkpoint: str, name: str, seed: int = 14) -> None:
+    """One of the PASSES for that long, from a student's `checkpoint`, resuming from the checkpoint `name`."""
     torch.manual_seed(seed)
-    job = Finishing(work, checkpoint, seed)
-    state, recent = job.state, dict[str, float]()
+    job = Finishing(work, checkpoint, name, seed)
+    state = job.state
     state.last = time.monotonic()
     while state.spent < seconds:
         given = job.prepare()
@@ -163,14 +176,7 @@ def train(work: Path, seconds: float, checkpoint: str = "distillation.pt", seed:
             losses = job.losses(given.take(update))
             loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
             job.heads.zero_grad()
-            fall = max(0.05, 1 - state.spent / seconds)
-            state.update(loss, RATE * min(1.0, (state.step + 1) / 50) * fall, DECAY)
+            state.update(loss, state.ease(RATE, seconds), DECAY)
             job.heads.step()
-            for name, part in losses.items():
-                recent[name] = 0.98 * recent.get(name, part.item()) + 0.02 * part.item()
-        if state.step % 50 == 0 and not workers.rank():
-            shown = " ".join(f"{name} {value:.4f}" for name, value in recent.items())
-            print(f"finishing {state.spent:.0f}/{seconds:.0f} s step {state.step} {shown}", flush=True)
-        if state.step % 200 == 0:
-            state.save()
+            state.follow(losses, seconds)
     state.save()

@@ -8,13 +8,21 @@ torch = pytest.importorskip("torch", reason="the training example needs torch: p
 pytest.importorskip("diffusers", reason="the training example needs diffusers: pip install diffusers")
 pytest.importorskip("transformers", reason="the training example needs transformers: pip install transformers")
 
-from examples.train_builtin import diffusion, finishing, sketches, vae  # noqa: E402
+from examples.train_builtin import diffusion, finishing, sketches, train, vae  # noqa: E402
 from examples.train_builtin.words import SUBJECTS  # noqa: E402
 
 
-def test_what_is_told_late_was_not_told_before():
-    assert set(finishing.LATE) <= set(SUBJECTS)
-    assert not any(SUBJECTS[name].determined for name in finishing.LATE)
+def test_each_pass_tells_its_own_and_rehearses_what_was_told_before():
+    determined = {name for name, subject in SUBJECTS.items() if subject.determined}
+    first, last = finishing.PASSES
+    assert finishing.told_before(first) == determined - {"checker", "honeycomb"}
+    assert finishing.told_before(last) == (determined | {"checker", "honeycomb"}) - {"bricks"}
+    assert all(set(late) <= set(SUBJECTS) for late in finishing.PASSES.values())
+
+
+def test_the_last_pass_leaves_what_the_later_steps_take(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train", "export", "--work", "."])
+    assert train.parse().checkpoint == list(finishing.PASSES)[-1]
 
 
 def test_every_level_of_the_denoiser_is_asked_and_learns_from_it():
