@@ -32,7 +32,8 @@ LONGEST = 80  # characters of a recorded cue's name
 CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
 MOST = 256  # cues; beyond them none is recorded
 CUE = "cue"  # the key under which a call to the cue list waits; a parameter waits under its own name
-_WAITING = frozenset({"cue/go", "cue/back", "cue/goto"})  # these begin where the show's `quantise` says
+_STEPS = {"cue/go": 1, "cue/back": -1}
+_WAITING = {*_STEPS, "cue/goto"}  # these begin where the show's `quantise` says
 
 
 class Automation:
@@ -60,7 +61,7 @@ class Automation:
     def status(self) -> dict[str, Value]:
         """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
         return {"cue": self.cues.current.name if self.cues.current else "",
-                "next_cue": self.cues.pending or self._waiting[CUE],
+                "next_cue": self.cues.pending or self._due_on_the_beat(),
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def obey(self, call: Call, now: float) -> list[Change]:
@@ -94,6 +95,13 @@ class Automation:
         if not self._reached - CORRECTION < beat < self._reached:  # else it waits: no wave turns the same corner twice
             self._reached = beat
         return self.modulation.apply(values, self._parameters.table, self._reached, now)
+
+    def _due_on_the_beat(self) -> str:
+        """The cue that waits for the music; "" where none does."""
+        call = self._waiting.look(CUE)
+        if call is None:
+            return ""
+        return self.cues.beside(_STEPS[call.name]) if call.name in _STEPS else self.cues.called(str(call.arguments[0]))
 
     def _listen(self, heard: Heard | None, now: float) -> list[Change]:
         """The tempo is an outside clock's whenever that has spoken, and else that of the hand that moved `bpm`."""

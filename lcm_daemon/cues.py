@@ -46,6 +46,15 @@ class CueList:
         """The cue that waits to begin; "" if none does."""
         return self._due[1].name if self._due else ""
 
+    def beside(self, step: int) -> str:
+        """The name of the cue so many places after the newest; "" beyond the ends."""
+        place = self._place() + step
+        return self.cues[place].name if 0 <= place < len(self.cues) else ""
+
+    def called(self, name: str) -> str:
+        """The name itself, where there is a cue of it; else ""."""
+        return name if any(cue.name == name for cue in self.cues) else ""
+
     def go(self, now: float) -> Cue | None:
         """Ask for the one after the newest; None behind the last."""
         return self._ask(self._place() + 1, now)

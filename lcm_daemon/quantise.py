@@ -32,9 +32,9 @@ class WaitingCalls:
     def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
 
-    def __getitem__(self, key: str) -> str:
-        """The name of what waits under a key; empty where nothing does."""
-        return self._waiting[key].call.name if key in self._waiting else ""
+    def look(self, key: str) -> Call | None:
+        """What waits under a key; it waits on."""
+        return self._waiting[key].call if key in self._waiting else None
 
     def put(self, key: str, call: Call, grid: float, tempo: Tempo, now: float) -> None:
         """Wait with a call for the next multiple of `grid` beats."""

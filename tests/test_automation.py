@@ -64,9 +64,24 @@ def test_a_quantised_go_waits_for_the_bar() -> None:
     rig.parameters.set("quantise", "bar", 0.0)
     rig.step(0.5)
     rig.call("cue/go", 0.5)
-    assert rig.automation.status()["next_cue"] == "cue/go"
+    assert rig.automation.status()["next_cue"] == "dawn"
     assert rig.step(1.9) == []
     assert rig.step(2.0)[0][2] == "cue/dawn"
+    assert rig.automation.status()["next_cue"] == ""
+
+
+@pytest.mark.parametrize(("command", "name"), [
+    (("cue/back",), "dawn"), (("cue/goto", "dawn"), "dawn"), (("cue/goto", "ink"), "ink"),
+    (("cue/goto", "none such"), ""), (("cue/go",), ""),
+])
+def test_the_status_names_the_cue_that_waits_for_the_beat(command: tuple[str, ...], name: str) -> None:
+    rig = Rig()
+    rig.call("cue/goto", 0.0, "ink")
+    rig.step(0.0)
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    rig.call(command[0], 0.5, *command[1:])
+    assert rig.automation.status()["next_cue"] == name
 
 
 def test_taps_move_the_tempo_for_everybody_and_a_number_does_too() -> None:
@@ -164,7 +179,7 @@ def test_next_beside_a_go_waits_for_the_same_bar_and_panic_takes_both_back() -> 
     for _ in range(2):
         rig.call("next", 0.5, "mix", "0.5")
         rig.call("cue/go", 0.5)
-        assert rig.automation.status()["next_cue"] == "cue/go"
+        assert rig.automation.status()["next_cue"] == "dawn"
         rig.automation.hold()
         assert rig.step(2.5) == []
 

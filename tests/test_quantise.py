@@ -15,7 +15,7 @@ def test_each_key_has_its_newest_call_and_its_own_grid() -> None:
     waiting.put("cue", GO, GRIDS["bar"], TEMPO, 0.7)
     waiting.put("mix", MIX, GRIDS["beat"], TEMPO, 0.7)
     waiting.put("cue", BACK, GRIDS["bar"], TEMPO, 0.8)
-    assert (waiting["cue"], waiting["steps"]) == ("cue/back", "")
+    assert (waiting.look("cue"), waiting.look("steps")) == (BACK, None)
     assert waiting.take(TEMPO, 0.99) == []
     assert waiting.take(TEMPO, 1.0) == [MIX]
     assert waiting.take(TEMPO, 1.99) == []

@@ -10,7 +10,7 @@ class Cues {
   names = $derived(String(link.status.cues ?? "").split("\n").filter(Boolean));
   current = $derived(this.names.indexOf(String(link.status.cue ?? "")));
   /** The cue that is about to begin, after its delay or on the beat; -1 if none is. */
-  coming = $derived(this.#asked ? this.names.indexOf(this.#asked) : this.#waiting(String(link.status.next_cue ?? "")));
+  coming = $derived(this.names.indexOf(this.#asked || String(link.status.next_cue ?? "")));
   #place = $derived(this.coming < 0 ? this.current : this.coming);
   /** Where GO and BACK lead; "" at the ends of the list. */
   next = $derived(this.names[this.#place + 1] ?? "");
@@ -42,13 +42,6 @@ class Cues {
     clearTimeout(this.#timer);
     this.#asked = "";
     link.command(command, ...argument);
-  }
-
-  /** A cue's name, or the command that waits for the beat. */
-  #waiting(text: string): number {
-    if (text === "cue/go") return this.current + 1;
-    if (text === "cue/back") return this.current - 1;
-    return this.names.indexOf(text);
   }
 }
 
