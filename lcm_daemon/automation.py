@@ -24,7 +24,7 @@ from lcm_daemon.tempo import FASTEST, SLOWEST, Heard, Tap, Tempo
 log = logging.getLogger(__name__)
 
 OWN: Table = table_of([
-    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST),
+    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST, "bpm"),
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
               choices=tuple(GRIDS)),
 ])
