@@ -6,6 +6,7 @@ modulation goes on around wherever the value stands.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +17,11 @@ from lcm_daemon.board import Call, Change
 from lcm_daemon.cue_file import CueFile
 from lcm_daemon.cues import Cue, CueList
 from lcm_daemon.health import Health, Seldom
+from lcm_daemon.look_file import Look
 from lcm_daemon.modulation import Modulation, Modulator, table_of_modulators
 from lcm_daemon.parameters import Parameter, Parameters, Refused, Table, Value, Values, table_of
 from lcm_daemon.quantise import GRIDS, WaitingCalls
+from lcm_daemon.recipe import Recipe
 from lcm_daemon.tempo import FASTEST, SLOWEST, Heard, Tap, Tempo
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,18 @@ class Automation:
         return {"cue": self.cues.current.name if self.cues.current else "",
                 "next_cue": self.cues.pending or self._due_on_the_beat(),
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
+
+    def look(self, recipe: Recipe) -> Look:
+        """What must come back after a power cut."""
+        cue = self.cues.current.name if self.cues.current else ""
+        return Look(recipe.name, recipe.size, cue, self._parameters.touched())
+
+    def resume(self, look: Look, now: float) -> None:
+        """Take up an earlier run's look, at once; what makes no sense in the show as it is now stays out."""
+        for name, value in look.values.items():
+            with contextlib.suppress(KeyError, Refused):
+                self._parameters.fade(name, value, now, 0.0, origin="resume")
+        self.cues.resume(look.cue, now)
 
     def obey(self, call: Call, now: float) -> list[Change]:
         """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""

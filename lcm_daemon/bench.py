@@ -154,7 +154,8 @@ def _measure_stage(task: Task) -> Rows:
 def _measure_way(task: Task) -> Rows:
     bus = f"bench{os.getpid()}"
     show = {
-        "recipe": "passthrough", "osc": False, "panel": False, "output": {"size": [512, 512], "fps": BUS_FPS},
+        "recipe": "passthrough", "osc": False, "panel": False, "resume": False,
+        "output": {"size": [512, 512], "fps": BUS_FPS},
         "source": {"transport": "memory", "name": f"{bus}in"}, "sinks": [{"transport": "memory", "name": f"{bus}out"}],
     }
     context = get_context("spawn")
@@ -217,8 +218,8 @@ def _measure_start(task: Task) -> Rows:
     """From the command to the first picture (the slate) and the first rendered one: text to image, no input."""
     bus = f"bench{os.getpid()}"
     show = {
-        "recipe": task.where, "osc": False, "panel": False, "source": False, "parameters": {"mode": "text"},
-        "sinks": [{"transport": "memory", "name": bus}], "engine": {"spare": False},
+        "recipe": task.where, "osc": False, "panel": False, "resume": False, "engine": {"spare": False},
+        "source": False, "parameters": {"mode": "text"}, "sinks": [{"transport": "memory", "name": bus}],
     }
     source_type = transports.load("memory").source
     assert source_type is not None

@@ -102,13 +102,15 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from lcm_daemon.folders import state_folder
+    from lcm_daemon.look_file import LookFile
     from lcm_daemon.process import begin_logging
     from lcm_daemon.show import load_show
     from lcm_daemon.stage import Stage
 
     show = load_show(options.show, options.overrides)
     begin_logging(logging.DEBUG if options.verbose else logging.INFO)
-    stage = Stage(show)
+    stage = Stage(show, looks=LookFile(Path(show.file), state_folder()) if show.resume else None)
 
     def end(number: int, frame: FrameType | None) -> None:
         if stage.stopping:  # the second time: at once

@@ -1,15 +1,9 @@
-"""CueFile: the cue list with what was recorded into it, in a file beside the show (`mirror.cues.yaml`).
-
-It is written on a thread of its own, for the tick must not wait for a disk; of several lists that wait the newest is
-written, all of it or nothing.
-"""
+"""CueFile: the cue list with what was recorded into it, in a file beside the show (`mirror.cues.yaml`)."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +12,7 @@ import yaml
 from lcm_daemon.cues import Cue
 from lcm_daemon.document import nearest
 from lcm_daemon.parameters import CURVES
+from lcm_daemon.side_file import SideFile
 
 log = logging.getLogger(__name__)
 
@@ -28,43 +23,29 @@ class CueFile:
     """The side file of a show. show: the show's own; without one nothing is read or written."""
 
     def __init__(self, show: Path | None) -> None:
-        self._file = show and show.with_suffix(RECORDED)
-        self._writer = ThreadPoolExecutor(1, "cues")  # begins with the first writing
-        self._newest: tuple[Cue, ...] = ()
-        self._written: tuple[Cue, ...] = ()
+        self._file = SideFile(show.with_suffix(RECORDED), "recorded cues") if show is not None else None
         self._texts: dict[str, tuple[Cue, str]] = {}  # of every cue by its name: what is known need not be dumped again
 
     def read(self) -> list[Cue]:
         """What was recorded before; a damaged file is said once and left where it is."""
-        if self._file is None or not self._file.exists():
+        if self._file is None or not self._file.path.exists():
             return []
         try:
-            return [_read(entry) for entry in yaml.safe_load(self._file.read_text("utf-8")) or []]
+            return [_read(entry) for entry in yaml.safe_load(self._file.path.read_text("utf-8")) or []]
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-            log.warning("%s: recorded cues cannot be read: %s", self._file, str(error).splitlines()[0])
+            log.warning("%s: recorded cues cannot be read: %s", self._file.path, str(error).splitlines()[0])
             return []
 
     def write(self, cues: Sequence[Cue]) -> None:
         """Keep these, soon; returns at once."""
-        self._newest = tuple(cues)
+        newest = tuple(cues)
         if self._file is not None:
-            self._writer.submit(self._write, self._file)
+            self._file.write(lambda: "".join(map(self._text, newest)))
 
     def close(self) -> None:
         """Wait until all is written."""
-        self._writer.shutdown()
-
-    def _write(self, file: Path) -> None:
-        cues = self._newest
-        if cues is self._written:
-            return
-        part = file.with_name(f"{file.name}.new")
-        try:
-            part.write_text("".join(map(self._text, cues)), "utf-8")
-            os.replace(part, file)
-            self._written = cues
-        except OSError as error:
-            log.warning("%s: recorded cues cannot be kept: %s", file, error.strerror)
+        if self._file is not None:
+            self._file.close()
 
     def _text(self, cue: Cue) -> str:
         known, text = self._texts.get(cue.name, (None, ""))

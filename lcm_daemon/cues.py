@@ -68,6 +68,11 @@ class CueList:
         names = [cue.name for cue in self.cues]
         return self._ask(names.index(name), now) if name in names else None
 
+    def resume(self, name: str, now: float) -> None:
+        """Stand at a cue that an earlier run had begun; what follows it does so again."""
+        self.current = next((cue for cue in self.cues if cue.name == name), None)
+        self._follow(now)
+
     def release(self) -> None:
         """Forget where the show was: nothing follows, and the next GO is the first cue."""
         self.current, self._due, self._next = None, None, None
@@ -95,8 +100,12 @@ class CueList:
         if self._due is None or now < self._due[0]:
             return None
         self.current, self._due = self._due[1], None
-        self._next = None if self.current.follow is None else now + self.current.fade + self.current.follow
+        self._follow(now)
         return self.current
+
+    def _follow(self, now: float) -> None:
+        cue = self.current
+        self._next = None if cue is None or cue.follow is None else now + cue.fade + cue.follow
 
     def _place(self) -> int:
         """Of the newest cue, begun or not; -1 before the first."""

@@ -251,6 +251,10 @@ class Parameters:
         """Whether nobody has set it since the show began, or since everything was reset."""
         return name not in self._touched
 
+    def touched(self) -> dict[str, Value]:
+        """Where everything is, or is going, that somebody has set since the start."""
+        return {name: self._targets[name] for name in self.table if name in self._touched}
+
     def reset(self, origin: str = "") -> dict[str, Value]:
         """Return to the show's values at once; return those that changed."""
         changed = {n: v for n, v in self._start.items() if self._targets[n] != v or n in self._travel}

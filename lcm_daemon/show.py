@@ -89,7 +89,7 @@ class Show:
     crossfade: seconds from one recipe to the next.   target_fps: what the governor holds; 0 leaves it out.
     parameters: the show's values, over those of whichever recipe plays.
     demands: keys of every recipe that the show decides (safety, accelerate).
-    controllers: the options of each by its name; None where it is left out.
+    controllers: the options of each by its name; None where it is left out.   resume: a run that broke off goes on.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Show:
     panel: Mapping[str, Any] | None
     patience: Patience
     spare: bool
+    resume: bool
 
     @property
     def fallback(self) -> Recipe:
@@ -249,6 +250,7 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
         panel=found["panel"],
         patience=Patience(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
+        resume=found["resume"],
     )
 
 
@@ -294,6 +296,7 @@ def _fields(base: Path) -> Fields:
         "modulation": Field(Items(Custom(_later, "a modulator")), (), "what moves parameters around their values"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
         "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
+        "resume": Field(Boolean(), True, "after a power cut or a crash, begin with the look that the last run had"),
         "engine": Field(Section(_ENGINE), _defaults(_ENGINE)),
     }
 

@@ -34,6 +34,7 @@ from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.governor import Governor, scale_size, scales_of
 from lcm_daemon.health import Health
+from lcm_daemon.look_file import LookFile
 from lcm_daemon.parameters import Blend, Parameters, Value
 from lcm_daemon.player import Material, Player
 from lcm_daemon.recipe import GRID, Recipe
@@ -51,19 +52,24 @@ ENDING = 1.0  # seconds each thread and process gets to end by itself
 class Stage:
     """A running show."""
 
-    def __init__(self, show: Show, clock: Clock | None = None) -> None:
+    def __init__(self, show: Show, clock: Clock | None = None, looks: LookFile | None = None) -> None:
         self.show = show
         self.clock = clock or MonotonicClock()
         self.health = Health()
         self.recipes = show.catalogue()
-        self.parameters = Parameters(show.table(show.recipe), show.start(show.recipe), show.glides)
+        self.looks = looks or LookFile()
+        look = self.looks.begin(self.clock.now())
+        recipe = look.begin(self.recipes, show.recipe) if look else show.recipe
+        self.parameters = Parameters(show.table(recipe), show.start(recipe), show.glides)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_to, Path(show.file), self.health
         )
+        if look:
+            self.automation.resume(look, self.clock.now())
         self._fallback = show.fallback
-        self.changeover = Changeover(show.recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
+        self.changeover = Changeover(recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
         self.governor = Governor(show.target_fps, self.health) if show.target_fps else None
-        self._governed = show.recipe
+        self._governed = recipe
         self._played: Recipe | None = None  # the last one that was looked at for an upgrade
         self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
         self.source = build_source(show.source, "source", show, self.health, self._arrived)
@@ -80,7 +86,7 @@ class Stage:
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
-        self._adopted = show.recipe  # whose table of parameters is in force
+        self._adopted = recipe  # whose table of parameters is in force
         self._beats = 0
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -121,6 +127,7 @@ class Stage:
                 self._serve_until(ticker.due)
                 self.health.time("tick/late", ticker.advance())
                 self._tick()
+            self.looks.forget()
         finally:
             self._close()
 
@@ -152,6 +159,7 @@ class Stage:
             if not runner.join(ENDING):
                 log.warning("%s did not end in time", runner.label)
         self.automation.close()
+        self.looks.close()
         self._bell.close()
 
     # --- between two beats ---
@@ -337,6 +345,7 @@ class Stage:
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
             self.desk.tell([], self._collect_status(now), self._stand(now))
+            self.looks.keep(self.automation.look(self._full(self.changeover.recipe)[0]), now)
         if self.output is not None and now - self._previewed >= PREVIEW:
             self._previewed = now
             self.desk.show(self.output, now)

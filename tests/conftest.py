@@ -29,6 +29,12 @@ class ManualClock:
         self.time += max(0.0, seconds)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test leaves or finds anything in the user's own folder."""
+    os.environ["LCM_DAEMON_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

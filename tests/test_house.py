@@ -18,10 +18,10 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
     {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "cues", "modulation", "document",
-     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web"},
+     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields", "cue_file",
-     "authority", "ends"},
+     "look_file", "authority", "ends"},
     {"engine", "desk"},
     {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
     {"stage"},

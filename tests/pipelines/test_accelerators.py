@@ -18,7 +18,7 @@ from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
 from lcm_daemon.pipelines.accelerators import compile as compiling
 from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
 from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features
-from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint, user_folder
+from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.recipe import ACCELERATORS
 from tests.conftest import need
@@ -386,21 +386,6 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     with cache.workplace():
         assert (old.exists(), fresh.exists()) == (False, True)
-
-
-def test_the_cache_folder_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("LCM_DAEMON_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    found = {}
-    for system in ("linux", "win32", "darwin"):
-        monkeypatch.setattr("sys.platform", system)
-        found[system] = user_folder().relative_to(tmp_path).as_posix()
-    assert found == {"linux": "xdg/lcm-daemon", "win32": "local/lcm-daemon/Cache",
-                     "darwin": "Library/Caches/lcm-daemon"}
-    monkeypatch.setenv("LCM_DAEMON_CACHE", str(tmp_path / "mine"))
-    assert user_folder() == tmp_path / "mine"
 
 
 @pytest.fixture(autouse=True)

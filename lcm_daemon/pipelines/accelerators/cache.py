@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,29 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from lcm_daemon import __version__
+from lcm_daemon.folders import cache_folder
 
 LIMIT = 20 << 30  # bytes kept; what was not used for longest goes first
 STALE = 86400.0  # seconds; no compilation takes a day
-VARIABLE = "LCM_DAEMON_CACHE"
-
-
-def user_folder() -> Path:
-    """LCM_DAEMON_CACHE, or this system's folder for what can be made again."""
-    if given := os.environ.get(VARIABLE):
-        return Path(given)
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "lcm-daemon" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "lcm-daemon"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "lcm-daemon"
 
 
 class Cache:
     """Files of one accelerator, below the user's cache folder. Raises OSError where that cannot be written."""
 
     def __init__(self, accelerator: str, folder: Path | None = None, limit: int = LIMIT) -> None:
-        self.folder = (folder or user_folder()) / accelerator
+        self.folder = (folder or cache_folder()) / accelerator
         self._limit = limit
 
     def find(self, name: str) -> Path | None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lcm_daemon.folders import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled
-from lcm_daemon.pipelines.accelerators.cache import user_folder
 
 VARIANTS = 64  # compiled forms of one function; torch's own limit of 8 is soon reached by sizes of batches and prompts
 
@@ -47,7 +47,7 @@ class Compile(Accelerator):
 
         # Where the user names no folder, torch sets one below the system's temporary folder, which a restart empties.
         if os.environ.get(_FOLDER, tempfile.gettempdir()).startswith(tempfile.gettempdir()):
-            os.environ[_FOLDER] = str(user_folder() / "inductor")
+            os.environ[_FOLDER] = str(cache_folder() / "inductor")
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
         # Frozen weights are laid out for the kernels once, and then they are constants.
         frozen = self.device.type == "cpu" and not self.features.live_weights

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lcm_daemon.folders import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
-from lcm_daemon.pipelines.accelerators.cache import LIMIT, user_folder
+from lcm_daemon.pipelines.accelerators.cache import LIMIT
 from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
 
 
@@ -27,7 +28,7 @@ class TensorRt(Accelerator):
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
         import torch_tensorrt
 
-        folder = user_folder() / self.name
+        folder = cache_folder() / self.name
         folder.mkdir(parents=True, exist_ok=True)
         with torch.inference_mode(False), torch.no_grad():  # torch.export does not take inference tensors
             tensors = tuple(tensor.clone() for tensor in tensors_of(example))
