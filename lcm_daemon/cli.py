@@ -104,7 +104,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from lcm_daemon.folders import state_folder
     from lcm_daemon.look_file import LookFile
-    from lcm_daemon.process import begin_logging
+    from lcm_daemon.process import begin_logging, ending_signals
     from lcm_daemon.show import load_show
     from lcm_daemon.stage import Stage
 
@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
             os._exit(130)
         stage.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, end)
     stage.run(options.seconds, opened=lambda: print(stage.describe(), flush=True))
     return 0

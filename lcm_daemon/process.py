@@ -20,6 +20,17 @@ GENTLE = 10  # niceness: a tenth of the share of whoever competes, and still don
 FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 
+# What ends a show in order: Ctrl-C, a supervisor, a terminal that closes (SIGHUP), a console that does (SIGBREAK). All
+# but SIGTERM reach the children too.
+ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Those of ENDINGS that this system has and that nobody has switched off, as nohup does with SIGHUP."""
+    known = [signal.Signals[name] for name in ENDINGS if hasattr(signal, name)]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def prepare_environment() -> None:
     """Set ENVIRONMENT for the processes started from now on; glibc reads it when a process starts."""
     for name, value in ENVIRONMENT.items():
@@ -27,8 +38,10 @@ def prepare_environment() -> None:
 
 
 def begin_child(level: int) -> None:
-    """Set up a spawned child: the stage alone answers Ctrl-C, and no child outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Set up a spawned child: the stage alone answers Ctrl-C and its like, and no child outlives it."""
+    for number in ending_signals():
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
     os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
     begin_logging(level)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()

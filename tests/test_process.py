@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
 import pytest
 
-from lcm_daemon.process import ENVIRONMENT, GENTLE, prepare_environment, run_gently
+from lcm_daemon.process import ENVIRONMENT, GENTLE, ending_signals, prepare_environment, run_gently
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
@@ -31,3 +32,11 @@ def test_the_environment_is_set_unless_the_user_has(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(second, raising=False)
     prepare_environment()
     assert (os.environ[first], os.environ[second]) == ("7", ENVIRONMENT[second])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_what_nohup_switched_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert signal.SIGHUP in ending_signals()
+    off = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr("signal.getsignal", lambda number: off.get(number, signal.SIG_DFL))
+    assert {number.name for number in ending_signals()} == {"SIGINT", "SIGTERM"}
