@@ -17,9 +17,12 @@ from lcm_daemon.health import Health
 from lcm_daemon.link import Done, Failed, Job, Port, PortArguments, Ready, Want
 from lcm_daemon.parameters import Table, Value
 from lcm_daemon.process import begin_child
+from lcm_daemon.transports.base import Sink
+from lcm_daemon.transports.browser import PageSink
 
 log = logging.getLogger(__name__)
 
+FIRST, FIRST_FPS = (640, 480), 30.0  # what a page's camera sends as a rule; the sink grows with the pictures
 FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 500 messages a second
 
 
@@ -53,6 +56,7 @@ class Setup:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: tuple[str, ...] = ()  # the names that can be changed to
     kept: Mapping[str, Any] = field(default_factory=dict)  # what the desk before this one left
+    camera: str = ""  # the name of a source that the page is; empty where the show has none
 
 
 class Startable(Protocol):
@@ -61,12 +65,12 @@ class Startable(Protocol):
     async def stop(self) -> None: ...
 
 
-def _build(name: str, board: Board, options: Mapping[str, Any]) -> Startable:
+def _build(name: str, board: Board, options: Mapping[str, Any], sink: Sink | None) -> Startable:
     if name in controllers.CONTROLLERS:
         return controllers.load(name)(board, options)
     from lcm_daemon.panel.server import Panel
 
-    return Panel(board, options)
+    return Panel(board, options, sink)
 
 
 def run(arguments: PortArguments, setup: Setup, level: int) -> None:
@@ -92,7 +96,10 @@ class Desk:
         self.board = Board(setup.table, setup.values, self.health, self._wake, commands(setup.recipes))
         self.board.show, self.board.kept = setup.show, dict(setup.kept)
         self._port = port
-        self._controllers = [_build(name, self.board, options) for name, options in setup.options.items()]
+        self._sink = PageSink({"name": setup.camera}) if setup.camera else None
+        self._controllers = [
+            _build(name, self.board, options, self._sink) for name, options in setup.options.items()
+        ]
         self._flush: asyncio.TimerHandle | None = None
         self._flushed = 0.0
 
@@ -100,6 +107,8 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         try:
+            if self._sink is not None:
+                self._sink.open(FIRST, FIRST_FPS)
             for controller in self._controllers:
                 await controller.start()
             self._port.say(Ready())
@@ -109,6 +118,8 @@ class Desk:
             await self._gone.wait()
         finally:
             await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
+            if self._sink is not None:
+                self._sink.close()
 
     def _listen(self) -> None:
         while (message := self._port.receive()) is not None:

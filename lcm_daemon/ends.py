@@ -34,6 +34,12 @@ def build_sink(plan: EndPlan, show: Show, health: Health) -> SinkRunner | None:
     return SinkRunner(plan.label, sink, show.size, show.fps, health) if isinstance(sink, Sink) else None
 
 
+def page_source(show: Show) -> str:
+    """The name of a source that the page is; empty where the show has none."""
+    plans = [plan for plan in (show.source, show.guide) if plan and plan.transport == "browser"]
+    return str(plans[0].options["name"]) if plans else ""
+
+
 def _build(plan: EndPlan, end: type[End] | None) -> End | None:
     assert end is not None
     probe = transports.load(plan.transport).probe()

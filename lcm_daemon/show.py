@@ -223,6 +223,8 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     glides = _read_glides(found["glides"], reader, table) if found["glides"] else {}
     if found["tempo"] and found["midi"] and found["midi"]["clock"]:
         reader.complain(node, "tempo.source and midi.clock cannot both give the beat: leave one of them out")
+    if found["panel"] is None and "browser" in {plan.transport for plan in (found["source"], found["guide"]) if plan}:
+        reader.complain(node, "a source of the transport browser needs the panel, which is off")
     if reader.problems:
         return None
     output, engine = found["output"], found["engine"]

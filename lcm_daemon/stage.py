@@ -28,7 +28,7 @@ from lcm_daemon.changeover import Changeover
 from lcm_daemon.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.desk import Setup
 from lcm_daemon.desk_supervisor import DeskSupervisor
-from lcm_daemon.ends import build_sink, build_source
+from lcm_daemon.ends import build_sink, build_source, page_source
 from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
@@ -77,8 +77,8 @@ class Stage:
         self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show, self.health))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
-            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(self.recipes)),
-            show.size, self.health,
+            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(self.recipes),
+                  camera=page_source(show)), show.size, self.health,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
         self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())

@@ -20,10 +20,13 @@ App = Callable[..., Awaitable[None]]
 
 
 class WebServer:
-    """Serves an ASGI app. name: in its errors.   key: the show's section that holds its port."""
+    """Serves an ASGI app. name: in its errors.   key: the show's section that holds its port.
 
-    def __init__(self, name: str, key: str) -> None:
-        self._name, self._key = name, key
+    limit: bytes of a WebSocket message; a longer one ends its connection.
+    """
+
+    def __init__(self, name: str, key: str, limit: int = MESSAGE_LIMIT) -> None:
+        self._name, self._key, self._limit = name, key, limit
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -32,7 +35,7 @@ class WebServer:
         ear = await self._bind(host, port)
         self._server = uvicorn.Server(uvicorn.Config(
             app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-            server_header=False, ws_max_size=MESSAGE_LIMIT, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+            server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
         ))
         self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
         self._serving = asyncio.create_task(self._server.serve(sockets=[ear]), name=self._name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon import ends, transports
-from lcm_daemon.ends import build_sink, build_source
+from lcm_daemon.ends import build_sink, build_source, page_source
 from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.health import Health
 from lcm_daemon.show import EndPlan, Show, load_show
@@ -50,3 +50,11 @@ def test_what_is_missing_says_what_to_install_unless_it_is_optional(
     with caplog.at_level(logging.INFO):
         assert build_sink(replace(SINK, optional=True), show, Health()) is None
     assert caplog.messages == ["memory out is left out: no such bus; install it with: pip install bus"]
+
+
+@pytest.mark.parametrize(("key", "name"), [("source", "hall"), ("guide", "hall"), ("sinks", "")])
+def test_a_source_that_the_page_is_has_a_name(tmp_path: Path, key: str, name: str) -> None:
+    file = tmp_path / "show.yaml"
+    end = {"sinks": "[{transport: memory, name: hall}]"}.get(key, "{transport: browser, name: hall}")
+    file.write_text(f"{{recipe: passthrough, {key}: {end}}}")
+    assert page_source(load_show(file, environment={})) == name

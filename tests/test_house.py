@@ -32,7 +32,7 @@ LAYERS = [
 ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors", "accelerate"}
 NATIVE = {
     "NDIlib": "transports/ndi.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
-    "simplejpeg": "panel/preview.py", "starlette": ("panel/", "controllers/oscquery"),
+    "simplejpeg": ("panel/preview.py", "panel/camera.py"), "starlette": ("panel/", "controllers/oscquery"),
     "uvicorn": "web.py", "pythonosc": "controllers/",
     "rtmidi": "controllers/midi_ports.py", "zeroconf": "controllers/oscquery_mdns.py",
     "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi", "midi_learn.py"),

@@ -132,6 +132,7 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("accelerate: warp", "show.yaml:1:13: 'warp' is not one of auto, none, compile"),
     ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
     ("- a", "show.yaml:1:1: a list is not a mapping"),
+    ("{source: {transport: browser}, panel: false}", "show.yaml:1:1: a source of the transport browser needs"),
 ])
 def test_each_mistake_has_its_place_and_what_would_be_right(tmp_path: Path, text: str, line: str) -> None:
     (found,) = complaints(tmp_path, text)

@@ -11,8 +11,10 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lcm_daemon.board import Board, Change
+from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.health import Seldom
 from lcm_daemon.panel import messages
+from lcm_daemon.panel.camera import Camera
 from lcm_daemon.panel.mirror import Mirror
 from lcm_daemon.panel.preview import Preview
 from lcm_daemon.parameters import Refused, Value
@@ -33,6 +35,7 @@ class Outbox:
         self._table: str | None = None
         self._errors: list[str] = []
         self._picture: bytes | None = None
+        self._camera = ""
 
     def changes(self, moved: Sequence[Change]) -> None:
         self._changes.update({c.name: c for c in moved})
@@ -61,13 +64,21 @@ class Outbox:
         self._picture = jpeg
         self.wake.set()
 
+    def camera(self, word: str) -> None:
+        """What became of this client's own picture."""
+        self._camera = word
+        self.wake.set()
+
     def take(self) -> Iterator[str | bytes]:
         """Everything that waits, values before pictures; the outbox is empty then."""
         self.wake.clear()
         table, moved, status, errors = self._table, self._changes, self._status, self._errors
-        picture = self._picture
+        picture, camera = self._picture, self._camera
         self._table, self._changes, self._status, self._errors, self._picture = None, {}, None, [], None
+        self._camera = ""
         yield from map(messages.error, errors)
+        if camera:
+            yield messages.camera(camera)
         if table is not None:
             yield table
         if moved:
@@ -81,8 +92,11 @@ class Outbox:
 class Client:
     """Reads what the client asks, and writes what it must know; ends when the client leaves."""
 
-    def __init__(self, socket: WebSocket, origin: str, board: Board, preview: Preview) -> None:
+    def __init__(
+        self, socket: WebSocket, origin: str, board: Board, preview: Preview, camera: Camera | None = None
+    ) -> None:
         self._socket, self._origin, self._board, self._preview = socket, origin, board, preview
+        self._camera = camera
         self._mirror = Mirror(board.values, origin)
         self._outbox = Outbox()
         self._acknowledged = asyncio.Event()
@@ -97,6 +111,12 @@ class Client:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._camera is not None:
+                self._camera.stop(self)
+
+    def lose_camera(self) -> None:
+        """Another client has started its own."""
+        self._outbox.camera("lost")
 
     def hear(self, moved: Sequence[Change]) -> None:
         """The board's values have changed."""
@@ -116,12 +136,15 @@ class Client:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            self._take(message.get("text"))
+            if (picture := message.get("bytes")) is not None:
+                self._take_picture(picture)
+            else:
+                self._take(message.get("text") or "")
             await asyncio.sleep(0)  # one who floods must not keep the other controllers waiting
 
     async def _write(self) -> None:
         try:
-            await self._socket.send_text(messages.hello(self._board, self._origin))
+            await self._socket.send_text(messages.hello(self._board, self._origin, self._camera is not None))
             while True:
                 for message in self._outbox.take():
                     await self._send(message)
@@ -147,9 +170,20 @@ class Client:
             await self._acknowledged.wait()
             self._acknowledged.clear()
 
-    def _take(self, text: str | None) -> None:
+    def _take_picture(self, jpeg: bytes) -> None:
+        if self._camera is None:
+            return self._complain("panel/malformed", "this show takes no pictures from a page: its source is another")
+        if not self._camera.holds(self):
+            return self._outbox.camera("lost")
         try:
-            message = messages.parse(text or "")
+            self._camera.take(jpeg)
+        except (ValueError, LcmDaemonError) as error:
+            self._complain("panel/malformed", f"the picture is not taken: {error}")
+        return self._outbox.camera("ack")
+
+    def _take(self, text: str) -> None:
+        try:
+            message = messages.parse(text)
         except ValueError as error:
             return self._complain("panel/malformed", str(error))
         for verb, argument in message.items():
@@ -195,11 +229,16 @@ class Client:
             return self._complain("panel/malformed", "frame takes \"ack\"")
         return self._acknowledged.set()
 
+    def _switch_camera(self, word: Any) -> None:
+        if word not in ("start", "stop") or self._camera is None:
+            return self._complain("panel/malformed", 'camera takes "start" or "stop", where the source is the page')
+        return self._camera.start(self) if word == "start" else self._camera.stop(self)
+
     def _complain(self, path: str, text: str) -> None:
         self._seldom.warn(path, f"{self._origin}: {text}")
         self._outbox.error(text)
 
 
 _VERBS: Mapping[str, Callable[[Client, Any], None]] = {
-    "set": Client._set, "command": Client._command, "frame": Client._frame,
+    "set": Client._set, "command": Client._command, "frame": Client._frame, "camera": Client._switch_camera,
 }

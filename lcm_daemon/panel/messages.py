@@ -12,11 +12,16 @@ from lcm_daemon import __version__
 from lcm_daemon.board import Board, Change, Command
 from lcm_daemon.parameters import Parameter, Value
 
+TEXT_LIMIT = 65_536  # bytes of a client's JSON; the longest prompt, escaped, takes 24,000
 
-def hello(board: Board, you: str) -> str:
-    """The first message: everything a page needs to draw itself. `you` is the origin this client's moves carry."""
+
+def hello(board: Board, you: str, camera: bool = False) -> str:
+    """The first message: everything a page needs to draw itself. `you` is the origin this client's moves carry.
+
+    camera: whether the show takes a page's pictures.
+    """
     return _message("hello", {
-        "version": __version__, "show": board.show, "you": you, **table(board),
+        "version": __version__, "show": board.show, "you": you, "camera": camera, **table(board),
         "values": board.values, "status": _finite(board.status),
     })
 
@@ -46,6 +51,10 @@ def error(text: str) -> str:
     return _message("error", text)
 
 
+def camera(word: str) -> str:
+    return _message("camera", word)
+
+
 def health(board: Board, clients: int) -> dict[str, Any]:
     """What `/health` answers: status, values, and who set each as last heard, and every counter by its path."""
     return {
@@ -57,6 +66,8 @@ def health(board: Board, clients: int) -> dict[str, Any]:
 
 def parse(text: str) -> dict[str, Any]:
     """A client's message; raises ValueError with one clear line where it is not a JSON object."""
+    if len(text) > TEXT_LIMIT:
+        raise ValueError(f"a message has at most {TEXT_LIMIT} characters")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

@@ -9,19 +9,26 @@
 
 The WebSocket protocol. The server sends, as JSON text:
 
-    {"hello": {"version", "show", "you", "parameters": [...], "commands": [...], "values": {...}, "status": {...}}}
+    {"hello": {"version", "show", "you", "camera", "parameters": [...], "commands": [...], "values": {...},
+               "status": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
     {"status": {...}}                  the whole status, every time
     {"table": {"parameters", "commands", "values"}}     the recipe has changed: these are its own, and their values
     {"error": "one line"}              the answer to what could not be taken
+    {"camera": "ack"}                  this client's picture has been dealt with: it may send its newest
+    {"camera": "lost"}                 this client's pictures do not count: another one has started its camera
 
 and, as binary messages, JPEG pictures. The client sends, as JSON text (several keys in one message are allowed):
 
     {"set": {"strength": 0.7, ...}}
     {"command": "panic"}               or {"command": {"name": "recipe", "arguments": ["sd-turbo"]}}
     {"frame": "ack"}                   the last picture has been shown: send the newest
+    {"camera": "start"} or "stop"      in a show whose source is the browser: this client's pictures count
 
-`hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"). A parameter holds `name kind
+and, as binary messages, JPEG pictures of its camera, each after the "ack" of the one before (camera.py).
+
+`hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"), and `camera` true where the
+show takes a page's pictures. A parameter holds `name kind
 default help low high unit glide choices glided_by`; an open range has null for `low` or `high`. A command holds `name
 help arguments`, each argument described as a parameter is.
 
@@ -33,9 +40,10 @@ same when its page shows something else than what is so: at once when its value 
 when another's change crossed its own, and within two seconds when its move was voided (by a panic, say).
 Of several changes of one parameter that wait for a slow client, the newest is sent. mirror.py decides this.
 
-Limits: 64 KiB a message, 32 clients (WebSockets and streams together; the next WebSocket is closed with code 1013), a
-client that does not answer a ping within 20 s is dropped. Host and Origin are checked (guard.py). What cannot be read
-is counted (`panel/malformed`) and answered with an error; it never ends the connection, but for a message too long.
+Limits: 64 KiB a message (1 MiB for pictures where the show takes them), 32 clients (WebSockets and streams together;
+the next WebSocket is closed with code 1013), a client that does not answer a ping within 20 s is dropped. Host and
+Origin are checked (guard.py). What cannot be read is counted (`panel/malformed`) and answered with an error; it never
+ends the connection, but for a message too long.
 """
 
 from __future__ import annotations
@@ -55,10 +63,11 @@ from lcm_daemon.board import Board, Change
 from lcm_daemon.document import Fields
 from lcm_daemon.guard import Guard
 from lcm_daemon.panel import FIELDS, assets, messages
+from lcm_daemon.panel.camera import BYTES, Camera, Sink
 from lcm_daemon.panel.client import Client
 from lcm_daemon.panel.preview import Preview
 from lcm_daemon.parameters import Value
-from lcm_daemon.web import TRY_AGAIN_LATER, WebServer
+from lcm_daemon.web import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
 NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
@@ -66,11 +75,14 @@ BOUNDARY = b"--picture\r\n"
 
 
 class Panel:
-    """Starts, listens, answers, stops; a controller's shape. `options`: the show's keys, checked against `fields`."""
+    """Starts, listens, answers, stops; a controller's shape. `options`: the show's keys, checked against `fields`.
+
+    sink: where the pictures of a page's camera go; without one none are taken.
+    """
 
     fields: ClassVar[Fields] = FIELDS
 
-    def __init__(self, board: Board, options: Mapping[str, Any]) -> None:
+    def __init__(self, board: Board, options: Mapping[str, Any], sink: Sink | None = None) -> None:
         unknown = set(options) - set(self.fields)
         if unknown:
             raise ValueError(f"Panel knows no option {sorted(unknown)}")
@@ -80,7 +92,8 @@ class Panel:
         self._clients: dict[str, Client] = {}
         self._streams = 0
         self._numbers = itertools.count(1)
-        self._server = WebServer("panel", "panel")
+        self._camera = Camera(sink, board.health) if sink else None
+        self._server = WebServer("panel", "panel", BYTES if sink else MESSAGE_LIMIT)
         self._serving = False
 
     @property
@@ -133,7 +146,7 @@ class Panel:
             self.board.health.count("panel/full")
             return await web.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
         origin = f"panel/{next(self._numbers)}"
-        client = self._clients[origin] = Client(web, origin, self.board, self._preview)
+        client = self._clients[origin] = Client(web, origin, self.board, self._preview, self._camera)
         try:
             return await client.run()
         finally:

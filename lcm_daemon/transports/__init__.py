@@ -15,6 +15,7 @@ TRANSPORTS: Mapping[str, str] = {
     "spout": "lcm_daemon.transports.spout",
     "syphon": "lcm_daemon.transports.syphon",
     "memory": "lcm_daemon.transports.memory",
+    "browser": "lcm_daemon.transports.browser",
     "record": "lcm_daemon.transports.record",
 }
 

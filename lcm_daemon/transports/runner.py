@@ -20,6 +20,8 @@ from lcm_daemon.transports.pixels import fit
 log = logging.getLogger(__name__)
 
 POLL = 0.1  # seconds a read may wait: how soon a thread sees that it should end
+SILENCE = 2.0  # seconds without a picture until a source that is open is said to wait
+WAITING = "waiting"
 LONGEST_PAUSE = 10.0  # seconds between tries to open an end
 
 
@@ -37,7 +39,7 @@ class Runner(ABC):
     def __init__(self, label: str, end: End, health: Health) -> None:
         self.label, self.end, self.health = label, end, health
         self._clock = MonotonicClock()
-        self.state = "opening"  # "opening", "running", or why it does not work
+        self.state = "opening"  # "opening", "running", WAITING, or why it does not work
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
 
@@ -107,15 +109,18 @@ class SourceRunner(Runner):
         self._source, self._size, self._how, self._arrived, self._kind = source, size, how, arrived, kind
         self.newest: Frame | None = None
         self._last = -1
+        self._heard = 0.0  # when the last frame came, or the source was opened
 
     def _open(self) -> None:
         self._source.open()
-        self._last = -1
+        self._last, self._heard = -1, self._clock.now()
 
     def _work(self) -> None:
-        frame = self._source.read(POLL)
+        frame, now = self._source.read(POLL), self._clock.now()
         if frame is None:
+            self.state = WAITING if now - self._heard > SILENCE else self.state
             return
+        self.state, self._heard = "running", now
         if self._last >= 0 and frame.number > self._last + 1:
             self.health.count(f"dropped/{self._kind}", frame.number - self._last - 1)
         self._last = frame.number

@@ -18,6 +18,7 @@ from lcm_daemon.board import Board, Call, Change, commands
 from lcm_daemon.cues import Cue
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.health import Health
+from lcm_daemon.panel.camera import Sink
 from lcm_daemon.panel.server import Panel
 from lcm_daemon.parameters import TABLE, Parameter, Parameters, Table, Value
 
@@ -91,8 +92,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def serving(rig: Rig, **options: Any) -> AsyncIterator[Panel]:
-    panel = Panel(rig.board, {"port": 0, "preview_fps": 100, **options})
+async def serving(rig: Rig, sink: Sink | None = None, **options: Any) -> AsyncIterator[Panel]:
+    panel = Panel(rig.board, {"port": 0, "preview_fps": 100, **options}, sink)
     await panel.start()
     try:
         yield panel

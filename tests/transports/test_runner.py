@@ -13,7 +13,7 @@ from lcm_daemon.errors import TransportError
 from lcm_daemon.frame import Frame, Size, solid
 from lcm_daemon.health import Health
 from lcm_daemon.transports.base import Sink, Source
-from lcm_daemon.transports.runner import SinkRunner, SourceRunner, pauses
+from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, pauses
 from tests.daemon import wait_for
 
 SIZE = (32, 16)
@@ -85,6 +85,19 @@ def test_the_newest_frame_is_kept_fitted_and_gaps_are_counted() -> None:
     assert runner.newest is not None
     assert runner.newest.size == SIZE
     assert health.counts()["dropped/source"] == 3
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_a_source_that_gives_nothing_is_said_to_wait_until_it_does() -> None:
+    script = Script(frame(0))
+    runner = source_runner(script, Health())
+    wait_for(lambda: runner.newest is not None)
+    assert runner.state == "running"
+    wait_for(lambda: runner.state == WAITING)
+    script.lines.append(frame(1))
+    wait_for(lambda: runner.state == "running")
+    assert script.opened == 1
     runner.stop()
     assert runner.join(5)
 

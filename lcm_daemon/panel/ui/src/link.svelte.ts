@@ -14,6 +14,11 @@ export class Link {
   values = $state<Record<string, Value>>({});
   status = $state.raw<Status>({});
   error = $state("");
+  /** The show's source is the page: it takes pictures. */
+  takesPictures = $state(false);
+
+  /** Hears what became of the page's own pictures. */
+  answer: (word: "ack" | "lost") => void = () => {};
 
   /** Draws one JPEG; its promise is settled when the next may come. */
   draw: (picture: Blob) => Promise<void> = async () => {};
@@ -57,6 +62,15 @@ export class Link {
     this.#post({ command: values.length > 0 ? { name, arguments: values } : name });
   }
 
+  switchCamera(word: "start" | "stop"): void {
+    this.#post({ camera: word });
+  }
+
+  /** Send a JPEG of the page's own camera; `answer` hears when the next may go. */
+  sendPicture(picture: Blob): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(picture);
+  }
+
   /** While a control is held, what others do to its parameter is remembered, not shown. */
   hold(name: string): void {
     this.#held.add(name);
@@ -91,11 +105,13 @@ export class Link {
     for (const change of message.changes ?? []) this.#hear(change.name, change.value);
     if (message.status) this.status = message.status;
     if (message.error) this.#complain(message.error);
+    if (message.camera) this.answer(message.camera);
   }
 
   #greet(hello: Hello): void {
     this.version = hello.version;
     this.show = hello.show;
+    this.takesPictures = hello.camera;
     this.status = hello.status;
     this.#adopt(hello);
     this.#missed.clear();

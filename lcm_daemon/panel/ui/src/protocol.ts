@@ -33,6 +33,7 @@ export interface Hello extends Table {
   version: string;
   show: string;
   you: string;
+  camera: boolean;
   status: Status;
 }
 
@@ -48,10 +49,12 @@ export interface ServerMessage {
   changes?: Change[];
   status?: Status;
   error?: string;
+  camera?: "ack" | "lost";
 }
 
 export interface ClientMessage {
   set?: Record<string, Value>;
   command?: string | { name: string; arguments: Value[] };
   frame?: "ack";
+  camera?: "start" | "stop";
 }
