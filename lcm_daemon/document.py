@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from lcm_daemon.errors import DocumentError, Problem
 
 REQUIRED: Any = object()
 _TEXT = "tag:yaml.org,2002:str"
+BACKSLASH = "a backslash begins a special character; write / instead, or use single quotes"
 _SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 
 
@@ -84,6 +86,26 @@ class Text(Kind):
 
     def describe(self) -> str:
         return "text"
+
+
+@dataclass(frozen=True)
+class PathText(Text):
+    """Text that names a file or a folder; `Path.expanduser` can make something of it."""
+
+    def read(self, node: Node, reader: Reader) -> Any:
+        text = super().read(node, reader)
+        if text is not None and any(character < " " for character in text):
+            reader.complain(node, f"{text!r:.80} is no path: in double quotes {BACKSLASH}")
+            return None
+        try:
+            Path(text or "").expanduser()
+        except RuntimeError:
+            reader.complain(node, f"{text!r:.80} is no path: nobody of that name has a home folder here")
+            return None
+        return text
+
+    def describe(self) -> str:
+        return "a path"
 
 
 @dataclass(frozen=True)
@@ -233,7 +255,10 @@ def compose(text: str, file: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise DocumentError([Problem(file, line, column, f"not YAML: {error.problem or error.context}")]) from error
+        reason = f"not YAML: {error.problem or error.context}"
+        if "double-quoted" in (error.context or "") and "escape" in reason:
+            reason += f": in double quotes {BACKSLASH}"
+        raise DocumentError([Problem(file, line, column, reason)]) from error
     except yaml.YAMLError as error:
         raise DocumentError([Problem(file, 1, 1, f"not YAML: {error}".splitlines()[0])]) from error
     _refuse_foreign(raw, file)

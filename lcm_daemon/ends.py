@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 
 from lcm_daemon import transports
+from lcm_daemon.end_plans import EndPlan
 from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.health import Health
-from lcm_daemon.show import EndPlan, Show
+from lcm_daemon.show import Show
 from lcm_daemon.transports.base import End, Sink, Source
 from lcm_daemon.transports.runner import SinkRunner, SourceRunner
 

@@ -23,6 +23,7 @@ from lcm_daemon.document import (
     Items,
     Node,
     Number,
+    PathText,
     PixelSize,
     Reader,
     Section,
@@ -139,7 +140,9 @@ def _read(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...]) -> 
 
 
 def _read_named(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...]) -> dict[str, Any] | None:
-    name = str(node.raw.value)
+    name = PathText().read(node, reader)
+    if name is None:
+        return None
     path = FOLDER / f"{name}.yaml" if name in names() else (folder / Path(name).expanduser()).resolve()
     if path in above:
         reader.complain(node, f"recipe {name!r} is based on itself")
@@ -223,7 +226,7 @@ def _read_device(node: Node, reader: Reader) -> str | None:
 
 
 def _read_source(node: Node, reader: Reader) -> Source | None:
-    text = Text().read(node, reader)
+    text = PathText().read(node, reader)
     return None if text is None else Source(text)
 
 
@@ -269,9 +272,13 @@ def known_parameters(node: Node, reader: Reader, table: Table = TABLE) -> Iterat
     if not isinstance(node.raw, yaml.MappingNode):
         reader.complain(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
         return
+    seen: set[str] = set()
     for key, value in node.items():
         name = str(key.raw.value)
-        if name in table:
+        if name in seen:
+            reader.complain(key, f"key {name!r} stands here twice")
+        elif name in table:
+            seen.add(name)
             yield name, value
         else:
             reader.complain(key, f"there is no parameter {name!r}{nearest(name, table)}")

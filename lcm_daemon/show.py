@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
 from lcm_daemon import controllers, panel
 from lcm_daemon.automation import OWN
 from lcm_daemon.automation_fields import read_cues, read_modulators
+from lcm_daemon.cue_file import RECORDED
 from lcm_daemon.cues import Cue
 from lcm_daemon.document import (
     Boolean,
@@ -24,6 +25,7 @@ from lcm_daemon.document import (
     Kind,
     Node,
     Number,
+    PathText,
     PixelSize,
     Reader,
     Section,
@@ -31,11 +33,12 @@ from lcm_daemon.document import (
     compose,
     nearest,
     override,
-    read_fields,
 )
+from lcm_daemon.end_plans import EndPlan, sink_plan, source_plan
 from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.failsafe import Plan
-from lcm_daemon.frame import Fit, Size
+from lcm_daemon.folders import state_folder
+from lcm_daemon.frame import Size
 from lcm_daemon.modulation import Modulator, table_of_modulators
 from lcm_daemon.parameters import TABLE, Table, Value
 from lcm_daemon.recipe import (
@@ -47,29 +50,12 @@ from lcm_daemon.recipe import (
     read_parameters,
     read_recipe,
 )
-from lcm_daemon.transports import TRANSPORTS, load
 
 FOLDER = next(  # in the package once it is installed, beside it in a checkout
     (f for f in (Path(__file__).parent / "show_configs", Path(__file__).parent.parent / "show_configs") if f.is_dir()),
     Path(__file__).parent / "show_configs",
 )
 ENVIRONMENT = "LCM_DAEMON__"
-
-
-@dataclass(frozen=True)
-class EndPlan:
-    """One source or sink of a show. `options` are the transport's own; `fit` is for sources, `optional` for both."""
-
-    transport: str
-    options: Mapping[str, Any]
-    fit: Fit = "cover"
-    optional: bool = False
-
-    @property
-    def label(self) -> str:
-        """As the log and the status call it: "ndi lcm"."""
-        name = self.options.get("name") or self.options.get("path") or ""
-        return f"{self.transport} {name}".strip()
 
 
 @dataclass(frozen=True)
@@ -150,10 +136,24 @@ class Show:
             ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),
             *ends,
             ("picture", f"{width}x{height} at {self.fps:g} fps, failsafe {self.failsafe.mode}"),
-            ("page", f"http://{self.panel['host']}:{self.panel['port']}" if self.panel else "off"),
+            ("page", self._page),
             ("OSC", f"udp {self.osc['host']}:{self._osc_ports[0]}, such as /lcm/strength 0.7" if self.osc else "off"),
         ]
         return "\n".join(f"  {word:8} {text}" for word, text in lines)
+
+    @property
+    def _page(self) -> str:
+        """Where the page is, as a browser of this machine opens it."""
+        if self.panel is None:
+            return "off"
+        host = "127.0.0.1" if self.panel["host"] == "0.0.0.0" else self.panel["host"]
+        return f"http://{host}:{self.panel['port']}" if self.panel["port"] else f"on a free port of {host}"
+
+    @property
+    def side(self) -> Path:
+        """What files beside the show are called after: its own, or one in the user's folder if it is the package's."""
+        file = Path(self.file)
+        return state_folder() / file.name if _is_packaged(file) else file
 
     @property
     def osc(self) -> Mapping[str, Any] | None:
@@ -179,20 +179,42 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
     overrides: "output.fps=60" each. environment: LCM_DAEMON__OUTPUT__FPS=60 in it overrides too (os.environ if None).
     Raises DocumentError with every problem found.
     """
-    file = find_show(path)
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise LcmDaemonError(f"{path}: cannot be read: {reason}") from error
-    node = compose(text, str(path))
+    node = compose(_read_text(path), str(path))
     reader = Reader()
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
+        _refuse_part_of_recipe(node, dotted, value, where)
         override(node, dotted, value, where)
-    show = _read_show(node, file, reader)
+    show = _read_show(node, find_show(path), reader)
     reader.finish()
     assert show is not None
     return show
+
+
+def _read_text(path: str | Path) -> str:
+    word = str(path)
+    try:
+        return find_show(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise LcmDaemonError(f"{path}: cannot be read: it is no text in UTF-8; save it as that") from error
+    except FileNotFoundError as error:
+        if word in names():
+            reason = f"{word} is a recipe, not a show; play it with: lcm-daemon run demo --set recipe={word}"
+        else:
+            reason = f"{path}: cannot be read: {error.strerror}{nearest(word, [show.stem for show in shows()])}"
+        raise LcmDaemonError(reason) from error
+    except OSError as error:
+        raise LcmDaemonError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _refuse_part_of_recipe(node: Node, dotted: str, value: str, where: str) -> None:
+    """A key below `recipe` can be set where that is a mapping; the name of a recipe alone has no keys."""
+    if not dotted.startswith("recipe.") or not isinstance(node.raw, yaml.MappingNode):
+        return
+    key = dotted.removeprefix("recipe.")
+    recipe = next((given.raw for name, given in node.items() if name.raw.value == "recipe"), None)
+    if isinstance(recipe, yaml.ScalarNode):
+        raise LcmDaemonError(f"{where}: recipe is a plain name here; write recipe as "
+                             f"{{base: {recipe.value}, {key}: {value}}}")
 
 
 def find_show(path: str | Path) -> Path:
@@ -204,7 +226,11 @@ def find_show(path: str | Path) -> Path:
 
 def shows() -> list[Path]:
     """The shows that come with the daemon."""
-    return sorted(FOLDER.glob("*.yaml"))
+    return sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith(RECORDED))
+
+
+def _is_packaged(file: Path) -> bool:
+    return FOLDER.resolve() in file.resolve().parents
 
 
 _SECONDS = Number(0, 86_400)
@@ -212,7 +238,8 @@ _SECONDS = Number(0, 86_400)
 
 def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
     base = file.resolve().parent
-    found = Section(_fields(base)).read(node, reader)
+    takes = Path.cwd() if _is_packaged(file) else base  # nobody looks for a recording inside the package
+    found = Section(_fields(base, takes)).read(node, reader)
     if found is None:
         return None
     table = {**OWN, **_table((found["recipe"], *(found["recipes"] or {}).values()))}
@@ -242,7 +269,7 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
         crossfade=output["crossfade"],
         target_fps=output["target_fps"],
         failsafe=Plan(output["failsafe"], output["hold_seconds"], output["fade_seconds"], output["fade_to"]),
-        slate=output["slate"] and str(base / output["slate"]),
+        slate=output["slate"] and str(base / Path(output["slate"]).expanduser()),
         sinks=found["sinks"],
         parameters=parameters,
         glides=glides,
@@ -270,7 +297,7 @@ _OUTPUT: Fields = {
     "hold_seconds": Field(_SECONDS, 5.0, "how long the last frame is held before the failsafe"),
     "fade_seconds": Field(_SECONDS, 2.0, "how long the fade takes"),
     "fade_to": Field(Choice(("black", "input")), "black", "where the fade goes"),
-    "slate": Field(Text(), "", "an image file; without it a plain card with the show's name"),
+    "slate": Field(PathText(), "", "an image file; without it a plain card with the show's name"),
 }
 _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds after which an unanswered frame is a hang"),
@@ -279,8 +306,8 @@ _ENGINE: Fields = {
 }
 
 
-def _fields(base: Path) -> Fields:
-    """The top of a show. `base` is the folder that relative paths start from."""
+def _fields(base: Path, takes: Path) -> Fields:
+    """The top of a show. `base` is the folder that relative paths start from, `takes` the one that sinks' do."""
     recipe = Custom(lambda node, reader: read_recipe(node, base, reader), "a recipe's name, path or mapping")
     return {
         "name": Field(Text(), ""),
@@ -288,10 +315,10 @@ def _fields(base: Path) -> Fields:
         "recipes": Field(_recipes(base), {}, "recipes to change to, each under a name of its own"),
         "safety": Field(Boolean(), None, "every recipe with the safety checker, or none"),
         "accelerate": Field(Choice(ACCELERATORS), None, "every recipe on this accelerator"),
-        "source": Field(_or_false(_end(base, False)), EndPlan("testcard", {})),
-        "guide": Field(_or_false(_end(base, False)), None, "a second source, for the ControlNets that look at it"),
+        "source": Field(_or_false(source_plan(base)), EndPlan("testcard", {})),
+        "guide": Field(_or_false(source_plan(base)), None, "a second source, for the ControlNets that look at it"),
         "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
-        "sinks": Field(Items(_end(base, True)), ()),
+        "sinks": Field(Items(sink_plan(takes)), ()),
         "parameters": Field(Custom(_later, "a mapping of parameters to values"), None),
         "glides": Field(Custom(_later, "a mapping of parameters to seconds"), None),
         "cues": Field(Items(Custom(_later, "a cue")), (), "looks in a row, each with its fade"),
@@ -338,42 +365,6 @@ def _or_false(kind: Kind) -> Custom:
         return None if off else kind.read(node, reader)
 
     return Custom(read, f"false, or {kind.describe()}")
-
-
-def _end(base: Path, is_sink: bool) -> Custom:
-    """A source or a sink: `transport` says whose option table the other keys are read against."""
-    common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
-    common = common if is_sink else {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
-
-    def read(node: Node, reader: Reader) -> EndPlan | None:
-        name = _transport(node, is_sink, reader)
-        if name is None:
-            return None
-        end = load(name).sink if is_sink else load(name).source
-        assert end is not None
-        found = read_fields(node, {**common, **end.fields}, reader)
-        options = {key: found[key] for key in end.fields}
-        if isinstance(options.get("path"), str) and options["path"]:
-            options["path"] = str(base / Path(options["path"]).expanduser())
-        return EndPlan(name, options, found.get("fit", "cover"), found["optional"])
-
-    return Custom(read, "a mapping with the key transport")
-
-
-def _transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
-    """The transport's name, if it has the end that is asked for."""
-    pairs = node.items() if isinstance(node.raw, yaml.MappingNode) else []
-    value = next((value for key, value in pairs if key.raw.value == "transport"), None)
-    name = value.raw.value if value and isinstance(value.raw, yaml.ScalarNode) else ""
-    end = "sink" if is_sink else "source"
-    if name in TRANSPORTS and getattr(load(name), end) is not None:
-        return str(name)
-    fitting = [name for name in TRANSPORTS if getattr(load(name), end) is not None]
-    if value is None:
-        reader.complain(node, f"a {end} is a mapping with the key transport: {', '.join(fitting)}")
-    else:
-        reader.complain(value, f"{name!r:.80} is no {end}{nearest(name, fitting)}")
-    return None
 
 
 def _read_glides(node: Node, reader: Reader, table: Table) -> dict[str, float]:

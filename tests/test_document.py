@@ -88,6 +88,13 @@ def test_what_is_no_yaml_is_one_line_with_a_place(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", [r"C:\clips", r"C:\Users\me", r"C:\xtra"])
+def test_a_windows_path_in_double_quotes_says_what_to_write(path: str) -> None:
+    with pytest.raises(DocumentError, match=r"^bad\.yaml:1:\d+: not YAML: .*write / instead, or use single quotes$"):
+        compose(f'title: "{path}"', "bad.yaml")
+    assert compose(f"title: '{path}'", "good.yaml").value == {"title": path}
+
+
 def test_an_override_reaches_down_and_names_itself_in_errors() -> None:
     node = compose("{names: [a, b]}", "show.yaml")
     override(node, "inner.must", "deep", "--set inner.must")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon import ends, transports
+from lcm_daemon.end_plans import EndPlan
 from lcm_daemon.ends import build_sink, build_source, page_source
 from lcm_daemon.errors import MissingIntegration
 from lcm_daemon.health import Health
-from lcm_daemon.show import EndPlan, Show, load_show
+from lcm_daemon.show import Show, load_show
 from lcm_daemon.transports.base import Probe
 
 SINK = EndPlan("memory", {"name": "out"})

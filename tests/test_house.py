@@ -21,7 +21,7 @@ LAYERS = [
      "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields", "cue_file",
-     "look_file", "authority", "ends"},
+     "look_file", "authority", "ends", "end_plans"},
     {"engine", "desk"},
     {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
     {"stage"},

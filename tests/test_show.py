@@ -125,6 +125,10 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
     ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
+    ("parameters: {steps: 1, steps: 2}", "show.yaml:1:24: key 'steps' stands here twice"),
+    ("output: {slate: \"C:\\new.png\"}", "show.yaml:1:17: 'C:\\new.png' is no path: in double quotes"),
+    ("recipe: \"C:\\new.yaml\"", "show.yaml:1:9: 'C:\\new.yaml' is no path: in double quotes"),
+    ("recipe: {base: builtin, loras: [\"C:\\new\"]}", "show.yaml:1:33: 'C:\\new' is no path: in double quotes"),
     ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
     ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: it is no float"),
     ("recipes: [ink]", "show.yaml:1:10: a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}"),
@@ -156,9 +160,58 @@ def test_a_wrong_override_names_itself(tmp_path: Path) -> None:
         load(tmp_path, "", "output.fps")
 
 
+def test_the_device_of_a_recipe_that_is_a_plain_name(tmp_path: Path) -> None:
+    with pytest.raises(LcmDaemonError) as caught:
+        load(tmp_path, "recipe: sd-turbo", "recipe.device=cuda:1")
+    assert str(caught.value) == ("--set recipe.device: recipe is a plain name here; write recipe as "
+                                 "{base: sd-turbo, device: cuda:1}")
+    assert load(tmp_path, "recipe: {base: sd-turbo, device: cuda:1}").recipe.device == "cuda:1"
+    assert load(tmp_path, "recipe: {base: sd-turbo}", "recipe.device=cuda:1").recipe.device == "cuda:1"
+    assert complaints(tmp_path, "- a", "recipe.device=cuda:1")
+
+
 def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: No such file"):
         load_show(tmp_path / "absent.yaml")
+    (tmp_path / "wide.yaml").write_text("name: wide", "utf-16")
+    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is no text in UTF-8; save it as that$"):
+        load_show(tmp_path / "wide.yaml")
+
+
+def test_a_word_that_is_no_show_says_what_to_write() -> None:
+    with pytest.raises(LcmDaemonError, match=r"^sd-turbo is a recipe, .*lcm-daemon run demo --set recipe=sd-turbo$"):
+        load_show("sd-turbo")
+    with pytest.raises(LcmDaemonError, match=r"^dmeo: cannot be read: .*; did you mean 'demo'\?$"):
+        load_show("dmeo")
+
+
+def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, work = tmp_path / "package", tmp_path / "work"
+    package.mkdir()
+    work.mkdir()
+    (package / "demo.yaml").write_text("sinks: [{transport: record}]")
+    (package / "demo.cues.yaml").write_text("[]")
+    monkeypatch.setattr("lcm_daemon.show.FOLDER", package)
+    monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(work)
+    assert [path.name for path in shows()] == ["demo.yaml"]
+    show = load_show("demo", environment={})
+    assert show.side == tmp_path / "state" / "demo.yaml"
+    assert show.sinks[0].options["path"] == str(work / "recordings" / "{date}_{time}.mp4")
+
+
+def test_a_show_of_ones_own_has_everything_beside_it(tmp_path: Path) -> None:
+    show = load(tmp_path, "sinks: [{transport: record}]")
+    assert show.side == tmp_path / "show.yaml"
+    assert show.sinks[0].options["path"] == str(tmp_path / "recordings" / "{date}_{time}.mp4")
+
+
+@pytest.mark.parametrize(("options", "page"), [
+    ("{host: 0.0.0.0, port: 8001}", "http://127.0.0.1:8001"), ("{port: 0}", "on a free port of 127.0.0.1"),
+    ("false", "off"),
+])
+def test_the_page_is_where_a_browser_opens_it(options: str, page: str, tmp_path: Path) -> None:
+    assert f"  page     {page}\n" in load(tmp_path, f"panel: {options}").describe()
 
 
 def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
