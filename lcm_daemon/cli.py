@@ -1,13 +1,15 @@
 """The commands of `lcm-daemon`.
 
-Exit codes: 0 done, 1 `pull --offline` found something missing or nobody reads what is printed, 2 what was asked for is
-wrong, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 `pull --offline` found something missing or what is printed cannot be written, 2 what was asked
+for is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import math
 import os
 import signal
 import sys
@@ -23,19 +25,38 @@ DEMO = "demo"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can mend are printed as they are, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")  # a word that this terminal has no letters for
     options = _parser().parse_args(arguments)
     try:
         code = _COMMANDS[options.command](options)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return code
     except LcmDaemonError as error:
         print(error, file=sys.stderr)
         return 2
-    except BrokenPipeError:  # who reads our lines has enough, as `| head` does; the rest goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if not _is_unheard(error):
+            raise
+        return 1
+
+
+def _is_unheard(error: OSError) -> bool:
+    """Whether the error is that what we print cannot be written; then the rest goes nowhere.
+
+    Who reads our lines may have enough, as `| head` does, and that is no fault. Windows calls that an invalid argument.
+    """
+    try:
+        print(flush=True)
+    except OSError:
+        if not isinstance(error, BrokenPipeError) and sys.platform != "win32":
+            print(f"what is printed cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="play a show (the demo if none is named)")
     _add_show(run)
-    run.add_argument("--seconds", type=float, metavar="N", help="end after N seconds")
+    run.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
     run.add_argument("-v", "--verbose", action="store_true", help="log more")
 
     _add_show(commands.add_parser("check", help="check a show and print every mistake with its place"))
@@ -113,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
     stage = Stage(show, looks=LookFile(Path(show.file), state_folder()) if show.resume else None)
 
     def end(number: int, frame: FrameType | None) -> None:
-        if stage.stopping:  # the second time: at once
+        if stage.stopping and number == signal.SIGINT:  # Ctrl-C once more: at once; others may come in pairs
             stage.kill()
             os._exit(130)
         stage.stop()
@@ -189,6 +210,14 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) != 2 or not all(64 <= side <= 2048 and side % 8 == 0 for side in sides):
         raise argparse.ArgumentTypeError("a size is from 64x64 to 2048x2048, in multiples of 8 pixels")
     return sides[0], sides[1]
+
+
+def _seconds(text: str) -> float:
+    """For argparse."""
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError("a number of seconds is wanted, such as 60")
+    return seconds
 
 
 def _send(options: argparse.Namespace) -> int:

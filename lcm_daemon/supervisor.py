@@ -10,7 +10,7 @@ from typing import Any
 
 from lcm_daemon.frame import Size
 from lcm_daemon.link import Link
-from lcm_daemon.process import prepare_environment
+from lcm_daemon.process import prepare_environment, shielding
 
 
 class Child:
@@ -25,7 +25,8 @@ class Child:
         arguments = (self.link.port(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:
-            self.process.start()
+            with shielding():
+                self.process.start()
         except OSError:  # no memory, no process, no file left: the shared memory must not stay
             self.link.close()
             raise

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lcm_daemon import __version__, bench
-from lcm_daemon.cli import main
+from lcm_daemon.cli import _LISTS, main
 from lcm_daemon.parameters import TABLE
 from lcm_daemon.recipe import load_recipe, names
-from tests.daemon import free_port
+from lcm_daemon.stage import Stage
+from tests.daemon import free_port, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +125,65 @@ def test_a_reader_who_has_enough_is_no_error() -> None:
     assert listing.returncode == 1
 
 
-LIGHT = {"lcm_daemon", "numpy", "yaml", "pythonosc"}  # torch, diffusers and servers would take seconds
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_one_line(unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "lcm_daemon", "list", "prompts"], stdout=full, text=True,
+                              stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert (done.returncode, done.stderr) == (1, "what is printed cannot be written: No space left on device\n")
+
+
+def test_a_closed_pipe_on_windows_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Closed(io.RawIOBase):
+        """What Windows says of a pipe that nobody reads."""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        def fileno(self) -> int:
+            return spare.fileno()
+
+    with (tmp_path / "spare").open("w") as spare, monkeypatch.context() as patch:
+        patch.setattr("sys.platform", "win32")
+        patch.setattr("sys.stdout", io.TextIOWrapper(Closed(), write_through=True))
+        assert main(["list", "shows"]) == 1
+
+
+def test_an_error_that_is_not_of_printing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(recipe: str | None) -> list[str]:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setitem(_LISTS, "shows", fail)
+    with pytest.raises(OSError, match="Invalid argument"):
+        main(["list", "shows"])
+
+
+def test_nobody_listens_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)  # as Python has it where the file was closed
+    assert main(["list", "shows"]) == 0
+
+
+def test_a_terminal_without_the_letters_gets_others(tmp_path: Path) -> None:
+    show = tmp_path / "show.yaml"
+    show.write_text("name: Straße 東京", "utf-8")
+    done = subprocess.run([sys.executable, "-m", "lcm_daemon", "check", str(show)], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Stra\\xdfe \\u6771\\u4eac" in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf", "soon"])
+def test_run_refuses_seconds_that_are_none(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", f"--seconds={seconds}"])
+    assert "--seconds" in capsys.readouterr().err
+
+
+LIGHT = {"lcm_daemon", "numpy", "yaml", "pythonosc", "filelock"}  # torch, diffusers and servers would take seconds
 
 
 @pytest.mark.parametrize("words", [["--help"], ["check", "demo"], ["list", "recipes"], ["list", "parameters"]])
@@ -213,3 +277,50 @@ def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - begun >= 1.0
     assert "passthrough" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups that a signal goes to")
+@pytest.mark.parametrize("children", [1, 2], ids=["desk", "engine"])
+def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_path: Path) -> None:
+    show = tmp_path / "show.yaml"
+    show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\nengine: {{spare: false}}\n")
+    with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "run", str(show)], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        wait_for(lambda: spawned(run.pid) >= children, 60, "a child")
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    assert "Traceback" not in said
+    assert "did not start" not in said
+
+
+def spawned(pid: int) -> int:
+    """The children of a show that are there, Python's own helper left out."""
+    commands = [" ".join(child.cmdline()) for child in psutil.Process(pid).children()]
+    return sum("spawn_main" in command for command in commands)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize(("signals", "code"), [("HUP HUP", 0), ("TERM TERM", 0), ("HUP INT", 130), ("INT INT", 130)])
+def test_only_a_second_ctrl_c_ends_at_once(signals: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel and a shell both send SIGHUP when a terminal closes."""
+    numbers = [signal.Signals[f"SIG{name}"] for name in signals.split()]
+    ended: list[int] = []
+
+    class Show(Stage):
+        def run(self, seconds: float | None = None, opened: object = None) -> None:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+
+        def kill(self) -> None:
+            ended.append(130)
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    monkeypatch.setattr("lcm_daemon.stage.Stage", Show)
+    monkeypatch.setattr("os._exit", lambda code: None)
+    try:
+        assert main(["run", "demo", "--set", "resume=false", "--set", "recipe=passthrough"]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended == [code] * (code > 0)
