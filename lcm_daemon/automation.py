@@ -27,11 +27,12 @@ from lcm_daemon.tempo import FASTEST, SLOWEST, Heard, Tap, Tempo
 log = logging.getLogger(__name__)
 
 OWN: Table = table_of([
-    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST, "bpm"),
+    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST, "bpm", look=False),
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
-              choices=tuple(GRIDS)),
+              choices=tuple(GRIDS), look=False),
 ])
 LONGEST = 80  # characters of a recorded cue's name
+RECORDED_FADE = 1.0  # seconds, of a cue that was recorded under a new name
 CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
 MOST = 256  # cues; beyond them none is recorded
 CUE = "cue"  # the key under which a call to the cue list waits; a parameter waits under its own name
@@ -58,7 +59,9 @@ class Automation:
         self._reached = 0.0  # where the music last was
         self._heard: Heard | None = None  # what an outside clock said last
         self._waiting = WaitingCalls()
-        for cue in self._file.read():
+        self.recipe = ""  # the name of the one that plays
+        self._recorded = {cue.name: cue for cue in self._file.read()}
+        for cue in self._recorded.values():
             self.cues.record(cue)
 
     def status(self) -> dict[str, Value]:
@@ -68,16 +71,17 @@ class Automation:
                 "cues": "\n".join(cue.name for cue in self.cues.cues)}
 
     def look(self, recipe: Recipe) -> Look:
-        """What must come back after a power cut."""
-        cue = self.cues.current.name if self.cues.current else ""
-        return Look(recipe.name, recipe.size, cue, self._parameters.touched())
+        """What must come back after a power cut: what was moved, but for what a stream moves all the time."""
+        cue, table = self.cues.current.name if self.cues.current else "", self._parameters.table
+        values = {n: v for n, v in self._parameters.touched().items() if table[n].look or n in OWN}
+        return Look(recipe.name, recipe.size, cue, values, self.cues.minute)
 
     def resume(self, look: Look, now: float) -> None:
         """Take up an earlier run's look, at once; what makes no sense in the show as it is now stays out."""
         for name, value in look.values.items():
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
-        self.cues.resume(look.cue, now)
+        self.cues.resume(look.cue, now, look.minute)
 
     def obey(self, call: Call, now: float) -> list[Change]:
         """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""
@@ -172,14 +176,16 @@ class Automation:
         return []
 
     def _record(self, call: Call, now: float) -> list[Change]:
-        """Keep the present look, as far as it differs from where the show starts."""
-        name, start = str(call.arguments[0])[:LONGEST], self._parameters.start
+        """Keep the present look: its recipe and every value. Of a cue that there is, the rest stays as it was."""
+        name, table = str(call.arguments[0])[:LONGEST], self._parameters.table
         if len(self.cues.cues) >= MOST and all(cue.name != name for cue in self.cues.cues):
             self._seldom.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
             return []
-        values = {name: value for name, value in self._parameters.targets().items() if value != start.get(name)}
-        self.cues.record(Cue(name, values, fade=1.0))
-        self._file.write(self.cues.cues)
+        values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
+        before = next((cue for cue in self.cues.cues if cue.name == name), Cue(name, fade=RECORDED_FADE))
+        self._recorded[name] = replace(before, values=values, recipe=self.recipe)
+        self.cues.record(self._recorded[name])
+        self._file.write(list(self._recorded.values()))
         return []
 
     def _next(self, call: Call, now: float) -> list[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,9 @@ def commands(recipes: Sequence[str] = ()) -> Commands:
         "cue/back": Command("The cue before."),
         "cue/goto": Command("The cue of that name.", (Parameter("name", "text", "", "A cue's name."),)),
         "cue/release": Command("Leave the cue list; the next GO is the first cue."),
-        "cue/record": Command("Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),)),
+        "cue/record": Command(
+            "Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
+        ),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat where `quantise` says so.", (
             Parameter("name", "text", "", "The parameter's name."),
@@ -107,13 +109,37 @@ StatusListener = Callable[[Mapping[str, Value]], None]
 
 @dataclass
 class Pending:
-    """What the controllers asked for since the last hand-over; of several moves of one parameter the newest counts."""
+    """What the controllers asked for since the last hand-over, in its order.
 
-    changes: dict[str, Change] = field(default_factory=dict)
-    commands: list[Call] = field(default_factory=list)
+    Of several moves of one parameter between two commands the newest counts: what a command finds is what was sent
+    before it.
+    """
+
+    steps: list[dict[str, Change] | Call] = field(default_factory=list)  # moves by parameter, and what came between
 
     def __bool__(self) -> bool:
-        return bool(self.changes or self.commands)
+        return any(self.steps)  # a set of moves may have gone with its parameters
+
+    def __iter__(self) -> Iterator[Change | Call]:
+        for step in self.steps:
+            yield from (step,) if isinstance(step, Call) else step.values()
+
+    @property
+    def changes(self) -> dict[str, Change]:
+        """The newest move of each parameter."""
+        return {step.name: step for step in self if isinstance(step, Change)}
+
+    @property
+    def commands(self) -> list[Call]:
+        return [step for step in self.steps if isinstance(step, Call)]
+
+    def move(self, change: Change) -> None:
+        """Add a move, in place of an earlier one that no command has come after."""
+        if not self.steps or isinstance(self.steps[-1], Call):
+            self.steps.append({})
+        moves = self.steps[-1]
+        assert isinstance(moves, dict)
+        moves[change.name] = change
 
 
 class Board:
@@ -139,6 +165,7 @@ class Board:
         self.listeners: list[Listener] = []
         self.status_listeners: list[StatusListener] = []
         self.table_listeners: list[TableListener] = []  # called once `table` and `values` are others
+        self.panic_listeners: list[Callable[[], None]] = []  # called when whatever is on its way is void
         self._pending = Pending()
         self._wake = wake
         self._seldom = Seldom(log, health)
@@ -154,7 +181,7 @@ class Board:
         except Refused as refusal:
             self._seldom.warn("desk/refused", f"{origin}: {refusal}")
             return False
-        self._pending.changes[name] = Change(name, coerced, origin)
+        self._pending.move(Change(name, coerced, origin))
         self._wake()
         return True
 
@@ -181,13 +208,15 @@ class Board:
 
     def _call(self, call: Call) -> None:
         pending = self._pending
-        if call.name == "panic":
-            pending.changes.clear()  # whatever came before it is void
+        if call.name == "panic":  # whatever came before it is void
+            pending.steps.clear()
+            for listener in self.panic_listeners:
+                listener()
         if call.arguments:  # of several calls with arguments the newest counts
             key = self._key(call)
-            pending.commands = [earlier for earlier in pending.commands if self._key(earlier) != key]
+            pending.steps = [step for step in pending.steps if not isinstance(step, Call) or self._key(step) != key]
         if len(pending.commands) < FLOOD:  # a flood of triggers is one trigger
-            pending.commands.append(call)
+            pending.steps.append(call)
 
     def _key(self, call: Call) -> tuple[Any, ...]:
         return (call.name, *call.arguments[:1]) if self.commands[call.name].keyed else (call.name,)
@@ -208,7 +237,10 @@ class Board:
     def adopt(self, table: Table, values: Mapping[str, Value]) -> None:
         """Live by another table of parameters, and tell the listeners."""
         self.table, self.values = table, dict(values)
-        self._pending.changes = {name: change for name, change in self._pending.changes.items() if name in table}
+        for step in self._pending.steps:
+            if isinstance(step, dict):
+                for name in step.keys() - table.keys():
+                    del step[name]
         for listener in self.table_listeners:
             listener()
 

@@ -158,6 +158,14 @@ class Changeover:
         self._asked = recipe
         self.error = ""
 
+    def hold(self) -> None:
+        """Another recipe that is still loading, or only asked for, does not come."""
+        mine = self.playing.recipe.name
+        if self._asked is not None and self._asked.name != mine:
+            self._asked = None
+        if self.phase is Phase.LOADING and self.coming is not None and self.coming.recipe.name != mine:
+            self._abandon()
+
     def step(self, now: float, starved: bool) -> Frame | None:
         """Hear every engine and take the next step of a change; return the newest picture of the leading player.
 

@@ -1,7 +1,11 @@
-"""CueFile: the cue list with what was recorded into it, in a file beside the show (`mirror.cues.yaml`)."""
+"""CueFile: the cues that were recorded, in a file beside the show (`mirror.cues.yaml`).
+
+One of a name that the show has takes that one's place; every other cue of the show is the show's alone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +28,7 @@ class CueFile:
 
     def __init__(self, show: Path | None) -> None:
         self._file = SideFile(show.with_suffix(RECORDED), "recorded cues") if show is not None else None
+        self._damaged = False
         self._texts: dict[str, tuple[Cue, str]] = {}  # of every cue by its name: what is known need not be dumped again
 
     def read(self) -> list[Cue]:
@@ -34,18 +39,28 @@ class CueFile:
             return [_read(entry) for entry in yaml.safe_load(self._file.path.read_text("utf-8")) or []]
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             log.warning("%s: recorded cues cannot be read: %s", self._file.path, str(error).splitlines()[0])
+            self._damaged = True
             return []
 
     def write(self, cues: Sequence[Cue]) -> None:
         """Keep these, soon; returns at once."""
         newest = tuple(cues)
         if self._file is not None:
+            if self._damaged:
+                self._put_aside(self._file.path)
             self._file.write(lambda: "".join(map(self._text, newest)))
 
     def close(self) -> None:
         """Wait until all is written."""
         if self._file is not None:
             self._file.close()
+
+    def _put_aside(self, path: Path) -> None:
+        """A file that a hand has damaged may hold hours of work: it is kept, under another name."""
+        self._damaged = False
+        with contextlib.suppress(OSError):
+            aside = path.replace(path.with_name(f"{path.name}.bad"))
+            log.warning("%s: it is kept as %s", path, aside.name)
 
     def _text(self, cue: Cue) -> str:
         known, text = self._texts.get(cue.name, (None, ""))

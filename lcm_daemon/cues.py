@@ -31,6 +31,15 @@ class Cue:
     at: str = ""
 
 
+LONGEST_SLEEP = 12 * 60  # minutes that a machine may sleep; a clock that seems to jump further has been set back
+
+
+def _minutes(earlier: str, later: str) -> int:
+    """From one time of day to the next time that it is the other."""
+    (hour, minute), (hours, minutes) = (map(int, text.split(":")) for text in (earlier, later))
+    return ((hours - hour) * 60 + minutes - minute) % (24 * 60)
+
+
 class CueList:
     """Where a show is in its cues. Whoever asks gets the cue whose fade begins now."""
 
@@ -39,7 +48,8 @@ class CueList:
         self.current: Cue | None = None
         self._due: tuple[float, Cue] | None = None  # asked for, waiting for its delay; another GO takes its place
         self._next: float | None = None  # when the current one is followed
-        self._minute = ""  # the last one in which the schedule was looked at
+        self._resumed = False
+        self.minute = ""  # the last one in which the schedule was looked at, "21:30"
 
     @property
     def pending(self) -> str:
@@ -68,10 +78,14 @@ class CueList:
         names = [cue.name for cue in self.cues]
         return self._ask(names.index(name), now) if name in names else None
 
-    def resume(self, name: str, now: float) -> None:
-        """Stand at a cue that an earlier run had begun; what follows it does so again."""
+    def resume(self, name: str, now: float, minute: str = "") -> None:
+        """Stand at a cue that an earlier run had begun; what follows it does so again.
+
+        minute: when that was; what fell due by the schedule since then begins at the next step.
+        """
         self.current = next((cue for cue in self.cues if cue.name == name), None)
         self._follow(now)
+        self.minute, self._resumed = minute, True
 
     def release(self) -> None:
         """Forget where the show was: nothing follows, and the next GO is the first cue."""
@@ -91,10 +105,8 @@ class CueList:
 
     def step(self, now: float, clock: str = "") -> Cue | None:
         """The cue that begins now. clock: the wall clock's "21:30", for those with a time."""
-        if clock and clock != self._minute:
-            self._minute = clock
-            for place in [place for place, cue in enumerate(self.cues) if cue.at == clock]:
-                self._ask(place, now)
+        if clock and clock != self.minute:
+            self._look_at_the_clock(clock, now)
         if self._next is not None and now >= self._next:
             self.go(now)
         if self._due is None or now < self._due[0]:
@@ -106,6 +118,17 @@ class CueList:
     def _follow(self, now: float) -> None:
         cue = self.current
         self._next = None if cue is None or cue.follow is None else now + cue.fade + cue.follow
+
+    def _look_at_the_clock(self, clock: str, now: float) -> None:
+        """Ask for the newest cue that fell due since the last look: the machine may have slept, or been off."""
+        gap = _minutes(self.minute, clock) if self.minute else 1
+        if gap > LONGEST_SLEEP and not self._resumed:  # the clock has been set back, as in autumn
+            gap = 1
+        self.minute, self._resumed = clock, False
+        ages = [(_minutes(cue.at, clock), -place) for place, cue in enumerate(self.cues) if cue.at]
+        age, place = min(ages, default=(gap, 0))
+        if age < gap:
+            self._ask(-place, now)
 
     def _place(self) -> int:
         """Of the newest cue, begun or not; -1 before the first."""

@@ -25,18 +25,23 @@ from lcm_daemon.side_file import SideFile
 log = logging.getLogger(__name__)
 
 SETTLED = 60.0  # seconds that a run must last until the look that it began with is held for harmless
+PAUSE = 3.0  # seconds between two writings: a fader that a stream moves must not wear out a card
 TRIES = 3  # runs that may break off within SETTLED; the next one begins as the show does
 PASSING = frozenset({"freeze"})  # a picture that was held is gone: resumed, it would hold an empty one
 
 
 @dataclass(frozen=True)
 class Look:
-    """values: what somebody has moved, and where to.   cue: the one that stands.   size: that of the recipe."""
+    """values: what somebody has moved, and where to.   cue: the one that stands.   size: that of the recipe.
+
+    minute: of the wall clock, "21:30", when the schedule was last looked at.
+    """
 
     recipe: str
     size: Size
     cue: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
+    minute: str = ""
 
     def begin(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
         """The recipe that it played, if there still is one of the name."""
@@ -54,7 +59,7 @@ class LookFile:
         self._file: SideFile | None = None
         self._lock: FileLock | None = None
         self._kept: dict[str, Any] = {}
-        self._tries, self._begun = 0, 0.0
+        self._tries, self._begun, self._written = 0, 0.0, -PAUSE
         if show is not None:
             mark = hashlib.sha256(str(show.resolve()).encode()).hexdigest()[:8]  # two shows may have one name
             self._take(folder / f"{show.stem}-{mark}.json")
@@ -87,13 +92,13 @@ class LookFile:
         return look
 
     def keep(self, look: Look, now: float) -> None:
-        """Keep this one from now on; returns at once, and does nothing where nothing has changed."""
+        """Keep this one, at the latest when it is asked for again in PAUSE; returns at once."""
         if now - self._begun >= SETTLED:
             self._tries = 0
         values = {name: value for name, value in look.values.items() if name not in PASSING}
         state = {**asdict(look), "values": values, "tries": self._tries}
-        if self._file is not None and state != self._kept:
-            self._kept = state
+        if self._file is not None and state != self._kept and now - self._written >= PAUSE:
+            self._kept, self._written = state, now
             self._file.write(lambda: json.dumps(state, indent=1))
 
     def forget(self) -> None:
@@ -123,7 +128,7 @@ class LookFile:
 def _check(found: Any) -> dict[str, Any]:
     """Raises ValueError, TypeError or KeyError where it makes no sense. Values are checked when they are set."""
     width, height = found["size"]
-    wanted = {"recipe": str, "cue": str, "values": dict, "tries": int}
+    wanted = {"recipe": str, "cue": str, "minute": str, "values": dict, "tries": int}
     if found.keys() != {*wanted, "size"} or not all(isinstance(found[key], kind) for key, kind in wanted.items()):
         raise ValueError("it has not the keys of a look")
     if not all(isinstance(side, int) and SIDES[0] <= side <= SIDES[1] for side in (width, height)):

@@ -66,7 +66,7 @@ class Modulator:
         depth = Parameter(f"{path}/depth", "float", self.depth, f"How far {self.name} moves {self.to}.", -1.0, 1.0)
         if self.wave == FOLLOWER:
             return [depth, Parameter(f"{path}/level", "float", 0.0, f"What {self.name} follows, such as a sound's "
-                                     "loudness.", 0.0, 1.0)]
+                                     "loudness.", 0.0, 1.0, look=False)]
         return [depth, Parameter(f"{path}/rate", "float", self.rate, f"Cycles a second of {self.name}, where it does "
                                  "not go by beats.", 0.0, 30.0, "Hz")]
 

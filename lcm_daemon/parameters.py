@@ -49,6 +49,7 @@ class Parameter:
     low, high: the range of float and int, ends included.   unit: as printed ("s", "steps"), may be empty.
     glide: seconds a number takes to travel to a new value; 0 is the next frame.
     glided_by: for a text or a seed, the parameter that says in how many seconds it travels.
+    look: whether it is part of a look, which panic returns and a recorded cue keeps; the music's tempo is not.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Parameter:
     glide: float = 0.0
     choices: tuple[str, ...] = ()
     glided_by: str = ""
+    look: bool = True
 
     def coerce(self, value: Any) -> Value:
         """Turn what a controller sent into this parameter's type and range; raise Refused where nothing fits.
@@ -256,11 +258,12 @@ class Parameters:
         return {name: self._targets[name] for name in self.table if name in self._touched}
 
     def reset(self, origin: str = "") -> dict[str, Value]:
-        """Return to the show's values at once; return those that changed."""
-        changed = {n: v for n, v in self._start.items() if self._targets[n] != v or n in self._travel}
-        self._targets, self._travel = {**self._targets, **self._start}, {}
+        """Return to the show's values at once, but for what is no look; return those that changed."""
+        looks = {name: value for name, value in self._start.items() if self.table[name].look}
+        changed = {n: v for n, v in looks.items() if self._targets[n] != v or n in self._travel}
+        self._targets, self._travel = {**self._targets, **looks}, {}
         self._origins |= dict.fromkeys(changed, origin)
-        self._touched.clear()
+        self._touched -= looks.keys()
         self._foreseen.clear()
         return changed
 

@@ -16,7 +16,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -32,12 +31,13 @@ from lcm_daemon.ends import build_sink, build_source, page_source
 from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.failsafe import Failsafe, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
-from lcm_daemon.governor import Governor, scale_size, scales_of
+from lcm_daemon.governor import Governor
 from lcm_daemon.health import Health
 from lcm_daemon.look_file import LookFile
 from lcm_daemon.parameters import Blend, Parameters, Value
 from lcm_daemon.player import Material, Player
-from lcm_daemon.recipe import GRID, Recipe
+from lcm_daemon.recipe import Recipe
+from lcm_daemon.repertoire import Repertoire
 from lcm_daemon.show import Show
 from lcm_daemon.status import Status
 from lcm_daemon.transports.runner import Runner
@@ -56,28 +56,26 @@ class Stage:
         self.show = show
         self.clock = clock or MonotonicClock()
         self.health = Health()
-        self.recipes = show.catalogue()
         self.looks = looks or LookFile()
-        look = self.looks.begin(self.clock.now())
-        recipe = look.begin(self.recipes, show.recipe) if look else show.recipe
-        self.parameters = Parameters(show.table(recipe), show.start(recipe), show.glides)
-        self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self._change_to, Path(show.file), self.health
-        )
-        if look:
-            self.automation.resume(look, self.clock.now())
+        look, recipes = self.looks.begin(self.clock.now()), show.catalogue()
+        recipe = look.begin(recipes, show.recipe) if look else show.recipe
         self._fallback = show.fallback
         self.changeover = Changeover(recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
-        self.governor = Governor(show.target_fps, self.health) if show.target_fps else None
-        self._governed = recipe
-        self._played: Recipe | None = None  # the last one that was looked at for an upgrade
-        self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
+        governor = Governor(show.target_fps, self.health) if show.target_fps else None
+        self.repertoire = Repertoire(recipes, self.changeover, governor, self.health)
+        self.parameters = Parameters(show.table(recipe), show.start(recipe), show.glides)
+        self.automation = Automation(
+            show.cues, show.modulators, self.parameters, self.repertoire.cue, Path(show.file), self.health
+        )
+        self.automation.recipe = recipe.name
+        if look:
+            self.automation.resume(look, self.clock.now())
         self.source = build_source(show.source, "source", show, self.health, self._arrived)
         self.guide = build_source(show.guide, "guide", show, self.health, self._arrived)
         self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show, self.health))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
-            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(self.recipes),
+            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(recipes),
                   camera=page_source(show)), show.size, self.health,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
@@ -87,7 +85,7 @@ class Stage:
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
         self._adopted = recipe  # whose table of parameters is in force
-        self._beats = 0
+        self._beats, self._beat_time = 0, self.clock.now()
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
         self._status = Status(self.health)
@@ -188,37 +186,38 @@ class Stage:
             starved = self._input() is None and self.values["mode"] != "text"
             self._adopt(self.changeover.step(now, starved), now)
             self._follow(now)
-            self._govern(now)
-            self._upgrade()
+            self.repertoire.govern(self.parameters.targets(), now)
+            self.repertoire.upgrade()
             self._feed()
         except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
             self._shout("attending failed")
 
     def _obey(self, pending: Pending, now: float) -> None:
-        changes = [change for call in pending.commands for change in (
-            _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now))]
-        for change in pending.changes.values():
-            if change.name in self.parameters.table:  # it may have gone with its recipe meanwhile
-                value = self.parameters.set(change.name, change.value, now, change.origin)
-                changes.append(Change(change.name, value, change.origin))
-        self.desk.tell(changes)
+        for step in pending:
+            self.desk.tell(self._command(step, now) if isinstance(step, Call) else self._move(step, now))
+
+    def _command(self, call: Call, now: float) -> list[Change]:
+        return _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now)
+
+    def _move(self, change: Change, now: float) -> list[Change]:
+        if change.name not in self.parameters.table:  # it has gone with its recipe meanwhile
+            return []
+        value = self.parameters.set(change.name, change.value, now, change.origin)
+        return [Change(change.name, value, change.origin)]
 
     def _reset(self, call: Call) -> list[Change]:
         self.automation.hold()
+        self.changeover.hold()
         changed = self.parameters.reset(f"panic/{call.origin}")
         return [Change(name, value, call.origin) for name, value in changed.items()]
 
     def _change_recipe(self, call: Call) -> list[Change]:
-        self._change_to(str(call.arguments[0]))
+        self.repertoire.change(str(call.arguments[0]))
         return []
 
-    def _change_to(self, recipe: str) -> None:
-        self.changeover.change(self.recipes[recipe])
-
     def _change_size(self, call: Call) -> list[Change]:
-        width, height = (round(int(side) / GRID) * GRID for side in call.arguments)
-        recipe, _ = self._full(self.changeover.wanted)
-        self.changeover.change(replace(recipe, size=(width, height)))
+        width, height = call.arguments
+        self.repertoire.resize(int(width), int(height))
         return []
 
     def _adopt(self, frame: Frame | None, now: float) -> None:
@@ -233,50 +232,12 @@ class Stage:
             return
         before, values = self.show.start(self._adopted), self.parameters.targets()
         self._adopted, self.parameters.start = recipe, self.show.start(recipe)
+        self.automation.recipe = recipe.name
         self.parameters.adopt(self.show.table(recipe))
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value and self.parameters.untouched(name):
                 self.parameters.follow(name, now)
         self.desk.adopt(self.parameters.table)
-
-    def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
-        """The recipe as it was asked for, and how much smaller the governor has made it."""
-        return self._scaled.get(id(recipe), (recipe, recipe, 1.0))[1:]
-
-    def _govern(self, now: float) -> None:
-        """Let the governor judge what the frames cost. Its steps of size are changes of the recipe."""
-        player, governor = self.changeover.leading, self.governor
-        if governor is None:
-            return
-        costs, (recipe, scale) = player.take_costs(), self._full(player.recipe)
-        if self.changeover.busy or player.fallen:
-            governor.pause()  # two engines at work, or one that was never meant to hold the rate
-            return
-        if recipe is not self._governed:
-            self._governed = recipe
-            governor.reset()
-        if governor.level.size != scale:  # the change has failed
-            governor.refuse_size(scale)
-        if costs:
-            governor.judge(costs, self.parameters.targets(), scales_of(recipe.size), now, len(player.engines))
-        if governor.level.size != scale:
-            wanted = replace(recipe, size=scale_size(recipe.size, governor.level.size))
-            wanted = recipe if wanted == recipe else wanted
-            self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
-            self.changeover.change(wanted)
-
-    def _upgrade(self) -> None:
-        """On CUDA a recipe plays eagerly at first; compiled, it is loaded aside and takes over."""
-        player = self.changeover.leading
-        recipe, engine = player.recipe, player.engines[0]
-        if recipe is self._played or self.changeover.busy or player.fallen or not engine.ready:
-            return
-        self._played = recipe  # whatever comes of it, it is tried once
-        if recipe.accelerate == "auto" and str(engine.report.device).startswith("cuda"):
-            compiled, (full, scale) = replace(recipe, accelerate="compile"), self._full(recipe)
-            if scale != 1.0:
-                self._scaled[id(compiled)] = (compiled, full, scale)
-            self.changeover.change(compiled)
 
     def _input(self) -> Frame | None:
         return self.source.newest if self.source else None
@@ -287,19 +248,16 @@ class Stage:
         self._hungry = bool(waiting)  # first the flag, then the look: no arrival falls in between
         if not waiting:
             return
-        now = self.clock.now()
-        values = self._lay_over(self.automation.apply(self.parameters.evaluate(now), now))
+        now, beat = self.clock.now(), self._beat_time  # a fade or a wave moves from beat to beat, a hand at once
+        values = self.repertoire.lay_over(self.automation.apply(self.parameters.evaluate(beat), beat))
         frame = self._input()
         if frame is None and values["mode"] != "text":
             return
         guide = self.guide.newest if self.guide else None
-        beat = self._beats if self._moves_by_itself(values) else 0
+        number = self._beats if self._moves_by_itself(values) else 0
         for player in waiting:
-            player.feed(Material(frame or self._blank, guide, self._as_for(player, values), beat), now)
+            player.feed(Material(frame or self._blank, guide, self._as_for(player, values), number), now)
         self._hungry = any(player.wanted for player in waiting)
-
-    def _lay_over(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
-        return self.governor.lay_over(values) if self.governor else values
 
     def _as_for(self, player: Player, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
         """The values as its recipe has them: while two play, what nobody has moved is for each as its own says."""
@@ -324,7 +282,7 @@ class Stage:
 
     def _tick(self) -> None:
         try:
-            now = self.clock.now()
+            now = self._beat_time = self.clock.now()
             self.values = self.parameters.evaluate(now)
             frozen = bool(self.values["freeze"]) and self.output is not None
             pixels = self.output.pixels if frozen and self.output else self._choose(now)
@@ -345,7 +303,7 @@ class Stage:
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
             self.desk.tell([], self._collect_status(now), self._stand(now))
-            self.looks.keep(self.automation.look(self._full(self.changeover.recipe)[0]), now)
+            self.looks.keep(self.automation.look(self.repertoire.playing), now)
         if self.output is not None and now - self._previewed >= PREVIEW:
             self._previewed = now
             self.desk.show(self.output, now)
@@ -354,7 +312,7 @@ class Stage:
         """Every parameter: where it was set to, what it is at this moment, and by whom."""
         moved = self.automation.apply(self.parameters.evaluate(now), now)
         begun = begun_by(self.show, self._adopted)
-        return standings(self.parameters, moved, self._lay_over(moved), begun, self.show.modulators)
+        return standings(self.parameters, moved, self.repertoire.lay_over(moved), begun, self.show.modulators)
 
     def _collect_status(self, now: float) -> Mapping[str, Value]:
         change, engine = self.changeover, self.changeover.leading.engines[0]
@@ -366,7 +324,7 @@ class Stage:
             "change": change.describe(),
             **self.automation.status(),
             "moved": last_move(self.parameters),
-            "governor": self.governor.level.describe() if self.governor else "",
+            "governor": self.repertoire.describe(),
             "error": change.error,
             "engine": engine.state,
             "engine_pid": engine.pid,

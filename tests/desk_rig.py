@@ -72,11 +72,14 @@ class Stage:
         self._mail.put(None)
 
     def _obey(self, pending: Pending) -> None:
+        done: list[Change] = []
+        for step in pending:
+            if isinstance(step, Change):
+                value = self.parameters.set(step.name, step.value, self.now)
+                done.append(Change(step.name, value, step.origin))
+            elif step.name in COMMANDS:
+                done += self.automation.obey(step, self.now)
         self.calls += pending.commands
-        done = [change for call in pending.commands if call.name in COMMANDS
-                for change in self.automation.obey(call, self.now)]
-        done += [Change(c.name, self.parameters.set(c.name, c.value, self.now), c.origin)
-                 for c in pending.changes.values()]
         self._tell([*done, *self.automation.step(self.now, "")])
 
     def _tell(self, changes: list[Change]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lcm_daemon.automation import COMMANDS, MOST, Automation
 from lcm_daemon.board import Call
+from lcm_daemon.cue_file import CueFile
 from lcm_daemon.cues import Cue
 from lcm_daemon.modulation import Modulator
 from lcm_daemon.parameters import TABLE, Parameters
@@ -115,6 +116,35 @@ def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) 
     assert ("prompt", "lava", "cue/found") in changes
     assert again.parameters.evaluate(5.0)["prompt"] == "lava"
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
+
+
+def test_a_look_is_recorded_whole_with_its_recipe_and_without_the_musics_tempo(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "mirror.yaml", modulators=(Modulator("loud", "strength", wave="follow"),))
+    rig.automation.recipe = "ink"
+    for name, value in (("bpm", 132.0), ("quantise", "bar"), ("mod/loud/level", 0.8), ("mod/loud/depth", 0.3)):
+        rig.parameters.set(name, value, 0.0)
+    rig.call("cue/record", 0.0, "calm")
+    cue = rig.automation.cues.cues[-1]
+    assert cue.recipe == "ink"
+    assert cue.values["strength"] == 0.0, "where the show starts is a part of the look as well"
+    assert cue.values["mod/loud/depth"] == 0.3
+    assert not {"bpm", "quantise", "mod/loud/level"} & cue.values.keys()
+    rig.parameters.set("strength", 0.95, 0.0)
+    rig.parameters.set("quantise", "off", 0.0)
+    rig.call("cue/goto", 0.0, "calm")
+    assert ("strength", 0.0, "cue/calm") in rig.step(0.0)
+    rig.parameters.reset("panic")
+    assert (rig.parameters.targets()["bpm"], rig.parameters.targets()["mod/loud/level"]) == (132.0, 0.8)
+
+
+def test_a_cue_of_the_show_that_is_recorded_again_stays_what_it_was_but_for_its_look(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "mirror.yaml")
+    rig.parameters.set("strength", 0.7, 0.0)
+    rig.call("cue/record", 0.0, "dawn")
+    dawn, ink = rig.automation.cues.cues
+    assert (dawn.values["strength"], dawn.fade, ink) == (0.7, 4.0, CUES[1])
+    rig.automation.close()
+    assert [cue.name for cue in CueFile(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is the show's alone"
 
 
 def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(

@@ -64,8 +64,31 @@ def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig)
 
 def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
     for _ in range(10_000):
-        rig.board.command("panic", "osc/a")
+        rig.board.command("cue/go", "osc/a")
     assert len(rig.board.take().commands) == FLOOD
+
+
+def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) -> None:
+    told: list[str] = []
+    rig.board.panic_listeners.append(lambda: told.append("void"))
+    for _ in range(2 * FLOOD):
+        rig.board.command("tap", "osc/a")
+    rig.board.set("strength", 0.9, "osc/a")
+    rig.board.command("panic", "osc/a")
+    rig.board.set("strength", 0.2, "osc/a")
+    assert list(rig.board.take()) == [Call("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
+    assert told == ["void"]
+
+
+def test_moves_and_commands_keep_their_order(rig: Rig) -> None:
+    """What a command finds is what was sent before it, and a later move does not come before it."""
+    rig.board.set("strength", 0.1, "osc/a")
+    rig.board.set("strength", 0.9, "osc/a")
+    rig.board.command("cue/record", "osc/a", ["high"])
+    rig.board.set("strength", 0.2, "osc/a")
+    rig.board.command("cue/record", "osc/a", ["low"])
+    assert [step.value if isinstance(step, Change) else step.arguments[0] for step in rig.board.take()] == [
+        0.9, "high", 0.2, "low"]
 
 
 def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

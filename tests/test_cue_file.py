@@ -51,6 +51,16 @@ def test_a_damaged_file_is_said_and_left(tmp_path: Path, text: str, caplog: pyte
     assert (tmp_path / "mirror.cues.yaml").read_text() == text
 
 
+def test_a_damaged_file_is_kept_when_another_cue_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("- {nme: hours of work}")
+    file = CueFile(tmp_path / "mirror.yaml")
+    file.read()
+    file.write([DAWN])
+    file.close()
+    assert (tmp_path / "mirror.cues.yaml.bad").read_text() == "- {nme: hours of work}"
+    assert CueFile(tmp_path / "mirror.yaml").read() == [DAWN]
+
+
 def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = CueFile(tmp_path / "nowhere" / "mirror.yaml")
     file.write([DAWN])

@@ -71,6 +71,36 @@ def test_the_schedule_gives_a_cue_once_a_day() -> None:
     assert begun(cues, 120.0, "22:01") == ""
 
 
+DAY = Cue("day", at="09:00")
+
+
+@pytest.mark.parametrize(("before", "after", "name"), [
+    ("21:50", "22:10", "night"),  # it slept for twenty minutes
+    ("08:00", "08:59", ""),
+    ("23:50", "09:05", "day"),  # over midnight
+    ("08:00", "22:30", ""),  # fourteen hours: the clock may as well have been set back by ten
+    ("02:59", "02:00", ""),  # as in autumn
+])
+def test_a_machine_that_slept_makes_good_what_fell_due(before: str, after: str, name: str) -> None:
+    cues = CueList([DAY, NIGHT])
+    assert begun(cues, 0.0, before) == ""
+    assert begun(cues, 1.0, after) == name
+    assert begun(cues, 2.0, after) == ""
+
+
+@pytest.mark.parametrize(("before", "after", "name"), [
+    ("20:00", "22:30", "night"), ("20:00", "10:00", "day"), ("20:00", "08:00", "night"), ("09:30", "21:00", "day"),
+    ("21:59", "22:00", "night"), ("", "23:00", "day"),
+])
+def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, name: str) -> None:
+    """The newest of what was missed; where nothing was, the cue stands that stood."""
+    cues = CueList([DAY, NIGHT])
+    cues.resume("day", 0.0, before)
+    begun(cues, 0.0, after)
+    assert cues.current is not None
+    assert cues.current.name == name
+
+
 def test_a_name_that_is_not_there_changes_nothing() -> None:
     cues = CueList([DAWN])
     assert cues.goto("dusk", 0.0) is None

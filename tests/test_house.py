@@ -18,12 +18,13 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
     {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "cues", "modulation", "document",
-     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file"},
+     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file", "journal"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields", "cue_file",
      "look_file", "authority", "ends", "end_plans"},
     {"engine", "desk"},
-    {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover"},
+    {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover",
+     "repertoire"},
     {"stage"},
     {"doctor", "bench", "pull", "midi_learn", "live"},
     {"cli"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.look_file import SETTLED, TRIES, Look, LookFile
+from lcm_daemon.look_file import PAUSE, SETTLED, TRIES, Look, LookFile
 from lcm_daemon.recipe import load_recipe
 
 STORM = Look("builtin", (256, 192), "storm", {"strength": 0.4, "prompt": "ocean — deep", "seed": 2**32 - 1})
@@ -18,7 +18,7 @@ def run(folder: Path, *looks: Look, seconds: float = 0.0, orderly: bool = False)
     file = LookFile(folder / "mirror.yaml", folder / "state")
     found = file.begin(1000.0)
     for number, look in enumerate(looks):
-        file.keep(look, 1000.0 + (seconds if number else 0.0))
+        file.keep(look, 1000.0 + number * max(seconds, PAUSE))
     if orderly:
         file.forget()
     file.close()
@@ -61,6 +61,21 @@ def test_a_run_that_lasted_is_held_for_harmless(tmp_path: Path) -> None:
     assert run(tmp_path) == STORM
 
 
+def test_a_stream_of_moves_does_not_wear_out_the_disk(tmp_path: Path) -> None:
+    file = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
+    file.begin(0.0)
+    written: list[int] = []
+    assert file._file is not None
+    file._file.write = lambda compose: written.append(  # type: ignore[method-assign]
+        json.loads(compose())["values"]["seed"])
+    for beat in range(120):
+        file.keep(Look("builtin", (256, 256), values={"seed": beat // 2}), beat * 0.5)
+    file.keep(Look("builtin", (256, 256), values={"seed": 59}), 63.0)
+    file.close()
+    assert len(written) == 60 / PAUSE + 1
+    assert written[-1] == 59
+
+
 def test_a_show_that_runs_twice_keeps_the_look_of_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     first = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
@@ -79,10 +94,11 @@ def test_two_shows_of_one_name_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "", "{", "7", "[]", "{}", json.dumps({"recipe": "x", "size": [9, 9], "cue": "", "values": {}, "tries": 0}),
-    json.dumps({"recipe": "x", "size": [64, 64], "cue": "", "values": {}, "tries": 0, "more": 1}),
-    json.dumps({"recipe": 1, "size": [64, 64], "cue": "", "values": {}, "tries": 0}),
-    json.dumps({"recipe": "x", "size": 64, "cue": "", "values": {}, "tries": 0}),
+    "", "{", "7", "[]", "{}",
+    json.dumps({"recipe": "x", "size": [9, 9], "cue": "", "minute": "", "values": {}, "tries": 0}),
+    json.dumps({"recipe": "x", "size": [64, 64], "cue": "", "minute": "", "values": {}, "tries": 0, "more": 1}),
+    json.dumps({"recipe": 1, "size": [64, 64], "cue": "", "minute": "", "values": {}, "tries": 0}),
+    json.dumps({"recipe": "x", "size": 64, "cue": "", "minute": "", "values": {}, "tries": 0}),
 ])
 def test_of_a_damaged_file_the_one_before_counts(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     run(tmp_path, STORM)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.controllers.osc_send import send
+from lcm_daemon.look_file import PAUSE
 from tests.daemon import Daemon, wait_for
 
 SHOW: dict[str, Any] = {
@@ -23,7 +24,7 @@ def play(daemon: Daemon) -> None:
     wait_for(lambda: daemon.status().get("cue") == "dawn", what="the cue")
     wait_for(lambda: daemon.values()["prompt"] == "lava", what="the prompt")
     seen = daemon.status()["uptime"]
-    wait_for(lambda: daemon.status()["uptime"] > seen + 1, what="the next look at the status, with which it is kept")
+    wait_for(lambda: daemon.status()["uptime"] > seen + PAUSE + 1, what="the time in which it is kept")
 
 
 def test_a_killed_show_goes_on_with_its_look_and_an_ended_one_begins_anew(tmp_path: Path) -> None:

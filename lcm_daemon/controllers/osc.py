@@ -106,6 +106,7 @@ class Osc(Controller):
         self.board.listeners.append(self._hear)
         self.board.status_listeners.append(self._hear_status)
         self.board.table_listeners.append(self._hear_table)
+        self.board.panic_listeners.append(self._schedule.clear)
         self._warn_of_targets()
         for listener, words in fixed.items():
             self._admit(listener, Subscriber(listener, words))
@@ -122,6 +123,7 @@ class Osc(Controller):
         self.board.listeners.remove(self._hear)
         self.board.status_listeners.remove(self._hear_status)
         self.board.table_listeners.remove(self._hear_table)
+        self.board.panic_listeners.remove(self._schedule.clear)
         self._feedback.close()
         self._schedule.clear()
         await self._close()
@@ -226,8 +228,6 @@ class Osc(Controller):
             self._feedback.answer(source, ROOT + name, self.board.values[name])
 
     def _command(self, name: str, arguments: Sequence[Any], source: Address) -> None:
-        if name == "panic":
-            self._schedule.clear()  # whatever came before it is void
         call(self.board, name, arguments, self._feedback.origin(source))
 
     def _alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:

@@ -22,6 +22,7 @@ class Report:
     device: str  # "cuda:0 (NVIDIA H100)", "cpu (2 threads)"
     dtype: str
     size: Size  # the size it renders at, (width, height)
+    upgrade: str = ""  # the accelerator with which it is worth loading once more, beside the one that plays
 
 
 class Pipeline(ABC):

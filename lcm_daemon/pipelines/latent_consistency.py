@@ -14,6 +14,7 @@ from lcm_daemon.errors import RecipeError
 from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.parameters import Blend, Values
 from lcm_daemon.pipelines import device as devices
+from lcm_daemon.pipelines.accelerators import upgrade
 from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
 from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.pipelines.accelerators.folding import fold_vae
@@ -97,7 +98,8 @@ class LatentConsistency(Pipeline):
         self._watch = devices.Stopwatch(device)
         self._warm_up(progress)
         self.acceleration.loading = False
-        return Report(recipe.name, devices.describe(device), str(dtype).removeprefix("torch."), recipe.size)
+        precision = str(dtype).removeprefix("torch.")
+        return Report(recipe.name, devices.describe(device), precision, recipe.size, upgrade(device))
 
     @torch.inference_mode()
     def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:

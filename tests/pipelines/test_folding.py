@@ -34,6 +34,28 @@ def test_a_folded_vae_is_the_same_function(size: tuple[int, int]) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+def test_it_folds_on_a_device_without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MPS says it: what is to become float64 must be on the CPU first."""
+    on_cpu: list[int] = []
+    to_cpu, to_double = torch.Tensor.cpu, torch.Tensor.double
+
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        moved = to_cpu(tensor)
+        on_cpu.append(id(moved))
+        return moved
+
+    def double(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in on_cpu:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return to_double(tensor)
+
+    vae = make_vae().float()
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    monkeypatch.setattr(torch.Tensor, "double", double)
+    assert fold_vae(vae)
+    assert next(vae.parameters()).dtype == torch.float32
+
+
 @torch.inference_mode()
 def test_it_saves_what_it_promises() -> None:
     plain, folded = make_vae(), make_vae()

@@ -17,6 +17,7 @@ from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
 from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipe import Recipe, load_recipe
+from lcm_daemon.show import load_show
 from tests.conftest import need
 from tests.pipelines.conftest import Values, make_picture, values
 from tests.pipelines.tiny import recipe_of
@@ -216,6 +217,17 @@ def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, An
     with pytest.raises(RecipeError, match=words) as caught:
         LatentConsistency(recipe, (64, 64)).load(lambda line: None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["image", "text", "control"])
+def test_the_last_rung_paints_with_the_values_of_the_recipe_that_could_not(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "show.yaml").write_text("{recipe: sd-turbo, output: {size: [64, 64]}}")
+    show = load_show(tmp_path / "show.yaml", environment={})
+    pipeline = LatentConsistency(dataclasses.replace(show.fallback, size=(64, 64)), show.size)
+    pipeline.load(lambda line: None)
+    out = solid(show.size)
+    pipeline.render(solid(show.size, (90, 60, 30, 255)), {**show.start(show.recipe), "mode": mode}, out)
+    assert out[..., :3].std() > 1.0
 
 
 def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:

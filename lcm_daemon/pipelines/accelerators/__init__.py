@@ -24,12 +24,14 @@ ACCELERATORS: Mapping[str, str] = {
 # By device, the best first: what "auto" takes, and what follows when the one asked for does not work here. On the CPU
 # torch.compile takes a minute for what OpenVINO does in seconds, so it is for those who ask. On CUDA it is worth its
 # minute, but nothing can play in the same process meanwhile: the recipe plays eagerly, and the stage has the compiled
-# one loaded aside (`Stage._upgrade`).
+# one loaded aside (_UPGRADES, `Repertoire.upgrade`).
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "cpu": ("openvino", "none"),
     "cuda": ("none",),
     "mps": ("none",),
 }
+
+_UPGRADES: Mapping[str, str] = {"cuda": "compile"}
 
 # The packages behind them, and the versions that the adapters were written against or measured with.
 _SUPPORTED: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -59,6 +61,12 @@ def choose(name: str, device: torch.device, features: Features, tell: Tell) -> l
         else:
             chosen.append(kind(device, features))
     return chosen
+
+
+def upgrade(device: torch.device) -> str:
+    """The accelerator that is worth loading once more for, aside; "" where there is none, or it does not work here."""
+    name = _UPGRADES.get(device.type, "")
+    return name if name and not load(name).probe(device) else ""
 
 
 def load(name: str) -> type[Accelerator]:

@@ -92,14 +92,17 @@ def _is_plain(layer: nn.Module, stride: int) -> bool:
 
 
 def _merge(first: nn.Conv2d, second: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """The 5x5 kernel and the bias of `second` after `first`, float64, away from the edges."""
-    inner, outer = first.weight.double(), second.weight.double()
+    """The 5x5 kernel and the bias of `second` after `first`, float64, away from the edges; on the CPU.
+
+    MPS has no float64.
+    """
+    inner, outer = first.weight.cpu().double(), second.weight.cpu().double()
     # Correlating with a, then with b, is correlating with their full convolution.
     kernel = functional.conv2d(outer, inner.transpose(0, 1).flip(2, 3), padding=2)
-    bias = torch.zeros(len(outer), dtype=torch.float64, device=outer.device)
+    bias = torch.zeros(len(outer), dtype=torch.float64)
     if first.bias is not None:
-        bias = bias + outer.sum((2, 3)) @ first.bias.double()
-    return kernel, bias if second.bias is None else bias + second.bias.double()
+        bias = bias + outer.sum((2, 3)) @ first.bias.cpu().double()
+    return kernel, bias if second.bias is None else bias + second.bias.cpu().double()
 
 
 def _split(kernel: Tensor) -> Tensor:
@@ -120,5 +123,5 @@ def _convolution(kernel: Tensor, bias: Tensor, stride: int, like: nn.Conv2d) -> 
     made.weight.copy_(kernel)
     assert made.bias is not None
     made.bias.copy_(bias)
-    made.to(like.weight.device, like.weight.dtype)
+    made.to(like.weight.dtype).to(like.weight.device)
     return made.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
