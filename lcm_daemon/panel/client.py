@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,11 +18,13 @@ from lcm_daemon.panel import messages
 from lcm_daemon.panel.camera import Camera
 from lcm_daemon.panel.mirror import Mirror
 from lcm_daemon.panel.preview import Preview
-from lcm_daemon.parameters import Refused, Value
+from lcm_daemon.parameters import Refused
 
 log = logging.getLogger(__name__)
 
 MEND_SECONDS = 0.5
+BEAT_SECONDS = 0.5
+LATE_SECONDS = 3.0  # after the beat that a client names; the page's own patience
 ERRORS_KEPT = 8
 
 
@@ -31,7 +34,7 @@ class Outbox:
     def __init__(self) -> None:
         self.wake = asyncio.Event()
         self._changes: dict[str, Change] = {}
-        self._status: Mapping[str, Value] | None = None
+        self._status: str | None = None
         self._table: str | None = None
         self._errors: list[str] = []
         self._picture: bytes | None = None
@@ -52,8 +55,8 @@ class Outbox:
         """A change that has not been sent yet is out of date: the client itself has moved on."""
         self._changes.pop(name, None)
 
-    def status(self, status: Mapping[str, Value]) -> None:
-        self._status = status
+    def status(self, message: str) -> None:
+        self._status = message
         self.wake.set()
 
     def error(self, text: str) -> None:
@@ -84,7 +87,7 @@ class Outbox:
         if moved:
             yield messages.changes(list(moved.values()))
         if status is not None:
-            yield messages.status(status)
+            yield status
         if picture is not None:
             yield picture
 
@@ -101,6 +104,7 @@ class Client:
         self._outbox = Outbox()
         self._acknowledged = asyncio.Event()
         self._seldom = Seldom(log, board.health)
+        self._beaten = -math.inf
 
     async def run(self) -> None:
         """Serve an accepted socket until it closes."""
@@ -128,8 +132,8 @@ class Client:
         self._mirror.adopt(self._board.values)
         self._outbox.table(message)
 
-    def hear_status(self, status: Mapping[str, Value]) -> None:
-        self._outbox.status(status)
+    def hear_status(self, message: str) -> None:
+        self._outbox.status(message)
 
     async def _read(self) -> None:
         while True:
@@ -146,12 +150,18 @@ class Client:
         try:
             await self._socket.send_text(messages.hello(self._board, self._origin, self._camera is not None))
             while True:
+                await self._beat(time.perf_counter())
                 for message in self._outbox.take():
                     await self._send(message)
                 await self._wait()
                 self._outbox.changes(self._mirror.stale(self._board.values, time.perf_counter()))
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # it has left; `_read` hears of that too
+
+    async def _beat(self, now: float) -> None:
+        if now - self._beaten >= BEAT_SECONDS:
+            self._beaten = now
+            await self._send(messages.beat(now))
 
     async def _send(self, message: str | bytes) -> None:
         await (self._socket.send_text(message) if isinstance(message, str) else self._socket.send_bytes(message))
@@ -186,12 +196,23 @@ class Client:
             message = messages.parse(text)
         except ValueError as error:
             return self._complain("panel/malformed", str(error))
+        beat = message.pop("beat", None)
+        if isinstance(beat, int | float) and time.perf_counter() - beat > LATE_SECONDS:
+            return self._void(message, time.perf_counter() - beat)
         for verb, argument in message.items():
             if verb not in _VERBS:
                 self._complain("panel/malformed", f"there is no message {verb!r:.80}; there are {', '.join(_VERBS)}")
             else:
                 _VERBS[verb](self, argument)
         return None
+
+    def _void(self, message: Mapping[str, Any], age: float) -> None:
+        """The network kept this too long: say so, and what is so instead of what the page shows now."""
+        self._board.health.count("panel/late")
+        moves = message.get("set")
+        names = self._board.values.keys() & (moves if isinstance(moves, dict) else {})
+        self._outbox.changes([Change(name, self._board.values[name], "panel") for name in names])
+        self._outbox.error(f"the network kept this for {age:.0f} s: it was not obeyed")
 
     def _set(self, moves: Any) -> None:
         if not isinstance(moves, dict):

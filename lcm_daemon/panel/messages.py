@@ -22,7 +22,7 @@ def hello(board: Board, you: str, camera: bool = False) -> str:
     """
     return _message("hello", {
         "version": __version__, "show": board.show, "you": you, "camera": camera, **table(board),
-        "values": board.values, "status": _finite(board.status),
+        "values": board.values, "status": _finite(board.status), "live": _moving(board),
     })
 
 
@@ -43,8 +43,12 @@ def changes(moved: Sequence[Change]) -> str:
     return _message("changes", [{"name": c.name, "value": c.value, "origin": c.origin} for c in moved])
 
 
-def status(now: Mapping[str, Value]) -> str:
-    return _message("status", _finite(now))
+def status(board: Board) -> str:
+    return _text({"status": _finite(board.status), "live": _moving(board)})
+
+
+def beat(now: float) -> str:
+    return _message("beat", round(now, 3))
 
 
 def error(text: str) -> str:
@@ -93,10 +97,19 @@ def _bound(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _moving(board: Board) -> dict[str, Value]:
+    """The numbers in force that are not the ones set: a fade is under way, a wave or the governor moves them."""
+    return {name: s.value for name, s in board.live.items() if s.value != s.base and isinstance(s.value, int | float)}
+
+
 def _finite(values: Mapping[str, Value]) -> dict[str, Value | None]:
     """JSON knows neither NaN nor infinity: null stands for them."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _message(key: str, content: Any) -> str:
-    return json.dumps({key: content}, separators=(",", ":"))
+    return _text({key: content})
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"))

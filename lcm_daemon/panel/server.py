@@ -10,9 +10,10 @@
 The WebSocket protocol. The server sends, as JSON text:
 
     {"hello": {"version", "show", "you", "camera", "parameters": [...], "commands": [...], "values": {...},
-               "status": {...}}}
+               "status": {...}, "live": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
-    {"status": {...}}                  the whole status, every time
+    {"status": {...}, "live": {...}}   the whole status, every time, and each number in force that is not the one set
+    {"beat": 8123.456}                 twice a second, whatever else there is to say: the daemon's clock
     {"table": {"parameters", "commands", "values"}}     the recipe has changed: these are its own, and their values
     {"error": "one line"}              the answer to what could not be taken
     {"camera": "ack"}                  this client's picture has been dealt with: it may send its newest
@@ -26,6 +27,11 @@ and, as binary messages, JPEG pictures. The client sends, as JSON text (several 
     {"camera": "start"} or "stop"      in a show whose source is the browser: this client's pictures count
 
 and, as binary messages, JPEG pictures of its camera, each after the "ack" of the one before (camera.py).
+
+A message may name the newest beat that its client had heard, as in {"command": "cue/go", "beat": 8123.456}. If it
+comes more than 3 s after that, it was kept by a network that stood still, and is not obeyed but answered with an
+error; whoever gave it has seen by then that nothing happens. A client that hears nothing for 3 s may take the
+connection for dead and begin another one.
 
 `hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"), and `camera` true where the
 show takes a page's pictures. A parameter holds `name kind
@@ -193,8 +199,9 @@ class Panel:
             client.hear_table(message)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:
+        message = messages.status(self.board)
         for client in self._clients.values():
-            client.hear_status(status)
+            client.hear_status(message)
 
 
 def _constant(response: Response) -> Any:

@@ -123,10 +123,11 @@ class Page:
         return message
 
     async def silent(self, seconds: float = QUIET) -> bool:
-        """Whether nothing comes for a while."""
+        """Whether nothing comes for a while, beats left out."""
         try:
             async with asyncio.timeout(seconds):
-                await self.socket.recv()
+                while isinstance(message := await self.socket.recv(), str) and "beat" in json.loads(message):
+                    pass
         except TimeoutError:
             return True
         return False

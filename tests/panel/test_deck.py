@@ -126,6 +126,38 @@ def test_keys_go_back_and_tap_unless_somebody_writes(devtools):
     assert [change.name for change in rig.taken if change.name == "freeze"] == ["freeze"]
 
 
+def test_enter_leaves_a_field_so_that_space_is_go_again(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        for count, (name, part, text) in enumerate((("prompt", "textarea", "lava"), ("steps", "input", "7")), 1):
+            await page.write(control(name, part), text)
+            await page.key("Enter")
+            await page.key(" ")
+            await until(lambda count=count: len(rig.called) == count)
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
+    assert {change.name: change.value for change in rig.taken} == {"prompt": "lava", "steps": 7}
+
+
+def test_a_held_enter_presses_a_button_once(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        for selector in (button("cue/go"), control("freeze")):
+            await page.js(f"document.querySelector({selector!r}).focus()")
+            for repeat in (False, True, True, True):
+                await page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r",
+                                windowsVirtualKeyCode=13, autoRepeat=repeat)
+            await page.key("Enter")
+        await until(lambda: len(rig.taken) == 2)
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
+    assert [change.value for change in rig.taken] == [True, False]
+
+
 def test_taps_move_the_tempo_that_is_shown(devtools):
     rig = Rig(cues=CUES)
     shown = "document.querySelector('[data-bpm]').innerText"

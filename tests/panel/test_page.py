@@ -202,6 +202,44 @@ def test_recipe_and_size_are_asked_for(devtools):
     ]
 
 
+def test_a_recipe_that_fails_to_load_is_not_shown_as_playing(devtools):
+    shown = "document.querySelector('[data-command=recipe] select').value"
+
+    async def scenario():
+        rig = Rig()
+        async with opened(devtools, rig) as (page, _):
+            rig.board.hear([], {"recipe": "ink", "change": ""})
+            await page.until(f"{shown} === 'ink'")
+            await page.js("(e => { e.value = 'sd-turbo'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
+                          "(document.querySelector('[data-command=recipe] select'))")
+            await until(lambda: rig.called)
+            rig.board.hear([], {"recipe": "ink", "change": "loading sd-turbo", "odd": 1})
+            await page.until("document.querySelector('[data-status=odd]') !== null")
+            await page.js("new Promise(done => setTimeout(done, 1200))")
+            loading = await page.js(shown)
+            rig.board.hear([], {"recipe": "ink", "change": "", "error": "sd-turbo is not on this machine"})
+            await page.until(f"{shown} === 'ink'")
+            return loading
+
+    assert asyncio.run(scenario()) == "sd-turbo"
+
+
+def test_what_is_only_being_composed_is_not_sent(devtools):
+    async def scenario():
+        rig = Rig()
+        async with opened(devtools, rig) as (page, _):
+            await page.write(control("prompt"), "")
+            for text in ("huo", "huo'yan"):
+                await page.call("Input.imeSetComposition", text=text, selectionStart=len(text), selectionEnd=len(text))
+            await page.js("new Promise(done => setTimeout(done, 1200))")
+            before = [change.value for change in rig.taken]
+            await page.call("Input.insertText", text="火焰")
+            await until(lambda: rig.taken and rig.taken[-1].value == "火焰")
+            return before
+
+    assert asyncio.run(scenario()) == []
+
+
 def test_controls_come_and_go_with_the_recipe(devtools):
     async def scenario():
         rig = Rig()

@@ -1,7 +1,10 @@
+import { leaveField } from "./press";
 import type { ClientMessage, Command, Hello, Parameter, ServerMessage, Status, Table, Value } from "./protocol";
 
 const RETRY_MS = [250, 500, 1000, 2000];
-const SILENCE_MS = 5000;
+const WATCH_MS = 500;
+const SILENCE = 6; // steps of the watch, 3 s, until an open connection that says nothing is dead: it beats twice a second
+const OPENING = 10; // steps until a connection that does not come about is given up
 const ERROR_MS = 6000;
 
 /** The connection to the daemon, and what the daemon says is so. It reconnects by itself, for ever. */
@@ -13,6 +16,8 @@ export class Link {
   commands = $state.raw<Command[]>([]);
   values = $state<Record<string, Value>>({});
   status = $state.raw<Status>({});
+  /** The number in force, where it is not the one set: a fade is under way, or something moves it around. */
+  live = $state.raw<Record<string, number>>({});
   error = $state("");
   /** The show's source is the page: it takes pictures. */
   takesPictures = $state(false);
@@ -24,6 +29,9 @@ export class Link {
   draw: (picture: Blob) => Promise<void> = async () => {};
 
   #socket: WebSocket | null = null;
+  #watching = 0;
+  #silent = 0;
+  #beat: number | undefined;
   #tries = 0;
   #held = new Set<string>();
   #missed = new Map<string, Value>();
@@ -34,15 +42,16 @@ export class Link {
   connect(): void {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/ws`);
-    const impatience = setTimeout(() => socket.close(), SILENCE_MS);
     socket.binaryType = "blob";
-    socket.onopen = () => clearTimeout(impatience);
-    socket.onmessage = (event: MessageEvent<string | Blob>) => this.#receive(event.data);
-    socket.onclose = () => {
-      clearTimeout(impatience);
-      this.#lost();
+    socket.onmessage = (event: MessageEvent<string | Blob>) => {
+      this.#silent = 0;
+      void this.#receive(event.data, socket);
     };
+    socket.onclose = () => this.#lost();
     this.#socket = socket;
+    this.#silent = 0;
+    this.#beat = undefined;
+    this.#watching ||= window.setInterval(() => this.#watch(), WATCH_MS);
   }
 
   /** Move a parameter: shown at once, sent once per animation frame at most. */
@@ -57,9 +66,11 @@ export class Link {
     this.set(parameter.name, parameter.default);
   }
 
+  /** Give a command. What was typed or moved before it goes along in front of it, in one message: PANIC voids that. */
   command(name: string, ...values: Value[]): void {
-    if (name === "panic") this.#moves = {};
-    this.#post({ command: values.length > 0 ? { name, arguments: values } : name });
+    leaveField();
+    const command = values.length > 0 ? { name, arguments: values } : name;
+    this.#post({ set: this.#takeMoves(), command, beat: this.#beat });
   }
 
   switchCamera(word: "start" | "stop"): void {
@@ -68,7 +79,7 @@ export class Link {
 
   /** Send a JPEG of the page's own camera; `answer` hears when the next may go. */
   sendPicture(picture: Blob): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(picture);
+    this.#put(picture);
   }
 
   /** While a control is held, what others do to its parameter is remembered, not shown. */
@@ -85,25 +96,38 @@ export class Link {
 
   #send(): void {
     this.#flush = 0;
-    if (Object.keys(this.#moves).length > 0) this.#post({ set: this.#moves });
+    const set = this.#takeMoves();
+    if (set) this.#post({ set, beat: this.#beat });
+  }
+
+  #takeMoves(): Record<string, Value> | undefined {
+    const moves = this.#moves;
     this.#moves = {};
+    return Object.keys(moves).length > 0 ? moves : undefined;
   }
 
   #post(message: ClientMessage): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    this.#put(JSON.stringify(message));
   }
 
-  async #receive(data: string | Blob): Promise<void> {
+  /** What is said offline is not said: it must not come out of the blue when the network is back. */
+  #put(data: string | Blob): void {
+    if (this.online && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
+  }
+
+  async #receive(data: string | Blob, socket: WebSocket): Promise<void> {
     if (typeof data !== "string") {
       await this.draw(data);
-      this.#post({ frame: "ack" });
+      if (socket === this.#socket) this.#post({ frame: "ack" });
       return;
     }
     const message = JSON.parse(data) as ServerMessage;
+    if (message.beat !== undefined) this.#beat = message.beat;
     if (message.hello) this.#greet(message.hello);
     if (message.table) this.#adopt(message.table);
     for (const change of message.changes ?? []) this.#hear(change.name, change.value);
     if (message.status) this.status = message.status;
+    if (message.live) this.live = message.live;
     if (message.error) this.#complain(message.error);
     if (message.camera) this.answer(message.camera);
   }
@@ -113,17 +137,21 @@ export class Link {
     this.show = hello.show;
     this.takesPictures = hello.camera;
     this.status = hello.status;
+    this.live = hello.live;
     this.#adopt(hello);
-    this.#missed.clear();
     this.#tries = 0;
     this.online = true;
   }
 
   #adopt(table: Table): void {
     const values = { ...table.values };
+    this.#missed.clear();
     for (const name of this.#held) {
-      const mine = this.values[name];
-      if (name in values && mine !== undefined) values[name] = mine;
+      const [mine, theirs] = [this.values[name], values[name]];
+      if (theirs === undefined) this.#held.delete(name);
+      if (theirs === undefined || mine === undefined) continue;
+      this.#missed.set(name, theirs);
+      values[name] = mine;
     }
     this.values = values;
     this.parameters = table.parameters;
@@ -141,7 +169,17 @@ export class Link {
     this.#errorTimer = window.setTimeout(() => (this.error = ""), ERROR_MS);
   }
 
+  /** Counted in steps, not by the clock: a browser that slows a hidden page's timers slows the patience too. */
+  #watch(): void {
+    this.#silent += 1;
+    if (this.#socket && this.#silent > (this.online ? SILENCE : OPENING)) this.#lost();
+  }
+
+  /** Not to be waited for: over a dead network a socket takes a minute to close, and says "closed" only then. */
   #lost(): void {
+    if (this.#socket) this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket?.close();
+    this.#socket = null;
     this.online = false;
     this.#moves = {};
     setTimeout(() => this.connect(), RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)]);

@@ -16,3 +16,14 @@ export function isTyping(event: KeyboardEvent): boolean {
   if (target instanceof HTMLInputElement) return target.type !== "radio";
   return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 }
+
+/** Whether a text is only being composed: its letters, and the Enter that ends it, are the input method's. */
+export function isComposing(event: KeyboardEvent): boolean {
+  return event.isComposing || event.keyCode === 229; // Safari ends the composition before that Enter, and says 229
+}
+
+/** Put the cursor out of a field, so that what is written there counts. */
+export function leaveField(): void {
+  const field = document.activeElement;
+  if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) field.blur();
+}

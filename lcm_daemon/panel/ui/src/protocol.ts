@@ -35,6 +35,7 @@ export interface Hello extends Table {
   you: string;
   camera: boolean;
   status: Status;
+  live: Record<string, number>;
 }
 
 export interface Change {
@@ -48,13 +49,16 @@ export interface ServerMessage {
   table?: Table;
   changes?: Change[];
   status?: Status;
+  live?: Record<string, number>;
+  beat?: number;
   error?: string;
   camera?: "ack" | "lost";
 }
 
 export interface ClientMessage {
-  set?: Record<string, Value>;
+  set?: Record<string, Value> | undefined;
   command?: string | { name: string; arguments: Value[] };
+  beat?: number | undefined;
   frame?: "ack";
   camera?: "start" | "stop";
 }
