@@ -29,6 +29,7 @@ from lcm_daemon.recipe import Recipe
 log = logging.getLogger(__name__)
 
 SETTLE = 0.5  # seconds between two starts of an engine: a fader full of changes starts a few, not hundreds
+LONGEST_GOODBYE = 30.0  # seconds that a new engine waits for the old one's end: some drivers never let a process go
 LONGEST_PAUSE = 3600.0  # seconds between two tries to climb back
 HEALTHY = 600.0  # seconds a recipe must play after a climb until its pauses are short again
 
@@ -108,6 +109,8 @@ class Changeover:
         self._leaving: list[Player] = []  # stopped, their processes not yet gone
         self._fade = _Fade()
         self._climbs = False  # the change under way is a climb back
+        self._optional = False  # the one asked for, or under way, is nobody's wish: it must not cost the picture
+        self._swapped = 0.0  # when the old one was ended to make room
         self._climb = _Pauses(pause)
 
     @property
@@ -153,18 +156,21 @@ class Changeover:
         for player in [*self.players, *self._leaving]:
             player.stop(seconds)
 
-    def change(self, recipe: Recipe) -> None:
-        """Ask for a recipe. One that is loading makes way; one that is fading in is let in first."""
-        self._asked = recipe
+    def change(self, recipe: Recipe, optional: bool = False) -> None:
+        """Ask for a recipe. One that is loading makes way; one that is fading in is let in first.
+
+        optional: it is only to be better or cheaper. Where there is no memory for two, it does not come.
+        """
+        self._asked, self._optional = recipe, optional
         self.error = ""
 
-    def hold(self) -> None:
+    def hold(self, now: float) -> None:
         """Another recipe that is still loading, or only asked for, does not come."""
         mine = self.playing.recipe.name
         if self._asked is not None and self._asked.name != mine:
             self._asked = None
         if self.phase is Phase.LOADING and self.coming is not None and self.coming.recipe.name != mine:
-            self._abandon()
+            self._abandon(now)
 
     def step(self, now: float, starved: bool) -> Frame | None:
         """Hear every engine and take the next step of a change; return the newest picture of the leading player.
@@ -199,7 +205,7 @@ class Changeover:
         elif self._climb.due(self.playing.fallen, now):
             log.info("trying %s again", self.playing.recipe.name)
             self._begin(self.playing.recipe, now)
-            self._climbs = True
+            self._climbs = self._optional = True
 
     def _begin(self, recipe: Recipe, now: float) -> None:
         """Start the new engine beside the old one. It gets the spare, whose libraries are imported."""
@@ -213,26 +219,26 @@ class Changeover:
     def _load(self, now: float, starved: bool) -> None:
         assert self.coming is not None
         failure = self.coming.failure
-        if self._asked is not None:
-            self._abandon()
-        elif failure and failure.memory and not self._climbs:
-            self._swap(self.coming.recipe)
+        if self._asked is not None or (self._optional and self.playing.failure):
+            self._abandon(now)
+        elif failure and failure.memory and not self._optional:
+            self._swap(self.coming.recipe, now)
         elif failure:
             self._report(self.coming.recipe, failure.text)
-            self._abandon()
+            self._abandon(now)
         elif self.playing.failure:  # it ran out of memory and made room: the new one goes on alone
-            self._alone, self.phase = self.coming.recipe, Phase.SWAPPING
+            self._alone, self._swapped, self.phase = self.coming.recipe, now, Phase.SWAPPING
         elif self._delivers(starved):
             self._fade_in(now)
 
-    def _swap(self, recipe: Recipe) -> None:
+    def _swap(self, recipe: Recipe, now: float) -> None:
         """There is no memory for two: hold the picture, end both, and load the new one once they have gone."""
         log.warning("%s does not fit into memory beside %s: the picture is held while they are swapped",
                     recipe.name, self.playing.recipe.name)
         self.health.count("change/swapped")
         for player in self.players:
             self._dismiss(player)
-        self.coming, self._alone, self.phase = None, recipe, Phase.SWAPPING
+        self.coming, self._alone, self._swapped, self.phase = None, recipe, now, Phase.SWAPPING
 
     def _swap_on(self, now: float, starved: bool) -> None:
         if self._asked is not None:
@@ -241,7 +247,8 @@ class Changeover:
                 self._dismiss(self.coming)
             self.coming = None
         if self.coming is None:
-            if self._alone and not self._leaving and now - self._started >= SETTLE:
+            gone = not self._leaving or now - self._swapped >= LONGEST_GOODBYE
+            if self._alone and gone and now - self._started >= SETTLE:
                 self.coming, self._started = self._build(self._alone, Duty.TRIAL), now
                 self.coming.start(now)
         elif self.coming.failure:
@@ -260,7 +267,7 @@ class Changeover:
             self._fade = self._fade.reverse(now)
             self.playing.assign(Duty.PLAY)
         elif self._fade.over(now):
-            self._abandon() if self._fade.returns else self._take_over(now)
+            self._abandon(now) if self._fade.returns else self._take_over(now)
 
     # --- the ways out ---
 
@@ -286,8 +293,11 @@ class Changeover:
         self.health.count("change/done")
         log.info("%s plays", self.playing.recipe.name)
 
-    def _abandon(self) -> None:
-        """The old one goes on, as if nothing had been."""
+    def _abandon(self, now: float) -> None:
+        """The old one goes on, as if nothing had been; if it has made room meanwhile, it is started again."""
+        if self.playing.failure:
+            self._go_back(now)
+            return
         if self.coming:
             self._dismiss(self.coming)
         self.playing.assign(Duty.PLAY)

@@ -27,6 +27,7 @@ SLOWER = 8.0  # a frame may take this many times the usual before it counts as a
 STARVED = 10.0  # an engine on the CPU that is still at work may take this many deadlines
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST = 10.0  # the first frame after a start may take this many deadlines
+LONGEST_FRAME = 1.0  # seconds between two frames that count as rendering; what is longer is waiting
 REMEMBERED = 63  # frames whose time says what is usual
 
 _FULL = (errno.ENOSPC, errno.ENOMEM)  # what a system says that has no room for another process
@@ -44,8 +45,9 @@ class EngineSupervisor:
     """One engine after another.
 
     ladder: the recipe the show asks for, then what to fall back to. A rung is left when its recipe cannot load at
-    all, or after three failures in 60 s. Below the last rung there is no engine: the alarm is raised, the failsafe
-    shows, and from the top it is tried again every `patience.alarm` seconds. `duty` may say otherwise.
+    all, or after three failures in 60 s of rendering: the time that loading and dying take does not count. Below the
+    last rung there is no engine: the alarm is raised, the failsafe shows, and from the top it is tried again every
+    `patience.alarm` seconds. `duty` may say otherwise.
     guided: its frames may come with a guide.
     """
 
@@ -70,6 +72,8 @@ class EngineSupervisor:
         self._spare_at = 0.0
         self._looked, self._burned, self._toiling = 0.0, 0.0, False  # processor seconds of the engine, when last seen
         self._budget = Budget()
+        self._played = 0.0  # seconds in which frames came back, of all engines
+        self._answered: float | None = None  # when the last frame came, of this engine
         self._graveyard = Graveyard()
         self._newest: Done | None = None
 
@@ -121,7 +125,7 @@ class EngineSupervisor:
         except OSError as error:
             self._cannot_start(error, now)
             return
-        self.report, self.state, self._begun = None, "loading", now
+        self.report, self.state, self._begun, self._answered = None, "loading", now, None
         self.painted.clear()
         self.child.link.tell(engine.Load(self.recipe))
 
@@ -190,7 +194,6 @@ class EngineSupervisor:
     @_take.register
     def _(self, message: Ready, now: float) -> None:
         self.report, self.state = message.report, "rendering"
-        self.alarm = "" if self._rung == 0 else self.alarm
         self.health.time("engine/load", now - self._begun)
         report = message.report
         log.info("rendering with %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
@@ -201,6 +204,7 @@ class EngineSupervisor:
             self.child.link.release(self._newest)
             self.health.count("dropped/rendered")
         self._newest = message
+        self._note_answer(now)
         seconds = message.seconds.get("render", 0.0)
         self.painted.append(seconds)
         if len(message.seconds) > 1:  # a frame passed through or left out has no parts
@@ -208,6 +212,12 @@ class EngineSupervisor:
         self.health.count("engine/rendered")
         for part, spent in message.seconds.items():
             self.health.time(f"engine/{part}", spent)
+
+    def _note_answer(self, now: float) -> None:
+        """An engine that paints is no alarm, and the time that it paints is what its failures are counted against."""
+        self.alarm = "" if self._rung == 0 else self.alarm
+        self._played += 0.0 if self._answered is None else min(now - self._answered, LONGEST_FRAME)
+        self._answered = now
 
     @_take.register
     def _(self, message: Failed, now: float) -> None:
@@ -249,7 +259,8 @@ class EngineSupervisor:
             self.failure, self.state = Failed(reason, retry, memory), "failed"
             return
         self.health.count("engine/replaced")
-        if retry and self._budget.spend(now):
+        if retry and self._budget.spend(self._played):
+            self.alarm = f"{self.recipe.name}: {reason}" if self._budget.spent > 1 else self.alarm
             self.start(now)
         else:
             self._step_down(reason, now)

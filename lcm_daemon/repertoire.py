@@ -39,8 +39,10 @@ class Repertoire:
         return self._full(self.changeover.recipe)[0]
 
     def change(self, name: str) -> None:
-        """To another recipe, or the same as it was at first."""
-        self.changeover.change(self.recipes[name])
+        """To another recipe, or the same as it was at first; nothing to do where it plays so already."""
+        recipe, now = self.recipes[name], self._full(self.changeover.wanted)[0]
+        if replace(now, accelerate=recipe.accelerate) != recipe or self.changeover.leading.fallen:
+            self.changeover.change(recipe)
 
     def cue(self, name: str) -> None:
         """What a cue names: nothing to do where it plays already; a recorded cue may name one that has gone since."""
@@ -82,7 +84,7 @@ class Repertoire:
             wanted = replace(recipe, size=scale_size(recipe.size, governor.level.size))
             wanted = recipe if wanted == recipe else wanted
             self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
-            self.changeover.change(wanted)
+            self.changeover.change(wanted, optional=True)
 
     def upgrade(self) -> None:
         """Where the device has a compiler that nothing can play beside, the recipe plays eagerly at first.
@@ -98,7 +100,7 @@ class Repertoire:
             compiled, (full, scale) = replace(recipe, accelerate=engine.report.upgrade), self._full(recipe)
             if scale != 1.0:
                 self._scaled[id(compiled)] = (compiled, full, scale)
-            self.changeover.change(compiled)
+            self.changeover.change(compiled, optional=True)
 
     def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
         """The recipe as it was asked for, and how much smaller the governor has made it."""

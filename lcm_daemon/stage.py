@@ -16,6 +16,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -94,7 +95,8 @@ class Stage:
     # --- its ends ---
 
     def _build_player(self, recipe: Recipe, duty: Duty) -> Player:
-        ladder, show = (recipe, self._fallback), self.show
+        plain = [replace(recipe, accelerate="none")] if recipe.accelerate not in ("auto", "none") else []
+        ladder, show = (recipe, *plain, self._fallback), self.show
         engine = EngineSupervisor(
             ladder, show.size, self.health, show.patience, show.spare, show.guide is not None, duty
         )
@@ -207,7 +209,7 @@ class Stage:
 
     def _reset(self, call: Call) -> list[Change]:
         self.automation.hold()
-        self.changeover.hold()
+        self.changeover.hold(self.clock.now())
         changed = self.parameters.reset(f"panic/{call.origin}")
         return [Change(name, value, call.origin) for name, value in changed.items()]
 

@@ -72,6 +72,11 @@ class Budget:
         self.count, self.seconds = count, seconds
         self._spent: deque[float] = deque()
 
+    @property
+    def spent(self) -> int:
+        """Restarts that still count."""
+        return len(self._spent)
+
     def spend(self, now: float) -> bool:
         """Note a restart at `now` (monotonic seconds); False if it is one too many, and the budget begins anew."""
         while self._spent and now - self._spent[0] > self.seconds:

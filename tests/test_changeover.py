@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.changeover import LONGEST_PAUSE, SETTLE, Changeover, Phase
+from lcm_daemon.changeover import LONGEST_GOODBYE, LONGEST_PAUSE, SETTLE, Changeover, Phase
 from lcm_daemon.engine_supervisor import Duty
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
@@ -331,5 +331,78 @@ def test_the_pauses_are_short_again_once_a_recipe_has_played_well(rig: Rig) -> N
 def test_asking_for_the_recipe_of_a_fallen_player_tries_it_at_once(rig: Rig) -> None:
     rig.made[0].fallen = True
     rig.change.change(OLD)
+    rig.step()
+    assert rig.running == ["old", "old"]
+
+
+def test_what_is_only_to_be_better_never_costs_the_picture(rig: Rig) -> None:
+    """A compiled form, or the governor's size: nobody has asked for it, so nothing is ended to make room for it."""
+    rig.change.change(NEW, optional=True)
+    rig.step()
+    rig.made[1].fail(FULL)
+    rig.step()
+    assert (rig.running, rig.change.phase, rig.change.recipe) == (["old"], Phase.PLAYING, OLD)
+    assert rig.change.error.startswith("new: OutOfMemoryError")
+    rig.change.change(NEW)  # the same by hand
+    rig.step(SETTLE)
+    rig.made[2].fail(FULL)
+    rig.step()
+    assert rig.change.phase is Phase.SWAPPING
+
+
+def test_an_old_one_that_makes_room_for_what_is_only_to_be_better_comes_back(rig: Rig) -> None:
+    rig.change.change(NEW, optional=True)
+    rig.step()
+    rig.made[0].fail(FULL)
+    assert rig.step(1.0) == 0
+    assert (rig.running, rig.change.phase, rig.change.recipe) == (["old"], Phase.PLAYING, OLD)
+    rig.made[2].paint(10)
+    assert rig.step() == 10
+
+
+@pytest.mark.parametrize("ending", ["the new one dies", "another is asked for", "panic"])
+def test_an_old_one_that_made_room_in_vain_is_started_again(rig: Rig, ending: str) -> None:
+    rig.change.change(NEW)
+    rig.step()
+    rig.made[0].fail(FULL)
+    if ending == "the new one dies":
+        rig.made[1].fail(Failed("died"))
+    elif ending == "another is asked for":
+        rig.change.change(OLD)
+    else:
+        rig.change.hold(rig.clock.now())
+    rig.step(1.0)
+    rig.step(1.0)
+    assert rig.running == ["old"]
+    assert rig.change.playing.failure is None
+    rig.made[-1].paint(10)
+    assert rig.step() == 10
+
+
+def test_a_process_that_never_goes_does_not_keep_the_stage_empty(rig: Rig) -> None:
+    """A card that fell off the bus leaves processes that no signal ends."""
+    rig.change.change(NEW)
+    rig.step()
+    rig.made[1].fail(FULL)
+    rig.step()
+    rig.step(LONGEST_GOODBYE - 1.0)
+    assert rig.running == []
+    rig.step(2.0)
+    assert rig.running == ["new"]
+
+
+def test_panic_keeps_another_recipe_from_coming_and_lets_the_same_one_come(rig: Rig) -> None:
+    rig.change.change(NEW)
+    rig.step()
+    rig.change.hold(rig.clock.now())
+    rig.step(10.0)
+    assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
+    rig.change.change(NEW)
+    rig.change.hold(rig.clock.now())
+    rig.step(10.0)
+    assert rig.running == ["old"], "it was asked for and had not begun"
+    rig.change.change(replace(OLD, size=(64, 64)))
+    rig.step()
+    rig.change.hold(rig.clock.now())
     rig.step()
     assert rig.running == ["old", "old"]

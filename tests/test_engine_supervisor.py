@@ -6,16 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
-from lcm_daemon.link import Failed
+from lcm_daemon.link import Done, Failed, Ready
 from lcm_daemon.parameters import Parameters
+from lcm_daemon.pipelines.base import Report
 from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.show import Patience
+from tests.conftest import ManualClock
 
 SIZE = (64, 48)
 THROUGH = load_recipe("passthrough")
@@ -265,3 +268,64 @@ def test_a_starved_engine_is_slow_and_no_hang(
     for second in (29.0, 30.1, 31.2, 32.3):  # now it burns nothing
         engine.step(now + second)
     assert engine.pid != first
+
+
+class Doomed:
+    """A child and its link: it loads for so long, paints so many frames, one a second, and dies."""
+
+    def __init__(self, clock: ManualClock, loading: float, frames: int) -> None:
+        self.link = self.process = self
+        self.wanted, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
+        self._clock, self._ready, self._left, self._said = clock, clock.now() + loading, frames, False
+
+    def receive(self) -> list[Any]:
+        if self._clock.now() < self._ready:
+            return []
+        if not self._said:
+            self._said = True
+            return [Ready(Report("doomed", "cpu", "float32", SIZE))]
+        self._left -= 1
+        if self._left < 0:
+            raise EOFError
+        return [Done(0, 0, 0.0, {"render": 0.1})]
+
+    def tell(self, message: object) -> None:
+        pass
+
+    release = take = tell
+
+    def kill(self) -> None:
+        pass
+
+    def reap(self, seconds: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("loading", [1.0, 25.0, 31.0, 300.0])
+def test_one_that_dies_at_its_first_frame_steps_down_however_long_it_loads(
+    supervise: Callable[..., EngineSupervisor], loading: float, clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = supervise(ABSENT, THROUGH, started=False)
+    monkeypatch.setattr(engine, "_spawn", lambda spare: Doomed(clock, loading, 0))
+    engine.start(clock.now())
+    alarms = []
+    while engine.recipe is ABSENT:
+        clock.sleep(1.0)
+        engine.step(clock.now())
+        alarms.append(engine.alarm)
+        assert len(alarms) < 3 * (loading + 5.0)
+    assert engine.health.total("engine/replaced") == 3
+    assert alarms.index("absent: died") < len(alarms) / 1.4, "the second failure is an alarm already"
+
+
+def test_one_that_dies_now_and_then_is_replaced_for_ever(
+    supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = supervise(ABSENT, THROUGH, started=False)
+    monkeypatch.setattr(engine, "_spawn", lambda spare: Doomed(clock, 10.0, 45))
+    engine.start(clock.now())
+    for _ in range(3600):
+        clock.sleep(1.0)
+        engine.step(clock.now())
+    assert engine.recipe is ABSENT
+    assert engine.health.total("engine/replaced") > 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
     first, asked = stage.changeover.playing, list[Recipe]()
     stage.repertoire.recipes["ink"] = ink
-    stage.changeover.change = asked.append  # type: ignore[assignment, method-assign]
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
     stage.automation.cues.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
     stage._obey(Pending([Call("cue/goto", "osc", ("storm",))]), clock.now())
     stage._attend()
@@ -223,6 +224,11 @@ def governed(stage: Stage) -> Any:
     return engine
 
 
+def keep_in(asked: list[Recipe]) -> Callable[..., None]:
+    """In place of Changeover.change."""
+    return lambda recipe, optional=False: asked.append(recipe)
+
+
 def run_hot(stage: Stage, clock: ManualClock, seconds: float, cost: float = 0.1) -> None:
     for _ in range(round(seconds / 0.1)):
         clock.sleep(0.1)
@@ -243,7 +249,7 @@ def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: Ma
     full = stage.changeover.playing.recipe
     assert full.size == (512, 512)
     asked: list[Recipe] = []
-    stage.changeover.change = asked.append  # type: ignore[assignment, method-assign]
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 4.0)
     assert [(recipe.name, recipe.size) for recipe in asked] == [("passthrough", (384, 384))]
     stage.changeover.playing.recipe = asked[-1]
@@ -257,7 +263,7 @@ def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: Ma
 def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
     asked: list[Recipe] = []
-    stage.changeover.change = asked.append  # type: ignore[assignment, method-assign]
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 120.0)  # nothing comes of it
     assert [recipe.size for recipe in asked] == [(384, 384)]
     assert stage.repertoire.governor is not None
@@ -297,7 +303,7 @@ def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_onc
     stage: Stage, upgrade: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Recipe] = []
-    monkeypatch.setattr(stage.changeover, "change", asked.append)
+    monkeypatch.setattr(stage.changeover, "change", keep_in(asked))
     stage.changeover.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
     engines(stage)[0].report = replace(engines(stage)[0].report, upgrade=upgrade)
     engines(stage)[0].ready = False
