@@ -7,6 +7,7 @@ module plays. The plugin computes in bfloat16 where the module did, on processor
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -81,13 +82,17 @@ def _properties(module: nn.Module) -> dict[str, str]:
 
 
 def _run_compiler(traced: Path, blob: Path, shapes: str, properties: Mapping[str, str]) -> str:
-    """Empty when the blob is there, else what happened."""
+    """Empty when the blob is there, else what happened. The compiler ends when this process does: its input ends."""
     command = [sys.executable, "-m", "lcm_daemon.pipelines.accelerators.openvino_compile", str(traced), str(blob),
                shapes, json.dumps(properties)]
+    theirs, ours = os.pipe()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return f"took more than {SECONDS} s"
+    finally:
+        os.close(theirs)
+        os.close(ours)
     if done.returncode < 0:
         return f"crashed (signal {-done.returncode})"
     lines = done.stderr.strip().splitlines() or ["said nothing"]

@@ -2,6 +2,7 @@
 
 Run as: python -m lcm_daemon.pipelines.accelerators.openvino_compile TRACED.pt OUT.blob SHAPES PROPERTIES
 with the inputs' shapes and OpenVINO's properties as JSON: '[[1, 4, 64, 64]]' '{"INFERENCE_PRECISION_HINT": "f32"}'.
+It ends at the end of its standard input, which the engine holds open for as long as it lives.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import openvino
@@ -20,6 +22,7 @@ GENTLE = 10  # niceness: the engine plays meanwhile
 
 def main(traced: str, out: str, shapes: str, properties: str) -> None:
     """Convert, compile, prove that it runs, export. Raises SystemExit where an input is lost on the way."""
+    threading.Thread(target=_follow_engine, name="follow-engine", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(GENTLE)
     module = torch.jit.load(traced)  # type: ignore[no-untyped-call]
@@ -32,6 +35,11 @@ def main(traced: str, out: str, shapes: str, properties: str) -> None:
     compiled([tensor.numpy() for tensor in example])
     exported = compiled.export_model()  # a BytesIO, whatever its annotation says
     Path(out).write_bytes(exported.getbuffer() if isinstance(exported, io.BytesIO) else exported)
+
+
+def _follow_engine() -> None:
+    os.read(0, 1)  # nothing is ever written; not by sys.stdin, whose lock would be held when the interpreter ends
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""OpenVINO's compiler in its own process."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import need
+from tests.daemon import wait_for
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the compiler is a shell's script")
+def test_a_compiler_does_not_outlive_its_engine(tmp_path: Path) -> None:
+    need(importlib.util.find_spec("openvino") is not None, "openvino is not installed")
+    script = tmp_path / "python"  # the real one, with a module that takes for ever to load
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid\n"
+                      f"exec {sys.executable} -c 'import sys, time\n"
+                      "from lcm_daemon.pipelines.accelerators import openvino_compile as compiler\n"
+                      "compiler.torch.jit.load = lambda path: time.sleep(3600)\n"
+                      "compiler.main(*sys.argv[3:])' \"$@\"\n")
+    script.chmod(0o755)
+    engine = subprocess.Popen([sys.executable, "-c", "import sys\nfrom pathlib import Path\n"
+                               "from lcm_daemon.pipelines.accelerators import openvino\n"
+                               f"sys.executable = {str(script)!r}\n"
+                               "openvino._run_compiler(Path('traced'), Path('blob'), '[]', {})"])
+    try:
+        wait_for((tmp_path / "pid").exists, 60, "the compiler")
+        compiler = psutil.Process(int((tmp_path / "pid").read_text()))
+    finally:
+        engine.kill()
+        engine.wait()
+    try:
+        compiler.wait(60)
+    except psutil.TimeoutExpired:
+        compiler.kill()
+        pytest.fail("the compiler plays on")
