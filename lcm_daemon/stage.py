@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import wait
-from pathlib import Path
 
 from lcm_daemon.authority import begun_by, last_move, standings
 from lcm_daemon.automation import Automation
@@ -66,7 +65,7 @@ class Stage:
         self.repertoire = Repertoire(recipes, self.changeover, governor, self.health)
         self.parameters = Parameters(show.table(recipe), show.start(recipe), show.glides)
         self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self.repertoire.cue, Path(show.file), self.health
+            show.cues, show.modulators, self.parameters, self.repertoire.cue, show.side, self.health
         )
         self.automation.recipe = recipe.name
         if look:

@@ -125,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size pictures")
     parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
     parser.add_argument("--distillation-minutes", type=float, default=30)
-    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of its two passes")
+    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of its three passes")
     parser.add_argument("--controlnet-minutes", type=float, default=20)
     parser.add_argument("--lora-minutes", type=float, default=8, help="for each of them")
     parser.add_argument("--student", default="distillation.pt", help="what the finishing starts from")
