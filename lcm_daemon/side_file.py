@@ -52,6 +52,7 @@ class SideFile:
 
     def _replace(self, text: str) -> None:
         """On the disk before it has the name: else a power cut could leave the name with nothing in it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.new")
         with part.open("w", encoding="utf-8") as file:
             file.write(text)

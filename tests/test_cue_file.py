@@ -62,6 +62,7 @@ def test_a_damaged_file_is_kept_when_another_cue_is_recorded(tmp_path: Path) -> 
 
 
 def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "nowhere").touch()
     file = CueFile(tmp_path / "nowhere" / "mirror.yaml")
     file.write([DAWN])
     file.close()

@@ -43,6 +43,7 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "gone"
+    folder.touch()
 
     def write(text: str) -> None:
         file.write(lambda: text)
@@ -52,11 +53,12 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
     write("one")
     write("two")
     assert caplog.text.count("the look cannot be kept") == 1
-    folder.mkdir()
+    folder.unlink()
     write("three")
     assert (folder / "a.json").read_text() == "three"
     (folder / "a.json").unlink()
     folder.rmdir()
+    folder.touch()
     write("four")
     assert caplog.text.count("the look cannot be kept") == 2
     file.close()
