@@ -7,12 +7,14 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lcm_daemon import __version__, transports
+from lcm_daemon.controllers.midi_ports import lacking
 from lcm_daemon.errors import RecipeError
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.weights import locate
@@ -20,6 +22,8 @@ from lcm_daemon.recipe import load_recipe, names
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "numpy", "av", "python-osc",
              "mido")
+NO_CUDA = ("this torch has no CUDA, and nvidia-smi says that there is an NVIDIA card: pip uninstall torch, then the "
+           "command for CUDA that pytorch.org gives for this system")
 SECONDS = 120  # that a library may take to start
 
 Row = tuple[str, bool, str]  # name, whether it works, the detail
@@ -32,7 +36,7 @@ for i in range(torch.cuda.device_count()):
     found[f"cuda:{i}"] = f"{p.name}, {p.total_memory / 2**30:.0f} GiB"
 if torch.backends.mps.is_available():
     found["mps"] = "Apple GPU"
-print(json.dumps(found))
+print(json.dumps({"devices": found, "cuda": bool(torch.version.cuda or torch.version.hip)}))
 """
 _ACCELERATORS = """
 import json, torch
@@ -52,7 +56,7 @@ def examine() -> Iterator[str]:
     yield from _section("accelerators", _accelerators())
     yield from _section("accelerators' packages", map(_package, *zip(*accelerators.versions(), strict=True)))
     yield from _section("transports", (_transport(name) for name in transports.TRANSPORTS))
-    yield from _section("controllers", [_extra("midi", "rtmidi", "python-rtmidi"), _extra("link", "aalink", "aalink")])
+    yield from _section("controllers", [_midi(), _extra("link", "aalink", "aalink")])
     yield from _section("recipes", (_recipe(name) for name in names()))
 
 
@@ -73,7 +77,10 @@ def _devices() -> list[Row]:
     found = _ask(_DEVICES)
     if isinstance(found, str):
         return [("torch", False, found)]
-    return [(name, True, detail) for name, detail in found.items()]
+    rows = [(name, True, detail) for name, detail in found["devices"].items()]
+    if not found["cuda"] and shutil.which("nvidia-smi"):
+        rows.append(("cuda", False, NO_CUDA))
+    return rows
 
 
 def _accelerators() -> list[Row]:
@@ -115,6 +122,13 @@ def _extra(name: str, module: str, package: str) -> Row:
     if importlib.util.find_spec(module) is None:
         return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
     return name, True, f"{package} {importlib.metadata.version(package)}"
+
+
+def _midi() -> Row:
+    if importlib.util.find_spec("rtmidi") is None:
+        error = lacking()
+        return "midi", False, f"{error.reason}; install it with: {error.install}"
+    return "midi", True, f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
 
 
 def _recipe(name: str) -> Row:

@@ -8,9 +8,14 @@ from lcm_daemon import doctor
 from lcm_daemon.pipelines import accelerators
 
 
+def devices(cuda: bool = False) -> dict[str, object]:
+    """cuda: torch is built for it."""
+    return {"devices": {"cpu": "2 threads, AVX512"}, "cuda": cuda}
+
+
 def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list[str]]:
     """The lines by section, without asking the device's libraries."""
-    said = {"devices": {"cpu": "2 threads, AVX512"}, "accelerators": {"openvino": ["cpu", ""]}, **answers}
+    said = {"devices": devices(), "accelerators": {"openvino": ["cpu", ""]}, **answers}
     monkeypatch.setattr(doctor, "_ask", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
     sections: dict[str, list[str]] = {}
     for line in "\n".join(doctor.examine()).splitlines():
@@ -48,6 +53,33 @@ def test_a_recipe_that_is_not_here_says_how_it_comes(monkeypatch: pytest.MonkeyP
     assert lines["builtin"].split()[0] == "works"
     if "missing" in lines["sd-turbo"]:
         assert lines["sd-turbo"].endswith("2.4 GB; fetch it with: lcm-daemon pull sd-turbo")
+
+
+@pytest.mark.parametrize(("cuda", "card", "said"), [
+    (False, True, True), (False, False, False), (True, True, False),
+])
+def test_an_nvidia_card_and_a_torch_without_cuda(
+    cuda: bool, card: bool, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "nvidia-smi" if card and name == "nvidia-smi" else None)
+    lines = [line.strip() for line in report(monkeypatch, devices=devices(cuda))["devices"]]
+    assert lines[0].startswith("works    cpu")
+    assert [line.startswith("missing  cuda             this torch has no CUDA") for line in lines[1:]] == [True] * said
+    assert all("pip uninstall torch" in line and "pytorch.org" in line for line in lines[1:])
+
+
+def test_the_devices_of_this_machine() -> None:
+    found = doctor._ask(doctor._DEVICES)
+    assert not isinstance(found, str)
+    assert "cpu" in found["devices"]
+    assert isinstance(found["cuda"], bool)
+
+
+def test_midi_without_its_package_says_what_the_port_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    midi = next(line for line in report(monkeypatch)["controllers"] if " midi " in line)
+    assert midi.split()[0] == "missing"
+    assert "python-rtmidi is not installed" in midi
 
 
 def test_a_driver_that_breaks_its_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,14 @@ class _RtMidiPort:
             self._native.send_message(message)
 
 
+def lacking(python: tuple[int, ...] = sys.version_info[:2]) -> MissingIntegration:
+    """What to say where python-rtmidi is missing. python: its version; the extra leaves out what has no wheel."""
+    if python < (3, 13):
+        return MissingIntegration("MIDI", "python-rtmidi is not installed", 'pip install "lcm-daemon[midi]"')
+    return MissingIntegration("MIDI", f"python-rtmidi is not installed: it has no wheel for Python 3.{python[1]}",
+                              "Python 3.12, or with a C++ compiler: pip install python-rtmidi")
+
+
 class RtMidi:
     """python-rtmidi. Raises MissingIntegration where it is missing, LcmDaemonError or OSError where MIDI is."""
 
@@ -88,8 +96,7 @@ class RtMidi:
         try:
             import rtmidi  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
-            raise MissingIntegration("MIDI", "python-rtmidi is not installed",
-                                     'pip install "lcm-daemon[midi]"') from error
+            raise lacking() from error
         self._rtmidi, self._clock = rtmidi, clock
         self._api = getattr(rtmidi, BACKENDS[backend])
         alsa = backend == "alsa" or (backend == "auto" and sys.platform == "linux")

@@ -44,12 +44,16 @@ _BIND_ERRORS: Mapping[int, str] = {
     errno.EACCES: "is not allowed to this user: give the show an osc.{key} above 1023",
     errno.EADDRNOTAVAIL: "is not on this machine: osc.host is 127.0.0.1, 0.0.0.0 (every network) or an address of it",
 }
+_RESERVED = "is in use by another program, or it is reserved (Windows): give the show another osc.{key}"  # error 10013
 
 
 def bind_error(protocol: str, host: str, port: int, error: OSError) -> LcmDaemonError:
     """One clear line for a port that could not be bound."""
     key = "port" if protocol == "UDP" else "tcp"
-    reason = _BIND_ERRORS.get(error.errno or 0, str(error)).format(key=key)
+    reason = _BIND_ERRORS.get(error.errno or 0, str(error))
+    if error.errno == errno.EACCES and port > 1023:
+        reason = _RESERVED
+    reason = reason.format(key=key)
     return LcmDaemonError(f"OSC: {protocol} port {port} on {host} {reason}")
 
 

@@ -141,3 +141,12 @@ def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.Mon
     monkeypatch.setattr(midi_ports.Path, "exists", lambda path: False)
     with pytest.raises(LcmDaemonError, match="no /dev/snd/seq"):
         midi_ports.RtMidi()
+
+
+@pytest.mark.parametrize(("python", "words"), [
+    ((3, 12), 'python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"'),
+    ((3, 13), "it has no wheel for Python 3.13; install it with: Python 3.12, or with a C++ compiler: pip install "
+                 "python-rtmidi"),
+])
+def test_what_to_install_depends_on_the_python(python: tuple[int, ...], words: str) -> None:
+    assert str(midi_ports.lacking(python)).endswith(words)
