@@ -59,7 +59,8 @@ def commands(recipes: Sequence[str] = ()) -> Commands:
         )),
         "cue/go": Command("The next cue."),
         "cue/back": Command("The cue before."),
-        "cue/goto": Command("The cue of that name.", (Parameter("name", "text", "", "A cue's name."),)),
+        "cue/goto": Command("The cue of that name or number.", (
+            Parameter("name", "text", "", "A cue's name, or its place in the list from 1."),)),
         "cue/release": Command("Leave the cue list; the next GO is the first cue."),
         "cue/record": Command(
             "Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True

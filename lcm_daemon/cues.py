@@ -40,6 +40,14 @@ def _minutes(earlier: str, later: str) -> int:
     return ((hours - hour) * 60 + minutes - minute) % (24 * 60)
 
 
+def _place_of(text: str) -> int:
+    """The place that a number counts to, from 1; -1 where the text is none. Buttons and faders send floats."""
+    try:
+        return int(float(text)) - 1
+    except (ValueError, OverflowError):
+        return -1
+
+
 class CueList:
     """Where a show is in its cues. Whoever asks gets the cue whose fade begins now."""
 
@@ -62,8 +70,10 @@ class CueList:
         return self.cues[place].name if 0 <= place < len(self.cues) else ""
 
     def called(self, name: str) -> str:
-        """The name itself, where there is a cue of it; else ""."""
-        return name if any(cue.name == name for cue in self.cues) else ""
+        """The name of the cue that GOTO would ask for; "" where there is none."""
+        place = _place_of(name)
+        at_place = self.cues[place].name if 0 <= place < len(self.cues) else ""
+        return name if any(cue.name == name for cue in self.cues) else at_place
 
     def go(self, now: float) -> Cue | None:
         """Ask for the one after the newest; None behind the last."""
@@ -74,9 +84,9 @@ class CueList:
         return self._ask(self._place() - 1, now)
 
     def goto(self, name: str, now: float) -> Cue | None:
-        """Ask for one by its name; None where there is none of that name."""
+        """Ask for one by its name, or by its place: "1" is the first. None where there is none."""
         names = [cue.name for cue in self.cues]
-        return self._ask(names.index(name), now) if name in names else None
+        return self._ask(names.index(name) if name in names else _place_of(name), now)
 
     def resume(self, name: str, now: float, minute: str = "") -> None:
         """Stand at a cue that an earlier run had begun; what follows it does so again.

@@ -164,6 +164,7 @@ TABLE: Table = table_of([
     Parameter("similarity_skip", "float", 0.0, "Do not paint again while the input differs less than this from the one "
               "last painted (mean of 255 levels); 0 paints always.", 0.0, 20.0),
     Parameter("mix", "float", 1.0, "Rendered picture over the input: 0 is the input, 1 is the render.", 0.0, 1.0),
+    Parameter("master", "float", 1.0, "Brightness of the output: 1 as it is, 0 is black.", 0.0, 1.0),
     Parameter("freeze", "bool", False, "Hold the picture that is out now."),
 ])
 

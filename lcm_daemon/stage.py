@@ -29,7 +29,7 @@ from lcm_daemon.desk import Setup
 from lcm_daemon.desk_supervisor import DeskSupervisor
 from lcm_daemon.ends import build_sink, build_source, page_source
 from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
-from lcm_daemon.failsafe import Failsafe, load_slate
+from lcm_daemon.failsafe import Failsafe, blend, load_slate
 from lcm_daemon.frame import Frame, Pixels, solid
 from lcm_daemon.governor import Governor
 from lcm_daemon.health import Health
@@ -81,6 +81,7 @@ class Stage:
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
         self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())
         self.output: Frame | None = None
+        self._picture: Pixels | None = None  # of the last beat, before the master dims it
         self.stopping = False
         self._bell = Bell()
         self._hungry = False  # an engine waits for an input that has not come yet
@@ -284,10 +285,10 @@ class Stage:
     def _tick(self) -> None:
         try:
             now = self._beat_time = self.clock.now()
-            self.values = self.parameters.evaluate(now)
-            frozen = bool(self.values["freeze"]) and self.output is not None
-            pixels = self.output.pixels if frozen and self.output else self._choose(now)
-            self.output = Frame(pixels, self._beats, now)
+            self.values = self.automation.apply(self.parameters.evaluate(now), now)
+            if self._picture is None or not self.values["freeze"]:
+                self._picture = self._choose(now)
+            self.output = Frame(self._dim(self._picture), self._beats, now)
             self._beats += 1
             for sink in self.sinks:
                 sink.post(self.output)
@@ -295,6 +296,12 @@ class Stage:
             self._pump()
         except Exception:  # noqa: BLE001 - the top of the tick: nothing may stop it
             self._shout("a tick failed")
+
+    def _dim(self, picture: Pixels) -> Pixels:
+        """As bright as the master says; a frozen picture is dimmed too."""
+        master = self.values["master"]
+        assert isinstance(master, float)
+        return picture if master >= 1.0 else blend(self._blank.pixels, picture, master)
 
     def _choose(self, now: float) -> Pixels:
         source = self._input()

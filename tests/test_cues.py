@@ -101,6 +101,22 @@ def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, n
     assert cues.current.name == name
 
 
+@pytest.mark.parametrize(("asked", "name"), [
+    ("2", "storm"), ("2.0", "storm"), ("1", "dawn"), ("0", ""), ("-1", ""), ("4", ""), ("nan", ""), ("inf", ""),
+])
+def test_goto_goes_by_the_number_as_well(asked: str, name: str) -> None:
+    cues = CueList([DAWN, STORM, NIGHT])
+    cue = cues.goto(asked, 0.0)
+    assert (cue.name if cue else "") == name == cues.called(asked)
+
+
+def test_a_cue_called_by_a_number_is_that_cue() -> None:
+    cues = CueList([DAWN, STORM, Cue("1")])
+    cue = cues.goto("1", 0.0)
+    assert cue is not None
+    assert (cue.name, cues.called("1")) == ("1", "1")
+
+
 def test_a_name_that_is_not_there_changes_nothing() -> None:
     cues = CueList([DAWN])
     assert cues.goto("dusk", 0.0) is None

@@ -279,6 +279,24 @@ def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clo
     assert stage.health.total("dropped/rendered") == 1
 
 
+def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: Stage, clock: ManualClock) -> None:
+    def shown() -> int:
+        clock.sleep(0.1)
+        stage._tick()
+        assert stage.output is not None
+        return int(stage.output.pixels[0, 0, 0])
+
+    stage.changeover.playing.rendered = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
+    stage.changeover.playing.rendered_at = clock.now()
+    assert shown() == 200
+    stage.parameters.set("freeze", True, clock.now())
+    for master, red in ((0.5, 100), (0.0, 0), (0.25, 50)):
+        stage.parameters.set("master", master, clock.now())
+        assert shown() == red, "of the picture, not of what was dimmed before"
+    stage._obey(Pending([Call("panic", "osc")]), clock.now())
+    assert shown() == 200
+
+
 def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
     moves = {"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}
     stage._obey(Pending([moves]), clock.now())
