@@ -9,15 +9,14 @@ import itertools
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ import yaml
 
 from lcm_daemon import transports
 from lcm_daemon.errors import EngineError, LcmDaemonError
+from lcm_daemon.figures import Rows, compare, summarise, table_row
 from lcm_daemon.frame import Frame, Size, solid
 from lcm_daemon.health import quantile_of
-from lcm_daemon.process import prepare_environment
+from lcm_daemon.process import prepare_environment, shielding
 from lcm_daemon.recipe import Recipe
 from lcm_daemon.show import Show, load_show
 from lcm_daemon.stage import Stage
@@ -42,11 +42,6 @@ STAGE_FRAMES = 10_000
 BUS_SECONDS = 10.0
 BUS_FPS = 60.0
 STEPS = (1, 2, 4)
-
-Rows = dict[str, float | str]
-Frames = Sequence[Mapping[str, float]]  # seconds by part, a row a frame
-
-_PARTS: Mapping[str, str] = {"outside": "outside the modules"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,11 @@ class Task:
 
 
 def bench(task: Task, file: str | None = None) -> int:
-    """Measure everything, print it as it comes, and write it to `file` as JSON if that is named."""
+    """Measure everything, print it as it comes, and write it to `file` as JSON if that is named.
+
+    Raises LcmDaemonError before anything is measured where that file cannot be written.
+    """
+    _prove_writable(file)
     report: dict[str, Rows] = {}
     for title, measure in _MEASURES.items():
         if task.random and title != "model":
@@ -81,6 +80,14 @@ def bench(task: Task, file: str | None = None) -> int:
         about = {"machine": _machine(), "recipe": task.recipe.name, "random weights": task.random}
         Path(file).write_text(json.dumps({**about, **report}, indent=2) + "\n")
     return 0
+
+
+def _prove_writable(file: str | None) -> None:
+    try:
+        if file:
+            Path(file).open("a").close()
+    except OSError as error:
+        raise LcmDaemonError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _machine() -> Rows:
@@ -161,7 +168,8 @@ def _measure_way(task: Task) -> Rows:
     context = get_context("spawn")
     enough = context.Event()
     feeder = context.Process(target=_feed_bus, args=(f"{bus}in", enough), daemon=True)
-    feeder.start()
+    with shielding():  # Ctrl-C is for this process, which ends the others in order
+        feeder.start()
     try:
         with _Daemon(show) as daemon:
             times, lags = _watch_bus(f"{bus}out", BUS_SECONDS, daemon)
@@ -251,8 +259,29 @@ def _measure_model(task: Task) -> Rows:
     if task.recipe.pipeline == "passthrough":
         return {"model": "none"}
     prepare_environment()
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_time_model, task).result()
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    timer = context.Process(target=_tell_times, args=(theirs, task), daemon=True)
+    with shielding():
+        timer.start()
+    theirs.close()
+    try:
+        found: Rows | LcmDaemonError = ours.recv()
+    except EOFError as error:
+        raise EngineError("the process that measures the model died") from error
+    finally:
+        timer.kill()
+        timer.join()
+    if isinstance(found, LcmDaemonError):
+        raise found
+    return found
+
+
+def _tell_times(pipe: Connection, task: Task) -> None:
+    try:
+        pipe.send(_time_model(task))
+    except LcmDaemonError as error:
+        pipe.send(error)
 
 
 def _time_model(task: Task) -> Rows:
@@ -267,37 +296,11 @@ def _time_model(task: Task) -> Rows:
         found = comparison.race(steps, task.frames)
         title = f"{steps} step{'s' if steps > 1 else ''}"
         for name, frames in found.items():
-            rows |= {f"{title}: {name}, {key}": value for key, value in _figures(frames).items()}
-        rows |= {f"{title}: diffusers' time / {name}": ratio for name, ratio in _ratios(found).items()}
+            rows |= {f"{title}: {name}, {key}": value for key, value in summarise(frames).items()}
+        rows |= {f"{title}: diffusers' time / {name}": ratio for name, ratio in compare(found).items()}
         rows[f"{title}: accelerated by"] = comparison.accelerators
-        rows[f"{title}: as a table"] = _table_row(recipe, steps, comparison.where, comparison.accelerators, found)
+        rows[f"{title}: as a table"] = table_row(recipe, steps, comparison.where, comparison.accelerators, found)
     return rows
-
-
-def _figures(frames: Frames) -> Rows:
-    """Of one contender: the median by part, and the tail."""
-    whole = sorted(row["frame"] for row in frames)
-    parts = {part: statistics.median(row[part] for row in frames) for part in frames[0] if part != "frame"}
-    return {"frames/s": 1 / quantile_of(whole, 0.5),
-            **{f"frame, ms (p{100 * q:g})": 1000 * quantile_of(whole, q) for q in (0.5, 0.99)},
-            **{f"{_PARTS.get(part, part)}, ms": 1000 * value for part, value in parts.items()}}
-
-
-def _ratios(found: Mapping[str, Frames]) -> dict[str, float]:
-    medians = {name: statistics.median(row["frame"] for row in frames) for name, frames in found.items()}
-    theirs = medians.pop("diffusers", None)
-    return {name: theirs / ours for name, ours in medians.items()} if theirs else {}
-
-
-def _table_row(recipe: Recipe, steps: int, where: str, accelerator: str, found: Mapping[str, Frames]) -> str:
-    """The README's: model, device, accelerator, size, steps, frames/s, p50, p99, times diffusers."""
-    best = next(iter(found))
-    figures, ratio = _figures(found[best]), _ratios(found).get(best)
-    cells = [recipe.name, where, accelerator if best == "accelerated" else "none",
-             "{}x{}".format(*recipe.size), str(steps), f"{figures['frames/s']:.3g}",
-             f"{figures['frame, ms (p50)']:.1f} ms", f"{figures['frame, ms (p99)']:.1f} ms",
-             f"{ratio:.2f}" if ratio else "-"]
-    return f"| {' | '.join(cells)} |"
 
 
 def _without_detectors(recipe: Recipe) -> Recipe:
@@ -331,6 +334,7 @@ class _Daemon:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
         self._folder.cleanup()
 
     @property

@@ -12,12 +12,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lcm_daemon import hub
 from lcm_daemon.document import Reader, compose, nearest
 from lcm_daemon.errors import LcmDaemonError, RecipeError
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipe import Recipe, names, read_recipe, split_hub
-from lcm_daemon.show import find_show, load_show, shows
+from lcm_daemon.show import find_show, load_show, read_text, shows
 
 Tell = Callable[[str], None]
 
@@ -261,8 +263,10 @@ def find_recipes(word: str) -> list[Recipe]:
 
 
 def _is_recipe_file(file: Path) -> bool:
-    keys = {str(key.raw.value) for key, _ in compose(file.read_text("utf-8"), str(file)).items()}
-    return bool(keys & {"base", "model"})
+    """Raises LcmDaemonError, as reading it as a show would, where it is no mapping at all."""
+    document = compose(read_text(file), str(file))
+    pairs = document.items() if isinstance(document.raw, yaml.MappingNode) else []
+    return bool({str(key.raw.value) for key, _ in pairs} & {"base", "model"})
 
 
 def run(words: Sequence[str], offline: bool, tell: Tell = print) -> int:

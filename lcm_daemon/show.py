@@ -179,7 +179,7 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
     overrides: "output.fps=60" each. environment: LCM_DAEMON__OUTPUT__FPS=60 in it overrides too (os.environ if None).
     Raises DocumentError with every problem found.
     """
-    node = compose(_read_text(path), str(path))
+    node = compose(read_text(path), str(path))
     reader = Reader()
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
         _refuse_part_of_recipe(node, dotted, value, where)
@@ -190,7 +190,8 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
     return show
 
 
-def _read_text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """The text of a show's file, found as `find_show` does. Raises LcmDaemonError, one line that says what to do."""
     word = str(path)
     try:
         return find_show(path).read_text("utf-8")

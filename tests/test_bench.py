@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lcm_daemon import bench
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.errors import EngineError, LcmDaemonError, RecipeError
 from lcm_daemon.pipelines import architectures
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipe import Recipe, load_recipe
 from lcm_daemon.recipe_parts import Lora
 from tests.conftest import need
+from tests.daemon import wait_for
 from tests.pipelines.test_architectures import TINY_XL
 
 
 def test_a_bench_of_the_passthrough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(bench, "STAGE_FRAMES", 200)
     monkeypatch.setattr(bench, "BUS_SECONDS", 1.0)
     assert bench.bench(task("passthrough"), str(tmp_path / "figures.json")) == 0
@@ -29,6 +37,55 @@ def test_a_bench_of_the_passthrough(
     assert figures["bus in to bus out"]["bus in to bus out, ms (p50)"] > 0
     assert 0 < figures["start"]["first picture, s"] <= figures["start"]["first rendered frame, s"]
     assert "failed" not in capsys.readouterr().out
+    assert not (tmp_path / "state").exists(), "a bench has no look to keep"
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_MEASURES", {"stage": lambda task: pytest.fail("measured")})
+    with pytest.raises(LcmDaemonError, match=r"x\.json: cannot be written: No such file or directory$"):
+        bench.bench(task("passthrough"), str(tmp_path / "absent" / "x.json"))
+
+
+def test_a_process_that_dies_while_it_measures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_tell_times", _die)
+    with pytest.raises(EngineError, match="the process that measures the model died"):
+        bench._measure_model(task("builtin"))
+
+
+def _die(pipe: object, task: bench.Task) -> None:
+    os._exit(1)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not to be seen on this system")
+@pytest.mark.parametrize(("measure", "segments"), [("_measure_way", 2), ("_measure_model", 0)])
+def test_ctrl_c_leaves_nothing_behind(measure: str, segments: int) -> None:
+    """A terminal sends it to every process of the bench."""
+    code = ("import sys\nfrom lcm_daemon import bench\nfrom lcm_daemon.cli import main\n"
+            f"if __name__ == '__main__':\n bench._MEASURES = {{'it': bench.{measure}}}\n sys.exit(main(['bench']))\n")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as measuring:
+        wait_for(lambda: _spawned(measuring.pid) and len(_shared(measuring.pid)) >= segments, 60, "its processes")
+        children, shared = psutil.Process(measuring.pid).children(recursive=True), _shared(measuring.pid)
+        os.killpg(measuring.pid, signal.SIGINT)
+        _, said = measuring.communicate(timeout=60)
+    assert (measuring.returncode, said) == (130, "")
+    assert psutil.wait_procs(children, 10)[1] == []
+    assert [path for path in shared if Path(path).exists()] == []
+
+
+def _spawned(pid: int) -> bool:
+    return any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(pid).children())
+
+
+def _shared(pid: int) -> set[str]:
+    """The shared memory that the processes below this one have open."""
+    found: set[str] = set()
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found |= {area.path for area in child.memory_maps() if area.path.startswith("/dev/shm/")}
+    return found
 
 
 def test_the_models_part_compares_with_diffusers() -> None:

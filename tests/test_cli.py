@@ -88,6 +88,22 @@ def test_pull_says_what_there_is_when_it_does_not_know(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "there is no recipe or show 'sd-trubo'; did you mean 'sd-turbo'?\n"
 
 
+@pytest.mark.parametrize("command", [["pull"], ["list", "parameters"], ["bench"]], ids=" ".join)
+@pytest.mark.parametrize(("content", "said"), [
+    ("name: wide".encode("utf-16"), ": cannot be read: it is no text in UTF-8; save it as that"),
+    (b"\x93NUMPY\x01\x00v", ": cannot be read: it is no text in UTF-8; save it as that"),
+    (b"- a\n- b", ":1:1: a list is not a mapping with the keys name, recipe"),
+    (b"hello", ":1:1: 'hello' is not a mapping with the keys name, recipe"),
+], ids=["UTF-16", "binary", "list", "word"])
+def test_a_file_that_is_no_show_is_one_line(
+    command: list[str], content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(content)
+    assert main([*command, str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"{file}{said}")
+
+
 def test_pull_of_what_is_in_the_package_wants_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pull", "builtin", "passthrough", "demo"]) == 0
     assert capsys.readouterr().out.count("all is here, nothing else is wanted") == 3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lcm_daemon.errors import LcmDaemonError
 from lcm_daemon.folders import cache_folder, state_folder
 
 CACHES = {"linux": "xdg/cache/lcm-daemon", "win32": "local/lcm-daemon/Cache", "darwin": "Library/Caches/lcm-daemon"}
@@ -48,3 +49,21 @@ def test_the_environment_names_another(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert state_folder() == tmp_path / "first"
     monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "mine"))
     assert state_folder() == tmp_path / "mine"
+
+
+def test_a_user_without_a_home_needs_none_where_the_system_says_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(LcmDaemonError, match="LCM_DAEMON_STATE"):
+        state_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert (cache_folder(), state_folder()) == (tmp_path / "cache/lcm-daemon", tmp_path / "state/lcm-daemon")
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert state_folder() == tmp_path / "local/lcm-daemon/State"

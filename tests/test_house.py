@@ -26,7 +26,7 @@ LAYERS = [
     {"supervisor", "engine_supervisor", "desk_supervisor", "player", "changeover",
      "repertoire"},
     {"stage"},
-    {"doctor", "bench", "pull", "midi_learn", "live"},
+    {"doctor", "bench", "figures", "pull", "midi_learn", "live"},
     {"cli"},
     {"__main__"},
 ]
