@@ -22,7 +22,7 @@ SHIFT = 8  # the DevTools protocol's bit
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",  # a green picture with a clock in it
+    "--use-fake-device-for-media-stream=device-count=2", "--use-fake-ui-for-media-stream",  # green, with a clock
 )
 
 

@@ -56,17 +56,20 @@ class Rig:
 
     def answer(self) -> None:
         """One round of the stage: moves and commands go in, what they did comes out."""
-        pending = self.board.take()
-        asked = list(pending.changes.values())
-        self.taken += asked
-        done = [Change(c.name, self.parameters.set(c.name, c.value, 0.0), c.origin) for c in asked]
-        self.called += pending.commands
-        for call in pending.commands:
-            if call.name == "panic":
-                done += [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
-            elif call.name in AUTOMATED:
-                done += self.automation.obey(call, self.now)
+        done: list[Change] = []
+        for step in self.board.take():
+            done += self._obey(step) if isinstance(step, Call) else self._move(step)
         self.step(done)
+
+    def _move(self, asked: Change) -> list[Change]:
+        self.taken.append(asked)
+        return [Change(asked.name, self.parameters.set(asked.name, asked.value, 0.0), asked.origin)]
+
+    def _obey(self, call: Call) -> list[Change]:
+        self.called.append(call)
+        if call.name == "panic":
+            return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
+        return self.automation.obey(call, self.now) if call.name in AUTOMATED else []
 
     def step(self, done: Sequence[Change] = ()) -> None:
         """Begin the cues that are due, and say what has moved and where the show is."""

@@ -10,6 +10,7 @@ const REASONS: Record<string, string> = {
   NotAllowedError: "the browser was not allowed to",
   NotFoundError: "there is none",
   NotReadableError: "another program has it",
+  OverconstrainedError: "it is gone",
 };
 
 /** The page's own camera or screen, on its way to the daemon: one picture at a time, the newest. */
@@ -18,14 +19,18 @@ class Camera {
   error = $state("");
   devices = $state.raw<MediaDeviceInfo[]>([]);
   device = $state("");
+  /** Whether the browser can give a screen; those of phones cannot. */
+  readonly screens = Boolean(navigator.mediaDevices?.getDisplayMedia);
 
   #video = document.createElement("video");
   #canvas = document.createElement("canvas");
+  #timer: Worker | null = null;
   #run = 0; // the pictures of an earlier start are nobody's
 
   constructor() {
     this.#video.muted = true;
     this.#video.playsInline = true;
+    document.addEventListener("visibilitychange", () => this.resume());
     link.answer = (word) => {
       if (word === "ack") this.#shootNext();
       else if (this.kind) this.#end("another page has started its camera");
@@ -42,7 +47,8 @@ class Camera {
       stream.getVideoTracks()[0]?.addEventListener("ended", () => this.stop());
       await this.#video.play();
     } catch (error) {
-      return this.#end(this.#explain(kind, error));
+      if (run === this.#run) this.#end(this.#explain(kind, error));
+      return;
     }
     this.kind = kind;
     this.device = this.#track()?.getSettings().deviceId ?? "";
@@ -55,9 +61,10 @@ class Camera {
     this.#end("");
   }
 
-  /** Go on where a new connection has begun. */
+  /** Begin anew where a new connection has begun: a picture still on its way to the old one is void. */
   resume(): void {
     if (!this.kind) return;
+    this.#run += 1;
     link.switchCamera("start");
     void this.#shoot(this.#run);
   }
@@ -87,10 +94,14 @@ class Camera {
     this.error = error;
   }
 
+  /** A hidden page, such as one behind the window that it shares, is told of no frames: there a timer has to do. */
   #shootNext(): void {
     const shoot = this.#shoot.bind(this, this.#run);
-    if ("requestVideoFrameCallback" in this.#video) this.#video.requestVideoFrameCallback(() => void shoot());
-    else setTimeout(shoot, 1000 / RATE);
+    const told = !document.hidden && "requestVideoFrameCallback" in this.#video;
+    if (told) return void this.#video.requestVideoFrameCallback(() => void shoot());
+    this.#timer ??= new Worker(new URL("./timer.ts", import.meta.url), { type: "module" });
+    this.#timer.onmessage = () => void shoot();
+    this.#timer.postMessage(1000 / RATE);
   }
 
   async #shoot(run: number): Promise<void> {

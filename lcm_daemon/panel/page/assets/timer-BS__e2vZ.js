@@ -1,0 +1,1 @@
+(function(){onmessage=e=>{setTimeout(()=>postMessage(null),e.data)}})();
