@@ -41,6 +41,7 @@ from lcm_daemon.repertoire import Repertoire
 from lcm_daemon.show import Show
 from lcm_daemon.status import Status
 from lcm_daemon.transports.runner import Runner
+from lcm_daemon.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Stage:
         self._picture: Pixels | None = None  # of the last beat, before the master dims it
         self.stopping = False
         self._bell = Bell()
+        self._watchdog = Watchdog()
         self._hungry = False  # an engine waits for an input that has not come yet
         self._adopted = recipe  # whose table of parameters is in force
         self._beats, self._beat_time = 0, self.clock.now()
@@ -121,6 +123,7 @@ class Stage:
         try:
             self._open()
             opened()
+            self._watchdog.ready()
             ticker = self._ticker = Ticker(self.show.fps, self.clock)
             end = None if seconds is None else self.clock.now() + seconds
             while not self.stopping and (end is None or self.clock.now() < end):
@@ -128,6 +131,7 @@ class Stage:
                 self.health.time("tick/late", ticker.advance())
                 self._tick()
             self.looks.forget()
+            self._watchdog.stopping()
         finally:
             self._close()
 
@@ -294,6 +298,7 @@ class Stage:
                 sink.post(self.output)
             self._tell_desk(now)
             self._pump()
+            self._watchdog.alive(now)
         except Exception:  # noqa: BLE001 - the top of the tick: nothing may stop it
             self._shout("a tick failed")
 

@@ -18,7 +18,8 @@ FAMILIES = ("transports", "pipelines", "controllers", "panel")
 # Who may import whom: a layer imports its own and those before it.
 LAYERS = [
     {"errors", "frame", "clock", "health", "parameters", "prompt", "tempo", "cues", "modulation", "document",
-     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file", "journal"},
+     "recipe_parts", "recipe", "quantise", "board", "bell", "hub", "guard", "web", "folders", "side_file", "journal",
+     "watchdog"},
     set(FAMILIES),
     {"show", "failsafe", "link", "process", "status", "governor", "automation", "automation_fields", "cue_file",
      "look_file", "authority", "ends", "end_plans"},

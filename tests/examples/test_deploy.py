@@ -1,0 +1,34 @@
+"""The service files say what their systems read, and ask for what the daemon does."""
+
+from __future__ import annotations
+
+import configparser
+import plistlib
+from pathlib import Path
+
+from lcm_daemon.cli import _parser
+from lcm_daemon.watchdog import PULSE
+
+FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
+
+
+def test_the_service_waits_for_several_signs_of_life_and_for_an_orderly_end() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(FOLDER / "lcm-daemon@.service")
+    service = unit["Service"]
+    assert (service["Type"], service["Restart"]) == ("notify", "always")
+    assert float(service["WatchdogSec"]) >= 5 * PULSE
+    assert float(service["TimeoutStopSec"]) >= 5.0
+    program, *words = service["ExecStart"].split()
+    assert Path(program).name == "lcm-daemon"
+    assert _parser().parse_args(words).show == "/etc/lcm-daemon/%i.yaml"
+    assert service["StateDirectory"] == "lcm-daemon", "systemd names it to the daemon, which keeps its look there"
+
+
+def test_the_property_list_is_one() -> None:
+    found = plistlib.loads((FOLDER / "lcm-daemon.plist").read_bytes())
+    program, *words = found["ProgramArguments"]
+    assert Path(program).name == "lcm-daemon"
+    assert _parser().parse_args(words).command == "run"
+    assert found["KeepAlive"] is True
