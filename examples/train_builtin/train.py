@@ -22,6 +22,7 @@ from examples.train_builtin import (
     vae,
     workers,
 )
+from examples.train_builtin.adoption import adopt
 from examples.train_builtin.evaluation import Model, evaluate
 from examples.train_builtin.export import export
 from examples.train_builtin.latents import encode, encode_foreign
@@ -29,6 +30,10 @@ from examples.train_builtin.live import evaluate_live
 from examples.train_builtin.looks import LOOKS
 
 TARGET = Path(__file__).parents[2] / "lcm_daemon" / "models" / "builtin"
+
+
+def run_adoption(options: argparse.Namespace) -> None:
+    adopt(TARGET, options.work)
 
 
 def run_data(options: argparse.Namespace) -> None:
@@ -64,7 +69,7 @@ def run_distillation(options: argparse.Namespace) -> None:
 def run_finishing(options: argparse.Namespace) -> None:
     controlnet.train_probe(options.work)
     student = options.student
-    for name in finishing.PASSES:
+    for name in options.passes:
         seconds = 60 * options.finishing_minutes
         workers.run(finishing.train, options.threads, options.work, seconds, student, name)
         student = name
@@ -114,7 +119,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=[*STEPS, "all"])
+    parser.add_argument("step", choices=[*STEPS, "all", "adoption"])
     parser.add_argument(
         "--work", type=Path, required=True, help="folder of pictures and checkpoints; every step resumes"
     )
@@ -126,6 +131,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
     parser.add_argument("--distillation-minutes", type=float, default=30)
     parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of its three passes")
+    parser.add_argument("--passes", nargs="+", choices=tuple(finishing.PASSES), default=tuple(finishing.PASSES))
     parser.add_argument("--controlnet-minutes", type=float, default=20)
     parser.add_argument("--lora-minutes", type=float, default=8, help="for each of them")
     parser.add_argument("--student", default="distillation.pt", help="what the finishing starts from")
@@ -139,7 +145,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     for step in STEPS if options.step == "all" else [options.step]:
-        STEPS[step](options)
+        {**STEPS, "adoption": run_adoption}[step](options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""Take a finished model folder apart into the checkpoints of the training, to go on with it where it stands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def adopt(model: Path, work: Path) -> None:
+    """Write the parts of a diffusers folder where the training steps look for theirs.
+
+    The denoiser becomes `distillation.pt`, the student that the finishing starts from. What is there already stays.
+    """
+    _keep(work / "vae.pt", {"vae": _read(model / "vae")})
+    _keep(work / "distillation.pt", {"average": _read(model / "unet"), "step": 0})
+    _keep(work / "controlnet.pt", {"average": _read(model / "controlnet"), "step": 0})
+    for folder in ("text_encoder", "tokenizer", "loras"):
+        if not (work / folder).exists():
+            shutil.copytree(model / folder, work / folder)
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    return {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
+
+
+def _keep(path: Path, state: dict[str, object]) -> None:
+    if not path.exists():
+        torch.save(state, path)
