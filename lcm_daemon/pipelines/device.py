@@ -60,6 +60,8 @@ def describe(device: torch.device) -> str:
 def prepare(device: torch.device) -> None:
     """Process-wide settings. Called once, before the first tensor."""
     if device.type == "cuda":
+        if device.index is not None:  # pinned memory, recordings and Triton go by the current one
+            torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # sizes never change
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     elif device.type == "cpu" and hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than there are
@@ -70,7 +72,7 @@ class Stopwatch:
     """Seconds by part of one frame, in the device's own time, without making anybody wait.
 
     CUDA runs behind the caller, so its marks are events, read once the frame is on the host; on the CPU they are clock
-    readings. On other devices only the whole frame is known.
+    readings. On other devices, and where nothing was marked on the way, only the whole "frame" is known.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -90,13 +92,17 @@ class Stopwatch:
         self._marks.append((part, time.perf_counter()))
 
     def seconds(self) -> dict[str, float]:
-        """By part; the device must have finished the frame."""
-        if self._device.type == "cuda":
-            return {part: self._events[i].elapsed_time(self._events[i + 1]) / 1000
-                    for i, (part, _) in enumerate(self._marks[1:])}
-        if self._device.type == "cpu":
-            return {part: now - self._marks[i][1] for i, (part, now) in enumerate(self._marks[1:])}
-        return {"frame": self._marks[-1][1] - self._marks[0][1]}
+        """By part; the device must have finished the frame, all but the last mark."""
+        if len(self._marks) <= 2 or self._device.type not in ("cuda", "cpu"):
+            return {"frame": self._apart(0, len(self._marks) - 1)}
+        return {part: self._apart(i, i + 1) for i, (part, _) in enumerate(self._marks[1:])}
+
+    def _apart(self, one: int, other: int) -> float:
+        """Seconds from mark to mark."""
+        if self._device.type != "cuda":
+            return self._marks[other][1] - self._marks[one][1]
+        self._events[other].synchronize()  # an event is done microseconds after it is recorded; torch raises until then
+        return float(self._events[one].elapsed_time(self._events[other])) / 1000
 
     def _event(self, number: int) -> torch.cuda.Event:
         while len(self._events) <= number:
