@@ -1,7 +1,8 @@
 """Safety: no picture is shown that Stable Diffusion's safety checker objects to; the last safe one is in its place.
 
 The verdict is that of diffusers' `StableDiffusionSafetyChecker`, made on the device: its own forward pass waits for the
-device several times. On CUDA it runs beside the painting of the next frame, and everything is shown one frame later.
+device several times. On CUDA it runs beside the painting of the next frame, and everything is shown one frame later,
+once there is something to show meanwhile.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Safety:
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
         self._safe = torch.zeros((), dtype=torch.bool, pin_memory=cuda)  # the verdict, on the host
         self._waiting, self._shown, self._waits = solid(size), solid(size, GREY), False
+        self._has = False  # something that may be shown
+        self._seen: torch.Tensor | None = None  # by the checker at this moment; its memory must stay until then
         self.flagged = 0  # pictures that were not shown
 
     @torch.inference_mode()
@@ -78,12 +81,11 @@ class Safety:
 
         out: uint8 (H, W, 4), that picture as it would be shown. The checker sees its middle square, as in diffusers.
         """
-        if self._late:
-            self._settle()
+        self._settle()
         self._judge(self._normal.take(square(picture, self._side), self._dtype))
         np.copyto(self._waiting, out)
         self._waits = True
-        if self._late:
+        if self._late and self._has:
             np.copyto(out, self._shown)
         else:
             self.show(out)
@@ -95,12 +97,12 @@ class Safety:
 
     def passed(self, out: Pixels) -> None:
         """Take note of a picture that went out unpainted; it is what a flagged one would be replaced by."""
-        self._waits = False
+        self._waits, self._has = False, True
         np.copyto(self._shown, out)
 
     def forget(self) -> None:
         """Forget what was painted so far, such as for warming up."""
-        self._waits, self.flagged = False, 0
+        self._waits, self._has, self.flagged = False, False, 0
         self._shown[:] = GREY
 
     def _judge(self, pixels: torch.Tensor) -> None:
@@ -108,7 +110,7 @@ class Safety:
             self._safe.copy_(self._verdict(pixels))
             return
         self._stream.wait_stream(torch.cuda.current_stream(pixels.device))
-        pixels.record_stream(self._stream)
+        self._seen = pixels
         with torch.cuda.stream(self._stream):
             self._safe.copy_(self._verdict(pixels), non_blocking=True)
 
@@ -119,7 +121,7 @@ class Safety:
         if self._stream is not None:
             self._stream.synchronize()
         if bool(self._safe):
-            self._waiting, self._shown = self._shown, self._waiting
+            self._waiting, self._shown, self._has = self._shown, self._waiting, True
         else:
             self.flagged += 1
         self._waits = False

@@ -107,13 +107,27 @@ def test_what_is_not_a_number_is_not_safe() -> None:
 
 def test_a_picture_is_shown_one_frame_late(make: Callable[..., Safety]) -> None:
     guard = make()
-    assert [shown(guard, level) for level in (10, 20, 30)] == [GREY[0], 10, 20]
+    assert [shown(guard, level) for level in (10, 20, 30, 40)] == [10, 10, 20, 30]  # the first has none before it
+
+
+def test_a_still_input_is_not_left_grey(make: Callable[..., Safety]) -> None:
+    guard, out = make(), solid(SIZE)
+    assert shown(guard, 10) == 10
+    guard.show(out)
+    assert (out[..., :3] == 10).all()
+
+
+def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., Safety]) -> None:
+    guard = make()
+    frames = [(10, True), (20, True), (30, False), (40, True), (50, False), (60, False)]
+    assert [shown(guard, *frame) for frame in frames] == [GREY[0], GREY[0], 30, 30, 30, 50]
+    assert guard.flagged == 3
 
 
 def test_a_flagged_picture_is_never_shown(make: Callable[..., Safety]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
-    assert [shown(guard, *frame) for frame in frames] == [GREY[0], 10, 10, 10, 40, 40, 60]
+    assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 10, 40, 40, 60]
     assert guard.flagged == 3
 
 
@@ -150,7 +164,8 @@ def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., Safety]) -
     guard = make()
     shown(guard, 10), shown(guard, 20)
     guard.forget()
-    assert shown(guard, 30) == GREY[0]
+    assert shown(guard, 30, bad=True) == GREY[0]
+    assert shown(guard, 40) == 40
 
 
 def test_the_callers_buffer_is_its_own(make: Callable[..., Safety]) -> None:
