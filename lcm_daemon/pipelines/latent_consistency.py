@@ -24,7 +24,7 @@ from lcm_daemon.pipelines.canvas import Canvas
 from lcm_daemon.pipelines.codec import Codec
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.conditioning import Conditioning, Steering
-from lcm_daemon.pipelines.cuda_graph import CudaGraphs
+from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.denoising import Denoising
 from lcm_daemon.pipelines.guides import Guides
@@ -40,6 +40,8 @@ from lcm_daemon.recipe import Recipe
 # untouched and the fader has no jump on the way to it.
 ENTRY = 0.02
 WARM_UP = 2  # frames a mode: the first allocates and picks kernels, the second proves it
+RECORDED = WARM_UP + WARM_UPS + 1  # and where frames are recorded, until the first one that only launches
+
 
 @dataclass(frozen=True)
 class _Way:
@@ -108,6 +110,7 @@ class LatentConsistency(Pipeline):
         mix = float(values["mix"]) * min(strength / ENTRY, 1.0)
         if mix <= 0.0:
             np.copyto(out, pixels)
+            self._canvas.forget()
             if self._safety:
                 self._safety.passed(out)
             return {}
@@ -127,9 +130,11 @@ class LatentConsistency(Pipeline):
 
     def _show(self, painted: Tensor, mix: float, out: Pixels) -> None:
         """Out with it, if it may be seen."""
-        self._canvas.write(painted, mix, out)
-        if self._safety:
+        whole = self._canvas.write(painted, mix, out)
+        if self._safety and whole:
             self._safety.check(painted, out)
+        elif self._safety:  # the canvas has put there what it wrote last, which nobody may have judged safe
+            self._safety.show(out)
 
     def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
         """The frame itself, (1, 3, h, w) from -1 to 1; on CUDA one launch, once its way of painting is recorded."""
@@ -200,16 +205,28 @@ class LatentConsistency(Pipeline):
     def _warm_up(self, progress: Progress) -> None:
         """Render what a show is likely to ask for, so that the first real frame is as fast as any.
 
-        Every number of steps runs the same forward pass, so one step stands for all of them.
+        Every number of steps runs the same forward pass, so one step stands for all of them; but each is a recording
+        of its own. A picture goes first, for it runs all three modules: what is compiled while the second mode warms
+        up would take the first one's recording with it.
         """
-        start: Values = self.recipe.start() | {"steps": 1, "mix": 1.0, "strength": 1.0}
+        start: Values = self.recipe.start() | {"mix": 1.0, "strength": 1.0}
+        frames = RECORDED if self._graphs else WARM_UP
+        if self._graphs is None:
+            start = {**start, "steps": 1}
         picture, out = solid(self.size), solid(self.size)
-        for mode in ("text", "image"):
+        for mode in ("image", "text"):
             progress(f"warming up {mode}")
             begun = time.perf_counter()
-            for _ in range(WARM_UP):
+            for _ in range(frames):
                 self._render(picture, {**start, "mode": mode}, out, None)
-            progress(f"warm: {(time.perf_counter() - begun) / WARM_UP * 1000:.0f} ms a frame")
+            progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing of what was painted to warm up is seen or mixed into what comes."""
+        self._feedback.forget()
+        self._smooth.forget()
+        self._canvas.forget()
         if self._safety:
             self._safety.forget()
 

@@ -48,9 +48,12 @@ class Feedback:
         picture.copy_(mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0))
 
     def keep(self, picture: torch.Tensor) -> None:
-        """Remember a rendered picture, (1, 3, h, w)."""
-        _centre(self._last.copy_(picture).nan_to_num_(0.0, 1.0, -1.0).clamp_(-1.0, 1.0))
-        self._has.fill_(1.0)
+        """Remember a rendered picture, (1, 3, h, w), unless it is broken."""
+        found = self._mixed.copy_(picture).clamp_(-1.0, 1.0)
+        whole = found.sum().isfinite()
+        _centre(found)
+        torch.where(whole, found, self._last, out=self._last)
+        self._has.copy_(torch.maximum(self._has, whole))
 
     def forget(self) -> None:
         """There is no last picture: the next input stays as it is."""
@@ -83,9 +86,11 @@ class Smooth:
 
     def average(self, latents: torch.Tensor, amount: torch.Tensor) -> None:
         """Average in place. latents: float32 (1, channels, height, width).   amount: float32 (), below 1."""
-        torch.lerp(latents, self._kept, amount * self._has, out=self._kept)
-        latents.copy_(self._kept.nan_to_num_(0.0, 0.0, 0.0))
-        self._has.fill_(1.0)
+        mixed = torch.lerp(latents, self._kept, amount * self._has)
+        whole = mixed.sum().isfinite()
+        torch.where(whole, mixed, self._kept, out=self._kept)
+        self._has.copy_(torch.maximum(self._has, whole))
+        latents.copy_(mixed)
 
     def forget(self) -> None:
         """The next latents stay as they are, and the average starts from them."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lcm_daemon.frame import Size, solid
+from lcm_daemon.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.canvas import Canvas
 from tests.pipelines.conftest import make_picture
 
@@ -61,3 +61,86 @@ def test_mix_is_rounded_not_cut(render_size: Size) -> None:
     canvas.read(solid((64, 64), (0, 0, 0, 9)))
     canvas.write(torch.ones(1, 3, *render_size[::-1]), 0.5, out)
     assert (out == (128, 128, 128, 9)).all()
+
+
+# --- pictures that are none ---
+
+
+def broken(where: str, value: float, render_size: Size = (16, 16)) -> torch.Tensor:
+    picture = torch.full((1, 3, *render_size[::-1]), 0.5)
+    picture[0, 1, 3, 3 if where == "pixel" else slice(None)] = value
+    return picture
+
+
+def write(canvas: Canvas, given: Pixels, picture: torch.Tensor, mix: float = 1.0) -> tuple[bool, Pixels]:
+    out = solid((16, 16), (1, 2, 3, 4))
+    canvas.read(given)
+    return canvas.write(picture, mix, out), out
+
+
+@pytest.mark.parametrize("mix", [1.0, 0.5])
+@pytest.mark.parametrize("render_size", [(16, 16), (8, 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("where", "value"), [("pixel", float("nan")), ("row", float("inf")), ("pixel", -float("inf"))])
+def test_a_broken_picture_leaves_the_last_one_there(
+        where: str, value: float, dtype: torch.dtype, render_size: Size, mix: float) -> None:
+    canvas = Canvas((16, 16), render_size, CPU, dtype)
+    whole = torch.full((1, 3, *render_size[::-1]), 0.25).to(dtype)
+    fine, shown = write(canvas, solid((16, 16), (0, 0, 0, 9)), whole, mix)
+    assert fine
+    level = int(shown[0, 0, 0])
+    for number in range(3):
+        given = solid((16, 16), (200, 10, 10, number))
+        fine, out = write(canvas, given, broken(where, value, render_size).to(dtype), mix)
+        assert not fine
+        assert (out == (level, level, level, number)).all()
+    fine, out = write(canvas, solid((16, 16), (0, 0, 0, 9)), torch.ones_like(whole))
+    assert fine
+    assert (out == (255, 255, 255, 9)).all()
+    assert canvas.broken == 3
+
+
+def test_before_any_picture_a_broken_one_leaves_the_input_there() -> None:
+    canvas, given = Canvas((16, 16), (16, 16), CPU, torch.float32), make_picture((16, 16))
+    assert np.array_equal(write(canvas, given, broken("row", float("nan")))[1], given)
+    write(canvas, given, torch.zeros(1, 3, 16, 16))
+    canvas.forget()  # something else was seen since
+    assert np.array_equal(write(canvas, given, broken("row", float("nan")))[1], given)
+
+
+def test_the_brightest_picture_of_half_precision_is_a_picture() -> None:
+    """Its sum is beyond what half precision holds."""
+    canvas, out = Canvas((512, 512), (512, 512), CPU, torch.float16), solid((512, 512))
+    canvas.read(out)
+    assert canvas.write(torch.full((1, 3, 512, 512), 65504.0, dtype=torch.float16), 1.0, out)
+    assert (out[..., :3] == 255).all()
+
+
+def test_broken_pictures_are_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    canvas = Canvas((16, 16), (16, 16), CPU, torch.float32)
+    for _ in range(100):
+        write(canvas, solid((16, 16)), broken("row", float("nan")))
+    assert len(caplog.messages) == 7
+    assert caplog.messages[0].startswith("the model painted something that is no number (1 times so far)")
+
+
+def test_the_answer_comes_with_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device of its own there is one copy to the host a frame, and nothing is asked beside it."""
+    copies: list[int] = []
+    canvas = Canvas((16, 16), (8, 8), CPU, torch.float32)
+    canvas._aside = type(canvas._next)((16, 16), CPU)  # the sheet on the device
+    real = torch.Tensor.copy_
+
+    def copy(self: torch.Tensor, other: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+        if self.data_ptr() in (canvas._next.memory.data_ptr(), canvas._shown.memory.data_ptr()):
+            copies.append(self.numel())
+        return real(self, other, non_blocking)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", copy)
+    fine, first = write(canvas, solid((16, 16), (0, 0, 0, 9)), torch.zeros(1, 3, 8, 8))
+    assert fine
+    assert (first == (128, 128, 128, 9)).all()
+    fine, out = write(canvas, solid((16, 16), (0, 0, 0, 7)), broken("row", float("nan"), (8, 8)))
+    assert not fine
+    assert (out == (128, 128, 128, 7)).all()
+    assert copies == [16 * 16 * 4 + 1] * 2

@@ -149,6 +149,34 @@ def test_smooth_forgets_a_frame_that_went_wrong() -> None:
     torch.testing.assert_close(latents, torch.ones_like(latents))
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(broken: float) -> None:
+    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.5)
+    latents = torch.full((1, 4, 5, 6), broken)
+    smooth.average(latents, share)  # nothing good before: there is nothing to average with
+    first = torch.full((1, 4, 5, 6), 4.0)
+    smooth.average(first, share)
+    assert (first == 4.0).all()
+    latents[:] = 1.0
+    latents[0, 0, 0, 0] = broken
+    smooth.average(latents, share)
+    assert not latents.isfinite().all(), "whoever shows it must know"
+    after = torch.full((1, 4, 5, 6), 2.0)
+    smooth.average(after, share)
+    assert (after == 3.0).all()
+
+
+def test_feedback_goes_on_with_the_last_good_picture() -> None:
+    kept, spoilt = Feedback(SIZE, CPU), Feedback(SIZE, CPU)
+    for feedback in (kept, spoilt):
+        feedback.keep(picture(1))
+    spoilt.keep(torch.full(SHAPE, float("nan")))
+    seen = [picture(2), picture(2)]
+    kept.mix(seen[0], torch.tensor(0.5))
+    spoilt.mix(seen[1], torch.tensor(0.5))
+    assert torch.equal(*seen)
+
+
 # -- Similarity ------------------------------------------------------------------------------------------------------
 
 

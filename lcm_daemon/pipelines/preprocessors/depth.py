@@ -11,7 +11,8 @@ import transformers
 from torch.nn import functional
 
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting, read_pretrained
-from lcm_daemon.pipelines.preprocessors.intake import Normal, Shape, read_config, resize
+from lcm_daemon.pipelines.preprocessors.intake import Normal, read_config, resize
+from lcm_daemon.pipelines.scaling import Shape
 
 _KINDS = ("dpt", "depth_anything")  # by "model_type": they say how near, not how far
 # DPT's first fusion layer has weights for a second input that it never gets; published files leave them out.

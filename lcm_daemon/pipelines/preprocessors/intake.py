@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
-Shape = tuple[int, int]  # (height, width) in pixels
+from lcm_daemon.pipelines.scaling import Shape, scale
 
 
 def resize(picture: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Bicubic, antialiased where a side shrinks, as Pillow does it; float32."""
     if picture.shape[-2:] == shape:
         return picture.float()
-    return functional.interpolate(picture.float(), shape, mode="bicubic", align_corners=False, antialias=True)
+    return scale(picture.float(), shape, "bicubic", antialias=True)
 
 
 def square(picture: torch.Tensor, side: int) -> torch.Tensor:

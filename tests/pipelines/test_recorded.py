@@ -1,0 +1,137 @@
+"""The pipeline as it plays on CUDA, every frame recorded and replayed, held to one that runs every frame anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.pipelines import latent_consistency
+from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+from lcm_daemon.recipe import Recipe
+from tests.pipelines.conftest import Values, make_picture, values
+from tests.pipelines.cuda_rig import Machine, install
+from tests.pipelines.tiny import recipe_of
+
+SIZE = (64, 64)
+Checkpoint = Callable[[str], Path]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(latent_consistency, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
+    return install(monkeypatch)
+
+
+def loaded(folder: Path, recorded: bool, **changes: Any) -> LatentConsistency:
+    """On the CPU; recorded: as if it were CUDA."""
+    pipeline = LatentConsistency(recipe_of(folder, accelerate="none", **changes), SIZE)
+    pipeline.load(lambda line: None)
+    pipeline._graphs = CudaGraphs(torch.device("cuda")) if recorded else None
+    return pipeline
+
+
+def paint(pipeline: LatentConsistency, pixels: Pixels, settings: Values) -> Pixels:
+    out = solid(SIZE)
+    pipeline.render(pixels, settings, out)
+    return out
+
+
+MOVES: list[Values] = [
+    {}, {"strength": 0.4}, {"seed": 5}, {"prompt": "deep ocean"}, {"feedback": 0.5, "smooth": 0.6}, {"feedback": 0.3},
+    {"smooth": 0.9}, {"steps": 3}, {"steps": 2}, {"mode": "text"}, {"seed": 8}, {"mode": "image"},
+    {"guidance": 2.0}, {"guidance": 3.5, "negative_prompt": "fire"}, {"guidance": 1.0}, {"feedback": 0.0}, {"mix": 0.5},
+]
+
+
+def test_recorded_frames_are_those_that_are_run(checkpoint: Checkpoint, machine: Machine) -> None:
+    """Each move for as many frames as it takes to warm up, record and replay: what is kept moves on by one a frame."""
+    changes: dict[str, Any] = {"guidance": "classifier_free"}
+    ours, plain = (loaded(checkpoint("kl"), recorded, **changes) for recorded in (True, False))
+    settings = values(steps=2, prompt="red lava")
+    machine.log.clear()
+    for number, move in enumerate(move for move in MOVES for _ in range(WARM_UPS + 2)):
+        settings.update(move)
+        pixels = make_picture(SIZE, seed=number % 3)
+        found, expected = (paint(pipeline, pixels, settings).astype(int) for pipeline in (ours, plain))
+        assert np.abs(found - expected).max() <= 1, f"frame {number}, {move}"
+    assert machine.log.count("begin") == 6, "one for each way of painting"
+    assert machine.log.count("replay") > 40
+
+
+def test_a_recorded_frame_is_one_part(checkpoint: Checkpoint, machine: Machine) -> None:
+    pipeline, out = loaded(checkpoint("epsilon"), recorded=True), solid(SIZE)
+    for _ in range(WARM_UPS + 2):
+        assert list(pipeline.render(make_picture(SIZE), values(), out)) == ["frame"]
+
+
+def test_the_warm_up_records_what_the_show_starts_with(checkpoint: Checkpoint, machine: Machine,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both modes, at the recipe's own number of steps; the first frame of the show only launches."""
+    graphs = CudaGraphs(torch.device("cuda"))
+    original = LatentConsistency._warm_up
+
+    def warm_up(self: LatentConsistency, progress: Callable[[str], None]) -> None:
+        self._graphs = graphs
+        original(self, progress)
+
+    monkeypatch.setattr(LatentConsistency, "_warm_up", warm_up)
+    pipeline = LatentConsistency(recipe_of(checkpoint("epsilon"), accelerate="none"), SIZE)
+    pipeline.load(lambda line: None)
+    for mode in ("image", "text"):
+        machine.log.clear()
+        paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start(), "mode": mode})
+        assert machine.log == ["replay"]
+
+
+def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its grey picture is in no later frame: the first one is as if it did not look back."""
+    back = values(feedback=0.5, smooth=0.5)
+    monkeypatch.setattr(Recipe, "start", lambda recipe: back)
+    first = paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), back)
+    assert np.array_equal(first, paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), values()))
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpoint: Checkpoint,
+                                                         machine: Machine) -> None:
+    """As when half precision overflows: no black, and the next good frame is as if it had not been."""
+    pipeline, other = (loaded(checkpoint("epsilon"), recorded) for _ in range(2))
+    settings, picture = values(feedback=0.5, smooth=0.5), make_picture(SIZE)
+    for _ in range(WARM_UPS + 2):
+        shown = paint(pipeline, picture, settings)
+        assert np.array_equal(shown, paint(other, picture, settings))
+    noise = pipeline._noise
+    whole = noise.values.clone()
+    with torch.inference_mode():
+        noise.values.fill_(float("nan"))  # the seed stands still: nobody writes it anew
+        for _ in range(2):
+            assert np.array_equal(paint(pipeline, picture, settings)[..., :3], shown[..., :3])
+        noise.values.copy_(whole)
+    assert np.array_equal(paint(pipeline, picture, settings), paint(other, picture, settings))
+
+
+def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint) -> None:
+    """What the canvas wrote last may be just what the safety checker held back."""
+    pipeline, out = loaded(checkpoint("epsilon"), recorded=False), solid(SIZE)
+    shows: list[str] = []
+
+    class Guard:
+        def check(self, picture: torch.Tensor, out: Pixels) -> None:
+            shows.append("checked")
+
+        def show(self, out: Pixels) -> None:
+            shows.append("last safe")
+
+    pipeline._safety = Guard()  # type: ignore[assignment]
+    paint(pipeline, make_picture(SIZE), values())
+    with torch.inference_mode():
+        pipeline._noise.values.fill_(float("nan"))
+    pipeline.render(make_picture(SIZE), values(), out)
+    assert shows == ["checked", "last safe"]
