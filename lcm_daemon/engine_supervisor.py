@@ -23,7 +23,9 @@ from lcm_daemon.supervisor import Budget, Child, Graveyard
 
 log = logging.getLogger(__name__)
 
-SLOWER = 8.0  # a frame may take this many times the usual before it counts as a hang
+# A frame may take this many times the usual before it counts as a hang. Eight steps in two passes (guidance above 1)
+# are 16 times the work of one step in one, and the first frames of a kind take up to twice as long as later ones.
+SLOWER = 32.0
 STARVED = 10.0  # an engine on the CPU that is still at work may take this many deadlines
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST = 10.0  # the first frame after a start may take this many deadlines

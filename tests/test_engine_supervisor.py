@@ -329,3 +329,18 @@ def test_one_that_dies_now_and_then_is_replaced_for_ever(
         engine.step(clock.now())
     assert engine.recipe is ABSENT
     assert engine.health.total("engine/replaced") > 50
+
+
+@pytest.mark.parametrize("step", [0.07, 0.2, 0.4])
+@pytest.mark.parametrize(("steps", "later", "passes"), [(1, 8, 1), (4, 8, 1), (4, 4, 2), (1, 8, 2)])
+def test_more_work_than_usual_is_no_hang(
+    supervise: Callable[..., EngineSupervisor], steps: int, later: int, passes: int, step: float,
+) -> None:
+    """A fader that goes from one step to eight, and guidance above 1: the first such frame takes twice as long."""
+    engine = supervise(THROUGH, started=False)
+    engine.report = Report("own", "cuda:0", "float16", SIZE)
+    engine.child = Doomed(ManualClock(), 0.0, 0)  # type: ignore[assignment]
+    engine.painted.extend([steps * step] * 63)
+    engine.child.link.unanswered[0] = 0.0  # type: ignore[union-attr]
+    assert not engine._overdue(2 * later * passes * step - 0.01)
+    assert engine._overdue(max(engine.patience.frame, 32 * steps * step) + 0.01), "and a hang is one"
