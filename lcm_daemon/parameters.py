@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lcm_daemon.errors import LcmDaemonError
@@ -267,6 +267,10 @@ class Parameters:
         self._touched -= looks.keys()
         self._foreseen.clear()
         return changed
+
+    def shown(self) -> Table:
+        """The table as controllers show it: the default is where this show starts."""
+        return {name: replace(parameter, default=self._start[name]) for name, parameter in self.table.items()}
 
     def origin(self, name: str) -> str:
         """Who set a parameter last; empty where nobody has since the show began."""

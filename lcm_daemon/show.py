@@ -104,8 +104,9 @@ class Show:
 
     @property
     def fallback(self) -> Recipe:
-        """What plays where a recipe cannot: the built-in model on the safest settings, whatever the show demands."""
-        return replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
+        """What plays where a recipe cannot: the built-in model on the safest settings, without faders of its own."""
+        safest = replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
+        return replace(safest, controlnets=(), loras=())
 
     def catalogue(self) -> dict[str, Recipe]:
         """Every recipe that can be changed to, by name: those of the package, the show's first one, and its others."""

@@ -76,7 +76,7 @@ class Stage:
         self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show, self.health))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
-            Setup(show.name, self.parameters.table, self.parameters.targets(), show.desk, tuple(recipes),
+            Setup(show.name, self.parameters.shown(), self.parameters.targets(), show.desk, tuple(recipes),
                   camera=page_source(show)), show.size, self.health,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
@@ -243,7 +243,7 @@ class Stage:
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value and self.parameters.untouched(name):
                 self.parameters.follow(name, now)
-        self.desk.adopt(self.parameters.table)
+        self.desk.adopt(self.parameters.shown())
 
     def _input(self) -> Frame | None:
         return self.source.newest if self.source else None

@@ -149,3 +149,11 @@ def test_who_has_touched_what() -> None:
     assert parameters.origin("steps") == "recipe"
     parameters.reset()
     assert parameters.untouched("strength")
+
+
+def test_controllers_are_shown_where_the_show_starts() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
+    parameters.set("prompt", "lava", 0.0)
+    shown = parameters.shown()
+    assert (shown["prompt"].default, shown["strength"].default, shown["steps"].default) == ("ocean", 0.5, 2)
+    assert shown.keys() == parameters.table.keys()
