@@ -97,9 +97,11 @@ class Conditioning:
             told = self._steering(self.prompts.embed(positive), None if image is None else image[1:])
             if self._guidance == "embedded":
                 told = Steering(**{**vars(told), "scale": self.scale(guidance)})
-        kept = self._steerings.setdefault(told.shape, told.clone())
-        kept.copy(told)
-        return kept
+        shape = told.shape
+        if shape not in self._steerings:
+            self._steerings[shape] = told.clone()
+        self._steerings[shape].copy(told)
+        return self._steerings[shape]
 
     def _steering(self, prompt: Embedding, image: Tensor | None) -> Steering:
         ids = None if prompt.pooled is None else self._ids.expand(len(prompt.states), -1)

@@ -47,6 +47,11 @@ class Denoising:
             self._stream.push(predict, self.latents, factors, noise, text)
         return self._stream.finished
 
+    def forget(self) -> None:
+        """The frames under way are of no use any more."""
+        if self._stream is not None:
+            self._stream.forget()
+
     def _model(self, told: Steering, steps: int, guided: bool) -> Model:
         def predict(sample: Tensor, timestep: Tensor, step: int) -> Tensor:
             batch, count = len(sample), told.count

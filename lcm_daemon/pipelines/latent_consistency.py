@@ -206,12 +206,12 @@ class LatentConsistency(Pipeline):
         """Render what a show is likely to ask for, so that the first real frame is as fast as any.
 
         Every number of steps runs the same forward pass, so one step stands for all of them; but each is a recording
-        of its own. A picture goes first, for it runs all three modules: what is compiled while the second mode warms
-        up would take the first one's recording with it.
+        of its own, and a stream batch has as many pictures in a pass. A picture goes first, for it runs all three
+        modules: what is compiled while the second mode warms up would take the first one's recording with it.
         """
         start: Values = self.recipe.start() | {"mix": 1.0, "strength": 1.0}
         frames = RECORDED if self._graphs else WARM_UP
-        if self._graphs is None:
+        if self._graphs is None and not self.recipe.stream_batch:
             start = {**start, "steps": 1}
         picture, out = solid(self.size), solid(self.size)
         for mode in ("image", "text"):
@@ -224,9 +224,8 @@ class LatentConsistency(Pipeline):
 
     def _forget(self) -> None:
         """Nothing of what was painted to warm up is seen or mixed into what comes."""
-        self._feedback.forget()
-        self._smooth.forget()
-        self._canvas.forget()
+        for kept in (self._denoising, self._feedback, self._smooth, self._canvas):
+            kept.forget()
         if self._safety:
             self._safety.forget()
 

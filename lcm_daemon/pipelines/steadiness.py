@@ -53,7 +53,7 @@ class Feedback:
         whole = found.sum().isfinite()
         _centre(found)
         torch.where(whole, found, self._last, out=self._last)
-        self._has.copy_(torch.maximum(self._has, whole))
+        self._has.masked_fill_(whole, 1.0)
 
     def forget(self) -> None:
         """There is no last picture: the next input stays as it is."""
@@ -89,7 +89,7 @@ class Smooth:
         mixed = torch.lerp(latents, self._kept, amount * self._has)
         whole = mixed.sum().isfinite()
         torch.where(whole, mixed, self._kept, out=self._kept)
-        self._has.copy_(torch.maximum(self._has, whole))
+        self._has.masked_fill_(whole, 1.0)
         latents.copy_(mixed)
 
     def forget(self) -> None:

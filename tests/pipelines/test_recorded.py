@@ -13,6 +13,7 @@ import torch
 from lcm_daemon.frame import Pixels, solid
 from lcm_daemon.pipelines import latent_consistency
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
@@ -135,3 +136,23 @@ def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint
         pipeline._noise.values.fill_(float("nan"))
     pipeline.render(make_picture(SIZE), values(), out)
     assert shows == ["checked", "last safe"]
+
+
+def test_a_stream_batch_warms_up_as_it_will_play_and_starts_fresh(checkpoint: Checkpoint,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many pictures in a pass as the recipe has steps, and none of the warm-up's comes out later."""
+    start = values(steps=3, seed=4)
+    monkeypatch.setattr(Recipe, "start", lambda recipe: start)
+    batches: list[int] = []
+    forward = Denoiser.forward
+
+    def count(self: Denoiser, sample: torch.Tensor, *rest: Any) -> torch.Tensor:
+        batches.append(len(sample))
+        return forward(self, sample, *rest)
+
+    monkeypatch.setattr(Denoiser, "forward", count)
+    pipeline = loaded(checkpoint("epsilon"), recorded=False, stream_batch=True)
+    assert set(batches) == {3}
+    plain = loaded(checkpoint("epsilon"), recorded=False)
+    found, expected = (paint(each, make_picture(SIZE), start).astype(int) for each in (pipeline, plain))
+    assert np.abs(found - expected).max() <= 1
