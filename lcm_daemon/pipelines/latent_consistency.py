@@ -223,8 +223,8 @@ class LatentConsistency(Pipeline):
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing of what was painted to warm up is seen or mixed into what comes."""
-        for kept in (self._denoising, self._feedback, self._smooth, self._canvas):
+        """Nothing of what was painted to warm up is seen or mixed into what comes, and a walk begins at its seed."""
+        for kept in (self._noise, self._denoising, self._feedback, self._smooth, self._canvas):
             kept.forget()
         if self._safety:
             self._safety.forget()

@@ -62,6 +62,10 @@ class Noise:
         return self.blend([part for seed, weight in parts for part in (
             (seed + whole, weight * (1.0 - share)), (seed + whole + 1, weight * share))], steps)
 
+    def forget(self) -> None:
+        """A walk begins anew, at its seed."""
+        self.place, self._walked = 0.0, None
+
     def _drawn(self, seed: int, steps: int) -> _Seed:
         if seed not in self._seeds:
             if len(self._seeds) >= SEEDS_KEPT:

@@ -93,9 +93,11 @@ def test_the_warm_up_records_what_the_show_starts_with(checkpoint: Checkpoint, m
 
 def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grey picture is in no later frame: the first one is as if it did not look back."""
-    back = values(feedback=0.5, smooth=0.5)
+    back = values(feedback=0.5, smooth=0.5, noise="walking", noise_speed=10.0)
     monkeypatch.setattr(Recipe, "start", lambda recipe: back)
-    first = paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), back)
+    pipeline = loaded(checkpoint("epsilon"), recorded=False)
+    first = paint(pipeline, make_picture(SIZE), back)
+    assert pipeline._noise.place == 0.0
     assert np.array_equal(first, paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), values()))
 
 
