@@ -42,11 +42,11 @@ class Graph:
                     before.copy_(again)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Operations have to run for the next ones to be known; at the end memory is as it was: nothing has run."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
         self._before: dict[int, tuple[Any, Any]] = {}
 
@@ -54,7 +54,7 @@ class Recorder(TorchDispatchMode):
         for tensor in tree_leaves((args, kwargs or {})):
             if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in self._before:
                 storage = tensor.untyped_storage()
-                self._before[storage.data_ptr()] = storage, storage.clone()
+                self._before[storage.data_ptr()] = storage, storage.clone()  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         self._graph.operations.append((func, args, kwargs or {}, result))
         return result

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lcm_daemon.frame import Pixels, solid
 from lcm_daemon.pipelines import latent_consistency
+from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
@@ -72,19 +74,35 @@ def test_a_recorded_frame_is_one_part(checkpoint: Checkpoint, machine: Machine) 
         assert list(pipeline.render(make_picture(SIZE), values(), out)) == ["frame"]
 
 
-def test_the_warm_up_records_what_the_show_starts_with(checkpoint: Checkpoint, machine: Machine,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+class AtLoad(Accelerator):
+    """Stands for those that compile while nothing plays; what it makes is the module."""
+
+    name = "at load"
+
+    @classmethod
+    def probe(cls, device: torch.device) -> str:
+        return ""
+
+    def _compile(self, part: str, module: nn.Module, example: tuple[torch.Tensor | None, ...]) -> Compiled:
+        return module
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_warm_up_records_what_the_show_starts_with(
+        compiled: bool, checkpoint: Checkpoint, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both modes, at the recipe's own number of steps; the first frame of the show only launches."""
-    graphs = CudaGraphs(torch.device("cuda"))
     original = LatentConsistency._warm_up
 
     def warm_up(self: LatentConsistency, progress: Callable[[str], None]) -> None:
-        self._graphs = graphs
+        self._graphs = CudaGraphs(torch.device("cuda"))
+        if compiled:
+            self.acceleration.choices = [AtLoad(torch.device("cpu"), Features())]
         original(self, progress)
 
     monkeypatch.setattr(LatentConsistency, "_warm_up", warm_up)
     pipeline = LatentConsistency(recipe_of(checkpoint("epsilon"), accelerate="none"), SIZE)
     pipeline.load(lambda line: None)
+    assert pipeline.acceleration.swaps == (3 if compiled else 0)
     for mode in ("image", "text"):
         machine.log.clear()
         paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start(), "mode": mode})
