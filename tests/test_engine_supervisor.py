@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.engine_supervisor import Duty, EngineSupervisor
+from lcm_daemon.engine_supervisor import SLOWER, Duty, EngineSupervisor
 from lcm_daemon.frame import Frame, solid
 from lcm_daemon.health import Health
 from lcm_daemon.link import Done, Failed, Ready
@@ -173,9 +173,9 @@ def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., En
     os.kill(engine.pid, signal.SIGSTOP)
     now, first = time.perf_counter(), engine.pid
     assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
-    engine.step(now + 25.0)
+    engine.step(now + 4.0 * SLOWER - 5.0)
     assert engine.pid == first
-    engine.step(now + 40.0)
+    engine.step(now + 4.0 * SLOWER + 5.0)
     assert engine.pid != first
 
 

@@ -128,7 +128,8 @@ def test_commands(name: str) -> None:
                 assert one.commands == []
                 for pressed in ([], [1], [1.0], [True], ["now"]):
                     peer.send(f"/lcm/{name}", *pressed)
-                await one.until(lambda: len(one.commands) == 5)
+                least = 1 if name == "panic" else 5  # a panic makes void what has not been carried out, panics too
+                await one.until(lambda: len(one.commands) >= least)
                 assert set(one.commands) == {Call(name, f"osc/127.0.0.1:{peer.port}")}
     asyncio.run(scenario())
 

@@ -142,7 +142,7 @@ def test_what_no_fader_sends_is_refused(argument: Value) -> None:
 
 def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(caplog: pytest.LogCaptureFixture) -> None:
     entries = (
-        Mapped("/1/fader1", "mix"), Mapped("/1/fader1", "strength", (1.0, 0.0)), Mapped("/1/push1", "panic"),
+        Mapped("/1/fader1", "mix"), Mapped("/1/fader1", "strength", (1.0, 0.0)), Mapped("/1/push1", "cue/go"),
         Mapped("/1/fader2", "lora/ink"), Mapped("/1/fader5", "strenth"),
     )
 
