@@ -42,6 +42,7 @@ STAGE_FRAMES = 10_000
 BUS_SECONDS = 10.0
 BUS_FPS = 60.0
 STEPS = (1, 2, 4)
+ENDING = 10.0  # seconds that the process which measured the model gets to end by itself
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ def _measure_model(task: Task) -> Rows:
     theirs.close()
     try:
         found: Rows | LcmDaemonError = ours.recv()
+        timer.join(ENDING)
     except EOFError as error:
         raise EngineError("the process that measures the model died") from error
     finally:
