@@ -32,9 +32,12 @@ ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Those of ENDINGS that this system has and that nobody has switched off, as nohup does with SIGHUP."""
+    """Those of ENDINGS that this system has, without a SIGHUP that somebody has switched off: that is what nohup is for.
+
+    SIGINT counts always: a shell that starts a program in the background switches it off, and a script may send it.
+    """
     known = [signal.Signals[name] for name in ENDINGS if hasattr(signal, name)]
-    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    return [number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager

@@ -62,14 +62,18 @@ def _die(pipe: object, task: bench.Task) -> None:
 @pytest.mark.parametrize(("measure", "segments"), [("_measure_way", 2), ("_measure_model", 0)])
 def test_ctrl_c_leaves_nothing_behind(measure: str, segments: int) -> None:
     """A terminal sends it to every process of the bench."""
-    code = ("import sys\nfrom lcm_daemon import bench\nfrom lcm_daemon.cli import main\n"
+    code = ("import signal, sys\nfrom lcm_daemon import bench\nfrom lcm_daemon.cli import main\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run behind a shell's & have it off
             f"if __name__ == '__main__':\n bench._MEASURES = {{'it': bench.{measure}}}\n sys.exit(main(['bench']))\n")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as measuring:
         wait_for(lambda: _spawned(measuring.pid) and len(_shared(measuring.pid)) >= segments, 60, "its processes")
         children, shared = psutil.Process(measuring.pid).children(recursive=True), _shared(measuring.pid)
-        os.killpg(measuring.pid, signal.SIGINT)
-        _, said = measuring.communicate(timeout=60)
+        try:
+            os.killpg(measuring.pid, signal.SIGINT)
+            _, said = measuring.communicate(timeout=60)
+        finally:
+            measuring.kill()
     assert (measuring.returncode, said) == (130, "")
     assert psutil.wait_procs(children, 10)[1] == []
     assert [path for path in shared if Path(path).exists()] == []

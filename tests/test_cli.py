@@ -302,9 +302,12 @@ def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_p
     show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\nengine: {{spare: false}}\n")
     with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "run", str(show)], stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
-        wait_for(lambda: spawned(run.pid) >= children, 60, "a child")
-        os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+        try:
+            wait_for(lambda: spawned(run.pid) >= children, 60, "a child")
+            os.killpg(run.pid, signal.SIGINT)
+            _, said = run.communicate(timeout=60)
+        finally:
+            run.kill()  # one that did not hear it would be waited for without end
     assert run.returncode == 0, said
     assert "Traceback" not in said
     assert "did not start" not in said
