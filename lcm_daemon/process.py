@@ -32,7 +32,7 @@ ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Those of ENDINGS that this system has, without a SIGHUP that somebody has switched off: that is what nohup is for.
+    """Those of ENDINGS that this system has, without a SIGHUP that somebody has switched off, as nohup does.
 
     SIGINT counts always: a shell that starts a program in the background switches it off, and a script may send it.
     """

@@ -63,7 +63,7 @@ def _die(pipe: object, task: bench.Task) -> None:
 def test_ctrl_c_leaves_nothing_behind(measure: str, segments: int) -> None:
     """A terminal sends it to every process of the bench."""
     code = ("import signal, sys\nfrom lcm_daemon import bench\nfrom lcm_daemon.cli import main\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run behind a shell's & have it off
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # behind a shell's & it is off
             f"if __name__ == '__main__':\n bench._MEASURES = {{'it': bench.{measure}}}\n sys.exit(main(['bench']))\n")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as measuring:
