@@ -66,14 +66,11 @@ class CueList:
 
     def beside(self, step: int) -> str:
         """The name of the cue so many places after the newest; "" beyond the ends."""
-        place = self._place() + step
-        return self.cues[place].name if 0 <= place < len(self.cues) else ""
+        return self._name_at(self._place() + step)
 
     def called(self, name: str) -> str:
         """The name of the cue that GOTO would ask for; "" where there is none."""
-        place = _place_of(name)
-        at_place = self.cues[place].name if 0 <= place < len(self.cues) else ""
-        return name if any(cue.name == name for cue in self.cues) else at_place
+        return self._name_at(self._find(name))
 
     def go(self, now: float) -> Cue | None:
         """Ask for the one after the newest; None behind the last."""
@@ -85,8 +82,7 @@ class CueList:
 
     def goto(self, name: str, now: float) -> Cue | None:
         """Ask for one by its name, or by its place: "1" is the first. None where there is none."""
-        names = [cue.name for cue in self.cues]
-        return self._ask(names.index(name) if name in names else _place_of(name), now)
+        return self._ask(self._find(name), now)
 
     def resume(self, name: str, now: float, minute: str = "") -> None:
         """Stand at a cue that an earlier run had begun; what follows it does so again.
@@ -139,6 +135,14 @@ class CueList:
         age, place = min(ages, default=(gap, 0))
         if age < gap:
             self._ask(-place, now)
+
+    def _find(self, name: str) -> int:
+        """The place of the cue of that name, or where it is a number, that place."""
+        names = [cue.name for cue in self.cues]
+        return names.index(name) if name in names else _place_of(name)
+
+    def _name_at(self, place: int) -> str:
+        return self.cues[place].name if 0 <= place < len(self.cues) else ""
 
     def _place(self) -> int:
         """Of the newest cue, begun or not; -1 before the first."""
