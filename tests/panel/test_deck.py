@@ -145,13 +145,14 @@ def test_a_held_enter_presses_a_button_once(devtools):
     rig = Rig(cues=CUES)
 
     async def scenario(page):
-        for selector in (button("cue/go"), control("freeze")):
+        for selector, heard in ((button("cue/go"), rig.called), (control("freeze"), rig.taken)):
             await page.js(f"document.querySelector({selector!r}).focus()")
             for repeat in (False, True, True, True):
                 await page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r",
                                 windowsVirtualKeyCode=13, autoRepeat=repeat)
+            await until(lambda heard=heard: len(heard) == 1)  # of moves within one frame the page sends the last
             await page.key("Enter")
-        await until(lambda: len(rig.taken) == 2)
+            await until(lambda heard=heard: len(heard) == 2)
 
     asyncio.run(playing(devtools, rig, scenario))
     assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
