@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from lcm_daemon import __version__
-from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.core.errors import LcmDaemonError
 
 DEMO = "demo"
 
@@ -123,11 +123,11 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lcm_daemon.folders import state_folder
-    from lcm_daemon.look_file import LookFile
-    from lcm_daemon.process import begin_logging, ending_signals
-    from lcm_daemon.show import load_show
-    from lcm_daemon.stage import Stage
+    from lcm_daemon.core.paths import state_folder
+    from lcm_daemon.processes.bootstrap import begin_logging, ending_signals
+    from lcm_daemon.shows.reader import load_show
+    from lcm_daemon.stage.resume_file import LookFile
+    from lcm_daemon.stage.stage import Stage
 
     show = load_show(options.show, options.overrides)
     begin_logging(logging.DEBUG if options.verbose else logging.INFO)
@@ -146,13 +146,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _midi(options: argparse.Namespace) -> int:
-    from lcm_daemon import midi_learn
+    from lcm_daemon.commands import midi_learn
 
     return midi_learn.learn(options.show) if options.midi_command == "learn" else midi_learn.monitor(options.backend)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lcm_daemon.show import load_show
+    from lcm_daemon.shows.reader import load_show
 
     show = load_show(options.show, options.overrides)
     print(f"{show.file}: in order\n{show.describe()}")
@@ -168,20 +168,20 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _list_live(host: str, port: int) -> list[str]:
-    from lcm_daemon.live import list_live
+    from lcm_daemon.commands.list_live import list_live
 
     return list_live(host, port)
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from lcm_daemon.pull import run
+    from lcm_daemon.commands.pull import run
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the hub is asked for files and for nothing else
     return run(options.what, options.offline, lambda line: print(line, flush=True))
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from lcm_daemon.doctor import examine
+    from lcm_daemon.commands.doctor import examine
 
     for line in examine():
         print(line, flush=True)
@@ -191,9 +191,9 @@ def _doctor(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from lcm_daemon.bench import STEPS, Task, bench
-    from lcm_daemon.pull import find_recipes
-    from lcm_daemon.recipe import ACCELERATORS
+    from lcm_daemon.commands.bench import STEPS, Task, bench
+    from lcm_daemon.commands.pull import find_recipes
+    from lcm_daemon.recipes.recipe import ACCELERATORS
 
     recipe = find_recipes(options.recipe)[0]
     where = recipe.name if recipe.name == options.recipe else str(Path(options.recipe).absolute())
@@ -221,7 +221,7 @@ def _seconds(text: str) -> float:
 
 
 def _send(options: argparse.Namespace) -> int:
-    from lcm_daemon.controllers.osc_send import send
+    from lcm_daemon.controllers.osc.sender import send
 
     send(options.address, options.values, options.host, options.port)
     return 0
@@ -241,8 +241,8 @@ def _list_sources(recipe: str | None) -> list[str]:
 
 
 def _list_recipes(recipe: str | None) -> list[str]:
-    from lcm_daemon.live import tabulate
-    from lcm_daemon.recipe import load_recipe, names
+    from lcm_daemon.commands.list_live import tabulate
+    from lcm_daemon.recipes.reader import load_recipe, names
 
     rows = [("NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE")]
     for known in map(load_recipe, names()):
@@ -252,8 +252,8 @@ def _list_recipes(recipe: str | None) -> list[str]:
 
 
 def _list_parameters(recipe: str | None) -> list[str]:
-    from lcm_daemon.parameters import TABLE
-    from lcm_daemon.pull import find_recipes
+    from lcm_daemon.commands.pull import find_recipes
+    from lcm_daemon.core.parameter_table import TABLE
 
     table = find_recipes(recipe)[0].table() if recipe else TABLE
     return [parameter.describe() for parameter in table.values()]
@@ -275,7 +275,7 @@ def _list_transports(recipe: str | None) -> list[str]:
 def _list_prompts(recipe: str | None) -> list[str]:
     import yaml
 
-    from lcm_daemon.recipe import load_recipe
+    from lcm_daemon.recipes.reader import load_recipe
 
     file = Path(load_recipe("builtin").model) / "words.yaml"
     try:
@@ -289,7 +289,7 @@ def _list_prompts(recipe: str | None) -> list[str]:
 
 
 def _list_shows(recipe: str | None) -> list[str]:
-    from lcm_daemon.show import shows
+    from lcm_daemon.shows.library import shows
 
     return [path.stem for path in shows()]
 

@@ -16,12 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lcm_daemon import __version__, bench
+from lcm_daemon import __version__
 from lcm_daemon.cli import _LISTS, main
-from lcm_daemon.parameters import TABLE
-from lcm_daemon.recipe import load_recipe, names
-from lcm_daemon.stage import Stage
-from tests.daemon import free_port, wait_for
+from lcm_daemon.commands import bench
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.stage.stage import Stage
+from tests.rigs.daemon import free_port, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -335,7 +336,7 @@ def test_only_a_second_ctrl_c_ends_at_once(signals: str, code: int, monkeypatch:
             ended.append(130)
 
     before = {number: signal.getsignal(number) for number in numbers}
-    monkeypatch.setattr("lcm_daemon.stage.Stage", Show)
+    monkeypatch.setattr("lcm_daemon.stage.stage.Stage", Show)
     monkeypatch.setattr("os._exit", lambda code: None)
     try:
         assert main(["run", "demo", "--set", "resume=false", "--set", "recipe=passthrough"]) == 0

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.pipelines import build
-from lcm_daemon.recipe import load_recipe
+from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.transports.testcard import Card
 
 SIZE = (256, 256)

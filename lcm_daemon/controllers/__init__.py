@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from lcm_daemon.board import Board
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.document import Fields
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.schema import Fields
 
 CONTROLLERS: Mapping[str, str] = {
-    "midi": "lcm_daemon.controllers.midi:Midi",
-    "osc": "lcm_daemon.controllers.osc:Osc",
-    "oscquery": "lcm_daemon.controllers.oscquery:OscQuery",
+    "midi": "lcm_daemon.controllers.midi.controller:Midi",
+    "osc": "lcm_daemon.controllers.osc.controller:Osc",
+    "oscquery": "lcm_daemon.controllers.oscquery.controller:OscQuery",
     "tempo": "lcm_daemon.controllers.ableton_link:AbletonLink",
 }
 

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.document import Boolean, Choice, Field, Fields
-from lcm_daemon.errors import MissingIntegration
-from lcm_daemon.tempo import BEATS, FASTEST, SLOWEST, Heard, Tempo
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.errors import MissingIntegration
+from lcm_daemon.core.requests import Change
+from lcm_daemon.core.schema import Boolean, Choice, Field, Fields
+from lcm_daemon.core.tempo import BEATS, FASTEST, SLOWEST, Heard, Tempo
 
 log = logging.getLogger(__name__)
 

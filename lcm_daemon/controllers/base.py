@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from lcm_daemon.board import Board
+from lcm_daemon.core.control_state import Board
 
 
 class Controller(ABC):

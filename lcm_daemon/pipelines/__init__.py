@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from lcm_daemon.frame import Size
+from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import Pipeline
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 PIPELINES: Mapping[str, str] = {
     "passthrough": "lcm_daemon.pipelines.passthrough:Passthrough",

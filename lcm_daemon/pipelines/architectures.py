@@ -13,12 +13,13 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.components import Components, TextEncoder
 from lcm_daemon.pipelines.loras import LiveLoras
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipe import Recipe, load_recipe, split_hub
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe, split_hub
 
 Config = Mapping[str, Any]
 

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lcm_daemon.errors import EngineError
-from lcm_daemon.frame import Pixels, Size, check_pixels
-from lcm_daemon.parameters import Values
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.core.errors import EngineError
+from lcm_daemon.core.frame import Pixels, Size, check_pixels
+from lcm_daemon.core.parameters import Values
+from lcm_daemon.recipes.recipe import Recipe
 
 Progress = Callable[[str], None]  # takes one short line: "loading unet", "warming up"
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from lcm_daemon.frame import Pixels, solid
-from lcm_daemon.parameters import Values
+from lcm_daemon.core.frame import Pixels, solid
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency, Loading
 from lcm_daemon.pipelines.reference import Reference
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 WARM_UP = 3  # frames before the clock runs
 COMPILING = 1800.0  # seconds for the accelerator, at most

@@ -13,12 +13,12 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.lora_file import Factors, read_lora
 from lcm_daemon.pipelines.loras import LiveLoras, merge
 from lcm_daemon.pipelines.weights import Weights, locate, read_json
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 diffusers.utils.logging.set_verbosity_error()  # what they would warn of, we raise
 transformers.utils.logging.set_verbosity_error()

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Size
-from lcm_daemon.parameters import Blend, Values
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Size
+from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.prompts import Embedding, PromptEncoder
 

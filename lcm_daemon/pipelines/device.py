@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.recipes.recipe import Recipe
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32,

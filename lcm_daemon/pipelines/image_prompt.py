@@ -20,12 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.parameters import Values
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.preprocessors.intake import Normal, square
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 INTERVAL = 8  # frames from one look at the live input to the next: the image encoder costs as much as a small UNet
 PARAMETER = "image_prompt"

@@ -10,30 +10,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, Size, solid
-from lcm_daemon.parameters import Blend, Values
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Pixels, Size, solid
+from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.accelerators import upgrade
-from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
 from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.pipelines.accelerators.folding import fold_vae
+from lcm_daemon.pipelines.accelerators.manager import Acceleration
 from lcm_daemon.pipelines.accelerators.upsampling import fold_upsampling
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
-from lcm_daemon.pipelines.canvas import Canvas
-from lcm_daemon.pipelines.codec import Codec
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.conditioning import Conditioning, Steering
+from lcm_daemon.pipelines.controlnet import Guides
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from lcm_daemon.pipelines.denoiser import Denoiser
-from lcm_daemon.pipelines.denoising import Denoising
-from lcm_daemon.pipelines.guides import Guides
+from lcm_daemon.pipelines.denoise_loop import Denoising
+from lcm_daemon.pipelines.image_io import Canvas
 from lcm_daemon.pipelines.image_prompt import ImagePrompt, read_adapter
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
 from lcm_daemon.pipelines.safety import Safety
 from lcm_daemon.pipelines.sampler import Sampler
-from lcm_daemon.pipelines.steadiness import Feedback, Similarity, Smooth
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.pipelines.temporal import Feedback, Similarity, Smooth
+from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.pipelines.vae import Codec
+from lcm_daemon.recipes.recipe import Recipe
 
 # Below this strength (one of the 50 levels that latent consistency models are distilled on) nothing is repainted; the
 # picture would be the input as the VAE blurs it. The input itself is faded in there, so that strength 0 is the input

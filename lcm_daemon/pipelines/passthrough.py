@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lcm_daemon.frame import Pixels
-from lcm_daemon.parameters import Values
+from lcm_daemon.core.frame import Pixels
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 
 

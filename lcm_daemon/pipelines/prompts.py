@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from lcm_daemon.pipelines.components import Components, TextEncoder
-from lcm_daemon.prompt import Texts, emphases, mix
+from lcm_daemon.pipelines.prompt_syntax import Texts, emphases, mix
 
 TEXTS_KEPT = 64  # 0.3 MB each with SDXL in half precision
 BLENDS_KEPT = 16  # prompts that stand still, on the frames after the first

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lcm_daemon.frame import Pixels, Size
-from lcm_daemon.parameters import Values
+from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.latent_consistency import Loading
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 _SD, _XL = 1, 2  # families, by the number of their text encoders
 _PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and what is painted from

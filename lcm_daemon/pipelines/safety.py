@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, Size, solid
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.preprocessors.intake import Normal, read_config, square
 from lcm_daemon.pipelines.weights import find
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # where `pull` has the checker from; its own place has a pickle
 GREY = (96, 96, 96, 255)  # shown before any picture was safe

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.schedule import CLEAN, NoiseSchedule, Pair, known
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 
 Pair = tuple[float, float]  # factors of the sample and of the model's output
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lcm_daemon import hub
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.recipe import Recipe, split_hub
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.recipes import hub_cache
+from lcm_daemon.recipes.recipe import Recipe, split_hub
 
 _PARTS = ("text_encoder", "tokenizer", "scheduler")  # of every model's folder; unet and vae have their own say
 _SECOND = ("text_encoder_2", "tokenizer_2")  # of Stable Diffusion XL and what is distilled from it
@@ -62,7 +62,7 @@ def find(source: str, recipe: Recipe) -> Path | None:
     if place is None:
         return Path(source) if Path(source).exists() else None
     revision = next((files.revision for files in recipe.files if files.source == place[0]), "")
-    folder = hub.find_snapshot(place[0], revision)
+    folder = hub_cache.find_snapshot(place[0], revision)
     return folder / place[1] if folder and (folder / place[1]).exists() else None
 
 

@@ -14,7 +14,7 @@ TRANSPORTS: Mapping[str, str] = {
     "ndi": "lcm_daemon.transports.ndi",
     "spout": "lcm_daemon.transports.spout",
     "syphon": "lcm_daemon.transports.syphon",
-    "memory": "lcm_daemon.transports.memory",
+    "memory": "lcm_daemon.transports.shared_memory",
     "browser": "lcm_daemon.transports.browser",
     "record": "lcm_daemon.transports.record",
 }

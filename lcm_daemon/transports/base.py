@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lcm_daemon.document import Fields
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Size, check_pixels
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Size, check_pixels
+from lcm_daemon.core.schema import Fields
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lcm_daemon.clock import Clock
-from lcm_daemon.document import Field, Text
+from lcm_daemon.core.clock import Clock
+from lcm_daemon.core.schema import Field, Text
 from lcm_daemon.transports.base import Probe, Transport
-from lcm_daemon.transports.memory import MemorySink, MemorySource, segment_name
+from lcm_daemon.transports.shared_memory import MemorySink, MemorySource, segment_name
 
 _FIELDS = {"name": Field(Text(), "page", "between page and source; two daemons on one machine need two names")}
 

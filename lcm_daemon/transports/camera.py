@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lcm_daemon.clock import Clock, MonotonicClock
-from lcm_daemon.document import Field, Number, PixelSize, Text
-from lcm_daemon.errors import LcmDaemonError, TransportError
-from lcm_daemon.frame import Frame, Pixels
-from lcm_daemon.transports import media
+from lcm_daemon.core.clock import Clock, MonotonicClock
+from lcm_daemon.core.errors import LcmDaemonError, TransportError
+from lcm_daemon.core.frame import Frame, Pixels
+from lcm_daemon.core.schema import Field, Number, PixelSize, Text
+from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Probe, Source, Transport
 
 STALL = 5.0  # seconds without a picture after which the camera is taken for lost
@@ -89,13 +89,13 @@ class CameraSource(Source):
     def _open_source(self) -> None:
         if self._system is None:
             raise TransportError(f"camera: no way to cameras is known on {sys.platform}")
-        av = media.load("camera")
+        av = pyav.load("camera")
         address = self._system.address(self.options["device"])
         try:
             container = av.open(address, format=self._system.format, options=self._asked(self._system))
         except (av.FFmpegError, OSError, ValueError) as error:
             names = self.discover(0.0)
-            raise TransportError(f"camera: cannot open {address}: {media.reason(error)}; {_listing(names)}") from error
+            raise TransportError(f"camera: cannot open {address}: {pyav.reason(error)}; {_listing(names)}") from error
         self._feed = _Feed(container, av, self._clock)
         self._seen, self._last = -1, self._clock.now()
         self._feed.start()
@@ -156,7 +156,7 @@ class _Feed(threading.Thread):
         try:
             self._take_all()
         except self._lost as error:
-            problem = f"the pictures have ended: {media.reason(error)}"
+            problem = f"the pictures have ended: {pyav.reason(error)}"
         finally:
             with self._changed:
                 self._problem = problem
@@ -190,7 +190,7 @@ def _rgba(picture: Any) -> Pixels:
 def _enumerate(format_: str) -> list[tuple[str, str]]:
     """Address and name of every camera; where FFmpeg does not tell, the device files."""
     try:
-        av = media.load("camera")
+        av = pyav.load("camera")
         found = [(info.name, info.description) for info in av.enumerate_input_devices(format_)]
     except (LcmDaemonError, AttributeError, OSError, ValueError):  # PyAV learned it late; some devices cannot be asked
         found = []
@@ -202,7 +202,7 @@ def _listing(names: list[str]) -> str:
 
 
 def _probe() -> Probe:
-    loaded = media.probe()
+    loaded = pyav.probe()
     system = SYSTEMS.get(sys.platform)
     if not loaded.works or system is None:
         return loaded if system else Probe(False, f"no way to cameras is known on {sys.platform}")

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lcm_daemon.clock import Clock, MonotonicClock
-from lcm_daemon.document import Boolean, Field, Number, Text
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Pixels
-from lcm_daemon.transports import media
+from lcm_daemon.core.clock import Clock, MonotonicClock
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Pixels
+from lcm_daemon.core.schema import Boolean, Field, Number, Text
+from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -79,14 +79,14 @@ class Video:
     """A video file through PyAV. It plays as far as it can be decoded."""
 
     def __init__(self, path: Path, fps: float) -> None:
-        av = media.load("file")
+        av = pyav.load("file")
         self._path = path
         self._errors: type[Exception] = av.FFmpegError
         try:
             # Files alone: a playlist must not send the daemon to the network.
             self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise TransportError(f"file: cannot open {path}: {media.reason(error)}") from error
+            raise TransportError(f"file: cannot open {path}: {pyav.reason(error)}") from error
         if not self._container.streams.video:
             self._container.close()
             raise TransportError(f"file: {path} holds no video")
@@ -109,8 +109,8 @@ class Video:
                 yield due, frame
         except self._errors as error:
             if index < 0:
-                raise TransportError(f"file: cannot play {self._path}: {media.reason(error)}") from error
-            _log.warning("file: %s is damaged after %.1f s: %s", self._path, due, media.reason(error))
+                raise TransportError(f"file: cannot play {self._path}: {pyav.reason(error)}") from error
+            _log.warning("file: %s is damaged after %.1f s: %s", self._path, due, pyav.reason(error))
         if index < 0:
             raise TransportError(f"file: {self._path} holds no picture")
 
@@ -118,7 +118,7 @@ class Video:
         try:
             pixels = picture.to_ndarray(format="rgba")
         except (self._errors, ValueError) as error:
-            raise TransportError(f"file: cannot convert {self._path}: {media.reason(error)}") from error
+            raise TransportError(f"file: cannot convert {self._path}: {pyav.reason(error)}") from error
         # FFmpeg gives the angle of the display matrix, counter-clockwise.
         return np.ascontiguousarray(np.rot90(pixels, int(picture.rotation) // 90))
 
@@ -221,7 +221,7 @@ def read_picture(path: Path) -> Pixels:
             pixels: Pixels = np.array(ImageOps.exif_transpose(image).convert("RGBA"), np.uint8)
             return pixels
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TransportError(f"file: cannot read {path}: {media.reason(error)}") from error
+        raise TransportError(f"file: cannot read {path}: {pyav.reason(error)}") from error
 
 
-TRANSPORT = Transport(source=FileSource, sink=None, probe=media.probe)
+TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe)

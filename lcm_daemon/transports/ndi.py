@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lcm_daemon.document import Boolean, Choice, Field, Fields, Text
-from lcm_daemon.errors import LcmDaemonError, MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Pixels, Size
+from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 
 SEEK_SECONDS = 1.0  # between two looks at the list of senders

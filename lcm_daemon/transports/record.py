@@ -15,10 +15,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from lcm_daemon.document import Choice, Field, Number, Text
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Size
-from lcm_daemon.transports import media
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Size
+from lcm_daemon.core.schema import Choice, Field, Number, Text
+from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Sink, Transport
 
 TICK = Fraction(1, 60_000)  # of the time stamps; MPEG-4 allows no more than 65,535 a second
@@ -97,7 +97,7 @@ class RecordSink(Sink):
         path = Path(fill_in(self.options["path"], self._today()))
         if path.suffix.lower() not in CONTAINERS:
             raise TransportError(f"record: {path} must end in one of {', '.join(CONTAINERS)}")
-        av = media.load("record")
+        av = pyav.load("record")
         encoder = choose(self.options["codec"], av.codecs_available)
         keep_free = int(self.options["keep_free"] * MIB)
         return _Recording(path, size, self._fps, encoder, self.options["quality"], keep_free)
@@ -115,7 +115,7 @@ class _Recording:
     """One file."""
 
     def __init__(self, path: Path, size: Size, fps: float, encoder: Encoder, quality: float, keep_free: int) -> None:
-        av = media.load("record")
+        av = pyav.load("record")
         self.size, self._keep_free = size, keep_free
         self._errors = (av.FFmpegError, OSError, ValueError)
         self._path, self._file = create(path)
@@ -187,7 +187,7 @@ class _Recording:
     def _failure(self, error: Exception) -> TransportError:
         if isinstance(error, TransportError):
             return error
-        return TransportError(f"record: cannot write {self._path}: {media.reason(error)}")
+        return TransportError(f"record: cannot write {self._path}: {pyav.reason(error)}")
 
 
 def _shape(stream: Any, size: Size, fps: float) -> None:
@@ -217,7 +217,7 @@ def create(path: Path) -> tuple[Path, IO[bytes]]:
             except FileExistsError:
                 continue
     except OSError as error:
-        raise TransportError(f"record: cannot write {path}: {media.reason(error)}") from error
+        raise TransportError(f"record: cannot write {path}: {pyav.reason(error)}") from error
     raise AssertionError
 
 
@@ -231,4 +231,4 @@ def choose(codec: str, available: set[str]) -> Encoder:
     raise TransportError(f"record: PyAV has none of {', '.join(encoder.name for encoder in CODECS[codec])} here")
 
 
-TRANSPORT = Transport(source=None, sink=RecordSink, probe=media.probe)
+TRANSPORT = Transport(source=None, sink=RecordSink, probe=pyav.probe)

@@ -10,12 +10,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
-from lcm_daemon.clock import MonotonicClock
-from lcm_daemon.errors import LcmDaemonError
-from lcm_daemon.frame import Fit, Frame, Size
-from lcm_daemon.health import Health
+from lcm_daemon.core.clock import MonotonicClock
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.frame import Fit, Frame, Size
+from lcm_daemon.core.metrics import Health
 from lcm_daemon.transports.base import End, Sink, Source
-from lcm_daemon.transports.pixels import fit
+from lcm_daemon.transports.resize import fit
 
 log = logging.getLogger(__name__)
 

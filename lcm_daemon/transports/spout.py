@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lcm_daemon.document import Field, Fields, Text
-from lcm_daemon.errors import LcmDaemonError, MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Pixels, Size
+from lcm_daemon.core.schema import Field, Fields, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 
 POLL_SECONDS = 0.002  # Spout has no wait that works with every sender

@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lcm_daemon.document import Boolean, Field, Fields, Text
-from lcm_daemon.errors import LcmDaemonError, MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Pixels, Size
+from lcm_daemon.core.schema import Boolean, Field, Fields, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
-from lcm_daemon.transports.pixels import swap_red_blue
+from lcm_daemon.transports.resize import swap_red_blue
 
 POLL_SECONDS = 0.002
 PUMP_SECONDS = 0.1  # between two turns of the run loop

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lcm_daemon.clock import Clock, MonotonicClock
-from lcm_daemon.document import Boolean, Field, Number, PixelSize
-from lcm_daemon.frame import Frame, Pixels, Size, solid
+from lcm_daemon.core.clock import Clock, MonotonicClock
+from lcm_daemon.core.frame import Frame, Pixels, Size, solid
+from lcm_daemon.core.schema import Boolean, Field, Number, PixelSize
 from lcm_daemon.transports.base import Probe, Source, Transport
 
 Picture = NDArray[np.floating[Any]]  # (H, W, 3), RGB, 0 to 1

@@ -16,17 +16,18 @@ from unittest import mock
 
 import pytest
 
-from lcm_daemon.board import Board, Change
 from lcm_daemon.controllers import ableton_link
 from lcm_daemon.controllers.ableton_link import AbletonLink
-from lcm_daemon.errors import DocumentError
-from lcm_daemon.health import Health
-from lcm_daemon.parameters import Parameter, table_of
-from lcm_daemon.show import load_show
-from lcm_daemon.tempo import BEATS, Heard, Tempo
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.errors import DocumentError
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.parameters import Parameter, table_of
+from lcm_daemon.core.requests import Change
+from lcm_daemon.core.tempo import BEATS, Heard, Tempo
+from lcm_daemon.shows.reader import load_show
 from tests.conftest import need
-from tests.controllers.standin_aalink import Link
-from tests.network import Child, namespace
+from tests.rigs.network import Child, namespace
+from tests.rigs.standin_aalink import Link
 
 TABLE = table_of([Parameter("bpm", "float", 120.0, "Tempo.", 20.0, 400.0)])
 USED = ("enabled", "tempo", "quantum", "start_stop_sync_enabled", "beat", "playing", "num_peers")

@@ -7,7 +7,7 @@ import plistlib
 from pathlib import Path
 
 from lcm_daemon.cli import _parser
-from lcm_daemon.watchdog import PULSE
+from lcm_daemon.stage.systemd_notify import PULSE
 
 FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lcm_daemon.frame import Pixels, Size
-from lcm_daemon.parameters import TABLE, Value
-from tests.pipelines import tiny
+from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Value
+from tests.rigs import tiny
 
 Values = dict[str, Value]
 

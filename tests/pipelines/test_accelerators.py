@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
 from lcm_daemon.pipelines.accelerators import compile as compiling
-from lcm_daemon.pipelines.accelerators.acceleration import Acceleration
 from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features
 from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
-from lcm_daemon.pipelines.denoiser import Denoiser
-from lcm_daemon.recipe import ACCELERATORS
+from lcm_daemon.pipelines.accelerators.manager import Acceleration
+from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.recipes.recipe import ACCELERATORS
 from tests.conftest import need
-from tests.pipelines.tiny import make_unet
+from tests.rigs.tiny import make_unet
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 PATIENCE = 120.0  # seconds; a guard against hanging, nothing waits that long

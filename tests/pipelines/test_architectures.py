@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import architectures
 from lcm_daemon.pipelines.architectures import ARCHITECTURES, Architecture, random_components
-from lcm_daemon.recipe import Recipe, load_recipe, names
-from lcm_daemon.recipe_parts import ControlNet, ImagePrompt
+from lcm_daemon.recipes.parts import ControlNet, ImagePrompt
+from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.recipe import Recipe
 
 TINY_XL = Architecture(
     {"sample_size": 8, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 8,

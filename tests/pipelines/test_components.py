@@ -13,14 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.pipelines.codec import Codec
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.components import Components, load_components
+from lcm_daemon.pipelines.vae import Codec
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipe import Recipe, load_recipe
-from lcm_daemon.recipe_parts import ControlNet, Files, ImagePrompt, Lora
-from tests.pipelines import tiny
-from tests.pipelines.tiny import recipe_of
+from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe
+from tests.rigs import tiny
+from tests.rigs.tiny import recipe_of
 
 Checkpoint = Callable[[str], Path]
 CPU = torch.device("cpu")

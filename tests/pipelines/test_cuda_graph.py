@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from tests.pipelines.cuda_rig import REAL, Machine, install
+from tests.rigs.cuda import REAL, Machine, install
 
 CUDA = torch.device("cuda")
 

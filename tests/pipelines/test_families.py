@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from lcm_daemon.frame import Pixels, Size, solid
-from lcm_daemon.parameters import Values
+from lcm_daemon.core.frame import Pixels, Size, solid
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.comparison import Comparison
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.pipelines.reference import Reference
-from lcm_daemon.recipe import Recipe
-from lcm_daemon.recipe_parts import ControlNet, ImagePrompt, Lora
-from tests.pipelines import tiny, tiny_loras
+from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
+from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import make_picture
-from tests.pipelines.tiny import recipe_of
+from tests.rigs import tiny, tiny_loras
+from tests.rigs.tiny import recipe_of
 
 SIZE: Size = (64, 64)
 Write = Callable[[Path], Path]

@@ -10,7 +10,7 @@ from diffusers import AutoencoderTiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from lcm_daemon.pipelines.accelerators.folding import fold_vae
-from tests.pipelines.tiny import make_kl_vae, make_tiny_vae
+from tests.rigs.tiny import make_kl_vae, make_tiny_vae
 
 
 def make_vae(encoder: tuple[int, ...] = (0, 1, 1, 1), decoder: tuple[int, ...] = (1, 1, 1, 0)) -> AutoencoderTiny:

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lcm_daemon.pipelines.accelerators import choose, load
 from lcm_daemon.pipelines.accelerators.base import Features
-from tests.pipelines import accelerator_names
-from tests.transports import native_names
+from tests.rigs import accelerator_names, native_names
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PACKAGES = {"tensorrt": "torch_tensorrt", "sfast": "stable_fast_pruna", "onediff": "onediff"}

@@ -15,14 +15,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from lcm_daemon import recipe_parts
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import image_prompt
-from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.image_prompt import ImagePrompt
-from lcm_daemon.recipe import Recipe
-from tests.pipelines import tiny
+from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.recipes import parts
+from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import make_picture
+from tests.rigs import tiny
 
 SD: dict[str, Any] = {}
 XL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
@@ -98,7 +98,7 @@ def parts_of(unet: Any) -> Any:
 
 
 def recipe_of(image: str = "") -> Recipe:
-    return Recipe("own", image_prompt=recipe_parts.ImagePrompt("adapter", "encoder", image))
+    return Recipe("own", image_prompt=parts.ImagePrompt("adapter", "encoder", image))
 
 
 def picture_of(seed: int = 0, size: tuple[int, int] = (64, 48)) -> torch.Tensor:

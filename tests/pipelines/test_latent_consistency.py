@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from lcm_daemon import pipelines
-from lcm_daemon.errors import EngineError, RecipeError
-from lcm_daemon.frame import Pixels, Size, solid
+from lcm_daemon.core.errors import EngineError, RecipeError
+from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
 from lcm_daemon.pipelines.reference import Reference
-from lcm_daemon.recipe import Recipe, load_recipe
-from lcm_daemon.show import load_show
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.shows.reader import load_show
 from tests.conftest import need
 from tests.pipelines.conftest import Values, make_picture, values
-from tests.pipelines.tiny import recipe_of
+from tests.rigs.tiny import recipe_of
 
 Checkpoint = Callable[[str], Path]
 RECIPES: dict[str, dict[str, Any]] = {

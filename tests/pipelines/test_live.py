@@ -13,16 +13,17 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, solid
-from lcm_daemon.parameters import Blend, Values
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Pixels, solid
+from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-from lcm_daemon.recipe import Recipe
-from lcm_daemon.recipe_parts import ControlNet, Lora
+from lcm_daemon.recipes.parts import ControlNet, Lora
+from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines import test_safety
 from tests.pipelines.conftest import make_picture
-from tests.pipelines.tiny import recipe_of, write_controlnet
-from tests.pipelines.tiny_loras import make_lora, write_kohya
+from tests.rigs.tiny import recipe_of, write_controlnet
+from tests.rigs.tiny_loras import make_lora, write_kohya
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.components import Components, load_components
 from lcm_daemon.pipelines.lora_file import _original, read_lora
 from lcm_daemon.pipelines.loras import LiveLoras, merge
-from lcm_daemon.recipe_parts import Lora
-from tests.pipelines import tiny, tiny_loras
-from tests.pipelines.tiny import recipe_of
-from tests.pipelines.tiny_loras import RandomLora, make_lora, set_peft
+from lcm_daemon.recipes.parts import Lora
+from tests.rigs import tiny, tiny_loras
+from tests.rigs.tiny import recipe_of
+from tests.rigs.tiny_loras import RandomLora, make_lora, set_peft
 
 Plain = Callable[[str], list[Any]]
 Kohya = Callable[[str], Path]

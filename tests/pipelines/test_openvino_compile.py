@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import need
-from tests.daemon import wait_for
+from tests.rigs.daemon import wait_for
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the compiler is a shell's script")

@@ -14,15 +14,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Pixels
 from lcm_daemon.pipelines import preprocessors
 from lcm_daemon.pipelines.preprocessors import base, canny, lines
 from lcm_daemon.pipelines.preprocessors.depth import intake_shape
 from lcm_daemon.pipelines.preprocessors.pose import MARGIN, Pose, peaks
 from lcm_daemon.pipelines.preprocessors.skeleton import Skeleton
-from lcm_daemon.recipe import Recipe
-from lcm_daemon.recipe_parts import ControlNet
+from lcm_daemon.recipes.parts import ControlNet
+from lcm_daemon.recipes.recipe import Recipe
 
 CPU = torch.device("cpu")
 # Pictures, and what OpenCV 5.0.0 makes of them: Canny(GaussianBlur(cvtColor(picture, COLOR_RGB2GRAY), (5, 5), 0), 100,

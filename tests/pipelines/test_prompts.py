@@ -12,15 +12,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 import lcm_daemon
 from lcm_daemon.pipelines.components import Components, TextEncoder
-from lcm_daemon.pipelines.prompts import (
-    CHUNKS_LIMIT,
-    CLIP_LENGTH,
-    Embedding,
-    PromptEncoder,
-    emphasize,
-    spherical_mean,
-)
-from tests.pipelines import tiny
+from lcm_daemon.pipelines.prompts import CHUNKS_LIMIT, CLIP_LENGTH, Embedding, PromptEncoder, emphasize, spherical_mean
+from tests.rigs import tiny
 
 BUILTIN = Path(lcm_daemon.__file__).parent / "models" / "builtin"
 WORDS = st.lists(st.sampled_from([*tiny.WORDS, "a", ",", "zebra", "(lava:1.4)", "[deep]", "é", "\ud800"]), max_size=9)

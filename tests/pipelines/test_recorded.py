@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.pipelines import latent_consistency
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
-from tests.pipelines.cuda_rig import Machine, install
-from tests.pipelines.tiny import recipe_of
+from tests.rigs.cuda import Machine, install
+from tests.rigs.tiny import recipe_of
 
 SIZE = (64, 64)
 Checkpoint = Callable[[str], Path]

@@ -14,12 +14,12 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig
 
-from lcm_daemon import pull
-from lcm_daemon.errors import RecipeError
-from lcm_daemon.frame import Pixels, solid
+from lcm_daemon.commands import pull
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.pipelines import safety
 from lcm_daemon.pipelines.safety import GREY, Safety, Verdict
-from lcm_daemon.recipe import Recipe
+from lcm_daemon.recipes.recipe import Recipe
 
 CPU, SIZE, SIDE = torch.device("cpu"), (48, 32), 32
 

@@ -16,11 +16,11 @@ from diffusers import (
 )
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
 from lcm_daemon.pipelines.sampler import KINDS, Sampler, run
 from lcm_daemon.pipelines.schedule import NoiseSchedule
-from tests.pipelines.tiny import SCALED, TURBO, VELOCITY
+from tests.rigs.tiny import SCALED, TURBO, VELOCITY
 
 SHAPE = (1, 4, 8, 8)
 EULER: dict[str, Any] = {"euler": EulerDiscreteScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}

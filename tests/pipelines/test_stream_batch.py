@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from lcm_daemon.pipelines.noise import Noise
 from lcm_daemon.pipelines.sampler import KINDS, Plan, Sampler, run
 from lcm_daemon.pipelines.stream_batch import StreamBatch
-from tests.pipelines.tiny import SCALED
+from tests.rigs.tiny import SCALED
 
 SHAPE = (4, 8, 8)
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lcm_daemon.pipelines.accelerators.upsampling import Upsampling, fold_upsampling
-from tests.pipelines.tiny import make_kl_vae, make_tiny_vae
+from tests.rigs.tiny import make_kl_vae, make_tiny_vae
 
 
 def plain(bias: bool = True) -> nn.Sequential:

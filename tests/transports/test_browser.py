@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lcm_daemon.frame import Frame, solid
+from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.browser import BrowserSource, PageSink
-from lcm_daemon.transports.memory import MemorySource
-from tests.transports.contract import SOURCES
+from lcm_daemon.transports.shared_memory import MemorySource
+from tests.rigs.transport_contract import SOURCES
 
 NAME = f"page{os.getpid()}"
 

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame
-from lcm_daemon.transports import camera, media
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame
+from lcm_daemon.transports import camera, pyav
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.camera import SYSTEMS, CameraSource, System
 from tests.conftest import ManualClock
-from tests.transports.contract import SOURCES
+from tests.rigs.transport_contract import SOURCES
 
 RED_OVER_BLUE = "color=red:size=64x24:rate=50,pad=64:48:0:0:blue,format=rgb24,realtime"
 
@@ -173,7 +173,7 @@ def test_what_the_camera_is_asked_for(monkeypatch) -> None:
         asked.update(options, format=format)
         raise OSError("refused")
 
-    monkeypatch.setattr(media, "load", lambda _: SimpleNamespace(open=refuse, FFmpegError=OSError))
+    monkeypatch.setattr(pyav, "load", lambda _: SimpleNamespace(open=refuse, FFmpegError=OSError))
     source = CameraSource({"size": (1280, 720), "fps": 29.97}, system=SYSTEMS["darwin"])
     with pytest.raises(TransportError, match="cannot open 0:none: refused"):
         source.open()

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lcm_daemon.document import Field, Kind
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Pixels, check_pixels, solid
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Pixels, check_pixels, solid
+from lcm_daemon.core.schema import Field, Kind
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import End, Probe, Sink, Source, Transport
-from tests.transports.contract import LOOPBACKS, SOURCES, TOLERANCES
+from tests.rigs.transport_contract import LOOPBACKS, SOURCES, TOLERANCES
 
 TESTED = [name for name in TRANSPORTS if Path(__file__).with_name(f"test_{name}.py").exists()]
 for _name in TESTED:

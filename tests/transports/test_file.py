@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Pixels, solid
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.file import FileSource
 from tests.conftest import ManualClock
-from tests.transports.contract import SOURCES
+from tests.rigs.transport_contract import SOURCES
 
 COLOURS = [(250, 10, 10, 255), (10, 250, 10, 255), (10, 10, 250, 255), (240, 240, 20, 255), (20, 240, 240, 255)]
 

@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm_daemon.errors import MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Size
+from lcm_daemon.core.errors import MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.transports import ndi
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.ndi import NdiSink, NdiSource, Search, frame_rate, match, sender_part
 from tests.conftest import need
-from tests.network import Child, Network, namespace
-from tests.transports.contract import LOOPBACKS, TOLERANCES
-from tests.transports.ndi_children import CORNERS, FOUND, grow, middles, open_nameless, read_slowly, receive, send
+from tests.rigs.ndi_children import CORNERS, FOUND, grow, middles, open_nameless, read_slowly, receive, send
+from tests.rigs.network import Child, Network, namespace
+from tests.rigs.transport_contract import LOOPBACKS, TOLERANCES
 
-PEER = str(Path(__file__).with_name("ndi_peer.py"))
+PEER = str(Path(__file__).parents[1] / "rigs" / "ndi_peer.py")
 TOLERANCE = 16  # of a flat area; full blue comes back as 240, the others within 5
 
 

@@ -15,8 +15,8 @@ import av
 import numpy as np
 import pytest
 
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Pixels, solid
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.transports import record
 from lcm_daemon.transports.file import FileSource
 from lcm_daemon.transports.record import CODECS, CONTAINERS, RecordSink, choose, create, fill_in

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.document import Fields
-from lcm_daemon.errors import TransportError
-from lcm_daemon.frame import Frame, Size, solid
-from lcm_daemon.health import Health
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.frame import Frame, Size, solid
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.schema import Fields
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, pauses
-from tests.daemon import wait_for
+from tests.rigs.daemon import wait_for
 
 SIZE = (32, 16)
 

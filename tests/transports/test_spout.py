@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lcm_daemon.errors import MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.core.errors import MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.transports import spout
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.spout import SpoutSink, SpoutSource
-from tests.transports import native_names, standin_spoutgl
-from tests.transports.contract import LOOPBACKS
-from tests.transports.standin_spoutgl import Machine
+from tests.rigs import native_names, standin_spoutgl
+from tests.rigs.standin_spoutgl import Machine
+from tests.rigs.transport_contract import LOOPBACKS
 
 OWNERS = {
     "spout": "SpoutGL",

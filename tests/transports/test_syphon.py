@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm_daemon.errors import MissingIntegration, TransportError
-from lcm_daemon.frame import Frame, Pixels, Size
+from lcm_daemon.core.errors import MissingIntegration, TransportError
+from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.transports import syphon
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.syphon import SyphonSink, SyphonSource
-from tests.transports import native_names, standin_syphon
-from tests.transports.contract import LOOPBACKS
-from tests.transports.standin_syphon import RGBA8, RGBA16F, Mac
+from tests.rigs import native_names, standin_syphon
+from tests.rigs.standin_syphon import RGBA8, RGBA16F, Mac
+from tests.rigs.transport_contract import LOOPBACKS
 
 OWNERS = {
     "library.syphon": "syphon",

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcm_daemon.frame import Pixels, check_pixels, solid
+from lcm_daemon.core.frame import Pixels, check_pixels, solid
 from lcm_daemon.transports.base import Source
-from lcm_daemon.transports.pixels import fit
+from lcm_daemon.transports.resize import fit
 from lcm_daemon.transports.testcard import Card, Stamp, TestcardSource, read_stamp, write_stamp
 from tests.conftest import ManualClock
-from tests.transports.contract import SOURCES
+from tests.rigs.transport_contract import SOURCES
 
 
 @contextmanager

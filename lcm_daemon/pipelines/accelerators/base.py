@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lcm_daemon.errors import LcmDaemonError
+from lcm_daemon.core.errors import LcmDaemonError
 
 if TYPE_CHECKING:
     import torch

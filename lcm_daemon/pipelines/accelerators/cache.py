@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm_daemon import __version__
-from lcm_daemon.folders import cache_folder
+from lcm_daemon.core.paths import cache_folder
 
 LIMIT = 20 << 30  # bytes kept; what was not used for longest goes first
 STALE = 86400.0  # seconds; no compilation takes a day

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.folders import cache_folder
+from lcm_daemon.core.paths import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled
 
 VARIANTS = 64  # compiled forms of one function; torch's own limit of 8 is soon reached by sizes of batches and prompts

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.folders import cache_folder
+from lcm_daemon.core.paths import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
 from lcm_daemon.pipelines.accelerators.cache import LIMIT
 from lcm_daemon.pipelines.accelerators.given import Given, tensors_of

@@ -8,11 +8,11 @@ from importlib import import_module
 import torch
 from safetensors import SafetensorError
 
-from lcm_daemon.errors import RecipeError
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting
 from lcm_daemon.pipelines.weights import find
-from lcm_daemon.recipe import Recipe
-from lcm_daemon.recipe_parts import ControlNet
+from lcm_daemon.recipes.parts import ControlNet
+from lcm_daemon.recipes.recipe import Recipe
 
 _HERE = "lcm_daemon.pipelines.preprocessors"
 

@@ -1,0 +1,1 @@
+"""What moves parameters without a hand on them: cues, modulation, tempo."""

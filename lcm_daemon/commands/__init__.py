@@ -1,0 +1,1 @@
+"""The commands of `lcm-daemon` that are more than a few lines."""

@@ -1,0 +1,1 @@
+"""OSCQuery: the address tree over HTTP and WebSocket."""

@@ -1,0 +1,1 @@
+"""What every other package builds on. Imports nothing of lcm_daemon but itself."""

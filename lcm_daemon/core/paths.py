@@ -1,0 +1,44 @@
+"""Folders: where this system keeps what belongs to a user and to no show."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lcm_daemon.core.errors import LcmDaemonError
+
+
+def cache_folder() -> Path:
+    """For what can be made again: LCM_DAEMON_CACHE, or as the system has it."""
+    if given := os.environ.get("LCM_DAEMON_CACHE"):
+        return Path(given)
+    if sys.platform == "win32":
+        return _local_data() / "Cache"
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Caches" / "lcm-daemon"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "lcm-daemon"
+
+
+def state_folder() -> Path:
+    """For what outlives a run: LCM_DAEMON_STATE, systemd's STATE_DIRECTORY, or as the system has it."""
+    if given := os.environ.get("LCM_DAEMON_STATE") or os.environ.get("STATE_DIRECTORY"):
+        return Path(given if os.name == "nt" else given.partition(":")[0])  # systemd may name several
+    if sys.platform == "win32":
+        return _local_data() / "State"
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Application Support" / "lcm-daemon"
+    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "lcm-daemon"
+
+
+def _local_data() -> Path:
+    return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "lcm-daemon"
+
+
+def _home() -> Path:
+    """Raises LcmDaemonError where the user has none, as in a container that runs under any number."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise LcmDaemonError("this user has no home folder: name folders in LCM_DAEMON_STATE and LCM_DAEMON_CACHE"
+                             ) from error

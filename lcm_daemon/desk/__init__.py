@@ -1,0 +1,1 @@
+"""The child process of the controllers, and its supervisor."""

@@ -1,0 +1,1 @@
+"""Child processes: how they start, talk to the stage, and log."""

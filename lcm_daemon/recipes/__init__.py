@@ -1,0 +1,1 @@
+"""Recipes: model set-ups as data."""

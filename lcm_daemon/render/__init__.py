@@ -1,0 +1,1 @@
+"""Engines, and which recipe they play."""

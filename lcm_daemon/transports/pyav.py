@@ -1,0 +1,33 @@
+"""Media: PyAV (FFmpeg), loaded when an end that needs it is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lcm_daemon.core.errors import MissingIntegration
+from lcm_daemon.transports.base import Probe
+
+INSTALL = "pip install av"
+
+
+def load(integration: str) -> Any:
+    """The package `av`; raises MissingIntegration where it cannot be loaded."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingIntegration(integration, f"PyAV cannot be loaded ({reason(error)})", INSTALL) from error
+    return av
+
+
+def reason(error: BaseException) -> str:
+    """One line of what a library says."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]
+
+
+def probe() -> Probe:
+    """Whether PyAV can be loaded."""
+    try:
+        return Probe(True, f"PyAV {load('').__version__}")
+    except MissingIntegration as error:
+        return Probe(False, error.reason, error.install)

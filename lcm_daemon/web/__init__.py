@@ -1,0 +1,1 @@
+"""The HTTP server and the origin check that page and OSCQuery share."""

@@ -1,0 +1,316 @@
+"""Cues, modulation and tempo together, as the stage calls them, on a clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.automation.automation import COMMANDS, MOST, Automation
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.cue_store import CueFile
+from lcm_daemon.automation.modulation import Modulator
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.requests import Call
+from lcm_daemon.core.tempo import Heard, Tempo
+
+CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
+LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
+
+
+class Rig:
+    def __init__(self, file: Path | None = None, modulators: tuple[Modulator, ...] = ()) -> None:
+        self.parameters, self.recipes = Parameters(), list[str]()
+        self.automation = Automation(CUES, modulators, self.parameters, self.recipes.append, file)
+        self.parameters.start = {"strength": 0.0}
+        self.parameters.adopt({**TABLE, **self.automation.table})
+        self.parameters.set("strength", 0.0, 0.0)
+
+    def call(self, name: str, now: float, *arguments: str) -> None:
+        self.automation.obey(Call(name, "osc/test", arguments), now)
+
+    def step(self, now: float, clock: str = "", heard: Heard | None = None) -> list[tuple[str, object, str]]:
+        return [(c.name, c.value, c.origin) for c in self.automation.step(now, clock, heard)]
+
+    def strength(self, now: float) -> float:
+        """With modulation."""
+        return float(self.automation.apply(self.parameters.evaluate(now), now)["strength"])
+
+
+def test_go_begins_a_cue_and_says_who_moved_what() -> None:
+    rig = Rig()
+    rig.call("cue/go", 10.0)
+    assert rig.step(10.0) == [("strength", 0.4, "cue/dawn"), ("prompt", "sunset", "cue/dawn")]
+    assert rig.parameters.evaluate(12.0)["strength"] == pytest.approx(0.2)
+    assert rig.automation.status() == {"cue": "dawn", "next_cue": "", "cues": "dawn\nink"}
+
+
+def test_a_cue_may_change_the_recipe() -> None:
+    rig = Rig()
+    rig.call("cue/goto", 0.0, "ink")
+    rig.step(0.0)
+    assert rig.recipes == ["ink"]
+
+
+def test_goto_nowhere_is_one_line_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.call("cue/goto", 0.0, "dusk")
+    assert rig.step(0.0) == []
+    assert "there is no cue 'dusk'" in caplog.text
+
+
+def test_a_quantised_go_waits_for_the_bar() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    rig.call("cue/go", 0.5)
+    assert rig.automation.status()["next_cue"] == "dawn"
+    assert rig.step(1.9) == []
+    assert rig.step(2.0)[0][2] == "cue/dawn"
+    assert rig.automation.status()["next_cue"] == ""
+
+
+@pytest.mark.parametrize(("command", "name"), [
+    (("cue/back",), "dawn"), (("cue/goto", "dawn"), "dawn"), (("cue/goto", "ink"), "ink"),
+    (("cue/goto", "none such"), ""), (("cue/go",), ""),
+])
+def test_the_status_names_the_cue_that_waits_for_the_beat(command: tuple[str, ...], name: str) -> None:
+    rig = Rig()
+    rig.call("cue/goto", 0.0, "ink")
+    rig.step(0.0)
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    rig.call(command[0], 0.5, *command[1:])
+    assert rig.automation.status()["next_cue"] == name
+
+
+def test_taps_move_the_tempo_for_everybody_and_a_number_does_too() -> None:
+    rig = Rig()
+    for number in range(4):
+        rig.call("tap", 10.0 + number * 0.4)
+    assert rig.parameters.targets()["bpm"] == pytest.approx(150.0)
+    rig.parameters.set("bpm", 90.0, 12.0)
+    rig.step(12.0)
+    assert rig.automation.tempo.bpm == 90.0
+
+
+def test_modulation_rides_on_a_cues_fade() -> None:
+    rig = Rig(modulators=(LFO,))
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    assert rig.automation.apply(rig.parameters.evaluate(2.0), 2.0)["strength"] == pytest.approx(0.3)
+
+
+def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "mirror.yaml")
+    rig.parameters.set("strength", 0.7, 0.0)
+    rig.parameters.set("prompt", "lava", 0.0)
+    rig.call("cue/record", 0.0, "found")
+    assert rig.automation.status()["cues"] == "dawn\nink\nfound"
+    rig.automation.close()
+    again = Rig(tmp_path / "mirror.yaml")
+    again.call("cue/goto", 0.0, "found")
+    changes = again.step(0.0)
+    assert ("strength", 0.7, "cue/found") in changes
+    assert ("prompt", "lava", "cue/found") in changes
+    assert again.parameters.evaluate(5.0)["prompt"] == "lava"
+    assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
+
+
+def test_a_look_is_recorded_whole_with_its_recipe_and_without_the_musics_tempo(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "mirror.yaml", modulators=(Modulator("loud", "strength", wave="follow"),))
+    rig.automation.recipe = "ink"
+    for name, value in (("bpm", 132.0), ("quantise", "bar"), ("mod/loud/level", 0.8), ("mod/loud/depth", 0.3)):
+        rig.parameters.set(name, value, 0.0)
+    rig.call("cue/record", 0.0, "calm")
+    cue = rig.automation.cues.cues[-1]
+    assert cue.recipe == "ink"
+    assert cue.values["strength"] == 0.0, "where the show starts is a part of the look as well"
+    assert cue.values["mod/loud/depth"] == 0.3
+    assert not {"bpm", "quantise", "mod/loud/level"} & cue.values.keys()
+    rig.parameters.set("strength", 0.95, 0.0)
+    rig.parameters.set("quantise", "off", 0.0)
+    rig.call("cue/goto", 0.0, "calm")
+    assert ("strength", 0.0, "cue/calm") in rig.step(0.0)
+    rig.parameters.reset("panic")
+    assert (rig.parameters.targets()["bpm"], rig.parameters.targets()["mod/loud/level"]) == (132.0, 0.8)
+
+
+def test_a_cue_of_the_show_that_is_recorded_again_stays_what_it_was_but_for_its_look(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "mirror.yaml")
+    rig.parameters.set("strength", 0.7, 0.0)
+    rig.call("cue/record", 0.0, "dawn")
+    dawn, ink = rig.automation.cues.cues
+    assert (dawn.values["strength"], dawn.fade, ink) == (0.7, 4.0, CUES[1])
+    rig.automation.close()
+    assert [cue.name for cue in CueFile(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is the show's alone"
+
+
+def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(tmp_path / "mirror.yaml")
+    for number in range(MOST + 100):
+        rig.parameters.set("strength", number % 7 / 7, 0.0)
+        rig.call("cue/record", 0.0, f"look {number}")
+    rig.parameters.set("strength", 0.55, 0.0)
+    rig.call("cue/record", 0.0, "look 0")
+    rig.automation.close()
+    again = Rig(tmp_path / "mirror.yaml")
+    assert len(again.automation.cues.cues) == MOST
+    again.call("cue/goto", 0.0, "look 0")
+    assert ("strength", 0.55, "cue/look 0") in again.step(0.0)
+    assert 0 < caplog.text.count("is not recorded") < 10
+
+
+def test_what_a_hand_has_spoilt_in_the_side_file_costs_itself_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("- {name: found, values: {strength: high, mix: 0.5, gone: 1}}")
+    rig = Rig(tmp_path / "mirror.yaml")
+    rig.call("cue/goto", 0.0, "found")
+    assert rig.step(0.0) == [("mix", 0.5, "cue/found")]
+    assert "cue/found: strength takes a number, not 'high'" in caplog.text
+
+
+def test_a_flood_of_calls_for_no_cue_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    for number in range(1000):
+        rig.call("cue/goto", 0.0, f"{number}")
+    assert 0 < len(caplog.records) <= 10
+
+
+def test_release_forgets_where_the_show_was() -> None:
+    rig = Rig()
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    rig.call("cue/release", 1.0)
+    assert rig.automation.status()["cue"] == ""
+    assert set(COMMANDS) >= {"cue/go", "cue/back", "cue/goto", "cue/release", "cue/record", "tap"}
+
+
+@pytest.mark.parametrize(("quantise", "due"), [("off", 2.0), ("beat", 1.0), ("bar", 2.0)])
+def test_next_sets_a_parameter_on_the_bar_or_the_beat(quantise: str, due: float) -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", quantise, 0.0)
+    rig.step(0.7)
+    for name, value in (("strength", "0.2"), ("prompt", "lava"), ("strength", "0.9")):
+        rig.call("next", 0.7, name, value)
+    assert rig.step(due - 0.01) == []
+    assert rig.step(due) == [("strength", 0.9, "osc/test"), ("prompt", "lava", "osc/test")]
+    assert rig.parameters.origin("prompt") == "osc/test"
+
+
+def test_next_beside_a_go_waits_for_the_same_bar_and_panic_takes_both_back() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    for _ in range(2):
+        rig.call("next", 0.5, "mix", "0.5")
+        rig.call("cue/go", 0.5)
+        assert rig.automation.status()["next_cue"] == "dawn"
+        rig.automation.hold()
+        assert rig.step(2.5) == []
+
+
+def test_next_for_what_is_not_there_or_makes_no_sense_is_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.step(0.5)
+    for number in range(300):
+        rig.call("next", 0.5, f"nothing {number}", "1")
+    rig.call("next", 0.5, "nothing 1", "2")
+    assert rig.step(2.0) == []
+    rig.call("next", 2.5, "strength", "high")
+    rig.call("next", 2.5, "mix", "0.25")
+    assert rig.step(4.0) == [("mix", 0.25, "osc/test")]
+    assert "there is no parameter 'nothing 0'" in caplog.text
+    assert len(caplog.records) < 12
+
+
+# An outside clock
+
+BAR = Modulator("bar", "strength", wave="saw", beats=4.0, depth=0.5)  # from 0 to 1 in a bar, around 0.5
+
+
+def hear(rig: Rig, now: float, bpm: float, beat: float, running: bool = True) -> list[tuple[str, object, str]]:
+    return rig.step(now, heard=Heard(Tempo(bpm, beat, now, running), "midi/clock"))
+
+
+def test_waves_follow_an_outside_clocks_beat_and_the_parameter_its_tempo() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    assert hear(rig, 10.0, 133.337, 8.0) == [("bpm", 133.3, "midi/clock")]
+    assert rig.parameters.origin("bpm") == "midi/clock"
+    assert rig.step(10.1, heard=Heard(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "it said nothing new"
+    for beat in (8.0, 9.0, 10.5, 11.9):
+        now = 10.0 + (beat - 8.0) * 60.0 / 133.337
+        assert rig.strength(now) == pytest.approx(beat % 4.0 / 4.0, abs=1e-6)
+
+
+def test_stop_holds_the_wave_and_start_begins_the_bar() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    hear(rig, 10.0, 120.0, 9.0)
+    hear(rig, 10.5, 120.0, 10.0, running=False)
+    assert rig.strength(11.0) == rig.strength(70.0) == pytest.approx(0.5)
+    hear(rig, 80.0, 120.0, 0.0)
+    assert rig.strength(80.5) == pytest.approx(0.25)
+
+
+def test_a_small_correction_never_takes_a_wave_back_over_its_corner() -> None:
+    rig = Rig(modulators=(BAR,))
+    rig.parameters.set("strength", 0.5, 0.0)
+    hear(rig, 10.0, 120.0, 0.0)
+    assert rig.strength(12.001) == pytest.approx(0.0005), "the next bar has begun"
+    hear(rig, 12.002, 120.0, 3.99)  # the clock says that it has not, quite
+    assert rig.strength(12.002) == rig.strength(12.003) == pytest.approx(0.0005)
+    assert rig.strength(12.102) == pytest.approx(0.0475)
+
+
+def test_between_two_words_of_the_clock_a_hand_has_the_tempo() -> None:
+    rig = Rig()
+    hear(rig, 10.0, 120.0, 0.0)
+    rig.parameters.set("bpm", 60.0, 10.0, "panel/1")
+    rig.step(10.0)
+    assert rig.automation.tempo.beat_at(11.0) == pytest.approx(1.0)
+    assert hear(rig, 11.0, 120.0, 2.0) == [("bpm", 120.0, "midi/clock")]
+    assert rig.automation.tempo.beat_at(12.0) == pytest.approx(4.0)
+
+
+def test_a_quantised_go_waits_for_the_outside_clocks_bar() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 5.0)
+    rig.call("cue/go", 10.0)
+    hear(rig, 10.5, 60.0, 6.0)  # it slows down meanwhile
+    assert rig.step(12.4) == []
+    assert rig.step(12.5)[0][2] == "cue/dawn"
+
+
+def test_a_quantised_go_begins_with_a_clock_that_begins_anew() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 101.0)
+    rig.call("cue/go", 10.0)
+    assert hear(rig, 10.1, 120.0, 0.0)[0][2] == "cue/dawn"
+
+
+def test_nothing_waits_for_a_clock_that_stands_still() -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    hear(rig, 10.0, 120.0, 5.0, running=False)
+    rig.call("cue/go", 11.0)
+    assert rig.step(11.0)[0][2] == "cue/dawn"
+
+
+@pytest.mark.parametrize("stop", [lambda rig: rig.call("cue/release", 0.6), lambda rig: rig.automation.hold()])
+def test_release_and_panic_take_a_waiting_go_back(stop: Callable[[Rig], None]) -> None:
+    rig = Rig()
+    rig.parameters.set("quantise", "bar", 0.0)
+    rig.step(0.5)
+    rig.call("cue/go", 0.5)
+    stop(rig)
+    assert rig.step(2.0) == []
+    assert rig.automation.status()["next_cue"] == ""

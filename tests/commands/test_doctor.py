@@ -1,0 +1,105 @@
+"""The doctor says what works and what to install, and survives whatever is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcm_daemon.commands import doctor
+from lcm_daemon.pipelines import accelerators
+
+
+def devices(cuda: bool = False) -> dict[str, object]:
+    """cuda: torch is built for it."""
+    return {"devices": {"cpu": "2 threads, AVX512"}, "cuda": cuda}
+
+
+def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list[str]]:
+    """The lines by section, without asking the device's libraries."""
+    said = {"devices": devices(), "accelerators": {"openvino": ["cpu", ""]}, **answers}
+    monkeypatch.setattr(doctor, "_ask", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
+    sections: dict[str, list[str]] = {}
+    for line in "\n".join(doctor.examine()).splitlines():
+        if line and not line.startswith(" "):
+            sections[line] = []
+        elif line:
+            sections[list(sections)[-1]].append(line)
+    return sections
+
+
+def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = list(report(monkeypatch))
+    assert sections[0].startswith("lcm-daemon ")
+    assert sections[1:] == ["libraries", "devices", "accelerators", "accelerators' packages", "transports",
+                            "controllers", "recipes"]
+
+
+def test_accelerators_say_where_they_work_or_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"openvino": ["cpu", ""], "tensorrt": ["cpu", "it is for CUDA, and the recipe runs on cpu"]}
+    first, second = report(monkeypatch, accelerators=found)["accelerators"]
+    assert first.split() == ["works", "openvino", "on", "cpu"]
+    assert second.split()[:2] == ["missing", "tensorrt"]
+    assert second.endswith("it is for CUDA, and the recipe runs on cpu")
+
+
+def test_the_versions_that_adapters_were_written_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "versions", lambda: [("sfast", "", "1.0.5"), ("torch", "2.13.0", ">=2.6")])
+    first, second = report(monkeypatch)["accelerators' packages"]
+    assert "not installed; written for 1.0.5" in first
+    assert second.split()[:2] == ["works", "torch"]
+
+
+def test_a_recipe_that_is_not_here_says_how_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {line.split()[1]: line for line in report(monkeypatch)["recipes"]}
+    assert lines["builtin"].split()[0] == "works"
+    if "missing" in lines["sd-turbo"]:
+        assert lines["sd-turbo"].endswith("2.4 GB; fetch it with: lcm-daemon pull sd-turbo")
+
+
+@pytest.mark.parametrize(("cuda", "card", "said"), [
+    (False, True, True), (False, False, False), (True, True, False),
+])
+def test_an_nvidia_card_and_a_torch_without_cuda(
+    cuda: bool, card: bool, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "nvidia-smi" if card and name == "nvidia-smi" else None)
+    lines = [line.strip() for line in report(monkeypatch, devices=devices(cuda))["devices"]]
+    assert lines[0].startswith("works    cpu")
+    assert [line.startswith("missing  cuda             this torch has no CUDA") for line in lines[1:]] == [True] * said
+    assert all("pip uninstall torch" in line and "pytorch.org" in line for line in lines[1:])
+
+
+def test_the_devices_of_this_machine() -> None:
+    found = doctor._ask(doctor._DEVICES)
+    assert not isinstance(found, str)
+    assert "cpu" in found["devices"]
+    assert isinstance(found["cuda"], bool)
+
+
+def test_midi_without_its_package_says_what_the_port_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    midi = next(line for line in report(monkeypatch)["controllers"] if " midi " in line)
+    assert midi.split()[0] == "missing"
+    assert "python-rtmidi is not installed" in midi
+
+
+def test_a_driver_that_breaks_its_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = report(monkeypatch, devices="does not start: no driver", accelerators="does not start: no driver")
+    assert sections["devices"] == sections["accelerators"]
+    assert sections["devices"][0].endswith("does not start: no driver")
+
+
+@pytest.mark.parametrize(("code", "words"), [
+    ("import os; os.abort()", "does not start: exit code"),
+    ("raise SystemExit('libcuda.so.1: cannot open')", "does not start: libcuda.so.1: cannot open"),
+    ("print('{}, trailing')", "does not start: exit code 0"),
+])
+def test_what_a_broken_child_leaves(code: str, words: str) -> None:
+    found = doctor._ask(code)
+    assert isinstance(found, str)
+    assert found.startswith(words)
+
+
+def test_a_child_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SECONDS", 0.2)
+    found = doctor._ask("import time; time.sleep(60)")
+    assert found == "does not start within 0.2 s; reinstall torch"

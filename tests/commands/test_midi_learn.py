@@ -1,0 +1,218 @@
+"""`midi learn` and `midi monitor`: what they guess, how they walk, and that a show keeps its comments."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mido import Message
+
+from lcm_daemon.commands import midi_learn
+from lcm_daemon.commands.midi_learn import Ears, describe, learn, monitor
+from lcm_daemon.controllers.midi.learn_detect import guess, is_button
+from lcm_daemon.controllers.midi.learn_write import write
+from lcm_daemon.controllers.midi.messages import Decoder, parse
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.schema import compose
+from tests.rigs.midi import Plugboard, bindings
+
+
+def ccs(number: int, *values: int) -> list[tuple[int, ...]]:
+    return [(0xB0, number, value) for value in values]
+
+
+@pytest.mark.parametrize(("messages", "found"), [
+    (ccs(7, 3, 4, 6, 9), {"cc": 7, "channel": 1}),
+    (ccs(7, *range(1, 9)), {"cc": 7, "channel": 1}),  # a slow fader at its low end is no encoder
+    (ccs(16, 1, 1, 1, 127, 127, 127), {"cc": 16, "channel": 1, "relative": "twos_complement"}),
+    (ccs(16, 65, 65, 63, 63), {"cc": 16, "channel": 1, "relative": "binary_offset"}),
+    (ccs(16, 1, 1, 1, 65, 65, 65), {"cc": 16, "channel": 1, "relative": "signed_bit"}),
+    ([m for v in range(8) for m in ccs(1, v) + ccs(33, 3 * v)], {"cc14": 1, "channel": 1}),
+    (ccs(99, 4) + ccs(98, 0) + ccs(6, 1) + ccs(38, 9), {"nrpn": 512, "channel": 1}),
+    ([(0xE2, 0, 1), (0xE2, 0, 2)], {"pitchbend": None, "channel": 3}),
+    ([(0x90, 36, 90), (0x80, 36, 0)], {"note": 36, "channel": 1}),
+    ([(0x99, 36, 90), (0xD9, 5), (0xD9, 9), (0x89, 36, 0)], {"note": 36, "channel": 10}),  # a pad, pressed hard
+    ([(0x90, 104, 127), (0xE0, 0, 1), (0xE0, 0, 9), (0x90, 104, 0)], {"pitchbend": None, "channel": 1}),  # touch
+    ([(0xC0, 5)], {"program": 5, "channel": 1}),
+    ([(0xB0, 1, 64), (0xB0, 2, 1), (0xB0, 1, 65)], {"cc": 1, "channel": 1}),
+    ([(0x80, 36, 0)], None),
+    ([], None),
+])
+def test_guesses(messages: list[tuple[int, ...]], found: dict[str, Any] | None) -> None:
+    assert guess(list(map(parse, messages))) == found
+
+
+def test_buttons() -> None:
+    assert is_button({"cc": 32, "channel": 1}, parsed(32, 127, 0))
+    assert not is_button({"cc": 32, "channel": 1}, parsed(32, 127, 90, 0))
+    assert is_button({"note": 1, "channel": 1}, [])
+
+
+def parsed(number: int, *values: int) -> list[Message]:
+    return list(map(parse, ccs(number, *values)))
+
+
+# Writing
+
+ONE, TWO = {"cc": 0, "channel": 1, "to": "strength"}, {"note": 36, "channel": 1, "to": "freeze", "button": "toggle"}
+ITEMS = "    - {cc: 0, channel: 1, to: strength}\n    - {note: 36, channel: 1, to: freeze, button: toggle}\n"
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("", "midi:\n  map:\n" + ITEMS),
+    ("name: x  # mine\n# the end\n", "name: x  # mine\n# the end\nmidi:\n  map:\n" + ITEMS),
+    ("name: x", "name: x\nmidi:\n  map:\n" + ITEMS),
+    ("midi: false  # later\nname: x\n", "midi:\n  map:\n" + ITEMS[:-1] + "  # later\nname: x\n"),
+    ("midi:\nname: x\n", "midi:\n  map:\n" + ITEMS + "name: x\n"),
+    ("midi:\n  clock: true  # from the mixer\n\n# sinks\nname: x\n",
+     "midi:\n  clock: true  # from the mixer\n  map:\n" + ITEMS + "\n# sinks\nname: x\n"),
+    ("midi:\n  map:\n    - {cc: 9, to: mix}  # the long fader\n\nname: x\n",
+     "midi:\n  map:\n    - {cc: 9, to: mix}  # the long fader\n" + ITEMS + "\nname: x\n"),
+    ("midi:\n  map:\n  - cc: 9  # block style\n    to: mix\n  clock: true\n",
+     "midi:\n  map:\n  - cc: 9  # block style\n    to: mix\n" + ITEMS.replace("    -", "  -") + "  clock: true\n"),
+    ("midi:\n  map:\n    - {cc: 9, to: mix}", "midi:\n  map:\n    - {cc: 9, to: mix}\n" + ITEMS[:-1]),
+    ("midi: {clock: true}  # x\n", "midi: {clock: true, map: [" +
+     "{cc: 0, channel: 1, to: strength}, {note: 36, channel: 1, to: freeze, button: toggle}]}  # x\n"),
+    ("midi:\n  map: []\n", "midi:\n  map: [" +
+     "{cc: 0, channel: 1, to: strength}, {note: 36, channel: 1, to: freeze, button: toggle}]\n"),
+    ("midi:\n  map:\n  clock: true\n", "midi:\n  map:\n" + ITEMS + "  clock: true\n"),
+    # a parameter that has a control gets the new one, and keeps its range and its place
+    ("midi:\n  map:\n    # the left hand\n    - {cc: 5, to: strength, range: [0.2, 0.9]}  # careful\n"
+     "    - {cc: 6, to: mix}\n",
+     "midi:\n  map:\n    # the left hand\n    - {cc: 0, channel: 1, to: strength, range: [0.2, 0.9]}  # careful\n"
+     "    - {cc: 6, to: mix}\n    - {note: 36, channel: 1, to: freeze, button: toggle}\n"),
+])
+def test_writing_keeps_comments_and_layout(before: str, after: str) -> None:
+    assert write(before, "show.yaml", [ONE, TWO]) == after
+    if "\n" in before:
+        assert write(before.replace("\n", "\r\n"), "show.yaml", [ONE, TWO]) == after.replace("\n", "\r\n")
+
+
+def test_a_block_of_text_at_the_end_stays_whole() -> None:
+    before = "midi:\n  devices:\n    - name: |-\n        nano*\n# after\nname: x\n"
+    after = write(before, "show.yaml", [ONE])
+    assert compose(after, "show.yaml").value["midi"] == {"devices": [{"name": "nano*"}], "map": [ONE]}
+    assert "# after\nname: x\n" in after
+
+
+def test_a_layout_without_a_safe_place_is_left_alone() -> None:
+    with pytest.raises(LcmDaemonError) as caught:
+        write("{name: x}\n", "show.yaml", [ONE])
+    assert str(caught.value).endswith("put these lines under midi, map:\n  - {cc: 0, channel: 1, to: strength}")
+
+
+# Walking
+
+class Script(Ears):
+    """Ears that hear what is written: a list of messages for each gesture, or what is typed."""
+
+    def __init__(self, *gestures: list[tuple[int, ...]] | str) -> None:
+        self.heard = queue.Queue()
+        self.inputs, self.port, self._patterns = (), "", ("*",)
+        self._gestures = list(gestures)
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def say(self, text: str) -> None:
+        """Answer a question: what begins with two spaces and a brace is none."""
+        if self._gestures and (text.endswith(")") or "press the one" in text):
+            gesture = self._gestures.pop(0)
+            typed = isinstance(gesture, str)
+            for item in [("", gesture)] if typed else [("Pad", parse(message)) for message in gesture]:
+                self.heard.put(item)
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text("# my show\nname: mine\nosc: false  # none\n", encoding="utf-8")
+    return path
+
+
+def test_a_walk_from_the_first_parameter_to_the_written_show(show: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(midi_learn, "QUIET", 0.05)
+    script = Script(
+        ccs(1, 5, 6, 8),  # blend
+        "",  # prompt_glide is left out
+        ccs(2, 5, 6, 8),  # strength
+        "", "", "", "", "", "",  # to mode
+        [(0x90, 36, 9), (0x80, 36, 0)], [(0x90, 37, 9)], [(0x90, 38, 9)],
+        "q",
+    )
+    assert learn(str(show), ears=script, say=script.say) == 0
+    text = show.read_text(encoding="utf-8")
+    assert text.startswith("# my show\nname: mine\nosc: false  # none\nmidi:\n  map:\n")
+    lines = compose(text, "mine.yaml").value["midi"]["map"]
+    assert lines == [
+        {"cc": 1, "channel": 1, "to": "blend"}, {"cc": 2, "channel": 1, "to": "strength"},
+        {"note": [36, 37, 38], "channel": 1, "to": "mode", "button": "radio"},
+    ]
+    assert all(bindings(str(line).replace("'", "")) for line in lines)
+    assert list(show.parent.iterdir()) == [show]
+
+
+def test_nothing_learnt_is_nothing_written(show: Path) -> None:
+    before = show.read_bytes()
+    said: list[str] = []
+    script = Script("q")
+
+    def say(text: str) -> None:
+        said.append(text)
+        script.say(text)
+
+    assert learn(str(show), ears=script, say=say) == 0
+    assert show.read_bytes() == before
+    assert said[-1] == "nothing learnt; the show is as it was"
+
+
+def test_without_midi_learn_says_so_at_once(show: Path) -> None:
+    def connect() -> Plugboard:
+        raise LcmDaemonError("MIDI: none")
+
+    with pytest.raises(LcmDaemonError, match="MIDI: none"):
+        learn(str(show), connect)
+
+
+# Monitoring
+
+@pytest.mark.parametrize(("message", "text"), [
+    ((0xB0, 7, 64), "cc 7, channel 1: 64 of 127   (b0 07 40)"),
+    ((0xE1, 0, 64), "pitchbend, channel 2: 8192 of 16383   (e1 00 40)"),
+    ((0xF8,), "clock   (f8)"), ((0xF3, 1), "song select   (f3 01)"), ((0xB0, 99, 1), "part of an NRPN   (b0 63 01)"),
+])
+def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
+    assert describe(parse(message), Decoder(nrpn=True)) == text
+
+
+def test_the_monitor_knows_its_backends() -> None:
+    with pytest.raises(LcmDaemonError, match="no backend 'jakc'; did you mean 'jack'"):
+        monitor("jakc")
+
+
+def test_the_monitor_prints_until_ctrl_c() -> None:
+    board, said = Plugboard("Pad"), []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text == "devices: Pad":
+            board.play(0x90, 36, 100)
+        if text.startswith("Pad: "):
+            raise KeyboardInterrupt
+
+    assert monitor(connect=lambda: board, say=say) == 0
+    assert said == ["what arrives over MIDI; Ctrl-C ends it", "devices: Pad",
+                    "Pad: note 36, channel 1: 100 of 127   (90 24 64)"]
+
+
+def test_ears_name_the_device_where_the_show_has_several() -> None:
+    patterns: Sequence[str] = ("nano*", "Pad")
+    ears = Ears(lambda: Plugboard(), patterns)
+    ears.port = "nanoKONTROL2 1"
+    assert ears.device() == {"device": "nano*"}
+    assert Ears(lambda: Plugboard()).device() == {}

@@ -1,0 +1,86 @@
+"""Lines of a map: what they say, and what is wrong with them."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from lcm_daemon.controllers.midi.binding import Feedback
+from lcm_daemon.core.errors import DocumentError
+
+from .midi_rig import bindings, options
+
+
+def test_a_line_in_full() -> None:
+    (one,) = bindings("{cc: 0, channel: 1, to: strength, range: [0.2, 0.9], curve: exp, takeover: scale}")
+    assert (one.kind, one.numbers, one.channel, one.to) == ("cc", (0,), 1, "strength")
+    assert (one.span, one.curve, one.takeover) == ((0.2, 0.9), "exp", "scale")
+    assert one.feedback == Feedback("cc", (0,), 0, 0, 127)
+    assert pickle.loads(pickle.dumps(one)) == one  # it goes to the desk's process
+
+
+@pytest.mark.parametrize(("line", "manner"), [
+    ("{cc: 0, to: strength}", "absolute"), ("{cc14: 1, to: mix}", "absolute"), ("{nrpn: 512, to: mix}", "absolute"),
+    ("{pitchbend: , to: blend}", "absolute"), ("{aftertouch: , to: mix}", "absolute"),
+    ("{aftertouch: 36, to: mix}", "absolute"), ("{note: 36, to: mix}", "absolute"),
+    ("{program: , to: seed}", "program"), ("{program: , to: mix, range: [0, 1]}", "absolute"),
+    ("{program: 5, to: prompt, value: lava}", "set"), ("{cc: 16, to: seed, relative: signed_bit}", "relative"),
+    ("{note: 36, to: freeze, button: toggle}", "toggle"), ("{note: 36, to: freeze, button: momentary}", "momentary"),
+    ("{note: [36, 37, 38], to: mode, button: radio}", "radio"), ("{note: 40, command: panic}", "command"),
+    ("{note: 41, command: recipe, with: [ink]}", "command"), ("{note: 42, bank: next}", "bank"),
+])
+def test_manners(line: str, manner: str) -> None:
+    assert [one.manner for one in bindings(line)] == [manner]
+
+
+@pytest.mark.parametrize(("line", "takeover"), [
+    ("{cc: 0, to: mix}", "pickup"), ("{cc: 0, to: mix, takeover: jump}", "jump"), ("{pitchbend: , to: mix}", "jump"),
+])
+def test_faders_are_picked_up_unless_they_say_otherwise(line: str, takeover: str) -> None:
+    assert bindings(line)[0].takeover == takeover
+
+
+@pytest.mark.parametrize(("feedback", "meant"), [
+    ("false", None), ("true", Feedback("note", (8,), 0, 0, 127)),
+    ("{range: [12, 60]}", Feedback("note", (8,), 0, 12, 60)),
+    ("{cc: 9, channel: 1, range: [1, 13]}", Feedback("cc", (9,), 1, 1, 13)),
+])
+def test_feedback_goes_elsewhere_where_it_is_told(feedback: str, meant: Feedback | None) -> None:
+    assert bindings(f"{{note: 8, to: freeze, button: toggle, feedback: {feedback}}}")[0].feedback == meant
+
+
+@pytest.mark.parametrize(("line", "text"), [
+    ("{cc: 128, to: mix}", "128 is not a whole number from 0 to 127"),
+    ("{cc: , to: mix}", "None is not a whole number from 0 to 127"),
+    ("{cc14: 32, to: mix}", "32 is not a whole number from 0 to 31"),
+    ("{pitchbend: 3, to: mix}", "pitchbend has no number"),
+    ("{to: mix}", "here are none of them"),
+    ("{cc: 1, note: 2, to: mix}", "here are cc and note"),
+    ("{cc: 1}", "it goes to one of to, command, bank, and here are none of them"),
+    ("{cc: 1, to: mix, bank: next}", "here are to and bank"),
+    ("{cc: 1, to: mix, channel: 17}", "17 is not a whole number from 1 to 16"),
+    ("{cc: 1, to: mix, curve: bent}", "'bent' is not one of linear, exp, log, square"),
+    ("{cc: 1, to: mix, range: [0.2]}", "a range is two numbers"),
+    ("{cc: 1, too: mix}", "unknown key 'too'; did you mean 'to'?"),
+    ("{note: [1, 2], to: mode}", "add `button: radio`"),
+    ("{note: [1, 2], to: mode, button: radio, values: [image]}", "as many values as buttons: 2"),
+    ("{note: 1, to: seed, relative: signed_bit}", "a relative encoder is a cc"),
+    ("{note: 1, to: prompt, value: [a]}", "is not a number, true, false or text"),
+    ("12", "12 is not a mapping such as {cc: 0, to: strength}"),
+])
+def test_what_is_wrong_is_said_with_its_place(line: str, text: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        bindings(line)
+    assert text in str(caught.value)
+    assert str(caught.value).startswith("show.yaml:2:")
+
+
+def test_other_keys_of_the_section() -> None:
+    found = options('{devices: [{name: "nano*", map: nanokontrol2}, {name: Pad}], clock: true, backend: jack}')
+    assert found["devices"] == ({"name": "nano*", "map": "nanokontrol2"}, {"name": "Pad", "map": None})
+    assert (found["clock"], found["backend"], found["map"], found["banks"]) == (True, "jack", (), {})
+    with pytest.raises(DocumentError, match="no ready map 'nanokontrol'; did you mean 'nanokontrol2'"):
+        options("devices: [{name: x, map: nanokontrol}]")
+    with pytest.raises(DocumentError, match="a mapping of names to lists"):
+        options("banks: [one]")

@@ -1,0 +1,336 @@
+"""The MIDI controller: what a hand does on a stand-in device, and the same over real ports between processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lcm_daemon import controllers
+from lcm_daemon.controllers.midi.controller import Midi
+from lcm_daemon.controllers.midi.messages import parse
+from lcm_daemon.controllers.midi.ports import RtMidi
+from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.requests import Call
+from lcm_daemon.core.tempo import Heard, Tempo
+
+from .midi_rig import PATIENCE, Peer, Rig, jack, options, plugged, rig
+
+
+def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None = None) -> Rig:
+    """One line of a map, and what a device sends."""
+    async def scenario() -> Rig:
+        async with plugged(f"map: [{line}]") as (one, device):
+            if before:
+                one.move(*before)
+            for message in messages:
+                device.play(*message)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
+                one.pass_on()
+            return one
+    return asyncio.run(scenario())
+
+
+def test_it_is_found_by_name_and_has_a_table_of_fields() -> None:
+    assert controllers.load("midi") is Midi
+    assert set(Midi.fields) == {"devices", "map", "banks", "clock", "backend"}
+
+
+@pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind != "text"])
+def test_every_parameter_moves(name: str) -> None:
+    one = play(f"{{cc: 1, to: {name}, takeover: jump}}", (0xB0, 1, 127))
+    parameter = TABLE[name]
+    assert one.board.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(parameter.high)
+                                      if parameter.kind != "bool" else True)
+    assert one.origins == ["midi/Pad/cc 1"]
+
+
+@pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind == "text"])
+def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
+    assert play(f"{{note: 1, to: {name}, value: lava}}", (0x90, 1, 9)).board.values[name] == "lava"
+    refused = play(f"{{cc: 1, to: {name}, takeover: jump}}", (0xB0, 1, 64))
+    assert refused.board.values[name] == TABLE[name].default
+    assert refused.health.counts()["midi/refused"] == 1
+
+
+@pytest.mark.parametrize(("line", "messages", "name", "value"), [
+    ("{cc: 1, to: strength, range: [0.2, 0.9], takeover: jump}", [(0xB0, 1, 127)], "strength", 0.9),
+    ("{cc14: 1, to: mix, takeover: jump}", [(0xB0, 1, 64), (0xB0, 33, 1)], "mix", 8193 / 16383),
+    ("{nrpn: 512, to: mix, takeover: jump}", [(0xB0, 99, 4), (0xB0, 98, 0), (0xB0, 6, 0)], "mix", 0.0),
+    ("{nrpn: 512, to: steps}", [(0xB0, 99, 4), (0xB0, 98, 0), (0xB0, 96, 0)], "steps", 3),
+    ("{pitchbend: , to: blend}", [(0xE0, 127, 127)], "blend", 1.0),
+    ("{aftertouch: , to: blend}", [(0xD0, 127)], "blend", 1.0),
+    ("{aftertouch: 36, to: blend}", [(0xA0, 36, 127), (0xA0, 37, 0)], "blend", 1.0),
+    ("{program: , to: seed}", [(0xC0, 12)], "seed", 12),
+    ("{program: 5, to: seed, value: 4294967295}", [(0xC0, 4), (0xC0, 5)], "seed", 2**32 - 1),
+    ("{note: 36, to: blend}", [(0x90, 36, 127), (0x80, 36, 0)], "blend", 1.0),  # the velocity stays
+    ("{cc: 1, to: seed, relative: twos_complement}", [(0xB0, 1, 3), (0xB0, 1, 127)], "seed", 2),
+    ("{cc: 1, to: seed, relative: binary_offset, step: 10}", [(0xB0, 1, 66), (0xB0, 1, 63)], "seed", 10),
+    ("{cc: 1, to: seed, relative: signed_bit, step: -1}", [(0xB0, 1, 65)], "seed", 1),
+    ("{cc: 1, to: seed, relative: signed_bit}", [(0xB0, 1, 65)], "seed", 0),  # it ends there
+    ("{cc: 1, to: mode, relative: signed_bit}", [(0xB0, 1, 1), (0xB0, 1, 1), (0xB0, 1, 1)], "mode", "control"),
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 0)], "freeze", True),
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 0), (0xB0, 1, 127)], "freeze", False),
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 127)], "freeze", False),  # no releases
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 100), (0xB0, 1, 127)], "freeze", True),  # a knob is one press
+    ("{note: 1, to: prompt, button: toggle, values: [ice, lava]}", [(0x90, 1, 9)], "prompt", "lava"),
+    ("{note: 1, to: prompt, button: toggle, values: [ice, lava]}", [(0x90, 1, 9)] * 2, "prompt", "ice"),
+    ("{note: 1, to: mix, button: momentary, range: [0.2, 0.8]}", [(0x90, 1, 9)], "mix", 0.8),
+    ("{note: 1, to: mix, button: momentary, range: [0.2, 0.8]}", [(0x90, 1, 9), (0x80, 1, 9)], "mix", 0.2),
+    ("{note: [36, 37, 38], to: mode, button: radio}", [(0x90, 37, 9), (0x90, 37, 0)], "mode", "text"),
+    ("{note: [36, 37], to: steps, button: radio, values: [1, 4]}", [(0x90, 37, 9)], "steps", 4),
+    ("{note: [36, 37, 38], to: mix, button: radio}", [(0x90, 37, 9)], "mix", 0.5),
+    ("{note: 36, channel: 2, to: freeze, button: toggle}", [(0x90, 36, 9)], "freeze", False),
+])
+def test_what_a_hand_does(line: str, messages: list[tuple[int, ...]], name: str, value: Value) -> None:
+    assert play(line, *messages).board.values[name] == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_commands() -> None:
+    one = play("{note: 40, command: panic}, {note: 41, command: recipe, with: [ink]}",
+               (0x90, 40, 9), (0x80, 40, 0), (0x90, 41, 9))
+    assert one.commands == [Call("panic", "midi/Pad/note 40"), Call("recipe", "midi/Pad/note 41", ("ink",))]
+
+
+def test_a_fader_is_picked_up_and_lost_again_when_others_move_the_value() -> None:
+    line = "{cc: 1, to: mix, feedback: false}"
+    assert play(line, (0xB0, 1, 10), (0xB0, 1, 60), before=("mix", 0.5)).board.values["mix"] == 0.5
+    assert play(line, (0xB0, 1, 60), (0xB0, 1, 70), before=("mix", 0.5)).board.values["mix"] == pytest.approx(70 / 127)
+
+    async def scenario() -> None:
+        async with plugged(f"map: [{line}]") as (one, device):
+            one.move("mix", 0.5)
+            device.play(0xB0, 1, 64)
+            await one.becomes("mix", 64 / 127)
+            one.move("mix", 0.1)
+            device.play(0xB0, 1, 70)
+            await asyncio.sleep(0.05)
+            one.pass_on()
+            assert one.board.values["mix"] == 0.1
+            device.play(0xB0, 1, 12)
+            await one.becomes("mix", 12 / 127)
+    asyncio.run(scenario())
+
+
+def test_fast_turns_lose_no_detent_while_the_stage_is_slow() -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc: 1, to: seed, relative: signed_bit}]") as (one, device):
+            for _ in range(300):
+                device.play(0xB0, 1, 1)
+            await asyncio.sleep(0.1)  # and not a word of the stage
+            one.pass_on()
+            assert one.board.values["seed"] == 300
+    asyncio.run(scenario())
+
+
+# Feedback
+
+def test_lamps_rings_and_motors_follow_others_and_not_themselves() -> None:
+    text = """map:
+      - {cc: 1, channel: 2, to: mix, takeover: jump}
+      - {cc14: 2, to: mix}
+      - {note: [36, 37, 38], to: mode, button: radio}
+      - {note: 8, to: freeze, button: toggle, feedback: {note: 0, channel: 5, range: [12, 60]}}
+    """
+
+    async def scenario() -> None:
+        async with plugged(text) as (one, device):
+            assert ("Pad", (0xB1, 1, 127)) in device.sent  # everything, when it is plugged in
+            assert ("Pad", (0x94, 0, 12)) in device.sent
+            device.sent.clear()
+            one.move("mix", 0.0)
+            one.move("mode", "text")
+            one.move("freeze", True)
+            await one.until(lambda: len(device.sent) >= 7)
+            assert {message for _, message in device.sent} == {
+                (0xB1, 1, 0), (0xB0, 2, 0), (0xB0, 34, 0), (0x90, 36, 0), (0x90, 37, 127), (0x90, 38, 0), (0x94, 0, 60)}
+            device.sent.clear()
+            device.play(0xB1, 1, 64)
+            device.play(0x90, 38, 1)
+            await one.until(lambda: len(device.sent) >= 5)
+            sent = {message for _, message in device.sent}
+            assert (0x90, 38, 127) in sent  # a button's lamp is ours
+            assert not any(message[:2] == (0xB1, 1) for message in sent)  # the fader in the hand is not pushed
+            assert any(message[:2] in ((0xB0, 2), (0xB1, 2)) for message in sent)  # another one of the same is
+    asyncio.run(scenario())
+
+
+def test_a_flood_of_changes_is_one_message_a_lamp() -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc: 1, to: mix}]") as (one, device):
+            device.sent.clear()
+            for i in range(1000):
+                one.move("mix", i / 1000)
+            one.move("mix", 1.0)
+            await one.until(lambda: device.sent)
+            assert device.sent == [("Pad", (0xB0, 1, 127))]
+    asyncio.run(scenario())
+
+
+def test_banks_switch_the_map_and_the_lamps() -> None:
+    text = """
+      map: [{note: 1, bank: next}, {note: 2, bank: one}]
+      banks:
+        one: [{cc: 1, to: mix, takeover: jump}, {note: 9, to: freeze, button: toggle}]
+        two: [{cc: 1, to: blend, takeover: jump}]
+    """
+
+    async def scenario() -> None:
+        async with plugged(text) as (one, device):
+            one.move("freeze", True)
+            await asyncio.sleep(0.1)
+            device.sent.clear()
+            device.play(0x90, 1, 9)
+            await one.until(lambda: len(device.sent) >= 3)
+            assert {("Pad", (0xB0, 1, 0)), ("Pad", (0x90, 9, 0)), ("Pad", (0x90, 2, 0))} <= set(device.sent)
+            device.play(0xB0, 1, 127)
+            await one.becomes("blend", 1.0)
+            device.play(0x90, 2, 9)
+            device.play(0xB0, 1, 0)
+            await one.becomes("mix", 0.0)
+            assert one.board.values["blend"] == 1.0
+    asyncio.run(scenario())
+
+
+# Devices
+
+def test_values_hold_while_a_device_is_away_and_it_is_shown_them_when_it_is_back() -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc: 1, to: mix, takeover: jump}]") as (one, device):
+            device.play(0xB0, 1, 32)
+            await one.becomes("mix", 32 / 127)
+            device.plugged.clear()
+            await one.until(lambda: not device.takers)
+            assert one.board.values["mix"] == 32 / 127
+            one.move("mix", 1.0)
+            device.sent.clear()
+            device.plugged.append("Pad")
+            begun = time.perf_counter()
+            await one.until(lambda: device.sent)
+            assert time.perf_counter() - begun < 2.0
+            assert device.sent == [("Pad", (0xB0, 1, 127))]
+    asyncio.run(scenario())
+
+
+def test_two_devices_with_maps_of_their_own() -> None:
+    text = 'devices: [{name: "nano*", map: nanokontrol2}, {name: Pad}]\nmap: [{cc: 0, to: blend, device: Pad}]'
+
+    async def scenario() -> None:
+        async with plugged(text) as (one, device):
+            device.plugged.append("nanoKONTROL2 SLIDER")
+            await one.until(lambda: len(device.takers) == 2)
+            device.play(0xB0, 0, 127, name="Pad")
+            device.play(0xB0, 7, 1, name="nanoKONTROL2 SLIDER")
+            device.play(0xB0, 0, 127, name="nanoKONTROL2 SLIDER")
+            await asyncio.sleep(0.05)
+            one.pass_on()
+            assert one.board.values["blend"] == 0.0  # not yet picked up
+            device.play(0xB0, 0, 0, name="Pad")
+            await asyncio.sleep(0.05)
+            one.pass_on()
+            assert one.origins[-1] == "midi/Pad/cc 0"
+    asyncio.run(scenario())
+
+
+def test_the_tempo_is_kept_for_the_stage() -> None:
+    async def scenario() -> None:
+        async with plugged("clock: true") as (one, device):
+            device.play(0xFA)
+            device.play(0xF8)
+            await one.until(lambda: "tempo" in one.board.kept)
+            for i in range(97):
+                one.midi._tick(parse([0xF8]), i / 60.0)  # 150 beats a minute
+            heard = one.board.kept["tempo"]
+            assert heard == Heard(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
+            device.play(0xFC)
+            await one.until(lambda: not one.board.kept["tempo"].tempo.running)
+    asyncio.run(scenario())
+
+
+def test_without_midi_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def connect() -> RtMidi:
+        raise MissingIntegration("MIDI", "python-rtmidi is not installed", 'pip install "lcm-daemon[midi]"')
+
+    async def scenario() -> None:
+        async with rig("map: [{cc: 0, to: strenght}]", connect) as one:
+            await one.until(lambda: one.health.counts().get("midi/missing"))
+            one.move("mix", 0.5)
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "MIDI: cc 0 goes to 'strenght', which this recipe has not; did you mean 'strength'?"
+    assert lines[1:] == ['MIDI: python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"; '
+                         "the show goes on without MIDI"]
+
+
+def test_it_stops_twice_and_starts_once() -> None:
+    async def scenario() -> None:
+        async with plugged("clock: false") as (one, _):
+            await one.midi.start()
+            await one.midi.stop()
+            assert not one.board.listeners
+    asyncio.run(scenario())
+
+
+# Real ports
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with jack():
+        yield
+
+
+SHOW = """
+    devices: [{name: "nano*"}]
+    map:
+      - {cc: 1, to: mix, takeover: jump}
+      - {note: 9, to: freeze, button: momentary}
+    clock: true
+    backend: jack
+"""
+
+
+async def insist(one: Rig, peer: Peer, message: tuple[int, ...], condition: Callable[[], object]) -> None:
+    """Send until it works: a JACK server without real-time rights loses messages where the machine is busy."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            peer.send(*message)
+            await asyncio.sleep(0.1)
+            one.pass_on()
+
+
+@pytest.mark.usefixtures("server")
+def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() -> None:
+    async def scenario() -> None:
+        async with rig(SHOW) as one:
+            with Peer("nanoKONTROL2") as peer:
+                await one.until(lambda: (0xB0, 1, 127) in peer.heard)  # its fader goes to where mix is
+                await insist(one, peer, (0xB0, 1, 32), lambda: one.board.values["mix"] == 32 / 127)
+                await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.heard)
+                await insist(one, peer, (0xFA,), lambda: "tempo" in one.board.kept)
+            await asyncio.sleep(1.0)
+            assert one.board.values["mix"] == 32 / 127
+            with Peer("nanoKONTROL2") as peer:
+                begun = time.perf_counter()
+                await insist(one, peer, (0xB0, 1, 127), lambda: one.board.values["mix"] == 1.0)
+                print(f"found again after {time.perf_counter() - begun:.2f} s")  # JACK's part grows with the load
+                await one.until(lambda: (0x90, 9, 127) in peer.heard)
+    asyncio.run(scenario())
+
+
+def test_a_backend_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "nobody-runs-this-one")
+    pytest.importorskip("rtmidi")
+    with pytest.raises((LcmDaemonError, OSError)):
+        RtMidi("jack").close()
+
+
+def test_an_unknown_option_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="knows no option"):
+        Rig({**options("{}"), "colour": 1})

@@ -1,0 +1,152 @@
+"""Ports: which device a port belongs to, what fails, and that a slow or broken one holds nobody up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from mido import Message
+
+from lcm_daemon.controllers.midi import ports
+from lcm_daemon.controllers.midi.ports import Ports
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.metrics import Health
+
+from .midi_rig import PATIENCE, Plugboard, PlugboardPort
+
+
+class Open:
+    """Ports with a record of what they tell."""
+
+    def __init__(self, patterns: Sequence[str], connect: Callable[[], Plugboard]) -> None:
+        self.received: list[tuple[int, str, Message]] = []
+        self.here: dict[int, list[str]] = {}
+        self.health = Health()
+        self.ports = Ports(patterns, connect, self._receive, self._change, self.health)
+
+    def _receive(self, device: int, port: str, when: float, message: Message) -> None:
+        assert abs(time.perf_counter() - when) < PATIENCE
+        self.received.append((device, port, message))
+
+    def _change(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self.here[device] = list(inputs)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        end = time.perf_counter() + PATIENCE
+        while not condition():
+            assert time.perf_counter() < end
+            time.sleep(0.005)
+
+
+@contextmanager
+def opened(board: Plugboard, *patterns: str) -> Iterator[Open]:
+    one = Open(patterns, lambda: board)
+    one.ports.start()
+    try:
+        yield one
+    finally:
+        one.ports.stop()
+
+
+def test_a_port_belongs_to_the_first_pattern_that_it_fits() -> None:
+    board = Plugboard("nanoKONTROL2 1", "Pad", "APC40")
+    with opened(board, "nano*", "*") as one:
+        one.until(lambda: one.here == {0: ["nanoKONTROL2 1"], 1: ["Pad", "APC40"]})
+        board.play(0xB0, 1, 2, name="APC40")
+        board.play(0xB0, 1, name="APC40")  # not a whole one
+        assert one.received == [(1, "APC40", Message("control_change", control=1, value=2))]
+        assert one.health.counts() == {"midi/malformed": 1}
+
+
+def test_every_device_does_not_mean_our_own_ports() -> None:
+    board = Plugboard("Midi Through:Midi Through Port-0 14:0", "RtMidiOut Client:x", "lcm-daemon:lcm-daemon", "Pad")
+    with opened(board, "*") as one:
+        one.until(lambda: one.here == {0: ["Pad"]})
+    with opened(board, "Midi Through*") as one:
+        one.until(lambda: len(one.here.get(0, ())) == 1)
+
+
+def test_a_device_that_another_program_holds_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Held(Plugboard):
+        held = True
+
+        def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> PlugboardPort:
+            if self.held:
+                raise OSError("in use")
+            return super().open_input(name, take)
+
+    board = Held("Pad")
+    with caplog.at_level(logging.WARNING), opened(board, "Pad") as one:
+        one.until(lambda: one.health.counts().get("midi/failed"))
+        board.held = False
+        one.until(lambda: one.here.get(0) == ["Pad"])
+    assert caplog.messages[0] == "MIDI 'Pad' cannot be opened: in use"
+
+
+def test_a_slow_device_does_not_hold_up_who_sends() -> None:
+    gate = threading.Event()
+
+    class Slow(PlugboardPort):
+        def send(self, message: bytes) -> None:
+            gate.wait(PATIENCE)
+            super().send(message)
+
+    class SlowBoard(Plugboard):
+        def open_output(self, name: str) -> PlugboardPort:
+            return Slow(self, name)
+
+    board = SlowBoard("Pad")
+    with opened(board, "Pad") as one:
+        one.until(lambda: one.here)
+        begun = time.perf_counter()
+        for value in range(1000):
+            one.ports.send(0, {"fader": [bytes((0xB0, 1, value & 127))]})
+        assert time.perf_counter() - begun < PATIENCE / 2
+        gate.set()
+        one.until(lambda: ("Pad", (0xB0, 1, 999 & 127)) in board.sent)
+        assert len(board.sent) <= 3  # of the others the newest alone
+
+
+def test_a_midi_system_that_breaks_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ports, "RETRY", 0.05)
+    board = Plugboard("Pad")
+    with caplog.at_level(logging.WARNING), opened(board, "Pad") as one:
+        one.until(lambda: one.here.get(0) == ["Pad"])
+        board.broken = OSError("the server has gone")
+        one.until(lambda: one.here.get(0) == [])
+        one.until(lambda: one.health.counts().get("midi/missing", 0) > 3)
+        board.broken = None
+        one.until(lambda: one.here.get(0) == ["Pad"])
+    assert caplog.messages == ["MIDI: the server has gone; the show goes on without MIDI"]  # once
+
+
+def test_stopping_closes_everything_and_sends_what_waits() -> None:
+    board = Plugboard("Pad")
+    with opened(board, "Pad") as one:
+        one.until(lambda: one.here)
+        one.ports.send(0, {"lamp": [b"\x90\x01\x00"]})
+    assert board.takers == {}
+    assert board.sent == [("Pad", (0x90, 1, 0))]
+
+
+def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rtmidi")
+    monkeypatch.setattr(ports.sys, "platform", "linux")
+    monkeypatch.setattr(ports.Path, "exists", lambda path: False)
+    with pytest.raises(LcmDaemonError, match="no /dev/snd/seq"):
+        ports.RtMidi()
+
+
+@pytest.mark.parametrize(("python", "words"), [
+    ((3, 12), 'python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"'),
+    ((3, 13), "it has no wheel for Python 3.13; install it with: Python 3.12, or with a C++ compiler: pip install "
+                 "python-rtmidi"),
+])
+def test_what_to_install_depends_on_the_python(python: tuple[int, ...], words: str) -> None:
+    assert str(ports.lacking(python)).endswith(words)

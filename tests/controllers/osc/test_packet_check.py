@@ -1,0 +1,204 @@
+"""The guard: what passes, python-osc reads the same way; what does not raises Malformed and nothing else."""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pythonosc.osc_message import OscMessage
+from pythonosc.osc_packet import OscPacket
+
+from lcm_daemon.controllers.osc import packet_check
+from lcm_daemon.controllers.osc.packet_check import Malformed
+from lcm_daemon.controllers.osc.sender import encode
+
+from .fuzz_osc import mutated, packet
+
+FLOAT = encode("/lcm/strength", [0.5])
+NOW = struct.pack(">Q", 1)
+FUTURE = struct.pack(">Q", 2**64 - 1)
+
+
+def bundle(*inside: bytes, tag: bytes = NOW) -> bytes:
+    return b"#bundle\0" + tag + b"".join(struct.pack(">i", len(each)) + each for each in inside)
+
+
+def check(data: bytes) -> list[bytes]:
+    """The messages alone."""
+    return [message for message, _ in packet_check.check(data)]
+
+
+def nested(depth: int) -> bytes:
+    element = FLOAT
+    for _ in range(depth):
+        element = bundle(element)
+    return element
+
+
+def holds(data: bytes) -> None:
+    """Refused with Malformed, or read by python-osc to the same messages."""
+    try:
+        messages = check(data)
+    except Malformed:
+        return
+    parsed = [each.message.dgram for each in OscPacket(data).messages]
+    assert sorted(parsed) == sorted(messages)
+    for message in messages:
+        assert OscMessage(message).address.encode() == message[:message.index(0)]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=400))
+def test_random_bytes(data: bytes) -> None:
+    holds(data)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_random_bytes_behind_an_address_or_a_bundle(data: bytes) -> None:
+    for head in (b"/lcm/seed\0\0\0", b"#bundle\0" + NOW, FLOAT[:-8]):
+        holds(head + data + b"\0" * (-len(data) % 4))
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.randoms(use_true_random=False))
+def test_mutated_packets(rng: random.Random) -> None:
+    holds(mutated(rng))
+
+
+@settings(deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_well_formed_packets_pass_in_their_order(rng: random.Random) -> None:
+    data = packet(rng)
+    assert b"".join(check(data)) == b"".join(in_order(data))
+
+
+def in_order(data: bytes) -> list[bytes]:
+    """The messages of a well-formed packet, by plain recursion."""
+    if not data.startswith(b"#"):
+        return [data]
+    messages, at = [], 16
+    while at < len(data):
+        size = int.from_bytes(data[at:at + 4], "big")
+        messages += in_order(data[at + 4:at + 4 + size])
+        at += 4 + size
+    return messages
+
+
+def test_time_tags() -> None:
+    early, late = (struct.pack(">Q", time) for time in (10, 20))
+    assert packet_check.check(FLOAT) == [(FLOAT, 1)]
+    assert packet_check.check(bundle(FLOAT, FLOAT, tag=FUTURE)) == [(FLOAT, 2**64 - 1)] * 2
+    times = [time for _, time in packet_check.check(bundle(FLOAT, bundle(FLOAT, tag=late), FLOAT, tag=early))]
+    assert times == [10, 20, 10]
+    assert packet_check.check(bundle(bundle(FLOAT, tag=early), tag=late)) == [(FLOAT, 20)]  # never before what it is in
+
+
+def test_depth() -> None:
+    assert check(nested(packet_check.DEPTH)) == [FLOAT]
+    for depth in (packet_check.DEPTH + 1, 1200):
+        with pytest.raises(Malformed, match="deep"):
+            check(nested(depth))
+
+
+def test_elements() -> None:
+    assert len(check(bundle(*[FLOAT] * packet_check.ELEMENTS))) == packet_check.ELEMENTS
+    with pytest.raises(Malformed, match="elements"):
+        check(bundle(*[FLOAT] * (packet_check.ELEMENTS + 1)))
+    with pytest.raises(Malformed, match="elements"):
+        check(bundle(*[bundle(*[bundle()] * 600)] * 2))
+
+
+@pytest.mark.parametrize("size", [-4, -2**31, 0, 3, 2, 20, 2**31 - 4])
+def test_an_element_of_a_wrong_size(size: int) -> None:
+    with pytest.raises(Malformed, match=f"{size} bytes"):
+        check(b"#bundle\0" + NOW + struct.pack(">i", size) + b"/a\0\0,\0\0\0")
+
+
+def typed(tags: bytes, data: bytes) -> bytes:
+    return b"/a\0\0" + tags + b"\0" * (4 - len(tags) % 4) + data
+
+
+@pytest.mark.parametrize(("data", "reason"), [
+    (b"", "size"),
+    (b"/a\0", "size"),
+    (FLOAT[:-2], "size"),
+    (FLOAT[:-4], "too short"),  # python-osc reads 0.0 here
+    (FLOAT + b"\0\0\0\0", "too long"),
+    (b"abc\0,\0\0\0", "address"),
+    (b"\0\0\0\0", "address"),
+    (b"/abc", "address"),
+    (b"/" + b"a" * 255 + b"\0" * 4 + b",\0\0\0", "address"),
+    (b"/a\nb\0\0\0\0,\0\0\0", "printable"),
+    ("/ü".encode() + b"\0,\0\0\0", "printable"),
+    (b"/a\0\0i\0\0\0", "type tags"),
+    (b"/a\0\0,iii", "type tags"),
+    (typed(b",x", b""), "'x'"),
+    (typed(b",I", b""), "'I'"),
+    (typed(b",i", b""), "too short"),
+    (typed(b",h", b"1234"), "too short"),
+    (typed(b",d", b"1234"), "too short"),
+    (typed(b",t", b"1234"), "too short"),
+    (typed(b",s", b""), "string"),
+    (typed(b",s", b"abcd"), "string"),
+    (typed(b",s", b"\xff\xfe\0\0"), "UTF-8"),
+    (typed(b",b", b""), "blob of -1"),
+    (typed(b",b", struct.pack(">i", -4)), "blob of -4"),
+    (typed(b",b", struct.pack(">i", 5) + b"1234"), "too short"),
+    (typed(b",[", b""), "brackets"),
+    (typed(b",][", b""), "brackets"),
+    (typed(b"," + b"T" * 257, b""), "256"),
+    (b"#bundle\0", "time tag"),
+    (b"#bundle\0" + NOW[:4], "time tag"),
+])
+def test_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        check(data)
+
+
+@pytest.mark.parametrize("data", [
+    b"/a\0\0",
+    typed(b",", b""),
+    typed(b",TFN[i]", b"\0\0\0\1"),
+    typed(b",b", struct.pack(">i", 0)),
+    typed(b",b", struct.pack(">i", 3) + b"abc\0"),
+    typed(b",ifhdtsrm", b"1234" b"1234" b"12345678" b"12345678" b"12345678" b"abc\0" b"1234" b"1234"),
+])
+def test_accepted_as_python_osc_reads_it(data: bytes) -> None:
+    assert check(data) == [data]
+    holds(data)
+
+
+def bytecodes(data: bytes) -> int:
+    """How many bytecodes a check runs: its work, without a clock."""
+    ran = 0
+
+    def trace(frame, event, argument):
+        nonlocal ran
+        frame.f_trace_opcodes = True
+        ran += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        check(data)
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: bundle(*[FLOAT] * n),
+    lambda n: bundle(*[nested(7)] * n),
+    lambda n: bundle(*[bundle()] * n),
+    lambda n: typed(b"," + b"f" * n, b"1234" * n),
+    lambda n: typed(b"," + b"[" * n + b"]" * n, b""),
+    lambda n: encode("/a", ["x" * 100 * n]),
+])
+def test_work_is_linear(make) -> None:
+    assert bytecodes(make(100)) < 2.2 * bytecodes(make(50)) < 5 * bytecodes(make(25))

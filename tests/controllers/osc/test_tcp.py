@@ -1,0 +1,193 @@
+"""OSC over TCP: packets behind their size, both ways; nobody on a connection can do harm to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+
+import pytest
+
+from lcm_daemon.controllers.osc import tcp
+from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.core.requests import Change
+from tests.conftest import need
+
+from .osc_peers import PATIENCE, Peer, connection, rig
+
+
+def test_packets_move_and_ask() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            peer.send("/lcm/prompt", "lava, glowing red")
+            await one.becomes("prompt", "lava, glowing red")
+            assert one.origins == [f"osc/tcp/127.0.0.1:{peer.port}"]
+            peer.send("/lcm/strength")
+            assert await peer.receive() == ("/lcm/strength", pytest.approx(0.6))
+            packet = encode("/lcm/seed", [5])
+            for byte in len(packet).to_bytes(4, "big") + packet:  # in as many pieces as there are bytes
+                peer.writer.write(bytes([byte]))
+                await peer.writer.drain()
+                await asyncio.sleep(0)
+            await one.becomes("seed", 5)
+    asyncio.run(scenario())
+
+
+def test_a_connection_and_a_socket_of_one_port_are_two() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            peer.send("/lcm/subscribe")
+            await peer.receive_until("/lcm/freeze")
+            one.board.hear([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
+            assert await peer.receive() == ("/lcm/seed", 7)
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("head", [b"\xc0/lcm/seed\0\0\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\1\0\4"])
+def test_no_such_size(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer, connection(one.osc.tcp_port) as other:
+            peer.writer.write(head)
+            assert await peer.ended()
+            assert one.count("osc/malformed") == 1
+            other.send("/lcm/seed", 5)
+            await one.becomes("seed", 5)
+    asyncio.run(scenario())
+    assert "closed: no packet has" in caplog.text
+
+
+def test_a_malformed_packet_costs_itself_alone() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            peer.throw(b"#bundle\0\0\0\0\0\0\0\0\1\xff\xff\xff\xfc")
+            peer.send("/lcm/seed", 5)
+            await one.becomes("seed", 5)
+            assert one.count("osc/malformed") == 1
+    asyncio.run(scenario())
+
+
+def test_a_defect_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            monkeypatch.setattr(one.board, "command", lambda *_: 1 // 0)
+            peer.send("/lcm/panic")
+            assert await peer.ended()
+            assert one.count("osc/failed") == 1
+            async with connection(one.osc.tcp_port) as other:
+                other.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+    asyncio.run(scenario())
+
+
+def test_who_is_not_allowed_is_not_connected() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0, allow=("127.0.0.2/32",)) as one:
+            async with connection(one.osc.tcp_port) as stranger:
+                assert await stranger.ended()
+            assert one.count("osc/denied") == 1
+            async with connection(one.osc.tcp_port, "127.0.0.2") as friend:
+                friend.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+    asyncio.run(scenario())
+
+
+def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "CONNECTIONS", 1)
+
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            async with connection(one.osc.tcp_port) as first:
+                first.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+                async with connection(one.osc.tcp_port) as second:
+                    assert await second.ended()
+            await one.until(lambda: not one.osc._tcp._writers)
+            async with connection(one.osc.tcp_port) as third:
+                third.send("/lcm/seed", 4)
+                await one.becomes("seed", 4)
+            assert one.count("osc/refused") == 1
+    asyncio.run(scenario())
+
+
+def test_who_does_not_read_is_cut() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            peer.send("/lcm/subscribe")
+            await peer.receive_until("/lcm/freeze")
+            peer.writer.transport.pause_reading()
+            packet = encode("/lcm/prompt", ["x" * 60_000])
+            (subscriber,) = one.osc._feedback.subscribers()
+            async with asyncio.timeout(PATIENCE):
+                while not one.count("osc/tcp/slow"):  # until the system's own buffers are full
+                    one.osc._send(packet, subscriber)
+                    await asyncio.sleep(0)
+            await one.until(lambda: len(one.osc._feedback) == 0)
+    asyncio.run(scenario())
+
+
+def test_a_flood_lets_others_in_between() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            with Peer(one.osc.port) as udp:
+                peer.writer.write(b"".join(len(p).to_bytes(4, "big") + p for p in [encode("/lcm/seed", [1])] * 20_000))
+                udp.send("/lcm/steps", 5)
+                await one.becomes("steps", 5)
+                assert one.count("osc/packets") < 20_000
+                await one.until(lambda: one.count("osc/packets") == 20_001)
+    asyncio.run(scenario())
+
+
+def test_the_ports_that_were_free_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            assert f"OSC listens on 127.0.0.1: UDP {one.osc.port}, TCP {one.osc.tcp_port}" in caplog.text
+        caplog.clear()
+        async with rig() as one:
+            assert caplog.messages == [f"OSC listens on 127.0.0.1: UDP {one.osc.port}"]
+    caplog.set_level("INFO")
+    asyncio.run(scenario())
+
+
+def test_stopping_ends_the_connections() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            async with connection(one.osc.tcp_port) as peer:
+                peer.send("/lcm/seed", 3)
+                await one.becomes("seed", 3)
+                await one.osc.stop()
+                assert await peer.ended()
+            assert one.osc.tcp_port == 0
+    asyncio.run(scenario())
+
+
+# Independent peers
+
+def test_oscsend_over_tcp() -> None:
+    async def scenario() -> None:
+        need(shutil.which("oscsend") is not None, "oscsend (liblo-tools) is not installed")
+        async with rig(tcp=0) as one:
+            target = f"osc.tcp://127.0.0.1:{one.osc.tcp_port}"
+            sent = await asyncio.create_subprocess_exec(
+                "oscsend", target, "/lcm/prompt", "s", "lava, glowing red", stdout=subprocess.DEVNULL)
+            assert await sent.wait() == 0
+            await one.becomes("prompt", "lava, glowing red")
+    asyncio.run(scenario())
+
+
+def test_liblo_over_tcp() -> None:
+    liblo3 = None
+    try:
+        import pyliblo3 as liblo3
+    except ImportError:
+        need(False, "pyliblo3 is not installed")
+
+    async def scenario() -> None:
+        async with rig(tcp=0) as one:
+            target = liblo3.Address("127.0.0.1", one.osc.tcp_port, liblo3.TCP)
+            liblo3.send(target, liblo3.Message("/lcm/steps", 5.0))
+            await one.becomes("steps", 5)
+            messages = liblo3.Message("/lcm/seed", 7), liblo3.Message("/lcm/mix", ("d", 0.5))
+            liblo3.send(target, liblo3.Bundle(*messages))
+            await one.becomes("mix", 0.5)
+            assert one.board.values["seed"] == 7
+    asyncio.run(scenario())

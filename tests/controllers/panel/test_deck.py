@@ -1,0 +1,290 @@
+"""The page's cues, tempo and panic in a real browser. The cues are played by the real Automation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.core.frame import solid
+from lcm_daemon.core.requests import Call
+from tests.rigs.browser import SHIFT, Tab
+from tests.rigs.page import control, field, opened
+from tests.rigs.panel import Rig, until
+
+CUES = (Cue("dawn", {"strength": 0.4}), Cue("storm", {"strength": 0.8}, delay=5.0), Cue("night", {"prompt": "stars"}))
+SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "small tablet": (768, 1024), "tablet": (820, 1180),
+         "small tablet on its side": (1024, 768), "tablet on its side": (1180, 820), "desktop": (1440, 900)}
+DECK = """[...document.querySelectorAll('[data-deck] [data-command]')].filter(e => !e.closest('ol')).map(e => {
+    const {left, top, right, bottom, width, height} = e.getBoundingClientRect();
+    return {name: e.dataset.command, left, top, right, bottom, width, height} })"""
+STILL = """new Promise(done => { const list = document.querySelector('ol'); let before = -1; const look = () =>
+    list.scrollLeft === before ? done() : (before = list.scrollLeft, setTimeout(look, 150)); look() })"""
+
+
+def button(command: str) -> str:
+    return f"[data-command='{command}']"
+
+
+async def pads(page: Tab) -> dict[str, str]:
+    """Every cue on the page and what it is: current, coming, next or nothing."""
+    found: dict[str, str] = await page.js(
+        "Object.fromEntries([...document.querySelectorAll('[data-cue]')].map(e => [e.dataset.cue, e.dataset.state]))")
+    return found
+
+
+async def are(page: Tab, **states: str) -> None:
+    """Wait until those cues, and no others, stand out."""
+    wanted = "".join(f"{name}:{state};" for name, state in states.items())
+    await page.until("[...document.querySelectorAll('[data-cue]')].filter(e => e.dataset.state)"
+                     f".map(e => e.dataset.cue + ':' + e.dataset.state + ';').join('') === {wanted!r}")
+
+
+async def playing(devtools: str, rig: Rig, scenario, **window: int):
+    rig.step()
+    async with opened(devtools, rig, **window) as (page, _):
+        return await scenario(page)
+
+
+def test_go_back_and_a_click_lead_through_the_cues(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        await are(page, dawn="next")
+        await page.click(button("cue/go"))
+        await are(page, dawn="current", storm="next")
+        assert rig.parameters.targets()["strength"] == 0.4
+        await page.click("[data-cue=night]")
+        await are(page, night="current")
+        await page.until(f"document.querySelector({button('cue/go')!r}).disabled")  # the end of the list
+        await page.click(button("cue/back"))
+        await are(page, storm="coming", night="current")  # it waits for its delay
+        rig.now = 5.0
+        rig.step()
+        await are(page, storm="current", night="next")
+        await page.click(button("cue/release"))
+        await are(page, dawn="next")
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [(call.name, call.arguments) for call in rig.called] == [
+        ("cue/go", ()), ("cue/goto", ("night",)), ("cue/back", ()), ("cue/release", ())]
+
+
+def test_go_says_where_it_leads_and_counts_from_what_was_just_asked_for(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        assert "dawn" in await page.js(f"document.querySelector({button('cue/go')!r}).innerText")
+        rig.answers = False  # the stage takes its time
+        await page.click(button("cue/go"))
+        await are(page, dawn="coming", storm="next")
+        await page.click(button("cue/go"))
+        await are(page, storm="coming", night="next")
+
+    asyncio.run(playing(devtools, rig, scenario))
+
+
+def test_what_others_do_to_the_cues_is_shown(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        rig.automation.obey(Call("cue/go", "osc/127.0.0.1:9"), rig.now)
+        rig.step()
+        await are(page, dawn="current", storm="next")
+        rig.automation.cues.cues = [Cue("dawn"), Cue("noon")]  # the show's file was read again
+        rig.step()
+        await are(page, dawn="current", noon="next")
+        return await pads(page)
+
+    assert asyncio.run(playing(devtools, rig, scenario)) == {"dawn": "current", "noon": "next"}
+
+
+def test_keys_go_back_and_tap_unless_somebody_writes(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        await page.key(" ")
+        await are(page, dawn="current", storm="next")
+        await page.click(control("freeze"))
+        await page.key(" ")  # and not a click of the button that has the focus
+        await until(lambda: [call.name for call in rig.called] == ["cue/go", "cue/go"])
+        await page.key(" ", SHIFT)
+        await page.key("t")
+        await until(lambda: len(rig.called) == 4)
+        await page.write(control("prompt"), "half")
+        for key in (" ", "t"):
+            await page.key(key)
+        await page.js("document.activeElement.blur()")
+        await page.js("window.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', repeat: true}))")
+        await page.key("t")
+        await until(lambda: len(rig.called) >= 5)
+        return await page.js(field("prompt", "textarea"))
+
+    assert asyncio.run(playing(devtools, rig, scenario)) == "half t"
+    assert [call.name for call in rig.called] == ["cue/go", "cue/go", "cue/back", "tap", "tap"]
+    assert [change.name for change in rig.taken if change.name == "freeze"] == ["freeze"]
+
+
+def test_enter_leaves_a_field_so_that_space_is_go_again(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        for count, (name, part, text) in enumerate((("prompt", "textarea", "lava"), ("steps", "input", "7")), 1):
+            await page.write(control(name, part), text)
+            await page.key("Enter")
+            await page.key(" ")
+            await until(lambda count=count: len(rig.called) == count)
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
+    assert {change.name: change.value for change in rig.taken} == {"prompt": "lava", "steps": 7}
+
+
+def test_a_held_enter_presses_a_button_once(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        for selector, heard in ((button("cue/go"), rig.called), (control("freeze"), rig.taken)):
+            await page.js(f"document.querySelector({selector!r}).focus()")
+            for repeat in (False, True, True, True):
+                await page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r",
+                                windowsVirtualKeyCode=13, autoRepeat=repeat)
+            await until(lambda heard=heard: len(heard) == 1)  # of moves within one frame the page sends the last
+            await page.key("Enter")
+            await until(lambda heard=heard: len(heard) == 2)
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
+    assert [change.value for change in rig.taken] == [True, False]
+
+
+def test_taps_move_the_tempo_that_is_shown(devtools):
+    rig = Rig(cues=CUES)
+    shown = "document.querySelector('[data-bpm]').innerText"
+
+    async def scenario(page):
+        await page.until(f"{shown} === '120.0 bpm'")
+        for count in range(3):
+            rig.now = 10.0 + count * 0.4
+            await page.click(button("tap"))
+            await until(lambda count=count: len(rig.called) == count + 1)
+        await page.until(f"{shown} === '150.0 bpm'")
+
+    asyncio.run(playing(devtools, rig, scenario))
+
+
+def test_a_look_is_recorded_under_a_name_and_appears(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        await page.click(button("cue/record"))
+        assert await page.until("document.activeElement.value") == "look 4"
+        await page.key("Escape")
+        await page.until("document.querySelector('[data-deck] form') === null")
+        await page.click(button("cue/record"))
+        await page.write("[data-deck] form input", "found it")
+        await page.key("Enter")
+        await page.until("document.querySelector(\"[data-cue='found it']\") !== null")
+        await page.click(button("cue/record"))
+        await page.write("[data-deck] form input", "storm")
+        await page.until("document.querySelector('[data-deck] form button').innerText === 'Replace'")
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert rig.called == [Call("cue/record", "panel/1", ("found it",))]
+    assert [cue.name for cue in rig.automation.cues.cues][-1] == "found it"
+
+
+def test_a_show_without_cues_has_record_and_panic_alone_and_leaves_the_keys_alone(devtools):
+    rig = Rig()
+
+    async def scenario(page):
+        await page.key(" ")
+        await page.key("t")
+        await page.click(button("panic"))
+        await until(lambda: rig.called)
+        return await page.js("[...document.querySelectorAll('[data-deck] [data-command]')].map(e => e.dataset.command)")
+
+    assert asyncio.run(playing(devtools, rig, scenario)) == ["cue/record", "panic"]
+    assert [call.name for call in rig.called] == ["panic"]
+
+
+def test_panic_is_given_by_the_press_and_once(devtools):
+    rig = Rig(cues=CUES)
+
+    async def scenario(page):
+        await page.mouse("mousePressed", *await page.place(button("panic")))
+        await until(lambda: rig.called)
+        await page.mouse("mouseReleased", *await page.place(button("panic")))
+        await page.js(f"document.querySelector({button('panic')!r}).focus()")
+        await page.key("Enter")
+        await until(lambda: len(rig.called) == 2)
+
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["panic", "panic"]
+
+
+def test_a_finger_goes_once_and_a_swipe_over_the_cues_does_not(devtools):
+    rig = Rig(cues=[Cue(f"look {number}") for number in range(20)])
+
+    async def scenario(page):
+        place = await page.place(button("cue/go"))
+        await page.touch("touchStart", place)
+        await until(lambda: rig.called)
+        await page.touch("touchEnd")
+        x, y = await page.place("[data-cue='look 1']")
+        await page.touch("touchStart", (x, y))
+        for step in range(1, 8):
+            await page.touch("touchMove", (x - 12 * step, y))
+        await page.touch("touchEnd")
+        await page.until("document.querySelector('ol').scrollLeft > 40")
+        await page.js("document.querySelector(\"[data-cue='look 5']\").scrollIntoView({inline: 'center'})")
+        await page.js(STILL)
+        place = await page.place("[data-cue='look 5']")
+        await page.touch("touchStart", place)
+        await page.touch("touchEnd")
+        await are(page, **{"look 5": "current", "look 6": "next"})
+
+    asyncio.run(playing(devtools, rig, scenario, width=390, height=844, touch=True))
+    assert [(call.name, call.arguments) for call in rig.called] == [("cue/go", ()), ("cue/goto", ("look 5",))]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [0, 3, 40])
+def test_everything_fits(devtools, size, count):
+    rig = Rig(cues=[Cue(f"{number} a cue with a name that is longer than its place") for number in range(count)])
+    width, height = SIZES[size]
+
+    async def scenario(page):
+        rig.show(solid((512, 512)))
+        await page.until("document.querySelector('canvas').width === 512")
+        if count:
+            await page.click("[data-cue]:nth-of-type(1)")
+            await page.key("End")
+        outside = await page.js(f"({DECK}).filter(b => b.left < 0 || b.top < 0 || b.right > innerWidth"
+                                " || b.bottom > innerHeight || b.width < 40 || b.height < 40)")
+        crossing = await page.js(f"({DECK}).filter((a, i, all) => all.some((b, k) => k > i && a.left < b.right"
+                                 " && b.left < a.right && a.top < b.bottom && b.top < a.bottom))")
+        picture = await page.js("document.querySelector('canvas').getBoundingClientRect().height")
+        whole = await page.js("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        return outside + crossing, whole, picture
+
+    window = {"width": width, "height": height, "touch": width < 1200}
+    wrong, whole, picture = asyncio.run(playing(devtools, rig, scenario, **window))
+    assert wrong == []
+    assert whole == [width, height]
+    assert picture > 0.3 * height
+
+
+def test_the_cue_that_plays_is_kept_in_sight(devtools):
+    rig = Rig(cues=[Cue(f"look {number}") for number in range(60)])
+
+    async def scenario(page):
+        rig.automation.obey(Call("cue/goto", "osc/127.0.0.1:9", ("look 50",)), rig.now)
+        rig.step()
+        await page.until("(e => { if (!e) return false;"
+                         " const [a, b] = [e, e.closest('ol')].map(e => e.getBoundingClientRect());"
+                         " return a.top >= b.top - 1 && a.bottom <= b.bottom + 1 })"
+                         "(document.querySelector(\"[data-cue='look 50'][data-state=current]\"))")
+
+    asyncio.run(playing(devtools, rig, scenario))

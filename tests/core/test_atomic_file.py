@@ -1,0 +1,64 @@
+"""A small file beside the tick: whole or not at all, the newest text, one complaint."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.core.atomic_file import SideFile
+
+
+def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
+    file, go, composed = SideFile(tmp_path / "a.json", "the look"), threading.Event(), []
+
+    def compose(text: str) -> str:
+        go.wait(10)
+        composed.append(text)
+        return text
+
+    for number in range(50):
+        file.write(lambda number=number: compose(str(number)))  # type: ignore[misc]
+    go.set()
+    file.close()
+    assert (tmp_path / "a.json").read_text() == "49"
+    assert len(composed) <= 2  # the one that had begun, and the newest
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_text_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    for text in ("one", "two", "three"):
+        file = SideFile(tmp_path / "a.json", "the look", spare=True)
+        file.write(lambda text=text: text)  # type: ignore[misc]
+        file.close()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "three", "a.json.old": "two"}
+    file = SideFile(tmp_path / "a.json", "the look", spare=True)
+    file.remove()
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "gone"
+    folder.touch()
+
+    def write(text: str) -> None:
+        file.write(lambda: text)
+        file._thread.submit(int).result()
+
+    file = SideFile(folder / "a.json", "the look")
+    write("one")
+    write("two")
+    assert caplog.text.count("the look cannot be kept") == 1
+    folder.unlink()
+    write("three")
+    assert (folder / "a.json").read_text() == "three"
+    (folder / "a.json").unlink()
+    folder.rmdir()
+    folder.touch()
+    write("four")
+    assert caplog.text.count("the look cannot be kept") == 2
+    file.close()

@@ -1,0 +1,39 @@
+"""Counters, timings, and a log that cannot be filled."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from lcm_daemon.core.metrics import Health, Seldom, quantile_of
+
+
+def test_counts_add_up_by_path_and_prefix() -> None:
+    health = Health()
+    health.count("dropped/source", 3)
+    health.count("dropped/sink")
+    health.count("osc/refused")
+    assert health.total("dropped/") == 4
+    assert health.counts("osc/") == {"osc/refused": 1}
+
+
+def test_timings_give_quantiles_of_the_last_512() -> None:
+    health = Health()
+    for i in range(1000):
+        health.time("t", float(i))
+    assert health.timing("t", 0.0) == 488.0
+    assert health.timing("t", 1.0) == 999.0
+    assert health.timing("nothing") == 0.0
+
+
+def test_quantiles_are_nearest_rank() -> None:
+    assert [quantile_of([1.0, 2.0, 3.0, 4.0], q) for q in (0.0, 0.5, 0.99)] == [1.0, 3.0, 4.0]
+
+
+def test_a_million_warnings_are_twenty_lines(caplog: pytest.LogCaptureFixture) -> None:
+    seldom = Seldom(logging.getLogger("test"), Health())
+    for _ in range(1_000_000):
+        seldom.warn("bad", "bad packet")
+    assert len(caplog.records) == 20
+    assert caplog.records[-1].getMessage() == "bad packet (524288 times)"

@@ -1,0 +1,161 @@
+"""The table's coercion, and the live values' glides."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lcm_daemon.core.live_values import Blend, Parameters
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Parameter, Refused, table_of
+
+FADER = Parameter("fader", "float", 0.5, "a fader", 0.0, 1.0, glide=2.0)
+
+
+@pytest.mark.parametrize(("name", "given", "taken"), [
+    ("strength", 0.25, 0.25), ("strength", 7, 1.0), ("strength", -1.0, 0.0), ("strength", "0.3", 0.3),
+    ("steps", 2.6, 3), ("steps", 99, 8), ("seed", 2**32 - 1, 2**32 - 1), ("seed", 7.0, 7),
+    ("freeze", 1.0, True), ("freeze", 0, False), ("freeze", "on", True), ("freeze", "false", False),
+    ("prompt", "lava, glowing red", "lava, glowing red"), ("prompt", "two\nlines\x00", "two lines"), ("prompt", 5, "5"),
+    ("mode", "text", "text"), ("mode", 1.0, "text"), ("mode", -3, "image"),
+])
+def test_values_are_coerced_and_clamped(name: str, given: object, taken: object) -> None:
+    value = TABLE[name].coerce(given)
+    assert value == taken
+    assert type(value) is type(taken)
+
+
+@pytest.mark.parametrize(("name", "given"), [
+    ("strength", math.nan), ("strength", math.inf), ("strength", "loud"), ("strength", None), ("strength", [1]),
+    ("steps", "many"), ("seed", -math.inf), ("freeze", "perhaps"), ("mode", "video"), ("prompt", b"bytes"),
+    ("prompt", None),
+])
+def test_what_makes_no_sense_is_refused_and_the_old_value_stays(name: str, given: object) -> None:
+    parameters = Parameters()
+    before = parameters.targets()
+    with pytest.raises(Refused, match=name):
+        parameters.set(name, given, 0.0)
+    assert parameters.targets() == before
+
+
+def test_every_default_stands_in_its_own_range() -> None:
+    for parameter in TABLE.values():
+        assert parameter.coerce(parameter.default) == parameter.default
+        assert parameter.help.endswith(".")
+
+
+def test_a_text_is_cut_at_its_limit() -> None:
+    assert len(str(TABLE["prompt"].coerce("x" * 10_000))) == 2000
+
+
+def test_without_a_glide_a_value_is_there_at_once() -> None:
+    parameters = Parameters()
+    parameters.set("strength", 0.9, 10.0)
+    assert parameters.evaluate(10.0)["strength"] == 0.9
+
+
+def test_a_glide_travels_and_arrives() -> None:
+    parameters = Parameters(table_of([FADER]))
+    parameters.set("fader", 1.0, 10.0)
+    assert [parameters.evaluate(10.0 + t)["fader"] for t in (0.0, 1.0, 2.0, 3.0)] == [0.5, 0.75, 1.0, 1.0]
+
+
+def test_a_glide_turned_round_starts_where_it_is() -> None:
+    parameters = Parameters(table_of([FADER]))
+    parameters.set("fader", 1.0, 0.0)
+    parameters.set("fader", 0.0, 1.0)  # at 0.75 by now
+    assert parameters.evaluate(1.0)["fader"] == pytest.approx(0.75)
+    assert parameters.evaluate(2.0)["fader"] == pytest.approx(0.375)
+
+
+def test_reset_returns_to_the_shows_values_and_ends_glides() -> None:
+    parameters = Parameters(table_of([FADER]), {"fader": 0.2})
+    parameters.set("fader", 1.0, 0.0)
+    assert parameters.reset() == {"fader": 0.2}
+    assert parameters.evaluate(0.5)["fader"] == 0.2
+    assert parameters.reset() == {}
+
+
+def test_an_unknown_name_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        Parameters().set("nonsense", 1, 0.0)
+
+
+def test_a_prompt_travels_as_a_blend_and_arrives_as_itself() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
+    assert parameters.set("prompt", "lava", 10.0) == "lava"
+    assert parameters.targets()["prompt"] == "lava"
+    assert parameters.evaluate(11.0)["prompt"] == Blend((("ocean", 0.75), ("lava", 0.25)))
+    assert parameters.evaluate(14.0)["prompt"] == "lava"
+
+
+def test_a_prompt_that_turns_on_the_way_starts_from_where_it_is() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
+    parameters.set("prompt", "lava", 10.0)
+    parameters.set("prompt", "ocean", 12.0)
+    assert dict(Blend.of(parameters.evaluate(12.0)["prompt"]).parts) == pytest.approx({"ocean": 0.5, "lava": 0.5})
+    assert dict(Blend.of(parameters.evaluate(14.0)["prompt"]).parts) == pytest.approx({"ocean": 0.75, "lava": 0.25})
+
+
+def test_a_seed_travels_by_its_own_fader_or_as_the_show_says() -> None:
+    parameters = Parameters(start={"seed": 3}, glides={"seed": 2.0})
+    parameters.set("seed", 900, 0.0)
+    assert parameters.evaluate(1.0)["seed"] == Blend(((3, 0.5), (900, 0.5)))
+    parameters.set("seed_glide", 10.0, 5.0)
+    parameters.set("seed", 3, 5.0)
+    assert parameters.evaluate(6.0)["seed"] == Blend(((900, 0.9), (3, 0.1)))
+
+
+@pytest.mark.parametrize("turns", [1, 5, 50])
+def test_a_blend_stays_small_and_whole_however_often_it_turns(turns: int) -> None:
+    parameters = Parameters(start={"seed_glide": 1.0})
+    for turn in range(turns):
+        parameters.set("seed", turn + 1, turn * 0.3)
+    parts = Blend.of(parameters.evaluate(turns * 0.3)["seed"]).parts
+    assert len(parts) <= 7
+    assert sum(share for _, share in parts) == pytest.approx(1.0)
+
+
+def test_another_table_keeps_what_stays_and_remembers_what_comes_back() -> None:
+    parameters = Parameters(start={"strength": 0.3})
+    parameters.set("steps", 4, 0.0)
+    parameters.adopt({**TABLE, "fader": FADER})
+    parameters.set("fader", 1.0, 0.0)
+    assert parameters.targets()["strength"] == 0.3
+    assert parameters.targets()["steps"] == 4
+    parameters.adopt(TABLE)
+    assert "fader" not in parameters.targets()
+    assert "fader" not in parameters.evaluate(0.5)
+    parameters.adopt({**TABLE, "fader": FADER})
+    assert parameters.targets()["fader"] == 1.0
+
+
+def test_what_is_foreseen_is_so_once_it_is_there_and_nonsense_or_a_reset_forgets_it() -> None:
+    ink = {name: Parameter(name, "float", 0.5, "", -2.0, 2.0) for name in ("lora/a", "lora/b", "lora/c")}
+    parameters = Parameters()
+    parameters.foresee("lora/c", 0.7, "cue/x")
+    parameters.reset()
+    parameters.foresee("lora/a", 9.0, "cue/x")
+    parameters.foresee("lora/b", "high", "cue/x")
+    parameters.adopt({**TABLE, **ink})
+    assert [parameters.targets()[name] for name in ink] == [2.0, 0.5, 0.5]
+    assert [parameters.origin(name) for name in ink] == ["cue/x", "", ""]
+
+
+def test_who_has_touched_what() -> None:
+    parameters = Parameters()
+    parameters.set("strength", 0.6, 0.0, "panel/1")
+    parameters.follow("steps", 0.0)
+    assert [parameters.untouched(name) for name in ("strength", "steps", "mix")] == [False, True, True]
+    assert parameters.origin("steps") == "recipe"
+    parameters.reset()
+    assert parameters.untouched("strength")
+
+
+def test_controllers_are_shown_where_the_show_starts() -> None:
+    parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
+    parameters.set("prompt", "lava", 0.0)
+    shown = parameters.shown()
+    assert (shown["prompt"].default, shown["strength"].default, shown["steps"].default) == ("ocean", 0.5, 2)
+    assert shown.keys() == parameters.table.keys()

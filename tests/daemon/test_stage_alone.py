@@ -1,0 +1,374 @@
+"""The stage without its processes, beat by beat: what an engine is handed, and what commands and the governor do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mido import Message
+
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.controllers.midi.clock import TICKS, Clock
+from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.requests import Call, Change, Pending
+from lcm_daemon.core.tempo import Heard
+from lcm_daemon.pipelines.base import Report
+from lcm_daemon.recipes.parts import Lora
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.governor import Governor, Level
+from lcm_daemon.render.player import Player
+from lcm_daemon.shows.reader import load_show
+from lcm_daemon.stage.stage import Stage
+from tests.conftest import ManualClock
+
+
+class PatientEngine:
+    """Stands where an EngineSupervisor does; takes a frame whenever the test says that it wants one."""
+
+    def __init__(self) -> None:
+        self.wanted, self.pid = False, 1
+        self.taken: list[tuple[Frame, dict[str, Any]]] = []
+        self.guides: list[Frame | None] = []
+        self.coming: list[Frame] = []
+        self.fallen, self.failure = False, None
+        self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
+        self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
+
+    def submit(self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None) -> bool:
+        self.taken.append((frame, values))
+        self.guides.append(guide)
+        self.wanted = False
+        return True
+
+    def step(self, now: float) -> Frame | None:
+        return self.coming.pop(0) if self.coming else None
+
+
+class Still:
+    """Stands where a SourceRunner does."""
+
+    def __init__(self, value: int) -> None:
+        self.newest: Frame | None = Frame(solid((64, 64), (value, 0, 0, 255)), 0, 999.0)
+        self.label, self.state = "still", "running"
+
+
+@pytest.fixture
+def stage(tmp_path: Path, clock: ManualClock) -> Stage:
+    file = tmp_path / "show.yaml"
+    file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
+    stage = Stage(load_show(file, environment={}), clock)
+    stage.changeover.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.source = Still(10)  # type: ignore[assignment]
+    return stage
+
+
+def engines(stage: Stage) -> list[Any]:
+    return stage.changeover.playing.engines
+
+
+def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
+    """Let the engine want a frame, and return what it got this time."""
+    engine = engines(stage)[0]
+    before = len(engine.taken)
+    engine.wanted = True
+    stage._feed()
+    return list(engine.taken[before:])
+
+
+def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualClock) -> None:
+    feed(stage)
+    for value in (0.1, 0.9, 0.3):  # a flood: what counts is the moment of handing over
+        stage._obey(Pending([{"strength": Change("strength", value, "osc")}]), clock.now())
+    ((frame, values),) = feed(stage)
+    assert values["strength"] == 0.3
+    assert frame.time == clock.now(), "the same input again: its age does not count as latency"
+
+
+def test_nothing_is_rendered_twice_from_the_same_input_and_values(stage: Stage, clock: ManualClock) -> None:
+    assert len(feed(stage)) == 1
+    assert feed(stage) == []
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    ((frame, _),) = feed(stage)
+    assert (frame.number, frame.time) == (1, 1000.0)
+
+
+def test_a_new_engine_gets_what_the_old_one_had(stage: Stage) -> None:
+    feed(stage)
+    assert feed(stage) == []
+    engines(stage)[0].pid = 2
+    assert len(feed(stage)) == 1
+
+
+def test_two_engines_never_paint_the_same_picture_twice(stage: Stage) -> None:
+    second: Any = PatientEngine()
+    second.pid = 2
+    engines(stage).append(second)
+    assert len(feed(stage)) == 1
+    second.wanted = True
+    assert feed(stage) == []
+    assert second.taken == []
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    stage._feed()  # both want it by now; the first one gets it
+    assert [len(engine.taken) for engine in engines(stage)] == [2, 0]
+
+
+def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
+    """As in a crossfade: what the one has had is news to the other."""
+    coming: Any = Player(stage.show.recipe, [PatientEngine()], stage.parameters.targets(), stage.health)  # type: ignore[list-item]
+    coming.engines[0].pid = 2
+    stage.changeover.coming = coming
+    for _ in range(2):
+        coming.engines[0].wanted = True
+        feed(stage)
+    assert [len(engines(stage)[0].taken), len(coming.engines[0].taken)] == [1, 1]
+
+
+def test_while_two_play_each_has_its_own_start_values(stage: Stage, clock: ManualClock) -> None:
+    slow = Recipe("slow", parameters={"steps": 4, "strength": 0.9})
+    coming: Any = Player(slow, [PatientEngine()], stage.show.start(slow), stage.health)  # type: ignore[list-item]
+    stage.changeover.coming = coming
+    stage._obey(Pending([{"strength": Change("strength", 0.2, "osc")}]), clock.now())
+    coming.engines[0].wanted = True
+    feed(stage)
+    old, new = engines(stage)[0].taken[-1][1], coming.engines[0].taken[-1][1]
+    assert (old["steps"], old["strength"]) == (2, 0.2)
+    assert (new["steps"], new["strength"]) == (4, 0.2)
+
+
+def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> None:
+    guide = Still(0)
+    stage.guide = guide  # type: ignore[assignment]
+    first = guide.newest
+    feed(stage)
+    assert feed(stage) == []
+    guide.newest = Frame(solid((64, 64)), 1, 1000.0)
+    assert len(feed(stage)) == 1
+    assert engines(stage)[0].guides == [first, guide.newest]
+
+
+def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
+    stage.source = None
+    assert feed(stage) == []
+    stage._obey(Pending([{"mode": Change("mode", "text", "osc")}]), clock.now())
+    assert len(feed(stage)) == 1
+    assert feed(stage) == []
+    stage._tick()
+    assert len(feed(stage)) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("noise", "walking"), ("feedback", 0.5)])
+def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, value: float | str) -> None:
+    stage._obey(Pending([{name: Change(name, value, "osc")}]), 1000.0)
+    assert len(feed(stage)) == 1
+    assert feed(stage) == []
+    stage._tick()
+    assert len(feed(stage)) == 1
+
+
+def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, clock: ManualClock) -> None:
+    ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
+    first = stage.changeover.playing
+    second = Player(ink, first.engines, stage.show.start(ink), stage.health)
+    stage._obey(Pending([{"steps": Change("steps", 1, "osc")}]), clock.now())
+    stage.changeover.playing = second
+    stage._attend()
+    now = stage.parameters.targets()
+    assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.5, 1, 2.0), "what nobody has moved follows the recipe"
+    stage._obey(Pending([{"lora/ink": Change("lora/ink", 1.5, "osc")}]), clock.now())
+    assert feed(stage)[-1][1]["lora/ink"] == 1.5
+    stage.changeover.playing = first
+    stage._attend()
+    stage._obey(Pending([{"lora/ink": Change("lora/ink", 0.1, "osc")}]), clock.now())
+    assert "lora/ink" not in stage.parameters.targets()
+    stage.changeover.playing = second
+    stage._attend()
+    assert stage.parameters.targets()["lora/ink"] == 1.5
+
+
+def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stage: Stage, clock: ManualClock) -> None:
+    ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
+    first, asked = stage.changeover.playing, list[Recipe]()
+    stage.repertoire.recipes["ink"] = ink
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    stage.automation.cues.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
+    stage._obey(Pending([Call("cue/goto", "osc", ("storm",))]), clock.now())
+    stage._attend()
+    assert asked == [ink]
+    stage.changeover.playing = Player(ink, first.engines, stage.show.start(ink), stage.health)
+    stage._attend()
+    now = stage.parameters.targets()
+    assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.9, 2, 2.0)
+    rows = stage._stand(clock.now())
+    assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
+
+
+def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
+    stage._obey(Pending([Call("size", "osc", (387, 64))]), clock.now())
+    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("passthrough", (384, 64))
+    stage._obey(Pending([Call("recipe", "osc", ("sd-turbo",))]), clock.now())
+    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("sd-turbo", (512, 512))
+    stage._obey(Pending([Call("size", "osc", (256, 256))]), clock.now())
+    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("sd-turbo", (256, 256))
+
+
+def governed(stage: Stage) -> Any:
+    """The stage with a governor, and an engine that takes 0.1 s a frame where 0.05 are allowed."""
+    stage.repertoire.governor = Governor(20.0, stage.health)
+    stage.repertoire._governed = Recipe("", "")
+    engine = engines(stage)[0]
+    engine.costs = []
+    return engine
+
+
+def keep_in(asked: list[Recipe]) -> Callable[..., None]:
+    """In place of Changeover.change."""
+    return lambda recipe, optional=False: asked.append(recipe)
+
+
+def run_hot(stage: Stage, clock: ManualClock, seconds: float, cost: float = 0.1) -> None:
+    for _ in range(round(seconds / 0.1)):
+        clock.sleep(0.1)
+        engines(stage)[0].costs = [cost]
+        stage._attend()
+
+
+def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, clock: ManualClock) -> None:
+    governed(stage)
+    run_hot(stage, clock, 1.5)
+    assert feed(stage)[-1][1]["steps"] == 1
+    assert stage.parameters.targets()["steps"] == 2
+    assert stage._collect_status(clock.now())["governor"] == "steps -1"
+
+
+def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: ManualClock) -> None:
+    governed(stage)
+    full = stage.changeover.playing.recipe
+    assert full.size == (512, 512)
+    asked: list[Recipe] = []
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    run_hot(stage, clock, 4.0)
+    assert [(recipe.name, recipe.size) for recipe in asked] == [("passthrough", (384, 384))]
+    stage.changeover.playing.recipe = asked[-1]
+    stage._obey(Pending([Call("size", "osc", (640, 64))]), clock.now())
+    assert asked[-1] == replace(full, size=(640, 64)), "of the recipe as it was asked for"
+    run_hot(stage, clock, 60.0, 0.001)
+    assert asked[-1] is full
+    assert stage.repertoire._full(full) == (full, 1.0)
+
+
+def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClock) -> None:
+    governed(stage)
+    asked: list[Recipe] = []
+    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    run_hot(stage, clock, 120.0)  # nothing comes of it
+    assert [recipe.size for recipe in asked] == [(384, 384)]
+    assert stage.repertoire.governor is not None
+    assert stage.repertoire.governor.level == Level(steps=1)
+
+
+def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clock: ManualClock) -> None:
+    newer, older = Frame(solid((64, 64)), 5, 1000.0), Frame(solid((64, 64)), 4, 1000.0)
+    engines(stage)[0].coming = [newer, older]
+    stage._attend()
+    stage._attend()
+    assert stage.changeover.playing.rendered is newer
+    assert stage.health.total("dropped/rendered") == 1
+
+
+def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: Stage, clock: ManualClock) -> None:
+    def shown() -> int:
+        clock.sleep(0.1)
+        stage._tick()
+        assert stage.output is not None
+        return int(stage.output.pixels[0, 0, 0])
+
+    stage.changeover.playing.rendered = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
+    stage.changeover.playing.rendered_at = clock.now()
+    assert shown() == 200
+    stage.parameters.set("freeze", True, clock.now())
+    for master, red in ((0.5, 100), (0.0, 0), (0.25, 50)):
+        stage.parameters.set("master", master, clock.now())
+        assert shown() == red, "of the picture, not of what was dimmed before"
+    stage._obey(Pending([Call("panic", "osc")]), clock.now())
+    assert shown() == 200
+
+
+def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
+    moves = {"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}
+    stage._obey(Pending([moves]), clock.now())
+    stage._obey(Pending([Call("panic", "osc")]), clock.now())
+    assert stage.parameters.targets() == stage.parameters.evaluate(clock.now())
+    assert stage.parameters.targets()["strength"] == 0.6
+    assert stage.parameters.targets()["freeze"] is False
+
+
+def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.failsafe.choose = None  # type: ignore[assignment, method-assign]
+    for _ in range(1000):
+        stage._tick()
+    assert stage.health.total("tick/failed") == 1000
+    assert len(caplog.records) == 10
+
+
+@pytest.mark.parametrize(("upgrade", "accelerate", "compiled"), [
+    ("compile", "auto", True), ("compile", "none", False), ("", "auto", False),
+])
+def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_once(
+    stage: Stage, upgrade: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Recipe] = []
+    monkeypatch.setattr(stage.changeover, "change", keep_in(asked))
+    stage.changeover.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
+    engines(stage)[0].report = replace(engines(stage)[0].report, upgrade=upgrade)
+    engines(stage)[0].ready = False
+    stage.repertoire.upgrade()
+    assert asked == [], "it does not play yet"
+    engines(stage)[0].ready = True
+    for _ in range(3):
+        stage.repertoire.upgrade()
+    assert asked == ([replace(recipe, accelerate="compile")] if compiled else [])
+
+
+BARS = """
+{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false, parameters: {strength: 0.5},
+ modulation: [{name: bar, to: strength, wave: saw, beats: 4, depth: 0.5}]}
+"""
+
+
+def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: ManualClock) -> None:
+    """Ticks that come up to 4 ms late, what the desk makes of them, and the value that rides with each frame."""
+    (tmp_path / "show.yaml").write_text(BARS)
+    stage = Stage(load_show(tmp_path / "show.yaml", environment={}), clock)
+    stage.changeover.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.source = Still(10)  # type: ignore[assignment]
+    music, chance, begun, tick = Clock(), random.Random(5), clock.now(), 60.0 / 132.0 / TICKS
+    off = []
+
+    def say(message: str) -> None:
+        if music.take(Message(message), clock.now()):
+            stage.desk.kept = {"tempo": Heard(music.tempo, "midi/clock")}
+        stage._attend()
+
+    say("start")
+    for number in range(24 * TICKS):
+        clock.time = begun + number * tick + chance.uniform(0.0, 0.004)
+        say("clock")
+        clock.time = begun + (number + 0.9) * tick
+        bar = (clock.now() - begun - 0.002) * 132.0 / 60.0 / 4.0 % 1.0  # 2 ms late are all ticks, on average
+        stage._tick()
+        if number > 4 * TICKS and 0.05 < bar < 0.95:
+            off.append((feed(stage)[-1][1]["strength"] - bar) * 4.0 * 60.0 / 132.0)
+    assert len(off) > 300
+    assert max(map(abs, off)) < 0.003, "seconds"
+    assert stage.parameters.targets()["bpm"] == pytest.approx(132.0, abs=0.5)
+    assert stage._stand(clock.now())["bpm"].by == "midi clock"
+    say("stop")
+    held = stage._stand(clock.now())["strength"].value
+    clock.sleep(10.0)
+    stage._attend()
+    assert stage._stand(clock.now())["strength"].value == held

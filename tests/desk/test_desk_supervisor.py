@@ -1,0 +1,173 @@
+"""The desk: real processes that listen for OSC and serve the panel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from lcm_daemon.controllers.osc.sender import send
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Parameter, Value
+from lcm_daemon.core.requests import Call, Change, Pending
+from lcm_daemon.desk.desk import Setup
+from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+from lcm_daemon.processes.protocol import Ready
+from tests.rigs.daemon import free_port
+
+SIZE = (64, 48)
+VALUES = Parameters().targets()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port(socket.SOCK_DGRAM)
+
+
+@pytest.fixture
+def desk(port: int) -> Iterator[DeskSupervisor]:
+    setup = Setup("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
+    supervisor = DeskSupervisor(setup, SIZE, Health())
+    supervisor.open(VALUES, time.perf_counter())
+    yield supervisor
+    supervisor.stop()
+
+
+def serve(
+    desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0,
+    values: Mapping[str, Value] = VALUES,
+) -> list[Pending]:
+    asked: list[Pending] = []
+    end = time.perf_counter() + seconds
+    while not until(asked):
+        assert time.perf_counter() < end
+        asked += desk.step(values, time.perf_counter())
+        time.sleep(0.001)
+    return asked
+
+
+def test_what_osc_asks_for_arrives_coerced(desk: DeskSupervisor, port: int) -> None:
+    send("/lcm/strength", ["7"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    assert pending.changes["strength"].value == 1.0
+    assert pending.changes["strength"].origin.startswith("osc/127.0.0.1")
+
+
+def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> None:
+    send("/lcm/recipe", ["oil"], "127.0.0.1", port)
+    send("/lcm/recipe", ["sd-turbo"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    ((name, arguments),) = [(call.name, call.arguments) for call in pending.commands]
+    assert (name, arguments) == ("recipe", ("sd-turbo",))
+    assert isinstance(pending.commands[0], Call)
+
+
+def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port: int) -> None:
+    ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
+    values = {**VALUES, "lora/ink": 0.5}
+
+    def moved(asked: list[Pending]) -> bool:
+        send("/lcm/lora/ink", ["1.5"], "127.0.0.1", port)
+        return any("lora/ink" in pending.changes for pending in asked)
+
+    desk.adopt(ink)
+    serve(desk, moved, values=values)
+    os.kill(desk.pid, signal.SIGKILL)
+    first = desk.pid
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first), values=values)
+    serve(desk, moved, values=values)
+
+
+def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port: int) -> None:
+    first = desk.pid
+    os.kill(first, signal.SIGKILL)
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+    send("/lcm/steps", ["4"], "127.0.0.1", port)
+    (pending,) = serve(desk, bool)
+    assert pending.changes["steps"].value == 4
+
+
+def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as subscriber:
+        subscriber.bind(("127.0.0.1", 0))
+        subscriber.settimeout(20)
+        send("/lcm/subscribe", [str(subscriber.getsockname()[1])], "127.0.0.1", port)
+        subscriber.recv(4096)
+        serve(desk, lambda _: desk.kept)
+        first = desk.pid
+        os.kill(first, signal.SIGKILL)
+        serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+        desk.tell([Change("steps", 5, "test")])
+        desk.step(VALUES, time.perf_counter())
+        while subscriber.recv(4096) != b"/lcm/steps\0\0,i\0\0\0\0\0\5":
+            desk.step(VALUES, time.perf_counter())
+
+
+def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor) -> None:
+    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    first = desk.pid
+    os.kill(first, signal.SIGSTOP)
+    picture = Frame(solid(SIZE), 0, 0.0)
+    now = time.perf_counter()
+    for i in range(10_000):  # far more than a pipe holds
+        desk.tell([Change("strength", i / 10_000, "test")], {"fps": i})
+        desk.show(picture, now)
+        desk.step(VALUES, now)
+    desk.step(VALUES, now + 6.0)  # the picture has been unanswered for too long
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+
+
+def test_a_desk_that_hangs_over_news_is_replaced_too(desk: DeskSupervisor) -> None:
+    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    first, now = desk.pid, time.perf_counter()
+    os.kill(first, signal.SIGSTOP)
+    for value in (0.1, 0.2, 0.3):
+        desk.tell([Change("strength", value, "test")])
+        desk.step(VALUES, now)
+    desk.step(VALUES, now + 6.0)
+    serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
+
+
+def test_a_desk_that_was_slow_to_start_is_not_taken_for_hung(desk: DeskSupervisor) -> None:
+    """Ready has come, its first wants have not."""
+    assert desk.child is not None
+    first, late = desk.pid, time.perf_counter() + 20.0
+    desk.ready = False
+    desk.child.link.receive = lambda: [Ready()]  # type: ignore[method-assign]
+    desk.child.link._wanted = 0
+    desk.step(VALUES, late)
+    assert (desk.pid, desk.ready) == (first, True)
+
+
+def test_a_system_without_room_for_a_desk_is_asked_again(
+    desk: DeskSupervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    os.kill(desk.pid, signal.SIGKILL)
+    with monkeypatch.context() as without:
+        without.setattr("lcm_daemon.desk.desk_supervisor.Child", full)
+        serve(desk, lambda _: "no desk can be started" in caplog.text)
+        assert desk.pid == 0
+    desk.step(VALUES, time.perf_counter() + 6.0)
+    serve(desk, lambda _: desk.ready and desk.pid != 0)
+
+
+def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
+        with pytest.raises(LcmDaemonError, match=str(port)) as caught:
+            supervisor.open(VALUES, time.perf_counter())
+        supervisor.stop()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,103 @@
+"""How long a MIDI move takes to the stage's value: `python -m tests.measure.midi_latency [COUNT [RATE]]`.
+
+Another process sends through JACK; a real desk process receives and hands over; this process is the stage's end of it,
+and takes the time when the value has been set. The clock (perf_counter) is the same in all three.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import subprocess
+import sys
+import time
+
+import rtmidi
+
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Health, quantile_of
+from lcm_daemon.core.parameters import Parameter, table_of
+from lcm_daemon.desk.desk import Setup
+from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+
+from .midi_rig import PATIENCE, jack, options
+
+LIMIT = 0.010  # seconds, at the 99th of 100
+TABLE = table_of([Parameter("probe", "int", 0, "Which message came.", 0, 16383)])
+SHOW = '{devices: [{name: "probe*"}], map: [{pitchbend: , to: probe, feedback: false}], backend: jack}'
+
+
+def measure(count: int = 1000, rate: int = 200) -> tuple[list[float], list[float]]:
+    """Seconds from each message's sending to its value's setting, and to its arrival at a bare port of this process.
+
+    Both ascending. A value that is overtaken is set with the next.
+    """
+    command = [sys.executable, "-m", "tests.rigs.midi_peer", "probe", str(count), str(rate)]
+    desk = DeskSupervisor(Setup("latency", TABLE, {"probe": 0}, {"midi": options(SHOW)}), (64, 64), Health())
+    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert peer.stdout is not None
+        assert peer.stdin is not None
+        assert peer.stdout.readline().strip() == "ready"
+        arrived = _arrivals()
+        desk.start({"probe": 0}, time.perf_counter())
+        while not desk.ready:
+            _listen(desk, 0.1, 0)
+        _listen(desk, 3.0, 0)  # until the desk has found the device
+        peer.stdin.write("go\n")
+        peer.stdin.flush()
+        applied = _listen(desk, count / rate + PATIENCE, count)
+        sent = [float(word) for word in peer.stdout.readline().split()]
+    finally:
+        peer.kill()
+        peer.wait()
+        desk.stop()
+    numbers = range(1, count + 1)
+    bare = sorted(arrived[number] - sent[number - 1] for number in numbers if number in arrived)
+    return sorted(_after(applied, number) - sent[number - 1] for number in numbers), bare
+
+
+def _arrivals() -> dict[int, float]:
+    """When each message came to a bare port: what JACK and the machine's load take by themselves."""
+    native, arrived = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, "bare"), {}
+    native.open_port(next(i for i, name in enumerate(native.get_ports()) if name.startswith("probe")))
+
+    def take(data: tuple[list[int], float], native: rtmidi.MidiIn) -> None:
+        arrived[data[0][2] << 7 | data[0][1]] = time.perf_counter()
+
+    native.set_callback(take, native)  # which keeps the port alive as well
+    return arrived
+
+
+def _listen(desk: DeskSupervisor, seconds: float, last: int) -> list[tuple[int, float]]:
+    """What a stage does with what the desk asks for, and when each value was set."""
+    parameters, applied = Parameters(TABLE), []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        multiprocessing.connection.wait(desk.waitables(), 0.1)
+        for pending in desk.step(parameters.targets(), time.perf_counter()):
+            for change in pending.changes.values():
+                value = parameters.set(change.name, change.value, time.perf_counter())
+                applied.append((int(value), time.perf_counter()))
+                if value == last:
+                    return applied
+    return applied
+
+
+def _after(applied: list[tuple[int, float]], number: int) -> float:
+    return next(when for value, when in applied if value >= number)
+
+
+def main(count: int = 1000, rate: int = 200) -> int:
+    with jack():
+        times, bare = measure(count, rate)
+    print(f"{count} messages at {rate} a second, to the value: {_shown(times)}; to a bare JACK port: {_shown(bare)}")
+    return int(quantile_of(times, 0.99) > LIMIT)
+
+
+def _shown(times: list[float]) -> str:
+    quantiles = ", ".join(f"p{round(q * 100)} {quantile_of(times, q) * 1e3:.2f}" for q in (0.5, 0.9, 0.99))
+    return f"{quantiles}, longest {times[-1] * 1e3:.2f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))

@@ -1,0 +1,298 @@
+"""ControlNets against diffusers' own pipelines, and what moves live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import ControlNetModel, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.pipelines.controlnet import ControlPass, Guides
+from lcm_daemon.recipes.parts import ControlNet
+from lcm_daemon.recipes.recipe import Recipe
+from tests.rigs import tiny
+
+SIZE = (64, 48)
+SD, XL = {}, {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+              "projection_class_embeddings_input_dim": 6 * 8 + 32}
+STEPS = 4
+Values = dict[str, Value]
+
+
+def make_controlnet(unet: UNet2DConditionModel, seed: int, **config: Any) -> ControlNetModel:
+    """Its last layers start as zeros, as published ones did before they were trained: here they must say something."""
+    torch.manual_seed(seed)
+    network = ControlNetModel.from_unet(unet, load_weights_from_unet=False, **config).eval()
+    for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block,
+                  network.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    return network
+
+
+class Stage:
+    """Guides with their networks and what is given to them; untouched networks beside them for diffusers."""
+
+    def __init__(self, kind: dict[str, Any], controls: Sequence[ControlNet], **config: Any) -> None:
+        torch.manual_seed(0)
+        self.kind, self.controls, self.unet = kind, controls, tiny.make_unet(**kind).eval()
+        self.networks = [make_controlnet(self.unet, seed, **config) for seed, _ in enumerate(controls)]
+        self.theirs = [make_controlnet(self.unet, seed, **config) for seed, _ in enumerate(controls)]
+        named = {control.name: network for control, network in zip(controls, self.networks, strict=True)}
+        parts: Any = SimpleNamespace(unet=self.unet, controlnets=named, device=torch.device("cpu"),
+                                     dtype=torch.float32)
+        self.recipe = Recipe("own", controlnets=tuple(controls))
+        self.guides = Guides(parts, self.recipe, SIZE)
+        self.maps = [torch.rand(1, 3, SIZE[1], SIZE[0]) for _ in controls]
+        self.calls = [0 for _ in controls]
+        for number, guide in enumerate(self.guides.guides):
+            guide.part.register_forward_hook(lambda *_, number=number: self._count(number))
+
+    def _count(self, number: int) -> None:
+        self.calls[number] += 1
+
+    def values(self, **changes: Value) -> Values:
+        """`edge` is that ControlNet's weight, `edge_start` its start."""
+        faders = {name: name.replace("_", "/") if "_" in name else f"{name}/weight" for name in changes}
+        return self.recipe.start() | {f"control/{faders[name]}": value for name, value in changes.items()}
+
+    def look(self, seed: int = 0, **changes: Value) -> None:
+        torch.manual_seed(seed)
+        self.guides.look(torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None, self.values(**changes))
+
+    def residuals(self, step: int = 0, steps: int = 1, batch: int = 1, seed: int = 9) -> list[torch.Tensor]:
+        """Copies, since the sums are written over."""
+        torch.manual_seed(seed)
+        made = self.guides.residuals(step, steps, torch.randn(batch, 4, 6, 8), torch.tensor([500.0]),
+                                     torch.randn(batch, 5, 32))
+        return [each.clone() for each in made]
+
+
+def same(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> bool:
+    return len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+
+# --- against diffusers ---
+
+
+def pipeline_of(stage: Stage, kind: str) -> Any:
+    several = len(stage.theirs) > 1
+    schedule = EulerDiscreteScheduler.from_config(tiny.TURBO) if "XL" in kind else LCMScheduler.from_config(tiny.SCALED)
+    common = {"vae": tiny.make_tiny_vae(), "unet": stage.unet, "scheduler": schedule, "text_encoder": None,
+              "tokenizer": None, "controlnet": stage.theirs if several else stage.theirs[0]}
+    if "XL" in kind:
+        return getattr(diffusers, kind)(**common, text_encoder_2=None, tokenizer_2=None)
+    return getattr(diffusers, kind)(**common, safety_checker=None, feature_extractor=None,
+                                    requires_safety_checker=False)
+
+
+def passes(stage: Stage, kind: str, guidance: float) -> list[dict[str, Any]]:
+    """What diffusers' pipeline shows its UNet, step by step."""
+    pipeline, seen = pipeline_of(stage, kind), []
+    pipeline.set_progress_bar_config(disable=True)
+
+    def note(_: Any, given: Any, named: dict[str, Any]) -> None:
+        seen.append({**named, "sample": given[0], "timestep": given[1]})
+
+    hook = pipeline.unet.register_forward_pre_hook(note, with_kwargs=True)
+    one = len(stage.maps) == 1
+    maps, weights, starts, ends = stage.maps, *(
+        [getattr(control, key) for control in stage.controls] for key in ("weight", "start", "end"))
+    texts = {"prompt_embeds": torch.randn(1, 5, 32), "negative_prompt_embeds": torch.randn(1, 5, 32)}
+    if "XL" in kind:
+        texts |= {"pooled_prompt_embeds": torch.randn(1, 32), "negative_pooled_prompt_embeds": torch.randn(1, 32)}
+    images = {"image": maps[0] if one else maps}
+    if "Img2Img" in kind:
+        images = {"image": torch.rand(1, 3, SIZE[1], SIZE[0]), "control_image": maps[0] if one else maps,
+                  "strength": 0.7}
+    try:
+        pipeline(**texts, **images, num_inference_steps=STEPS, guidance_scale=guidance, width=SIZE[0], height=SIZE[1],
+                 controlnet_conditioning_scale=weights[0] if one else weights, control_guidance_start=starts,
+                 control_guidance_end=ends, output_type="latent")
+    finally:
+        hook.remove()
+    return seen
+
+
+EDGE = ControlNet("edge", "", "none", weight=0.7)
+LATE = ControlNet("late", "", "none", weight=1.4, start=0.3)
+EARLY = ControlNet("early", "", "none", weight=0.5, end=0.6)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("controls", [(EDGE,), (LATE,), (EDGE, LATE, EARLY)], ids=["one", "window", "several"])
+@pytest.mark.parametrize(("kind", "family"), [
+    ("StableDiffusionControlNetPipeline", SD), ("StableDiffusionControlNetImg2ImgPipeline", SD),
+    ("StableDiffusionXLControlNetPipeline", XL), ("StableDiffusionXLControlNetImg2ImgPipeline", XL),
+])
+@torch.inference_mode()
+def test_residuals_are_diffusers(kind: str, family: dict[str, Any], controls: tuple[ControlNet, ...],
+                                 guidance: float) -> None:
+    stage = Stage(family, controls)
+    seen = passes(stage, kind, guidance)
+    values = stage.values()
+    for number, chart in enumerate(stage.maps):  # each guide sees a map of its own here, as in diffusers
+        stage.guides.guides[number].look(chart * 2 - 1, None, values, 0)
+    stage.guides._write_weights()
+    for step, one in enumerate(seen):
+        added = one["added_cond_kwargs"] or {}
+        found = stage.guides.residuals(step, len(seen), one["sample"], one["timestep"].reshape(1),
+                                       one["encoder_hidden_states"], added.get("text_embeds"), added.get("time_ids"))
+        expected = (*one["down_block_additional_residuals"], one["mid_block_additional_residual"])
+        if not found:
+            assert not any(each.any() for each in expected)
+            continue
+        assert expected[-1].std() > 1e-3, "residuals of nothing would prove nothing"
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_network_trained_on_bgr_gets_bgr() -> None:
+    stage = Stage(SD, (EDGE,), controlnet_conditioning_channel_order="bgr")
+    chart, sample, states = torch.rand(1, 3, 48, 64), torch.randn(1, 4, 6, 8), torch.randn(1, 5, 32)
+    mine = ControlPass(stage.networks[0])
+    found = mine(sample, torch.tensor([7.0]), states, mine.embed(chart))
+    down, middle = stage.theirs[0](sample, torch.tensor([7.0]), states, chart, return_dict=False)
+    torch.testing.assert_close(found, (*down, middle))
+
+
+# --- live ---
+
+
+def test_the_weight_moves_without_a_new_tensor() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look(edge=1.0)
+    full, weight = stage.residuals(), stage.guides._weights
+    place = stage.guides._sums[1][0].data_ptr()
+    stage.look(edge=0.25)
+    torch.testing.assert_close(stage.residuals(), [each * 0.25 for each in full])
+    assert stage.guides._weights is weight
+    assert stage.guides._sums[1][0].data_ptr() == place
+
+
+def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look(edge=0.0)
+    assert stage.residuals() == []
+    stage.look(edge=1.0, edge_start=0.5)
+    assert stage.residuals(0, 2) == []
+    assert stage.calls == [0]
+    assert stage.residuals(1, 2)
+    stage.look(edge=1.0, edge_end=0.5)
+    assert stage.residuals(1, 2) == []
+    assert stage.calls == [1]
+
+
+def test_between_looks_the_last_ones_residuals_are_used_again() -> None:
+    stage = Stage(SD, (EDGE,))
+    made = []
+    for frame in range(6):
+        stage.look(seed=frame, edge=1.0, edge_interval=3)
+        made.append([stage.residuals(step, 2) for step in (0, 1)])
+    assert stage.calls == [4]
+    for step in (0, 1):
+        assert same(made[0][step], made[1][step])
+        assert same(made[3][step], made[5][step])
+        assert not same(made[0][step], made[3][step])
+
+
+def test_the_weight_moves_between_looks_too() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look(edge=1.0, edge_interval=8)
+    first = stage.residuals()
+    stage.look(seed=1, edge=2.0, edge_interval=8)
+    torch.testing.assert_close(stage.residuals(), [each * 2 for each in first])
+    assert stage.calls == [1]
+
+
+@pytest.mark.parametrize("change", [{"steps": 3}, {"batch": 2}])
+def test_what_was_kept_for_other_steps_is_not_used(change: dict[str, int]) -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look(edge_interval=8)
+    stage.residuals(0, 2)
+    stage.residuals(**{"step": 0, "steps": 2, **change})
+    assert stage.calls == [2]
+
+
+def test_several_look_in_turn() -> None:
+    """The first frame needs all maps; after it no frame bears the cost of two."""
+    stage = Stage(SD, (EDGE, ControlNet("second", "", "none")))
+    costs = []
+    for frame in range(5):
+        before = sum(stage.calls)
+        stage.look(seed=frame, edge_interval=2, second_interval=2)
+        stage.residuals()
+        costs.append(sum(stage.calls) - before)
+    assert costs == [2, 1, 1, 1, 1]
+
+
+def test_a_guide_that_comes_back_looks_at_once() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look(edge=1.0, edge_interval=16)
+    first = stage.residuals()
+    stage.look(edge=0.0, edge_interval=16)
+    stage.look(seed=5, edge=1.0, edge_interval=16)
+    assert not same(stage.residuals(), first)
+
+
+def test_the_second_source_has_no_say_before_its_first_picture() -> None:
+    stage = Stage(SD, (ControlNet("edge", "", "none", source="guide"),))
+    stage.look()
+    assert stage.residuals() == []
+    picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
+    stage.guides.look(picture, picture + 0.5, stage.values())
+    assert (first := stage.residuals())
+    stage.guides.look(picture, None, stage.values())
+    assert same(stage.residuals(), first)
+
+
+def test_a_replaced_pass_is_used() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look()
+    own = stage.residuals()
+    guide = stage.guides.guides[0]
+    guide.run = lambda *given: tuple(each * 2 for each in guide.part(*given))
+    torch.testing.assert_close(stage.residuals(), [each * 2 for each in own])
+
+
+def test_guides_may_be_built_twice_on_one_network() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.look()
+    first = stage.residuals()
+    parts: Any = SimpleNamespace(unet=stage.unet, controlnets={"edge": stage.networks[0]}, dtype=torch.float32,
+                                 device=torch.device("cpu"))
+    stage.guides = Guides(parts, stage.recipe, SIZE)
+    stage.look()
+    assert same(stage.residuals(), first)
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(("network", "key"), [
+    ({"width": 64}, "cross_attention_dim"), (XL, "addition_embed_type"), ({"layers_per_block": 2}, "layers_per_block"),
+    ({"channels": 8}, "in_channels"),
+])
+def test_a_controlnet_of_another_family_is_one_line(network: dict[str, Any], key: str) -> None:
+    parts: Any = SimpleNamespace(unet=tiny.make_unet(), device=torch.device("cpu"), dtype=torch.float32,
+                                 controlnets={"edge": make_controlnet(tiny.make_unet(**network), 0)})
+    with pytest.raises(RecipeError, match=f"recipe own: controlnet edge is for another family.*: its {key} is "):
+        Guides(parts, Recipe("own", controlnets=(EDGE,)), SIZE)
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    stage = Stage(SD, (EDGE,))
+    with pytest.raises(ValueError, match=r"a picture is \(1, 3, 48, 64\), got \(1, 3, 64, 64\)"):
+        stage.guides.look(torch.zeros(1, 3, 64, 64), None, stage.values())
+
+
+def test_another_factor_than_the_vaes_is_one_line() -> None:
+    stage = Stage(SD, (EDGE,), conditioning_embedding_out_channels=(8, 16))
+    stage.look()
+    with pytest.raises(RecipeError, match="controlnet edge: it divides a picture by another factor than the VAE"):
+        stage.residuals()

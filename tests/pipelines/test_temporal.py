@@ -1,0 +1,320 @@
+"""Steadiness: feedback that does not drift, an average with the right step response, a skip that does not flutter."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+
+from lcm_daemon.core.frame import Pixels
+from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Values
+from lcm_daemon.pipelines.temporal import REFRESH, SETTLE, Feedback, Similarity, Smooth
+
+SIZE = (48, 40)
+SHAPE = (1, 3, 40, 48)
+CPU = torch.device("cpu")
+CHANNELS = (2, 3)
+
+
+def picture(seed: int) -> torch.Tensor:
+    """Coarse shapes, each channel with its own mean and contrast, inside -1..1."""
+    torch.manual_seed(seed)
+    waves = functional.interpolate(torch.rand(1, 3, 5, 6) - 0.5, SHAPE[2:], mode="bilinear", align_corners=False)
+    return waves * torch.tensor([1.0, 0.6, 0.3])[:, None, None] + torch.tensor([0.3, -0.2, 0.1])[:, None, None]
+
+
+def drifting(x: torch.Tensor) -> torch.Tensor:
+    """A painter with a taste: more contrast in red, warmer, bluer shadows, softer edges."""
+    x = x * torch.tensor([1.08, 1.0, 0.9])[:, None, None] + torch.tensor([0.03, -0.02, 0.04])[:, None, None]
+    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("amount", [0.3, 0.7, 0.95])
+def test_two_hundred_rounds_do_not_drift(amount: float) -> None:
+    feedback, share, source = Feedback(SIZE, CPU), torch.tensor(amount), picture(0)
+    naive = source.clone()
+    for _ in range(200):
+        seen = source.clone()
+        feedback.mix(seen, share)
+        feedback.keep(drifting(seen))
+        naive = torch.lerp(source, drifting(naive), amount)
+    for found, wanted in ((seen.mean(CHANNELS), source.mean(CHANNELS)), (seen.std(CHANNELS), source.std(CHANNELS))):
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+    worst = float((naive.mean(CHANNELS) - source.mean(CHANNELS)).abs().max())
+    assert worst > 0.01, "without the matching it drifts; else this shows nothing"
+
+
+def test_the_last_picture_is_in_the_next_by_its_share() -> None:
+    """Pictures of one mean and deviation: the mixture is the plain one, brought back to their deviation."""
+    one, other = picture(1), picture(2)
+    other = (other - other.mean(CHANNELS, keepdim=True)) / other.std(CHANNELS, keepdim=True)
+    other = other * one.std(CHANNELS, keepdim=True) + one.mean(CHANNELS, keepdim=True)
+    feedback, seen = Feedback(SIZE, CPU), one.clone()
+    feedback.keep(other)
+    feedback.mix(seen, torch.tensor(0.4))
+    plain = 0.6 * one + 0.4 * other
+    mean = one.mean(CHANNELS, keepdim=True)
+    expected = (plain - mean) * one.std(CHANNELS, keepdim=True) / plain.std(CHANNELS, keepdim=True) + mean
+    torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("kept", "forgotten", "amount"), [(True, False, 0.0), (True, True, 0.9), (False, False, 0.9)])
+def test_nothing_to_feed_back_leaves_the_input_alone(kept: bool, forgotten: bool, amount: float) -> None:
+    feedback, seen = Feedback(SIZE, CPU), picture(1)
+    if kept:
+        feedback.keep(picture(2))
+    if forgotten:
+        feedback.forget()
+    feedback.mix(seen, torch.tensor(amount))
+    torch.testing.assert_close(seen, picture(1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("last", ["flat", "negative", "nan", "huge"])
+def test_a_last_picture_of_any_kind_does_no_harm(last: str) -> None:
+    source = picture(3)
+    spoilt = {"flat": torch.full(SHAPE, 0.5), "negative": 2 * source.mean(CHANNELS, keepdim=True) - source,
+              "nan": torch.full(SHAPE, float("nan")), "huge": picture(4) * 1e30}[last]
+    feedback = Feedback(SIZE, CPU)
+    for _ in range(5):
+        seen = source.clone()
+        feedback.keep(spoilt)
+        feedback.mix(seen, torch.tensor(0.5))
+        assert torch.isfinite(seen).all()
+        assert float(seen.abs().max()) <= 1.0
+        torch.testing.assert_close(seen.mean(CHANNELS), source.mean(CHANNELS), atol=0.05, rtol=0)
+    if last == "flat":  # it has no shapes to give, so the input keeps its own
+        torch.testing.assert_close(seen, source, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.9])
+def test_a_flat_input_stays_flat(amount: float) -> None:
+    feedback, seen = Feedback(SIZE, CPU), torch.full(SHAPE, 0.25)
+    feedback.keep(picture(1))
+    feedback.mix(seen, torch.tensor(amount))
+    torch.testing.assert_close(seen, torch.full(SHAPE, 0.25), atol=1e-5, rtol=0)
+
+
+def test_half_precision_pictures_in_any_layout() -> None:
+    feedback, source = Feedback(SIZE, CPU), picture(1)
+    seen = source.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    feedback.keep(picture(2).to(torch.bfloat16))
+    feedback.mix(seen, torch.tensor(0.5))
+    torch.testing.assert_close(seen.float().mean(CHANNELS), source.mean(CHANNELS), atol=1e-2, rtol=0)
+
+
+def test_a_recorded_feedback_follows_the_fader() -> None:
+    def one_frame(seen: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+        feedback.mix(seen, amount)
+        return seen
+
+    feedback = Feedback(SIZE, CPU)
+    feedback.keep(picture(2))
+    recorded = make_fx(one_frame)(picture(1), torch.tensor(0.2))
+    expected = one_frame(picture(1), torch.tensor(0.8))
+    torch.testing.assert_close(recorded(picture(1), torch.tensor(0.8)), expected)
+    feedback.forget()
+    torch.testing.assert_close(recorded(picture(1), torch.tensor(0.8)), picture(1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.5, 0.95])
+def test_the_step_response_of_smooth(amount: float) -> None:
+    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(amount)
+    smooth.average(torch.zeros(1, 4, 5, 6), share)
+    for n in range(1, 30):
+        latents = torch.ones(1, 4, 5, 6)
+        smooth.average(latents, share)
+        torch.testing.assert_close(latents, torch.full_like(latents, 1 - amount**n), atol=1e-6, rtol=0)
+
+
+def test_smooth_starts_from_what_it_sees_first_and_again() -> None:
+    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.9)
+    for start in (3.0, -2.0):
+        latents = torch.full((1, 4, 5, 6), start)
+        smooth.average(latents, share)
+        torch.testing.assert_close(latents, torch.full_like(latents, start))
+        smooth.forget()
+
+
+def test_smooth_forgets_a_frame_that_went_wrong() -> None:
+    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.5)
+    smooth.average(torch.ones(1, 4, 5, 6), share)
+    smooth.average(torch.full((1, 4, 5, 6), float("nan")), share)
+    for _ in range(30):
+        latents = torch.ones(1, 4, 5, 6)
+        smooth.average(latents, share)
+    torch.testing.assert_close(latents, torch.ones_like(latents))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(broken: float) -> None:
+    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.5)
+    latents = torch.full((1, 4, 5, 6), broken)
+    smooth.average(latents, share)  # nothing good before: there is nothing to average with
+    first = torch.full((1, 4, 5, 6), 4.0)
+    smooth.average(first, share)
+    assert (first == 4.0).all()
+    latents[:] = 1.0
+    latents[0, 0, 0, 0] = broken
+    smooth.average(latents, share)
+    assert not latents.isfinite().all(), "whoever shows it must know"
+    after = torch.full((1, 4, 5, 6), 2.0)
+    smooth.average(after, share)
+    assert (after == 3.0).all()
+
+
+def test_feedback_goes_on_with_the_last_good_picture() -> None:
+    kept, spoilt = Feedback(SIZE, CPU), Feedback(SIZE, CPU)
+    for feedback in (kept, spoilt):
+        feedback.keep(picture(1))
+    spoilt.keep(torch.full(SHAPE, float("nan")))
+    seen = [picture(2), picture(2)]
+    kept.mix(seen[0], torch.tensor(0.5))
+    spoilt.mix(seen[1], torch.tensor(0.5))
+    assert torch.equal(*seen)
+
+
+# -- Similarity ------------------------------------------------------------------------------------------------------
+
+
+def values(**changed: object) -> Values:
+    return {p.name: p.default for p in TABLE.values()} | {"similarity_skip": 4.0} | changed
+
+
+def camera(level: float, seed: int = 0, noise: float = 0.0) -> Pixels:
+    field = np.full((128, 160, 4), 100.0 + level)
+    if noise:
+        field += np.random.default_rng(seed).normal(0.0, noise, field.shape)
+    return field.clip(0, 255).astype(np.uint8)
+
+
+def settled(similarity: Similarity, level: float = 0.0, **changed: object) -> None:
+    for _ in range(SETTLE + 2):
+        similarity.skip(camera(level), values(**changed))
+
+
+def test_a_still_input_is_skipped_once_it_has_settled() -> None:
+    similarity = Similarity(refresh=1000)
+    found = [similarity.skip(camera(0.0), values()) for _ in range(50)]
+    first = found.index(True)
+    assert SETTLE <= first <= SETTLE + 2
+    assert all(found[first:])
+    assert similarity.skipped == 50 - first
+
+
+def test_every_so_many_frames_one_is_painted_all_the_same() -> None:
+    similarity = Similarity()
+    settled(similarity)
+    found = [similarity.skip(camera(0.0), values()) for _ in range(5 * (REFRESH + 1))]
+    painted = np.flatnonzero(~np.array(found))
+    assert len(painted) == 5
+    assert set(np.diff(painted)) == {REFRESH + 1}
+
+
+def test_a_difference_around_the_threshold_does_not_flutter() -> None:
+    """3 levels against a threshold of 4: not still enough to begin skipping, too little to stop."""
+    still, moving = Similarity(refresh=1000), Similarity(refresh=1000)
+    settled(still)
+    assert all(still.skip(camera(3.0 * (i % 2)), values()) for i in range(100))
+    assert not any(moving.skip(camera(3.0 * (i % 2)), values()) for i in range(100))
+
+
+def test_a_change_is_painted_at_once_and_for_a_while() -> None:
+    similarity = Similarity()
+    settled(similarity)
+    assert similarity.skip(camera(0.0), values())
+    assert not similarity.skip(camera(10.0), values())
+    assert not any(similarity.skip(camera(10.0), values()) for _ in range(SETTLE))
+
+
+def test_slow_changes_add_up() -> None:
+    similarity = Similarity(refresh=10_000)
+    settled(similarity)
+    found = [similarity.skip(camera(i * 0.5), values()) for i in range(40)]
+    assert 0 < found.index(False) <= 10
+
+
+def test_a_small_thing_that_moves_counts() -> None:
+    """A hand of 20 by 20 pixels, 60 levels brighter, is a mean of 1.2 levels of the whole picture."""
+    similarity = Similarity()
+    settled(similarity)
+    pixels = camera(0.0)
+    pixels[100:120, 10:30] += 60
+    assert not similarity.skip(pixels, values())
+
+
+def test_the_cameras_own_noise_does_not_count() -> None:
+    similarity = Similarity(refresh=1000)
+    found = [similarity.skip(camera(0.0, seed=i, noise=1.5), values()) for i in range(60)]
+    assert all(found[SETTLE + 2:])
+
+
+@pytest.mark.parametrize("change", [
+    {"strength": 0.61}, {"prompt": "fire"}, {"prompt": Blend((("a", 0.5), ("b", 0.5)))}, {"lora/neon": 0.1},
+])
+def test_another_value_is_painted(change: dict[str, object]) -> None:
+    similarity = Similarity()
+    settled(similarity)
+    assert similarity.skip(camera(0.0), values())
+    assert not similarity.skip(camera(0.0), values(**change))
+
+
+def test_walking_noise_is_never_skipped_and_standing_noise_is() -> None:
+    for speed, skips in ((0.2, False), (0.0, True)):
+        similarity = Similarity()
+        settled(similarity, noise="walking", noise_speed=speed)
+        assert similarity.skip(camera(0.0), values(noise="walking", noise_speed=speed)) is skips
+
+
+@pytest.mark.parametrize("name", ["feedback", "smooth"])
+def test_what_looks_back_is_given_time_to_settle(name: str) -> None:
+    """At 0.9 a change is 98 % through after 37 frames."""
+    similarity = Similarity()
+    found = [similarity.skip(camera(0.0), values(**{name: 0.9})) for _ in range(60)]
+    assert found.index(True) == pytest.approx(SETTLE + 38 + 1, abs=1)
+
+
+def test_the_guide_counts_as_the_input_does() -> None:
+    similarity = Similarity()
+    for _ in range(SETTLE + 2):
+        similarity.skip(camera(0.0), values(), camera(1.0))
+    assert similarity.skip(camera(0.0), values(), camera(1.0))
+    assert not similarity.skip(camera(0.0), values(), camera(20.0))
+    settled(similarity)
+    assert not similarity.skip(camera(0.0), values(), camera(1.0))
+
+
+def test_at_zero_it_is_off_and_starts_afresh() -> None:
+    similarity = Similarity()
+    settled(similarity)
+    assert not any(similarity.skip(camera(0.0), values(similarity_skip=0.0)) for _ in range(20))
+    assert not similarity.skip(camera(0.0), values())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (5, 3), (1080, 1920), (130, 129)])
+def test_every_size_is_compared_to_its_edges(size: tuple[int, int]) -> None:
+    similarity = Similarity()
+    black = np.zeros((*size, 4), np.uint8)
+    for _ in range(SETTLE + 2):
+        similarity.skip(black, values())
+    assert similarity.skip(black, values())
+    corner = black.copy()
+    corner[-max(size[0] // 8, 1):, -max(size[1] // 8, 1):, 0] = 200
+    assert not similarity.skip(corner, values())
+
+
+def test_a_look_costs_little() -> None:
+    similarity, pixels = Similarity(), camera(0.0)
+    best = min(_seconds(similarity, pixels) for _ in range(20))
+    assert best < 0.005
+
+
+def _seconds(similarity: Similarity, pixels: Pixels) -> float:
+    begun = time.perf_counter()
+    similarity.skip(pixels, values())
+    return time.perf_counter() - begun

@@ -1,0 +1,180 @@
+"""Recipes: those of the package, a file's, a show's own; and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.core.errors import DocumentError
+from lcm_daemon.core.schema import Reader, compose
+from lcm_daemon.pipelines import PIPELINES
+from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora
+from lcm_daemon.recipes.reader import FOLDER, load_recipe, names, read_recipe
+from lcm_daemon.recipes.recipe import Recipe, split_hub
+
+
+def read(text: str, folder: Path = Path("shows")) -> tuple[Recipe | None, list[str]]:
+    reader = Reader()
+    recipe = read_recipe(compose(text, "show.yaml"), folder, reader)
+    return recipe, [str(problem) for problem in reader.problems]
+
+
+def test_the_default_comes_first() -> None:
+    assert names()[0] == "builtin"
+    assert {"builtin", "lcm-dreamshaper", "passthrough", "sd-turbo", "sd15-lcm"} <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_of_the_package_is_complete(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.pipeline in PIPELINES
+    assert recipe.title
+    assert recipe.licence
+    assert recipe.download
+    assert recipe.vram
+    assert set(recipe.parameters) <= set(recipe.table())
+    assert bool(recipe.files) == (recipe.download != "nothing")
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@pytest.mark.parametrize("name", names())
+def test_pull_fetches_all_that_comes_from_a_hub(name: str) -> None:
+    recipe = load_recipe(name)
+    sources = [recipe.model, recipe.unet, recipe.vae, *(lora.model for lora in recipe.loras)]
+    sources += [source for control in recipe.controlnets for source in (control.model, control.detector)]
+    sources += [recipe.image_prompt.model, recipe.image_prompt.encoder] if recipe.image_prompt else []
+    places = {place[0] for source in sources if source and (place := split_hub(source))}
+    assert places <= {files.source for files in recipe.files}
+
+
+def test_the_builtin_model_stands_in_the_package() -> None:
+    assert Path(load_recipe("builtin").model) == FOLDER.parent / "models" / "builtin"
+
+
+def test_a_show_may_change_a_recipe() -> None:
+    recipe, problems = read("{base: sd-turbo, size: [512, 384], parameters: {seed: 7},"
+                            " loras: [a/b, {model: c/d, weight: 0.5}]}")
+    assert problems == []
+    assert recipe is not None
+    assert (recipe.name, recipe.size, recipe.sampler) == ("sd-turbo", (512, 384), "euler")
+    assert dict(recipe.parameters) == {"steps": 1, "seed": 7}
+    assert recipe.loras == (Lora("a/b"), Lora("c/d", 0.5))
+
+
+def test_paths_start_from_the_file_they_stand_in(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").write_text("model: ../weights\nguidance: none\n")
+    recipe, problems = read("{base: recipes/mine.yaml, vae: ./vae}", tmp_path)
+    assert problems == []
+    assert recipe is not None
+    assert recipe.name == "mine"
+    assert recipe.model == str((tmp_path / "weights").resolve())
+    assert recipe.vae == str((tmp_path / "vae").resolve())
+
+
+def test_a_folder_beside_the_file_comes_before_a_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "models" / "own").mkdir(parents=True)
+    recipe, _ = read("{model: models/own}", tmp_path)
+    assert recipe is not None
+    assert recipe.model == str((tmp_path / "models" / "own").resolve())
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("sd-turb", "show.yaml:1:1: no recipe or .yaml file 'sd-turb'; did you mean 'sd-turbo'?"),
+    ("[1]", "show.yaml:1:1: a recipe is a name, a .yaml file or a mapping with the key 'base'"),
+    ("missing.yaml", "missing.yaml cannot be read: No such file or directory"),
+    ("{size: [512, 512]}", "a recipe needs a 'model', or a 'base' that has one"),
+    ("{base: sd-turbo, size: [500, 512]}", "show.yaml:1:24: a render size is in multiples of 8 pixels"),
+    ("{base: sd-turbo, device: cuda:x}", "show.yaml:1:26: a device is auto, cuda, cuda:0"),
+    ("{base: sd-turbo, sise: [512, 512]}", "show.yaml:1:18: unknown key 'sise'; did you mean 'size'?"),
+    ("{base: sd-turbo, parameters: {steps: 9}}", "show.yaml:1:38: steps goes from 1 to 8, not 9"),
+    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: there is no parameter 'stepps'; did you mean"),
+    ("{base: sd-turbo, parameters: {seed: .nan}}", "show.yaml:1:37: seed takes a finite number, not nan"),
+    ("{base: sd-turbo, parameters: 3}", "show.yaml:1:30: a mapping of parameters is wanted"),
+    ("{base: sd-turbo, loras: [{weight: 1}]}", "key 'model' is missing"),
+])
+def test_a_wrong_recipe_is_one_line_with_its_place(text: str, problem: str) -> None:
+    recipe, problems = read(text)
+    assert recipe is None
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    _, problems = read("{base: sd-turbo, size: 5, dtype: int4, guidance: some}")
+    assert len(problems) == 3
+
+
+def test_a_recipe_based_on_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    recipe, problems = read("a.yaml", tmp_path)
+    assert recipe is None
+    assert "based on itself" in problems[0]
+
+
+def test_a_recipe_file_that_is_not_yaml_keeps_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: [\n")
+    recipe, problems = read("a.yaml", tmp_path)
+    assert recipe is None
+    assert f"{tmp_path / 'a.yaml'}:2:1: not YAML" in problems[0]
+
+
+def test_no_such_recipe_by_name_raises() -> None:
+    with pytest.raises(DocumentError, match=r"no recipe or \.yaml file 'nothing'"):
+        load_recipe("nothing")
+
+
+def test_a_recipe_brings_parameters_of_its_own() -> None:
+    recipe, problems = read("""{
+      base: sd-turbo,
+      loras: [{name: ink, model: owner/ink/ink.safetensors, weight: 0.4}, owner/merged],
+      controlnets: [{name: edges, model: owner/canny, interval: 2, source: guide}],
+      image_prompt: {model: owner/adapters/models/ip.safetensors, encoder: owner/adapters/models/image_encoder},
+      parameters: {lora/ink: 0.8, steps: 2},
+    }""")
+    assert problems == []
+    assert recipe is not None
+    assert recipe.loras == (Lora("owner/ink/ink.safetensors", 0.4, "ink"), Lora("owner/merged"))
+    assert recipe.controlnets == (ControlNet("edges", "owner/canny", interval=2, source="guide"),)
+    assert recipe.image_prompt == ImagePrompt("owner/adapters/models/ip.safetensors",
+                                              "owner/adapters/models/image_encoder")
+    own = recipe.table().keys() - load_recipe("sd-turbo").table().keys()
+    assert own == {"lora/ink", "control/edges/weight", "control/edges/start", "control/edges/end",
+                   "control/edges/interval", "image_prompt"}
+    assert recipe.start()["lora/ink"] == 0.8
+    assert recipe.start()["control/edges/interval"] == 2
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("{base: sd-turbo, parameters: {lora/ink: 1}}", "there is no parameter 'lora/ink'"),
+    ("{base: sd-turbo, loras: [{name: a/b, model: owner/x}]}", "show.yaml:1:33: a name is 1 to 32 letters"),
+    ("{base: sd-turbo, controlnets: [{model: owner/x}]}", "key 'name' is missing"),
+    ("{base: sd-turbo, controlnets: [{name: a, model: owner/x, preprocessor: cany}]}", "one of canny, depth"),
+    ("{base: sd-turbo, accelerate: fast}", "show.yaml:1:30"),
+    ("{base: sd-turbo, schedule: 3}", "show.yaml:1:28: a mapping is wanted"),
+])
+def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> None:
+    recipe, problems = read(text)
+    assert recipe is None
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_files_to_pull_are_read() -> None:
+    recipe, problems = read("{base: sd-turbo, files: [{source: owner/name, files: [a.json, '*.txt'], revision: v1}]}")
+    assert problems == []
+    assert recipe is not None
+    assert recipe.files[0] == Files("owner/name", ("a.json", "*.txt"), "v1")
+    assert recipe.files[1:] == load_recipe("sd-turbo").files
+
+
+@pytest.mark.parametrize(("source", "split"), [
+    ("owner/name", ("owner/name", "")), ("owner/name/a/b.safetensors", ("owner/name", "a/b.safetensors")),
+    ("name", None), ("/home/owner/name", None), ("../owner/name", None), ("owner/../name", None),
+])
+def test_a_place_on_the_hub_is_told_from_a_path(source: str, split: object) -> None:
+    assert split_hub(source) == split

@@ -1,0 +1,347 @@
+"""One engine after another: real processes, killed and stopped as they are on a bad night."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.pipelines.base import Report
+from lcm_daemon.processes.protocol import Done, Failed, Ready
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.engine_supervisor import SLOWER, EngineSupervisor
+from lcm_daemon.render.policy import Duty, Patience
+from tests.conftest import ManualClock
+
+SIZE = (64, 48)
+THROUGH = load_recipe("passthrough")
+ABSENT = Recipe("absent", model="/nowhere/at/all")
+VALUES = Parameters().targets()
+
+
+@pytest.fixture
+def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
+    made: list[EngineSupervisor] = []
+
+    def make(
+        *ladder: Recipe, spare: bool = False, patience: Patience | None = None, duty: Duty = Duty.PLAY,
+        started: bool = True,
+    ) -> EngineSupervisor:
+        made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare, duty=duty))
+        if started:
+            made[-1].start(time.perf_counter())
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.stop()
+
+
+def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: float = 30.0) -> list[Frame]:
+    """Feed and hear the engine until the condition holds; returns what it rendered."""
+    rendered, number, end = [], 0, time.perf_counter() + seconds
+    while not until():
+        now = time.perf_counter()
+        assert now < end, f"still {supervisor.state}: {supervisor.alarm}"
+        if frame := supervisor.step(now):
+            rendered.append(frame)
+        if supervisor.submit(Frame(solid(SIZE, (number % 256, 0, 0, 255)), number, now), VALUES, now):
+            number += 1
+        time.sleep(0.001)
+    return rendered
+
+
+def renders(supervisor: EngineSupervisor, count: int) -> Callable[[], bool]:
+    """True once so many more frames have been rendered."""
+    before = supervisor.health.total("engine/rendered")
+    return lambda: supervisor.health.total("engine/rendered") >= before + count
+
+
+def test_frames_come_back_in_order_and_unharmed(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH)
+    frames = play(engine, renders(engine, 20))
+    assert [f.number for f in frames] == sorted({f.number for f in frames})
+    assert all(int(f.pixels[0, 0, 0]) == f.number for f in frames)
+    assert engine.report.model == "passthrough"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupervisor], number: int) -> None:
+    engine = supervise(THROUGH, THROUGH)
+    play(engine, renders(engine, 3))
+    first = engine.pid
+    os.kill(first, number)
+    play(engine, lambda: engine.pid not in (0, first))
+    play(engine, renders(engine, 3))
+    assert engine.health.total("engine/replaced") == 1
+    assert engine.alarm == ""
+
+
+def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: engine._spare_warm)
+    spare = engine._spare
+    assert spare is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    play(engine, lambda: engine.pid == spare.pid)
+    play(engine, renders(engine, 3))
+
+
+@pytest.mark.parametrize(("duty", "memory", "replaced"), [
+    (Duty.PLAY, True, 1), (Duty.YIELD, False, 1), (Duty.YIELD, True, 0), (Duty.TRIAL, False, 0),
+])
+def test_who_is_replaced(
+    supervise: Callable[..., EngineSupervisor], duty: Duty, memory: bool, replaced: int
+) -> None:
+    engine = supervise(THROUGH)
+    engine.duty = duty
+    assert engine.child is not None
+    engine.child.link.receive = lambda: [Failed("it failed", memory=memory)]  # type: ignore[method-assign]
+    engine.step(time.perf_counter())
+    assert engine.health.total("engine/replaced") == replaced
+    assert (engine.failure is None, engine.pid != 0) == (bool(replaced), bool(replaced))
+    if engine.failure:
+        engine.step(time.perf_counter() + 1000.0)
+        assert (engine.pid, engine.failure.text) == (0, "it failed"), "whoever put it on trial decides"
+
+
+def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., EngineSupervisor]) -> None:
+    first = supervise(THROUGH, spare=True)
+    play(first, lambda: first._spare_warm)
+    spare = first.take_spare()
+    assert spare is not None
+    first.duty = Duty.YIELD
+    play(first, renders(first, 10))
+    assert len(first.waitables()) == 1, "no other is started beside two engines at work"
+    second = supervise(THROUGH, started=False)
+    second.start(time.perf_counter(), spare)
+    assert second.pid == spare.pid
+    play(second, renders(second, 1))
+
+
+def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: len(engine.waitables()) == 2)
+    assert engine._spare is not None
+    engine._spare_warm = True
+    engine._spare.process.kill()
+    engine._spare.process.join(10)
+    assert engine.take_spare() is None
+
+
+def test_a_spare_that_still_imports_is_slower_than_a_new_process(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: engine._spare is not None)
+    engine._spare_warm = False
+    assert engine.take_spare() is None
+    spare = engine._spare
+    assert spare is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    first = engine.pid
+    play(engine, lambda: engine.pid not in (0, first))
+    assert engine.pid != spare.pid or engine._spare_warm
+
+
+def test_a_system_without_room_for_two_is_out_of_memory(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
+    engine = supervise(THROUGH, duty=Duty.TRIAL)
+    assert engine.failure is not None
+    assert engine.failure.memory
+
+
+def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
+    """Its first frames may take long, whatever the engines beside it and before it took."""
+    engine = supervise(THROUGH, patience=Patience(frame=1.0))
+    engine.health.time("engine/render", 0.001)
+    play(engine, renders(engine, 1))
+    engine.painted.clear()
+    engine.painted.append(4.0)
+    while not engine.wanted:
+        engine.step(time.perf_counter())
+    os.kill(engine.pid, signal.SIGSTOP)
+    now, first = time.perf_counter(), engine.pid
+    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
+    engine.step(now + 4.0 * SLOWER - 5.0)
+    assert engine.pid == first
+    engine.step(now + 4.0 * SLOWER + 5.0)
+    assert engine.pid != first
+
+
+def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(THROUGH, spare=True)
+    play(engine, lambda: len(engine.waitables()) == 2)
+    spare = engine._spare
+    assert spare is not None
+    os.kill(spare.pid or 0, signal.SIGKILL)
+    play(engine, lambda: engine._spare not in (None, spare))
+    assert engine.health.total("engine/replaced") == 0
+
+
+def test_a_system_without_room_for_a_spare_renders_on(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = supervise(THROUGH, spare=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
+    play(engine, renders(engine, 50))
+    assert caplog.text.count("no spare engine") == 1
+    os.kill(engine.pid, signal.SIGKILL)
+    play(engine, lambda: engine.state == "alarm")
+    assert "No space left" in engine.alarm
+
+
+def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[..., EngineSupervisor]) -> None:
+    engine = supervise(ABSENT, THROUGH, patience=Patience(frame=5.0))
+    play(engine, renders(engine, 1), 90)
+    assert engine.recipe is THROUGH
+    assert engine.alarm.startswith("absent: ")
+    assert engine.health.total("engine/replaced") == 1, "trying again would not have helped"
+
+
+def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSupervisor]) -> None:
+    second = load_recipe("passthrough")
+    engine = supervise(THROUGH, second)
+    for _ in range(3):
+        play(engine, renders(engine, 1))
+        os.kill(engine.pid, signal.SIGKILL)
+        before = engine.pid
+        play(engine, lambda before=before: engine.pid not in (0, before))
+    play(engine, renders(engine, 1))
+    assert engine.recipe is second
+    assert "died" in engine.alarm
+
+
+def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
+    supervise: Callable[..., EngineSupervisor],
+) -> None:
+    engine = supervise(THROUGH, patience=Patience(alarm=0.5))
+    for _ in range(3):
+        play(engine, renders(engine, 1))
+        before = engine.pid
+        os.kill(before, signal.SIGKILL)
+        play(engine, lambda before=before: engine.pid != before)
+    assert (engine.state, engine.pid) == ("alarm", 0)
+    play(engine, renders(engine, 1))
+    assert engine.alarm == "", "all is well again"
+
+
+def test_a_starved_engine_is_slow_and_no_hang(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frame is late, and it still burns processor time."""
+    engine = supervise(THROUGH, patience=Patience(frame=3.0))
+    play(engine, renders(engine, 1))
+    while not engine.wanted:
+        engine.step(time.perf_counter())
+    os.kill(engine.pid, signal.SIGSTOP)
+    now = time.perf_counter()
+    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
+    first, burned = engine.pid, iter(range(1, 10_000))
+
+    class Busy:
+        def __init__(self, pid: int) -> None:
+            self.user, self.system = float(next(burned)), 0.0
+
+        def cpu_times(self) -> Busy:
+            return self
+
+    with monkeypatch.context() as busy:
+        busy.setattr("lcm_daemon.render.engine_supervisor.psutil.Process", Busy)
+        for second in range(1, 29):
+            engine.step(now + second)
+        assert engine.pid == first
+    for second in (29.0, 30.1, 31.2, 32.3):  # now it burns nothing
+        engine.step(now + second)
+    assert engine.pid != first
+
+
+class Doomed:
+    """A child and its link: it loads for so long, paints so many frames, one a second, and dies."""
+
+    def __init__(self, clock: ManualClock, loading: float, frames: int) -> None:
+        self.link = self.process = self
+        self.wanted, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
+        self._clock, self._ready, self._left, self._said = clock, clock.now() + loading, frames, False
+
+    def receive(self) -> list[Any]:
+        if self._clock.now() < self._ready:
+            return []
+        if not self._said:
+            self._said = True
+            return [Ready(Report("doomed", "cpu", "float32", SIZE))]
+        self._left -= 1
+        if self._left < 0:
+            raise EOFError
+        return [Done(0, 0, 0.0, {"render": 0.1})]
+
+    def tell(self, message: object) -> None:
+        pass
+
+    release = take = tell
+
+    def kill(self) -> None:
+        pass
+
+    def reap(self, seconds: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("loading", [1.0, 25.0, 31.0, 300.0])
+def test_one_that_dies_at_its_first_frame_steps_down_however_long_it_loads(
+    supervise: Callable[..., EngineSupervisor], loading: float, clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = supervise(ABSENT, THROUGH, started=False)
+    monkeypatch.setattr(engine, "_spawn", lambda spare: Doomed(clock, loading, 0))
+    engine.start(clock.now())
+    alarms = []
+    while engine.recipe is ABSENT:
+        clock.sleep(1.0)
+        engine.step(clock.now())
+        alarms.append(engine.alarm)
+        assert len(alarms) < 3 * (loading + 5.0)
+    assert engine.health.total("engine/replaced") == 3
+    assert alarms.index("absent: died") < len(alarms) / 1.4, "the second failure is an alarm already"
+
+
+def test_one_that_dies_now_and_then_is_replaced_for_ever(
+    supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = supervise(ABSENT, THROUGH, started=False)
+    monkeypatch.setattr(engine, "_spawn", lambda spare: Doomed(clock, 10.0, 45))
+    engine.start(clock.now())
+    for _ in range(3600):
+        clock.sleep(1.0)
+        engine.step(clock.now())
+    assert engine.recipe is ABSENT
+    assert engine.health.total("engine/replaced") > 50
+
+
+@pytest.mark.parametrize("step", [0.07, 0.2, 0.4])
+@pytest.mark.parametrize(("steps", "later", "passes"), [(1, 8, 1), (4, 8, 1), (4, 4, 2), (1, 8, 2)])
+def test_more_work_than_usual_is_no_hang(
+    supervise: Callable[..., EngineSupervisor], steps: int, later: int, passes: int, step: float,
+) -> None:
+    """A fader that goes from one step to eight, and guidance above 1: the first such frame takes twice as long."""
+    engine = supervise(THROUGH, started=False)
+    engine.report = Report("own", "cuda:0", "float16", SIZE)
+    engine.child = Doomed(ManualClock(), 0.0, 0)  # type: ignore[assignment]
+    engine.painted.extend([steps * step] * 63)
+    engine.child.link.unanswered[0] = 0.0  # type: ignore[union-attr]
+    assert not engine._overdue(2 * later * passes * step - 0.01)
+    assert engine._overdue(max(engine.patience.frame, 32 * steps * step) + 0.01), "and a hang is one"

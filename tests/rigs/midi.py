@@ -1,0 +1,209 @@
+"""What the MIDI tests share: the controller on a board with a stand-in for the stage, and devices of two sorts.
+
+`Plugboard` stands in for python-rtmidi, in this process. `jack` is a real JACK server without a sound card; `Peer` is
+another process with real virtual ports on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
+from unittest import mock
+
+from lcm_daemon.controllers.midi import controller
+from lcm_daemon.controllers.midi.binding import Binding
+from lcm_daemon.controllers.midi.controller import Midi
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.requests import Call, commands
+from lcm_daemon.core.schema import Reader, compose, read_fields
+from tests.conftest import need
+
+PATIENCE = 20.0  # seconds, only ever spent where a test fails
+
+
+def options(text: str) -> dict[str, Any]:
+    """The `midi:` of a show, read as a show reads it."""
+    reader = Reader()
+    found = read_fields(compose(text, "show.yaml"), Midi.fields, reader)
+    reader.finish()
+    return found
+
+
+def bindings(text: str) -> tuple[Binding, ...]:
+    found: tuple[Binding, ...] = options(f"map:\n  - {text}")["map"]
+    return found
+
+
+class Plugboard:
+    """A MIDI system with the calls of midi_ports.Backend. Names in `plugged` are inputs and outputs at once."""
+
+    def __init__(self, *plugged: str) -> None:
+        self.plugged = list(plugged)
+        self.takers: dict[str, Callable[[Sequence[int]], None]] = {}
+        self.sent: list[tuple[str, tuple[int, ...]]] = []
+        self.broken: Exception | None = None
+
+    def names(self) -> tuple[list[str], list[str]]:
+        if self.broken is not None:
+            raise self.broken
+        return list(self.plugged), list(self.plugged)
+
+    def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> PlugboardPort:
+        self.takers[name] = take
+        return PlugboardPort(self, name)
+
+    def open_output(self, name: str) -> PlugboardPort:
+        return PlugboardPort(self, name)
+
+    def close(self) -> None: ...
+
+    def play(self, *message: int, name: str = "") -> None:
+        """A device sends something."""
+        self.takers[name or self.plugged[0]](list(message))
+
+
+class PlugboardPort:
+    def __init__(self, board: Plugboard, name: str) -> None:
+        self._board, self._name = board, name
+
+    def close(self) -> None:
+        self._board.takers.pop(self._name, None)
+
+    def send(self, message: bytes) -> None:
+        self._board.sent.append((self._name, tuple(message)))
+
+
+class Rig:
+    """A Midi on a board. `pass_on` is the stage: it takes what the board asks for and echoes it."""
+
+    def __init__(self, given: Mapping[str, Any], connect: Callable[[], Any] | None = None) -> None:
+        self.health = Health()
+        values = {name: p.default for name, p in TABLE.items()}
+        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
+        self.midi = Midi(self.board, given, connect)
+        self.commands: list[Call] = []
+        self.origins: list[str] = []
+
+    def pass_on(self) -> None:
+        pending = self.board.take()
+        self.commands += pending.commands
+        self.origins += [change.origin for change in pending.changes.values()]
+        self.board.hear(list(pending.changes.values()), None)
+
+    def move(self, name: str, value: Value, origin: str = "osc/someone") -> None:
+        """Somebody else moves a parameter."""
+        self.board.set(name, value, origin)
+        self.pass_on()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Pass on until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.pass_on()
+                await asyncio.sleep(0.002)
+
+    async def becomes(self, name: str, value: Value) -> None:
+        await self.until(lambda: self.board.values[name] == value)
+
+
+@contextlib.asynccontextmanager
+async def rig(text: str, connect: Callable[[], Any] | None = None) -> AsyncIterator[Rig]:
+    one = Rig(options(text), connect)
+    await one.midi.start()
+    try:
+        yield one
+    finally:
+        await one.midi.stop()
+
+
+@contextlib.asynccontextmanager
+async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plugboard]]:
+    """A rig with one stand-in device that is open."""
+    board = Plugboard(name)
+    with mock.patch.object(controller, "AGAIN", 1e6):
+        async with rig(text, lambda: board) as one:
+            await one.until(lambda: name in board.takers)
+            await asyncio.sleep(0.05)  # what it is shown at once is out of the way
+            yield one, board
+
+
+# Real ports
+
+@contextlib.contextmanager
+def jack() -> Iterator[None]:
+    """A JACK server of our own, in the environment of whoever is started meanwhile."""
+    need(shutil.which("jackd") is not None, "jackd is not installed")
+    need(importlib.util.find_spec("rtmidi") is not None, "python-rtmidi is not installed")
+    name, server = _start_jack()
+    with mock.patch.dict(os.environ, JACK_DEFAULT_SERVER=name):
+        try:
+            yield
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def _start_jack() -> tuple[str, subprocess.Popen[bytes]]:
+    """Under the first free one of four names: JACK's registry holds eight, and keeps those of servers that are gone."""
+    for name in (f"lcm-test-{number}" for number in range(4)):
+        command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "64"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.perf_counter() + PATIENCE
+        while server.poll() is None and time.perf_counter() < end:
+            if not subprocess.run(["jack_lsp", "-s", name], capture_output=True).returncode and server.poll() is None:
+                return name, server
+        server.kill()
+        server.wait(PATIENCE)
+    raise AssertionError("jackd does not start")
+
+
+class Peer:
+    """A device in another process: virtual ports of one name, in and out. What it hears is in `heard`."""
+
+    def __init__(self, name: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.rigs.midi_peer", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, bufsize=1,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        assert self._stdout.readline().strip() == "ready"
+        os.set_blocking(self._stdout.fileno(), False)
+        self._text = ""
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unplug()
+
+    def send(self, *message: int) -> None:
+        self._stdin.write(bytes(message).hex() + "\n")
+        self._stdin.flush()
+
+    @property
+    def heard(self) -> list[tuple[int, ...]]:
+        """Every message that came so far."""
+        with contextlib.suppress(BlockingIOError):
+            self._text += os.read(self._stdout.fileno(), 65536).decode()
+        return [tuple(bytes.fromhex(line)) for line in self._text.split("\n")[:-1]]
+
+    def unplug(self) -> None:
+        """End the process: its ports vanish as a pulled plug's do."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+        self._stdin.close()
+        self._stdout.close()

@@ -1,0 +1,175 @@
+"""What the OSC tests share: the controller on a board, with a stand-in for the stage, and a peer on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any
+
+from pythonosc.osc_message import OscMessage
+
+from lcm_daemon.controllers.osc.controller import Osc
+from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.requests import Call, commands
+
+PATIENCE = 10.0  # seconds, only ever spent where a test fails
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose time a test can put forward; it does not wait for what is then due."""
+
+    ahead = 0.0  # seconds
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def play(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a test's scenario on a Loop."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(scenario)
+
+
+def pass_time(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    loop.ahead += seconds
+
+
+class Rig:
+    """An Osc on an ephemeral port. `pass_on` is the stage: it takes what the board asks for and echoes it."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.health = Health()
+        values = {name: p.default for name, p in TABLE.items()}
+        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
+        self.osc = Osc(self.board, {"port": 0, **options})
+        self.commands: list[Call] = []
+        self.origins: list[str] = []
+
+    def pass_on(self) -> None:
+        pending = self.board.take()
+        self.commands += pending.commands
+        self.origins += [change.origin for change in pending.changes.values()]
+        self.board.hear(list(pending.changes.values()), None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Pass on until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.pass_on()
+                await asyncio.sleep(0.001)
+
+    async def becomes(self, name: str, value: Value) -> None:
+        await self.until(lambda: self.board.values[name] == value)
+
+    def count(self, path: str) -> int:
+        return self.health.counts().get(path, 0)
+
+
+@contextlib.asynccontextmanager
+async def rig(**options: Any) -> AsyncIterator[Rig]:
+    one = Rig(options)
+    await one.osc.start()
+    try:
+        yield one
+    finally:
+        await one.osc.stop()
+
+
+class Peer:
+    """An OSC program with one socket, which it sends from and listens on."""
+
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
+        self._target = ("127.0.0.1", target)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind((host, 0))
+        self.port: int = self._socket.getsockname()[1]
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, address: str, *arguments: Value) -> None:
+        self.throw(encode(address, arguments))
+
+    def throw(self, packet: bytes) -> None:
+        self._socket.sendto(packet, self._target)
+
+    async def receive(self) -> tuple[str, Any]:
+        """The next message: its address and its first argument."""
+        async with asyncio.timeout(PATIENCE):
+            message = OscMessage(await asyncio.get_running_loop().sock_recv(self._socket, 65536))
+        return message.address, message.params[0]
+
+    async def receive_until(self, address: str) -> dict[str, Any]:
+        """Everything up to the next message at an address."""
+        heard = dict([await self.receive()])
+        while address not in heard:
+            heard.update([await self.receive()])
+        return heard
+
+    async def everything(self) -> dict[str, Any]:
+        """What has come until a question is answered."""
+        self.send("/lcm/get", "mix")
+        return await self.receive_until("/lcm/mix")
+
+    async def subscribed(self, *arguments: Value) -> Peer:
+        """Subscribe, and hear out the values that are sent at once."""
+        self.send("/lcm/subscribe", *arguments)
+        await self.receive_until("/lcm/freeze")
+        return self
+
+
+class Connection:
+    """An OSC program that is connected over TCP."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+        self.port: int = writer.get_extra_info("sockname")[1]
+
+    def send(self, address: str, *arguments: Value) -> None:
+        self.throw(encode(address, arguments))
+
+    def throw(self, packet: bytes) -> None:
+        self.writer.write(len(packet).to_bytes(4, "big") + packet)
+
+    async def receive(self) -> tuple[str, Any]:
+        """The next message: its address and its first argument."""
+        async with asyncio.timeout(PATIENCE):
+            size = int.from_bytes(await self._reader.readexactly(4), "big")
+            message = OscMessage(await self._reader.readexactly(size))
+        return message.address, message.params[0]
+
+    async def receive_until(self, address: str) -> dict[str, Any]:
+        """Everything up to the next message at an address."""
+        heard = dict([await self.receive()])
+        while address not in heard:
+            heard.update([await self.receive()])
+        return heard
+
+    async def ended(self) -> bool:
+        """Whether the other end closes, now or soon."""
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionError):
+                return await self._reader.read() == b""
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connection(port: int, host: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    """Connect from an address of this machine."""
+    one = Connection(*await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0)))
+    try:
+        yield one
+    finally:
+        one.writer.transport.abort()

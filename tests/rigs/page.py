@@ -1,0 +1,39 @@
+"""A rig's page, opened in the browser, and where its controls are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from lcm_daemon.controllers.panel.server import Panel
+from tests.rigs.browser import Tab, tab
+from tests.rigs.panel import SHOWN, Rig, serving
+
+WIDGETS = {
+    "float": "[role=slider]", "int": "[role=slider]", "bool": "[role=switch]", "text": "textarea",
+    "choice": "[role=radiogroup]",
+}
+
+
+def control(name: str, part: str = "") -> str:
+    """The selector of a parameter's control, or of a part of its row."""
+    return f"[data-parameter={name}] {part or WIDGETS[SHOWN[name].kind]}"
+
+
+def number(name: str) -> str:
+    """JavaScript for what a fader shows."""
+    return f"Number(document.querySelector({control(name)!r}).ariaValueNow)"
+
+
+def field(name: str, part: str = "input") -> str:
+    """JavaScript for what stands in a field."""
+    return f"document.querySelector({control(name, part)!r}).value"
+
+
+@asynccontextmanager
+async def opened(devtools: str, rig: Rig, **window: int) -> AsyncIterator[tuple[Tab, Panel]]:
+    """The page of a panel of its own; at the end it must not have had any trouble."""
+    async with serving(rig) as panel, tab(devtools) as page:
+        await page.open(panel.address, **window)
+        yield page, panel
+        assert page.troubles == []

@@ -1,0 +1,183 @@
+"""What the panel's tests share: a panel on a free port, a stage that answers it, and plain HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from lcm_daemon.automation.automation import COMMANDS as AUTOMATED
+from lcm_daemon.automation.automation import OWN, Automation
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.controllers.panel.camera import Sink
+from lcm_daemon.controllers.panel.server import Panel
+from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.parameter_table import TABLE
+from lcm_daemon.core.parameters import Parameter, Table, Value
+from lcm_daemon.core.requests import Call, Change, commands
+
+SHOWN: Table = {**TABLE, **OWN}  # the parameters of a show without modulators
+PATIENCE = 30.0  # seconds until a test gives up waiting
+QUIET = 0.15  # seconds of silence that count as "nothing comes"
+
+
+@dataclass
+class Rig:
+    """A board whose stage lives in the same event loop: it takes what is asked for and says what is so.
+
+    The cues are played by the real Automation, on a clock that stands still unless the test moves `now`.
+    """
+
+    answers: bool = True
+    cues: Sequence[Cue] = ()
+    now: float = 0.0
+    taken: list[Change] = field(default_factory=list)
+    called: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
+        self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None)
+        self.parameters.adopt(SHOWN)
+        self.board = Board(
+            self.parameters.table, self.parameters.targets(), Health(), self._wake, commands(["ink", "sd-turbo"])
+        )
+        self.board.show = "mirror"
+        self._numbers = itertools.count()
+
+    def _wake(self) -> None:
+        if self.answers:
+            asyncio.get_running_loop().call_soon(self.answer)
+
+    def answer(self) -> None:
+        """One round of the stage: moves and commands go in, what they did comes out."""
+        done: list[Change] = []
+        for step in self.board.take():
+            done += self._obey(step) if isinstance(step, Call) else self._move(step)
+        self.step(done)
+
+    def _move(self, asked: Change) -> list[Change]:
+        self.taken.append(asked)
+        return [Change(asked.name, self.parameters.set(asked.name, asked.value, 0.0), asked.origin)]
+
+    def _obey(self, call: Call) -> list[Change]:
+        self.called.append(call)
+        if call.name == "panic":
+            return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
+        return self.automation.obey(call, self.now) if call.name in AUTOMATED else []
+
+    def step(self, done: Sequence[Change] = ()) -> None:
+        """Begin the cues that are due, and say what has moved and where the show is."""
+        moved = [*done, *self.automation.step(self.now, "")]
+        cues = self.automation.status()
+        news = {**self.board.status, **cues} if self.cues and cues.items() - self.board.status.items() else None
+        self.board.hear(moved, news)
+
+    def change_recipe(self, *parameters: Parameter) -> None:
+        """Another recipe plays, whose own parameters these are."""
+        self.parameters.adopt({**SHOWN, **{p.name: p for p in parameters}})
+        self.board.adopt(self.parameters.table, self.parameters.targets())
+
+    def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
+        """Somebody else moves a parameter."""
+        self.board.hear([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
+
+    def show(self, pixels: Pixels | None = None) -> int:
+        """Put a new picture out; return its number."""
+        number = next(self._numbers)
+        self.board.frame = Frame(solid((32, 16)) if pixels is None else pixels, number, float(number))
+        return number
+
+
+@asynccontextmanager
+async def serving(rig: Rig, sink: Sink | None = None, **options: Any) -> AsyncIterator[Panel]:
+    panel = Panel(rig.board, {"port": 0, "preview_fps": 100, **options}, sink)
+    await panel.start()
+    try:
+        yield panel
+    finally:
+        await panel.stop()
+
+
+class Page:
+    """One WebSocket client that has said hello."""
+
+    def __init__(self, socket: ClientConnection, hello: dict[str, Any]) -> None:
+        self.socket, self.hello = socket, hello
+
+    async def send(self, message: Any) -> None:
+        await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    async def heard(self, key: str) -> Any:
+        """The content of the next message with that key; others are passed over."""
+        while True:
+            message = await self._next()
+            if isinstance(message, str) and key in (content := json.loads(message)):
+                return content[key]
+
+    async def picture(self) -> bytes:
+        while not isinstance(message := await self._next(), bytes):
+            pass
+        return message
+
+    async def silent(self, seconds: float = QUIET) -> bool:
+        """Whether nothing comes for a while, beats left out."""
+        try:
+            async with asyncio.timeout(seconds):
+                while isinstance(message := await self.socket.recv(), str) and "beat" in json.loads(message):
+                    pass
+        except TimeoutError:
+            return True
+        return False
+
+    async def _next(self) -> str | bytes:
+        async with asyncio.timeout(PATIENCE):
+            return await self.socket.recv()
+
+
+@asynccontextmanager
+async def visiting(panel: Panel, **options: Any) -> AsyncIterator[Page]:
+    url = f"ws://127.0.0.1:{panel.port}/ws"
+    async with connect(url, max_size=None, proxy=None, **options) as socket:
+        yield Page(socket, json.loads(await socket.recv())["hello"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def get(panel: Panel, path: str, **headers: str) -> Answer:
+    """One HTTP request, written by hand so that its Host and path may be anything."""
+    fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **headers}
+    reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
+    try:
+        lines = [f"GET {path} HTTP/1.1", *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v), "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1"))
+        async with asyncio.timeout(PATIENCE):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    first, *rest = head.decode("latin-1").split("\r\n")
+    return Answer(int(first.split()[1]), {k.lower(): v for k, v in (line.split(": ", 1) for line in rest)}, body)
+
+
+async def until(condition: Any) -> None:
+    """Wait for a condition that other tasks bring about."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.005)

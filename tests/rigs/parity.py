@@ -1,0 +1,101 @@
+"""A show with every parameter and command that there is, its desk, and values that differ from what is so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lcm_daemon.automation.modulation import FOLLOWER, WAVES
+from lcm_daemon.core.parameters import Parameter, Table, Value
+from lcm_daemon.core.requests import commands
+from lcm_daemon.recipes.reader import names
+from lcm_daemon.shows.reader import load_show
+from tests.rigs.daemon import free_port
+from tests.rigs.desk import Stage, running
+
+RECIPE = {  # all that a recipe can add
+    "base": "builtin",
+    "image_prompt": {"model": "some/adapter/adapter.safetensors", "encoder": "some/adapter/encoder"},
+}
+MODULATION = [{"name": wave, "to": "strength", "wave": wave} for wave in (*WAVES, FOLLOWER)]
+TEXT = "parity"  # what a text is set to
+TAGS: Mapping[str, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
+BUTTONS = 16  # the MIDI channel of the commands' keys
+
+
+def other(parameter: Parameter, than: Value) -> Value:
+    """A value of this parameter that is not `than` nor next to it, inside its range."""
+    if parameter.kind == "text":
+        return TEXT
+    if parameter.choices:
+        return next(choice for choice in parameter.choices if choice != than)
+    if parameter.kind == "bool":
+        return not than
+    low, high = (end if math.isfinite(end) else 1.0 for end in (parameter.low, parameter.high))
+    found = [parameter.coerce(low + share * (high - low)) for share in (0.25, 0.75)]
+    return max(found, key=lambda value: abs(float(value) - float(than)))
+
+
+def tag_of(parameter: Parameter) -> str:
+    """Its OSC type."""
+    return "h" if parameter.kind == "int" and parameter.high >= 2**31 else TAGS[parameter.kind]
+
+
+COMMANDS = commands(names())
+ARGUMENTS: Mapping[str, tuple[Value, ...]] = {
+    name: tuple(other(each, each.default) for each in command.arguments) for name, command in COMMANDS.items()}
+
+
+def control_of(place: int) -> tuple[int, int]:
+    """The MIDI channel (from 1) and the number of the controller or key for the parameter at this place."""
+    return place // 100 + 1, place % 100
+
+
+def write_show(folder: Path, **keys: Any) -> Path:
+    file = folder / "parity.yaml"
+    file.write_text(yaml.safe_dump({"recipe": RECIPE, "modulation": MODULATION, **keys}))
+    return file
+
+
+def table_of_show(folder: Path) -> Table:
+    show = load_show(write_show(folder))
+    return show.table(show.recipe)
+
+
+@dataclass(frozen=True)
+class Ports:
+    osc: int
+    oscquery: int
+    panel: int
+
+
+@asynccontextmanager
+async def desk(folder: Path, more: Sequence[Parameter] = (), **keys: Any) -> AsyncIterator[tuple[Stage, Ports]]:
+    """The show's desk with everything on it, on free ports; `more` are parameters beside the show's."""
+    table = [*table_of_show(folder).values(), *more]
+    ports = Ports(free_port(), free_port(), free_port())
+    sections = {"osc": {"port": ports.osc}, "oscquery": {"port": ports.oscquery}, "panel": {"port": ports.panel},
+                "midi": {"devices": [{"name": "Pad"}], "map": [*_faders(table), *_buttons()]}}
+    async with running(write_show(folder, **sections, **keys), more) as stage:
+        yield stage, ports
+
+
+def _faders(table: Sequence[Parameter]) -> list[dict[str, Any]]:
+    lines = []
+    for place, parameter in enumerate(table):
+        channel, number = control_of(place)
+        text = {"note": number, "value": TEXT}
+        fader = {"cc": number, "takeover": "jump"}
+        lines.append({"to": parameter.name, "channel": channel, **(text if parameter.kind == "text" else fader)})
+    return lines
+
+
+def _buttons() -> list[dict[str, Any]]:
+    return [{"note": place, "channel": BUTTONS, "command": name, "with": list(ARGUMENTS[name])}
+            for place, name in enumerate(COMMANDS)]

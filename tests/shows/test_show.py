@@ -1,0 +1,263 @@
+"""Shows: what a user writes, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.core.errors import DocumentError, LcmDaemonError
+from lcm_daemon.shows.library import shows
+from lcm_daemon.shows.reader import load_show
+from lcm_daemon.shows.show import Show
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(tmp_path: Path, text: str, *overrides: str, **environment: str) -> Show:
+    (tmp_path / "show.yaml").write_text(text)
+    return load_show(tmp_path / "show.yaml", overrides, environment)
+
+
+def complaints(tmp_path: Path, text: str, *overrides: str, **environment: str) -> list[str]:
+    with pytest.raises(DocumentError) as caught:
+        load(tmp_path, text, *overrides, **environment)
+    return [line.replace(f"{tmp_path}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_every_key_may_be_left_out(tmp_path: Path) -> None:
+    show = load(tmp_path, "")
+    assert (show.name, show.recipe.name, show.size, show.fps) == ("show", "builtin", (512, 512), 30.0)
+    assert show.source is not None
+    assert show.source.transport == "testcard"
+    assert show.osc is not None
+    assert (show.osc["port"], show.osc["host"], show.osc["feedback"]) == (9000, "127.0.0.1", ())
+    assert (show.cues, show.modulators, show.controllers["midi"]) == ((), (), None)
+    assert show.panel is not None
+    assert (show.panel["port"], show.panel["host"]) == (8000, "127.0.0.1")
+
+
+@pytest.mark.parametrize("path", shows(), ids=lambda path: path.stem)
+def test_the_shows_that_come_along_are_in_order(path: Path) -> None:
+    assert load_show(path, environment={}).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_examples_are_in_order(path: Path) -> None:
+    assert load_show(path, environment={}).name.startswith(path.parent.name)
+
+
+def test_a_show_is_found_by_its_name_or_its_path_from_the_readme() -> None:
+    assert load_show("demo", environment={}).name == "demo"
+    assert load_show("show_configs/demo.yaml", environment={}).name == "demo"
+
+
+def test_the_designs_example_reads(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+name: mirror
+recipe: builtin
+source: {transport: ndi, name: "STAGE (Camera 1)", fit: contain}
+output: {size: [640, 480], fps: 60, failsafe: fade, hold_seconds: 2, fade_to: input}
+sinks:
+  - {transport: ndi, name: lcm}
+  - {transport: spout, name: lcm, optional: true}
+parameters: {prompt: "ocean, deep blue", strength: 0.7, steps: 2}
+glides: {strength: 0.5}
+osc:   {port: 9000, feedback: ["127.0.0.1:9001"]}
+panel: false
+""")
+    assert show.source is not None
+    assert (show.source.options["name"], show.source.fit) == ("STAGE (Camera 1)", "contain")
+    assert (show.size, show.fps, show.failsafe.mode, show.failsafe.fade_to) == ((640, 480), 60.0, "fade", "input")
+    assert [(sink.label, sink.optional) for sink in show.sinks] == [("ndi lcm", False), ("spout lcm", True)]
+    assert show.parameters["strength"] == 0.7
+    assert show.glides == {"strength": 0.5}
+    assert list(show.desk) == ["osc"]
+    assert "640x480 at 60 fps" in show.describe()
+
+
+def test_recipes_to_change_to_have_names_of_their_own(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+recipe: {base: builtin, size: [128, 128]}
+recipes: {quick: {base: builtin, size: [64, 64], parameters: {steps: 1}}, through: passthrough}
+parameters: {strength: 0.3}
+safety: true
+accelerate: none
+""")
+    catalogue = show.catalogue()
+    assert {"quick", "through", "builtin", "sd-turbo"} <= set(catalogue)
+    assert (catalogue["quick"].name, catalogue["quick"].size) == ("quick", (64, 64))
+    assert catalogue["builtin"] is show.recipe, "the show's own, under its name"
+    assert all((recipe.safety, recipe.accelerate) == (True, "none") for recipe in catalogue.values())
+    start = show.start(catalogue["quick"])
+    assert (start["steps"], start["strength"], start["seed"]) == (1, 0.3, 0)
+    assert not load(tmp_path, "").recipe.safety
+
+
+def test_a_show_may_name_parameters_of_any_of_its_recipes(tmp_path: Path) -> None:
+    recipes = "recipes: {lace: {base: builtin, loras: [{name: lace, model: a/b}]}}"
+    show = load(tmp_path, f"{recipes}\nparameters: {{lora/lace: 0.5}}\nglides: {{lora/lace: 2}}")
+    assert show.start(show.recipes["lace"])["lora/lace"] == 0.5
+    assert "lora/lace" not in show.start(show.recipe)
+    assert show.glides == {"lora/lace": 2.0}
+    assert "no parameter 'lora/lace'" in complaints(tmp_path, "parameters: {lora/lace: 0.5}")[0]
+
+
+def test_a_guide_is_a_second_source(tmp_path: Path) -> None:
+    assert load(tmp_path, "").guide is None
+    show = load(tmp_path, "guide: {transport: ndi, name: depth, fit: stretch}")
+    assert show.guide is not None
+    assert (show.guide.options["name"], show.guide.fit) == ("depth", "stretch")
+    assert "guide    ndi depth" in show.describe()
+    assert complaints(tmp_path, "guide: {transport: record}")[0].startswith("show.yaml:1:20: 'record' is no source")
+
+
+def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
+    show = load(tmp_path, "source: {transport: file, path: clips/sea.mp4}")
+    assert show.source is not None
+    assert show.source.options["path"] == str(tmp_path / "clips" / "sea.mp4")
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("outptu: {}", "show.yaml:1:1: unknown key 'outptu'; did you mean 'output'?"),
+    ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 240"),
+    ("recipe: sd-trubo", "show.yaml:1:9: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
+    ("source: {transport: ndy}", "show.yaml:1:21: 'ndy' is no source; did you mean 'ndi'?"),
+    ("sinks: [{transport: testcard}]", "show.yaml:1:21: 'testcard' is no sink; "),
+    ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
+    ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
+    ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
+    ("parameters: {steps: 1, steps: 2}", "show.yaml:1:24: key 'steps' stands here twice"),
+    ("output: {slate: \"C:\\new.png\"}", "show.yaml:1:17: 'C:\\new.png' is no path: in double quotes"),
+    ("recipe: \"C:\\new.yaml\"", "show.yaml:1:9: 'C:\\new.yaml' is no path: in double quotes"),
+    ("recipe: {base: builtin, loras: [\"C:\\new\"]}", "show.yaml:1:33: 'C:\\new' is no path: in double quotes"),
+    ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
+    ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: it is no float"),
+    ("recipes: [ink]", "show.yaml:1:10: a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}"),
+    ("recipes: {ink: sd-trubo}", "show.yaml:1:16: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
+    ("accelerate: warp", "show.yaml:1:13: 'warp' is not one of auto, none, compile"),
+    ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
+    ("- a", "show.yaml:1:1: a list is not a mapping"),
+    ("{source: {transport: browser}, panel: false}", "show.yaml:1:1: a source of the transport browser needs"),
+])
+def test_each_mistake_has_its_place_and_what_would_be_right(tmp_path: Path, text: str, line: str) -> None:
+    (found,) = complaints(tmp_path, text)
+    assert found.startswith(line)
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    assert len(complaints(tmp_path, "a: 1\noutput: {fps: x}\nsinks: [{transport: fax}]\nparameters: {steps: [1]}")) == 4
+
+
+def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    text = "output: {fps: 24, hold_seconds: 1}"
+    show = load(tmp_path, text, "output.fps=60", LCM_DAEMON__OUTPUT__FPS="50", LCM_DAEMON__OUTPUT__HOLD_SECONDS="9")
+    assert (show.fps, show.failsafe.hold_seconds) == (60.0, 9.0)
+
+
+def test_a_wrong_override_names_itself(tmp_path: Path) -> None:
+    assert complaints(tmp_path, "", "output.fps=fast")[0].startswith("--set output.fps:1:1: 'fast' is not a number")
+    assert complaints(tmp_path, "", LCM_DAEMON__OUTPUT__FSP="1")[0].startswith("LCM_DAEMON__OUTPUT__FSP:1:1: unknown")
+    with pytest.raises(LcmDaemonError, match="KEY=VALUE"):
+        load(tmp_path, "", "output.fps")
+
+
+def test_the_device_of_a_recipe_that_is_a_plain_name(tmp_path: Path) -> None:
+    with pytest.raises(LcmDaemonError) as caught:
+        load(tmp_path, "recipe: sd-turbo", "recipe.device=cuda:1")
+    assert str(caught.value) == ("--set recipe.device: recipe is a plain name here; write recipe as "
+                                 "{base: sd-turbo, device: cuda:1}")
+    assert load(tmp_path, "recipe: {base: sd-turbo, device: cuda:1}").recipe.device == "cuda:1"
+    assert load(tmp_path, "recipe: {base: sd-turbo}", "recipe.device=cuda:1").recipe.device == "cuda:1"
+    assert complaints(tmp_path, "- a", "recipe.device=cuda:1")
+
+
+def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: No such file"):
+        load_show(tmp_path / "absent.yaml")
+    (tmp_path / "wide.yaml").write_text("name: wide", "utf-16")
+    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is no text in UTF-8; save it as that$"):
+        load_show(tmp_path / "wide.yaml")
+
+
+def test_a_word_that_is_no_show_says_what_to_write() -> None:
+    with pytest.raises(LcmDaemonError, match=r"^sd-turbo is a recipe, .*lcm-daemon run demo --set recipe=sd-turbo$"):
+        load_show("sd-turbo")
+    with pytest.raises(LcmDaemonError, match=r"^dmeo: cannot be read: .*; did you mean 'demo'\?$"):
+        load_show("dmeo")
+
+
+def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, work = tmp_path / "package", tmp_path / "work"
+    package.mkdir()
+    work.mkdir()
+    (package / "demo.yaml").write_text("sinks: [{transport: record}]")
+    (package / "demo.cues.yaml").write_text("[]")
+    monkeypatch.setattr("lcm_daemon.shows.library.FOLDER", package)
+    monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(work)
+    assert [path.name for path in shows()] == ["demo.yaml"]
+    show = load_show("demo", environment={})
+    assert show.side == tmp_path / "state" / "demo.yaml"
+    assert show.sinks[0].options["path"] == str(work / "recordings" / "{date}_{time}.mp4")
+
+
+def test_a_show_of_ones_own_has_everything_beside_it(tmp_path: Path) -> None:
+    show = load(tmp_path, "sinks: [{transport: record}]")
+    assert show.side == tmp_path / "show.yaml"
+    assert show.sinks[0].options["path"] == str(tmp_path / "recordings" / "{date}_{time}.mp4")
+
+
+@pytest.mark.parametrize(("options", "page"), [
+    ("{host: 0.0.0.0, port: 8001}", "http://127.0.0.1:8001"), ("{port: 0}", "on a free port of 127.0.0.1"),
+    ("false", "off"),
+])
+def test_the_page_is_where_a_browser_opens_it(options: str, page: str, tmp_path: Path) -> None:
+    assert f"  page     {page}\n" in load(tmp_path, f"panel: {options}").describe()
+
+
+def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
+    last = load(tmp_path, "{recipe: sd-turbo, safety: true}").fallback
+    assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")
+
+
+def test_cues_and_modulation_are_read(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+recipes: {ink: {base: builtin}}
+modulation:
+  - {name: slow, to: strength, rate: 0.1, depth: 0.2}
+  - {name: loud, to: blend, wave: follow}
+cues:
+  - {name: dawn, set: {prompt: sunset, strength: 0.4, mod/slow/depth: 0.1}, fade: 4}
+  - {name: storm, recipe: ink, delay: 1, follow: 20, curve: smooth, at: 21:30}
+""")
+    assert [modulator.wave for modulator in show.modulators] == ["sine", "follow"]
+    dawn, storm = show.cues
+    assert (dawn.values, dawn.fade, dawn.follow) == (
+        {"prompt": "sunset", "strength": 0.4, "mod/slow/depth": 0.1}, 4.0, None)
+    assert (storm.recipe, storm.at, storm.curve, storm.values) == ("ink", "21:30", "smooth", {})
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("cues: [{set: {steps: 1}}]", "show.yaml:1:8: key 'name' is missing"),
+    ("cues: [{name: a, set: {stepps: 1}}]", "show.yaml:1:24: there is no parameter 'stepps'; did you mean 'steps'?"),
+    ("cues: [{name: a, recipe: inc}]", "there is no recipe 'inc'"),
+    ("cues: [{name: a}, {name: a}]", "two cues are called 'a'"),
+    ("cues: [{name: a, at: 25:00}]", 'a time of day is wanted, such as "21:30"'),
+    ("modulation: [{name: a, to: prompt}]", "there is no number 'prompt' to move"),
+    ("modulation: [{name: a/b, to: mix}]", "a name is 1 to 32 letters"),
+    ("modulation: [{name: a, to: mix, wave: sin}]", "'sin' is not one of sine, triangle"),
+])
+def test_a_wrong_cue_or_modulator_has_its_place(tmp_path: Path, text: str, line: str) -> None:
+    found = complaints(tmp_path, text)
+    assert found
+    assert all(one.startswith("show.yaml:1:") for one in found)
+    assert line in found[0]
+
+
+@pytest.mark.parametrize(("key", "name"), [("source", "hall"), ("guide", "hall"), ("sinks", "")])
+def test_browser_source_has_the_name_of_the_source_or_guide(tmp_path: Path, key: str, name: str) -> None:
+    file = tmp_path / "show.yaml"
+    end = {"sinks": "[{transport: memory, name: hall}]"}.get(key, "{transport: browser, name: hall}")
+    file.write_text(f"{{recipe: passthrough, {key}: {end}}}")
+    assert load_show(file, environment={}).browser_source == name

@@ -1,0 +1,125 @@
+"""The look of a run that broke off: what comes back, and what never does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.automation.look import Look
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.stage.resume_file import PAUSE, SETTLED, TRIES, LookFile
+
+STORM = Look("builtin", (256, 192), "storm", {"strength": 0.4, "prompt": "ocean — deep", "seed": 2**32 - 1})
+
+
+def run(folder: Path, *looks: Look, seconds: float = 0.0, orderly: bool = False) -> Look | None:
+    """One run of a show that has these looks, the first at once, the others after so many seconds."""
+    file = LookFile(folder / "mirror.yaml", folder / "state")
+    found = file.begin(1000.0)
+    for number, look in enumerate(looks):
+        file.keep(look, 1000.0 + number * max(seconds, PAUSE))
+    if orderly:
+        file.forget()
+    file.close()
+    return found
+
+
+def side_file(folder: Path) -> Path:
+    return next((folder / "state").glob("*.json"))
+
+
+def test_a_run_that_broke_off_leaves_its_look(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert run(tmp_path, Look("builtin", (256, 256)), STORM) is None
+    assert run(tmp_path) == STORM
+    assert "the last run broke off: its look goes on (builtin, cue 'storm', strength, prompt, seed)" in caplog.text
+
+
+def test_one_that_ended_in_order_leaves_none(tmp_path: Path) -> None:
+    run(tmp_path, STORM, orderly=True)
+    assert run(tmp_path) is None
+    assert not list((tmp_path / "state").glob("*.json*"))
+
+
+def test_a_held_picture_is_not_held_again(tmp_path: Path) -> None:
+    run(tmp_path, Look("builtin", (256, 256), values={"freeze": True, "mix": 0.5}))
+    assert run(tmp_path) == Look("builtin", (256, 256), values={"mix": 0.5})
+
+
+def test_runs_that_break_off_at_once_do_not_go_on_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, STORM)
+    for _ in range(TRIES):
+        assert run(tmp_path, STORM) == STORM
+    assert run(tmp_path) is None
+    assert f"the last {TRIES} runs broke off soon after they began" in caplog.text
+
+
+def test_a_run_that_lasted_is_held_for_harmless(tmp_path: Path) -> None:
+    for _ in range(TRIES + 2):
+        run(tmp_path, STORM, STORM, seconds=SETTLED)
+    assert run(tmp_path) == STORM
+
+
+def test_a_stream_of_moves_does_not_wear_out_the_disk(tmp_path: Path) -> None:
+    file = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
+    file.begin(0.0)
+    written: list[int] = []
+    assert file._file is not None
+    file._file.write = lambda compose: written.append(  # type: ignore[method-assign]
+        json.loads(compose())["values"]["seed"])
+    for beat in range(120):
+        file.keep(Look("builtin", (256, 256), values={"seed": beat // 2}), beat * 0.5)
+    file.keep(Look("builtin", (256, 256), values={"seed": 59}), 63.0)
+    file.close()
+    assert len(written) == 60 / PAUSE + 1
+    assert written[-1] == 59
+
+
+def test_a_show_that_runs_twice_keeps_the_look_of_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    first = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
+    first.begin(0.0)
+    first.keep(STORM, 0.0)
+    assert run(tmp_path, Look("builtin", (64, 64)), orderly=True) is None
+    assert "another run of this show keeps its look" in caplog.text
+    first.close()
+    assert run(tmp_path) == STORM
+
+
+def test_two_shows_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        LookFile(tmp_path / folder / "mirror.yaml", tmp_path / "state").close()
+    assert len(list((tmp_path / "state").glob("mirror-*.lock"))) == 2
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "7", "[]", "{}",
+    json.dumps({"recipe": "x", "size": [9, 9], "cue": "", "minute": "", "values": {}, "tries": 0}),
+    json.dumps({"recipe": "x", "size": [64, 64], "cue": "", "minute": "", "values": {}, "tries": 0, "more": 1}),
+    json.dumps({"recipe": 1, "size": [64, 64], "cue": "", "minute": "", "values": {}, "tries": 0}),
+    json.dumps({"recipe": "x", "size": 64, "cue": "", "minute": "", "values": {}, "tries": 0}),
+])
+def test_of_a_damaged_file_the_one_before_counts(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, STORM)
+    run(tmp_path)
+    side_file(tmp_path).write_text(text)
+    assert run(tmp_path) == STORM
+    assert caplog.text.count("the look cannot be read") == 1
+
+
+def test_without_a_show_or_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    for file in (LookFile(), LookFile(tmp_path / "mirror.yaml", tmp_path / "file")):
+        assert file.begin(0.0) is None
+        file.keep(STORM, 0.0)
+        file.forget()
+        file.close()
+    assert caplog.text.count("the look cannot be kept") == 1
+
+
+def test_a_recipe_comes_back_in_its_size_and_one_that_has_gone_does_not() -> None:
+    builtin, other = load_recipe("builtin"), load_recipe("sd-turbo")
+    assert STORM.begin({"builtin": builtin}, other).size == (256, 192)
+    assert STORM.begin({"sd-turbo": other}, other) is other

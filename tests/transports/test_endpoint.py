@@ -1,0 +1,46 @@
+"""Sources and sinks as a show writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.core.schema import Reader, compose
+from lcm_daemon.transports.endpoint import EndPlan, sink_plan, source_plan
+
+
+def read(text: str, base: Path, sink: bool = False) -> tuple[EndPlan | None, list[str]]:
+    reader = Reader()
+    plan = (sink_plan if sink else source_plan)(base).read(compose(text, "show.yaml"), reader)
+    return plan, [problem.text for problem in reader.problems]
+
+
+def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    for text, expected in (("sea.mp4", tmp_path / "sea.mp4"), ("~/sea.mp4", tmp_path / "home" / "sea.mp4")):
+        plan, problems = read(f"{{transport: file, path: {text}}}", tmp_path)
+        assert problems == []
+        assert plan is not None
+        assert plan.options["path"] == str(expected)
+
+
+@pytest.mark.parametrize(("path", "words"), [
+    (r'"C:\new\take.mp4"', "is no path: in double quotes a backslash begins a special character; write / instead"),
+    ("~nobody-of-this-name/x.mp4", "nobody of that name has a home folder here"),
+    ("[a]", "a list is not a path"),
+])
+def test_what_is_no_path_is_said(path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "expanduser", _expanduser)
+    for sink, transport in ((False, "file"), (True, "record")):
+        plan, problems = read(f"{{transport: {transport}, path: {path}}}", tmp_path, sink)
+        assert [words in problem for problem in problems] == [True]
+        assert plan is None or not plan.options["path"]
+
+
+def _expanduser(path: Path) -> Path:
+    """As Linux and macOS have it; Windows looks for no user."""
+    if str(path).startswith("~nobody"):
+        raise RuntimeError("Could not determine home directory.")
+    return path

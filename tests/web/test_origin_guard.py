@@ -1,0 +1,95 @@
+"""Who is let in by the guard, asked as a web server asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from lcm_daemon.core.metrics import Health
+from lcm_daemon.web.origin_guard import Guard, Message
+
+NAME = socket.gethostname()
+HERE = "127.0.0.1:8000"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"let": "in"})
+
+
+def guard(bound: str = "127.0.0.1", health: Health | None = None, **options: Any) -> Guard:
+    return Guard(app, bound, health or Health(), "web/foreign", **options)
+
+
+def ask(one: Guard, *headers: tuple[str, str], kind: str = "http", client: Any = ("127.0.0.1", 5)) -> list[Message]:
+    """What the guard or the app behind it answers."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": f"{kind}.connect"}
+
+    scope = {"type": kind, "client": client, "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers]}
+    asyncio.run(one(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize(("bound", "host", "known"), [
+    ("127.0.0.1", "127.0.0.1:8000", True),
+    ("127.0.0.1", "LOCALHOST", True),
+    ("127.0.0.1", "[::1]:8000", True),
+    ("127.0.0.1", "192.168.1.5:8000", True),  # a tunnel's; nobody can point an address elsewhere
+    ("0.0.0.0", "[fe80::1]:8000", True),
+    ("0.0.0.0", NAME, True),
+    ("0.0.0.0", f"{NAME.partition('.')[0]}.local:8000", True),
+    ("vj.example.org", "VJ.example.org:8000", True),
+    ("0.0.0.0", "example.org", False),
+    ("127.0.0.1", "example.org", False),
+    ("127.0.0.1", "localhost.example.org", False),
+    ("127.0.0.1", "localhost:8000@example.org", False),
+    ("127.0.0.1", "127.0.0.1.example.org", False),
+    ("127.0.0.1", "[localhost]", False),
+    ("127.0.0.1", "", False),
+])
+def test_a_host_names_this_machine(bound: str, host: str, known: bool) -> None:
+    assert guard(bound).knows(host) is known
+
+
+@pytest.mark.parametrize("headers", [
+    [("host", HERE)],
+    [("host", HERE), ("origin", f"http://{HERE}")],
+    [("host", f"{NAME}:8000"), ("origin", f"https://{NAME.lower()}:8000")],
+])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_its_own_pages_and_what_is_no_browser_are_let_in(headers: list[tuple[str, str]], kind: str) -> None:
+    assert ask(guard(), *headers, kind=kind) == [{"let": "in"}]
+
+
+@pytest.mark.parametrize(("headers", "reason"), [
+    ([], "this machine is not called nothing"),
+    ([("host", "evil.example")], "this machine is not called evil.example"),
+    ([("host", HERE), ("host", HERE)], f"this machine is not called {HERE}, {HERE}"),
+    ([("host", HERE), ("origin", "http://evil.example")], "this is not for pages of http://evil.example"),
+    ([("host", HERE), ("origin", "null")], "this is not for pages of null"),
+    ([("host", HERE), ("origin", "http://127.0.0.1:9")], "this is not for pages of http://127.0.0.1:9"),
+    ([("host", HERE), ("origin", f"ftp://{HERE}")], f"this is not for pages of ftp://{HERE}"),
+    ([("host", HERE), ("origin", "http://[")], "this is not for pages of http://["),
+])
+def test_others_are_turned_away_and_counted(headers: list[tuple[str, str]], reason: str) -> None:
+    health = Health()
+    start, body = ask(guard(health=health), *headers)
+    assert (start["status"], body["body"]) == (403, f"{reason}\n".encode())
+    assert ask(guard(health=health), *headers, kind="websocket") == [
+        {"type": "websocket.close", "code": 1008, "reason": reason}]
+    assert health.counts() == {"web/foreign": 2}
+
+
+def test_who_is_not_allowed_is_turned_away() -> None:
+    one = guard(admits=lambda address: address == "192.168.1.5")
+    assert ask(one, ("host", HERE), client=("192.168.1.5", 5)) == [{"let": "in"}]
+    for client in (("192.168.1.6", 5), None):
+        assert ask(one, ("host", HERE), client=client)[0]["status"] == 403

@@ -1,0 +1,54 @@
+"""A web server that listens, answers and stops, or says in one line why it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import urllib.request
+from typing import Any
+
+import pytest
+
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.web.server import WebServer
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+def get(port: int, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def test_it_serves_on_a_free_port_and_lets_go_of_it() -> None:
+    async def scenario() -> None:
+        server = WebServer("page", "page")
+        await server.stop()
+        before = signal.getsignal(signal.SIGINT)
+        port = await server.start(app, "localhost", 0)
+        assert await asyncio.to_thread(get, port, "/a") == b"/a"
+        assert signal.getsignal(signal.SIGINT) is before  # signals stay with the desk
+        await server.stop()
+        await server.stop()
+        again = WebServer("page", "page")
+        assert await again.start(app, "127.0.0.1", port) == port
+        await again.stop()
+    asyncio.run(scenario())
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LcmDaemonError, match=f"^page: cannot listen on 127.0.0.1 port {port}: .*another web.port$"):
+            asyncio.run(WebServer("page", "web").start(app, "127.0.0.1", port))
+
+
+@pytest.mark.parametrize("host", ["", "192.0.2.1", "no such host"])
+def test_an_address_that_is_not_here_is_one_clear_line(host: str) -> None:
+    with pytest.raises(LcmDaemonError, match=r"^page: cannot listen on [^\n]*$"):
+        asyncio.run(WebServer("page", "web").start(app, host, 0))
