@@ -126,12 +126,12 @@ def _run(options: argparse.Namespace) -> int:
     from lcm_daemon.core.paths import state_folder
     from lcm_daemon.processes.bootstrap import begin_logging, ending_signals
     from lcm_daemon.shows.reader import load_show
-    from lcm_daemon.stage.resume_file import LookFile
+    from lcm_daemon.stage.resume_file import ResumeFile
     from lcm_daemon.stage.stage import Stage
 
     show = load_show(options.show, options.overrides)
     begin_logging(logging.DEBUG if options.verbose else logging.INFO)
-    stage = Stage(show, looks=LookFile(Path(show.file), state_folder()) if show.resume else None)
+    stage = Stage(show, resume_file=ResumeFile(Path(show.file), state_folder()) if show.resume else None)
 
     def end(number: int, frame: FrameType | None) -> None:
         if stage.stopping and number == signal.SIGINT:  # Ctrl-C once more: at once; others may come in pairs

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.automation.cue_list import Cue, CueList
-from lcm_daemon.automation.cue_store import CueFile
+from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.look import Look
 from lcm_daemon.automation.modulation import Modulation, Modulator, table_of_modulators
-from lcm_daemon.automation.quantize import GRIDS, WaitingCalls
+from lcm_daemon.automation.quantize import GRIDS, QuantizedRequests
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, Values, table_of
-from lcm_daemon.core.requests import Call, Change
-from lcm_daemon.core.tempo import FASTEST, SLOWEST, Heard, Tap, Tempo
+from lcm_daemon.core.requests import Change, CommandRequest
+from lcm_daemon.core.tempo import FASTEST, SLOWEST, ExternalTempo, Tap, Tempo
 from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -49,17 +49,17 @@ class Automation:
     """
 
     def __init__(self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
-                 change_recipe: Callable[[str], None], file: Path | None = None, health: Health | None = None) -> None:
+                 change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None) -> None:
         self.cues, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
         self.table: Table = {**OWN, **table_of_modulators(modulators)}
         self._parameters, self._change_recipe = parameters, change_recipe
-        self._seldom = Seldom(log, health or Health())
-        self._file = CueFile(file)
+        self._throttle = LogThrottle(log, metrics or Metrics())
+        self._file = CueStore(file)
         self._tap = Tap()
         self._bpm = self.tempo.bpm  # what the parameter last was
         self._reached = 0.0  # where the music last was
-        self._heard: Heard | None = None  # what an outside clock said last
-        self._waiting = WaitingCalls()
+        self._heard: ExternalTempo | None = None  # what an outside clock said last
+        self._waiting = QuantizedRequests()
         self.recipe = ""  # the name of the one that plays
         self._recorded = {cue.name: cue for cue in self._file.read()}
         for cue in self._recorded.values():
@@ -84,7 +84,7 @@ class Automation:
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
         self.cues.resume(look.cue, now, look.minute)
 
-    def obey(self, call: Call, now: float) -> list[Change]:
+    def obey(self, call: CommandRequest, now: float) -> list[Change]:
         """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""
         grid = GRIDS[str(self._parameters.targets()["quantise"])]
         if grid and call.name in _WAITING:
@@ -101,7 +101,7 @@ class Automation:
         self._waiting.clear()
         self.cues.hold()
 
-    def step(self, now: float, clock: str, heard: Heard | None = None) -> list[Change]:
+    def step(self, now: float, clock: str, heard: ExternalTempo | None = None) -> list[Change]:
         """Begin what is due. clock: the wall clock's "21:30".   heard: what an outside clock said last."""
         changes = self._listen(heard, now)
         for call in self._waiting.take(self.tempo, now):
@@ -123,7 +123,7 @@ class Automation:
             return ""
         return self.cues.beside(_STEPS[call.name]) if call.name in _STEPS else self.cues.called(str(call.arguments[0]))
 
-    def _listen(self, heard: Heard | None, now: float) -> list[Change]:
+    def _listen(self, heard: ExternalTempo | None, now: float) -> list[Change]:
         """The tempo is an outside clock's whenever that has spoken, and else that of the hand that moved `bpm`."""
         if heard is None or heard == self._heard:
             bpm = float(self._parameters.targets()["bpm"])
@@ -154,33 +154,33 @@ class Automation:
         try:
             value = self._parameters.fade(name, cue.values[name], now, cue.fade, cue.curve, origin)
         except Refused as refusal:
-            self._seldom.warn("cue/refused", f"{origin}: {refusal}")
+            self._throttle.warn("cue/refused", f"{origin}: {refusal}")
             return None
         return Change(name, value, origin)
 
-    def _go(self, call: Call, now: float) -> list[Change]:
+    def _go(self, call: CommandRequest, now: float) -> list[Change]:
         self.cues.go(now)
         return []
 
-    def _back(self, call: Call, now: float) -> list[Change]:
+    def _back(self, call: CommandRequest, now: float) -> list[Change]:
         self.cues.back(now)
         return []
 
-    def _goto(self, call: Call, now: float) -> list[Change]:
+    def _goto(self, call: CommandRequest, now: float) -> list[Change]:
         if self.cues.goto(str(call.arguments[0]), now) is None:
-            self._seldom.warn("cue/unknown", f"{call.origin}: there is no cue {call.arguments[0]!r:.80}")
+            self._throttle.warn("cue/unknown", f"{call.origin}: there is no cue {call.arguments[0]!r:.80}")
         return []
 
-    def _release(self, call: Call, now: float) -> list[Change]:
+    def _release(self, call: CommandRequest, now: float) -> list[Change]:
         self._waiting.drop(CUE)
         self.cues.release()
         return []
 
-    def _record(self, call: Call, now: float) -> list[Change]:
+    def _record(self, call: CommandRequest, now: float) -> list[Change]:
         """Keep the present look: its recipe and every value. Of a cue that there is, the rest stays as it was."""
         name, table = str(call.arguments[0])[:LONGEST], self._parameters.table
         if len(self.cues.cues) >= MOST and all(cue.name != name for cue in self.cues.cues):
-            self._seldom.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
+            self._throttle.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
             return []
         values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
         before = next((cue for cue in self.cues.cues if cue.name == name), Cue(name, fade=RECORDED_FADE))
@@ -189,16 +189,16 @@ class Automation:
         self._file.write(list(self._recorded.values()))
         return []
 
-    def _next(self, call: Call, now: float) -> list[Change]:
+    def _next(self, call: CommandRequest, now: float) -> list[Change]:
         """Wait with a parameter's new value for the bar, or for the beat where the show says so."""
         name, grid = str(call.arguments[0]), GRIDS[str(self._parameters.targets()["quantise"])]
         if name in self._parameters.table:
             self._waiting.put(name, call, grid or GRIDS["bar"], self.tempo, now)
         else:
-            self._seldom.warn("next/unknown", f"{call.origin}: there is no parameter {name!r:.80}")
+            self._throttle.warn("next/unknown", f"{call.origin}: there is no parameter {name!r:.80}")
         return []
 
-    def _set(self, call: Call, now: float) -> list[Change]:
+    def _set(self, call: CommandRequest, now: float) -> list[Change]:
         """What NEXT asked for, if it makes sense by now: the recipe may have changed meanwhile."""
         name, given = map(str, call.arguments)
         try:
@@ -206,18 +206,18 @@ class Automation:
         except KeyError:
             return []
         except Refused as refusal:
-            self._seldom.warn("next/refused", f"{call.origin}: {refusal}")
+            self._throttle.warn("next/refused", f"{call.origin}: {refusal}")
             return []
         return [Change(name, value, call.origin)]
 
-    def _beat(self, call: Call, now: float) -> list[Change]:
+    def _beat(self, call: CommandRequest, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
         self._bpm = float(self._parameters.set("bpm", self.tempo.bpm, now, call.origin))
         self.tempo = replace(self.tempo, bpm=self._bpm)
         return [Change("bpm", self._bpm, call.origin)]
 
 
-COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {
+COMMANDS: Mapping[str, Callable[[Automation, CommandRequest, float], list[Change]]] = {
     "cue/go": Automation._go,
     "cue/back": Automation._back,
     "cue/goto": Automation._goto,
@@ -226,4 +226,4 @@ COMMANDS: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {
     "tap": Automation._beat,
     "next": Automation._next,
 }
-_ON_THE_BEAT: Mapping[str, Callable[[Automation, Call, float], list[Change]]] = {"next": Automation._set}
+_ON_THE_BEAT: Mapping[str, Callable[[Automation, CommandRequest, float], list[Change]]] = {"next": Automation._set}

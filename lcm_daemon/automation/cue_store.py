@@ -1,4 +1,4 @@
-"""CueFile: the cues that were recorded, in a file beside the show (`mirror.cues.yaml`).
+"""CueStore: the cues that were recorded, in a file beside the show (`mirror.cues.yaml`).
 
 One of a name that the show has takes that one's place; every other cue of the show is the show's alone.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.core.atomic_file import SideFile
+from lcm_daemon.core.atomic_file import AtomicFile
 from lcm_daemon.core.live_values import CURVES
 from lcm_daemon.core.schema import nearest
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 RECORDED = ".cues.yaml"  # in place of the show's own suffix
 
 
-class CueFile:
+class CueStore:
     """The side file of a show. show: the show's own; without one nothing is read or written."""
 
     def __init__(self, show: Path | None) -> None:
-        self._file = SideFile(show.with_suffix(RECORDED), "recorded cues") if show is not None else None
+        self._file = AtomicFile(show.with_suffix(RECORDED), "recorded cues") if show is not None else None
         self._damaged = False
         self._texts: dict[str, tuple[Cue, str]] = {}  # of every cue by its name: what is known need not be dumped again
 

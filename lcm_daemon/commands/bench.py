@@ -122,14 +122,14 @@ class _FlatOut(Stage):
 
     def __init__(self, show: Show, frames: int) -> None:
         super().__init__(show)
-        self.source = SourceRunner("flood", _Flood({}), show.size, "cover", self.health, self._arrived)
+        self.source = SourceRunner("flood", _Flood({}), show.size, "cover", self.metrics, self._arrived)
         self.memory: dict[int, float] = {}
         self.begun = self.ended = 0.0
         self._frames = frames
 
     def _adopt(self, frame: Frame | None, now: float) -> None:
         super()._adopt(frame, now)
-        done = self.health.total("engine/rendered")
+        done = self.metrics.total("engine/rendered")
         if frame is None:
             return
         self.begun = self.begun or now
@@ -146,12 +146,12 @@ def _measure_stage(task: Task) -> Rows:
     stage = _FlatOut(show, STAGE_FRAMES)
     stage.run(120)
     if not stage.ended:
-        raise EngineError(f"only {stage.health.total('engine/rendered')} of {STAGE_FRAMES} frames came in 120 s")
+        raise EngineError(f"only {stage.metrics.total('engine/rendered')} of {STAGE_FRAMES} frames came in 120 s")
     before, after = stage.memory.values()
     return {
         "passthrough 512x512 flat out, frames/s": STAGE_FRAMES / (stage.ended - stage.begun),
-        "added per frame, ms (p50)": 1000 * stage.health.timing("latency", 0.5),
-        "added per frame, ms (p99)": 1000 * stage.health.timing("latency", 0.99),
+        "added per frame, ms (p50)": 1000 * stage.metrics.timing("latency", 0.5),
+        "added per frame, ms (p99)": 1000 * stage.metrics.timing("latency", 0.99),
         "memory after 1,000 frames, MiB": before,
         f"memory after {STAGE_FRAMES:,} frames, MiB": after,
     }

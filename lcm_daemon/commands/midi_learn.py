@@ -20,7 +20,7 @@ from lcm_daemon.controllers.midi.mapping import fits
 from lcm_daemon.controllers.midi.messages import Decoder, Event
 from lcm_daemon.controllers.midi.ports import BACKENDS, Backend, Ports, RtMidi
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.schema import nearest
 from lcm_daemon.shows.library import find_show
@@ -47,7 +47,7 @@ class Ears:
         self.inputs: tuple[str, ...] = ()
         self.port = ""  # where the last gesture came from
         self._patterns = patterns
-        self._ports = Ports(patterns, connect, self._receive, self._plug, Health())
+        self._ports = Ports(patterns, connect, self._receive, self._plug, Metrics())
 
     def __enter__(self) -> Ears:
         self._ports.start()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.schema import Fields
 
 CONTROLLERS: Mapping[str, str] = {
@@ -23,7 +23,7 @@ class ControllerType(Protocol):
 
     fields: Fields
 
-    def __call__(self, board: Board, options: Mapping[str, Any]) -> Controller: ...
+    def __call__(self, controls: ControlState, options: Mapping[str, Any]) -> Controller: ...
 
 
 def load(name: str) -> ControllerType:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Choice, Field, Fields
-from lcm_daemon.core.tempo import BEATS, FASTEST, SLOWEST, Heard, Tempo
+from lcm_daemon.core.tempo import BEATS, FASTEST, SLOWEST, ExternalTempo, Tempo
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ class AbletonLink(Controller):
     }
 
     def __init__(
-        self, board: Board, options: Mapping[str, Any], connect: Callable[[float], Session] = open_session,
+        self, controls: ControlState, options: Mapping[str, Any], connect: Callable[[float], Session] = open_session,
     ) -> None:
-        super().__init__(board)
+        super().__init__(controls)
         if set(options) - set(self.fields):
             raise ValueError(f"AbletonLink knows no option {sorted(set(options) - set(self.fields))}")
         self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
@@ -85,13 +85,13 @@ class AbletonLink(Controller):
         if self._looking is not None:
             return
         try:
-            self._session = self._connect(float(self.board.values.get("bpm", Tempo().bpm)))
+            self._session = self._connect(float(self.controls.values.get("bpm", Tempo().bpm)))
         except MissingIntegration as missing:
             log.warning("%s; the show goes on by its own tempo", missing)
             return
         self._session.quantum = float(BEATS)
         self._session.start_stop_sync_enabled = self.options["start_stop"]
-        self.board.listeners.append(self._hear)
+        self.controls.listeners.append(self._hear)
         self._looking = asyncio.create_task(self._look_on(self._session), name=ORIGIN)
 
     async def stop(self) -> None:
@@ -101,7 +101,7 @@ class AbletonLink(Controller):
             return
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-        self.board.listeners.remove(self._hear)
+        self.controls.listeners.remove(self._hear)
         self._session.enabled, self._session = False, None
 
     async def _look_on(self, session: Session) -> None:
@@ -119,7 +119,7 @@ class AbletonLink(Controller):
         tempo = Tempo(min(max(session.tempo, SLOWEST), FASTEST), session.beat, now, running)
         if _news(self._told, tempo):
             self._told = tempo
-            self.board.keep("tempo", Heard(tempo, ORIGIN))
+            self.controls.keep("tempo", ExternalTempo(tempo, ORIGIN))
         if session.num_peers != self._peers:
             self._peers = session.num_peers
             log.info("Ableton Link: %d other%s", self._peers, "" if self._peers == 1 else "s")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 
 
 class Controller(ABC):
     """Starts, listens, answers, stops. One that fails to start raises LcmDaemonError; the others go on."""
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
+    def __init__(self, controls: ControlState) -> None:
+        self.controls = controls
 
     @abstractmethod
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""SideFile: a small file that is written beside the tick, which must not wait for a disk."""
+"""AtomicFile: a small file that is written beside the tick, which must not wait for a disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-class SideFile:
+class AtomicFile:
     """One file on a thread of its own: of several texts that wait the newest is written, all of it or nothing.
 
     what: as the log calls its content.   spare: keep the text before as well, under `spare_path`.

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.core.frame import Frame
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Refused, Table, Value
-from lcm_daemon.core.requests import COMMANDS, Call, Change, Commands, Pending, Standing
+from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest, Commands, ParameterState, RequestQueue
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ TableListener = Callable[[], None]
 StatusListener = Callable[[Mapping[str, Value]], None]
 
 
-class Board:
+class ControlState:
     """The parameter table, the values and the status as last heard, and the way to change them.
 
     All calls on one thread: the desk's event loop. `set` coerces and refuses here already, so that a flood of
@@ -29,7 +29,7 @@ class Board:
     """
 
     def __init__(
-        self, table: Table, values: Mapping[str, Value], health: Health, wake: Callable[[], None],
+        self, table: Table, values: Mapping[str, Value], metrics: Metrics, wake: Callable[[], None],
         commands: Commands = COMMANDS,
     ) -> None:
         self.show = ""  # the show's name
@@ -37,28 +37,28 @@ class Board:
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
-        self.live: Mapping[str, Standing] = {}  # every parameter, as it stood with the last status
+        self.live: Mapping[str, ParameterState] = {}  # every parameter, as it stood with the last status
         self.kept: dict[str, Any] = {}  # what a controller's next incarnation should know, picklable, by controller
-        self.health = health
+        self.metrics = metrics
         self.frame: Frame | None = None  # the newest output picture, for previews
         self.listeners: list[Listener] = []
         self.status_listeners: list[StatusListener] = []
         self.table_listeners: list[TableListener] = []  # called once `table` and `values` are others
         self.panic_listeners: list[Callable[[], None]] = []  # called when whatever is on its way is void
-        self._pending = Pending()
+        self._pending = RequestQueue()
         self._wake = wake
-        self._seldom = Seldom(log, health)
+        self._throttle = LogThrottle(log, metrics)
 
     def set(self, name: str, value: Any, origin: str) -> bool:
         """Ask for a parameter's new value; False where the name is unknown or the value is refused (counted)."""
         parameter = self.table.get(name)
         if parameter is None:
-            self._seldom.warn("desk/unknown", f"{origin}: there is no parameter {name!r:.80}")
+            self._throttle.warn("desk/unknown", f"{origin}: there is no parameter {name!r:.80}")
             return False
         try:
             coerced = parameter.coerce(value)
         except Refused as refusal:
-            self._seldom.warn("desk/refused", f"{origin}: {refusal}")
+            self._throttle.warn("desk/refused", f"{origin}: {refusal}")
             return False
         self._pending.move(Change(name, coerced, origin))
         self._wake()
@@ -69,9 +69,9 @@ class Board:
         objection = self.objection(name, arguments)
         if objection:
             path = "desk/refused" if name in self.commands else "desk/unknown"
-            self._seldom.warn(path, f"{origin}: {objection}")
+            self._throttle.warn(path, f"{origin}: {objection}")
             return False
-        self._call(Call(name, origin, self.commands[name].coerce(arguments)))
+        self._call(CommandRequest(name, origin, self.commands[name].coerce(arguments)))
         self._wake()
         return True
 
@@ -85,7 +85,7 @@ class Board:
             return f"{name}: {refusal}"
         return ""
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: CommandRequest) -> None:
         pending = self._pending
         if call.name == "panic":  # whatever came before it is void
             pending.steps.clear()
@@ -93,24 +93,24 @@ class Board:
                 listener()
         if call.arguments:  # of several calls with arguments the newest counts
             key = self._key(call)
-            pending.steps = [step for step in pending.steps if not isinstance(step, Call) or self._key(step) != key]
+            pending.steps = [step for step in pending.steps if not isinstance(step, CommandRequest) or self._key(step) != key]
         if len(pending.commands) < FLOOD:  # a flood of triggers is one trigger
             pending.steps.append(call)
 
-    def _key(self, call: Call) -> tuple[Any, ...]:
+    def _key(self, call: CommandRequest) -> tuple[Any, ...]:
         return (call.name, *call.arguments[:1]) if self.commands[call.name].keyed else (call.name,)
 
     def keep(self, controller: str, what: Any) -> None:
         """Give the stage something for the controller of a later desk, which finds it again in `kept`.
 
-        What is kept as "tempo", a `Heard`, is for the stage itself: an outside clock's word.
+        What is kept as "tempo", a `ExternalTempo`, is for the stage itself: an outside clock's word.
         """
         self.kept[controller] = what
         self._wake()
 
-    def take(self) -> Pending:
+    def take(self) -> RequestQueue:
         """Hand over what has been asked for and begin anew."""
-        pending, self._pending = self._pending, Pending()
+        pending, self._pending = self._pending, RequestQueue()
         return pending
 
     def adopt(self, table: Table, values: Mapping[str, Value]) -> None:
@@ -124,7 +124,7 @@ class Board:
             listener()
 
     def hear(
-        self, changes: list[Change], status: Mapping[str, Value] | None, live: Mapping[str, Standing] | None = None,
+        self, changes: list[Change], status: Mapping[str, Value] | None, live: Mapping[str, ParameterState] | None = None,
     ) -> None:
         """Take in what the stage says is now so, and tell the listeners."""
         self.live = self.live if live is None else live

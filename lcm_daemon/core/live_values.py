@@ -124,11 +124,11 @@ class Parameters:
 
     def reset(self, origin: str = "") -> dict[str, Value]:
         """Return to the show's values at once, but for what is no look; return those that changed."""
-        looks = {name: value for name, value in self._start.items() if self.table[name].look}
-        changed = {n: v for n, v in looks.items() if self._targets[n] != v or n in self._travel}
-        self._targets, self._travel = {**self._targets, **looks}, {}
+        resume_file = {name: value for name, value in self._start.items() if self.table[name].look}
+        changed = {n: v for n, v in resume_file.items() if self._targets[n] != v or n in self._travel}
+        self._targets, self._travel = {**self._targets, **resume_file}, {}
         self._origins |= dict.fromkeys(changed, origin)
-        self._touched -= looks.keys()
+        self._touched -= resume_file.keys()
         self._foreseen.clear()
         return changed
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 WINDOW = 512  # timings remembered per path
 
 
-class Health:
+class Metrics:
     """What happened, and how long it took."""
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ def quantile_of(ordered: Sequence[float], quantile: float) -> float:
     return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else 0.0
 
 
-class Seldom:
+class LogThrottle:
     """Log a repeated event at its 1st, 2nd, 4th, 8th ... time: it is seen, and can never fill a log."""
 
-    def __init__(self, log: logging.Logger, health: Health) -> None:
-        self._log, self._health = log, health
+    def __init__(self, log: logging.Logger, metrics: Metrics) -> None:
+        self._log, self._health = log, metrics
 
     def warn(self, path: str, text: str) -> None:
         """Count `path`; log `text` if its count has become a power of two."""

@@ -80,7 +80,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ParameterState:
     """One parameter at this moment: where it was set to, the value in force, and who set it ("osc 192.168.1.7")."""
 
     base: Value
@@ -89,7 +89,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Call:
+class CommandRequest:
     """A command with its arguments, and who gave it."""
 
     name: str
@@ -98,21 +98,21 @@ class Call:
 
 
 @dataclass
-class Pending:
+class RequestQueue:
     """What the controllers asked for since the last hand-over, in its order.
 
     Of several moves of one parameter between two commands the newest counts: what a command finds is what was sent
     before it.
     """
 
-    steps: list[dict[str, Change] | Call] = field(default_factory=list)  # moves by parameter, and what came between
+    steps: list[dict[str, Change] | CommandRequest] = field(default_factory=list)  # moves by parameter, and what came between
 
     def __bool__(self) -> bool:
         return any(self.steps)  # a set of moves may have gone with its parameters
 
-    def __iter__(self) -> Iterator[Change | Call]:
+    def __iter__(self) -> Iterator[Change | CommandRequest]:
         for step in self.steps:
-            yield from (step,) if isinstance(step, Call) else step.values()
+            yield from (step,) if isinstance(step, CommandRequest) else step.values()
 
     @property
     def changes(self) -> dict[str, Change]:
@@ -120,12 +120,12 @@ class Pending:
         return {step.name: step for step in self if isinstance(step, Change)}
 
     @property
-    def commands(self) -> list[Call]:
-        return [step for step in self.steps if isinstance(step, Call)]
+    def commands(self) -> list[CommandRequest]:
+        return [step for step in self.steps if isinstance(step, CommandRequest)]
 
     def move(self, change: Change) -> None:
         """Add a move, in place of an earlier one that no command has come after."""
-        if not self.steps or isinstance(self.steps[-1], Call):
+        if not self.steps or isinstance(self.steps[-1], CommandRequest):
             self.steps.append({})
         moves = self.steps[-1]
         assert isinstance(moves, dict)

@@ -37,7 +37,7 @@ class Tempo:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ExternalTempo:
     """What an outside clock said last. origin: whose it is, as in Change.origin ("midi/clock", "link")."""
 
     tempo: Tempo

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lcm_daemon import controllers
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table, Value
-from lcm_daemon.core.requests import Change, Pending, Standing, commands
+from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
 from lcm_daemon.processes.bootstrap import begin_child
-from lcm_daemon.processes.channel import Port, PortArguments
-from lcm_daemon.processes.protocol import Done, Failed, Job, Ready, Want
+from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
+from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
 from lcm_daemon.transports.base import Sink
 from lcm_daemon.transports.browser import PageSink
 
@@ -29,27 +29,27 @@ FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 50
 
 
 @dataclass(frozen=True)
-class News:
+class DeskUpdate:
     """Stage to desk, on `Want`: what changed since the last time, and now and then the status."""
 
     changes: list[Change]
     status: Mapping[str, Value] | None = None
-    live: Mapping[str, Standing] | None = None  # with the status: every parameter, and who set it
+    live: Mapping[str, ParameterState] | None = None  # with the status: every parameter, and who set it
     table: Table | None = None  # the parameters from now on, with the values of all, where they are others
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Asked:
+class DeskRequests:
     """Desk to stage: what the controllers ask for, the desk's own counters, and what a later desk should know."""
 
-    pending: Pending
+    pending: RequestQueue
     counts: Mapping[str, int]
     kept: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Setup:
+class DeskConfig:
     """All that a desk is started with. `options` by controller name; one left out is switched off."""
 
     show: str
@@ -67,18 +67,18 @@ class Startable(Protocol):
     async def stop(self) -> None: ...
 
 
-def _build(name: str, board: Board, options: Mapping[str, Any], sink: Sink | None) -> Startable:
+def _build(name: str, controls: ControlState, options: Mapping[str, Any], sink: Sink | None) -> Startable:
     if name in controllers.CONTROLLERS:
-        return controllers.load(name)(board, options)
+        return controllers.load(name)(controls, options)
     from lcm_daemon.controllers.panel.server import Panel
 
-    return Panel(board, options, sink)
+    return Panel(controls, options, sink)
 
 
-def run(arguments: PortArguments, setup: Setup, level: int) -> None:
+def run(arguments: ChildEndpoint, setup: DeskConfig, level: int) -> None:
     """The process: open every controller, then carry changes both ways until the stage is gone."""
     begin_child(level)
-    port = Port(arguments)
+    port = ChildChannel(arguments)
     try:
         asyncio.run(Desk(port, setup).run())
     except LcmDaemonError as error:
@@ -93,14 +93,14 @@ def run(arguments: PortArguments, setup: Setup, level: int) -> None:
 class Desk:
     """One event loop for every controller, one thread that listens to the stage."""
 
-    def __init__(self, port: Port, setup: Setup) -> None:
-        self.health = Health()
-        self.board = Board(setup.table, setup.values, self.health, self._wake, commands(setup.recipes))
-        self.board.show, self.board.kept = setup.show, dict(setup.kept)
+    def __init__(self, port: ChildChannel, setup: DeskConfig) -> None:
+        self.metrics = Metrics()
+        self.controls = ControlState(setup.table, setup.values, self.metrics, self._wake, commands(setup.recipes))
+        self.controls.show, self.controls.kept = setup.show, dict(setup.kept)
         self._port = port
         self._sink = PageSink({"name": setup.camera}) if setup.camera else None
         self._controllers = [
-            _build(name, self.board, options, self._sink) for name, options in setup.options.items()
+            _build(name, self.controls, options, self._sink) for name, options in setup.options.items()
         ]
         self._flush: asyncio.TimerHandle | None = None
         self._flushed = 0.0
@@ -116,7 +116,7 @@ class Desk:
             self._port.say(Ready())
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
             for _ in range(2):  # one for news, one for a picture
-                self._port.say(Want())
+                self._port.say(Credit())
             await self._gone.wait()
         finally:
             await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
@@ -128,19 +128,19 @@ class Desk:
             self._loop.call_soon_threadsafe(self._take, message)
         self._loop.call_soon_threadsafe(self._gone.set)
 
-    def _take(self, message: Job | News) -> None:
+    def _take(self, message: FrameRequest | DeskUpdate) -> None:
         try:
-            if isinstance(message, Job):
-                self.board.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
-                self._port.say(Done(message.slot, message.number, message.time))
+            if isinstance(message, FrameRequest):
+                self.controls.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
+                self._port.say(FrameResult(message.slot, message.number, message.time))
             else:
                 if message.table is not None:
-                    self.board.adopt(message.table, message.values)
-                self.board.hear(message.changes, message.status, message.live)
+                    self.controls.adopt(message.table, message.values)
+                self.controls.hear(message.changes, message.status, message.live)
                 if message.status is not None:
                     self._wake()  # the stage's status is due soon, and the desk's counters belong in it
         finally:
-            self._port.say(Want())  # a listener that failed must not leave the desk deaf
+            self._port.say(Credit())  # a listener that failed must not leave the desk deaf
 
     def _wake(self) -> None:
         """The board has something for the stage: send it at once, or shortly if much is coming."""
@@ -150,4 +150,4 @@ class Desk:
 
     def _hand_over(self) -> None:
         self._flush, self._flushed = None, self._loop.time()
-        self._port.say(Asked(self.board.take(), self.health.counts(), self.board.kept))
+        self._port.say(DeskRequests(self.controls.take(), self.metrics.counts(), self.controls.kept))

@@ -9,13 +9,13 @@ from typing import Any
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table, Value
-from lcm_daemon.core.requests import Change, Pending, Standing
+from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.desk import desk
 from lcm_daemon.processes.channel import CLOSED
-from lcm_daemon.processes.child import Budget, Child, Graveyard
-from lcm_daemon.processes.protocol import Done, Failed, Ready
+from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ PAUSE = 5.0  # seconds before another try, once three desks in a minute have fai
 class DeskSupervisor:
     """One desk after another; the values live in the stage, so a new desk only has to be told them."""
 
-    def __init__(self, setup: desk.Setup, size: Size, health: Health) -> None:
-        self.health = health
+    def __init__(self, setup: desk.DeskConfig, size: Size, metrics: Metrics) -> None:
+        self.metrics = metrics
         self.child: Child | None = None
         self.ready = False
         self.error = ""
@@ -37,14 +37,14 @@ class DeskSupervisor:
         self._setup, self._size = setup, size
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
-        self._live: Mapping[str, Standing] | None = None
+        self._live: Mapping[str, ParameterState] | None = None
         self._table: Table | None = None  # what the desk must still be told
         self._begun = 0.0
         self._listened_at: float | None = 0.0  # when the desk last was ready for more; None: it has only just opened
         self._counts_before: dict[str, int] = {}  # what the desks before this one had counted
         self._wait_until = 0.0
-        self._budget = Budget()
-        self._graveyard = Graveyard()
+        self._restarts = RestartLimit()
+        self._reaper = Reaper()
 
     @property
     def pid(self) -> int:
@@ -90,9 +90,9 @@ class DeskSupervisor:
     def waitables(self) -> list[Any]:
         return [self.child.link.pipe] if self.child is not None else []
 
-    def step(self, values: Mapping[str, Value], now: float) -> list[Pending]:
+    def step(self, values: Mapping[str, Value], now: float) -> list[RequestQueue]:
         """Hear what the controllers ask for, pass on the news, replace a desk that died or hangs."""
-        self._graveyard.visit()
+        self._reaper.visit()
         if self.child is None:
             if now >= self._wait_until:
                 self._restart(values, now)
@@ -107,7 +107,7 @@ class DeskSupervisor:
 
     def tell(
         self, changes: list[Change], status: Mapping[str, Value] | None = None,
-        live: Mapping[str, Standing] | None = None,
+        live: Mapping[str, ParameterState] | None = None,
     ) -> None:
         """Keep news for the desk; of several changes of one parameter the newest counts."""
         self._changes.update({change.name: change for change in changes})
@@ -128,34 +128,34 @@ class DeskSupervisor:
 
     def stop(self, seconds: float = 1.0) -> None:
         if self.child is not None:
-            self._graveyard.bury(self.child)
+            self._reaper.bury(self.child)
         self.child = None
-        self._graveyard.visit(seconds)
+        self._reaper.visit(seconds)
 
     def _pass_on(self, values: Mapping[str, Value]) -> None:
         if not self.ready or self.child is None or not (self._changes or self._status or self._table):
             return
         told = dict(values) if self._table else {}
-        news = desk.News(list(self._changes.values()), self._status, self._live, self._table, told)
+        news = desk.DeskUpdate(list(self._changes.values()), self._status, self._live, self._table, told)
         try:
             if self.child.link.send(news):
                 self._changes, self._status, self._live, self._table = {}, None, None, None
         except CLOSED:
             return
 
-    def _hear(self, child: Child, now: float) -> list[Pending]:
-        asked: list[Pending] = []
+    def _hear(self, child: Child, now: float) -> list[RequestQueue]:
+        asked: list[RequestQueue] = []
         try:
             messages = child.link.receive()
         except CLOSED:
             self._replace("died", now)
             return asked
         for message in messages:
-            if isinstance(message, desk.Asked):
+            if isinstance(message, desk.DeskRequests):
                 asked.append(message.pending)
                 self.kept = message.kept
                 self.counts = {p: n + self._counts_before.get(p, 0) for p, n in message.counts.items()}
-            elif isinstance(message, Done):
+            elif isinstance(message, FrameResult):
                 child.link.release(message)
             elif isinstance(message, Ready):
                 self.ready, self.error, self._listened_at = True, "", None  # its first wants may come a moment later
@@ -172,9 +172,9 @@ class DeskSupervisor:
 
     def _replace(self, reason: str, now: float) -> None:
         log.warning("desk %s: %s", self.child.pid if self.child else None, self.error or reason)
-        self.health.count("desk/replaced")
+        self.metrics.count("desk/replaced")
         self._counts_before = {**self._counts_before, **self.counts}
         if self.child is not None:
-            self._graveyard.bury(self.child)
+            self._reaper.bury(self.child)
         self.child, self.ready = None, False
-        self._wait_until = now if self._budget.spend(now) else now + PAUSE
+        self._wait_until = now if self._restarts.spend(now) else now + PAUSE

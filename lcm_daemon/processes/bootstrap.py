@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from typing import TextIO
 
-from lcm_daemon.processes.log_handler import Journal
+from lcm_daemon.processes.log_handler import LogHandler
 
 # What a child finds in its environment, unless the user has set it. glibc gives every large block back to the system
 # as soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
@@ -103,7 +103,7 @@ def run_gently(work: Callable[[], object]) -> None:
 
 def begin_logging(level: int) -> None:
     """Plain lines on standard error, for which nobody waits."""
-    journal = Journal(_own_stream())
+    journal = LogHandler(_own_stream())
     logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S", handlers=[journal], force=True)
     for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "urllib3"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -20,25 +20,25 @@ import numpy as np
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.processes.frame_slots import SLOTS, Slots
-from lcm_daemon.processes.protocol import Done, Job, Want
+from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
+from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
 
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is gone
 
 
-class Link:
+class Channel:
     """The stage's end."""
 
     def __init__(self, size: Size, guided: bool = False) -> None:
         self.pipe, self._child_pipe = get_context("spawn").Pipe()
-        self._slots = Slots(size, guided)
+        self._slots = FrameSlots(size, guided)
         self._free = list(range(SLOTS))
         self._wanted = 0
         self.unanswered: dict[int, float] = {}  # slot -> when its frame was handed over
 
-    def port(self) -> PortArguments:
+    def port(self) -> ChildEndpoint:
         """What the child needs to open its end; pass it to the process, then call `started`."""
-        return PortArguments(self._child_pipe, self._slots.name, self._slots.size, self._slots.guided)
+        return ChildEndpoint(self._child_pipe, self._slots.name, self._slots.size, self._slots.guided)
 
     def started(self) -> None:
         """Close this side's copy of the child's pipe, without which its death would go unseen."""
@@ -69,7 +69,7 @@ class Link:
             np.copyto(self._slots.guides[slot], guide.pixels)
         self._wanted -= 1
         self.unanswered[slot] = now
-        self.pipe.send(Job(slot, frame.number, frame.time, values, guide is not None))
+        self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None))
         return True
 
     def send(self, message: Any) -> bool:
@@ -97,18 +97,18 @@ class Link:
                 if messages:
                     return messages
                 raise
-            if isinstance(message, Want):
+            if isinstance(message, Credit):
                 self._wanted += 1
             else:
                 messages.append(message)
 
-    def take(self, done: Done) -> Frame:
+    def take(self, done: FrameResult) -> Frame:
         """A copy of the picture that came back, and the slot is free again."""
         frame = Frame(self._slots.given[done.slot].copy(), done.number, done.time)
         self.release(done)
         return frame
 
-    def release(self, done: Done) -> None:
+    def release(self, done: FrameResult) -> None:
         """Take the slot back without looking at its picture."""
         self.unanswered.pop(done.slot, None)
         self._free.append(done.slot)
@@ -120,7 +120,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class PortArguments:
+class ChildEndpoint:
     """Picklable while a process is being spawned."""
 
     pipe: Connection
@@ -129,13 +129,13 @@ class PortArguments:
     guided: bool = False
 
 
-class Port:
+class ChildChannel:
     """The child's end."""
 
-    def __init__(self, arguments: PortArguments) -> None:
+    def __init__(self, arguments: ChildEndpoint) -> None:
         self._pipe = arguments.pipe
         self.size = arguments.size
-        self.slots = Slots(arguments.size, arguments.guided, arguments.memory)
+        self.slots = FrameSlots(arguments.size, arguments.guided, arguments.memory)
 
     def receive(self) -> Any:
         """The next message, waiting for it; None once the stage is gone."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.processes.bootstrap import prepare_environment, shielding
-from lcm_daemon.processes.channel import Link
+from lcm_daemon.processes.channel import Channel
 
 
 class Child:
@@ -21,7 +21,7 @@ class Child:
 
     def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False) -> None:
         prepare_environment()
-        self.link = Link(size, guided)
+        self.link = Channel(size, guided)
         arguments = (self.link.port(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:
@@ -47,7 +47,7 @@ class Child:
         return self.process.exitcode is not None
 
 
-class Graveyard:
+class Reaper:
     """Killed children until the system has let them go: a driver may take its time, and the tick must not wait."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Graveyard:
         self._children = [child for child in self._children if not child.reap(seconds)]
 
 
-class Budget:
+class RestartLimit:
     """At most `count` restarts within `seconds`; who asks for more has a fault that restarting does not mend."""
 
     def __init__(self, count: int = 3, seconds: float = 60.0) -> None:

@@ -1,4 +1,4 @@
-"""Slots: pictures in shared memory between the stage and one of its children."""
+"""FrameSlots: pictures in shared memory between the stage and one of its children."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lcm_daemon.core.frame import Pixels, Size
 SLOTS = 3  # one being worked on, one handed over, one spare
 
 
-class Slots:
+class FrameSlots:
     """Pictures in one block of shared memory: `taken[i]` goes to the child, `given[i]` comes back.
 
     Where there is a guide, `guides[i]` goes to the child beside `taken[i]`.

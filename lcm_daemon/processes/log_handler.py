@@ -1,4 +1,4 @@
-"""Journal: log lines on a thread of their own, so that whoever logs never waits for whoever reads.
+"""LogHandler: log lines on a thread of their own, so that whoever logs never waits for whoever reads.
 
 Standard error may be a terminal that somebody has stopped (Ctrl-S, a click into a Windows console), or a pipe that
 nobody reads: a write then waits for ever, and with it would the tick.
@@ -15,7 +15,7 @@ LINES = 1000  # that wait for their reader; further ones are dropped and counted
 LAST_WORDS = 1.0  # seconds that an ending process waits until its lines are out
 
 
-class Journal(logging.Handler):
+class LogHandler(logging.Handler):
     """Writes to `stream`, a line a record. What could not be kept is said once the reader is back."""
 
     def __init__(self, stream: TextIO, lines: int = LINES) -> None:

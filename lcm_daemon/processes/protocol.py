@@ -11,12 +11,12 @@ from lcm_daemon.core.parameters import Value
 
 
 @dataclass(frozen=True)
-class Want:
+class Credit:
     """Child to stage: hand me the next frame (the desk: the next news) when there is one."""
 
 
 @dataclass(frozen=True)
-class Job:
+class FrameRequest:
     """Stage to child: slot `slot` holds frame `number`, captured at `time`; these are the values of this moment.
 
     guided: the slot's second input plane holds a picture of the guide too.
@@ -30,7 +30,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Done:
+class FrameResult:
     """Child to stage: the slot is yours again. `seconds` by part says where the time went."""
 
     slot: int

@@ -11,8 +11,8 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import Pipeline
 from lcm_daemon.processes.bootstrap import begin_child, run_gently
-from lcm_daemon.processes.channel import Port, PortArguments
-from lcm_daemon.processes.protocol import Done, Failed, Job, Progress, Ready, Want
+from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
+from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -22,22 +22,22 @@ _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory"
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadRecipe:
     """Stage to engine, once: become this recipe. Until it comes, the engine is a spare with its libraries imported."""
 
     recipe: Recipe
 
 
-def run(arguments: PortArguments, pipeline: str, spare: bool, level: int) -> None:
+def run(arguments: ChildEndpoint, pipeline: str, spare: bool, level: int) -> None:
     """The process: import, wait for the recipe, load, render until the stage is gone."""
     begin_child(level)
-    port = Port(arguments)
+    port = ChildChannel(arguments)
     try:
         run_gently(lambda: warm_imports(pipeline)) if spare else warm_imports(pipeline)
         if spare:
             port.say(Progress("warm"))
         order = port.receive()
-        if isinstance(order, Load):
+        if isinstance(order, LoadRecipe):
             _render(_load(order.recipe, port), port)
     except RecipeError as error:
         port.say(Failed(str(error), retry=False, memory=lacks_memory(error)))
@@ -62,19 +62,19 @@ def lacks_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _load(recipe: Recipe, port: Port) -> Pipeline:
+def _load(recipe: Recipe, port: ChildChannel) -> Pipeline:
     pipeline = build(recipe, port.size)
     port.say(Ready(pipeline.load(lambda text: port.say(Progress(text)))))
     return pipeline
 
 
-def _render(pipeline: Pipeline, port: Port) -> None:
-    port.say(Want())
-    while isinstance(job := port.receive(), Job):
+def _render(pipeline: Pipeline, port: ChildChannel) -> None:
+    port.say(Credit())
+    while isinstance(job := port.receive(), FrameRequest):
         begun = time.perf_counter()
         taken, given = port.slots.taken[job.slot], port.slots.given[job.slot]
         guide = {"guide": port.slots.guides[job.slot]} if job.guided else {}
         parts = pipeline.render(taken, job.values, given, **guide)
         seconds = {"render": time.perf_counter() - begun, **parts}
-        port.say(Done(job.slot, job.number, job.time, seconds))
-        port.say(Want())
+        port.say(FrameResult(job.slot, job.number, job.time, seconds))
+        port.say(Credit())

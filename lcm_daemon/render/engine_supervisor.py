@@ -13,14 +13,14 @@ import psutil
 
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.metrics import Health, quantile_of
+from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.channel import CLOSED
-from lcm_daemon.processes.child import Budget, Child, Graveyard
-from lcm_daemon.processes.protocol import Done, Failed, Progress, Ready
+from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
-from lcm_daemon.render.policy import Duty, Patience
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ class EngineSupervisor:
     """
 
     def __init__(
-        self, ladder: Sequence[Recipe], size: Size, health: Health, patience: Patience, spare: bool = True,
-        guided: bool = False, duty: Duty = Duty.PLAY,
+        self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts, spare: bool = True,
+        guided: bool = False, policy: RestartPolicy = RestartPolicy.PLAY,
     ) -> None:
-        self.ladder, self.size, self.health, self.patience = ladder, size, health, patience
-        self.guided, self.duty = guided, duty
+        self.ladder, self.size, self.metrics, self.timeouts = ladder, size, metrics, timeouts
+        self.guided, self.policy = guided, policy
         self.child: Child | None = None
         self.report: Any = None
         self.state = "starting"
@@ -66,11 +66,11 @@ class EngineSupervisor:
         self._begun = 0.0
         self._spare_at = 0.0
         self._looked, self._burned, self._toiling = 0.0, 0.0, False  # processor seconds of the engine, when last seen
-        self._budget = Budget()
+        self._restarts = RestartLimit()
         self._played = 0.0  # seconds in which frames came back, of all engines
         self._answered: float | None = None  # when the last frame came, of this engine
-        self._graveyard = Graveyard()
-        self._newest: Done | None = None
+        self._reaper = Reaper()
+        self._newest: FrameResult | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -102,8 +102,8 @@ class EngineSupervisor:
     @property
     def gone(self) -> bool:
         """No process is left of a stopped one: what it had on the device is free again."""
-        self._graveyard.visit()
-        return self.child is None and self._spare is None and not len(self._graveyard)
+        self._reaper.visit()
+        return self.child is None and self._spare is None and not len(self._reaper)
 
     def take_spare(self) -> Child | None:
         """Give the spare away, to an engine beside this one; None where there is none that lives and is warm."""
@@ -122,14 +122,14 @@ class EngineSupervisor:
             return
         self.report, self.state, self._begun, self._answered = None, "loading", now, None
         self.painted.clear()
-        self.child.link.tell(engine.Load(self.recipe))
+        self.child.link.tell(engine.LoadRecipe(self.recipe))
 
     def _cannot_start(self, error: OSError, now: float) -> None:
         self.child, self._begun, self.state, self.alarm = None, now, "alarm", f"no engine can be started: {error}"
-        if self.duty is Duty.TRIAL:
+        if self.policy is RestartPolicy.TRIAL:
             self.failure = Failed(self.alarm, memory=error.errno in _FULL)
         else:
-            log.error("%s; next try in %.0f s", self.alarm, self.patience.alarm)
+            log.error("%s; next try in %.0f s", self.alarm, self.timeouts.alarm)
 
     def submit(
         self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
@@ -144,11 +144,11 @@ class EngineSupervisor:
 
     def step(self, now: float) -> Frame | None:
         """Hear the engine, notice its death or its silence, keep the spare; return the newest rendered frame if any."""
-        self._graveyard.visit()
+        self._reaper.visit()
         if self._spare is not None:
             self._hear_spare(self._spare)
         if self.child is None:
-            if self.failure is None and now - self._begun >= self.patience.alarm:
+            if self.failure is None and now - self._begun >= self.timeouts.alarm:
                 self.start(now)
             return None
         frame = self._hear(self.child, now)
@@ -162,9 +162,9 @@ class EngineSupervisor:
         self.failure = Failed("stopped", retry=False)
         for child in (self.child, self._spare):
             if child is not None:
-                self._graveyard.bury(child)
+                self._reaper.bury(child)
         self.child = self._spare = None
-        self._graveyard.visit(seconds)
+        self._reaper.visit(seconds)
 
     def _hear(self, child: Child, now: float) -> Frame | None:
         self._newest = None
@@ -189,24 +189,24 @@ class EngineSupervisor:
     @_take.register
     def _(self, message: Ready, now: float) -> None:
         self.report, self.state = message.report, "rendering"
-        self.health.time("engine/load", now - self._begun)
+        self.metrics.time("engine/load", now - self._begun)
         report = message.report
         log.info("rendering with %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
 
     @_take.register
-    def _(self, message: Done, now: float) -> None:
+    def _(self, message: FrameResult, now: float) -> None:
         if self._newest is not None and self.child is not None:
             self.child.link.release(self._newest)
-            self.health.count("dropped/rendered")
+            self.metrics.count("dropped/rendered")
         self._newest = message
         self._note_answer(now)
         seconds = message.seconds.get("render", 0.0)
         self.painted.append(seconds)
         if len(message.seconds) > 1:  # a frame passed through or left out has no parts
             self.costs = [*self.costs[1 - REMEMBERED:], seconds]
-        self.health.count("engine/rendered")
+        self.metrics.count("engine/rendered")
         for part, spent in message.seconds.items():
-            self.health.time(f"engine/{part}", spent)
+            self.metrics.time(f"engine/{part}", spent)
 
     def _note_answer(self, now: float) -> None:
         """An engine that paints is no alarm, and the time that it paints is what its failures are counted against."""
@@ -222,13 +222,13 @@ class EngineSupervisor:
         if self.child is None:
             return False
         if self.report is None:
-            return now - self._begun > self.patience.loading
+            return now - self._begun > self.timeouts.loading
         silence = now - min(self.child.link.unanswered.values(), default=now)
-        toils = silence > self.patience.frame - 1.5 and self._toils(self.child, now)
-        if silence <= self.patience.frame:
+        toils = silence > self.timeouts.frame - 1.5 and self._toils(self.child, now)
+        if silence <= self.timeouts.frame:
             return False
-        usual = SLOWER * quantile_of(sorted(self.painted), 0.5) if self.painted else FIRST * self.patience.frame
-        return silence > max(usual, STARVED * self.patience.frame if toils else 0.0)
+        usual = SLOWER * quantile_of(sorted(self.painted), 0.5) if self.painted else FIRST * self.timeouts.frame
+        return silence > max(usual, STARVED * self.timeouts.frame if toils else 0.0)
 
     def _toils(self, child: Child, now: float) -> bool:
         """Whether an engine on the CPU is at work: one that other programs starve is slow, and no hang.
@@ -248,14 +248,14 @@ class EngineSupervisor:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         log.warning("engine %s (%s): %s", self.child.pid if self.child else None, self.recipe.name, reason)
         if self.child is not None:
-            self._graveyard.bury(self.child)
+            self._reaper.bury(self.child)
         self.child, self.report, self._begun = None, None, now
-        if self.duty is Duty.TRIAL or (self.duty is Duty.YIELD and memory):
+        if self.policy is RestartPolicy.TRIAL or (self.policy is RestartPolicy.YIELD and memory):
             self.failure, self.state = Failed(reason, retry, memory), "failed"
             return
-        self.health.count("engine/replaced")
-        if retry and self._budget.spend(self._played):
-            self.alarm = f"{self.recipe.name}: {reason}" if self._budget.spent > 1 else self.alarm
+        self.metrics.count("engine/replaced")
+        if retry and self._restarts.spend(self._played):
+            self.alarm = f"{self.recipe.name}: {reason}" if self._restarts.spent > 1 else self.alarm
             self.start(now)
         else:
             self._step_down(reason, now)
@@ -268,10 +268,10 @@ class EngineSupervisor:
             self.start(now)
         else:
             self._rung, self.state = 0, "alarm"
-            log.error("no engine; the failsafe shows, next try in %.0f s", self.patience.alarm)
+            log.error("no engine; the failsafe shows, next try in %.0f s", self.timeouts.alarm)
 
     def _keep_spare(self, now: float) -> None:
-        wanted = self._keeps_spare and self.duty is Duty.PLAY and bool(self.painted)
+        wanted = self._keeps_spare and self.policy is RestartPolicy.PLAY and bool(self.painted)
         if self._spare is None and wanted and now >= self._spare_at:
             self._spare_at = now + SPARE_PAUSE  # one that cannot start, or dies at once, is not tried in every tick
             try:
@@ -283,8 +283,8 @@ class EngineSupervisor:
         try:
             self._spare_warm = bool(spare.link.receive()) or self._spare_warm
         except CLOSED:
-            self.health.count("engine/spare_died")
-            self._graveyard.bury(spare)
+            self.metrics.count("engine/spare_died")
+            self._reaper.bury(spare)
             self._spare = None
 
     def _spawn(self, spare: bool) -> Child:

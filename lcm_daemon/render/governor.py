@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class _Step:
 class Governor:
     """Decides once a window. `target`: pictures a second."""
 
-    def __init__(self, target: float, health: Health) -> None:
-        self.target, self.health = target, health
+    def __init__(self, target: float, metrics: Metrics) -> None:
+        self.target, self.metrics = target, metrics
         self.level = Level()
         self._saved: dict[tuple[Level, Level, int], float] = {}  # (upper, lower, steps) -> cost of upper / of lower
         self.reset()
@@ -196,7 +196,7 @@ class Governor:
         self._step, self.level, self._stepped, self._calm = step, step.after, now, 0
         self._resized = now if resizes else self._resized
         self._raised = now if step.up else self._raised
-        self.health.count(f"governor/{way}")
+        self.metrics.count(f"governor/{way}")
         log.info("governor: %.1f fps of %g, a step %s: %s", 1 / step.cost, self.target, way,
                  step.after.describe() or "everything")
         self.pause()

@@ -8,17 +8,17 @@ from typing import Any
 
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
-from lcm_daemon.render.policy import Duty
+from lcm_daemon.render.policy import RestartPolicy
 
 
 @dataclass(frozen=True)
-class Material:
+class RenderInput:
     """What a picture is made of at this moment. Two of the same parts would give the same picture twice.
 
     guide: the second source's newest frame, None where there is none.   beat: counts where every beat is a picture.
@@ -37,13 +37,13 @@ class Player:
     """
 
     def __init__(
-        self, recipe: Recipe, engines: Sequence[EngineSupervisor], begins: Mapping[str, Value], health: Health
+        self, recipe: Recipe, engines: Sequence[EngineSupervisor], begins: Mapping[str, Value], metrics: Metrics
     ) -> None:
-        self.recipe, self.engines, self.begins, self.health = recipe, list(engines), begins, health
+        self.recipe, self.engines, self.begins, self.metrics = recipe, list(engines), begins, metrics
         self.rendered: Frame | None = None
         self.rendered_at = 0.0
         self._values: dict[str, Value | Blend] = dict(begins)
-        self._fed: Material | None = None  # what the last job was made of
+        self._fed: RenderInput | None = None  # what the last job was made of
         self._fed_to = 0  # the process that got it
         self._jobs = 0
 
@@ -67,10 +67,10 @@ class Player:
         """Why it will paint no more; None while it may."""
         return next((engine.failure for engine in self.engines if engine.failure), None)
 
-    def assign(self, duty: Duty) -> None:
+    def assign(self, policy: RestartPolicy) -> None:
         """Say what is done from now on when an engine fails."""
         for engine in self.engines:
-            engine.duty = duty
+            engine.policy = policy
 
     def start(self, now: float, spare: Child | None = None) -> None:
         for engine in self.engines:
@@ -107,7 +107,7 @@ class Player:
     def _keep(self, frame: Frame, now: float) -> bool:
         """Keep a rendered frame, unless a newer one from another engine came first."""
         if self.rendered is not None and frame.number <= self.rendered.number:
-            self.health.count("dropped/rendered")
+            self.metrics.count("dropped/rendered")
             return False
         self.rendered, self.rendered_at = frame, now
         return True
@@ -117,16 +117,16 @@ class Player:
         if other.rendered is not None:
             self.rendered, self.rendered_at = replace(other.rendered, number=-1), other.rendered_at
 
-    def feed(self, material: Material, now: float) -> None:
+    def feed(self, material: RenderInput, now: float) -> None:
         """Hand the material to an engine that waits, unless one that lives has had it already."""
-        making = Material(material.frame, material.guide, self._complete(material.values), material.beat)
+        making = RenderInput(material.frame, material.guide, self._complete(material.values), material.beat)
         for engine in self.engines:
             if making == self._fed and any(other.pid == self._fed_to for other in self.engines):
                 return
             if engine.wanted:
                 self._hand_over(making, engine, now)
 
-    def _hand_over(self, making: Material, engine: EngineSupervisor, now: float) -> None:
+    def _hand_over(self, making: RenderInput, engine: EngineSupervisor, now: float) -> None:
         is_new = self._fed is None or making.frame is not self._fed.frame
         time = making.frame.time if is_new else now  # an old input painted again: its age is not the engine's doing
         if engine.submit(Frame(making.frame.pixels, self._jobs, time), making.values, now, making.guide):

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 @dataclass(frozen=True)
-class Patience:
+class EngineTimeouts:
     """Seconds after which an engine's silence is a hang, and between tries once every recipe has failed."""
 
     frame: float = 3.0
@@ -15,7 +15,7 @@ class Patience:
     alarm: float = 60.0
 
 
-class Duty(Enum):
+class RestartPolicy(Enum):
     """What is done when an engine fails."""
 
     PLAY = "it is replaced, whatever happens"

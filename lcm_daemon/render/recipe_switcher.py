@@ -1,4 +1,4 @@
-"""Repertoire: which recipe is to play, and at what size. Hands, cues, the governor and the device ask here.
+"""RecipeSwitcher: which recipe is to play, and at what size. Hands, cues, the governor and the device ask here.
 
 What is decided is handed to the changeover, which loads it aside and fades it in.
 """
@@ -10,52 +10,52 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value, Values
 from lcm_daemon.recipes.recipe import GRID, Recipe
 from lcm_daemon.render.governor import Governor, scale_size, scales_of
-from lcm_daemon.render.transition import Changeover
+from lcm_daemon.render.transition import RecipeTransition
 
 log = logging.getLogger(__name__)
 
 
-class Repertoire:
+class RecipeSwitcher:
     """The recipes that there are, by name, and why the one that plays is the one it is.
 
     governor: takes size away and gives it back; None where the show names no rate to hold.
     """
 
     def __init__(
-        self, recipes: Mapping[str, Recipe], changeover: Changeover, governor: Governor | None, health: Health
+        self, recipes: Mapping[str, Recipe], transition: RecipeTransition, governor: Governor | None, metrics: Metrics
     ) -> None:
-        self.recipes, self.changeover, self.governor = dict(recipes), changeover, governor
-        self._seldom = Seldom(log, health)
-        self._governed = changeover.recipe
+        self.recipes, self.transition, self.governor = dict(recipes), transition, governor
+        self._throttle = LogThrottle(log, metrics)
+        self._governed = transition.recipe
         self._played: Recipe | None = None  # the last one that was looked at for an upgrade
         self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
 
     @property
     def playing(self) -> Recipe:
         """What plays, as it was asked for: the governor's size is not its own."""
-        return self._full(self.changeover.recipe)[0]
+        return self._full(self.transition.recipe)[0]
 
     def change(self, name: str) -> None:
         """To another recipe, or the same as it was at first; nothing to do where it plays so already."""
-        recipe, now = self.recipes[name], self._full(self.changeover.wanted)[0]
-        if replace(now, accelerate=recipe.accelerate) != recipe or self.changeover.leading.fallen:
-            self.changeover.change(recipe)
+        recipe, now = self.recipes[name], self._full(self.transition.wanted)[0]
+        if replace(now, accelerate=recipe.accelerate) != recipe or self.transition.leading.fallen:
+            self.transition.change(recipe)
 
     def cue(self, name: str) -> None:
         """What a cue names: nothing to do where it plays already; a recorded cue may name one that has gone since."""
         if name not in self.recipes:
-            self._seldom.warn("cue/refused", f"a cue wants the recipe {name!r:.80}, and there is none of that name")
-        elif name != self._full(self.changeover.wanted)[0].name:
+            self._throttle.warn("cue/refused", f"a cue wants the recipe {name!r:.80}, and there is none of that name")
+        elif name != self._full(self.transition.wanted)[0].name:
             self.change(name)
 
     def resize(self, width: int, height: int) -> None:
         """The same recipe at another size, in pixels, rounded to what models can paint."""
         size = round(width / GRID) * GRID, round(height / GRID) * GRID
-        self.changeover.change(replace(self._full(self.changeover.wanted)[0], size=size))
+        self.transition.change(replace(self._full(self.transition.wanted)[0], size=size))
 
     def describe(self) -> str:
         """What the governor has taken, for the status: "steps -1"; empty where it has taken nothing."""
@@ -67,11 +67,11 @@ class Repertoire:
 
     def govern(self, values: Values, now: float) -> None:
         """Let the governor judge what the frames cost. Its steps of size are changes of the recipe."""
-        player, governor = self.changeover.leading, self.governor
+        player, governor = self.transition.leading, self.governor
         if governor is None:
             return
         costs, (recipe, scale) = player.take_costs(), self._full(player.recipe)
-        if self.changeover.busy or player.fallen:
+        if self.transition.busy or player.fallen:
             governor.pause()  # two engines at work, or one that was never meant to hold the rate
             return
         if recipe is not self._governed:
@@ -85,23 +85,23 @@ class Repertoire:
             wanted = replace(recipe, size=scale_size(recipe.size, governor.level.size))
             wanted = recipe if wanted == recipe else wanted
             self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
-            self.changeover.change(wanted, optional=True)
+            self.transition.change(wanted, optional=True)
 
     def upgrade(self) -> None:
         """Where the device has a compiler that nothing can play beside, the recipe plays eagerly at first.
 
         Compiled, it is loaded aside and takes over.
         """
-        player = self.changeover.leading
+        player = self.transition.leading
         recipe, engine = player.recipe, player.engines[0]
-        if recipe is self._played or self.changeover.busy or player.fallen or not engine.ready:
+        if recipe is self._played or self.transition.busy or player.fallen or not engine.ready:
             return
         self._played = recipe  # whatever comes of it, it is tried once
         if recipe.accelerate == "auto" and engine.report.upgrade:
             compiled, (full, scale) = replace(recipe, accelerate=engine.report.upgrade), self._full(recipe)
             if scale != 1.0:
                 self._scaled[id(compiled)] = (compiled, full, scale)
-            self.changeover.change(compiled, optional=True)
+            self.transition.change(compiled, optional=True)
 
     def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
         """The recipe as it was asked for, and how much smaller the governor has made it."""

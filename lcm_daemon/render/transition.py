@@ -1,4 +1,4 @@
-"""Changeover: another recipe takes over, and the picture never stops.
+"""RecipeTransition: another recipe takes over, and the picture never stops.
 
     PLAYING ──change──► LOADING ──its first picture──► FADING ──► PLAYING
        ▲   it fails: the old │                           │ it fails: back
@@ -20,11 +20,11 @@ from enum import Enum
 from typing import Any
 
 from lcm_daemon.core.frame import Frame, Pixels
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.player import Player
-from lcm_daemon.render.policy import Duty
+from lcm_daemon.render.policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LONGEST_GOODBYE = 30.0  # seconds that a new engine waits for the old one's end:
 LONGEST_PAUSE = 3600.0  # seconds between two tries to climb back
 HEALTHY = 600.0  # seconds a recipe must play after a climb until its pauses are short again
 
-Build = Callable[[Recipe, Duty], Player]
+Build = Callable[[Recipe, RestartPolicy], Player]
 
 
 class Phase(Enum):
@@ -89,19 +89,19 @@ class _Pauses:
         self._climbed = now
 
 
-class Changeover:
+class RecipeTransition:
     """The player that plays, and during a change the one that comes.
 
     build: makes a player, not started.   seconds: the crossfade's.   pause: seconds until a fallen player is tried on
     its own recipe again; each try in vain doubles it.
     """
 
-    def __init__(self, recipe: Recipe, build: Build, health: Health, seconds: float = 1.0, pause: float = 60.0) -> None:
-        self.playing = build(recipe, Duty.PLAY)
+    def __init__(self, recipe: Recipe, build: Build, metrics: Metrics, seconds: float = 1.0, pause: float = 60.0) -> None:
+        self.playing = build(recipe, RestartPolicy.PLAY)
         self.coming: Player | None = None
         self.phase = Phase.PLAYING
         self.error = ""  # why the last change failed
-        self.health, self.seconds, self.pause = health, seconds, pause
+        self.metrics, self.seconds, self.pause = metrics, seconds, pause
         self._build = build
         self._asked: Recipe | None = None  # the newest recipe asked for, not begun yet
         self._alone: Recipe | None = None  # while swapping: the recipe to load once the old one has gone
@@ -210,9 +210,9 @@ class Changeover:
     def _begin(self, recipe: Recipe, now: float) -> None:
         """Start the new engine beside the old one. It gets the spare, whose libraries are imported."""
         log.info("changing to %s (%dx%d)", recipe.name, *recipe.size)
-        self.health.count("change/begun")
-        self.playing.assign(Duty.YIELD)
-        self.coming, self._climbs, self.phase = self._build(recipe, Duty.TRIAL), False, Phase.LOADING
+        self.metrics.count("change/begun")
+        self.playing.assign(RestartPolicy.YIELD)
+        self.coming, self._climbs, self.phase = self._build(recipe, RestartPolicy.TRIAL), False, Phase.LOADING
         self.coming.start(now, self.playing.take_spare())
         self._started = now
 
@@ -235,7 +235,7 @@ class Changeover:
         """There is no memory for two: hold the picture, end both, and load the new one once they have gone."""
         log.warning("%s does not fit into memory beside %s: the picture is held while they are swapped",
                     recipe.name, self.playing.recipe.name)
-        self.health.count("change/swapped")
+        self.metrics.count("change/swapped")
         for player in self.players:
             self._dismiss(player)
         self.coming, self._alone, self._swapped, self.phase = None, recipe, now, Phase.SWAPPING
@@ -249,7 +249,7 @@ class Changeover:
         if self.coming is None:
             gone = not self._leaving or now - self._swapped >= LONGEST_GOODBYE
             if self._alone and gone and now - self._started >= SETTLE:
-                self.coming, self._started = self._build(self._alone, Duty.TRIAL), now
+                self.coming, self._started = self._build(self._alone, RestartPolicy.TRIAL), now
                 self.coming.start(now)
         elif self.coming.failure:
             self._report(self.coming.recipe, self.coming.failure.text)
@@ -265,7 +265,7 @@ class Changeover:
                 self._go_back(now)
                 return
             self._fade = self._fade.reverse(now)
-            self.playing.assign(Duty.PLAY)
+            self.playing.assign(RestartPolicy.PLAY)
         elif self._fade.over(now):
             self._abandon(now) if self._fade.returns else self._take_over(now)
 
@@ -276,7 +276,7 @@ class Changeover:
 
     def _fade_in(self, now: float) -> None:
         assert self.coming is not None
-        self.playing.assign(Duty.TRIAL)  # it leaves within the second: not worth another engine
+        self.playing.assign(RestartPolicy.TRIAL)  # it leaves within the second: not worth another engine
         self._fade, self.phase = _Fade(now, 0.0, self.seconds), Phase.FADING
         if self.coming.rendered is None or self.playing.rendered is None or self.seconds <= 0:
             self._take_over(now)  # there are no two pictures to fade between
@@ -287,10 +287,10 @@ class Changeover:
             self.coming.inherit(self.playing)
         self._dismiss(self.playing)
         self.playing, self.coming, self._alone, self.phase = self.coming, None, None, Phase.PLAYING
-        self.playing.assign(Duty.PLAY)
+        self.playing.assign(RestartPolicy.PLAY)
         self.error = ""
         self._climb.climbed(now) if self._climbs else None
-        self.health.count("change/done")
+        self.metrics.count("change/done")
         log.info("%s plays", self.playing.recipe.name)
 
     def _abandon(self, now: float) -> None:
@@ -300,7 +300,7 @@ class Changeover:
             return
         if self.coming:
             self._dismiss(self.coming)
-        self.playing.assign(Duty.PLAY)
+        self.playing.assign(RestartPolicy.PLAY)
         self.coming, self._alone, self.phase = None, None, Phase.PLAYING
 
     def _go_back(self, now: float) -> None:
@@ -308,7 +308,7 @@ class Changeover:
         before = self.playing
         for player in self.players:
             self._dismiss(player)
-        self.playing = self._build(before.recipe, Duty.PLAY)
+        self.playing = self._build(before.recipe, RestartPolicy.PLAY)
         self.playing.inherit(before)
         self.playing.rendered_at = now
         self.playing.start(now)
@@ -320,13 +320,13 @@ class Changeover:
 
     def _report(self, recipe: Recipe, text: str) -> None:
         self.error = f"{recipe.name}: {text}"
-        self.health.count("change/failed")
+        self.metrics.count("change/failed")
         log.error("the change to %s failed: %s; %s goes on", recipe.name, text, self.playing.recipe.name)
 
 
-_STEPS: Mapping[Phase, Callable[[Changeover, float, bool], None]] = {
-    Phase.PLAYING: Changeover._play,
-    Phase.LOADING: Changeover._load,
-    Phase.FADING: Changeover._fade_on,
-    Phase.SWAPPING: Changeover._swap_on,
+_STEPS: Mapping[Phase, Callable[[RecipeTransition, float, bool], None]] = {
+    Phase.PLAYING: RecipeTransition._play,
+    Phase.LOADING: RecipeTransition._load,
+    Phase.FADING: RecipeTransition._fade_on,
+    Phase.SWAPPING: RecipeTransition._swap_on,
 }

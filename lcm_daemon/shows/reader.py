@@ -39,10 +39,10 @@ from lcm_daemon.core.schema import (
 from lcm_daemon.recipes.reader import known_parameters, load_recipe, names, read_parameters, read_recipe
 from lcm_daemon.recipes.recipe import ACCELERATORS, Recipe
 from lcm_daemon.render.failsafe import Plan
-from lcm_daemon.render.policy import Patience
+from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import _is_packaged, find_show, read_text
 from lcm_daemon.shows.show import Show
-from lcm_daemon.transports.endpoint import EndPlan, sink_plan, source_plan
+from lcm_daemon.transports.endpoint import EndpointConfig, sink_plan, source_plan
 
 ENVIRONMENT = "LCM_DAEMON__"
 
@@ -119,7 +119,7 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
         modulators=modulators,
         controllers={name: found[name] for name in controllers.CONTROLLERS},
         panel=found["panel"],
-        patience=Patience(engine["deadline"], engine["loading_deadline"]),
+        timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
         resume=found["resume"],
     )
@@ -157,7 +157,7 @@ def _fields(base: Path, takes: Path) -> Fields:
         "recipes": Field(_recipes(base), {}, "recipes to change to, each under a name of its own"),
         "safety": Field(Boolean(), None, "every recipe with the safety checker, or none"),
         "accelerate": Field(Choice(ACCELERATORS), None, "every recipe on this accelerator"),
-        "source": Field(_or_false(source_plan(base)), EndPlan("testcard", {})),
+        "source": Field(_or_false(source_plan(base)), EndpointConfig("testcard", {})),
         "guide": Field(_or_false(source_plan(base)), None, "a second source, for the ControlNets that look at it"),
         "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
         "sinks": Field(Items(sink_plan(takes)), ()),

@@ -16,9 +16,9 @@ from lcm_daemon.core.paths import state_folder
 from lcm_daemon.recipes.reader import load_recipe, names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import Plan
-from lcm_daemon.render.policy import Patience
+from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import _is_packaged
-from lcm_daemon.transports.endpoint import EndPlan
+from lcm_daemon.transports.endpoint import EndpointConfig
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ class Show:
     recipe: Recipe
     recipes: Mapping[str, Recipe]
     demands: Mapping[str, Any]
-    source: EndPlan | None
-    guide: EndPlan | None
+    source: EndpointConfig | None
+    guide: EndpointConfig | None
     size: Size
     fps: float
     crossfade: float
     target_fps: float
     failsafe: Plan
     slate: str
-    sinks: tuple[EndPlan, ...]
+    sinks: tuple[EndpointConfig, ...]
     parameters: Mapping[str, Value]
     glides: Mapping[str, float]
     cues: tuple[Cue, ...]
     modulators: tuple[Modulator, ...]
     controllers: Mapping[str, Mapping[str, Any] | None]
     panel: Mapping[str, Any] | None
-    patience: Patience
+    timeouts: EngineTimeouts
     spare: bool
     resume: bool
 

@@ -1,4 +1,4 @@
-"""LookFile: the look of a running show, so that it comes back after a power cut.
+"""ResumeFile: the look of a running show, so that it comes back after a power cut.
 
 It is written whenever the look changes, and removed when the run ends in order. So what is found at a start was left
 by a run that broke off: by a power cut, a crash, or a hard kill.
@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lcm_daemon.automation.look import Look
-from lcm_daemon.core.atomic_file import SideFile
+from lcm_daemon.core.atomic_file import AtomicFile
 from lcm_daemon.core.requests import SIDES
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ TRIES = 3  # runs that may break off within SETTLED; the next one begins as the 
 PASSING = frozenset({"freeze"})  # a picture that was held is gone: resumed, it would hold an empty one
 
 
-class LookFile:
+class ResumeFile:
     """The look of one show, in a file of its own in `folder`; while another run of the show has it, nothing is kept.
 
     show: the show's file; without one nothing is read or written.
     """
 
     def __init__(self, show: Path | None = None, folder: Path = Path()) -> None:
-        self._file: SideFile | None = None
+        self._file: AtomicFile | None = None
         self._lock: FileLock | None = None
         self._kept: dict[str, Any] = {}
         self._tries, self._begun, self._written = 0, 0.0, -PAUSE
@@ -52,7 +52,7 @@ class LookFile:
         except OSError as error:
             log.warning("%s: the look cannot be kept: %s", path.parent, error.strerror or error)
         else:
-            self._lock, self._file = lock, SideFile(path, "the look", spare=True)
+            self._lock, self._file = lock, AtomicFile(path, "the look", spare=True)
 
     def begin(self, now: float) -> Look | None:
         """What a run left that broke off; None if none did, or if several in a row did soon after their start."""

@@ -23,25 +23,25 @@ from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.live_values import Blend, Parameters
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.requests import Call, Change, Pending, Standing
-from lcm_daemon.desk.desk import Setup
+from lcm_daemon.core.requests import Change, CommandRequest, ParameterState, RequestQueue
+from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.failsafe import Failsafe, blend, load_slate
 from lcm_daemon.render.governor import Governor
-from lcm_daemon.render.player import Material, Player
-from lcm_daemon.render.policy import Duty
-from lcm_daemon.render.recipe_switcher import Repertoire
-from lcm_daemon.render.transition import Changeover
+from lcm_daemon.render.player import Player, RenderInput
+from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
-from lcm_daemon.stage.resume_file import LookFile
+from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.status import Status
-from lcm_daemon.stage.systemd_notify import Watchdog
-from lcm_daemon.stage.value_origin import begun_by, last_move, standings
-from lcm_daemon.stage.wakeup import Bell
+from lcm_daemon.stage.systemd_notify import SystemdNotifier
+from lcm_daemon.stage.value_origin import begun_by, last_move, parameter_states
+from lcm_daemon.stage.wakeup import WakeupPipe
 from lcm_daemon.transports.factory import build_sink, build_source
 from lcm_daemon.transports.runner import Runner
 
@@ -55,56 +55,56 @@ ENDING = 1.0  # seconds each thread and process gets to end by itself
 class Stage:
     """A running show."""
 
-    def __init__(self, show: Show, clock: Clock | None = None, looks: LookFile | None = None) -> None:
+    def __init__(self, show: Show, clock: Clock | None = None, resume_file: ResumeFile | None = None) -> None:
         self.show = show
         self.clock = clock or MonotonicClock()
-        self.health = Health()
-        self.looks = looks or LookFile()
-        look, recipes = self.looks.begin(self.clock.now()), show.catalogue()
+        self.metrics = Metrics()
+        self.resume_file = resume_file or ResumeFile()
+        look, recipes = self.resume_file.begin(self.clock.now()), show.catalogue()
         recipe = look.begin(recipes, show.recipe) if look else show.recipe
         self._fallback = show.fallback
-        self.changeover = Changeover(recipe, self._build_player, self.health, show.crossfade, show.patience.alarm)
-        governor = Governor(show.target_fps, self.health) if show.target_fps else None
-        self.repertoire = Repertoire(recipes, self.changeover, governor, self.health)
+        self.transition = RecipeTransition(recipe, self._build_player, self.metrics, show.crossfade, show.timeouts.alarm)
+        governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
+        self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics)
         self.parameters = Parameters(show.table(recipe), show.start(recipe), show.glides)
         self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self.repertoire.cue, show.side, self.health
+            show.cues, show.modulators, self.parameters, self.switcher.cue, show.side, self.metrics
         )
         self.automation.recipe = recipe.name
         if look:
             self.automation.resume(look, self.clock.now())
-        self.source = build_source(show.source, "source", show.size, self.health, self._arrived)
-        self.guide = build_source(show.guide, "guide", show.size, self.health, self._arrived)
-        self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show.size, show.fps, self.health))]
+        self.source = build_source(show.source, "source", show.size, self.metrics, self._arrived)
+        self.guide = build_source(show.guide, "guide", show.size, self.metrics, self._arrived)
+        self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show.size, show.fps, self.metrics))]
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
-            Setup(show.name, self.parameters.shown(), self.parameters.targets(), show.desk, tuple(recipes),
-                  camera=show.browser_source), show.size, self.health,
+            DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk, tuple(recipes),
+                  camera=show.browser_source), show.size, self.metrics,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
         self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())
         self.output: Frame | None = None
         self._picture: Pixels | None = None  # of the last beat, before the master dims it
         self.stopping = False
-        self._bell = Bell()
-        self._watchdog = Watchdog()
+        self._wakeup = WakeupPipe()
+        self._watchdog = SystemdNotifier()
         self._hungry = False  # an engine waits for an input that has not come yet
         self._adopted = recipe  # whose table of parameters is in force
         self._beats, self._beat_time = 0, self.clock.now()
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
-        self._status = Status(self.health)
+        self._status = Status(self.metrics)
         self._ticker = Ticker(show.fps, self.clock)  # begins anew when the show does
 
     # --- its ends ---
 
-    def _build_player(self, recipe: Recipe, duty: Duty) -> Player:
+    def _build_player(self, recipe: Recipe, policy: RestartPolicy) -> Player:
         plain = [replace(recipe, accelerate="none")] if recipe.accelerate not in ("auto", "none") else []
         ladder, show = (recipe, *plain, self._fallback), self.show
         engine = EngineSupervisor(
-            ladder, show.size, self.health, show.patience, show.spare, show.guide is not None, duty
+            ladder, show.size, self.metrics, show.timeouts, show.spare, show.guide is not None, policy
         )
-        return Player(recipe, [engine], show.start(recipe), self.health)
+        return Player(recipe, [engine], show.start(recipe), self.metrics)
 
     def _runners(self) -> list[Runner]:
         return [runner for runner in (self.source, self.guide, *self.sinks) if runner is not None]
@@ -130,9 +130,9 @@ class Stage:
             end = None if seconds is None else self.clock.now() + seconds
             while not self.stopping and (end is None or self.clock.now() < end):
                 self._serve_until(ticker.due)
-                self.health.time("tick/late", ticker.advance())
+                self.metrics.time("tick/late", ticker.advance())
                 self._tick()
-            self.looks.forget()
+            self.resume_file.forget()
             self._watchdog.stopping()
         finally:
             self._close()
@@ -140,11 +140,11 @@ class Stage:
     def stop(self) -> None:
         """End the show at the next beat; may be called from a signal handler."""
         self.stopping = True
-        self._bell.ring()
+        self._wakeup.ring()
 
     def kill(self) -> None:
         """End every child process at once."""
-        self.changeover.stop(0.0)
+        self.transition.stop(0.0)
         self.desk.stop(0.0)
 
     def _open(self) -> None:
@@ -152,21 +152,21 @@ class Stage:
         self.desk.open(self.parameters.targets(), now)
         for runner in self._runners():
             runner.start()
-        self.changeover.start(now)
+        self.transition.start(now)
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not look at it
 
     def _close(self) -> None:
         for runner in self._runners():
             runner.stop()
-        self.changeover.stop(ENDING)
+        self.transition.stop(ENDING)
         self.desk.stop(ENDING)
         for runner in self._runners():
             if not runner.join(ENDING):
                 log.warning("%s did not end in time", runner.label)
         self.automation.close()
-        self.looks.close()
-        self._bell.close()
+        self.resume_file.close()
+        self._wakeup.close()
 
     # --- between two beats ---
 
@@ -180,31 +180,31 @@ class Stage:
             if left < 0.0015:  # waiting on pipes is only good to the millisecond; sleep is not
                 self.clock.sleep(left)
                 return
-            waitables = [self._bell.rope, *self.desk.waitables(), *self.changeover.waitables()]
+            waitables = [self._wakeup.rope, *self.desk.waitables(), *self.transition.waitables()]
             with contextlib.suppress(InterruptedError):  # Ctrl-C on Windows: its handler has seen to it
                 wait(waitables, left - 0.001)
 
     def _attend(self) -> None:
         try:
             now = self.clock.now()
-            self._bell.clear()
+            self._wakeup.clear()
             for pending in self.desk.step(self.parameters.targets(), now):
                 self._obey(pending, now)
             self.desk.tell(self.automation.step(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
             starved = self._input() is None and self.values["mode"] != "text"
-            self._adopt(self.changeover.step(now, starved), now)
+            self._adopt(self.transition.step(now, starved), now)
             self._follow(now)
-            self.repertoire.govern(self.parameters.targets(), now)
-            self.repertoire.upgrade()
+            self.switcher.govern(self.parameters.targets(), now)
+            self.switcher.upgrade()
             self._feed()
         except Exception:  # noqa: BLE001 - as for the tick: it goes on, whatever fails here
             self._shout("attending failed")
 
-    def _obey(self, pending: Pending, now: float) -> None:
+    def _obey(self, pending: RequestQueue, now: float) -> None:
         for step in pending:
-            self.desk.tell(self._command(step, now) if isinstance(step, Call) else self._move(step, now))
+            self.desk.tell(self._command(step, now) if isinstance(step, CommandRequest) else self._move(step, now))
 
-    def _command(self, call: Call, now: float) -> list[Change]:
+    def _command(self, call: CommandRequest, now: float) -> list[Change]:
         return _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now)
 
     def _move(self, change: Change, now: float) -> list[Change]:
@@ -213,29 +213,29 @@ class Stage:
         value = self.parameters.set(change.name, change.value, now, change.origin)
         return [Change(change.name, value, change.origin)]
 
-    def _reset(self, call: Call) -> list[Change]:
+    def _reset(self, call: CommandRequest) -> list[Change]:
         self.automation.hold()
-        self.changeover.hold(self.clock.now())
+        self.transition.hold(self.clock.now())
         changed = self.parameters.reset(f"panic/{call.origin}")
         return [Change(name, value, call.origin) for name, value in changed.items()]
 
-    def _change_recipe(self, call: Call) -> list[Change]:
-        self.repertoire.change(str(call.arguments[0]))
+    def _change_recipe(self, call: CommandRequest) -> list[Change]:
+        self.switcher.change(str(call.arguments[0]))
         return []
 
-    def _change_size(self, call: Call) -> list[Change]:
+    def _change_size(self, call: CommandRequest) -> list[Change]:
         width, height = call.arguments
-        self.repertoire.resize(int(width), int(height))
+        self.switcher.resize(int(width), int(height))
         return []
 
     def _adopt(self, frame: Frame | None, now: float) -> None:
         """Note how long a rendered frame has been on its way."""
         if frame is not None:
-            self.health.time("latency", now - frame.time)
+            self.metrics.time("latency", now - frame.time)
 
     def _follow(self, now: float) -> None:
         """The parameters are those of the recipe whose picture it is. Values that nobody has moved go along with it."""
-        recipe = self.changeover.recipe
+        recipe = self.transition.recipe
         if recipe is self._adopted:
             return
         before, values = self.show.start(self._adopted), self.parameters.targets()
@@ -252,19 +252,19 @@ class Stage:
 
     def _feed(self) -> None:
         """Hand the newest input and the values of this moment to every engine that waits, if either is new."""
-        waiting = [player for player in self.changeover.players if player.wanted]
+        waiting = [player for player in self.transition.players if player.wanted]
         self._hungry = bool(waiting)  # first the flag, then the look: no arrival falls in between
         if not waiting:
             return
         now, beat = self.clock.now(), self._beat_time  # a fade or a wave moves from beat to beat, a hand at once
-        values = self.repertoire.lay_over(self.automation.apply(self.parameters.evaluate(beat), beat))
+        values = self.switcher.lay_over(self.automation.apply(self.parameters.evaluate(beat), beat))
         frame = self._input()
         if frame is None and values["mode"] != "text":
             return
         guide = self.guide.newest if self.guide else None
         number = self._beats if self._moves_by_itself(values) else 0
         for player in waiting:
-            player.feed(Material(frame or self._blank, guide, self._as_for(player, values), number), now)
+            player.feed(RenderInput(frame or self._blank, guide, self._as_for(player, values), number), now)
         self._hungry = any(player.wanted for player in waiting)
 
     def _as_for(self, player: Player, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
@@ -278,13 +278,13 @@ class Stage:
 
     def _moves_by_itself(self, values: Mapping[str, Value | Blend]) -> bool:
         """Every beat is another picture, though neither input nor values have changed."""
-        moves = values["mode"] == "text" or values["noise"] == "walking" or self.changeover.recipe.stream_batch
+        moves = values["mode"] == "text" or values["noise"] == "walking" or self.transition.recipe.stream_batch
         return moves or bool(values["feedback"])
 
     def _arrived(self) -> None:
         """A new input frame is there (on the source's thread)."""
         if self._hungry:
-            self._bell.ring()
+            self._wakeup.ring()
 
     # --- the beat ---
 
@@ -312,25 +312,25 @@ class Stage:
 
     def _choose(self, now: float) -> Pixels:
         source = self._input()
-        rendered, age = self.changeover.picture(now)
+        rendered, age = self.transition.picture(now)
         return self.failsafe.choose(rendered, age, source.pixels if source else None)
 
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
             self.desk.tell([], self._collect_status(now), self._stand(now))
-            self.looks.keep(self.automation.look(self.repertoire.playing), now)
+            self.resume_file.keep(self.automation.look(self.switcher.playing), now)
         if self.output is not None and now - self._previewed >= PREVIEW:
             self._previewed = now
             self.desk.show(self.output, now)
 
-    def _stand(self, now: float) -> Mapping[str, Standing]:
+    def _stand(self, now: float) -> Mapping[str, ParameterState]:
         """Every parameter: where it was set to, what it is at this moment, and by whom."""
         moved = self.automation.apply(self.parameters.evaluate(now), now)
         begun = begun_by(self.show, self._adopted)
-        return standings(self.parameters, moved, self.repertoire.lay_over(moved), begun, self.show.modulators)
+        return parameter_states(self.parameters, moved, self.switcher.lay_over(moved), begun, self.show.modulators)
 
     def _collect_status(self, now: float) -> Mapping[str, Value]:
-        change, engine = self.changeover, self.changeover.leading.engines[0]
+        change, engine = self.transition, self.transition.leading.engines[0]
         rendered, age = change.picture(now)
         return self._status.collect(now, {
             "show": self.show.name,
@@ -339,7 +339,7 @@ class Stage:
             "change": change.describe(),
             **self.automation.status(),
             "moved": last_move(self.parameters),
-            "governor": self.repertoire.describe(),
+            "governor": self.switcher.describe(),
             "error": change.error,
             "engine": engine.state,
             "engine_pid": engine.pid,
@@ -358,12 +358,12 @@ class Stage:
             end.pump()
 
     def _shout(self, what: str) -> None:
-        count = self.health.count("tick/failed")
+        count = self.metrics.count("tick/failed")
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a fault in every tick must not fill the log
             log.exception("%s (%d times)", what, count)
 
 
-_COMMANDS: Mapping[str, Callable[[Stage, Call], list[Change]]] = {
+_COMMANDS: Mapping[str, Callable[[Stage, CommandRequest], list[Change]]] = {
     "panic": Stage._reset,
     "recipe": Stage._change_recipe,
     "size": Stage._change_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 
 INTERVAL = 0.5  # seconds
@@ -13,8 +13,8 @@ INTERVAL = 0.5  # seconds
 class Status:
     """Turns counters into rates and timings into milliseconds."""
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
+    def __init__(self, metrics: Metrics) -> None:
+        self._health = metrics
         self._started: float | None = None
         self._last = 0.0
         self._counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Watchdog: tells the service manager that the show goes on, so that it starts another where the stage itself hangs.
+"""SystemdNotifier: tells the service manager that the show goes on, so that it starts another where the stage itself hangs.
 
 The protocol is systemd's sd_notify(3): datagrams to the socket that NOTIFY_SOCKET names. Where nothing set that, all of
 this does nothing.
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 PULSE = 1.0  # seconds between two signs of life; a manager should wait for several of them
 
 
-class Watchdog:
+class SystemdNotifier:
     """The line to the service manager. Nothing here waits, and a manager that has gone is nobody's trouble."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:

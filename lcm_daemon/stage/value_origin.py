@@ -12,7 +12,7 @@ from lcm_daemon.automation.modulation import FOLLOWER, Modulator
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value, Values
-from lcm_daemon.core.requests import Standing
+from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.shows.show import Show
 
@@ -41,9 +41,9 @@ def begun_by(show: Show, recipe: Recipe) -> dict[str, str]:
             for name in show.table(recipe)}
 
 
-def standings(
+def parameter_states(
     parameters: Parameters, moved: Values, governed: Values, begun: Mapping[str, str], modulators: Sequence[Modulator],
-) -> dict[str, Standing]:
+) -> dict[str, ParameterState]:
     """Every parameter as it stands. moved: the values with modulation; governed: the same, with the governor's word.
 
     begun: who says where a parameter starts that nobody has set since.
@@ -53,7 +53,7 @@ def standings(
         movers = [_mover(m) for m in modulators if m.to == name and moved[f"mod/{m.name}/depth"]]
         governors = ["governor"] if governed[name] != moved[name] else []
         setter = describe(parameters.origin(name)) or begun.get(name, "default")
-        found[name] = Standing(base, _plain(governed[name]), ", ".join([setter, *movers, *governors]))
+        found[name] = ParameterState(base, _plain(governed[name]), ", ".join([setter, *movers, *governors]))
     return found
 
 

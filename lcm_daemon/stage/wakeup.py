@@ -1,4 +1,4 @@
-"""Bell: lets any thread wake the stage from its wait."""
+"""WakeupPipe: lets any thread wake the stage from its wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 
-class Bell:
+class WakeupPipe:
     """A socket pair: `ring` from any thread, wait on `rope` with the pipes, `clear` after waking."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ class Probe:
     install: str = ""
 
 
-class End(ABC):
+class Endpoint(ABC):
     """What both ends share. `options`: the show's keys for this end, checked against `fields`, defaults filled in."""
 
     fields: ClassVar[Fields] = {}
@@ -55,7 +55,7 @@ class End(ABC):
         """Called by the stage on its main thread at every tick, for libraries that need the main run loop."""
 
 
-class Source(End):
+class Source(Endpoint):
     """Where frames come from."""
 
     def open(self) -> None:
@@ -92,7 +92,7 @@ class Source(End):
     def _read(self, timeout: float) -> Frame | None: ...
 
 
-class Sink(End):
+class Sink(Endpoint):
     """Where frames go to."""
 
     def open(self, size: Size, fps: float) -> None:

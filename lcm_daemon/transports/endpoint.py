@@ -1,4 +1,4 @@
-"""EndPlan: a source or a sink as a show has it, read against the option table of its transport."""
+"""EndpointConfig: a source or a sink as a show has it, read against the option table of its transport."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lcm_daemon.transports import TRANSPORTS, load
 
 
 @dataclass(frozen=True)
-class EndPlan:
+class EndpointConfig:
     """One source or sink of a show. `options` are the transport's own; `fit` is for sources, `optional` for both."""
 
     transport: str
@@ -57,7 +57,7 @@ def _end(base: Path, is_sink: bool) -> Custom:
     common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
     common = common if is_sink else {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
 
-    def read(node: Node, reader: Reader) -> EndPlan | None:
+    def read(node: Node, reader: Reader) -> EndpointConfig | None:
         name = _transport(node, is_sink, reader)
         if name is None:
             return None
@@ -69,7 +69,7 @@ def _end(base: Path, is_sink: bool) -> Custom:
         options = {key: found[key] for key in own}
         if options.get("path"):
             options["path"] = str(base / Path(options["path"]).expanduser())
-        return EndPlan(name, options, found.get("fit", "cover"), found["optional"])
+        return EndpointConfig(name, options, found.get("fit", "cover"), found["optional"])
 
     return Custom(read, "a mapping with the key transport")
 

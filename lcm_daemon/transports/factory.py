@@ -8,16 +8,16 @@ from collections.abc import Callable
 from lcm_daemon import transports
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.frame import Size
-from lcm_daemon.core.metrics import Health
-from lcm_daemon.transports.base import End, Sink, Source
-from lcm_daemon.transports.endpoint import EndPlan
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.transports.base import Endpoint, Sink, Source
+from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.runner import SinkRunner, SourceRunner
 
 log = logging.getLogger(__name__)
 
 
 def build_source(
-    plan: EndPlan | None, kind: str, size: Size, health: Health, arrived: Callable[[], None]
+    plan: EndpointConfig | None, kind: str, size: Size, metrics: Metrics, arrived: Callable[[], None]
 ) -> SourceRunner | None:
     """The source of a plan; None where there is no plan. kind: its name in the counters ("source", "guide").
 
@@ -26,16 +26,16 @@ def build_source(
     source = _build(plan, transports.load(plan.transport).source) if plan else None
     if plan is None or not isinstance(source, Source):
         return None
-    return SourceRunner(plan.label, source, size, plan.fit, health, arrived, kind)
+    return SourceRunner(plan.label, source, size, plan.fit, metrics, arrived, kind)
 
 
-def build_sink(plan: EndPlan, size: Size, fps: float, health: Health) -> SinkRunner | None:
+def build_sink(plan: EndpointConfig, size: Size, fps: float, metrics: Metrics) -> SinkRunner | None:
     """The sink of a plan; None where it is optional and its integration is missing. Raises MissingIntegration."""
     sink = _build(plan, transports.load(plan.transport).sink)
-    return SinkRunner(plan.label, sink, size, fps, health) if isinstance(sink, Sink) else None
+    return SinkRunner(plan.label, sink, size, fps, metrics) if isinstance(sink, Sink) else None
 
 
-def _build(plan: EndPlan, end: type[End] | None) -> End | None:
+def _build(plan: EndpointConfig, end: type[Endpoint] | None) -> Endpoint | None:
     assert end is not None
     probe = transports.load(plan.transport).probe()
     if probe.works or not probe.install:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Fit, Frame, Size
-from lcm_daemon.core.metrics import Health
-from lcm_daemon.transports.base import End, Sink, Source
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.resize import fit
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ def pauses() -> Iterator[float]:
 class Runner(ABC):
     """Opens its end, works it, and opens it again after a failure."""
 
-    def __init__(self, label: str, end: End, health: Health) -> None:
-        self.label, self.end, self.health = label, end, health
+    def __init__(self, label: str, end: Endpoint, metrics: Metrics) -> None:
+        self.label, self.end, self.metrics = label, end, metrics
         self._clock = MonotonicClock()
         self.state = "opening"  # "opening", "running", WAITING, or why it does not work
         self._stop = threading.Event()
@@ -80,7 +80,7 @@ class Runner(ABC):
         if reason != self.state:
             log.warning("%s: %s", self.label, reason)
         self.state = reason
-        self.health.count(f"failed/{self.label}")
+        self.metrics.count(f"failed/{self.label}")
 
     def _close(self) -> None:
         try:
@@ -102,10 +102,10 @@ class SourceRunner(Runner):
     """
 
     def __init__(
-        self, label: str, source: Source, size: Size, how: Fit, health: Health, arrived: Callable[[], None],
+        self, label: str, source: Source, size: Size, how: Fit, metrics: Metrics, arrived: Callable[[], None],
         kind: str = "source",
     ) -> None:
-        super().__init__(label, source, health)
+        super().__init__(label, source, metrics)
         self._source, self._size, self._how, self._arrived, self._kind = source, size, how, arrived, kind
         self.newest: Frame | None = None
         self._last = -1
@@ -122,9 +122,9 @@ class SourceRunner(Runner):
             return
         self.state, self._heard = "running", now
         if self._last >= 0 and frame.number > self._last + 1:
-            self.health.count(f"dropped/{self._kind}", frame.number - self._last - 1)
+            self.metrics.count(f"dropped/{self._kind}", frame.number - self._last - 1)
         self._last = frame.number
-        self.health.count(f"{self._kind}/frames")
+        self.metrics.count(f"{self._kind}/frames")
         self.newest = Frame(fit(frame.pixels, self._size, self._how), frame.number, frame.time)
         self._arrived()
 
@@ -132,8 +132,8 @@ class SourceRunner(Runner):
 class SinkRunner(Runner):
     """Sends the newest output frame; what comes while it is still sending the last but one is dropped and counted."""
 
-    def __init__(self, label: str, sink: Sink, size: Size, fps: float, health: Health) -> None:
-        super().__init__(label, sink, health)
+    def __init__(self, label: str, sink: Sink, size: Size, fps: float, metrics: Metrics) -> None:
+        super().__init__(label, sink, metrics)
         self._sink, self._size, self._fps = sink, size, fps
         self._condition = threading.Condition()
         self._letter: Frame | None = None
@@ -142,7 +142,7 @@ class SinkRunner(Runner):
         """Leave a frame in the mailbox; never waits."""
         with self._condition:
             if self._letter is not None and self.state == "running":
-                self.health.count("dropped/sink")
+                self.metrics.count("dropped/sink")
             self._letter = frame
             self._condition.notify()
 
@@ -161,4 +161,4 @@ class SinkRunner(Runner):
             frame, self._letter = self._letter, None
         if frame is not None:
             self._sink.write(frame)
-            self.health.count(f"sent/{self.label}")
+            self.metrics.count(f"sent/{self.label}")

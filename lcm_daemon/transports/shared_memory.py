@@ -232,17 +232,17 @@ class MemorySource(Source):
     def _look(self) -> None:
         """Attach to the board that has the name now, if it is not the attached one."""
         try:
-            board = _Segment(self._name)
+            controls = _Segment(self._name)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             raise TransportError(f"memory: cannot read {self.options['name']!r}: {error}") from error
-        ready = board.size >= _BOARD_BYTES and board[_MAGIC] == MAGIC and board[_SESSION] != 0
-        if not ready or (self._board is not None and board[_SESSION] == self._board[_SESSION]):
-            board.close()
+        ready = controls.size >= _BOARD_BYTES and controls[_MAGIC] == MAGIC and controls[_SESSION] != 0
+        if not ready or (self._board is not None and controls[_SESSION] == self._board[_SESSION]):
+            controls.close()
         else:
             self._drop()
-            self._board = board
+            self._board = controls
 
     def _take(self) -> Frame | None:
         """The newest frame, if there is one that was not read yet and that nobody wrote over meanwhile."""
@@ -295,9 +295,9 @@ def segment_name(name: str) -> str:
     return PREFIX + (name if plain else blake2s(name.encode(), digest_size=8).hexdigest())
 
 
-def _state(board: _Segment) -> tuple[int, int, int, int]:
+def _state(controls: _Segment) -> tuple[int, int, int, int]:
     """Session, generation, capacity and newest; each whole, together only if they did not change meanwhile."""
-    return board[_SESSION], board[_GENERATION], board[_CAPACITY], board[_NEWEST]
+    return controls[_SESSION], controls[_GENERATION], controls[_CAPACITY], controls[_NEWEST]
 
 
 def _copy(data: _Segment, capacity: int, count: int) -> tuple[Pixels, int, float] | None:
@@ -349,12 +349,12 @@ def _sweep() -> None:
     home = _home()
     for name in _boards():
         with suppress(OSError, ValueError):
-            board = _Segment(name)
-            known = board.size >= _BOARD_BYTES and board[_MAGIC] == MAGIC and home and board[_HOME] == home
-            if known and not os.path.exists(f"/proc/{board[_PROCESS]}"):
-                _forget(f"{name}.{board[_GENERATION]}")
-                board.unlink()
-            board.close()
+            controls = _Segment(name)
+            known = controls.size >= _BOARD_BYTES and controls[_MAGIC] == MAGIC and home and controls[_HOME] == home
+            if known and not os.path.exists(f"/proc/{controls[_PROCESS]}"):
+                _forget(f"{name}.{controls[_GENERATION]}")
+                controls.unlink()
+            controls.close()
 
 
 def _check_room(size: int) -> None:

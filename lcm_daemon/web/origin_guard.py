@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 Scope = MutableMapping[str, Any]  # these five as https://asgi.readthedocs.io has them
 Message = MutableMapping[str, Any]
@@ -34,9 +34,9 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, bound: str, health: Health, counter: str, admits: Callable[[str], bool] = lambda address: True,
+        self, app: App, bound: str, metrics: Metrics, counter: str, admits: Callable[[str], bool] = lambda address: True,
     ) -> None:
-        self._app, self._health, self._counter, self._admits = app, health, counter, admits
+        self._app, self._health, self._counter, self._admits = app, metrics, counter, admits
         name = socket.gethostname().lower()
         self._names = {"localhost", bound.lower(), name, f"{name.partition('.')[0]}.local"}
 

@@ -9,12 +9,12 @@ import pytest
 
 from lcm_daemon.automation.automation import COMMANDS, MOST, Automation
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.automation.cue_store import CueFile
+from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.requests import Call
-from lcm_daemon.core.tempo import Heard, Tempo
+from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.core.tempo import ExternalTempo, Tempo
 
 CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
 LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
@@ -29,9 +29,9 @@ class Rig:
         self.parameters.set("strength", 0.0, 0.0)
 
     def call(self, name: str, now: float, *arguments: str) -> None:
-        self.automation.obey(Call(name, "osc/test", arguments), now)
+        self.automation.obey(CommandRequest(name, "osc/test", arguments), now)
 
-    def step(self, now: float, clock: str = "", heard: Heard | None = None) -> list[tuple[str, object, str]]:
+    def step(self, now: float, clock: str = "", heard: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
         return [(c.name, c.value, c.origin) for c in self.automation.step(now, clock, heard)]
 
     def strength(self, now: float) -> float:
@@ -145,7 +145,7 @@ def test_a_cue_of_the_show_that_is_recorded_again_stays_what_it_was_but_for_its_
     dawn, ink = rig.automation.cues.cues
     assert (dawn.values["strength"], dawn.fade, ink) == (0.7, 4.0, CUES[1])
     rig.automation.close()
-    assert [cue.name for cue in CueFile(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is the show's alone"
+    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is the show's alone"
 
 
 def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
@@ -235,7 +235,7 @@ BAR = Modulator("bar", "strength", wave="saw", beats=4.0, depth=0.5)  # from 0 t
 
 
 def hear(rig: Rig, now: float, bpm: float, beat: float, running: bool = True) -> list[tuple[str, object, str]]:
-    return rig.step(now, heard=Heard(Tempo(bpm, beat, now, running), "midi/clock"))
+    return rig.step(now, heard=ExternalTempo(Tempo(bpm, beat, now, running), "midi/clock"))
 
 
 def test_waves_follow_an_outside_clocks_beat_and_the_parameter_its_tempo() -> None:
@@ -243,7 +243,7 @@ def test_waves_follow_an_outside_clocks_beat_and_the_parameter_its_tempo() -> No
     rig.parameters.set("strength", 0.5, 0.0)
     assert hear(rig, 10.0, 133.337, 8.0) == [("bpm", 133.3, "midi/clock")]
     assert rig.parameters.origin("bpm") == "midi/clock"
-    assert rig.step(10.1, heard=Heard(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "it said nothing new"
+    assert rig.step(10.1, heard=ExternalTempo(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "it said nothing new"
     for beat in (8.0, 9.0, 10.5, 11.9):
         now = 10.0 + (beat - 8.0) * 60.0 / 133.337
         assert rig.strength(now) == pytest.approx(beat % 4.0 / 4.0, abs=1e-6)

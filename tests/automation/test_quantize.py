@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from lcm_daemon.automation.quantize import GRIDS, WaitingCalls
-from lcm_daemon.core.requests import Call
+from lcm_daemon.automation.quantize import GRIDS, QuantizedRequests
+from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.tempo import Tempo
 
-GO, BACK, MIX = Call("cue/go", "a"), Call("cue/back", "b"), Call("next", "c", ("mix", "1"))
+GO, BACK, MIX = CommandRequest("cue/go", "a"), CommandRequest("cue/back", "b"), CommandRequest("next", "c", ("mix", "1"))
 TEMPO = Tempo(bpm=120.0)  # a bar takes two seconds
 
 
 def test_each_key_has_its_newest_call_and_its_own_grid() -> None:
-    waiting = WaitingCalls()
+    waiting = QuantizedRequests()
     waiting.put("cue", GO, GRIDS["bar"], TEMPO, 0.7)
     waiting.put("mix", MIX, GRIDS["beat"], TEMPO, 0.7)
     waiting.put("cue", BACK, GRIDS["bar"], TEMPO, 0.8)
@@ -24,7 +24,7 @@ def test_each_key_has_its_newest_call_and_its_own_grid() -> None:
 
 
 def test_it_waits_by_beats_and_not_by_the_clock() -> None:
-    waiting = WaitingCalls()
+    waiting = QuantizedRequests()
     waiting.put("cue", GO, GRIDS["bar"], TEMPO, 1.0)
     slower = TEMPO.at(60.0, 1.0)
     assert waiting.take(slower, 2.9) == []
@@ -32,7 +32,7 @@ def test_it_waits_by_beats_and_not_by_the_clock() -> None:
 
 
 def test_music_that_goes_back_makes_the_next_bar_the_one() -> None:
-    waiting = WaitingCalls()
+    waiting = QuantizedRequests()
     waiting.put("cue", GO, GRIDS["bar"], Tempo(beat=101.0), 0.0)
     back = Tempo(beat=9.0)
     assert waiting.take(back, 0.0) == []
@@ -41,7 +41,7 @@ def test_music_that_goes_back_makes_the_next_bar_the_one() -> None:
 
 
 def test_nothing_waits_for_music_that_stands_and_what_is_dropped_is_gone() -> None:
-    waiting = WaitingCalls()
+    waiting = QuantizedRequests()
     waiting.put("cue", GO, GRIDS["bar"], TEMPO, 0.7)
     waiting.put("mix", MIX, GRIDS["bar"], TEMPO, 0.7)
     waiting.drop("mix")

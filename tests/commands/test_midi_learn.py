@@ -196,16 +196,16 @@ def test_the_monitor_knows_its_backends() -> None:
 
 
 def test_the_monitor_prints_until_ctrl_c() -> None:
-    board, said = Plugboard("Pad"), []
+    controls, said = Plugboard("Pad"), []
 
     def say(text: str) -> None:
         said.append(text)
         if text == "devices: Pad":
-            board.play(0x90, 36, 100)
+            controls.play(0x90, 36, 100)
         if text.startswith("Pad: "):
             raise KeyboardInterrupt
 
-    assert monitor(connect=lambda: board, say=say) == 0
+    assert monitor(connect=lambda: controls, say=say) == 0
     assert said == ["what arrives over MIDI; Ctrl-C ends it", "devices: Pad",
                     "Pad: note 36, channel 1: 100 of 127   (90 24 64)"]
 

@@ -18,12 +18,12 @@ import pytest
 
 from lcm_daemon.controllers import ableton_link
 from lcm_daemon.controllers.ableton_link import AbletonLink
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import DocumentError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter, table_of
 from lcm_daemon.core.requests import Change
-from lcm_daemon.core.tempo import BEATS, Heard, Tempo
+from lcm_daemon.core.tempo import BEATS, ExternalTempo, Tempo
 from lcm_daemon.shows.reader import load_show
 from tests.conftest import need
 from tests.rigs.network import Child, namespace
@@ -38,18 +38,18 @@ class Rig:
     """The controller on a board. `heard`: everything that the stage was told."""
 
     def __init__(self, **options: Any) -> None:
-        self.heard: list[Heard] = []
-        self.board = Board(TABLE, {"bpm": 97.0}, Health(), lambda: None)
-        keep = self.board.keep
-        self.board.keep = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
+        self.heard: list[ExternalTempo] = []
+        self.controls = ControlState(TABLE, {"bpm": 97.0}, Metrics(), lambda: None)
+        keep = self.controls.keep
+        self.controls.keep = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
         self.session: Any = None
-        self.link = AbletonLink(self.board, options, self._connect)
+        self.link = AbletonLink(self.controls, options, self._connect)
 
     def _connect(self, bpm: float) -> Any:
         self.session = Link(bpm)
         return self.session
 
-    async def news(self, count: int) -> Heard:
+    async def news(self, count: int) -> ExternalTempo:
         async with asyncio.timeout(PATIENCE):
             while len(self.heard) < count:
                 await asyncio.sleep(0.005)
@@ -89,10 +89,10 @@ def test_a_hand_moves_the_session_and_the_session_does_not_move_itself() -> None
     async def scenario() -> None:
         async with rig() as one:
             await one.news(1)
-            one.board.hear([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
+            one.controls.hear([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
             assert one.session.tempo == 150.0
             one.session.tempo = 133.337
-            one.board.hear([Change("bpm", 133.3, "link")], None)
+            one.controls.hear([Change("bpm", 133.3, "link")], None)
             assert one.session.tempo == 133.337
     asyncio.run(scenario())
 
@@ -129,7 +129,7 @@ def test_others_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_without_aalink_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        link = AbletonLink(Rig().board, {})
+        link = AbletonLink(Rig().controls, {})
         with mock.patch.dict(sys.modules, aalink=None):
             await link.start()
         await link.stop()
@@ -185,13 +185,13 @@ def other(pipe: Connection) -> None:
 def ours(pipe: Connection) -> None:
     """The controller; it sends what the stage would be told, and takes a hand's tempo."""
     async def follow() -> None:
-        board = Board(TABLE, {"bpm": 90.0}, Health(), lambda: None)
-        link = AbletonLink(board, {"start_stop": True})
+        controls = ControlState(TABLE, {"bpm": 90.0}, Metrics(), lambda: None)
+        link = AbletonLink(controls, {"start_stop": True})
         await link.start()
         while True:
             if pipe.poll():
-                board.hear([Change("bpm", pipe.recv(), "panel/1")], None)
-            pipe.send(board.kept.get("tempo"))
+                controls.hear([Change("bpm", pipe.recv(), "panel/1")], None)
+            pipe.send(controls.kept.get("tempo"))
             await asyncio.sleep(0.02)
     asyncio.run(follow())
 

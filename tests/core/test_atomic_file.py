@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.core.atomic_file import SideFile
+from lcm_daemon.core.atomic_file import AtomicFile
 
 
 def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
-    file, go, composed = SideFile(tmp_path / "a.json", "the look"), threading.Event(), []
+    file, go, composed = AtomicFile(tmp_path / "a.json", "the look"), threading.Event(), []
 
     def compose(text: str) -> str:
         go.wait(10)
@@ -29,11 +29,11 @@ def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
 
 def test_the_text_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     for text in ("one", "two", "three"):
-        file = SideFile(tmp_path / "a.json", "the look", spare=True)
+        file = AtomicFile(tmp_path / "a.json", "the look", spare=True)
         file.write(lambda text=text: text)  # type: ignore[misc]
         file.close()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "three", "a.json.old": "two"}
-    file = SideFile(tmp_path / "a.json", "the look", spare=True)
+    file = AtomicFile(tmp_path / "a.json", "the look", spare=True)
     file.remove()
     file.close()
     assert list(tmp_path.iterdir()) == []
@@ -49,7 +49,7 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
         file.write(lambda: text)
         file._thread.submit(int).result()
 
-    file = SideFile(folder / "a.json", "the look")
+    file = AtomicFile(folder / "a.json", "the look")
     write("one")
     write("two")
     assert caplog.text.count("the look cannot be kept") == 1

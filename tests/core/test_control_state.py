@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.core.control_state import FLOOD, Board
+from lcm_daemon.core.control_state import FLOOD, ControlState
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
-from lcm_daemon.core.requests import Call, Change, commands
+from lcm_daemon.core.requests import Change, CommandRequest, commands
 
 
 class Rig:
@@ -18,7 +18,7 @@ class Rig:
     def __init__(self) -> None:
         self.woken = 0
         names = commands(["ink", "sd-turbo"])
-        self.board = Board(TABLE, Parameters().targets(), Health(), self._wake, names)
+        self.controls = ControlState(TABLE, Parameters().targets(), Metrics(), self._wake, names)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -31,101 +31,101 @@ def rig() -> Rig:
 
 def test_of_several_moves_the_newest_is_handed_over_once(rig: Rig) -> None:
     for value in (0.1, 0.2, 7):
-        assert rig.board.set("strength", value, "osc/a")
-    pending = rig.board.take()
+        assert rig.controls.set("strength", value, "osc/a")
+    pending = rig.controls.take()
     assert pending.changes == {"strength": Change("strength", 1.0, "osc/a")}
-    assert not rig.board.take()
+    assert not rig.controls.take()
 
 
 def test_what_is_refused_wakes_nobody_and_is_counted(rig: Rig) -> None:
-    assert not rig.board.set("strength", "loud", "osc/a")
-    assert not rig.board.set("nonsense", 1, "osc/a")
-    assert not rig.board.command("explode", "osc/a")
-    assert (rig.woken, bool(rig.board.take())) == (0, False)
-    assert rig.board.health.counts() == {"desk/refused": 1, "desk/unknown": 2}
+    assert not rig.controls.set("strength", "loud", "osc/a")
+    assert not rig.controls.set("nonsense", 1, "osc/a")
+    assert not rig.controls.command("explode", "osc/a")
+    assert (rig.woken, bool(rig.controls.take())) == (0, False)
+    assert rig.controls.metrics.counts() == {"desk/refused": 1, "desk/unknown": 2}
 
 
 def test_values_change_only_once_the_stage_says_so(rig: Rig) -> None:
     heard: list[list[Change]] = []
-    rig.board.listeners.append(heard.append)
-    rig.board.set("steps", 4, "panel/1")
-    assert rig.board.values["steps"] == 2
-    rig.board.hear([Change("steps", 4, "panel/1")], {"fps": 30.0})
-    assert rig.board.values["steps"] == 4
-    assert rig.board.status == {"fps": 30.0}
+    rig.controls.listeners.append(heard.append)
+    rig.controls.set("steps", 4, "panel/1")
+    assert rig.controls.values["steps"] == 2
+    rig.controls.hear([Change("steps", 4, "panel/1")], {"fps": 30.0})
+    assert rig.controls.values["steps"] == 4
+    assert rig.controls.status == {"fps": 30.0}
     assert heard == [[Change("steps", 4, "panel/1")]]
 
 
 def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig) -> None:
-    rig.board.set("strength", 0.9, "osc/a")
-    rig.board.command("panic", "osc/b")
-    rig.board.set("steps", 3, "osc/a")
-    pending = rig.board.take()
-    assert pending.commands == [Call("panic", "osc/b")]
+    rig.controls.set("strength", 0.9, "osc/a")
+    rig.controls.command("panic", "osc/b")
+    rig.controls.set("steps", 3, "osc/a")
+    pending = rig.controls.take()
+    assert pending.commands == [CommandRequest("panic", "osc/b")]
     assert list(pending.changes) == ["steps"]
 
 
 def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
     for _ in range(10_000):
-        rig.board.command("cue/go", "osc/a")
-    assert len(rig.board.take().commands) == FLOOD
+        rig.controls.command("cue/go", "osc/a")
+    assert len(rig.controls.take().commands) == FLOOD
 
 
 def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) -> None:
     told: list[str] = []
-    rig.board.panic_listeners.append(lambda: told.append("void"))
+    rig.controls.panic_listeners.append(lambda: told.append("void"))
     for _ in range(2 * FLOOD):
-        rig.board.command("tap", "osc/a")
-    rig.board.set("strength", 0.9, "osc/a")
-    rig.board.command("panic", "osc/a")
-    rig.board.set("strength", 0.2, "osc/a")
-    assert list(rig.board.take()) == [Call("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
+        rig.controls.command("tap", "osc/a")
+    rig.controls.set("strength", 0.9, "osc/a")
+    rig.controls.command("panic", "osc/a")
+    rig.controls.set("strength", 0.2, "osc/a")
+    assert list(rig.controls.take()) == [CommandRequest("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
     assert told == ["void"]
 
 
 def test_moves_and_commands_keep_their_order(rig: Rig) -> None:
     """What a command finds is what was sent before it, and a later move does not come before it."""
-    rig.board.set("strength", 0.1, "osc/a")
-    rig.board.set("strength", 0.9, "osc/a")
-    rig.board.command("cue/record", "osc/a", ["high"])
-    rig.board.set("strength", 0.2, "osc/a")
-    rig.board.command("cue/record", "osc/a", ["low"])
-    assert [step.value if isinstance(step, Change) else step.arguments[0] for step in rig.board.take()] == [
+    rig.controls.set("strength", 0.1, "osc/a")
+    rig.controls.set("strength", 0.9, "osc/a")
+    rig.controls.command("cue/record", "osc/a", ["high"])
+    rig.controls.set("strength", 0.2, "osc/a")
+    rig.controls.command("cue/record", "osc/a", ["low"])
+    assert [step.value if isinstance(step, Change) else step.arguments[0] for step in rig.controls.take()] == [
         0.9, "high", 0.2, "low"]
 
 
 def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for arguments in ([], ["sd-trubo"], [1], [["ink"]]):
-        assert not rig.board.command("recipe", "osc/a", arguments)
-    assert not rig.board.command("size", "osc/a", [512, "wide"])
-    assert rig.board.health.counts() == {"desk/refused": 5}
+        assert not rig.controls.command("recipe", "osc/a", arguments)
+    assert not rig.controls.command("size", "osc/a", [512, "wide"])
+    assert rig.controls.metrics.counts() == {"desk/refused": 5}
     assert "recipe: it takes <name>" in caplog.text
-    assert rig.board.objection("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
-    assert rig.board.command("size", "osc/a", [1.0, 384.4, "passed over"])
-    assert rig.board.take().commands == [Call("size", "osc/a", (64, 384))]
+    assert rig.controls.objection("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
+    assert rig.controls.command("size", "osc/a", [1.0, 384.4, "passed over"])
+    assert rig.controls.take().commands == [CommandRequest("size", "osc/a", (64, 384))]
 
 
 def test_of_several_recipes_the_newest_counts(rig: Rig) -> None:
     for name in ("ink", "sd-turbo", "ink"):
-        rig.board.command("recipe", "osc/a", [name])
-    assert rig.board.take().commands == [Call("recipe", "osc/a", ("ink",))]
+        rig.controls.command("recipe", "osc/a", [name])
+    assert rig.controls.take().commands == [CommandRequest("recipe", "osc/a", ("ink",))]
 
 
 def test_calls_of_next_for_two_parameters_are_two(rig: Rig) -> None:
     for name, value in (("mix", "0.1"), ("prompt", "lava"), ("mix", "0.2")):
-        rig.board.command("next", "osc/a", [name, value])
-    assert [call.arguments for call in rig.board.take().commands] == [("prompt", "lava"), ("mix", "0.2")]
+        rig.controls.command("next", "osc/a", [name, value])
+    assert [call.arguments for call in rig.controls.take().commands] == [("prompt", "lava"), ("mix", "0.2")]
 
 
 def test_parameters_come_and_go(rig: Rig) -> None:
     heard: list[set[str]] = []
-    rig.board.table_listeners.append(lambda: heard.append(set(rig.board.table)))
+    rig.controls.table_listeners.append(lambda: heard.append(set(rig.controls.table)))
     ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
-    assert not rig.board.set("lora/ink", 1, "osc/a")
-    rig.board.adopt(ink, {**rig.board.values, "lora/ink": 0.5})
-    assert rig.board.set("lora/ink", 1, "osc/a")
-    rig.board.adopt(TABLE, Parameters().targets())
-    assert not rig.board.take(), "a move of what has gone"
-    rig.board.hear([Change("lora/ink", 1.0, "osc/a")], None)
-    assert "lora/ink" not in rig.board.values
+    assert not rig.controls.set("lora/ink", 1, "osc/a")
+    rig.controls.adopt(ink, {**rig.controls.values, "lora/ink": 0.5})
+    assert rig.controls.set("lora/ink", 1, "osc/a")
+    rig.controls.adopt(TABLE, Parameters().targets())
+    assert not rig.controls.take(), "a move of what has gone"
+    rig.controls.hear([Change("lora/ink", 1.0, "osc/a")], None)
+    assert "lora/ink" not in rig.controls.values
     assert heard == [set(ink), set(TABLE)]

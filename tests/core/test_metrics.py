@@ -6,25 +6,25 @@ import logging
 
 import pytest
 
-from lcm_daemon.core.metrics import Health, Seldom, quantile_of
+from lcm_daemon.core.metrics import LogThrottle, Metrics, quantile_of
 
 
 def test_counts_add_up_by_path_and_prefix() -> None:
-    health = Health()
-    health.count("dropped/source", 3)
-    health.count("dropped/sink")
-    health.count("osc/refused")
-    assert health.total("dropped/") == 4
-    assert health.counts("osc/") == {"osc/refused": 1}
+    metrics = Metrics()
+    metrics.count("dropped/source", 3)
+    metrics.count("dropped/sink")
+    metrics.count("osc/refused")
+    assert metrics.total("dropped/") == 4
+    assert metrics.counts("osc/") == {"osc/refused": 1}
 
 
 def test_timings_give_quantiles_of_the_last_512() -> None:
-    health = Health()
+    metrics = Metrics()
     for i in range(1000):
-        health.time("t", float(i))
-    assert health.timing("t", 0.0) == 488.0
-    assert health.timing("t", 1.0) == 999.0
-    assert health.timing("nothing") == 0.0
+        metrics.time("t", float(i))
+    assert metrics.timing("t", 0.0) == 488.0
+    assert metrics.timing("t", 1.0) == 999.0
+    assert metrics.timing("nothing") == 0.0
 
 
 def test_quantiles_are_nearest_rank() -> None:
@@ -32,7 +32,7 @@ def test_quantiles_are_nearest_rank() -> None:
 
 
 def test_a_million_warnings_are_twenty_lines(caplog: pytest.LogCaptureFixture) -> None:
-    seldom = Seldom(logging.getLogger("test"), Health())
+    seldom = LogThrottle(logging.getLogger("test"), Metrics())
     for _ in range(1_000_000):
         seldom.warn("bad", "bad packet")
     assert len(caplog.records) == 20

@@ -14,8 +14,8 @@ from mido import Message
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.controllers.midi.clock import TICKS, Clock
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.core.requests import Call, Change, Pending
-from lcm_daemon.core.tempo import Heard
+from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
+from lcm_daemon.core.tempo import ExternalTempo
 from lcm_daemon.pipelines.base import Report
 from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
@@ -62,13 +62,13 @@ def stage(tmp_path: Path, clock: ManualClock) -> Stage:
     file = tmp_path / "show.yaml"
     file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
     stage = Stage(load_show(file, environment={}), clock)
-    stage.changeover.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.transition.playing.engines = [PatientEngine()]  # type: ignore[list-item]
     stage.source = Still(10)  # type: ignore[assignment]
     return stage
 
 
 def engines(stage: Stage) -> list[Any]:
-    return stage.changeover.playing.engines
+    return stage.transition.playing.engines
 
 
 def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
@@ -83,7 +83,7 @@ def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
 def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualClock) -> None:
     feed(stage)
     for value in (0.1, 0.9, 0.3):  # a flood: what counts is the moment of handing over
-        stage._obey(Pending([{"strength": Change("strength", value, "osc")}]), clock.now())
+        stage._obey(RequestQueue([{"strength": Change("strength", value, "osc")}]), clock.now())
     ((frame, values),) = feed(stage)
     assert values["strength"] == 0.3
     assert frame.time == clock.now(), "the same input again: its age does not count as latency"
@@ -119,9 +119,9 @@ def test_two_engines_never_paint_the_same_picture_twice(stage: Stage) -> None:
 
 def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
     """As in a crossfade: what the one has had is news to the other."""
-    coming: Any = Player(stage.show.recipe, [PatientEngine()], stage.parameters.targets(), stage.health)  # type: ignore[list-item]
+    coming: Any = Player(stage.show.recipe, [PatientEngine()], stage.parameters.targets(), stage.metrics)  # type: ignore[list-item]
     coming.engines[0].pid = 2
-    stage.changeover.coming = coming
+    stage.transition.coming = coming
     for _ in range(2):
         coming.engines[0].wanted = True
         feed(stage)
@@ -130,9 +130,9 @@ def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
 
 def test_while_two_play_each_has_its_own_start_values(stage: Stage, clock: ManualClock) -> None:
     slow = Recipe("slow", parameters={"steps": 4, "strength": 0.9})
-    coming: Any = Player(slow, [PatientEngine()], stage.show.start(slow), stage.health)  # type: ignore[list-item]
-    stage.changeover.coming = coming
-    stage._obey(Pending([{"strength": Change("strength", 0.2, "osc")}]), clock.now())
+    coming: Any = Player(slow, [PatientEngine()], stage.show.start(slow), stage.metrics)  # type: ignore[list-item]
+    stage.transition.coming = coming
+    stage._obey(RequestQueue([{"strength": Change("strength", 0.2, "osc")}]), clock.now())
     coming.engines[0].wanted = True
     feed(stage)
     old, new = engines(stage)[0].taken[-1][1], coming.engines[0].taken[-1][1]
@@ -154,7 +154,7 @@ def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> N
 def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
     stage.source = None
     assert feed(stage) == []
-    stage._obey(Pending([{"mode": Change("mode", "text", "osc")}]), clock.now())
+    stage._obey(RequestQueue([{"mode": Change("mode", "text", "osc")}]), clock.now())
     assert len(feed(stage)) == 1
     assert feed(stage) == []
     stage._tick()
@@ -163,7 +163,7 @@ def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock
 
 @pytest.mark.parametrize(("name", "value"), [("noise", "walking"), ("feedback", 0.5)])
 def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, value: float | str) -> None:
-    stage._obey(Pending([{name: Change(name, value, "osc")}]), 1000.0)
+    stage._obey(RequestQueue([{name: Change(name, value, "osc")}]), 1000.0)
     assert len(feed(stage)) == 1
     assert feed(stage) == []
     stage._tick()
@@ -172,34 +172,34 @@ def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, va
 
 def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
-    first = stage.changeover.playing
-    second = Player(ink, first.engines, stage.show.start(ink), stage.health)
-    stage._obey(Pending([{"steps": Change("steps", 1, "osc")}]), clock.now())
-    stage.changeover.playing = second
+    first = stage.transition.playing
+    second = Player(ink, first.engines, stage.show.start(ink), stage.metrics)
+    stage._obey(RequestQueue([{"steps": Change("steps", 1, "osc")}]), clock.now())
+    stage.transition.playing = second
     stage._attend()
     now = stage.parameters.targets()
     assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.5, 1, 2.0), "what nobody has moved follows the recipe"
-    stage._obey(Pending([{"lora/ink": Change("lora/ink", 1.5, "osc")}]), clock.now())
+    stage._obey(RequestQueue([{"lora/ink": Change("lora/ink", 1.5, "osc")}]), clock.now())
     assert feed(stage)[-1][1]["lora/ink"] == 1.5
-    stage.changeover.playing = first
+    stage.transition.playing = first
     stage._attend()
-    stage._obey(Pending([{"lora/ink": Change("lora/ink", 0.1, "osc")}]), clock.now())
+    stage._obey(RequestQueue([{"lora/ink": Change("lora/ink", 0.1, "osc")}]), clock.now())
     assert "lora/ink" not in stage.parameters.targets()
-    stage.changeover.playing = second
+    stage.transition.playing = second
     stage._attend()
     assert stage.parameters.targets()["lora/ink"] == 1.5
 
 
 def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
-    first, asked = stage.changeover.playing, list[Recipe]()
-    stage.repertoire.recipes["ink"] = ink
-    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    first, asked = stage.transition.playing, list[Recipe]()
+    stage.switcher.recipes["ink"] = ink
+    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
     stage.automation.cues.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
-    stage._obey(Pending([Call("cue/goto", "osc", ("storm",))]), clock.now())
+    stage._obey(RequestQueue([CommandRequest("cue/goto", "osc", ("storm",))]), clock.now())
     stage._attend()
     assert asked == [ink]
-    stage.changeover.playing = Player(ink, first.engines, stage.show.start(ink), stage.health)
+    stage.transition.playing = Player(ink, first.engines, stage.show.start(ink), stage.metrics)
     stage._attend()
     now = stage.parameters.targets()
     assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.9, 2, 2.0)
@@ -208,25 +208,25 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
 
 
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
-    stage._obey(Pending([Call("size", "osc", (387, 64))]), clock.now())
-    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("passthrough", (384, 64))
-    stage._obey(Pending([Call("recipe", "osc", ("sd-turbo",))]), clock.now())
-    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("sd-turbo", (512, 512))
-    stage._obey(Pending([Call("size", "osc", (256, 256))]), clock.now())
-    assert (stage.changeover.wanted.name, stage.changeover.wanted.size) == ("sd-turbo", (256, 256))
+    stage._obey(RequestQueue([CommandRequest("size", "osc", (387, 64))]), clock.now())
+    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("passthrough", (384, 64))
+    stage._obey(RequestQueue([CommandRequest("recipe", "osc", ("sd-turbo",))]), clock.now())
+    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("sd-turbo", (512, 512))
+    stage._obey(RequestQueue([CommandRequest("size", "osc", (256, 256))]), clock.now())
+    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("sd-turbo", (256, 256))
 
 
 def governed(stage: Stage) -> Any:
     """The stage with a governor, and an engine that takes 0.1 s a frame where 0.05 are allowed."""
-    stage.repertoire.governor = Governor(20.0, stage.health)
-    stage.repertoire._governed = Recipe("", "")
+    stage.switcher.governor = Governor(20.0, stage.metrics)
+    stage.switcher._governed = Recipe("", "")
     engine = engines(stage)[0]
     engine.costs = []
     return engine
 
 
 def keep_in(asked: list[Recipe]) -> Callable[..., None]:
-    """In place of Changeover.change."""
+    """In place of RecipeTransition.change."""
     return lambda recipe, optional=False: asked.append(recipe)
 
 
@@ -247,28 +247,28 @@ def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, c
 
 def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
-    full = stage.changeover.playing.recipe
+    full = stage.transition.playing.recipe
     assert full.size == (512, 512)
     asked: list[Recipe] = []
-    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 4.0)
     assert [(recipe.name, recipe.size) for recipe in asked] == [("passthrough", (384, 384))]
-    stage.changeover.playing.recipe = asked[-1]
-    stage._obey(Pending([Call("size", "osc", (640, 64))]), clock.now())
+    stage.transition.playing.recipe = asked[-1]
+    stage._obey(RequestQueue([CommandRequest("size", "osc", (640, 64))]), clock.now())
     assert asked[-1] == replace(full, size=(640, 64)), "of the recipe as it was asked for"
     run_hot(stage, clock, 60.0, 0.001)
     assert asked[-1] is full
-    assert stage.repertoire._full(full) == (full, 1.0)
+    assert stage.switcher._full(full) == (full, 1.0)
 
 
 def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
     asked: list[Recipe] = []
-    stage.changeover.change = keep_in(asked)  # type: ignore[method-assign]
+    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 120.0)  # nothing comes of it
     assert [recipe.size for recipe in asked] == [(384, 384)]
-    assert stage.repertoire.governor is not None
-    assert stage.repertoire.governor.level == Level(steps=1)
+    assert stage.switcher.governor is not None
+    assert stage.switcher.governor.level == Level(steps=1)
 
 
 def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clock: ManualClock) -> None:
@@ -276,8 +276,8 @@ def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clo
     engines(stage)[0].coming = [newer, older]
     stage._attend()
     stage._attend()
-    assert stage.changeover.playing.rendered is newer
-    assert stage.health.total("dropped/rendered") == 1
+    assert stage.transition.playing.rendered is newer
+    assert stage.metrics.total("dropped/rendered") == 1
 
 
 def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: Stage, clock: ManualClock) -> None:
@@ -287,21 +287,21 @@ def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: 
         assert stage.output is not None
         return int(stage.output.pixels[0, 0, 0])
 
-    stage.changeover.playing.rendered = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
-    stage.changeover.playing.rendered_at = clock.now()
+    stage.transition.playing.rendered = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
+    stage.transition.playing.rendered_at = clock.now()
     assert shown() == 200
     stage.parameters.set("freeze", True, clock.now())
     for master, red in ((0.5, 100), (0.0, 0), (0.25, 50)):
         stage.parameters.set("master", master, clock.now())
         assert shown() == red, "of the picture, not of what was dimmed before"
-    stage._obey(Pending([Call("panic", "osc")]), clock.now())
+    stage._obey(RequestQueue([CommandRequest("panic", "osc")]), clock.now())
     assert shown() == 200
 
 
 def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
     moves = {"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}
-    stage._obey(Pending([moves]), clock.now())
-    stage._obey(Pending([Call("panic", "osc")]), clock.now())
+    stage._obey(RequestQueue([moves]), clock.now())
+    stage._obey(RequestQueue([CommandRequest("panic", "osc")]), clock.now())
     assert stage.parameters.targets() == stage.parameters.evaluate(clock.now())
     assert stage.parameters.targets()["strength"] == 0.6
     assert stage.parameters.targets()["freeze"] is False
@@ -311,7 +311,7 @@ def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, capl
     stage.failsafe.choose = None  # type: ignore[assignment, method-assign]
     for _ in range(1000):
         stage._tick()
-    assert stage.health.total("tick/failed") == 1000
+    assert stage.metrics.total("tick/failed") == 1000
     assert len(caplog.records) == 10
 
 
@@ -322,15 +322,15 @@ def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_onc
     stage: Stage, upgrade: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Recipe] = []
-    monkeypatch.setattr(stage.changeover, "change", keep_in(asked))
-    stage.changeover.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
+    monkeypatch.setattr(stage.transition, "change", keep_in(asked))
+    stage.transition.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
     engines(stage)[0].report = replace(engines(stage)[0].report, upgrade=upgrade)
     engines(stage)[0].ready = False
-    stage.repertoire.upgrade()
+    stage.switcher.upgrade()
     assert asked == [], "it does not play yet"
     engines(stage)[0].ready = True
     for _ in range(3):
-        stage.repertoire.upgrade()
+        stage.switcher.upgrade()
     assert asked == ([replace(recipe, accelerate="compile")] if compiled else [])
 
 
@@ -344,14 +344,14 @@ def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: Ma
     """Ticks that come up to 4 ms late, what the desk makes of them, and the value that rides with each frame."""
     (tmp_path / "show.yaml").write_text(BARS)
     stage = Stage(load_show(tmp_path / "show.yaml", environment={}), clock)
-    stage.changeover.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.transition.playing.engines = [PatientEngine()]  # type: ignore[list-item]
     stage.source = Still(10)  # type: ignore[assignment]
     music, chance, begun, tick = Clock(), random.Random(5), clock.now(), 60.0 / 132.0 / TICKS
     off = []
 
     def say(message: str) -> None:
         if music.take(Message(message), clock.now()):
-            stage.desk.kept = {"tempo": Heard(music.tempo, "midi/clock")}
+            stage.desk.kept = {"tempo": ExternalTempo(music.tempo, "midi/clock")}
         stage._attend()
 
     say("start")

@@ -14,11 +14,11 @@ from lcm_daemon.controllers.osc.sender import send
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
-from lcm_daemon.core.requests import Call, Change, Pending
-from lcm_daemon.desk.desk import Setup
+from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
+from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.protocol import Ready
 from tests.rigs.daemon import free_port
@@ -34,18 +34,18 @@ def port() -> int:
 
 @pytest.fixture
 def desk(port: int) -> Iterator[DeskSupervisor]:
-    setup = Setup("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
-    supervisor = DeskSupervisor(setup, SIZE, Health())
+    setup = DeskConfig("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
+    supervisor = DeskSupervisor(setup, SIZE, Metrics())
     supervisor.open(VALUES, time.perf_counter())
     yield supervisor
     supervisor.stop()
 
 
 def serve(
-    desk: DeskSupervisor, until: Callable[[list[Pending]], object], seconds: float = 20.0,
+    desk: DeskSupervisor, until: Callable[[list[RequestQueue]], object], seconds: float = 20.0,
     values: Mapping[str, Value] = VALUES,
-) -> list[Pending]:
-    asked: list[Pending] = []
+) -> list[RequestQueue]:
+    asked: list[RequestQueue] = []
     end = time.perf_counter() + seconds
     while not until(asked):
         assert time.perf_counter() < end
@@ -67,14 +67,14 @@ def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> N
     (pending,) = serve(desk, bool)
     ((name, arguments),) = [(call.name, call.arguments) for call in pending.commands]
     assert (name, arguments) == ("recipe", ("sd-turbo",))
-    assert isinstance(pending.commands[0], Call)
+    assert isinstance(pending.commands[0], CommandRequest)
 
 
 def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port: int) -> None:
     ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
     values = {**VALUES, "lora/ink": 0.5}
 
-    def moved(asked: list[Pending]) -> bool:
+    def moved(asked: list[RequestQueue]) -> bool:
         send("/lcm/lora/ink", ["1.5"], "127.0.0.1", port)
         return any("lora/ink" in pending.changes for pending in asked)
 
@@ -166,7 +166,7 @@ def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        supervisor = DeskSupervisor(Setup("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Health())
+        supervisor = DeskSupervisor(DeskConfig("test", TABLE, VALUES, {"osc": {"port": port}}), SIZE, Metrics())
         with pytest.raises(LcmDaemonError, match=str(port)) as caught:
             supervisor.open(VALUES, time.perf_counter())
         supervisor.stop()

@@ -15,8 +15,8 @@ import time
 
 from lcm_daemon.controllers.osc.aliases import PROFILES, Mapped
 from lcm_daemon.controllers.osc.controller import Osc
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 
 ADDRESSES = [
@@ -88,8 +88,8 @@ class Lines(logging.Handler):
 
 async def fuzz(packets: int, seed: int) -> dict[str, float]:
     """Send packets to an Osc in batches, and wait for each batch; what was counted, and the slowest (seconds)."""
-    rng, health, slowest = random.Random(seed), Health(), 0.0
-    osc = Osc(Board(TABLE, {n: p.default for n, p in TABLE.items()}, health, lambda: None), OPTIONS)
+    rng, metrics, slowest = random.Random(seed), Metrics(), 0.0
+    osc = Osc(ControlState(TABLE, {n: p.default for n, p in TABLE.items()}, metrics, lambda: None), OPTIONS)
     await osc.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", osc.port))
@@ -98,12 +98,12 @@ async def fuzz(packets: int, seed: int) -> dict[str, float]:
             begun = time.perf_counter()
             for each in batch:
                 sock.send(each)
-            while health.counts().get("osc/packets", 0) + health.counts().get("osc/failed", 0) < sent + len(batch):
+            while metrics.counts().get("osc/packets", 0) + metrics.counts().get("osc/failed", 0) < sent + len(batch):
                 await asyncio.sleep(0)
-            osc.board.take()
+            osc.controls.take()
             slowest = max(slowest, time.perf_counter() - begun)
     await osc.stop()
-    return {**health.counts(), "slowest": slowest}
+    return {**metrics.counts(), "slowest": slowest}
 
 
 def main() -> None:

@@ -87,8 +87,8 @@ class Watch:
         self.own: list[float] = []  # of that, what the stage did not stand waiting for a processor
         self._waited = 0.0
         self._stage, self._sender, self._packets = stage, sender, packets
-        self._time, self._noted = stage.health.time, False
-        stage.health.time = self._note  # type: ignore[method-assign]
+        self._time, self._noted = stage.metrics.time, False
+        stage.metrics.time = self._note  # type: ignore[method-assign]
 
     def _note(self, path: str, seconds: float) -> None:
         if path == "tick/late":
@@ -144,7 +144,7 @@ def main() -> int:
         watcher.start()
         stage.run()
         text = log.read_text(errors="replace")
-    return report(watch, {**stage.desk.counts, **stage.health.counts()}, text, options.fps)
+    return report(watch, {**stage.desk.counts, **stage.metrics.counts()}, text, options.fps)
 
 
 def shown(seconds: list[float], fps: float) -> str:

@@ -14,9 +14,9 @@ import time
 import rtmidi
 
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health, quantile_of
+from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Parameter, table_of
-from lcm_daemon.desk.desk import Setup
+from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 
 from .midi_rig import PATIENCE, jack, options
@@ -32,7 +32,7 @@ def measure(count: int = 1000, rate: int = 200) -> tuple[list[float], list[float
     Both ascending. A value that is overtaken is set with the next.
     """
     command = [sys.executable, "-m", "tests.rigs.midi_peer", "probe", str(count), str(rate)]
-    desk = DeskSupervisor(Setup("latency", TABLE, {"probe": 0}, {"midi": options(SHOW)}), (64, 64), Health())
+    desk = DeskSupervisor(DeskConfig("latency", TABLE, {"probe": 0}, {"midi": options(SHOW)}), (64, 64), Metrics())
     peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert peer.stdout is not None

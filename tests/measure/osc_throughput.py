@@ -25,10 +25,10 @@ import psutil
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.osc.udp import doctor
 from lcm_daemon.core.clock import MonotonicClock, Ticker
-from lcm_daemon.core.metrics import Health, quantile_of
+from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Parameter, table_of
 from lcm_daemon.core.requests import Change
-from lcm_daemon.desk.desk import Setup
+from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from tests.rigs.daemon import free_port
 
@@ -143,7 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     port = free_port(socket.SOCK_DGRAM)
     values = {name: p.default for name, p in TABLE.items()}
-    desk = DeskSupervisor(Setup("throughput", TABLE, values, {"osc": {"port": port}}), (64, 64), Health())
+    desk = DeskSupervisor(DeskConfig("throughput", TABLE, values, {"osc": {"port": port}}), (64, 64), Metrics())
     desk.open(values, time.perf_counter())
     stage = Stage(desk, values)
     load = f", load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs" if hasattr(os, "getloadavg") else ""

@@ -49,7 +49,7 @@ def load(checkpoint: Checkpoint) -> Callable[..., LatentConsistency]:
     return get
 
 
-Load = Callable[..., LatentConsistency]
+LoadRecipe = Callable[..., LatentConsistency]
 
 
 def paint(pipeline: LatentConsistency, pixels: Pixels, settings: Values) -> Pixels:
@@ -69,7 +69,7 @@ def assert_same_picture(found: Pixels, expected: Pixels) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
 @pytest.mark.parametrize("kind", ["epsilon", "velocity", "embedded"])
-def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load: Load, picture: Pixels) -> None:
+def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load(kind)
     reference = Reference(pipeline.recipe, (64, 64))
     for strength in (1.0, 0.5, 0.26):  # each a level of the schedule, so that diffusers has it
@@ -79,7 +79,7 @@ def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load:
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
-def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: Load, picture: Pixels) -> None:
+def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("turbo")
     settings = values(mode=mode, steps=steps, strength=1.0, seed=9)
     assert_same_picture(paint(pipeline, picture, settings),
@@ -87,21 +87,21 @@ def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: Load, 
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
-def test_classifier_free_guidance_is_diffusers(guidance: float, load: Load, picture: Pixels) -> None:
+def test_classifier_free_guidance_is_diffusers(guidance: float, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")  # with the full VAE; text alone, since diffusers draws the image's latents at random
     settings = values(mode="text", steps=2, guidance=guidance, negative_prompt="blue", prompt="red lava")
     assert_same_picture(paint(pipeline, picture, settings),
                         Reference(pipeline.recipe, (64, 64)).paint(picture, settings))
 
 
-def test_the_full_vae_reads_pictures_too(load: Load, picture: Pixels) -> None:
+def test_the_full_vae_reads_pictures_too(load: LoadRecipe, picture: Pixels) -> None:
     first = paint(load("kl"), picture, values(strength=0.1))
     assert np.array_equal(first, paint(load("kl"), picture, values(strength=0.1)))
     assert not np.array_equal(first, paint(load("kl"), make_picture((64, 64), seed=1), values(strength=0.1)))
 
 
 @pytest.mark.parametrize("kind", RECIPES)
-def test_a_still_input_gives_a_still_output(kind: str, load: Load, picture: Pixels) -> None:
+def test_a_still_input_gives_a_still_output(kind: str, load: LoadRecipe, picture: Pixels) -> None:
     pipeline, settings = load(kind), values(steps=4, strength=0.7)
     first = paint(pipeline, picture, settings)
     paint(pipeline, make_picture((64, 64), seed=5), values(steps=1, seed=3, mode="text"))  # whatever came between
@@ -112,12 +112,12 @@ def test_a_still_input_gives_a_still_output(kind: str, load: Load, picture: Pixe
     ("seed", {"seed": 1}), ("prompt", {"prompt": "fire"}), ("strength", {"strength": 0.8}), ("steps", {"steps": 3}),
     ("mode", {"mode": "text"}), ("guidance", {"guidance": 9.0}), ("mix", {"mix": 0.5}),
 ])
-def test_every_fader_changes_the_picture(name: str, change: Values, load: Load, picture: Pixels) -> None:
+def test_every_fader_changes_the_picture(name: str, change: Values, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("embedded")
     assert not np.array_equal(paint(pipeline, picture, values()), paint(pipeline, picture, values(**change)))
 
 
-def test_the_negative_prompt_counts_above_guidance_one_alone(load: Load, picture: Pixels) -> None:
+def test_the_negative_prompt_counts_above_guidance_one_alone(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")
     for guidance, same in ((1.0, True), (4.0, False)):
         with_it = paint(pipeline, picture, values(guidance=guidance, negative_prompt="blue ocean"))
@@ -125,7 +125,7 @@ def test_the_negative_prompt_counts_above_guidance_one_alone(load: Load, picture
 
 
 @pytest.mark.parametrize("kind", ["velocity", "turbo"])
-def test_strength_has_no_jump(kind: str, load: Load, picture: Pixels) -> None:
+def test_strength_has_no_jump(kind: str, load: LoadRecipe, picture: Pixels) -> None:
     """One percent of the fader is a small change everywhere, from the untouched input to pure noise."""
     pipeline = load(kind)
     sweep = [paint(pipeline, picture, values(strength=i / 100)).astype(float) for i in range(101)]
@@ -134,20 +134,20 @@ def test_strength_has_no_jump(kind: str, load: Load, picture: Pixels) -> None:
     assert max(moves[2:]) < 4.0, "levels"
 
 
-def test_nothing_is_repainted_at_strength_or_mix_zero(load: Load, picture: Pixels) -> None:
+def test_nothing_is_repainted_at_strength_or_mix_zero(load: LoadRecipe, picture: Pixels) -> None:
     for settings in (values(strength=0.0), values(mix=0.0), values(mix=0.0, mode="text")):
         assert np.array_equal(paint(load("epsilon"), picture, settings), picture)
     near = paint(load("epsilon"), picture, values(strength=ENTRY / 200))
     assert np.abs(near.astype(int) - picture).max() <= 2
 
 
-def test_text_needs_no_strength(load: Load, picture: Pixels) -> None:
+def test_text_needs_no_strength(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("epsilon")
     first = paint(pipeline, picture, values(mode="text", strength=0.0))
     assert np.array_equal(first, paint(pipeline, picture, values(mode="text", strength=1.0)))
 
 
-def test_mix_lays_the_render_over_the_input(load: Load, picture: Pixels) -> None:
+def test_mix_lays_the_render_over_the_input(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("epsilon")
     whole = paint(pipeline, picture, values(mix=1.0)).astype(float)
     quarter = paint(pipeline, picture, values(mix=0.25)).astype(float)
@@ -155,7 +155,7 @@ def test_mix_lays_the_render_over_the_input(load: Load, picture: Pixels) -> None
 
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 96), (32, 32), (50, 38)])
-def test_it_scales_between_output_and_render_size(size: Size, load: Load) -> None:
+def test_it_scales_between_output_and_render_size(size: Size, load: LoadRecipe) -> None:
     picture = np.ascontiguousarray(make_picture((128, 96))[:size[1], :size[0]])
     out = paint(load("epsilon", size), picture, values())
     assert out.shape == picture.shape
@@ -163,7 +163,7 @@ def test_it_scales_between_output_and_render_size(size: Size, load: Load) -> Non
     assert not np.array_equal(out[..., :3], picture[..., :3])
 
 
-def test_a_read_only_picture_will_do(load: Load, picture: Pixels) -> None:
+def test_a_read_only_picture_will_do(load: LoadRecipe, picture: Pixels) -> None:
     """Frames come in shared memory that is not ours to write to."""
     expected = paint(load("epsilon"), picture, values())
     frozen = picture.copy()
@@ -171,13 +171,13 @@ def test_a_read_only_picture_will_do(load: Load, picture: Pixels) -> None:
     assert np.array_equal(paint(load("epsilon"), frozen, values()), expected)
 
 
-def test_it_knows_what_its_parts_cost(load: Load, picture: Pixels) -> None:
+def test_it_knows_what_its_parts_cost(load: LoadRecipe, picture: Pixels) -> None:
     seconds = load("epsilon").render(picture, values(), solid((64, 64)))
     assert list(seconds) == ["encode", "denoise", "decode"]
     assert all(part > 0 for part in seconds.values())
 
 
-def test_an_embedding_is_computed_once(load: Load, picture: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedding_is_computed_once(load: LoadRecipe, picture: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = load("embedded", parameters={"seed": 1})
     calls = []
     pipeline.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
@@ -187,7 +187,7 @@ def test_an_embedding_is_computed_once(load: Load, picture: Pixels, monkeypatch:
     assert pipeline.conditioning.scale.cache_info().misses == 2  # the warm-up's 1.0, and 7.5
 
 
-def test_bfloat16_paints_nearly_the_same(load: Load, picture: Pixels) -> None:
+def test_bfloat16_paints_nearly_the_same(load: LoadRecipe, picture: Pixels) -> None:
     exact = paint(load("velocity"), picture, values()).astype(float)
     rough = paint(load("velocity", dtype="bfloat16"), picture, values()).astype(float)
     assert np.abs(exact - rough).mean() < 4.0

@@ -7,12 +7,12 @@ import signal
 import time
 
 from lcm_daemon.processes.bootstrap import begin_child
-from lcm_daemon.processes.channel import Port, PortArguments
-from lcm_daemon.processes.child import Budget, Child, Graveyard
+from lcm_daemon.processes.channel import ChildEndpoint, Port
+from lcm_daemon.processes.child import Child, Reaper, RestartLimit
 from lcm_daemon.processes.protocol import Ready
 
 
-def wait_for_ever(arguments: PortArguments) -> None:
+def wait_for_ever(arguments: ChildEndpoint) -> None:
     begin_child(30)
     port = Port(arguments)
     port.say(Ready())
@@ -20,7 +20,7 @@ def wait_for_ever(arguments: PortArguments) -> None:
 
 
 def test_a_stopped_child_is_killed_and_reaped_without_waiting() -> None:
-    child, graves = Child("test", wait_for_ever, (16, 16)), Graveyard()
+    child, graves = Child("test", wait_for_ever, (16, 16)), Reaper()
     assert child.link.pipe.poll(20)
     os.kill(child.pid or 0, signal.SIGSTOP)
     graves.bury(child)
@@ -29,11 +29,11 @@ def test_a_stopped_child_is_killed_and_reaped_without_waiting() -> None:
 
 
 def test_three_restarts_in_a_minute_are_one_too_many() -> None:
-    budget = Budget(3, 60.0)
+    budget = RestartLimit(3, 60.0)
     assert [budget.spend(t) for t in (0.0, 10.0, 20.0)] == [True, True, False]
     assert [budget.spend(t) for t in (30.0, 40.0)] == [True, True], "it begins anew"
 
 
 def test_old_restarts_are_forgotten() -> None:
-    budget = Budget(3, 60.0)
+    budget = RestartLimit(3, 60.0)
     assert all(budget.spend(t) for t in (0.0, 40.0, 80.0, 120.0, 160.0))

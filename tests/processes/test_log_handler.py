@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-from lcm_daemon.processes.log_handler import Journal
+from lcm_daemon.processes.log_handler import LogHandler
 
 CHATTER = """
 import logging, sys, time
@@ -58,7 +58,7 @@ class Gate(io.StringIO):
 
 def test_what_could_not_be_kept_is_said_once_the_reader_is_back() -> None:
     gate = Gate()
-    journal = Journal(gate, lines=3)
+    journal = LogHandler(gate, lines=3)
     journal.emit(record("first"))
     assert gate.entered.wait(30)
     for number in range(10):
@@ -71,7 +71,7 @@ def test_what_could_not_be_kept_is_said_once_the_reader_is_back() -> None:
 
 def test_a_reader_who_has_gone_is_no_error() -> None:
     stream = io.StringIO()
-    journal = Journal(stream)
+    journal = LogHandler(stream)
     stream.close()
     journal.emit(record("to nobody"))
     journal.flush()

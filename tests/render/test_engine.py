@@ -9,8 +9,8 @@ import pytest
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.processes.channel import Link, Port
-from lcm_daemon.processes.protocol import Done
+from lcm_daemon.processes.channel import Channel, ChildChannel
+from lcm_daemon.processes.protocol import FrameResult
 from lcm_daemon.render.engine import _render, lacks_memory
 
 SIZE = (32, 16)
@@ -27,8 +27,8 @@ class Adding:
 
 
 def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
-    link = Link(SIZE, guided=True)
-    port = Port(link.port())
+    link = Channel(SIZE, guided=True)
+    port = ChildChannel(link.port())
     engine = threading.Thread(target=_render, args=(Adding(), port), daemon=True)
     engine.start()
     results = []
@@ -37,7 +37,7 @@ def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
             assert link.pipe.poll(20)
             link.receive()
         link.submit(Frame(solid(SIZE, (2, 2, 2, 2)), 0, 0.0), {}, 0.0, guide)
-        while not (done := [m for m in link.receive() if isinstance(m, Done)]):
+        while not (done := [m for m in link.receive() if isinstance(m, FrameResult)]):
             assert link.pipe.poll(20)
         results.append(int(link.take(done[0]).pixels[0, 0, 0]))
     link.pipe.close()

@@ -12,13 +12,13 @@ import pytest
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.pipelines.base import Report
-from lcm_daemon.processes.protocol import Done, Failed, Ready
+from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import SLOWER, EngineSupervisor
-from lcm_daemon.render.policy import Duty, Patience
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from tests.conftest import ManualClock
 
 SIZE = (64, 48)
@@ -32,10 +32,10 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
     made: list[EngineSupervisor] = []
 
     def make(
-        *ladder: Recipe, spare: bool = False, patience: Patience | None = None, duty: Duty = Duty.PLAY,
+        *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts | None = None, policy: RestartPolicy = RestartPolicy.PLAY,
         started: bool = True,
     ) -> EngineSupervisor:
-        made.append(EngineSupervisor(ladder, SIZE, Health(), patience or Patience(frame=1.0), spare, duty=duty))
+        made.append(EngineSupervisor(ladder, SIZE, Metrics(), timeouts or EngineTimeouts(frame=1.0), spare, policy=policy))
         if started:
             made[-1].start(time.perf_counter())
         return made[-1]
@@ -61,8 +61,8 @@ def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: flo
 
 def renders(supervisor: EngineSupervisor, count: int) -> Callable[[], bool]:
     """True once so many more frames have been rendered."""
-    before = supervisor.health.total("engine/rendered")
-    return lambda: supervisor.health.total("engine/rendered") >= before + count
+    before = supervisor.metrics.total("engine/rendered")
+    return lambda: supervisor.metrics.total("engine/rendered") >= before + count
 
 
 def test_frames_come_back_in_order_and_unharmed(supervise: Callable[..., EngineSupervisor]) -> None:
@@ -81,7 +81,7 @@ def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupe
     os.kill(first, number)
     play(engine, lambda: engine.pid not in (0, first))
     play(engine, renders(engine, 3))
-    assert engine.health.total("engine/replaced") == 1
+    assert engine.metrics.total("engine/replaced") == 1
     assert engine.alarm == ""
 
 
@@ -95,18 +95,18 @@ def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> Non
     play(engine, renders(engine, 3))
 
 
-@pytest.mark.parametrize(("duty", "memory", "replaced"), [
-    (Duty.PLAY, True, 1), (Duty.YIELD, False, 1), (Duty.YIELD, True, 0), (Duty.TRIAL, False, 0),
+@pytest.mark.parametrize(("policy", "memory", "replaced"), [
+    (RestartPolicy.PLAY, True, 1), (RestartPolicy.YIELD, False, 1), (RestartPolicy.YIELD, True, 0), (RestartPolicy.TRIAL, False, 0),
 ])
 def test_who_is_replaced(
-    supervise: Callable[..., EngineSupervisor], duty: Duty, memory: bool, replaced: int
+    supervise: Callable[..., EngineSupervisor], policy: RestartPolicy, memory: bool, replaced: int
 ) -> None:
     engine = supervise(THROUGH)
-    engine.duty = duty
+    engine.policy = policy
     assert engine.child is not None
     engine.child.link.receive = lambda: [Failed("it failed", memory=memory)]  # type: ignore[method-assign]
     engine.step(time.perf_counter())
-    assert engine.health.total("engine/replaced") == replaced
+    assert engine.metrics.total("engine/replaced") == replaced
     assert (engine.failure is None, engine.pid != 0) == (bool(replaced), bool(replaced))
     if engine.failure:
         engine.step(time.perf_counter() + 1000.0)
@@ -118,7 +118,7 @@ def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., Engi
     play(first, lambda: first._spare_warm)
     spare = first.take_spare()
     assert spare is not None
-    first.duty = Duty.YIELD
+    first.policy = RestartPolicy.YIELD
     play(first, renders(first, 10))
     assert len(first.waitables()) == 1, "no other is started beside two engines at work"
     second = supervise(THROUGH, started=False)
@@ -157,15 +157,15 @@ def test_a_system_without_room_for_two_is_out_of_memory(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
-    engine = supervise(THROUGH, duty=Duty.TRIAL)
+    engine = supervise(THROUGH, policy=RestartPolicy.TRIAL)
     assert engine.failure is not None
     assert engine.failure.memory
 
 
 def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
     """Its first frames may take long, whatever the engines beside it and before it took."""
-    engine = supervise(THROUGH, patience=Patience(frame=1.0))
-    engine.health.time("engine/render", 0.001)
+    engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=1.0))
+    engine.metrics.time("engine/render", 0.001)
     play(engine, renders(engine, 1))
     engine.painted.clear()
     engine.painted.append(4.0)
@@ -187,7 +187,7 @@ def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., En
     assert spare is not None
     os.kill(spare.pid or 0, signal.SIGKILL)
     play(engine, lambda: engine._spare not in (None, spare))
-    assert engine.health.total("engine/replaced") == 0
+    assert engine.metrics.total("engine/replaced") == 0
 
 
 def test_a_system_without_room_for_a_spare_renders_on(
@@ -207,11 +207,11 @@ def test_a_system_without_room_for_a_spare_renders_on(
 
 
 def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[..., EngineSupervisor]) -> None:
-    engine = supervise(ABSENT, THROUGH, patience=Patience(frame=5.0))
+    engine = supervise(ABSENT, THROUGH, timeouts=EngineTimeouts(frame=5.0))
     play(engine, renders(engine, 1), 90)
     assert engine.recipe is THROUGH
     assert engine.alarm.startswith("absent: ")
-    assert engine.health.total("engine/replaced") == 1, "trying again would not have helped"
+    assert engine.metrics.total("engine/replaced") == 1, "trying again would not have helped"
 
 
 def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSupervisor]) -> None:
@@ -230,7 +230,7 @@ def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSuper
 def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
     supervise: Callable[..., EngineSupervisor],
 ) -> None:
-    engine = supervise(THROUGH, patience=Patience(alarm=0.5))
+    engine = supervise(THROUGH, timeouts=EngineTimeouts(alarm=0.5))
     for _ in range(3):
         play(engine, renders(engine, 1))
         before = engine.pid
@@ -245,7 +245,7 @@ def test_a_starved_engine_is_slow_and_no_hang(
     supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its frame is late, and it still burns processor time."""
-    engine = supervise(THROUGH, patience=Patience(frame=3.0))
+    engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=3.0))
     play(engine, renders(engine, 1))
     while not engine.wanted:
         engine.step(time.perf_counter())
@@ -288,7 +288,7 @@ class Doomed:
         self._left -= 1
         if self._left < 0:
             raise EOFError
-        return [Done(0, 0, 0.0, {"render": 0.1})]
+        return [FrameResult(0, 0, 0.0, {"render": 0.1})]
 
     def tell(self, message: object) -> None:
         pass
@@ -315,7 +315,7 @@ def test_one_that_dies_at_its_first_frame_steps_down_however_long_it_loads(
         engine.step(clock.now())
         alarms.append(engine.alarm)
         assert len(alarms) < 3 * (loading + 5.0)
-    assert engine.health.total("engine/replaced") == 3
+    assert engine.metrics.total("engine/replaced") == 3
     assert alarms.index("absent: died") < len(alarms) / 1.4, "the second failure is an alarm already"
 
 
@@ -329,7 +329,7 @@ def test_one_that_dies_now_and_then_is_replaced_for_ever(
         clock.sleep(1.0)
         engine.step(clock.now())
     assert engine.recipe is ABSENT
-    assert engine.health.total("engine/replaced") > 50
+    assert engine.metrics.total("engine/replaced") > 50
 
 
 @pytest.mark.parametrize("step", [0.07, 0.2, 0.4])
@@ -344,4 +344,4 @@ def test_more_work_than_usual_is_no_hang(
     engine.painted.extend([steps * step] * 63)
     engine.child.link.unanswered[0] = 0.0  # type: ignore[union-attr]
     assert not engine._overdue(2 * later * passes * step - 0.01)
-    assert engine._overdue(max(engine.patience.frame, 32 * steps * step) + 0.01), "and a hang is one"
+    assert engine._overdue(max(engine.timeouts.frame, 32 * steps * step) + 0.01), "and a hang is one"

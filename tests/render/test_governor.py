@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.render.governor import LONGEST, SCALES, SIZE_PAUSE, Governor, Level, levels, scale_size, scales_of
 
 VALUES: dict[str, Any] = {
@@ -21,8 +21,8 @@ class Machine:
     """Paints frames one after another. `load` is how many times slower than alone it is just now."""
 
     def __init__(self, target: float, values: dict[str, Any], noise: float = 0.0) -> None:
-        self.governor, self.health = Governor(target, Health()), Health()
-        self.governor.health = self.health
+        self.governor, self.metrics = Governor(target, Metrics()), Metrics()
+        self.governor.metrics = self.metrics
         self.values, self.load, self.now, self.noise = dict(values), 1.0, 1000.0, noise
         self.scales: tuple[float, ...] = SCALES
         self.random = random.Random(0)
@@ -31,8 +31,8 @@ class Machine:
     def cost(self) -> float:
         """Seconds a frame: 5 ms of encoding and decoding, 10 ms a step, 4 ms a ControlNet's look; by the area."""
         values: Any = self.governor.lay_over(self.values)
-        looks = values.get("control/canny/weight", 0.0) / values.get("control/canny/interval", 1)
-        plain = 0.005 + values["steps"] * (0.010 + 0.004 * looks)
+        resume_file = values.get("control/canny/weight", 0.0) / values.get("control/canny/interval", 1)
+        plain = 0.005 + values["steps"] * (0.010 + 0.004 * resume_file)
         return float(plain * self.governor.level.size**2 * self.load * (1 + self.noise * self.random.uniform(-1, 1)))
 
     def play(self, seconds: float) -> Machine:
@@ -69,7 +69,7 @@ def test_it_steps_down_until_the_rate_is_held_and_then_stays(target: float) -> N
     assert machine.fps > 0.9 * target
     settled = len(machine.changes)
     assert machine.play(900).changes[settled:] == []
-    assert machine.health.total("governor/down") - machine.health.total("governor/up") <= settled
+    assert machine.metrics.total("governor/down") - machine.metrics.total("governor/up") <= settled
 
 
 def test_only_what_rides_with_the_frame_changes() -> None:
@@ -135,7 +135,7 @@ def test_sizes_are_such_that_every_unet_takes_them() -> None:
 
 
 def test_frames_under_other_conditions_do_not_count() -> None:
-    governor = Governor(30.0, Health())
+    governor = Governor(30.0, Metrics())
     for frame in range(100):
         governor.judge([1.0], PLAIN, (), 1000.0 + frame)
         governor.pause()
@@ -162,7 +162,7 @@ def test_another_recipe_begins_with_everything(change: Callable[[Machine], None]
 
 
 def test_several_engines_share_the_work() -> None:
-    governor = Governor(30.0, Health())
+    governor = Governor(30.0, Metrics())
     for frame in range(200):
         governor.judge([0.06], PLAIN, (), 1000.0 + frame * 0.03, engines=2)
     assert governor.level == Level()

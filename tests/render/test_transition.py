@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.player import Player
-from lcm_daemon.render.policy import Duty
-from lcm_daemon.render.transition import LONGEST_GOODBYE, LONGEST_PAUSE, SETTLE, Changeover, Phase
+from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.transition import LONGEST_GOODBYE, LONGEST_PAUSE, SETTLE, Phase, RecipeTransition
 from tests.conftest import ManualClock
 
 SIZE = (16, 16)
@@ -24,8 +24,8 @@ FULL = Failed("OutOfMemoryError: CUDA out of memory", memory=True)
 class FakeEngine:
     """An EngineSupervisor's face."""
 
-    def __init__(self, recipe: Recipe, duty: Duty) -> None:
-        self.recipe, self.duty = recipe, duty
+    def __init__(self, recipe: Recipe, policy: RestartPolicy) -> None:
+        self.recipe, self.policy = recipe, policy
         self.state, self.alarm, self.pid = "starting", "", 1
         self.ready = self.wanted = self.fallen = self.running = False
         self.gone = True
@@ -62,19 +62,19 @@ class FakeEngine:
 
 
 class Rig:
-    """A Changeover whose engines are all kept in `made`, the newest last."""
+    """A RecipeTransition whose engines are all kept in `made`, the newest last."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.made: list[Any] = []
-        self.health = Health()
-        self.change = Changeover(OLD, self._build, self.health, seconds=1.0, pause=60.0)
+        self.metrics = Metrics()
+        self.change = RecipeTransition(OLD, self._build, self.metrics, seconds=1.0, pause=60.0)
         self.change.start(clock.now())
 
-    def _build(self, recipe: Recipe, duty: Duty) -> Player:
-        engine: Any = FakeEngine(recipe, duty)
+    def _build(self, recipe: Recipe, policy: RestartPolicy) -> Player:
+        engine: Any = FakeEngine(recipe, policy)
         self.made.append(engine)
-        return Player(recipe, [engine], {}, self.health)
+        return Player(recipe, [engine], {}, self.metrics)
 
     def step(self, seconds: float = 0.0, starved: bool = False) -> int | None:
         """Let time pass; returns the grey that shows."""
@@ -104,7 +104,7 @@ def test_the_new_one_loads_aside_with_the_spare_and_is_faded_in(rig: Rig) -> Non
     assert rig.step() == 0
     assert rig.running == ["old", "new"]
     assert rig.made[1].given == "spare"
-    assert rig.made[0].duty is Duty.YIELD
+    assert rig.made[0].policy is RestartPolicy.YIELD
     assert rig.change.recipe is OLD
     assert "loading new: loading" in rig.change.describe()
     rig.made[1].paint(200)
@@ -117,9 +117,9 @@ def test_the_new_one_loads_aside_with_the_spare_and_is_faded_in(rig: Rig) -> Non
     assert rig.step(0.2) == 240
     assert rig.step() == 240
     assert rig.running == ["new"]
-    assert rig.made[1].duty is Duty.PLAY
+    assert rig.made[1].policy is RestartPolicy.PLAY
     assert rig.change.describe() == ""
-    assert rig.health.counts("change/") == {"change/begun": 1, "change/done": 1}
+    assert rig.metrics.counts("change/") == {"change/begun": 1, "change/done": 1}
 
 
 def test_one_that_fails_to_load_leaves_the_old_one_playing(rig: Rig) -> None:
@@ -128,7 +128,7 @@ def test_one_that_fails_to_load_leaves_the_old_one_playing(rig: Rig) -> None:
     rig.made[1].fail(Failed("no weights", retry=False))
     assert rig.step() == 0
     assert rig.running == ["old"]
-    assert rig.made[0].duty is Duty.PLAY
+    assert rig.made[0].policy is RestartPolicy.PLAY
     assert rig.change.error == "new: no weights"
     assert rig.change.wanted is OLD
     rig.change.change(OTHER)
@@ -179,7 +179,7 @@ def test_if_it_fails_alone_too_the_old_recipe_comes_back(rig: Rig) -> None:
     rig.made[2].fail(FULL)
     assert rig.step() == 0
     assert rig.running == ["old"]
-    assert rig.made[3].duty is Duty.PLAY
+    assert rig.made[3].policy is RestartPolicy.PLAY
     assert rig.change.error.startswith("new: OutOfMemoryError")
     rig.made[3].paint(10)
     assert rig.step() == 10
@@ -220,7 +220,7 @@ def test_a_second_change_replaces_the_first(rig: Rig) -> None:
     rig.step()
     rig.step(SETTLE)
     assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
-    assert rig.made[0].duty is Duty.PLAY
+    assert rig.made[0].policy is RestartPolicy.PLAY
 
 
 def test_a_change_asked_for_in_a_fade_follows_it(rig: Rig) -> None:

@@ -18,8 +18,8 @@ from lcm_daemon.automation.automation import COMMANDS, Automation
 from lcm_daemon.controllers.midi import controller
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Parameter, Table, Value, table_of
-from lcm_daemon.core.requests import Call, Change, Pending
-from lcm_daemon.desk.desk import Asked, Desk, News, Setup
+from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
+from lcm_daemon.desk.desk import Desk, DeskConfig, DeskRequests, DeskUpdate
 from lcm_daemon.processes.channel import Port
 from lcm_daemon.processes.protocol import Ready
 from lcm_daemon.shows.reader import load_show
@@ -37,18 +37,18 @@ class Stage:
         self.parameters = Parameters(self.table, self.show.start(self.show.recipe))
         self.automation = Automation(self.show.cues, self.show.modulators, self.parameters, lambda recipe: None)
         self.now = 0.0
-        self.calls: list[Call] = []
+        self.calls: list[CommandRequest] = []
         self.changes: list[Change] = []  # as they were told
         self.midi = Plugboard("Pad")
         self.ready = asyncio.Event()
-        self._mail: queue.Queue[News | None] = queue.Queue()
+        self._mail: queue.Queue[DeskUpdate | None] = queue.Queue()
 
     @property
     def values(self) -> dict[str, Value]:
         return self.parameters.targets()
 
-    def setup(self) -> Setup:
-        return Setup(self.show.name, self.table, self.values, self.show.desk, tuple(self.show.catalogue()))
+    def setup(self) -> DeskConfig:
+        return DeskConfig(self.show.name, self.table, self.values, self.show.desk, tuple(self.show.catalogue()))
 
     def move(self, name: str, value: Value) -> None:
         """Somebody moves a parameter who is no controller."""
@@ -58,7 +58,7 @@ class Stage:
         """Begin the cues that are due."""
         self._tell(self.automation.step(self.now, ""))
 
-    def receive(self) -> News | None:
+    def receive(self) -> DeskUpdate | None:
         """The desk's end of the pipe: the next message, None at the end."""
         return self._mail.get()
 
@@ -67,13 +67,13 @@ class Stage:
         if isinstance(message, Ready):
             self.ready.set()
             self._tell([])
-        elif isinstance(message, Asked) and message.pending:
+        elif isinstance(message, DeskRequests) and message.pending:
             self._obey(message.pending)
 
     def close(self) -> None:
         self._mail.put(None)
 
-    def _obey(self, pending: Pending) -> None:
+    def _obey(self, pending: RequestQueue) -> None:
         done: list[Change] = []
         for step in pending:
             if isinstance(step, Change):
@@ -86,7 +86,7 @@ class Stage:
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes
-        self._mail.put(News(changes, self.automation.status()))
+        self._mail.put(DeskUpdate(changes, self.automation.status()))
 
 
 @contextlib.asynccontextmanager

@@ -21,11 +21,11 @@ from unittest import mock
 from lcm_daemon.controllers.midi import controller
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.controller import Midi
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.requests import Call, commands
+from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.schema import Reader, compose, read_fields
 from tests.conftest import need
 
@@ -74,8 +74,8 @@ class Plugboard:
 
 
 class PlugboardPort:
-    def __init__(self, board: Plugboard, name: str) -> None:
-        self._board, self._name = board, name
+    def __init__(self, controls: Plugboard, name: str) -> None:
+        self._board, self._name = controls, name
 
     def close(self) -> None:
         self._board.takers.pop(self._name, None)
@@ -88,22 +88,22 @@ class Rig:
     """A Midi on a board. `pass_on` is the stage: it takes what the board asks for and echoes it."""
 
     def __init__(self, given: Mapping[str, Any], connect: Callable[[], Any] | None = None) -> None:
-        self.health = Health()
+        self.metrics = Metrics()
         values = {name: p.default for name, p in TABLE.items()}
-        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
-        self.midi = Midi(self.board, given, connect)
-        self.commands: list[Call] = []
+        self.controls = ControlState(TABLE, values, self.metrics, lambda: None, commands(["ink", "sd-turbo"]))
+        self.midi = Midi(self.controls, given, connect)
+        self.commands: list[CommandRequest] = []
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.board.take()
+        pending = self.controls.take()
         self.commands += pending.commands
         self.origins += [change.origin for change in pending.changes.values()]
-        self.board.hear(list(pending.changes.values()), None)
+        self.controls.hear(list(pending.changes.values()), None)
 
     def move(self, name: str, value: Value, origin: str = "osc/someone") -> None:
         """Somebody else moves a parameter."""
-        self.board.set(name, value, origin)
+        self.controls.set(name, value, origin)
         self.pass_on()
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -114,7 +114,7 @@ class Rig:
                 await asyncio.sleep(0.002)
 
     async def becomes(self, name: str, value: Value) -> None:
-        await self.until(lambda: self.board.values[name] == value)
+        await self.until(lambda: self.controls.values[name] == value)
 
 
 @contextlib.asynccontextmanager
@@ -130,12 +130,12 @@ async def rig(text: str, connect: Callable[[], Any] | None = None) -> AsyncItera
 @contextlib.asynccontextmanager
 async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plugboard]]:
     """A rig with one stand-in device that is open."""
-    board = Plugboard(name)
+    controls = Plugboard(name)
     with mock.patch.object(controller, "AGAIN", 1e6):
-        async with rig(text, lambda: board) as one:
-            await one.until(lambda: name in board.takers)
+        async with rig(text, lambda: controls) as one:
+            await one.until(lambda: name in controls.takers)
             await asyncio.sleep(0.05)  # what it is shown at once is out of the way
-            yield one, board
+            yield one, controls
 
 
 # Real ports

@@ -65,7 +65,7 @@ SPOUT_CONSTANTS = {"enums": ["GL_RGBA", "GL_BGRA_EXT", "GL_RGB", "GL_BGR_EXT"]}
 
 
 @dataclass(frozen=True)
-class Call:
+class CommandRequest:
     """One use of a native name in an adapter: where, of what, and with which arguments (None: not called)."""
 
     line: int
@@ -81,19 +81,19 @@ def load(file: str) -> dict[str, Any]:
     return fixture
 
 
-def uses(source: Path, owners: Mapping[str, str]) -> Iterator[Call]:
+def uses(source: Path, owners: Mapping[str, str]) -> Iterator[CommandRequest]:
     """Every attribute of an expression in `owners` (as it stands in the source -> native owner) that `source` uses."""
     tree = ast.parse(source.read_text())
-    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.CommandRequest)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (owner := owners.get(ast.unparse(node.value))):
             call = called.get(id(node))
             count = None if call is None else len(call.args)
             keywords = tuple(k.arg or "**" for k in call.keywords) if call else ()
-            yield Call(node.lineno, owner, node.attr, count, keywords)
+            yield CommandRequest(node.lineno, owner, node.attr, count, keywords)
 
 
-def mistakes(fixture: Mapping[str, Any], calls: list[Call]) -> list[str]:
+def mistakes(fixture: Mapping[str, Any], calls: list[CommandRequest]) -> list[str]:
     """What of `calls` the package does not have, or does not take."""
     found = []
     for call in calls:
@@ -105,7 +105,7 @@ def mistakes(fixture: Mapping[str, Any], calls: list[Call]) -> list[str]:
     return found
 
 
-def fits(known: Mapping[str, Any], call: Call) -> bool:
+def fits(known: Mapping[str, Any], call: CommandRequest) -> bool:
     """Whether a call's arguments fit `known`: {"required": n, "names": [...], "keywords": [...]} of a callable."""
     if "required" not in known:
         return False

@@ -12,11 +12,11 @@ from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc.controller import Osc
 from lcm_daemon.controllers.osc.sender import encode
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.requests import Call, commands
+from lcm_daemon.core.requests import CommandRequest, commands
 
 PATIENCE = 10.0  # seconds, only ever spent where a test fails
 
@@ -46,18 +46,18 @@ class Rig:
     """An Osc on an ephemeral port. `pass_on` is the stage: it takes what the board asks for and echoes it."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.health = Health()
+        self.metrics = Metrics()
         values = {name: p.default for name, p in TABLE.items()}
-        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
-        self.osc = Osc(self.board, {"port": 0, **options})
-        self.commands: list[Call] = []
+        self.controls = ControlState(TABLE, values, self.metrics, lambda: None, commands(["ink", "sd-turbo"]))
+        self.osc = Osc(self.controls, {"port": 0, **options})
+        self.commands: list[CommandRequest] = []
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.board.take()
+        pending = self.controls.take()
         self.commands += pending.commands
         self.origins += [change.origin for change in pending.changes.values()]
-        self.board.hear(list(pending.changes.values()), None)
+        self.controls.hear(list(pending.changes.values()), None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Pass on until something is so."""
@@ -67,10 +67,10 @@ class Rig:
                 await asyncio.sleep(0.001)
 
     async def becomes(self, name: str, value: Value) -> None:
-        await self.until(lambda: self.board.values[name] == value)
+        await self.until(lambda: self.controls.values[name] == value)
 
     def count(self, path: str) -> int:
-        return self.health.counts().get(path, 0)
+        return self.metrics.counts().get(path, 0)
 
 
 @contextlib.asynccontextmanager

@@ -17,13 +17,13 @@ from lcm_daemon.automation.automation import OWN, Automation
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.controllers.panel.camera import Sink
 from lcm_daemon.controllers.panel.server import Panel
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, Value
-from lcm_daemon.core.requests import Call, Change, commands
+from lcm_daemon.core.requests import Change, CommandRequest, commands
 
 SHOWN: Table = {**TABLE, **OWN}  # the parameters of a show without modulators
 PATIENCE = 30.0  # seconds until a test gives up waiting
@@ -41,16 +41,16 @@ class Rig:
     cues: Sequence[Cue] = ()
     now: float = 0.0
     taken: list[Change] = field(default_factory=list)
-    called: list[Call] = field(default_factory=list)
+    called: list[CommandRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
         self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None)
         self.parameters.adopt(SHOWN)
-        self.board = Board(
-            self.parameters.table, self.parameters.targets(), Health(), self._wake, commands(["ink", "sd-turbo"])
+        self.controls = ControlState(
+            self.parameters.table, self.parameters.targets(), Metrics(), self._wake, commands(["ink", "sd-turbo"])
         )
-        self.board.show = "mirror"
+        self.controls.show = "mirror"
         self._numbers = itertools.count()
 
     def _wake(self) -> None:
@@ -60,15 +60,15 @@ class Rig:
     def answer(self) -> None:
         """One round of the stage: moves and commands go in, what they did comes out."""
         done: list[Change] = []
-        for step in self.board.take():
-            done += self._obey(step) if isinstance(step, Call) else self._move(step)
+        for step in self.controls.take():
+            done += self._obey(step) if isinstance(step, CommandRequest) else self._move(step)
         self.step(done)
 
     def _move(self, asked: Change) -> list[Change]:
         self.taken.append(asked)
         return [Change(asked.name, self.parameters.set(asked.name, asked.value, 0.0), asked.origin)]
 
-    def _obey(self, call: Call) -> list[Change]:
+    def _obey(self, call: CommandRequest) -> list[Change]:
         self.called.append(call)
         if call.name == "panic":
             return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
@@ -78,28 +78,28 @@ class Rig:
         """Begin the cues that are due, and say what has moved and where the show is."""
         moved = [*done, *self.automation.step(self.now, "")]
         cues = self.automation.status()
-        news = {**self.board.status, **cues} if self.cues and cues.items() - self.board.status.items() else None
-        self.board.hear(moved, news)
+        news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
+        self.controls.hear(moved, news)
 
     def change_recipe(self, *parameters: Parameter) -> None:
         """Another recipe plays, whose own parameters these are."""
         self.parameters.adopt({**SHOWN, **{p.name: p for p in parameters}})
-        self.board.adopt(self.parameters.table, self.parameters.targets())
+        self.controls.adopt(self.parameters.table, self.parameters.targets())
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
         """Somebody else moves a parameter."""
-        self.board.hear([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
+        self.controls.hear([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
 
     def show(self, pixels: Pixels | None = None) -> int:
         """Put a new picture out; return its number."""
         number = next(self._numbers)
-        self.board.frame = Frame(solid((32, 16)) if pixels is None else pixels, number, float(number))
+        self.controls.frame = Frame(solid((32, 16)) if pixels is None else pixels, number, float(number))
         return number
 
 
 @asynccontextmanager
 async def serving(rig: Rig, sink: Sink | None = None, **options: Any) -> AsyncIterator[Panel]:
-    panel = Panel(rig.board, {"port": 0, "preview_fps": 100, **options}, sink)
+    panel = Panel(rig.controls, {"port": 0, "preview_fps": 100, **options}, sink)
     await panel.start()
     try:
         yield panel

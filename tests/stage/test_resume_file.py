@@ -9,16 +9,16 @@ import pytest
 
 from lcm_daemon.automation.look import Look
 from lcm_daemon.recipes.reader import load_recipe
-from lcm_daemon.stage.resume_file import PAUSE, SETTLED, TRIES, LookFile
+from lcm_daemon.stage.resume_file import PAUSE, SETTLED, TRIES, ResumeFile
 
 STORM = Look("builtin", (256, 192), "storm", {"strength": 0.4, "prompt": "ocean — deep", "seed": 2**32 - 1})
 
 
-def run(folder: Path, *looks: Look, seconds: float = 0.0, orderly: bool = False) -> Look | None:
+def run(folder: Path, *resume_file: Look, seconds: float = 0.0, orderly: bool = False) -> Look | None:
     """One run of a show that has these looks, the first at once, the others after so many seconds."""
-    file = LookFile(folder / "mirror.yaml", folder / "state")
+    file = ResumeFile(folder / "mirror.yaml", folder / "state")
     found = file.begin(1000.0)
-    for number, look in enumerate(looks):
+    for number, look in enumerate(resume_file):
         file.keep(look, 1000.0 + number * max(seconds, PAUSE))
     if orderly:
         file.forget()
@@ -63,7 +63,7 @@ def test_a_run_that_lasted_is_held_for_harmless(tmp_path: Path) -> None:
 
 
 def test_a_stream_of_moves_does_not_wear_out_the_disk(tmp_path: Path) -> None:
-    file = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
+    file = ResumeFile(tmp_path / "mirror.yaml", tmp_path / "state")
     file.begin(0.0)
     written: list[int] = []
     assert file._file is not None
@@ -79,7 +79,7 @@ def test_a_stream_of_moves_does_not_wear_out_the_disk(tmp_path: Path) -> None:
 
 def test_a_show_that_runs_twice_keeps_the_look_of_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    first = LookFile(tmp_path / "mirror.yaml", tmp_path / "state")
+    first = ResumeFile(tmp_path / "mirror.yaml", tmp_path / "state")
     first.begin(0.0)
     first.keep(STORM, 0.0)
     assert run(tmp_path, Look("builtin", (64, 64)), orderly=True) is None
@@ -90,7 +90,7 @@ def test_a_show_that_runs_twice_keeps_the_look_of_the_first(tmp_path: Path, capl
 
 def test_two_shows_of_one_name_do_not_meet(tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        LookFile(tmp_path / folder / "mirror.yaml", tmp_path / "state").close()
+        ResumeFile(tmp_path / folder / "mirror.yaml", tmp_path / "state").close()
     assert len(list((tmp_path / "state").glob("mirror-*.lock"))) == 2
 
 
@@ -111,7 +111,7 @@ def test_of_a_damaged_file_the_one_before_counts(tmp_path: Path, text: str, capl
 
 def test_without_a_show_or_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
-    for file in (LookFile(), LookFile(tmp_path / "mirror.yaml", tmp_path / "file")):
+    for file in (ResumeFile(), ResumeFile(tmp_path / "mirror.yaml", tmp_path / "file")):
         assert file.begin(0.0) is None
         file.keep(STORM, 0.0)
         file.forget()

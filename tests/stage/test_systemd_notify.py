@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.stage.systemd_notify import PULSE, Watchdog
+from lcm_daemon.stage.systemd_notify import PULSE, SystemdNotifier
 from tests.conftest import need
 from tests.rigs.daemon import Daemon
 
@@ -32,7 +32,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 def test_the_manager_hears_of_the_start_of_each_second_and_of_the_end(manager: tuple[str, socket.socket]) -> None:
     address, ear = manager
-    watchdog = Watchdog({"NOTIFY_SOCKET": address})
+    watchdog = SystemdNotifier({"NOTIFY_SOCKET": address})
     watchdog.ready()
     for beat in range(60):
         watchdog.alive(1000.0 + beat / 20)
@@ -43,14 +43,14 @@ def test_the_manager_hears_of_the_start_of_each_second_and_of_the_end(manager: t
 
 def test_nobody_listens_and_nothing_happens(tmp_path: Path) -> None:
     for environment in ({}, {"NOTIFY_SOCKET": str(tmp_path / "gone")}):
-        watchdog = Watchdog(environment)
+        watchdog = SystemdNotifier(environment)
         watchdog.ready()
         watchdog.alive(0.0)
         watchdog.stopping()
 
 
 def test_a_manager_that_does_not_listen_keeps_no_beat_waiting(manager: tuple[str, socket.socket]) -> None:
-    watchdog = Watchdog({"NOTIFY_SOCKET": manager[0]})
+    watchdog = SystemdNotifier({"NOTIFY_SOCKET": manager[0]})
     for second in range(10_000):  # many more than its queue holds
         watchdog.alive(second * PULSE)
 

@@ -9,9 +9,9 @@ import pytest
 from lcm_daemon.automation.modulation import FOLLOWER, Modulation, Modulator, table_of_modulators
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.requests import Standing
+from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.shows.reader import load_show
-from lcm_daemon.stage.value_origin import begun_by, describe, last_move, standings
+from lcm_daemon.stage.value_origin import begun_by, describe, last_move, parameter_states
 
 SLOW = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
 MODULATORS = (SLOW, Modulator("loud", "strength", FOLLOWER), Modulator("flat", "strength", depth=0.0))
@@ -43,12 +43,12 @@ def test_every_parameter_has_its_row() -> None:
     parameters.set("prompt_glide", 10.0, 0.0, "panel/1")
     parameters.set("prompt", "lava", 0.0, "osc/127.0.0.1:5000")
     moved = Modulation(MODULATORS).apply(parameters.evaluate(2.5), parameters.table, 0.0, 2.5)
-    rows = standings(parameters, moved, {**moved, "steps": 1}, {"strength": "show"}, MODULATORS)
+    rows = parameter_states(parameters, moved, {**moved, "steps": 1}, {"strength": "show"}, MODULATORS)
     assert rows.keys() == parameters.table.keys()
-    assert rows["strength"] == Standing(0.5, pytest.approx(0.6), "show, lfo slow, follower loud")  # type: ignore[arg-type]
-    assert rows["prompt"] == Standing("lava", "ocean::0.75 lava::0.25", "osc 127.0.0.1")
+    assert rows["strength"] == ParameterState(0.5, pytest.approx(0.6), "show, lfo slow, follower loud")  # type: ignore[arg-type]
+    assert rows["prompt"] == ParameterState("lava", "ocean::0.75 lava::0.25", "osc 127.0.0.1")
     assert rows["prompt_glide"].by == "page"
-    assert rows["steps"] == Standing(2, 1, "default, governor")
+    assert rows["steps"] == ParameterState(2, 1, "default, governor")
 
 
 def test_a_panic_is_who_set_what_it_changed_and_nothing_else() -> None:

@@ -15,7 +15,7 @@ from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, check_pixels, solid
 from lcm_daemon.core.schema import Field, Kind
 from lcm_daemon.transports import TRANSPORTS, load
-from lcm_daemon.transports.base import End, Probe, Sink, Source, Transport
+from lcm_daemon.transports.base import Endpoint, Probe, Sink, Source, Transport
 from tests.rigs.transport_contract import LOOPBACKS, SOURCES, TOLERANCES
 
 TESTED = [name for name in TRANSPORTS if Path(__file__).with_name(f"test_{name}.py").exists()]
@@ -88,7 +88,7 @@ def test_has_an_end_and_a_probe(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "end"), ENDS, ids=END_IDS)
-def test_every_option_is_a_field_with_help(name: str, end: type[End]) -> None:
+def test_every_option_is_a_field_with_help(name: str, end: type[Endpoint]) -> None:
     for option, field in end.fields.items():
         assert option.isidentifier()
         assert isinstance(field, Field)
@@ -98,7 +98,7 @@ def test_every_option_is_a_field_with_help(name: str, end: type[End]) -> None:
 
 
 @pytest.mark.parametrize(("name", "end"), ENDS, ids=END_IDS)
-def test_refuses_unknown_options(name: str, end: type[End]) -> None:
+def test_refuses_unknown_options(name: str, end: type[Endpoint]) -> None:
     with pytest.raises(ValueError, match="knows no option"):
         end({"no_such_option": 1})
 
@@ -185,7 +185,7 @@ def check_stream(source: Source, feed, last: Frame | None = None) -> None:
         last = frame
 
 
-def close_twice(end: End) -> None:
+def close_twice(end: Endpoint) -> None:
     end.close()
     assert not end.is_open
     end.close()

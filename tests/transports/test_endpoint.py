@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.core.schema import Reader, compose
-from lcm_daemon.transports.endpoint import EndPlan, sink_plan, source_plan
+from lcm_daemon.transports.endpoint import EndpointConfig, sink_plan, source_plan
 
 
-def read(text: str, base: Path, sink: bool = False) -> tuple[EndPlan | None, list[str]]:
+def read(text: str, base: Path, sink: bool = False) -> tuple[EndpointConfig | None, list[str]]:
     reader = Reader()
     plan = (sink_plan if sink else source_plan)(base).read(compose(text, "show.yaml"), reader)
     return plan, [problem.text for problem in reader.problems]

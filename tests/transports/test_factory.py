@@ -10,15 +10,15 @@ import pytest
 
 from lcm_daemon import transports
 from lcm_daemon.core.errors import MissingIntegration
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports import factory
 from lcm_daemon.transports.base import Probe
-from lcm_daemon.transports.endpoint import EndPlan
+from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.factory import build_sink, build_source
 
-SINK = EndPlan("memory", {"name": "out"})
+SINK = EndpointConfig("memory", {"name": "out"})
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def _missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ends_are_built_and_called_by_their_names(show: Show) -> None:
-    source = build_source(show.source, "source", show.size, Health(), lambda: None)
-    sink = build_sink(SINK, show.size, show.fps, Health())
+    source = build_source(show.source, "source", show.size, Metrics(), lambda: None)
+    sink = build_sink(SINK, show.size, show.fps, Metrics())
     assert source is not None
     assert sink is not None
     assert (source.label, sink.label) == ("testcard", "memory out")
-    assert build_source(None, "guide", show.size, Health(), lambda: None) is None
+    assert build_source(None, "guide", show.size, Metrics(), lambda: None) is None
 
 
 @pytest.mark.usefixtures("_missing")
@@ -49,7 +49,7 @@ def test_what_is_missing_says_what_to_install_unless_it_is_optional(
     show: Show, caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(MissingIntegration, match="pip install bus"):
-        build_sink(SINK, show.size, show.fps, Health())
+        build_sink(SINK, show.size, show.fps, Metrics())
     with caplog.at_level(logging.INFO):
-        assert build_sink(replace(SINK, optional=True), show.size, show.fps, Health()) is None
+        assert build_sink(replace(SINK, optional=True), show.size, show.fps, Metrics()) is None
     assert caplog.messages == ["memory out is left out: no such bus; install it with: pip install bus"]

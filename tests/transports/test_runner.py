@@ -10,7 +10,7 @@ import pytest
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size, solid
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.schema import Fields
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, pauses
@@ -71,27 +71,27 @@ def frame(number: int, size: Size = SIZE, value: int = 9) -> Frame:
     return Frame(solid(size, (value, value, value, 255)), number, float(number))
 
 
-def source_runner(script: Script, health: Health, arrived: Any = lambda: None) -> SourceRunner:
-    runner = SourceRunner("script", script, SIZE, "stretch", health, arrived)
+def source_runner(script: Script, metrics: Metrics, arrived: Any = lambda: None) -> SourceRunner:
+    runner = SourceRunner("script", script, SIZE, "stretch", metrics, arrived)
     runner.start()
     return runner
 
 
 def test_the_newest_frame_is_kept_fitted_and_gaps_are_counted() -> None:
-    health, bell = Health(), threading.Semaphore(0)
-    runner = source_runner(Script(frame(0), frame(1, (64, 64), 5), frame(5)), health, bell.release)
+    metrics, bell = Metrics(), threading.Semaphore(0)
+    runner = source_runner(Script(frame(0), frame(1, (64, 64), 5), frame(5)), metrics, bell.release)
     wait_for(lambda: runner.newest is not None and runner.newest.number == 5)
     assert [bell.acquire(timeout=5) for _ in range(3)] == [True] * 3
     assert runner.newest is not None
     assert runner.newest.size == SIZE
-    assert health.counts()["dropped/source"] == 3
+    assert metrics.counts()["dropped/source"] == 3
     runner.stop()
     assert runner.join(5)
 
 
 def test_a_source_that_gives_nothing_is_said_to_wait_until_it_does() -> None:
     script = Script(frame(0))
-    runner = source_runner(script, Health())
+    runner = source_runner(script, Metrics())
     wait_for(lambda: runner.newest is not None)
     assert runner.state == "running"
     wait_for(lambda: runner.state == WAITING)
@@ -104,20 +104,20 @@ def test_a_source_that_gives_nothing_is_said_to_wait_until_it_does() -> None:
 
 @pytest.mark.parametrize("error", [TransportError("gone"), ValueError("a library's own")])
 def test_a_source_that_fails_is_opened_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    script, health = Script(frame(0), error, frame(7)), Health()
-    runner = source_runner(script, health)
+    script, metrics = Script(frame(0), error, frame(7)), Metrics()
+    runner = source_runner(script, metrics)
     wait_for(lambda: runner.newest is not None and runner.newest.number == 7)
     assert script.opened == 2
-    assert health.counts()["failed/script"] == 1
-    assert health.total("dropped/source") == 0, "numbers begin anew after opening"
+    assert metrics.counts()["failed/script"] == 1
+    assert metrics.total("dropped/source") == 0, "numbers begin anew after opening"
     assert str(error) in caplog.text
     runner.stop()
     assert runner.join(5)
 
 
 def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
-    sink, health = Gate(), Health()
-    runner = SinkRunner("gate", sink, SIZE, 30.0, health)
+    sink, metrics = Gate(), Metrics()
+    runner = SinkRunner("gate", sink, SIZE, 30.0, metrics)
     runner.start()
     runner.post(frame(0))
     assert sink.entered.acquire(timeout=5)
@@ -126,7 +126,7 @@ def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
     sink.passed.release(2)
     assert sink.entered.acquire(timeout=5)
     wait_for(lambda: sink.written == [0, 99])
-    assert health.counts()["dropped/sink"] == 98
+    assert metrics.counts()["dropped/sink"] == 98
     runner.stop()
     assert runner.join(5)
 
@@ -134,7 +134,7 @@ def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
 def test_a_sink_that_fails_is_opened_again_while_frames_go_on() -> None:
     sink = Gate(fail_at=0)
     sink.passed.release(100)
-    runner = SinkRunner("gate", sink, SIZE, 30.0, Health())
+    runner = SinkRunner("gate", sink, SIZE, 30.0, Metrics())
     runner.start()
     runner.post(frame(0))
     wait_for(lambda: runner.state == "the wire was cut")
@@ -150,6 +150,6 @@ def test_pauses_grow_to_ten_seconds_and_stay() -> None:
 
 
 def test_a_runner_never_started_can_be_stopped() -> None:
-    runner = SinkRunner("gate", Gate(), SIZE, 30.0, Health())
+    runner = SinkRunner("gate", Gate(), SIZE, 30.0, Metrics())
     runner.stop()
     assert runner.join(0.1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web.origin_guard import Guard, Message
 
 NAME = socket.gethostname()
@@ -19,8 +19,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"let": "in"})
 
 
-def guard(bound: str = "127.0.0.1", health: Health | None = None, **options: Any) -> Guard:
-    return Guard(app, bound, health or Health(), "web/foreign", **options)
+def guard(bound: str = "127.0.0.1", metrics: Metrics | None = None, **options: Any) -> Guard:
+    return Guard(app, bound, metrics or Metrics(), "web/foreign", **options)
 
 
 def ask(one: Guard, *headers: tuple[str, str], kind: str = "http", client: Any = ("127.0.0.1", 5)) -> list[Message]:
@@ -80,12 +80,12 @@ def test_its_own_pages_and_what_is_no_browser_are_let_in(headers: list[tuple[str
     ([("host", HERE), ("origin", "http://[")], "this is not for pages of http://["),
 ])
 def test_others_are_turned_away_and_counted(headers: list[tuple[str, str]], reason: str) -> None:
-    health = Health()
-    start, body = ask(guard(health=health), *headers)
+    metrics = Metrics()
+    start, body = ask(guard(metrics=metrics), *headers)
     assert (start["status"], body["body"]) == (403, f"{reason}\n".encode())
-    assert ask(guard(health=health), *headers, kind="websocket") == [
+    assert ask(guard(metrics=metrics), *headers, kind="websocket") == [
         {"type": "websocket.close", "code": 1008, "reason": reason}]
-    assert health.counts() == {"web/foreign": 2}
+    assert metrics.counts() == {"web/foreign": 2}
 
 
 def test_who_is_not_allowed_is_turned_away() -> None:

@@ -33,11 +33,11 @@ from lcm_daemon.controllers.midi.feedback import Outbox
 from lcm_daemon.controllers.midi.mapping import MAP, READY, map_of
 from lcm_daemon.controllers.midi.pending_values import Values
 from lcm_daemon.controllers.midi.ports import BACKENDS, Backend, Ports, RtMidi
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Seldom
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Items, Section, Text, nearest
-from lcm_daemon.core.tempo import Heard
+from lcm_daemon.core.tempo import ExternalTempo
 
 if TYPE_CHECKING:
     from mido import Message
@@ -66,19 +66,19 @@ class Midi(Controller):
         "backend": Field(Choice(tuple(BACKENDS)), "auto", "The MIDI system; jack where the machine has no sound card."),
     }
 
-    def __init__(self, board: Board, options: Mapping[str, Any],
+    def __init__(self, controls: ControlState, options: Mapping[str, Any],
                  connect: Callable[[], Backend] | None = None) -> None:
-        super().__init__(board)
+        super().__init__(controls)
         if set(options) - set(self.fields):
             raise ValueError(f"Midi knows no option {sorted(set(options) - set(self.fields))}")
         self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
         self._connect = connect or functools.partial(RtMidi, self.options["backend"], self.options["clock"])
-        self._values = Values(board)
-        self._seldom = Seldom(log, board.health)
+        self._values = Values(controls)
+        self._throttle = LogThrottle(log, controls.metrics)
         devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY, "map": None},)
         self._patterns = [str(device["name"]) for device in devices]
         self.surfaces = [self._surface(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
-        heard = board.kept.get("tempo")
+        heard = controls.kept.get("tempo")
         self._clock = Clock(heard.tempo if heard and heard.origin == CLOCK else None)
         self._arrived: deque[tuple[int, float, Message]] = deque(maxlen=FLOOD)
         self._awake = False  # whether the loop has been told of what arrived
@@ -87,17 +87,17 @@ class Midi(Controller):
     def _surface(self, device: int, pattern: str, ready: str | None) -> Surface:
         name = pattern.rstrip("* ") or "any"
         layout = map_of(name, ready, self.options["map"], self.options["banks"])
-        return Surface(name, layout, self.board, self._values, lambda: self._show(device))
+        return Surface(name, layout, self.controls, self._values, lambda: self._show(device))
 
     async def start(self) -> None:
         """Begin to look for the devices. A machine without MIDI is a line in the log."""
         if self._ports is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._ports = Ports(self._patterns, self._connect, self._receive, self._plug, self.board.health)
+        self._ports = Ports(self._patterns, self._connect, self._receive, self._plug, self.controls.metrics)
         self._outbox = Outbox(self._ports.send)
-        self.board.listeners.append(self._hear)
-        self.board.table_listeners.append(self._hear_table)
+        self.controls.listeners.append(self._hear)
+        self.controls.table_listeners.append(self._hear_table)
         self._check()
         self._ports.start()
 
@@ -105,25 +105,25 @@ class Midi(Controller):
         if self._ports is None:
             return
         ports, self._ports = self._ports, None
-        self.board.listeners.remove(self._hear)
-        self.board.table_listeners.remove(self._hear_table)
+        self.controls.listeners.remove(self._hear)
+        self.controls.table_listeners.remove(self._hear_table)
         self._outbox.close()
         await asyncio.to_thread(ports.stop)
 
     def _check(self) -> None:
         """Say which lines lead nowhere; a parameter may come with another recipe, so that is no mistake."""
         for binding in {binding for surface in self.surfaces for binding in surface.map.everything()}:
-            if binding.to and binding.to not in self.board.table:
+            if binding.to and binding.to not in self.controls.table:
                 log.warning("MIDI: %s goes to %r, which this recipe has not%s", binding, binding.to,
-                            nearest(binding.to, self.board.table))
-            if binding.command and (objection := self.board.objection(binding.command, binding.arguments)):
+                            nearest(binding.to, self.controls.table))
+            if binding.command and (objection := self.controls.objection(binding.command, binding.arguments)):
                 log.warning("MIDI: %s: %s", binding, objection)
 
     # From other threads
 
     def _receive(self, device: int, port: str, time: float, message: Message) -> None:
         if len(self._arrived) == FLOOD:
-            self.board.health.count("midi/dropped")
+            self.controls.metrics.count("midi/dropped")
         self._arrived.append((device, time, message))
         if not self._awake:
             self._awake = True
@@ -156,7 +156,7 @@ class Midi(Controller):
     def _tick(self, message: Message, time: float) -> None:
         if not self.options["clock"] or not self._clock.take(message, time):
             return
-        self.board.keep("tempo", Heard(self._clock.tempo, CLOCK))
+        self.controls.keep("tempo", ExternalTempo(self._clock.tempo, CLOCK))
 
     def _plugged(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if self._ports is None:

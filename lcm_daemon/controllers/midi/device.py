@@ -13,8 +13,8 @@ from lcm_daemon.controllers.midi.mapping import Map
 from lcm_daemon.controllers.midi.messages import Control, Decoder, Event
 from lcm_daemon.controllers.midi.pending_values import Values
 from lcm_daemon.controllers.midi.takeover import NEAR, RELATIVE, scale_of, take_over
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Seldom
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Parameter, Refused
 from lcm_daemon.core.requests import Change
 
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 class Surface:
     """A device, its map, and where its controls stand. All calls on the desk's loop. switched: called on a new bank."""
 
-    def __init__(self, name: str, layout: Map, board: Board, values: Values, switched: Callable[[], None]) -> None:
+    def __init__(self, name: str, layout: Map, controls: ControlState, values: Values, switched: Callable[[], None]) -> None:
         self.name, self.map = name, layout
-        self._board, self._values, self._switched = board, values, switched
-        self._seldom = Seldom(log, board.health)
+        self._board, self._values, self._switched = controls, values, switched
+        self._throttle = LogThrottle(log, controls.metrics)
         self._engaged: set[Binding] = set()  # whose value follows the fader
         self.forget()
 
@@ -61,7 +61,7 @@ class Surface:
             try:
                 _HANDS["relative" if event.step else binding.manner](self, binding, event, before)
             except Refused as refusal:
-                self._seldom.warn("midi/refused", f"{self.origin(binding)}: {refusal}")
+                self._throttle.warn("midi/refused", f"{self.origin(binding)}: {refusal}")
 
     def _parameter(self, binding: Binding) -> Parameter:
         parameter = self._values.parameter(binding.to)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.requests import Change
 
@@ -18,8 +18,8 @@ SETTLE = 0.5  # seconds after which the board's value is the truth again, whatev
 
 
 class Values:
-    def __init__(self, board: Board, now: Callable[[], float] = time.perf_counter) -> None:
-        self._board, self._now = board, now
+    def __init__(self, controls: ControlState, now: Callable[[], float] = time.perf_counter) -> None:
+        self._board, self._now = controls, now
         self._asked: dict[str, tuple[Value, float]] = {}
 
     def parameter(self, name: str) -> Parameter | None:

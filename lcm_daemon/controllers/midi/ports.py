@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lcm_daemon.controllers.midi.mapping import fits
 from lcm_daemon.controllers.midi.messages import parse
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 if TYPE_CHECKING:
     from mido import Message
@@ -150,9 +150,9 @@ class Ports:
     """
 
     def __init__(self, patterns: Sequence[str], connect: Callable[[], Backend], received: Received,
-                 changed: Callable[[int, Sequence[str], Sequence[str]], None], health: Health) -> None:
+                 changed: Callable[[int, Sequence[str], Sequence[str]], None], metrics: Metrics) -> None:
         self._patterns, self._connect, self._received, self._changed = patterns, connect, received, changed
-        self._health, self._seldom = health, Seldom(log, health)
+        self._health, self._throttle = metrics, LogThrottle(log, metrics)
         self._backend: Backend | None = None
         self._connected = 0.0  # when the backend was
         self._complaint = ""
@@ -165,13 +165,13 @@ class Ports:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, patience: float = 5.0) -> None:
+    def stop(self, timeouts: float = 5.0) -> None:
         """Send what is waiting, close every port and end the thread."""
         with self._something:
             self._stopping = True
             self._something.notify()
         if self._thread.is_alive():
-            self._thread.join(patience)
+            self._thread.join(timeouts)
 
     def send(self, device: int, messages: Mapping[object, Sequence[bytes]]) -> None:
         """Send to every output of a device, shortly; of several messages under one key the newest counts."""
@@ -263,7 +263,7 @@ class Ports:
         try:
             return act(*arguments)
         except OSError as error:
-            self._seldom.warn("midi/failed", f"MIDI {what}: {error}")
+            self._throttle.warn("midi/failed", f"MIDI {what}: {error}")
             return None
 
     def _complain(self, text: str) -> bool:

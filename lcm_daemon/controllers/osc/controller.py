@@ -42,9 +42,9 @@ from lcm_daemon.controllers.osc.subscribers import LIFETIME, LONGEST, OWN, Feedb
 from lcm_daemon.controllers.osc.tcp import Tcp
 from lcm_daemon.controllers.osc.timetags import Schedule
 from lcm_daemon.controllers.osc.udp import Address, Udp
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Seldom
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Fields, nearest
@@ -61,13 +61,13 @@ class Osc(Controller):
 
     fields: ClassVar[Fields] = FIELDS
 
-    def __init__(self, board: Board, options: Mapping[str, Any]) -> None:
-        super().__init__(board)
+    def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
+        super().__init__(controls)
         self.options = filled(options)
-        self._health, self._seldom = board.health, Seldom(log, board.health)
+        self._health, self._throttle = controls.metrics, LogThrottle(log, controls.metrics)
         self._senders = Senders(self.options["allow"])
-        self._feedback = Feedback(self._send, board.health, self.options["feedback_rate"], self._keep)
-        self._schedule = Schedule(self._carry_out, board.health)
+        self._feedback = Feedback(self._send, controls.metrics, self.options["feedback_rate"], self._keep)
+        self._schedule = Schedule(self._carry_out, controls.metrics)
         self._set_up()
         self._status: dict[str, Value] = {}
         self._strangers: set[str] = set()
@@ -104,14 +104,14 @@ class Osc(Controller):
         except LcmDaemonError:
             await self._close()
             raise
-        self.board.listeners.append(self._hear)
-        self.board.status_listeners.append(self._hear_status)
-        self.board.table_listeners.append(self._hear_table)
-        self.board.panic_listeners.append(self._schedule.clear)
+        self.controls.listeners.append(self._hear)
+        self.controls.status_listeners.append(self._hear_status)
+        self.controls.table_listeners.append(self._hear_table)
+        self.controls.panic_listeners.append(self._schedule.clear)
         self._warn_of_targets()
         for listener, words in fixed.items():
             self._admit(listener, Subscriber(listener, words))
-        for listener, subscriber in self.board.kept.get("osc", {}).items():  # who had subscribed to an earlier desk
+        for listener, subscriber in self.controls.kept.get("osc", {}).items():  # who had subscribed to an earlier desk
             self._admit(listener, subscriber)
         for udp in self._udps:
             self._listen(udp)
@@ -121,10 +121,10 @@ class Osc(Controller):
     async def stop(self) -> None:
         if not self._listening:
             return
-        self.board.listeners.remove(self._hear)
-        self.board.status_listeners.remove(self._hear_status)
-        self.board.table_listeners.remove(self._hear_table)
-        self.board.panic_listeners.remove(self._schedule.clear)
+        self.controls.listeners.remove(self._hear)
+        self.controls.status_listeners.remove(self._hear_status)
+        self.controls.table_listeners.remove(self._hear_table)
+        self.controls.panic_listeners.remove(self._schedule.clear)
         self._feedback.close()
         self._schedule.clear()
         await self._close()
@@ -158,18 +158,18 @@ class Osc(Controller):
         """A defect in one handler costs that packet, not the port."""
         error = None if ended.cancelled() else ended.exception()
         if error is not None:
-            self._seldom.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
+            self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
             self._listen(udp)
 
     def _take(self, packet: bytes, source: Address) -> Iterator[None]:
         """One step a message."""
         if not self._senders.admits(source.host):
-            self._seldom.warn("osc/denied", f"OSC from {source} passed over: {source.host} is not in osc.allow")
+            self._throttle.warn("osc/denied", f"OSC from {source} passed over: {source.host} is not in osc.allow")
             return
         try:
             messages = check(packet)
         except Malformed as reason:
-            self._seldom.warn("osc/malformed", f"OSC packet from {source} refused: {reason}")
+            self._throttle.warn("osc/malformed", f"OSC packet from {source} refused: {reason}")
             return
         for message, tag in messages:
             if tag == 1 or not self._schedule.keep(message, tag, source):
@@ -187,7 +187,7 @@ class Osc(Controller):
             try:
                 handler(arguments, source)
             except Refused as reason:
-                self._seldom.warn("osc/refused", f"OSC {address} from {source} refused: {reason}")
+                self._throttle.warn("osc/refused", f"OSC {address} from {source} refused: {reason}")
 
     def _wonder(self, address: str, source: Address) -> None:
         self._health.count("osc/unknown")
@@ -199,9 +199,9 @@ class Osc(Controller):
 
     def _set_up(self) -> None:
         mapped: Sequence[Mapped] = self.options["map"]
-        self._aliases = Aliases(self.options["profiles"], mapped, self.board.table, self.board.commands)
+        self._aliases = Aliases(self.options["profiles"], mapped, self.controls.table, self.controls.commands)
         self._handlers = self._table()
-        parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.board.table}
+        parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.controls.table}
         self._addresses = Addresses(self._handlers, parameters)
 
     def _table(self) -> dict[str, Handler]:
@@ -210,13 +210,13 @@ class Osc(Controller):
             ROOT + "get": self._get,
             ROOT + "subscribe": self._subscribe,
             ROOT + "unsubscribe": self._unsubscribe,
-            **{ROOT + name: functools.partial(self._command, name) for name in self.board.commands},
-            **{ROOT + name: functools.partial(self._parameter, name) for name in self.board.table},
+            **{ROOT + name: functools.partial(self._command, name) for name in self.controls.commands},
+            **{ROOT + name: functools.partial(self._parameter, name) for name in self.controls.table},
         }
 
     def _warn_of_targets(self) -> None:
         """The map's targets may come with a recipe, or may be a slip of the pen."""
-        known = {*self.board.table, *self.board.commands}
+        known = {*self.controls.table, *self.controls.commands}
         for entry in self.options["map"]:
             if entry.to not in known:
                 log.warning("OSC: osc.map: %s moves %r, which is not there now%s",
@@ -224,21 +224,21 @@ class Osc(Controller):
 
     def _parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:
         if arguments:
-            move(self.board, name, arguments, self._feedback.origin(source))
+            move(self.controls, name, arguments, self._feedback.origin(source))
         else:
-            self._feedback.answer(source, ROOT + name, self.board.values[name])
+            self._feedback.answer(source, ROOT + name, self.controls.values[name])
 
     def _command(self, name: str, arguments: Sequence[Any], source: Address) -> None:
-        call(self.board, name, arguments, self._feedback.origin(source))
+        call(self.controls, name, arguments, self._feedback.origin(source))
 
     def _alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:
         for alias in aliases:
-            if alias.to not in self.board.table:
+            if alias.to not in self.controls.table:
                 self._command(alias.to, arguments, source)
             elif arguments or alias.trigger:
-                move(self.board, alias.to, alias.read(arguments), self._feedback.origin(source))
+                move(self.controls, alias.to, alias.read(arguments), self._feedback.origin(source))
             else:
-                value = alias.write(self.board.values[alias.to])
+                value = alias.write(self.controls.values[alias.to])
                 if value is not None:
                     self._feedback.answer(source, alias.address, value)
 
@@ -297,11 +297,11 @@ class Osc(Controller):
     def _keep(self) -> None:
         """Leave the subscribers to the desk after this one; a connection's end with it."""
         lasting = {listener: who for listener, who in self._feedback.subscribers().items() if not listener.tcp}
-        self.board.keep("osc", lasting)
+        self.controls.keep("osc", lasting)
 
     def _everything(self, word: str = OWN) -> dict[str, Value]:
-        values = dict(pair for name, value in self.board.values.items() for pair in self._told(name, value, word))
-        status = self.board.status.items() if word == OWN else ()
+        values = dict(pair for name, value in self.controls.values.items() for pair in self._told(name, value, word))
+        status = self.controls.status.items() if word == OWN else ()
         return values | {f"{ROOT}status/{name}": value for name, value in status}
 
     def _told(self, name: str, value: Value, word: str) -> Iterator[tuple[str, Value]]:
@@ -322,7 +322,7 @@ class Osc(Controller):
 
     def _hear_table(self) -> None:
         self._set_up()
-        for name, value in self.board.values.items():
+        for name, value in self.controls.values.items():
             self._tell(name, value)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:

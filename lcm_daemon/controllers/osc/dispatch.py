@@ -6,24 +6,24 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Refused
 
 ROOT = "/lcm/"
 
 
-def move(board: Board, name: str, arguments: Sequence[Any], origin: str) -> None:
+def move(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
     """Move a parameter to the first argument; a text takes several, with their weights. Raises Refused."""
-    several = len(arguments) > 1 and board.table[name].kind == "text"
-    board.set(name, blended(arguments) if several else arguments[0], origin)
+    several = len(arguments) > 1 and controls.table[name].kind == "text"
+    controls.set(name, blended(arguments) if several else arguments[0], origin)
 
 
-def call(board: Board, name: str, arguments: Sequence[Any], origin: str) -> None:
+def call(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
     """Give a command. One that takes nothing may come with a button's value: 0 or false is the button let go."""
-    takes = bool(board.commands[name].arguments)
+    takes = bool(controls.commands[name].arguments)
     released = not takes and bool(arguments) and isinstance(arguments[0], int | float) and not arguments[0]
     if not released:
-        board.command(name, origin, arguments if takes else ())
+        controls.command(name, origin, arguments if takes else ())
 
 
 def blended(arguments: Sequence[Any]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value
 
 log = logging.getLogger(__name__)
@@ -65,12 +65,12 @@ class Feedback:
     """
 
     def __init__(
-        self, transmit: Callable[[bytes, Address], object], health: Health, rate: float,
+        self, transmit: Callable[[bytes, Address], object], metrics: Metrics, rate: float,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._transmit, self._health, self._changed = transmit, health, changed
+        self._transmit, self._health, self._changed = transmit, metrics, changed
         self._interval = 1.0 / rate
-        self._seldom = Seldom(log, health)
+        self._throttle = LogThrottle(log, metrics)
         self._subscribers: dict[Address, Subscriber] = {}  # by where they listen
         self._endings: dict[Address, asyncio.TimerHandle] = {}
         self._speakers: dict[Address, Address] = {}  # where a subscription came from: where its subscriber listens
@@ -93,7 +93,7 @@ class Feedback:
     def subscribe(self, listener: Address, subscriber: Subscriber) -> bool:
         """Add a subscriber, or renew one; False (counted) where there are SUBSCRIBERS already."""
         if listener not in self._subscribers and len(self._subscribers) >= SUBSCRIBERS:
-            self._seldom.warn("osc/refused", f"OSC subscriber {listener} refused: there are {SUBSCRIBERS}")
+            self._throttle.warn("osc/refused", f"OSC subscriber {listener} refused: there are {SUBSCRIBERS}")
             return False
         self._forget(listener)
         self._subscribers[listener] = subscriber
@@ -171,7 +171,7 @@ class Feedback:
             try:
                 packet = encode(address, [int(value) if isinstance(value, bool) else value])
             except LcmDaemonError as error:
-                self._seldom.warn("osc/feedback/failed", str(error))
+                self._throttle.warn("osc/feedback/failed", str(error))
                 packet = b""
             self._encoded[address] = value, packet
         return packet
@@ -199,4 +199,4 @@ class Feedback:
         try:
             self._transmit(packet, listener)
         except OSError as error:
-            self._seldom.warn("osc/feedback/failed", f"OSC to {listener}: {error}")
+            self._throttle.warn("osc/feedback/failed", f"OSC to {listener}: {error}")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from lcm_daemon.controllers.osc.udp import DATAGRAM, TURN, Address, Take, bind_error, carry_out
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,10 @@ class Tcp:
     """A port that listens, and its connections. `admits`: whether a host may connect. `left` is told who has gone."""
 
     def __init__(
-        self, take: Take, admits: Callable[[str], bool], left: Callable[[Address], None], health: Health,
+        self, take: Take, admits: Callable[[str], bool], left: Callable[[Address], None], metrics: Metrics,
     ) -> None:
         self._take, self._admits, self._left = take, admits, left
-        self._health, self._seldom = health, Seldom(log, health)
+        self._health, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -62,7 +62,7 @@ class Tcp:
         if writer is None:
             raise OSError(errno.ENOTCONN, "not connected")
         if writer.transport.get_write_buffer_size() > BACKLOG:
-            self._seldom.warn("osc/tcp/slow", f"OSC connection of {address} cut: it does not read what it is sent")
+            self._throttle.warn("osc/tcp/slow", f"OSC connection of {address} cut: it does not read what it is sent")
             writer.transport.abort()
             return
         writer.write(len(packet).to_bytes(SIZE, "big") + packet)
@@ -71,10 +71,10 @@ class Tcp:
         host, port = writer.get_extra_info("peername")[:2]
         address = Address(host, port, tcp=True)
         if not self._admits(host):
-            self._seldom.warn("osc/denied", f"OSC connection of {address} refused: {host} is not in osc.allow")
+            self._throttle.warn("osc/denied", f"OSC connection of {address} refused: {host} is not in osc.allow")
             return writer.transport.abort()
         if len(self._writers) >= CONNECTIONS:
-            self._seldom.warn("osc/refused", f"OSC connection of {address} refused: there are {CONNECTIONS}")
+            self._throttle.warn("osc/refused", f"OSC connection of {address} refused: there are {CONNECTIONS}")
             return writer.transport.abort()
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # finds dead hosts out
         self._writers[address] = writer
@@ -89,7 +89,7 @@ class Tcp:
         self._left(address)
         error = None if ended.cancelled() else ended.exception()
         if error is not None:  # a defect in one handler costs this connection, not the port
-            self._seldom.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
+            self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
 
     async def _serve(self, reader: asyncio.StreamReader, address: Address) -> None:
         """Take packets until the other end closes; a turn's worth of them, and the loop's other work has its turn."""
@@ -110,6 +110,6 @@ class Tcp:
         size = int.from_bytes(await reader.readexactly(SIZE), "big")
         if 0 < size <= DATAGRAM:
             return size
-        self._seldom.warn("osc/malformed", f"OSC connection of {address} closed: no packet has {size} bytes; each "
+        self._throttle.warn("osc/malformed", f"OSC connection of {address} closed: no packet has {size} bytes; each "
                                            "packet goes behind its size in four bytes (OSC 1.0), not in SLIP")
         return 0

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from lcm_daemon.controllers.osc.udp import TURN, Address
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ class Schedule:
     """Carries each message out when it is due, in order of time. `wall`: seconds since 1970."""
 
     def __init__(
-        self, carry_out: Callable[[bytes, Address], None], health: Health, wall: Callable[[], float] = time.time,
+        self, carry_out: Callable[[bytes, Address], None], metrics: Metrics, wall: Callable[[], float] = time.time,
     ) -> None:
-        self._carry_out, self._health, self._wall = carry_out, health, wall
-        self._seldom = Seldom(log, health)
+        self._carry_out, self._health, self._wall = carry_out, metrics, wall
+        self._throttle = LogThrottle(log, metrics)
         self._waiting: list[tuple[float, int, bytes, Address]] = []  # a heap: due (loop time), order of arrival
         self._numbers = itertools.count()
         self._bytes = 0
@@ -48,11 +48,11 @@ class Schedule:
         """Take a message in, if it is to wait; False where it is for now. Beyond the limits it is dropped (counted)."""
         delay = self._delay(tag)
         if delay > HORIZON:
-            self._seldom.warn("osc/bundle/far", f"OSC bundle from {source} is {delay:.0f} s ahead: carried out at once")
+            self._throttle.warn("osc/bundle/far", f"OSC bundle from {source} is {delay:.0f} s ahead: carried out at once")
         if not 0.0 < delay <= HORIZON:
             return False
         if len(self._waiting) >= WAITING or self._bytes + len(message) > BYTES:
-            self._seldom.warn("osc/bundle/dropped", f"OSC bundle from {source} dropped: too much waits for its time")
+            self._throttle.warn("osc/bundle/dropped", f"OSC bundle from {source} dropped: too much waits for its time")
             return True
         due = asyncio.get_running_loop().time() + delay
         heapq.heappush(self._waiting, (due, next(self._numbers), message, source))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health, Seldom
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ def bind_error(protocol: str, host: str, port: int, error: OSError) -> LcmDaemon
 class Udp:
     """A bound socket that does not block; LcmDaemonError, one clear line, where it cannot be had."""
 
-    def __init__(self, host: str, port: int, health: Health) -> None:
-        self._health, self._seldom = health, Seldom(log, health)
+    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+        self._health, self._throttle = metrics, LogThrottle(log, metrics)
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.buffer = _granted(self._socket)  # bytes
-        health.count("osc/receive_buffer", self.buffer)
+        metrics.count("osc/receive_buffer", self.buffer)
 
     def close(self) -> None:
         """Let go of the port; may be called twice."""
@@ -90,7 +90,7 @@ class Udp:
             except ConnectionError:  # how Windows tells that something sent before has reached nobody
                 self._health.count("osc/feedback/gone")
             except OSError as error:
-                self._seldom.warn("osc/failed", f"OSC: {error}")
+                self._throttle.warn("osc/failed", f"OSC: {error}")
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above lets others run
 

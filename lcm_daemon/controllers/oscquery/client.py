@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 EVENTS = 1024  # PATH_ messages that wait; a client that is further behind is let go
 
@@ -22,9 +22,9 @@ Take = Callable[[bytes, "Client"], None]
 class Client:
     """A connection. `take` gets the OSC packets it sends, `known` says whether there is such an address."""
 
-    def __init__(self, web: WebSocket, origin: str, take: Take, known: Callable[[str], bool], health: Health) -> None:
+    def __init__(self, web: WebSocket, origin: str, take: Take, known: Callable[[str], bool], metrics: Metrics) -> None:
         self.origin = origin
-        self._web, self._take, self._known, self._health = web, take, known, health
+        self._web, self._take, self._known, self._health = web, take, known, metrics
         self._listening: set[str] = set()
         self._values: dict[str, bytes] = {}  # OSC packets by address
         self._events: list[str] = []

@@ -25,9 +25,9 @@ from lcm_daemon.controllers.osc.options import HOST, NETWORK
 from lcm_daemon.controllers.osc.packet_check import Malformed, check
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.oscquery import tree as trees
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Seldom
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Field, Fields, Items, Number
@@ -51,13 +51,13 @@ class OscQuery(Controller):
         "mdns": Field(Boolean(), None, "Announce it by mDNS; if left out, where it listens beyond this machine."),
     }
 
-    def __init__(self, board: Board, options: Mapping[str, Any]) -> None:
-        super().__init__(board)
+    def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
+        super().__init__(controls)
         if set(options) - set(self.fields):
             raise ValueError(f"OscQuery knows no option {sorted(set(options) - set(self.fields))}")
         self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
         self.port = 0  # that listens; 0 while none does
-        self._seldom = Seldom(log, board.health)
+        self._throttle = LogThrottle(log, controls.metrics)
         self._nodes: trees.Nodes = {}
         self._server: Server | None = None
         self._announcement: Announcement | None = None
@@ -68,14 +68,14 @@ class OscQuery(Controller):
 
         if self._server is not None:
             return
-        self._nodes = trees.nodes(self.board)
+        self._nodes = trees.nodes(self.controls)
         admits = Senders(self.options["allow"]).admits
-        server = Server(self._now, self._take, self._host_info(), admits, self.board.health)
+        server = Server(self._now, self._take, self._host_info(), admits, self.controls.metrics)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
-        self.board.listeners.append(self._hear)
-        self.board.status_listeners.append(self._hear_status)
-        self.board.table_listeners.append(self._hear_table)
+        self.controls.listeners.append(self._hear)
+        self.controls.status_listeners.append(self._hear_status)
+        self.controls.table_listeners.append(self._hear_table)
         await self._announce()
 
     async def stop(self) -> None:
@@ -84,9 +84,9 @@ class OscQuery(Controller):
         if server is None:
             return
         self.port = 0
-        self.board.listeners.remove(self._hear)
-        self.board.status_listeners.remove(self._hear_status)
-        self.board.table_listeners.remove(self._hear_table)
+        self.controls.listeners.remove(self._hear)
+        self.controls.status_listeners.remove(self._hear_status)
+        self.controls.table_listeners.remove(self._hear_table)
         if self._announcement is not None:
             await self._announcement.stop()
         await server.stop()
@@ -108,7 +108,7 @@ class OscQuery(Controller):
 
     @property
     def _name(self) -> str:
-        return f"lcm-daemon {self.board.show}".strip()
+        return f"lcm-daemon {self.controls.show}".strip()
 
     def _host_info(self) -> trees.Node:
         extensions = dict.fromkeys((*trees.ATTRIBUTES, *trees.STREAMING), True)
@@ -117,7 +117,7 @@ class OscQuery(Controller):
 
     def _now(self) -> trees.Nodes:
         """The nodes with the values of now."""
-        for name, value in self.board.values.items():
+        for name, value in self.controls.values.items():
             node = self._nodes.get(ROOT + name)
             if node is not None:
                 node["VALUE"] = [value]
@@ -131,20 +131,20 @@ class OscQuery(Controller):
             for message, _ in check(packet):
                 self._carry_out(message, client)
         except (Malformed, Refused) as reason:
-            self._seldom.warn("oscquery/refused", f"OSCQuery packet from {client.origin} refused: {reason}")
+            self._throttle.warn("oscquery/refused", f"OSCQuery packet from {client.origin} refused: {reason}")
 
     def _carry_out(self, message: bytes, client: Client) -> None:
         address = message[:message.index(0)].decode("ascii")
         name = address.removeprefix(ROOT)
         arguments: Sequence[Any] = OscMessage(message).params
-        if address == name or (name not in self.board.table and name not in self.board.commands):
-            self.board.health.count("oscquery/unknown")
-        elif name in self.board.commands:
-            call(self.board, name, arguments, client.origin)
+        if address == name or (name not in self.controls.table and name not in self.controls.commands):
+            self.controls.metrics.count("oscquery/unknown")
+        elif name in self.controls.commands:
+            call(self.controls, name, arguments, client.origin)
         elif arguments:
-            move(self.board, name, arguments, client.origin)
+            move(self.controls, name, arguments, client.origin)
         else:
-            client.answer(address, self._packet(address, self.board.values[name]))
+            client.answer(address, self._packet(address, self.controls.values[name]))
 
     # To the clients
 
@@ -153,12 +153,12 @@ class OscQuery(Controller):
             self._tell(ROOT + change.name, change.value, change.origin)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:
-        self._compare(trees.nodes(self.board))
+        self._compare(trees.nodes(self.controls))
 
     def _hear_table(self) -> None:
         """Say what has come, gone and changed, and tell all values anew."""
-        self._compare(trees.nodes(self.board))
-        for name, value in self.board.values.items():
+        self._compare(trees.nodes(self.controls))
+        for name, value in self.controls.values.items():
             self._tell(ROOT + name, value)
 
     def _compare(self, nodes: trees.Nodes) -> None:
@@ -189,5 +189,5 @@ class OscQuery(Controller):
         try:
             return encode(path, [value], wide=self._nodes.get(path, {}).get("TYPE") == "h")
         except LcmDaemonError as error:
-            self._seldom.warn("oscquery/failed", str(error))
+            self._throttle.warn("oscquery/failed", str(error))
             return encode(path, [])

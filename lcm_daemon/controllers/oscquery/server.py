@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from lcm_daemon.controllers.oscquery import tree as trees
 from lcm_daemon.controllers.oscquery.client import Client, Take
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web.origin_guard import Guard
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
@@ -31,9 +31,9 @@ class Server:
 
     def __init__(
         self, nodes: Callable[[], trees.Nodes], take: Take, info: trees.Node, admits: Callable[[str], bool],
-        health: Health,
+        metrics: Metrics,
     ) -> None:
-        self._nodes, self._take, self._info, self._admits, self._health = nodes, take, info, admits, health
+        self._nodes, self._take, self._info, self._admits, self._health = nodes, take, info, admits, metrics
         self._clients: dict[str, Client] = {}
         self._numbers = itertools.count(1)
         self._web = WebServer("OSCQuery", "oscquery")
@@ -58,7 +58,7 @@ class Server:
 
     def _app(self, host: str) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
-        guard = Middleware(Guard, bound=host, health=self._health, counter="oscquery/foreign", admits=self._admits)
+        guard = Middleware(Guard, bound=host, metrics=self._health, counter="oscquery/foreign", admits=self._admits)
         return Starlette(routes=routes, middleware=[guard])
 
     async def _get(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.controllers.osc.dispatch import ROOT
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Kind, Parameter, Value
 from lcm_daemon.core.requests import Command
 
@@ -33,12 +33,12 @@ _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.b
 _INT32 = 2**31
 
 
-def nodes(board: Board) -> Nodes:
+def nodes(controls: ControlState) -> Nodes:
     """Every method by its full path, values included."""
     return {
-        **{ROOT + name: _parameter(p, board.values[name]) for name, p in board.table.items()},
-        **{ROOT + name: _command(name, command) for name, command in board.commands.items()},
-        **{f"{ROOT}status/{name}": _status(name, value) for name, value in board.status.items()},
+        **{ROOT + name: _parameter(p, controls.values[name]) for name, p in controls.table.items()},
+        **{ROOT + name: _command(name, command) for name, command in controls.commands.items()},
+        **{f"{ROOT}status/{name}": _status(name, value) for name, value in controls.status.items()},
     }
 
 

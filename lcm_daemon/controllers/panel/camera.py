@@ -9,7 +9,7 @@ from typing import Protocol
 import simplejpeg
 
 from lcm_daemon.core.frame import Frame
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 LARGEST = 2048  # pixels of a side
 BYTES = 1 << 20  # of one picture: ten times what the page sends
@@ -31,8 +31,8 @@ class Holder(Protocol):
 class Camera:
     """Decodes the pictures of whoever started a camera last, and hands them on."""
 
-    def __init__(self, sink: Sink, health: Health, now: Callable[[], float] = time.perf_counter) -> None:
-        self._sink, self._health, self._now = sink, health, now
+    def __init__(self, sink: Sink, metrics: Metrics, now: Callable[[], float] = time.perf_counter) -> None:
+        self._sink, self._health, self._now = sink, metrics, now
         self._holder: Holder | None = None
         self._number = 0
         self._taken = -FASTEST

@@ -15,9 +15,9 @@ from lcm_daemon.controllers.panel import messages
 from lcm_daemon.controllers.panel.camera import Camera
 from lcm_daemon.controllers.panel.mirror import Mirror
 from lcm_daemon.controllers.panel.preview import Preview
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Seldom
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused
 from lcm_daemon.core.requests import Change
 
@@ -97,14 +97,14 @@ class Client:
     """Reads what the client asks, and writes what it must know; ends when the client leaves."""
 
     def __init__(
-        self, socket: WebSocket, origin: str, board: Board, preview: Preview, camera: Camera | None = None
+        self, socket: WebSocket, origin: str, controls: ControlState, preview: Preview, camera: Camera | None = None
     ) -> None:
-        self._socket, self._origin, self._board, self._preview = socket, origin, board, preview
+        self._socket, self._origin, self._board, self._preview = socket, origin, controls, preview
         self._camera = camera
-        self._mirror = Mirror(board.values, origin)
+        self._mirror = Mirror(controls.values, origin)
         self._outbox = Outbox()
         self._acknowledged = asyncio.Event()
-        self._seldom = Seldom(log, board.health)
+        self._throttle = LogThrottle(log, controls.metrics)
         self._beaten = -math.inf
 
     async def run(self) -> None:
@@ -209,7 +209,7 @@ class Client:
 
     def _void(self, message: Mapping[str, Any], age: float) -> None:
         """The network kept this too long: say so, and what is so instead of what the page shows now."""
-        self._board.health.count("panel/late")
+        self._board.metrics.count("panel/late")
         moves = message.get("set")
         names = self._board.values.keys() & (moves if isinstance(moves, dict) else {})
         self._outbox.changes([Change(name, self._board.values[name], "panel") for name in names])
@@ -257,7 +257,7 @@ class Client:
         return self._camera.start(self) if word == "start" else self._camera.stop(self)
 
     def _complain(self, path: str, text: str) -> None:
-        self._seldom.warn(path, f"{self._origin}: {text}")
+        self._throttle.warn(path, f"{self._origin}: {text}")
         self._outbox.error(text)
 
 

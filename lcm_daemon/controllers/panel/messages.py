@@ -9,43 +9,43 @@ from dataclasses import asdict
 from typing import Any
 
 from lcm_daemon import __version__
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, Command
 
 TEXT_LIMIT = 65_536  # bytes of a client's JSON; the longest prompt, escaped, takes 24,000
 
 
-def hello(board: Board, you: str, camera: bool = False) -> str:
+def hello(controls: ControlState, you: str, camera: bool = False) -> str:
     """The first message: everything a page needs to draw itself. `you` is the origin this client's moves carry.
 
     camera: whether the show takes a page's pictures.
     """
     return _message("hello", {
-        "version": __version__, "show": board.show, "you": you, "camera": camera, **table(board),
-        "values": board.values, "status": _finite(board.status), "live": _moving(board),
+        "version": __version__, "show": controls.show, "you": you, "camera": camera, **table(controls),
+        "values": controls.values, "status": _finite(controls.status), "live": _moving(controls),
     })
 
 
-def table(board: Board) -> dict[str, Any]:
+def table(controls: ControlState) -> dict[str, Any]:
     """The parameters and the commands, in the order in which they were declared."""
     return {
-        "parameters": [_parameter(p) for p in board.table.values()],
-        "commands": [_command(name, command) for name, command in board.commands.items()],
+        "parameters": [_parameter(p) for p in controls.table.values()],
+        "commands": [_command(name, command) for name, command in controls.commands.items()],
     }
 
 
-def retable(board: Board) -> str:
+def retable(controls: ControlState) -> str:
     """The recipe has changed: the parameters there are now, and their values."""
-    return _message("table", {**table(board), "values": board.values})
+    return _message("table", {**table(controls), "values": controls.values})
 
 
 def changes(moved: Sequence[Change]) -> str:
     return _message("changes", [{"name": c.name, "value": c.value, "origin": c.origin} for c in moved])
 
 
-def status(board: Board) -> str:
-    return _text({"status": _finite(board.status), "live": _moving(board)})
+def status(controls: ControlState) -> str:
+    return _text({"status": _finite(controls.status), "live": _moving(controls)})
 
 
 def beat(now: float) -> str:
@@ -60,12 +60,12 @@ def camera(word: str) -> str:
     return _message("camera", word)
 
 
-def health(board: Board, clients: int) -> dict[str, Any]:
+def metrics(controls: ControlState, clients: int) -> dict[str, Any]:
     """What `/health` answers: status, values, and who set each as last heard, and every counter by its path."""
     return {
-        "version": __version__, "clients": clients, "status": _finite(board.status), "values": board.values,
-        "live": {name: asdict(standing) for name, standing in board.live.items()},
-        "counts": board.health.counts(),
+        "version": __version__, "clients": clients, "status": _finite(controls.status), "values": controls.values,
+        "live": {name: asdict(standing) for name, standing in controls.live.items()},
+        "counts": controls.metrics.counts(),
     }
 
 
@@ -98,9 +98,9 @@ def _bound(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _moving(board: Board) -> dict[str, Value]:
+def _moving(controls: ControlState) -> dict[str, Value]:
     """The numbers in force that are not the ones set: a fade is under way, a wave or the governor moves them."""
-    return {name: s.value for name, s in board.live.items() if s.value != s.base and isinstance(s.value, int | float)}
+    return {name: s.value for name, s in controls.live.items() if s.value != s.base and isinstance(s.value, int | float)}
 
 
 def _finite(values: Mapping[str, Value]) -> dict[str, Value | None]:

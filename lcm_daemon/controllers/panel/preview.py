@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import simplejpeg
 
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame
 
 
@@ -29,8 +29,8 @@ class Preview:
     than a hand-over to a thread could save. No frame is kept, so that its memory can go back to where it came from.
     """
 
-    def __init__(self, board: Board, fps: float, quality: int, now: Callable[[], float] = time.perf_counter) -> None:
-        self._board, self._quality, self._now = board, quality, now
+    def __init__(self, controls: ControlState, fps: float, quality: int, now: Callable[[], float] = time.perf_counter) -> None:
+        self._board, self._quality, self._now = controls, quality, now
         self._period = 1.0 / fps
         self._slot = -1
         self._shown: Jpeg | None = None  # the picture of the current slot: the same for all viewers
@@ -75,6 +75,6 @@ class Preview:
     def _encode(self, frame: Frame) -> Jpeg:
         started = self._now()
         data = simplejpeg.encode_jpeg(frame.pixels, self._quality, "RGBA", "420")
-        self._board.health.time("panel/encode", self._now() - started)
-        self._board.health.count("panel/pictures")
+        self._board.metrics.time("panel/encode", self._now() - started)
+        self._board.metrics.count("panel/pictures")
         return Jpeg(data, frame.number, frame.time)

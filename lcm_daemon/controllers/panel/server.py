@@ -69,7 +69,7 @@ from lcm_daemon.controllers.panel import FIELDS, assets, messages
 from lcm_daemon.controllers.panel.camera import BYTES, Camera, Sink
 from lcm_daemon.controllers.panel.client import Client
 from lcm_daemon.controllers.panel.preview import Preview
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Fields
@@ -89,17 +89,17 @@ class Panel:
 
     fields: ClassVar[Fields] = FIELDS
 
-    def __init__(self, board: Board, options: Mapping[str, Any], sink: Sink | None = None) -> None:
+    def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: Sink | None = None) -> None:
         unknown = set(options) - set(self.fields)
         if unknown:
             raise ValueError(f"Panel knows no option {sorted(unknown)}")
-        self.board = board
+        self.controls = controls
         self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
         self.port = int(self.options["port"])
         self._clients: dict[str, Client] = {}
         self._streams = 0
         self._numbers = itertools.count(1)
-        self._camera = Camera(sink, board.health) if sink else None
+        self._camera = Camera(sink, controls.metrics) if sink else None
         self._server = WebServer("panel", "panel", BYTES if sink else MESSAGE_LIMIT)
         self._serving = False
 
@@ -115,23 +115,23 @@ class Panel:
         app = self._app(assets.read())
         self.port = await self._server.start(app, str(self.options["host"]), int(self.options["port"]))
         self._serving = True
-        self.board.listeners.append(self._hear)
-        self.board.status_listeners.append(self._hear_status)
-        self.board.table_listeners.append(self._hear_table)
+        self.controls.listeners.append(self._hear)
+        self.controls.status_listeners.append(self._hear_status)
+        self.controls.table_listeners.append(self._hear_table)
 
     async def stop(self) -> None:
         """Let go of clients and port. May be called at any time, also twice."""
         if not self._serving:
             return
         self._serving = False
-        self.board.listeners.remove(self._hear)
-        self.board.status_listeners.remove(self._hear_status)
-        self.board.table_listeners.remove(self._hear_table)
+        self.controls.listeners.remove(self._hear)
+        self.controls.status_listeners.remove(self._hear_status)
+        self.controls.table_listeners.remove(self._hear_table)
         self._preview.close()
         await self._server.stop()
 
     def _app(self, page: Mapping[str, Response]) -> Starlette:
-        self._preview = Preview(self.board, float(self.options["preview_fps"]), int(self.options["preview_quality"]))
+        self._preview = Preview(self.controls, float(self.options["preview_fps"]), int(self.options["preview_quality"]))
         routes = [
             WebSocketRoute("/ws", self._socket),
             Route("/stream.mjpg", self._stream),
@@ -140,7 +140,7 @@ class Panel:
             Route("/parameters.json", self._parameters),
             *(Route(path, _constant(response)) for path, response in page.items()),
         ]
-        guard = Middleware(Guard, bound=str(self.options["host"]), health=self.board.health, counter="panel/foreign")
+        guard = Middleware(Guard, bound=str(self.options["host"]), metrics=self.controls.metrics, counter="panel/foreign")
         return Starlette(routes=routes, middleware=[guard])
 
     @property
@@ -150,10 +150,10 @@ class Panel:
     async def _socket(self, web: WebSocket) -> None:
         await web.accept()
         if self._full:
-            self.board.health.count("panel/full")
+            self.controls.metrics.count("panel/full")
             return await web.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
         origin = f"panel/{next(self._numbers)}"
-        client = self._clients[origin] = Client(web, origin, self.board, self._preview, self._camera)
+        client = self._clients[origin] = Client(web, origin, self.controls, self._preview, self._camera)
         try:
             return await client.run()
         finally:
@@ -161,7 +161,7 @@ class Panel:
 
     async def _stream(self, request: Request) -> Response:
         if self._full:
-            self.board.health.count("panel/full")
+            self.controls.metrics.count("panel/full")
             return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
         kind = "multipart/x-mixed-replace; boundary=picture"
         return StreamingResponse(self._parts(), media_type=kind, headers=NO_STORE)
@@ -185,22 +185,22 @@ class Panel:
         return Response(jpeg.data, media_type="image/jpeg", headers={**NO_STORE, "X-Frame-Number": str(jpeg.number)})
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse(messages.health(self.board, len(self._clients) + self._streams), headers=NO_STORE)
+        return JSONResponse(messages.metrics(self.controls, len(self._clients) + self._streams), headers=NO_STORE)
 
     async def _parameters(self, request: Request) -> Response:
-        return JSONResponse(messages.table(self.board), headers=NO_STORE)
+        return JSONResponse(messages.table(self.controls), headers=NO_STORE)
 
     def _hear(self, changes: list[Change]) -> None:
         for client in self._clients.values():
             client.hear(changes)
 
     def _hear_table(self) -> None:
-        message = messages.retable(self.board)
+        message = messages.retable(self.controls)
         for client in self._clients.values():
             client.hear_table(message)
 
     def _hear_status(self, status: Mapping[str, Value]) -> None:
-        message = messages.status(self.board)
+        message = messages.status(self.controls)
         for client in self._clients.values():
             client.hear_status(message)
 

@@ -24,7 +24,7 @@ ACCELERATORS: Mapping[str, str] = {
 # By device, the best first: what "auto" takes, and what follows when the one asked for does not work here. On the CPU
 # torch.compile takes a minute for what OpenVINO does in seconds, so it is for those who ask. On CUDA it is worth its
 # minute, but nothing can play in the same process meanwhile: the recipe plays eagerly, and the stage has the compiled
-# one loaded aside (_UPGRADES, `Repertoire.upgrade`).
+# one loaded aside (_UPGRADES, `RecipeSwitcher.upgrade`).
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "cpu": ("openvino", "none"),
     "cuda": ("none",),

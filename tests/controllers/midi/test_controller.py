@@ -16,8 +16,8 @@ from lcm_daemon.controllers.midi.ports import RtMidi
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.requests import Call
-from lcm_daemon.core.tempo import Heard, Tempo
+from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.core.tempo import ExternalTempo, Tempo
 
 from .midi_rig import PATIENCE, Peer, Rig, jack, options, plugged, rig
 
@@ -46,17 +46,17 @@ def test_it_is_found_by_name_and_has_a_table_of_fields() -> None:
 def test_every_parameter_moves(name: str) -> None:
     one = play(f"{{cc: 1, to: {name}, takeover: jump}}", (0xB0, 1, 127))
     parameter = TABLE[name]
-    assert one.board.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(parameter.high)
+    assert one.controls.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(parameter.high)
                                       if parameter.kind != "bool" else True)
     assert one.origins == ["midi/Pad/cc 1"]
 
 
 @pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind == "text"])
 def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
-    assert play(f"{{note: 1, to: {name}, value: lava}}", (0x90, 1, 9)).board.values[name] == "lava"
+    assert play(f"{{note: 1, to: {name}, value: lava}}", (0x90, 1, 9)).controls.values[name] == "lava"
     refused = play(f"{{cc: 1, to: {name}, takeover: jump}}", (0xB0, 1, 64))
-    assert refused.board.values[name] == TABLE[name].default
-    assert refused.health.counts()["midi/refused"] == 1
+    assert refused.controls.values[name] == TABLE[name].default
+    assert refused.metrics.counts()["midi/refused"] == 1
 
 
 @pytest.mark.parametrize(("line", "messages", "name", "value"), [
@@ -89,19 +89,19 @@ def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
     ("{note: 36, channel: 2, to: freeze, button: toggle}", [(0x90, 36, 9)], "freeze", False),
 ])
 def test_what_a_hand_does(line: str, messages: list[tuple[int, ...]], name: str, value: Value) -> None:
-    assert play(line, *messages).board.values[name] == (pytest.approx(value) if isinstance(value, float) else value)
+    assert play(line, *messages).controls.values[name] == (pytest.approx(value) if isinstance(value, float) else value)
 
 
 def test_commands() -> None:
     one = play("{note: 40, command: panic}, {note: 41, command: recipe, with: [ink]}",
                (0x90, 40, 9), (0x80, 40, 0), (0x90, 41, 9))
-    assert one.commands == [Call("panic", "midi/Pad/note 40"), Call("recipe", "midi/Pad/note 41", ("ink",))]
+    assert one.commands == [CommandRequest("panic", "midi/Pad/note 40"), CommandRequest("recipe", "midi/Pad/note 41", ("ink",))]
 
 
 def test_a_fader_is_picked_up_and_lost_again_when_others_move_the_value() -> None:
     line = "{cc: 1, to: mix, feedback: false}"
-    assert play(line, (0xB0, 1, 10), (0xB0, 1, 60), before=("mix", 0.5)).board.values["mix"] == 0.5
-    assert play(line, (0xB0, 1, 60), (0xB0, 1, 70), before=("mix", 0.5)).board.values["mix"] == pytest.approx(70 / 127)
+    assert play(line, (0xB0, 1, 10), (0xB0, 1, 60), before=("mix", 0.5)).controls.values["mix"] == 0.5
+    assert play(line, (0xB0, 1, 60), (0xB0, 1, 70), before=("mix", 0.5)).controls.values["mix"] == pytest.approx(70 / 127)
 
     async def scenario() -> None:
         async with plugged(f"map: [{line}]") as (one, device):
@@ -112,7 +112,7 @@ def test_a_fader_is_picked_up_and_lost_again_when_others_move_the_value() -> Non
             device.play(0xB0, 1, 70)
             await asyncio.sleep(0.05)
             one.pass_on()
-            assert one.board.values["mix"] == 0.1
+            assert one.controls.values["mix"] == 0.1
             device.play(0xB0, 1, 12)
             await one.becomes("mix", 12 / 127)
     asyncio.run(scenario())
@@ -125,7 +125,7 @@ def test_fast_turns_lose_no_detent_while_the_stage_is_slow() -> None:
                 device.play(0xB0, 1, 1)
             await asyncio.sleep(0.1)  # and not a word of the stage
             one.pass_on()
-            assert one.board.values["seed"] == 300
+            assert one.controls.values["seed"] == 300
     asyncio.run(scenario())
 
 
@@ -194,7 +194,7 @@ def test_banks_switch_the_map_and_the_lamps() -> None:
             device.play(0x90, 2, 9)
             device.play(0xB0, 1, 0)
             await one.becomes("mix", 0.0)
-            assert one.board.values["blend"] == 1.0
+            assert one.controls.values["blend"] == 1.0
     asyncio.run(scenario())
 
 
@@ -207,7 +207,7 @@ def test_values_hold_while_a_device_is_away_and_it_is_shown_them_when_it_is_back
             await one.becomes("mix", 32 / 127)
             device.plugged.clear()
             await one.until(lambda: not device.takers)
-            assert one.board.values["mix"] == 32 / 127
+            assert one.controls.values["mix"] == 32 / 127
             one.move("mix", 1.0)
             device.sent.clear()
             device.plugged.append("Pad")
@@ -230,7 +230,7 @@ def test_two_devices_with_maps_of_their_own() -> None:
             device.play(0xB0, 0, 127, name="nanoKONTROL2 SLIDER")
             await asyncio.sleep(0.05)
             one.pass_on()
-            assert one.board.values["blend"] == 0.0  # not yet picked up
+            assert one.controls.values["blend"] == 0.0  # not yet picked up
             device.play(0xB0, 0, 0, name="Pad")
             await asyncio.sleep(0.05)
             one.pass_on()
@@ -243,13 +243,13 @@ def test_the_tempo_is_kept_for_the_stage() -> None:
         async with plugged("clock: true") as (one, device):
             device.play(0xFA)
             device.play(0xF8)
-            await one.until(lambda: "tempo" in one.board.kept)
+            await one.until(lambda: "tempo" in one.controls.kept)
             for i in range(97):
                 one.midi._tick(parse([0xF8]), i / 60.0)  # 150 beats a minute
-            heard = one.board.kept["tempo"]
-            assert heard == Heard(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
+            heard = one.controls.kept["tempo"]
+            assert heard == ExternalTempo(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
             device.play(0xFC)
-            await one.until(lambda: not one.board.kept["tempo"].tempo.running)
+            await one.until(lambda: not one.controls.kept["tempo"].tempo.running)
     asyncio.run(scenario())
 
 
@@ -259,7 +259,7 @@ def test_without_midi_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogC
 
     async def scenario() -> None:
         async with rig("map: [{cc: 0, to: strenght}]", connect) as one:
-            await one.until(lambda: one.health.counts().get("midi/missing"))
+            await one.until(lambda: one.metrics.counts().get("midi/missing"))
             one.move("mix", 0.5)
     with caplog.at_level(logging.WARNING):
         asyncio.run(scenario())
@@ -274,7 +274,7 @@ def test_it_stops_twice_and_starts_once() -> None:
         async with plugged("clock: false") as (one, _):
             await one.midi.start()
             await one.midi.stop()
-            assert not one.board.listeners
+            assert not one.controls.listeners
     asyncio.run(scenario())
 
 
@@ -311,14 +311,14 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
         async with rig(SHOW) as one:
             with Peer("nanoKONTROL2") as peer:
                 await one.until(lambda: (0xB0, 1, 127) in peer.heard)  # its fader goes to where mix is
-                await insist(one, peer, (0xB0, 1, 32), lambda: one.board.values["mix"] == 32 / 127)
+                await insist(one, peer, (0xB0, 1, 32), lambda: one.controls.values["mix"] == 32 / 127)
                 await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.heard)
-                await insist(one, peer, (0xFA,), lambda: "tempo" in one.board.kept)
+                await insist(one, peer, (0xFA,), lambda: "tempo" in one.controls.kept)
             await asyncio.sleep(1.0)
-            assert one.board.values["mix"] == 32 / 127
+            assert one.controls.values["mix"] == 32 / 127
             with Peer("nanoKONTROL2") as peer:
                 begun = time.perf_counter()
-                await insist(one, peer, (0xB0, 1, 127), lambda: one.board.values["mix"] == 1.0)
+                await insist(one, peer, (0xB0, 1, 127), lambda: one.controls.values["mix"] == 1.0)
                 print(f"found again after {time.perf_counter() - begun:.2f} s")  # JACK's part grows with the load
                 await one.until(lambda: (0x90, 9, 127) in peer.heard)
     asyncio.run(scenario())

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from lcm_daemon.controllers.midi.pending_values import SETTLE, Values
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
 from tests.conftest import ManualClock
 
 
-def made() -> tuple[Board, Values, ManualClock]:
+def made() -> tuple[ControlState, Values, ManualClock]:
     clock = ManualClock()
-    board = Board(TABLE, {name: p.default for name, p in TABLE.items()}, Health(), lambda: None)
-    return board, Values(board, clock.now), clock
+    controls = ControlState(TABLE, {name: p.default for name, p in TABLE.items()}, Metrics(), lambda: None)
+    return controls, Values(controls, clock.now), clock
 
 
 def test_what_was_asked_for_counts_before_the_stage_has_answered() -> None:
-    board, values, _ = made()
+    controls, values, _ = made()
     assert values.set("steps", 99.0, "midi/a/cc 1")
-    assert (values["steps"], board.values["steps"]) == (8, 2)
+    assert (values["steps"], controls.values["steps"]) == (8, 2)
 
 
 def test_an_own_echo_is_older_than_what_was_asked_for_since() -> None:
@@ -31,9 +31,9 @@ def test_an_own_echo_is_older_than_what_was_asked_for_since() -> None:
 
 
 def test_another_hand_ends_it() -> None:
-    board, values, _ = made()
+    controls, values, _ = made()
     values.set("steps", 3, "midi/a/cc 1")
-    board.values["steps"] = 5
+    controls.values["steps"] = 5
     values.hear([Change("steps", 5, "osc/b")])
     assert values["steps"] == 5
 

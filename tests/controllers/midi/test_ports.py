@@ -14,7 +14,7 @@ from mido import Message
 from lcm_daemon.controllers.midi import ports
 from lcm_daemon.controllers.midi.ports import Ports
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 from .midi_rig import PATIENCE, Plugboard, PlugboardPort
 
@@ -25,8 +25,8 @@ class Open:
     def __init__(self, patterns: Sequence[str], connect: Callable[[], Plugboard]) -> None:
         self.received: list[tuple[int, str, Message]] = []
         self.here: dict[int, list[str]] = {}
-        self.health = Health()
-        self.ports = Ports(patterns, connect, self._receive, self._change, self.health)
+        self.metrics = Metrics()
+        self.ports = Ports(patterns, connect, self._receive, self._change, self.metrics)
 
     def _receive(self, device: int, port: str, when: float, message: Message) -> None:
         assert abs(time.perf_counter() - when) < PATIENCE
@@ -43,8 +43,8 @@ class Open:
 
 
 @contextmanager
-def opened(board: Plugboard, *patterns: str) -> Iterator[Open]:
-    one = Open(patterns, lambda: board)
+def opened(controls: Plugboard, *patterns: str) -> Iterator[Open]:
+    one = Open(patterns, lambda: controls)
     one.ports.start()
     try:
         yield one
@@ -53,20 +53,20 @@ def opened(board: Plugboard, *patterns: str) -> Iterator[Open]:
 
 
 def test_a_port_belongs_to_the_first_pattern_that_it_fits() -> None:
-    board = Plugboard("nanoKONTROL2 1", "Pad", "APC40")
-    with opened(board, "nano*", "*") as one:
+    controls = Plugboard("nanoKONTROL2 1", "Pad", "APC40")
+    with opened(controls, "nano*", "*") as one:
         one.until(lambda: one.here == {0: ["nanoKONTROL2 1"], 1: ["Pad", "APC40"]})
-        board.play(0xB0, 1, 2, name="APC40")
-        board.play(0xB0, 1, name="APC40")  # not a whole one
+        controls.play(0xB0, 1, 2, name="APC40")
+        controls.play(0xB0, 1, name="APC40")  # not a whole one
         assert one.received == [(1, "APC40", Message("control_change", control=1, value=2))]
-        assert one.health.counts() == {"midi/malformed": 1}
+        assert one.metrics.counts() == {"midi/malformed": 1}
 
 
 def test_every_device_does_not_mean_our_own_ports() -> None:
-    board = Plugboard("Midi Through:Midi Through Port-0 14:0", "RtMidiOut Client:x", "lcm-daemon:lcm-daemon", "Pad")
-    with opened(board, "*") as one:
+    controls = Plugboard("Midi Through:Midi Through Port-0 14:0", "RtMidiOut Client:x", "lcm-daemon:lcm-daemon", "Pad")
+    with opened(controls, "*") as one:
         one.until(lambda: one.here == {0: ["Pad"]})
-    with opened(board, "Midi Through*") as one:
+    with opened(controls, "Midi Through*") as one:
         one.until(lambda: len(one.here.get(0, ())) == 1)
 
 
@@ -79,10 +79,10 @@ def test_a_device_that_another_program_holds_is_tried_again(caplog: pytest.LogCa
                 raise OSError("in use")
             return super().open_input(name, take)
 
-    board = Held("Pad")
-    with caplog.at_level(logging.WARNING), opened(board, "Pad") as one:
-        one.until(lambda: one.health.counts().get("midi/failed"))
-        board.held = False
+    controls = Held("Pad")
+    with caplog.at_level(logging.WARNING), opened(controls, "Pad") as one:
+        one.until(lambda: one.metrics.counts().get("midi/failed"))
+        controls.held = False
         one.until(lambda: one.here.get(0) == ["Pad"])
     assert caplog.messages[0] == "MIDI 'Pad' cannot be opened: in use"
 
@@ -99,40 +99,40 @@ def test_a_slow_device_does_not_hold_up_who_sends() -> None:
         def open_output(self, name: str) -> PlugboardPort:
             return Slow(self, name)
 
-    board = SlowBoard("Pad")
-    with opened(board, "Pad") as one:
+    controls = SlowBoard("Pad")
+    with opened(controls, "Pad") as one:
         one.until(lambda: one.here)
         begun = time.perf_counter()
         for value in range(1000):
             one.ports.send(0, {"fader": [bytes((0xB0, 1, value & 127))]})
         assert time.perf_counter() - begun < PATIENCE / 2
         gate.set()
-        one.until(lambda: ("Pad", (0xB0, 1, 999 & 127)) in board.sent)
-        assert len(board.sent) <= 3  # of the others the newest alone
+        one.until(lambda: ("Pad", (0xB0, 1, 999 & 127)) in controls.sent)
+        assert len(controls.sent) <= 3  # of the others the newest alone
 
 
 def test_a_midi_system_that_breaks_is_found_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ports, "RETRY", 0.05)
-    board = Plugboard("Pad")
-    with caplog.at_level(logging.WARNING), opened(board, "Pad") as one:
+    controls = Plugboard("Pad")
+    with caplog.at_level(logging.WARNING), opened(controls, "Pad") as one:
         one.until(lambda: one.here.get(0) == ["Pad"])
-        board.broken = OSError("the server has gone")
+        controls.broken = OSError("the server has gone")
         one.until(lambda: one.here.get(0) == [])
-        one.until(lambda: one.health.counts().get("midi/missing", 0) > 3)
-        board.broken = None
+        one.until(lambda: one.metrics.counts().get("midi/missing", 0) > 3)
+        controls.broken = None
         one.until(lambda: one.here.get(0) == ["Pad"])
     assert caplog.messages == ["MIDI: the server has gone; the show goes on without MIDI"]  # once
 
 
 def test_stopping_closes_everything_and_sends_what_waits() -> None:
-    board = Plugboard("Pad")
-    with opened(board, "Pad") as one:
+    controls = Plugboard("Pad")
+    with opened(controls, "Pad") as one:
         one.until(lambda: one.here)
         one.ports.send(0, {"lamp": [b"\x90\x01\x00"]})
-    assert board.takers == {}
-    assert board.sent == [("Pad", (0x90, 1, 0))]
+    assert controls.takers == {}
+    assert controls.sent == [("Pad", (0x90, 1, 0))]
 
 
 def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

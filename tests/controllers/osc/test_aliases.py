@@ -75,11 +75,11 @@ def test_no_profile_answers_unless_it_is_chosen() -> None:
 def test_what_a_profile_cannot_read_is_refused(address: str, arguments: list[Value]) -> None:
     async def scenario() -> None:
         async with rig(profiles=("streamdiffusiontd",)) as one:
-            before = dict(one.board.values)
+            before = dict(one.controls.values)
             with Peer(one.osc.port) as peer:
                 peer.send(address, *arguments)
                 await one.until(lambda: one.count("osc/refused") == 1)
-            assert (one.count("osc/failed"), one.board.values) == (0, before)
+            assert (one.count("osc/failed"), one.controls.values) == (0, before)
     asyncio.run(scenario())
 
 
@@ -119,14 +119,14 @@ def test_a_mapped_fader_asks_hears_and_is_not_echoed() -> None:
                 surface.send("/lcm/subscribe", 0, 60, "map")
                 await surface.receive_until("/1/fader4")
                 for strength, fader in ((0.2, 0.0), (0.2 + 0.7 * 0.2403, 0.5), (0.9, 1.0), (1.0, 1.0)):
-                    one.board.hear([Change("strength", strength, "panel/1")], None)
+                    one.controls.hear([Change("strength", strength, "panel/1")], None)
                     assert await surface.receive() == ("/1/fader3", pytest.approx(fader, abs=1e-3))
                 player.send("/1/fader3")
                 assert await player.receive() == ("/1/fader3", 1.0)
                 assert await surface.receive() == ("/1/fader3", 1.0)  # an answer is for every subscriber on that host
                 surface.send("/1/fader3", 0.0)
                 await one.becomes("strength", 0.2)
-                one.board.hear([Change("seed", 9, "panel/1")], None)
+                one.controls.hear([Change("seed", 9, "panel/1")], None)
                 assert await surface.receive() == ("/1/fader4", 9)  # and not its own strength before
     asyncio.run(scenario())
 
@@ -152,7 +152,7 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
             with Peer(one.osc.port) as peer:
                 peer.send("/1/fader1", 0.25)
                 await one.becomes("strength", 0.75)
-                assert one.board.values["mix"] == 0.25
+                assert one.controls.values["mix"] == 0.25
                 peer.send("/1/push1", 0.0)
                 peer.send("/1/push1", 1.0)
                 peer.send("/1/push1")
@@ -160,7 +160,7 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
                 peer.send("/1/fader2", 0.5)
                 await one.until(lambda: one.count("osc/unknown") == 1)
                 ink = Parameter("lora/ink", "float", 0.0, "How much ink.", -2.0, 2.0)
-                one.board.adopt({**TABLE, "lora/ink": ink}, {**one.board.values, "lora/ink": 0.0})
+                one.controls.adopt({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.0})
                 peer.send("/1/fader2", 0.5)
                 await one.becomes("lora/ink", 0.5)
     asyncio.run(scenario())
@@ -173,7 +173,7 @@ def test_the_shows_own_addresses_come_before_a_profiles_and_the_first_profile_be
             with Peer(one.osc.port) as peer:
                 peer.send("/seed", 5)
                 await one.becomes("steps", 5)
-                assert one.board.values["seed"] == 0
+                assert one.controls.values["seed"] == 0
                 peer.send("/strength", 0.25)
                 await one.becomes("strength", 0.25)
     asyncio.run(scenario())
@@ -199,8 +199,8 @@ def test_touchdesigner_sends_a_bundle_each_frame() -> None:
                     names = {"strength": frame / 60, "steps": 1 + frame % 4, "seed": frame, "lcm/freeze": frame % 2}
                     peer.throw(touchdesigner(**names))
                 await one.becomes("seed", 59)
-                assert one.board.values["strength"] == pytest.approx(59 / 60)
-                assert (one.board.values["steps"], one.board.values["freeze"]) == (4, True)
+                assert one.controls.values["strength"] == pytest.approx(59 / 60)
+                assert (one.controls.values["steps"], one.controls.values["freeze"]) == (4, True)
                 assert one.count("osc/unknown") == one.count("desk/refused") == 0
     asyncio.run(scenario())
 
@@ -240,7 +240,7 @@ def test_resolume_and_touchosc() -> None:
                     peer.throw(packet)
                 await one.becomes("feedback", 0.5)
                 await one.until(lambda: one.count("osc/unknown") == 2)  # the page's name and the ping
-                values = one.board.values
+                values = one.controls.values
                 assert [values[name] for name in ("strength", "blend", "freeze", "guidance", "mix")] == [
                     0.25, 0.75, True, 1.0, 0.25]
                 assert len(one.commands) == 1

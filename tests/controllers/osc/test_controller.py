@@ -17,12 +17,12 @@ from lcm_daemon.controllers.osc.aliases import Mapped
 from lcm_daemon.controllers.osc.controller import STRANGERS, Osc
 from lcm_daemon.controllers.osc.options import Listener
 from lcm_daemon.controllers.osc.sender import encode
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
-from lcm_daemon.core.requests import COMMANDS, Call
+from lcm_daemon.core.requests import COMMANDS, CommandRequest
 from lcm_daemon.core.schema import Reader, compose, read_fields
 from tests.conftest import need
 
@@ -86,7 +86,7 @@ def test_nonsense_is_refused_and_the_old_value_stays() -> None:
                     peer.send("/lcm/prompt", *several)
                 peer.send("/lcm/seed", 9)
                 await one.becomes("seed", 9)
-                assert one.board.values["strength"] == TABLE["strength"].default
+                assert one.controls.values["strength"] == TABLE["strength"].default
                 assert one.count("desk/refused") == 7
                 assert one.count("osc/refused") == 2
     asyncio.run(scenario())
@@ -99,7 +99,7 @@ def test_a_bundle_of_a_wrong_clock_is_applied_at_once() -> None:
                 inner = bundle(encode("/lcm/mix", [0.5]))
                 peer.throw(bundle(encode("/lcm/steps", [3]), inner, encode("/lcm/seed", [4])))
                 await one.becomes("seed", 4)
-                assert (one.board.values["steps"], one.board.values["mix"]) == (3, 0.5)
+                assert (one.controls.values["steps"], one.controls.values["mix"]) == (3, 0.5)
     asyncio.run(scenario())
 
 
@@ -109,11 +109,11 @@ def test_a_pattern_moves_parameters_and_gives_no_command() -> None:
             with Peer(one.osc.port) as peer:
                 peer.send("/lcm/*", 1)
                 await one.becomes("seed", 1)
-                assert one.board.values["mix"] == 1.0
-                assert one.board.values["freeze"] is True
+                assert one.controls.values["mix"] == 1.0
+                assert one.controls.values["freeze"] is True
                 peer.send("/lcm/{mix,guid*}", 0.5)  # a star is itself inside braces
                 await one.becomes("mix", 0.5)
-                assert one.board.values["guidance"] == 1.0
+                assert one.controls.values["guidance"] == 1.0
                 assert one.commands == []
     asyncio.run(scenario())
 
@@ -132,7 +132,7 @@ def test_commands(name: str) -> None:
                     peer.send(f"/lcm/{name}", *pressed)
                 least = 1 if name == "panic" else 5  # a panic makes void what has not been carried out, panics too
                 await one.until(lambda: len(one.commands) >= least)
-                assert set(one.commands) == {Call(name, f"osc/127.0.0.1:{peer.port}")}
+                assert set(one.commands) == {CommandRequest(name, f"osc/127.0.0.1:{peer.port}")}
     asyncio.run(scenario())
 
 
@@ -148,7 +148,7 @@ def test_commands_with_arguments(caplog: pytest.LogCaptureFixture) -> None:
                 peer.send("/lcm/recipe", "sd-turbo")
                 await one.until(lambda: len(one.commands) == 2)
                 origin = f"osc/127.0.0.1:{peer.port}"
-                assert one.commands == [Call("size", origin, (384, 2048)), Call("recipe", origin, ("sd-turbo",))]
+                assert one.commands == [CommandRequest("size", origin, (384, 2048)), CommandRequest("recipe", origin, ("sd-turbo",))]
                 assert one.count("desk/refused") == 4
         assert "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?" in caplog.text
     asyncio.run(scenario())
@@ -160,12 +160,12 @@ def test_addresses_come_and_go_with_the_recipe_and_subscribers_are_told() -> Non
             with Peer(one.osc.port) as peer:
                 await peer.subscribed()
                 ink = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
-                one.board.adopt({**TABLE, "lora/ink": ink}, {**one.board.values, "lora/ink": 0.75, "steps": 4})
+                one.controls.adopt({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.75, "steps": 4})
                 told = await peer.receive_until("/lcm/lora/ink")
                 assert (told["/lcm/lora/ink"], told["/lcm/steps"]) == (0.75, 4)
                 peer.send("/lcm/lora/*", 1.5)
                 await one.becomes("lora/ink", 1.5)
-                one.board.adopt(TABLE, {name: p.default for name, p in TABLE.items()})
+                one.controls.adopt(TABLE, {name: p.default for name, p in TABLE.items()})
                 peer.send("/lcm/lora/ink", 0.1)
                 await one.until(lambda: one.count("osc/unknown") == 1)
     asyncio.run(scenario())
@@ -206,7 +206,7 @@ def test_a_defect_in_one_handler_is_counted_and_the_rest_goes_on(monkeypatch: py
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
-                monkeypatch.setattr(one.board, "command", lambda *_: 1 // 0)
+                monkeypatch.setattr(one.controls, "command", lambda *_: 1 // 0)
                 peer.send("/lcm/panic")
                 peer.send("/lcm/seed", 3)
                 await one.becomes("seed", 3)
@@ -237,7 +237,7 @@ def test_a_flood_coalesces_the_newest_wins_and_others_have_their_turn(monkeypatc
                         while one.count("osc/packets") < 400 * (burst + 1):
                             await asyncio.sleep(0)
                     assert passes >= 400 // 16 - 1
-                    pending = one.board.take()
+                    pending = one.controls.take()
                     assert [(c.name, c.value) for c in pending.changes.values()] == [("seed", 400)]
                 task.cancel()
     asyncio.run(scenario())
@@ -252,7 +252,7 @@ def test_a_packet_longer_than_a_turn_lets_others_in_between(monkeypatch: pytest.
                 peer.throw(bundle(*[encode("/lcm/seed", [seed]) for seed in range(1, 101)]))
                 async with asyncio.timeout(PATIENCE):
                     while 100 not in seeds:
-                        seeds += [change.value for change in one.board.take().changes.values()]
+                        seeds += [change.value for change in one.controls.take().changes.values()]
                         await asyncio.sleep(0)
                 assert seeds == list(range(1, 101))
     asyncio.run(scenario())
@@ -288,7 +288,7 @@ def test_stopping_frees_the_port_and_starting_again_works() -> None:
             await one.osc.stop()
             assert one.osc.port == 0
             assert one.count("osc/receive_buffer") == 0
-            assert one.board.listeners == one.board.status_listeners == []
+            assert one.controls.listeners == one.controls.status_listeners == []
             await one.osc.start()
             with Peer(one.osc.port) as peer:
                 peer.send("/lcm/seed", 3)
@@ -296,8 +296,8 @@ def test_stopping_frees_the_port_and_starting_again_works() -> None:
     asyncio.run(scenario())
 
 
-def one_board() -> Board:
-    return Board(TABLE, {name: p.default for name, p in TABLE.items()}, Health(), lambda: None)
+def one_board() -> ControlState:
+    return ControlState(TABLE, {name: p.default for name, p in TABLE.items()}, Metrics(), lambda: None)
 
 
 @pytest.mark.parametrize(("text", "reason"), [
@@ -360,7 +360,7 @@ def test_several_ports_and_an_allow_list() -> None:
                 await one.becomes("seed", 3)
                 d.send("/lcm/seed", 4)
                 await one.until(lambda: one.count("osc/denied") == 1)
-                assert one.board.values["seed"] == 3
+                assert one.controls.values["seed"] == 3
             assert one.osc.port == first
         assert one.osc.ports == []
     asyncio.run(scenario())
@@ -413,7 +413,7 @@ def test_oscsend_moves_and_oscdump_hears() -> None:
                     for arguments in (("/lcm/prompt", "s", "lava, glowing red"), ("/lcm/strength", "f", "0.75")):
                         await oscsend(one.osc.port, *arguments)
                     await one.becomes("strength", 0.75)
-                    assert one.board.values["prompt"] == "lava, glowing red"
+                    assert one.controls.values["prompt"] == "lava, glowing red"
                     while b"/lcm/prompt s \"lava, glowing red\"" not in heard:
                         heard = await dump.stdout.readline()
                     while b"/lcm/strength f 0.75" not in heard:
@@ -450,7 +450,7 @@ def test_a_liblo_server_that_listens_and_sends_on_one_port() -> None:
             messages = liblo3.Message("/lcm/steps", 5.0), liblo3.Message("/lcm/mix", ("d", 0.5))
             server.send(target, liblo3.Bundle(*messages))
             await one.becomes("mix", 0.5)
-            assert one.board.values["steps"] == 5
+            assert one.controls.values["steps"] == 5
             server.send(target, "/lcm/seed")
             await hear("/lcm/seed")
             assert heard == [("/lcm/seed", 0)]  # its own steps and mix did not come back

@@ -38,7 +38,7 @@ def test_a_connection_and_a_socket_of_one_port_are_two() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
             await peer.receive_until("/lcm/freeze")
-            one.board.hear([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
+            one.controls.hear([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
             assert await peer.receive() == ("/lcm/seed", 7)
     asyncio.run(scenario())
 
@@ -69,7 +69,7 @@ def test_a_malformed_packet_costs_itself_alone() -> None:
 def test_a_defect_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
-            monkeypatch.setattr(one.board, "command", lambda *_: 1 // 0)
+            monkeypatch.setattr(one.controls, "command", lambda *_: 1 // 0)
             peer.send("/lcm/panic")
             assert await peer.ended()
             assert one.count("osc/failed") == 1
@@ -189,5 +189,5 @@ def test_liblo_over_tcp() -> None:
             messages = liblo3.Message("/lcm/seed", 7), liblo3.Message("/lcm/mix", ("d", 0.5))
             liblo3.send(target, liblo3.Bundle(*messages))
             await one.becomes("mix", 0.5)
-            assert one.board.values["seed"] == 7
+            assert one.controls.values["seed"] == 7
     asyncio.run(scenario())

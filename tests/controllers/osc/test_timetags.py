@@ -12,7 +12,7 @@ from lcm_daemon.controllers.osc import timetags
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.osc.timetags import Schedule
 from lcm_daemon.controllers.osc.udp import Address
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 from .osc_peers import Peer, Rig, pass_time, play, rig
 
@@ -34,8 +34,8 @@ class Bench:
     """A schedule at a wall clock that stands still, and what it has carried out."""
 
     def __init__(self, wall: float = NOON) -> None:
-        self.health, self.done = Health(), []
-        self.schedule = Schedule(lambda message, _: self.done.append(message), self.health, lambda: wall)
+        self.metrics, self.done = Metrics(), []
+        self.schedule = Schedule(lambda message, _: self.done.append(message), self.metrics, lambda: wall)
 
     async def pass_time(self, seconds: float) -> list[bytes]:
         """What is carried out meanwhile."""
@@ -51,7 +51,7 @@ def test_late_and_immediate_is_for_now() -> None:
         bench = Bench()
         for time in (0, 1, tag(NOON), tag(NOON - 0.001), tag(NOON - 86_400)):
             assert not bench.schedule.keep(b"", time, HERE)
-        assert bench.health.counts() == {}
+        assert bench.metrics.counts() == {}
     play(scenario())
 
 
@@ -74,7 +74,7 @@ def test_a_clock_that_is_far_ahead_leaves_no_fader_dead(caplog: pytest.LogCaptur
         for _ in range(1000):
             assert not bench.schedule.keep(b"", tag(NOON + 3600), HERE)
         assert not bench.schedule.keep(b"", 2**64 - 1, HERE)
-        assert bench.health.counts() == {"osc/bundle/far": 1001}
+        assert bench.metrics.counts() == {"osc/bundle/far": 1001}
         bench.schedule.clear()
     with caplog.at_level(logging.DEBUG):
         play(scenario())
@@ -101,7 +101,7 @@ def test_what_waits_is_bounded() -> None:
         for _ in range(100):
             large.schedule.keep(b"x" * 60_000, tag(NOON + 1), HERE)
         assert len(large.schedule) == timetags.BYTES // 60_000
-        assert many.health.counts() == {"osc/bundle/dropped": 10}
+        assert many.metrics.counts() == {"osc/bundle/dropped": 10}
         large.schedule.clear()
         assert large.schedule.keep(b"x" * 60_000, tag(NOON + 1), HERE)
         assert len(large.schedule) == 1
@@ -120,7 +120,7 @@ def test_a_defect_in_one_message_does_not_keep_the_others_waiting() -> None:
             done.append(message)
 
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        schedule = Schedule(carry_out, Health(), lambda: NOON)
+        schedule = Schedule(carry_out, Metrics(), lambda: NOON)
         for name in (b"bad", b"good"):
             schedule.keep(name, tag(NOON + 1), HERE)
         pass_time(2.0)
@@ -144,10 +144,10 @@ def test_bundles_over_the_wire() -> None:
                 peer.throw(bundle(NOON - 10, encode("/lcm/mix", [0.5])))
                 await one.becomes("mix", 0.5)
                 assert len(one.osc._schedule) == 2
-                assert one.board.values["seed"] == 0
+                assert one.controls.values["seed"] == 0
                 pass_time(10.1)
                 await one.becomes("seed", 4)
-                assert one.board.values["steps"] == 2
+                assert one.controls.values["steps"] == 2
                 pass_time(10.0)
                 await one.becomes("steps", 5)
     play(scenario())

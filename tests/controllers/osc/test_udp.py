@@ -9,17 +9,17 @@ import pytest
 from lcm_daemon.controllers.osc import udp
 from lcm_daemon.controllers.osc.udp import Udp
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 
 
 def test_the_receive_buffer_is_counted_while_it_is_held() -> None:
-    health = Health()
-    one = Udp("127.0.0.1", 0, health)
-    assert health.counts() == {"osc/receive_buffer": one.buffer}
+    metrics = Metrics()
+    one = Udp("127.0.0.1", 0, metrics)
+    assert metrics.counts() == {"osc/receive_buffer": one.buffer}
     assert 0 < one.buffer <= udp.BUFFER * 2
     one.close()
     one.close()
-    assert health.counts() == {"osc/receive_buffer": 0}
+    assert metrics.counts() == {"osc/receive_buffer": 0}
 
 
 def test_the_doctor_tells_what_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_the_doctor_tells_what_is_granted(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_address_of_another_machine() -> None:
     with pytest.raises(LcmDaemonError, match=r"^OSC: UDP port 9000 on 192.0.2.1 is not on this machine"):
-        Udp("192.0.2.1", 9000, Health())
+        Udp("192.0.2.1", 9000, Metrics())
 
 
 @pytest.mark.parametrize(("port", "words"), [

@@ -23,12 +23,12 @@ from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.oscquery import client, mdns, server
 from lcm_daemon.controllers.oscquery.controller import OscQuery
 from lcm_daemon.controllers.oscquery.tree import nodes, tree
-from lcm_daemon.core.control_state import Board
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
-from lcm_daemon.core.requests import Call, Change, commands
+from lcm_daemon.core.requests import Change, CommandRequest, commands
 from lcm_daemon.core.schema import Reader, compose, read_fields
 from tests.conftest import need
 
@@ -41,11 +41,11 @@ class Desk:
     """An OscQuery on a board, with a stand-in for the stage."""
 
     def __init__(self, **options: Any) -> None:
-        self.health = Health()
+        self.metrics = Metrics()
         values = {name: p.default for name, p in TABLE.items()}
-        self.board = Board(TABLE, values, self.health, lambda: None, commands(["ink", "sd-turbo"]))
-        self.board.show = "mirror"
-        self.query = OscQuery(self.board, {"port": 0, **options})
+        self.controls = ControlState(TABLE, values, self.metrics, lambda: None, commands(["ink", "sd-turbo"]))
+        self.controls.show = "mirror"
+        self.query = OscQuery(self.controls, {"port": 0, **options})
 
     async def get(self, path: str, host: str = "", origin: str = "") -> tuple[int, Any]:
         """The status and the JSON of a GET."""
@@ -70,13 +70,13 @@ class Desk:
 
     async def becomes(self, name: str, value: Value) -> None:
         async with asyncio.timeout(PATIENCE):
-            while self.board.values[name] != value:
-                self.board.hear(list(self.board.take().changes.values()), None)
+            while self.controls.values[name] != value:
+                self.controls.hear(list(self.controls.take().changes.values()), None)
                 await asyncio.sleep(0.001)
 
     async def counts(self, path: str, number: int) -> None:
         async with asyncio.timeout(PATIENCE):
-            while self.health.counts().get(path, 0) < number:
+            while self.metrics.counts().get(path, 0) < number:
                 await asyncio.sleep(0.001)
 
 
@@ -119,13 +119,13 @@ async def heard(client: ClientConnection) -> tuple[str, Any]:
 def test_the_whole_tree() -> None:
     async def scenario() -> None:
         async with served() as desk:
-            desk.board.hear([], {"fps": 29.5, "engine": "running", "frozen": False, "missed": 3})
+            desk.controls.hear([], {"fps": 29.5, "engine": "running", "frozen": False, "missed": 3})
             status, root = await desk.get("/")
             assert (status, root["FULL_PATH"], root["ACCESS"]) == (200, "/", 0)
             inside = root["CONTENTS"]["lcm"]["CONTENTS"]
             walk(root, "")
             assert {path.removeprefix("/lcm/") for path in methods(root)} == {
-                *TABLE, *desk.board.commands, *(f"status/{name}" for name in desk.board.status)}
+                *TABLE, *desk.controls.commands, *(f"status/{name}" for name in desk.controls.status)}
             assert inside["strength"] == {
                 "FULL_PATH": "/lcm/strength", "ACCESS": 3, "TYPE": "f", "VALUE": [0.6],
                 "DESCRIPTION": TABLE["strength"].help, "RANGE": [{"MIN": 0.0, "MAX": 1.0}], "CLIPMODE": ["both"]}
@@ -163,9 +163,9 @@ def test_a_parameter_may_be_a_container_too() -> None:
     desk = Desk()
     names = ("control/depth", "control/depth/start", "control", "lora/ink")
     table = {name: Parameter(name, "float", 0.5, "") for name in names}
-    desk.board.adopt(table, dict.fromkeys(table, math.pi))
-    desk.board.hear([], {"fps": math.nan})
-    root = tree(nodes(desk.board))
+    desk.controls.adopt(table, dict.fromkeys(table, math.pi))
+    desk.controls.hear([], {"fps": math.nan})
+    root = tree(nodes(desk.controls))
     walk(root, "")
     control = root["CONTENTS"]["lcm"]["CONTENTS"]["control"]
     assert control["VALUE"] == control["CONTENTS"]["depth"]["CONTENTS"]["start"]["VALUE"] == [math.pi]
@@ -213,7 +213,7 @@ def test_host_info() -> None:
 def test_values_are_those_of_now() -> None:
     async def scenario() -> None:
         async with served() as desk:
-            desk.board.hear([Change("strength", 0.25, "panel/1")], None)
+            desk.controls.hear([Change("strength", 0.25, "panel/1")], None)
             assert await desk.get("/lcm/strength?VALUE") == (200, {"VALUE": [0.25]})
     asyncio.run(scenario())
 
@@ -224,16 +224,16 @@ def test_listen_and_ignore() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/strength", "/lcm/freeze", "/lcm/seed")
-            desk.board.hear([Change("steps", 4, "panel/1"), Change("strength", 0.5, "panel/1")], None)
+            desk.controls.hear([Change("steps", 4, "panel/1"), Change("strength", 0.5, "panel/1")], None)
             assert await heard(client) == ("/lcm/strength", 0.5)  # and no steps, which nobody listens to
-            desk.board.hear([Change("freeze", True, "osc/127.0.0.1:9")], None)
+            desk.controls.hear([Change("freeze", True, "osc/127.0.0.1:9")], None)
             assert await heard(client) == ("/lcm/freeze", True)
-            desk.board.hear([Change("seed", 7, "osc/127.0.0.1:9")], None)
+            desk.controls.hear([Change("seed", 7, "osc/127.0.0.1:9")], None)
             async with asyncio.timeout(PATIENCE):
                 assert await client.recv() == encode("/lcm/seed", [7], wide=True)  # an h, as its TYPE says
             await order(client, "IGNORE", "/lcm/strength")
             await listens(client)
-            desk.board.hear([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
+            desk.controls.hear([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 8)
     asyncio.run(scenario())
 
@@ -246,46 +246,46 @@ def test_packets_move_give_commands_and_are_not_echoed() -> None:
             await client.send(encode("/lcm/prompt", ["ocean", 0.5, "lava", 0.5]))
             await client.send(encode("/lcm/steps", [5.0]))
             await desk.becomes("steps", 5)
-            assert desk.board.values["prompt"] == "ocean::0.5 lava::0.5"
+            assert desk.controls.values["prompt"] == "ocean::0.5 lava::0.5"
             assert await heard(other) == ("/lcm/steps", 5)
-            desk.board.hear([Change("seed", 1, "panel/1")], None)
+            desk.controls.hear([Change("seed", 1, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 1)  # and not its own steps before
             await client.send(encode("/lcm/panic", []))
             await client.send(encode("/lcm/mix", []))
             assert await heard(client) == ("/lcm/mix", 1.0)
-            assert desk.board.take().commands == [Call("panic", "oscquery/1")]
+            assert desk.controls.take().commands == [CommandRequest("panic", "oscquery/1")]
     asyncio.run(scenario())
 
 
 def test_the_tree_follows_the_recipe() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
-            values = dict(desk.board.values)
+            values = dict(desk.controls.values)
             await listens(client, "/lcm/steps")
             steps = Parameter("steps", "int", 1, "", 1, 4)
-            desk.board.adopt({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
+            desk.controls.adopt({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await heard(client) == ("/lcm/steps", 4)
             assert await desk.get("/lcm/lora/ink?VALUE") == (200, {"VALUE": [0.75]})
             await listens(client, "/lcm/lora/ink")
-            desk.board.hear([Change("lora/ink", 0.5, "panel/1")], None)
+            desk.controls.hear([Change("lora/ink", 0.5, "panel/1")], None)
             assert await heard(client) == ("/lcm/lora/ink", 0.5)
-            desk.board.adopt({**TABLE, "steps": steps}, {**values, "steps": 4})
+            desk.controls.adopt({**TABLE, "steps": steps}, {**values, "steps": 4})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_REMOVED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await desk.get("/lcm/lora/ink") == (404, None)
             assert await heard(client) == ("/lcm/steps", 4)
-            desk.board.hear([], {"fps": 29.5})
+            desk.controls.hear([], {"fps": 29.5})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/status/fps"), ("PATH_CHANGED", "/lcm")]
-            desk.board.hear([], {"fps": 29.5, "engine": "rendering"})
+            desk.controls.hear([], {"fps": 29.5, "engine": "rendering"})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/status/engine"), ("PATH_CHANGED", "/lcm/status")]
             await listens(client, "/lcm/status/fps")
-            desk.board.hear([], {"fps": 30.0, "engine": "rendering"})
+            desk.controls.hear([], {"fps": 30.0, "engine": "rendering"})
             assert await heard(client) == ("/lcm/status/fps", 30.0)
-            desk.board.adopt(TABLE, values)
+            desk.controls.adopt(TABLE, values)
             assert await heard(client) == ("PATH_CHANGED", "/lcm/steps")  # its range is another
     asyncio.run(scenario())
 
@@ -295,7 +295,7 @@ def test_of_many_values_that_wait_the_newest_is_sent() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/seed")
             for seed in range(1, 1001):
-                desk.board.hear([Change("seed", seed, "panel/1")], None)
+                desk.controls.hear([Change("seed", seed, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 1000)
     asyncio.run(scenario())
 
@@ -331,7 +331,7 @@ def test_pages_of_other_sites_are_kept_out() -> None:
                 await desk.client(origin="http://evil.example")
             async with desk.client(origin=f"http://{here}") as client:
                 await listens(client)
-            assert desk.health.counts()["oscquery/foreign"] == 3
+            assert desk.metrics.counts()["oscquery/foreign"] == 3
     asyncio.run(scenario())
 
 
@@ -365,7 +365,7 @@ def test_a_client_that_is_too_far_behind_is_let_go(monkeypatch: pytest.MonkeyPat
         async with served() as desk, desk.client() as client:
             await listens(client)
             for number in range(4):
-                desk.board.hear([], {f"new{number}": 1})
+                desk.controls.hear([], {f"new{number}": 1})
             async with asyncio.timeout(PATIENCE):
                 await client.wait_closed()
             assert client.close_code == 1008
@@ -385,8 +385,8 @@ def test_stopping_ends_everything_and_starting_again_works() -> None:
             await desk.query.stop()
             with pytest.raises(ConnectionClosed):
                 await client.recv()
-        board = desk.board
-        assert board.listeners == board.status_listeners == board.table_listeners == []
+        controls = desk.controls
+        assert controls.listeners == controls.status_listeners == controls.table_listeners == []
         await desk.query.start()
         assert (await desk.get("/lcm?TYPE"))[0] == 200
         await desk.query.stop()

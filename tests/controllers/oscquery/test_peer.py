@@ -10,8 +10,8 @@ from typing import Any
 
 from lcm_daemon.controllers.osc.controller import Osc
 from lcm_daemon.controllers.oscquery.controller import OscQuery
-from lcm_daemon.core.control_state import Board
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.requests import commands
 from lcm_daemon.recipes.reader import load_recipe
@@ -26,23 +26,23 @@ class Desk:
     """Both controllers on a board, and a stand-in for the stage that does what it is asked."""
 
     def __init__(self, recipe: str, **options: Any) -> None:
-        self.board = Board({}, {}, Health(), self._wake, commands(["builtin", "passthrough"]))
-        self.board.show = "mirror"
+        self.controls = ControlState({}, {}, Metrics(), self._wake, commands(["builtin", "passthrough"]))
+        self.controls.show = "mirror"
         self.change_recipe(recipe)
-        self.osc = Osc(self.board, {"port": 0})
+        self.osc = Osc(self.controls, {"port": 0})
         self._options = options
 
     def change_recipe(self, recipe: str) -> None:
         table: Table = load_recipe(recipe).table()
-        self.board.adopt(table, {name: self.board.values.get(name, p.default) for name, p in table.items()})
+        self.controls.adopt(table, {name: self.controls.values.get(name, p.default) for name, p in table.items()})
 
     def _wake(self) -> None:
-        asyncio.get_running_loop().call_soon(lambda: self.board.hear(list(self.board.take().changes.values()), None))
+        asyncio.get_running_loop().call_soon(lambda: self.controls.hear(list(self.controls.take().changes.values()), None))
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Query]:
         await self.osc.start()
-        self.query = OscQuery(self.board, {"port": 0, "osc_port": self.osc.port, **self._options})
+        self.query = OscQuery(self.controls, {"port": 0, "osc_port": self.osc.port, **self._options})
         await self.query.start()
         try:
             yield Query("127.0.0.1", self.query.port)
@@ -144,6 +144,6 @@ def test_a_client_that_comes_from_a_package_index() -> None:
                 await asyncio.to_thread(zeroconf.close)
         assert (info.name, info.osc_port, info.osc_transport) == ("lcm-daemon mirror", port, "UDP")
         assert root.find_subnode("/lcm/control/edges/weight").value == [0]
-        assert len([node for node in root if node.value]) == len(desk.board.table) + len(desk.board.commands)
+        assert len([node for node in root if node.value]) == len(desk.controls.table) + len(desk.controls.commands)
 
     asyncio.run(scenario())

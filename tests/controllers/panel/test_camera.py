@@ -13,7 +13,7 @@ import simplejpeg
 from lcm_daemon.controllers.panel.camera import BYTES, FASTEST, LARGEST, Camera
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.core.metrics import Health
+from lcm_daemon.core.metrics import Metrics
 from tests.conftest import ManualClock
 from tests.rigs.browser import tab
 from tests.rigs.panel import Rig, serving, until, visiting
@@ -47,7 +47,7 @@ class Someone:
 
 def test_a_picture_is_decoded_and_numbered(clock: ManualClock) -> None:
     heap, someone = Heap(), Someone()
-    camera = Camera(heap, Health(), clock.now)
+    camera = Camera(heap, Metrics(), clock.now)
     camera.start(someone)
     for _ in range(2):
         camera.take(jpeg())
@@ -59,17 +59,17 @@ def test_a_picture_is_decoded_and_numbered(clock: ManualClock) -> None:
 
 
 def test_what_comes_too_fast_is_dropped_and_counted(clock: ManualClock) -> None:
-    heap, someone, health = Heap(), Someone(), Health()
-    camera = Camera(heap, health, clock.now)
+    heap, someone, metrics = Heap(), Someone(), Metrics()
+    camera = Camera(heap, metrics, clock.now)
     camera.start(someone)
     for _ in range(5):
         camera.take(jpeg())
     assert len(heap.frames) == 1
-    assert health.counts()["panel/camera/dropped"] == 4
+    assert metrics.counts()["panel/camera/dropped"] == 4
 
 
 def test_whoever_started_last_has_it() -> None:
-    first, second, camera = Someone(), Someone(), Camera(Heap(), Health())
+    first, second, camera = Someone(), Someone(), Camera(Heap(), Metrics())
     camera.start(first)
     camera.start(first)
     camera.start(second)
@@ -83,7 +83,7 @@ def test_whoever_started_last_has_it() -> None:
 @pytest.mark.parametrize("data", [b"", b"nonsense", jpeg()[:300], jpeg(LARGEST + 1, 8)])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     heap, someone = Heap(), Someone()
-    camera = Camera(heap, Health())
+    camera = Camera(heap, Metrics())
     camera.start(someone)
     with pytest.raises(ValueError, match=r"\w"):
         camera.take(data)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lcm_daemon.controllers.panel.client import ERRORS_KEPT, LATE_SECONDS, Outbox
-from lcm_daemon.core.requests import Change, Standing
+from lcm_daemon.core.requests import Change, ParameterState
 from tests.rigs.panel import Rig, serving, until, visiting
 
 
@@ -72,15 +72,15 @@ def test_a_beat_of_any_shape_does_no_harm(beat):
 
 
 def test_numbers_in_force_are_told_where_they_are_not_the_ones_set():
-    live = {"strength": Standing(0.5, 0.25, "cue"), "steps": Standing(2, 2, "show"), "prompt": Standing("a", "b", "c")}
+    live = {"strength": ParameterState(0.5, 0.25, "cue"), "steps": ParameterState(2, 2, "show"), "prompt": ParameterState("a", "b", "c")}
 
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as page:
-            rig.board.hear([], {"fps": 1.0}, live)
+            rig.controls.hear([], {"fps": 1.0}, live)
             await page.heard("status")
             async with visiting(panel) as later:
-                rig.board.hear([], {"fps": 1.0}, {})
+                rig.controls.hear([], {"fps": 1.0}, {})
                 return page.hello["live"], later.hello["live"], await page.heard("live")
 
     assert asyncio.run(scenario()) == ({}, {"strength": 0.25}, {})

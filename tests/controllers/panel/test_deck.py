@@ -8,7 +8,7 @@ import pytest
 
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.core.frame import solid
-from lcm_daemon.core.requests import Call
+from lcm_daemon.core.requests import CommandRequest
 from tests.rigs.browser import SHIFT, Tab
 from tests.rigs.page import control, field, opened
 from tests.rigs.panel import Rig, until
@@ -89,7 +89,7 @@ def test_what_others_do_to_the_cues_is_shown(devtools):
     rig = Rig(cues=CUES)
 
     async def scenario(page):
-        rig.automation.obey(Call("cue/go", "osc/127.0.0.1:9"), rig.now)
+        rig.automation.obey(CommandRequest("cue/go", "osc/127.0.0.1:9"), rig.now)
         rig.step()
         await are(page, dawn="current", storm="next")
         rig.automation.cues.cues = [Cue("dawn"), Cue("noon")]  # the show's file was read again
@@ -191,7 +191,7 @@ def test_a_look_is_recorded_under_a_name_and_appears(devtools):
         await page.until("document.querySelector('[data-deck] form button').innerText === 'Replace'")
 
     asyncio.run(playing(devtools, rig, scenario))
-    assert rig.called == [Call("cue/record", "panel/1", ("found it",))]
+    assert rig.called == [CommandRequest("cue/record", "panel/1", ("found it",))]
     assert [cue.name for cue in rig.automation.cues.cues][-1] == "found it"
 
 
@@ -280,7 +280,7 @@ def test_the_cue_that_plays_is_kept_in_sight(devtools):
     rig = Rig(cues=[Cue(f"look {number}") for number in range(60)])
 
     async def scenario(page):
-        rig.automation.obey(Call("cue/goto", "osc/127.0.0.1:9", ("look 50",)), rig.now)
+        rig.automation.obey(CommandRequest("cue/goto", "osc/127.0.0.1:9", ("look 50",)), rig.now)
         rig.step()
         await page.until("(e => { if (!e) return false;"
                          " const [a, b] = [e, e.closest('ol')].map(e => e.getBoundingClientRect());"

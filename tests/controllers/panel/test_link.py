@@ -11,7 +11,7 @@ import pytest
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.controllers.panel.server import Panel
 from lcm_daemon.core.parameters import Parameter
-from lcm_daemon.core.requests import Standing
+from lcm_daemon.core.requests import ParameterState
 from tests.rigs.browser import Tab, tab
 from tests.rigs.page import control, field, number, opened
 from tests.rigs.panel import Rig, serving, until
@@ -55,7 +55,7 @@ def test_a_network_that_dies_is_noticed_and_nothing_pressed_meanwhile_is_obeyed_
             await page.key(" ")
             proxy.move()
             await page.until(ONLINE)
-            await until(lambda: rig.board.health.counts().get("panel/late") == 1)
+            await until(lambda: rig.controls.metrics.counts().get("panel/late") == 1)
             before = list(rig.called)
             await press(page, GO)
             await until(lambda: rig.called)
@@ -91,7 +91,7 @@ def test_a_late_move_is_not_obeyed_and_the_page_shows_what_is_so(devtools):
                           " text.replace(/\"beat\":([0-9.]+)/, (_, beat) => `\"beat\":${beat - 9}`)) })"
                           "(WebSocket.prototype.send)")
             await page.click(control("freeze"))
-            await until(lambda: rig.board.health.counts().get("panel/late") == 1)
+            await until(lambda: rig.controls.metrics.counts().get("panel/late") == 1)
             await page.until(f"document.querySelector({control('freeze')!r}).ariaChecked === 'false'")
             await page.until("document.querySelector('[data-error]').innerText.includes('not obeyed')")
             return rig.taken
@@ -197,16 +197,16 @@ def test_the_value_in_force_stands_on_the_fader_and_a_hand_takes_over_from_a_fad
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
             await page.until(f"{force} === null")
-            live = {"strength": Standing(0.5, 0.25, 'cue "dawn"'), "steps": Standing(2, 2, "show"),
-                    "prompt": Standing("ocean", "ocean::0.50 lava::0.50", "show")}
-            rig.board.hear([], {}, live)
+            live = {"strength": ParameterState(0.5, 0.25, 'cue "dawn"'), "steps": ParameterState(2, 2, "show"),
+                    "prompt": ParameterState("ocean", "ocean::0.50 lava::0.50", "show")}
+            rig.controls.hear([], {}, live)
             await page.until(f"{force}?.dataset.force === '0.25'")
             marks = await page.js("document.querySelectorAll('[data-force]').length")
             await page.mouse("mousePressed", *await page.place(control("strength")))
             await page.mouse("mouseReleased", *await page.place(control("strength")))
             await until(lambda: rig.taken)
             shown = await page.js(number("strength"))
-            rig.board.hear([], {}, {"strength": Standing(0.5, 0.5, "page")})
+            rig.controls.hear([], {}, {"strength": ParameterState(0.5, 0.5, "page")})
             await page.until(f"{force} === null")
             return marks, rig.taken[0].value, shown
 
@@ -220,7 +220,7 @@ def test_a_tap_of_a_finger_takes_over_from_a_fade_and_else_does_nothing(devtools
             await press(page, control("strength"), finger=True)
             await page.js("new Promise(done => setTimeout(done, 200))")
             before = len(rig.taken)
-            rig.board.hear([], {}, {"strength": Standing(0.5, 0.25, 'cue "dawn"')})
+            rig.controls.hear([], {}, {"strength": ParameterState(0.5, 0.25, 'cue "dawn"')})
             await page.until("document.querySelector('[data-force]') !== null")
             await press(page, control("strength"), finger=True)
             await until(lambda: rig.taken)

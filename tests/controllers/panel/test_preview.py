@@ -35,7 +35,7 @@ def test_a_picture_comes_only_after_the_last_was_acknowledged_and_is_the_newest_
 def test_a_picture_is_encoded_once_for_all_and_never_for_nobody():
     async def scenario():
         rig = Rig()
-        pictures = lambda: rig.board.health.total("panel/pictures")  # noqa: E731
+        pictures = lambda: rig.controls.metrics.total("panel/pictures")  # noqa: E731
         async with serving(rig) as panel:
             rig.show()
             await asyncio.sleep(0.1)

@@ -17,7 +17,7 @@ from lcm_daemon import __version__
 from lcm_daemon.controllers.panel.server import CLIENT_LIMIT, Panel
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Parameter
-from lcm_daemon.core.requests import COMMANDS, Call, Standing
+from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
 from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
 
 FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
@@ -26,7 +26,7 @@ FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "ch
 def test_hello_tells_everything_a_page_needs():
     async def scenario():
         rig = Rig()
-        rig.board.status = {"fps": 12.5, "latency": math.nan}
+        rig.controls.status = {"fps": 12.5, "latency": math.nan}
         async with serving(rig) as panel, visiting(panel) as page:
             return page.hello
 
@@ -108,7 +108,7 @@ def test_a_value_that_is_refused_is_answered_and_the_old_one_shown_again(name, v
     assert error.startswith(name)
     assert len(error) < 200
     assert changes == [{"name": name, "value": rig.parameters.targets()[name], "origin": "panel/1"}]
-    assert rig.board.health.counts("desk/") == {"desk/refused": 1}
+    assert rig.controls.metrics.counts("desk/") == {"desk/refused": 1}
     assert not rig.taken
 
 
@@ -118,7 +118,7 @@ def test_an_unknown_name_and_an_unknown_command_are_answered():
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"colour": 1}})
             await page.send({"command": "explode"})
-            return [await page.heard("error") for _ in range(2)], rig.board.health.counts("desk/")
+            return [await page.heard("error") for _ in range(2)], rig.controls.metrics.counts("desk/")
 
     errors, counts = asyncio.run(scenario())
     assert errors == ["there is no parameter 'colour'", "there is no command 'explode'"]
@@ -141,7 +141,7 @@ def test_a_command_with_arguments():
     assert (argument["name"], argument["choices"]) == ("name", ["ink", "sd-turbo"])
     assert errors == ["recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?",
                       "command takes a name, or an object of name and arguments"]
-    assert called == [Call("recipe", "panel/1", ("sd-turbo",))]
+    assert called == [CommandRequest("recipe", "panel/1", ("sd-turbo",))]
 
 
 def test_a_page_hears_of_the_parameters_of_another_recipe():
@@ -170,11 +170,11 @@ def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_w
         rig = Rig(answers=False)
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"strength": 0.9}})
-            await until(lambda: rig.board._pending.changes)
+            await until(lambda: rig.controls._pending.changes)
             rig.answer()
             await page.send({"set": {"strength": 0.8}})
             await page.send({"command": "panic"})
-            await until(lambda: rig.board._pending.commands)
+            await until(lambda: rig.controls._pending.commands)
             rig.answer()
             return await page.heard("changes")
 
@@ -186,8 +186,8 @@ def test_a_move_that_a_panic_voided_is_put_right():
         rig = Rig(answers=False)
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"strength": 0.9}})
-            await until(lambda: rig.board._pending.changes)
-            rig.board.command("panic", "osc/127.0.0.1:9")
+            await until(lambda: rig.controls._pending.changes)
+            rig.controls.command("panic", "osc/127.0.0.1:9")
             rig.answer()
             return await page.heard("changes")
 
@@ -198,7 +198,7 @@ def test_status_reaches_every_client():
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as one, visiting(panel) as two:
-            rig.board.hear([], {"fps": 29.9, "engine": "rendering"})
+            rig.controls.hear([], {"fps": 29.9, "engine": "rendering"})
             return [await page.heard("status") for page in (one, two)]
 
     assert asyncio.run(scenario()) == [{"fps": 29.9, "engine": "rendering"}] * 2
@@ -221,7 +221,7 @@ def test_a_malformed_message_is_counted_and_answered_and_ends_nothing(message):
     error, rig = asyncio.run(scenario())
     assert 0 < len(error) < 200
     assert "\n" not in error
-    assert rig.board.health.counts("panel/malformed") == {"panel/malformed": 1}
+    assert rig.controls.metrics.counts("panel/malformed") == {"panel/malformed": 1}
     assert rig.taken[0].value == "still here"
 
 
@@ -242,14 +242,14 @@ def test_a_message_that_is_too_long_ends_its_connection_alone():
 def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
-        rig.board.hear([], {"fps": 30.0, "latency": math.inf}, {"mix": Standing(1.0, 0.5, "page")})
+        rig.controls.hear([], {"fps": 30.0, "latency": math.inf}, {"mix": ParameterState(1.0, 0.5, "page")})
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send("nonsense")
             await page.heard("error")
             return (await get(panel, "/health")).json
 
-    health = asyncio.run(scenario())
-    assert health == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
+    metrics = asyncio.run(scenario())
+    assert metrics == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
                       "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}}, "counts": {"panel/malformed": 1}}
 
@@ -267,7 +267,7 @@ def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_ag
                 stream = await get(panel, "/stream.mjpg")
             await until(lambda: not panel._clients)
             async with visiting(panel) as page:
-                return closed.value.rcvd.code, stream.status, page.hello["show"], rig.board.health.counts("panel/full")
+                return closed.value.rcvd.code, stream.status, page.hello["show"], rig.controls.metrics.counts("panel/full")
 
     assert asyncio.run(scenario()) == (1013, 503, "mirror", {"panel/full": 2})
 
@@ -308,7 +308,7 @@ def test_a_foreign_origin_cannot_open_the_websocket():
             with pytest.raises(InvalidStatus) as refused:
                 async with visiting(panel, origin="http://evil.example"):
                     pass
-            return refused.value.response.status_code, rig.board.health.counts("panel/foreign")
+            return refused.value.response.status_code, rig.controls.metrics.counts("panel/foreign")
 
     assert asyncio.run(scenario()) == (403, {"panel/foreign": 1})
 
@@ -318,7 +318,7 @@ def test_a_port_in_use_is_one_clear_line():
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(LcmDaemonError) as error:
-                await Panel(Rig().board, {"port": port}).start()
+                await Panel(Rig().controls, {"port": port}).start()
             return port, str(error.value)
 
     port, text = asyncio.run(scenario())
@@ -330,13 +330,13 @@ def test_a_port_in_use_is_one_clear_line():
 @pytest.mark.parametrize("host", ["", "192.0.2.1", "no such host"])
 def test_an_address_that_cannot_be_listened_on_is_one_clear_line(host):
     with pytest.raises(LcmDaemonError, match=r"^panel: cannot listen on .*$"):
-        asyncio.run(Panel(Rig().board, {"port": 0, "host": host}).start())
+        asyncio.run(Panel(Rig().controls, {"port": 0, "host": host}).start())
 
 
 def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
     async def scenario():
         rig = Rig()
-        panel = Panel(rig.board, {"port": 0})
+        panel = Panel(rig.controls, {"port": 0})
         await panel.stop()
         await panel.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
@@ -352,7 +352,7 @@ def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
         writer.close()
         async with serving(rig, port=panel.port):
             pass
-        return took, rig.board.listeners, rig.board.status_listeners
+        return took, rig.controls.listeners, rig.controls.status_listeners
 
     took, *listeners = asyncio.run(scenario())
     assert took < 3.0
@@ -372,7 +372,7 @@ def test_signals_stay_with_the_desk():
 
 def test_an_unknown_option_is_refused():
     with pytest.raises(ValueError, match="colour"):
-        Panel(Rig().board, {"colour": 1})
+        Panel(Rig().controls, {"colour": 1})
 
 
 def test_a_flood_of_moves_is_taken_and_the_newest_counts():
