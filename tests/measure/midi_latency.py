@@ -18,8 +18,7 @@ from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Parameter, table_of
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
-
-from .midi_rig import PATIENCE, jack, options
+from tests.rigs.midi import PATIENCE, jack, options
 
 LIMIT = 0.010  # seconds, at the 99th of 100
 TABLE = table_of([Parameter("probe", "int", 0, "Which message came.", 0, 16383)])

@@ -7,14 +7,14 @@ import signal
 import time
 
 from lcm_daemon.processes.bootstrap import begin_child
-from lcm_daemon.processes.channel import ChildEndpoint, Port
+from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.child import Child, Reaper, RestartLimit
 from lcm_daemon.processes.protocol import Ready
 
 
 def wait_for_ever(arguments: ChildEndpoint) -> None:
     begin_child(30)
-    port = Port(arguments)
+    port = ChildChannel(arguments)
     port.say(Ready())
     time.sleep(3600)
 

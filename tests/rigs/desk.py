@@ -20,7 +20,7 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Parameter, Table, Value, table_of
 from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
 from lcm_daemon.desk.desk import Desk, DeskConfig, DeskRequests, DeskUpdate
-from lcm_daemon.processes.channel import Port
+from lcm_daemon.processes.channel import ChildChannel
 from lcm_daemon.processes.protocol import Ready
 from lcm_daemon.shows.reader import load_show
 from tests.rigs.midi import Plugboard
@@ -94,7 +94,7 @@ async def running(file: Path, more: Sequence[Parameter] = ()) -> AsyncIterator[S
     """The desk of a show with `more` parameters; its MIDI device is plugged in."""
     stage = Stage(file, more)
     with mock.patch.object(controller, "RtMidi", return_value=stage.midi):
-        desk = asyncio.create_task(Desk(cast(Port, stage), stage.setup()).run())
+        desk = asyncio.create_task(Desk(cast(ChildChannel, stage), stage.setup()).run())
         waiting = asyncio.create_task(stage.ready.wait())
         await asyncio.wait({desk, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if desk.done():

@@ -8,8 +8,7 @@ import pytest
 
 from lcm_daemon.controllers.midi.binding import Feedback
 from lcm_daemon.core.errors import DocumentError
-
-from .midi_rig import bindings, options
+from tests.rigs.midi import bindings, options
 
 
 def test_a_line_in_full() -> None:

@@ -9,8 +9,7 @@ import pytest
 from lcm_daemon.controllers.midi.buttons import next_state, state, states
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Refused
-
-from .midi_rig import bindings
+from tests.rigs.midi import bindings
 
 
 @pytest.mark.parametrize(("line", "found"), [

@@ -18,8 +18,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
-
-from .midi_rig import PATIENCE, Peer, Rig, jack, options, plugged, rig
+from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
 
 
 def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None = None) -> Rig:

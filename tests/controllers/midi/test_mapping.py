@@ -7,8 +7,7 @@ import pytest
 from lcm_daemon.controllers.midi.mapping import Map, fits, map_of, ready_map, ready_maps
 from lcm_daemon.controllers.midi.messages import Control
 from lcm_daemon.core.parameter_table import TABLE
-
-from .midi_rig import bindings, options
+from tests.rigs.midi import bindings, options
 
 CONTROL = Control("cc", 1, 1)
 

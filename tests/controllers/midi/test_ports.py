@@ -15,8 +15,7 @@ from lcm_daemon.controllers.midi import ports
 from lcm_daemon.controllers.midi.ports import Ports
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
-
-from .midi_rig import PATIENCE, Plugboard, PlugboardPort
+from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort
 
 
 class Open:

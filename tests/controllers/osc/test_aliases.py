@@ -13,8 +13,7 @@ from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change
-
-from .osc_peers import Peer, rig
+from tests.rigs.osc_peers import Peer, rig
 
 
 @pytest.mark.parametrize(("profile", "address", "arguments", "name", "value"), [

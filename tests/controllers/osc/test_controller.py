@@ -25,9 +25,8 @@ from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest
 from lcm_daemon.core.schema import Reader, compose, read_fields
 from tests.conftest import need
-
-from .fuzz_osc import fuzz
-from .osc_peers import PATIENCE, Peer, rig
+from tests.measure.fuzz_osc import fuzz
+from tests.rigs.osc_peers import PATIENCE, Peer, rig
 
 OTHER = {"float": 0.25, "int": 3, "bool": True, "text": "lava, glowing red"}
 FUTURE = struct.pack(">Q", 2**64 - 1)

@@ -15,8 +15,7 @@ from pythonosc.osc_packet import OscPacket
 from lcm_daemon.controllers.osc import packet_check
 from lcm_daemon.controllers.osc.packet_check import Malformed
 from lcm_daemon.controllers.osc.sender import encode
-
-from .fuzz_osc import mutated, packet
+from tests.measure.fuzz_osc import mutated, packet
 
 FLOAT = encode("/lcm/strength", [0.5])
 NOW = struct.pack(">Q", 1)

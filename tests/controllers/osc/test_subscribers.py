@@ -11,8 +11,7 @@ from lcm_daemon.controllers.osc.aliases import Mapped
 from lcm_daemon.controllers.osc.options import Listener
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
-
-from .osc_peers import Peer, connection, pass_time, play, rig
+from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
 
 # Questions
 

@@ -12,8 +12,7 @@ from lcm_daemon.controllers.osc import tcp
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.core.requests import Change
 from tests.conftest import need
-
-from .osc_peers import PATIENCE, Peer, connection, rig
+from tests.rigs.osc_peers import PATIENCE, Peer, connection, rig
 
 
 def test_packets_move_and_ask() -> None:

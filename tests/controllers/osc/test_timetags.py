@@ -13,8 +13,7 @@ from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.controllers.osc.timetags import Schedule
 from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.core.metrics import Metrics
-
-from .osc_peers import Peer, Rig, pass_time, play, rig
+from tests.rigs.osc_peers import Peer, Rig, pass_time, play, rig
 
 HERE = Address("127.0.0.1", 9)
 NOON = 1_800_000_000.0  # seconds since 1970

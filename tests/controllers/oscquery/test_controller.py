@@ -31,8 +31,7 @@ from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
 from lcm_daemon.core.schema import Reader, compose, read_fields
 from tests.conftest import need
-
-from .osc_peers import PATIENCE
+from tests.rigs.osc_peers import PATIENCE
 
 INK = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
 

@@ -16,8 +16,7 @@ from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.requests import commands
 from lcm_daemon.recipes.reader import load_recipe
 from tests.conftest import need
-
-from .oscquery_peer import PATIENCE, Query, Udp
+from tests.rigs.oscquery_peer import PATIENCE, Query, Udp
 
 SERVICE = "_oscjson._tcp.local."
 
