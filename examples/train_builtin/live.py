@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from diffusers import ControlNetModel
-from examples.train_builtin.resume_file import LOOKS
 from torch import Tensor
 
 from examples.train_builtin import controlnet
 from examples.train_builtin.edges import agreement, find_edges
 from examples.train_builtin.evaluation import REPAINTS, Model, correlation, draw_sheet, photographs
+from examples.train_builtin.looks import LOOKS
 
 SHOWN = ("fire", "blue ocean", "purple marble")  # columns of the sheet under the ControlNet
 WEIGHTS = (0.5, 1.0, 1.5)
@@ -58,6 +58,6 @@ def evaluate_live(model: Model, work: Path, folder: Path, checkpoint: str) -> di
     """Measure the ControlNet and the LoRAs of the work folder; draw their sheet, one row a photograph."""
     pictures = photographs()
     held, control_columns = measure_control(model, controlnet.load(work, checkpoint), pictures)
-    resume_file, look_columns = measure_looks(model, work / "loras", pictures)
+    looks, look_columns = measure_looks(model, work / "loras", pictures)
     draw_sheet(torch.cat([pictures[:, None], control_columns, look_columns], 1), 96, folder / "live.jpg")
-    return {"controlnet": held, "loras": resume_file}
+    return {"controlnet": held, "loras": looks}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from examples.train_builtin.resume_file import LOOKS
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
@@ -22,6 +21,7 @@ from examples.train_builtin import diffusion, vae
 from examples.train_builtin.diffusion import Noising, channel_weight
 from examples.train_builtin.distillation import SCHEDULE, huber
 from examples.train_builtin.latents import Foreign, Samples
+from examples.train_builtin.looks import LOOKS
 from examples.train_builtin.sampler import decode, encode
 
 RANK, RATE, BATCH, PAIRS, CHUNK = 4, 2e-3, 6, 288, 24
@@ -58,9 +58,9 @@ def make_pairs(work: Path, checkpoint: str, seed: int = 11) -> Pairs:
         again = noising.add(clean, torch.randn_like(clean), times[:, 1])
         clean, _ = noising.split(again, student(again, times[:, 1], text).sample, times[:, 1])
         pictures = decode(autoencoder, clean)
-        resume_file = {name: encode(autoencoder, look(pictures)).half() for name, look in LOOKS.items()}
+        looks = {name: encode(autoencoder, look(pictures)).half() for name, look in LOOKS.items()}
         print(f"lora pairs {number + 1}/{PAIRS // CHUNK}", flush=True)
-        parts.append({"starts": starts, "times": times, "text": text} | resume_file)
+        parts.append({"starts": starts, "times": times, "text": text} | looks)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     pairs = {name: whole[name] for name in ("starts", "times", "text")}
     pairs |= {"wanted": {name: whole[name] for name in LOOKS}}

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from examples.train_builtin.resume_file import LOOKS
 
 from examples.train_builtin import (
     controlnet,
@@ -28,6 +27,7 @@ from examples.train_builtin.evaluation import Model, evaluate
 from examples.train_builtin.export import export
 from examples.train_builtin.latents import encode, encode_foreign
 from examples.train_builtin.live import evaluate_live
+from examples.train_builtin.looks import LOOKS
 
 TARGET = Path(__file__).parents[2] / "lcm_daemon" / "models" / "builtin"
 

@@ -8,12 +8,11 @@ torch = pytest.importorskip("torch", reason="the training example needs torch: p
 pytest.importorskip("diffusers", reason="the training example needs diffusers: pip install diffusers")
 pytest.importorskip("transformers", reason="the training example needs transformers: pip install transformers")
 
-from examples.train_builtin.resume_file import INK, LOOKS, PAPER  # noqa: E402
-
 from examples.train_builtin import controlnet, diffusion, vae  # noqa: E402
 from examples.train_builtin.distillation import structure_loss  # noqa: E402
 from examples.train_builtin.edges import agreement, find_edges, steepness, widen  # noqa: E402
 from examples.train_builtin.latents import paint_foreign  # noqa: E402
+from examples.train_builtin.looks import INK, LOOKS, PAPER  # noqa: E402
 from examples.train_builtin.noise import Noise  # noqa: E402
 from examples.train_builtin.painter import paint  # noqa: E402
 from examples.train_builtin.reward import Reader  # noqa: E402

@@ -20,7 +20,7 @@ import pytest
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, solid
-from lcm_daemon.transports import memory
+from lcm_daemon.transports import shared_memory
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.shared_memory import MemorySink, MemorySource, segment_name
 from tests.conftest import ManualClock, need
@@ -194,22 +194,22 @@ def test_a_half_written_slot_is_never_read() -> None:
         sink.open((64, 48), 30.0)
         source.open()
         sink.write(picture(1))
-        sink._data[2 % memory.SLOTS * (memory._HEAD_BYTES + sink._capacity) // 8 + memory._BEGUN] = 2
-        sink._board[memory._NEWEST] = 2
+        sink._data[2 % shared_memory.SLOTS * (shared_memory._HEAD_BYTES + sink._capacity) // 8 + shared_memory._BEGUN] = 2
+        sink._board[shared_memory._NEWEST] = 2
         assert source.read(0.01) is None
-        sink._board[memory._NEWEST] = 1
+        sink._board[shared_memory._NEWEST] = 1
         assert next_frame(source).number == 1
 
 
 def test_a_foreign_segment_is_left_alone() -> None:
     name = fresh_name()
-    foreign = memory._Segment(segment_name(name), 16)
+    foreign = shared_memory._Segment(segment_name(name), 16)
     try:
         source = MemorySource({"name": name})
         source.open()
         assert source.read(0.02) is None
         source.close()
-        if foreign.size < memory._BOARD_BYTES:  # elsewhere sizes are rounded up to pages
+        if foreign.size < shared_memory._BOARD_BYTES:  # elsewhere sizes are rounded up to pages
             with pytest.raises(TransportError, match="something else has the name"):
                 MemorySink({"name": name}).open((64, 48), 30.0)
     finally:
