@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Parameter, Table, Value
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.shows.reader import load_show
 from tests.conftest import need
 from tests.rigs import browser
@@ -184,7 +184,7 @@ def test_the_show_has_every_kind_of_parameter(tmp_path: Path) -> None:
     def kinds(table: Table) -> set[str]:
         return {name.partition("/")[0] + name.rpartition("/")[2] * name.startswith("control/") for name in table}
 
-    shipped = [kinds(load_recipe(name).table()) for name in names()]
+    shipped = [kinds(load_recipe(name).table()) for name in recipe_names()]
     assert set().union(*shipped) <= kinds(table_of_show(tmp_path))
 
 
