@@ -15,6 +15,7 @@ CONTROLLERS: Mapping[str, str] = {
     "osc": "lcm_daemon.controllers.osc.controller:Osc",
     "oscquery": "lcm_daemon.controllers.oscquery.controller:OscQuery",
     "tempo": "lcm_daemon.controllers.ableton_link:AbletonLink",
+    "panel": "lcm_daemon.controllers.panel.controller:Panel",
 }
 
 
@@ -22,6 +23,7 @@ class ControllerType(Protocol):
     """A controller's class: the show's keys for it, and how it is made of them."""
 
     fields: Fields
+    on_by_default: bool
 
     def __call__(self, controls: ControlState, options: Mapping[str, Any]) -> Controller: ...
 

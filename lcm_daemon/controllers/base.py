@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from lcm_daemon.core.control_state import ControlState
 
 
 class Controller(ABC):
     """Starts, listens, answers, stops. One that fails to start raises LcmDaemonError; the others go on."""
+
+    on_by_default: ClassVar[bool] = False  # whether a show that does not name the controller has it
 
     def __init__(self, controls: ControlState) -> None:
         self.controls = controls

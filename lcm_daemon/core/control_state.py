@@ -33,6 +33,7 @@ class ControlState:
         commands: Commands = COMMANDS,
     ) -> None:
         self.show = ""  # the show's name
+        self.browser_source = ""  # name of the show's browser source; empty if it has none
         self.table = table
         self.commands = commands
         self.values: dict[str, Value] = dict(values)

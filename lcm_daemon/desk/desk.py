@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from lcm_daemon import controllers
 from lcm_daemon.core.control_state import ControlState
@@ -19,12 +19,9 @@ from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, comma
 from lcm_daemon.processes.bootstrap import begin_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
-from lcm_daemon.transports.base import Sink
-from lcm_daemon.transports.browser import PageSink
 
 log = logging.getLogger(__name__)
 
-FIRST, FIRST_FPS = (640, 480), 30.0  # what a page's camera sends as a rule; the sink grows with the pictures
 FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 500 messages a second
 
 
@@ -58,21 +55,7 @@ class DeskConfig:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: tuple[str, ...] = ()  # the names that can be changed to
     kept: Mapping[str, Any] = field(default_factory=dict)  # what the desk before this one left
-    camera: str = ""  # the name of a source that the page is; empty where the show has none
-
-
-class Startable(Protocol):
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
-def _build(name: str, controls: ControlState, options: Mapping[str, Any], sink: Sink | None) -> Startable:
-    if name in controllers.CONTROLLERS:
-        return controllers.load(name)(controls, options)
-    from lcm_daemon.controllers.panel.server import Panel
-
-    return Panel(controls, options, sink)
+    browser_source: str = ""  # name of the show's browser source; empty if it has none
 
 
 def run(arguments: ChildEndpoint, setup: DeskConfig, level: int) -> None:
@@ -97,11 +80,9 @@ class Desk:
         self.metrics = Metrics()
         self.controls = ControlState(setup.table, setup.values, self.metrics, self._wake, commands(setup.recipes))
         self.controls.show, self.controls.kept = setup.show, dict(setup.kept)
+        self.controls.browser_source = setup.browser_source
         self._port = port
-        self._sink = PageSink({"name": setup.camera}) if setup.camera else None
-        self._controllers = [
-            _build(name, self.controls, options, self._sink) for name, options in setup.options.items()
-        ]
+        self._controllers = [controllers.load(name)(self.controls, options) for name, options in setup.options.items()]
         self._flush: asyncio.TimerHandle | None = None
         self._flushed = 0.0
 
@@ -109,8 +90,6 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         try:
-            if self._sink is not None:
-                self._sink.open(FIRST, FIRST_FPS)
             for controller in self._controllers:
                 await controller.start()
             self._port.say(Ready())
@@ -120,8 +99,6 @@ class Desk:
             await self._gone.wait()
         finally:
             await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
-            if self._sink is not None:
-                self._sink.close()
 
     def _listen(self) -> None:
         while (message := self._port.receive()) is not None:
@@ -135,8 +112,8 @@ class Desk:
                 self._port.say(FrameResult(message.slot, message.number, message.time))
             else:
                 if message.table is not None:
-                    self.controls.adopt(message.table, message.values)
-                self.controls.hear(message.changes, message.status, message.live)
+                    self.controls.replace_table(message.table, message.values)
+                self.controls.apply_update(message.changes, message.status, message.live)
                 if message.status is not None:
                     self._wake()  # the stage's status is due soon, and the desk's counters belong in it
         finally:
@@ -150,4 +127,4 @@ class Desk:
 
     def _hand_over(self) -> None:
         self._flush, self._flushed = None, self._loop.time()
-        self._port.say(DeskRequests(self.controls.take(), self.metrics.counts(), self.controls.kept))
+        self._port.say(DeskRequests(self.controls.pop_requests(), self.metrics.counts(), self.controls.kept))

@@ -14,7 +14,6 @@ from lcm_daemon import controllers
 from lcm_daemon.automation.automation import OWN
 from lcm_daemon.automation.modulation import table_of_modulators
 from lcm_daemon.automation.schema import read_cues, read_modulators
-from lcm_daemon.controllers import panel
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table
@@ -25,22 +24,22 @@ from lcm_daemon.core.schema import (
     Field,
     Fields,
     Items,
-    Kind,
+    FieldKind,
     Node,
     Number,
     PathText,
     PixelSize,
-    Reader,
+    Problems,
     Section,
     Text,
     compose,
     override,
 )
-from lcm_daemon.recipes.reader import known_parameters, load_recipe, names, read_parameters, read_recipe
+from lcm_daemon.recipes.reader import known_parameters, load_recipe, recipe_names, read_parameters, read_recipe
 from lcm_daemon.recipes.recipe import ACCELERATORS, Recipe
 from lcm_daemon.render.failsafe import Plan
 from lcm_daemon.render.policy import EngineTimeouts
-from lcm_daemon.shows.library import _is_packaged, find_show, read_text
+from lcm_daemon.shows.library import is_packaged, find_show, read_text
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import EndpointConfig, sink_plan, source_plan
 
@@ -54,12 +53,12 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
     Raises DocumentError with every problem found.
     """
     node = compose(read_text(path), str(path))
-    reader = Reader()
+    problems = Problems()
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
         _refuse_part_of_recipe(node, dotted, value, where)
         override(node, dotted, value, where)
-    show = _read_show(node, find_show(path), reader)
-    reader.finish()
+    show = _read_show(node, find_show(path), problems)
+    problems.raise_if_any()
     assert show is not None
     return show
 
@@ -78,23 +77,23 @@ def _refuse_part_of_recipe(node: Node, dotted: str, value: str, where: str) -> N
 _SECONDS = Number(0, 86_400)
 
 
-def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
+def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
     base = file.resolve().parent
-    takes = Path.cwd() if _is_packaged(file) else base  # nobody looks for a recording inside the package
-    found = Section(_fields(base, takes)).read(node, reader)
+    takes = Path.cwd() if is_packaged(file) else base  # nobody looks for a recording inside the package
+    found = Section(_fields(base, takes)).read(node, problems)
     if found is None:
         return None
     table = {**OWN, **_table((found["recipe"], *(found["recipes"] or {}).values()))}
-    modulators = read_modulators(found["modulation"] or (), reader, table)
+    modulators = read_modulators(found["modulation"] or (), problems, table)
     table |= table_of_modulators(modulators)
-    cues = read_cues(found["cues"] or (), reader, table, [*names(), *(found["recipes"] or {})])
-    parameters = read_parameters(found["parameters"], reader, table) if found["parameters"] else {}
-    glides = _read_glides(found["glides"], reader, table) if found["glides"] else {}
+    cues = read_cues(found["cues"] or (), problems, table, [*recipe_names(), *(found["recipes"] or {})])
+    parameters = read_parameters(found["parameters"], problems, table) if found["parameters"] else {}
+    glides = _read_glides(found["glides"], problems, table) if found["glides"] else {}
     if found["tempo"] and found["midi"] and found["midi"]["clock"]:
-        reader.complain(node, "tempo.source and midi.clock cannot both give the beat: leave one of them out")
+        problems.add(node, "tempo.source and midi.clock cannot both give the beat: leave one of them out")
     if found["panel"] is None and "browser" in {plan.transport for plan in (found["source"], found["guide"]) if plan}:
-        reader.complain(node, "a source of the transport browser needs the panel, which is off")
-    if reader.problems:
+        problems.add(node, "a source of the transport browser needs the panel, which is off")
+    if problems.found:
         return None
     output, engine = found["output"], found["engine"]
     demands = {key: found[key] for key in ("safety", "accelerate") if found[key] is not None}
@@ -118,7 +117,6 @@ def _read_show(node: Node, file: Path, reader: Reader) -> Show | None:
         cues=cues,
         modulators=modulators,
         controllers={name: found[name] for name in controllers.CONTROLLERS},
-        panel=found["panel"],
         timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
         resume=found["resume"],
@@ -150,7 +148,7 @@ _ENGINE: Fields = {
 
 def _fields(base: Path, takes: Path) -> Fields:
     """The top of a show. `base` is the folder that relative paths start from, `takes` the one that sinks' do."""
-    recipe = Custom(lambda node, reader: read_recipe(node, base, reader), "a recipe's name, path or mapping")
+    recipe = Custom(lambda node, problems: read_recipe(node, base, problems), "a recipe's name, path or mapping")
     return {
         "name": Field(Text(), ""),
         "recipe": Field(recipe, load_recipe("builtin")),
@@ -166,55 +164,54 @@ def _fields(base: Path, takes: Path) -> Fields:
         "cues": Field(Items(Custom(_later, "a cue")), (), "looks in a row, each with its fade"),
         "modulation": Field(Items(Custom(_later, "a modulator")), (), "what moves parameters around their values"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
-        "panel": Field(_or_false(Section(panel.FIELDS)), _defaults(panel.FIELDS)),
         "resume": Field(Boolean(), True, "after a power cut or a crash, begin with the look that the last run had"),
         "engine": Field(Section(_ENGINE), _defaults(_ENGINE)),
     }
 
 
 def _controller(name: str) -> Field:
-    """A controller's section. OSC is there unless it is left out, the others where the show has them."""
-    fields = controllers.load(name).fields
-    return Field(_or_false(Section(fields)), _defaults(fields) if name == "osc" else None)
+    """The section of a controller. `false` switches off a controller that is on by default."""
+    kind = controllers.load(name)
+    return Field(_or_false(Section(kind.fields)), _defaults(kind.fields) if kind.on_by_default else None)
 
 
 def _defaults(fields: Fields) -> dict[str, Any]:
     return {name: spec.default for name, spec in fields.items()}
 
 
-def _later(node: Node, reader: Reader) -> Node:
+def _later(node: Node, problems: Problems) -> Node:
     return node  # read once the recipes have said which parameters there are
 
 
 def _recipes(base: Path) -> Custom:
     """A mapping of names to recipes."""
 
-    def read(node: Node, reader: Reader) -> dict[str, Recipe]:
+    def read(node: Node, problems: Problems) -> dict[str, Recipe]:
         if not isinstance(node.raw, yaml.MappingNode):
-            reader.complain(node, "a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}")
+            problems.add(node, "a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}")
             return {}
-        found = {str(key.raw.value): read_recipe(value, base, reader) for key, value in node.items()}
+        found = {str(key.raw.value): read_recipe(value, base, problems) for key, value in node.items()}
         return {name: recipe for name, recipe in found.items() if recipe}
 
     return Custom(read, "a mapping of names to recipes")
 
 
-def _or_false(kind: Kind) -> Custom:
+def _or_false(kind: FieldKind) -> Custom:
     """The kind, or `false` to leave it out."""
 
-    def read(node: Node, reader: Reader) -> Any:
+    def read(node: Node, problems: Problems) -> Any:
         off = isinstance(node.raw, yaml.ScalarNode) and node.value is False
-        return None if off else kind.read(node, reader)
+        return None if off else kind.read(node, problems)
 
     return Custom(read, f"false, or {kind.describe()}")
 
 
-def _read_glides(node: Node, reader: Reader, table: Table) -> dict[str, float]:
+def _read_glides(node: Node, problems: Problems, table: Table) -> dict[str, float]:
     glides: dict[str, float] = {}
-    for name, value in known_parameters(node, reader, table):
+    for name, value in known_parameters(node, problems, table):
         if not table[name].glides:
-            reader.complain(value, f"{name} cannot glide: it is no float")
-        glides[name] = _SECONDS.read(value, reader) or 0.0
+            problems.add(value, f"{name} cannot glide: it is no float")
+        glides[name] = _SECONDS.read(value, problems) or 0.0
     return glides
 
 

@@ -13,11 +13,11 @@ from lcm_daemon.automation.modulation import Modulator, table_of_modulators
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.paths import state_folder
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import Plan
 from lcm_daemon.render.policy import EngineTimeouts
-from lcm_daemon.shows.library import _is_packaged
+from lcm_daemon.shows.library import is_packaged
 from lcm_daemon.transports.endpoint import EndpointConfig
 
 
@@ -51,7 +51,6 @@ class Show:
     cues: tuple[Cue, ...]
     modulators: tuple[Modulator, ...]
     controllers: Mapping[str, Mapping[str, Any] | None]
-    panel: Mapping[str, Any] | None
     timeouts: EngineTimeouts
     spare: bool
     resume: bool
@@ -64,7 +63,7 @@ class Show:
 
     def catalogue(self) -> dict[str, Recipe]:
         """Every recipe that can be changed to, by name: those of the package, the show's first one, and its others."""
-        package = {name: replace(load_recipe(name), **self.demands) for name in names()}
+        package = {name: replace(load_recipe(name), **self.demands) for name in recipe_names()}
         return {**package, self.recipe.name: self.recipe, **self.recipes}
 
     def table(self, recipe: Recipe) -> Table:
@@ -99,10 +98,11 @@ class Show:
     @property
     def _page(self) -> str:
         """Where the page is, as a browser of this machine opens it."""
-        if self.panel is None:
+        panel = self.controllers["panel"]
+        if panel is None:
             return "off"
-        host = "127.0.0.1" if self.panel["host"] == "0.0.0.0" else self.panel["host"]
-        return f"http://{host}:{self.panel['port']}" if self.panel["port"] else f"on a free port of {host}"
+        host = "127.0.0.1" if panel["host"] == "0.0.0.0" else panel["host"]
+        return f"http://{host}:{panel['port']}" if panel["port"] else f"on a free port of {host}"
 
     @property
     def browser_source(self) -> str:
@@ -114,7 +114,7 @@ class Show:
     def side(self) -> Path:
         """What files beside the show are called after: its own, or one in the user's folder if it is the package's."""
         file = Path(self.file)
-        return state_folder() / file.name if _is_packaged(file) else file
+        return state_folder() / file.name if is_packaged(file) else file
 
     @property
     def osc(self) -> Mapping[str, Any] | None:
@@ -122,11 +122,11 @@ class Show:
 
     @property
     def desk(self) -> dict[str, Mapping[str, Any]]:
-        """The options of what stands on the desk, by name."""
-        standing = {**self.controllers, "panel": self.panel}
-        if self.controllers["oscquery"] is not None and self.osc is not None:
-            standing["oscquery"] = {**self.controllers["oscquery"], "osc_port": self._osc_ports[0]}
-        return {name: options for name, options in standing.items() if options is not None}
+        """Options of the controllers that are on, by name."""
+        options = {name: given for name, given in self.controllers.items() if given is not None}
+        if "oscquery" in options and self.osc is not None:
+            options["oscquery"] = {**options["oscquery"], "osc_port": self._osc_ports[0]}
+        return options
 
     @property
     def _osc_ports(self) -> Sequence[int]:

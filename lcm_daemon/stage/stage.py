@@ -79,7 +79,7 @@ class Stage:
         self._pumped = {type(runner.end) for runner in self._runners()}
         self.desk = DeskSupervisor(
             DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk, tuple(recipes),
-                  camera=show.browser_source), show.size, self.metrics,
+                  browser_source=show.browser_source), show.size, self.metrics,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
         self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())
@@ -241,10 +241,10 @@ class Stage:
         before, values = self.show.start(self._adopted), self.parameters.targets()
         self._adopted, self.parameters.start = recipe, self.show.start(recipe)
         self.automation.recipe = recipe.name
-        self.parameters.adopt(self.show.table(recipe))
+        self.parameters.replace_table(self.show.table(recipe))
         for name, value in self.parameters.start.items():
-            if name in values and values[name] == before[name] != value and self.parameters.untouched(name):
-                self.parameters.follow(name, now)
+            if name in values and values[name] == before[name] != value and self.parameters.is_untouched(name):
+                self.parameters.follow_recipe(name, now)
         self.desk.adopt(self.parameters.shown())
 
     def _input(self) -> Frame | None:
@@ -273,7 +273,7 @@ class Stage:
             return values
         start = self.parameters.start
         own = {name: value for name, value in player.begins.items()
-               if name in values and values[name] == start[name] and self.parameters.untouched(name)}
+               if name in values and values[name] == start[name] and self.parameters.is_untouched(name)}
         return {**values, **own}
 
     def _moves_by_itself(self, values: Mapping[str, Value | Blend]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lcm_daemon.controllers.panel.server import Panel
+from lcm_daemon.controllers.panel.controller import Panel
 from tests.rigs.browser import Tab, tab
 from tests.rigs.panel import SHOWN, Rig, serving
 

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from lcm_daemon.automation.automation import COMMANDS as AUTOMATED
 from lcm_daemon.automation.automation import OWN, Automation
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.controllers.panel.camera import Sink
-from lcm_daemon.controllers.panel.server import Panel
+from lcm_daemon.controllers.panel.camera import FrameSink
+from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.live_values import Parameters
@@ -46,7 +46,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
         self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None)
-        self.parameters.adopt(SHOWN)
+        self.parameters.replace_table(SHOWN)
         self.controls = ControlState(
             self.parameters.table, self.parameters.targets(), Metrics(), self._wake, commands(["ink", "sd-turbo"])
         )
@@ -60,7 +60,7 @@ class Rig:
     def answer(self) -> None:
         """One round of the stage: moves and commands go in, what they did comes out."""
         done: list[Change] = []
-        for step in self.controls.take():
+        for step in self.controls.pop_requests():
             done += self._obey(step) if isinstance(step, CommandRequest) else self._move(step)
         self.step(done)
 
@@ -79,16 +79,16 @@ class Rig:
         moved = [*done, *self.automation.step(self.now, "")]
         cues = self.automation.status()
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
-        self.controls.hear(moved, news)
+        self.controls.apply_update(moved, news)
 
     def change_recipe(self, *parameters: Parameter) -> None:
         """Another recipe plays, whose own parameters these are."""
-        self.parameters.adopt({**SHOWN, **{p.name: p for p in parameters}})
-        self.controls.adopt(self.parameters.table, self.parameters.targets())
+        self.parameters.replace_table({**SHOWN, **{p.name: p for p in parameters}})
+        self.controls.replace_table(self.parameters.table, self.parameters.targets())
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
         """Somebody else moves a parameter."""
-        self.controls.hear([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
+        self.controls.apply_update([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
 
     def show(self, pixels: Pixels | None = None) -> int:
         """Put a new picture out; return its number."""
@@ -98,8 +98,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def serving(rig: Rig, sink: Sink | None = None, **options: Any) -> AsyncIterator[Panel]:
-    panel = Panel(rig.controls, {"port": 0, "preview_fps": 100, **options}, sink)
+async def serving(rig: Rig, sink: FrameSink | None = None, **options: Any) -> AsyncIterator[Panel]:
+    rig.controls.browser_source = "page" if sink else ""
+    panel = Panel(rig.controls, {"port": 0, "preview_fps": 100, **options}, lambda name: sink)
     await panel.start()
     try:
         yield panel

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.core.errors import DocumentError, LcmDaemonError
-from lcm_daemon.shows.library import shows
+from lcm_daemon.shows.library import show_files
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 
@@ -33,11 +33,12 @@ def test_every_key_may_be_left_out(tmp_path: Path) -> None:
     assert show.osc is not None
     assert (show.osc["port"], show.osc["host"], show.osc["feedback"]) == (9000, "127.0.0.1", ())
     assert (show.cues, show.modulators, show.controllers["midi"]) == ((), (), None)
-    assert show.panel is not None
-    assert (show.panel["port"], show.panel["host"]) == (8000, "127.0.0.1")
+    panel = show.controllers["panel"]
+    assert panel is not None
+    assert (panel["port"], panel["host"]) == (8000, "127.0.0.1")
 
 
-@pytest.mark.parametrize("path", shows(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", show_files(), ids=lambda path: path.stem)
 def test_the_shows_that_come_along_are_in_order(path: Path) -> None:
     assert load_show(path, environment={}).name == path.stem
 
@@ -196,7 +197,7 @@ def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("lcm_daemon.shows.library.FOLDER", package)
     monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
     monkeypatch.chdir(work)
-    assert [path.name for path in shows()] == ["demo.yaml"]
+    assert [path.name for path in show_files()] == ["demo.yaml"]
     show = load_show("demo", environment={})
     assert show.side == tmp_path / "state" / "demo.yaml"
     assert show.sinks[0].options["path"] == str(work / "recordings" / "{date}_{time}.mp4")

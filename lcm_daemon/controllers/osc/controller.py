@@ -59,6 +59,7 @@ Handler = Callable[[Sequence[Any], Address], None]
 class Osc(Controller):
     """The OSC controller. No packet raises, blocks or fills the log; what is refused is counted under "osc/"."""
 
+    on_by_default: ClassVar[bool] = True
     fields: ClassVar[Fields] = FIELDS
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
@@ -104,10 +105,9 @@ class Osc(Controller):
         except LcmDaemonError:
             await self._close()
             raise
-        self.controls.listeners.append(self._hear)
-        self.controls.status_listeners.append(self._hear_status)
-        self.controls.table_listeners.append(self._hear_table)
-        self.controls.panic_listeners.append(self._schedule.clear)
+        self._unsubscribe = self.controls.subscribe(
+            on_changes=self._hear, on_status=self._hear_status, on_table=self._hear_table, on_panic=self._schedule.clear
+        )
         self._warn_of_targets()
         for listener, words in fixed.items():
             self._admit(listener, Subscriber(listener, words))
@@ -121,10 +121,7 @@ class Osc(Controller):
     async def stop(self) -> None:
         if not self._listening:
             return
-        self.controls.listeners.remove(self._hear)
-        self.controls.status_listeners.remove(self._hear_status)
-        self.controls.table_listeners.remove(self._hear_table)
-        self.controls.panic_listeners.remove(self._schedule.clear)
+        self._unsubscribe()
         self._feedback.close()
         self._schedule.clear()
         await self._close()
@@ -297,7 +294,7 @@ class Osc(Controller):
     def _keep(self) -> None:
         """Leave the subscribers to the desk after this one; a connection's end with it."""
         lasting = {listener: who for listener, who in self._feedback.subscribers().items() if not listener.tcp}
-        self.controls.keep("osc", lasting)
+        self.controls.keep_for_restart("osc", lasting)
 
     def _everything(self, word: str = OWN) -> dict[str, Value]:
         values = dict(pair for name, value in self.controls.values.items() for pair in self._told(name, value, word))

@@ -16,10 +16,12 @@ BYTES = 1 << 20  # of one picture: ten times what the page sends
 FASTEST = 1 / 60  # seconds between two pictures; what comes sooner is dropped
 
 
-class Sink(Protocol):
-    """Where pictures go: an open end of a transport."""
+class FrameSink(Protocol):
+    """Destination of the received frames: an open sink of a transport."""
 
     def write(self, frame: Frame) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Holder(Protocol):
@@ -31,7 +33,7 @@ class Holder(Protocol):
 class Camera:
     """Decodes the pictures of whoever started a camera last, and hands them on."""
 
-    def __init__(self, sink: Sink, metrics: Metrics, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, sink: FrameSink, metrics: Metrics, now: Callable[[], float] = time.perf_counter) -> None:
         self._sink, self._health, self._now = sink, metrics, now
         self._holder: Holder | None = None
         self._number = 0

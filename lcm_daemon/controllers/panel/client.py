@@ -243,7 +243,7 @@ class Client:
         if not isinstance(name, str) or not isinstance(arguments, list):
             return self._complain("panel/malformed", "command takes a name, or an object of name and arguments")
         if not self._board.command(name, self._origin, arguments):  # counts and logs what it does not take
-            return self._outbox.error(self._board.objection(name, arguments))
+            return self._outbox.error(self._board.refusal(name, arguments))
         return self._mirror.forget()
 
     def _frame(self, word: Any) -> None:

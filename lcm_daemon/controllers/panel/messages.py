@@ -64,7 +64,7 @@ def metrics(controls: ControlState, clients: int) -> dict[str, Any]:
     """What `/health` answers: status, values, and who set each as last heard, and every counter by its path."""
     return {
         "version": __version__, "clients": clients, "status": _finite(controls.status), "values": controls.values,
-        "live": {name: asdict(standing) for name, standing in controls.live.items()},
+        "live": {name: asdict(standing) for name, standing in controls.parameter_states.items()},
         "counts": controls.metrics.counts(),
     }
 
@@ -100,7 +100,7 @@ def _bound(number: float) -> float | None:
 
 def _moving(controls: ControlState) -> dict[str, Value]:
     """The numbers in force that are not the ones set: a fade is under way, a wave or the governor moves them."""
-    return {name: s.value for name, s in controls.live.items() if s.value != s.base and isinstance(s.value, int | float)}
+    return {name: s.value for name, s in controls.parameter_states.items() if s.value != s.base and isinstance(s.value, int | float)}
 
 
 def _finite(values: Mapping[str, Value]) -> dict[str, Value | None]:

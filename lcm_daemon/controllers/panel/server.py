@@ -56,7 +56,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -65,14 +65,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from lcm_daemon.controllers.panel import FIELDS, assets, messages
-from lcm_daemon.controllers.panel.camera import BYTES, Camera, Sink
+from lcm_daemon.controllers.panel import assets, messages
+from lcm_daemon.controllers.panel.camera import BYTES, Camera, FrameSink
 from lcm_daemon.controllers.panel.client import Client
 from lcm_daemon.controllers.panel.preview import Preview
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
-from lcm_daemon.core.schema import Fields
 from lcm_daemon.web.origin_guard import Guard
 from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
@@ -81,21 +80,16 @@ NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-o
 BOUNDARY = b"--picture\r\n"
 
 
-class Panel:
-    """Starts, listens, answers, stops; a controller's shape. `options`: the show's keys, checked against `fields`.
+class PanelServer:
+    """Routes and connections of the panel.
 
-    sink: where the pictures of a page's camera go; without one none are taken.
+    Args:
+        options: the show's keys of the panel, complete.
+        sink: destination of the frames of a page's camera; None if the show has no browser source.
     """
 
-    fields: ClassVar[Fields] = FIELDS
-
-    def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: Sink | None = None) -> None:
-        unknown = set(options) - set(self.fields)
-        if unknown:
-            raise ValueError(f"Panel knows no option {sorted(unknown)}")
-        self.controls = controls
-        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
-        self.port = int(self.options["port"])
+    def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None) -> None:
+        self.controls, self.options = controls, options
         self._clients: dict[str, Client] = {}
         self._streams = 0
         self._numbers = itertools.count(1)
@@ -103,30 +97,22 @@ class Panel:
         self._server = WebServer("panel", "panel", BYTES if sink else MESSAGE_LIMIT)
         self._serving = False
 
-    @property
-    def address(self) -> str:
-        """Where a browser on this machine finds the page ("http://127.0.0.1:8000")."""
-        host = str(self.options["host"])
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    async def start(self) -> None:
-        """Listen and serve; raise LcmDaemonError with one clear line (the port is in use, say)."""
+    async def start(self) -> int:
+        """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen."""
         app = self._app(assets.read())
-        self.port = await self._server.start(app, str(self.options["host"]), int(self.options["port"]))
+        port = await self._server.start(app, str(self.options["host"]), int(self.options["port"]))
         self._serving = True
-        self.controls.listeners.append(self._hear)
-        self.controls.status_listeners.append(self._hear_status)
-        self.controls.table_listeners.append(self._hear_table)
+        self._unsubscribe = self.controls.subscribe(
+            on_changes=self._hear, on_status=self._hear_status, on_table=self._hear_table
+        )
+        return port
 
     async def stop(self) -> None:
         """Let go of clients and port. May be called at any time, also twice."""
         if not self._serving:
             return
         self._serving = False
-        self.controls.listeners.remove(self._hear)
-        self.controls.status_listeners.remove(self._hear_status)
-        self.controls.table_listeners.remove(self._hear_table)
+        self._unsubscribe()
         self._preview.close()
         await self._server.stop()
 

@@ -77,10 +77,10 @@ def test_numbers_in_force_are_told_where_they_are_not_the_ones_set():
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as page:
-            rig.controls.hear([], {"fps": 1.0}, live)
+            rig.controls.apply_update([], {"fps": 1.0}, live)
             await page.heard("status")
             async with visiting(panel) as later:
-                rig.controls.hear([], {"fps": 1.0}, {})
+                rig.controls.apply_update([], {"fps": 1.0}, {})
                 return page.hello["live"], later.hello["live"], await page.heard("live")
 
     assert asyncio.run(scenario()) == ({}, {"strength": 0.25}, {})

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.controllers.panel.server import Panel
+from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import ParameterState
 from tests.rigs.browser import Tab, tab
@@ -199,14 +199,14 @@ def test_the_value_in_force_stands_on_the_fader_and_a_hand_takes_over_from_a_fad
             await page.until(f"{force} === null")
             live = {"strength": ParameterState(0.5, 0.25, 'cue "dawn"'), "steps": ParameterState(2, 2, "show"),
                     "prompt": ParameterState("ocean", "ocean::0.50 lava::0.50", "show")}
-            rig.controls.hear([], {}, live)
+            rig.controls.apply_update([], {}, live)
             await page.until(f"{force}?.dataset.force === '0.25'")
             marks = await page.js("document.querySelectorAll('[data-force]').length")
             await page.mouse("mousePressed", *await page.place(control("strength")))
             await page.mouse("mouseReleased", *await page.place(control("strength")))
             await until(lambda: rig.taken)
             shown = await page.js(number("strength"))
-            rig.controls.hear([], {}, {"strength": ParameterState(0.5, 0.5, "page")})
+            rig.controls.apply_update([], {}, {"strength": ParameterState(0.5, 0.5, "page")})
             await page.until(f"{force} === null")
             return marks, rig.taken[0].value, shown
 
@@ -220,7 +220,7 @@ def test_a_tap_of_a_finger_takes_over_from_a_fade_and_else_does_nothing(devtools
             await press(page, control("strength"), finger=True)
             await page.js("new Promise(done => setTimeout(done, 200))")
             before = len(rig.taken)
-            rig.controls.hear([], {}, {"strength": ParameterState(0.5, 0.25, 'cue "dawn"')})
+            rig.controls.apply_update([], {}, {"strength": ParameterState(0.5, 0.25, 'cue "dawn"')})
             await page.until("document.querySelector('[data-force]') !== null")
             await press(page, control("strength"), finger=True)
             await until(lambda: rig.taken)

@@ -89,7 +89,7 @@ def test_a_held_control_is_not_moved_by_others_and_catches_up_when_released(devt
             await page.mouse("mousePressed", *await page.place(control("strength"), 0.3))
             held = await page.until(f"{number('strength')} < 0.35 && {number('strength')}")
             await until(lambda: rig.taken)
-            rig.controls.hear([Change("strength", 0.9, "osc/x"), Change("steps", 5, "osc/x")], None)
+            rig.controls.apply_update([Change("strength", 0.9, "osc/x"), Change("steps", 5, "osc/x")], None)
             await page.until(f"{number('steps')} === 5")
             still = await page.js(number("strength"))
             await page.mouse("mouseReleased", *await page.place(control("strength"), 0.3))
@@ -187,7 +187,7 @@ def test_recipe_and_size_are_asked_for(devtools):
     async def scenario():
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
-            rig.controls.hear([], {"recipe": "ink", "size": "512x384"})
+            rig.controls.apply_update([], {"recipe": "ink", "size": "512x384"})
             await page.until("document.querySelector('[data-command=size] [aria-label=Height]').value === '384'")
             assert await page.js("document.querySelector('[data-command=recipe] select').value") == "ink"
             await page.js("(e => { e.value = 'sd-turbo'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
@@ -208,16 +208,16 @@ def test_a_recipe_that_fails_to_load_is_not_shown_as_playing(devtools):
     async def scenario():
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
-            rig.controls.hear([], {"recipe": "ink", "change": ""})
+            rig.controls.apply_update([], {"recipe": "ink", "change": ""})
             await page.until(f"{shown} === 'ink'")
             await page.js("(e => { e.value = 'sd-turbo'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
                           "(document.querySelector('[data-command=recipe] select'))")
             await until(lambda: rig.called)
-            rig.controls.hear([], {"recipe": "ink", "change": "loading sd-turbo", "odd": 1})
+            rig.controls.apply_update([], {"recipe": "ink", "change": "loading sd-turbo", "odd": 1})
             await page.until("document.querySelector('[data-status=odd]') !== null")
             await page.js("new Promise(done => setTimeout(done, 1200))")
             loading = await page.js(shown)
-            rig.controls.hear([], {"recipe": "ink", "change": "", "error": "sd-turbo is not on this machine"})
+            rig.controls.apply_update([], {"recipe": "ink", "change": "", "error": "sd-turbo is not on this machine"})
             await page.until(f"{shown} === 'ink'")
             return loading
 
@@ -280,7 +280,7 @@ def test_status_and_alarm_are_shown(devtools):
     async def scenario():
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
-            rig.controls.hear([], {"fps": 12.34, "latency": 41.0, "alarm": "out of memory", "odd": 3})
+            rig.controls.apply_update([], {"fps": 12.34, "latency": 41.0, "alarm": "out of memory", "odd": 3})
             await page.until("document.querySelector('header [data-status=fps]')?.innerText === '12.3'")
             return (await page.js("document.querySelector('header [data-status=latency]').innerText"),
                     await page.js("[...document.querySelectorAll('[data-status=odd]')].some(e => e.checkVisibility())"),

@@ -198,7 +198,7 @@ def test_status_reaches_every_client():
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as one, visiting(panel) as two:
-            rig.controls.hear([], {"fps": 29.9, "engine": "rendering"})
+            rig.controls.apply_update([], {"fps": 29.9, "engine": "rendering"})
             return [await page.heard("status") for page in (one, two)]
 
     assert asyncio.run(scenario()) == [{"fps": 29.9, "engine": "rendering"}] * 2
@@ -242,7 +242,7 @@ def test_a_message_that_is_too_long_ends_its_connection_alone():
 def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
-        rig.controls.hear([], {"fps": 30.0, "latency": math.inf}, {"mix": ParameterState(1.0, 0.5, "page")})
+        rig.controls.apply_update([], {"fps": 30.0, "latency": math.inf}, {"mix": ParameterState(1.0, 0.5, "page")})
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send("nonsense")
             await page.heard("error")
@@ -352,11 +352,11 @@ def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
         writer.close()
         async with serving(rig, port=panel.port):
             pass
-        return took, rig.controls.listeners, rig.controls.status_listeners
+        return took, rig.controls.subscribers
 
-    took, *listeners = asyncio.run(scenario())
+    took, subscribers = asyncio.run(scenario())
     assert took < 3.0
-    assert listeners == [[], []]
+    assert subscribers == []
 
 
 def test_signals_stay_with_the_desk():
