@@ -242,10 +242,10 @@ def _list_sources(recipe: str | None) -> list[str]:
 
 def _list_recipes(recipe: str | None) -> list[str]:
     from lcm_daemon.commands.list_live import tabulate
-    from lcm_daemon.recipes.reader import load_recipe, names
+    from lcm_daemon.recipes.reader import load_recipe, recipe_names
 
     rows = [("NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE")]
-    for known in map(load_recipe, names()):
+    for known in map(load_recipe, recipe_names()):
         steps = "-" if known.pipeline == "passthrough" else str(known.start()["steps"])
         rows.append((known.name, known.title, steps, known.download, known.vram, known.licence))
     return tabulate(rows)
@@ -289,9 +289,9 @@ def _list_prompts(recipe: str | None) -> list[str]:
 
 
 def _list_shows(recipe: str | None) -> list[str]:
-    from lcm_daemon.shows.library import shows
+    from lcm_daemon.shows.library import show_files
 
-    return [path.stem for path in shows()]
+    return [path.stem for path in show_files()]
 
 
 _LISTS: Mapping[str, Callable[[str | None], list[str]]] = {

@@ -20,7 +20,7 @@ from lcm_daemon import __version__
 from lcm_daemon.cli import _LISTS, main
 from lcm_daemon.commands import bench
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.stage.stage import Stage
 from tests.rigs.daemon import free_port, wait_for
 
@@ -70,7 +70,7 @@ def test_list_recipes_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "recipes"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE"]
-    assert [row.split()[0] for row in rows] == names()
+    assert [row.split()[0] for row in rows] == recipe_names()
     turbo = next(row for row in rows if row.startswith("sd-turbo "))
     cells = [turbo[head.index(column):].split("  ")[0].strip() for column in head.split()]
     assert cells[:5] == ["sd-turbo", "SD-Turbo, one step at 512 pixels", "1", "2.4 GB", "~3.5 GB"]

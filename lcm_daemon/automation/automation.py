@@ -22,13 +22,13 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, Values, table_of
 from lcm_daemon.core.requests import Change, CommandRequest
-from lcm_daemon.core.tempo import FASTEST, SLOWEST, ExternalTempo, Tap, Tempo
+from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, ExternalTempo, Tap, Tempo
 from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 OWN: Table = table_of([
-    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", SLOWEST, FASTEST, "bpm", look=False),
+    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", MIN_BPM, MAX_BPM, "bpm", look=False),
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
               choices=tuple(GRIDS), look=False),
 ])
@@ -144,7 +144,7 @@ class Automation:
         if cue.recipe:
             self._change_recipe(cue.recipe)
             for name in cue.values.keys() - self._parameters.table.keys():
-                self._parameters.foresee(name, cue.values[name], f"cue/{cue.name}")
+                self._parameters.set_when_added(name, cue.values[name], f"cue/{cue.name}")
         changes = [self._fade(name, cue, now) for name in cue.values if name in self._parameters.table]
         return [change for change in changes if change]
 

@@ -15,7 +15,7 @@ import yaml
 
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.core.atomic_file import AtomicFile
-from lcm_daemon.core.live_values import CURVES
+from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.schema import nearest
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def _read(entry: Mapping[str, Any]) -> Cue:
     numbers = (cue.fade, cue.delay, 0.0 if cue.follow is None else cue.follow)
     if not isinstance(cue.values, Mapping) or not all(isinstance(number, int | float) for number in numbers):
         raise ValueError(f"the cue {cue.name!r:.80} makes no sense")
-    if cue.curve not in CURVES:
-        raise ValueError(f"the cue {cue.name!r:.80} goes by {cue.curve!r:.80}{nearest(str(cue.curve), CURVES)}")
+    if cue.curve not in FADE_CURVES:
+        raise ValueError(f"the cue {cue.name!r:.80} goes by {cue.curve!r:.80}{nearest(str(cue.curve), FADE_CURVES)}")
     return cue
 
 

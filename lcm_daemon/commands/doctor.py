@@ -18,7 +18,7 @@ from lcm_daemon.controllers.midi.ports import lacking
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "numpy", "av", "python-osc",
              "mido")
@@ -57,7 +57,7 @@ def examine() -> Iterator[str]:
     yield from _section("accelerators' packages", map(_package, *zip(*accelerators.versions(), strict=True)))
     yield from _section("transports", (_transport(name) for name in transports.TRANSPORTS))
     yield from _section("controllers", [_midi(), _extra("link", "aalink", "aalink")])
-    yield from _section("recipes", (_recipe(name) for name in names()))
+    yield from _section("recipes", (_recipe(name) for name in recipe_names()))
 
 
 def _section(title: str, rows: Iterable[Row]) -> Iterator[str]:

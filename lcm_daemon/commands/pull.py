@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from lcm_daemon.core.errors import LcmDaemonError, RecipeError
-from lcm_daemon.core.schema import Reader, compose, nearest
+from lcm_daemon.core.schema import Problems, compose, nearest
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes import hub_cache
-from lcm_daemon.recipes.reader import names, read_recipe
+from lcm_daemon.recipes.reader import read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe, split_hub
-from lcm_daemon.shows.library import find_show, read_text, shows
+from lcm_daemon.shows.library import find_show, read_text, show_files
 from lcm_daemon.shows.reader import load_show
 
 Tell = Callable[[str], None]
@@ -251,15 +251,15 @@ def describe(size: float) -> str:
 def find_recipes(word: str) -> list[Recipe]:
     """The recipe of that name, a recipe file's, or all those of a show. Raises LcmDaemonError where there is none."""
     file = find_show(word)
-    if word not in names() and file.is_file() and not _is_recipe_file(file):
+    if word not in recipe_names() and file.is_file() and not _is_recipe_file(file):
         show = load_show(word)
         return [show.recipe, *show.recipes.values()]
-    if word not in names() and not file.is_file():
-        known = [*names(), *(show.stem for show in shows())]
+    if word not in recipe_names() and not file.is_file():
+        known = [*recipe_names(), *(show.stem for show in show_files())]
         raise LcmDaemonError(f"there is no recipe or show {word!r}{nearest(word, known)}")
-    reader = Reader()
-    recipe = read_recipe(word, Path.cwd(), reader)
-    reader.finish()
+    problems = Problems()
+    recipe = read_recipe(word, Path.cwd(), problems)
+    problems.raise_if_any()
     assert recipe is not None  # whatever gives no recipe has been complained of
     return [recipe]
 

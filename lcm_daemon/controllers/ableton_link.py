@@ -20,7 +20,7 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Choice, Field, Fields
-from lcm_daemon.core.tempo import BEATS, FASTEST, SLOWEST, ExternalTempo, Tempo
+from lcm_daemon.core.tempo import BEATS, MAX_BPM, MIN_BPM, ExternalTempo, Tempo
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class AbletonLink(Controller):
             return
         self._session.quantum = float(BEATS)
         self._session.start_stop_sync_enabled = self.options["start_stop"]
-        self.controls.listeners.append(self._hear)
+        self._unsubscribe = self.controls.subscribe(on_changes=self._hear)
         self._looking = asyncio.create_task(self._look_on(self._session), name=ORIGIN)
 
     async def stop(self) -> None:
@@ -101,7 +101,7 @@ class AbletonLink(Controller):
             return
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-        self.controls.listeners.remove(self._hear)
+        self._unsubscribe()
         self._session.enabled, self._session = False, None
 
     async def _look_on(self, session: Session) -> None:
@@ -116,10 +116,10 @@ class AbletonLink(Controller):
     def _look(self, session: Session, now: float) -> None:
         """Tell the stage what the session says at `now`, where it would not have guessed it."""
         running = session.playing or not self.options["start_stop"]
-        tempo = Tempo(min(max(session.tempo, SLOWEST), FASTEST), session.beat, now, running)
+        tempo = Tempo(min(max(session.tempo, MIN_BPM), MAX_BPM), session.beat, now, running)
         if _news(self._told, tempo):
             self._told = tempo
-            self.controls.keep("tempo", ExternalTempo(tempo, ORIGIN))
+            self.controls.keep_for_restart("tempo", ExternalTempo(tempo, ORIGIN))
         if session.num_peers != self._peers:
             self._peers = session.num_peers
             log.info("Ableton Link: %d other%s", self._peers, "" if self._peers == 1 else "s")

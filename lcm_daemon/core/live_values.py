@@ -33,7 +33,7 @@ class Blend:
         return Blend(tuple((part, weight / total) for part, weight in largest if weight > 0.0))
 
 
-CURVES: Mapping[str, Callable[[float], float]] = {  # how a fade goes, from 0 to 1 over its time
+FADE_CURVES: Mapping[str, Callable[[float], float]] = {  # how a fade goes, from 0 to 1 over its time
     "linear": lambda way: way,
     "smooth": lambda way: way * way * (3.0 - 2.0 * way),
     "in": lambda way: way * way,
@@ -68,12 +68,12 @@ class Parameters:
         self._touched: set[str] = set()  # what somebody has set since the start, or since it was reset
         self._foreseen: dict[str, tuple[Any, str]] = {}  # values and origins for names that are to come
         self.moved = ""  # the name of the one that was set last; empty while none was
-        self.adopt(self.table)
+        self.replace_table(self.table)
 
-    def adopt(self, table: Table) -> None:
+    def replace_table(self, table: Table) -> None:
         """Live by another table: names that stay keep their values, new ones start as the show or the table says.
 
-        A new one goes where `foresee` has said, if that makes sense now.
+        A new one goes where `set_when_added` has said, if that makes sense now.
         """
         self.table = table
         self._travel = {name: glide for name, glide in self._travel.items() if name in table}
@@ -95,7 +95,7 @@ class Parameters:
     def fade(
         self, name: str, value: Any, now: float, seconds: float, curve: str = "linear", origin: str = "",
     ) -> Value:
-        """Move one parameter in so many seconds, by a curve of CURVES. What is no number, prompt or seed jumps."""
+        """Move one parameter in so many seconds, by a curve of FADE_CURVES. What is no number, prompt or seed jumps."""
         parameter = self.table[name]
         target = parameter.coerce(value)
         travels = seconds > 0.0 and (parameter.glides or parameter.kind == "int")
@@ -105,16 +105,16 @@ class Parameters:
         self._touched.add(name)
         return target
 
-    def follow(self, name: str, now: float) -> None:
+    def follow_recipe(self, name: str, now: float) -> None:
         """Move one that nobody has touched to where the recipe has it that plays now."""
         self.set(name, self._start[name], now, "recipe")
         self._touched.discard(name)
 
-    def foresee(self, name: str, value: Any, origin: str = "") -> None:
+    def set_when_added(self, name: str, value: Any, origin: str = "") -> None:
         """Where one is to go that comes with the recipe on its way."""
         self._foreseen[name] = value, origin
 
-    def untouched(self, name: str) -> bool:
+    def is_untouched(self, name: str) -> bool:
         """Whether nobody has set it since the show began, or since everything was reset."""
         return name not in self._touched
 
@@ -168,7 +168,7 @@ class Parameters:
         if progress >= 1.0:
             del self._travel[name]
             return target
-        share = CURVES[glide.curve](progress)
+        share = FADE_CURVES[glide.curve](progress)
         if isinstance(glide.start, Blend):
             return glide.start.towards(target, share)
         number = glide.start + (float(target) - glide.start) * share

@@ -11,7 +11,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 
 Value = float | int | bool | str
 Values = Mapping[str, Any]  # of one moment, by the parameters' names: each a Value, or a Blend while it travels
-Kind = Literal["float", "int", "bool", "text", "choice"]
+ParameterKind = Literal["float", "int", "bool", "text", "choice"]
 
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
 
@@ -31,7 +31,7 @@ class Parameter:
     """
 
     name: str
-    kind: Kind
+    kind: ParameterKind
     default: Value
     help: str
     low: float = -math.inf
@@ -106,7 +106,7 @@ def _choice(parameter: Parameter, value: Any) -> str:
     return parameter.choices[index]
 
 
-_COERCE: Mapping[Kind, Callable[[Parameter, Any], Value]] = {
+_COERCE: Mapping[ParameterKind, Callable[[Parameter, Any], Value]] = {
     "float": _number, "int": _int, "bool": _bool, "text": _text, "choice": _choice,
 }
 

@@ -123,7 +123,7 @@ class RequestQueue:
     def commands(self) -> list[CommandRequest]:
         return [step for step in self.steps if isinstance(step, CommandRequest)]
 
-    def move(self, change: Change) -> None:
+    def set(self, change: Change) -> None:
         """Add a move, in place of an earlier one that no command has come after."""
         if not self.steps or isinstance(self.steps[-1], CommandRequest):
             self.steps.append({})

@@ -7,7 +7,7 @@ collects every problem instead of stopping at the first; the caller raises them 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,43 +46,51 @@ class Node:
         return [(Node(self.file, k), Node(self.file, v)) for k, v in self.raw.value]
 
 
-class Reader:
-    """Collects the problems of one reading."""
+class Problems:
+    """The mistakes found while a document is read."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.found: list[Problem] = []
 
-    def complain(self, node: Node, text: str) -> None:
-        self.problems.append(node.problem(text))
+    def __len__(self) -> int:
+        return len(self.found)
 
-    def finish(self) -> None:
-        """Raise DocumentError if anything was wrong."""
-        if self.problems:
-            raise DocumentError(self.problems)
+    def add(self, node: Node, text: str) -> None:
+        """Add a mistake at the place of `node`."""
+        self.found.append(node.problem(text))
+
+    def extend(self, found: Iterable[Problem]) -> None:
+        """Add mistakes that have their places already."""
+        self.found.extend(found)
+
+    def raise_if_any(self) -> None:
+        """Raise DocumentError if there is a mistake."""
+        if self.found:
+            raise DocumentError(self.found)
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldKind:
     """What a value may be. `read` returns it, or complains and returns None."""
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         raise NotImplementedError
 
     def describe(self) -> str:
         raise NotImplementedError
 
-    def _refuse(self, node: Node, reader: Reader) -> Any:
+    def _refuse(self, node: Node, problems: Problems) -> Any:
         shown = repr(node.value) if isinstance(node.raw, yaml.ScalarNode) else _SHAPES.get(type(node.raw), "this")
-        reader.complain(node, f"{shown:.80} is not {self.describe()}")
+        problems.add(node, f"{shown:.80} is not {self.describe()}")
         return None
 
 
 @dataclass(frozen=True)
-class Text(Kind):
-    def read(self, node: Node, reader: Reader) -> Any:
+class Text(FieldKind):
+    def read(self, node: Node, problems: Problems) -> Any:
         if isinstance(node.raw, yaml.ScalarNode) and not isinstance(node.value, bool | None):
             return str(node.raw.value)  # as it is written: 007 stays 007
-        return self._refuse(node, reader)
+        return self._refuse(node, problems)
 
     def describe(self) -> str:
         return "text"
@@ -92,15 +100,15 @@ class Text(Kind):
 class PathText(Text):
     """Text that names a file or a folder; `Path.expanduser` can make something of it."""
 
-    def read(self, node: Node, reader: Reader) -> Any:
-        text = super().read(node, reader)
+    def read(self, node: Node, problems: Problems) -> Any:
+        text = super().read(node, problems)
         if text is not None and any(character < " " for character in text):
-            reader.complain(node, f"{text!r:.80} is no path: in double quotes {BACKSLASH}")
+            problems.add(node, f"{text!r:.80} is no path: in double quotes {BACKSLASH}")
             return None
         try:
             Path(text or "").expanduser()
         except RuntimeError:
-            reader.complain(node, f"{text!r:.80} is no path: nobody of that name has a home folder here")
+            problems.add(node, f"{text!r:.80} is no path: nobody of that name has a home folder here")
             return None
         return text
 
@@ -109,74 +117,74 @@ class PathText(Text):
 
 
 @dataclass(frozen=True)
-class Number(Kind):
+class Number(FieldKind):
     low: float
     high: float
     whole: bool = False
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         value = node.value if isinstance(node.raw, yaml.ScalarNode) else None
         if isinstance(value, int if self.whole else int | float) and not isinstance(value, bool):
             if self.low <= value <= self.high:
                 return int(value) if self.whole else float(value)
-        return self._refuse(node, reader)
+        return self._refuse(node, problems)
 
     def describe(self) -> str:
         return f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}"
 
 
 @dataclass(frozen=True)
-class Boolean(Kind):
-    def read(self, node: Node, reader: Reader) -> Any:
+class Boolean(FieldKind):
+    def read(self, node: Node, problems: Problems) -> Any:
         if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
             return bool(node.value)
-        return self._refuse(node, reader)
+        return self._refuse(node, problems)
 
     def describe(self) -> str:
         return "true or false"
 
 
 @dataclass(frozen=True)
-class Choice(Kind):
+class Choice(FieldKind):
     options: tuple[str, ...]
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         value = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else None
-        return value if value in self.options else self._refuse(node, reader)
+        return value if value in self.options else self._refuse(node, problems)
 
     def describe(self) -> str:
         return f"one of {', '.join(self.options)}"
 
 
 @dataclass(frozen=True)
-class PixelSize(Kind):
+class PixelSize(FieldKind):
     """[width, height] in pixels."""
 
     low: int = 16
     high: int = 8192
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         value = node.value if isinstance(node.raw, yaml.SequenceNode) else None
         if isinstance(value, list) and len(value) == 2 and all(
             isinstance(side, int) and self.low <= side <= self.high for side in value
         ):
             return value[0], value[1]
-        return self._refuse(node, reader)
+        return self._refuse(node, problems)
 
     def describe(self) -> str:
         return f"a size such as [512, 512] (pixels, {self.low} to {self.high} each)"
 
 
 @dataclass(frozen=True)
-class Items(Kind):
+class Items(FieldKind):
     """A list whose items are all of one kind."""
 
-    item: Kind
+    item: FieldKind
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         if not isinstance(node.raw, yaml.SequenceNode):
-            return self._refuse(node, reader)
-        return tuple(self.item.read(Node(node.file, raw), reader) for raw in node.raw.value)
+            return self._refuse(node, problems)
+        return tuple(self.item.read(Node(node.file, raw), problems) for raw in node.raw.value)
 
     def describe(self) -> str:
         return f"a list, each {self.item.describe()}"
@@ -186,7 +194,7 @@ class Items(Kind):
 class Field:
     """One key of a mapping. Without a default it is required."""
 
-    kind: Kind
+    kind: FieldKind
     default: Any = REQUIRED
     help: str = ""
 
@@ -195,48 +203,48 @@ Fields = Mapping[str, Field]
 
 
 @dataclass(frozen=True)
-class Section(Kind):
+class Section(FieldKind):
     """A mapping with known keys; reads to a dict that holds every key, defaults filled in."""
 
     fields: Fields = field(hash=False)
 
-    def read(self, node: Node, reader: Reader) -> Any:
+    def read(self, node: Node, problems: Problems) -> Any:
         if not isinstance(node.raw, yaml.MappingNode):
-            return self._refuse(node, reader)
-        return read_fields(node, self.fields, reader)
+            return self._refuse(node, problems)
+        return read_fields(node, self.fields, problems)
 
     def describe(self) -> str:
         return f"a mapping with the keys {', '.join(self.fields)}"
 
 
 @dataclass(frozen=True)
-class Custom(Kind):
+class Custom(FieldKind):
     """A kind made of a function, for what one caller alone needs."""
 
-    reading: Callable[[Node, Reader], Any]
+    reading: Callable[[Node, Problems], Any]
     description: str
 
-    def read(self, node: Node, reader: Reader) -> Any:
-        return self.reading(node, reader)
+    def read(self, node: Node, problems: Problems) -> Any:
+        return self.reading(node, problems)
 
     def describe(self) -> str:
         return self.description
 
 
-def read_fields(node: Node, fields: Fields, reader: Reader) -> dict[str, Any]:
+def read_fields(node: Node, fields: Fields, problems: Problems) -> dict[str, Any]:
     """Read a mapping node against `fields`: unknown, doubled and missing keys are problems."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         name = str(key.raw.value)
         if name not in fields:
-            reader.complain(key, f"unknown key {name!r}{nearest(name, fields)}")
+            problems.add(key, f"unknown key {name!r}{nearest(name, fields)}")
         elif name in found:
-            reader.complain(key, f"key {name!r} stands here twice")
+            problems.add(key, f"key {name!r} stands here twice")
         else:
-            found[name] = fields[name].kind.read(value, reader)
+            found[name] = fields[name].kind.read(value, problems)
     for name, spec in fields.items():
         if name not in found and spec.default is REQUIRED:
-            reader.complain(node, f"key {name!r} is missing: {spec.help or spec.kind.describe()}")
+            problems.add(node, f"key {name!r} is missing: {spec.help or spec.kind.describe()}")
     return {name: found.get(name, spec.default) for name, spec in fields.items()}
 
 

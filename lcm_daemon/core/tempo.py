@@ -9,9 +9,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 BEATS = 4  # in a bar
-SLOWEST, FASTEST = 20.0, 400.0  # beats a minute
+MIN_BPM, MAX_BPM = 20.0, 400.0  # beats a minute
 TAPS = 8  # that the tempo is taken from
-PAUSE = 60.0 / SLOWEST  # seconds without a tap, after which the next one begins anew
+PAUSE = 60.0 / MIN_BPM  # seconds without a tap, after which the next one begins anew
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Tempo:
 
     def at(self, bpm: float, now: float) -> Tempo:
         """The same beat, and another speed from now on; one that stood runs again."""
-        return Tempo(min(max(bpm, SLOWEST), FASTEST), self.beat_at(now), now)
+        return Tempo(min(max(bpm, MIN_BPM), MAX_BPM), self.beat_at(now), now)
 
     def next(self, beats: float, now: float) -> float:
         """The beat that is the next multiple of `beats`; the present one, if it is just due."""

@@ -1,34 +1,111 @@
-"""Pipeline: paints one frame. Built, loaded and used in the engine's process alone."""
+"""Pipeline: renders one frame. Pipelines are built, loaded and used in the engine process only."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lcm_daemon.core.errors import EngineError
 from lcm_daemon.core.frame import Pixels, Size, check_pixels
+from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.recipes.recipe import Recipe
 
-Progress = Callable[[str], None]  # takes one short line: "loading unet", "warming up"
+Progress = Callable[[str], None]  # accepts one short line: "loading unet", "warming up"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a loaded pipeline says of itself, for the opening screen, the status and the bench."""
+    """Description of a loaded pipeline, for the opening screen, the status and the bench."""
 
     model: str
     device: str  # "cuda:0 (NVIDIA H100)", "cpu (2 threads)"
     dtype: str
-    size: Size  # the size it renders at, (width, height)
-    upgrade: str = ""  # the accelerator with which it is worth loading once more, beside the one that plays
+    size: Size  # render size, (width, height)
+    upgrade: str = ""  # accelerator worth loading a second time with, beside the pipeline that plays; "" if none
+
+
+@dataclass(frozen=True)
+class ControlValues:
+    """Values of one ControlNet: `control/<name>/weight` and so on."""
+
+    weight: float
+    start: float
+    end: float
+    interval: int
+
+
+@dataclass(frozen=True)
+class FrameValues:
+    """All parameters that change a rendered frame, with their types. Built once a frame.
+
+    The fields have the names of the parameters. Texts and seeds are blends, because they may be travelling.
+
+    image_prompt: 0 where the recipe has no image prompt.
+    loras: weights of the live LoRAs, by name.
+    controlnets: by the names of the recipe's ControlNets.
+    """
+
+    mode: str
+    steps: int
+    strength: float
+    mix: float
+    guidance: float
+    prompt: Blend
+    prompt_b: Blend
+    blend: float
+    negative_prompt: Blend
+    seed: Blend
+    noise: str
+    noise_speed: float
+    feedback: float
+    smooth: float
+    similarity_skip: float
+    image_prompt: float
+    loras: Mapping[str, float]
+    controlnets: Mapping[str, ControlValues]
+
+    @staticmethod
+    def of(values: Values) -> FrameValues:
+        """Read the values of every parameter of a recipe's table."""
+        return FrameValues(
+            mode=str(values["mode"]),
+            steps=int(values["steps"]),
+            strength=float(values["strength"]),
+            mix=float(values["mix"]),
+            guidance=float(values["guidance"]),
+            prompt=Blend.of(values["prompt"]),
+            prompt_b=Blend.of(values["prompt_b"]),
+            blend=float(values["blend"]),
+            negative_prompt=Blend.of(values["negative_prompt"]),
+            seed=Blend.of(values["seed"]),
+            noise=str(values["noise"]),
+            noise_speed=float(values["noise_speed"]),
+            feedback=float(values["feedback"]),
+            smooth=float(values["smooth"]),
+            similarity_skip=float(values["similarity_skip"]),
+            image_prompt=float(values.get("image_prompt", 0.0)),
+            loras={name.removeprefix("lora/"): float(value) for name, value in values.items()
+                   if name.startswith("lora/")},
+            controlnets=_control_values(values))
+
+
+def _control_values(values: Values) -> dict[str, ControlValues]:
+    names = [name.split("/")[1] for name in values if name.startswith("control/") and name.endswith("/weight")]
+    return {name: _control(values, f"control/{name}") for name in names}
+
+
+def _control(values: Mapping[str, Any], path: str) -> ControlValues:
+    return ControlValues(float(values[f"{path}/weight"]), float(values[f"{path}/start"]),
+                         float(values[f"{path}/end"]), int(values[f"{path}/interval"]))
 
 
 class Pipeline(ABC):
     """One recipe at one output size.
 
-    It takes and fills pictures of the output size and scales to and from its own render size by itself.
+    Input and output frames have the output size. The pipeline scales to and from its own render size.
     """
 
     def __init__(self, recipe: Recipe, size: Size) -> None:
@@ -36,28 +113,35 @@ class Pipeline(ABC):
         self._loaded = False
 
     def load(self, progress: Progress) -> Report:
-        """Load weights, move them to the device and warm up, so that the first frame is as fast as any.
+        """Load the weights, move them to the device and warm up, so that the first frame is as fast as any other.
 
-        Raises RecipeError where trying again will not help (weights missing or corrupt).
+        Raises:
+            RecipeError: A second attempt will not help (weights missing or corrupt).
         """
         report = self._load(progress)
         self._loaded = True
         return report
 
-    def render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
-        """Repaint `pixels` into `out`, both uint8 (H, W, 4) of the output size.
+    def render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
+        """Render `frame` into `out`. Alpha is copied unchanged.
 
-        values: every parameter of `recipe.table()`.   guide: the show's second source, of the output size too.
-        Returns the seconds spent by part ("encode", "denoise", "decode") where it knows them. Alpha passes through.
+        Args:
+            frame: The input, uint8 (H, W, 4), of the output size.
+            values: Every parameter of `recipe.table()`.
+            out: The result, uint8 (H, W, 4), of the output size.
+            guide: The newest frame of the show's second source, of the output size, or None.
+
+        Returns:
+            Seconds by part ("encode", "denoise", "decode") where the pipeline knows them.
         """
         if not self._loaded:
             raise EngineError("the pipeline is not loaded")
-        if not pixels.shape == out.shape == (self.size[1], self.size[0], 4):
-            raise ValueError(f"pictures must be {self.size}, got {pixels.shape} and {out.shape}")
-        return self._render(check_pixels(pixels), values, check_pixels(out), guide)
+        if not frame.shape == out.shape == (self.size[1], self.size[0], 4):
+            raise ValueError(f"frames must have the size {self.size}, got {frame.shape} and {out.shape}")
+        return self._render(check_pixels(frame), FrameValues.of(values), check_pixels(out), guide)
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...
 
     @abstractmethod
-    def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...
+    def _render(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...

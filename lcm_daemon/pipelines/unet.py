@@ -1,4 +1,4 @@
-"""Denoiser: a UNet with every input a tensor, so that it can be traced, compiled and captured as it is."""
+"""UNetPass: a UNet whose inputs are all tensors, so that it can be traced, compiled and captured without changes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Denoiser(nn.Module):
-    """One pass of a diffusers `UNet2DConditionModel`. n pictures at once: 2 for classifier-free guidance."""
+class UNetPass(nn.Module):
+    """One forward pass of a diffusers `UNet2DConditionModel` on n images: 2 for classifier-free guidance."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -25,13 +25,20 @@ class Denoiser(nn.Module):
         image: Tensor | None = None,
         *residuals: Tensor,
     ) -> Tensor:
-        """The model's output, as `sample` in shape and dtype.
+        """Predict with the UNet.
 
-        sample: (n, channels, h, w).   timestep: float32 (1,) or (n,).   states: (n, tokens, width), the prompts.
-        scale: (1, time_cond_proj_dim), the guidance where the UNet takes it as an input.
-        pooled, ids: (n, width) and (n, 6), SDXL's pooled prompts and sizes.
-        image: (n, 1, 2 * tokens, width), as `ImagePrompt` makes it.
-        residuals: the ControlNets', the middle block's last.
+        Args:
+            sample: (n, channels, h, w), the noisy latents.
+            timestep: float32 (1,) or (n,).
+            states: (n, tokens, width), the embedded prompts.
+            scale: (1, time_cond_proj_dim), the guidance scale, for UNets that have it as an input.
+            pooled: (n, width), SDXL's pooled prompts.
+            ids: (n, 6), SDXL's sizes and crop.
+            image: (n, 1, 2 * tokens, width), as `ImagePromptAdapter` makes it.
+            residuals: Those of the ControlNets, the middle block's last.
+
+        Returns:
+            The model's output, with the shape and dtype of `sample`.
         """
         added: dict[str, Any] = {"text_embeds": pooled, "time_ids": ids} if pooled is not None else {}
         if image is not None:

@@ -1,9 +1,9 @@
-"""Link: frame slots and a pipe between the stage and one of its children.
+"""Channel: frame slots and a pipe between the stage and one of its children.
 
-Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to whoever was last told
-of it, so there is no lock that a dead process could hold. The child says when it wants a frame (`Want`); only then
-does the stage hand over the newest one, together with the values of that moment. So nothing queues up anywhere, a
-value is as fresh as the frame it rides with, and a child that has stopped to read is sent no more than it asked for.
+Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to the process that was
+last sent its number, so there is no lock that a dead process could hold. The child grants credits (`Credit`); for each
+credit the stage sends one message: the newest frame with the values of that moment. Nothing queues up, a value is as
+fresh as the frame it travels with, and a child that has stopped reading is sent no more than it granted.
 """
 
 from __future__ import annotations
@@ -23,70 +23,92 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
 
-CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is gone
+CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is closed
+
+
+@dataclass(frozen=True)
+class ChildEndpoint:
+    """What a child needs to open its end of a channel. Picklable while a process is being spawned."""
+
+    pipe: Connection
+    memory: str
+    size: Size
+    guided: bool = False
 
 
 class Channel:
-    """The stage's end."""
+    """The stage's end.
+
+    Args:
+        size: (width, height) of every frame, in pixels.
+        guided: Whether frames may come with a guide frame.
+    """
 
     def __init__(self, size: Size, guided: bool = False) -> None:
         self.pipe, self._child_pipe = get_context("spawn").Pipe()
         self._slots = FrameSlots(size, guided)
         self._free = list(range(SLOTS))
-        self._wanted = 0
-        self.unanswered: dict[int, float] = {}  # slot -> when its frame was handed over
+        self._credits = 0
+        self.unanswered: dict[int, float] = {}  # slot -> when its request was sent, in monotonic seconds
 
-    def port(self) -> ChildEndpoint:
-        """What the child needs to open its end; pass it to the process, then call `started`."""
+    def child_endpoint(self) -> ChildEndpoint:
+        """The child's end: pass it to the process, then call `close_child_pipe`."""
         return ChildEndpoint(self._child_pipe, self._slots.name, self._slots.size, self._slots.guided)
 
-    def started(self) -> None:
-        """Close this side's copy of the child's pipe, without which its death would go unseen."""
+    def close_child_pipe(self) -> None:
+        """Close this process's copy of the child's pipe. While it is open, the child's death goes unnoticed."""
         self._child_pipe.close()
 
     @property
-    def wanted(self) -> bool:
-        """The child waits for a frame, and there is a slot to put it in."""
-        return self._wanted > 0 and bool(self._free)
+    def has_credit(self) -> bool:
+        """Whether the child has read what it was sent and accepts a message."""
+        return self._credits > 0
 
     @property
-    def listens(self) -> bool:
-        """The child waits for something: it has dealt with what it got."""
-        return self._wanted > 0
+    def accepts_frame(self) -> bool:
+        """Whether the child accepts a frame, and a slot is free."""
+        return self._credits > 0 and bool(self._free)
 
-    def submit(
+    def send_frame(
         self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
     ) -> bool:
-        """Hand a frame of the link's size over, if the child wants one; False if it does not. Raises CLOSED.
+        """Copy a frame into a slot and send it, if the child accepts one; return whether it was sent.
 
-        guide: the second source's picture, of the same size; only for a link that was made for it.
+        Args:
+            frame: Of the channel's size.
+            values: Every parameter's value at this moment.
+            now: Monotonic seconds.
+            guide: Frame of the second source, of the same size; only on a guided channel.
+
+        Raises:
+            OSError, EOFError: One of CLOSED; the child is gone.
         """
-        if not self.wanted:
+        if not self.accepts_frame:
             return False
         slot = self._free.pop()
-        np.copyto(self._slots.taken[slot], frame.pixels)
+        np.copyto(self._slots.inputs[slot], frame.pixels)
         if guide is not None:
             np.copyto(self._slots.guides[slot], guide.pixels)
-        self._wanted -= 1
+        self._credits -= 1
         self.unanswered[slot] = now
         self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None))
         return True
 
     def send(self, message: Any) -> bool:
-        """Send anything else against one `Want`; False if the child wants nothing now. Raises CLOSED."""
-        if self._wanted <= 0:
+        """Send any other message against one credit; return False if there is none. Raises one of CLOSED."""
+        if self._credits <= 0:
             return False
-        self._wanted -= 1
+        self._credits -= 1
         self.pipe.send(message)
         return True
 
-    def tell(self, message: Any) -> None:
-        """Send without being asked: for the one message that starts a child and the one that ends it."""
+    def send_without_credit(self, message: Any) -> None:
+        """Send the message that starts a child. A closed pipe is ignored: `receive` reports it."""
         with contextlib.suppress(*CLOSED):
             self.pipe.send(message)
 
     def receive(self) -> list[Any]:
-        """Everything the child has said, without waiting; raises CLOSED once it is gone and its last words are read."""
+        """Every message that has arrived, without waiting. Raises one of CLOSED after the last message of a dead child."""
         messages: list[Any] = []
         while True:
             try:
@@ -98,20 +120,20 @@ class Channel:
                     return messages
                 raise
             if isinstance(message, Credit):
-                self._wanted += 1
+                self._credits += 1
             else:
                 messages.append(message)
 
-    def take(self, done: FrameResult) -> Frame:
-        """A copy of the picture that came back, and the slot is free again."""
-        frame = Frame(self._slots.given[done.slot].copy(), done.number, done.time)
-        self.release(done)
+    def read_result(self, result: FrameResult) -> Frame:
+        """Copy the output frame out of its slot, and free the slot."""
+        frame = Frame(self._slots.outputs[result.slot].copy(), result.number, result.time)
+        self.free_slot(result)
         return frame
 
-    def release(self, done: FrameResult) -> None:
-        """Take the slot back without looking at its picture."""
-        self.unanswered.pop(done.slot, None)
-        self._free.append(done.slot)
+    def free_slot(self, result: FrameResult) -> None:
+        """Free a slot without reading its frame."""
+        self.unanswered.pop(result.slot, None)
+        self._free.append(result.slot)
 
     def close(self) -> None:
         self.pipe.close()
@@ -119,23 +141,13 @@ class Channel:
         self._slots.close()
 
 
-@dataclass(frozen=True)
-class ChildEndpoint:
-    """Picklable while a process is being spawned."""
-
-    pipe: Connection
-    memory: str
-    size: Size
-    guided: bool = False
-
-
 class ChildChannel:
     """The child's end."""
 
-    def __init__(self, arguments: ChildEndpoint) -> None:
-        self._pipe = arguments.pipe
-        self.size = arguments.size
-        self.slots = FrameSlots(arguments.size, arguments.guided, arguments.memory)
+    def __init__(self, endpoint: ChildEndpoint) -> None:
+        self._pipe = endpoint.pipe
+        self.size = endpoint.size
+        self.slots = FrameSlots(endpoint.size, endpoint.guided, endpoint.memory)
 
     def receive(self) -> Any:
         """The next message, waiting for it; None once the stage is gone."""
@@ -144,8 +156,8 @@ class ChildChannel:
         except CLOSED:
             return None
 
-    def say(self, message: Any) -> None:
-        """Send; silent once the stage is gone, for then nobody listens."""
+    def send(self, message: Any) -> None:
+        """Send a message; does nothing once the stage is gone."""
         with contextlib.suppress(*CLOSED):
             self._pipe.send(message)
 

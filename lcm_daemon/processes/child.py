@@ -1,4 +1,4 @@
-"""Supervisor's tools: a child process with its link, and the budget of its restarts."""
+"""Child: a spawned process with its channel. Reaper and RestartLimit: what a supervisor of children needs."""
 
 from __future__ import annotations
 
@@ -9,46 +9,53 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lcm_daemon.core.frame import Size
-from lcm_daemon.processes.bootstrap import prepare_environment, shielding
+from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
 from lcm_daemon.processes.channel import Channel
 
 
 class Child:
-    """A spawned process and the stage's end of its link. Once killed it is done with: start another.
+    """A spawned process and the stage's end of its channel. A killed child is never restarted: start another.
 
-    guided: the link carries a second picture, the guide.   Raises OSError where the system has no room for it.
+    Args:
+        name: Name of the process.
+        target: Function that the process runs, called with the ChildEndpoint and `args`.
+        size: (width, height) of the channel's frames, in pixels.
+        guided: Whether frames may come with a guide frame.
+
+    Raises:
+        OSError: The system has no memory, process or file left.
     """
 
     def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False) -> None:
         prepare_environment()
-        self.link = Channel(size, guided)
-        arguments = (self.link.port(), *args)
+        self.channel = Channel(size, guided)
+        arguments = (self.channel.child_endpoint(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:
-            with shielding():
+            with terminal_signals_blocked():
                 self.process.start()
-        except OSError:  # no memory, no process, no file left: the shared memory must not stay
-            self.link.close()
+        except OSError:
+            self.channel.close()  # the shared memory must not stay
             raise
-        self.link.started()
+        self.channel.close_child_pipe()
 
     @property
     def pid(self) -> int | None:
         return self.process.pid
 
     def kill(self) -> None:
-        """End it now, whatever it does, and give its memory back; does not wait for its last breath."""
+        """Kill the process and release its channel; do not wait for its end."""
         self.process.kill()
-        self.link.close()
+        self.channel.close()
 
-    def reap(self, seconds: float) -> bool:
-        """Wait up to `seconds` for the end of a killed process; True once it is gone."""
+    def wait(self, seconds: float) -> bool:
+        """Wait up to `seconds` for a killed process to end; return whether it has."""
         self.process.join(seconds)
         return self.process.exitcode is not None
 
 
 class Reaper:
-    """Killed children until the system has let them go: a driver may take its time, and the tick must not wait."""
+    """Killed children until the system has ended them. A driver may take its time, and the tick must not wait."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
@@ -56,33 +63,34 @@ class Reaper:
     def __len__(self) -> int:
         return len(self._children)
 
-    def bury(self, child: Child) -> None:
+    def kill(self, child: Child) -> None:
+        """Kill a child and remember it until it has ended."""
         child.kill()
         self._children.append(child)
 
-    def visit(self, seconds: float = 0.0) -> None:
-        """Reap who can be reaped, waiting up to `seconds` for each."""
-        self._children = [child for child in self._children if not child.reap(seconds)]
+    def reap(self, seconds: float = 0.0) -> None:
+        """Drop the children that have ended, waiting up to `seconds` for each."""
+        self._children = [child for child in self._children if not child.wait(seconds)]
 
 
 class RestartLimit:
-    """At most `count` restarts within `seconds`; who asks for more has a fault that restarting does not mend."""
+    """At most `count` restarts within `seconds`. More mean a fault that restarting does not fix."""
 
     def __init__(self, count: int = 3, seconds: float = 60.0) -> None:
         self.count, self.seconds = count, seconds
-        self._spent: deque[float] = deque()
+        self._times: deque[float] = deque()
 
     @property
-    def spent(self) -> int:
-        """Restarts that still count."""
-        return len(self._spent)
+    def recent(self) -> int:
+        """Number of restarts within the last `seconds`."""
+        return len(self._times)
 
-    def spend(self, now: float) -> bool:
-        """Note a restart at `now` (monotonic seconds); False if it is one too many, and the budget begins anew."""
-        while self._spent and now - self._spent[0] > self.seconds:
-            self._spent.popleft()
-        self._spent.append(now)
-        if len(self._spent) < self.count:
+    def allows(self, now: float) -> bool:
+        """Record a restart at `now` (monotonic seconds). False if the limit is reached; counting then starts over."""
+        while self._times and now - self._times[0] > self.seconds:
+            self._times.popleft()
+        self._times.append(now)
+        if len(self._times) < self.count:
             return True
-        self._spent.clear()
+        self._times.clear()
         return False

@@ -12,14 +12,19 @@ from lcm_daemon.core.parameters import Value
 
 @dataclass(frozen=True)
 class Credit:
-    """Child to stage: hand me the next frame (the desk: the next news) when there is one."""
+    """Child to stage: one more message may be sent, a frame or (to the desk) an update."""
 
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """Stage to child: slot `slot` holds frame `number`, captured at `time`; these are the values of this moment.
+    """Stage to child: input slot `slot` holds frame `number`, captured at `time`.
 
-    guided: the slot's second input plane holds a picture of the guide too.
+    Args:
+        slot: Index of the frame slot.
+        number: Number of the frame.
+        time: When the frame was captured, in monotonic seconds.
+        values: Every parameter's value at this moment.
+        guided: Whether the slot's guide plane holds a frame too.
     """
 
     slot: int
@@ -31,7 +36,10 @@ class FrameRequest:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Child to stage: the slot is yours again. `seconds` by part says where the time went."""
+    """Child to stage: the output slot is filled, and the slot is free again once the stage has read it.
+
+    `seconds` holds the time spent, by part ("render", "encode", ...).
+    """
 
     slot: int
     number: int
@@ -41,23 +49,26 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """Child to stage: still starting, and busy with this."""
+    """Child to stage: still starting. `text` says what it is doing."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Child to stage: started. `report` is what it says of itself."""
+    """Child to stage: started. An engine sends its pipeline's report."""
 
     report: Any = None
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Child to stage, its last word: what went wrong, and whether a fresh child may do better.
+    """Child to stage, as its last message: what went wrong.
 
-    memory: the device had no room for it.
+    Args:
+        text: The error in one line.
+        retry: Whether a new child may succeed.
+        memory: Whether the device ran out of memory.
     """
 
     text: str

@@ -26,7 +26,7 @@ from lcm_daemon.core.schema import (
     Number,
     PathText,
     PixelSize,
-    Reader,
+    Problems,
     Section,
     Text,
     compose,
@@ -42,81 +42,81 @@ _DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
 
 
-def names() -> list[str]:
+def recipe_names() -> list[str]:
     """The recipes that come with the package, the default first."""
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name))
 
 
 def load_recipe(name: str) -> Recipe:
     """One of the package's recipes; raises DocumentError where there is none of that name or it is wrong."""
-    reader = Reader()
-    recipe = read_recipe(name, FOLDER, reader)
-    reader.finish()
+    problems = Problems()
+    recipe = read_recipe(name, FOLDER, problems)
+    problems.raise_if_any()
     assert recipe is not None  # whatever gives no recipe has been complained of
     return recipe
 
 
-def read_recipe(where: Node | str, base_folder: Path, reader: Reader) -> Recipe | None:
-    """The recipe that `where` names: one of `names()`, a .yaml file, or a mapping that overrides a `base`.
+def read_recipe(where: Node | str, base_folder: Path, problems: Problems) -> Recipe | None:
+    """The recipe that `where` names: one of `recipe_names()`, a .yaml file, or a mapping that overrides a `base`.
 
     base_folder: what relative paths start from, the folder of the show file.
-    Problems go to `reader`, each at its place; None where no recipe could be made of it.
+    Problems go to `problems`, each at its place; None where no recipe could be made of it.
     """
     node = compose(json.dumps(where), "recipe") if isinstance(where, str) else where
-    before = len(reader.problems)
-    values = _read(node, base_folder.absolute(), reader, ())
-    return None if values is None or len(reader.problems) > before else Recipe(**values)
+    before = len(problems)
+    values = _read(node, base_folder.absolute(), problems, ())
+    return None if values is None or len(problems) > before else Recipe(**values)
 
 
-def _read(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
     if isinstance(node.raw, yaml.MappingNode):
-        return _read_mapping(node, folder, reader, above)
+        return _read_mapping(node, folder, problems, above)
     if isinstance(node.raw, yaml.ScalarNode) and node.raw.value:
-        return _read_named(node, folder, reader, above)
-    reader.complain(node, "a recipe is a name, a .yaml file or a mapping with the key 'base'")
+        return _read_named(node, folder, problems, above)
+    problems.add(node, "a recipe is a name, a .yaml file or a mapping with the key 'base'")
     return None
 
 
-def _read_named(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...]) -> dict[str, Any] | None:
-    name = PathText().read(node, reader)
+def _read_named(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
+    name = PathText().read(node, problems)
     if name is None:
         return None
-    path = FOLDER / f"{name}.yaml" if name in names() else (folder / Path(name).expanduser()).resolve()
+    path = FOLDER / f"{name}.yaml" if name in recipe_names() else (folder / Path(name).expanduser()).resolve()
     if path in above:
-        reader.complain(node, f"recipe {name!r} is based on itself")
+        problems.add(node, f"recipe {name!r} is based on itself")
         return None
     try:
         text = path.read_text(encoding="utf-8") if path.suffix in (".yaml", ".yml") else None
     except (OSError, UnicodeDecodeError) as error:
-        reader.complain(node, f"recipe file {path} cannot be read: {getattr(error, 'strerror', None) or error}")
+        problems.add(node, f"recipe file {path} cannot be read: {getattr(error, 'strerror', None) or error}")
         return None
     if text is None:
-        reader.complain(node, f"no recipe or .yaml file {name!r}{nearest(name, names())}")
+        problems.add(node, f"no recipe or .yaml file {name!r}{nearest(name, recipe_names())}")
         return None
-    return _read_file(text, path, reader, above)
+    return _read_file(text, path, problems, above)
 
 
-def _read_file(text: str, path: Path, reader: Reader, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read_file(text: str, path: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
     try:
         document = compose(text, str(path))
     except LcmDaemonError as error:
-        reader.problems.extend(getattr(error, "problems", ()))
+        problems.extend(getattr(error, "problems", ()))
         return None
     if not isinstance(document.raw, yaml.MappingNode):
-        reader.complain(document, "a recipe file is a mapping with the keys " + ", ".join(FIELDS))
+        problems.add(document, "a recipe file is a mapping with the keys " + ", ".join(FIELDS))
         return None
-    values = _read_mapping(document, path.parent, reader, (*above, path))
+    values = _read_mapping(document, path.parent, problems, (*above, path))
     return values and {**values, "name": path.stem}
 
 
-def _read_mapping(node: Node, folder: Path, reader: Reader, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read_mapping(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
     given = {str(key.raw.value): value for key, value in node.items()}
-    read = read_fields(node, FIELDS, reader)
+    read = read_fields(node, FIELDS, problems)
     base: dict[str, Any] | None = {"name": "own"}
     if "base" in given:
-        base = _read(given["base"], folder, reader, above)
+        base = _read(given["base"], folder, problems, above)
     elif read["pipeline"] != "passthrough" and not read["model"]:
-        reader.complain(node, "a recipe needs a 'model', or a 'base' that has one")
+        problems.add(node, "a recipe needs a 'model', or a 'base' that has one")
     if base is None:
         return None
     own = {key: _placed(read[key], folder) for key in given if key in FIELDS and key not in ("base", "parameters")}
@@ -124,7 +124,7 @@ def _read_mapping(node: Node, folder: Path, reader: Reader, above: tuple[Path, .
     table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
     kept = {name: value for name, value in base.get("parameters", {}).items() if name in table}
     values["files"] = (*own.get("files", ()), *base.get("files", ()))  # what changes is fetched beside what stays
-    values["parameters"] = kept | (read_parameters(given["parameters"], reader, table) if "parameters" in given else {})
+    values["parameters"] = kept | (read_parameters(given["parameters"], problems, table) if "parameters" in given else {})
     return values
 
 
@@ -149,91 +149,91 @@ def _locate(text: str, folder: Path) -> str:
     return str((folder / Path(text).expanduser()).resolve())
 
 
-def _read_size(node: Node, reader: Reader) -> Size | None:
-    size: Size | None = PixelSize(64, 2048).read(node, reader)
+def _read_size(node: Node, problems: Problems) -> Size | None:
+    size: Size | None = PixelSize(64, 2048).read(node, problems)
     if size and (size[0] % GRID or size[1] % GRID):
-        reader.complain(node, f"a render size is in multiples of {GRID} pixels, such as [512, 512]")
+        problems.add(node, f"a render size is in multiples of {GRID} pixels, such as [512, 512]")
     return size
 
 
-def _read_device(node: Node, reader: Reader) -> str | None:
+def _read_device(node: Node, problems: Problems) -> str | None:
     if isinstance(node.raw, yaml.ScalarNode) and _DEVICE.fullmatch(node.raw.value):
         return str(node.raw.value)
-    reader.complain(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps or cpu")
+    problems.add(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps or cpu")
     return None
 
 
-def _read_source(node: Node, reader: Reader) -> Source | None:
-    text = PathText().read(node, reader)
+def _read_source(node: Node, problems: Problems) -> Source | None:
+    text = PathText().read(node, problems)
     return None if text is None else Source(text)
 
 
-def _read_name(node: Node, reader: Reader) -> str | None:
+def _read_name(node: Node, problems: Problems) -> str | None:
     if isinstance(node.raw, yaml.ScalarNode) and _NAME.fullmatch(node.raw.value):
         return str(node.raw.value)
-    reader.complain(node, "a name is 1 to 32 letters, digits, _ or -: it becomes part of an address")
+    problems.add(node, "a name is 1 to 32 letters, digits, _ or -: it becomes part of an address")
     return None
 
 
 def _entry(kind: type[Any], fields: Fields, short: str = "") -> Custom:
     """One of `loras`, `controlnets`, ...: a mapping, or for the simplest case the text of its field `short`."""
 
-    def read(node: Node, reader: Reader) -> Any:
+    def read(node: Node, problems: Problems) -> Any:
         if short and isinstance(node.raw, yaml.ScalarNode):
-            text = _read_source(node, reader)
+            text = _read_source(node, problems)
             return None if text is None else kind(**{short: text})
-        before = len(reader.problems)
-        values = Section(fields).read(node, reader)
-        return kind(**values) if values is not None and len(reader.problems) == before else None
+        before = len(problems)
+        values = Section(fields).read(node, problems)
+        return kind(**values) if values is not None and len(problems) == before else None
 
     return Custom(read, f"a mapping with the keys {', '.join(fields)}" + (f", or the {short} alone" if short else ""))
 
 
-def _read_schedule(node: Node, reader: Reader) -> dict[str, Any]:
+def _read_schedule(node: Node, problems: Problems) -> dict[str, Any]:
     """Over the model's scheduler_config.json: plain values by the names that diffusers gives them."""
     if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, "a mapping is wanted, such as {prediction_type: sample}")
+        problems.add(node, "a mapping is wanted, such as {prediction_type: sample}")
         return {}
     return {str(key.raw.value): value.value for key, value in node.items()}
 
 
-def read_parameters(node: Node, reader: Reader, table: Table = TABLE) -> dict[str, Value]:
+def read_parameters(node: Node, problems: Problems, table: Table = TABLE) -> dict[str, Value]:
     """Start values, in a recipe or a show. Out of range is a mistake in a file; from a fader it is clamped."""
     values: dict[str, Value] = {}
-    for name, value in known_parameters(node, reader, table):
-        _read_parameter(table[name], value, values, reader)
+    for name, value in known_parameters(node, problems, table):
+        _read_parameter(table[name], value, values, problems)
     return values
 
 
-def known_parameters(node: Node, reader: Reader, table: Table = TABLE) -> Iterator[tuple[str, Node]]:
+def known_parameters(node: Node, problems: Problems, table: Table = TABLE) -> Iterator[tuple[str, Node]]:
     """The parameters that a mapping names, each with its value's node; other names are complained of."""
     if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
+        problems.add(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
         return
     seen: set[str] = set()
     for key, value in node.items():
         name = str(key.raw.value)
         if name in seen:
-            reader.complain(key, f"key {name!r} stands here twice")
+            problems.add(key, f"key {name!r} stands here twice")
         elif name in table:
             seen.add(name)
             yield name, value
         else:
-            reader.complain(key, f"there is no parameter {name!r}{nearest(name, table)}")
+            problems.add(key, f"there is no parameter {name!r}{nearest(name, table)}")
 
 
-def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], reader: Reader) -> None:
+def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], problems: Problems) -> None:
     name = parameter.name
     try:
         values[name] = parameter.coerce(node.value)
     except Refused as error:
-        reader.complain(node, str(error))
+        problems.add(node, str(error))
         return
     if parameter.kind in ("float", "int") and values[name] != node.value:
-        reader.complain(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r}")
+        problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r}")
 
 
-def _later(node: Node, reader: Reader) -> Node:
+def _later(node: Node, problems: Problems) -> Node:
     return node  # read on its own, once it is known what it is laid over
 
 

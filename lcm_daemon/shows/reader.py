@@ -22,9 +22,9 @@ from lcm_daemon.core.schema import (
     Choice,
     Custom,
     Field,
+    FieldKind,
     Fields,
     Items,
-    FieldKind,
     Node,
     Number,
     PathText,
@@ -35,13 +35,13 @@ from lcm_daemon.core.schema import (
     compose,
     override,
 )
-from lcm_daemon.recipes.reader import known_parameters, load_recipe, recipe_names, read_parameters, read_recipe
+from lcm_daemon.recipes.reader import known_parameters, load_recipe, read_parameters, read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import ACCELERATORS, Recipe
 from lcm_daemon.render.failsafe import Plan
 from lcm_daemon.render.policy import EngineTimeouts
-from lcm_daemon.shows.library import is_packaged, find_show, read_text
+from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.show import Show
-from lcm_daemon.transports.endpoint import EndpointConfig, sink_plan, source_plan
+from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
 
 ENVIRONMENT = "LCM_DAEMON__"
 
@@ -155,10 +155,10 @@ def _fields(base: Path, takes: Path) -> Fields:
         "recipes": Field(_recipes(base), {}, "recipes to change to, each under a name of its own"),
         "safety": Field(Boolean(), None, "every recipe with the safety checker, or none"),
         "accelerate": Field(Choice(ACCELERATORS), None, "every recipe on this accelerator"),
-        "source": Field(_or_false(source_plan(base)), EndpointConfig("testcard", {})),
-        "guide": Field(_or_false(source_plan(base)), None, "a second source, for the ControlNets that look at it"),
+        "source": Field(_or_false(source_schema(base)), EndpointConfig("testcard", {})),
+        "guide": Field(_or_false(source_schema(base)), None, "a second source, for the ControlNets that look at it"),
         "output": Field(Section(_OUTPUT), _defaults(_OUTPUT)),
-        "sinks": Field(Items(sink_plan(takes)), ()),
+        "sinks": Field(Items(sink_schema(takes)), ()),
         "parameters": Field(Custom(_later, "a mapping of parameters to values"), None),
         "glides": Field(Custom(_later, "a mapping of parameters to seconds"), None),
         "cues": Field(Items(Custom(_later, "a cue")), (), "looks in a row, each with its fade"),

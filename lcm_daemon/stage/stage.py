@@ -76,7 +76,7 @@ class Stage:
         self.source = build_source(show.source, "source", show.size, self.metrics, self._arrived)
         self.guide = build_source(show.guide, "guide", show.size, self.metrics, self._arrived)
         self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show.size, show.fps, self.metrics))]
-        self._pumped = {type(runner.end) for runner in self._runners()}
+        self._pumped = {type(runner.endpoint) for runner in self._runners()}
         self.desk = DeskSupervisor(
             DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk, tuple(recipes),
                   browser_source=show.browser_source), show.size, self.metrics,

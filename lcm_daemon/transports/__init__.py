@@ -1,4 +1,4 @@
-"""The transports by name. Importing one never imports its native library: that happens when an end is opened."""
+"""Table of transports by name. Loading one imports its module, but its native library only when an endpoint opens."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ TRANSPORTS: Mapping[str, str] = {
 
 
 def load(name: str) -> Transport:
-    """The transport of that name; KeyError where TRANSPORTS has none."""
+    """Return the transport of that name; raises KeyError if TRANSPORTS does not have it."""
     transport: Transport = importlib.import_module(TRANSPORTS[name]).TRANSPORT
     return transport

@@ -1,11 +1,12 @@
-"""Source and Sink: the two ends of a transport.
+"""Base classes of transports: Endpoint, and its two kinds Source and Sink.
 
-Each end is owned by one thread that opens it, uses it and closes it, and opens it again after a failure. The public
-methods check; the underscored hooks do the work in the modules beside this one.
+An endpoint belongs to one thread. That thread opens it, uses it, closes it, and opens it again after a failure. The
+public methods check state and arguments; the underscored hooks, implemented by each transport's module, do the work.
 """
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size, check_pixels
 from lcm_daemon.core.schema import Fields
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Probe:
-    """What the doctor reports of an integration: it works, or why not and what to install."""
+    """Result of testing an integration, for `lcm-daemon doctor`: whether it works, or why not and what to install."""
 
     works: bool
     detail: str
@@ -26,7 +29,12 @@ class Probe:
 
 
 class Endpoint(ABC):
-    """What both ends share. `options`: the show's keys for this end, checked against `fields`, defaults filled in."""
+    """What Source and Sink have in common.
+
+    Attributes:
+        fields: schema of the endpoint's options, by option name.
+        options: the show's keys for this endpoint, checked against `fields`, with defaults filled in.
+    """
 
     fields: ClassVar[Fields] = {}
 
@@ -42,36 +50,55 @@ class Endpoint(ABC):
         return self._open
 
     def close(self) -> None:
-        """Release everything; may be called at any time, also twice."""
+        """Release everything. Safe at any time, also when called twice."""
         if self._open:
             self._open = False
             self._close()
 
+    def _open_or_release(self, open_hook: Callable[[], None]) -> None:
+        """Run an open hook. If it fails half-way, release what it had acquired, and raise its error."""
+        try:
+            open_hook()
+        except BaseException:
+            try:
+                self._close()
+            except Exception:  # the first error is the one to report
+                _log.debug("%s: closing after a failed open failed as well", type(self).__name__, exc_info=True)
+            raise
+        self._open = True
+
     @abstractmethod
-    def _close(self) -> None: ...
+    def _close(self) -> None:
+        """Release everything. Also called after an open hook that failed at any point, so parts may be missing."""
 
     @classmethod  # noqa: B027
     def pump(cls) -> None:
-        """Called by the stage on its main thread at every tick, for libraries that need the main run loop."""
+        """Run on the stage's main thread at every tick, for libraries that need the main run loop."""
 
 
 class Source(Endpoint):
-    """Where frames come from."""
+    """An endpoint that frames come from."""
 
     def open(self) -> None:
-        """Find and open the sender; raise TransportError (or MissingIntegration) where that fails.
+        """Find the sender and connect to it.
 
-        A sender that is merely not there yet is no error where the protocol can wait for it: `read` returns None.
+        A sender that has not started yet is not an error if the protocol can wait for it: `read` then returns None.
+
+        Raises:
+            TransportError: the source cannot be opened.
+            MissingIntegration: its library is not installed.
         """
         if not self._open:
-            self._open_source()
-            self._open = True
+            self._open_or_release(self._open_source)
 
     def read(self, timeout: float) -> Frame | None:
-        """The newest frame not yet read, waiting at most `timeout` seconds; None if there is none.
+        """Return the newest unread frame, or None if none arrives within `timeout` seconds.
 
-        Older frames that queued up are dropped. Raises TransportError if the source is lost: the owner closes and
-        reopens it. Numbers count up; time is monotonic. A read never blocks much beyond its timeout.
+        Older queued frames are dropped. Frame numbers count up; frame times are monotonic. The call never blocks much
+        longer than `timeout`.
+
+        Raises:
+            TransportError: the source is lost; its owner closes and reopens it.
         """
         if not self._open:
             raise TransportError("the source is not open")
@@ -82,7 +109,7 @@ class Source(Endpoint):
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        """Names that `list sources` prints, after looking for at most `seconds`; empty where there is no discovery."""
+        """Search for at most `seconds` and return the names that `list sources` prints; empty without discovery."""
         return []
 
     @abstractmethod
@@ -93,16 +120,24 @@ class Source(Endpoint):
 
 
 class Sink(Endpoint):
-    """Where frames go to."""
+    """An endpoint that frames go to."""
 
     def open(self, size: Size, fps: float) -> None:
-        """Start to send pictures of (width, height) at about `fps`; raise TransportError or MissingIntegration."""
+        """Start to send frames of `size` (width, height) in pixels at about `fps` frames per second.
+
+        Raises:
+            TransportError: the sink cannot be opened.
+            MissingIntegration: its library is not installed.
+        """
         if not self._open:
-            self._open_sink(size, fps)
-            self._open = True
+            self._open_or_release(lambda: self._open_sink(size, fps))
 
     def write(self, frame: Frame) -> None:
-        """Send one frame. It may block: the owner's thread waits, nothing else does. Raises TransportError if lost."""
+        """Send one frame. May block: only the owner's thread waits.
+
+        Raises:
+            TransportError: the sink is lost; its owner closes and reopens it.
+        """
         if not self._open:
             raise TransportError("the sink is not open")
         check_pixels(frame.pixels)
@@ -117,7 +152,7 @@ class Sink(Endpoint):
 
 @dataclass(frozen=True)
 class Transport:
-    """One protocol: its ends, and how to ask whether it works here. Each module binds one as TRANSPORT."""
+    """One protocol: its endpoint classes, and a test whether it works here. Each module binds one as TRANSPORT."""
 
     source: type[Source] | None
     sink: type[Sink] | None

@@ -1,4 +1,4 @@
-"""EndpointConfig: a source or a sink as a show has it, read against the option table of its transport."""
+"""Configuration of a source or sink, read from a show against the options of its transport."""
 
 from __future__ import annotations
 
@@ -24,11 +24,19 @@ from lcm_daemon.core.schema import (
     read_fields,
 )
 from lcm_daemon.transports import TRANSPORTS, load
+from lcm_daemon.transports.base import Endpoint
 
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """One source or sink of a show. `options` are the transport's own; `fit` is for sources, `optional` for both."""
+    """One source or sink of a show.
+
+    Attributes:
+        transport: name of the transport, a key of TRANSPORTS.
+        options: the transport's own options.
+        fit: how frames are brought to the output size; for sources only.
+        optional: skip the endpoint if its integration is missing.
+    """
 
     transport: str
     options: Mapping[str, Any]
@@ -37,54 +45,60 @@ class EndpointConfig:
 
     @property
     def label(self) -> str:
-        """As the log and the status call it: "ndi lcm"."""
+        """Name in log and status, such as "ndi lcm"."""
         name = self.options.get("name") or self.options.get("path") or ""
         return f"{self.transport} {name}".strip()
 
 
-def source_plan(base: Path) -> Custom:
-    """A source. base: the folder that relative paths start from."""
-    return _end(base, False)
+def source_schema(base: Path) -> Custom:
+    """Schema of a source. base: the folder that relative paths start from."""
+    return _endpoint_schema(base, is_sink=False)
 
 
-def sink_plan(base: Path) -> Custom:
-    """A sink. base: the folder that relative paths start from."""
-    return _end(base, True)
+def sink_schema(base: Path) -> Custom:
+    """Schema of a sink. base: the folder that relative paths start from."""
+    return _endpoint_schema(base, is_sink=True)
 
 
-def _end(base: Path, is_sink: bool) -> Custom:
-    """`transport` says whose option table the other keys are read against."""
+def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
+    """The key `transport` decides which options the other keys are read against."""
     common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
-    common = common if is_sink else {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
+    if not is_sink:
+        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
 
     def read(node: Node, reader: Reader) -> EndpointConfig | None:
-        name = _transport(node, is_sink, reader)
+        name = _read_transport(node, is_sink, reader)
         if name is None:
             return None
-        end = load(name).sink if is_sink else load(name).source
-        assert end is not None
+        endpoint_type = _endpoint_type(name, is_sink)
+        assert endpoint_type is not None
         own = {key: Field(PathText(), spec.default, spec.help) if key == "path" else spec
-               for key, spec in end.fields.items()}
-        found = read_fields(node, {**common, **own}, reader)
-        options = {key: found[key] for key in own}
+               for key, spec in endpoint_type.fields.items()}
+        values = read_fields(node, {**common, **own}, reader)
+        options = {key: values[key] for key in own}
         if options.get("path"):
             options["path"] = str(base / Path(options["path"]).expanduser())
-        return EndpointConfig(name, options, found.get("fit", "cover"), found["optional"])
+        return EndpointConfig(name, options, values.get("fit", "cover"), values["optional"])
 
     return Custom(read, "a mapping with the key transport")
 
 
-def _transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
-    """The transport's name, if it has the end that is asked for."""
+def _endpoint_type(name: str, is_sink: bool) -> type[Endpoint] | None:
+    transport = load(name)
+    return transport.sink if is_sink else transport.source
+
+
+def _read_transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
+    """The value of the key `transport`, if that transport has the wanted kind of endpoint."""
     pairs = node.items() if isinstance(node.raw, yaml.MappingNode) else []
     value = next((value for key, value in pairs if key.raw.value == "transport"), None)
     name = value.raw.value if value and isinstance(value.raw, yaml.ScalarNode) else ""
-    end = "sink" if is_sink else "source"
-    if name in TRANSPORTS and getattr(load(name), end) is not None:
+    if name in TRANSPORTS and _endpoint_type(name, is_sink) is not None:
         return str(name)
-    fitting = [name for name in TRANSPORTS if getattr(load(name), end) is not None]
+    kind = "sink" if is_sink else "source"
+    known = [name for name in TRANSPORTS if _endpoint_type(name, is_sink) is not None]
     if value is None:
-        reader.complain(node, f"a {end} is a mapping with the key transport: {', '.join(fitting)}")
+        reader.complain(node, f"a {kind} is a mapping with the key transport: {', '.join(known)}")
     else:
-        reader.complain(value, f"{name!r:.80} is no {end}{nearest(name, fitting)}")
+        reader.complain(value, f"no {kind} has the transport {name!r:.80}{nearest(name, known)}")
     return None

@@ -1,4 +1,4 @@
-"""Ends: the sources and sinks of a show's plans, each built and put on its runner."""
+"""Build a show's sources and sinks, each with the runner that drives it."""
 
 from __future__ import annotations
 
@@ -17,30 +17,46 @@ log = logging.getLogger(__name__)
 
 
 def build_source(
-    plan: EndpointConfig | None, kind: str, size: Size, metrics: Metrics, arrived: Callable[[], None]
+    config: EndpointConfig | None, kind: str, size: Size, metrics: Metrics, on_frame: Callable[[], None]
 ) -> SourceRunner | None:
-    """The source of a plan; None where there is no plan. kind: its name in the counters ("source", "guide").
+    """Build a source and its runner.
 
-    arrived: called on the source's thread whenever a new frame is there.   Raises MissingIntegration.
+    Args:
+        config: the source's section of the show, or None.
+        kind: name of the source in the metrics, "source" or "guide".
+        size: (width, height) in pixels that input frames are fitted to.
+        metrics: counters to report to.
+        on_frame: called on the source's thread after each new frame.
+
+    Returns:
+        The runner, not yet started. None if there is no config, or if the source is optional and its integration is
+        missing.
+
+    Raises:
+        MissingIntegration: the integration is missing and the source is not optional.
     """
-    source = _build(plan, transports.load(plan.transport).source) if plan else None
-    if plan is None or not isinstance(source, Source):
+    source = _build_endpoint(config, transports.load(config.transport).source) if config else None
+    if config is None or not isinstance(source, Source):
         return None
-    return SourceRunner(plan.label, source, size, plan.fit, metrics, arrived, kind)
+    return SourceRunner(config.label, source, size, config.fit, metrics, on_frame, kind)
 
 
-def build_sink(plan: EndpointConfig, size: Size, fps: float, metrics: Metrics) -> SinkRunner | None:
-    """The sink of a plan; None where it is optional and its integration is missing. Raises MissingIntegration."""
-    sink = _build(plan, transports.load(plan.transport).sink)
-    return SinkRunner(plan.label, sink, size, fps, metrics) if isinstance(sink, Sink) else None
+def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics) -> SinkRunner | None:
+    """Build a sink and its runner, not yet started; None if it is optional and its integration is missing.
+
+    Raises:
+        MissingIntegration: the integration is missing and the sink is not optional.
+    """
+    sink = _build_endpoint(config, transports.load(config.transport).sink)
+    return SinkRunner(config.label, sink, size, fps, metrics) if isinstance(sink, Sink) else None
 
 
-def _build(plan: EndpointConfig, end: type[Endpoint] | None) -> Endpoint | None:
-    assert end is not None
-    probe = transports.load(plan.transport).probe()
+def _build_endpoint(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:
+    assert endpoint_type is not None
+    probe = transports.load(config.transport).probe()
     if probe.works or not probe.install:
-        return end(plan.options)
-    if not plan.optional:
-        raise MissingIntegration(plan.transport, probe.detail, probe.install)
-    log.info("%s is left out: %s; install it with: %s", plan.label, probe.detail, probe.install)
+        return endpoint_type(config.options)
+    if not config.optional:
+        raise MissingIntegration(config.transport, probe.detail, probe.install)
+    log.info("%s: skipped, as it is optional: %s; install it with: %s", config.label, probe.detail, probe.install)
     return None

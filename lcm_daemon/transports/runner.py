@@ -1,6 +1,7 @@
-"""Runners: one thread for each end, with a one-slot mailbox between it and the tick.
+"""Runners: one thread for each source or sink, with a one-slot mailbox between it and the tick.
 
-An end that fails is closed and opened again with back-off, for as long as the show lasts; the others never notice.
+An endpoint that fails is closed and reopened with back-off for as long as the show lasts. Other endpoints are not
+affected.
 """
 
 from __future__ import annotations
@@ -13,33 +14,40 @@ from collections.abc import Callable, Iterator
 from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Fit, Frame, Size
-from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.resize import fit
 
 log = logging.getLogger(__name__)
 
-POLL = 0.1  # seconds a read may wait: how soon a thread sees that it should end
-SILENCE = 2.0  # seconds without a picture until a source that is open is said to wait
+WAIT_SECONDS = 0.1  # longest wait for a frame, and so the delay until a thread sees that it should stop
+SILENCE_SECONDS = 2.0  # an open source without a frame for that long is "waiting"
 WAITING = "waiting"
-LONGEST_PAUSE = 10.0  # seconds between tries to open an end
+MAX_RETRY_DELAY = 10.0  # seconds
 
 
-def pauses() -> Iterator[float]:
-    """Seconds to wait before each new try: 0.25, 0.5, 1, ... up to 10, which it keeps."""
-    pause = 0.25
+def retry_delays() -> Iterator[float]:
+    """Yield the seconds to wait before each new attempt: 0.25, 0.5, 1, ... 8, then 10 for ever."""
+    delay = 0.25
     while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_PAUSE)
+        yield delay
+        delay = min(2 * delay, MAX_RETRY_DELAY)
 
 
 class Runner(ABC):
-    """Opens its end, works it, and opens it again after a failure."""
+    """Opens its endpoint, works with it, and reopens it after a failure.
 
-    def __init__(self, label: str, end: Endpoint, metrics: Metrics) -> None:
-        self.label, self.end, self.metrics = label, end, metrics
+    Attributes:
+        label: name of the endpoint in log and status.
+        state: "opening", "running", WAITING, or the reason of the last failure.
+    """
+
+    def __init__(self, label: str, endpoint: Endpoint, metrics: Metrics) -> None:
+        self.label, self.endpoint, self.metrics = label, endpoint, metrics
         self._clock = MonotonicClock()
-        self.state = "opening"  # "opening", "running", WAITING, or why it does not work
+        self.state = "opening"
+        self._last_failure = ""
+        self._throttle = LogThrottle(log, Metrics())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
 
@@ -51,99 +59,108 @@ class Runner(ABC):
         self._stop.set()
 
     def join(self, seconds: float) -> bool:
-        """Wait up to `seconds`; False if a library still holds the thread (it is a daemon: the process can end)."""
+        """Wait for the thread; False if a library still blocks it after `seconds` (a daemon thread: exit is safe)."""
         if self._thread.ident is not None:  # it was started
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        waits = pauses()
+        delays = retry_delays()
         while not self._stop.is_set():
-            opened = self._clock.now()
+            opened: float | None = None
             try:
                 self._open()
                 self.state, opened = "running", self._clock.now()
                 while not self._stop.is_set():
-                    self._work()
+                    self._step()
             except LcmDaemonError as error:
-                self._note(str(error))
-            except Exception as error:  # the top of the thread: whatever a library does, the end is opened again
-                log.exception("%s failed", self.label)
-                self._note(f"{type(error).__name__}: {error}")
+                self._record_failure(str(error))
+            except Exception as error:  # top of the thread: the endpoint is reopened after any error of a library
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self._last_failure:
+                    log.exception("%s: unexpected error; it is reopened", self.label)
+                self._record_failure(reason)
             finally:
                 self._close()
-            if self._clock.now() - opened > LONGEST_PAUSE:  # it worked: one that fails at its first write did not
-                waits = pauses()
-            self._stop.wait(next(waits))
+            # An endpoint that fails at its first write did not work.
+            if opened is not None and self._clock.now() - opened > MAX_RETRY_DELAY:
+                delays, self._last_failure = retry_delays(), ""
+            self._stop.wait(next(delays))
 
-    def _note(self, reason: str) -> None:
-        if reason != self.state:
-            log.warning("%s: %s", self.label, reason)
+    def _record_failure(self, reason: str) -> None:
+        """Count a failure and log it: a new reason at once, a repeated one more and more rarely."""
+        if reason != self._last_failure:
+            self._last_failure, self._throttle = reason, LogThrottle(log, Metrics())
+        self._throttle.warn("failures", f"{self.label}: {reason}")
         self.state = reason
         self.metrics.count(f"failed/{self.label}")
 
     def _close(self) -> None:
         try:
-            self.end.close()
-        except Exception:  # the top of the thread as well: a close that fails must not end it
-            log.exception("%s could not be closed", self.label)
+            self.endpoint.close()
+        except Exception:  # top of the thread as well: a failing close must not end it
+            log.exception("%s: close failed", self.label)
 
     @abstractmethod
     def _open(self) -> None: ...
 
     @abstractmethod
-    def _work(self) -> None: ...
+    def _step(self) -> None:
+        """Read or write once; wait for at most about WAIT_SECONDS."""
 
 
 class SourceRunner(Runner):
-    """Keeps the newest input frame, fitted to the output size. `arrived` is called for each, on this thread.
+    """Keeps the newest input frame, fitted to the output size.
 
-    kind: under which its frames are counted, "source" or "guide".
+    Args:
+        on_frame: called after each new frame, on this runner's thread.
+        kind: name of the source in the metrics, "source" or "guide".
     """
 
     def __init__(
-        self, label: str, source: Source, size: Size, how: Fit, metrics: Metrics, arrived: Callable[[], None],
+        self, label: str, source: Source, size: Size, mode: Fit, metrics: Metrics, on_frame: Callable[[], None],
         kind: str = "source",
     ) -> None:
         super().__init__(label, source, metrics)
-        self._source, self._size, self._how, self._arrived, self._kind = source, size, how, arrived, kind
+        self._source, self._size, self._mode, self._on_frame, self._kind = source, size, mode, on_frame, kind
         self.newest: Frame | None = None
-        self._last = -1
-        self._heard = 0.0  # when the last frame came, or the source was opened
+        self._last_number = -1
+        self._last_arrival = 0.0  # time of the last frame, or of opening the source
 
     def _open(self) -> None:
         self._source.open()
-        self._last, self._heard = -1, self._clock.now()
+        self._last_number, self._last_arrival = -1, self._clock.now()
 
-    def _work(self) -> None:
-        frame, now = self._source.read(POLL), self._clock.now()
+    def _step(self) -> None:
+        frame, now = self._source.read(WAIT_SECONDS), self._clock.now()
         if frame is None:
-            self.state = WAITING if now - self._heard > SILENCE else self.state
+            if now - self._last_arrival > SILENCE_SECONDS:
+                self.state = WAITING
             return
-        self.state, self._heard = "running", now
-        if self._last >= 0 and frame.number > self._last + 1:
-            self.metrics.count(f"dropped/{self._kind}", frame.number - self._last - 1)
-        self._last = frame.number
+        self.state, self._last_arrival = "running", now
+        if self._last_number >= 0 and frame.number > self._last_number + 1:
+            self.metrics.count(f"dropped/{self._kind}", frame.number - self._last_number - 1)
+        self._last_number = frame.number
         self.metrics.count(f"{self._kind}/frames")
-        self.newest = Frame(fit(frame.pixels, self._size, self._how), frame.number, frame.time)
-        self._arrived()
+        self.newest = Frame(fit(frame.pixels, self._size, self._mode), frame.number, frame.time)
+        self._on_frame()
 
 
 class SinkRunner(Runner):
-    """Sends the newest output frame; what comes while it is still sending the last but one is dropped and counted."""
+    """Sends the newest output frame. A frame that is replaced before it could be sent is dropped and counted."""
 
     def __init__(self, label: str, sink: Sink, size: Size, fps: float, metrics: Metrics) -> None:
         super().__init__(label, sink, metrics)
         self._sink, self._size, self._fps = sink, size, fps
         self._condition = threading.Condition()
-        self._letter: Frame | None = None
+        self._pending: Frame | None = None
 
     def post(self, frame: Frame) -> None:
-        """Leave a frame in the mailbox; never waits."""
+        """Put a frame into the mailbox; never waits."""
         with self._condition:
-            if self._letter is not None and self.state == "running":
+            if self._pending is not None and self.state == "running":
                 self.metrics.count("dropped/sink")
-            self._letter = frame
+            self._pending = frame
             self._condition.notify()
 
     def stop(self) -> None:
@@ -154,11 +171,11 @@ class SinkRunner(Runner):
     def _open(self) -> None:
         self._sink.open(self._size, self._fps)
 
-    def _work(self) -> None:
+    def _step(self) -> None:
         with self._condition:
-            if self._letter is None:
-                self._condition.wait(POLL)
-            frame, self._letter = self._letter, None
+            if self._pending is None:
+                self._condition.wait(WAIT_SECONDS)
+            frame, self._pending = self._pending, None
         if frame is not None:
             self._sink.write(frame)
             self.metrics.count(f"sent/{self.label}")

@@ -25,7 +25,7 @@ class Rig:
         self.parameters, self.recipes = Parameters(), list[str]()
         self.automation = Automation(CUES, modulators, self.parameters, self.recipes.append, file)
         self.parameters.start = {"strength": 0.0}
-        self.parameters.adopt({**TABLE, **self.automation.table})
+        self.parameters.replace_table({**TABLE, **self.automation.table})
         self.parameters.set("strength", 0.0, 0.0)
 
     def call(self, name: str, now: float, *arguments: str) -> None:

@@ -25,7 +25,7 @@ from lcm_daemon.commands import pull
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.parts import Files, ImagePrompt, Lora
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from tests.rigs.daemon import free_port, wait_for
 from tests.rigs.standin_hub import TOKEN, Repo, StandinHub
@@ -449,7 +449,7 @@ def test_sizes_for_people(size: int, words: str) -> None:
     assert pull.describe(size) == words
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) -> None:
     """Every place by the names of its files, so that `--offline` can name them before the hub was ever asked."""
     recipe = load_recipe(name)
@@ -465,7 +465,7 @@ def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) ->
         assert sum(file.endswith(".safetensors") for file in want.files) >= 1
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_the_size_of_a_download_is_that_of_its_weights(name: str) -> None:
     """Sizes in GB as the hub's pages list them; what is not in the table is small."""
     recipe = load_recipe(name)

@@ -40,8 +40,8 @@ class Rig:
     def __init__(self, **options: Any) -> None:
         self.heard: list[ExternalTempo] = []
         self.controls = ControlState(TABLE, {"bpm": 97.0}, Metrics(), lambda: None)
-        keep = self.controls.keep
-        self.controls.keep = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
+        keep = self.controls.keep_for_restart
+        self.controls.keep_for_restart = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
         self.session: Any = None
         self.link = AbletonLink(self.controls, options, self._connect)
 
@@ -89,10 +89,10 @@ def test_a_hand_moves_the_session_and_the_session_does_not_move_itself() -> None
     async def scenario() -> None:
         async with rig() as one:
             await one.news(1)
-            one.controls.hear([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
+            one.controls.apply_update([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
             assert one.session.tempo == 150.0
             one.session.tempo = 133.337
-            one.controls.hear([Change("bpm", 133.3, "link")], None)
+            one.controls.apply_update([Change("bpm", 133.3, "link")], None)
             assert one.session.tempo == 133.337
     asyncio.run(scenario())
 
@@ -190,7 +190,7 @@ def ours(pipe: Connection) -> None:
         await link.start()
         while True:
             if pipe.poll():
-                controls.hear([Change("bpm", pipe.recv(), "panel/1")], None)
+                controls.apply_update([Change("bpm", pipe.recv(), "panel/1")], None)
             pipe.send(controls.kept.get("tempo"))
             await asyncio.sleep(0.02)
     asyncio.run(follow())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.core.control_state import FLOOD, ControlState
+from lcm_daemon.core.control_state import COMMANDS_KEPT, ControlState
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
@@ -32,25 +32,25 @@ def rig() -> Rig:
 def test_of_several_moves_the_newest_is_handed_over_once(rig: Rig) -> None:
     for value in (0.1, 0.2, 7):
         assert rig.controls.set("strength", value, "osc/a")
-    pending = rig.controls.take()
+    pending = rig.controls.pop_requests()
     assert pending.changes == {"strength": Change("strength", 1.0, "osc/a")}
-    assert not rig.controls.take()
+    assert not rig.controls.pop_requests()
 
 
 def test_what_is_refused_wakes_nobody_and_is_counted(rig: Rig) -> None:
     assert not rig.controls.set("strength", "loud", "osc/a")
     assert not rig.controls.set("nonsense", 1, "osc/a")
     assert not rig.controls.command("explode", "osc/a")
-    assert (rig.woken, bool(rig.controls.take())) == (0, False)
+    assert (rig.woken, bool(rig.controls.pop_requests())) == (0, False)
     assert rig.controls.metrics.counts() == {"desk/refused": 1, "desk/unknown": 2}
 
 
 def test_values_change_only_once_the_stage_says_so(rig: Rig) -> None:
     heard: list[list[Change]] = []
-    rig.controls.listeners.append(heard.append)
+    rig.controls.subscribe(on_changes=heard.append)
     rig.controls.set("steps", 4, "panel/1")
     assert rig.controls.values["steps"] == 2
-    rig.controls.hear([Change("steps", 4, "panel/1")], {"fps": 30.0})
+    rig.controls.apply_update([Change("steps", 4, "panel/1")], {"fps": 30.0})
     assert rig.controls.values["steps"] == 4
     assert rig.controls.status == {"fps": 30.0}
     assert heard == [[Change("steps", 4, "panel/1")]]
@@ -60,7 +60,7 @@ def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig)
     rig.controls.set("strength", 0.9, "osc/a")
     rig.controls.command("panic", "osc/b")
     rig.controls.set("steps", 3, "osc/a")
-    pending = rig.controls.take()
+    pending = rig.controls.pop_requests()
     assert pending.commands == [CommandRequest("panic", "osc/b")]
     assert list(pending.changes) == ["steps"]
 
@@ -68,18 +68,18 @@ def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig)
 def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
     for _ in range(10_000):
         rig.controls.command("cue/go", "osc/a")
-    assert len(rig.controls.take().commands) == FLOOD
+    assert len(rig.controls.pop_requests().commands) == COMMANDS_KEPT
 
 
 def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) -> None:
     told: list[str] = []
-    rig.controls.panic_listeners.append(lambda: told.append("void"))
-    for _ in range(2 * FLOOD):
+    rig.controls.subscribe(on_panic=lambda: told.append("void"))
+    for _ in range(2 * COMMANDS_KEPT):
         rig.controls.command("tap", "osc/a")
     rig.controls.set("strength", 0.9, "osc/a")
     rig.controls.command("panic", "osc/a")
     rig.controls.set("strength", 0.2, "osc/a")
-    assert list(rig.controls.take()) == [CommandRequest("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
+    assert list(rig.controls.pop_requests()) == [CommandRequest("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
     assert told == ["void"]
 
 
@@ -90,7 +90,7 @@ def test_moves_and_commands_keep_their_order(rig: Rig) -> None:
     rig.controls.command("cue/record", "osc/a", ["high"])
     rig.controls.set("strength", 0.2, "osc/a")
     rig.controls.command("cue/record", "osc/a", ["low"])
-    assert [step.value if isinstance(step, Change) else step.arguments[0] for step in rig.controls.take()] == [
+    assert [step.value if isinstance(step, Change) else step.arguments[0] for step in rig.controls.pop_requests()] == [
         0.9, "high", 0.2, "low"]
 
 
@@ -100,32 +100,32 @@ def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: py
     assert not rig.controls.command("size", "osc/a", [512, "wide"])
     assert rig.controls.metrics.counts() == {"desk/refused": 5}
     assert "recipe: it takes <name>" in caplog.text
-    assert rig.controls.objection("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
+    assert rig.controls.refusal("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
     assert rig.controls.command("size", "osc/a", [1.0, 384.4, "passed over"])
-    assert rig.controls.take().commands == [CommandRequest("size", "osc/a", (64, 384))]
+    assert rig.controls.pop_requests().commands == [CommandRequest("size", "osc/a", (64, 384))]
 
 
 def test_of_several_recipes_the_newest_counts(rig: Rig) -> None:
     for name in ("ink", "sd-turbo", "ink"):
         rig.controls.command("recipe", "osc/a", [name])
-    assert rig.controls.take().commands == [CommandRequest("recipe", "osc/a", ("ink",))]
+    assert rig.controls.pop_requests().commands == [CommandRequest("recipe", "osc/a", ("ink",))]
 
 
 def test_calls_of_next_for_two_parameters_are_two(rig: Rig) -> None:
     for name, value in (("mix", "0.1"), ("prompt", "lava"), ("mix", "0.2")):
         rig.controls.command("next", "osc/a", [name, value])
-    assert [call.arguments for call in rig.controls.take().commands] == [("prompt", "lava"), ("mix", "0.2")]
+    assert [call.arguments for call in rig.controls.pop_requests().commands] == [("prompt", "lava"), ("mix", "0.2")]
 
 
 def test_parameters_come_and_go(rig: Rig) -> None:
     heard: list[set[str]] = []
-    rig.controls.table_listeners.append(lambda: heard.append(set(rig.controls.table)))
+    rig.controls.subscribe(on_table=lambda: heard.append(set(rig.controls.table)))
     ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
     assert not rig.controls.set("lora/ink", 1, "osc/a")
-    rig.controls.adopt(ink, {**rig.controls.values, "lora/ink": 0.5})
+    rig.controls.replace_table(ink, {**rig.controls.values, "lora/ink": 0.5})
     assert rig.controls.set("lora/ink", 1, "osc/a")
-    rig.controls.adopt(TABLE, Parameters().targets())
-    assert not rig.controls.take(), "a move of what has gone"
-    rig.controls.hear([Change("lora/ink", 1.0, "osc/a")], None)
+    rig.controls.replace_table(TABLE, Parameters().targets())
+    assert not rig.controls.pop_requests(), "a move of what has gone"
+    rig.controls.apply_update([Change("lora/ink", 1.0, "osc/a")], None)
     assert "lora/ink" not in rig.controls.values
     assert heard == [set(ink), set(TABLE)]

@@ -120,25 +120,25 @@ def test_a_blend_stays_small_and_whole_however_often_it_turns(turns: int) -> Non
 def test_another_table_keeps_what_stays_and_remembers_what_comes_back() -> None:
     parameters = Parameters(start={"strength": 0.3})
     parameters.set("steps", 4, 0.0)
-    parameters.adopt({**TABLE, "fader": FADER})
+    parameters.replace_table({**TABLE, "fader": FADER})
     parameters.set("fader", 1.0, 0.0)
     assert parameters.targets()["strength"] == 0.3
     assert parameters.targets()["steps"] == 4
-    parameters.adopt(TABLE)
+    parameters.replace_table(TABLE)
     assert "fader" not in parameters.targets()
     assert "fader" not in parameters.evaluate(0.5)
-    parameters.adopt({**TABLE, "fader": FADER})
+    parameters.replace_table({**TABLE, "fader": FADER})
     assert parameters.targets()["fader"] == 1.0
 
 
 def test_what_is_foreseen_is_so_once_it_is_there_and_nonsense_or_a_reset_forgets_it() -> None:
     ink = {name: Parameter(name, "float", 0.5, "", -2.0, 2.0) for name in ("lora/a", "lora/b", "lora/c")}
     parameters = Parameters()
-    parameters.foresee("lora/c", 0.7, "cue/x")
+    parameters.set_when_added("lora/c", 0.7, "cue/x")
     parameters.reset()
-    parameters.foresee("lora/a", 9.0, "cue/x")
-    parameters.foresee("lora/b", "high", "cue/x")
-    parameters.adopt({**TABLE, **ink})
+    parameters.set_when_added("lora/a", 9.0, "cue/x")
+    parameters.set_when_added("lora/b", "high", "cue/x")
+    parameters.replace_table({**TABLE, **ink})
     assert [parameters.targets()[name] for name in ink] == [2.0, 0.5, 0.5]
     assert [parameters.origin(name) for name in ink] == ["cue/x", "", ""]
 
@@ -146,11 +146,11 @@ def test_what_is_foreseen_is_so_once_it_is_there_and_nonsense_or_a_reset_forgets
 def test_who_has_touched_what() -> None:
     parameters = Parameters()
     parameters.set("strength", 0.6, 0.0, "panel/1")
-    parameters.follow("steps", 0.0)
-    assert [parameters.untouched(name) for name in ("strength", "steps", "mix")] == [False, True, True]
+    parameters.follow_recipe("steps", 0.0)
+    assert [parameters.is_untouched(name) for name in ("strength", "steps", "mix")] == [False, True, True]
     assert parameters.origin("steps") == "recipe"
     parameters.reset()
-    assert parameters.untouched("strength")
+    assert parameters.is_untouched("strength")
 
 
 def test_controllers_are_shown_where_the_show_starts() -> None:

@@ -13,7 +13,7 @@ from lcm_daemon.core.schema import (
     Items,
     Number,
     PixelSize,
-    Reader,
+    Problems,
     Section,
     Text,
     compose,
@@ -33,9 +33,9 @@ FIELDS: Fields = {
 
 
 def read(text: str) -> dict[str, object]:
-    reader = Reader()
-    found = Section(FIELDS).read(compose(text, "show.yaml"), reader)
-    reader.finish()
+    problems = Problems()
+    found = Section(FIELDS).read(compose(text, "show.yaml"), problems)
+    problems.raise_if_any()
     return found
 
 
@@ -100,11 +100,11 @@ def test_an_override_reaches_down_and_names_itself_in_errors() -> None:
     override(node, "inner.must", "deep", "--set inner.must")
     override(node, "names.1", "c", "--set names.1")
     override(node, "port", "loud", "--set port")
-    reader = Reader()
-    found = Section(FIELDS).read(node, reader)
+    problems = Problems()
+    found = Section(FIELDS).read(node, problems)
     assert found["inner"] == {"must": "deep"}
     assert found["names"] == ("a", "c")
-    assert [str(p) for p in reader.problems] == ["--set port:1:1: 'loud' is not a whole number from 1 to 65535"]
+    assert [str(p) for p in problems.found] == ["--set port:1:1: 'loud' is not a whole number from 1 to 65535"]
 
 
 def test_an_override_that_leads_nowhere_says_so() -> None:

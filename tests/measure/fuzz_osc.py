@@ -100,7 +100,7 @@ async def fuzz(packets: int, seed: int) -> dict[str, float]:
                 sock.send(each)
             while metrics.counts().get("osc/packets", 0) + metrics.counts().get("osc/failed", 0) < sent + len(batch):
                 await asyncio.sleep(0)
-            osc.controls.take()
+            osc.controls.pop_requests()
             slowest = max(slowest, time.perf_counter() - begun)
     await osc.stop()
     return {**metrics.counts(), "slowest": slowest}

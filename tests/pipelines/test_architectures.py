@@ -12,7 +12,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import architectures
 from lcm_daemon.pipelines.architectures import ARCHITECTURES, Architecture, random_components
 from lcm_daemon.recipes.parts import ControlNet, ImagePrompt
-from lcm_daemon.recipes.reader import load_recipe, names
+from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 
 TINY_XL = Architecture(
@@ -78,7 +78,7 @@ def test_vaes(vae: str, number: int) -> None:
     assert count(architectures.make_vae(Recipe("own", vae=vae), architecture)) == number
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_one_or_says_so(name: str) -> None:
     refused = name in ("builtin", "passthrough", "sdxs-512", "sd15-ip-adapter", "sdxl-ip-adapter")
     with pytest.raises(RecipeError, match="no random weights") if refused else nullcontext():

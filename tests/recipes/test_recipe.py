@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.core.errors import DocumentError
-from lcm_daemon.core.schema import Reader, compose
+from lcm_daemon.core.schema import Problems, compose
 from lcm_daemon.pipelines import PIPELINES
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora
-from lcm_daemon.recipes.reader import FOLDER, load_recipe, names, read_recipe
+from lcm_daemon.recipes.reader import FOLDER, load_recipe, read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 
 
 def read(text: str, folder: Path = Path("shows")) -> tuple[Recipe | None, list[str]]:
-    reader = Reader()
-    recipe = read_recipe(compose(text, "show.yaml"), folder, reader)
-    return recipe, [str(problem) for problem in reader.problems]
+    problems = Problems()
+    recipe = read_recipe(compose(text, "show.yaml"), folder, problems)
+    return recipe, [str(problem) for problem in problems.found]
 
 
 def test_the_default_comes_first() -> None:
-    assert names()[0] == "builtin"
-    assert {"builtin", "lcm-dreamshaper", "passthrough", "sd-turbo", "sd15-lcm"} <= set(names())
+    assert recipe_names()[0] == "builtin"
+    assert {"builtin", "lcm-dreamshaper", "passthrough", "sd-turbo", "sd15-lcm"} <= set(recipe_names())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_of_the_package_is_complete(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -40,7 +40,7 @@ def test_every_recipe_of_the_package_is_complete(name: str) -> None:
     assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_pull_fetches_all_that_comes_from_a_hub(name: str) -> None:
     recipe = load_recipe(name)
     sources = [recipe.model, recipe.unet, recipe.vae, *(lora.model for lora in recipe.loras)]

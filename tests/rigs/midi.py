@@ -26,7 +26,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
-from lcm_daemon.core.schema import Reader, compose, read_fields
+from lcm_daemon.core.schema import Problems, compose, read_fields
 from tests.conftest import need
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
@@ -34,9 +34,9 @@ PATIENCE = 20.0  # seconds, only ever spent where a test fails
 
 def options(text: str) -> dict[str, Any]:
     """The `midi:` of a show, read as a show reads it."""
-    reader = Reader()
-    found = read_fields(compose(text, "show.yaml"), Midi.fields, reader)
-    reader.finish()
+    problems = Problems()
+    found = read_fields(compose(text, "show.yaml"), Midi.fields, problems)
+    problems.raise_if_any()
     return found
 
 
@@ -96,10 +96,10 @@ class Rig:
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.controls.take()
+        pending = self.controls.pop_requests()
         self.commands += pending.commands
         self.origins += [change.origin for change in pending.changes.values()]
-        self.controls.hear(list(pending.changes.values()), None)
+        self.controls.apply_update(list(pending.changes.values()), None)
 
     def move(self, name: str, value: Value, origin: str = "osc/someone") -> None:
         """Somebody else moves a parameter."""

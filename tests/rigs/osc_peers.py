@@ -54,10 +54,10 @@ class Rig:
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.controls.take()
+        pending = self.controls.pop_requests()
         self.commands += pending.commands
         self.origins += [change.origin for change in pending.changes.values()]
-        self.controls.hear(list(pending.changes.values()), None)
+        self.controls.apply_update(list(pending.changes.values()), None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Pass on until something is so."""

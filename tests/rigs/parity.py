@@ -14,7 +14,7 @@ import yaml
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES
 from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.core.requests import commands
-from lcm_daemon.recipes.reader import names
+from lcm_daemon.recipes.reader import recipe_names
 from lcm_daemon.shows.reader import load_show
 from tests.rigs.daemon import free_port
 from tests.rigs.desk import Stage, running
@@ -47,7 +47,7 @@ def tag_of(parameter: Parameter) -> str:
     return "h" if parameter.kind == "int" and parameter.high >= 2**31 else TAGS[parameter.kind]
 
 
-COMMANDS = commands(names())
+COMMANDS = commands(recipe_names())
 ARGUMENTS: Mapping[str, tuple[Value, ...]] = {
     name: tuple(other(each, each.default) for each in command.arguments) for name, command in COMMANDS.items()}
 

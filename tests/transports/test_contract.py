@@ -13,7 +13,7 @@ import pytest
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, check_pixels, solid
-from lcm_daemon.core.schema import Field, Kind
+from lcm_daemon.core.schema import Field, FieldKind
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint, Probe, Sink, Source, Transport
 from tests.rigs.transport_contract import LOOPBACKS, SOURCES, TOLERANCES
@@ -92,7 +92,7 @@ def test_every_option_is_a_field_with_help(name: str, end: type[Endpoint]) -> No
     for option, field in end.fields.items():
         assert option.isidentifier()
         assert isinstance(field, Field)
-        assert isinstance(field.kind, Kind)
+        assert isinstance(field.kind, FieldKind)
         assert field.help, f"{name}: option {option} has no help"
         assert "\n" not in field.help
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.core.schema import Reader, compose
-from lcm_daemon.transports.endpoint import EndpointConfig, sink_plan, source_plan
+from lcm_daemon.core.schema import Problems, compose
+from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
 
 
 def read(text: str, base: Path, sink: bool = False) -> tuple[EndpointConfig | None, list[str]]:
-    reader = Reader()
-    plan = (sink_plan if sink else source_plan)(base).read(compose(text, "show.yaml"), reader)
-    return plan, [problem.text for problem in reader.problems]
+    problems = Problems()
+    plan = (sink_schema if sink else source_schema)(base).read(compose(text, "show.yaml"), problems)
+    return plan, [problem.text for problem in problems.found]
 
 
 def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

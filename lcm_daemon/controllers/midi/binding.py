@@ -33,7 +33,7 @@ from lcm_daemon.core.schema import (
     Items,
     Node,
     Number,
-    Reader,
+    Problems,
     Section,
     Text,
     read_fields,
@@ -100,14 +100,14 @@ def _read_numbers(kind: str) -> Custom:
     described = f"a whole number from 0 to {HIGHEST[kind]}"
     nothing = "" if kind in NUMBERED else ", or nothing"
 
-    def read(node: Node, reader: Reader) -> tuple[int | None, ...] | None:
+    def read(node: Node, problems: Problems) -> tuple[int | None, ...] | None:
         value = node.value
         several = value if isinstance(value, list) and value else [value]
         if value is None and kind not in NUMBERED:
             return (None,)
         if all(type(one) is int and 0 <= one <= HIGHEST[kind] for one in several) and kind != "pitchbend":
             return tuple(several)
-        reader.complain(node, f"{value!r:.80} is not {described}{nothing}" if kind != "pitchbend" else
+        problems.add(node, f"{value!r:.80} is not {described}{nothing}" if kind != "pitchbend" else
                         "pitchbend has no number: write `pitchbend:` alone")
         return None
 
@@ -117,27 +117,27 @@ def _read_numbers(kind: str) -> Custom:
 def _read_pair(low: float, high: float, whole: bool) -> Custom:
     described = f"two numbers such as [{'0, 127' if whole else '0.2, 0.9'}]"
 
-    def read(node: Node, reader: Reader) -> Any:
-        pair = Items(Number(low, high, whole)).read(node, reader)
+    def read(node: Node, problems: Problems) -> Any:
+        pair = Items(Number(low, high, whole)).read(node, problems)
         if pair is None or None in pair or len(pair) == 2:
             return pair
-        reader.complain(node, f"a range is {described}")
+        problems.add(node, f"a range is {described}")
         return None
 
     return Custom(read, described)
 
 
-def _plain(node: Node, reader: Reader) -> Any:
+def _plain(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool | int | float | str):
         return node.value
-    reader.complain(node, f"{node.value!r:.80} is not a number, true, false or text")
+    problems.add(node, f"{node.value!r:.80} is not a number, true, false or text")
     return None
 
 
-def _read_feedback(node: Node, reader: Reader) -> Any:
+def _read_feedback(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
         return node.value
-    return Section(_FEEDBACK).read(node, reader)
+    return Section(_FEEDBACK).read(node, problems)
 
 
 _PLAIN = Custom(_plain, "a number, true, false or text")
@@ -165,17 +165,17 @@ _FIELDS: Fields = {
 }
 
 
-def _read(node: Node, reader: Reader) -> Binding | None:
+def _read(node: Node, problems: Problems) -> Binding | None:
     if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, f"{node.value!r:.80} is not {BINDING.describe()}")
+        problems.add(node, f"{node.value!r:.80} is not {BINDING.describe()}")
         return None
-    before = len(reader.problems)
-    found = read_fields(node, _FIELDS, reader)
-    if len(reader.problems) > before:
+    before = len(problems)
+    found = read_fields(node, _FIELDS, problems)
+    if len(problems) > before:
         return None
     objection = _objection(found)
     if objection:
-        reader.complain(node, objection)
+        problems.add(node, objection)
         return None
     return _binding(found)
 

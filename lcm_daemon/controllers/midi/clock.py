@@ -11,7 +11,7 @@ import statistics
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lcm_daemon.core.tempo import FASTEST, SLOWEST, Tempo
+from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, Tempo
 
 if TYPE_CHECKING:
     from mido import Message
@@ -72,7 +72,7 @@ class Clock:
             spans = [b - a for a, b in zip(times, times[TICKS:], strict=False)]
         if len(spans) >= 6:
             bpm = 60.0 / max(statistics.median(spans), 1e-6)
-            self._bpm = bpm if SLOWEST <= bpm <= FASTEST else self._bpm
+            self._bpm = bpm if MIN_BPM <= bpm <= MAX_BPM else self._bpm
 
     def _place(self) -> float:
         """When the last tick should have come, by the last ones together."""

@@ -96,8 +96,7 @@ class Midi(Controller):
         self._loop = asyncio.get_running_loop()
         self._ports = Ports(self._patterns, self._connect, self._receive, self._plug, self.controls.metrics)
         self._outbox = Outbox(self._ports.send)
-        self.controls.listeners.append(self._hear)
-        self.controls.table_listeners.append(self._hear_table)
+        self._unsubscribe = self.controls.subscribe(on_changes=self._hear, on_table=self._hear_table)
         self._check()
         self._ports.start()
 
@@ -105,8 +104,7 @@ class Midi(Controller):
         if self._ports is None:
             return
         ports, self._ports = self._ports, None
-        self.controls.listeners.remove(self._hear)
-        self.controls.table_listeners.remove(self._hear_table)
+        self._unsubscribe()
         self._outbox.close()
         await asyncio.to_thread(ports.stop)
 
@@ -116,7 +114,7 @@ class Midi(Controller):
             if binding.to and binding.to not in self.controls.table:
                 log.warning("MIDI: %s goes to %r, which this recipe has not%s", binding, binding.to,
                             nearest(binding.to, self.controls.table))
-            if binding.command and (objection := self.controls.objection(binding.command, binding.arguments)):
+            if binding.command and (objection := self.controls.refusal(binding.command, binding.arguments)):
                 log.warning("MIDI: %s: %s", binding, objection)
 
     # From other threads
@@ -156,7 +154,7 @@ class Midi(Controller):
     def _tick(self, message: Message, time: float) -> None:
         if not self.options["clock"] or not self._clock.take(message, time):
             return
-        self.controls.keep("tempo", ExternalTempo(self._clock.tempo, CLOCK))
+        self.controls.keep_for_restart("tempo", ExternalTempo(self._clock.tempo, CLOCK))
 
     def _plugged(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if self._ports is None:

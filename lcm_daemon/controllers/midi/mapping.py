@@ -14,7 +14,7 @@ import yaml
 
 from lcm_daemon.controllers.midi.binding import BINDING, Binding
 from lcm_daemon.controllers.midi.messages import Control
-from lcm_daemon.core.schema import Custom, Field, Fields, Items, Node, Reader, compose, nearest, read_fields
+from lcm_daemon.core.schema import Custom, Field, Fields, Items, Node, Problems, compose, nearest, read_fields
 
 FOLDER = Path(__file__).parent / "maps"
 
@@ -31,18 +31,18 @@ def fits(pattern: str, name: str) -> bool:
     return fnmatchcase(name.lower(), pattern.lower())
 
 
-def _read_banks(node: Node, reader: Reader) -> Banks:
+def _read_banks(node: Node, problems: Problems) -> Banks:
     if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, "a mapping of names to lists is wanted, such as {one: [{cc: 0, to: strength}]}")
+        problems.add(node, "a mapping of names to lists is wanted, such as {one: [{cc: 0, to: strength}]}")
         return {}
-    return {str(key.raw.value): Items(BINDING).read(value, reader) or () for key, value in node.items()}
+    return {str(key.raw.value): Items(BINDING).read(value, problems) or () for key, value in node.items()}
 
 
-def _read_ready(node: Node, reader: Reader) -> str | None:
+def _read_ready(node: Node, problems: Problems) -> str | None:
     name = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
     if name in ready_maps():
         return name
-    reader.complain(node, f"there is no ready map {name!r:.80}{nearest(name, ready_maps())}")
+    problems.add(node, f"there is no ready map {name!r:.80}{nearest(name, ready_maps())}")
     return None
 
 
@@ -58,9 +58,9 @@ READY = Custom(_read_ready, "the name of a ready map")
 def ready_map(name: str) -> Mapping[str, Any]:
     """A ready map, as `map` and `banks` of a show; DocumentError where it is wrong."""
     path = FOLDER / f"{name}.yaml"
-    reader = Reader()
-    found = read_fields(compose(path.read_text(encoding="utf-8"), path.name), MAP, reader)
-    reader.finish()
+    problems = Problems()
+    found = read_fields(compose(path.read_text(encoding="utf-8"), path.name), MAP, problems)
+    problems.raise_if_any()
     return found
 
 

@@ -105,7 +105,7 @@ class Osc(Controller):
         except LcmDaemonError:
             await self._close()
             raise
-        self._unsubscribe = self.controls.subscribe(
+        self._end_subscription = self.controls.subscribe(
             on_changes=self._hear, on_status=self._hear_status, on_table=self._hear_table, on_panic=self._schedule.clear
         )
         self._warn_of_targets()
@@ -121,7 +121,7 @@ class Osc(Controller):
     async def stop(self) -> None:
         if not self._listening:
             return
-        self._unsubscribe()
+        self._end_subscription()
         self._feedback.close()
         self._schedule.clear()
         await self._close()

@@ -15,7 +15,7 @@ from lcm_daemon.controllers.osc.allowlist import network_of
 from lcm_daemon.controllers.osc.dispatch import ROOT
 from lcm_daemon.controllers.osc.subscribers import OWN, endpoint
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Node, Number, Reader, Text, read_fields
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Node, Number, Problems, Text, read_fields
 
 _PORT = Number(0, 65535, whole=True)
 _NUMBER = Number(-1e9, 1e9)
@@ -30,71 +30,71 @@ class Listener:
     words: tuple[str, ...] = (OWN,)
 
 
-def _read_host(node: Node, reader: Reader) -> str | None:
-    text = Text().read(node, reader)
+def _read_host(node: Node, problems: Problems) -> str | None:
+    text = Text().read(node, problems)
     if text is None:
         return None
     try:
         return str(ipaddress.IPv4Address("127.0.0.1" if text == "localhost" else text))
     except ValueError:
-        reader.complain(node, f"{text!r:.80} is not {HOST.describe()}")
+        problems.add(node, f"{text!r:.80} is not {HOST.describe()}")
         return None
 
 
-def _read_network(node: Node, reader: Reader) -> str | None:
-    text = Text().read(node, reader)
+def _read_network(node: Node, problems: Problems) -> str | None:
+    text = Text().read(node, problems)
     if text is None:
         return None
     try:
         return str(network_of(text))
     except ValueError:
-        reader.complain(node, f"{text!r:.80} is not {NETWORK.describe()}")
+        problems.add(node, f"{text!r:.80} is not {NETWORK.describe()}")
         return None
 
 
-def _read_listener(node: Node, reader: Reader) -> Listener | None:
+def _read_listener(node: Node, problems: Problems) -> Listener | None:
     if isinstance(node.raw, yaml.MappingNode):
-        found = read_fields(node, {"to": Field(_ENDPOINT), "addresses": Field(Items(_WORD), (OWN,))}, reader)
+        found = read_fields(node, {"to": Field(_ENDPOINT), "addresses": Field(Items(_WORD), (OWN,))}, problems)
         return Listener(found.get("to") or "", found.get("addresses") or ())
-    text = _ENDPOINT.read(node, reader)
+    text = _ENDPOINT.read(node, problems)
     return Listener(text) if text else None
 
 
-def _read_endpoint(node: Node, reader: Reader) -> str | None:
-    text = Text().read(node, reader)
+def _read_endpoint(node: Node, problems: Problems) -> str | None:
+    text = Text().read(node, problems)
     if text is None:
         return None
     try:
         return str(endpoint(text, "127.0.0.1"))
     except LcmDaemonError:
-        reader.complain(node, f"{text!r:.80} is not {_ENDPOINT.describe()}")
+        problems.add(node, f"{text!r:.80} is not {_ENDPOINT.describe()}")
         return None
 
 
-def _read_range(node: Node, reader: Reader) -> tuple[float, float] | None:
-    found = Items(_NUMBER).read(node, reader)
+def _read_range(node: Node, problems: Problems) -> tuple[float, float] | None:
+    found = Items(_NUMBER).read(node, problems)
     if found and len(found) == 2 and None not in found and found[0] != found[1]:
         return found[0], found[1]
-    reader.complain(node, f"a range is {_RANGE.describe()}")
+    problems.add(node, f"a range is {_RANGE.describe()}")
     return None
 
 
-def _read_address(node: Node, reader: Reader) -> str | None:
-    text = Text().read(node, reader)
+def _read_address(node: Node, problems: Problems) -> str | None:
+    text = Text().read(node, problems)
     if text and text.startswith("/") and text.isascii() and text.isprintable() and not _PATTERN & set(text):
         if not text.startswith(ROOT):
             return str(text)
-        reader.complain(node, f"addresses that begin with {ROOT} are the daemon's own")
+        problems.add(node, f"addresses that begin with {ROOT} are the daemon's own")
     elif text is not None:
-        reader.complain(node, f"{text!r:.80} is not {_ADDRESS.describe()}")
+        problems.add(node, f"{text!r:.80} is not {_ADDRESS.describe()}")
     return None
 
 
-def _read_mapped(node: Node, reader: Reader) -> Mapped | None:
+def _read_mapped(node: Node, problems: Problems) -> Mapped | None:
     if not isinstance(node.raw, yaml.MappingNode):
-        reader.complain(node, f"it is not {_MAPPED.describe()}")
+        problems.add(node, f"it is not {_MAPPED.describe()}")
         return None
-    found = read_fields(node, _MAP, reader)
+    found = read_fields(node, _MAP, problems)
     return Mapped(found.get("from") or "/", found.get("to") or "", found.get("range"), found.get("input"),
                   found.get("curve"), found.get("argument") or 0)
 

@@ -73,9 +73,9 @@ class OscQuery(Controller):
         server = Server(self._now, self._take, self._host_info(), admits, self.controls.metrics)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
-        self.controls.listeners.append(self._hear)
-        self.controls.status_listeners.append(self._hear_status)
-        self.controls.table_listeners.append(self._hear_table)
+        self._unsubscribe = self.controls.subscribe(
+            on_changes=self._hear, on_status=self._hear_status, on_table=self._hear_table
+        )
         await self._announce()
 
     async def stop(self) -> None:
@@ -84,9 +84,7 @@ class OscQuery(Controller):
         if server is None:
             return
         self.port = 0
-        self.controls.listeners.remove(self._hear)
-        self.controls.status_listeners.remove(self._hear_status)
-        self.controls.table_listeners.remove(self._hear_table)
+        self._unsubscribe()
         if self._announcement is not None:
             await self._announcement.stop()
         await server.stop()

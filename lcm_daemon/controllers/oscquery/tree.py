@@ -13,7 +13,7 @@ from typing import Any
 
 from lcm_daemon.controllers.osc.dispatch import ROOT
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.parameters import Kind, Parameter, Value
+from lcm_daemon.core.parameters import Parameter, ParameterKind, Value
 from lcm_daemon.core.requests import Command
 
 Node = dict[str, Any]
@@ -27,7 +27,7 @@ SERVED = frozenset({*ATTRIBUTES, "FULL_PATH", "CONTENTS", "TYPE"})
 PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "OVERLOADS", "HTML"}
 READ_ONLY = 1  # ACCESS
 
-_TYPES: Mapping[Kind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
+_TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 _STATUS: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
 _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
 _INT32 = 2**31

@@ -273,7 +273,7 @@ def test_it_stops_twice_and_starts_once() -> None:
         async with plugged("clock: false") as (one, _):
             await one.midi.start()
             await one.midi.stop()
-            assert not one.controls.listeners
+            assert not one.controls.subscribers
     asyncio.run(scenario())
 
 

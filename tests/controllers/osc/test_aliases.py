@@ -118,14 +118,14 @@ def test_a_mapped_fader_asks_hears_and_is_not_echoed() -> None:
                 surface.send("/lcm/subscribe", 0, 60, "map")
                 await surface.receive_until("/1/fader4")
                 for strength, fader in ((0.2, 0.0), (0.2 + 0.7 * 0.2403, 0.5), (0.9, 1.0), (1.0, 1.0)):
-                    one.controls.hear([Change("strength", strength, "panel/1")], None)
+                    one.controls.apply_update([Change("strength", strength, "panel/1")], None)
                     assert await surface.receive() == ("/1/fader3", pytest.approx(fader, abs=1e-3))
                 player.send("/1/fader3")
                 assert await player.receive() == ("/1/fader3", 1.0)
                 assert await surface.receive() == ("/1/fader3", 1.0)  # an answer is for every subscriber on that host
                 surface.send("/1/fader3", 0.0)
                 await one.becomes("strength", 0.2)
-                one.controls.hear([Change("seed", 9, "panel/1")], None)
+                one.controls.apply_update([Change("seed", 9, "panel/1")], None)
                 assert await surface.receive() == ("/1/fader4", 9)  # and not its own strength before
     asyncio.run(scenario())
 
@@ -159,7 +159,7 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
                 peer.send("/1/fader2", 0.5)
                 await one.until(lambda: one.count("osc/unknown") == 1)
                 ink = Parameter("lora/ink", "float", 0.0, "How much ink.", -2.0, 2.0)
-                one.controls.adopt({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.0})
+                one.controls.replace_table({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.0})
                 peer.send("/1/fader2", 0.5)
                 await one.becomes("lora/ink", 0.5)
     asyncio.run(scenario())

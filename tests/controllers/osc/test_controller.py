@@ -23,7 +23,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest
-from lcm_daemon.core.schema import Reader, compose, read_fields
+from lcm_daemon.core.schema import Problems, compose, read_fields
 from tests.conftest import need
 from tests.measure.fuzz_osc import fuzz
 from tests.rigs.osc_peers import PATIENCE, Peer, rig
@@ -159,12 +159,12 @@ def test_addresses_come_and_go_with_the_recipe_and_subscribers_are_told() -> Non
             with Peer(one.osc.port) as peer:
                 await peer.subscribed()
                 ink = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
-                one.controls.adopt({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.75, "steps": 4})
+                one.controls.replace_table({**TABLE, "lora/ink": ink}, {**one.controls.values, "lora/ink": 0.75, "steps": 4})
                 told = await peer.receive_until("/lcm/lora/ink")
                 assert (told["/lcm/lora/ink"], told["/lcm/steps"]) == (0.75, 4)
                 peer.send("/lcm/lora/*", 1.5)
                 await one.becomes("lora/ink", 1.5)
-                one.controls.adopt(TABLE, {name: p.default for name, p in TABLE.items()})
+                one.controls.replace_table(TABLE, {name: p.default for name, p in TABLE.items()})
                 peer.send("/lcm/lora/ink", 0.1)
                 await one.until(lambda: one.count("osc/unknown") == 1)
     asyncio.run(scenario())
@@ -236,7 +236,7 @@ def test_a_flood_coalesces_the_newest_wins_and_others_have_their_turn(monkeypatc
                         while one.count("osc/packets") < 400 * (burst + 1):
                             await asyncio.sleep(0)
                     assert passes >= 400 // 16 - 1
-                    pending = one.controls.take()
+                    pending = one.controls.pop_requests()
                     assert [(c.name, c.value) for c in pending.changes.values()] == [("seed", 400)]
                 task.cancel()
     asyncio.run(scenario())
@@ -251,7 +251,7 @@ def test_a_packet_longer_than_a_turn_lets_others_in_between(monkeypatch: pytest.
                 peer.throw(bundle(*[encode("/lcm/seed", [seed]) for seed in range(1, 101)]))
                 async with asyncio.timeout(PATIENCE):
                     while 100 not in seeds:
-                        seeds += [change.value for change in one.controls.take().changes.values()]
+                        seeds += [change.value for change in one.controls.pop_requests().changes.values()]
                         await asyncio.sleep(0)
                 assert seeds == list(range(1, 101))
     asyncio.run(scenario())
@@ -287,7 +287,7 @@ def test_stopping_frees_the_port_and_starting_again_works() -> None:
             await one.osc.stop()
             assert one.osc.port == 0
             assert one.count("osc/receive_buffer") == 0
-            assert one.controls.listeners == one.controls.status_listeners == []
+            assert one.controls.subscribers == []
             await one.osc.start()
             with Peer(one.osc.port) as peer:
                 peer.send("/lcm/seed", 3)
@@ -314,19 +314,19 @@ def one_board() -> ControlState:
     ("{map: [/fader]}", "it is not a mapping such as"),
 ])
 def test_mistakes_in_the_shows_keys(text: str, reason: str) -> None:
-    reader = Reader()
-    read_fields(compose(text, "show"), Osc.fields, reader)
-    assert any(reason in problem.text for problem in reader.problems)
+    problems = Problems()
+    read_fields(compose(text, "show"), Osc.fields, problems)
+    assert any(reason in problem.text for problem in problems.found)
 
 
 def test_the_shows_keys() -> None:
-    reader = Reader()
+    problems = Problems()
     text = """
         {port: 9002, ports: [9002, 9003], tcp: 9002, host: localhost, allow: [10.0.0.0/8, 192.168.1.20, localhost],
          feedback: ['127.0.0.1:9001', 9003, {to: '10.0.0.1:9000', addresses: [map, scope]}], feedback_rate: 30,
          profiles: [bare], map: [{from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp},
                                  {from: /2/xy, to: mix, argument: 1, input: [0, 127]}, {from: /go, to: panic}]}"""
-    assert read_fields(compose(text, "show"), Osc.fields, reader) == {
+    assert read_fields(compose(text, "show"), Osc.fields, problems) == {
         "port": 9002, "ports": (9002, 9003), "tcp": 9002, "host": "127.0.0.1",
         "allow": ("10.0.0.0/8", "192.168.1.20/32", "127.0.0.1/32"),
         "feedback": (Listener("127.0.0.1:9001"), Listener("127.0.0.1:9003"),
@@ -335,11 +335,11 @@ def test_the_shows_keys() -> None:
         "map": (Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp"),
                 Mapped("/2/xy", "mix", None, (0.0, 127.0), None, 1), Mapped("/go", "panic")),
     }
-    assert read_fields(compose("{}", "show"), Osc.fields, reader) == Osc(one_board(), {}).options
-    assert reader.problems == []
+    assert read_fields(compose("{}", "show"), Osc.fields, problems) == Osc(one_board(), {}).options
+    assert problems.found == []
     text = "{port: 70000, host: example.org, feedback: ['lights:9001', 'x', [1]]}"
-    read_fields(compose(text, "show"), Osc.fields, reader)
-    assert [problem.text.split(" is not ")[0] for problem in reader.problems] == [
+    read_fields(compose(text, "show"), Osc.fields, problems)
+    assert [problem.text.split(" is not ")[0] for problem in problems.found] == [
         "70000", "'example.org'", "'lights:9001'", "'x'", "a list"]
     assert controllers.load("osc") is Osc
     with pytest.raises(ValueError, match="bogus"):

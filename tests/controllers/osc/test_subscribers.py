@@ -18,7 +18,7 @@ from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
 def test_a_question_is_answered_to_the_asker_and_to_subscribers_on_its_host() -> None:
     async def scenario() -> None:
         async with rig() as one:
-            one.controls.hear([], {"fps": 30.0})
+            one.controls.apply_update([], {"fps": 30.0})
             with Peer(one.osc.port) as asker, Peer(one.osc.port) as subscriber:
                 await subscriber.subscribed()
                 await subscriber.receive_until("/lcm/status/fps")
@@ -60,7 +60,7 @@ def test_a_flood_of_questions_is_one_answer() -> None:
 def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
     async def scenario() -> None:
         async with rig() as one:
-            one.controls.hear([], {"fps": 29.5, "engine": "running", "frozen": False})
+            one.controls.apply_update([], {"fps": 29.5, "engine": "running", "frozen": False})
             with Peer(one.osc.port) as subscriber, Peer(one.osc.port) as player:
                 player.send("/lcm/subscribe", subscriber.port)
                 heard = await subscriber.receive_until("/lcm/status/frozen")
@@ -68,11 +68,11 @@ def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
                 assert heard["/lcm/prompt"] == "clouds"
                 assert heard["/lcm/freeze"] == 0
                 assert heard["/lcm/status/engine"] == "running"
-                one.controls.hear([Change("seed", 2**32 - 1, "panel/1")], None)
+                one.controls.apply_update([Change("seed", 2**32 - 1, "panel/1")], None)
                 assert await subscriber.receive() == ("/lcm/seed", 2**32 - 1)
-                one.controls.hear([], {"fps": 30.0, "engine": "running", "frozen": False})
+                one.controls.apply_update([], {"fps": 30.0, "engine": "running", "frozen": False})
                 assert await subscriber.receive() == ("/lcm/status/fps", 30.0)
-                one.controls.hear([], {"fps": 30.0, "engine": "starting", "frozen": True})
+                one.controls.apply_update([], {"fps": 30.0, "engine": "starting", "frozen": True})
                 assert await subscriber.receive() == ("/lcm/status/engine", "starting")
                 assert await subscriber.receive() == ("/lcm/status/frozen", 1)
     asyncio.run(scenario())
@@ -83,7 +83,7 @@ def test_the_show_names_subscribers() -> None:
         with Peer(9) as listed:
             async with rig(feedback=(Listener(f"127.0.0.1:{listed.port}"),)) as one:
                 await listed.receive_until("/lcm/freeze")
-                one.controls.hear([Change("steps", 5, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await listed.receive() == ("/lcm/steps", 5)
     asyncio.run(scenario())
 
@@ -97,12 +97,12 @@ def test_ways_to_name_a_subscriber(form: str) -> None:
                 await subscriber.receive_until("/lcm/freeze")
                 subscriber.send("/lcm/subscribe", float(subscriber.port))  # again changes nothing, and tells all anew
                 await subscriber.receive_until("/lcm/freeze")
-                one.controls.hear([Change("steps", 5, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await subscriber.receive() == ("/lcm/steps", 5)
                 subscriber.send("/lcm/unsubscribe", form.format(subscriber.port))
                 subscriber.send("/lcm/seed", 1)
                 await one.becomes("seed", 1)
-                one.controls.hear([Change("steps", 6, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 6, "panel/1")], None)
                 subscriber.send("/lcm/mix")
                 assert await subscriber.receive() == ("/lcm/mix", 1.0)
     asyncio.run(scenario())
@@ -117,7 +117,7 @@ def test_subscriptions_refused() -> None:
                 for value in bad:
                     peer.send("/lcm/subscribe", value)
                 await one.until(lambda: one.count("osc/refused") == len(bad))
-                one.controls.hear([Change("steps", 5, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 peer.send("/lcm/steps")
                 assert await peer.receive() == ("/lcm/steps", 5)
     asyncio.run(scenario())
@@ -154,7 +154,7 @@ def test_a_subscription_ends_unless_it_is_renewed() -> None:
                 pass_time(2.0)
                 await one.until(lambda: len(one.controls.kept["osc"]) == 1)
                 assert one.count("osc/feedback/expired") == 2
-                one.controls.hear([Change("steps", 5, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await renewed.receive() == ("/lcm/steps", 5)
                 assert (await short.everything()).keys() == (await standard.everything()).keys() == {"/lcm/mix"}
     play(scenario())
@@ -182,7 +182,7 @@ def test_a_subscription_of_the_show_never_ends_and_knows_the_addresses_that_were
                     assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
                 pass_time(1e6)
                 await asyncio.sleep(0)
-                one.controls.hear([Change("seed", 5, "panel/1"), Change("steps", 8, "panel/1")], None)
+                one.controls.apply_update([Change("seed", 5, "panel/1"), Change("steps", 8, "panel/1")], None)
                 assert await listed.receive() == ("/1/fader1", 1.0)
     play(scenario())
 
@@ -210,7 +210,7 @@ def test_a_subscription_over_tcp_lasts_as_long_as_its_connection() -> None:
                 pass_time(1e6)
                 peer.send("/lcm/steps", 5)
                 await one.becomes("steps", 5)
-                one.controls.hear([Change("seed", 7, "panel/1")], None)
+                one.controls.apply_update([Change("seed", 7, "panel/1")], None)
                 assert await peer.receive() == ("/lcm/seed", 7)  # and not its own steps before
                 assert one.controls.kept["osc"] == {}  # the next desk has no such connection
             with Peer(one.osc.port) as other:
@@ -225,7 +225,7 @@ def test_feedback_keeps_to_its_rate() -> None:
             with Peer(one.osc.port) as peer:
                 await peer.subscribed()
                 for seed in range(1, 50):
-                    one.controls.hear([Change("seed", seed, "panel/1")], None)
+                    one.controls.apply_update([Change("seed", seed, "panel/1")], None)
                     await asyncio.sleep(0.001)
                 pass_time(1.0)
                 assert await peer.receive() == ("/lcm/seed", 49)  # one message for them all, a second after the last
@@ -246,7 +246,7 @@ def test_no_echo_to_the_socket_a_change_came_from() -> None:
                 await one.becomes("seed", 7)
                 assert await second.receive() == ("/lcm/steps", 5)
                 assert await first.receive() == ("/lcm/seed", 7)  # and not its own steps before
-                one.controls.hear([Change("mix", 0.5, "panel/1")], None)
+                one.controls.apply_update([Change("mix", 0.5, "panel/1")], None)
                 assert await first.receive() == ("/lcm/mix", 0.5)
                 assert await second.receive() == ("/lcm/mix", 0.5)  # and not its own seed before
     asyncio.run(scenario())
@@ -282,7 +282,7 @@ def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_once_it_subscri
                     await ear.receive_until("/lcm/freeze")
                     hand.send("/lcm/steps", 6)
                     await one.becomes("steps", 6)
-                    one.controls.hear([Change("seed", 1, "panel/1")], None)
+                    one.controls.apply_update([Change("seed", 1, "panel/1")], None)
                     assert await ear.receive() == ("/lcm/seed", 1)
     asyncio.run(scenario())
 
@@ -292,8 +292,8 @@ def test_a_value_that_waits_is_overtaken_even_by_the_subscribers_own() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as first:
                 await first.subscribed()
-                one.controls.hear([Change("steps", 5, "panel/1")], None)
-                one.controls.hear([Change("steps", 3, f"osc/127.0.0.1:{first.port}")], None)
+                one.controls.apply_update([Change("steps", 5, "panel/1")], None)
+                one.controls.apply_update([Change("steps", 3, f"osc/127.0.0.1:{first.port}")], None)
                 assert await first.receive() == ("/lcm/steps", 3)  # not 5, which is over
     asyncio.run(scenario())
 
@@ -304,6 +304,6 @@ def test_changes_to_a_subscriber_coalesce() -> None:
             with Peer(one.osc.port) as first:
                 await first.subscribed()
                 for seed in range(1, 1001):
-                    one.controls.hear([Change("seed", seed, "panel/1")], None)
+                    one.controls.apply_update([Change("seed", seed, "panel/1")], None)
                 assert await first.receive() == ("/lcm/seed", 1000)
     asyncio.run(scenario())

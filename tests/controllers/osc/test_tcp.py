@@ -37,7 +37,7 @@ def test_a_connection_and_a_socket_of_one_port_are_two() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
             await peer.receive_until("/lcm/freeze")
-            one.controls.hear([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
+            one.controls.apply_update([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
             assert await peer.receive() == ("/lcm/seed", 7)
     asyncio.run(scenario())
 

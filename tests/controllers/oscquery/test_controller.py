@@ -29,7 +29,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
-from lcm_daemon.core.schema import Reader, compose, read_fields
+from lcm_daemon.core.schema import Problems, compose, read_fields
 from tests.conftest import need
 from tests.rigs.osc_peers import PATIENCE
 
@@ -70,7 +70,7 @@ class Desk:
     async def becomes(self, name: str, value: Value) -> None:
         async with asyncio.timeout(PATIENCE):
             while self.controls.values[name] != value:
-                self.controls.hear(list(self.controls.take().changes.values()), None)
+                self.controls.apply_update(list(self.controls.pop_requests().changes.values()), None)
                 await asyncio.sleep(0.001)
 
     async def counts(self, path: str, number: int) -> None:
@@ -118,7 +118,7 @@ async def heard(client: ClientConnection) -> tuple[str, Any]:
 def test_the_whole_tree() -> None:
     async def scenario() -> None:
         async with served() as desk:
-            desk.controls.hear([], {"fps": 29.5, "engine": "running", "frozen": False, "missed": 3})
+            desk.controls.apply_update([], {"fps": 29.5, "engine": "running", "frozen": False, "missed": 3})
             status, root = await desk.get("/")
             assert (status, root["FULL_PATH"], root["ACCESS"]) == (200, "/", 0)
             inside = root["CONTENTS"]["lcm"]["CONTENTS"]
@@ -162,8 +162,8 @@ def test_a_parameter_may_be_a_container_too() -> None:
     desk = Desk()
     names = ("control/depth", "control/depth/start", "control", "lora/ink")
     table = {name: Parameter(name, "float", 0.5, "") for name in names}
-    desk.controls.adopt(table, dict.fromkeys(table, math.pi))
-    desk.controls.hear([], {"fps": math.nan})
+    desk.controls.replace_table(table, dict.fromkeys(table, math.pi))
+    desk.controls.apply_update([], {"fps": math.nan})
     root = tree(nodes(desk.controls))
     walk(root, "")
     control = root["CONTENTS"]["lcm"]["CONTENTS"]["control"]
@@ -212,7 +212,7 @@ def test_host_info() -> None:
 def test_values_are_those_of_now() -> None:
     async def scenario() -> None:
         async with served() as desk:
-            desk.controls.hear([Change("strength", 0.25, "panel/1")], None)
+            desk.controls.apply_update([Change("strength", 0.25, "panel/1")], None)
             assert await desk.get("/lcm/strength?VALUE") == (200, {"VALUE": [0.25]})
     asyncio.run(scenario())
 
@@ -223,16 +223,16 @@ def test_listen_and_ignore() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/strength", "/lcm/freeze", "/lcm/seed")
-            desk.controls.hear([Change("steps", 4, "panel/1"), Change("strength", 0.5, "panel/1")], None)
+            desk.controls.apply_update([Change("steps", 4, "panel/1"), Change("strength", 0.5, "panel/1")], None)
             assert await heard(client) == ("/lcm/strength", 0.5)  # and no steps, which nobody listens to
-            desk.controls.hear([Change("freeze", True, "osc/127.0.0.1:9")], None)
+            desk.controls.apply_update([Change("freeze", True, "osc/127.0.0.1:9")], None)
             assert await heard(client) == ("/lcm/freeze", True)
-            desk.controls.hear([Change("seed", 7, "osc/127.0.0.1:9")], None)
+            desk.controls.apply_update([Change("seed", 7, "osc/127.0.0.1:9")], None)
             async with asyncio.timeout(PATIENCE):
                 assert await client.recv() == encode("/lcm/seed", [7], wide=True)  # an h, as its TYPE says
             await order(client, "IGNORE", "/lcm/strength")
             await listens(client)
-            desk.controls.hear([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
+            desk.controls.apply_update([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 8)
     asyncio.run(scenario())
 
@@ -247,12 +247,12 @@ def test_packets_move_give_commands_and_are_not_echoed() -> None:
             await desk.becomes("steps", 5)
             assert desk.controls.values["prompt"] == "ocean::0.5 lava::0.5"
             assert await heard(other) == ("/lcm/steps", 5)
-            desk.controls.hear([Change("seed", 1, "panel/1")], None)
+            desk.controls.apply_update([Change("seed", 1, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 1)  # and not its own steps before
             await client.send(encode("/lcm/panic", []))
             await client.send(encode("/lcm/mix", []))
             assert await heard(client) == ("/lcm/mix", 1.0)
-            assert desk.controls.take().commands == [CommandRequest("panic", "oscquery/1")]
+            assert desk.controls.pop_requests().commands == [CommandRequest("panic", "oscquery/1")]
     asyncio.run(scenario())
 
 
@@ -262,29 +262,29 @@ def test_the_tree_follows_the_recipe() -> None:
             values = dict(desk.controls.values)
             await listens(client, "/lcm/steps")
             steps = Parameter("steps", "int", 1, "", 1, 4)
-            desk.controls.adopt({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
+            desk.controls.replace_table({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await heard(client) == ("/lcm/steps", 4)
             assert await desk.get("/lcm/lora/ink?VALUE") == (200, {"VALUE": [0.75]})
             await listens(client, "/lcm/lora/ink")
-            desk.controls.hear([Change("lora/ink", 0.5, "panel/1")], None)
+            desk.controls.apply_update([Change("lora/ink", 0.5, "panel/1")], None)
             assert await heard(client) == ("/lcm/lora/ink", 0.5)
-            desk.controls.adopt({**TABLE, "steps": steps}, {**values, "steps": 4})
+            desk.controls.replace_table({**TABLE, "steps": steps}, {**values, "steps": 4})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_REMOVED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await desk.get("/lcm/lora/ink") == (404, None)
             assert await heard(client) == ("/lcm/steps", 4)
-            desk.controls.hear([], {"fps": 29.5})
+            desk.controls.apply_update([], {"fps": 29.5})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/status/fps"), ("PATH_CHANGED", "/lcm")]
-            desk.controls.hear([], {"fps": 29.5, "engine": "rendering"})
+            desk.controls.apply_update([], {"fps": 29.5, "engine": "rendering"})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/status/engine"), ("PATH_CHANGED", "/lcm/status")]
             await listens(client, "/lcm/status/fps")
-            desk.controls.hear([], {"fps": 30.0, "engine": "rendering"})
+            desk.controls.apply_update([], {"fps": 30.0, "engine": "rendering"})
             assert await heard(client) == ("/lcm/status/fps", 30.0)
-            desk.controls.adopt(TABLE, values)
+            desk.controls.replace_table(TABLE, values)
             assert await heard(client) == ("PATH_CHANGED", "/lcm/steps")  # its range is another
     asyncio.run(scenario())
 
@@ -294,7 +294,7 @@ def test_of_many_values_that_wait_the_newest_is_sent() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/seed")
             for seed in range(1, 1001):
-                desk.controls.hear([Change("seed", seed, "panel/1")], None)
+                desk.controls.apply_update([Change("seed", seed, "panel/1")], None)
             assert await heard(client) == ("/lcm/seed", 1000)
     asyncio.run(scenario())
 
@@ -364,7 +364,7 @@ def test_a_client_that_is_too_far_behind_is_let_go(monkeypatch: pytest.MonkeyPat
         async with served() as desk, desk.client() as client:
             await listens(client)
             for number in range(4):
-                desk.controls.hear([], {f"new{number}": 1})
+                desk.controls.apply_update([], {f"new{number}": 1})
             async with asyncio.timeout(PATIENCE):
                 await client.wait_closed()
             assert client.close_code == 1008
@@ -385,7 +385,7 @@ def test_stopping_ends_everything_and_starting_again_works() -> None:
             with pytest.raises(ConnectionClosed):
                 await client.recv()
         controls = desk.controls
-        assert controls.listeners == controls.status_listeners == controls.table_listeners == []
+        assert controls.subscribers == []
         await desk.query.start()
         assert (await desk.get("/lcm?TYPE"))[0] == 200
         await desk.query.stop()
@@ -402,10 +402,10 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 def test_the_shows_keys() -> None:
-    reader = Reader()
-    assert read_fields(compose("{host: localhost, mdns: true}", "show"), OscQuery.fields, reader) == {
+    problems = Problems()
+    assert read_fields(compose("{host: localhost, mdns: true}", "show"), OscQuery.fields, problems) == {
         "port": 9080, "host": "127.0.0.1", "allow": (), "osc_port": 9000, "mdns": True}
-    assert reader.problems == []
+    assert problems.found == []
     assert controllers.load("oscquery") is OscQuery
     with pytest.raises(ValueError, match="bogus"):
         Desk(bogus=1)

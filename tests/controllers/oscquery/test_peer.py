@@ -33,10 +33,10 @@ class Desk:
 
     def change_recipe(self, recipe: str) -> None:
         table: Table = load_recipe(recipe).table()
-        self.controls.adopt(table, {name: self.controls.values.get(name, p.default) for name, p in table.items()})
+        self.controls.replace_table(table, {name: self.controls.values.get(name, p.default) for name, p in table.items()})
 
     def _wake(self) -> None:
-        asyncio.get_running_loop().call_soon(lambda: self.controls.hear(list(self.controls.take().changes.values()), None))
+        asyncio.get_running_loop().call_soon(lambda: self.controls.apply_update(list(self.controls.pop_requests().changes.values()), None))
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Query]:
