@@ -1,10 +1,12 @@
-"""What several tests share: an injected clock, and `need`, the one way to skip."""
+"""Shared by all tests: a manual clock, `need` (the one way to skip), and which tests count as slow."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+SLOW_KINDS = ("browser", "compile", "training", "daemon")
 
 
 def need(present: bool, reason: str) -> None:
@@ -16,8 +18,16 @@ def need(present: bool, reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of one of the kinds in SLOW_KINDS is slow without saying so."""
+    for item in items:
+        if any(item.get_closest_marker(kind) for kind in SLOW_KINDS):
+            item.add_marker("slow")
+
+
 class ManualClock:
-    """A clock that moves when it is told to, or when somebody sleeps on it."""
+    """A clock that moves only when its time is set or `sleep` is called."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.time = now
@@ -31,7 +41,7 @@ class ManualClock:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test leaves or finds anything in the user's own folder."""
+    """Keep the tests' state out of the user's own folder."""
     os.environ["LCM_DAEMON_STATE"] = str(tmp_path_factory.mktemp("state"))
 
 

@@ -1,4 +1,4 @@
-"""Rules that hold for every source file of the package. Each file is read and parsed once; a test lists every offender."""
+"""Rules for every source file of the package. Each file is read and parsed once; a test lists every offender."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_imports_point_one_way() -> None:
         for path in SOURCES:
             own = top_of(path)
             for module, _ in imports(path):
-                other = (module.split(".") + [""])[1]
+                other = [*module.split("."), ""][1]
                 if not module.startswith("lcm_daemon.") or other not in PACKAGES or own == "__init__":
                     continue  # the package itself: its version
                 if other != own and level(other) >= level(own):
@@ -207,13 +207,13 @@ def test_nothing_unsafe_is_loaded() -> None:
 
 
 def test_expressions_are_not_used_as_statements() -> None:
-    """`a() if b else c()` and `a and b()` are an `if`; so is `x = y if b else x`."""
+    """`a() if b else c()` and `a and b()` are an `if`; so is `self.x = y if b else self.x`."""
     def is_hidden_if(node: ast.AST) -> bool:
         if isinstance(node, ast.Expr):
             return isinstance(node.value, ast.IfExp | ast.BoolOp)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.IfExp) and len(node.targets) == 1:
             target = ast.unparse(node.targets[0])
-            return target in (ast.unparse(node.value.body), ast.unparse(node.value.orelse))
+            return "." in target and target in (ast.unparse(node.value.body), ast.unparse(node.value.orelse))
         return False
     fail_if_any(each_node(is_hidden_if))
 
