@@ -6,17 +6,15 @@ public methods check state and arguments; the underscored hooks, implemented by 
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size, check_pixels
 from lcm_daemon.core.schema import Fields
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,11 @@ class Endpoint(ABC):
             self._close()
 
     def _open_or_release(self, open_hook: Callable[[], None]) -> None:
-        """Run an open hook. If it fails half-way, release what it had acquired, and raise its error."""
-        try:
+        """Run an open hook; if it fails half-way, release what it has acquired."""
+        with ExitStack() as on_failure:
+            on_failure.callback(self._close)
             open_hook()
-        except BaseException:
-            try:
-                self._close()
-            except Exception:  # the first error is the one to report
-                _log.debug("%s: closing after a failed open failed as well", type(self).__name__, exc_info=True)
-            raise
+            on_failure.pop_all()
         self._open = True
 
     @abstractmethod

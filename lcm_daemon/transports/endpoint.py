@@ -18,7 +18,7 @@ from lcm_daemon.core.schema import (
     Fields,
     Node,
     PathText,
-    Reader,
+    Problems,
     Text,
     nearest,
     read_fields,
@@ -66,15 +66,15 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
     if not is_sink:
         common = {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
 
-    def read(node: Node, reader: Reader) -> EndpointConfig | None:
-        name = _read_transport(node, is_sink, reader)
+    def read(node: Node, problems: Problems) -> EndpointConfig | None:
+        name = _read_transport(node, is_sink, problems)
         if name is None:
             return None
         endpoint_type = _endpoint_type(name, is_sink)
         assert endpoint_type is not None
         own = {key: Field(PathText(), spec.default, spec.help) if key == "path" else spec
                for key, spec in endpoint_type.fields.items()}
-        values = read_fields(node, {**common, **own}, reader)
+        values = read_fields(node, {**common, **own}, problems)
         options = {key: values[key] for key in own}
         if options.get("path"):
             options["path"] = str(base / Path(options["path"]).expanduser())
@@ -88,7 +88,7 @@ def _endpoint_type(name: str, is_sink: bool) -> type[Endpoint] | None:
     return transport.sink if is_sink else transport.source
 
 
-def _read_transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
+def _read_transport(node: Node, is_sink: bool, problems: Problems) -> str | None:
     """The value of the key `transport`, if that transport has the wanted kind of endpoint."""
     pairs = node.items() if isinstance(node.raw, yaml.MappingNode) else []
     value = next((value for key, value in pairs if key.raw.value == "transport"), None)
@@ -98,7 +98,7 @@ def _read_transport(node: Node, is_sink: bool, reader: Reader) -> str | None:
     kind = "sink" if is_sink else "source"
     known = [name for name in TRANSPORTS if _endpoint_type(name, is_sink) is not None]
     if value is None:
-        reader.complain(node, f"a {kind} is a mapping with the key transport: {', '.join(known)}")
+        problems.add(node, f"a {kind} is a mapping with the key transport: {', '.join(known)}")
     else:
-        reader.complain(value, f"no {kind} has the transport {name!r:.80}{nearest(name, known)}")
+        problems.add(value, f"no {kind} has the transport {name!r:.80}{nearest(name, known)}")
     return None

@@ -19,7 +19,7 @@ from lcm_daemon.pipelines.accelerators import compile as compiling
 from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features
 from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
 from lcm_daemon.pipelines.accelerators.manager import Acceleration
-from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.pipelines.unet import UNetPass
 from lcm_daemon.recipes.recipe import ACCELERATORS
 from tests.conftest import need
 from tests.rigs.tiny import make_unet
@@ -282,7 +282,7 @@ def unet_inputs(residuals: bool) -> tuple[Tensor | None, ...]:
 def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals: bool) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
-        module = Denoiser(make_unet().eval())
+        module = UNetPass(make_unet().eval())
         compiled = cached.compile("denoiser", module, unet_inputs(residuals))
         for _ in range(2):
             fresh = unet_inputs(residuals)
@@ -292,7 +292,7 @@ def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals:
 def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: Path) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
-        module = Denoiser(make_unet().eval()).bfloat16()
+        module = UNetPass(make_unet().eval()).bfloat16()
         before = {name: weight.clone() for name, weight in module.named_parameters()}
         compiled, fresh = cached.compile("denoiser", module, unet_inputs(False)), unet_inputs(False)
         expected = copy.deepcopy(module).float()(*fresh)

@@ -16,7 +16,7 @@ from lcm_daemon.pipelines import latent_consistency
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-from lcm_daemon.pipelines.unet import Denoiser
+from lcm_daemon.pipelines.unet import UNetPass
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
 from tests.rigs.cuda import Machine, install
@@ -115,7 +115,7 @@ def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest
     monkeypatch.setattr(Recipe, "start", lambda recipe: back)
     pipeline = loaded(checkpoint("epsilon"), recorded=False)
     first = paint(pipeline, make_picture(SIZE), back)
-    assert pipeline._noise.place == 0.0
+    assert pipeline._noise.position == 0.0
     assert np.array_equal(first, paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), values()))
 
 
@@ -164,13 +164,13 @@ def test_a_stream_batch_warms_up_as_it_will_play_and_starts_fresh(checkpoint: Ch
     start = values(steps=3, seed=4)
     monkeypatch.setattr(Recipe, "start", lambda recipe: start)
     batches: list[int] = []
-    forward = Denoiser.forward
+    forward = UNetPass.forward
 
-    def count(self: Denoiser, sample: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def count(self: UNetPass, sample: torch.Tensor, *rest: Any) -> torch.Tensor:
         batches.append(len(sample))
         return forward(self, sample, *rest)
 
-    monkeypatch.setattr(Denoiser, "forward", count)
+    monkeypatch.setattr(UNetPass, "forward", count)
     pipeline = loaded(checkpoint("epsilon"), recorded=False, stream_batch=True)
     assert set(batches) == {3}
     plain = loaded(checkpoint("epsilon"), recorded=False)

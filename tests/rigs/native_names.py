@@ -1,10 +1,10 @@
-"""Names and signatures of native packages that do not install here, and how an adapter's calls are held against them.
+"""Names and signatures of native packages that install on one system only, and a check of an adapter's calls.
 
 `SpoutGL.json` and `syphon.json` beside this file are made from the packages' own wheels:
 
     pip download --no-deps --only-binary=:all: --python-version 3.11 --platform win_amd64 SpoutGL
     pip download --no-deps --only-binary=:all: --python-version 3.11 --platform macosx_12_0_universal2 syphon-python
-    python tests/transports/native_names.py WHEEL...
+    python tests/rigs/native_names.py WHEEL...
 
 The Syphon wheel is Python: its syntax trees are read. SpoutGL is one compiled file that cannot be imported elsewhere:
 the pairs below are from its binding's source (src/PySpoutGL.cpp at v0.1.1), and each name and each signature must occur
@@ -65,8 +65,8 @@ SPOUT_CONSTANTS = {"enums": ["GL_RGBA", "GL_BGRA_EXT", "GL_RGB", "GL_BGR_EXT"]}
 
 
 @dataclass(frozen=True)
-class CommandRequest:
-    """One use of a native name in an adapter: where, of what, and with which arguments (None: not called)."""
+class NativeCall:
+    """One use of a native name in an adapter: line, owner, name, and number of arguments (None: not called)."""
 
     line: int
     owner: str
@@ -81,20 +81,20 @@ def load(file: str) -> dict[str, Any]:
     return fixture
 
 
-def uses(source: Path, owners: Mapping[str, str]) -> Iterator[CommandRequest]:
-    """Every attribute of an expression in `owners` (as it stands in the source -> native owner) that `source` uses."""
+def uses(source: Path, owners: Mapping[str, str]) -> Iterator[NativeCall]:
+    """Uses in `source` of attributes of the expressions in `owners` (expression as written -> native owner)."""
     tree = ast.parse(source.read_text())
-    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.CommandRequest)}
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (owner := owners.get(ast.unparse(node.value))):
             call = called.get(id(node))
             count = None if call is None else len(call.args)
             keywords = tuple(k.arg or "**" for k in call.keywords) if call else ()
-            yield CommandRequest(node.lineno, owner, node.attr, count, keywords)
+            yield NativeCall(node.lineno, owner, node.attr, count, keywords)
 
 
-def mistakes(fixture: Mapping[str, Any], calls: list[CommandRequest]) -> list[str]:
-    """What of `calls` the package does not have, or does not take."""
+def mistakes(fixture: Mapping[str, Any], calls: list[NativeCall]) -> list[str]:
+    """Describe the calls whose name the package lacks, or whose arguments it does not take."""
     found = []
     for call in calls:
         known = fixture["names"].get(call.owner, {}).get(call.name)
@@ -105,14 +105,14 @@ def mistakes(fixture: Mapping[str, Any], calls: list[CommandRequest]) -> list[st
     return found
 
 
-def fits(known: Mapping[str, Any], call: CommandRequest) -> bool:
+def fits(known: Mapping[str, Any], call: NativeCall) -> bool:
     """Whether a call's arguments fit `known`: {"required": n, "names": [...], "keywords": [...]} of a callable."""
     if "required" not in known:
         return False
-    given = (call.positional or 0) + len(call.keywords)
+    count = (call.positional or 0) + len(call.keywords)
     allowed = {*known["names"][call.positional or 0 :], *known["keywords"]}
     return (
-        known["required"] <= given
+        known["required"] <= count
         and (call.positional or 0) <= len(known["names"])
         and set(call.keywords) <= allowed
     )

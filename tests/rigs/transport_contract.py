@@ -1,20 +1,20 @@
-"""What a transport's test module hands to the contract tests, which stand in test_contract.py.
+"""Tables that a transport's test module fills for the contract tests in tests/transports/test_contract.py.
 
-A module `test_NAME.py` beside this file adds its transport at import, one line a table:
+A module `tests/transports/test_MODULE.py` adds its transport at import, one line for each table:
 
-    from tests.transports.contract import LOOPBACKS, TOLERANCES
+    from tests.rigs.transport_contract import LOOPBACKS, TOLERANCES
 
     @contextmanager
     def loopback() -> Iterator[tuple[Sink, Source]]:
-        need(ndi_works(), "the NDI runtime is not installed")   # from conftest, where a real part may be missing
+        need(ndi_works(), "the NDI runtime is not installed")   # from conftest, if the real part may be missing
         yield NdiSink({"name": "contract"}), NdiSource({"name": "contract"})
 
     LOOPBACKS["ndi"] = loopback
-    TOLERANCES["ndi"] = 12          # only where the protocol compresses
+    TOLERANCES["ndi"] = 12          # only if the protocol compresses
 
-test_contract.py imports `test_NAME` for every NAME in `lcm_daemon.transports.TRANSPORTS`: nothing else is to be done.
-The tests open both ends themselves, the sink first, and write and read in turns; the context closes what is left open
-and takes its stand-ins away.
+test_contract.py imports the test module of every transport in `lcm_daemon.transports.TRANSPORTS` (MODULE is the last
+part of the transport's module name); nothing else is needed. The tests open both endpoints themselves, the sink first,
+and alternate writes and reads. The context manager closes what is still open and removes its stand-ins.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from contextlib import AbstractContextManager
 from lcm_daemon.transports.base import Sink, Source
 
 LOOPBACKS: dict[str, Callable[[], AbstractContextManager[tuple[Sink, Source]]]] = {}
-"""Both ends of a transport, connected with each other and not yet opened: what goes in must come out."""
+"""By transport, a sink and a source that are connected with each other and not yet open."""
 
 SOURCES: dict[str, Callable[[], AbstractContextManager[Source]]] = {}
-"""A source alone, not yet opened, of which at least three frames can be read (a transport that has no sink)."""
+"""By transport without a sink, a source that is not yet open and delivers at least three frames."""
 
 TOLERANCES: dict[str, int] = {}
-"""The largest error of a channel in the middle of a flat area, in steps of 255; without an entry it is 0."""
+"""By transport, the largest channel error in the middle of a flat area, in steps of 255; 0 by default."""

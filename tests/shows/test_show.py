@@ -110,7 +110,7 @@ def test_a_guide_is_a_second_source(tmp_path: Path) -> None:
     assert show.guide is not None
     assert (show.guide.options["name"], show.guide.fit) == ("depth", "stretch")
     assert "guide    ndi depth" in show.describe()
-    assert complaints(tmp_path, "guide: {transport: record}")[0].startswith("show.yaml:1:20: 'record' is no source")
+    assert complaints(tmp_path, "guide: {transport: record}")[0].startswith("show.yaml:1:20: no source has the transport 'record'")
 
 
 def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("outptu: {}", "show.yaml:1:1: unknown key 'outptu'; did you mean 'output'?"),
     ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 240"),
     ("recipe: sd-trubo", "show.yaml:1:9: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
-    ("source: {transport: ndy}", "show.yaml:1:21: 'ndy' is no source; did you mean 'ndi'?"),
-    ("sinks: [{transport: testcard}]", "show.yaml:1:21: 'testcard' is no sink; "),
+    ("source: {transport: ndy}", "show.yaml:1:21: no source has the transport 'ndy'; did you mean 'ndi'?"),
+    ("sinks: [{transport: testcard}]", "show.yaml:1:21: no sink has the transport 'testcard'; "),
     ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
     ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),

@@ -1,4 +1,4 @@
-"""Every transport keeps the promises of lcm_daemon.transports.base; new ones are picked up from the table."""
+"""Contract tests: every transport in the table keeps the promises of lcm_daemon.transports.base."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint, Probe, Sink, Source, Transport
 from tests.rigs.transport_contract import LOOPBACKS, SOURCES, TOLERANCES
 
-TESTED = [name for name in TRANSPORTS if Path(__file__).with_name(f"test_{name}.py").exists()]
+MODULES = {name: f"test_{module.rpartition('.')[2]}" for name, module in TRANSPORTS.items()}
+TESTED = [name for name in TRANSPORTS if Path(__file__).with_name(f"{MODULES[name]}.py").exists()]
 for _name in TESTED:
-    importlib.import_module(f"tests.transports.test_{_name}")
+    importlib.import_module(f"tests.transports.{MODULES[_name]}")
 
-ENDS = [(name, end) for name in TRANSPORTS for end in (load(name).source, load(name).sink) if end]
-END_IDS = [f"{name}-{end.__name__}" for name, end in ENDS]
+ENDPOINTS = [(name, endpoint) for name in TRANSPORTS for endpoint in (load(name).source, load(name).sink) if endpoint]
+ENDPOINT_IDS = [f"{name}-{endpoint.__name__}" for name, endpoint in ENDPOINTS]
 NATIVE = ("av", "NDIlib", "SpoutGL", "syphon", "cv2", "OpenGL", "objc", "Metal", "torch")
 CORNERS = {  # of the test picture: top left, top right, bottom left, bottom right
     (0, 0): (255, 0, 0, 255),
@@ -36,7 +37,7 @@ WAIT = 20.0  # seconds until a sender must have been found
 
 
 def corners() -> Pixels:
-    """A picture whose four quarters differ: a flip, a swap of channels or a lost alpha shows."""
+    """Four different quarters, so that a flip, swapped channels or a lost alpha channel are seen."""
     pixels = solid((WIDTH, HEIGHT))
     for (row, column), rgba in CORNERS.items():
         pixels[row * HEIGHT // 2 :, column * WIDTH // 2 :] = rgba
@@ -44,7 +45,7 @@ def corners() -> Pixels:
 
 
 def exchange(sink: Sink, source: Source, pixels: Pixels, first: int = 0) -> Frame:
-    """Write `pixels` again and again until a picture of that size comes out."""
+    """Write `pixels` repeatedly until a frame of that size can be read."""
     until = time.perf_counter() + WAIT
     for number in range(first, sys.maxsize):
         sink.write(Frame(pixels, number, time.perf_counter()))
@@ -52,13 +53,13 @@ def exchange(sink: Sink, source: Source, pixels: Pixels, first: int = 0) -> Fram
         if frame is not None and frame.pixels.shape == pixels.shape:
             return frame
         if time.perf_counter() > until:
-            raise AssertionError(f"no picture of {pixels.shape} within {WAIT} s")
+            raise AssertionError(f"no frame of {pixels.shape} within {WAIT} s")
     raise AssertionError
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_has_a_test_module_that_joins_in(name: str) -> None:
-    assert name in TESTED, f"tests/transports/test_{name}.py is missing"
+def test_every_transport_has_a_test_module(name: str) -> None:
+    assert name in TESTED, f"tests/transports/{MODULES[name]}.py is missing"
     transport = load(name)
     if transport.source and transport.sink:
         assert name in LOOPBACKS
@@ -77,7 +78,7 @@ def test_loads_without_its_native_library(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_has_an_end_and_a_probe(name: str) -> None:
+def test_has_an_endpoint_and_a_probe(name: str) -> None:
     transport = load(name)
     assert isinstance(transport, Transport)
     assert transport.source or transport.sink
@@ -87,9 +88,9 @@ def test_has_an_end_and_a_probe(name: str) -> None:
     assert "\n" not in probe.detail
 
 
-@pytest.mark.parametrize(("name", "end"), ENDS, ids=END_IDS)
-def test_every_option_is_a_field_with_help(name: str, end: type[Endpoint]) -> None:
-    for option, field in end.fields.items():
+@pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS, ids=ENDPOINT_IDS)
+def test_every_option_is_a_field_with_help(name: str, endpoint: type[Endpoint]) -> None:
+    for option, field in endpoint.fields.items():
         assert option.isidentifier()
         assert isinstance(field, Field)
         assert isinstance(field.kind, FieldKind)
@@ -97,15 +98,15 @@ def test_every_option_is_a_field_with_help(name: str, end: type[Endpoint]) -> No
         assert "\n" not in field.help
 
 
-@pytest.mark.parametrize(("name", "end"), ENDS, ids=END_IDS)
-def test_refuses_unknown_options(name: str, end: type[Endpoint]) -> None:
+@pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS, ids=ENDPOINT_IDS)
+def test_refuses_unknown_options(name: str, endpoint: type[Endpoint]) -> None:
     with pytest.raises(ValueError, match="knows no option"):
-        end({"no_such_option": 1})
+        endpoint({"no_such_option": 1})
 
 
-@pytest.mark.parametrize(("name", "end"), ENDS, ids=END_IDS)
-def test_before_open(name: str, end: type[Source] | type[Sink]) -> None:
-    made = end({})
+@pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS, ids=ENDPOINT_IDS)
+def test_before_open(name: str, endpoint: type[Source] | type[Sink]) -> None:
+    made = endpoint({})
     assert not made.is_open
     made.close()
     with pytest.raises(TransportError, match="not open"):
@@ -134,7 +135,7 @@ def test_what_goes_in_comes_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
-def test_numbers_rise_and_ends_close(name: str) -> None:
+def test_numbers_rise_and_endpoints_close(name: str) -> None:
     with LOOPBACKS[name]() as (sink, source):
         sink.open((WIDTH, HEIGHT), 30.0)
         source.open()
@@ -146,7 +147,7 @@ def test_numbers_rise_and_ends_close(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
-def test_an_end_opens_again(name: str) -> None:
+def test_endpoints_reopen(name: str) -> None:
     with LOOPBACKS[name]() as (sink, source):
         for round_ in range(2):
             sink.open((WIDTH, HEIGHT), 30.0)
@@ -158,7 +159,7 @@ def test_an_end_opens_again(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
 def test_size_changes_while_open(name: str) -> None:
-    """A sink sends what it is given; the source follows."""
+    """The source follows when the sink sends another size."""
     with LOOPBACKS[name]() as (sink, source):
         sink.open((WIDTH, HEIGHT), 30.0)
         source.open()
@@ -169,7 +170,7 @@ def test_size_changes_while_open(name: str) -> None:
 
 
 def check_stream(source: Source, feed, last: Frame | None = None) -> None:
-    """Three more frames: well formed, numbers and times rising, times of this clock."""
+    """Read three more frames: well formed, numbers and times rise, times are of this clock."""
     until = time.perf_counter() + WAIT
     for _ in range(3):
         frame = None
@@ -185,8 +186,8 @@ def check_stream(source: Source, feed, last: Frame | None = None) -> None:
         last = frame
 
 
-def close_twice(end: Endpoint) -> None:
-    end.close()
-    assert not end.is_open
-    end.close()
-    assert not end.is_open
+def close_twice(endpoint: Endpoint) -> None:
+    endpoint.close()
+    assert not endpoint.is_open
+    endpoint.close()
+    assert not endpoint.is_open

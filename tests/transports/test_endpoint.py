@@ -12,18 +12,18 @@ from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_s
 
 def read(text: str, base: Path, sink: bool = False) -> tuple[EndpointConfig | None, list[str]]:
     problems = Problems()
-    plan = (sink_schema if sink else source_schema)(base).read(compose(text, "show.yaml"), problems)
-    return plan, [problem.text for problem in problems.found]
+    config = (sink_schema if sink else source_schema)(base).read(compose(text, "show.yaml"), problems)
+    return config, [problem.text for problem in problems.found]
 
 
 def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     for text, expected in (("sea.mp4", tmp_path / "sea.mp4"), ("~/sea.mp4", tmp_path / "home" / "sea.mp4")):
-        plan, problems = read(f"{{transport: file, path: {text}}}", tmp_path)
+        config, problems = read(f"{{transport: file, path: {text}}}", tmp_path)
         assert problems == []
-        assert plan is not None
-        assert plan.options["path"] == str(expected)
+        assert config is not None
+        assert config.options["path"] == str(expected)
 
 
 @pytest.mark.parametrize(("path", "words"), [
@@ -34,9 +34,9 @@ def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypat
 def test_what_is_no_path_is_said(path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "expanduser", _expanduser)
     for sink, transport in ((False, "file"), (True, "record")):
-        plan, problems = read(f"{{transport: {transport}, path: {path}}}", tmp_path, sink)
+        config, problems = read(f"{{transport: {transport}, path: {path}}}", tmp_path, sink)
         assert [words in problem for problem in problems] == [True]
-        assert plan is None or not plan.options["path"]
+        assert config is None or not config.options["path"]
 
 
 def _expanduser(path: Path) -> Path:

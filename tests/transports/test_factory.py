@@ -52,4 +52,4 @@ def test_what_is_missing_says_what_to_install_unless_it_is_optional(
         build_sink(SINK, show.size, show.fps, Metrics())
     with caplog.at_level(logging.INFO):
         assert build_sink(replace(SINK, optional=True), show.size, show.fps, Metrics()) is None
-    assert caplog.messages == ["memory out is left out: no such bus; install it with: pip install bus"]
+    assert caplog.messages == ["memory out: skipped, as it is optional: no such bus; install it with: pip install bus"]

@@ -1,4 +1,4 @@
-"""The threads at both ends: newest wins, failures are mended, nothing waits for anybody."""
+"""Runners: the newest frame wins, a failed endpoint is reopened, a blocked one delays no other."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.schema import Fields
 from lcm_daemon.transports.base import Sink, Source
-from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, pauses
+from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, retry_delays
 from tests.rigs.daemon import wait_for
 
 SIZE = (32, 16)
 
 
 class Script(Source):
-    """Gives what it is told: frames, None, or an error to raise."""
+    """A source that follows a script: frames, None, or errors to raise."""
 
     fields: Fields = {}
 
@@ -71,17 +71,17 @@ def frame(number: int, size: Size = SIZE, value: int = 9) -> Frame:
     return Frame(solid(size, (value, value, value, 255)), number, float(number))
 
 
-def source_runner(script: Script, metrics: Metrics, arrived: Any = lambda: None) -> SourceRunner:
-    runner = SourceRunner("script", script, SIZE, "stretch", metrics, arrived)
+def source_runner(script: Script, metrics: Metrics, on_frame: Any = lambda: None) -> SourceRunner:
+    runner = SourceRunner("script", script, SIZE, "stretch", metrics, on_frame)
     runner.start()
     return runner
 
 
-def test_the_newest_frame_is_kept_fitted_and_gaps_are_counted() -> None:
-    metrics, bell = Metrics(), threading.Semaphore(0)
-    runner = source_runner(Script(frame(0), frame(1, (64, 64), 5), frame(5)), metrics, bell.release)
+def test_newest_frame_is_kept_and_fitted_and_gaps_are_counted() -> None:
+    metrics, arrivals = Metrics(), threading.Semaphore(0)
+    runner = source_runner(Script(frame(0), frame(1, (64, 64), 5), frame(5)), metrics, arrivals.release)
     wait_for(lambda: runner.newest is not None and runner.newest.number == 5)
-    assert [bell.acquire(timeout=5) for _ in range(3)] == [True] * 3
+    assert [arrivals.acquire(timeout=5) for _ in range(3)] == [True] * 3
     assert runner.newest is not None
     assert runner.newest.size == SIZE
     assert metrics.counts()["dropped/source"] == 3
@@ -89,7 +89,7 @@ def test_the_newest_frame_is_kept_fitted_and_gaps_are_counted() -> None:
     assert runner.join(5)
 
 
-def test_a_source_that_gives_nothing_is_said_to_wait_until_it_does() -> None:
+def test_source_without_frames_is_waiting() -> None:
     script = Script(frame(0))
     runner = source_runner(script, Metrics())
     wait_for(lambda: runner.newest is not None)
@@ -103,25 +103,25 @@ def test_a_source_that_gives_nothing_is_said_to_wait_until_it_does() -> None:
 
 
 @pytest.mark.parametrize("error", [TransportError("gone"), ValueError("a library's own")])
-def test_a_source_that_fails_is_opened_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_source_is_reopened(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     script, metrics = Script(frame(0), error, frame(7)), Metrics()
     runner = source_runner(script, metrics)
     wait_for(lambda: runner.newest is not None and runner.newest.number == 7)
     assert script.opened == 2
     assert metrics.counts()["failed/script"] == 1
-    assert metrics.total("dropped/source") == 0, "numbers begin anew after opening"
+    assert metrics.total("dropped/source") == 0, "numbers start again after opening"
     assert str(error) in caplog.text
     runner.stop()
     assert runner.join(5)
 
 
-def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
+def test_blocked_sink_delays_no_caller_and_gets_the_newest_frame_later() -> None:
     sink, metrics = Gate(), Metrics()
     runner = SinkRunner("gate", sink, SIZE, 30.0, metrics)
     runner.start()
     runner.post(frame(0))
     assert sink.entered.acquire(timeout=5)
-    for number in range(1, 100):  # it is stuck in the first; none of these waits
+    for number in range(1, 100):  # the sink is blocked in the first write; no post waits
         runner.post(frame(number))
     sink.passed.release(2)
     assert sink.entered.acquire(timeout=5)
@@ -131,7 +131,7 @@ def test_a_blocked_sink_delays_nobody_and_gets_the_newest_afterwards() -> None:
     assert runner.join(5)
 
 
-def test_a_sink_that_fails_is_opened_again_while_frames_go_on() -> None:
+def test_failed_sink_is_reopened() -> None:
     sink = Gate(fail_at=0)
     sink.passed.release(100)
     runner = SinkRunner("gate", sink, SIZE, 30.0, Metrics())
@@ -145,11 +145,21 @@ def test_a_sink_that_fails_is_opened_again_while_frames_go_on() -> None:
     assert runner.join(5)
 
 
-def test_pauses_grow_to_ten_seconds_and_stay() -> None:
-    assert list(islice(pauses(), 8)) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+def test_retry_delays_grow_to_ten_seconds_and_stay() -> None:
+    assert list(islice(retry_delays(), 8)) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
 def test_a_runner_never_started_can_be_stopped() -> None:
     runner = SinkRunner("gate", Gate(), SIZE, 30.0, Metrics())
     runner.stop()
     assert runner.join(0.1)
+
+
+def test_repeated_failure_is_logged_more_and_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    runner = SourceRunner("script", Script(), SIZE, "stretch", Metrics(), lambda: None)
+    for _ in range(1000):
+        runner._record_failure("stalled")
+    assert len(caplog.messages) == 10, "the 1st, 2nd, 4th, ... 512th"
+    runner._record_failure("unplugged")
+    assert caplog.messages[-1] == "script: unplugged"
+    assert runner.metrics.counts()["failed/script"] == 1001

@@ -83,9 +83,9 @@ def test_the_stand_in_has_the_real_signatures(name: str) -> None:
 def test_a_wrong_call_would_be_seen() -> None:
     names = native_names.load("SpoutGL.json")
     wrong = [
-        native_names.CommandRequest(1, "SpoutReceiver", "receiveTextures", 0),
-        native_names.CommandRequest(2, "SpoutSender", "sendImage", 5),
-        native_names.CommandRequest(3, "SpoutSender", "sendImage", 5, ("hostFbo",)),
+        native_names.NativeCall(1, "SpoutReceiver", "receiveTextures", 0),
+        native_names.NativeCall(2, "SpoutSender", "sendImage", 5),
+        native_names.NativeCall(3, "SpoutSender", "sendImage", 5, ("hostFbo",)),
     ]
     assert len(native_names.mistakes(names, wrong)) == 3
 
