@@ -1,1 +1,1 @@
-"""What moves parameters without a hand on them: cues, modulation, tempo."""
+"""Automation: what moves parameters without a controller: cues, modulation and tempo."""

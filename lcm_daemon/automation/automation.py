@@ -1,17 +1,16 @@
-"""Automation: what moves parameters without a hand on them: cues, modulation, and the tempo they go by.
+"""Automation moves parameters without a controller: cues, modulation, and the tempo that both can follow.
 
-Order of authority: base value, then a cue's fade, then modulation. The hand on a fader ends a fade of that parameter;
-modulation goes on around wherever the value stands.
+Order of precedence: the base value, then the fade of a cue, then modulation. A controller that moves a parameter ends
+its fade; modulation continues around the new value.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lcm_daemon.automation.cue_list import Cue, CueList
 from lcm_daemon.automation.cue_store import CueStore
@@ -27,203 +26,295 @@ from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-OWN: Table = table_of([
+AUTOMATION_PARAMETERS: Table = table_of([
     Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", MIN_BPM, MAX_BPM, "bpm", look=False),
     Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
               choices=tuple(GRIDS), look=False),
 ])
-LONGEST = 80  # characters of a recorded cue's name
-RECORDED_FADE = 1.0  # seconds, of a cue that was recorded under a new name
-CORRECTION = 0.1  # beats that an outside clock may take the music back without that being a jump
-MOST = 256  # cues; beyond them none is recorded
-CUE = "cue"  # the key under which a call to the cue list waits; a parameter waits under its own name
-_STEPS = {"cue/go": 1, "cue/back": -1}
-_WAITING = {*_STEPS, "cue/goto"}  # these begin where the show's `quantise` says
+MAX_CUE_NAME = 80  # characters of a recorded cue's name; the rest is cut off
+MAX_CUES = 256  # with this many cues, no new one is recorded
+RECORDED_FADE = 1.0  # seconds, the fade of a cue that is recorded under a new name
+BEAT_CORRECTION = 0.1  # beats that an external clock may move the position back without counting as a jump
+CUE_KEY = "cue"  # queue key of the quantized cue request; a quantized parameter has its own name as the key
+
+
+@dataclass(frozen=True)
+class _RecipeValues:
+    """Values of a cue for parameters that only its recipe has. They wait until that recipe starts to play."""
+
+    recipe: str
+    values: dict[str, tuple[Value, str]]  # value and origin by parameter name
 
 
 class Automation:
-    """The cues and modulators of a running show.
+    """The cues, the modulators and the tempo of a running show.
 
-    change_recipe: called with the name of the recipe that a cue changes to.   file: the show's; recorded cues are kept
-    beside it. Without one, recording is for this run alone.   health: counts what was refused.
+    The stage calls `execute` for each command, `update` on every turn of its loop and `evaluate` once a tick.
+
+    Args:
+        cues: the cues of the show file.
+        modulators: the modulators of the show file.
+        parameters: the live values that cues fade and modulators move around.
+        change_recipe: called with the name of the recipe that a starting cue names.
+        file: the show file; recorded cues are stored next to it. Without it, they last for this run only.
+        metrics: counts refused requests.
     """
 
-    def __init__(self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
-                 change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None) -> None:
-        self.cues, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
-        self.table: Table = {**OWN, **table_of_modulators(modulators)}
+    def __init__(
+        self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
+        change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None,
+    ) -> None:
+        self.cue_list, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
+        self.table: Table = {**AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
+        self.recipe = ""  # name of the recipe whose parameters are live
         self._parameters, self._change_recipe = parameters, change_recipe
         self._throttle = LogThrottle(log, metrics or Metrics())
-        self._file = CueStore(file)
+        self._store = CueStore(file)
         self._tap = Tap()
-        self._bpm = self.tempo.bpm  # what the parameter last was
-        self._reached = 0.0  # where the music last was
-        self._heard: ExternalTempo | None = None  # what an outside clock said last
-        self._waiting = QuantizedRequests()
-        self.recipe = ""  # the name of the one that plays
-        self._recorded = {cue.name: cue for cue in self._file.read()}
+        self._bpm = self.tempo.bpm  # the last known value of the parameter `bpm`
+        self._beat = 0.0  # the position in beats that the waves have reached
+        self._external_tempo: ExternalTempo | None = None  # the last report of an external clock
+        self._quantized = QuantizedRequests()
+        self._recipe_values: _RecipeValues | None = None
+        self._tick_time = 0.0
+        self._values: Values = {}
+        self._revision = -1  # revision of the parameters that `_values` holds
+        self._recorded = {cue.name: cue for cue in self._store.read()}
         for cue in self._recorded.values():
-            self.cues.record(cue)
+            self.cue_list.record(cue)
+
+    # --- what the stage calls ---
+
+    def execute(self, request: CommandRequest, now: float) -> list[Change]:
+        """Execute a command of the cue list or the tempo. Return the parameters that it moved.
+
+        GO, BACK and GOTO wait for the next beat or bar if `quantise` says so; `next` always waits.
+        """
+        grid = GRIDS[str(self._parameters.targets()["quantise"])]
+        match request.name:
+            case "cue/go" | "cue/back" | "cue/goto" if grid:
+                self._quantized.put(CUE_KEY, request, grid, self.tempo, now)
+            case "cue/go" | "cue/back" | "cue/goto":
+                self._request_cue(request, now)
+            case "cue/release":
+                self._quantized.remove(CUE_KEY)
+                self.cue_list.release()
+            case "cue/record":
+                self._record(request)
+            case "next":
+                self._queue_value(request, grid or GRIDS["bar"], now)
+            case "tap":
+                return self._tap_tempo(request, now)
+            case _:
+                self._throttle.warn("command/unhandled", f"{request.origin}: command {request.name!r:.80} has no handler")
+        return []
+
+    def update(self, now: float, time_of_day: str, external_tempo: ExternalTempo | None = None) -> list[Change]:
+        """Start everything that is due. Return the parameters that moved.
+
+        Args:
+            now: monotonic seconds.
+            time_of_day: the wall clock as "21:30", for cues that start at a time.
+            external_tempo: the last report of an external clock, or None.
+        """
+        changes = self._follow_tempo(external_tempo, now)
+        for request in self._quantized.pop_due(self.tempo, now):
+            if request.name == "next":
+                changes += self._set_value(request, now)
+            else:
+                self._request_cue(request, now)
+        cue = self.cue_list.update(now, time_of_day)
+        return changes + (self._start_cue(cue, now) if cue else [])
+
+    def evaluate(self, now: float) -> Values:
+        """Advance the modulators to `now` and return all values, modulation included. Call this once a tick."""
+        self._tick_time = now
+        beat = self.tempo.beat_at(now)
+        if not self._beat - BEAT_CORRECTION < beat < self._beat:  # a small correction never moves a wave backwards
+            self._beat = beat
+        values = self._parameters.evaluate(now)
+        self.modulation.advance(values, self._beat, now)
+        self._values = self.modulation.add_to(values, self._parameters.table)
+        self._revision = self._parameters.revision
+        return self._values
+
+    @property
+    def values(self) -> Values:
+        """All values at the time of the last tick, modulation included.
+
+        Fades and waves move only from tick to tick. A value that was set since the tick is the new one here.
+        """
+        if self._revision != self._parameters.revision:
+            values = self._parameters.evaluate(self._tick_time)
+            self._values = self.modulation.add_to(values, self._parameters.table)
+            self._revision = self._parameters.revision
+        return self._values
+
+    def panic(self) -> None:
+        """Cancel every cue and value that waits, and show no cue as current.
+
+        The position in the cue list stays: the next GO starts the cue after the last one.
+        """
+        self._quantized.clear()
+        self.cue_list.panic()
+        self._recipe_values = None
+
+    def recipe_started(self, name: str, now: float) -> list[Change]:
+        """Apply the values that a cue has set for parameters of this recipe. Return the parameters that moved.
+
+        Call this when the parameters of the recipe `name` have become live. Values for any other recipe are dropped.
+        """
+        superseded = name != self.recipe
+        self.recipe = name
+        waiting = self._recipe_values
+        if waiting is None or (waiting.recipe != name and not superseded):
+            return []
+        self._recipe_values = None
+        if waiting.recipe != name:
+            return []
+        changes = [self._fade(parameter, value, origin, now)
+                   for parameter, (value, origin) in waiting.values.items() if parameter in self._parameters.table]
+        return [change for change in changes if change]
+
+    def recipe_change_ended(self, name: str, done: bool) -> None:
+        """Drop the values that a cue has set for parameters of the recipe `name`, unless the change was done.
+
+        Call this when a change to the recipe fails, is given up, or is superseded by a change to another recipe.
+        """
+        if not done and self._recipe_values and self._recipe_values.recipe == name:
+            self._recipe_values = None
 
     def status(self) -> dict[str, Value]:
-        """For the status: the cue that stands, the one that is about to begin, and the names of all, one a line."""
-        return {"cue": self.cues.current.name if self.cues.current else "",
-                "next_cue": self.cues.pending or self._due_on_the_beat(),
-                "cues": "\n".join(cue.name for cue in self.cues.cues)}
+        """Return the status entries: the current cue, the cue that is about to start, and all names, one a line."""
+        return {"cue": self.cue_list.current.name if self.cue_list.current else "",
+                "next_cue": self.cue_list.pending or self._quantized_cue(),
+                "cues": "\n".join(cue.name for cue in self.cue_list.cues)}
 
-    def look(self, recipe: Recipe) -> Look:
-        """What must come back after a power cut: what was moved, but for what a stream moves all the time."""
-        cue, table = self.cues.current.name if self.cues.current else "", self._parameters.table
-        values = {n: v for n, v in self._parameters.touched().items() if table[n].look or n in OWN}
-        return Look(recipe.name, recipe.size, cue, values, self.cues.minute)
+    def current_look(self, recipe: Recipe) -> Look:
+        """Return what must come back after a power cut.
 
-    def resume(self, look: Look, now: float) -> None:
-        """Take up an earlier run's look, at once; what makes no sense in the show as it is now stays out."""
+        That is every value that was set, except those that a stream moves all the time.
+        """
+        cue, table = self.cue_list.current.name if self.cue_list.current else "", self._parameters.table
+        values = {name: value for name, value in self._parameters.touched().items()
+                  if table[name].look or name in AUTOMATION_PARAMETERS}
+        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute)
+
+    def restore(self, look: Look, now: float) -> None:
+        """Apply the look of an earlier run at once. Values that do not fit the show any more are skipped."""
         for name, value in look.values.items():
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
-        self.cues.resume(look.cue, now, look.minute)
-
-    def obey(self, call: CommandRequest, now: float) -> list[Change]:
-        """Carry out one of COMMANDS; GO, BACK and GOTO wait for the beat where the show says so."""
-        grid = GRIDS[str(self._parameters.targets()["quantise"])]
-        if grid and call.name in _WAITING:
-            self._waiting.put(CUE, call, grid, self.tempo, now)
-            return []
-        return COMMANDS[call.name](self, call, now)
+        self.cue_list.restore(look.cue, now, look.minute)
 
     def close(self) -> None:
-        """Wait until what was recorded is kept."""
-        self._file.close()
+        """Wait until the recorded cues are written."""
+        self._store.close()
 
-    def hold(self) -> None:
-        """Nothing that was about to come by itself does."""
-        self._waiting.clear()
-        self.cues.hold()
+    # --- cues ---
 
-    def step(self, now: float, clock: str, heard: ExternalTempo | None = None) -> list[Change]:
-        """Begin what is due. clock: the wall clock's "21:30".   heard: what an outside clock said last."""
-        changes = self._listen(heard, now)
-        for call in self._waiting.take(self.tempo, now):
-            changes += _ON_THE_BEAT.get(call.name, COMMANDS[call.name])(self, call, now)
-        cue = self.cues.step(now, clock)
-        return changes + (self._begin(cue, now) if cue else [])
+    def _request_cue(self, request: CommandRequest, now: float) -> None:
+        match request.name:
+            case "cue/go":
+                self.cue_list.go(now)
+            case "cue/back":
+                self.cue_list.back(now)
+            case "cue/goto" if self.cue_list.goto(str(request.arguments[0]), now) is None:
+                self._throttle.warn("cue/unknown", f"{request.origin}: cue/goto: no cue {request.arguments[0]!r:.80}")
 
-    def apply(self, values: Values, now: float) -> dict[str, Any]:
-        """The values with modulation on top."""
-        beat = self.tempo.beat_at(now)
-        if not self._reached - CORRECTION < beat < self._reached:  # else it waits: no wave turns the same corner twice
-            self._reached = beat
-        return self.modulation.apply(values, self._parameters.table, self._reached, now)
+    def _quantized_cue(self) -> str:
+        """Return the name of the cue that waits for the beat, or an empty string."""
+        request = self._quantized.peek(CUE_KEY)
+        match request.name if request else "":
+            case "cue/go":
+                return self.cue_list.name_at_offset(1)
+            case "cue/back":
+                return self.cue_list.name_at_offset(-1)
+            case "cue/goto" if request:
+                return self.cue_list.resolve(str(request.arguments[0]))
+        return ""
 
-    def _due_on_the_beat(self) -> str:
-        """The cue that waits for the music; "" where none does."""
-        call = self._waiting.look(CUE)
-        if call is None:
-            return ""
-        return self.cues.beside(_STEPS[call.name]) if call.name in _STEPS else self.cues.called(str(call.arguments[0]))
+    def _start_cue(self, cue: Cue, now: float) -> list[Change]:
+        origin, table = f"cue/{cue.name}", self._parameters.table
+        if cue.recipe:
+            self._change_recipe(cue.recipe)
+            self._defer_values(cue, origin)
+        changes = [self._fade(name, value, origin, now, cue.fade, cue.curve)
+                   for name, value in cue.values.items() if name in table]
+        return [change for change in changes if change]
 
-    def _listen(self, heard: ExternalTempo | None, now: float) -> list[Change]:
-        """The tempo is an outside clock's whenever that has spoken, and else that of the hand that moved `bpm`."""
-        if heard is None or heard == self._heard:
-            bpm = float(self._parameters.targets()["bpm"])
-            self.tempo = self.tempo if bpm == self._bpm else self.tempo.at(bpm, now)
-            self._bpm = bpm
+    def _defer_values(self, cue: Cue, origin: str) -> None:
+        """Keep the values for parameters that only the cue's recipe has. A newer cue of the same recipe adds to them."""
+        waiting = self._recipe_values
+        self._recipe_values = None
+        if cue.recipe != self.recipe:
+            earlier = waiting.values if waiting and waiting.recipe == cue.recipe else {}
+            new = {name: (value, origin) for name, value in cue.values.items() if name not in self._parameters.table}
+            self._recipe_values = _RecipeValues(cue.recipe, {**earlier, **new})
+
+    def _fade(self, name: str, value: Value, origin: str, now: float, seconds: float = 0.0,
+              curve: str = "linear") -> Change | None:
+        """Return None if the value is refused: values of a recorded cue are not checked before it starts."""
+        try:
+            return Change(name, self._parameters.fade(name, value, now, seconds, curve, origin), origin)
+        except Refused as refusal:
+            self._throttle.warn("cue/refused", f"{origin}: {refusal}")
+            return None
+
+    def _record(self, request: CommandRequest) -> None:
+        """Record the present look: the recipe and every value. An existing cue keeps its fade and other settings."""
+        name, table = str(request.arguments[0])[:MAX_CUE_NAME], self._parameters.table
+        existing = next((cue for cue in self.cue_list.cues if cue.name == name), None)
+        if existing is None and len(self.cue_list.cues) >= MAX_CUES:
+            self._throttle.warn("cue/refused", f"{request.origin}: cue/record: {name!r} is not recorded: the limit "
+                                f"is {MAX_CUES} cues")
+            return
+        values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
+        self._recorded[name] = replace(existing or Cue(name, fade=RECORDED_FADE), values=values, recipe=self.recipe)
+        self.cue_list.record(self._recorded[name])
+        self._store.write(list(self._recorded.values()))
+
+    # --- values that wait for the beat ---
+
+    def _queue_value(self, request: CommandRequest, grid: float, now: float) -> None:
+        name = str(request.arguments[0])
+        if name in self._parameters.table:
+            self._quantized.put(name, request, grid, self.tempo, now)
+        else:
+            self._throttle.warn("next/unknown", f"{request.origin}: next: no parameter {name!r:.80}")
+
+    def _set_value(self, request: CommandRequest, now: float) -> list[Change]:
+        """Set the parameter of a `next` request. The recipe may have changed since, and the parameter be gone."""
+        name, given = map(str, request.arguments)
+        try:
+            return [Change(name, self._parameters.set(name, given, now, request.origin), request.origin)]
+        except KeyError:
             return []
-        self._heard, self.tempo = heard, heard.tempo
-        return self._show_tempo(heard.origin, now)
+        except Refused as refusal:
+            self._throttle.warn("next/refused", f"{request.origin}: {refusal}")
+            return []
 
-    def _show_tempo(self, origin: str, now: float) -> list[Change]:
-        """The parameter follows the tempo, to a tenth."""
+    # --- tempo ---
+
+    def _follow_tempo(self, external: ExternalTempo | None, now: float) -> list[Change]:
+        """Take the tempo from a new report of an external clock, otherwise from the parameter `bpm` if it moved."""
+        if external is not None and external != self._external_tempo:
+            self._external_tempo, self.tempo = external, external.tempo
+            return self._publish_tempo(external.origin, now)
+        bpm = float(self._parameters.targets()["bpm"])
+        if bpm != self._bpm:
+            self.tempo, self._bpm = self.tempo.at(bpm, now), bpm
+        return []
+
+    def _publish_tempo(self, origin: str, now: float) -> list[Change]:
+        """Set the parameter `bpm` to the tempo, rounded to a tenth."""
         self._bpm = round(self.tempo.bpm, 1)
         if self._bpm == self._parameters.targets()["bpm"]:
             return []
         return [Change("bpm", self._parameters.set("bpm", self._bpm, now, origin), origin)]
 
-    def _begin(self, cue: Cue, now: float) -> list[Change]:
-        if cue.recipe:
-            self._change_recipe(cue.recipe)
-            for name in cue.values.keys() - self._parameters.table.keys():
-                self._parameters.set_when_added(name, cue.values[name], f"cue/{cue.name}")
-        changes = [self._fade(name, cue, now) for name in cue.values if name in self._parameters.table]
-        return [change for change in changes if change]
-
-    def _fade(self, name: str, cue: Cue, now: float) -> Change | None:
-        """None for a value that makes no sense: the show's are checked, those of the side file are not."""
-        origin = f"cue/{cue.name}"
-        try:
-            value = self._parameters.fade(name, cue.values[name], now, cue.fade, cue.curve, origin)
-        except Refused as refusal:
-            self._throttle.warn("cue/refused", f"{origin}: {refusal}")
-            return None
-        return Change(name, value, origin)
-
-    def _go(self, call: CommandRequest, now: float) -> list[Change]:
-        self.cues.go(now)
-        return []
-
-    def _back(self, call: CommandRequest, now: float) -> list[Change]:
-        self.cues.back(now)
-        return []
-
-    def _goto(self, call: CommandRequest, now: float) -> list[Change]:
-        if self.cues.goto(str(call.arguments[0]), now) is None:
-            self._throttle.warn("cue/unknown", f"{call.origin}: there is no cue {call.arguments[0]!r:.80}")
-        return []
-
-    def _release(self, call: CommandRequest, now: float) -> list[Change]:
-        self._waiting.drop(CUE)
-        self.cues.release()
-        return []
-
-    def _record(self, call: CommandRequest, now: float) -> list[Change]:
-        """Keep the present look: its recipe and every value. Of a cue that there is, the rest stays as it was."""
-        name, table = str(call.arguments[0])[:LONGEST], self._parameters.table
-        if len(self.cues.cues) >= MOST and all(cue.name != name for cue in self.cues.cues):
-            self._throttle.warn("cue/refused", f"{call.origin}: {name!r:.80} is not recorded: there are {MOST} cues")
-            return []
-        values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
-        before = next((cue for cue in self.cues.cues if cue.name == name), Cue(name, fade=RECORDED_FADE))
-        self._recorded[name] = replace(before, values=values, recipe=self.recipe)
-        self.cues.record(self._recorded[name])
-        self._file.write(list(self._recorded.values()))
-        return []
-
-    def _next(self, call: CommandRequest, now: float) -> list[Change]:
-        """Wait with a parameter's new value for the bar, or for the beat where the show says so."""
-        name, grid = str(call.arguments[0]), GRIDS[str(self._parameters.targets()["quantise"])]
-        if name in self._parameters.table:
-            self._waiting.put(name, call, grid or GRIDS["bar"], self.tempo, now)
-        else:
-            self._throttle.warn("next/unknown", f"{call.origin}: there is no parameter {name!r:.80}")
-        return []
-
-    def _set(self, call: CommandRequest, now: float) -> list[Change]:
-        """What NEXT asked for, if it makes sense by now: the recipe may have changed meanwhile."""
-        name, given = map(str, call.arguments)
-        try:
-            value = self._parameters.set(name, given, now, call.origin)
-        except KeyError:
-            return []
-        except Refused as refusal:
-            self._throttle.warn("next/refused", f"{call.origin}: {refusal}")
-            return []
-        return [Change(name, value, call.origin)]
-
-    def _beat(self, call: CommandRequest, now: float) -> list[Change]:
+    def _tap_tempo(self, request: CommandRequest, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
-        self._bpm = float(self._parameters.set("bpm", self.tempo.bpm, now, call.origin))
+        self._bpm = float(self._parameters.set("bpm", self.tempo.bpm, now, request.origin))
         self.tempo = replace(self.tempo, bpm=self._bpm)
-        return [Change("bpm", self._bpm, call.origin)]
-
-
-COMMANDS: Mapping[str, Callable[[Automation, CommandRequest, float], list[Change]]] = {
-    "cue/go": Automation._go,
-    "cue/back": Automation._back,
-    "cue/goto": Automation._goto,
-    "cue/release": Automation._release,
-    "cue/record": Automation._record,
-    "tap": Automation._beat,
-    "next": Automation._next,
-}
-_ON_THE_BEAT: Mapping[str, Callable[[Automation, CommandRequest, float], list[Change]]] = {"next": Automation._set}
+        return [Change("bpm", self._bpm, request.origin)]

@@ -1,4 +1,4 @@
-"""Look: what a run must come back with after a power cut."""
+"""Look: the state of a show that a run restores after a power cut."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from lcm_daemon.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Look:
-    """values: what somebody has moved, and where to.   cue: the one that stands.   size: that of the recipe.
+    """The recipe, the values that were set, and the place in the cue list.
 
-    minute: of the wall clock, "21:30", when the schedule was last looked at.
+    Attributes:
+        recipe: name of the recipe.
+        size: size that the recipe renders, in pixels.
+        cue: name of the current cue, or an empty string.
+        values: target value of each parameter that was set, by name.
+        minute: time of day of the last schedule check, as "21:30".
     """
 
     recipe: str
@@ -23,7 +28,7 @@ class Look:
     values: Mapping[str, Value] = field(default_factory=dict)
     minute: str = ""
 
-    def begin(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
-        """The recipe that it played, if there still is one of the name."""
+    def recipe_to_start(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
+        """Return the recipe of this look in its size, or `otherwise` if the show no longer has it."""
         found = recipes.get(self.recipe, otherwise)
         return replace(found, size=self.size) if found.name == self.recipe else found

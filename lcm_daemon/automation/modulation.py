@@ -1,6 +1,6 @@
-"""Modulation: what moves a parameter around the value it stands at: waves, and followers of a level.
+"""Modulation: waves and followers that move a parameter around its value.
 
-It comes last: base value, cue's fade, modulation. It never touches the truth; each frame is given the sum.
+It is applied last: base value, fade of a cue, modulation. It never changes the stored values; each frame gets the sum.
 """
 
 from __future__ import annotations
@@ -15,40 +15,46 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Parameter, Table, Values, table_of
 
 FOLLOWER = "follow"
-SETTLED = 1e-4  # of the way: nearer than this a follower has arrived
+FOLLOWER_TOLERANCE = 1e-4  # a follower that is nearer than this to its level takes the level
 
 
 def _walk(phase: float, seed: int) -> float:
-    """From one random level to the next in a smooth curve, without a corner."""
-    place = math.floor(phase)
-    share = phase - place
+    """Move from one random level to the next on a smooth curve without corners."""
+    cycle = math.floor(phase)
+    share = phase - cycle
     share = share * share * (3.0 - 2.0 * share)
-    return _level(place, seed) + (_level(place + 1, seed) - _level(place, seed)) * share
+    return _random_level(cycle, seed) + (_random_level(cycle + 1, seed) - _random_level(cycle, seed)) * share
 
 
-def _level(place: int, seed: int) -> float:
-    return random.Random(f"{seed}/{place}").uniform(-1.0, 1.0)
+def _random_level(cycle: int, seed: int) -> float:
+    return random.Random(f"{seed}/{cycle}").uniform(-1.0, 1.0)
 
 
-# From -1 to 1, by the cycles gone by; the seed tells two random ones apart.
+# Level from -1 to 1 by phase in cycles. The seed makes two random waves differ.
 WAVES: Mapping[str, Callable[[float, int], float]] = {
     "sine": lambda phase, seed: math.sin(2.0 * math.pi * phase),
     "triangle": lambda phase, seed: 1.0 - 4.0 * abs((phase + 0.25) % 1.0 - 0.5),
     "saw": lambda phase, seed: 2.0 * (phase % 1.0) - 1.0,
     "square": lambda phase, seed: 1.0 if phase % 1.0 < 0.5 else -1.0,
-    "random": lambda phase, seed: _level(math.floor(phase), seed),
+    "random": lambda phase, seed: _random_level(math.floor(phase), seed),
     "walk": _walk,
 }
 
 
 @dataclass(frozen=True)
 class Modulator:
-    """One thing that moves one parameter, by the parameters `mod/<name>/depth` and `mod/<name>/rate`.
+    """One wave or follower that moves one parameter. Its own parameters are `mod/<name>/depth` and `mod/<name>/rate`.
 
-    to: a float or int parameter.   wave: of WAVES, or FOLLOWER, which follows `mod/<name>/level`.
-    depth: how far it goes each way, as a share of the parameter's range.   rate: cycles a second.
-    beats: a cycle takes so many beats instead of going by `rate`; 0 is by rate.   phase: where a cycle begins.
-    attack, release: seconds that a follower takes to rise and to fall (to 63 % of the way).
+    Attributes:
+        name: part of the names of its own parameters.
+        to: name of the float or int parameter that it moves.
+        wave: a name in `WAVES`, or `FOLLOWER`, which follows `mod/<name>/level`.
+        depth: how far it moves in each direction, as a share of the parameter's range.
+        rate: cycles per second.
+        beats: beats per cycle, in place of `rate`; 0 uses `rate`.
+        phase: where in the cycle it starts, 0 to 1.
+        attack: seconds that a follower takes to rise by 63 % of the way.
+        release: seconds that a follower takes to fall by 63 % of the way.
     """
 
     name: str
@@ -62,69 +68,77 @@ class Modulator:
     release: float = 0.3
 
     def parameters(self) -> list[Parameter]:
-        """Its own faders."""
+        """Return the modulator's own parameters."""
         path = f"mod/{self.name}"
         depth = Parameter(f"{path}/depth", "float", self.depth, f"How far {self.name} moves {self.to}.", -1.0, 1.0)
         if self.wave == FOLLOWER:
-            return [depth, Parameter(f"{path}/level", "float", 0.0, f"What {self.name} follows, such as a sound's "
-                                     "loudness.", 0.0, 1.0, look=False)]
-        return [depth, Parameter(f"{path}/rate", "float", self.rate, f"Cycles a second of {self.name}, where it does "
-                                 "not go by beats.", 0.0, 30.0, "Hz")]
+            return [depth, Parameter(f"{path}/level", "float", 0.0, f"Level that {self.name} follows, such as the "
+                                     "loudness of a sound.", 0.0, 1.0, look=False)]
+        return [depth, Parameter(f"{path}/rate", "float", self.rate, f"Cycles per second of {self.name}, unless it "
+                                 "follows beats.", 0.0, 30.0, "Hz")]
 
 
 def table_of_modulators(modulators: Sequence[Modulator]) -> Table:
-    """The faders of all of them."""
+    """Return the parameters of all modulators."""
     return table_of(parameter for modulator in modulators for parameter in modulator.parameters())
 
 
 class Modulation:
-    """All modulators of a show, each with its place in its cycle."""
+    """All modulators of a show, each with its position in its cycle."""
 
     def __init__(self, modulators: Sequence[Modulator]) -> None:
         self.modulators = tuple(modulators)
-        self._places = {modulator.name: _Place() for modulator in modulators}
+        self._states = {modulator.name: _State() for modulator in modulators}
 
-    def apply(self, values: Values, table: Table, beat: float, now: float) -> dict[str, Any]:
-        """The values with everything that moves them added. Several on one parameter add up; its range is kept.
+    def advance(self, values: Values, beat: float, now: float) -> None:
+        """Move every modulator on to this moment.
 
-        beat: where the music is.   now: monotonic seconds.
+        Args:
+            values: the values without modulation; they hold the rates and levels.
+            beat: position of the music in beats.
+            now: monotonic seconds.
         """
-        moved = dict(values)
         for number, modulator in enumerate(self.modulators):
+            self._states[modulator.name].advance(modulator, values, beat, now, number)
+
+    def add_to(self, values: Values, table: Table) -> dict[str, Any]:
+        """Return the values with modulation added. Several modulators of one parameter add up, within its range."""
+        moved = dict(values)
+        for modulator in self.modulators:
             parameter = table.get(modulator.to)
-            swing = self._places[modulator.name].swing(modulator, values, beat, now, number)
             if parameter is None or isinstance(moved[modulator.to], Blend) or not math.isfinite(parameter.high):
                 continue
-            depth = float(values[f"mod/{modulator.name}/depth"])
-            moved[modulator.to] = float(moved[modulator.to]) + swing * depth * (parameter.high - parameter.low)
+            depth, level = float(values[f"mod/{modulator.name}/depth"]), self._states[modulator.name].level
+            moved[modulator.to] = float(moved[modulator.to]) + level * depth * (parameter.high - parameter.low)
         for name in {modulator.to for modulator in self.modulators} & table.keys():
             if not isinstance(moved[name], Blend):
                 moved[name] = table[name].coerce(moved[name])
         return moved
 
 
-class _Place:
-    """Where one modulator is: the cycles gone by, or the level that a follower has come to."""
+class _State:
+    """The state of one modulator. level: its present level, -1 to 1."""
 
     def __init__(self) -> None:
-        self._cycles = self._level = 0.0
-        self._then: float | None = None
+        self.level = 0.0
+        self._cycles = 0.0
+        self._time: float | None = None
 
-    def swing(self, modulator: Modulator, values: Values, beat: float, now: float, seed: int) -> float:
-        passed = now - (now if self._then is None else self._then)
-        self._then = now
+    def advance(self, modulator: Modulator, values: Values, beat: float, now: float, seed: int) -> None:
+        elapsed = now - (now if self._time is None else self._time)
+        self._time = now
         if modulator.wave == FOLLOWER:
-            return self._follow(modulator, float(values[f"mod/{modulator.name}/level"]), passed)
-        # Added up from moment to moment, so that a rate that moves bends the wave and never breaks it.
-        self._cycles += passed * float(values[f"mod/{modulator.name}/rate"])
+            self._follow(modulator, float(values[f"mod/{modulator.name}/level"]), elapsed)
+            return
+        # Cycles are summed up from tick to tick: a rate that changes bends the wave and never makes it jump.
+        self._cycles += elapsed * float(values[f"mod/{modulator.name}/rate"])
         cycles = beat / modulator.beats if modulator.beats > 0.0 else self._cycles
-        return WAVES[modulator.wave](cycles + modulator.phase, seed)
+        self.level = WAVES[modulator.wave](cycles + modulator.phase, seed)
 
-    def _follow(self, modulator: Modulator, level: float, passed: float) -> float:
-        """A one-pole filter, quick to rise and slow to fall."""
-        seconds = modulator.attack if level > self._level else modulator.release
-        share = 1.0 if seconds <= 0.0 else 1.0 - math.exp(-passed / seconds)
-        self._level += (level - self._level) * share
-        if abs(level - self._level) < SETTLED:
-            self._level = level  # a filter alone never comes to rest, and what moves is painted anew
-        return self._level
+    def _follow(self, modulator: Modulator, level: float, elapsed: float) -> None:
+        """Apply a one-pole filter with separate times for rise and fall."""
+        seconds = modulator.attack if level > self.level else modulator.release
+        share = 1.0 if seconds <= 0.0 else 1.0 - math.exp(-elapsed / seconds)
+        self.level += (level - self.level) * share
+        if abs(level - self.level) < FOLLOWER_TOLERANCE:
+            self.level = level  # the filter alone never arrives, and a value that moves means another render

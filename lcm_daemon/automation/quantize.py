@@ -1,4 +1,4 @@
-"""Quantise: calls that wait for the music's next beat or bar."""
+"""Launch quantize: requests that wait for the next beat or bar of the music."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ from dataclasses import dataclass
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.tempo import BEATS, Tempo
 
-GRIDS: Mapping[str, float] = {"off": 0.0, "beat": 1.0, "bar": float(BEATS)}  # beats; 0 waits for nothing
+GRIDS: Mapping[str, float] = {"off": 0.0, "beat": 1.0, "bar": float(BEATS)}  # in beats; 0 means no wait
 
 
 @dataclass
 class _Waiting:
-    """A call that is due at `beat`, the next multiple of `grid` beats."""
+    """A request that is due at `beat`, the next multiple of `grid` beats."""
 
-    call: CommandRequest
+    request: CommandRequest
     grid: float
     beat: float
 
-    def due(self, tempo: Tempo, now: float) -> bool:
+    def is_due(self, tempo: Tempo, now: float) -> bool:
         beat = tempo.beat_at(now)
-        if beat < self.beat - self.grid:  # the music began anew, or went back
+        if beat < self.beat - self.grid:  # the music restarted, or went back
             self.beat = tempo.next(self.grid, now)
         return beat >= self.beat or not tempo.running
 
 
 class QuantizedRequests:
-    """At most one under each key: the newest. While an outside clock stands still nothing waits for it."""
+    """At most one waiting request for each key, the newest. While an external clock is stopped, nothing waits."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
 
-    def look(self, key: str) -> CommandRequest | None:
-        """What waits under a key; it waits on."""
-        return self._waiting[key].call if key in self._waiting else None
+    def peek(self, key: str) -> CommandRequest | None:
+        """Return the request that waits under a key, without removing it."""
+        return self._waiting[key].request if key in self._waiting else None
 
-    def put(self, key: str, call: CommandRequest, grid: float, tempo: Tempo, now: float) -> None:
-        """Wait with a call for the next multiple of `grid` beats."""
-        self._waiting[key] = _Waiting(call, grid, tempo.next(grid, now))
+    def put(self, key: str, request: CommandRequest, grid: float, tempo: Tempo, now: float) -> None:
+        """Let a request wait for the next multiple of `grid` beats, in place of an earlier one under this key."""
+        self._waiting[key] = _Waiting(request, grid, tempo.next(grid, now))
 
-    def take(self, tempo: Tempo, now: float) -> list[CommandRequest]:
-        """What is due now; it waits no more."""
-        due = [key for key, waiting in self._waiting.items() if waiting.due(tempo, now)]
-        return [self._waiting.pop(key).call for key in due]
+    def pop_due(self, tempo: Tempo, now: float) -> list[CommandRequest]:
+        """Remove and return the requests that are due."""
+        due = [key for key, waiting in self._waiting.items() if waiting.is_due(tempo, now)]
+        return [self._waiting.pop(key).request for key in due]
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
+        """Remove the request under a key, if there is one."""
         self._waiting.pop(key, None)
 
     def clear(self) -> None:
+        """Remove all requests."""
         self._waiting.clear()

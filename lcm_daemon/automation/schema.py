@@ -12,7 +12,8 @@ from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameters import Table
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Node, Number, Problems, Section, Text, nearest
+from lcm_daemon.core.document import Node, Problems
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Number, Section, Text, nearest
 from lcm_daemon.recipes.reader import NAME, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter, Refused, Table, Value
+from lcm_daemon.core.parameters import Parameter, Table, Value
 
 PARTS_LIMIT = 6  # values that a blend holds: who turns back on the way, again and again, comes from no more places
 
@@ -66,23 +65,17 @@ class Parameters:
         self._travel: dict[str, _Glide] = {}
         self._origins: dict[str, str] = {}  # who set it last, as in Change.origin
         self._touched: set[str] = set()  # what somebody has set since the start, or since it was reset
-        self._foreseen: dict[str, tuple[Any, str]] = {}  # values and origins for names that are to come
+        self.revision = 0  # counts every change of a value or of the table; a glide that moves on is none
         self.moved = ""  # the name of the one that was set last; empty while none was
         self.replace_table(self.table)
 
     def replace_table(self, table: Table) -> None:
-        """Live by another table: names that stay keep their values, new ones start as the show or the table says.
-
-        A new one goes where `set_when_added` has said, if that makes sense now.
-        """
+        """Live by another table: names that stay keep their values, new ones start as the show or the table says."""
         self.table = table
         self._travel = {name: glide for name, glide in self._travel.items() if name in table}
         self._start = {p.name: p.coerce(self.start.get(p.name, p.default)) for p in table.values()}
         self._targets = {**self._start, **self._targets}
-        for name in self._foreseen.keys() & table.keys():
-            value, origin = self._foreseen.pop(name)
-            with contextlib.suppress(Refused):
-                self.fade(name, value, 0.0, 0.0, origin=origin)
+        self.revision += 1
 
     def set(self, name: str, value: Any, now: float, origin: str = "") -> Value:
         """Move one parameter; return the value it is on its way to. Raises Refused, or KeyError for no such name.
@@ -103,16 +96,13 @@ class Parameters:
         self._targets[name] = target
         self._origins[name], self.moved = origin, name
         self._touched.add(name)
+        self.revision += 1
         return target
 
     def follow_recipe(self, name: str, now: float) -> None:
         """Move one that nobody has touched to where the recipe has it that plays now."""
         self.set(name, self._start[name], now, "recipe")
         self._touched.discard(name)
-
-    def set_when_added(self, name: str, value: Any, origin: str = "") -> None:
-        """Where one is to go that comes with the recipe on its way."""
-        self._foreseen[name] = value, origin
 
     def is_untouched(self, name: str) -> bool:
         """Whether nobody has set it since the show began, or since everything was reset."""
@@ -129,7 +119,7 @@ class Parameters:
         self._targets, self._travel = {**self._targets, **resume_file}, {}
         self._origins |= dict.fromkeys(changed, origin)
         self._touched -= resume_file.keys()
-        self._foreseen.clear()
+        self.revision += 1
         return changed
 
     def shown(self) -> Table:

@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from lcm_daemon import controllers
-from lcm_daemon.automation.automation import OWN
+from lcm_daemon.automation.automation import AUTOMATION_PARAMETERS
 from lcm_daemon.automation.modulation import table_of_modulators
 from lcm_daemon.automation.schema import read_cues, read_modulators
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table
+from lcm_daemon.core.document import Node, Problems, compose, override
 from lcm_daemon.core.schema import (
     Boolean,
     Choice,
@@ -25,15 +26,11 @@ from lcm_daemon.core.schema import (
     FieldKind,
     Fields,
     Items,
-    Node,
     Number,
     PathText,
     PixelSize,
-    Problems,
     Section,
     Text,
-    compose,
-    override,
 )
 from lcm_daemon.recipes.reader import known_parameters, load_recipe, read_parameters, read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import ACCELERATORS, Recipe
@@ -83,7 +80,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
     found = Section(_fields(base, takes)).read(node, problems)
     if found is None:
         return None
-    table = {**OWN, **_table((found["recipe"], *(found["recipes"] or {}).values()))}
+    table = {**AUTOMATION_PARAMETERS, **_table((found["recipe"], *(found["recipes"] or {}).values()))}
     modulators = read_modulators(found["modulation"] or (), problems, table)
     table |= table_of_modulators(modulators)
     cues = read_cues(found["cues"] or (), problems, table, [*recipe_names(), *(found["recipes"] or {})])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lcm_daemon.automation.automation import OWN
+from lcm_daemon.automation.automation import AUTOMATION_PARAMETERS
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import Modulator, table_of_modulators
 from lcm_daemon.core.frame import Size
@@ -68,7 +68,7 @@ class Show:
 
     def table(self, recipe: Recipe) -> Table:
         """Every parameter while this recipe plays: its own, and those of cues and modulation."""
-        return {**recipe.table(), **OWN, **table_of_modulators(self.modulators)}
+        return {**recipe.table(), **AUTOMATION_PARAMETERS, **table_of_modulators(self.modulators)}
 
     def start(self, recipe: Recipe) -> dict[str, Value]:
         """Where every parameter starts, and returns to, while this recipe plays."""

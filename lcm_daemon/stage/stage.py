@@ -61,7 +61,7 @@ class Stage:
         self.metrics = Metrics()
         self.resume_file = resume_file or ResumeFile()
         look, recipes = self.resume_file.begin(self.clock.now()), show.catalogue()
-        recipe = look.begin(recipes, show.recipe) if look else show.recipe
+        recipe = look.recipe_to_start(recipes, show.recipe) if look else show.recipe
         self._fallback = show.fallback
         self.transition = RecipeTransition(recipe, self._build_player, self.metrics, show.crossfade, show.timeouts.alarm)
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
@@ -72,7 +72,7 @@ class Stage:
         )
         self.automation.recipe = recipe.name
         if look:
-            self.automation.resume(look, self.clock.now())
+            self.automation.restore(look, self.clock.now())
         self.source = build_source(show.source, "source", show.size, self.metrics, self._arrived)
         self.guide = build_source(show.guide, "guide", show.size, self.metrics, self._arrived)
         self.sinks = [runner for plan in show.sinks if (runner := build_sink(plan, show.size, show.fps, self.metrics))]
@@ -82,7 +82,7 @@ class Stage:
                   browser_source=show.browser_source), show.size, self.metrics,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
-        self.values: Mapping[str, Value | Blend] = self.parameters.evaluate(self.clock.now())
+        self.values: Mapping[str, Value | Blend] = self.automation.evaluate(self.clock.now())
         self.output: Frame | None = None
         self._picture: Pixels | None = None  # of the last beat, before the master dims it
         self.stopping = False
@@ -90,7 +90,7 @@ class Stage:
         self._watchdog = SystemdNotifier()
         self._hungry = False  # an engine waits for an input that has not come yet
         self._adopted = recipe  # whose table of parameters is in force
-        self._beats, self._beat_time = 0, self.clock.now()
+        self._beats = 0
         self._previewed = 0.0
         self._blank = Frame(solid(show.size), 0, self.clock.now())
         self._status = Status(self.metrics)
@@ -190,7 +190,7 @@ class Stage:
             self._wakeup.clear()
             for pending in self.desk.step(self.parameters.targets(), now):
                 self._obey(pending, now)
-            self.desk.tell(self.automation.step(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
+            self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
             starved = self._input() is None and self.values["mode"] != "text"
             self._adopt(self.transition.step(now, starved), now)
             self._follow(now)
@@ -205,7 +205,7 @@ class Stage:
             self.desk.tell(self._command(step, now) if isinstance(step, CommandRequest) else self._move(step, now))
 
     def _command(self, call: CommandRequest, now: float) -> list[Change]:
-        return _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.obey(call, now)
+        return _COMMANDS[call.name](self, call) if call.name in _COMMANDS else self.automation.execute(call, now)
 
     def _move(self, change: Change, now: float) -> list[Change]:
         if change.name not in self.parameters.table:  # it has gone with its recipe meanwhile
@@ -214,7 +214,7 @@ class Stage:
         return [Change(change.name, value, change.origin)]
 
     def _reset(self, call: CommandRequest) -> list[Change]:
-        self.automation.hold()
+        self.automation.panic()
         self.transition.hold(self.clock.now())
         changed = self.parameters.reset(f"panic/{call.origin}")
         return [Change(name, value, call.origin) for name, value in changed.items()]
@@ -240,12 +240,12 @@ class Stage:
             return
         before, values = self.show.start(self._adopted), self.parameters.targets()
         self._adopted, self.parameters.start = recipe, self.show.start(recipe)
-        self.automation.recipe = recipe.name
         self.parameters.replace_table(self.show.table(recipe))
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value and self.parameters.is_untouched(name):
                 self.parameters.follow_recipe(name, now)
         self.desk.adopt(self.parameters.shown())
+        self.desk.tell(self.automation.recipe_started(recipe.name, now))
 
     def _input(self) -> Frame | None:
         return self.source.newest if self.source else None
@@ -256,8 +256,8 @@ class Stage:
         self._hungry = bool(waiting)  # first the flag, then the look: no arrival falls in between
         if not waiting:
             return
-        now, beat = self.clock.now(), self._beat_time  # a fade or a wave moves from beat to beat, a hand at once
-        values = self.switcher.lay_over(self.automation.apply(self.parameters.evaluate(beat), beat))
+        now = self.clock.now()
+        values = self.switcher.lay_over(self.automation.values)
         frame = self._input()
         if frame is None and values["mode"] != "text":
             return
@@ -290,8 +290,8 @@ class Stage:
 
     def _tick(self) -> None:
         try:
-            now = self._beat_time = self.clock.now()
-            self.values = self.automation.apply(self.parameters.evaluate(now), now)
+            now = self.clock.now()
+            self.values = self.automation.evaluate(now)
             if self._picture is None or not self.values["freeze"]:
                 self._picture = self._choose(now)
             self.output = Frame(self._dim(self._picture), self._beats, now)
@@ -318,14 +318,14 @@ class Stage:
     def _tell_desk(self, now: float) -> None:
         if self._status.due(now):
             self.desk.tell([], self._collect_status(now), self._stand(now))
-            self.resume_file.keep(self.automation.look(self.switcher.playing), now)
+            self.resume_file.keep(self.automation.current_look(self.switcher.playing), now)
         if self.output is not None and now - self._previewed >= PREVIEW:
             self._previewed = now
             self.desk.show(self.output, now)
 
     def _stand(self, now: float) -> Mapping[str, ParameterState]:
         """Every parameter: where it was set to, what it is at this moment, and by whom."""
-        moved = self.automation.apply(self.parameters.evaluate(now), now)
+        moved = self.automation.values
         begun = begun_by(self.show, self._adopted)
         return parameter_states(self.parameters, moved, self.switcher.lay_over(moved), begun, self.show.modulators)
 

@@ -11,7 +11,7 @@ DAWN, STORM, NIGHT = Cue("dawn", fade=4.0), Cue("storm", fade=2.0, delay=1.0, fo
 
 
 def begun(cues: CueList, now: float, clock: str = "") -> str:
-    cue = cues.step(now, clock)
+    cue = cues.update(now, clock)
     return cue.name if cue else ""
 
 
@@ -43,7 +43,7 @@ def test_a_cue_follows_by_itself_after_its_fade_unless_somebody_was_faster() -> 
     assert begun(cues, 7.9) == ""
     assert begun(cues, 8.0) == "night"
     cues.goto("storm", 10.0)
-    cues.step(11.0)
+    cues.update(11.0)
     cues.goto("night", 12.0)
     assert begun(cues, 12.0) == "night"
     assert begun(cues, 30.0) == ""
@@ -52,10 +52,10 @@ def test_a_cue_follows_by_itself_after_its_fade_unless_somebody_was_faster() -> 
 def test_release_and_hold_stop_what_would_come() -> None:
     cues = CueList([STORM, NIGHT])
     cues.go(0.0)
-    cues.hold()
+    cues.panic()
     assert begun(cues, 5.0) == ""
     cues.go(5.0)
-    cues.step(6.0)
+    cues.update(6.0)
     cues.release()
     assert cues.current is None
     assert begun(cues, 60.0) == ""
@@ -95,7 +95,7 @@ def test_a_machine_that_slept_makes_good_what_fell_due(before: str, after: str, 
 def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, name: str) -> None:
     """The newest of what was missed; where nothing was, the cue stands that stood."""
     cues = CueList([DAY, NIGHT])
-    cues.resume("day", 0.0, before)
+    cues.restore("day", 0.0, before)
     begun(cues, 0.0, after)
     assert cues.current is not None
     assert cues.current.name == name
@@ -107,20 +107,20 @@ def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, n
 def test_goto_goes_by_the_number_as_well(asked: str, name: str) -> None:
     cues = CueList([DAWN, STORM, NIGHT])
     cue = cues.goto(asked, 0.0)
-    assert (cue.name if cue else "") == name == cues.called(asked)
+    assert (cue.name if cue else "") == name == cues.resolve(asked)
 
 
 def test_a_cue_called_by_a_number_is_that_cue() -> None:
     cues = CueList([DAWN, STORM, Cue("1")])
     cue = cues.goto("1", 0.0)
     assert cue is not None
-    assert (cue.name, cues.called("1")) == ("1", "1")
+    assert (cue.name, cues.resolve("1")) == ("1", "1")
 
 
 def test_a_name_that_is_not_there_changes_nothing() -> None:
     cues = CueList([DAWN])
     assert cues.goto("dusk", 0.0) is None
-    assert cues.step(0.0) is None
+    assert cues.update(0.0) is None
 
 
 def test_a_recorded_cue_takes_the_place_of_its_name_or_the_end() -> None:
@@ -134,7 +134,7 @@ def test_a_recorded_cue_takes_the_place_of_its_name_or_the_end() -> None:
 def test_go_goes_on_from_a_cue_that_was_recorded_over() -> None:
     cues = CueList([DAWN, STORM])
     cues.go(0.0)
-    assert cues.step(DAWN.delay) == DAWN
+    assert cues.update(DAWN.delay) == DAWN
     cues.record(Cue("dawn", {"steps": 4}))
     assert cues.go(100.0) == STORM
 

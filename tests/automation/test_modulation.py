@@ -16,7 +16,9 @@ def rig(*modulators: Modulator, **start: float) -> tuple[Modulation, Parameters]
 
 
 def at(modulation: Modulation, parameters: Parameters, now: float, beat: float = 0.0) -> dict[str, object]:
-    return modulation.apply(parameters.evaluate(now), parameters.table, beat, now)
+    values = parameters.evaluate(now)
+    modulation.advance(values, beat, now)
+    return modulation.add_to(values, parameters.table)
 
 
 @pytest.mark.parametrize("wave", WAVES)

@@ -131,16 +131,20 @@ def test_another_table_keeps_what_stays_and_remembers_what_comes_back() -> None:
     assert parameters.targets()["fader"] == 1.0
 
 
-def test_what_is_foreseen_is_so_once_it_is_there_and_nonsense_or_a_reset_forgets_it() -> None:
-    ink = {name: Parameter(name, "float", 0.5, "", -2.0, 2.0) for name in ("lora/a", "lora/b", "lora/c")}
+def test_the_revision_counts_every_change() -> None:
     parameters = Parameters()
-    parameters.set_when_added("lora/c", 0.7, "cue/x")
-    parameters.reset()
-    parameters.set_when_added("lora/a", 9.0, "cue/x")
-    parameters.set_when_added("lora/b", "high", "cue/x")
-    parameters.replace_table({**TABLE, **ink})
-    assert [parameters.targets()[name] for name in ink] == [2.0, 0.5, 0.5]
-    assert [parameters.origin(name) for name in ink] == ["cue/x", "", ""]
+    changes = (
+        lambda: parameters.set("strength", 0.2, 0.0), lambda: parameters.fade("mix", 0.5, 0.0, 2.0),
+        lambda: parameters.follow_recipe("steps", 0.0), lambda: parameters.reset(),
+        lambda: parameters.replace_table({**TABLE, "fader": FADER}),
+    )
+    for change in changes:
+        before = parameters.revision
+        change()
+        assert parameters.revision > before
+    before = parameters.revision
+    parameters.evaluate(1.0)
+    assert parameters.revision == before
 
 
 def test_who_has_touched_what() -> None:

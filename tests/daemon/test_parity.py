@@ -221,7 +221,7 @@ def test_every_parameter_is_set_by_a_cue_and_fades_where_it_can(tmp_path: Path) 
     async def scenario() -> tuple[Any, ...]:
         async with running(file) as stage:
             begun = stage.values
-            stage.automation.cues.go(stage.now)
+            stage.automation.cue_list.go(stage.now)
             stage.step()
             moments = [stage.parameters.evaluate(now) for now in (0.0, 2.0, 4.0)]
             return begun, *moments
@@ -333,7 +333,7 @@ def test_every_command_is_given_on_the_page(tmp_path: Path, devtools: str) -> No
         cues = [{"name": name, "set": {"mix": 1}} for name in ("one", "two", "three")]
         async with desk(tmp_path, cues=cues) as (stage, ports), browser.tab(devtools) as page:
             await page.open(f"http://127.0.0.1:{ports.panel}")
-            stage.automation.cues.goto("two", stage.now)
+            stage.automation.cue_list.goto("two", stage.now)
             stage.step()
             await page.until("document.querySelector('[data-cue=two][data-state=current]') !== null")
             wrong = []

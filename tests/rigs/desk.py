@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from unittest import mock
 
-from lcm_daemon.automation.automation import COMMANDS, Automation
+from lcm_daemon.automation.automation import Automation
 from lcm_daemon.controllers.midi import controller
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Parameter, Table, Value, table_of
@@ -56,7 +56,7 @@ class Stage:
 
     def step(self) -> None:
         """Begin the cues that are due."""
-        self._tell(self.automation.step(self.now, ""))
+        self._tell(self.automation.update(self.now, ""))
 
     def receive(self) -> DeskUpdate | None:
         """The desk's end of the pipe: the next message, None at the end."""
@@ -79,10 +79,10 @@ class Stage:
             if isinstance(step, Change):
                 value = self.parameters.set(step.name, step.value, self.now)
                 done.append(Change(step.name, value, step.origin))
-            elif step.name in COMMANDS:
-                done += self.automation.obey(step, self.now)
+            elif step.name not in ("panic", "recipe", "size"):
+                done += self.automation.execute(step, self.now)
         self.calls += pending.commands
-        self._tell([*done, *self.automation.step(self.now, "")])
+        self._tell([*done, *self.automation.update(self.now, "")])
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes

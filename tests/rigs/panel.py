@@ -12,8 +12,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from lcm_daemon.automation.automation import COMMANDS as AUTOMATED
-from lcm_daemon.automation.automation import OWN, Automation
+from lcm_daemon.automation.automation import AUTOMATION_PARAMETERS, Automation
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.controllers.panel.camera import FrameSink
 from lcm_daemon.controllers.panel.controller import Panel
@@ -25,7 +24,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
 
-SHOWN: Table = {**TABLE, **OWN}  # the parameters of a show without modulators
+SHOWN: Table = {**TABLE, **AUTOMATION_PARAMETERS}  # the parameters of a show without modulators
 PATIENCE = 30.0  # seconds until a test gives up waiting
 QUIET = 0.15  # seconds of silence that count as "nothing comes"
 
@@ -72,11 +71,11 @@ class Rig:
         self.called.append(call)
         if call.name == "panic":
             return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
-        return self.automation.obey(call, self.now) if call.name in AUTOMATED else []
+        return [] if call.name in ("recipe", "size") else self.automation.execute(call, self.now)
 
     def step(self, done: Sequence[Change] = ()) -> None:
         """Begin the cues that are due, and say what has moved and where the show is."""
-        moved = [*done, *self.automation.step(self.now, "")]
+        moved = [*done, *self.automation.update(self.now, "")]
         cues = self.automation.status()
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
         self.controls.apply_update(moved, news)

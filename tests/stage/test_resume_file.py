@@ -121,5 +121,5 @@ def test_without_a_show_or_a_folder_nothing_is_kept(tmp_path: Path, caplog: pyte
 
 def test_a_recipe_comes_back_in_its_size_and_one_that_has_gone_does_not() -> None:
     builtin, other = load_recipe("builtin"), load_recipe("sd-turbo")
-    assert STORM.begin({"builtin": builtin}, other).size == (256, 192)
-    assert STORM.begin({"sd-turbo": other}, other) is other
+    assert STORM.recipe_to_start({"builtin": builtin}, other).size == (256, 192)
+    assert STORM.recipe_to_start({"sd-turbo": other}, other) is other

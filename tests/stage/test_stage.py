@@ -195,7 +195,7 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     first, asked = stage.transition.playing, list[Recipe]()
     stage.switcher.recipes["ink"] = ink
     stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
-    stage.automation.cues.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
+    stage.automation.cue_list.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
     stage._obey(RequestQueue([CommandRequest("cue/goto", "osc", ("storm",))]), clock.now())
     stage._attend()
     assert asked == [ink]

@@ -42,7 +42,9 @@ def test_every_parameter_has_its_row() -> None:
     parameters = Parameters({**TABLE, **table_of_modulators(MODULATORS)}, {"strength": 0.5, "prompt": "ocean"})
     parameters.set("prompt_glide", 10.0, 0.0, "panel/1")
     parameters.set("prompt", "lava", 0.0, "osc/127.0.0.1:5000")
-    moved = Modulation(MODULATORS).apply(parameters.evaluate(2.5), parameters.table, 0.0, 2.5)
+    modulation, values = Modulation(MODULATORS), parameters.evaluate(2.5)
+    modulation.advance(values, 0.0, 2.5)
+    moved = modulation.add_to(values, parameters.table)
     rows = parameter_states(parameters, moved, {**moved, "steps": 1}, {"strength": "show"}, MODULATORS)
     assert rows.keys() == parameters.table.keys()
     assert rows["strength"] == ParameterState(0.5, pytest.approx(0.6), "show, lfo slow, follower loud")  # type: ignore[arg-type]

@@ -89,10 +89,10 @@ def test_what_others_do_to_the_cues_is_shown(devtools):
     rig = Rig(cues=CUES)
 
     async def scenario(page):
-        rig.automation.obey(CommandRequest("cue/go", "osc/127.0.0.1:9"), rig.now)
+        rig.automation.execute(CommandRequest("cue/go", "osc/127.0.0.1:9"), rig.now)
         rig.step()
         await are(page, dawn="current", storm="next")
-        rig.automation.cues.cues = [Cue("dawn"), Cue("noon")]  # the show's file was read again
+        rig.automation.cue_list.cues = [Cue("dawn"), Cue("noon")]  # the show's file was read again
         rig.step()
         await are(page, dawn="current", noon="next")
         return await pads(page)
@@ -192,7 +192,7 @@ def test_a_look_is_recorded_under_a_name_and_appears(devtools):
 
     asyncio.run(playing(devtools, rig, scenario))
     assert rig.called == [CommandRequest("cue/record", "panel/1", ("found it",))]
-    assert [cue.name for cue in rig.automation.cues.cues][-1] == "found it"
+    assert [cue.name for cue in rig.automation.cue_list.cues][-1] == "found it"
 
 
 def test_a_show_without_cues_has_record_and_panic_alone_and_leaves_the_keys_alone(devtools):
@@ -280,7 +280,7 @@ def test_the_cue_that_plays_is_kept_in_sight(devtools):
     rig = Rig(cues=[Cue(f"look {number}") for number in range(60)])
 
     async def scenario(page):
-        rig.automation.obey(CommandRequest("cue/goto", "osc/127.0.0.1:9", ("look 50",)), rig.now)
+        rig.automation.execute(CommandRequest("cue/goto", "osc/127.0.0.1:9", ("look 50",)), rig.now)
         rig.step()
         await page.until("(e => { if (!e) return false;"
                          " const [a, b] = [e, e.closest('ol')].map(e => e.getBoundingClientRect());"
