@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training example needs torch: pip install torch")
-pytest.importorskip("diffusers", reason="the training example needs diffusers: pip install diffusers")
-pytest.importorskip("transformers", reason="the training example needs transformers: pip install transformers")
+from examples.train_builtin.words import SUBJECTS
+from tests.rigs.lazy import Lazy
 
-from examples.train_builtin import diffusion, finishing, sketches, train, vae  # noqa: E402
-from examples.train_builtin.words import SUBJECTS  # noqa: E402
+torch = Lazy("torch")
+diffusion = Lazy("examples.train_builtin.diffusion")
+finishing = Lazy("examples.train_builtin.finishing")
+sketches = Lazy("examples.train_builtin.sketches")
+train = Lazy("examples.train_builtin.train")
+vae = Lazy("examples.train_builtin.vae")
+
+pytestmark = pytest.mark.training
+
 
 
 def test_each_pass_tells_its_own_and_rehearses_what_was_told_before():
