@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,17 @@ def need(present: bool, reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"CI must have every real part: {reason}")
     pytest.skip(reason)
+
+
+def need_module(name: str, package: str = "") -> Any:
+    """Import an optional part and return it, or skip as `need` does.
+
+    A part that is installed may still fail to import, for want of a library of the system.
+    """
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        need(False, f"{name} cannot be imported ({error}); pip install {package or name}")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
