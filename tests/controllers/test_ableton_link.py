@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import sys
 import time
@@ -25,7 +24,7 @@ from lcm_daemon.core.parameters import Parameter, table_of
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.tempo import BEATS, ExternalTempo, Tempo
 from lcm_daemon.shows.reader import load_show
-from tests.conftest import need
+from tests.conftest import need_module
 from tests.rigs.network import Child, namespace
 from tests.rigs.standin_aalink import Link
 
@@ -154,7 +153,7 @@ def test_a_show_has_one_clock(tmp_path: Path) -> None:
 # The real library
 
 def present() -> None:
-    need(importlib.util.find_spec("aalink") is not None, "aalink is not installed (pip install aalink)")
+    need_module("aalink")
 
 
 def test_the_stand_in_has_the_names_of_the_real_one() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,8 +25,9 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
-from lcm_daemon.core.schema import Problems, compose, read_fields
-from tests.conftest import need
+from lcm_daemon.core.document import Problems, compose
+from lcm_daemon.core.schema import read_fields
+from tests.conftest import need, need_module
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
 
@@ -144,7 +144,7 @@ async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plug
 def jack() -> Iterator[None]:
     """A JACK server of our own, in the environment of whoever is started meanwhile."""
     need(shutil.which("jackd") is not None, "jackd is not installed")
-    need(importlib.util.find_spec("rtmidi") is not None, "python-rtmidi is not installed")
+    need_module("rtmidi", "python-rtmidi")
     name, server = _start_jack()
     with mock.patch.dict(os.environ, JACK_DEFAULT_SERVER=name):
         try:

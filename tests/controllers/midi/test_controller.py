@@ -18,6 +18,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
+from tests.conftest import need_module
 from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
 
 
@@ -325,7 +326,7 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
 
 def test_a_backend_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "nobody-runs-this-one")
-    pytest.importorskip("rtmidi")
+    need_module("rtmidi", "python-rtmidi")
     with pytest.raises((LcmDaemonError, OSError)):
         RtMidi("jack").close()
 

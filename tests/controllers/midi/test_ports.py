@@ -15,6 +15,7 @@ from lcm_daemon.controllers.midi import ports
 from lcm_daemon.controllers.midi.ports import Ports
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
+from tests.conftest import need_module
 from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort
 
 
@@ -135,7 +136,7 @@ def test_stopping_closes_everything_and_sends_what_waits() -> None:
 
 
 def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rtmidi")
+    need_module("rtmidi", "python-rtmidi")
     monkeypatch.setattr(ports.sys, "platform", "linux")
     monkeypatch.setattr(ports.Path, "exists", lambda path: False)
     with pytest.raises(LcmDaemonError, match="no /dev/snd/seq"):

@@ -23,8 +23,9 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest
-from lcm_daemon.core.schema import Problems, compose, read_fields
-from tests.conftest import need
+from lcm_daemon.core.document import Problems, compose
+from lcm_daemon.core.schema import read_fields
+from tests.conftest import need, need_module
 from tests.measure.fuzz_osc import fuzz
 from tests.rigs.osc_peers import PATIENCE, Peer, rig
 
@@ -424,11 +425,7 @@ def test_oscsend_moves_and_oscdump_hears() -> None:
 
 
 def test_a_liblo_server_that_listens_and_sends_on_one_port() -> None:
-    liblo3 = None
-    try:
-        import pyliblo3 as liblo3
-    except ImportError:
-        need(False, "pyliblo3 is not installed")
+    liblo3 = need_module("pyliblo3")
 
     async def scenario() -> None:
         heard: list[tuple[str, object]] = []

@@ -11,7 +11,7 @@ import pytest
 from lcm_daemon.controllers.osc import tcp
 from lcm_daemon.controllers.osc.sender import encode
 from lcm_daemon.core.requests import Change
-from tests.conftest import need
+from tests.conftest import need, need_module
 from tests.rigs.osc_peers import PATIENCE, Peer, connection, rig
 
 
@@ -174,11 +174,7 @@ def test_oscsend_over_tcp() -> None:
 
 
 def test_liblo_over_tcp() -> None:
-    liblo3 = None
-    try:
-        import pyliblo3 as liblo3
-    except ImportError:
-        need(False, "pyliblo3 is not installed")
+    liblo3 = need_module("pyliblo3")
 
     async def scenario() -> None:
         async with rig(tcp=0) as one:

@@ -29,8 +29,9 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
-from lcm_daemon.core.schema import Problems, compose, read_fields
-from tests.conftest import need
+from lcm_daemon.core.document import Problems, compose
+from lcm_daemon.core.schema import read_fields
+from tests.conftest import need_module
 from tests.rigs.osc_peers import PATIENCE
 
 INK = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
@@ -414,11 +415,8 @@ def test_the_shows_keys() -> None:
 # mDNS
 
 def zeroconf_or_skip() -> Any:
-    try:
-        import zeroconf.asyncio
-    except ImportError:
-        need(False, "zeroconf is not installed")
-    return zeroconf
+    need_module("zeroconf.asyncio", "zeroconf")
+    return need_module("zeroconf")
 
 
 def test_it_is_announced_where_it_listens() -> None:

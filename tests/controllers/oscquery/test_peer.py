@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.requests import commands
 from lcm_daemon.recipes.reader import load_recipe
-from tests.conftest import need
+from tests.conftest import need_module
 from tests.rigs.oscquery_peer import PATIENCE, Query, Udp
 
 SERVICE = "_oscjson._tcp.local."
@@ -110,8 +109,8 @@ def test_who_keeps_the_tree_by_the_messages_alone_is_always_right() -> None:
 
 def test_a_client_that_comes_from_a_package_index() -> None:
     """python-oscquery finds the daemon by mDNS and makes its own nodes of the tree: it refuses what is malformed."""
-    for module in ("pythonoscquery", "zeroconf"):
-        need(importlib.util.find_spec(module) is not None, f"{module} is not installed")
+    need_module("pythonoscquery", "python-oscquery")
+    need_module("zeroconf")
     from pythonoscquery.osc_query_client import OSCQueryClient
     from zeroconf import ServiceBrowser, Zeroconf
 
