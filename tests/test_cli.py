@@ -22,7 +22,7 @@ from lcm_daemon.commands import bench
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.stage.stage import Stage
-from tests.rigs.daemon import free_port, wait_for
+from tests.rigs.daemon import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -270,7 +270,7 @@ def test_a_missing_integration_that_is_not_optional_is_one_line_and_code_2(
 def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text(
-        f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\n"
+        "recipe: passthrough\nosc: false\npanel: {port: 0}\n"
         "source: {transport: file, path: nowhere.mp4}\n"
     )
     done = subprocess.run(
@@ -285,7 +285,7 @@ def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path)
 
 def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
-    show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\n")
+    show.write_text("recipe: passthrough\nosc: false\npanel: {port: 0}\n")
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "lcm_daemon", "run", str(show), "--seconds", "1"], capture_output=True, text=True,
@@ -300,7 +300,7 @@ def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("children", [1, 2], ids=["desk", "engine"])
 def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
-    show.write_text(f"recipe: passthrough\nosc: false\npanel: {{port: {free_port()}}}\nengine: {{spare: false}}\n")
+    show.write_text("recipe: passthrough\nosc: false\npanel: {port: 0}\nengine: {spare: false}\n")
     with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "run", str(show)], stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -17,13 +19,18 @@ from typing import Any
 
 import yaml
 
+PORTS = range(20000, 32000)  # below the ports that Linux, macOS and Windows give to sockets bound to port 0
+_places = itertools.count(os.getpid() * 97)  # test runs at the same time begin at different places
 START = 60.0  # seconds until it must answer
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no program is bound to and that the system gives to none by itself, each one once."""
+    while True:
+        port = PORTS[next(_places) % len(PORTS)]
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, kind) as probe:
+            probe.bind(("", port))
+            return port
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30.0, what: str = "the condition") -> Any:
