@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
+DAEMON = Path(__file__).parent / "daemon"
 
 
 def need(present: bool, reason: str) -> None:
@@ -33,8 +35,12 @@ def need_module(name: str, package: str = "") -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of one of the kinds in SLOW_KINDS is slow without saying so."""
+    """Mark tests by what they use; a test of one of SLOW_KINDS is slow too. Other slow tests are marked themselves."""
     for item in items:
+        if "devtools" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if item.path.is_relative_to(DAEMON):
+            item.add_marker("daemon")
         if any(item.get_closest_marker(kind) for kind in SLOW_KINDS):
             item.add_marker("slow")
 

@@ -1,4 +1,4 @@
-"""What is shipped beside the code."""
+"""What the package ships beside its code, and how the test suite is set up."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""A network of its own for tests: only `lo`, nothing gets out, and senders are found by name (mDNS).
+"""A network namespace for tests: only `lo`, no way out, and senders are found by name (mDNS).
 
-    from tests.network import namespace
+    from tests.rigs.network import namespace
 
-    with namespace() as net:                                  # skips, with the reason, where it cannot be had
+    with namespace() as net:                                  # skips, with the reason, where there can be none
         sender = net.popen([sys.executable, "peer.py", "a"])  # a command inside; `sender.kill()` is a kill -9 of it
         child = net.start(function, 1, "x")                   # function(pipe, 1, "x") in a new Python process inside
         child.pipe.send("go"); answer = child.receive(10.0)   # raises what the function raised, or when it ended
         child.kill(); child.stop()
-        result = net.call(function, 1, "x", seconds=30.0)     # the same, waiting for the one thing that it sends
-        with net.inside():                                    # this thread's new sockets and threads belong inside
+        result = net.call(function, 1, "x", seconds=30.0)     # start, receive the first message, stop
+        with net.inside():                                    # this thread's new sockets and threads are inside
             ...
 
-`function` stands at the top of an importable module (a test module is one). Everything that was started is ended, and
-the namespace removed, when the context ends. Give `discovery=False` to do without dbus and avahi.
+`function` is defined at the top level of an importable module (a test module will do). At the end of the context every
+process is stopped and the namespace removed. `discovery=False` does without dbus and avahi.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class Child:
         return int(self.process.pid)
 
     def receive(self, seconds: float) -> Any:
-        """What the function sends next; AssertionError with its traceback where it failed instead."""
+        """Return the function's next message; AssertionError with its traceback if it failed instead."""
         if not self.pipe.poll(seconds):
-            os.kill(self.pid, signal.SIGUSR1)  # its stacks go to stderr; one that has not begun yet ends by this
+            os.kill(self.pid, signal.SIGUSR1)  # it prints its stacks; one that has not started yet ends
             self.process.join(1)
-            raise AssertionError(f"the child said nothing for {seconds} s (exit code {self.process.exitcode})")
+            raise AssertionError(f"the child sent nothing for {seconds} s (exit code {self.process.exitcode})")
         try:
             message = self.pipe.recv()
         except EOFError:
@@ -95,7 +95,7 @@ class Child:
         self.process.join(10)
 
     def stop(self) -> None:
-        """Close the pipe; a child that does not end by that is killed."""
+        """Close the pipe, which ends the child; kill it if it does not end."""
         self.pipe.close()
         self.process.join(3)
         self.kill()
@@ -106,7 +106,7 @@ class _Failure(str):
 
 
 class Network:
-    """The inside of a namespace."""
+    """A namespace and what runs in it."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -131,7 +131,7 @@ class Network:
         return child
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = 60.0) -> Any:
-        """Run function(pipe, *arguments) inside and return what it sends first."""
+        """Run function(pipe, *arguments) inside and return its first message."""
         child = self.start(function, *arguments)
         try:
             return child.receive(seconds)
@@ -140,7 +140,7 @@ class Network:
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Take this thread inside, for libraries that are used in the tests' own process.
+        """Move this thread inside, for libraries that are used in the tests' own process.
 
         A library reads the bus's address once: in one process, enter one namespace only.
         """
@@ -173,7 +173,7 @@ class Network:
 
 @contextlib.contextmanager
 def namespace(discovery: bool = True) -> Iterator[Network]:
-    """A new namespace with a living `lo`; with `discovery`, names are found by mDNS in it."""
+    """A new namespace whose `lo` is up; with `discovery`, mDNS works in it."""
     reason = missing(discovery)
     need(not reason, reason)
     name = f"lcm-test-{os.getpid()}-{next(_numbers)}"
@@ -192,7 +192,7 @@ def namespace(discovery: bool = True) -> Iterator[Network]:
 
 
 def missing(discovery: bool = True) -> str:
-    """Why there can be no namespace here; "" where there can."""
+    """Reason why this system cannot make a namespace, or an empty string."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a network namespace needs Linux and root"
     tools = ("ip", "sh", "mount", "dbus-daemon", "avahi-daemon") if discovery else ("ip",)
@@ -216,7 +216,7 @@ def _run(
         function(pipe, *arguments)
     except (EOFError, BrokenPipeError):
         pass  # the other side closed the pipe: this is how a child is stopped
-    except BaseException:  # noqa: BLE001 - whatever it is, the test on the other side shows it
+    except BaseException:  # noqa: BLE001 - the test on the other side shows it
         with contextlib.suppress(OSError):
             pipe.send(_Failure(traceback.format_exc()))
 

@@ -1,4 +1,4 @@
-"""A show with every parameter and command that there is, its desk, and values that differ from what is so."""
+"""A show with every parameter and command, its desk, and a new value for each parameter."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lcm_daemon.shows.reader import load_show
 from tests.rigs.daemon import free_port
 from tests.rigs.desk import Stage, running
 
-RECIPE = {  # all that a recipe can add
+RECIPE = {  # everything that a recipe can add to the table
     "base": "builtin",
     "image_prompt": {"model": "some/adapter/adapter.safetensors", "encoder": "some/adapter/encoder"},
 }
 MODULATION = [{"name": wave, "to": "strength", "wave": wave} for wave in (*WAVES, FOLLOWER)]
-TEXT = "parity"  # what a text is set to
+TEXT = "parity"  # the value given to a text parameter
 TAGS: Mapping[str, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 BUTTONS = 16  # the MIDI channel of the commands' keys
 
 
 def other(parameter: Parameter, than: Value) -> Value:
-    """A value of this parameter that is not `than` nor next to it, inside its range."""
+    """A value in this parameter's range that is well away from `than`."""
     if parameter.kind == "text":
         return TEXT
     if parameter.choices:
@@ -53,7 +53,7 @@ ARGUMENTS: Mapping[str, tuple[Value, ...]] = {
 
 
 def control_of(place: int) -> tuple[int, int]:
-    """The MIDI channel (from 1) and the number of the controller or key for the parameter at this place."""
+    """MIDI channel (from 1) and controller or key number for the parameter at this place in the table."""
     return place // 100 + 1, place % 100
 
 
@@ -77,7 +77,7 @@ class Ports:
 
 @asynccontextmanager
 async def desk(folder: Path, more: Sequence[Parameter] = (), **keys: Any) -> AsyncIterator[tuple[Stage, Ports]]:
-    """The show's desk with everything on it, on free ports; `more` are parameters beside the show's."""
+    """The show's desk with every controller, on free ports; `more` are parameters in addition to the show's."""
     table = [*table_of_show(folder).values(), *more]
     ports = Ports(free_port(), free_port(), free_port())
     sections = {"osc": {"port": ports.osc}, "oscquery": {"port": ports.oscquery}, "panel": {"port": ports.panel},

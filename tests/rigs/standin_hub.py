@@ -1,4 +1,4 @@
-"""A hub on loopback that speaks the model hub's protocol: enough of it for a pull, and with its faults.
+"""A server on loopback that speaks enough of the model hub's protocol for a pull, and can fail as the hub does.
 
 Model info, redirects of large files to another host, entity tags, ranges, access tokens, and error codes are as in
 https://huggingface.co/docs/hub/api and in what huggingface_hub reads of an answer (file_download.py, utils/_http.py).
@@ -17,16 +17,16 @@ from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_standin"
-LARGE = 1000  # bytes from which a file is stored apart (LFS), and named by its SHA-256
+LARGE = 1000  # bytes; a file of this size or more is stored in LFS and named by its SHA-256
 
 
 @dataclass
 class Repo:
-    """One repository; every revision holds the same files unless `revisions` says otherwise."""
+    """One repository. Every revision has the same files."""
 
     files: Mapping[str, bytes]
     commit: str = "a" * 40
-    revisions: Mapping[str, str] = field(default_factory=dict)  # beside main, by name: the commit
+    revisions: Mapping[str, str] = field(default_factory=dict)  # commit of each branch or tag except main
     gated: bool = False
 
 
@@ -48,8 +48,10 @@ def digest(content: bytes) -> str:
 class StandinHub:
     """`with StandinHub({"owner/name": Repo(...)}) as hub:`; `hub.url` goes into HF_ENDPOINT.
 
-    cut: bytes after which a download's connection breaks, by path, once each.   alter: paths whose bytes come changed.
-    slow: a download waits in the middle until this is set.
+    Attributes:
+        cut: By path: the number of bytes after which the connection breaks, once.
+        alter: Paths whose bytes are sent changed.
+        slow: If not None, a download waits halfway until this is set.
     """
 
     def __init__(self, repos: Mapping[str, Repo]) -> None:
@@ -177,7 +179,7 @@ def _handler(hub: StandinHub) -> type[BaseHTTPRequestHandler]:
         def _try_to_write(self, content: bytes) -> None:
             try:
                 self.wfile.write(content)
-            except OSError:  # whoever asked is gone
+            except OSError:  # the client has gone
                 self.close_connection = True
 
         def _repo(self, name: str, revision: str) -> Repo | None:
