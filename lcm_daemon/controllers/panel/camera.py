@@ -1,4 +1,4 @@
-"""Camera: the pictures that a page sends, for a show whose source is the browser."""
+"""Frames of a page's camera, for a show with a browser source."""
 
 from __future__ import annotations
 
@@ -11,63 +11,67 @@ import simplejpeg
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
 
-LARGEST = 2048  # pixels of a side
-BYTES = 1 << 20  # of one picture: ten times what the page sends
-FASTEST = 1 / 60  # seconds between two pictures; what comes sooner is dropped
+MAX_SIDE = 2048  # pixels
+MAX_JPEG_BYTES = 1 << 20  # ten times what the page sends
+MIN_INTERVAL = 1 / 60  # seconds between two frames; a frame that comes sooner is dropped
 
 
 class FrameSink(Protocol):
-    """Destination of the received frames: an open sink of a transport."""
+    """Destination of the frames: an open sink of a transport."""
 
     def write(self, frame: Frame) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Holder(Protocol):
-    """A client whose pictures count, until another one starts its camera."""
+class CameraOwner(Protocol):
+    """A client that has started its camera."""
 
-    def lose_camera(self) -> None: ...
+    def on_camera_lost(self) -> None:
+        """Another client has started its camera."""
 
 
-class Camera:
-    """Decodes the pictures of whoever started a camera last, and hands them on."""
+class CameraInput:
+    """Decodes the frames of one client, the one that started its camera last, and writes them to a sink."""
 
     def __init__(self, sink: FrameSink, metrics: Metrics, now: Callable[[], float] = time.perf_counter) -> None:
-        self._sink, self._health, self._now = sink, metrics, now
-        self._holder: Holder | None = None
+        self._sink, self._metrics, self._now = sink, metrics, now
+        self._owner: CameraOwner | None = None
         self._number = 0
-        self._taken = -FASTEST
+        self._last_time = -MIN_INTERVAL
 
-    def start(self, client: Holder) -> None:
-        """From now on this client's pictures count, and nobody else's."""
-        if self._holder is not None and self._holder is not client:
-            self._holder.lose_camera()
-        self._holder = client
+    def start(self, client: CameraOwner) -> None:
+        """Make this client the owner. The previous owner loses the camera."""
+        if self._owner is not None and self._owner is not client:
+            self._owner.on_camera_lost()
+        self._owner = client
 
-    def stop(self, client: Holder) -> None:
-        """This client sends no more, or has gone."""
-        if self._holder is client:
-            self._holder = None
+    def stop(self, client: CameraOwner) -> None:
+        """Release the camera, if this client is the owner."""
+        if self._owner is client:
+            self._owner = None
 
-    def holds(self, client: Holder) -> bool:
-        """Whether it is this client's pictures that count."""
-        return self._holder is client
+    def is_owner(self, client: CameraOwner) -> bool:
+        return self._owner is client
 
-    def take(self, jpeg: bytes) -> None:
-        """One JPEG picture. Raises ValueError with one line where it is none, LcmDaemonError where it cannot go on.
+    def receive(self, jpeg: bytes) -> None:
+        """Decode one JPEG frame of the owner and write it to the sink.
 
-        Decoding happens on the event loop: 1.3 ms at 640x480, of which a page sends 30 a second.
+        Decoding happens on the event loop: 1.3 ms at 640x480, and a page sends 30 frames per second.
+
+        Raises:
+            ValueError: The data is not a JPEG, or it is too large. The message is one line.
+            LcmDaemonError: The sink failed.
         """
         height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-        if max(width, height) > LARGEST:
-            raise ValueError(f"a picture of {width}x{height}: {LARGEST} pixels a side are the most")
+        if max(width, height) > MAX_SIDE:
+            raise ValueError(f"{width}x{height} pixels; at most {MAX_SIDE} per side are allowed")
         now = self._now()
-        if now - self._taken < FASTEST:
-            self._health.count("panel/camera/dropped")
+        if now - self._last_time < MIN_INTERVAL:
+            self._metrics.count("panel/camera/dropped")
             return
-        self._taken = now
+        self._last_time = now
         pixels = simplejpeg.decode_jpeg(jpeg, "RGBA")
         self._number += 1
         self._sink.write(Frame(pixels, self._number, now))
-        self._health.time("panel/camera", self._now() - now)
+        self._metrics.time("panel/camera", self._now() - now)

@@ -1,4 +1,4 @@
-"""Client: one browser (or script) on the panel's WebSocket. The protocol is told in server.py."""
+"""One browser (or script) on the panel's WebSocket. server.py describes the protocol."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lcm_daemon.controllers.panel import messages
-from lcm_daemon.controllers.panel.camera import Camera
-from lcm_daemon.controllers.panel.mirror import Mirror
+from lcm_daemon.controllers.panel.camera import CameraInput
+from lcm_daemon.controllers.panel.echo_filter import EchoFilter
 from lcm_daemon.controllers.panel.preview import Preview
+from lcm_daemon.controllers.panel.send_queue import SendQueue
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
@@ -23,95 +24,37 @@ from lcm_daemon.core.requests import Change
 
 log = logging.getLogger(__name__)
 
-MEND_SECONDS = 0.5
-BEAT_SECONDS = 0.5
-LATE_SECONDS = 3.0  # after the beat that a client names; the page's own patience
-ERRORS_KEPT = 8
+CORRECTION_SECONDS = 0.5  # between two checks for wrong values on the page
+HEARTBEAT_SECONDS = 0.5
+LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
+KEYS = ("set", "command", "frame", "camera")  # of a client's message
 
 
-class Outbox:
-    """What waits to be sent to one client: the newest of each thing, so that a slow browser never makes a queue."""
+class PageClient:
+    """Receives a client's requests and sends it what changes, until it disconnects.
 
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
-        self._changes: dict[str, Change] = {}
-        self._status: str | None = None
-        self._table: str | None = None
-        self._errors: list[str] = []
-        self._picture: bytes | None = None
-        self._camera = ""
-
-    def changes(self, moved: Sequence[Change]) -> None:
-        self._changes.update({c.name: c for c in moved})
-        if moved:
-            self.wake.set()
-
-    def table(self, message: str) -> None:
-        """Every value is in it: changes that wait are older."""
-        self._table = message
-        self._changes.clear()
-        self.wake.set()
-
-    def withhold(self, name: str) -> None:
-        """A change that has not been sent yet is out of date: the client itself has moved on."""
-        self._changes.pop(name, None)
-
-    def status(self, message: str) -> None:
-        self._status = message
-        self.wake.set()
-
-    def error(self, text: str) -> None:
-        self._errors = [*self._errors, text][-ERRORS_KEPT:]
-        self.wake.set()
-
-    def picture(self, jpeg: bytes) -> None:
-        self._picture = jpeg
-        self.wake.set()
-
-    def camera(self, word: str) -> None:
-        """What became of this client's own picture."""
-        self._camera = word
-        self.wake.set()
-
-    def take(self) -> Iterator[str | bytes]:
-        """Everything that waits, values before pictures; the outbox is empty then."""
-        self.wake.clear()
-        table, moved, status, errors = self._table, self._changes, self._status, self._errors
-        picture, camera = self._picture, self._camera
-        self._table, self._changes, self._status, self._errors, self._picture = None, {}, None, [], None
-        self._camera = ""
-        yield from map(messages.error, errors)
-        if camera:
-            yield messages.camera(camera)
-        if table is not None:
-            yield table
-        if moved:
-            yield messages.changes(list(moved.values()))
-        if status is not None:
-            yield status
-        if picture is not None:
-            yield picture
-
-
-class Client:
-    """Reads what the client asks, and writes what it must know; ends when the client leaves."""
+    Args:
+        origin: origin of this client's changes, such as "panel/3".
+        camera: receives this client's camera frames; None if the show has no browser source.
+    """
 
     def __init__(
-        self, socket: WebSocket, origin: str, controls: ControlState, preview: Preview, camera: Camera | None = None
+        self, socket: WebSocket, origin: str, controls: ControlState, preview: Preview,
+        camera: CameraInput | None = None,
     ) -> None:
-        self._socket, self._origin, self._board, self._preview = socket, origin, controls, preview
+        self._socket, self._origin, self._controls, self._preview = socket, origin, controls, preview
         self._camera = camera
-        self._mirror = Mirror(controls.values, origin)
-        self._outbox = Outbox()
-        self._acknowledged = asyncio.Event()
+        self._echo = EchoFilter(controls.values, origin)
+        self._queue = SendQueue()
+        self._frame_acknowledged = asyncio.Event()
         self._throttle = LogThrottle(log, controls.metrics)
-        self._beaten = -math.inf
+        self._last_heartbeat = -math.inf
 
-    async def run(self) -> None:
+    async def serve(self) -> None:
         """Serve an accepted socket until it closes."""
-        tasks = [asyncio.create_task(work()) for work in (self._write, self._watch)]
+        tasks = [asyncio.create_task(work()) for work in (self._send_messages, self._send_preview)]
         try:
-            await self._read()
+            await self._receive_messages()
         finally:
             for task in tasks:
                 task.cancel()
@@ -119,148 +62,170 @@ class Client:
             if self._camera is not None:
                 self._camera.stop(self)
 
-    def lose_camera(self) -> None:
-        """Another client has started its own."""
-        self._outbox.camera("lost")
-
-    def hear(self, moved: Sequence[Change]) -> None:
-        """The board's values have changed."""
+    def on_changes(self, changes: Sequence[Change]) -> None:
+        """Values of the control state have changed."""
         now = time.perf_counter()
-        self._outbox.changes([c for c in moved if self._mirror.hear(c, now)])
+        self._queue.put_changes([change for change in changes if self._echo.must_send(change, now)])
 
-    def hear_table(self, message: str) -> None:
-        """The parameters are others: `message` holds them and their values."""
-        self._mirror.adopt(self._board.values)
-        self._outbox.table(message)
+    def on_table(self, message: str) -> None:
+        """The parameters have been replaced. `message` describes the new ones."""
+        self._echo.on_table(self._controls.values)
+        self._queue.put_table(message)
 
-    def hear_status(self, message: str) -> None:
-        self._outbox.status(message)
+    def on_status(self, message: str) -> None:
+        self._queue.put_status(message)
 
-    async def _read(self) -> None:
+    def on_camera_lost(self) -> None:
+        """Another client has started its camera."""
+        self._queue.put_camera("lost")
+
+    async def _send_messages(self) -> None:
+        try:
+            await self._socket.send_text(messages.hello(self._controls, self._origin, self._camera is not None))
+            while True:
+                await self._send_heartbeat(time.perf_counter())
+                for message in self._queue.pop_all():
+                    await self._send(message)
+                await self._wait_for_queue()
+                self._queue.put_changes(self._echo.corrections(self._controls.values, time.perf_counter()))
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            return  # disconnected; `_receive_messages` ends too
+
+    async def _send_heartbeat(self, now: float) -> None:
+        if now - self._last_heartbeat >= HEARTBEAT_SECONDS:
+            self._last_heartbeat = now
+            await self._send(messages.heartbeat(now))
+
+    async def _send(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            await self._socket.send_text(message)
+        else:
+            await self._socket.send_bytes(message)
+
+    async def _wait_for_queue(self) -> None:
+        try:
+            async with asyncio.timeout(CORRECTION_SECONDS):
+                await self._queue.filled.wait()
+        except TimeoutError:
+            return
+
+    async def _send_preview(self) -> None:
+        jpeg = None
+        while (jpeg := await self._preview.next(jpeg)) is not None:
+            self._queue.put_frame(jpeg.data)
+            await self._frame_acknowledged.wait()
+            self._frame_acknowledged.clear()
+
+    async def _receive_messages(self) -> None:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if (picture := message.get("bytes")) is not None:
-                self._take_picture(picture)
+            jpeg = message.get("bytes")
+            if jpeg is not None:
+                self._receive_camera_frame(jpeg)
             else:
-                self._take(message.get("text") or "")
-            await asyncio.sleep(0)  # one who floods must not keep the other controllers waiting
+                self._receive_text(message.get("text") or "")
+            await asyncio.sleep(0)  # a flood of messages must not block the other controllers
 
-    async def _write(self) -> None:
-        try:
-            await self._socket.send_text(messages.hello(self._board, self._origin, self._camera is not None))
-            while True:
-                await self._beat(time.perf_counter())
-                for message in self._outbox.take():
-                    await self._send(message)
-                await self._wait()
-                self._outbox.changes(self._mirror.stale(self._board.values, time.perf_counter()))
-        except (WebSocketDisconnect, OSError, RuntimeError):
-            return  # it has left; `_read` hears of that too
-
-    async def _beat(self, now: float) -> None:
-        if now - self._beaten >= BEAT_SECONDS:
-            self._beaten = now
-            await self._send(messages.beat(now))
-
-    async def _send(self, message: str | bytes) -> None:
-        await (self._socket.send_text(message) if isinstance(message, str) else self._socket.send_bytes(message))
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(MEND_SECONDS):
-                await self._outbox.wake.wait()
-        except TimeoutError:
-            return
-
-    async def _watch(self) -> None:
-        jpeg = None
-        while (jpeg := await self._preview.next(jpeg)) is not None:
-            self._outbox.picture(jpeg.data)
-            await self._acknowledged.wait()
-            self._acknowledged.clear()
-
-    def _take_picture(self, jpeg: bytes) -> None:
+    def _receive_camera_frame(self, jpeg: bytes) -> None:
         if self._camera is None:
-            return self._complain("panel/malformed", "this show takes no pictures from a page: its source is another")
-        if not self._camera.holds(self):
-            return self._outbox.camera("lost")
+            self._reject("the show has no browser source: camera frames are ignored")
+            return
+        if not self._camera.is_owner(self):
+            self._queue.put_camera("lost")
+            return
         try:
-            self._camera.take(jpeg)
+            self._camera.receive(jpeg)
         except (ValueError, LcmDaemonError) as error:
-            self._complain("panel/malformed", f"the picture is not taken: {error}")
-        return self._outbox.camera("ack")
+            self._reject(f"camera frame rejected: {error}")
+        self._queue.put_camera("ack")
 
-    def _take(self, text: str) -> None:
+    def _receive_text(self, text: str) -> None:
         try:
             message = messages.parse(text)
         except ValueError as error:
-            return self._complain("panel/malformed", str(error))
-        beat = message.pop("beat", None)
-        if isinstance(beat, int | float) and time.perf_counter() - beat > LATE_SECONDS:
-            return self._void(message, time.perf_counter() - beat)
-        for verb, argument in message.items():
-            if verb not in _VERBS:
-                self._complain("panel/malformed", f"there is no message {verb!r:.80}; there are {', '.join(_VERBS)}")
-            else:
-                _VERBS[verb](self, argument)
-        return None
+            self._reject(str(error))
+            return
+        heartbeat = message.pop("beat", None)
+        age = time.perf_counter() - heartbeat if isinstance(heartbeat, int | float) else 0.0
+        if age > LATE_SECONDS:
+            self._ignore_late(message, age)
+            return
+        for key, content in message.items():
+            self._apply(key, content)
 
-    def _void(self, message: Mapping[str, Any], age: float) -> None:
-        """The network kept this too long: say so, and what is so instead of what the page shows now."""
-        self._board.metrics.count("panel/late")
-        moves = message.get("set")
-        names = self._board.values.keys() & (moves if isinstance(moves, dict) else {})
-        self._outbox.changes([Change(name, self._board.values[name], "panel") for name in names])
-        self._outbox.error(f"the network kept this for {age:.0f} s: it was not obeyed")
+    def _apply(self, key: str, content: Any) -> None:
+        match key:
+            case "set":
+                self._set_all(content)
+            case "command":
+                self._command(content)
+            case "frame":
+                self._acknowledge_frame(content)
+            case "camera":
+                self._switch_camera(content)
+            case _:
+                self._reject(f"unknown message {key!r:.80}; known are {', '.join(KEYS)}")
 
-    def _set(self, moves: Any) -> None:
-        if not isinstance(moves, dict):
-            return self._complain("panel/malformed", "set takes an object of names and values")
-        for name, value in moves.items():
-            self._move(name, value)
-        return None
+    def _ignore_late(self, message: Mapping[str, Any], age: float) -> None:
+        """The network delayed this message. Report that, and correct the values that the page shows now."""
+        self._controls.metrics.count("panel/late")
+        requested = message.get("set")
+        names = self._controls.values.keys() & (requested if isinstance(requested, dict) else {})
+        self._queue.put_changes([Change(name, self._controls.values[name], "panel") for name in names])
+        self._queue.put_error(f"the network delayed this by {age:.0f} s: ignored")
 
-    def _move(self, name: str, value: Any) -> None:
-        taken = self._board.set(name, value, self._origin)  # counts and logs what it does not take
-        if name not in self._board.table:
-            return self._outbox.error(f"there is no parameter {name!r:.80}")
+    def _set_all(self, values: Any) -> None:
+        if not isinstance(values, dict):
+            self._reject("set: expected an object of parameter names and values")
+            return
+        for name, value in values.items():
+            self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
+        accepted = self._controls.set(name, value, self._origin)  # counts and logs what it refuses
+        if name not in self._controls.table:
+            self._queue.put_error(f"there is no parameter {name!r:.80}")
+            return
         try:
-            coerced = self._board.table[name].coerce(value)
+            coerced = self._controls.table[name].coerce(value)
         except Refused as refusal:
-            self._outbox.error(str(refusal))
-            coerced = self._mirror.current(name, self._board.values)
-        if taken:
-            self._mirror.ask(name, coerced, time.perf_counter())
-            self._outbox.withhold(name)
+            self._queue.put_error(str(refusal))
+            coerced = self._echo.current(name, self._controls.values)
+        if accepted:
+            self._echo.on_request(name, coerced, time.perf_counter())
+            self._queue.drop_change(name)
         if coerced != value:
-            self._outbox.changes([Change(name, coerced, self._origin)])
-        return None
+            self._queue.put_changes([Change(name, coerced, self._origin)])
 
-    def _command(self, asked: Any) -> None:
-        name, arguments = (asked.get("name"), asked.get("arguments")) if isinstance(asked, dict) else (asked, [])
+    def _command(self, content: Any) -> None:
+        name: Any = content
+        arguments: Any = []
+        if isinstance(content, dict):
+            name, arguments = content.get("name"), content.get("arguments")
         if not isinstance(name, str) or not isinstance(arguments, list):
-            return self._complain("panel/malformed", "command takes a name, or an object of name and arguments")
-        if not self._board.command(name, self._origin, arguments):  # counts and logs what it does not take
-            return self._outbox.error(self._board.refusal(name, arguments))
-        return self._mirror.forget()
+            self._reject("command: expected a name, or an object with name and arguments")
+            return
+        if self._controls.command(name, self._origin, arguments):  # counts and logs what it refuses
+            self._echo.on_command()
+        else:
+            self._queue.put_error(self._controls.refusal(name, arguments))
 
-    def _frame(self, word: Any) -> None:
-        if word != "ack":
-            return self._complain("panel/malformed", "frame takes \"ack\"")
-        return self._acknowledged.set()
+    def _acknowledge_frame(self, content: Any) -> None:
+        if content != "ack":
+            self._reject('frame: expected "ack"')
+            return
+        self._frame_acknowledged.set()
 
-    def _switch_camera(self, word: Any) -> None:
-        if word not in ("start", "stop") or self._camera is None:
-            return self._complain("panel/malformed", 'camera takes "start" or "stop", where the source is the page')
-        return self._camera.start(self) if word == "start" else self._camera.stop(self)
+    def _switch_camera(self, content: Any) -> None:
+        if self._camera is None or content not in ("start", "stop"):
+            self._reject('camera: expected "start" or "stop", in a show with a browser source')
+        elif content == "start":
+            self._camera.start(self)
+        else:
+            self._camera.stop(self)
 
-    def _complain(self, path: str, text: str) -> None:
-        self._throttle.warn(path, f"{self._origin}: {text}")
-        self._outbox.error(text)
-
-
-_VERBS: Mapping[str, Callable[[Client, Any], None]] = {
-    "set": Client._set, "command": Client._command, "frame": Client._frame, "camera": Client._switch_camera,
-}
+    def _reject(self, reason: str) -> None:
+        self._throttle.warn("panel/malformed", f"{self._origin}: {reason}")
+        self._queue.put_error(reason)

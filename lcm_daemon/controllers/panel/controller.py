@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # loading the web server takes time, and `check` and `list` d
 
 log = logging.getLogger(__name__)
 
-CAMERA_SIZE, CAMERA_FPS = (640, 480), 30.0  # of the first frames; the sink grows when a page sends larger ones
+CAMERA_SIZE, CAMERA_FPS = (640, 480), 30.0  # of a page's camera; the sink grows when larger frames come
 
 
 def open_page_sink(name: str) -> FrameSink:
-    """Open the shared memory that the show's browser source of this name reads."""
+    """Open the sink that the show's browser source `name` reads."""
     from lcm_daemon.transports.browser import PageSink
 
     sink = PageSink({"name": name})
@@ -29,16 +29,16 @@ def open_page_sink(name: str) -> FrameSink:
 
 
 class Panel(Controller):
-    """Serves the page, its WebSocket and the preview. Rejected requests are counted under "panel/".
+    """Serves the page, its WebSocket and the preview. Rejected messages are counted under "panel/".
 
-    In a show with a browser source, the panel also receives the frames of a page's camera and publishes them.
+    In a show with a browser source, the panel also receives the frames of a page's camera and writes them to a sink.
     """
 
     on_by_default: ClassVar[bool] = True
     fields: ClassVar[Fields] = {
         "port": Field(Number(0, 65535, whole=True), 8000, "TCP port of the page; 0 takes any free one"),
         "host": Field(Text(), "127.0.0.1", "address to listen on; 0.0.0.0 opens the panel to the whole network"),
-        "preview_fps": Field(Number(0.1, 120), 15, "highest number of preview frames a second sent to a browser"),
+        "preview_fps": Field(Number(0.1, 120), 15, "highest number of preview frames per second that a browser gets"),
         "preview_quality": Field(Number(1, 100, whole=True), 80, "JPEG quality of the preview"),
     }
 
@@ -46,11 +46,7 @@ class Panel(Controller):
         self, controls: ControlState, options: Mapping[str, Any],
         open_sink: Callable[[str], FrameSink] = open_page_sink,
     ) -> None:
-        super().__init__(controls)
-        unknown = set(options) - set(self.fields)
-        if unknown:
-            raise ValueError(f"Panel knows no option {sorted(unknown)}")
-        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
+        super().__init__(controls, options)
         self.port = int(self.options["port"])
         self._open_sink = open_sink
         self._sink: FrameSink | None = None
@@ -58,29 +54,25 @@ class Panel(Controller):
 
     @property
     def address(self) -> str:
-        """URL of the page for a browser on this machine, such as "http://127.0.0.1:8000"."""
+        """URL of the page for a browser on this machine, for example "http://127.0.0.1:8000"."""
         host = str(self.options["host"])
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen and serve.
-
-        Raises:
-            LcmDaemonError: the server cannot start, for example because the port is in use.
-        """
+        """Listen and serve. Raises LcmDaemonError, for example if the port is in use."""
         from lcm_daemon.controllers.panel.server import PanelServer
 
         if self._server is not None:
             return
-        source = self.controls.browser_source
-        self._sink = self._open_sink(source) if source else None
+        if self.controls.browser_source:
+            self._sink = self._open_sink(self.controls.browser_source)
         self._server = PanelServer(self.controls, self.options, self._sink)
         self.port = await self._server.start()
         log.info("panel: serving the page at %s", self.address)
 
     async def stop(self) -> None:
-        """Close the port and all connections."""
+        """Close the port, all connections and the sink. Safe to call at any time, also twice."""
         server, self._server = self._server, None
         sink, self._sink = self._sink, None
         if server is not None:

@@ -1,4 +1,4 @@
-"""Preview: the output as JPEG pictures. Each is encoded once for all who watch, and only while somebody does."""
+"""The output as JPEG frames. A frame is encoded once for all viewers, and only if there is a viewer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lcm_daemon.core.frame import Frame
 
 
 @dataclass(frozen=True, eq=False)
-class Jpeg:
-    """One encoded picture. `number` and `time` are its frame's."""
+class JpegFrame:
+    """An encoded frame. `number` and `time` are those of the output frame."""
 
     data: bytes
     number: int
@@ -23,48 +23,54 @@ class Jpeg:
 
 
 class Preview:
-    """Encodes `board.frame` on demand, at most `fps` times a second for the viewers.
+    """Encodes `controls.frame` on demand, at most `fps` times per second.
 
     Encoding happens on the event loop: 0.6 ms at 512x512 and 4.6 ms at 1080p (simplejpeg, quality 80), which is less
-    than a hand-over to a thread could save. No frame is kept, so that its memory can go back to where it came from.
+    than a hand-over to a thread could save. No frame is kept, so that its memory is free for the next one.
+
+    Args:
+        quality: JPEG quality, 1 to 100.
+        now: monotonic time in seconds.
     """
 
-    def __init__(self, controls: ControlState, fps: float, quality: int, now: Callable[[], float] = time.perf_counter) -> None:
-        self._board, self._quality, self._now = controls, quality, now
+    def __init__(
+        self, controls: ControlState, fps: float, quality: int, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._controls, self._quality, self._now = controls, quality, now
         self._period = 1.0 / fps
-        self._slot = -1
-        self._shown: Jpeg | None = None  # the picture of the current slot: the same for all viewers
-        self._newest: Jpeg | None = None
+        self._slot = -1  # number of the current period
+        self._shown: JpegFrame | None = None  # the frame of the current period: the same for all viewers
+        self._newest: JpegFrame | None = None
         self._closed = asyncio.Event()
 
-    def newest(self) -> Jpeg | None:
-        """The newest output picture; None as long as there is none."""
-        frame = self._board.frame
+    def newest(self) -> JpegFrame | None:
+        """The newest output frame; None if there is none yet."""
+        frame = self._controls.frame
         if frame is None:
             return self._newest
         if self._newest is None or (self._newest.number, self._newest.time) != (frame.number, frame.time):
             self._newest = self._encode(frame)
         return self._newest
 
-    async def next(self, seen: Jpeg | None) -> Jpeg | None:
-        """Wait for a picture other than `seen` (the newest wins); None once the preview is closed."""
+    async def next(self, last: JpegFrame | None) -> JpegFrame | None:
+        """Wait for a frame other than `last` and return the newest; None once the preview is closed."""
         while not self._closed.is_set():
-            jpeg = self._at(int(self._now() / self._period))
-            if jpeg is not None and jpeg is not seen:
+            jpeg = self._frame_of_slot(int(self._now() / self._period))
+            if jpeg is not None and jpeg is not last:
                 return jpeg
-            await self._sleep()
+            await self._sleep_until_next_slot()
         return None
 
     def close(self) -> None:
-        """Let go of every viewer that waits."""
+        """End every wait in `next`."""
         self._closed.set()
 
-    def _at(self, slot: int) -> Jpeg | None:
+    def _frame_of_slot(self, slot: int) -> JpegFrame | None:
         if slot != self._slot:
             self._slot, self._shown = slot, self.newest()
         return self._shown
 
-    async def _sleep(self) -> None:
+    async def _sleep_until_next_slot(self) -> None:
         until = (int(self._now() / self._period) + 1) * self._period
         try:
             async with asyncio.timeout(max(until - self._now(), 0.001)):
@@ -72,9 +78,9 @@ class Preview:
         except TimeoutError:
             return
 
-    def _encode(self, frame: Frame) -> Jpeg:
+    def _encode(self, frame: Frame) -> JpegFrame:
         started = self._now()
         data = simplejpeg.encode_jpeg(frame.pixels, self._quality, "RGBA", "420")
-        self._board.metrics.time("panel/encode", self._now() - started)
-        self._board.metrics.count("panel/pictures")
-        return Jpeg(data, frame.number, frame.time)
+        self._controls.metrics.time("panel/encode", self._now() - started)
+        self._controls.metrics.count("panel/pictures")
+        return JpegFrame(data, frame.number, frame.time)

@@ -1,61 +1,60 @@
-"""Panel: the web page of a running show, served on the desk's event loop.
+"""The panel's web server, on the desk's event loop.
 
     GET /                   the page and its files
-    GET /ws                 WebSocket, the protocol below
-    GET /stream.mjpg        the output as Motion JPEG, for anything old
-    GET /frame.jpg          the newest picture
-    GET /health             status, values, who set them, and counters as JSON
+    GET /ws                 WebSocket; protocol below
+    GET /stream.mjpg        the output as Motion JPEG, for programs without WebSocket
+    GET /frame.jpg          the newest output frame
+    GET /health             status, values, value origins and counters as JSON
     GET /parameters.json    the parameter table and the commands as JSON
 
-The WebSocket protocol. The server sends, as JSON text:
+WebSocket protocol. The server sends JSON text:
 
     {"hello": {"version", "show", "you", "camera", "parameters": [...], "commands": [...], "values": {...},
                "status": {...}, "live": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
-    {"status": {...}, "live": {...}}   the whole status, every time, and each number in force that is not the one set
-    {"beat": 8123.456}                 twice a second, whatever else there is to say: the daemon's clock
-    {"table": {"parameters", "commands", "values"}}     the recipe has changed: these are its own, and their values
-    {"error": "one line"}              the answer to what could not be taken
-    {"camera": "ack"}                  this client's picture has been dealt with: it may send its newest
-    {"camera": "lost"}                 this client's pictures do not count: another one has started its camera
+    {"status": {...}, "live": {...}}   the whole status, and each number in effect that differs from the value set
+    {"beat": 8123.456}                 heartbeat, twice a second: the daemon's monotonic time
+    {"table": {"parameters", "commands", "values"}}     the recipe has changed: its parameters and all values
+    {"error": "one line"}              a request was rejected, for this reason
+    {"camera": "ack"}                  the client's camera frame was processed; it may send the next one
+    {"camera": "lost"}                 another client has started its camera; frames of this client are ignored
 
-and, as binary messages, JPEG pictures. The client sends, as JSON text (several keys in one message are allowed):
+and JPEG frames of the output as binary messages. The client sends JSON text; one message may have several keys:
 
     {"set": {"strength": 0.7, ...}}
     {"command": "panic"}               or {"command": {"name": "recipe", "arguments": ["sd-turbo"]}}
-    {"frame": "ack"}                   the last picture has been shown: send the newest
-    {"camera": "start"} or "stop"      in a show whose source is the browser: this client's pictures count
+    {"frame": "ack"}                   the last frame was shown; send the newest
+    {"camera": "start"} or "stop"      use this client's camera (only in a show with a browser source)
 
-and, as binary messages, JPEG pictures of its camera, each after the "ack" of the one before (camera.py).
+and JPEG frames of its camera as binary messages, each after the "ack" of the one before (camera.py).
 
-A message may name the newest beat that its client had heard, as in {"command": "cue/go", "beat": 8123.456}. If it
-comes more than 3 s after that, it was kept by a network that stood still, and is not obeyed but answered with an
-error; whoever gave it has seen by then that nothing happens. A client that hears nothing for 3 s may take the
-connection for dead and begin another one.
+Heartbeats: a message may contain the newest heartbeat that the client had received, as in {"command": "cue/go",
+"beat": 8123.456}. A message that arrives more than 3 s later was delayed by a stalled network. It is ignored and
+answered with an error, because the user has long seen that it had no effect. A client that receives nothing for 3 s may
+assume that the connection is dead and open another one.
 
-`hello` comes first, with `you` as the origin that this client's moves carry ("panel/3"), and `camera` true where the
-show takes a page's pictures. A parameter holds `name kind
-default help low high unit glide choices glided_by`; an open range has null for `low` or `high`. A command holds `name
-help arguments`, each argument described as a parameter is.
+`hello` is the first message. `you` is the origin of this client's changes ("panel/3"). `camera` is true if the show has
+a browser source. A parameter has `name kind default help low high unit glide choices glided_by`; `low` or `high` is
+null if the range is open. A command has `name help arguments`; an argument is described like a parameter.
 
-Pictures: the first comes unasked, each further one only after an "ack", and it is the newest by then. A slow browser
-gets fewer pictures, never older ones; a hidden page that does not ack costs nothing.
+Frames: the first one is sent unasked, each further one after an "ack", and it is the newest at that time. A slow
+browser gets fewer frames, never older ones. A hidden page that does not acknowledge costs nothing.
 
-Echoes: a change is sent to every client but the one who made it, whose control stands there already. It is told all the
-same when its page shows something else than what is so: at once when its value was clamped or refused, with the echo
-when another's change crossed its own, and within two seconds when its move was voided (by a panic, say).
-Of several changes of one parameter that wait for a slow client, the newest is sent. mirror.py decides this.
+Echoes: a change is sent to every client except the one that requested it, whose control shows the value already. That
+client is sent the change too if its page shows another value: at once if the value was clamped or refused, with the
+echo if a change of another client crossed its own, and within two seconds if its request was cancelled (by a panic, for
+example). If several changes of one parameter wait for a slow client, only the newest is sent. See echo_filter.py.
 
-Limits: 64 KiB a message (1 MiB for pictures where the show takes them), 32 clients (WebSockets and streams together;
-the next WebSocket is closed with code 1013), a client that does not answer a ping within 20 s is dropped. Host and
-Origin are checked (guard.py). What cannot be read is counted (`panel/malformed`) and answered with an error; it never
-ends the connection, but for a message too long.
+Limits: 64 KiB per message (1 MiB for camera frames); 32 clients, WebSockets and streams together (a further WebSocket
+is closed with code 1013); a client that does not answer a ping within 20 s is disconnected. Host and Origin are checked
+(web/origin_guard.py). An invalid message is counted ("panel/malformed") and answered with an error. It does not end the
+connection, except if it is too long.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -66,8 +65,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from lcm_daemon.controllers.panel import assets, messages
-from lcm_daemon.controllers.panel.camera import BYTES, Camera, FrameSink
-from lcm_daemon.controllers.panel.client import Client
+from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, CameraInput, FrameSink
+from lcm_daemon.controllers.panel.client import PageClient
 from lcm_daemon.controllers.panel.preview import Preview
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
@@ -84,76 +83,74 @@ class PanelServer:
     """Routes and connections of the panel.
 
     Args:
-        options: the show's keys of the panel, complete.
-        sink: destination of the frames of a page's camera; None if the show has no browser source.
+        options: the panel's keys of the show, complete.
+        sink: destination of a page's camera frames; None if the show has no browser source.
     """
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None) -> None:
-        self.controls, self.options = controls, options
-        self._clients: dict[str, Client] = {}
+        self._controls = controls
+        self._host, self._port = str(options["host"]), int(options["port"])
+        self._preview = Preview(controls, float(options["preview_fps"]), int(options["preview_quality"]))
+        self._camera = CameraInput(sink, controls.metrics) if sink else None
+        self._server = WebServer("panel", "panel", MAX_JPEG_BYTES if sink else MESSAGE_LIMIT)
+        self._clients: dict[str, PageClient] = {}
         self._streams = 0
-        self._numbers = itertools.count(1)
-        self._camera = Camera(sink, controls.metrics) if sink else None
-        self._server = WebServer("panel", "panel", BYTES if sink else MESSAGE_LIMIT)
-        self._serving = False
+        self._client_numbers = itertools.count(1)
+        self._unsubscribe: Callable[[], None] | None = None
 
     async def start(self) -> int:
-        """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen."""
-        app = self._app(assets.read())
-        port = await self._server.start(app, str(self.options["host"]), int(self.options["port"]))
-        self._serving = True
-        self._unsubscribe = self.controls.subscribe(
-            on_changes=self._hear, on_status=self._hear_status, on_table=self._hear_table
+        """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen or the page is missing."""
+        port = await self._server.start(self._app(), self._host, self._port)
+        self._unsubscribe = self._controls.subscribe(
+            on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table
         )
         return port
 
     async def stop(self) -> None:
-        """Let go of clients and port. May be called at any time, also twice."""
-        if not self._serving:
-            return
-        self._serving = False
-        self._unsubscribe()
+        """Close all connections and the port."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         self._preview.close()
         await self._server.stop()
 
-    def _app(self, page: Mapping[str, Response]) -> Starlette:
-        self._preview = Preview(self.controls, float(self.options["preview_fps"]), int(self.options["preview_quality"]))
+    def _app(self) -> Starlette:
         routes = [
-            WebSocketRoute("/ws", self._socket),
-            Route("/stream.mjpg", self._stream),
-            Route("/frame.jpg", self._frame),
-            Route("/health", self._health),
-            Route("/parameters.json", self._parameters),
-            *(Route(path, _constant(response)) for path, response in page.items()),
+            WebSocketRoute("/ws", self._serve_websocket),
+            Route("/stream.mjpg", self._get_stream),
+            Route("/frame.jpg", self._get_frame),
+            Route("/health", self._get_health),
+            Route("/parameters.json", self._get_parameters),
+            *(Route(path, _constant(response)) for path, response in assets.load_page().items()),
         ]
-        guard = Middleware(Guard, bound=str(self.options["host"]), metrics=self.controls.metrics, counter="panel/foreign")
+        guard = Middleware(Guard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign")
         return Starlette(routes=routes, middleware=[guard])
 
     @property
-    def _full(self) -> bool:
+    def _is_full(self) -> bool:
         return len(self._clients) + self._streams >= CLIENT_LIMIT
 
-    async def _socket(self, web: WebSocket) -> None:
-        await web.accept()
-        if self._full:
-            self.controls.metrics.count("panel/full")
-            return await web.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
-        origin = f"panel/{next(self._numbers)}"
-        client = self._clients[origin] = Client(web, origin, self.controls, self._preview, self._camera)
+    async def _serve_websocket(self, socket: WebSocket) -> None:
+        await socket.accept()
+        if self._is_full:
+            self._controls.metrics.count("panel/full")
+            await socket.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
+            return
+        origin = f"panel/{next(self._client_numbers)}"
+        client = self._clients[origin] = PageClient(socket, origin, self._controls, self._preview, self._camera)
         try:
-            return await client.run()
+            await client.serve()
         finally:
             del self._clients[origin]
 
-    async def _stream(self, request: Request) -> Response:
-        if self._full:
-            self.controls.metrics.count("panel/full")
+    async def _get_stream(self, request: Request) -> Response:
+        if self._is_full:
+            self._controls.metrics.count("panel/full")
             return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
-        kind = "multipart/x-mixed-replace; boundary=picture"
-        return StreamingResponse(self._parts(), media_type=kind, headers=NO_STORE)
+        content_type = "multipart/x-mixed-replace; boundary=picture"
+        return StreamingResponse(self._stream_parts(), media_type=content_type, headers=NO_STORE)
 
-    async def _parts(self) -> AsyncIterator[bytes]:
-        """The boundary follows each picture at once: some readers show a picture only when they have seen its end."""
+    async def _stream_parts(self) -> AsyncIterator[bytes]:
+        """The boundary follows each frame at once, because some readers show a frame only when they see its end."""
         self._streams += 1
         try:
             yield BOUNDARY
@@ -164,31 +161,32 @@ class PanelServer:
         finally:
             self._streams -= 1
 
-    async def _frame(self, request: Request) -> Response:
+    async def _get_frame(self, request: Request) -> Response:
         jpeg = self._preview.newest()
         if jpeg is None:
-            return PlainTextResponse("there is no picture yet\n", 503, headers={**NO_STORE, "Retry-After": "1"})
+            return PlainTextResponse("no frame has been rendered yet\n", 503, headers={**NO_STORE, "Retry-After": "1"})
         return Response(jpeg.data, media_type="image/jpeg", headers={**NO_STORE, "X-Frame-Number": str(jpeg.number)})
 
-    async def _health(self, request: Request) -> Response:
-        return JSONResponse(messages.metrics(self.controls, len(self._clients) + self._streams), headers=NO_STORE)
+    async def _get_health(self, request: Request) -> Response:
+        clients = len(self._clients) + self._streams
+        return JSONResponse(messages.describe_health(self._controls, clients), headers=NO_STORE)
 
-    async def _parameters(self, request: Request) -> Response:
-        return JSONResponse(messages.table(self.controls), headers=NO_STORE)
+    async def _get_parameters(self, request: Request) -> Response:
+        return JSONResponse(messages.describe_table(self._controls), headers=NO_STORE)
 
-    def _hear(self, changes: list[Change]) -> None:
+    def _on_changes(self, changes: list[Change]) -> None:
         for client in self._clients.values():
-            client.hear(changes)
+            client.on_changes(changes)
 
-    def _hear_table(self) -> None:
-        message = messages.retable(self.controls)
+    def _on_table(self) -> None:
+        message = messages.table(self._controls)
         for client in self._clients.values():
-            client.hear_table(message)
+            client.on_table(message)
 
-    def _hear_status(self, status: Mapping[str, Value]) -> None:
-        message = messages.status(self.controls)
+    def _on_status(self, status: Mapping[str, Value]) -> None:
+        message = messages.status(self._controls)
         for client in self._clients.values():
-            client.hear_status(message)
+            client.on_status(message)
 
 
 def _constant(response: Response) -> Any:

@@ -42,7 +42,7 @@ def test_every_file_of_the_page_is_served_with_its_type_and_guards():
     assert {Path(path).suffix for path in files} == {".js", ".css"}
     for path, answer in files.items():
         assert answer.status == 200
-        assert answer.headers["content-type"].startswith(assets.TYPES[Path(path).suffix])
+        assert answer.headers["content-type"].startswith(assets.CONTENT_TYPES[Path(path).suffix])
         assert answer.body == (assets.PAGE / path[1:]).read_bytes()
 
 
@@ -71,5 +71,5 @@ def test_the_lock_file_names_no_registry():
 
 
 def test_a_page_that_was_not_built_is_one_clear_line(tmp_path):
-    with pytest.raises(LcmDaemonError, match=r"^panel: its page is missing .*npm run build.*$"):
-        assets.read(tmp_path)
+    with pytest.raises(LcmDaemonError, match=r"^panel: the page is missing .*npm run build.*$"):
+        assets.load_page(tmp_path)

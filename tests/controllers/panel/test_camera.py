@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from lcm_daemon.controllers.panel.camera import BYTES, FASTEST, LARGEST, Camera
+from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, MAX_SIDE, MIN_INTERVAL, CameraInput
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
@@ -25,8 +25,8 @@ def jpeg(width: int = 64, height: int = 48) -> bytes:
     return simplejpeg.encode_jpeg(solid((width, height), ORANGE), 90, "RGBA", "444")
 
 
-class Heap:
-    """A sink that keeps all."""
+class FrameList:
+    """A sink that keeps every frame."""
 
     def __init__(self, error: str = "") -> None:
         self.frames: list[Frame] = []
@@ -37,78 +37,81 @@ class Heap:
             raise TransportError(self.error)
         self.frames.append(frame)
 
+    def close(self) -> None:
+        pass
 
-class Someone:
+
+class Client:
     lost = 0
 
-    def lose_camera(self) -> None:
+    def on_camera_lost(self) -> None:
         self.lost += 1
 
 
 def test_a_picture_is_decoded_and_numbered(clock: ManualClock) -> None:
-    heap, someone = Heap(), Someone()
-    camera = Camera(heap, Metrics(), clock.now)
-    camera.start(someone)
+    sink, client = FrameList(), Client()
+    camera = CameraInput(sink, Metrics(), clock.now)
+    camera.start(client)
     for _ in range(2):
-        camera.take(jpeg())
-        clock.sleep(2 * FASTEST)
-    first, second = heap.frames
+        camera.receive(jpeg())
+        clock.sleep(2 * MIN_INTERVAL)
+    first, second = sink.frames
     assert (first.size, first.number, second.number) == ((64, 48), 1, 2)
     assert np.abs(first.pixels[20, 20].astype(int) - ORANGE).max() <= 4
-    assert second.time - first.time == pytest.approx(2 * FASTEST)
+    assert second.time - first.time == pytest.approx(2 * MIN_INTERVAL)
 
 
 def test_what_comes_too_fast_is_dropped_and_counted(clock: ManualClock) -> None:
-    heap, someone, metrics = Heap(), Someone(), Metrics()
-    camera = Camera(heap, metrics, clock.now)
-    camera.start(someone)
+    sink, client, metrics = FrameList(), Client(), Metrics()
+    camera = CameraInput(sink, metrics, clock.now)
+    camera.start(client)
     for _ in range(5):
-        camera.take(jpeg())
-    assert len(heap.frames) == 1
+        camera.receive(jpeg())
+    assert len(sink.frames) == 1
     assert metrics.counts()["panel/camera/dropped"] == 4
 
 
 def test_whoever_started_last_has_it() -> None:
-    first, second, camera = Someone(), Someone(), Camera(Heap(), Metrics())
+    first, second, camera = Client(), Client(), CameraInput(FrameList(), Metrics())
     camera.start(first)
     camera.start(first)
     camera.start(second)
     assert (first.lost, second.lost) == (1, 0)
     camera.stop(first)  # it is not his any more
-    assert (camera.holds(first), camera.holds(second)) == (False, True)
+    assert (camera.is_owner(first), camera.is_owner(second)) == (False, True)
     camera.stop(second)
-    assert not camera.holds(second)
+    assert not camera.is_owner(second)
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", jpeg()[:300], jpeg(LARGEST + 1, 8)])
+@pytest.mark.parametrize("data", [b"", b"nonsense", jpeg()[:300], jpeg(MAX_SIDE + 1, 8)])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    heap, someone = Heap(), Someone()
-    camera = Camera(heap, Metrics())
-    camera.start(someone)
+    sink, client = FrameList(), Client()
+    camera = CameraInput(sink, Metrics())
+    camera.start(client)
     with pytest.raises(ValueError, match=r"\w"):
-        camera.take(data)
-    assert heap.frames == []
+        camera.receive(data)
+    assert sink.frames == []
 
 
 def test_a_client_sends_pictures_and_is_told_what_became_of_them() -> None:
     async def scenario() -> None:
-        heap = Heap()
-        async with serving(Rig(), heap) as panel, visiting(panel) as page, visiting(panel) as other:
+        sink = FrameList()
+        async with serving(Rig(), sink) as panel, visiting(panel) as page, visiting(panel) as other:
             assert page.hello["camera"] is True
             await page.send(jpeg())
             assert await page.heard("camera") == "lost"  # it has not started
             await page.send({"camera": "start"})
             await page.send(jpeg())
             assert await page.heard("camera") == "ack"
-            await until(lambda: len(heap.frames) == 1)
+            await until(lambda: len(sink.frames) == 1)
             await other.send({"camera": "start"})
             assert await page.heard("camera") == "lost"
             await other.send({"camera": "faster"})
             assert "start" in await other.heard("error")
             await other.send(json.dumps({"set": {"prompt": "x" * 70_000}}))
             assert "at most 65536" in await other.heard("error")
-            await other.send(bytes(BYTES))
-            assert "the picture is not taken" in await other.heard("error")
+            await other.send(bytes(MAX_JPEG_BYTES))
+            assert "camera frame rejected" in await other.heard("error")
 
     asyncio.run(scenario())
 
@@ -116,19 +119,19 @@ def test_a_client_sends_pictures_and_is_told_what_became_of_them() -> None:
 def test_a_client_that_has_gone_has_no_camera() -> None:
     async def scenario() -> None:
         rig = Rig()
-        async with serving(rig, Heap()) as panel:
+        async with serving(rig, FrameList()) as panel:
             async with visiting(panel) as page:
                 await page.send({"camera": "start"})
                 await page.send(jpeg())
                 await page.heard("camera")
-            await until(lambda: panel._camera is not None and panel._camera._holder is None)
+            await until(lambda: panel._server._camera._owner is None)
 
     asyncio.run(scenario())
 
 
 def test_a_sink_that_fails_is_told_and_the_next_picture_may_come() -> None:
     async def scenario() -> None:
-        async with serving(Rig(), Heap("another sender has taken the name")) as panel, visiting(panel) as page:
+        async with serving(Rig(), FrameList("another sender has taken the name")) as panel, visiting(panel) as page:
             await page.send({"camera": "start"})
             await page.send(jpeg())
             assert "another sender has taken the name" in await page.heard("error")
@@ -154,23 +157,23 @@ BUTTON = "(text => [...document.querySelectorAll('[data-camera] button')].find(b
 
 def test_the_pages_camera_arrives_goes_on_after_a_break_and_stops(devtools: str) -> None:
     async def scenario() -> None:
-        heap, rig = Heap(), Rig()
-        async with serving(rig, heap) as panel, tab(devtools) as page:
+        sink, rig = FrameList(), Rig()
+        async with serving(rig, sink) as panel, tab(devtools) as page:
             await page.open(panel.address)
             await page.js(f"{BUTTON}('Send my camera').click()")
-            await until(lambda: len(heap.frames) >= 10)
-            assert heap.frames[-1].size == (640, 480)
-            red, green, blue = heap.frames[-1].pixels[..., :3].reshape(-1, 3).mean(axis=0)
+            await until(lambda: len(sink.frames) >= 10)
+            assert sink.frames[-1].size == (640, 480)
+            red, green, blue = sink.frames[-1].pixels[..., :3].reshape(-1, 3).mean(axis=0)
             assert green > red + 50 > blue  # Chromium's fake device is green
-            moving = [np.abs(heap.frames[0].pixels.astype(int) - frame.pixels).max() for frame in heap.frames]
+            moving = [np.abs(sink.frames[0].pixels.astype(int) - frame.pixels).max() for frame in sink.frames]
             assert max(moving) > 50
             await page.js("document.querySelector('[data-camera=camera]') !== null || Promise.reject('it is off')")
-            for client in list(panel._clients.values()):  # the connection breaks; the page comes back by itself
+            for client in list(panel._server._clients.values()):  # the connection breaks; the page comes back by itself
                 await client._socket.close()
-            seen = len(heap.frames)
-            await until(lambda: len(heap.frames) >= seen + 10)
+            seen = len(sink.frames)
+            await until(lambda: len(sink.frames) >= seen + 10)
             await page.js(f"{BUTTON}('Stop camera').click()")
-            await until(lambda: panel._camera is not None and panel._camera._holder is None)
+            await until(lambda: panel._server._camera._owner is None)
             assert await page.js("document.querySelector('[data-camera=off]') !== null")
             assert page.troubles == []
 
@@ -179,8 +182,8 @@ def test_the_pages_camera_arrives_goes_on_after_a_break_and_stops(devtools: str)
 
 def test_another_camera_is_chosen_from_the_list(devtools: str) -> None:
     async def scenario() -> None:
-        heap = Heap()
-        async with serving(Rig(), heap) as panel, tab(devtools) as page:
+        sink = FrameList()
+        async with serving(Rig(), sink) as panel, tab(devtools) as page:
             await page.open(panel.address)
             await page.js(f"{BUTTON}('Send my camera').click()")
             chosen = "document.querySelector('[data-camera=camera] select')"
@@ -189,21 +192,21 @@ def test_another_camera_is_chosen_from_the_list(devtools: str) -> None:
             await page.js(f"(e => {{ e.selectedIndex = 1 - e.selectedIndex;"
                           f" e.dispatchEvent(new Event('change', {{bubbles: true}})) }})({chosen})")
             await page.until(f"({chosen}?.value ?? {before!r}) !== {before!r}")
-            seen = len(heap.frames)
-            await until(lambda: len(heap.frames) >= seen + 5)
+            seen = len(sink.frames)
+            await until(lambda: len(sink.frames) >= seen + 5)
 
     asyncio.run(scenario())
 
 
 def test_of_two_pages_the_newer_camera_counts_and_the_older_says_so(devtools: str) -> None:
     async def scenario() -> None:
-        heap = Heap()
-        async with serving(Rig(), heap) as panel, tab(devtools) as one, tab(devtools) as two:
+        sink = FrameList()
+        async with serving(Rig(), sink) as panel, tab(devtools) as one, tab(devtools) as two:
             for page in (one, two):
                 await page.open(panel.address)
-                before = len(heap.frames)
+                before = len(sink.frames)
                 await page.js(f"{BUTTON}('Send my camera').click()")
-                await until(lambda before=before: len(heap.frames) > before + 2)  # type: ignore[misc]
+                await until(lambda before=before: len(sink.frames) > before + 2)  # type: ignore[misc]
             alert = "document.querySelector('[data-camera=off] [role=alert]')"
             await one.until(f"{alert} !== null && {alert}.innerText.includes('another page')")
             assert await two.js("document.querySelector('[data-camera=camera]') !== null")
@@ -223,17 +226,17 @@ def test_a_page_of_another_show_has_no_camera_button(devtools: str) -> None:
 def test_a_page_that_nobody_sees_goes_on_sending(devtools: str) -> None:
     """As it must while it shares the window in front of it."""
     async def scenario() -> float:
-        heap = Heap()
-        async with serving(Rig(), heap) as panel, tab(devtools) as page, tab(devtools) as other:
+        sink = FrameList()
+        async with serving(Rig(), sink) as panel, tab(devtools) as page, tab(devtools) as other:
             await page.open(panel.address)
             await page.js(f"{BUTTON}('Send my camera').click()")
-            await until(lambda: len(heap.frames) >= 3)
+            await until(lambda: len(sink.frames) >= 3)
             await page.call("Emulation.setFocusEmulationEnabled", enabled=False)
             await other.call("Page.bringToFront")
             await page.until("document.hidden")
-            seen = len(heap.frames)
-            await until(lambda: len(heap.frames) >= seen + 10)
-            return heap.frames[-1].time - heap.frames[seen].time
+            seen = len(sink.frames)
+            await until(lambda: len(sink.frames) >= seen + 10)
+            return sink.frames[-1].time - sink.frames[seen].time
 
     assert asyncio.run(scenario()) < 5.0  # a hidden page's own timers would take nine seconds
 
@@ -247,7 +250,7 @@ def test_the_cameras_buttons_leave_the_pictures_corners_alone(devtools: str, siz
 
     async def scenario() -> tuple[list[dict[str, float]], list[dict[str, float]]]:
         rig = Rig()
-        async with serving(rig, Heap()) as panel, tab(devtools) as page:
+        async with serving(rig, FrameList()) as panel, tab(devtools) as page:
             await page.open(panel.address, *size, touch=size[0] < 1000)
             rig.show(solid((1024, 1024)))
             await page.until("document.querySelector('canvas').width === 1024")

@@ -1,4 +1,4 @@
-"""What waits for a slow client, and what a network has kept for too long."""
+"""Messages that wait for a slow client, and messages that a network delayed."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ import json
 
 import pytest
 
-from lcm_daemon.controllers.panel.client import ERRORS_KEPT, LATE_SECONDS, Outbox
+from lcm_daemon.controllers.panel.client import LATE_SECONDS
+from lcm_daemon.controllers.panel.send_queue import ERRORS_KEPT, SendQueue
 from lcm_daemon.core.requests import Change, ParameterState
 from tests.rigs.panel import Rig, serving, until, visiting
 
 
-def test_a_slow_client_is_sent_the_newest_of_each_thing():
-    box = Outbox()
+def test_a_slow_client_is_sent_the_newest_item_of_each_kind():
+    queue = SendQueue()
     for n in range(1000):
-        box.changes([Change("strength", n, "osc/x"), Change("steps", -n, "osc/x")])
-        box.status(json.dumps({"status": {"fps": n}}))
-        box.picture(bytes([n % 256]))
-        box.error(f"error {n}")
-    *errors, changes, status, picture = box.take()
+        queue.put_changes([Change("strength", n, "osc/x"), Change("steps", -n, "osc/x")])
+        queue.put_status(json.dumps({"status": {"fps": n}}))
+        queue.put_frame(bytes([n % 256]))
+        queue.put_error(f"error {n}")
+    *errors, changes, status, frame = queue.pop_all()
     assert [json.loads(e)["error"] for e in errors] == [f"error {n}" for n in range(1000 - ERRORS_KEPT, 1000)]
     assert [c["value"] for c in json.loads(changes)["changes"]] == [999, -999]
     assert json.loads(status) == {"status": {"fps": 999}}
-    assert picture == bytes([999 % 256])
-    assert list(box.take()) == []
+    assert frame == bytes([999 % 256])
+    assert list(queue.pop_all()) == []
 
 
-def test_a_change_the_client_has_moved_on_from_is_withheld():
-    box = Outbox()
-    box.changes([Change("strength", 0.2, "osc/x")])
-    box.withhold("strength")
-    assert list(box.take()) == []
+def test_a_change_is_dropped_if_the_client_has_set_a_newer_value():
+    queue = SendQueue()
+    queue.put_changes([Change("strength", 0.2, "osc/x")])
+    queue.drop_change("strength")
+    assert list(queue.pop_all()) == []
 
 
-def test_no_changes_wake_nobody():
-    box = Outbox()
-    box.changes([])
-    assert not box.wake.is_set()
+def test_an_empty_list_of_changes_fills_nothing():
+    queue = SendQueue()
+    queue.put_changes([])
+    assert not queue.filled.is_set()
 
 
-def test_beats_come_and_what_names_one_of_long_ago_is_not_obeyed():
+def test_a_message_with_an_old_heartbeat_is_ignored():
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as page:
@@ -60,7 +61,7 @@ def test_beats_come_and_what_names_one_of_long_ago_is_not_obeyed():
 
 
 @pytest.mark.parametrize("beat", ["soon", None, [], 1e300, -1e300])
-def test_a_beat_of_any_shape_does_no_harm(beat):
+def test_a_heartbeat_of_any_type_does_no_harm(beat):
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel, visiting(panel) as page:
@@ -71,8 +72,9 @@ def test_a_beat_of_any_shape_does_no_harm(beat):
     asyncio.run(scenario())
 
 
-def test_numbers_in_force_are_told_where_they_are_not_the_ones_set():
-    live = {"strength": ParameterState(0.5, 0.25, "cue"), "steps": ParameterState(2, 2, "show"), "prompt": ParameterState("a", "b", "c")}
+def test_numbers_in_effect_are_sent_if_they_differ_from_the_values_set():
+    live = {"strength": ParameterState(0.5, 0.25, "cue"), "steps": ParameterState(2, 2, "show"),
+            "prompt": ParameterState("a", "b", "c")}
 
     async def scenario():
         rig = Rig()

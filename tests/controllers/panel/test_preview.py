@@ -81,7 +81,7 @@ def test_the_newest_picture_by_itself():
             return before, await get(panel, "/frame.jpg"), number
 
     before, after, number = asyncio.run(scenario())
-    assert (before.status, before.body) == (503, b"there is no picture yet\n")
+    assert (before.status, before.body) == (503, b"no frame has been rendered yet\n")
     assert (after.status, after.headers["content-type"]) == (200, "image/jpeg")
     assert after.headers["x-frame-number"] == str(number)
     assert simplejpeg.decode_jpeg_header(after.body)[:2] == (32, 48)
@@ -101,7 +101,7 @@ def test_motion_jpeg_sends_each_picture_and_ends_when_its_viewer_leaves():
                 colours.append(_colour(await _part(reader)))
             watched = (await get(panel, "/health")).json["clients"]
             writer.close()
-            await until(lambda: panel._streams == 0)
+            await until(lambda: panel._server._streams == 0)
             return head, colours, watched
 
     head, colours, watched = asyncio.run(scenario())

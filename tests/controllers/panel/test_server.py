@@ -14,7 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon import __version__
-from lcm_daemon.controllers.panel.server import CLIENT_LIMIT, Panel
+from lcm_daemon.controllers.panel.controller import Panel
+from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
@@ -140,7 +141,7 @@ def test_a_command_with_arguments():
     (argument,) = next(command["arguments"] for command in told if command["name"] == "recipe")
     assert (argument["name"], argument["choices"]) == ("name", ["ink", "sd-turbo"])
     assert errors == ["recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?",
-                      "command takes a name, or an object of name and arguments"]
+                      "command: expected a name, or an object with name and arguments"]
     assert called == [CommandRequest("recipe", "panel/1", ("sd-turbo",))]
 
 
@@ -170,11 +171,11 @@ def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_w
         rig = Rig(answers=False)
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"strength": 0.9}})
-            await until(lambda: rig.controls._pending.changes)
+            await until(lambda: rig.controls._queue.changes)
             rig.answer()
             await page.send({"set": {"strength": 0.8}})
             await page.send({"command": "panic"})
-            await until(lambda: rig.controls._pending.commands)
+            await until(lambda: rig.controls._queue.commands)
             rig.answer()
             return await page.heard("changes")
 
@@ -186,7 +187,7 @@ def test_a_move_that_a_panic_voided_is_put_right():
         rig = Rig(answers=False)
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send({"set": {"strength": 0.9}})
-            await until(lambda: rig.controls._pending.changes)
+            await until(lambda: rig.controls._queue.changes)
             rig.controls.command("panic", "osc/127.0.0.1:9")
             rig.answer()
             return await page.heard("changes")
@@ -265,9 +266,10 @@ def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_ag
                     async with visiting(panel):
                         pass
                 stream = await get(panel, "/stream.mjpg")
-            await until(lambda: not panel._clients)
+            await until(lambda: not panel._server._clients)
             async with visiting(panel) as page:
-                return closed.value.rcvd.code, stream.status, page.hello["show"], rig.controls.metrics.counts("panel/full")
+                counts = rig.controls.metrics.counts("panel/full")
+                return closed.value.rcvd.code, stream.status, page.hello["show"], counts
 
     assert asyncio.run(scenario()) == (1013, 503, "mirror", {"panel/full": 2})
 
