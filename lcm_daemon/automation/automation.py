@@ -106,7 +106,7 @@ class Automation:
             case "tap":
                 return self._tap_tempo(request, now)
             case _:
-                self._throttle.warn("command/unhandled", f"{request.origin}: command {request.name!r:.80} has no handler")
+                self._throttle.warn("command/unhandled", f"{request.origin}: no handler for {request.name!r:.80}")
         return []
 
     def update(self, now: float, time_of_day: str, external_tempo: ExternalTempo | None = None) -> list[Change]:
@@ -244,7 +244,7 @@ class Automation:
         return [change for change in changes if change]
 
     def _defer_values(self, cue: Cue, origin: str) -> None:
-        """Keep the values for parameters that only the cue's recipe has. A newer cue of the same recipe adds to them."""
+        """Keep the values for parameters that only the cue's recipe has. A newer cue of that recipe adds to them."""
         waiting = self._recipe_values
         self._recipe_values = None
         if cue.recipe != self.recipe:
@@ -264,6 +264,9 @@ class Automation:
     def _record(self, request: CommandRequest) -> None:
         """Record the present look: the recipe and every value. An existing cue keeps its fade and other settings."""
         name, table = str(request.arguments[0])[:MAX_CUE_NAME], self._parameters.table
+        if not name:
+            self._throttle.warn("cue/refused", f"{request.origin}: cue/record: a cue needs a name")
+            return
         existing = next((cue for cue in self.cue_list.cues if cue.name == name), None)
         if existing is None and len(self.cue_list.cues) >= MAX_CUES:
             self._throttle.warn("cue/refused", f"{request.origin}: cue/record: {name!r} is not recorded: the limit "

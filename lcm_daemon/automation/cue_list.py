@@ -88,7 +88,7 @@ class CueList:
         return self._request(self._position() - 1, now)
 
     def goto(self, name: str, now: float) -> Cue | None:
-        """Request a cue by its name or its number ("1" is the first). Return None if there is no such cue."""
+        """Request a cue by its name or its number ("1" is the first). Return None if none matches."""
         return self._request(self._find(name), now)
 
     def restore(self, name: str, now: float, minute: str = "") -> None:

@@ -1,6 +1,6 @@
-"""CueStore: the cues that were recorded, in a file beside the show (`mirror.cues.yaml`).
+"""CueStore: the file of recorded cues next to the show (`mirror.cues.yaml` for `mirror.yaml`).
 
-One of a name that the show has takes that one's place; every other cue of the show is the show's alone.
+A recorded cue replaces the cue of the same name in the show. The other cues of the show are not in this file.
 """
 
 from __future__ import annotations
@@ -14,74 +14,88 @@ from typing import Any
 import yaml
 
 from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.schema import read_recorded_cues
 from lcm_daemon.core.atomic_file import AtomicFile
-from lcm_daemon.core.live_values import FADE_CURVES
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.document import Problems, compose
+from lcm_daemon.core.errors import DocumentError, Problem
 
 log = logging.getLogger(__name__)
 
-RECORDED = ".cues.yaml"  # in place of the show's own suffix
+RECORDED_CUES_SUFFIX = ".cues.yaml"  # replaces the suffix of the show file
+MAX_FILE_CHARACTERS = 4_000_000  # a full list of 256 cues, each with the longest prompts, has 2 million
+MAX_LOGGED_PROBLEMS = 10
 
 
 class CueStore:
-    """The side file of a show. show: the show's own; without one nothing is read or written."""
+    """Reads and writes the recorded cues of a show. show: the show file; without it, nothing is read or written."""
 
     def __init__(self, show: Path | None) -> None:
-        self._file = AtomicFile(show.with_suffix(RECORDED), "recorded cues") if show is not None else None
+        self._file = AtomicFile(show.with_suffix(RECORDED_CUES_SUFFIX), "recorded cues") if show is not None else None
         self._damaged = False
-        self._texts: dict[str, tuple[Cue, str]] = {}  # of every cue by its name: what is known need not be dumped again
+        self._yaml: dict[str, tuple[Cue, str]] = {}  # by cue name: a cue that did not change is not dumped again
 
     def read(self) -> list[Cue]:
-        """What was recorded before; a damaged file is said once and left where it is."""
+        """Return the recorded cues. Every mistake is logged with its place; a cue with a mistake is skipped."""
         if self._file is None or not self._file.path.exists():
             return []
+        path, cues, problems = self._file.path, list[Cue](), Problems()
         try:
-            return [_read(entry) for entry in yaml.safe_load(self._file.path.read_text("utf-8")) or []]
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-            log.warning("%s: recorded cues cannot be read: %s", self._file.path, str(error).splitlines()[0])
+            cues = read_recorded_cues(compose(_read_text(path), str(path), MAX_FILE_CHARACTERS), problems)
+        except DocumentError as error:
+            problems.extend(error.problems)
+        if problems.found:
             self._damaged = True
-            return []
+            self._report(path, problems.found, len(cues))
+        return cues
 
     def write(self, cues: Sequence[Cue]) -> None:
-        """Keep these, soon; returns at once."""
+        """Write these cues in the background. Return at once."""
         newest = tuple(cues)
         if self._file is not None:
             if self._damaged:
-                self._put_aside(self._file.path)
-            self._file.write(lambda: "".join(map(self._text, newest)))
+                self._keep_damaged_file(self._file.path)
+            self._file.write(lambda: "".join(map(self._as_yaml, newest)))
 
     def close(self) -> None:
-        """Wait until all is written."""
+        """Wait until everything is written."""
         if self._file is not None:
             self._file.close()
 
-    def _put_aside(self, path: Path) -> None:
-        """A file that a hand has damaged may hold hours of work: it is kept, under another name."""
+    def _report(self, path: Path, problems: Sequence[Problem], count: int) -> None:
+        for problem in problems[:MAX_LOGGED_PROBLEMS]:
+            log.warning("%s", problem)
+        more = len(problems) - MAX_LOGGED_PROBLEMS
+        also = f" and {more} more" if more > 0 else ""
+        log.warning("%s: recorded cues with these mistakes%s are skipped; %d cues are loaded", path, also, count)
+
+    def _keep_damaged_file(self, path: Path) -> None:
+        """Rename a file with mistakes before it is overwritten: it may hold hours of work."""
         self._damaged = False
         with contextlib.suppress(OSError):
             aside = path.replace(path.with_name(f"{path.name}.bad"))
-            log.warning("%s: it is kept as %s", path, aside.name)
+            log.warning("%s: the file with mistakes is kept as %s", path, aside.name)
 
-    def _text(self, cue: Cue) -> str:
-        known, text = self._texts.get(cue.name, (None, ""))
+    def _as_yaml(self, cue: Cue) -> str:
+        known, text = self._yaml.get(cue.name, (None, ""))
         if known is not cue:
             text = yaml.safe_dump([_as_mapping(cue)], sort_keys=False, allow_unicode=True)
-            self._texts[cue.name] = cue, text
+            self._yaml[cue.name] = cue, text
         return text
 
 
-def _read(entry: Mapping[str, Any]) -> Cue:
-    """Its values are checked when it begins, for the recipe says what there is."""
-    cue = Cue(**entry)
-    numbers = (cue.fade, cue.delay, 0.0 if cue.follow is None else cue.follow)
-    if not isinstance(cue.values, Mapping) or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(f"the cue {cue.name!r:.80} makes no sense")
-    if cue.curve not in FADE_CURVES:
-        raise ValueError(f"the cue {cue.name!r:.80} goes by {cue.curve!r:.80}{nearest(str(cue.curve), FADE_CURVES)}")
-    return cue
+def _read_text(path: Path) -> str:
+    """Return the text of the file, at most one character more than the limit. Raises DocumentError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_FILE_CHARACTERS + 1)
+    except UnicodeDecodeError as error:
+        raise DocumentError([Problem(str(path), 1, 1, "the file is not text in UTF-8")]) from error
+    except OSError as error:
+        raise DocumentError([Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")]) from error
 
 
 def _as_mapping(cue: Cue) -> dict[str, Any]:
-    plain = Cue("")
+    """Return the fields of a cue that differ from the defaults."""
+    defaults = Cue("")
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(cue).items()
-            if name == "name" or value != getattr(plain, name)}
+            if name == "name" or value != getattr(defaults, name)}

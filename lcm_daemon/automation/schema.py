@@ -1,7 +1,9 @@
-"""The show's keys `cues` and `modulation`, read and checked with places."""
+"""Reads and checks cues and modulators: the keys `cues` and `modulation` of a show, and the file of recorded cues."""
 
 from __future__ import annotations
 
+import datetime
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +12,26 @@ import yaml
 
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
-from lcm_daemon.core.live_values import FADE_CURVES
-from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Number, Section, Text, nearest
+from lcm_daemon.core.live_values import FADE_CURVES
+from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.schema import Choice, Custom, Deferred, Field, Fields, Number, Section, Text, nearest
 from lcm_daemon.recipes.reader import NAME, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
 _SECONDS = Number(0, 86_400)
 
 
-def _later(node: Node, problems: Problems) -> Node:
-    return node  # read once the recipes have said which parameters there are
+def _read_cue_name(node: Node, problems: Problems) -> str | None:
+    name = Text().read(node, problems)
+    if name is not None and not (name and name.isprintable()):  # the status lists the names one a line
+        problems.add(node, f"{name!r:.80} is not a cue name: one line of printable text is wanted")
+        return None
+    return name
 
 
 def _read_time(node: Node, problems: Problems) -> str | None:
+    """Read a time of day from the text as it is written: YAML reads an unquoted 21:30 as the number 1290."""
     text = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
     if _TIME.fullmatch(text):
         return text.rjust(5, "0")
@@ -32,65 +39,134 @@ def _read_time(node: Node, problems: Problems) -> str | None:
     return None
 
 
-CUE: Fields = {
-    "name": Field(Text(), help="what GOTO calls it"),
-    "set": Field(Custom(_later, "a mapping of parameters to values"), None, "the look"),
+def _read_recorded_values(node: Node, problems: Problems) -> dict[str, Value]:
+    """Read the values of a recorded cue. Ranges are checked when the cue starts: its recipe has the parameters."""
+    values: dict[str, Value] = {}
+    if not isinstance(node.raw, yaml.MappingNode):
+        problems.add(node, "a mapping of parameters to values is wanted, such as {steps: 2, strength: 0.6}")
+        return values
+    for key, given in node.items():
+        name, value = str(key.raw.value), _read_value(given, problems)
+        if name in values:
+            problems.add(key, f"key {name!r:.80} is here twice")
+        elif value is not None:
+            values[name] = value
+    return values
+
+
+def _read_value(node: Node, problems: Problems) -> Value | None:
+    value = node.value if isinstance(node.raw, yaml.ScalarNode) else None
+    if isinstance(value, datetime.date) or (isinstance(value, int | float) and ":" in node.raw.value):
+        return str(node.raw.value)  # a prompt such as 2026-01-01 or 21:30 that lost its quotes
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    problems.add(node, "a number, text, true or false is wanted")
+    return None
+
+
+_CUE_NAME = Field(Custom(_read_cue_name, "a name"), help="what GOTO calls it")
+_CUE_SETTINGS: Fields = {
     "fade": Field(_SECONDS, 0.0, "seconds"),
-    "curve": Field(Choice(tuple(FADE_CURVES)), "linear"),
+    "curve": Field(Choice(tuple(FADE_CURVES)), "linear", "how the values move during the fade"),
     "delay": Field(_SECONDS, 0.0, "seconds from GO to the fade"),
-    "follow": Field(_SECONDS, None, "seconds from the end of the fade to the next GO"),
-    "recipe": Field(Text(), "", "a recipe to change to, by its name"),
-    "at": Field(Custom(_read_time, "a time of day"), "", "when it begins by itself, every day"),
+    "follow": Field(_SECONDS, None, "seconds from the end of the fade to an automatic GO"),
+    "recipe": Field(Text(), "", "name of a recipe to change to"),
+    "at": Field(Custom(_read_time, "a time of day"), "", "time of day at which it starts, every day"),
+}
+CUE: Fields = {
+    "name": _CUE_NAME,
+    "set": Field(Deferred("a mapping of parameters to values"), None, "the look"),
+    **_CUE_SETTINGS,
+}
+RECORDED_CUE: Fields = {
+    "name": _CUE_NAME,
+    "values": Field(Custom(_read_recorded_values, "a mapping of parameters to values"), {}, "the look"),
+    **_CUE_SETTINGS,
 }
 MODULATOR: Fields = {
-    "name": Field(NAME, help="of its faders: mod/<name>/depth and mod/<name>/rate or level"),
-    "to": Field(Text(), help="the parameter it moves"),
-    "wave": Field(Choice((*WAVES, FOLLOWER)), "sine"),
-    "depth": Field(Number(-1, 1), 0.25, "how far each way, as a share of the parameter's range"),
-    "rate": Field(Number(0, 30), 0.5, "cycles a second"),
-    "beats": Field(Number(0, 1024), 0.0, "beats a cycle, in place of rate"),
-    "phase": Field(Number(0, 1), 0.0, "where a cycle begins"),
-    "attack": Field(_SECONDS, 0.02, "seconds a follower takes to rise"),
-    "release": Field(_SECONDS, 0.3, "seconds a follower takes to fall"),
+    "name": Field(NAME, help="part of the names of its parameters: mod/<name>/depth, and mod/<name>/rate or level"),
+    "to": Field(Text(), help="the parameter that it moves"),
+    "wave": Field(Choice((*WAVES, FOLLOWER)), "sine", "shape of the movement; follow follows mod/<name>/level"),
+    "depth": Field(Number(-1, 1), 0.25, "how far in each direction, as a share of the parameter's range"),
+    "rate": Field(Number(0, 30), 0.5, "cycles per second"),
+    "beats": Field(Number(0, 1024), 0.0, "beats per cycle, in place of rate"),
+    "phase": Field(Number(0, 1), 0.0, "where in the cycle it starts"),
+    "attack": Field(_SECONDS, 0.02, "seconds that a follower takes to rise"),
+    "release": Field(_SECONDS, 0.3, "seconds that a follower takes to fall"),
 }
 
 
 def read_cues(nodes: Sequence[Node], problems: Problems, table: Table, recipes: Sequence[str]) -> tuple[Cue, ...]:
-    """The cues of a show whose parameters and recipes are known."""
-    found = [_read_cue(node, problems, table, recipes) for node in nodes]
-    cues = [cue for cue in found if cue]
-    for node, cue in zip(nodes, found, strict=True):
-        if cue and [one.name for one in cues].count(cue.name) > 1:
+    """Read the cues of a show.
+
+    Args:
+        nodes: one for each cue.
+        problems: receives every mistake.
+        table: the parameters that a cue may set.
+        recipes: names of the recipes that a cue may change to.
+    """
+    cues: dict[str, Cue] = {}
+    for node in nodes:
+        cue = _read_cue(node, problems, table, recipes)
+        if cue and cue.name in cues:
             problems.add(node, f"two cues are called {cue.name!r}")
-    return tuple(cues)
+        elif cue:
+            cues[cue.name] = cue
+    return tuple(cues.values())
 
 
 def _read_cue(node: Node, problems: Problems, table: Table, recipes: Sequence[str]) -> Cue | None:
-    before = len(problems)
-    found: dict[str, Any] | None = Section(CUE).read(node, problems)
-    if found is None or len(problems) > before:
+    found = _read_section(CUE, node, problems)
+    if found is None:
         return None
     look = found.pop("set")
     if found["recipe"] and found["recipe"] not in recipes:
-        problems.add(node, f"there is no recipe {found['recipe']!r}{nearest(found['recipe'], recipes)}")
+        problems.add(node, f"no recipe {found['recipe']!r}{nearest(found['recipe'], recipes)}")
     return Cue(values=read_parameters(look, problems, table) if look else {}, **found)
 
 
+def read_recorded_cues(root: Node, problems: Problems) -> list[Cue]:
+    """Read a file of recorded cues. A cue with a mistake is skipped, and so is a second cue of the same name."""
+    cues: dict[str, Cue] = {}
+    if isinstance(root.raw, yaml.MappingNode) and not root.raw.value:  # an empty file
+        return []
+    if not isinstance(root.raw, yaml.SequenceNode):
+        problems.add(root, "a list of cues is wanted")
+        return []
+    for raw in root.raw.value:
+        node = Node(root.file, raw)
+        found = _read_section(RECORDED_CUE, node, problems)
+        if found and found["name"] in cues:
+            problems.add(node, f"two cues are called {found['name']!r:.80}; the first one is used")
+        elif found:
+            cues[found["name"]] = Cue(**found)
+    return list(cues.values())
+
+
 def read_modulators(nodes: Sequence[Node], problems: Problems, table: Table) -> tuple[Modulator, ...]:
-    """The modulators of a show whose parameters are known."""
-    found = [modulator for node in nodes if (modulator := _read_modulator(node, problems, table))]
-    for node, modulator in zip(nodes, found, strict=False):
-        if [one.name for one in found].count(modulator.name) > 1:
+    """Read the modulators of a show. table: the parameters that they may move."""
+    modulators: dict[str, Modulator] = {}
+    for node in nodes:
+        modulator = _read_modulator(node, problems, table)
+        if modulator and modulator.name in modulators:
             problems.add(node, f"two modulators are called {modulator.name!r}")
-    return tuple(found)
+        elif modulator:
+            modulators[modulator.name] = modulator
+    return tuple(modulators.values())
 
 
 def _read_modulator(node: Node, problems: Problems, table: Table) -> Modulator | None:
-    before = len(problems)
-    found: dict[str, Any] | None = Section(MODULATOR).read(node, problems)
-    if found is None or len(problems) > before:
+    found = _read_section(MODULATOR, node, problems)
+    if found is None:
         return None
-    moved = [name for name, parameter in table.items() if parameter.kind in ("float", "int")]
-    if found["to"] not in moved:
-        problems.add(node, f"there is no number {found['to']!r} to move{nearest(found['to'], moved)}")
+    numbers = [name for name, parameter in table.items() if parameter.kind in ("float", "int")]
+    if found["to"] not in numbers:
+        problems.add(node, f"to: no parameter {found['to']!r} with a number{nearest(found['to'], numbers)}")
     return Modulator(**found)
+
+
+def _read_section(fields: Fields, node: Node, problems: Problems) -> dict[str, Any] | None:
+    """Read a mapping. Return None if anything in it is wrong."""
+    before = len(problems)
+    found: dict[str, Any] | None = Section(fields).read(node, problems)
+    return found if len(problems) == before else None

@@ -1,4 +1,4 @@
-"""Cues, modulation and tempo together, as the stage calls them, on a clock of its own."""
+"""Cues, modulation and tempo together, as the stage calls them, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.core.parameters import Parameter
+from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 
 CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
@@ -21,9 +22,10 @@ LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
 
 
 class Rig:
-    def __init__(self, file: Path | None = None, modulators: tuple[Modulator, ...] = ()) -> None:
+    def __init__(self, file: Path | None = None, modulators: tuple[Modulator, ...] = (),
+                 cues: tuple[Cue, ...] = CUES) -> None:
         self.parameters, self.recipes = Parameters(), list[str]()
-        self.automation = Automation(CUES, modulators, self.parameters, self.recipes.append, file)
+        self.automation = Automation(cues, modulators, self.parameters, self.recipes.append, file)
         self.parameters.start = {"strength": 0.0}
         self.parameters.replace_table({**TABLE, **self.automation.table})
         self.parameters.set("strength", 0.0, 0.0)
@@ -31,15 +33,20 @@ class Rig:
     def call(self, name: str, now: float, *arguments: str) -> None:
         self.automation.execute(CommandRequest(name, "osc/test", arguments), now)
 
-    def step(self, now: float, clock: str = "", heard: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
-        return [(c.name, c.value, c.origin) for c in self.automation.update(now, clock, heard)]
+    def step(self, now: float, clock: str = "", external: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
+        return [(c.name, c.value, c.origin) for c in self.automation.update(now, clock, external)]
+
+    def start_recipe(self, name: str, now: float) -> list[tuple[str, object, str]]:
+        own = INK if name == "ink" else {}
+        self.parameters.replace_table({**TABLE, **self.automation.table, **own})
+        return [(c.name, c.value, c.origin) for c in self.automation.recipe_started(name, now)]
 
     def strength(self, now: float) -> float:
         """With modulation."""
         return float(self.automation.evaluate(now)["strength"])
 
 
-def test_go_begins_a_cue_and_says_who_moved_what() -> None:
+def test_go_starts_a_cue_and_returns_its_changes() -> None:
     rig = Rig()
     rig.call("cue/go", 10.0)
     assert rig.step(10.0) == [("strength", 0.4, "cue/dawn"), ("prompt", "sunset", "cue/dawn")]
@@ -54,7 +61,82 @@ def test_a_cue_may_change_the_recipe() -> None:
     assert rig.recipes == ["ink"]
 
 
-def test_goto_nowhere_is_one_line_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+INK = {name: Parameter(name, "float", 0.5, "", -2.0, 2.0) for name in ("lora/a", "lora/b")}
+
+
+def test_values_for_the_recipe_of_a_cue_are_applied_when_it_starts() -> None:
+    rig = Rig(cues=(Cue("one", {"lora/a": 0.7, "mix": 0.5}, recipe="ink"), Cue("two", {"lora/b": 9.0}, recipe="ink")))
+    rig.call("cue/go", 0.0)
+    assert rig.step(0.0) == [("mix", 0.5, "cue/one")]
+    rig.call("cue/go", 1.0)
+    rig.step(1.0)
+    assert rig.start_recipe("ink", 2.0) == [("lora/a", 0.7, "cue/one"), ("lora/b", 2.0, "cue/two")]
+    assert (rig.parameters.targets()["lora/a"], rig.parameters.targets()["lora/b"]) == (0.7, 2.0)
+    assert rig.start_recipe("plain", 3.0) == rig.start_recipe("ink", 4.0) == []
+
+
+@pytest.mark.parametrize("end", [
+    lambda rig: rig.automation.recipe_change_ended("ink", done=False),
+    lambda rig: rig.automation.panic(),
+    lambda rig: rig.start_recipe("night", 1.0),
+    lambda rig: (rig.call("cue/goto", 1.0, "night"), rig.step(1.0)),
+    lambda rig: (rig.call("cue/goto", 1.0, "home"), rig.step(1.0)),
+], ids=["failed", "panic", "another recipe", "another cue", "back to the recipe that plays"])
+def test_values_for_a_recipe_that_does_not_come_are_dropped(end: Callable[[Rig], object]) -> None:
+    others = Cue("night", recipe="night"), Cue("home", recipe="home")
+    rig = Rig(cues=(Cue("one", {"lora/a": 0.7}, recipe="ink"), *others))
+    rig.automation.recipe = "home"
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    end(rig)
+    assert rig.start_recipe("ink", 2.0) == []
+    assert rig.parameters.targets()["lora/a"] == 0.5
+
+
+def test_values_for_a_recipe_survive_other_ends() -> None:
+    """The governor starts the present recipe in another size, and the end of another change is reported late."""
+    rig = Rig(cues=(Cue("one", {"lora/a": 0.7, "gone": 1.0}, recipe="ink"),))
+    rig.automation.recipe = "home"
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    rig.automation.recipe_change_ended("night", done=False)
+    assert rig.automation.recipe_started("home", 1.0) == []
+    assert rig.start_recipe("ink", 2.0) == [("lora/a", 0.7, "cue/one")]
+    rig.automation.recipe_change_ended("ink", done=True)
+    assert rig.parameters.targets()["lora/a"] == 0.7
+
+
+def test_a_cue_without_a_recipe_change_leaves_no_values_behind() -> None:
+    rig = Rig(cues=(Cue("one", {"lora/a": 0.7}, recipe="home"),))
+    rig.automation.recipe = "home"
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    assert rig.start_recipe("ink", 2.0) == rig.start_recipe("home", 3.0) == []
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_declared_command_has_one_handler(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """panic, recipe and size are the stage's; it hands on everything else."""
+    rig = Rig()
+    arguments = {"cue/goto": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5")}.get(name, ())
+    rig.call(name, 0.0, *arguments)
+    assert bool(caplog.records) == (name in ("panic", "recipe", "size"))
+    assert ("no handler" in caplog.text) == bool(caplog.records)
+
+
+def test_a_value_that_was_set_since_the_tick_is_seen_and_waves_stand_still() -> None:
+    rig = Rig(modulators=(Modulator("wave", "mix", wave="saw", rate=1.0, depth=0.5),))
+    rig.parameters.set("mix", 0.5, 0.0)
+    rig.automation.evaluate(0.0)
+    ticked = rig.automation.evaluate(0.25)
+    assert rig.automation.values is ticked, "nothing was set: nothing is computed"
+    rig.parameters.set("strength", 0.9, 0.26)
+    assert rig.automation.values["strength"] == 0.9
+    assert rig.automation.values["mix"] == ticked["mix"]
+    assert rig.automation.evaluate(0.5)["mix"] != ticked["mix"]
+
+
+def test_goto_an_unknown_cue_logs_one_line(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     rig.call("cue/goto", 0.0, "dusk")
     assert rig.step(0.0) == []
@@ -86,7 +168,7 @@ def test_the_status_names_the_cue_that_waits_for_the_beat(command: tuple[str, ..
     assert rig.automation.status()["next_cue"] == name
 
 
-def test_taps_move_the_tempo_for_everybody_and_a_number_does_too() -> None:
+def test_taps_and_the_parameter_set_the_tempo() -> None:
     rig = Rig()
     for number in range(4):
         rig.call("tap", 10.0 + number * 0.4)
@@ -96,14 +178,14 @@ def test_taps_move_the_tempo_for_everybody_and_a_number_does_too() -> None:
     assert rig.automation.tempo.bpm == 90.0
 
 
-def test_modulation_rides_on_a_cues_fade() -> None:
+def test_modulation_is_added_to_the_fade_of_a_cue() -> None:
     rig = Rig(modulators=(LFO,))
     rig.call("cue/go", 0.0)
     rig.step(0.0)
     assert rig.strength(2.0) == pytest.approx(0.3)
 
 
-def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) -> None:
+def test_a_recorded_cue_is_stored_next_to_the_show(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "mirror.yaml")
     rig.parameters.set("strength", 0.7, 0.0)
     rig.parameters.set("prompt", "lava", 0.0)
@@ -119,7 +201,7 @@ def test_a_recorded_look_is_kept_beside_the_show_and_comes_back(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
 
 
-def test_a_look_is_recorded_whole_with_its_recipe_and_without_the_musics_tempo(tmp_path: Path) -> None:
+def test_a_recorded_cue_has_every_value_and_the_recipe_but_not_the_tempo(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "mirror.yaml", modulators=(Modulator("loud", "strength", wave="follow"),))
     rig.automation.recipe = "ink"
     for name, value in (("bpm", 132.0), ("quantise", "bar"), ("mod/loud/level", 0.8), ("mod/loud/depth", 0.3)):
@@ -127,7 +209,7 @@ def test_a_look_is_recorded_whole_with_its_recipe_and_without_the_musics_tempo(t
     rig.call("cue/record", 0.0, "calm")
     cue = rig.automation.cue_list.cues[-1]
     assert cue.recipe == "ink"
-    assert cue.values["strength"] == 0.0, "where the show starts is a part of the look as well"
+    assert cue.values["strength"] == 0.0, "values that were never set are recorded too"
     assert cue.values["mod/loud/depth"] == 0.3
     assert not {"bpm", "quantise", "mod/loud/level"} & cue.values.keys()
     rig.parameters.set("strength", 0.95, 0.0)
@@ -138,17 +220,17 @@ def test_a_look_is_recorded_whole_with_its_recipe_and_without_the_musics_tempo(t
     assert (rig.parameters.targets()["bpm"], rig.parameters.targets()["mod/loud/level"]) == (132.0, 0.8)
 
 
-def test_a_cue_of_the_show_that_is_recorded_again_stays_what_it_was_but_for_its_look(tmp_path: Path) -> None:
+def test_a_cue_of_the_show_that_is_recorded_again_keeps_its_settings(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "mirror.yaml")
     rig.parameters.set("strength", 0.7, 0.0)
     rig.call("cue/record", 0.0, "dawn")
     dawn, ink = rig.automation.cue_list.cues
     assert (dawn.values["strength"], dawn.fade, ink) == (0.7, 4.0, CUES[1])
     rig.automation.close()
-    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is the show's alone"
+    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is in the show"
 
 
-def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
+def test_a_flood_of_recordings_is_limited(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:
     rig = Rig(tmp_path / "mirror.yaml")
@@ -165,7 +247,7 @@ def test_a_flood_of_recordings_ends_up_with_the_newest_and_stays_small(
     assert 0 < caplog.text.count("is not recorded") < 10
 
 
-def test_what_a_hand_has_spoilt_in_the_side_file_costs_itself_alone(
+def test_a_refused_value_in_the_file_is_skipped_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "mirror.cues.yaml").write_text("- {name: found, values: {strength: high, mix: 0.5, gone: 1}}")
@@ -175,14 +257,14 @@ def test_what_a_hand_has_spoilt_in_the_side_file_costs_itself_alone(
     assert "cue/found: strength takes a number, not 'high'" in caplog.text
 
 
-def test_a_flood_of_calls_for_no_cue_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_unknown_cues_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     for number in range(1000):
         rig.call("cue/goto", 0.0, f"{number}")
     assert 0 < len(caplog.records) <= 10
 
 
-def test_release_forgets_where_the_show_was() -> None:
+def test_release_leaves_the_cue_list() -> None:
     rig = Rig()
     rig.call("cue/go", 0.0)
     rig.step(0.0)
@@ -202,7 +284,7 @@ def test_next_sets_a_parameter_on_the_bar_or_the_beat(quantise: str, due: float)
     assert rig.parameters.origin("prompt") == "osc/test"
 
 
-def test_next_beside_a_go_waits_for_the_same_bar_and_panic_takes_both_back() -> None:
+def test_next_and_go_wait_for_the_same_bar_and_panic_cancels_both() -> None:
     rig = Rig()
     rig.parameters.set("quantise", "bar", 0.0)
     rig.step(0.5)
@@ -214,7 +296,7 @@ def test_next_beside_a_go_waits_for_the_same_bar_and_panic_takes_both_back() -> 
         assert rig.step(2.5) == []
 
 
-def test_next_for_what_is_not_there_or_makes_no_sense_is_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+def test_next_with_an_unknown_name_or_a_refused_value_is_logged_rarely(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     rig.step(0.5)
     for number in range(300):
@@ -228,84 +310,84 @@ def test_next_for_what_is_not_there_or_makes_no_sense_is_said_seldom(caplog: pyt
     assert len(caplog.records) < 12
 
 
-# An outside clock
+# An external clock
 
 BAR = Modulator("bar", "strength", wave="saw", beats=4.0, depth=0.5)  # from 0 to 1 in a bar, around 0.5
 
 
-def hear(rig: Rig, now: float, bpm: float, beat: float, running: bool = True) -> list[tuple[str, object, str]]:
-    return rig.step(now, heard=ExternalTempo(Tempo(bpm, beat, now, running), "midi/clock"))
+def report(rig: Rig, now: float, bpm: float, beat: float, running: bool = True) -> list[tuple[str, object, str]]:
+    return rig.step(now, external=ExternalTempo(Tempo(bpm, beat, now, running), "midi/clock"))
 
 
-def test_waves_follow_an_outside_clocks_beat_and_the_parameter_its_tempo() -> None:
+def test_waves_follow_the_beat_of_an_external_clock_and_bpm_its_tempo() -> None:
     rig = Rig(modulators=(BAR,))
     rig.parameters.set("strength", 0.5, 0.0)
-    assert hear(rig, 10.0, 133.337, 8.0) == [("bpm", 133.3, "midi/clock")]
+    assert report(rig, 10.0, 133.337, 8.0) == [("bpm", 133.3, "midi/clock")]
     assert rig.parameters.origin("bpm") == "midi/clock"
-    assert rig.step(10.1, heard=ExternalTempo(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "it said nothing new"
+    assert rig.step(10.1, external=ExternalTempo(Tempo(133.337, 8.0, 10.0), "midi/clock")) == [], "the same report"
     for beat in (8.0, 9.0, 10.5, 11.9):
         now = 10.0 + (beat - 8.0) * 60.0 / 133.337
         assert rig.strength(now) == pytest.approx(beat % 4.0 / 4.0, abs=1e-6)
 
 
-def test_stop_holds_the_wave_and_start_begins_the_bar() -> None:
+def test_stop_holds_the_wave_and_start_restarts_the_bar() -> None:
     rig = Rig(modulators=(BAR,))
     rig.parameters.set("strength", 0.5, 0.0)
-    hear(rig, 10.0, 120.0, 9.0)
-    hear(rig, 10.5, 120.0, 10.0, running=False)
+    report(rig, 10.0, 120.0, 9.0)
+    report(rig, 10.5, 120.0, 10.0, running=False)
     assert rig.strength(11.0) == rig.strength(70.0) == pytest.approx(0.5)
-    hear(rig, 80.0, 120.0, 0.0)
+    report(rig, 80.0, 120.0, 0.0)
     assert rig.strength(80.5) == pytest.approx(0.25)
 
 
-def test_a_small_correction_never_takes_a_wave_back_over_its_corner() -> None:
+def test_a_small_correction_never_moves_a_wave_backwards() -> None:
     rig = Rig(modulators=(BAR,))
     rig.parameters.set("strength", 0.5, 0.0)
-    hear(rig, 10.0, 120.0, 0.0)
+    report(rig, 10.0, 120.0, 0.0)
     assert rig.strength(12.001) == pytest.approx(0.0005), "the next bar has begun"
-    hear(rig, 12.002, 120.0, 3.99)  # the clock says that it has not, quite
+    report(rig, 12.002, 120.0, 3.99)  # the clock reports a position just before it
     assert rig.strength(12.002) == rig.strength(12.003) == pytest.approx(0.0005)
     assert rig.strength(12.102) == pytest.approx(0.0475)
 
 
-def test_between_two_words_of_the_clock_a_hand_has_the_tempo() -> None:
+def test_a_controller_sets_the_tempo_between_two_reports_of_the_clock() -> None:
     rig = Rig()
-    hear(rig, 10.0, 120.0, 0.0)
+    report(rig, 10.0, 120.0, 0.0)
     rig.parameters.set("bpm", 60.0, 10.0, "panel/1")
     rig.step(10.0)
     assert rig.automation.tempo.beat_at(11.0) == pytest.approx(1.0)
-    assert hear(rig, 11.0, 120.0, 2.0) == [("bpm", 120.0, "midi/clock")]
+    assert report(rig, 11.0, 120.0, 2.0) == [("bpm", 120.0, "midi/clock")]
     assert rig.automation.tempo.beat_at(12.0) == pytest.approx(4.0)
 
 
-def test_a_quantised_go_waits_for_the_outside_clocks_bar() -> None:
+def test_a_quantised_go_waits_for_the_bar_of_the_external_clock() -> None:
     rig = Rig()
     rig.parameters.set("quantise", "bar", 0.0)
-    hear(rig, 10.0, 120.0, 5.0)
+    report(rig, 10.0, 120.0, 5.0)
     rig.call("cue/go", 10.0)
-    hear(rig, 10.5, 60.0, 6.0)  # it slows down meanwhile
+    report(rig, 10.5, 60.0, 6.0)  # it slows down
     assert rig.step(12.4) == []
     assert rig.step(12.5)[0][2] == "cue/dawn"
 
 
-def test_a_quantised_go_begins_with_a_clock_that_begins_anew() -> None:
+def test_a_quantised_go_starts_when_the_clock_restarts() -> None:
     rig = Rig()
     rig.parameters.set("quantise", "bar", 0.0)
-    hear(rig, 10.0, 120.0, 101.0)
+    report(rig, 10.0, 120.0, 101.0)
     rig.call("cue/go", 10.0)
-    assert hear(rig, 10.1, 120.0, 0.0)[0][2] == "cue/dawn"
+    assert report(rig, 10.1, 120.0, 0.0)[0][2] == "cue/dawn"
 
 
-def test_nothing_waits_for_a_clock_that_stands_still() -> None:
+def test_nothing_waits_for_a_stopped_clock() -> None:
     rig = Rig()
     rig.parameters.set("quantise", "bar", 0.0)
-    hear(rig, 10.0, 120.0, 5.0, running=False)
+    report(rig, 10.0, 120.0, 5.0, running=False)
     rig.call("cue/go", 11.0)
     assert rig.step(11.0)[0][2] == "cue/dawn"
 
 
 @pytest.mark.parametrize("stop", [lambda rig: rig.call("cue/release", 0.6), lambda rig: rig.automation.panic()])
-def test_release_and_panic_take_a_waiting_go_back(stop: Callable[[Rig], None]) -> None:
+def test_release_and_panic_cancel_a_waiting_go(stop: Callable[[Rig], None]) -> None:
     rig = Rig()
     rig.parameters.set("quantise", "bar", 0.0)
     rig.step(0.5)
@@ -313,3 +395,21 @@ def test_release_and_panic_take_a_waiting_go_back(stop: Callable[[Rig], None]) -
     stop(rig)
     assert rig.step(2.0) == []
     assert rig.automation.status()["next_cue"] == ""
+
+
+def test_after_panic_no_cue_is_lit_and_go_starts_the_cue_after_the_last() -> None:
+    rig = Rig()
+    rig.call("cue/go", 0.0)
+    rig.step(0.0)
+    rig.automation.panic()
+    assert rig.automation.status()["cue"] == ""
+    rig.call("cue/go", 1.0)
+    rig.step(1.0)
+    assert rig.automation.status()["cue"] == "ink"
+
+
+def test_a_cue_without_a_name_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.call("cue/record", 0.0, "")
+    assert rig.automation.status()["cues"] == "dawn\nink"
+    assert "cue/record: a cue needs a name" in caplog.text

@@ -1,4 +1,4 @@
-"""The cue list on a clock of its own, and what its fades make of the parameters."""
+"""The cue list on a simulated clock, and the fades of its cues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_go_and_back_walk_along_the_list() -> None:
     assert cues.back(1.0) is None
 
 
-def test_go_twice_before_a_delay_is_over_goes_on() -> None:
+def test_a_second_go_during_a_delay_starts_the_next_cue() -> None:
     cues = CueList([STORM, NIGHT])
     cues.go(0.0)
     cues.go(0.2)
@@ -36,7 +36,7 @@ def test_go_twice_before_a_delay_is_over_goes_on() -> None:
     assert cues.go(0.3) is None, "behind the last there is nothing"
 
 
-def test_a_cue_follows_by_itself_after_its_fade_unless_somebody_was_faster() -> None:
+def test_a_cue_follows_after_its_fade_unless_another_was_requested() -> None:
     cues = CueList([STORM, NIGHT])
     cues.go(0.0)
     assert begun(cues, 1.0) == "storm"
@@ -49,7 +49,34 @@ def test_a_cue_follows_by_itself_after_its_fade_unless_somebody_was_faster() -> 
     assert begun(cues, 30.0) == ""
 
 
-def test_release_and_hold_stop_what_would_come() -> None:
+def test_a_follow_without_a_next_cue_ends_there() -> None:
+    cues = CueList([STORM])
+    cues.go(0.0)
+    assert begun(cues, 1.0) == "storm"
+    assert begun(cues, 8.0) == ""
+    cues.record(Cue("found"))
+    assert begun(cues, 200.0) == ""
+    cues.go(201.0)
+    assert begun(cues, 201.0) == "found"
+
+
+def test_after_panic_no_cue_is_current_and_go_starts_the_next_one() -> None:
+    cues = CueList([DAWN, STORM, NIGHT])
+    cues.go(0.0)
+    assert begun(cues, 0.0) == "dawn"
+    cues.go(1.0)
+    assert cues.pending == "storm"
+    cues.panic()
+    assert (cues.current, cues.pending, begun(cues, 60.0)) == (None, "", "")
+    assert cues.name_at_offset(1) == "storm"
+    cues.go(60.0)
+    assert begun(cues, 61.0) == "storm"
+    cues.panic()
+    cues.back(62.0)
+    assert begun(cues, 62.0) == "dawn"
+
+
+def test_release_and_panic_stop_what_would_come() -> None:
     cues = CueList([STORM, NIGHT])
     cues.go(0.0)
     cues.panic()
@@ -63,7 +90,7 @@ def test_release_and_hold_stop_what_would_come() -> None:
     assert begun(cues, 61.0) == "storm"
 
 
-def test_the_schedule_gives_a_cue_once_a_day() -> None:
+def test_the_schedule_starts_a_cue_once_a_day() -> None:
     cues = CueList([DAWN, NIGHT])
     assert begun(cues, 0.0, "21:59") == ""
     assert begun(cues, 60.0, "22:00") == "night"
@@ -77,11 +104,11 @@ DAY = Cue("day", at="09:00")
 @pytest.mark.parametrize(("before", "after", "name"), [
     ("21:50", "22:10", "night"),  # it slept for twenty minutes
     ("08:00", "08:59", ""),
-    ("23:50", "09:05", "day"),  # over midnight
+    ("23:50", "09:05", "day"),  # across midnight
     ("08:00", "22:30", ""),  # fourteen hours: the clock may as well have been set back by ten
     ("02:59", "02:00", ""),  # as in autumn
 ])
-def test_a_machine_that_slept_makes_good_what_fell_due(before: str, after: str, name: str) -> None:
+def test_after_sleep_the_newest_missed_cue_starts(before: str, after: str, name: str) -> None:
     cues = CueList([DAY, NIGHT])
     assert begun(cues, 0.0, before) == ""
     assert begun(cues, 1.0, after) == name
@@ -92,8 +119,8 @@ def test_a_machine_that_slept_makes_good_what_fell_due(before: str, after: str, 
     ("20:00", "22:30", "night"), ("20:00", "10:00", "day"), ("20:00", "08:00", "night"), ("09:30", "21:00", "day"),
     ("21:59", "22:00", "night"), ("", "23:00", "day"),
 ])
-def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, name: str) -> None:
-    """The newest of what was missed; where nothing was, the cue stands that stood."""
+def test_after_a_power_cut_the_newest_missed_cue_starts(before: str, after: str, name: str) -> None:
+    """If none was missed, the restored cue stays."""
     cues = CueList([DAY, NIGHT])
     cues.restore("day", 0.0, before)
     begun(cues, 0.0, after)
@@ -104,26 +131,26 @@ def test_what_fell_due_while_the_power_was_off_begins(before: str, after: str, n
 @pytest.mark.parametrize(("asked", "name"), [
     ("2", "storm"), ("2.0", "storm"), ("1", "dawn"), ("0", ""), ("-1", ""), ("4", ""), ("nan", ""), ("inf", ""),
 ])
-def test_goto_goes_by_the_number_as_well(asked: str, name: str) -> None:
+def test_goto_accepts_a_number(asked: str, name: str) -> None:
     cues = CueList([DAWN, STORM, NIGHT])
     cue = cues.goto(asked, 0.0)
     assert (cue.name if cue else "") == name == cues.resolve(asked)
 
 
-def test_a_cue_called_by_a_number_is_that_cue() -> None:
+def test_a_name_that_is_a_number_comes_before_the_place() -> None:
     cues = CueList([DAWN, STORM, Cue("1")])
     cue = cues.goto("1", 0.0)
     assert cue is not None
     assert (cue.name, cues.resolve("1")) == ("1", "1")
 
 
-def test_a_name_that_is_not_there_changes_nothing() -> None:
+def test_goto_an_unknown_name_changes_nothing() -> None:
     cues = CueList([DAWN])
     assert cues.goto("dusk", 0.0) is None
     assert cues.update(0.0) is None
 
 
-def test_a_recorded_cue_takes_the_place_of_its_name_or_the_end() -> None:
+def test_a_recorded_cue_replaces_its_name_or_is_appended() -> None:
     cues = CueList([DAWN, STORM])
     cues.record(Cue("dawn", {"steps": 4}))
     cues.record(Cue("new"))
@@ -131,7 +158,7 @@ def test_a_recorded_cue_takes_the_place_of_its_name_or_the_end() -> None:
     assert cues.cues[0].values == {"steps": 4}
 
 
-def test_go_goes_on_from_a_cue_that_was_recorded_over() -> None:
+def test_go_continues_after_a_cue_that_was_recorded_again() -> None:
     cues = CueList([DAWN, STORM])
     cues.go(0.0)
     assert cues.update(DAWN.delay) == DAWN
@@ -140,7 +167,7 @@ def test_go_goes_on_from_a_cue_that_was_recorded_over() -> None:
 
 
 @pytest.mark.parametrize(("curve", "half"), [("linear", 0.5), ("smooth", 0.5), ("in", 0.25), ("out", 0.75)])
-def test_a_fade_goes_by_its_curve(curve: str, half: float) -> None:
+def test_a_fade_follows_its_curve(curve: str, half: float) -> None:
     parameters = Parameters(start={"strength": 0.0, "steps": 1, "seed": 3})
     for name, value in (("strength", 1.0), ("steps", 5), ("seed", 9)):
         parameters.fade(name, value, 10.0, 4.0, curve)
@@ -151,7 +178,7 @@ def test_a_fade_goes_by_its_curve(curve: str, half: float) -> None:
     assert parameters.evaluate(14.0)["strength"] == 1.0
 
 
-def test_the_hand_on_a_fader_wins_over_a_fade_of_that_parameter_alone() -> None:
+def test_a_controller_ends_the_fade_of_its_parameter_only() -> None:
     parameters = Parameters(start={"strength": 0.0, "mix": 0.0})
     for name in ("strength", "mix"):
         parameters.fade(name, 1.0, 0.0, 10.0)
@@ -161,7 +188,7 @@ def test_the_hand_on_a_fader_wins_over_a_fade_of_that_parameter_alone() -> None:
     assert values["mix"] == pytest.approx(0.6)
 
 
-def test_what_cannot_travel_jumps_when_the_fade_begins() -> None:
+def test_values_that_cannot_fade_change_at_the_start() -> None:
     parameters = Parameters(start={"prompt": "ocean"})
     parameters.fade("mode", "text", 0.0, 10.0)
     parameters.fade("prompt", "lava", 0.0, 10.0)

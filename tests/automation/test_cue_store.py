@@ -1,4 +1,4 @@
-"""The side file of recorded cues: whole or not at all, the newest list, and no harm from a hand or a disk."""
+"""The file of recorded cues: writing, reading, and files with mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAWN = Cue("dawn", {"prompt": "sunset — ocean", "strength": 0.4, "seed": 2**32
 STORM = Cue("storm", curve="smooth", delay=0.5, follow=20.0, recipe="night", at="22:00")
 
 
-def test_what_is_written_comes_back_and_is_short(tmp_path: Path) -> None:
+def test_written_cues_are_read_back_without_their_defaults(tmp_path: Path) -> None:
     file = CueStore(tmp_path / "mirror.yaml")
     file.write([DAWN])
     file.write([DAWN, STORM])
@@ -25,7 +25,7 @@ def test_what_is_written_comes_back_and_is_short(tmp_path: Path) -> None:
     assert rows[0].keys() == {"name", "values", "fade"}
 
 
-def test_a_cue_recorded_again_takes_its_place(tmp_path: Path) -> None:
+def test_a_cue_that_is_recorded_again_is_replaced(tmp_path: Path) -> None:
     file = CueStore(tmp_path / "mirror.yaml")
     for number in range(50):
         file.write([Cue("dawn", {"steps": number % 8 + 1}), STORM])
@@ -33,22 +33,106 @@ def test_a_cue_recorded_again_takes_its_place(tmp_path: Path) -> None:
     assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("dawn", {"steps": 2}), STORM]
 
 
-def test_without_a_show_file_nothing_is_kept() -> None:
+def test_without_a_show_file_nothing_is_stored() -> None:
     file = CueStore(None)
     file.write([DAWN])
     file.close()
     assert file.read() == []
 
 
-@pytest.mark.parametrize("text", [
-    "- {nme: wrong}", "7", "- [", "- {name: x, values: {a: 1}, 3: 4}", "- {name: x, values: 7}",
-    "- {name: x, fade: long}", "- {name: x, curve: smoth}", "- x",
+@pytest.mark.parametrize(("text", "place"), [
+    ("7", "1:1: a list of cues is wanted"),
+    ("{name: x}", "1:1: a list of cues is wanted"),
+    ("- [", "1:4: not YAML"),
+    ("- {nme: wrong}", "1:4: unknown key 'nme'; did you mean 'name'?"),
+    ("- {fade: 1}", "1:3: key 'name' is missing"),
+    ("- x", "1:3: 'x' is not a mapping"),
+    ("- {name: [x]}", "1:10: a list is not text"),
+    ("- {name: true}", "1:10: True is not text"),
+    ("- {name: ''}", "1:10: '' is not a cue name"),
+    ('- {name: "a\\nb"}', "1:10: 'a\\nb' is not a cue name"),
+    ("- {name: x, values: {a: 1}, 3: 4}", "1:29: unknown key '3'"),
+    ("- {name: x, values: 7}", "1:21: a mapping of parameters to values is wanted"),
+    ("- {name: x, values: {a: [1]}}", "1:25: a number, text, true or false is wanted"),
+    ("- {name: x, values: {a: .nan}}", "1:25: a number, text, true or false is wanted"),
+    ("- {name: x, values: {a: null}}", "1:25: a number, text, true or false is wanted"),
+    ("- {name: x, values: {a: 1, a: 2}}", "1:28: key 'a' is here twice"),
+    ("- {name: x, fade: long}", "1:19: 'long' is not a number from 0 to 86400"),
+    ("- {name: x, fade: .nan}", "1:19: nan is not a number from 0 to 86400"),
+    ("- {name: x, fade: -1}", "1:19: -1 is not a number from 0 to 86400"),
+    ("- {name: x, fade: true}", "1:19: True is not a number from 0 to 86400"),
+    ("- {name: x, delay: .inf}", "1:20: inf is not a number from 0 to 86400"),
+    ("- {name: x, follow: '5'}", "1:21: '5' is not a number from 0 to 86400"),
+    ("- {name: x, curve: smoth}", "1:20: 'smoth' is not one of linear, smooth, in, out"),
+    ("- {name: x, recipe: {a: 1}}", "1:21: a mapping is not text"),
+    ("- {name: x, at: 25:00}", "1:17: a time of day is wanted"),
+    ("- {name: x, at: 1290}", "1:17: a time of day is wanted"),
+    ("- {name: x, at: [21, 30]}", "1:17: a time of day is wanted"),
+    ("- {name: x, name: y}", "1:13: key 'name'"),
+    (f"- {'[' * 5000}", "nested too deeply"),
+    ("- !!python/object:os.system {name: x}", "1:3: "),
+    ("- {name: x}\n- {name: x}", "2:3: two cues are called 'x'; the first one is used"),
 ])
-def test_a_damaged_file_is_said_and_left(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "mirror.cues.yaml").write_text(text)
+def test_a_mistake_is_logged_with_its_place_and_the_file_stays(
+    tmp_path: Path, text: str, place: str, caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "mirror.cues.yaml"
+    file.write_text(text)
+    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] in ([], ["x"])
+    assert f"{file}:" in caplog.text
+    assert place in caplog.text
+    assert caplog.text.count("with these mistakes are skipped") == 1
+    assert file.read_text() == text
+
+
+def test_cues_without_mistakes_are_loaded_from_a_file_with_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("- {name: a, fade: 2}\n- {name: b, fade: soon}\n- {name: c, at: 9:05}\n")
+    assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("a", fade=2.0), Cue("c", at="09:05")]
+    assert "mirror.cues.yaml:2:19: 'soon' is not a number" in caplog.text
+    assert "2 cues are loaded" in caplog.text
+
+
+def test_what_yaml_reads_as_something_else_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """YAML 1.1 reads an unquoted 21:30 as the number 1290 and 2026-01-01 as a date."""
+    (tmp_path / "mirror.cues.yaml").write_text(
+        "- {name: 7, at: 21:30, values: {prompt: 21:30, negative: 2026-01-01, seed: 4294967295, steps: 2, mix: 1e-1,"
+        " freeze: yes}}")
+    assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("7", at="21:30", values={
+        "prompt": "21:30", "negative": "2026-01-01", "seed": 4294967295, "steps": 2, "mix": "1e-1", "freeze": True})]
+
+
+def test_aliases_that_expand_without_end_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = ["- &a0 {name: x, values: {a: 1}}", *(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    (tmp_path / "mirror.cues.yaml").write_text("\n".join(rows))
     assert CueStore(tmp_path / "mirror.yaml").read() == []
-    assert caplog.text.count("recorded cues cannot be read") == 1
-    assert (tmp_path / "mirror.cues.yaml").read_text() == text
+    assert "mirror.cues.yaml" in caplog.text
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"- {name: x}\n" * 1_000_000, "too long: more than 4,000,000 characters"),
+    ("- {name: wide}".encode("utf-16"), "the file is not text in UTF-8"),
+])
+def test_a_file_that_is_too_long_or_not_text_is_not_read(
+    tmp_path: Path, content: bytes, reason: str, caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "mirror.cues.yaml").write_bytes(content)
+    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert reason in caplog.text
+
+
+def test_many_mistakes_do_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("- {nme: wrong}\n" * 200)
+    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert len(caplog.records) == 11
+    assert "and 390 more" in caplog.text
+
+
+def test_an_empty_file_has_no_cues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "mirror.cues.yaml").write_text("")
+    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert not caplog.records
 
 
 def test_a_damaged_file_is_kept_when_another_cue_is_recorded(tmp_path: Path) -> None:
@@ -61,9 +145,9 @@ def test_a_damaged_file_is_kept_when_another_cue_is_recorded(tmp_path: Path) -> 
     assert CueStore(tmp_path / "mirror.yaml").read() == [DAWN]
 
 
-def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_write_error_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "nowhere").touch()
     file = CueStore(tmp_path / "nowhere" / "mirror.yaml")
     file.write([DAWN])
     file.close()
-    assert "recorded cues cannot be kept" in caplog.text
+    assert "recorded cues cannot be saved" in caplog.text
