@@ -1,15 +1,14 @@
-"""Where show files are: a path, or the name of a show that comes with the daemon."""
+"""Finds show files: a path, or the name of a show that comes with the package."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from lcm_daemon.automation.cue_store import RECORDED
+from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
+from lcm_daemon.core.document import is_file, read_error
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import (
-    nearest,
-)
-from lcm_daemon.recipes.reader import names
+from lcm_daemon.core.schema import nearest
+from lcm_daemon.recipes.reader import recipe_names
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDER = next(  # in the package once it is installed, beside it in a checkout
@@ -17,34 +16,45 @@ FOLDER = next(  # in the package once it is installed, beside it in a checkout
 )
 
 
+def find_show(path: str | Path) -> Path:
+    """The file of a show.
+
+    Args:
+        path: A path; or the name of a show that comes with the package ("demo", "show_configs/demo.yaml"), if there is
+            no such file.
+
+    Returns:
+        The show's file, or `path` if there is no such show.
+    """
+    if is_file(Path(path)):
+        return Path(path)
+    for show in show_files():
+        if str(path) == show.stem or PurePath(path) == PurePath(FOLDER.name, show.name):
+            return show
+    return Path(path)
+
+
 def read_text(path: str | Path) -> str:
-    """The text of a show's file, found as `find_show` does. Raises LcmDaemonError, one line that says what to do."""
-    word = str(path)
+    """The text of a show file, found as by `find_show`. Raises LcmDaemonError: one line that says what to do."""
     try:
         return find_show(path).read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise LcmDaemonError(f"{path}: cannot be read: it is no text in UTF-8; save it as that") from error
     except FileNotFoundError as error:
-        if word in names():
-            reason = f"{word} is a recipe, not a show; play it with: lcm-daemon run demo --set recipe={word}"
-        else:
-            reason = f"{path}: cannot be read: {error.strerror}{nearest(word, [show.stem for show in shows()])}"
-        raise LcmDaemonError(reason) from error
-    except OSError as error:
-        raise LcmDaemonError(f"{path}: cannot be read: {error.strerror}") from error
+        raise LcmDaemonError(_not_found(str(path))) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LcmDaemonError(f"{path}: cannot be read: {read_error(error)}") from error
 
 
-def find_show(path: str | Path) -> Path:
-    """A path as it is, or the show of that name in the folder that comes with the daemon."""
-    own = FOLDER / f"{Path(path).stem}.yaml"
-    is_name = Path(path).name == str(path) or Path(path).parent.name == FOLDER.name
-    return own if not Path(path).is_file() and is_name and own.exists() else Path(path)
+def _not_found(path: str) -> str:
+    if path in recipe_names():
+        return f"{path} is a recipe, not a show; play it with: lcm-daemon run demo --set recipe={path}"
+    return f"{path}: cannot be read: no such file{nearest(PurePath(path).stem, [show.stem for show in show_files()])}"
 
 
-def shows() -> list[Path]:
-    """The shows that come with the daemon."""
-    return sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith(RECORDED))
+def show_files() -> list[Path]:
+    """Files of the shows that come with the package."""
+    return sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith(RECORDED_CUES_SUFFIX))
 
 
-def _is_packaged(file: Path) -> bool:
+def is_packaged(file: Path) -> bool:
+    """Whether the file is one of those that come with the package."""
     return FOLDER.resolve() in file.resolve().parents
