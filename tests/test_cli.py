@@ -132,6 +132,7 @@ def test_bench_names_the_accelerators(capsys: pytest.CaptureFixture[str]) -> Non
     assert "openvino" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_enough_is_no_error() -> None:
     with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "list", "prompts"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as listing:
@@ -142,6 +143,7 @@ def test_a_reader_who_has_enough_is_no_error() -> None:
     assert listing.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_what_cannot_be_printed_is_one_line(unbuffered: str) -> None:
@@ -184,6 +186,7 @@ def test_nobody_listens_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["list", "shows"]) == 0
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_letters_gets_others(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text("name: Straße 東京", "utf-8")
@@ -203,6 +206,7 @@ def test_run_refuses_seconds_that_are_none(seconds: str, capsys: pytest.CaptureF
 LIGHT = {"lcm_daemon", "numpy", "yaml", "pythonosc", "filelock"}  # torch, diffusers and servers would take seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["check", "demo"], ["list", "recipes"], ["list", "parameters"]])
 def test_small_commands_load_light_libraries_alone(words: list[str]) -> None:
     code = (
@@ -226,10 +230,12 @@ def test_the_other_lists(what: str, expected: str, capsys: pytest.CaptureFixture
     assert expected in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_list_sources_looks_on_every_bus() -> None:
     assert "testcard" in typed("list", "sources")
 
 
+@pytest.mark.slow
 def test_doctor_reports_every_integration_and_what_to_install() -> None:
     report = typed("doctor")
     for word in ("torch", "cpu", "ndi", "spout", "syphon", "midi", "builtin", "sd-turbo"):
@@ -238,6 +244,7 @@ def test_doctor_reports_every_integration_and_what_to_install() -> None:
         assert any("missing" in line for line in report.splitlines() if " spout " in line)
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_line_and_code_2_before_anything_plays(tmp_path: Path) -> None:
     import socket
 
@@ -267,6 +274,7 @@ def test_a_missing_integration_that_is_not_optional_is_one_line_and_code_2(
     assert "install it with: pip install" in line
 
 
+@pytest.mark.slow
 def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text(
@@ -283,6 +291,7 @@ def test_an_absent_source_is_one_clear_line_and_the_show_goes_on(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     show = tmp_path / "show.yaml"
     show.write_text("recipe: passthrough\nosc: false\npanel: {port: 0}\n")
@@ -296,6 +305,7 @@ def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
     assert "passthrough" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups that a signal goes to")
 @pytest.mark.parametrize("children", [1, 2], ids=["desk", "engine"])
 def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_an_nvidia_card_and_a_torch_without_cuda(
     assert all("pip uninstall torch" in line and "pytorch.org" in line for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_the_devices_of_this_machine() -> None:
     found = doctor._ask(doctor._DEVICES)
     assert not isinstance(found, str)

@@ -29,6 +29,7 @@ def row(lines: list[str], name: str) -> tuple[str, ...]:
     return tuple(line[a:b].strip() for a, b in zip(places, [*places[1:], None], strict=True))
 
 
+@pytest.mark.slow
 def test_a_running_daemon_says_who_set_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Daemon(tmp_path, SHOW) as daemon:
         def live() -> list[str]:
@@ -75,6 +76,7 @@ def serving(kind: type[Stranger]) -> Iterator[int]:
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "said"), [(Stranger, "answers 404"), (Talker, "no lcm-daemon of this version")])
 def test_what_is_no_daemon_is_one_clear_line(
     kind: type[Stranger], said: str, capsys: pytest.CaptureFixture[str],

@@ -31,6 +31,7 @@ def test_quantiles_are_nearest_rank() -> None:
     assert [quantile_of([1.0, 2.0, 3.0, 4.0], q) for q in (0.0, 0.5, 0.99)] == [1.0, 3.0, 4.0]
 
 
+@pytest.mark.slow
 def test_a_million_warnings_are_twenty_lines(caplog: pytest.LogCaptureFixture) -> None:
     seldom = LogThrottle(logging.getLogger("test"), Metrics())
     for _ in range(1_000_000):

@@ -56,6 +56,7 @@ def test_it_folds_on_a_device_without_float64(monkeypatch: pytest.MonkeyPatch) -
     assert next(vae.parameters()).dtype == torch.float32
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_it_saves_what_it_promises() -> None:
     plain, folded = make_vae(), make_vae()

@@ -78,6 +78,7 @@ def assert_equal(found: Sequence[Any], expected: Sequence[Any]) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["one", "xl"])
 @pytest.mark.parametrize(("write", "even"), [
     (tiny_loras.write_kohya, False), (tiny_loras.write_peft, False), (tiny_loras.write_bare, True),
@@ -98,6 +99,7 @@ def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: st
         assert_equal(models_of(parts), models)
 
 
+@pytest.mark.slow
 def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
     models = plain("one")
     loras = {"first": make_lora(models, 1), "second": make_lora(models, 2).of("unet")}
@@ -111,6 +113,7 @@ def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tm
         assert_equal(models_of(parts), models)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_at_zero_the_weights_are_the_original_to_the_bit(dtype: torch.dtype, folders: dict[str, Path],
                                                          kohya: Kohya) -> None:
@@ -153,6 +156,7 @@ def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: 
     assert not loras.set({"unet": 0.0, "text_encoder": 1.0})
 
 
+@pytest.mark.slow
 def test_a_merged_lora_is_a_live_one_that_stays(folders: dict[str, Path], kohya: Kohya) -> None:
     file = str(kohya("xl"))
     merged = load(folders["xl"], Lora(file, 0.8))
@@ -170,6 +174,7 @@ def test_a_merged_lora_in_half_precision_is_rounded_once(plain: Plain, kohya: Ko
     torch.testing.assert_close(*[weight.float() for weight in weights], atol=2e-3, rtol=2**-8)
 
 
+@pytest.mark.slow
 def test_the_first_attention_processors_are_read(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
     models = plain("one")
     lora = make_lora(models, even=True)
@@ -253,6 +258,7 @@ def test_so_is_a_lora_of_another_family(folders: dict[str, Path], kohya: Kohya) 
     assert "it is not for this model" in refused(folders["one"], kohya("xl"))
 
 
+@pytest.mark.slow
 def test_and_a_damaged_or_empty_file(folders: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "lora.safetensors"
     save_file({}, file)

@@ -14,6 +14,7 @@ from tests.conftest import need
 from tests.rigs.daemon import wait_for
 
 
+@pytest.mark.compile
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the compiler is a shell's script")
 def test_a_compiler_does_not_outlive_its_engine(tmp_path: Path) -> None:
     need(importlib.util.find_spec("openvino") is not None, "openvino is not installed")

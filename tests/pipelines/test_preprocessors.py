@@ -137,6 +137,7 @@ def _last_bias(head: torch.nn.Module) -> str:
     return [name for name in head.state_dict() if name.endswith("bias")][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dpt", "depth_anything"])
 @torch.inference_mode()
 def test_depth_is_transformers(kind: str, tmp_path: Path) -> None:
@@ -187,6 +188,7 @@ def write_pose(folder: Path, experts: int = 1, joints: int = 17) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_joints_are_transformers(tmp_path: Path) -> None:
     """The whole picture as the box; transformers measures from the pixels' middles, and sees half a pixel less."""
@@ -276,6 +278,7 @@ def write_network(folder: Path, network: torch.nn.Module) -> Path:
     return folder / "network.safetensors"
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_soft_edges_are_the_published_network(tmp_path: Path) -> None:
     """Held to the definition, written out once more from the names in the published file."""

@@ -95,6 +95,7 @@ def test_a_mix_keeps_the_largest() -> None:
     assert [text for text, _ in mixed] == [f"text {n}" for n in range(29, 29 - TEXTS_LIMIT, -1)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ANY, st.floats(0.0, 1.0)), max_size=4))
 def test_shares_are_finite_and_sum_to_1(parts) -> None:
     mixed = mix(parts)
@@ -103,6 +104,7 @@ def test_shares_are_finite_and_sum_to_1(parts) -> None:
     assert len({text for text, _ in mixed}) == len(mixed) <= TEXTS_LIMIT + 1
 
 
+@pytest.mark.slow
 @given(ANY)
 def test_emphasis_takes_nothing_but_brackets_weights_and_backslashes(text) -> None:
     pieces = emphases(text)
@@ -113,6 +115,7 @@ def test_emphasis_takes_nothing_but_brackets_weights_and_backslashes(text) -> No
     assert all(letter in rest for letter in "".join(piece for piece, _ in pieces))  # a subsequence, in order
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_an_escaped_text_is_itself(text) -> None:
     escaped = "".join("\\" + letter if letter in "()[]:\\" else letter for letter in text)
@@ -120,12 +123,14 @@ def test_an_escaped_text_is_itself(text) -> None:
     assert split(escaped)[0] == (escaped.strip(" \t\r\n"), 1.0)
 
 
+@pytest.mark.slow
 @given(st.text().filter(lambda text: not set(text) & set("()[]:\\")))
 def test_plain_text_passes_as_it_is(text) -> None:
     assert emphases(text) == (((text, 1.0),) if text else ())
     assert split(text) == ((text.strip(" \t\r\n"), 1.0),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["(", "[", ")", "([", "([)", "(a)", "\\", ":", "::", ": ", ":1", "1", ":1.1e1 ", "(:",
                                   ":" + "1" * 50, "((a:2", "\ud800("])
 def test_hostile_text_takes_linear_time(unit) -> None:

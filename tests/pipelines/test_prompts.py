@@ -132,6 +132,7 @@ def as_before(parts, text: str) -> torch.Tensor:
     return model(tokens.input_ids)[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(max_size=60).filter(lambda text: not set(text) & set("()[]\\") and "::" not in text)
        | st.lists(st.sampled_from(tiny.WORDS), max_size=30).map(" ".join))
@@ -255,6 +256,7 @@ def test_a_blend_of_a_short_and_a_long_prompt_is_as_long_as_the_long_one(parts) 
     assert encoder.embed([("lava", 1.0), (LONG, 0.0)]).states.shape[1] == CLIP_LENGTH
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(WORDS.map(" ".join) | st.just("ocean::2 lava::1") | st.text(max_size=20),
                           st.sampled_from([0.0, 1e-9, 0.2, 0.5, 1.0])), max_size=5))

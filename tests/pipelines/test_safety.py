@@ -74,6 +74,7 @@ def shown(guard: Safety, level: int, bad: bool = False) -> int:
 # --- verdicts ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @torch.inference_mode()
 def test_verdicts_are_diffusers(seed: int) -> None:
@@ -124,6 +125,7 @@ def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., Saf
     assert guard.flagged == 3
 
 
+@pytest.mark.slow
 def test_a_flagged_picture_is_never_shown(make: Callable[..., Safety]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
@@ -152,6 +154,7 @@ def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., Sa
     assert (out[..., :3] == 10).all()
 
 
+@pytest.mark.slow
 def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., Safety]) -> None:
     guard = make()
     shown(guard, 10)
@@ -160,6 +163,7 @@ def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., Safe
     assert shown(guard, 30) == 20
 
 
+@pytest.mark.slow
 def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., Safety]) -> None:
     guard = make()
     shown(guard, 10), shown(guard, 20)

@@ -35,6 +35,7 @@ def drifting(x: torch.Tensor) -> torch.Tensor:
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).clamp(-1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amount", [0.3, 0.7, 0.95])
 def test_two_hundred_rounds_do_not_drift(amount: float) -> None:
     feedback, share, source = Feedback(SIZE, CPU), torch.tensor(amount), picture(0)

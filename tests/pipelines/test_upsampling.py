@@ -29,6 +29,7 @@ def test_it_is_the_same_function_to_the_edges(bias: bool, size: tuple[int, int])
     torch.testing.assert_close(after(small), before(small), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_is_the_same_when_it_is_traced() -> None:
     before, small = plain(), torch.randn(1, 6, 4, 5, dtype=torch.float64)

@@ -55,6 +55,7 @@ def test_a_manager_that_does_not_listen_keeps_no_beat_waiting(manager: tuple[str
         watchdog.alive(second * PULSE)
 
 
+@pytest.mark.slow
 def test_a_show_says_when_it_is_open_that_it_goes_on_and_when_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

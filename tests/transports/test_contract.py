@@ -67,6 +67,7 @@ def test_every_transport_has_a_test_module(name: str) -> None:
         assert name in SOURCES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_loads_without_its_native_library(name: str) -> None:
     check = (
@@ -122,6 +123,7 @@ def test_source_alone(name: str) -> None:
         close_twice(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
 def test_what_goes_in_comes_out(name: str) -> None:
     with LOOPBACKS[name]() as (sink, source):
@@ -157,6 +159,7 @@ def test_endpoints_reopen(name: str) -> None:
             sink.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
 def test_size_changes_while_open(name: str) -> None:
     """The source follows when the sink sends another size."""

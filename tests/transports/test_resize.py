@@ -35,6 +35,7 @@ def test_right_size_is_returned_as_it_is(how) -> None:
     assert fit(pixels, (32, 16), how) is pixels
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(*[st.integers(1, 90)] * 4), st.sampled_from(HOWS))
 def test_every_size_becomes_every_size(sizes, how) -> None:
@@ -115,6 +116,7 @@ def test_input_is_left_alone() -> None:
     assert (pixels == before).all()
 
 
+@pytest.mark.slow
 def test_threads_scale_side_by_side() -> None:
     """Each thread's results are its own."""
     results: dict[int, list[bool]] = {}

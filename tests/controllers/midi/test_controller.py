@@ -200,6 +200,7 @@ def test_banks_switch_the_map_and_the_lamps() -> None:
 
 # Devices
 
+@pytest.mark.slow
 def test_values_hold_while_a_device_is_away_and_it_is_shown_them_when_it_is_back() -> None:
     async def scenario() -> None:
         async with plugged("map: [{cc: 1, to: mix, takeover: jump}]") as (one, device):
@@ -218,6 +219,7 @@ def test_values_hold_while_a_device_is_away_and_it_is_shown_them_when_it_is_back
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_two_devices_with_maps_of_their_own() -> None:
     text = 'devices: [{name: "nano*", map: nanokontrol2}, {name: Pad}]\nmap: [{cc: 0, to: blend, device: Pad}]'
 
@@ -305,6 +307,7 @@ async def insist(one: Rig, peer: Peer, message: tuple[int, ...], condition: Call
             one.pass_on()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() -> None:
     async def scenario() -> None:

@@ -70,6 +70,7 @@ def test_every_device_does_not_mean_our_own_ports() -> None:
         one.until(lambda: len(one.here.get(0, ())) == 1)
 
 
+@pytest.mark.slow
 def test_a_device_that_another_program_holds_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     class Held(Plugboard):
         held = True
@@ -111,6 +112,7 @@ def test_a_slow_device_does_not_hold_up_who_sends() -> None:
         assert len(controls.sent) <= 3  # of the others the newest alone
 
 
+@pytest.mark.slow
 def test_a_midi_system_that_breaks_is_found_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

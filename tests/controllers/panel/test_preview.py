@@ -7,6 +7,7 @@ import time
 from contextlib import AsyncExitStack
 
 import numpy as np
+import pytest
 import simplejpeg
 
 from lcm_daemon.core.frame import solid
@@ -55,6 +56,7 @@ def test_a_picture_is_encoded_once_for_all_and_never_for_nobody():
     assert asyncio.run(scenario()) == (0, 4)
 
 
+@pytest.mark.slow
 def test_pictures_come_no_faster_than_the_preview_rate():
     async def scenario():
         rig = Rig()

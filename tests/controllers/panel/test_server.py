@@ -182,6 +182,7 @@ def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_w
     assert asyncio.run(scenario()) == [{"name": "strength", "value": 0.5, "origin": "panel/1"}]
 
 
+@pytest.mark.slow
 def test_a_move_that_a_panic_voided_is_put_right():
     async def scenario():
         rig = Rig(answers=False)
@@ -377,6 +378,7 @@ def test_an_unknown_option_is_refused():
         Panel(Rig().controls, {"colour": 1})
 
 
+@pytest.mark.slow
 def test_a_flood_of_moves_is_taken_and_the_newest_counts():
     async def scenario():
         rig = Rig()
