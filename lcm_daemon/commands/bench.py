@@ -29,7 +29,7 @@ from lcm_daemon.commands.bench_report import Rows, compare, summarise, table_row
 from lcm_daemon.core.errors import EngineError, LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.core.metrics import quantile_of
-from lcm_daemon.processes.bootstrap import prepare_environment, shielding
+from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
@@ -117,41 +117,43 @@ class _Flood(Source):
         self._pictures = []
 
 
-class _FlatOut(Stage):
-    """Plays until so many frames have been rendered, and notes the memory on the way."""
+class _StageRun:
+    """A stage that renders frames as fast as the engine takes them, and records its memory on the way.
+
+    Args:
+        frames: After this many results the stage stops.
+    """
 
     def __init__(self, show: Show, frames: int) -> None:
-        super().__init__(show)
-        self.source = SourceRunner("flood", _Flood({}), show.size, "cover", self.metrics, self._arrived)
-        self.memory: dict[int, float] = {}
-        self.begun = self.ended = 0.0
+        self.stage = Stage(show, on_result=self._on_result)
+        self.stage.source = SourceRunner("flood", _Flood({}), show.size, "cover", self.stage.metrics, self.stage.on_input)
+        self.memory: dict[int, float] = {}  # MiB, by number of results
+        self.started = self.ended = 0.0
         self._frames = frames
 
-    def _adopt(self, frame: Frame | None, now: float) -> None:
-        super()._adopt(frame, now)
-        done = self.metrics.total("engine/rendered")
-        if frame is None:
-            return
-        self.begun = self.begun or now
+    def _on_result(self, frame: Frame, now: float) -> None:
+        done = self.stage.metrics.total("engine/rendered")
+        self.started = self.started or now
         for mark in (self._frames // 10, self._frames):
             if done >= mark and mark not in self.memory:
                 self.memory[mark] = _tree_memory(os.getpid())
         if done >= self._frames:
             self.ended = now
-            self.stop()
+            self.stage.stop()
 
 
 def _measure_stage(task: Task) -> Rows:
     show = replace(_show({"recipe": "passthrough", "osc": False, "panel": False, "engine": {"spare": False}}), sinks=())
-    stage = _FlatOut(show, STAGE_FRAMES)
-    stage.run(120)
-    if not stage.ended:
-        raise EngineError(f"only {stage.metrics.total('engine/rendered')} of {STAGE_FRAMES} frames came in 120 s")
-    before, after = stage.memory.values()
+    run = _StageRun(show, STAGE_FRAMES)
+    run.stage.run(120)
+    metrics = run.stage.metrics
+    if not run.ended:
+        raise EngineError(f"stage: only {metrics.total('engine/rendered')} of {STAGE_FRAMES} results in 120 s")
+    before, after = run.memory.values()
     return {
-        "passthrough 512x512 flat out, frames/s": STAGE_FRAMES / (stage.ended - stage.begun),
-        "added per frame, ms (p50)": 1000 * stage.metrics.timing("latency", 0.5),
-        "added per frame, ms (p99)": 1000 * stage.metrics.timing("latency", 0.99),
+        "passthrough 512x512 flat out, frames/s": STAGE_FRAMES / (run.ended - run.started),
+        "added per frame, ms (p50)": 1000 * metrics.timing("latency", 0.5),
+        "added per frame, ms (p99)": 1000 * metrics.timing("latency", 0.99),
         "memory after 1,000 frames, MiB": before,
         f"memory after {STAGE_FRAMES:,} frames, MiB": after,
     }
@@ -170,7 +172,7 @@ def _measure_way(task: Task) -> Rows:
     context = get_context("spawn")
     enough = context.Event()
     feeder = context.Process(target=_feed_bus, args=(f"{bus}in", enough), daemon=True)
-    with shielding():  # Ctrl-C is for this process, which ends the others in order
+    with terminal_signals_blocked():  # Ctrl-C is for this process, which ends the others in order
         feeder.start()
     try:
         with _Daemon(show) as daemon:
@@ -264,7 +266,7 @@ def _measure_model(task: Task) -> Rows:
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     timer = context.Process(target=_tell_times, args=(theirs, task), daemon=True)
-    with shielding():
+    with terminal_signals_blocked():
         timer.start()
     theirs.close()
     try:
@@ -288,15 +290,15 @@ def _tell_times(pipe: Connection, task: Task) -> None:
 
 
 def _time_model(task: Task) -> Rows:
-    from lcm_daemon.pipelines.architectures import random_components
-    from lcm_daemon.pipelines.comparison import Comparison
     from lcm_daemon.pipelines.components import load_components
+    from lcm_daemon.pipelines.diffusers_comparison import DiffusersComparison
+    from lcm_daemon.pipelines.random_weights import random_components
 
     recipe = _without_detectors(task.recipe) if task.random else task.recipe
-    comparison = Comparison(recipe, random_components if task.random else load_components)
+    comparison = DiffusersComparison(recipe, random_components if task.random else load_components)
     rows: Rows = {"on": comparison.where}
     for steps in task.steps:
-        found = comparison.race(steps, task.frames)
+        found = comparison.measure(steps, task.frames)
         title = f"{steps} step{'s' if steps > 1 else ''}"
         for name, frames in found.items():
             rows |= {f"{title}: {name}, {key}": value for key, value in summarise(frames).items()}

@@ -1,4 +1,4 @@
-"""Desk: the child process of the controllers (OSC, panel), away from the tick."""
+"""The desk process: the controllers (OSC, MIDI, the page), away from the tick."""
 
 from __future__ import annotations
 
@@ -16,115 +16,150 @@ from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
-from lcm_daemon.processes.bootstrap import begin_child
+from lcm_daemon.processes.bootstrap import set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
 
 log = logging.getLogger(__name__)
 
-FLUSH = 0.002  # seconds between two hand-overs to the stage: a flood becomes 500 messages a second
+SEND_INTERVAL = 0.002  # seconds between two messages to the stage: a flood becomes 500 messages a second
+CREDITS = 2  # one for an update, one for a preview frame
 
 
 @dataclass(frozen=True)
 class DeskUpdate:
-    """Stage to desk, on `Want`: what changed since the last time, and now and then the status."""
+    """Stage to desk, against one credit.
+
+    Args:
+        changes: Parameters that changed since the last update.
+        status: The newest status, if there is one.
+        parameter_states: With the status: every parameter, and who set it.
+        table: The parameters, where they were replaced.
+        values: With the table: every parameter's value.
+    """
 
     changes: list[Change]
     status: Mapping[str, Value] | None = None
-    live: Mapping[str, ParameterState] | None = None  # with the status: every parameter, and who set it
-    table: Table | None = None  # the parameters from now on, with the values of all, where they are others
+    parameter_states: Mapping[str, ParameterState] | None = None
+    table: Table | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DeskRequests:
-    """Desk to stage: what the controllers ask for, the desk's own counters, and what a later desk should know."""
+    """Desk to stage.
 
-    pending: RequestQueue
+    Args:
+        queue: What the controllers request.
+        counts: The desk's counters.
+        kept: What a later desk should know, by controller.
+    """
+
+    queue: RequestQueue
     counts: Mapping[str, int]
     kept: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class DeskConfig:
-    """All that a desk is started with. `options` by controller name; one left out is switched off."""
+    """What a desk is started with.
+
+    Args:
+        show: Name of the show.
+        table: Every parameter.
+        values: Its values.
+        options: Options by controller name; a controller that is not named is off.
+        recipes: Names of the recipes that can be changed to.
+        kept: What the previous desk kept, by controller.
+        browser_source: Name of the show's browser source, "" if it has none.
+    """
 
     show: str
     table: Table
     values: Mapping[str, Value]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    recipes: tuple[str, ...] = ()  # the names that can be changed to
-    kept: Mapping[str, Any] = field(default_factory=dict)  # what the desk before this one left
-    browser_source: str = ""  # name of the show's browser source; empty if it has none
+    recipes: tuple[str, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    browser_source: str = ""
 
 
-def run(arguments: ChildEndpoint, setup: DeskConfig, level: int) -> None:
-    """The process: open every controller, then carry changes both ways until the stage is gone."""
-    begin_child(level)
-    port = ChildChannel(arguments)
+def run(endpoint: ChildEndpoint, config: DeskConfig, level: int) -> None:
+    """Run the process: open every controller, then carry changes both ways until the stage is gone.
+
+    Args:
+        endpoint: The child's end of the channel.
+        level: Level of the root logger.
+    """
+    set_up_child(level)
+    channel = ChildChannel(endpoint)
     try:
-        asyncio.run(Desk(port, setup).run())
+        asyncio.run(Desk(channel, config).run())
     except LcmDaemonError as error:
-        port.say(Failed(str(error)))
-    except Exception as error:  # the top of the desk's loop: say it, and let a fresh desk take over
-        log.exception("the desk failed")
-        port.say(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+        channel.send(Failed(str(error)))
+    except Exception as error:  # the top of the desk's loop: report it, and let a new desk replace this one
+        log.exception("desk failed")
+        channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
     finally:
-        port.close()
+        channel.close()
 
 
 class Desk:
-    """One event loop for every controller, one thread that listens to the stage."""
+    """One event loop for every controller, one thread that reads the stage's messages."""
 
-    def __init__(self, port: ChildChannel, setup: DeskConfig) -> None:
+    def __init__(self, channel: ChildChannel, config: DeskConfig) -> None:
         self.metrics = Metrics()
-        self.controls = ControlState(setup.table, setup.values, self.metrics, self._wake, commands(setup.recipes))
-        self.controls.show, self.controls.kept = setup.show, dict(setup.kept)
-        self.controls.browser_source = setup.browser_source
-        self._port = port
-        self._controllers = [controllers.load(name)(self.controls, options) for name, options in setup.options.items()]
-        self._flush: asyncio.TimerHandle | None = None
-        self._flushed = 0.0
+        self.controls = ControlState(
+            config.table, config.values, self.metrics, self._schedule_send, commands(config.recipes)
+        )
+        self.controls.show, self.controls.kept = config.show, dict(config.kept)
+        self.controls.browser_source = config.browser_source
+        self._channel = channel
+        self._controllers = [
+            controllers.load(name)(self.controls, options) for name, options in config.options.items()
+        ]
+        self._scheduled: asyncio.TimerHandle | None = None
+        self._sent_at = 0.0
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._gone = asyncio.Event()
+        self._stage_gone = asyncio.Event()
         try:
             for controller in self._controllers:
                 await controller.start()
-            self._port.say(Ready())
-            threading.Thread(target=self._listen, name="listen", daemon=True).start()
-            for _ in range(2):  # one for news, one for a picture
-                self._port.say(Credit())
-            await self._gone.wait()
+            self._channel.send(Ready())
+            threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
+            for _ in range(CREDITS):
+                self._channel.send(Credit())
+            await self._stage_gone.wait()
         finally:
             await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
 
-    def _listen(self) -> None:
-        while (message := self._port.receive()) is not None:
-            self._loop.call_soon_threadsafe(self._take, message)
-        self._loop.call_soon_threadsafe(self._gone.set)
+    def _read_messages(self) -> None:
+        while (message := self._channel.receive()) is not None:
+            self._loop.call_soon_threadsafe(self._on_message, message)
+        self._loop.call_soon_threadsafe(self._stage_gone.set)
 
-    def _take(self, message: FrameRequest | DeskUpdate) -> None:
+    def _on_message(self, message: FrameRequest | DeskUpdate) -> None:
         try:
             if isinstance(message, FrameRequest):
-                self.controls.frame = Frame(self._port.slots.taken[message.slot].copy(), message.number, message.time)
-                self._port.say(FrameResult(message.slot, message.number, message.time))
+                pixels = self._channel.slots.inputs[message.slot].copy()
+                self.controls.frame = Frame(pixels, message.number, message.time)
+                self._channel.send(FrameResult(message.slot, message.number, message.time))
             else:
                 if message.table is not None:
                     self.controls.replace_table(message.table, message.values)
-                self.controls.apply_update(message.changes, message.status, message.live)
+                self.controls.apply_update(message.changes, message.status, message.parameter_states)
                 if message.status is not None:
-                    self._wake()  # the stage's status is due soon, and the desk's counters belong in it
+                    self._schedule_send()  # the next status needs the desk's counters
         finally:
-            self._port.say(Credit())  # a listener that failed must not leave the desk deaf
+            self._channel.send(Credit())  # also after a listener failed: the desk must keep receiving
 
-    def _wake(self) -> None:
-        """The board has something for the stage: send it at once, or shortly if much is coming."""
-        if self._flush is None:
-            delay = max(0.0, self._flushed + FLUSH - self._loop.time())
-            self._flush = self._loop.call_later(delay, self._hand_over)
+    def _schedule_send(self) -> None:
+        """The control state has something for the stage: send it at once, or shortly if much arrives."""
+        if self._scheduled is None:
+            delay = max(0.0, self._sent_at + SEND_INTERVAL - self._loop.time())
+            self._scheduled = self._loop.call_later(delay, self._send_requests)
 
-    def _hand_over(self) -> None:
-        self._flush, self._flushed = None, self._loop.time()
-        self._port.say(DeskRequests(self.controls.pop_requests(), self.metrics.counts(), self.controls.kept))
+    def _send_requests(self) -> None:
+        self._scheduled, self._sent_at = None, self._loop.time()
+        self._channel.send(DeskRequests(self.controls.pop_requests(), self.metrics.counts(), self.controls.kept))

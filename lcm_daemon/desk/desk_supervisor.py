@@ -1,4 +1,4 @@
-"""DeskSupervisor: keeps one desk open, and collects what it should hear."""
+"""DeskSupervisor: keeps one desk open, and collects what it must be sent."""
 
 from __future__ import annotations
 
@@ -14,167 +14,162 @@ from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.desk import desk
 from lcm_daemon.processes.channel import CLOSED
-from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
+from lcm_daemon.processes.supervisor import ChildSupervisor
 
 log = logging.getLogger(__name__)
 
-SILENCE = 5.0  # seconds in which a desk asks for nothing more, after which it is replaced
-START = 30.0  # seconds a desk may take to open
-PAUSE = 5.0  # seconds before another try, once three desks in a minute have failed
+SILENCE_SECONDS = 5.0  # a desk that grants no credit for this long is replaced
+START_SECONDS = 30.0  # how long a desk may take to open
+RETRY_PAUSE = 5.0  # seconds until the next try, after three desks in a minute have failed
 
 
-class DeskSupervisor:
-    """One desk after another; the values live in the stage, so a new desk only has to be told them."""
+class DeskSupervisor(ChildSupervisor):
+    """One desk after another. The stage holds the values, so a new desk is only sent the present ones.
 
-    def __init__(self, setup: desk.DeskConfig, size: Size, metrics: Metrics) -> None:
-        self.metrics = metrics
-        self.child: Child | None = None
+    Args:
+        config: What a desk is started with.
+        size: (width, height) of the preview frames in pixels.
+    """
+
+    def __init__(self, config: desk.DeskConfig, size: Size, metrics: Metrics) -> None:
+        super().__init__(metrics)
         self.ready = False
-        self.error = ""
-        self.counts: Mapping[str, int] = {}
-        self.kept: Mapping[str, Any] = {}  # what the controllers left for a later desk, and for the stage
-        self._setup, self._size = setup, size
+        self.error = ""  # why the desk failed, in its own words
+        self.counts: Mapping[str, int] = {}  # of this desk and those before it
+        self.kept: Mapping[str, Any] = {}  # what the controllers keep for a later desk, and for the stage
+        self._config, self._size = config, size
+        self._values: Mapping[str, Value] = config.values
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
-        self._live: Mapping[str, ParameterState] | None = None
-        self._table: Table | None = None  # what the desk must still be told
-        self._begun = 0.0
-        self._listened_at: float | None = 0.0  # when the desk last was ready for more; None: it has only just opened
-        self._counts_before: dict[str, int] = {}  # what the desks before this one had counted
-        self._wait_until = 0.0
-        self._restarts = RestartLimit()
-        self._reaper = Reaper()
+        self._parameter_states: Mapping[str, ParameterState] | None = None
+        self._table: Table | None = None  # not yet sent
+        self._requests: list[RequestQueue] = []
+        self._credit_at: float | None = 0.0  # when the desk last had a credit; None: it has only just opened
+        self._earlier_counts: dict[str, int] = {}
+        self._retry_at = 0.0
 
-    @property
-    def pid(self) -> int:
-        """The desk's process; 0 while there is none."""
-        return (self.child.pid if self.child else 0) or 0
-
-    def start(self, values: Mapping[str, Value], now: float) -> None:
-        """Open a desk that knows the present values."""
-        setup = replace(self._setup, values=dict(values), kept=self.kept)
-        self.child = Child("lcm-desk", desk.run, self._size, setup, logging.getLogger().level)
-        self.ready, self._begun, self._listened_at = False, now, now
-        self._table = None
-
-    def _restart(self, values: Mapping[str, Value], now: float) -> None:
-        try:
-            self.start(values, now)
-        except OSError as error:
-            log.warning("no desk can be started: %s", error)
-            self._wait_until = now + PAUSE
+    # --- start ---
 
     def open(self, values: Mapping[str, Value], now: float) -> None:
-        """Start the first desk and wait until it listens; raise LcmDaemonError (a port in use, say) if it cannot."""
+        """Start the first desk and wait until it listens.
+
+        Raises:
+            LcmDaemonError: It cannot open, because a port is in use, for example.
+        """
+        self._values = values
         try:
-            self.start(values, now)
+            self._start(now)
         except OSError as error:
-            raise LcmDaemonError(f"the desk (OSC, panel) cannot be started: {error}") from error
+            raise LcmDaemonError(f"desk (OSC, MIDI, page): cannot be started: {error}") from error
         while not self.ready:
-            if self.child is None or not self._speaks(self.child):
-                raise LcmDaemonError("the desk (OSC, panel) did not start")
-            self._hear(self.child, now)
+            if self.child is None or not self._wait_for_message(self.child):
+                raise LcmDaemonError("desk (OSC, MIDI, page): did not start")
+            self._read_messages(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
 
-    def _speaks(self, child: Child) -> bool:
-        """Wait for the desk's first word, or its end."""
+    def _wait_for_message(self, child: Child) -> bool:
+        """Wait for the desk's next message, or its end."""
         try:
-            return child.link.pipe.poll(START)
-        except InterruptedError:  # Ctrl-C on Windows: the signal's handler has seen to it
+            return child.channel.pipe.poll(START_SECONDS)
+        except InterruptedError:  # Ctrl-C on Windows: the signal's handler has run
             return True
         except CLOSED:
-            return True  # `_hear` meets the same end, after its last words
+            return True  # the next read meets the same end, after the last messages
 
-    def waitables(self) -> list[Any]:
-        return [self.child.link.pipe] if self.child is not None else []
+    def _start(self, now: float) -> None:
+        config = replace(self._config, values=dict(self._values), kept=self.kept)
+        self.child = Child("lcm-desk", desk.run, self._size, config, logging.getLogger().level)
+        self.ready, self.started_at, self._credit_at = False, now, now
+        self._table = None
+
+    def start_next(self, now: float) -> None:
+        if now < self._retry_at:
+            return
+        try:
+            self._start(now)
+        except OSError as error:
+            log.warning("desk: cannot be started: %s; next try in %g s", error, RETRY_PAUSE)
+            self._retry_at = now + RETRY_PAUSE
+
+    # --- what the stage calls ---
 
     def step(self, values: Mapping[str, Value], now: float) -> list[RequestQueue]:
-        """Hear what the controllers ask for, pass on the news, replace a desk that died or hangs."""
-        self._reaper.visit()
-        if self.child is None:
-            if now >= self._wait_until:
-                self._restart(values, now)
-            return []
-        asked = self._hear(self.child, now)
-        if self._listened_at is None or (self.child is not None and self.child.link.listens):
-            self._listened_at = now
-        if self.child is not None and self._overdue(now):
-            self._replace("does not answer", now)
-        self._pass_on(values)
-        return asked
+        """Read the controllers' requests, send the updates, replace a desk that died or hangs.
+
+        Args:
+            values: Every parameter's value, for a new desk.
+        """
+        self._values = values
+        self.poll(now)
+        self._send_update(values)
+        requests, self._requests = self._requests, []
+        return requests
 
     def tell(
         self, changes: list[Change], status: Mapping[str, Value] | None = None,
-        live: Mapping[str, ParameterState] | None = None,
+        parameter_states: Mapping[str, ParameterState] | None = None,
     ) -> None:
-        """Keep news for the desk; of several changes of one parameter the newest counts."""
+        """Collect changes and status for the next update; of several changes of one parameter the newest counts."""
         self._changes.update({change.name: change for change in changes})
-        self._status = status if status is not None else self._status
-        self._live = live if live is not None else self._live
+        if status is not None:
+            self._status = status
+        if parameter_states is not None:
+            self._parameter_states = parameter_states
 
-    def adopt(self, table: Table) -> None:
-        """The show's parameters are others from now on."""
-        self._setup, self._table = replace(self._setup, table=table), table
+    def replace_table(self, table: Table) -> None:
+        """Replace the parameter table, of this desk and later ones."""
+        self._config, self._table = replace(self._config, table=table), table
 
     def show(self, frame: Frame, now: float) -> None:
-        """Hand over a picture for the preview, if the desk wants one."""
+        """Send a frame for the preview, if the desk accepts one."""
         if self.ready and self.child is not None:
             try:
-                self.child.link.submit(frame, {}, now)
+                self.child.channel.send_frame(frame, {}, now)
             except CLOSED:
-                return  # `step` sees the same closed pipe
+                return  # `step` finds the same closed pipe
 
-    def stop(self, seconds: float = 1.0) -> None:
-        if self.child is not None:
-            self._reaper.bury(self.child)
-        self.child = None
-        self._reaper.visit(seconds)
-
-    def _pass_on(self, values: Mapping[str, Value]) -> None:
+    def _send_update(self, values: Mapping[str, Value]) -> None:
         if not self.ready or self.child is None or not (self._changes or self._status or self._table):
             return
-        told = dict(values) if self._table else {}
-        news = desk.DeskUpdate(list(self._changes.values()), self._status, self._live, self._table, told)
+        table_values = dict(values) if self._table else {}
+        update = desk.DeskUpdate(
+            list(self._changes.values()), self._status, self._parameter_states, self._table, table_values
+        )
         try:
-            if self.child.link.send(news):
-                self._changes, self._status, self._live, self._table = {}, None, None, None
+            if self.child.channel.send(update):
+                self._changes, self._status, self._parameter_states, self._table = {}, None, None, None
         except CLOSED:
             return
 
-    def _hear(self, child: Child, now: float) -> list[RequestQueue]:
-        asked: list[RequestQueue] = []
-        try:
-            messages = child.link.receive()
-        except CLOSED:
-            self._replace("died", now)
-            return asked
-        for message in messages:
-            if isinstance(message, desk.DeskRequests):
-                asked.append(message.pending)
+    # --- the child ---
+
+    def on_message(self, message: Any, child: Child, now: float) -> None:
+        match message:
+            case desk.DeskRequests():
+                self._requests.append(message.queue)
                 self.kept = message.kept
-                self.counts = {p: n + self._counts_before.get(p, 0) for p, n in message.counts.items()}
-            elif isinstance(message, FrameResult):
-                child.link.release(message)
-            elif isinstance(message, Ready):
-                self.ready, self.error, self._listened_at = True, "", None  # its first wants may come a moment later
-            elif isinstance(message, Failed):
+                self.counts = {path: n + self._earlier_counts.get(path, 0) for path, n in message.counts.items()}
+            case FrameResult():
+                child.channel.free_slot(message)
+            case Ready():
+                self.ready, self.error, self._credit_at = True, "", None  # its first credits may come a moment later
+            case Failed():
                 self.error = message.text
-        return asked
 
-    def _overdue(self, now: float) -> bool:
-        if self.child is None:
-            return False
+    def is_hung(self, child: Child, now: float) -> bool:
+        if self._credit_at is None or child.channel.has_credit:
+            self._credit_at = now
         if not self.ready:
-            return now - self._begun > START
-        return self._listened_at is not None and now - self._listened_at > SILENCE
+            return now - self.started_at > START_SECONDS
+        return now - self._credit_at > SILENCE_SECONDS
 
-    def _replace(self, reason: str, now: float) -> None:
-        log.warning("desk %s: %s", self.child.pid if self.child else None, self.error or reason)
+    def on_failure(self, reason: str, now: float) -> None:
+        log.warning("desk %s: %s; starting another", self.pid or "", self.error or reason)
         self.metrics.count("desk/replaced")
-        self._counts_before = {**self._counts_before, **self.counts}
-        if self.child is not None:
-            self._reaper.bury(self.child)
-        self.child, self.ready = None, False
-        self._wait_until = now if self._restarts.spend(now) else now + PAUSE
+        self._earlier_counts = {**self._earlier_counts, **self.counts}
+        self.kill_child()
+        self.ready = False
+        self._retry_at = now if self.restarts.allows(now) else now + RETRY_PAUSE

@@ -1,4 +1,4 @@
-"""What every child process does first: quiet signals, logs, and an end when the stage ends."""
+"""What every child process does first: ignore the terminal's signals, set up logging, and end with the stage."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from typing import TextIO
 
 from lcm_daemon.processes.log_handler import LogHandler
 
-# What a child finds in its environment, unless the user has set it. glibc gives every large block back to the system
-# as soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
-# frame for the built-in model on two cores). With these it keeps them.
+# Environment of every child, unless the user has set these variables. glibc returns every large block to the system as
+# soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
+# frame for the built-in model on two cores). With these values glibc keeps the blocks.
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-GENTLE = 10  # niceness: a tenth of the share of whoever competes, and still done within half a minute
+LOW_PRIORITY = 10  # niceness: a tenth of the share of a busy process, and still done within half a minute
 FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
+# Signals that end a show in an orderly way: Ctrl-C, a service manager, a terminal that closes (SIGHUP), a console that
+# closes (SIGBREAK). All but SIGTERM are sent to the children as well.
+TERMINATION_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
-# What ends a show in order: Ctrl-C, a supervisor, a terminal that closes (SIGHUP), a console that does (SIGBREAK). All
-# but SIGTERM reach the children too.
-ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
+def termination_signals() -> list[signal.Signals]:
+    """TERMINATION_SIGNALS that this system has, without a SIGHUP that is ignored, as under nohup.
 
-def ending_signals() -> list[signal.Signals]:
-    """Those of ENDINGS that this system has, without a SIGHUP that somebody has switched off, as nohup does.
-
-    SIGINT counts always: a shell that starts a program in the background switches it off, and a script may send it.
+    SIGINT is always included: a shell that starts a program in the background sets it to be ignored, but a script may
+    still send it.
     """
-    known = [signal.Signals[name] for name in ENDINGS if hasattr(signal, name)]
+    known = [signal.Signals[name] for name in TERMINATION_SIGNALS if hasattr(signal, name)]
     return [number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager
-def shielding() -> Iterator[None]:
-    """What starts in this block never hears Ctrl-C and its like: `begin_child` comes after half a second of imports.
+def terminal_signals_blocked() -> Iterator[None]:
+    """Start child processes in this block so that they never receive Ctrl-C and the other signals of the terminal.
 
-    Blocked signals are inherited as blocked; one that comes meanwhile reaches this process at the end of the block. On
-    Windows it is the switch for Ctrl-C that is inherited, and one in these milliseconds has to be pressed again.
+    A child ignores them in `set_up_child`, but only after half a second of imports. Blocked signals are inherited as
+    blocked; a signal that arrives during the block reaches this process at its end. On Windows the Ctrl-C switch is
+    inherited instead, and a Ctrl-C within these milliseconds must be pressed again.
     """
     if sys.platform == "win32":
         set_handler = ctypes.WinDLL("kernel32").SetConsoleCtrlHandler
@@ -55,64 +56,68 @@ def shielding() -> Iterator[None]:
         finally:
             set_handler(None, False)
     else:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _shared_endings())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _terminal_signals())
         try:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _shared_endings() -> list[signal.Signals]:
-    """Those that reach every process of a terminal."""
-    return [number for number in ending_signals() if number != signal.SIGTERM]
+def _terminal_signals() -> list[signal.Signals]:
+    """Signals that reach every process of a terminal."""
+    return [number for number in termination_signals() if number != signal.SIGTERM]
 
 
 def prepare_environment() -> None:
-    """Set ENVIRONMENT for the processes started from now on; glibc reads it when a process starts."""
+    """Set ENVIRONMENT for processes started later; glibc reads it when a process starts."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
-def begin_child(level: int) -> None:
-    """Set up a spawned child: the stage alone answers Ctrl-C and its like, and no child outlives it."""
-    for number in _shared_endings():
+def set_up_child(level: int) -> None:
+    """Set up a spawned child: the stage alone handles the terminal's signals, and no child outlives it.
+
+    Args:
+        level: Level of the root logger.
+    """
+    for number in _terminal_signals():
         signal.signal(number, signal.SIG_IGN)
     os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
-    begin_logging(level)
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    set_up_logging(level)
+    threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
 
 
-def run_gently(work: Callable[[], object]) -> None:
-    """Run `work` where it takes only the time that nobody else wants; what it raises is raised here.
+def run_at_low_priority(work: Callable[[], object]) -> None:
+    """Run `work` at low priority and wait for it; raise what it raises.
 
     A spare's imports are seconds of work beside a rendering engine, whose threads wait for each other and would slow
-    down many times over. Linux gives each thread a niceness of its own, so a thread does the work and this one stays
-    as it was. Elsewhere the work is done as any other.
+    down many times over. Linux has a niceness per thread, so a thread does the work and this one keeps its priority.
+    Elsewhere the work runs at normal priority.
     """
     if sys.platform != "linux":
         work()
         return
 
-    def yielding() -> object:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GENTLE)
+    def at_low_priority() -> object:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         return work()
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(yielding).result()
+        pool.submit(at_low_priority).result()
 
 
-def begin_logging(level: int) -> None:
-    """Plain lines on standard error, for which nobody waits."""
-    journal = LogHandler(_own_stream())
-    logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S", handlers=[journal], force=True)
+def set_up_logging(level: int) -> None:
+    """Log to standard error, one line a record, through a LogHandler, which never blocks."""
+    handler = LogHandler(_own_stream())
+    logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S", handlers=[handler], force=True)
     for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "urllib3"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def _own_stream() -> TextIO:
-    """Standard error as a file of our own: a write that hangs there must not hold what the ending interpreter flushes.
+    """Standard error as a file of our own, so that a write that blocks there does not block the interpreter's exit.
 
-    Where it is no file, as in a program that shows its output in a window, it is taken as it is.
+    Where standard error has no file number, as in a program that shows its output in a window, use it directly.
     """
     try:
         number, encoding = sys.stderr.fileno(), sys.stderr.encoding
@@ -121,8 +126,8 @@ def _own_stream() -> TextIO:
     return open(number, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os._exit(0)  # a render under way, or a hung library, must not keep the process
+        os._exit(0)  # a frame being rendered, or a hung library, must not keep the process alive

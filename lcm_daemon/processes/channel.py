@@ -108,7 +108,7 @@ class Channel:
             self.pipe.send(message)
 
     def receive(self) -> list[Any]:
-        """Every message that has arrived, without waiting. Raises one of CLOSED after the last message of a dead child."""
+        """Every message that has arrived, without waiting. Raises one of CLOSED after a dead child's last one."""
         messages: list[Any] = []
         while True:
             try:

@@ -61,8 +61,8 @@ def _create(length: int) -> SharedMemory:
     if sys.platform == "linux":
         room = os.statvfs("/dev/shm")
         if room.f_bavail * room.f_frsize < length:
-            raise OSError(errno.ENOSPC, f"{length >> 20} MiB for frames do not fit into /dev/shm; in a container, raise "
-                          "--shm-size")
+            raise OSError(errno.ENOSPC, f"{length >> 20} MiB for frames do not fit into /dev/shm; "
+                          "in a container, raise --shm-size")
     return SharedMemory(create=True, size=length)
 
 

@@ -6,7 +6,6 @@ import errno
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import singledispatchmethod
 from typing import Any
 
 import psutil
@@ -16,8 +15,9 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.channel import CLOSED
-from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
+from lcm_daemon.processes.supervisor import ChildSupervisor
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
@@ -26,267 +26,272 @@ log = logging.getLogger(__name__)
 
 # A frame may take this many times the usual before it counts as a hang. Eight steps in two passes (guidance above 1)
 # are 16 times the work of one step in one, and the first frames of a kind take up to twice as long as later ones.
-SLOWER = 32.0
-STARVED = 10.0  # an engine on the CPU that is still at work may take this many deadlines
+SLOWEST_FRAME = 32.0
+STARVED_TIMEOUTS = 10.0  # an engine on the CPU that still works may take this many frame timeouts
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
-FIRST = 10.0  # the first frame after a start may take this many deadlines
-LONGEST_FRAME = 1.0  # seconds between two frames that count as rendering; what is longer is waiting
-REMEMBERED = 63  # frames whose time says what is usual
+FIRST_FRAME_TIMEOUTS = 10.0  # the first frame after a start may take this many frame timeouts
+LONGEST_FRAME = 1.0  # seconds between two results that count as rendering; longer gaps are waiting
+RECENT_FRAMES = 63  # frames whose times define what is usual
 
-_FULL = (errno.ENOSPC, errno.ENOMEM)  # what a system says that has no room for another process
+_NO_ROOM = (errno.ENOSPC, errno.ENOMEM)  # errors of a system that has no room for another process
 
 
-class EngineSupervisor:
+class EngineSupervisor(ChildSupervisor):
     """One engine after another.
 
-    ladder: the recipe the show asks for, then what to fall back to. A rung is left when its recipe cannot load at
-    all, or after three failures in 60 s of rendering: the time that loading and dying take does not count. Below the
-    last rung there is no engine: the alarm is raised, the failsafe shows, and from the top it is tried again every
-    `patience.alarm` seconds. `duty` may say otherwise.
-    guided: its frames may come with a guide.
+    A rung of the ladder is left when its recipe cannot load at all, or after three failures in 60 s of rendering; time
+    spent loading and dying does not count. Below the last rung there is no engine: the alarm is raised, the failsafe
+    shows, and the ladder is tried again from the top every `timeouts.alarm` seconds. `policy` may say otherwise.
+
+    Args:
+        ladder: The recipe that the show asks for, then what to fall back to.
+        size: (width, height) of the frames in pixels.
+        spare: Keep a second process with its libraries imported, for quick restarts.
+        guided: Whether frames may come with a guide frame.
     """
 
     def __init__(
         self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts, spare: bool = True,
-        guided: bool = False, policy: RestartPolicy = RestartPolicy.PLAY,
+        guided: bool = False, policy: RestartPolicy = RestartPolicy.ALWAYS,
     ) -> None:
-        self.ladder, self.size, self.metrics, self.timeouts = ladder, size, metrics, timeouts
+        super().__init__(metrics)
+        self.ladder, self.size, self.timeouts = ladder, size, timeouts
         self.guided, self.policy = guided, policy
-        self.child: Child | None = None
-        self.report: Any = None
+        self.report: Any = None  # of the loaded pipeline; None while it loads
         self.state = "starting"
         self.alarm = ""
-        self.failure: Failed | None = None  # why there is no engine, and none will come by itself
-        self.painted: deque[float] = deque(maxlen=REMEMBERED)  # seconds in the engine, of its last frames
-        self.costs: list[float] = []  # the same of those frames that it really painted, until somebody takes them
+        self.failure: Failed | None = None  # why there is no engine, and none will be started
+        self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
+        self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
         self._keeps_spare = spare
         self._spare: Child | None = None
-        self._spare_warm = False  # it has imported its libraries, gently: until then a new process is quicker
+        self._spare_warm = False  # it has imported its libraries; until then a new process is quicker
+        self._spare_tried_at = -SPARE_PAUSE
         self._rung = 0
-        self._begun = 0.0
-        self._spare_at = 0.0
-        self._looked, self._burned, self._toiling = 0.0, 0.0, False  # processor seconds of the engine, when last seen
-        self._restarts = RestartLimit()
-        self._played = 0.0  # seconds in which frames came back, of all engines
-        self._answered: float | None = None  # when the last frame came, of this engine
-        self._reaper = Reaper()
-        self._newest: FrameResult | None = None
+        self._cpu = _CpuWatch()
+        self._rendering_time = 0.0  # seconds in which results arrived, of all engines
+        self._last_result: float | None = None  # when this engine's last result arrived
+        self._result: FrameResult | None = None  # the newest one not yet read
 
     @property
     def recipe(self) -> Recipe:
+        """The recipe of the present rung."""
         return self.ladder[self._rung]
 
     @property
-    def pid(self) -> int:
-        """The engine's process; 0 while there is none."""
-        return (self.child.pid if self.child else 0) or 0
-
-    @property
     def ready(self) -> bool:
+        """Whether an engine has loaded and is warm."""
         return self.child is not None and self.report is not None
 
     @property
-    def wanted(self) -> bool:
-        """The engine waits for a frame."""
-        return self.ready and self.child is not None and self.child.link.wanted
-
-    def waitables(self) -> list[Any]:
-        """What to wait on: the pipes say both that there is news and that a child is gone."""
-        return [child.link.pipe for child in (self.child, self._spare) if child is not None]
+    def accepts_frame(self) -> bool:
+        return self.ready and self.child is not None and self.child.channel.accepts_frame
 
     @property
     def fallen(self) -> bool:
-        """It plays on a lower rung than the first."""
+        """Whether a lower rung than the first is playing."""
         return self._rung > 0
 
     @property
     def gone(self) -> bool:
-        """No process is left of a stopped one: what it had on the device is free again."""
-        self._reaper.visit()
+        """Whether no process is left after `stop`: the device's memory is free again."""
+        self._reaper.reap()
         return self.child is None and self._spare is None and not len(self._reaper)
 
-    def take_spare(self) -> Child | None:
-        """Give the spare away, to an engine beside this one; None where there is none that lives and is warm."""
-        if self._spare is None or not self._spare_warm or not self._spare.process.is_alive():
-            return None
-        spare, self._spare = self._spare, None
-        return spare
+    def waitables(self) -> list[Any]:
+        return [child.channel.pipe for child in (self.child, self._spare) if child is not None]
 
-    def start(self, now: float, spare: Child | None = None) -> None:
-        """Put an engine on the present rung: a spare if there is one, else a new process."""
-        self.failure = None
-        try:
-            self.child = spare or self.take_spare() or self._spawn(spare=False)
-        except OSError as error:
-            self._cannot_start(error, now)
-            return
-        self.report, self.state, self._begun, self._answered = None, "loading", now, None
-        self.painted.clear()
-        self.child.link.tell(engine.LoadRecipe(self.recipe))
+    # --- frames ---
 
-    def _cannot_start(self, error: OSError, now: float) -> None:
-        self.child, self._begun, self.state, self.alarm = None, now, "alarm", f"no engine can be started: {error}"
-        if self.policy is RestartPolicy.TRIAL:
-            self.failure = Failed(self.alarm, memory=error.errno in _FULL)
-        else:
-            log.error("%s; next try in %.0f s", self.alarm, self.timeouts.alarm)
-
-    def submit(
+    def send_frame(
         self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
     ) -> bool:
-        """Hand a frame over if the engine wants one."""
-        if not self.wanted or self.child is None:
+        """Send a frame to the engine if it accepts one; return whether it was sent."""
+        if not self.ready or self.child is None:
             return False
         try:
-            return self.child.link.submit(frame, values, now, guide)
+            return self.child.channel.send_frame(frame, values, now, guide)
         except CLOSED:
-            return False  # `step` sees the same closed pipe and replaces the engine
+            return False  # `step` finds the same closed pipe and replaces the engine
 
     def step(self, now: float) -> Frame | None:
-        """Hear the engine, notice its death or its silence, keep the spare; return the newest rendered frame if any."""
-        self._reaper.visit()
+        """Read the engine's messages, replace an engine that died or hangs, keep a spare; return the newest result."""
+        self._result = None
         if self._spare is not None:
-            self._hear_spare(self._spare)
+            self._read_spare(self._spare)
+        self.poll(now)
         if self.child is None:
-            if self.failure is None and now - self._begun >= self.timeouts.alarm:
-                self.start(now)
             return None
-        frame = self._hear(self.child, now)
-        if self.child is not None and self._overdue(now):
-            self._replace("does not answer", now)
         self._keep_spare(now)
-        return frame
+        return self.child.channel.read_result(self._result) if self._result is not None else None
 
-    def stop(self, seconds: float = 1.0) -> None:
-        """End the engine and the spare for good, and wait up to `seconds` for each."""
-        self.failure = Failed("stopped", retry=False)
-        for child in (self.child, self._spare):
-            if child is not None:
-                self._reaper.bury(child)
-        self.child = self._spare = None
-        self._reaper.visit(seconds)
+    def pop_costs(self) -> list[float]:
+        """Seconds that each frame took which was rendered since the last call."""
+        costs = list(self.costs)
+        self.costs.clear()
+        return costs
 
-    def _hear(self, child: Child, now: float) -> Frame | None:
-        self._newest = None
-        try:
-            for message in child.link.receive():
-                self._take(message, now)
-                if self.child is not child:  # the message ended it
-                    return None
-        except CLOSED:
-            self._replace("died", now)
-            return None
-        return child.link.take(self._newest) if self._newest else None
+    def on_message(self, message: Any, child: Child, now: float) -> None:
+        match message:
+            case FrameResult():
+                self._on_result(message, child, now)
+            case Progress():
+                self.state = message.text
+            case Ready():
+                self.report, self.state = message.report, "rendering"
+                self.metrics.time("engine/load", now - self.started_at)
+                report = message.report
+                log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype,
+                         *report.size)
+            case Failed():
+                self._replace(message, now)
+            case _:
+                raise TypeError(f"unknown message from the engine: {message!r}")
 
-    @singledispatchmethod
-    def _take(self, message: object, now: float) -> None:
-        raise TypeError(f"the engine said {message!r}")
-
-    @_take.register
-    def _(self, message: Progress, now: float) -> None:
-        self.state = message.text
-
-    @_take.register
-    def _(self, message: Ready, now: float) -> None:
-        self.report, self.state = message.report, "rendering"
-        self.metrics.time("engine/load", now - self._begun)
-        report = message.report
-        log.info("rendering with %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
-
-    @_take.register
-    def _(self, message: FrameResult, now: float) -> None:
-        if self._newest is not None and self.child is not None:
-            self.child.link.release(self._newest)
+    def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
+        if self._result is not None:  # an older result that was never read
+            child.channel.free_slot(self._result)
             self.metrics.count("dropped/rendered")
-        self._newest = message
-        self._note_answer(now)
-        seconds = message.seconds.get("render", 0.0)
-        self.painted.append(seconds)
-        if len(message.seconds) > 1:  # a frame passed through or left out has no parts
-            self.costs = [*self.costs[1 - REMEMBERED:], seconds]
+        self._result = result
+        if self._rung == 0:
+            self.alarm = ""
+        if self._last_result is not None:
+            self._rendering_time += min(now - self._last_result, LONGEST_FRAME)
+        self._last_result = now
+        seconds = result.seconds.get("render", 0.0)
+        self.frame_times.append(seconds)
+        if len(result.seconds) > 1:  # a frame that was passed through or skipped has no parts
+            self.costs.append(seconds)
         self.metrics.count("engine/rendered")
-        for part, spent in message.seconds.items():
+        for part, spent in result.seconds.items():
             self.metrics.time(f"engine/{part}", spent)
 
-    def _note_answer(self, now: float) -> None:
-        """An engine that paints is no alarm, and the time that it paints is what its failures are counted against."""
-        self.alarm = "" if self._rung == 0 else self.alarm
-        self._played += 0.0 if self._answered is None else min(now - self._answered, LONGEST_FRAME)
-        self._answered = now
+    # --- start and stop ---
 
-    @_take.register
-    def _(self, message: Failed, now: float) -> None:
-        self._replace(message.text, now, message.retry, message.memory)
+    def start(self, now: float, spare: Child | None = None) -> None:
+        """Start an engine on the present rung: from a spare if there is one, else from a new process."""
+        self.failure, self.started_at = None, now
+        self.report, self._last_result = None, None
+        self.frame_times.clear()
+        try:
+            self.child = spare or self.pop_spare() or self._spawn(spare=False)
+        except OSError as error:
+            self._on_spawn_error(error)
+            return
+        self.state = "loading"
+        self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe))
 
-    def _overdue(self, now: float) -> bool:
-        if self.child is None:
-            return False
+    def start_next(self, now: float) -> None:
+        if self.failure is None and now - self.started_at >= self.timeouts.alarm:
+            self.start(now)
+
+    def _spawn(self, spare: bool) -> Child:
+        level = logging.getLogger().level
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, level, guided=self.guided)
+
+    def _on_spawn_error(self, error: OSError) -> None:
+        self.child, self.state, self.alarm = None, "alarm", f"no engine can be started: {error}"
+        if self.policy is RestartPolicy.NEVER:
+            self.failure = Failed(self.alarm, memory=error.errno in _NO_ROOM)
+        else:
+            log.error("engine: %s; the failsafe shows, next try in %.0f s", self.alarm, self.timeouts.alarm)
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Kill the engine and the spare for good, and wait up to `seconds` for the end of each."""
+        self.failure = Failed("stopped", retry=False)
+        if self._spare is not None:
+            self._reaper.kill(self._spare)
+            self._spare = None
+        super().stop(seconds)
+
+    # --- failures ---
+
+    def is_hung(self, child: Child, now: float) -> bool:
         if self.report is None:
-            return now - self._begun > self.timeouts.loading
-        silence = now - min(self.child.link.unanswered.values(), default=now)
-        toils = silence > self.timeouts.frame - 1.5 and self._toils(self.child, now)
+            return now - self.started_at > self.timeouts.loading
+        silence = now - min(child.channel.unanswered.values(), default=now)
+        on_cpu = str(self.report.device).startswith("cpu")
+        busy = on_cpu and silence > self.timeouts.frame - 1.5 and self._cpu.is_busy(child.pid, now)
         if silence <= self.timeouts.frame:
             return False
-        usual = SLOWER * quantile_of(sorted(self.painted), 0.5) if self.painted else FIRST * self.timeouts.frame
-        return silence > max(usual, STARVED * self.timeouts.frame if toils else 0.0)
+        limit = FIRST_FRAME_TIMEOUTS * self.timeouts.frame
+        if self.frame_times:
+            limit = SLOWEST_FRAME * quantile_of(sorted(self.frame_times), 0.5)
+        if busy:  # other programs starve it: it is slow and does not hang
+            limit = max(limit, STARVED_TIMEOUTS * self.timeouts.frame)
+        return silence > limit
 
-    def _toils(self, child: Child, now: float) -> bool:
-        """Whether an engine on the CPU is at work: one that other programs starve is slow, and no hang.
+    def on_failure(self, reason: str, now: float) -> None:
+        self._replace(Failed(reason), now)
 
-        Looked at once a second. On a GPU it says nothing, for there a hang burns processor time as well.
-        """
-        if now - self._looked >= 1.0:
-            try:
-                times = psutil.Process(child.pid).cpu_times()
-            except psutil.Error:
-                return False
-            self._toiling = times.user + times.system - self._burned > 0.1
-            self._looked, self._burned = now, times.user + times.system
-        return self._toiling and str(self.report.device).startswith("cpu")
-
-    def _replace(self, reason: str, now: float, retry: bool = True, memory: bool = False) -> None:
+    def _replace(self, failed: Failed, now: float) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
-        log.warning("engine %s (%s): %s", self.child.pid if self.child else None, self.recipe.name, reason)
-        if self.child is not None:
-            self._reaper.bury(self.child)
-        self.child, self.report, self._begun = None, None, now
-        if self.policy is RestartPolicy.TRIAL or (self.policy is RestartPolicy.YIELD and memory):
-            self.failure, self.state = Failed(reason, retry, memory), "failed"
+        log.warning("engine %s (%s): %s", self.pid or "", self.recipe.name, failed.text)
+        self.kill_child()
+        self.report, self.started_at, self._result = None, now, None
+        spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
+        if self.policy is RestartPolicy.NEVER or spares_memory:
+            self.failure, self.state = failed, "failed"
             return
         self.metrics.count("engine/replaced")
-        if retry and self._restarts.spend(self._played):
-            self.alarm = f"{self.recipe.name}: {reason}" if self._restarts.spent > 1 else self.alarm
+        if failed.retry and self.restarts.allows(self._rendering_time):
+            if self.restarts.recent > 1:
+                self.alarm = f"{self.recipe.name}: {failed.text}"
             self.start(now)
         else:
-            self._step_down(reason, now)
+            self._step_down(failed.text, now)
 
     def _step_down(self, reason: str, now: float) -> None:
         self.alarm = f"{self.recipe.name}: {reason}"
         if self._rung + 1 < len(self.ladder):
             self._rung += 1
-            log.error("going on with the recipe %r", self.recipe.name)
+            log.error("engine: falling back to the recipe %r", self.recipe.name)
             self.start(now)
         else:
             self._rung, self.state = 0, "alarm"
-            log.error("no engine; the failsafe shows, next try in %.0f s", self.timeouts.alarm)
+            log.error("engine: every recipe failed; the failsafe shows, next try in %.0f s", self.timeouts.alarm)
+
+    # --- the spare ---
+
+    def pop_spare(self) -> Child | None:
+        """Give the spare away, to an engine beside this one; None if there is none that is alive and warm."""
+        if self._spare is None or not self._spare_warm or not self._spare.process.is_alive():
+            return None
+        spare, self._spare = self._spare, None
+        return spare
 
     def _keep_spare(self, now: float) -> None:
-        wanted = self._keeps_spare and self.policy is RestartPolicy.PLAY and bool(self.painted)
-        if self._spare is None and wanted and now >= self._spare_at:
-            self._spare_at = now + SPARE_PAUSE  # one that cannot start, or dies at once, is not tried in every tick
+        wanted = self._keeps_spare and self.policy is RestartPolicy.ALWAYS and bool(self.frame_times)
+        if self._spare is None and wanted and now >= self._spare_tried_at + SPARE_PAUSE:
+            self._spare_tried_at = now  # one that cannot start, or dies at once, is not tried in every tick
             try:
                 self._spare, self._spare_warm = self._spawn(spare=True), False
             except OSError as error:
-                log.warning("no spare engine: %s", error)
+                log.warning("engine: no spare can be started: %s", error)
 
-    def _hear_spare(self, spare: Child) -> None:
+    def _read_spare(self, spare: Child) -> None:
         try:
-            self._spare_warm = bool(spare.link.receive()) or self._spare_warm
+            if spare.channel.receive():
+                self._spare_warm = True
         except CLOSED:
             self.metrics.count("engine/spare_died")
-            self._reaper.bury(spare)
+            self._reaper.kill(spare)
             self._spare = None
 
-    def _spawn(self, spare: bool) -> Child:
-        level = logging.getLogger().level
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, level, guided=self.guided)
+
+class _CpuWatch:
+    """Tells whether a process used the CPU within the last second. Says nothing of a GPU, where a hang uses it too."""
+
+    def __init__(self) -> None:
+        self._checked_at, self._cpu_time, self._busy = 0.0, 0.0, False
+
+    def is_busy(self, pid: int | None, now: float) -> bool:
+        """Checked once a second at most."""
+        if now - self._checked_at >= 1.0:
+            try:
+                times = psutil.Process(pid).cpu_times()
+            except psutil.Error:
+                return False
+            self._busy = times.user + times.system - self._cpu_time > 0.1
+            self._checked_at, self._cpu_time = now, times.user + times.system
+        return self._busy

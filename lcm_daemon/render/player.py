@@ -1,4 +1,4 @@
-"""Player: one recipe at work. Its engines, what they were last given, and the newest picture that came back."""
+"""Player: one recipe variant with its engines. Sends them the newest input, keeps their newest result."""
 
 from __future__ import annotations
 
@@ -12,63 +12,76 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
-from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.policy import RestartPolicy
 
 
 @dataclass(frozen=True)
 class RenderInput:
-    """What a picture is made of at this moment. Two of the same parts would give the same picture twice.
+    """What a frame is rendered from. Two equal inputs would give the same result twice.
 
-    guide: the second source's newest frame, None where there is none.   beat: counts where every beat is a picture.
+    Args:
+        frame: The newest input frame.
+        guide: The newest frame of the second source, None where there is none.
+        values: Every parameter's value at this moment.
+        tick: Number of the tick where each tick gives another result (walking noise, feedback, ...), else 0.
     """
 
     frame: Frame
     guide: Frame | None
     values: Mapping[str, Value | Blend]
-    beat: int = 0
+    tick: int = 0
 
 
 class Player:
-    """Feeds the engines of one recipe with the newest of everything, and keeps the newest of what they paint.
+    """The engines of one recipe variant.
 
-    begins: every parameter of the recipe's table, as it stands while nobody has moved it.
+    Args:
+        variant: What the engines render.
+        engines: Their supervisors.
+        start_values: Value of every parameter of the recipe until somebody sets it.
     """
 
     def __init__(
-        self, recipe: Recipe, engines: Sequence[EngineSupervisor], begins: Mapping[str, Value], metrics: Metrics
+        self, variant: RecipeVariant, engines: Sequence[EngineSupervisor], start_values: Mapping[str, Value],
+        metrics: Metrics,
     ) -> None:
-        self.recipe, self.engines, self.begins, self.metrics = recipe, list(engines), begins, metrics
-        self.rendered: Frame | None = None
-        self.rendered_at = 0.0
-        self._values: dict[str, Value | Blend] = dict(begins)
-        self._fed: RenderInput | None = None  # what the last job was made of
-        self._fed_to = 0  # the process that got it
-        self._jobs = 0
+        self.variant, self.engines, self.start_values, self.metrics = variant, list(engines), start_values, metrics
+        self.result: Frame | None = None  # the newest one
+        self.result_at = 0.0  # when it arrived
+        self._values: dict[str, Value | Blend] = dict(start_values)
+        self._sent: RenderInput | None = None  # the last one
+        self._sent_to = 0  # process id of the engine that got it
+        self._requests = 0
 
     @property
-    def wanted(self) -> bool:
-        """One of its engines waits for a frame."""
-        return any(engine.wanted for engine in self.engines)
+    def accepts_frame(self) -> bool:
+        """Whether one of its engines accepts a frame."""
+        return any(engine.accepts_frame for engine in self.engines)
 
     @property
     def ready(self) -> bool:
-        """One of its engines has loaded and is warm."""
+        """Whether one of its engines has loaded and is warm."""
         return any(engine.ready for engine in self.engines)
 
     @property
     def fallen(self) -> bool:
-        """Its recipe does not work: what plays is the ladder's next."""
+        """Whether the recipe failed, and a lower rung of the ladder plays in its place."""
         return any(engine.fallen for engine in self.engines)
 
     @property
     def failure(self) -> Failed | None:
-        """Why it will paint no more; None while it may."""
+        """Why it will render no more; None while it may."""
         return next((engine.failure for engine in self.engines if engine.failure), None)
 
-    def assign(self, policy: RestartPolicy) -> None:
-        """Say what is done from now on when an engine fails."""
+    @property
+    def gone(self) -> bool:
+        """Whether every process of a stopped player has ended."""
+        return all(engine.gone for engine in self.engines)
+
+    def set_policy(self, policy: RestartPolicy) -> None:
+        """Say what happens when an engine fails."""
         for engine in self.engines:
             engine.policy = policy
 
@@ -78,61 +91,56 @@ class Player:
             spare = None
 
     def stop(self, seconds: float = 0.0) -> None:
-        """End its engines, waiting up to `seconds` for each; `gone` says when they are."""
+        """Kill the engines, waiting up to `seconds` for each; `gone` says when they have ended."""
         for engine in self.engines:
             engine.stop(seconds)
 
-    @property
-    def gone(self) -> bool:
-        return all(engine.gone for engine in self.engines)
+    def pop_spare(self) -> Child | None:
+        return next((spare for engine in self.engines if (spare := engine.pop_spare())), None)
 
-    def take_spare(self) -> Child | None:
-        return next((spare for engine in self.engines if (spare := engine.take_spare())), None)
-
-    def take_costs(self) -> list[float]:
-        """What the frames cost that were painted since the last call, seconds in an engine each."""
-        costs = [cost for engine in self.engines for cost in engine.costs]
-        for engine in self.engines:
-            engine.costs = []
-        return costs
+    def pop_costs(self) -> list[float]:
+        """Seconds in an engine of each frame that was rendered since the last call."""
+        return [cost for engine in self.engines for cost in engine.pop_costs()]
 
     def waitables(self) -> list[Any]:
         return [waitable for engine in self.engines for waitable in engine.waitables()]
 
     def step(self, now: float) -> Frame | None:
-        """Hear the engines; return the newest picture if one has come."""
-        frames = [frame for engine in self.engines if (frame := engine.step(now)) and self._keep(frame, now)]
-        return frames[-1] if frames else None
+        """Read the engines' messages; return the newest result if one has arrived.
 
-    def _keep(self, frame: Frame, now: float) -> bool:
-        """Keep a rendered frame, unless a newer one from another engine came first."""
-        if self.rendered is not None and frame.number <= self.rendered.number:
-            self.metrics.count("dropped/rendered")
-            return False
-        self.rendered, self.rendered_at = frame, now
-        return True
-
-    def inherit(self, other: Player) -> None:
-        """Show another's last picture until the first of its own."""
-        if other.rendered is not None:
-            self.rendered, self.rendered_at = replace(other.rendered, number=-1), other.rendered_at
-
-    def feed(self, material: RenderInput, now: float) -> None:
-        """Hand the material to an engine that waits, unless one that lives has had it already."""
-        making = RenderInput(material.frame, material.guide, self._complete(material.values), material.beat)
+        A result older than one that another engine has already delivered is dropped and counted.
+        """
+        newest = None
         for engine in self.engines:
-            if making == self._fed and any(other.pid == self._fed_to for other in self.engines):
-                return
-            if engine.wanted:
-                self._hand_over(making, engine, now)
+            frame = engine.step(now)
+            if frame is None:
+                continue
+            if self.result is not None and frame.number <= self.result.number:
+                self.metrics.count("dropped/rendered")
+                continue
+            newest = self.result = frame
+            self.result_at = now
+        return newest
 
-    def _hand_over(self, making: RenderInput, engine: EngineSupervisor, now: float) -> None:
-        is_new = self._fed is None or making.frame is not self._fed.frame
-        time = making.frame.time if is_new else now  # an old input painted again: its age is not the engine's doing
-        if engine.submit(Frame(making.frame.pixels, self._jobs, time), making.values, now, making.guide):
-            self._fed, self._fed_to, self._jobs = making, engine.pid, self._jobs + 1
+    def inherit_result(self, other: Player) -> None:
+        """Show another player's last result until the first of its own."""
+        if other.result is not None:
+            self.result, self.result_at = replace(other.result, number=-1), other.result_at
+
+    def send(self, render_input: RenderInput, now: float) -> None:
+        """Send an input to each engine that accepts a frame, unless a live engine has had an equal one already."""
+        request = replace(render_input, values=self._complete(render_input.values))
+        for engine in self.engines:
+            if request == self._sent and any(other.pid == self._sent_to for other in self.engines):
+                return
+            if not engine.accepts_frame:
+                continue
+            is_new = self._sent is None or request.frame is not self._sent.frame
+            time = request.frame.time if is_new else now  # the age of an input rendered again is not the engine's fault
+            if engine.send_frame(Frame(request.frame.pixels, self._requests, time), request.values, now, request.guide):
+                self._sent, self._sent_to, self._requests = request, engine.pid, self._requests + 1
 
     def _complete(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
-        """Every parameter of this recipe's table: one that is not among `values` stays as it was."""
+        """Every parameter of this recipe's table; one that is not among `values` keeps its last value."""
         self._values = {name: values.get(name, before) for name, before in self._values.items()}
         return self._values

@@ -1,4 +1,4 @@
-"""How an engine's failures are answered: deadlines and restart policy."""
+"""How an engine's failures are handled: timeouts and restart policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class EngineTimeouts:
-    """Seconds after which an engine's silence is a hang, and between tries once every recipe has failed."""
+    """Timeouts in seconds.
+
+    Args:
+        frame: After this long without a result the engine counts as hung.
+        loading: After this long without `Ready` the engine counts as hung.
+        alarm: Pause between two tries once every recipe of the ladder has failed.
+    """
 
     frame: float = 3.0
     loading: float = 600.0
@@ -16,8 +22,8 @@ class EngineTimeouts:
 
 
 class RestartPolicy(Enum):
-    """What is done when an engine fails."""
+    """What happens when an engine fails."""
 
-    PLAY = "it is replaced, whatever happens"
-    YIELD = "another engine loads beside it: it is replaced, unless memory ran out, which the other shall have"
-    TRIAL = "nothing: `failure` says why, and whoever put it on trial decides"
+    ALWAYS = "restart it"
+    UNLESS_OUT_OF_MEMORY = "restart it, except after out-of-memory: leave the memory to the engine that loads beside it"
+    NEVER = "report the failure; the owner decides"

@@ -1,7 +1,4 @@
-"""RecipeSwitcher: which recipe is to play, and at what size. Hands, cues, the governor and the device ask here.
-
-What is decided is handed to the changeover, which loads it aside and fades it in.
-"""
+"""RecipeSwitcher: decides which recipe plays, and at what size, for controllers, cues, the governor and upgrades."""
 
 from __future__ import annotations
 
@@ -12,17 +9,22 @@ from dataclasses import replace
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value, Values
-from lcm_daemon.recipes.recipe import GRID, Recipe
-from lcm_daemon.render.governor import Governor, scale_size, scales_of
+from lcm_daemon.core.render_size import nearest_render_size
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.governor import Governor, scales_of
 from lcm_daemon.render.transition import RecipeTransition
 
 log = logging.getLogger(__name__)
 
 
 class RecipeSwitcher:
-    """The recipes that there are, by name, and why the one that plays is the one it is.
+    """Turns requests for recipes and sizes into changes of the transition.
 
-    governor: takes size away and gives it back; None where the show names no rate to hold.
+    Args:
+        recipes: Every recipe that can be changed to, by name.
+        transition: Carries the changes out.
+        governor: Lowers steps and size to hold a frame rate; None where the show names none.
     """
 
     def __init__(
@@ -30,79 +32,63 @@ class RecipeSwitcher:
     ) -> None:
         self.recipes, self.transition, self.governor = dict(recipes), transition, governor
         self._throttle = LogThrottle(log, metrics)
-        self._governed = transition.recipe
-        self._played: Recipe | None = None  # the last one that was looked at for an upgrade
-        self._scaled: dict[int, tuple[Recipe, Recipe, float]] = {}  # (smaller, of what, how much)
-
-    @property
-    def playing(self) -> Recipe:
-        """What plays, as it was asked for: the governor's size is not its own."""
-        return self._full(self.transition.recipe)[0]
+        self._governed = transition.state.playing.recipe  # the recipe that the governor has learned the costs of
+        self._upgraded: RecipeVariant | None = None  # the last variant that was checked for an upgrade
 
     def change(self, name: str) -> None:
-        """To another recipe, or the same as it was at first; nothing to do where it plays so already."""
-        recipe, now = self.recipes[name], self._full(self.transition.wanted)[0]
-        if replace(now, accelerate=recipe.accelerate) != recipe or self.transition.leading.fallen:
-            self.transition.change(recipe)
+        """Change to a recipe, or back to its own size; do nothing if it plays that way already."""
+        state, recipe = self.transition.state, self.recipes[name]
+        if state.wanted.recipe != recipe or self.transition.leading.fallen:
+            self.transition.ask(RecipeVariant(recipe))
 
-    def cue(self, name: str) -> None:
-        """What a cue names: nothing to do where it plays already; a recorded cue may name one that has gone since."""
+    def change_by_cue(self, name: str) -> None:
+        """Change to the recipe that a cue names, unless it plays already, at whatever size.
+
+        A recorded cue may name a recipe that no longer exists: that is logged and counted.
+        """
         if name not in self.recipes:
-            self._throttle.warn("cue/refused", f"a cue wants the recipe {name!r:.80}, and there is none of that name")
-        elif name != self._full(self.transition.wanted)[0].name:
+            self._throttle.warn("cue/refused", f"cue: no recipe {name!r:.80}; the recipe stays as it is")
+        elif name != self.transition.state.wanted.name:
             self.change(name)
 
     def resize(self, width: int, height: int) -> None:
-        """The same recipe at another size, in pixels, rounded to what models can paint."""
-        size = round(width / GRID) * GRID, round(height / GRID) * GRID
-        self.transition.change(replace(self._full(self.transition.wanted)[0], size=size))
+        """Render the same recipe at another size in pixels, rounded to what models can render."""
+        size = nearest_render_size(width, height)
+        self.transition.ask(RecipeVariant(replace(self.transition.state.wanted.recipe, size=size)))
 
-    def describe(self) -> str:
-        """What the governor has taken, for the status: "steps -1"; empty where it has taken nothing."""
+    def describe_governor(self) -> str:
+        """What the governor has lowered, for the status: "steps -1"; "" where it has lowered nothing."""
         return self.governor.level.describe() if self.governor else ""
 
-    def lay_over(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
-        """The values with the governor's word."""
-        return self.governor.lay_over(values) if self.governor else values
+    def govern_values(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
+        """The values with the governor's changes."""
+        return self.governor.apply(values) if self.governor else values
 
     def govern(self, values: Values, now: float) -> None:
-        """Let the governor judge what the frames cost. Its steps of size are changes of the recipe."""
+        """Let the governor judge what the frames cost. A step of size is a change of the variant."""
         player, governor = self.transition.leading, self.governor
         if governor is None:
             return
-        costs, (recipe, scale) = player.take_costs(), self._full(player.recipe)
-        if self.transition.busy or player.fallen:
-            governor.pause()  # two engines at work, or one that was never meant to hold the rate
+        costs, variant = player.pop_costs(), player.variant
+        if self.transition.changing or player.fallen:
+            governor.pause()  # two engines at work, or a recipe that was never meant to hold the rate
             return
-        if recipe is not self._governed:
-            self._governed = recipe
+        if variant.recipe != self._governed:
+            self._governed = variant.recipe
             governor.reset()
-        if governor.level.size != scale:  # the change has failed
-            governor.refuse_size(scale)
+        if governor.level.size != variant.scale:  # the change of size has failed
+            governor.refuse_size(variant.scale)
         if costs:
-            governor.judge(costs, values, scales_of(recipe.size), now, len(player.engines))
-        if governor.level.size != scale:
-            wanted = replace(recipe, size=scale_size(recipe.size, governor.level.size))
-            wanted = recipe if wanted == recipe else wanted
-            self._scaled = {id(e): (e, recipe, s) for e, s in ((player.recipe, scale), (wanted, governor.level.size))}
-            self.transition.change(wanted, optional=True)
+            governor.judge(costs, values, scales_of(variant.recipe.size), now, len(player.engines))
+        if governor.level.size != variant.scale:
+            self.transition.ask(RecipeVariant(variant.recipe, governor.level.size), automatic=True)
 
     def upgrade(self) -> None:
-        """Where the device has a compiler that nothing can play beside, the recipe plays eagerly at first.
-
-        Compiled, it is loaded aside and takes over.
-        """
+        """Load the compiled form of the recipe beside the eager one, once, where the device's compiler needs that."""
         player = self.transition.leading
-        recipe, engine = player.recipe, player.engines[0]
-        if recipe is self._played or self.transition.busy or player.fallen or not engine.ready:
+        engine, variant = player.engines[0], player.variant
+        if variant == self._upgraded or self.transition.changing or player.fallen or not engine.ready:
             return
-        self._played = recipe  # whatever comes of it, it is tried once
-        if recipe.accelerate == "auto" and engine.report.upgrade:
-            compiled, (full, scale) = replace(recipe, accelerate=engine.report.upgrade), self._full(recipe)
-            if scale != 1.0:
-                self._scaled[id(compiled)] = (compiled, full, scale)
-            self.transition.change(compiled, optional=True)
-
-    def _full(self, recipe: Recipe) -> tuple[Recipe, float]:
-        """The recipe as it was asked for, and how much smaller the governor has made it."""
-        return self._scaled.get(id(recipe), (recipe, recipe, 1.0))[1:]
+        self._upgraded = variant  # tried once, however it ends
+        if variant.rendered.accelerate == "auto" and engine.report.upgrade:
+            self.transition.ask(replace(variant, accelerator=engine.report.upgrade), automatic=True)

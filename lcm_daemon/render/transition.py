@@ -1,39 +1,40 @@
-"""RecipeTransition: another recipe takes over, and the picture never stops.
+"""RecipeTransition: changes the recipe without a gap in the output.
 
-    PLAYING ──change──► LOADING ──its first picture──► FADING ──► PLAYING
-       ▲   it fails: the old │                           │ it fails: back
-       └─── one stays ◄──────┤◄──────────────────────────┘
-                             │ no memory for two
+    PLAYING ──ask──► LOADING ──first result──► FADING ──► PLAYING
+       ▲   it fails: the     │                    │ it fails: fade back
+       └─── old one plays ◄──┤◄───────────────────┘
+                             │ out of memory
                              ▼
-                          SWAPPING: the last picture is held, the old one ended, the new one loaded alone ──► FADING
-                             │ it fails: the old recipe is started again ──► PLAYING
+                          SWAPPING: hold the last frame, stop the old one, load the new one alone ──► FADING
+                             │ it fails: start the old recipe again ──► PLAYING
 
-A player on a lower rung of its ladder is changed over to its own recipe in the same way, now and then.
+A player that fell to a lower rung of its ladder is changed to its own recipe in the same way, after growing pauses.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from lcm_daemon.core.frame import Frame, Pixels
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.processes.protocol import Failed
+from lcm_daemon.recipes.state import Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-SETTLE = 0.5  # seconds between two starts of an engine: a fader full of changes starts a few, not hundreds
-LONGEST_GOODBYE = 30.0  # seconds that a new engine waits for the old one's end: some drivers never let a process go
-LONGEST_PAUSE = 3600.0  # seconds between two tries to climb back
-HEALTHY = 600.0  # seconds a recipe must play after a climb until its pauses are short again
+START_PAUSE = 0.5  # seconds between two starts of an engine: a fader full of changes starts a few, not hundreds
+LONGEST_EXIT = 30.0  # seconds that a new engine waits for the old one's end: some drivers never let a process go
+LONGEST_PAUSE = 3600.0  # seconds between two tries to return from a lower rung
+STABLE = 600.0  # seconds that a recipe must play after a return until the pauses are short again
 
-Build = Callable[[Recipe, RestartPolicy], Player]
+Build = Callable[[RecipeVariant, RestartPolicy], Player]
 
 
 class Phase(Enum):
@@ -45,38 +46,39 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class _Fade:
-    """From `start` (0 is the old picture, 1 the new one) at the time `begun`, towards the new one or back."""
+    """A crossfade from `start` (0: old frame, 1: new frame) at the time `started`, forwards or back."""
 
-    begun: float = 0.0
+    started: float = 0.0
     start: float = 0.0
     seconds: float = 1.0
-    returns: bool = False
+    reversed: bool = False
 
     def position(self, now: float) -> float:
-        way = (now - self.begun) / self.seconds
-        return min(max(self.start + (-way if self.returns else way), 0.0), 1.0)
+        way = (now - self.started) / self.seconds
+        return min(max(self.start + (-way if self.reversed else way), 0.0), 1.0)
 
-    def over(self, now: float) -> bool:
-        return self.position(now) == (0.0 if self.returns else 1.0)
+    def is_over(self, now: float) -> bool:
+        return self.position(now) == (0.0 if self.reversed else 1.0)
 
     def reverse(self, now: float) -> _Fade:
         return _Fade(now, self.position(now), self.seconds, True)
 
 
-class _Pauses:
-    """When a fallen player is tried on its own recipe again: after `first` seconds, then after twice that, ..."""
+class _ReturnPauses:
+    """When a fallen player tries its own recipe again: after `first` seconds, then twice that, and so on."""
 
     def __init__(self, first: float) -> None:
         self._first = self._pause = first
         self._due: float | None = None
-        self._climbed = -HEALTHY
+        self._returned_at = -STABLE
 
-    def due(self, fallen: bool, now: float) -> bool:
+    def is_due(self, fallen: bool, now: float) -> bool:
         if not fallen:
             self._due = None
             return False
         if self._due is None:
-            self._pause = self._first if now - self._climbed >= HEALTHY else self._pause
+            if now - self._returned_at >= STABLE:
+                self._pause = self._first
             self._due = now + self._pause
         if now < self._due:
             return False
@@ -84,249 +86,271 @@ class _Pauses:
         self._due = now + self._pause
         return True
 
-    def climbed(self, now: float) -> None:
-        """A try was not in vain; if the recipe fails soon again, the pauses go on growing."""
-        self._climbed = now
+    def on_return(self, now: float) -> None:
+        """A try succeeded. If the recipe fails again soon, the pauses keep growing."""
+        self._returned_at = now
 
 
 class RecipeTransition:
-    """The player that plays, and during a change the one that comes.
+    """The player whose frames show, and during a change the player that replaces it.
 
-    build: makes a player, not started.   seconds: the crossfade's.   pause: seconds until a fallen player is tried on
-    its own recipe again; each try in vain doubles it.
+    Args:
+        state: The account of the recipe, which this class writes.
+        build: Makes a player, not started.
+        seconds: Length of a crossfade.
+        pause: Seconds until a fallen player first tries its own recipe again.
     """
 
-    def __init__(self, recipe: Recipe, build: Build, metrics: Metrics, seconds: float = 1.0, pause: float = 60.0) -> None:
-        self.playing = build(recipe, RestartPolicy.PLAY)
-        self.coming: Player | None = None
+    def __init__(
+        self, state: RecipeState, build: Build, metrics: Metrics, seconds: float = 1.0, pause: float = 60.0
+    ) -> None:
+        self.state, self.metrics, self.seconds, self.pause = state, metrics, seconds, pause
+        self.current = build(state.playing, RestartPolicy.ALWAYS)
+        self.next: Player | None = None
         self.phase = Phase.PLAYING
-        self.error = ""  # why the last change failed
-        self.metrics, self.seconds, self.pause = metrics, seconds, pause
         self._build = build
-        self._asked: Recipe | None = None  # the newest recipe asked for, not begun yet
-        self._alone: Recipe | None = None  # while swapping: the recipe to load once the old one has gone
-        self._started = -SETTLE
-        self._leaving: list[Player] = []  # stopped, their processes not yet gone
+        self._started_at = -START_PAUSE
+        self._stopping: list[Player] = []  # stopped, their processes not yet ended
         self._fade = _Fade()
-        self._climbs = False  # the change under way is a climb back
-        self._optional = False  # the one asked for, or under way, is nobody's wish: it must not cost the picture
-        self._swapped = 0.0  # when the old one was ended to make room
-        self._climb = _Pauses(pause)
+        self._returning = False  # the change is a fallen player's return to its own recipe
+        self._automatic = False  # the governor or an upgrade asked: never swap for it
+        self._swap_started = 0.0
+        self._pauses = _ReturnPauses(pause)
 
     @property
     def players(self) -> list[Player]:
-        """Who is to be heard and fed."""
-        return [self.playing] if self.coming is None else [self.playing, self.coming]
+        """Players that receive input."""
+        return [self.current] if self.next is None else [self.current, self.next]
 
     @property
     def leading(self) -> Player:
-        """Whose picture it is, or is becoming."""
-        fades_in = self.phase is Phase.FADING and not self._fade.returns
-        return self.coming if fades_in and self.coming else self.playing
+        """The player whose frames show, or are being faded in."""
+        if self.phase is Phase.FADING and not self._fade.reversed and self.next is not None:
+            return self.next
+        return self.current
 
     @property
-    def recipe(self) -> Recipe:
-        return self.leading.recipe
-
-    @property
-    def wanted(self) -> Recipe:
-        """What will play if nothing fails."""
-        return self._asked or (self.coming.recipe if self.coming else self._alone) or self.playing.recipe
-
-    @property
-    def busy(self) -> bool:
-        return self.phase is not Phase.PLAYING or self._asked is not None
+    def changing(self) -> bool:
+        return self.phase is not Phase.PLAYING or self.state.asked is not None
 
     def describe(self) -> str:
-        """One line for the status: "loading sd-turbo: loading unet"; empty while nothing changes."""
+        """One line for the status: "loading sd-turbo: loading unet"; "" while nothing changes."""
         if self.phase is Phase.PLAYING:
             return ""
-        recipe = self.coming.recipe if self.coming else self._alone
-        state = self.coming.engines[0].state if self.coming and self.phase is not Phase.FADING else ""
-        return f"{self.phase.value} {recipe.name if recipe else ''}{': ' if state else ''}{state}"
+        variant = self.next.variant if self.next else self.state.loading
+        progress = self.next.engines[0].state if self.next and self.phase is not Phase.FADING else ""
+        return f"{self.phase.value} {variant.name if variant else ''}{': ' if progress else ''}{progress}"
 
     def start(self, now: float) -> None:
-        self.playing.start(now)
+        self.current.start(now)
 
     def waitables(self) -> list[Any]:
         return [waitable for player in self.players for waitable in player.waitables()]
 
     def stop(self, seconds: float) -> None:
-        """End every engine, waiting up to `seconds` for each."""
-        for player in [*self.players, *self._leaving]:
+        """Stop every engine, waiting up to `seconds` for each."""
+        for player in [*self.players, *self._stopping]:
             player.stop(seconds)
 
-    def change(self, recipe: Recipe, optional: bool = False) -> None:
-        """Ask for a recipe. One that is loading makes way; one that is fading in is let in first.
+    def ask(self, variant: RecipeVariant, automatic: bool = False) -> None:
+        """Ask for a variant. One that is loading is given up for it; one that is fading in is let in first.
 
-        optional: it is only to be better or cheaper. Where there is no memory for two, it does not come.
+        Args:
+            automatic: The governor or an upgrade asks. Out of memory, the variant is given up.
         """
-        self._asked, self._optional = recipe, optional
-        self.error = ""
+        self.state.ask(variant)
+        self._automatic = automatic
 
-    def hold(self, now: float) -> None:
-        """Another recipe that is still loading, or only asked for, does not come."""
-        mine = self.playing.recipe.name
-        if self._asked is not None and self._asked.name != mine:
-            self._asked = None
-        if self.phase is Phase.LOADING and self.coming is not None and self.coming.recipe.name != mine:
-            self._abandon(now)
+    def cancel(self, now: float) -> None:
+        """Give up the change to another recipe that is loading or asked for. Another size of the same one comes."""
+        name = self.current.variant.name
+        if self.state.asked is not None and self.state.asked.name != name:
+            self.state.withdraw()
+        if self.phase is Phase.LOADING and self.next is not None and self.next.variant.name != name:
+            self._abandon(now, Outcome.GIVEN_UP)
 
     def step(self, now: float, starved: bool) -> Frame | None:
-        """Hear every engine and take the next step of a change; return the newest picture of the leading player.
+        """Read every engine's messages and take the next step of a change; return the leading player's new result.
 
-        starved: there is no input, so that a new engine has nothing to show what it can.
+        Args:
+            starved: There is no input, so a new engine cannot deliver a first result.
         """
-        self._leaving = [player for player in self._leaving if not player.gone]
-        newest = {id(player): player.step(now) for player in self.players}
-        _STEPS[self.phase](self, now, starved)
-        return newest.get(id(self.leading))
+        self._stopping = [player for player in self._stopping if not player.gone]
+        players = self.players
+        results = [player.step(now) for player in players]
+        match self.phase:
+            case Phase.PLAYING:
+                self._step_playing(now)
+            case Phase.LOADING:
+                self._step_loading(now, starved)
+            case Phase.FADING:
+                self._step_fading(now)
+            case Phase.SWAPPING:
+                self._step_swapping(now, starved)
+        return next((result for player, result in zip(players, results, strict=True) if player is self.leading), None)
 
-    def picture(self, now: float) -> tuple[Pixels | None, float]:
-        """What has been rendered, mixed while it fades, and its age in seconds; None before the first picture.
+    def output(self, now: float) -> Pixels | None:
+        """What has been rendered, mixed during a crossfade; None before the first result."""
+        old, new = self.current.result, self.next.result if self.next else None
+        if self.phase is Phase.FADING and old is not None and new is not None:
+            return blend(old.pixels, new.pixels, self._fade.position(now))
+        return old.pixels if old is not None else None
 
-        While there is no engine to paint (SWAPPING) the last picture is held, however long that takes.
+    def age(self, now: float) -> float | None:
+        """Seconds since the newest result arrived; None before the first.
+
+        While no engine can render (SWAPPING) the last frame is held, so its age stays 0.
         """
-        old, new = self.playing, self.coming
+        if self.current.result is None:
+            return None
         if self.phase is Phase.SWAPPING:
-            return (old.rendered.pixels if old.rendered else None), 0.0
-        if self.phase is Phase.FADING and new and new.rendered and old.rendered:
-            age = now - max(old.rendered_at, new.rendered_at)
-            return blend(old.rendered.pixels, new.rendered.pixels, self._fade.position(now)), age
-        return (old.rendered.pixels if old.rendered else None), now - old.rendered_at
+            return 0.0
+        if self.phase is Phase.FADING and self.next is not None and self.next.result is not None:
+            return now - max(self.current.result_at, self.next.result_at)
+        return now - self.current.result_at
 
     # --- one step of each phase ---
 
-    def _play(self, now: float, starved: bool) -> None:
-        if self._asked is not None and now - self._started >= SETTLE:
-            recipe, self._asked = self._asked, None
-            if recipe != self.playing.recipe or self.playing.fallen:
-                self._begin(recipe, now)
-        elif self._climb.due(self.playing.fallen, now):
-            log.info("trying %s again", self.playing.recipe.name)
-            self._begin(self.playing.recipe, now)
-            self._climbs = self._optional = True
+    def _step_playing(self, now: float) -> None:
+        asked = self.state.asked
+        if asked is not None and now - self._started_at >= START_PAUSE:
+            self.state.begin(asked)
+            if asked != self.current.variant or self.current.fallen:
+                self._load(asked, now)
+            else:
+                self.state.end(Outcome.DONE)  # it plays already
+        elif asked is None and self._pauses.is_due(self.current.fallen, now):
+            log.info("recipe %s: trying it again after it failed", self.current.variant.name)
+            self.state.begin(self.current.variant)
+            self._load(self.current.variant, now)
+            self._returning = self._automatic = True
 
-    def _begin(self, recipe: Recipe, now: float) -> None:
+    def _load(self, variant: RecipeVariant, now: float) -> None:
         """Start the new engine beside the old one. It gets the spare, whose libraries are imported."""
-        log.info("changing to %s (%dx%d)", recipe.name, *recipe.size)
+        log.info("recipe %s: loading at %dx%d; %s keeps playing", variant.name, *variant.rendered.size,
+                 self.current.variant.name)
         self.metrics.count("change/begun")
-        self.playing.assign(RestartPolicy.YIELD)
-        self.coming, self._climbs, self.phase = self._build(recipe, RestartPolicy.TRIAL), False, Phase.LOADING
-        self.coming.start(now, self.playing.take_spare())
-        self._started = now
+        self.current.set_policy(RestartPolicy.UNLESS_OUT_OF_MEMORY)
+        self.next, self._returning, self.phase = self._build(variant, RestartPolicy.NEVER), False, Phase.LOADING
+        self.next.start(now, self.current.pop_spare())
+        self._started_at = now
 
-    def _load(self, now: float, starved: bool) -> None:
-        assert self.coming is not None
-        failure = self.coming.failure
-        if self._asked is not None or (self._optional and self.playing.failure):
-            self._abandon(now)
-        elif failure and failure.memory and not self._optional:
-            self._swap(self.coming.recipe, now)
-        elif failure:
-            self._report(self.coming.recipe, failure.text)
-            self._abandon(now)
-        elif self.playing.failure:  # it ran out of memory and made room: the new one goes on alone
-            self._alone, self._swapped, self.phase = self.coming.recipe, now, Phase.SWAPPING
+    def _step_loading(self, now: float, starved: bool) -> None:
+        assert self.next is not None
+        failure = self.next.failure
+        if self.state.asked is not None or (self._automatic and self.current.failure):
+            self._abandon(now, Outcome.GIVEN_UP)
+        elif failure is not None and failure.memory and not self._automatic:
+            self._swap(now)
+        elif failure is not None:
+            self._report(self.next.variant, failure)
+            self._abandon(now, Outcome.FAILED, failure.text)
+        elif self.current.failure is not None:  # it ran out of memory and made room: the new one continues alone
+            self._swap_started, self.phase = now, Phase.SWAPPING
         elif self._delivers(starved):
-            self._fade_in(now)
+            self._begin_fade(now)
 
-    def _swap(self, recipe: Recipe, now: float) -> None:
-        """There is no memory for two: hold the picture, end both, and load the new one once they have gone."""
-        log.warning("%s does not fit into memory beside %s: the picture is held while they are swapped",
-                    recipe.name, self.playing.recipe.name)
+    def _swap(self, now: float) -> None:
+        """There is no memory for two: hold the last frame, stop both, and load the new one once they have ended."""
+        assert self.next is not None
+        log.warning("recipe %s: does not fit into memory beside %s; the last frame is held while they are swapped",
+                    self.next.variant.name, self.current.variant.name)
         self.metrics.count("change/swapped")
         for player in self.players:
             self._dismiss(player)
-        self.coming, self._alone, self._swapped, self.phase = None, recipe, now, Phase.SWAPPING
+        self.next, self._swap_started, self.phase = None, now, Phase.SWAPPING
 
-    def _swap_on(self, now: float, starved: bool) -> None:
-        if self._asked is not None:
-            self._alone, self._asked = self._asked, None
-            if self.coming:
-                self._dismiss(self.coming)
-            self.coming = None
-        if self.coming is None:
-            gone = not self._leaving or now - self._swapped >= LONGEST_GOODBYE
-            if self._alone and gone and now - self._started >= SETTLE:
-                self.coming, self._started = self._build(self._alone, RestartPolicy.TRIAL), now
-                self.coming.start(now)
-        elif self.coming.failure:
-            self._report(self.coming.recipe, self.coming.failure.text)
-            self._go_back(now)
+    def _step_swapping(self, now: float, starved: bool) -> None:
+        asked = self.state.asked
+        if asked is not None:
+            self.state.end(Outcome.GIVEN_UP)
+            self.state.begin(asked)
+            if self.next is not None:
+                self._dismiss(self.next)
+            self.next = None
+        if self.next is None:
+            ended = not self._stopping or now - self._swap_started >= LONGEST_EXIT
+            if self.state.loading is not None and ended and now - self._started_at >= START_PAUSE:
+                self.next, self._started_at = self._build(self.state.loading, RestartPolicy.NEVER), now
+                self.next.start(now)
+        elif self.next.failure is not None:
+            self._report(self.next.variant, self.next.failure)
+            self._restart_old(now, Outcome.FAILED, self.next.failure.text)
         elif self._delivers(starved):
-            self._fade_in(now)
+            self._begin_fade(now)
 
-    def _fade_on(self, now: float, starved: bool) -> None:
-        assert self.coming is not None
-        if self.coming.failure and not self._fade.returns:
-            self._report(self.coming.recipe, self.coming.failure.text)
-            if self.playing.failure:
-                self._go_back(now)
+    def _step_fading(self, now: float) -> None:
+        assert self.next is not None
+        if self.next.failure is not None and not self._fade.reversed:
+            self._report(self.next.variant, self.next.failure)
+            if self.current.failure is not None:
+                self._restart_old(now, Outcome.FAILED, self.next.failure.text)
                 return
             self._fade = self._fade.reverse(now)
-            self.playing.assign(RestartPolicy.PLAY)
-        elif self._fade.over(now):
-            self._abandon(now) if self._fade.returns else self._take_over(now)
+            self.current.set_policy(RestartPolicy.ALWAYS)
+            self.state.end(Outcome.FAILED, self.next.failure.text)
+            self.state.play(self.current.variant)
+        elif self._fade.is_over(now):
+            if self._fade.reversed:
+                self._abandon(now, Outcome.FAILED)
+            else:
+                self._finish(now)
 
-    # --- the ways out ---
+    # --- how a change ends ---
 
     def _delivers(self, starved: bool) -> bool:
-        return self.coming is not None and (self.coming.rendered is not None or (self.coming.ready and starved))
+        return self.next is not None and (self.next.result is not None or (self.next.ready and starved))
 
-    def _fade_in(self, now: float) -> None:
-        assert self.coming is not None
-        self.playing.assign(RestartPolicy.TRIAL)  # it leaves within the second: not worth another engine
+    def _begin_fade(self, now: float) -> None:
+        assert self.next is not None
+        self.current.set_policy(RestartPolicy.NEVER)  # it leaves within the second: not worth another engine
         self._fade, self.phase = _Fade(now, 0.0, self.seconds), Phase.FADING
-        if self.coming.rendered is None or self.playing.rendered is None or self.seconds <= 0:
-            self._take_over(now)  # there are no two pictures to fade between
+        self.state.play(self.next.variant)
+        if self.next.result is None or self.current.result is None or self.seconds <= 0:
+            self._finish(now)  # there are no two frames to fade between
 
-    def _take_over(self, now: float) -> None:
-        assert self.coming is not None
-        if self.coming.rendered is None:
-            self.coming.inherit(self.playing)
-        self._dismiss(self.playing)
-        self.playing, self.coming, self._alone, self.phase = self.coming, None, None, Phase.PLAYING
-        self.playing.assign(RestartPolicy.PLAY)
-        self.error = ""
-        self._climb.climbed(now) if self._climbs else None
+    def _finish(self, now: float) -> None:
+        """The new player takes over."""
+        assert self.next is not None
+        if self.next.result is None:
+            self.next.inherit_result(self.current)
+        self._dismiss(self.current)
+        self.current, self.next, self.phase = self.next, None, Phase.PLAYING
+        self.current.set_policy(RestartPolicy.ALWAYS)
+        if self._returning:
+            self._pauses.on_return(now)
         self.metrics.count("change/done")
-        log.info("%s plays", self.playing.recipe.name)
+        log.info("recipe %s: playing", self.current.variant.name)
+        self.state.end(Outcome.DONE)
 
-    def _abandon(self, now: float) -> None:
-        """The old one goes on, as if nothing had been; if it has made room meanwhile, it is started again."""
-        if self.playing.failure:
-            self._go_back(now)
+    def _abandon(self, now: float, outcome: Outcome, reason: str = "") -> None:
+        """The old player continues. If it has made room for the new one, it is started again."""
+        if self.current.failure is not None:
+            self._restart_old(now, outcome, reason)
             return
-        if self.coming:
-            self._dismiss(self.coming)
-        self.playing.assign(RestartPolicy.PLAY)
-        self.coming, self._alone, self.phase = None, None, Phase.PLAYING
+        if self.next is not None:
+            self._dismiss(self.next)
+        self.current.set_policy(RestartPolicy.ALWAYS)
+        self.next, self.phase = None, Phase.PLAYING
+        self.state.end(outcome, reason)
 
-    def _go_back(self, now: float) -> None:
-        """The new one has failed and the old one is gone: start that again, with the ladder below it."""
-        before = self.playing
+    def _restart_old(self, now: float, outcome: Outcome, reason: str = "") -> None:
+        """The old engine is gone too: start its recipe again, with the ladder below it, and hold its last frame."""
+        before = self.current
         for player in self.players:
             self._dismiss(player)
-        self.playing = self._build(before.recipe, RestartPolicy.PLAY)
-        self.playing.inherit(before)
-        self.playing.rendered_at = now
-        self.playing.start(now)
-        self.coming, self._alone, self.phase = None, None, Phase.PLAYING
+        self.current = self._build(before.variant, RestartPolicy.ALWAYS)
+        self.current.inherit_result(before)
+        self.current.result_at = now
+        self.current.start(now)
+        self.next, self.phase = None, Phase.PLAYING
+        self.state.end(outcome, reason)
+        self.state.play(before.variant)
 
     def _dismiss(self, player: Player) -> None:
         player.stop()
-        self._leaving.append(player)
+        self._stopping.append(player)
 
-    def _report(self, recipe: Recipe, text: str) -> None:
-        self.error = f"{recipe.name}: {text}"
+    def _report(self, variant: RecipeVariant, failure: Failed) -> None:
         self.metrics.count("change/failed")
-        log.error("the change to %s failed: %s; %s goes on", recipe.name, text, self.playing.recipe.name)
-
-
-_STEPS: Mapping[Phase, Callable[[RecipeTransition, float, bool], None]] = {
-    Phase.PLAYING: RecipeTransition._play,
-    Phase.LOADING: RecipeTransition._load,
-    Phase.FADING: RecipeTransition._fade_on,
-    Phase.SWAPPING: RecipeTransition._swap_on,
-}
+        log.error("recipe %s: %s; %s keeps playing", variant.name, failure.text, self.current.variant.name)

@@ -1,12 +1,12 @@
-"""Authority: who set each parameter last, and what moves it around the value it was set to.
+"""Who set each parameter's value last, and what moves it around that value.
 
-The order is that of automation.py: a base value, which the newest move gives; the fade towards it; modulation on top;
-and last the governor, where it asks for less.
+A value is determined in this order: the base value of the newest change, the fade towards it, modulation on top, and
+last the governor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lcm_daemon.automation.modulation import FOLLOWER, Modulator
 from lcm_daemon.core.live_values import Blend, Parameters
@@ -14,61 +14,72 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value, Values
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.shows.show import Show
 
 
-def describe(origin: str) -> str:
-    """A change's origin as a person says it: "osc/192.168.1.7:52311" is `osc 192.168.1.7`."""
+def describe_origin(origin: str) -> str:
+    """The origin of a change for people: "osc/192.168.1.7:52311" becomes "osc 192.168.1.7"."""
     kind, _, rest = origin.partition("/")
-    return _WORDS[kind](rest) if kind in _WORDS else origin
+    match kind:
+        case "osc":
+            return f"osc {rest.removeprefix('tcp/').rpartition(':')[0]}"
+        case "oscquery":
+            return "oscquery"
+        case "midi":
+            return f"midi {rest.rpartition('/')[0] or rest}"
+        case "panel":
+            return "page"
+        case "cue":
+            return f'cue "{rest}"'
+        case "panic":
+            return f"panic, {describe_origin(rest)}"
+        case _:
+            return origin
 
 
-_WORDS: Mapping[str, Callable[[str], str]] = {
-    "osc": lambda peer: f"osc {peer.removeprefix('tcp/').rpartition(':')[0]}",
-    "oscquery": lambda number: "oscquery",
-    "midi": lambda control: f"midi {control.rpartition('/')[0] or control}",
-    "panel": lambda number: "page",
-    "cue": lambda name: f'cue "{name}"',
-    "panic": lambda origin: f"panic, {describe(origin)}",
-}
+def start_origins(names: Iterable[str], set_by_show: Collection[str], recipe: Recipe) -> dict[str, str]:
+    """Who determines each parameter's start value: "show", "recipe" or "default".
 
-
-def begun_by(show: Show, recipe: Recipe) -> dict[str, str]:
-    """Who says where each parameter starts while this recipe plays: the show, the recipe, or nobody ("default")."""
-    shows = {*show.parameters, *(p.name for modulator in show.modulators for p in modulator.parameters())}
-    recipes = {*recipe.parameters, *(recipe.table().keys() - TABLE.keys())}
-    return {name: "show" if name in shows else "recipe" if name in recipes else "default"
-            for name in show.table(recipe)}
+    Args:
+        names: Every parameter's name.
+        set_by_show: Names of parameters that the show sets.
+        recipe: The recipe that plays.
+    """
+    set_by_recipe = {*recipe.parameters, *(recipe.table().keys() - TABLE.keys())}
+    return {name: "show" if name in set_by_show else "recipe" if name in set_by_recipe else "default" for name in names}
 
 
 def parameter_states(
-    parameters: Parameters, moved: Values, governed: Values, begun: Mapping[str, str], modulators: Sequence[Modulator],
+    parameters: Parameters, values: Values, governed: Values, start_origins: Mapping[str, str],
+    modulators: Sequence[Modulator],
 ) -> dict[str, ParameterState]:
-    """Every parameter as it stands. moved: the values with modulation; governed: the same, with the governor's word.
+    """The state of every parameter.
 
-    begun: who says where a parameter starts that nobody has set since.
+    Args:
+        values: Values with modulation.
+        governed: The same with the governor's changes.
+        start_origins: Who determines the start value of a parameter that was never set.
     """
-    found = {}
+    states = {}
     for name, base in parameters.targets().items():
-        movers = [_mover(m) for m in modulators if m.to == name and moved[f"mod/{m.name}/depth"]]
-        governors = ["governor"] if governed[name] != moved[name] else []
-        setter = describe(parameters.origin(name)) or begun.get(name, "default")
-        found[name] = ParameterState(base, _plain(governed[name]), ", ".join([setter, *movers, *governors]))
-    return found
+        moving = [_describe_modulator(m) for m in modulators if m.to == name and values[f"mod/{m.name}/depth"]]
+        governor = ["governor"] if governed[name] != values[name] else []
+        setter = describe_origin(parameters.origin(name)) or start_origins.get(name, "default")
+        states[name] = ParameterState(base, _as_text(governed[name]), ", ".join([setter, *moving, *governor]))
+    return states
 
 
-def last_move(parameters: Parameters) -> str:
-    """Who moved what last, in a line for the status: "strength: osc 192.168.1.7"; empty while nobody has."""
+def describe_last_move(parameters: Parameters) -> str:
+    """Who set which parameter last, for the status: "strength: osc 192.168.1.7"; "" if none was set."""
     name = parameters.moved
-    return f"{name}: {describe(parameters.origin(name))}" if name else ""
+    return f"{name}: {describe_origin(parameters.origin(name))}" if name else ""
 
 
-def _mover(modulator: Modulator) -> str:
+def _describe_modulator(modulator: Modulator) -> str:
     return f"{'follower' if modulator.wave == FOLLOWER else 'lfo'} {modulator.name}"
 
 
-def _plain(value: Value | Blend) -> Value:
-    """What travels as one text: `ocean::0.70 lava::0.30`."""
+def _as_text(value: Value | Blend) -> Value:
+    """A blend as one text: `ocean::0.70 lava::0.30`."""
     if not isinstance(value, Blend):
         return value
     return " ".join(f"{part}::{share:.2f}" for part, share in value.parts)

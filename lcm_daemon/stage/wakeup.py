@@ -7,22 +7,27 @@ import socket
 
 
 class WakeupPipe:
-    """A socket pair: `ring` from any thread, wait on `rope` with the pipes, `clear` after waking."""
+    """A socket pair: `wake` from any thread, wait on `reader` together with other pipes, `clear` after waking.
+
+    A socket pair, since `select` on Windows accepts nothing else.
+    """
 
     def __init__(self) -> None:
-        self.rope, self._clapper = socket.socketpair()
-        self.rope.setblocking(False)
-        self._clapper.setblocking(False)
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
 
-    def ring(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is ringing already; closed: nobody listens any more
-            self._clapper.send(b"!")
+    def wake(self) -> None:
+        """Make `reader` readable; never blocks."""
+        with contextlib.suppress(OSError):  # full: it is readable already; closed: the stage has ended
+            self._writer.send(b"!")
 
     def clear(self) -> None:
+        """Read everything that was written."""
         with contextlib.suppress(OSError):
-            while self.rope.recv(4096):
+            while self.reader.recv(4096):
                 pass
 
     def close(self) -> None:
-        self.rope.close()
-        self._clapper.close()
+        self.reader.close()
+        self._writer.close()

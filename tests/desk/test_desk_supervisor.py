@@ -34,8 +34,8 @@ def port() -> int:
 
 @pytest.fixture
 def desk(port: int) -> Iterator[DeskSupervisor]:
-    setup = DeskConfig("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
-    supervisor = DeskSupervisor(setup, SIZE, Metrics())
+    config = DeskConfig("test", TABLE, VALUES, {"osc": {"port": port}}, ("ink", "sd-turbo"))
+    supervisor = DeskSupervisor(config, SIZE, Metrics())
     supervisor.open(VALUES, time.perf_counter())
     yield supervisor
     supervisor.stop()
@@ -70,6 +70,7 @@ def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> N
     assert isinstance(pending.commands[0], CommandRequest)
 
 
+@pytest.mark.slow
 def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port: int) -> None:
     ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}
     values = {**VALUES, "lora/ink": 0.5}
@@ -78,7 +79,7 @@ def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port
         send("/lcm/lora/ink", ["1.5"], "127.0.0.1", port)
         return any("lora/ink" in pending.changes for pending in asked)
 
-    desk.adopt(ink)
+    desk.replace_table(ink)
     serve(desk, moved, values=values)
     os.kill(desk.pid, signal.SIGKILL)
     first = desk.pid
@@ -86,6 +87,7 @@ def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port
     serve(desk, moved, values=values)
 
 
+@pytest.mark.slow
 def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port: int) -> None:
     first = desk.pid
     os.kill(first, signal.SIGKILL)
@@ -95,6 +97,7 @@ def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port
     assert pending.changes["steps"].value == 4
 
 
+@pytest.mark.slow
 def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as subscriber:
         subscriber.bind(("127.0.0.1", 0))
@@ -111,8 +114,9 @@ def test_a_new_desk_knows_the_subscribers_of_the_old(desk: DeskSupervisor, port:
             desk.step(VALUES, time.perf_counter())
 
 
+@pytest.mark.slow
 def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor) -> None:
-    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    serve(desk, lambda _: desk.child is not None and desk.child.channel.accepts_frame)
     first = desk.pid
     os.kill(first, signal.SIGSTOP)
     picture = Frame(solid(SIZE), 0, 0.0)
@@ -125,8 +129,9 @@ def test_a_hung_desk_never_blocks_the_stage_and_is_replaced(desk: DeskSupervisor
     serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
 
 
+@pytest.mark.slow
 def test_a_desk_that_hangs_over_news_is_replaced_too(desk: DeskSupervisor) -> None:
-    serve(desk, lambda _: desk.child is not None and desk.child.link.wanted)
+    serve(desk, lambda _: desk.child is not None and desk.child.channel.accepts_frame)
     first, now = desk.pid, time.perf_counter()
     os.kill(first, signal.SIGSTOP)
     for value in (0.1, 0.2, 0.3):
@@ -141,12 +146,13 @@ def test_a_desk_that_was_slow_to_start_is_not_taken_for_hung(desk: DeskSuperviso
     assert desk.child is not None
     first, late = desk.pid, time.perf_counter() + 20.0
     desk.ready = False
-    desk.child.link.receive = lambda: [Ready()]  # type: ignore[method-assign]
-    desk.child.link._wanted = 0
+    desk.child.channel.receive = lambda: [Ready()]  # type: ignore[method-assign]
+    desk.child.channel._credits = 0
     desk.step(VALUES, late)
     assert (desk.pid, desk.ready) == (first, True)
 
 
+@pytest.mark.slow
 def test_a_system_without_room_for_a_desk_is_asked_again(
     desk: DeskSupervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,7 +162,7 @@ def test_a_system_without_room_for_a_desk_is_asked_again(
     os.kill(desk.pid, signal.SIGKILL)
     with monkeypatch.context() as without:
         without.setattr("lcm_daemon.desk.desk_supervisor.Child", full)
-        serve(desk, lambda _: "no desk can be started" in caplog.text)
+        serve(desk, lambda _: "desk: cannot be started" in caplog.text)
         assert desk.pid == 0
     desk.step(VALUES, time.perf_counter() + 6.0)
     serve(desk, lambda _: desk.ready and desk.pid != 0)

@@ -14,11 +14,11 @@ import pytest
 
 from lcm_daemon.processes.bootstrap import (
     ENVIRONMENT,
-    GENTLE,
-    ending_signals,
+    LOW_PRIORITY,
     prepare_environment,
-    run_gently,
-    shielding,
+    run_at_low_priority,
+    terminal_signals_blocked,
+    termination_signals,
 )
 
 
@@ -26,14 +26,14 @@ from lcm_daemon.processes.bootstrap import (
 def test_gentle_work_is_nice_and_this_thread_stays_as_it_was() -> None:
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     found: list[int] = []
-    run_gently(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-    assert found == [GENTLE]
+    run_at_low_priority(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    assert found == [LOW_PRIORITY]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
 def test_what_gentle_work_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        run_gently(lambda: 1 // 0)
+        run_at_low_priority(lambda: 1 // 0)
 
 
 def test_the_environment_is_set_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,10 +46,11 @@ def test_the_environment_is_set_unless_the_user_has(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_what_nohup_switched_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert signal.SIGHUP in ending_signals()
+    monkeypatch.setattr("signal.getsignal", lambda number: signal.SIG_DFL)
+    assert signal.SIGHUP in termination_signals()
     off = {signal.SIGHUP: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}  # the second by a shell's &
     monkeypatch.setattr("signal.getsignal", lambda number: off.get(number, signal.SIG_DFL))
-    assert {number.name for number in ending_signals()} == {"SIGINT", "SIGTERM"}
+    assert {number.name for number in termination_signals()} == {"SIGINT", "SIGTERM"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that wait")
@@ -60,7 +61,7 @@ def test_what_starts_behind_the_shield_never_hears_ctrl_c_and_this_process_hears
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
-        with shielding():
+        with terminal_signals_blocked():
             child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
             signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             assert heard == []
@@ -88,7 +89,7 @@ def test_on_windows_the_switch_for_ctrl_c_is_thrown_and_put_back(monkeypatch: py
 
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setattr(ctypes, "WinDLL", Kernel, raising=False)
-    with contextlib.suppress(OSError), shielding():
+    with contextlib.suppress(OSError), terminal_signals_blocked():
         assert switched == [(None, True)]
         raise OSError("no memory")
     assert switched == [(None, True), (None, False)]

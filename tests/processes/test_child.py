@@ -1,4 +1,4 @@
-"""Children, graves and budgets."""
+"""Children, reaper and budgets."""
 
 from __future__ import annotations
 
@@ -6,34 +6,37 @@ import os
 import signal
 import time
 
-from lcm_daemon.processes.bootstrap import begin_child
+import pytest
+
+from lcm_daemon.processes.bootstrap import set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.child import Child, Reaper, RestartLimit
 from lcm_daemon.processes.protocol import Ready
 
 
 def wait_for_ever(arguments: ChildEndpoint) -> None:
-    begin_child(30)
+    set_up_child(30)
     port = ChildChannel(arguments)
-    port.say(Ready())
+    port.send(Ready())
     time.sleep(3600)
 
 
+@pytest.mark.slow
 def test_a_stopped_child_is_killed_and_reaped_without_waiting() -> None:
-    child, graves = Child("test", wait_for_ever, (16, 16)), Reaper()
-    assert child.link.pipe.poll(20)
+    child, reaper = Child("test", wait_for_ever, (16, 16)), Reaper()
+    assert child.channel.pipe.poll(20)
     os.kill(child.pid or 0, signal.SIGSTOP)
-    graves.bury(child)
-    graves.visit(5.0)
+    reaper.kill(child)
+    reaper.reap(5.0)
     assert child.process.exitcode == -signal.SIGKILL
 
 
 def test_three_restarts_in_a_minute_are_one_too_many() -> None:
-    budget = RestartLimit(3, 60.0)
-    assert [budget.spend(t) for t in (0.0, 10.0, 20.0)] == [True, True, False]
-    assert [budget.spend(t) for t in (30.0, 40.0)] == [True, True], "it begins anew"
+    limit = RestartLimit(3, 60.0)
+    assert [limit.allows(t) for t in (0.0, 10.0, 20.0)] == [True, True, False]
+    assert [limit.allows(t) for t in (30.0, 40.0)] == [True, True], "it begins anew"
 
 
 def test_old_restarts_are_forgotten() -> None:
-    budget = RestartLimit(3, 60.0)
-    assert all(budget.spend(t) for t in (0.0, 40.0, 80.0, 120.0, 160.0))
+    limit = RestartLimit(3, 60.0)
+    assert all(limit.allows(t) for t in (0.0, 40.0, 80.0, 120.0, 160.0))

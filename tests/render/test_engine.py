@@ -11,7 +11,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.processes.channel import Channel, ChildChannel
 from lcm_daemon.processes.protocol import FrameResult
-from lcm_daemon.render.engine import _render, lacks_memory
+from lcm_daemon.render.engine import _render_frames, is_out_of_memory
 
 SIZE = (32, 16)
 
@@ -27,25 +27,25 @@ class Adding:
 
 
 def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
-    link = Channel(SIZE, guided=True)
-    port = ChildChannel(link.port())
-    engine = threading.Thread(target=_render, args=(Adding(), port), daemon=True)
+    parent = Channel(SIZE, guided=True)
+    channel = ChildChannel(parent.child_endpoint())
+    engine = threading.Thread(target=_render_frames, args=(Adding(), channel), daemon=True)
     engine.start()
     results = []
     for guide in (None, Frame(solid(SIZE, (5, 5, 5, 5)), 0, 0.0), None):
-        while not link.wanted:
-            assert link.pipe.poll(20)
-            link.receive()
-        link.submit(Frame(solid(SIZE, (2, 2, 2, 2)), 0, 0.0), {}, 0.0, guide)
-        while not (done := [m for m in link.receive() if isinstance(m, FrameResult)]):
-            assert link.pipe.poll(20)
-        results.append(int(link.take(done[0]).pixels[0, 0, 0]))
-    link.pipe.close()
+        while not parent.accepts_frame:
+            assert parent.pipe.poll(20)
+            parent.receive()
+        parent.send_frame(Frame(solid(SIZE, (2, 2, 2, 2)), 0, 0.0), {}, 0.0, guide)
+        while not (done := [m for m in parent.receive() if isinstance(m, FrameResult)]):
+            assert parent.pipe.poll(20)
+        results.append(int(parent.read_result(done[0]).pixels[0, 0, 0]))
+    parent.pipe.close()
     engine.join(20)
     assert results == [2, 7, 2]
     assert done[0].seconds["denoise"] == 0.1
-    port.close()
-    link.close()
+    channel.close()
+    parent.close()
 
 
 class OutOfMemoryError(RuntimeError):
@@ -67,11 +67,11 @@ def because(cause: Exception) -> Exception:
     because(OutOfMemoryError("Tried to allocate 20 MiB")),
 ])
 def test_no_memory_left(error: Exception) -> None:
-    assert lacks_memory(error)
+    assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize("error", [
     RuntimeError("expected scalar type Half"), ValueError("out of memory"), because(KeyError("unet")),
 ])
 def test_anything_else(error: Exception) -> None:
-    assert not lacks_memory(error)
+    assert not is_out_of_memory(error)

@@ -17,7 +17,7 @@ from lcm_daemon.pipelines.base import Report
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.render.engine_supervisor import SLOWER, EngineSupervisor
+from lcm_daemon.render.engine_supervisor import SLOWEST_FRAME, EngineSupervisor
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from tests.conftest import ManualClock
 
@@ -32,7 +32,7 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
     made: list[EngineSupervisor] = []
 
     def make(
-        *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts | None = None, policy: RestartPolicy = RestartPolicy.PLAY,
+        *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts | None = None, policy: RestartPolicy = RestartPolicy.ALWAYS,
         started: bool = True,
     ) -> EngineSupervisor:
         made.append(EngineSupervisor(ladder, SIZE, Metrics(), timeouts or EngineTimeouts(frame=1.0), spare, policy=policy))
@@ -53,7 +53,7 @@ def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: flo
         assert now < end, f"still {supervisor.state}: {supervisor.alarm}"
         if frame := supervisor.step(now):
             rendered.append(frame)
-        if supervisor.submit(Frame(solid(SIZE, (number % 256, 0, 0, 255)), number, now), VALUES, now):
+        if supervisor.send_frame(Frame(solid(SIZE, (number % 256, 0, 0, 255)), number, now), VALUES, now):
             number += 1
         time.sleep(0.001)
     return rendered
@@ -73,6 +73,7 @@ def test_frames_come_back_in_order_and_unharmed(supervise: Callable[..., EngineS
     assert engine.report.model == "passthrough"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupervisor], number: int) -> None:
     engine = supervise(THROUGH, THROUGH)
@@ -85,6 +86,7 @@ def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupe
     assert engine.alarm == ""
 
 
+@pytest.mark.slow
 def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: engine._spare_warm)
@@ -96,7 +98,7 @@ def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> Non
 
 
 @pytest.mark.parametrize(("policy", "memory", "replaced"), [
-    (RestartPolicy.PLAY, True, 1), (RestartPolicy.YIELD, False, 1), (RestartPolicy.YIELD, True, 0), (RestartPolicy.TRIAL, False, 0),
+    (RestartPolicy.ALWAYS, True, 1), (RestartPolicy.UNLESS_OUT_OF_MEMORY, False, 1), (RestartPolicy.UNLESS_OUT_OF_MEMORY, True, 0), (RestartPolicy.NEVER, False, 0),
 ])
 def test_who_is_replaced(
     supervise: Callable[..., EngineSupervisor], policy: RestartPolicy, memory: bool, replaced: int
@@ -104,7 +106,7 @@ def test_who_is_replaced(
     engine = supervise(THROUGH)
     engine.policy = policy
     assert engine.child is not None
-    engine.child.link.receive = lambda: [Failed("it failed", memory=memory)]  # type: ignore[method-assign]
+    engine.child.channel.receive = lambda: [Failed("it failed", memory=memory)]  # type: ignore[method-assign]
     engine.step(time.perf_counter())
     assert engine.metrics.total("engine/replaced") == replaced
     assert (engine.failure is None, engine.pid != 0) == (bool(replaced), bool(replaced))
@@ -113,12 +115,13 @@ def test_who_is_replaced(
         assert (engine.pid, engine.failure.text) == (0, "it failed"), "whoever put it on trial decides"
 
 
+@pytest.mark.slow
 def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., EngineSupervisor]) -> None:
     first = supervise(THROUGH, spare=True)
     play(first, lambda: first._spare_warm)
-    spare = first.take_spare()
+    spare = first.pop_spare()
     assert spare is not None
-    first.policy = RestartPolicy.YIELD
+    first.policy = RestartPolicy.UNLESS_OUT_OF_MEMORY
     play(first, renders(first, 10))
     assert len(first.waitables()) == 1, "no other is started beside two engines at work"
     second = supervise(THROUGH, started=False)
@@ -134,14 +137,14 @@ def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSuperviso
     engine._spare_warm = True
     engine._spare.process.kill()
     engine._spare.process.join(10)
-    assert engine.take_spare() is None
+    assert engine.pop_spare() is None
 
 
 def test_a_spare_that_still_imports_is_slower_than_a_new_process(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: engine._spare is not None)
     engine._spare_warm = False
-    assert engine.take_spare() is None
+    assert engine.pop_spare() is None
     spare = engine._spare
     assert spare is not None
     os.kill(engine.pid, signal.SIGKILL)
@@ -157,7 +160,7 @@ def test_a_system_without_room_for_two_is_out_of_memory(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
-    engine = supervise(THROUGH, policy=RestartPolicy.TRIAL)
+    engine = supervise(THROUGH, policy=RestartPolicy.NEVER)
     assert engine.failure is not None
     assert engine.failure.memory
 
@@ -167,19 +170,20 @@ def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., En
     engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=1.0))
     engine.metrics.time("engine/render", 0.001)
     play(engine, renders(engine, 1))
-    engine.painted.clear()
-    engine.painted.append(4.0)
-    while not engine.wanted:
+    engine.frame_times.clear()
+    engine.frame_times.append(4.0)
+    while not engine.accepts_frame:
         engine.step(time.perf_counter())
     os.kill(engine.pid, signal.SIGSTOP)
     now, first = time.perf_counter(), engine.pid
-    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
-    engine.step(now + 4.0 * SLOWER - 5.0)
+    assert engine.send_frame(Frame(solid(SIZE), 999, now), VALUES, now)
+    engine.step(now + 4.0 * SLOWEST_FRAME - 5.0)
     assert engine.pid == first
-    engine.step(now + 4.0 * SLOWER + 5.0)
+    engine.step(now + 4.0 * SLOWEST_FRAME + 5.0)
     assert engine.pid != first
 
 
+@pytest.mark.slow
 def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
@@ -190,6 +194,7 @@ def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., En
     assert engine.metrics.total("engine/replaced") == 0
 
 
+@pytest.mark.slow
 def test_a_system_without_room_for_a_spare_renders_on(
     supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +211,7 @@ def test_a_system_without_room_for_a_spare_renders_on(
     assert "No space left" in engine.alarm
 
 
+@pytest.mark.slow
 def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(ABSENT, THROUGH, timeouts=EngineTimeouts(frame=5.0))
     play(engine, renders(engine, 1), 90)
@@ -214,6 +220,7 @@ def test_a_recipe_that_cannot_load_gives_way_to_the_next(supervise: Callable[...
     assert engine.metrics.total("engine/replaced") == 1, "trying again would not have helped"
 
 
+@pytest.mark.slow
 def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSupervisor]) -> None:
     second = load_recipe("passthrough")
     engine = supervise(THROUGH, second)
@@ -227,6 +234,7 @@ def test_three_deaths_in_a_minute_step_down(supervise: Callable[..., EngineSuper
     assert "died" in engine.alarm
 
 
+@pytest.mark.slow
 def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
     supervise: Callable[..., EngineSupervisor],
 ) -> None:
@@ -247,11 +255,11 @@ def test_a_starved_engine_is_slow_and_no_hang(
     """Its frame is late, and it still burns processor time."""
     engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=3.0))
     play(engine, renders(engine, 1))
-    while not engine.wanted:
+    while not engine.accepts_frame:
         engine.step(time.perf_counter())
     os.kill(engine.pid, signal.SIGSTOP)
     now = time.perf_counter()
-    assert engine.submit(Frame(solid(SIZE), 999, now), VALUES, now)
+    assert engine.send_frame(Frame(solid(SIZE), 999, now), VALUES, now)
     first, burned = engine.pid, iter(range(1, 10_000))
 
     class Busy:
@@ -275,8 +283,8 @@ class Doomed:
     """A child and its link: it loads for so long, paints so many frames, one a second, and dies."""
 
     def __init__(self, clock: ManualClock, loading: float, frames: int) -> None:
-        self.link = self.process = self
-        self.wanted, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
+        self.channel = self.process = self
+        self.accepts_frame, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
         self._clock, self._ready, self._left, self._said = clock, clock.now() + loading, frames, False
 
     def receive(self) -> list[Any]:
@@ -341,7 +349,7 @@ def test_more_work_than_usual_is_no_hang(
     engine = supervise(THROUGH, started=False)
     engine.report = Report("own", "cuda:0", "float16", SIZE)
     engine.child = Doomed(ManualClock(), 0.0, 0)  # type: ignore[assignment]
-    engine.painted.extend([steps * step] * 63)
-    engine.child.link.unanswered[0] = 0.0  # type: ignore[union-attr]
+    engine.frame_times.extend([steps * step] * 63)
+    engine.child.channel.unanswered[0] = 0.0  # type: ignore[union-attr]
     assert not engine._overdue(2 * later * passes * step - 0.01)
     assert engine._overdue(max(engine.timeouts.frame, 32 * steps * step) + 0.01), "and a hang is one"

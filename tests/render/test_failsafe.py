@@ -10,44 +10,44 @@ from PIL import Image
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import solid
-from lcm_daemon.render.failsafe import Failsafe, Plan, blend, load_slate, paint_slate
+from lcm_daemon.render.failsafe import Failsafe, FailsafeConfig, blend, draw_slate, load_slate
 
 SIZE = (32, 16)
 RENDERED, SOURCE, SLATE = (solid(SIZE, (value, value, value, 255)) for value in (200, 100, 50))
 
 
-def shown(plan: Plan, age: float, rendered: bool = True, source: bool = True) -> int:
+def shown(plan: FailsafeConfig, age: float, rendered: bool = True, source: bool = True) -> int:
     picture = Failsafe(plan, SIZE, SLATE).choose(RENDERED if rendered else None, age, SOURCE if source else None)
     return int(picture[0, 0, 0])
 
 
 @pytest.mark.parametrize("mode", ["hold", "fade", "passthrough", "slate"])
 def test_a_fresh_frame_is_shown_and_held_for_its_time(mode: str) -> None:
-    assert shown(Plan(mode, 5.0), 0.0) == 200  # type: ignore[arg-type]
-    assert shown(Plan(mode, 5.0), 4.99) == 200  # type: ignore[arg-type]
+    assert shown(FailsafeConfig(mode, 5.0), 0.0) == 200  # type: ignore[arg-type]
+    assert shown(FailsafeConfig(mode, 5.0), 4.99) == 200  # type: ignore[arg-type]
 
 
 def test_each_mode_after_the_hold() -> None:
-    assert shown(Plan("hold", 5.0), 1e6) == 200
-    assert shown(Plan("passthrough", 5.0), 5.0) == 100
-    assert shown(Plan("slate", 5.0), 5.0) == 50
+    assert shown(FailsafeConfig("hold", 5.0), 1e6) == 200
+    assert shown(FailsafeConfig("passthrough", 5.0), 5.0) == 100
+    assert shown(FailsafeConfig("slate", 5.0), 5.0) == 50
 
 
 def test_a_fade_travels_to_black_or_to_the_input() -> None:
-    black, to_input = Plan("fade", 5.0, 2.0, "black"), Plan("fade", 5.0, 2.0, "input")
+    black, to_input = FailsafeConfig("fade", 5.0, 2.0, "black"), FailsafeConfig("fade", 5.0, 2.0, "input")
     assert [shown(black, 5.0 + t) for t in (0.0, 1.0, 2.0, 9.0)] == [200, 100, 0, 0]
     assert [shown(to_input, 5.0 + t) for t in (0.0, 1.0, 2.0)] == [200, 150, 100]
-    assert shown(Plan("fade", 0.0, 0.0), 0.0) == 0
+    assert shown(FailsafeConfig("fade", 0.0, 0.0), 0.0) == 0
 
 
 def test_without_an_input_no_mode_breaks() -> None:
-    assert shown(Plan("passthrough", 1.0), 2.0, source=False) == 200
-    assert shown(Plan("fade", 1.0, 1.0, "input"), 9.0, source=False) == 0
+    assert shown(FailsafeConfig("passthrough", 1.0), 2.0, source=False) == 200
+    assert shown(FailsafeConfig("fade", 1.0, 1.0, "input"), 9.0, source=False) == 0
 
 
 def test_before_the_first_frame_the_input_shows_or_the_slate() -> None:
-    assert shown(Plan(), 0.0, rendered=False) == 100
-    assert shown(Plan(), 0.0, rendered=False, source=False) == 50
+    assert shown(FailsafeConfig(), 0.0, rendered=False) == 100
+    assert shown(FailsafeConfig(), 0.0, rendered=False, source=False) == 50
 
 
 def test_blend_is_exact_at_its_ends_and_keeps_alpha() -> None:
@@ -60,7 +60,7 @@ def test_blend_is_exact_at_its_ends_and_keeps_alpha() -> None:
 
 
 def test_a_card_is_painted_with_the_title() -> None:
-    card = paint_slate((320, 180), "mirror")
+    card = draw_slate((320, 180), "mirror")
     assert card.shape == (180, 320, 4)
     assert card[..., 3].min() == 255
     assert card[80:100, :, :3].max() > 180, "the title is bright"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.render.governor import LONGEST, SCALES, SIZE_PAUSE, Governor, Level, levels, scale_size, scales_of
+from lcm_daemon.recipes.state import scale_size
+from lcm_daemon.render.governor import LONGEST_QUIET, SCALES, SIZE_PAUSE, Governor, Level, levels, scales_of
 
 VALUES: dict[str, Any] = {
     "prompt": "ink", "steps": 4, "control/canny/weight": 1.0, "control/canny/start": 0.0, "control/canny/interval": 1,
@@ -30,7 +31,7 @@ class Machine:
 
     def cost(self) -> float:
         """Seconds a frame: 5 ms of encoding and decoding, 10 ms a step, 4 ms a ControlNet's look; by the area."""
-        values: Any = self.governor.lay_over(self.values)
+        values: Any = self.governor.apply(self.values)
         resume_file = values.get("control/canny/weight", 0.0) / values.get("control/canny/interval", 1)
         plain = 0.005 + values["steps"] * (0.010 + 0.004 * resume_file)
         return float(plain * self.governor.level.size**2 * self.load * (1 + self.noise * self.random.uniform(-1, 1)))
@@ -60,9 +61,10 @@ def test_the_levels_go_from_controls_over_steps_to_size() -> None:
 def test_where_there_is_room_nothing_is_left_out() -> None:
     machine = Machine(10.0, VALUES, noise=0.2).play(600)
     assert machine.changes == []
-    assert machine.governor.lay_over(machine.values) is machine.values
+    assert machine.governor.apply(machine.values) is machine.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [17.0, 20.0, 30.0, 50.0, 100.0])
 def test_it_steps_down_until_the_rate_is_held_and_then_stays(target: float) -> None:
     machine = Machine(target, VALUES, noise=0.1).play(120)
@@ -75,11 +77,12 @@ def test_it_steps_down_until_the_rate_is_held_and_then_stays(target: float) -> N
 def test_only_what_rides_with_the_frame_changes() -> None:
     machine = Machine(40.0, VALUES).play(60)
     assert machine.values == VALUES
-    rides = machine.governor.lay_over(machine.values)
+    rides = machine.governor.apply(machine.values)
     assert (rides["control/canny/interval"], rides["control/canny/weight"], rides["prompt"]) == (4, 1.0, "ink")
     assert rides["steps"] == 1
 
 
+@pytest.mark.slow
 def test_it_comes_back_once_the_load_is_gone() -> None:
     machine = Machine(15.0, VALUES, noise=0.1).play(30)
     assert machine.governor.level == Level()
@@ -91,6 +94,7 @@ def test_it_comes_back_once_the_load_is_gone() -> None:
     assert machine.play(300).governor.level == Level()
 
 
+@pytest.mark.slow
 def test_a_load_that_comes_and_goes_does_not_make_it_hunt() -> None:
     """Every ten seconds another load: it goes down with the first, and what follows costs a few steps an hour."""
     machine = Machine(16.0, PLAIN, noise=0.05)
@@ -99,9 +103,10 @@ def test_a_load_that_comes_and_goes_does_not_make_it_hunt() -> None:
         machine.play(10)
     assert machine.fps > 0.9 * 16
     late = [when for when, _ in machine.changes if when > 1000.0 + 1800]
-    assert len(late) < 1800 / LONGEST * 4
+    assert len(late) < 1800 / LONGEST_QUIET * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [1.02, 1.06, 1.1, 1.3, 1.7])
 def test_just_beyond_the_budget_it_finds_a_level_and_keeps_it(load: float) -> None:
     machine = Machine(1 / 0.045, PLAIN, noise=0.15)
@@ -110,6 +115,7 @@ def test_just_beyond_the_budget_it_finds_a_level_and_keeps_it(load: float) -> No
     assert len(machine.play(1800).changes) <= 12
 
 
+@pytest.mark.slow
 def test_sizes_change_at_most_every_twenty_seconds() -> None:
     machine = Machine(300.0, PLAIN).play(300)
     sizes = [when for (when, level), (_, last) in zip(machine.changes[1:], machine.changes, strict=False)

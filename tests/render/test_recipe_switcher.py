@@ -1,4 +1,4 @@
-"""Which recipe is asked for, and what is no change at all."""
+"""Which recipe is asked for, and which requests change nothing."""
 
 from __future__ import annotations
 
@@ -9,58 +9,61 @@ import pytest
 
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import RecipeState, RecipeVariant
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 
 OLD, NEW = (Recipe(name, pipeline="passthrough", size=(512, 512)) for name in ("old", "new"))
 
 
-class Changes:
-    """A RecipeTransition's face: what plays, and what it was asked for."""
+class FakeTransition:
+    """A RecipeTransition's face: its state, and what it was asked for."""
 
     def __init__(self) -> None:
-        self.recipe = self.wanted = OLD
+        self.state = RecipeState(RecipeVariant(OLD))
         self.leading: Any = self
         self.fallen = False
-        self.asked: list[Recipe] = []
+        self.asked: list[RecipeVariant] = []
 
-    def change(self, recipe: Recipe, optional: bool = False) -> None:
-        self.asked.append(recipe)
-        self.wanted = recipe
-
-
-@pytest.fixture
-def changes() -> Changes:
-    return Changes()
+    def ask(self, variant: RecipeVariant, automatic: bool = False) -> None:
+        self.asked.append(variant)
+        self.state.ask(variant)
 
 
 @pytest.fixture
-def switcher(changes: Changes) -> RecipeSwitcher:
-    return RecipeSwitcher({"old": OLD, "new": NEW}, changes, None, Metrics())  # type: ignore[arg-type]
+def transition() -> FakeTransition:
+    return FakeTransition()
 
 
-def test_what_plays_already_is_not_loaded_once_more(changes: Changes, switcher: RecipeSwitcher) -> None:
+@pytest.fixture
+def switcher(transition: FakeTransition) -> RecipeSwitcher:
+    return RecipeSwitcher({"old": OLD, "new": NEW}, transition, None, Metrics())  # type: ignore[arg-type]
+
+
+def test_a_recipe_that_plays_is_not_loaded_again(transition: FakeTransition, switcher: RecipeSwitcher) -> None:
     switcher.change("old")
-    changes.wanted = replace(OLD, accelerate="compile")  # as the device's compiler has made it
+    transition.state.play(RecipeVariant(OLD, accelerator="compile"))  # as an upgrade has made it
     switcher.change("old")
-    switcher.cue("old")
-    assert changes.asked == []
+    switcher.change_by_cue("old")
+    assert transition.asked == []
 
 
-def test_another_one_another_size_and_one_that_has_fallen_are_changes(changes: Changes, switcher: RecipeSwitcher) -> None:
+def test_another_recipe_another_size_and_a_fallen_one_are_changes(
+    transition: FakeTransition, switcher: RecipeSwitcher
+) -> None:
     switcher.change("new")
     switcher.resize(387, 64)
-    switcher.cue("new")
-    assert changes.asked == [NEW, replace(NEW, size=(384, 64))], "a cue leaves the hand's size as it is"
+    switcher.change_by_cue("new")
+    assert transition.asked == [RecipeVariant(NEW), RecipeVariant(replace(NEW, size=(384, 64)))], "a cue keeps the size"
     switcher.change("new")
-    assert changes.asked[-1] == NEW, "a hand that names the recipe means all of it"
-    changes.fallen = True
+    assert transition.asked[-1] == RecipeVariant(NEW), "a controller that names the recipe means its own size too"
+    transition.fallen = True
     switcher.change("new")
-    assert len(changes.asked) == 4
+    assert len(transition.asked) == 4
 
 
-def test_a_cues_recipe_that_has_gone_is_said_and_nothing_else(
-    changes: Changes, switcher: RecipeSwitcher, caplog: pytest.LogCaptureFixture
+def test_a_cue_whose_recipe_no_longer_exists_changes_nothing(
+    transition: FakeTransition, switcher: RecipeSwitcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    switcher.cue("gone")
-    assert changes.asked == []
-    assert "a cue wants the recipe 'gone'" in caplog.text
+    switcher.change_by_cue("gone")
+    assert transition.asked == []
+    assert "no recipe 'gone'" in caplog.text

@@ -11,23 +11,28 @@ from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
-from lcm_daemon.render.transition import LONGEST_GOODBYE, LONGEST_PAUSE, SETTLE, Phase, RecipeTransition
+from lcm_daemon.render.transition import LONGEST_EXIT, LONGEST_PAUSE, START_PAUSE, Phase, RecipeTransition
 from tests.conftest import ManualClock
 
 SIZE = (16, 16)
-OLD, NEW, OTHER = (Recipe(name, pipeline="passthrough") for name in ("old", "new", "other"))
+OLD, NEW, OTHER = (RecipeVariant(Recipe(name, pipeline="passthrough")) for name in ("old", "new", "other"))
 FULL = Failed("OutOfMemoryError: CUDA out of memory", memory=True)
+
+
+def resized(variant: RecipeVariant, size: tuple[int, int]) -> RecipeVariant:
+    return RecipeVariant(replace(variant.recipe, size=size))
 
 
 class FakeEngine:
     """An EngineSupervisor's face."""
 
-    def __init__(self, recipe: Recipe, policy: RestartPolicy) -> None:
-        self.recipe, self.policy = recipe, policy
+    def __init__(self, variant: RecipeVariant, policy: RestartPolicy) -> None:
+        self.variant, self.policy = variant, policy
         self.state, self.alarm, self.pid = "starting", "", 1
-        self.ready = self.wanted = self.fallen = self.running = False
+        self.ready = self.accepts_frame = self.fallen = self.running = False
         self.gone = True
         self.failure: Failed | None = None
         self.spare: Any = None
@@ -40,7 +45,7 @@ class FakeEngine:
     def stop(self, seconds: float = 1.0) -> None:
         self.running, self.failure = False, Failed("stopped")
 
-    def take_spare(self) -> Any:
+    def pop_spare(self) -> Any:
         spare, self.spare = self.spare, None
         return spare
 
@@ -52,7 +57,7 @@ class FakeEngine:
 
     # what a test does to it
 
-    def paint(self, value: int) -> None:
+    def deliver(self, value: int) -> None:
         number = len(self.coming) + int(self.pid * 1000)
         self.pid += 1
         self.coming.append(Frame(solid(SIZE, (value, value, value, 255)), number, 0.0))
@@ -68,24 +73,32 @@ class Rig:
         self.clock = clock
         self.made: list[Any] = []
         self.metrics = Metrics()
-        self.change = RecipeTransition(OLD, self._build, self.metrics, seconds=1.0, pause=60.0)
+        self.state = RecipeState(OLD)
+        self.ends: list[ChangeEnd] = []
+        self.state.on_end.append(self.ends.append)
+        self.change = RecipeTransition(self.state, self._build, self.metrics, seconds=1.0, pause=60.0)
         self.change.start(clock.now())
 
-    def _build(self, recipe: Recipe, policy: RestartPolicy) -> Player:
-        engine: Any = FakeEngine(recipe, policy)
+    def _build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
+        engine: Any = FakeEngine(variant, policy)
         self.made.append(engine)
-        return Player(recipe, [engine], {}, self.metrics)
+        return Player(variant, [engine], {}, self.metrics)
+
+    @property
+    def outcomes(self) -> list[tuple[str, Outcome]]:
+        """The changes that have ended, in order."""
+        return [(end.variant.name, end.outcome) for end in self.ends]
 
     def step(self, seconds: float = 0.0, starved: bool = False) -> int | None:
         """Let time pass; returns the grey that shows."""
         self.clock.sleep(seconds)
         self.change.step(self.clock.now(), starved)
-        pixels, _ = self.change.picture(self.clock.now())
+        pixels = self.change.output(self.clock.now())
         return None if pixels is None else int(pixels[0, 0, 0])
 
     @property
     def running(self) -> list[str]:
-        return [engine.recipe.name for engine in self.made if engine.running]
+        return [engine.variant.name for engine in self.made if engine.running]
 
 
 @pytest.fixture
@@ -93,143 +106,143 @@ def rig(clock: ManualClock) -> Rig:
     """The old recipe plays, and shows 0."""
     rig = Rig(clock)
     rig.made[0].ready = True
-    rig.made[0].paint(0)
+    rig.made[0].deliver(0)
     rig.step()
     return rig
 
 
 def test_the_new_one_loads_aside_with_the_spare_and_is_faded_in(rig: Rig) -> None:
     rig.made[0].spare = "spare"
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     assert rig.step() == 0
     assert rig.running == ["old", "new"]
     assert rig.made[1].given == "spare"
-    assert rig.made[0].policy is RestartPolicy.YIELD
-    assert rig.change.recipe is OLD
+    assert rig.made[0].policy is RestartPolicy.UNLESS_OUT_OF_MEMORY
+    assert rig.state.playing is OLD
     assert "loading new: loading" in rig.change.describe()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     assert rig.step(30.0) == 0
-    assert (rig.change.phase, rig.change.recipe) == (Phase.FADING, NEW)
+    assert (rig.change.phase, rig.state.playing) == (Phase.FADING, NEW)
     assert [rig.step(0.25) for _ in range(3)] == [50, 100, 150]
-    rig.made[0].paint(100)  # both go on painting while they fade
-    rig.made[1].paint(240)
+    rig.made[0].deliver(100)  # both go on painting while they fade
+    rig.made[1].deliver(240)
     assert rig.step(0.1) == 219
     assert rig.step(0.2) == 240
     assert rig.step() == 240
     assert rig.running == ["new"]
-    assert rig.made[1].policy is RestartPolicy.PLAY
+    assert rig.made[1].policy is RestartPolicy.ALWAYS
     assert rig.change.describe() == ""
     assert rig.metrics.counts("change/") == {"change/begun": 1, "change/done": 1}
 
 
 def test_one_that_fails_to_load_leaves_the_old_one_playing(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[1].fail(Failed("no weights", retry=False))
     assert rig.step() == 0
     assert rig.running == ["old"]
-    assert rig.made[0].policy is RestartPolicy.PLAY
-    assert rig.change.error == "new: no weights"
-    assert rig.change.wanted is OLD
-    rig.change.change(OTHER)
-    assert rig.change.error == ""
+    assert rig.made[0].policy is RestartPolicy.ALWAYS
+    assert rig.state.error == "new: no weights"
+    assert rig.state.wanted is OLD
+    rig.change.ask(OTHER)
+    assert rig.state.error == ""
 
 
 def test_one_that_dies_in_the_fade_is_faded_out_again(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     rig.step()
     assert rig.step(0.5) == 100
     rig.made[1].fail(Failed("died"))
     assert rig.step() == 100
-    assert rig.change.recipe is OLD
+    assert rig.state.playing is OLD
     assert [rig.step(0.25), rig.step(0.25), rig.step(0.1)] == [50, 0, 0]
     assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
-    assert rig.change.error == "new: died"
+    assert rig.state.error == "new: died"
 
 
 def test_without_memory_for_two_the_picture_is_held_while_they_are_swapped(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[1].fail(FULL)
     rig.step()
     assert rig.running == []
-    rig.step(SETTLE)
+    rig.step(START_PAUSE)
     assert rig.running == [], "the old one's memory is not free before its process has gone"
     for engine in rig.made:
         engine.gone = True
     rig.step()
     assert rig.running == ["new"]
     assert rig.step(100.0) == 0
-    assert rig.change.picture(rig.clock.now())[1] == 0.0, "held, not aged"
-    rig.made[2].paint(200)
+    assert rig.change.age(rig.clock.now()) == 0.0, "held, not aged"
+    rig.made[2].deliver(200)
     rig.step()
     assert rig.step(0.5) == 100
-    assert (rig.step(0.6), rig.running, rig.change.error) == (200, ["new"], "")
+    assert (rig.step(0.6), rig.running, rig.state.error) == (200, ["new"], "")
 
 
 def test_if_it_fails_alone_too_the_old_recipe_comes_back(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[1].fail(FULL)
     rig.step()
     rig.made[0].gone = rig.made[1].gone = True
-    rig.step(SETTLE)
+    rig.step(START_PAUSE)
     rig.made[2].fail(FULL)
     assert rig.step() == 0
     assert rig.running == ["old"]
-    assert rig.made[3].policy is RestartPolicy.PLAY
-    assert rig.change.error.startswith("new: OutOfMemoryError")
-    rig.made[3].paint(10)
+    assert rig.made[3].policy is RestartPolicy.ALWAYS
+    assert rig.state.error.startswith("new: OutOfMemoryError")
+    rig.made[3].deliver(10)
     assert rig.step() == 10
 
 
 def test_an_old_one_that_runs_out_of_memory_meanwhile_makes_room(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[0].fail(FULL)
     assert rig.step(20.0) == 0
     assert (rig.running, rig.change.phase) == (["new"], Phase.SWAPPING)
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     rig.step()
     assert (rig.step(1.0), rig.running) == (200, ["new"])
 
 
 def test_a_new_one_that_dies_in_the_fade_after_a_swap_brings_the_old_recipe_back(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[0].fail(FULL)
     rig.step()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     rig.step()
     rig.made[1].fail(Failed("died"))
     rig.step()
-    assert (rig.running, rig.change.phase, rig.change.error) == (["old"], Phase.PLAYING, "new: died")
+    assert (rig.running, rig.change.phase, rig.state.error) == (["old"], Phase.PLAYING, "new: died")
 
 
 def test_a_second_change_replaces_the_first(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.change.change(OTHER)
+    rig.change.ask(OTHER)
     rig.step()
     assert rig.running == ["old"]
-    rig.step(SETTLE)
+    rig.step(START_PAUSE)
     assert rig.running == ["old", "other"]
-    rig.change.change(OLD)  # what plays already: the change is called off
+    rig.change.ask(OLD)  # what plays already: the change is called off
     rig.step()
-    rig.step(SETTLE)
+    rig.step(START_PAUSE)
     assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
-    assert rig.made[0].policy is RestartPolicy.PLAY
+    assert rig.made[0].policy is RestartPolicy.ALWAYS
 
 
 def test_a_change_asked_for_in_a_fade_follows_it(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     rig.step()
-    rig.change.change(OTHER)
-    assert rig.change.wanted is OTHER
+    rig.change.ask(OTHER)
+    assert rig.state.wanted is OTHER
     assert rig.step(0.5) == 100
     assert rig.step(0.5) == 200
     rig.step()
@@ -237,52 +250,53 @@ def test_a_change_asked_for_in_a_fade_follows_it(rig: Rig) -> None:
 
 
 def test_a_change_asked_for_in_a_swap_replaces_what_is_loading(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[0].fail(FULL)
     rig.step()
-    rig.change.change(OTHER)
+    rig.change.ask(OTHER)
     rig.step()
     assert rig.running == []
     rig.made[0].gone = rig.made[1].gone = True
-    rig.step(SETTLE)
+    rig.step(START_PAUSE)
     assert rig.running == ["other"]
 
 
 def test_a_flood_of_changes_starts_a_few_engines(rig: Rig) -> None:
     for number in range(1000):
-        rig.change.change(replace(NEW, size=(64 + 8 * (number % 100), 64)))
+        rig.change.ask(resized(NEW, (64 + 8 * (number % 100), 64)))
         rig.step(0.002)
-    assert len(rig.made) <= 2 + 2.0 / SETTLE
+    assert len(rig.made) <= 2 + 2.0 / START_PAUSE
     assert len(rig.running) <= 2
 
 
 def test_without_an_input_there_is_nothing_to_fade_to(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step(starved=True)
     rig.made[1].ready = True
     assert rig.step(starved=True) == 0, "the last picture stays"
     assert rig.running == ["new"]
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     assert rig.step() == 200
 
 
 def test_before_the_first_picture_there_is_nothing_to_fade_from(clock: ManualClock) -> None:
     rig = Rig(clock)
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     assert (rig.step(), rig.running) == (200, ["new"])
 
 
 def test_a_crossfade_of_no_time_is_a_cut(rig: Rig) -> None:
     rig.change.seconds = 0.0
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.made[1].paint(200)
+    rig.made[1].deliver(200)
     assert (rig.step(), rig.running) == (200, ["new"])
 
 
+@pytest.mark.slow
 def test_a_fallen_player_climbs_back_with_growing_pauses(rig: Rig) -> None:
     rig.made[0].fallen = True
     rig.step()
@@ -300,11 +314,11 @@ def test_a_fallen_player_climbs_back_with_growing_pauses(rig: Rig) -> None:
     assert gaps[-1] == LONGEST_PAUSE
     while rig.change.phase is not Phase.LOADING:
         rig.step(10.0)
-    rig.made[-1].paint(200)
+    rig.made[-1].deliver(200)
     rig.step()
     assert rig.step(1.0) == 200
-    assert (rig.running, rig.change.recipe) == (["old"], OLD)
-    assert rig.change.playing.engines == rig.made[-1:]
+    assert (rig.running, rig.state.playing) == (["old"], OLD)
+    assert rig.change.current.engines == rig.made[-1:]
 
 
 def test_the_pauses_are_short_again_once_a_recipe_has_played_well(rig: Rig) -> None:
@@ -315,7 +329,7 @@ def test_the_pauses_are_short_again_once_a_recipe_has_played_well(rig: Rig) -> N
         while rig.change.phase is not Phase.LOADING:
             rig.step(1.0)
         waited = rig.clock.now() - begun
-        rig.made[-1].paint(200)
+        rig.made[-1].deliver(200)
         rig.step()
         rig.step(1.0)
         assert rig.running == ["old"]
@@ -330,79 +344,116 @@ def test_the_pauses_are_short_again_once_a_recipe_has_played_well(rig: Rig) -> N
 
 def test_asking_for_the_recipe_of_a_fallen_player_tries_it_at_once(rig: Rig) -> None:
     rig.made[0].fallen = True
-    rig.change.change(OLD)
+    rig.change.ask(OLD)
     rig.step()
     assert rig.running == ["old", "old"]
 
 
 def test_what_is_only_to_be_better_never_costs_the_picture(rig: Rig) -> None:
     """A compiled form, or the governor's size: nobody has asked for it, so nothing is ended to make room for it."""
-    rig.change.change(NEW, optional=True)
+    rig.change.ask(NEW, automatic=True)
     rig.step()
     rig.made[1].fail(FULL)
     rig.step()
-    assert (rig.running, rig.change.phase, rig.change.recipe) == (["old"], Phase.PLAYING, OLD)
-    assert rig.change.error.startswith("new: OutOfMemoryError")
-    rig.change.change(NEW)  # the same by hand
-    rig.step(SETTLE)
+    assert (rig.running, rig.change.phase, rig.state.playing) == (["old"], Phase.PLAYING, OLD)
+    assert rig.state.error.startswith("new: OutOfMemoryError")
+    rig.change.ask(NEW)  # the same by hand
+    rig.step(START_PAUSE)
     rig.made[2].fail(FULL)
     rig.step()
     assert rig.change.phase is Phase.SWAPPING
 
 
 def test_an_old_one_that_makes_room_for_what_is_only_to_be_better_comes_back(rig: Rig) -> None:
-    rig.change.change(NEW, optional=True)
+    rig.change.ask(NEW, automatic=True)
     rig.step()
     rig.made[0].fail(FULL)
     assert rig.step(1.0) == 0
-    assert (rig.running, rig.change.phase, rig.change.recipe) == (["old"], Phase.PLAYING, OLD)
-    rig.made[2].paint(10)
+    assert (rig.running, rig.change.phase, rig.state.playing) == (["old"], Phase.PLAYING, OLD)
+    rig.made[2].deliver(10)
     assert rig.step() == 10
 
 
 @pytest.mark.parametrize("ending", ["the new one dies", "another is asked for", "panic"])
 def test_an_old_one_that_made_room_in_vain_is_started_again(rig: Rig, ending: str) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[0].fail(FULL)
     if ending == "the new one dies":
         rig.made[1].fail(Failed("died"))
     elif ending == "another is asked for":
-        rig.change.change(OLD)
+        rig.change.ask(OLD)
     else:
-        rig.change.hold(rig.clock.now())
+        rig.change.cancel(rig.clock.now())
     rig.step(1.0)
     rig.step(1.0)
     assert rig.running == ["old"]
-    assert rig.change.playing.failure is None
-    rig.made[-1].paint(10)
+    assert rig.change.current.failure is None
+    rig.made[-1].deliver(10)
     assert rig.step() == 10
 
 
 def test_a_process_that_never_goes_does_not_keep_the_stage_empty(rig: Rig) -> None:
     """A card that fell off the bus leaves processes that no signal ends."""
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
     rig.made[1].fail(FULL)
     rig.step()
-    rig.step(LONGEST_GOODBYE - 1.0)
+    rig.step(LONGEST_EXIT - 1.0)
     assert rig.running == []
     rig.step(2.0)
     assert rig.running == ["new"]
 
 
 def test_panic_keeps_another_recipe_from_coming_and_lets_the_same_one_come(rig: Rig) -> None:
-    rig.change.change(NEW)
+    rig.change.ask(NEW)
     rig.step()
-    rig.change.hold(rig.clock.now())
+    rig.change.cancel(rig.clock.now())
     rig.step(10.0)
     assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
-    rig.change.change(NEW)
-    rig.change.hold(rig.clock.now())
+    rig.change.ask(NEW)
+    rig.change.cancel(rig.clock.now())
     rig.step(10.0)
     assert rig.running == ["old"], "it was asked for and had not begun"
-    rig.change.change(replace(OLD, size=(64, 64)))
+    rig.change.ask(resized(OLD, (64, 64)))
     rig.step()
-    rig.change.hold(rig.clock.now())
+    rig.change.cancel(rig.clock.now())
     rig.step()
     assert rig.running == ["old", "old"]
+
+
+def test_every_change_ends_once_and_says_how(rig: Rig) -> None:
+    rig.change.ask(NEW)
+    rig.change.ask(OTHER)  # NEW has not begun
+    assert rig.outcomes == [("new", Outcome.GIVEN_UP)]
+    rig.step()
+    rig.made[-1].fail(Failed("no weights", retry=False))
+    rig.step()
+    assert rig.ends[-1] == ChangeEnd(OTHER, Outcome.FAILED, "no weights")
+    rig.change.ask(NEW)
+    rig.step(START_PAUSE)
+    rig.made[-1].deliver(200)
+    rig.step()
+    assert len(rig.ends) == 2, "it fades in: not yet the end"
+    rig.step(1.0)
+    rig.change.ask(NEW)  # it plays already
+    rig.step(START_PAUSE)
+    rig.change.ask(OTHER)
+    rig.step(START_PAUSE)
+    rig.change.cancel(rig.clock.now())
+    assert rig.outcomes[2:] == [("new", Outcome.DONE), ("new", Outcome.DONE), ("other", Outcome.GIVEN_UP)]
+    assert not rig.state.changing
+
+
+def test_a_recipe_that_fails_in_its_fade_plays_and_then_the_old_one_does(rig: Rig) -> None:
+    playing: list[str] = []
+    rig.state.on_playing.append(lambda variant: playing.append(variant.name))
+    rig.change.ask(NEW)
+    rig.step()
+    rig.made[1].deliver(200)
+    rig.step()
+    rig.made[1].fail(Failed("died"))
+    rig.step(0.5)
+    rig.step(1.0)
+    assert playing == ["new", "old"]
+    assert rig.outcomes == [("new", Outcome.FAILED)]

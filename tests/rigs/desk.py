@@ -34,7 +34,7 @@ class Stage:
     def __init__(self, file: Path, more: Sequence[Parameter] = ()) -> None:
         self.show = load_show(file)
         self.table: Table = {**self.show.table(self.show.recipe), **table_of(more)}
-        self.parameters = Parameters(self.table, self.show.start(self.show.recipe))
+        self.parameters = Parameters(self.table, self.show.start_values(self.show.recipe))
         self.automation = Automation(self.show.cues, self.show.modulators, self.parameters, lambda recipe: None)
         self.now = 0.0
         self.calls: list[CommandRequest] = []
@@ -47,8 +47,8 @@ class Stage:
     def values(self) -> dict[str, Value]:
         return self.parameters.targets()
 
-    def setup(self) -> DeskConfig:
-        return DeskConfig(self.show.name, self.table, self.values, self.show.desk, tuple(self.show.catalogue()))
+    def config(self) -> DeskConfig:
+        return DeskConfig(self.show.name, self.table, self.values, self.show.desk_options, tuple(self.show.catalogue()))
 
     def move(self, name: str, value: Value) -> None:
         """Somebody moves a parameter who is no controller."""
@@ -62,13 +62,13 @@ class Stage:
         """The desk's end of the pipe: the next message, None at the end."""
         return self._mail.get()
 
-    def say(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """The desk's end of the pipe."""
         if isinstance(message, Ready):
             self.ready.set()
             self._tell([])
-        elif isinstance(message, DeskRequests) and message.pending:
-            self._obey(message.pending)
+        elif isinstance(message, DeskRequests) and message.queue:
+            self._obey(message.queue)
 
     def close(self) -> None:
         self._mail.put(None)
@@ -94,7 +94,7 @@ async def running(file: Path, more: Sequence[Parameter] = ()) -> AsyncIterator[S
     """The desk of a show with `more` parameters; its MIDI device is plugged in."""
     stage = Stage(file, more)
     with mock.patch.object(controller, "RtMidi", return_value=stage.midi):
-        desk = asyncio.create_task(Desk(cast(ChildChannel, stage), stage.setup()).run())
+        desk = asyncio.create_task(Desk(cast(ChildChannel, stage), stage.config()).run())
         waiting = asyncio.create_task(stage.ready.wait())
         await asyncio.wait({desk, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if desk.done():

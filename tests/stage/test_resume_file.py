@@ -9,7 +9,7 @@ import pytest
 
 from lcm_daemon.automation.look import Look
 from lcm_daemon.recipes.reader import load_recipe
-from lcm_daemon.stage.resume_file import PAUSE, SETTLED, TRIES, ResumeFile
+from lcm_daemon.stage.resume_file import HARMLESS_AFTER, STARTS, WRITE_INTERVAL, ResumeFile
 
 STORM = Look("builtin", (256, 192), "storm", {"strength": 0.4, "prompt": "ocean — deep", "seed": 2**32 - 1})
 
@@ -17,11 +17,12 @@ STORM = Look("builtin", (256, 192), "storm", {"strength": 0.4, "prompt": "ocean 
 def run(folder: Path, *resume_file: Look, seconds: float = 0.0, orderly: bool = False) -> Look | None:
     """One run of a show that has these looks, the first at once, the others after so many seconds."""
     file = ResumeFile(folder / "mirror.yaml", folder / "state")
-    found = file.begin(1000.0)
+    found = file.restore()
+    file.on_open(1000.0)
     for number, look in enumerate(resume_file):
-        file.keep(look, 1000.0 + number * max(seconds, PAUSE))
+        file.write(look, 1000.0 + number * max(seconds, WRITE_INTERVAL))
     if orderly:
-        file.forget()
+        file.remove()
     file.close()
     return found
 
@@ -34,7 +35,7 @@ def test_a_run_that_broke_off_leaves_its_look(tmp_path: Path, caplog: pytest.Log
     caplog.set_level("INFO")
     assert run(tmp_path, Look("builtin", (256, 256)), STORM) is None
     assert run(tmp_path) == STORM
-    assert "the last run broke off: its look goes on (builtin, cue 'storm', strength, prompt, seed)" in caplog.text
+    assert "the last run was interrupted; restoring builtin, cue 'storm', strength, prompt, seed" in caplog.text
 
 
 def test_one_that_ended_in_order_leaves_none(tmp_path: Path) -> None:
@@ -50,40 +51,51 @@ def test_a_held_picture_is_not_held_again(tmp_path: Path) -> None:
 
 def test_runs_that_break_off_at_once_do_not_go_on_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(tmp_path, STORM)
-    for _ in range(TRIES):
+    for _ in range(STARTS):
         assert run(tmp_path, STORM) == STORM
     assert run(tmp_path) is None
-    assert f"the last {TRIES} runs broke off soon after they began" in caplog.text
+    assert f"the last {STARTS} runs were interrupted soon after their start" in caplog.text
+
+
+def test_a_start_that_never_opened_does_not_count(tmp_path: Path) -> None:
+    """A port that is held, or an address that is not up yet at boot: the state must survive any number of these."""
+    run(tmp_path, STORM)
+    for _ in range(2 * STARTS):
+        file = ResumeFile(tmp_path / "mirror.yaml", tmp_path / "state")
+        assert file.restore() == STORM
+        file.close()
+    assert run(tmp_path) == STORM
 
 
 def test_a_run_that_lasted_is_held_for_harmless(tmp_path: Path) -> None:
-    for _ in range(TRIES + 2):
-        run(tmp_path, STORM, STORM, seconds=SETTLED)
+    for _ in range(STARTS + 2):
+        run(tmp_path, STORM, STORM, seconds=HARMLESS_AFTER)
     assert run(tmp_path) == STORM
 
 
 def test_a_stream_of_moves_does_not_wear_out_the_disk(tmp_path: Path) -> None:
     file = ResumeFile(tmp_path / "mirror.yaml", tmp_path / "state")
-    file.begin(0.0)
+    file.restore()
+    file.on_open(0.0)
     written: list[int] = []
     assert file._file is not None
     file._file.write = lambda compose: written.append(  # type: ignore[method-assign]
         json.loads(compose())["values"]["seed"])
     for beat in range(120):
-        file.keep(Look("builtin", (256, 256), values={"seed": beat // 2}), beat * 0.5)
-    file.keep(Look("builtin", (256, 256), values={"seed": 59}), 63.0)
+        file.write(Look("builtin", (256, 256), values={"seed": beat // 2}), beat * 0.5)
+    file.write(Look("builtin", (256, 256), values={"seed": 59}), 63.0)
     file.close()
-    assert len(written) == 60 / PAUSE + 1
+    assert len(written) == 60 / WRITE_INTERVAL + 1
     assert written[-1] == 59
 
 
 def test_a_show_that_runs_twice_keeps_the_look_of_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     first = ResumeFile(tmp_path / "mirror.yaml", tmp_path / "state")
-    first.begin(0.0)
-    first.keep(STORM, 0.0)
+    first.restore()
+    first.write(STORM, 0.0)
     assert run(tmp_path, Look("builtin", (64, 64)), orderly=True) is None
-    assert "another run of this show keeps its look" in caplog.text
+    assert "another run of this show uses it" in caplog.text
     first.close()
     assert run(tmp_path) == STORM
 
@@ -106,17 +118,17 @@ def test_of_a_damaged_file_the_one_before_counts(tmp_path: Path, text: str, capl
     run(tmp_path)
     side_file(tmp_path).write_text(text)
     assert run(tmp_path) == STORM
-    assert caplog.text.count("the look cannot be read") == 1
+    assert caplog.text.count("cannot be read") == 1
 
 
 def test_without_a_show_or_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     for file in (ResumeFile(), ResumeFile(tmp_path / "mirror.yaml", tmp_path / "file")):
-        assert file.begin(0.0) is None
-        file.keep(STORM, 0.0)
-        file.forget()
+        assert file.restore() is None
+        file.write(STORM, 0.0)
+        file.remove()
         file.close()
-    assert caplog.text.count("the look cannot be kept") == 1
+    assert caplog.text.count("this run's state is not kept") == 1
 
 
 def test_a_recipe_comes_back_in_its_size_and_one_that_has_gone_does_not() -> None:

@@ -80,6 +80,7 @@ def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
     return list(engine.taken[before:])
 
 
+@pytest.mark.slow
 def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualClock) -> None:
     feed(stage)
     for value in (0.1, 0.9, 0.3):  # a flood: what counts is the moment of handing over
@@ -128,9 +129,10 @@ def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
     assert [len(engines(stage)[0].taken), len(coming.engines[0].taken)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_while_two_play_each_has_its_own_start_values(stage: Stage, clock: ManualClock) -> None:
     slow = Recipe("slow", parameters={"steps": 4, "strength": 0.9})
-    coming: Any = Player(slow, [PatientEngine()], stage.show.start(slow), stage.metrics)  # type: ignore[list-item]
+    coming: Any = Player(slow, [PatientEngine()], stage.show.start_values(slow), stage.metrics)  # type: ignore[list-item]
     stage.transition.coming = coming
     stage._obey(RequestQueue([{"strength": Change("strength", 0.2, "osc")}]), clock.now())
     coming.engines[0].wanted = True
@@ -161,6 +163,7 @@ def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock
     assert len(feed(stage)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), [("noise", "walking"), ("feedback", 0.5)])
 def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, value: float | str) -> None:
     stage._obey(RequestQueue([{name: Change(name, value, "osc")}]), 1000.0)
@@ -170,10 +173,11 @@ def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, va
     assert len(feed(stage)) == 1
 
 
+@pytest.mark.slow
 def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
     first = stage.transition.playing
-    second = Player(ink, first.engines, stage.show.start(ink), stage.metrics)
+    second = Player(ink, first.engines, stage.show.start_values(ink), stage.metrics)
     stage._obey(RequestQueue([{"steps": Change("steps", 1, "osc")}]), clock.now())
     stage.transition.playing = second
     stage._attend()
@@ -190,6 +194,7 @@ def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, cl
     assert stage.parameters.targets()["lora/ink"] == 1.5
 
 
+@pytest.mark.slow
 def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
     first, asked = stage.transition.playing, list[Recipe]()
@@ -199,7 +204,7 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     stage._obey(RequestQueue([CommandRequest("cue/goto", "osc", ("storm",))]), clock.now())
     stage._attend()
     assert asked == [ink]
-    stage.transition.playing = Player(ink, first.engines, stage.show.start(ink), stage.metrics)
+    stage.transition.playing = Player(ink, first.engines, stage.show.start_values(ink), stage.metrics)
     stage._attend()
     now = stage.parameters.targets()
     assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.9, 2, 2.0)
@@ -207,6 +212,7 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
 
 
+@pytest.mark.slow
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
     stage._obey(RequestQueue([CommandRequest("size", "osc", (387, 64))]), clock.now())
     assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("passthrough", (384, 64))
@@ -237,6 +243,7 @@ def run_hot(stage: Stage, clock: ManualClock, seconds: float, cost: float = 0.1)
         stage._attend()
 
 
+@pytest.mark.slow
 def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
     run_hot(stage, clock, 1.5)
@@ -245,6 +252,7 @@ def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, c
     assert stage._collect_status(clock.now())["governor"] == "steps -1"
 
 
+@pytest.mark.slow
 def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
     full = stage.transition.playing.recipe
@@ -261,6 +269,7 @@ def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: Ma
     assert stage.switcher._full(full) == (full, 1.0)
 
 
+@pytest.mark.slow
 def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
     asked: list[Recipe] = []
@@ -271,6 +280,7 @@ def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClo
     assert stage.switcher.governor.level == Level(steps=1)
 
 
+@pytest.mark.slow
 def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clock: ManualClock) -> None:
     newer, older = Frame(solid((64, 64)), 5, 1000.0), Frame(solid((64, 64)), 4, 1000.0)
     engines(stage)[0].coming = [newer, older]
@@ -280,6 +290,7 @@ def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clo
     assert stage.metrics.total("dropped/rendered") == 1
 
 
+@pytest.mark.slow
 def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: Stage, clock: ManualClock) -> None:
     def shown() -> int:
         clock.sleep(0.1)
@@ -298,6 +309,7 @@ def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: 
     assert shown() == 200
 
 
+@pytest.mark.slow
 def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
     moves = {"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}
     stage._obey(RequestQueue([moves]), clock.now())
@@ -307,6 +319,7 @@ def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> 
     assert stage.parameters.targets()["freeze"] is False
 
 
+@pytest.mark.slow
 def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.failsafe.choose = None  # type: ignore[assignment, method-assign]
     for _ in range(1000):
@@ -340,6 +353,7 @@ BARS = """
 """
 
 
+@pytest.mark.slow
 def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: ManualClock) -> None:
     """Ticks that come up to 4 ms late, what the desk makes of them, and the value that rides with each frame."""
     (tmp_path / "show.yaml").write_text(BARS)

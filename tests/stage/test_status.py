@@ -21,6 +21,6 @@ def test_counters_become_rates_and_timings_milliseconds() -> None:
 def test_it_is_due_twice_a_second_and_counts_its_time() -> None:
     status = Status(Metrics())
     status.collect(100.0, {})
-    assert not status.due(100.4)
-    assert status.due(100.5)
+    assert not status.is_due(100.4)
+    assert status.is_due(100.5)
     assert status.collect(161.0, {})["uptime"] == 61

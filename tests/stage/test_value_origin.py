@@ -11,7 +11,7 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.shows.reader import load_show
-from lcm_daemon.stage.value_origin import begun_by, describe, last_move, parameter_states
+from lcm_daemon.stage.value_origin import describe_last_move, describe_origin, parameter_states, start_origins
 
 SLOW = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
 MODULATORS = (SLOW, Modulator("loud", "strength", FOLLOWER), Modulator("flat", "strength", depth=0.0))
@@ -24,7 +24,7 @@ MODULATORS = (SLOW, Modulator("loud", "strength", FOLLOWER), Modulator("flat", "
     ("recipe", "recipe"), ("link", "link"), ("", ""),
 ])
 def test_an_origin_as_a_person_says_it(origin: str, said: str) -> None:
-    assert describe(origin) == said
+    assert describe_origin(origin) == said
 
 
 def test_where_a_parameter_starts_is_the_shows_the_recipes_or_nobodys_word(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_where_a_parameter_starts_is_the_shows_the_recipes_or_nobodys_word(tmp_p
     file.write_text("recipe: {base: builtin, parameters: {steps: 3}}\nparameters: {strength: 0.4}\n"
                     "modulation: [{name: slow, to: mix}]")
     show = load_show(file, environment={})
-    begun = begun_by(show, show.recipe)
+    begun = start_origins(show.table(show.recipe), {"strength", "mod/slow/rate"}, show.recipe)
     names = ("strength", "mod/slow/rate", "steps", "lora/ink", "bpm", "mix")
     assert [begun[name] for name in names] == ["show", "show", "recipe", "recipe", "default", "default"]
     assert begun.keys() == show.table(show.recipe).keys()
@@ -55,9 +55,9 @@ def test_every_parameter_has_its_row() -> None:
 
 def test_a_panic_is_who_set_what_it_changed_and_nothing_else() -> None:
     parameters = Parameters()
-    assert last_move(parameters) == ""
+    assert describe_last_move(parameters) == ""
     parameters.set("strength", 0.9, 0.0, "midi/MIDImix/cc 1")
     parameters.set("steps", TABLE["steps"].default, 0.0, "panel/1")
-    assert last_move(parameters) == "steps: page"
+    assert describe_last_move(parameters) == "steps: page"
     parameters.reset("panic/panel/2")
     assert [parameters.origin(name) for name in ("strength", "steps", "mix")] == ["panic/panel/2", "panel/1", ""]

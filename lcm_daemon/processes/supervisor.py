@@ -1,0 +1,82 @@
+"""ChildSupervisor: keeps one child process running. What the engine's and the desk's supervisor share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.processes.channel import CLOSED
+from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+
+
+class ChildSupervisor(ABC):
+    """One child after another. All calls on the stage's thread; none of them waits.
+
+    A subclass says how a child is started (`start_next`), what its messages mean (`on_message`), when its silence is a
+    hang (`is_hung`), and what follows its end (`on_failure`).
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.child: Child | None = None
+        self.started_at = 0.0  # when the child was started, or failed to, in monotonic seconds
+        self.restarts = RestartLimit()
+        self._reaper = Reaper()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child, or 0."""
+        return (self.child.pid if self.child else 0) or 0
+
+    def waitables(self) -> list[Any]:
+        """What the stage waits on: a pipe becomes readable when a message arrives and when the child dies."""
+        return [self.child.channel.pipe] if self.child is not None else []
+
+    def poll(self, now: float) -> None:
+        """Read the child's messages, replace a child that died or hangs, and start one if there is none."""
+        self._reaper.reap()
+        if self.child is None:
+            self.start_next(now)
+            return
+        self._read_messages(self.child, now)
+        if self.child is not None and self.is_hung(self.child, now):
+            self.on_failure("does not answer", now)
+
+    def _read_messages(self, child: Child, now: float) -> None:
+        try:
+            messages = child.channel.receive()
+        except CLOSED:
+            self.on_failure("died", now)
+            return
+        for message in messages:
+            self.on_message(message, child, now)
+            if self.child is not child:  # the message ended it
+                return
+
+    def kill_child(self) -> None:
+        """Kill the child, if there is one; `poll` reaps it."""
+        if self.child is not None:
+            self._reaper.kill(self.child)
+        self.child = None
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Kill the child for good, and wait up to `seconds` for its end."""
+        self.kill_child()
+        self._reaper.reap(seconds)
+
+    @abstractmethod
+    def start_next(self, now: float) -> None:
+        """There is no child: start one if it is time."""
+
+    @abstractmethod
+    def on_message(self, message: Any, child: Child, now: float) -> None:
+        """Handle one message of the child."""
+
+    @abstractmethod
+    def is_hung(self, child: Child, now: float) -> bool:
+        """Whether the child has been silent for too long."""
+
+    @abstractmethod
+    def on_failure(self, reason: str, now: float) -> None:
+        """The child died, hangs or reported an error: kill it and decide what follows."""

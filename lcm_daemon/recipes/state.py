@@ -1,0 +1,126 @@
+"""RecipeState: which recipe plays, which one is loading, and which one was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from lcm_daemon.core.frame import Size
+from lcm_daemon.recipes.recipe import Recipe
+
+SIZE_STEP = 64  # pixels; every UNet halves its latents, an eighth of the frame, three times
+
+
+@dataclass(frozen=True)
+class RecipeVariant:
+    """A recipe as it was asked for, and how it is rendered.
+
+    Args:
+        recipe: As it was asked for, with the size that was asked for.
+        scale: Factor on both sides of the rendered size, which the governor chooses.
+        accelerator: Used in place of the recipe's own; "" keeps that.
+    """
+
+    recipe: Recipe
+    scale: float = 1.0
+    accelerator: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def rendered(self) -> Recipe:
+        """The recipe that an engine loads."""
+        size = scale_size(self.recipe.size, self.scale)
+        return replace(self.recipe, size=size, accelerate=self.accelerator or self.recipe.accelerate)
+
+
+def scale_size(size: Size, scale: float) -> Size:
+    """A smaller size to render at, in multiples of SIZE_STEP pixels; `size` itself where `scale` is 1."""
+    if scale >= 1.0:
+        return size
+    width, height = (max(SIZE_STEP, round(side * scale / SIZE_STEP) * SIZE_STEP) for side in size)
+    return width, height
+
+
+class Outcome(Enum):
+    """How a recipe change ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True)
+class ChangeEnd:
+    """The end of a recipe change. `reason` says why it failed."""
+
+    variant: RecipeVariant
+    outcome: Outcome
+    reason: str = ""
+
+
+class RecipeState:
+    """The one account of a show's recipe. The recipe transition writes it, everything else reads it.
+
+    A change is asked for, loads, plays while it fades in, and ends. Its end is announced exactly once.
+
+    Args:
+        playing: The variant that a show starts with.
+    """
+
+    def __init__(self, playing: RecipeVariant) -> None:
+        self.playing = playing  # whose frames are shown, or are being faded in
+        self.loading: RecipeVariant | None = None  # until its change ends
+        self.asked: RecipeVariant | None = None  # the newest request, not yet begun
+        self.error = ""  # why the last change failed; "" once another is asked for or one succeeds
+        self.on_playing: list[Callable[[RecipeVariant], None]] = []  # called when another variant begins to show
+        self.on_end: list[Callable[[ChangeEnd], None]] = []  # called when a change ends
+
+    @property
+    def wanted(self) -> RecipeVariant:
+        """What plays once every change has succeeded."""
+        return self.asked or self.loading or self.playing
+
+    @property
+    def changing(self) -> bool:
+        return self.asked is not None or self.loading is not None
+
+    def ask(self, variant: RecipeVariant) -> None:
+        """Ask for a variant, in place of one that was asked for and has not begun."""
+        self.withdraw()
+        self.asked, self.error = variant, ""
+
+    def withdraw(self) -> None:
+        """Give up a change that has not begun."""
+        asked, self.asked = self.asked, None
+        if asked is not None:
+            self._announce(ChangeEnd(asked, Outcome.GIVEN_UP))
+
+    def begin(self, variant: RecipeVariant) -> None:
+        """`variant` begins to load; it is no longer merely asked for."""
+        self.asked, self.loading = None, variant
+
+    def play(self, variant: RecipeVariant) -> None:
+        """`variant` begins to show."""
+        if variant == self.playing:
+            return
+        self.playing = variant
+        for listener in self.on_playing:
+            listener(variant)
+
+    def end(self, outcome: Outcome, reason: str = "") -> None:
+        """The change that is loading ends; nothing happens where none is."""
+        variant, self.loading = self.loading, None
+        if variant is None:
+            return
+        self.error = f"{variant.name}: {reason}" if outcome is Outcome.FAILED else self.error
+        if outcome is Outcome.DONE:
+            self.error = ""
+        self._announce(ChangeEnd(variant, outcome, reason))
+
+    def _announce(self, end: ChangeEnd) -> None:
+        for listener in self.on_end:
+            listener(end)

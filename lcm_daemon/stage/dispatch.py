@@ -1,0 +1,44 @@
+"""Dispatch: carries out what controllers request."""
+
+from __future__ import annotations
+
+from lcm_daemon.automation.automation import Automation
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.requests import Change, CommandRequest
+from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+
+
+class Dispatch:
+    """Applies changes of parameters, and carries out commands: its own, and through `automation` all others."""
+
+    def __init__(self, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher) -> None:
+        self._parameters, self._automation, self._switcher = parameters, automation, switcher
+
+    def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
+        """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
+        if isinstance(request, Change):
+            return self._set(request, now)
+        match request.name:
+            case "panic":
+                return self._panic(request, now)
+            case "recipe":
+                self._switcher.change(str(request.arguments[0]))
+                return []
+            case "size":
+                width, height = request.arguments
+                self._switcher.resize(int(width), int(height))
+                return []
+            case _:
+                return self._automation.execute(request, now)
+
+    def _set(self, change: Change, now: float) -> list[Change]:
+        if change.name not in self._parameters.table:  # its recipe was changed after the request
+            return []
+        value = self._parameters.set(change.name, change.value, now, change.origin)
+        return [Change(change.name, value, change.origin)]
+
+    def _panic(self, request: CommandRequest, now: float) -> list[Change]:
+        self._automation.panic()
+        self._switcher.transition.cancel(now)
+        changed = self._parameters.reset(f"panic/{request.origin}")
+        return [Change(name, value, request.origin) for name, value in changed.items()]
