@@ -1,7 +1,7 @@
-"""Browser: the camera or the screen of whoever has the daemon's page open.
+"""Browser source: camera or screen of a browser that has the daemon's page open.
 
-The page's pictures reach the desk, which publishes them in shared memory (memory.py) under the name of the source; so
-the stage reads them as those of any other sender on this machine.
+The page sends its frames to the desk. The desk publishes them in shared memory (shared_memory.py) under the source's
+name, and the stage reads them as it reads those of any other sender on this machine.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from lcm_daemon.core.schema import Field, Text
 from lcm_daemon.transports.base import Probe, Transport
 from lcm_daemon.transports.shared_memory import MemorySink, MemorySource, segment_name
 
-_FIELDS = {"name": Field(Text(), "page", "between page and source; two daemons on one machine need two names")}
+_FIELDS = {"name": Field(Text(), "page", "name that page and source share; two daemons on one machine need two names")}
 
 
 class BrowserSource(MemorySource):
-    """What the page sends. It waits for a page, and follows it through reloads and changes of size."""
+    """Reads the page's frames. It waits for a page, and follows it through reloads and changes of size."""
 
     fields = _FIELDS
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
         super().__init__(options, clock)
-        self._name = _segment(self.options["name"])
+        self._name = _browser_segment(self.options["name"])
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
@@ -32,17 +32,17 @@ class BrowserSource(MemorySource):
 
 
 class PageSink(MemorySink):
-    """Where the desk puts what the page sends; no sink of a show."""
+    """Publishes the page's frames, for the desk. Not available as a sink of a show."""
 
     fields = _FIELDS
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
-        self._name = _segment(self.options["name"])
+        self._name = _browser_segment(self.options["name"])
 
 
-def _segment(name: str) -> str:
-    """Another one than that of a `memory` sink of the same name."""
+def _browser_segment(name: str) -> str:
+    """Segment name that differs from that of a `memory` sink of the same name."""
     return segment_name(f"browser {name}")
 
 

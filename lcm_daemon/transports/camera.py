@@ -1,10 +1,11 @@
-"""Camera: what the operating system offers as one, through PyAV's devices."""
+"""Camera source: cameras and capture cards that the operating system lists, through PyAV's input devices."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from glob import glob
 from typing import Any
@@ -18,130 +19,145 @@ from lcm_daemon.core.schema import Field, Number, PixelSize, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Probe, Source, Transport
 
-STALL = 5.0  # seconds without a picture after which the camera is taken for lost
-JOIN = 2.0  # seconds that closing waits for a driver that does not answer
-RETRY = 0.005  # seconds until the next question to a camera that had no whole picture
+STALL_SECONDS = 5.0  # without a frame for that long, the camera counts as lost
+JOIN_SECONDS = 2.0  # how long closing waits for a driver that does not respond
+RETRY_SECONDS = 0.005  # pause before asking again a camera that had no complete frame
 
 
 @dataclass(frozen=True)
-class System:
-    """How one operating system's cameras are opened: FFmpeg's input format, its address of a device, what it needs."""
+class CameraBackend:
+    """How cameras are opened on one operating system.
+
+    Attributes:
+        format: FFmpeg's input format.
+        address: converts the option `device` to FFmpeg's address.
+        options: options that FFmpeg needs for every camera.
+    """
 
     format: str
     address: Callable[[str], str]
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def _linux(device: str) -> str:
+def _linux_address(device: str) -> str:
     return f"/dev/video{device or 0}" if device.isdigit() or not device else _path_of(device)
 
 
 def _path_of(name: str) -> str:
-    """A camera's path for its name, as `list sources` prints it; anything else is a path already."""
-    found = {description: path for path, description in _enumerate("v4l2")}
-    return found.get(name, name)
+    """Path of a camera that `list sources` prints under `name`; any other text is a path already."""
+    paths = {description: path for path, description in _enumerate("v4l2")}
+    return paths.get(name, name)
 
 
-def _windows(device: str) -> str:
-    """DirectShow knows names alone."""
+def _windows_address(device: str) -> str:
+    """DirectShow addresses cameras by name only."""
     if device and not device.isdigit():
         return f"video={device}"
     names = [description for _, description in _enumerate("dshow")]
     index = int(device or 0)
     if index >= len(names):
-        raise TransportError(f"camera: there is no camera number {index}; {_listing(names)}")
+        raise TransportError(f"camera: camera number {index} does not exist; {_listing(names)}")
     return f"video={names[index]}"
 
 
-# avfoundation refuses to open a camera at a rate that it does not name, and its default is one of them.
-SYSTEMS: Mapping[str, System] = {
-    "linux": System("v4l2", _linux),
-    "darwin": System("avfoundation", lambda device: f"{device or 0}:none", {"framerate": "30"}),
-    "win32": System("dshow", _windows),
+# avfoundation refuses to open a camera at a rate that the camera does not list. FFmpeg's own default is such a rate.
+BACKENDS: Mapping[str, CameraBackend] = {
+    "linux": CameraBackend("v4l2", _linux_address),
+    "darwin": CameraBackend("avfoundation", lambda device: f"{device or 0}:none", {"framerate": "30"}),
+    "win32": CameraBackend("dshow", _windows_address),
 }
 
 
 class CameraSource(Source):
-    """The newest picture of a camera. A thread of its own takes every picture from the driver, so that none grows old.
+    """The newest frame of a camera. A thread reads every frame from the driver, so that no frame ages in its queue.
 
-    The time of a picture is the time at which it was taken from the driver.
+    The time of a frame is the time at which it was read from the driver.
     """
 
     fields = {
-        "device": Field(Text(), "", "the camera's number, its name or its path; empty is the first"),
-        "size": Field(PixelSize(), None, "width and height to ask the camera for; it may choose the nearest"),
-        "fps": Field(Number(0, 1000), 0.0, "pictures a second to ask the camera for; 0 leaves it the choice"),
+        "device": Field(Text(), "", "the camera's number, name or path; empty: the first camera"),
+        "size": Field(PixelSize(), None, "width and height to request from the camera; it may choose the nearest"),
+        "fps": Field(Number(0, 1000), 0.0, "frames per second to request from the camera; 0: the camera's choice"),
     }
 
-    def __init__(self, options: Mapping[str, Any], clock: Clock | None = None, system: System | None = None) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], clock: Clock | None = None, backend: CameraBackend | None = None
+    ) -> None:
         super().__init__(options)
         self._clock = clock or MonotonicClock()
-        self._system = system or SYSTEMS.get(sys.platform)
-        self._feed: _Feed | None = None
-        self._seen = -1
-        self._last = 0.0  # when the last picture came
+        self._backend = backend or BACKENDS.get(sys.platform)
+        self._capture: _CaptureThread | None = None
+        self._last_number = -1
+        self._last_time = 0.0  # of the last frame, or of opening the camera
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        system = SYSTEMS.get(sys.platform)
-        return [description for _, description in _enumerate(system.format)] if system else []
+        backend = BACKENDS.get(sys.platform)
+        return [description for _, description in _enumerate(backend.format)] if backend else []
 
     def _open_source(self) -> None:
-        if self._system is None:
-            raise TransportError(f"camera: no way to cameras is known on {sys.platform}")
+        if self._backend is None:
+            raise TransportError(f"camera: cameras are not supported on {sys.platform}")
         av = pyav.load("camera")
-        address = self._system.address(self.options["device"])
+        address = self._backend.address(self.options["device"])
         try:
-            container = av.open(address, format=self._system.format, options=self._asked(self._system))
+            container = av.open(address, format=self._backend.format, options=self._requested(self._backend))
         except (av.FFmpegError, OSError, ValueError) as error:
             names = self.discover(0.0)
             raise TransportError(f"camera: cannot open {address}: {pyav.reason(error)}; {_listing(names)}") from error
-        self._feed = _Feed(container, av, self._clock)
-        self._seen, self._last = -1, self._clock.now()
-        self._feed.start()
+        with ExitStack() as on_failure:
+            on_failure.callback(container.close)  # the thread closes it, once it runs
+            capture = _CaptureThread(container, av, self._clock)
+            capture.start()
+            on_failure.pop_all()
+        self._capture = capture
+        self._last_number, self._last_time = -1, self._clock.now()
 
-    def _asked(self, system: System) -> dict[str, str]:
-        asked = dict(system.options)
+    def _requested(self, backend: CameraBackend) -> dict[str, str]:
+        requested = dict(backend.options)
         if self.options["size"]:
-            asked["video_size"] = "{}x{}".format(*self.options["size"])
+            requested["video_size"] = "{}x{}".format(*self.options["size"])
         if self.options["fps"]:
-            asked["framerate"] = f"{self.options['fps']:g}"
-        return asked
+            requested["framerate"] = f"{self.options['fps']:g}"
+        return requested
 
     def _read(self, timeout: float) -> Frame | None:
-        assert self._feed is not None
-        newest = self._feed.newest(self._seen, timeout)
+        assert self._capture is not None
+        newest = self._capture.newest(self._last_number, timeout)
         if newest is None:
-            if self._clock.now() - self._last > STALL:
-                raise TransportError(f"camera: no picture has come for {STALL:g} s")
+            if self._clock.now() - self._last_time > STALL_SECONDS:
+                raise TransportError(f"camera: no frame for {STALL_SECONDS:g} s")
             return None
-        picture, self._seen, self._last = newest
-        return Frame(_rgba(picture), self._seen, self._last)
+        picture, self._last_number, self._last_time = newest
+        return Frame(_to_rgba(picture), self._last_number, self._last_time)
 
     def _close(self) -> None:
-        if self._feed is not None:
-            self._feed.stop()
-        self._feed = None
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.stop()
 
 
-class _Feed(threading.Thread):
-    """Takes every picture from the driver and keeps the newest. It owns the container, and closes it."""
+class _CaptureThread(threading.Thread):
+    """Reads every frame from the driver and keeps the newest. Owns the container, and closes it at its end."""
 
     def __init__(self, container: Any, av: Any, clock: Clock) -> None:
         super().__init__(name="camera", daemon=True)
         self._container, self._clock = container, clock
-        self._lost = (av.FFmpegError, OSError, ValueError)
-        self._passing = (BlockingIOError, av.error.InvalidDataError)  # not yet there, or damaged on the wire
+        self._fatal_errors = (av.FFmpegError, OSError, ValueError)
+        self._passing_errors = (BlockingIOError, av.error.InvalidDataError)  # not there yet, or damaged in transfer
         self._changed = threading.Condition()
-        self._newest: tuple[Any, int, float] | None = None
+        self._newest: tuple[Any, int, float] | None = None  # frame, number, clock time
         self._problem = ""
         self._stopping = False
 
-    def newest(self, seen: int, timeout: float) -> tuple[Any, int, float] | None:
-        """Picture, number and time of the newest picture after number `seen`; raises TransportError at the end."""
+    def newest(self, after: int, timeout: float) -> tuple[Any, int, float] | None:
+        """Return frame, number and time of the newest frame whose number is above `after`.
+
+        Waits at most `timeout` seconds, then returns None. Raises TransportError once the camera has ended.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._problem or (self._newest and self._newest[1] > seen), timeout)
-            if self._newest and self._newest[1] > seen:
+            self._changed.wait_for(lambda: self._problem or (self._newest and self._newest[1] > after), timeout)
+            if self._newest and self._newest[1] > after:
                 return self._newest
             if self._problem:
                 raise TransportError(f"camera: {self._problem}")
@@ -149,65 +165,67 @@ class _Feed(threading.Thread):
 
     def stop(self) -> None:
         self._stopping = True
-        self.join(JOIN)
+        self.join(JOIN_SECONDS)
 
     def run(self) -> None:
-        problem = "the pictures have ended"
+        problem = "the stream has ended"
         try:
-            self._take_all()
-        except self._lost as error:
-            problem = f"the pictures have ended: {pyav.reason(error)}"
+            self._read_all()
+        except self._fatal_errors as error:
+            problem = f"the stream has ended: {pyav.reason(error)}"
         finally:
             with self._changed:
                 self._problem = problem
                 self._changed.notify_all()
             self._container.close()
 
-    def _take_all(self) -> None:
+    def _read_all(self) -> None:
         number = 0
         while not self._stopping:
             try:
                 for picture in self._container.decode(video=0):
-                    self._put(picture, number)
+                    self._set_newest(picture, number)
                     number += 1
                     if self._stopping:
                         return
-            except self._passing:
-                self._clock.sleep(RETRY)
+            except self._passing_errors:
+                self._clock.sleep(RETRY_SECONDS)
             else:
                 return
 
-    def _put(self, picture: Any, number: int) -> None:
+    def _set_newest(self, picture: Any, number: int) -> None:
         with self._changed:
             self._newest = picture, number, self._clock.now()
             self._changed.notify_all()
 
 
-def _rgba(picture: Any) -> Pixels:
+def _to_rgba(picture: Any) -> Pixels:
     return np.ascontiguousarray(picture.to_ndarray(format="rgba"))
 
 
 def _enumerate(format_: str) -> list[tuple[str, str]]:
-    """Address and name of every camera; where FFmpeg does not tell, the device files."""
+    """Address and name of every camera; the device files if FFmpeg cannot list them."""
     try:
         av = pyav.load("camera")
         found = [(info.name, info.description) for info in av.enumerate_input_devices(format_)]
-    except (LcmDaemonError, AttributeError, OSError, ValueError):  # PyAV learned it late; some devices cannot be asked
+    except (LcmDaemonError, AttributeError, OSError, ValueError):  # older PyAV cannot list; some formats cannot either
         found = []
     return found or [(path, path) for path in sorted(glob("/dev/video[0-9]*"))]
 
 
 def _listing(names: list[str]) -> str:
-    return f"there are: {', '.join(names)}" if names else "no camera was found"
+    return f"available: {', '.join(names)}" if names else "no camera was found"
 
 
 def _probe() -> Probe:
     loaded = pyav.probe()
-    system = SYSTEMS.get(sys.platform)
-    if not loaded.works or system is None:
-        return loaded if system else Probe(False, f"no way to cameras is known on {sys.platform}")
-    names = [description for _, description in _enumerate(system.format)]
-    return Probe(True, f"{loaded.detail}, {system.format}; {_listing(names)}")
+    backend = BACKENDS.get(sys.platform)
+    if not loaded.works:
+        return loaded
+    if backend is None:
+        return Probe(False, f"cameras are not supported on {sys.platform}")
+    names = [description for _, description in _enumerate(backend.format)]
+    return Probe(True, f"{loaded.detail}, {backend.format}; {_listing(names)}")
 
 
 TRANSPORT = Transport(source=CameraSource, sink=None, probe=_probe)

@@ -9,20 +9,9 @@ from typing import Any, get_args
 
 import yaml
 
+from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.frame import Fit
-from lcm_daemon.core.schema import (
-    Boolean,
-    Choice,
-    Custom,
-    Field,
-    Fields,
-    Node,
-    PathText,
-    Problems,
-    Text,
-    nearest,
-    read_fields,
-)
+from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, nearest, read_fields
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint
 

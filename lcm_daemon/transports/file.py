@@ -1,9 +1,10 @@
-"""File: a video, a picture or a folder of pictures, played in its own time."""
+"""File source: a video, an image or a folder of images, played at its own rate."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,145 +17,150 @@ from lcm_daemon.core.schema import Boolean, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
 
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-STILL_RATE = 10.0  # a single picture is given so many times a second
-FOLDER_RATE = 1.0  # pictures a second
-VIDEO_RATE = 30.0  # where a video does not say
-CATCH_UP = 1.0  # seconds; whoever is later than that plays on from where it is
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+STILL_RATE = 10.0  # frames per second of a single image
+FOLDER_RATE = 1.0  # images per second of a folder
+DEFAULT_VIDEO_RATE = 30.0  # frames per second of a video that does not declare its rate
+CATCH_UP_SECONDS = 1.0  # a reader that is later than this continues from the present
+
+ReportDamage = Callable[[Path, str], None]  # takes a damaged file and one line about it
 
 _log = logging.getLogger(__name__)
 
 
 class Clip(Protocol):
-    """Something that can be played again and again."""
+    """Frames that can be played repeatedly."""
 
-    interval: float  # seconds from the last picture to the end
+    interval: float  # seconds from the last frame to the end
 
     def play(self) -> Iterator[tuple[float, Any]]:
-        """One pass: each picture and its time in seconds since the beginning. TransportError if nothing can be read."""
+        """Yield (seconds since the start, frame) for one pass; raises TransportError if there is no readable frame."""
 
-    def pixels(self, picture: Any) -> Pixels:
-        """What `play` gave, as uint8 (H, W, 4)."""
+    def pixels(self, frame: Any) -> Pixels:
+        """Convert a frame of `play` to uint8 (H, W, 4)."""
 
     def close(self) -> None: ...
 
 
-class Stills:
-    """Pictures of a folder, sorted by name, or a single one. What cannot be read is left out."""
+class StillsClip:
+    """One image, or the images of a folder in the order of their names. Unreadable files are skipped."""
 
-    def __init__(self, paths: list[Path], rate: float) -> None:
+    def __init__(self, paths: list[Path], rate: float, report: ReportDamage) -> None:
         self.interval = 1 / rate
-        self._paths = paths
-        self._last: tuple[Path, Pixels] | None = None
+        self._paths, self._report = paths, report
+        self._cached: tuple[Path, Pixels] | None = None
 
     def play(self) -> Iterator[tuple[float, Any]]:
-        given = 0
+        shown = 0
         problem = ""
         for path in self._paths:
             try:
-                picture = self._read(path)
+                pixels = self._read(path)
             except TransportError as error:
                 problem = str(error)
-                _log.warning("%s", problem)
+                if len(self._paths) > 1:
+                    self._report(path, f"{problem}; the image is skipped")
             else:
-                yield given * self.interval, picture
-                given += 1
-        if not given:
+                yield shown * self.interval, pixels
+                shown += 1
+        if not shown:
             raise TransportError(problem)
 
     def _read(self, path: Path) -> Pixels:
-        if self._last is None or self._last[0] != path:
-            self._last = path, read_picture(path)
-        return self._last[1]
+        if self._cached is None or self._cached[0] != path:
+            self._cached = path, read_image(path)
+        return self._cached[1]
 
-    def pixels(self, picture: Any) -> Pixels:
-        pixels: Pixels = picture
+    def pixels(self, frame: Any) -> Pixels:
+        pixels: Pixels = frame
         return pixels
 
     def close(self) -> None:
-        self._last = None
+        self._cached = None
 
 
-class Video:
-    """A video file through PyAV. It plays as far as it can be decoded."""
+class VideoClip:
+    """A video file, decoded by PyAV. It plays as far as it can be decoded."""
 
-    def __init__(self, path: Path, fps: float) -> None:
+    def __init__(self, path: Path, fps: float, report: ReportDamage) -> None:
         av = pyav.load("file")
-        self._path = path
+        self._path, self._report = path, report
         self._errors: type[Exception] = av.FFmpegError
         try:
-            # Files alone: a playlist must not send the daemon to the network.
+            # Files only: a playlist must not send the daemon to the network.
             self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
         except (av.FFmpegError, OSError, ValueError) as error:
             raise TransportError(f"file: cannot open {path}: {pyav.reason(error)}") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise TransportError(f"file: {path} holds no video")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self._fps = fps
-        self.interval = 1 / (fps or float(self._stream.average_rate or VIDEO_RATE))
-        self._played = False
+        with ExitStack() as on_failure:
+            on_failure.callback(self._container.close)
+            if not self._container.streams.video:
+                raise TransportError(f"file: {path} has no video stream")
+            self._stream = self._container.streams.video[0]
+            self._stream.thread_type = "AUTO"
+            self._fps = fps
+            self.interval = 1 / (fps or float(self._stream.average_rate or DEFAULT_VIDEO_RATE))
+            on_failure.pop_all()
+        self._is_rewind_due = False
 
     def play(self) -> Iterator[tuple[float, Any]]:
         due, first, index = 0.0, None, -1
         try:
-            if self._played:
+            if self._is_rewind_due:
                 self._container.seek(0)
-            self._played = True
+            self._is_rewind_due = True
             for index, frame in enumerate(self._container.decode(self._stream)):
                 first = frame.time if first is None else first
-                timed = not self._fps and frame.time is not None and first is not None
-                due = max(due, frame.time - first) if timed else index * self.interval
+                has_time = not self._fps and frame.time is not None and first is not None
+                due = max(due, frame.time - first) if has_time else index * self.interval
                 yield due, frame
         except self._errors as error:
             if index < 0:
                 raise TransportError(f"file: cannot play {self._path}: {pyav.reason(error)}") from error
-            _log.warning("file: %s is damaged after %.1f s: %s", self._path, due, pyav.reason(error))
+            self._report(self._path, f"file: {self._path} is damaged after {due:.1f} s: {pyav.reason(error)}; "
+                                     "it plays up to there")
         if index < 0:
-            raise TransportError(f"file: {self._path} holds no picture")
+            raise TransportError(f"file: {self._path} has no frame")
 
-    def pixels(self, picture: Any) -> Pixels:
+    def pixels(self, frame: Any) -> Pixels:
         try:
-            pixels = picture.to_ndarray(format="rgba")
+            pixels = frame.to_ndarray(format="rgba")
         except (self._errors, ValueError) as error:
             raise TransportError(f"file: cannot convert {self._path}: {pyav.reason(error)}") from error
-        # FFmpeg gives the angle of the display matrix, counter-clockwise.
-        return np.ascontiguousarray(np.rot90(pixels, int(picture.rotation) // 90))
+        # FFmpeg reports the angle of the display matrix, counter-clockwise.
+        return np.ascontiguousarray(np.rot90(pixels, int(frame.rotation) // 90))
 
     def close(self) -> None:
         self._container.close()
 
 
 class FileSource(Source):
-    """Plays a file. Whoever reads too slowly misses pictures, and their numbers."""
+    """Plays a file in real time. A reader that is too slow misses frames, and their numbers."""
 
     fields = {
-        "path": Field(Text(), help="a video, a picture, or a folder of pictures, shown in the order of their names"),
-        "loop": Field(Boolean(), True, "begin again at the end; otherwise the last picture is held"),
-        "fps": Field(Number(0, 1000), 0.0, "pictures a second; 0: a video's own rate, 1 for a folder"),
+        "path": Field(Text(), help="a video, an image, or a folder of images, shown in the order of their names"),
+        "loop": Field(Boolean(), True, "start again at the end; otherwise the last frame is held"),
+        "fps": Field(Number(0, 1000), 0.0, "frames per second; 0: the video's own rate, 1 for a folder"),
     }
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
         super().__init__(options)
         self._clock = clock or MonotonicClock()
+        self._damaged: dict[Path, tuple[int, int]] = {}  # reported files, with their size and modification time
         self._clip: Clip | None = None
-        self._pass: Iterator[tuple[float, Any]] = iter(())
-        self._next: tuple[float, Any] | None = None  # when it is due, and what
-        self._begin = self._last = 0.0  # of this pass: its beginning, and its last picture
+        self._frames: Iterator[tuple[float, Any]] = iter(())  # of the current pass
+        self._next: tuple[float, Any] | None = None  # clock time at which the next frame is due, and the frame
+        self._pass_start = 0.0  # clock time
+        self._last_offset = 0.0  # seconds from the start of the pass to its last frame so far
         self._number = -1  # of `_next`
 
     def _open_source(self) -> None:
-        self._clip = open_clip(Path(self.options["path"]), self.options["fps"])
-        self._pass = self._clip.play()
+        self._clip = open_clip(Path(self.options["path"]), self.options["fps"], self._report_damage)
+        self._frames = self._clip.play()
         self._number = -1
-        try:
-            self._advance()
-        except TransportError:
-            self._clip.close()
-            raise
-        self._begin = self._clock.now()
-        self._next = (self._begin, self._next[1]) if self._next else None
+        self._fetch_next()
+        self._pass_start = self._clock.now()
+        if self._next is not None:
+            self._next = self._pass_start, self._next[1]
 
     def _read(self, timeout: float) -> Frame | None:
         assert self._clip is not None
@@ -165,55 +171,76 @@ class FileSource(Source):
         self._clock.sleep(min(wait, timeout))
         if wait > timeout:
             return None
-        self._forgive(-wait)
+        self._skip_stall(-wait)
         now = self._clock.now()
-        number, (due, picture) = self._number, self._next
-        self._advance()
+        number, (due, frame) = self._number, self._next
+        self._fetch_next()
         while self._next is not None and self._next[0] <= now:
-            number, (due, picture) = self._number, self._next
-            self._advance()
-        return Frame(self._clip.pixels(picture), number, due)
+            number, (due, frame) = self._number, self._next
+            self._fetch_next()
+        return Frame(self._clip.pixels(frame), number, due)
 
-    def _forgive(self, late: float) -> None:
-        """After a stall, go on from here instead of racing through what was missed."""
-        if late > CATCH_UP and self._next is not None:
-            self._begin += late
+    def _skip_stall(self, late: float) -> None:
+        """After a stall, continue from the present instead of racing through what was missed."""
+        if late > CATCH_UP_SECONDS and self._next is not None:
+            self._pass_start += late
             self._next = self._next[0] + late, self._next[1]
 
-    def _advance(self) -> None:
-        """Fetch the next picture; at the end begin again, or stop."""
+    def _fetch_next(self) -> None:
+        """Decode the next frame; at the end start the next pass, or stop."""
         assert self._clip is not None
-        found = next(self._pass, None)
+        found = next(self._frames, None)
         if found is None and self.options["loop"]:
-            self._begin += self._last + self._clip.interval
-            self._pass = self._clip.play()
-            found = next(self._pass, None)
+            self._pass_start += self._last_offset + self._clip.interval
+            self._frames = self._clip.play()
+            found = next(self._frames, None)
         self._number += 1
-        self._last = found[0] if found else 0.0
-        self._next = (self._begin + found[0], found[1]) if found else None
+        self._last_offset = found[0] if found else 0.0
+        self._next = (self._pass_start + found[0], found[1]) if found else None
+
+    def _report_damage(self, path: Path, text: str) -> None:
+        """Log a damaged file once, and again after it has changed."""
+        try:
+            status = path.stat()
+        except OSError:
+            version = 0, 0
+        else:
+            version = status.st_size, status.st_mtime_ns
+        if self._damaged.get(path) != version:
+            self._damaged[path] = version
+            _log.warning("%s", text)
 
     def _close(self) -> None:
-        if self._clip is not None:
-            self._clip.close()
-        self._clip, self._pass, self._next = None, iter(()), None
+        clip, self._clip, self._frames, self._next = self._clip, None, iter(()), None
+        if clip is not None:
+            clip.close()
 
 
-def open_clip(path: Path, fps: float) -> Clip:
-    """The clip at `path`, given `fps` pictures a second (0: as it is); raises TransportError."""
+def open_clip(path: Path, fps: float, report: ReportDamage) -> Clip:
+    """Open the file or folder at `path`.
+
+    Args:
+        path: a video, an image, or a folder of images.
+        fps: frames per second; 0 for the clip's own rate.
+        report: called with each damaged file that is skipped or cut short, on every pass.
+
+    Raises:
+        TransportError: the path does not exist, or cannot be played.
+    """
     if not path.exists():
-        raise TransportError(f"file: {path} is not there")
+        raise TransportError(f"file: {path} does not exist")
     if path.is_dir():
-        paths = sorted(found for found in path.iterdir() if found.suffix.lower() in PICTURES)
+        paths = sorted(found for found in path.iterdir() if found.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
-            raise TransportError(f"file: the folder {path} has no pictures ({', '.join(sorted(PICTURES))})")
-        return Stills(paths, fps or FOLDER_RATE)
-    if path.suffix.lower() in PICTURES:
-        return Stills([path], fps or STILL_RATE)
-    return Video(path, fps)
+            raise TransportError(f"file: the folder {path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        return StillsClip(paths, fps or FOLDER_RATE, report)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return StillsClip([path], fps or STILL_RATE, report)
+    return VideoClip(path, fps, report)
 
 
-def read_picture(path: Path) -> Pixels:
-    """A picture file as uint8 (H, W, 4), upright as its camera was held; raises TransportError."""
+def read_image(path: Path) -> Pixels:
+    """Read an image file as uint8 (H, W, 4), rotated as its EXIF data says; raises TransportError."""
     from PIL import Image, ImageOps
 
     try:

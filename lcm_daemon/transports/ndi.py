@@ -1,7 +1,7 @@
-"""NDI: pictures over the network, found by name. Wraps ndi-python, which brings the NDI runtime of Vizrt NDI AB.
+"""NDI: video over the network, found by name. Wraps ndi-python, which includes the NDI runtime of Vizrt NDI AB.
 
-Senders are found by mDNS (Linux: through avahi-daemon), by asking listed machines, or at a given address and port.
-Colours cross as compressed YUV: flat areas come back within about 5 of 255 (full blue as 240); alpha survives.
+Senders are found by mDNS (on Linux through avahi-daemon), by asking listed machines, or at a given address and port.
+Frames are sent as compressed YUV: flat areas come back within about 5 of 255 (full blue as 240); alpha is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,11 +24,11 @@ from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 
-SEEK_SECONDS = 1.0  # between two looks at the list of senders
-PATIENCE = 3  # looks without a connection to a listed sender, after which it is connected anew
-QUIET_LOOKS = 3  # looks without a word: discovery takes a second or two
-LOOK_SECONDS = 2.0  # how long an error message looks for names to tell
-BUFFERS = 3  # asynchronous sending still reads the last buffer, and may read the one before
+SEARCH_INTERVAL = 1.0  # seconds between two checks of the list of senders
+RECONNECT_AFTER = 3  # checks without a connection to a listed sender, after which it is connected again
+QUIET_CHECKS = 3  # checks before a missing sender is logged: discovery takes a second or two
+LISTING_SECONDS = 2.0  # how long an error message searches for names to list
+BUFFERS = 3  # asynchronous sending still reads the last buffer, and may read the one before it
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -35,7 +36,7 @@ _loaded: list[Any] = []
 
 
 def _library() -> Any:
-    """The NDIlib module, initialised once for the life of the process."""
+    """The module NDIlib, initialised once per process."""
     with _lock:
         if not _loaded:
             _loaded.append(_initialize())
@@ -48,7 +49,7 @@ def _initialize() -> Any:
     except (ImportError, OSError) as error:
         raise _missing(error) from error
     if not NDIlib.initialize():
-        raise TransportError("ndi: the NDI runtime does not start on this processor (it needs SSE4.2 or NEON)")
+        raise TransportError("ndi: the NDI runtime does not start on this processor; it needs SSE4.2 or NEON")
     return NDIlib
 
 
@@ -56,18 +57,18 @@ def _missing(error: Exception) -> MissingIntegration:
     if isinstance(error, ModuleNotFoundError) and error.name == "NDIlib":
         return MissingIntegration("ndi", "ndi-python is not installed", 'pip install "lcm-daemon[ndi]"')
     if "avahi" in str(error):
-        return MissingIntegration("ndi", "libavahi-client is not on this system", "apt install libavahi-client3")
+        return MissingIntegration("ndi", "libavahi-client is not installed", "apt install libavahi-client3")
     reason = f"ndi-python does not load ({str(error).splitlines()[0]})"
     return MissingIntegration("ndi", reason, 'pip install --force-reinstall "ndi-python>=6.3"')
 
 
 def sender_part(name: str) -> str:
-    """The part a sender chose: "lcm" of "STAGE (lcm)"."""
+    """The sender's part of a full name: "lcm" of "STAGE (lcm)"."""
     return name.partition(" (")[2].removesuffix(")")
 
 
-def match(wanted: str, names: Sequence[str]) -> list[str]:
-    """The names that `wanted` may mean: itself, else those with that sender part, else those that contain it."""
+def matching_senders(wanted: str, names: Sequence[str]) -> list[str]:
+    """Full names that `wanted` may mean: the same name, else those with that sender part, else those containing it."""
     if wanted in names:
         return [wanted]
     exact = [name for name in names if sender_part(name) == wanted]
@@ -75,7 +76,7 @@ def match(wanted: str, names: Sequence[str]) -> list[str]:
 
 
 def frame_rate(fps: float) -> tuple[int, int]:
-    """Numerator and denominator as NDI wants them; 29.97 and its kin become n * 1000 / 1001."""
+    """Frame rate as NDI's numerator and denominator; NTSC rates such as 29.97 become n * 1000 / 1001."""
     ntsc = round(fps * 1.001)
     if fps != round(fps) and abs(fps * 1.001 - ntsc) < 0.005:
         return ntsc * 1000, 1001
@@ -84,12 +85,19 @@ def frame_rate(fps: float) -> tuple[int, int]:
 
 
 def _listing(names: Sequence[str]) -> str:
-    return f"there are {', '.join(map(repr, sorted(names)))}" if names else "there are none"
+    return f"available: {', '.join(map(repr, sorted(names))) or 'none'}"
 
 
-def _look(ndi: Any, seconds: float, groups: str = "", addresses: str = "") -> list[str]:
-    """The full names of the senders seen within `seconds`."""
+def _create_finder(ndi: Any, groups: str = "", addresses: str = "") -> Any:
     finder = ndi.find_create_v2(ndi.FindCreate(True, groups or None, addresses or None))
+    if finder is None:
+        raise TransportError("ndi: cannot create a finder")
+    return finder
+
+
+def _find_names(ndi: Any, seconds: float, groups: str = "", addresses: str = "") -> list[str]:
+    """Search for `seconds` and return the full names of the senders found."""
+    finder = _create_finder(ndi, groups, addresses)
     try:
         time.sleep(seconds)
         return sorted(source.ndi_name for source in ndi.find_get_current_sources(finder))
@@ -97,52 +105,55 @@ def _look(ndi: Any, seconds: float, groups: str = "", addresses: str = "") -> li
         ndi.find_destroy(finder)
 
 
-class Search:
-    """Decides which of the senders that are listed is the one meant. Once one was found, no other is ever taken."""
+class SenderSearch:
+    """Decides which of the listed senders is the wanted one. Once it has been found, no other is ever chosen."""
 
     def __init__(self, wanted: str) -> None:
-        self._wanted, self._found = wanted, False
-        self._before: list[str] = []
-        self._looks = 0
-        self._said = ""
+        self._wanted, self._is_found = wanted, False
+        self._last_candidates: list[str] = []
+        self._checks = 0
+        self._logged = ""
 
     def choose(self, names: Sequence[str]) -> str | None:
-        """The full name of the sender to take, or None; to be asked once a second with the full names listed then."""
-        candidates = [name for name in names if name == self._wanted] if self._found else match(self._wanted, names)
-        # Senders are discovered one after another: a part of a name has to mean the same one at two looks.
-        is_sure = self._wanted in names or candidates == self._before
-        self._before = candidates
-        self._looks += 1
+        """Return the full name of the sender to receive, or None. Call once a second with the names listed then."""
+        if self._is_found:
+            candidates = [name for name in names if name == self._wanted]
+        else:
+            candidates = matching_senders(self._wanted, names)
+        # Senders are discovered one after another: a part of a name must mean the same sender at two checks.
+        is_sure = self._wanted in names or candidates == self._last_candidates
+        self._last_candidates = candidates
+        self._checks += 1
         if len(candidates) != 1:
-            self._say(candidates, names)
+            self._log_reason(candidates, names)
         elif is_sure:
-            self._wanted, self._found, self._said = candidates[0], True, ""
+            self._wanted, self._is_found, self._logged = candidates[0], True, ""
             return candidates[0]
         return None
 
-    def _say(self, candidates: Sequence[str], names: Sequence[str]) -> None:
-        """Log why none is taken, unless that was said last."""
+    def _log_reason(self, candidates: Sequence[str], names: Sequence[str]) -> None:
+        """Log why no sender is chosen, unless that was the last message."""
         text = f"ndi: no sender is named {self._wanted!r} now; {_listing(names)}"
         if candidates:
             listed = ", ".join(map(repr, sorted(candidates)))
-            text = f"ndi: {self._wanted!r} may mean {listed}; none is taken: give the full name"
-        if self._looks > QUIET_LOOKS and text != self._said:
-            self._said = text
+            text = f"ndi: {self._wanted!r} may mean {listed}; none is received: give the full name"
+        if self._checks > QUIET_CHECKS and text != self._logged:
+            self._logged = text
             _log.warning(text)
 
 
 class NdiSource(Source):
-    """Receives one sender. It looks for it by name every second, before it is there and after it has gone.
+    """Receives one sender. Searches for it by name every second, before it starts and after it has stopped.
 
-    Without mDNS, give the name and the machine's address: that is found again too. "ip:port" takes whatever sends
-    there; a sender that restarts may get another port.
+    Without mDNS, give its name and the address of its machine: it is then found again after a restart. "ip:port"
+    receives whichever sender uses that port; a restarted sender may get another port.
     """
 
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "", 'the sender: "MACHINE (Sender)", or a part of it that only one sender has'),
         "address": Field(Text(), "", 'machines to ask where mDNS does not reach ("10.0.0.7,10.0.0.8"), or "ip:port"'),
-        "groups": Field(Text(), "", "NDI groups to look in, with commas; empty: the public one"),
-        "bandwidth": Field(Choice(("highest", "lowest")), "highest", "lowest takes the sender's small preview stream"),
+        "groups": Field(Text(), "", "NDI groups to search, separated by commas; empty: the public group"),
+        "bandwidth": Field(Choice(("highest", "lowest")), "highest", "lowest receives the sender's small preview"),
     }
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -154,34 +165,34 @@ class NdiSource(Source):
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        return _look(_library(), seconds)
+        return _find_names(_library(), seconds)
 
     def _open_source(self) -> None:
         self._ndi = _library()
-        self._search = Search(self.options["name"])
+        self._search = SenderSearch(self.options["name"])
         self._connected: tuple[str, str] | None = None  # name and address
         self._unconnected = 0
-        self._next_seek = time.perf_counter()
+        self._next_search = time.perf_counter()
         direct = self._direct_address()
-        self._receiver = self._make_receiver()
+        self._receiver = self._create_receiver()
         if direct:
             self._ndi.recv_connect(self._receiver, self._ndi.Source(None, direct))
         else:
-            self._finder = self._make_finder()
+            self._finder = _create_finder(self._ndi, self.options["groups"], self.options["address"])
 
     def _direct_address(self) -> str:
-        """The "ip:port" to connect to without looking for a name; "" where a name is to be found."""
+        """The "ip:port" to connect to without a search by name, or ""."""
         name, address, groups = (self.options[key] for key in ("name", "address", "groups"))
         if ":" in address:
             if name or "," in address:
-                raise TransportError(f"ndi: {address!r} has a port: one sender, without name and commas")
+                raise TransportError(f"ndi: the address {address!r} has a port; use it without name and commas")
             return str(address.strip())
         if not name:
-            names = _look(self._ndi, LOOK_SECONDS, groups, address)
+            names = _find_names(self._ndi, LISTING_SECONDS, groups, address)
             raise TransportError(f"ndi: the source needs the name of a sender; {_listing(names)}")
         return ""
 
-    def _make_receiver(self) -> Any:
+    def _create_receiver(self) -> Any:
         ndi = self._ndi
         bandwidths = {"highest": ndi.RECV_BANDWIDTH_HIGHEST, "lowest": ndi.RECV_BANDWIDTH_LOWEST}
         bandwidth = bandwidths[self.options["bandwidth"]]
@@ -189,26 +200,22 @@ class NdiSource(Source):
             ndi.RecvCreateV3(None, ndi.RECV_COLOR_FORMAT_RGBX_RGBA, bandwidth, False, "lcm-daemon")
         )
         if receiver is None:
-            raise TransportError("ndi: the receiver could not be made")
+            raise TransportError("ndi: cannot create a receiver")
         return receiver
-
-    def _make_finder(self) -> Any:
-        groups, address = self.options["groups"], self.options["address"]
-        return self._ndi.find_create_v2(self._ndi.FindCreate(True, groups or None, address or None))
 
     def _read(self, timeout: float) -> Frame | None:
         until = time.perf_counter() + timeout
         while True:
-            self._seek()
+            self._search_sender()
             left = until - time.perf_counter()
-            video = self._newest(min(max(0.0, left), SEEK_SECONDS))
+            video = self._newest(min(max(0.0, left), SEARCH_INTERVAL))
             if video is not None:
-                return self._frame(video)
+                return self._to_frame(video)
             if left <= 0:
                 return None
 
     def _newest(self, wait: float) -> Any:
-        """The newest video frame that has come within `wait` seconds; all older ones are freed unread."""
+        """Return the newest video frame received within `wait` seconds, or None; free all older ones."""
         ndi, newest, until = self._ndi, None, time.perf_counter() + wait
         while True:
             left = 0.0 if newest is not None else max(0.0, until - time.perf_counter())
@@ -218,22 +225,22 @@ class NdiSource(Source):
                     ndi.recv_free_video_v2(self._receiver, newest)
                 newest = video
             elif kind in (ndi.FRAME_TYPE_NONE, ndi.FRAME_TYPE_ERROR):
-                time.sleep(left if kind == ndi.FRAME_TYPE_ERROR else 0.0)  # an error comes at once: do not spin
+                time.sleep(left if kind == ndi.FRAME_TYPE_ERROR else 0.0)  # an error returns at once: do not spin
                 return newest
 
-    def _frame(self, video: Any) -> Frame:
+    def _to_frame(self, video: Any) -> Frame:
         now = time.perf_counter()
         pixels: Pixels = np.ascontiguousarray(video.data)  # `data` is a copy already, made by each access
         self._ndi.recv_free_video_v2(self._receiver, video)
         self._number += 1
         return Frame(pixels, self._number - 1, now)
 
-    def _seek(self) -> None:
-        """Once a second: connect where the sender has appeared, has come back, or has moved."""
+    def _search_sender(self) -> None:
+        """Once a second: connect to the sender if it has appeared, returned, or moved."""
         now = time.perf_counter()
-        if self._finder is None or now < self._next_seek:
+        if self._finder is None or now < self._next_search:
             return
-        self._next_seek = now + SEEK_SECONDS
+        self._next_search = now + SEARCH_INTERVAL
         listed = {source.ndi_name: source for source in self._ndi.find_get_current_sources(self._finder)}
         name = self._search.choose(list(listed))
         if name is None:
@@ -242,39 +249,44 @@ class NdiSource(Source):
             self._connect(name, listed[name])
 
     def _connect(self, name: str, source: Any) -> None:
-        there = (name, source.url_address)
-        alive = self._ndi.recv_get_no_connections(self._receiver) > 0
-        self._unconnected = 0 if alive else self._unconnected + 1
-        if there == self._connected and self._unconnected < PATIENCE:
+        target = (name, source.url_address)
+        is_alive = self._ndi.recv_get_no_connections(self._receiver) > 0
+        self._unconnected = 0 if is_alive else self._unconnected + 1
+        if target == self._connected and self._unconnected < RECONNECT_AFTER:
             return
         _log.info("ndi: receiving %s", name)
         self._ndi.recv_connect(self._receiver, source)
-        self._connected, self._unconnected = there, 0
+        self._connected, self._unconnected = target, 0
 
     def _close(self) -> None:
-        if self._finder is not None:
-            self._ndi.find_destroy(self._finder)
-        self._ndi.recv_destroy(self._receiver)
-        self._finder = self._receiver = None
+        finder, receiver, self._finder, self._receiver = self._finder, self._receiver, None, None
+        with ExitStack() as stack:
+            if receiver is not None:
+                stack.callback(self._ndi.recv_destroy, receiver)
+            if finder is not None:
+                self._ndi.find_destroy(finder)
 
 
 class NdiSink(Sink):
-    """Sends one picture after another under a name. Never waits for a receiver."""
+    """Sends frames under a name. Never waits for a receiver."""
 
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "lcm", "the sender's name; receivers see it as MACHINE (name)"),
-        "groups": Field(Text(), "", "NDI groups to send to, with commas; empty: the public one"),
-        "alpha": Field(Boolean(), True, "send the alpha channel too; false saves bandwidth"),
+        "groups": Field(Text(), "", "NDI groups to send to, separated by commas; empty: the public group"),
+        "alpha": Field(Boolean(), True, "also send the alpha channel; false saves bandwidth"),
     }
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._ndi: Any = None
         self._sender: Any = None
+        self._video: Any = None
+        self._buffers: list[Pixels] = []
+        self._sent = 0
 
     @property
     def receivers(self) -> int:
-        """How many receivers are connected now."""
+        """Number of receivers that are connected now."""
         return int(self._ndi.send_get_no_connections(self._sender, 0)) if self.is_open else 0
 
     def _open_sink(self, size: Size, fps: float) -> None:
@@ -282,7 +294,7 @@ class NdiSink(Sink):
         name, groups = self.options["name"], self.options["groups"]
         self._sender = ndi.send_create(ndi.SendCreate(name, groups or None, False, False))  # the tick paces, not NDI
         if self._sender is None:
-            raise TransportError(f"ndi: the sender {name!r} could not be made; is there one of that name already?")
+            raise TransportError(f"ndi: cannot create the sender {name!r}; another one may have that name")
         self._video = ndi.VideoFrameV2()
         self._video.FourCC = ndi.FOURCC_VIDEO_TYPE_RGBA if self.options["alpha"] else ndi.FOURCC_VIDEO_TYPE_RGBX
         self._video.frame_rate_N, self._video.frame_rate_D = frame_rate(fps)
@@ -300,12 +312,14 @@ class NdiSink(Sink):
         self._sent += 1
 
     def _close(self) -> None:
-        self._ndi.send_destroy(self._sender)  # also waits for the buffer in flight
-        self._sender, self._video, self._buffers = None, None, []
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            self._ndi.send_destroy(sender)  # also waits for the buffer in flight
+        self._video, self._buffers = None, []
 
 
 def probe() -> Probe:
-    """Whether NDI can be used here."""
+    """Test whether NDI can be used here."""
     try:
         version = str(_library().version())
     except MissingIntegration as error:
@@ -316,11 +330,11 @@ def probe() -> Probe:
 
 
 def _discovery_hint() -> str:
-    """On Linux the runtime finds names through avahi-daemon alone."""
+    """On Linux the runtime finds names only through avahi-daemon."""
     private = "DBUS_SYSTEM_BUS_ADDRESS" in os.environ
     if sys.platform != "linux" or private or Path("/run/avahi-daemon/socket").exists():
         return ""
-    return "; avahi-daemon does not run here: senders are found by address only (apt install avahi-daemon)"
+    return "; avahi-daemon is not running: senders are found by address only (apt install avahi-daemon)"
 
 
 TRANSPORT = Transport(NdiSource, NdiSink, probe)

@@ -1,4 +1,4 @@
-"""Media: PyAV (FFmpeg), loaded when an end that needs it is opened."""
+"""PyAV (FFmpeg), loaded when an endpoint that needs it is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTALL = "pip install av"
 
 
 def load(integration: str) -> Any:
-    """The package `av`; raises MissingIntegration where it cannot be loaded."""
+    """Import and return the package `av`; raises MissingIntegration, in the name of `integration`, if that fails."""
     try:
         import av
     except ImportError as error:
@@ -20,13 +20,13 @@ def load(integration: str) -> Any:
 
 
 def reason(error: BaseException) -> str:
-    """One line of what a library says."""
+    """First line of a library's error message."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]
 
 
 def probe() -> Probe:
-    """Whether PyAV can be loaded."""
+    """Test whether PyAV can be loaded."""
     try:
         return Probe(True, f"PyAV {load('').__version__}")
     except MissingIntegration as error:

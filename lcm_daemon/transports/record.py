@@ -1,4 +1,4 @@
-"""Record: what is shown, into a video file that is playable up to its last second whatever ends it."""
+"""Record sink: writes the output to a video file that stays playable almost to its last second, even after a kill."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -21,15 +22,18 @@ from lcm_daemon.core.schema import Choice, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Sink, Transport
 
-TICK = Fraction(1, 60_000)  # of the time stamps; MPEG-4 allows no more than 65,535 a second
-PART = 1.0  # seconds: what a power cut can cost, besides what the encoder still holds
+TIME_BASE = Fraction(1, 60_000)  # seconds per time stamp unit; MPEG-4 allows at most 65,535 units per second
+FRAGMENT_SECONDS = 1.0  # what a power cut can cost, besides the frames that the encoder still holds
 MIB = 1 << 20
 
 _log = logging.getLogger(__name__)
 
-# Fragments instead of one index at the end; a Matroska file is made of clusters anyway.
-_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": str(int(PART * 1e6))}
-_CLUSTERS = {"cluster_time_limit": str(int(PART * 1e3))}
+# Fragments instead of one index at the end. A Matroska file consists of clusters anyway.
+_FRAGMENTS = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof",
+    "frag_duration": str(int(FRAGMENT_SECONDS * 1e6)),
+}
+_CLUSTERS = {"cluster_time_limit": str(int(FRAGMENT_SECONDS * 1e3))}
 CONTAINERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ".mkv": ("matroska", _CLUSTERS),
     ".mov": ("mov", _FRAGMENTS),
@@ -37,183 +41,190 @@ CONTAINERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
-def _rate_factor(quality: float) -> dict[str, str]:
-    """x264's constant rate factor: 51 is the worst; 18, at quality 75, is hard to tell from the original.
+def _x264_options(quality: float) -> dict[str, str]:
+    """x264's constant rate factor: 51 is the worst; 18, at quality 75, is hard to distinguish from the original.
 
-    Superfast, and without B-frames: the processor is the engine's, and the encoder holds few pictures back.
+    Superfast, without B-frames: the processor belongs to the engine, and the encoder holds back few frames.
     """
     return {"crf": f"{51 - 0.44 * quality:.0f}", "preset": "superfast", "bf": "0"}
 
 
-def _quantizer(quality: float) -> dict[str, str]:
+def _mpeg4_options(quality: float) -> dict[str, str]:
     """MPEG-4's quantizer, 31 to 2."""
     scale = f"{31 - 0.29 * quality:.0f}"
     return {"qmin": scale, "qmax": scale}
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """An FFmpeg encoder, and its options for a quality from 0 to 100."""
+class VideoEncoder:
+    """An FFmpeg encoder. options: returns its options for a quality from 0 to 100."""
 
     name: str
     options: Callable[[float], dict[str, str]]
 
 
-_MPEG4 = Encoder("mpeg4", _quantizer)
-CODECS: Mapping[str, tuple[Encoder, ...]] = {  # the first that FFmpeg was built with
-    "h264": (Encoder("libx264", _rate_factor), _MPEG4),
+_MPEG4 = VideoEncoder("mpeg4", _mpeg4_options)
+CODECS: Mapping[str, tuple[VideoEncoder, ...]] = {  # the first one that FFmpeg was built with is used
+    "h264": (VideoEncoder("libx264", _x264_options), _MPEG4),
     "mpeg4": (_MPEG4,),
 }
 
 
 class RecordSink(Sink):
-    """Writes frames with the times at which they were made. Another picture size begins another file."""
+    """Writes frames with their own times. A frame of another size starts another file."""
 
     fields = {
         "path": Field(Text(), "recordings/{date}_{time}.mp4", "a .mp4, .mov or .mkv file; may hold {date} and {time}"),
-        "codec": Field(Choice(tuple(CODECS)), "h264", "how pictures are compressed"),
-        "quality": Field(Number(0, 100), 75.0, "0 is small and poor, 100 large and without visible loss"),
-        "keep_free": Field(Number(0, 1e9), 256.0, "stop when less than so many MiB of the disk are free"),
+        "codec": Field(Choice(tuple(CODECS)), "h264", "video codec"),
+        "quality": Field(Number(0, 100), 75.0, "0 is small and poor, 100 is large and without visible loss"),
+        "keep_free": Field(Number(0, 1e9), 256.0, "stop when the disk has less free space than this, in MiB"),
     }
 
-    def __init__(self, options: Mapping[str, Any], today: Callable[[], datetime] = datetime.now) -> None:
+    def __init__(self, options: Mapping[str, Any], now: Callable[[], datetime] = datetime.now) -> None:
         super().__init__(options)
-        self._today = today
+        self._now = now
         self._fps = 30.0
         self._recording: _Recording | None = None
 
     def _open_sink(self, size: Size, fps: float) -> None:
         self._fps = fps
-        self._recording = self._begin(size)
+        self._recording = self._start_recording(size)
 
     def _write(self, frame: Frame) -> None:
-        assert self._recording is not None
-        if frame.size != self._recording.size:
-            self._finish()
-            self._recording = self._begin(frame.size)
+        if self._recording is None or frame.size != self._recording.size:
+            self._finish_recording()
+            self._recording = self._start_recording(frame.size)
         self._recording.write(frame)
 
-    def _begin(self, size: Size) -> _Recording:
-        path = Path(fill_in(self.options["path"], self._today()))
+    def _start_recording(self, size: Size) -> _Recording:
+        path = Path(expand_path(self.options["path"], self._now()))
         if path.suffix.lower() not in CONTAINERS:
             raise TransportError(f"record: {path} must end in one of {', '.join(CONTAINERS)}")
         av = pyav.load("record")
-        encoder = choose(self.options["codec"], av.codecs_available)
+        encoder = choose_encoder(self.options["codec"], av.codecs_available)
         keep_free = int(self.options["keep_free"] * MIB)
         return _Recording(path, size, self._fps, encoder, self.options["quality"], keep_free)
 
     def _close(self) -> None:
-        self._finish()
+        self._finish_recording()
 
-    def _finish(self) -> None:
-        if self._recording is not None:
-            self._recording.finish()
-        self._recording = None
+    def _finish_recording(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.finish()
 
 
 class _Recording:
-    """One file."""
+    """One video file. keep_free: bytes of the disk that must stay free."""
 
-    def __init__(self, path: Path, size: Size, fps: float, encoder: Encoder, quality: float, keep_free: int) -> None:
+    def __init__(
+        self, path: Path, size: Size, fps: float, encoder: VideoEncoder, quality: float, keep_free: int
+    ) -> None:
         av = pyav.load("record")
         self.size, self._keep_free = size, keep_free
         self._errors = (av.FFmpegError, OSError, ValueError)
-        self._path, self._file = create(path)
-        self._begun: float | None = None  # the time of the first frame
-        self._stamp = -1  # of the last frame
-        self._saved = 0.0  # when the file was last brought to the disk
-        try:
-            self._check_room()
-            format_, options = CONTAINERS[path.suffix.lower()]
-            self._container = av.open(self._file, "w", format=format_, options=dict(options))
-            self._stream = self._container.add_stream(encoder.name, rate=max(1, round(fps)))
-            self._stream.options = encoder.options(quality)
-            _shape(self._stream, size, fps)
-        except (*self._errors, TransportError) as error:
-            self._discard()
-            raise self._failure(error) from error
-        self._new_frame = av.VideoFrame.from_ndarray
-        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._path, self._file = create_file(path)
+        self._first_time: float | None = None  # of the first frame, in monotonic seconds
+        self._last_stamp = -1  # of the last frame, in units of TIME_BASE
+        self._saved_time = 0.0  # time of the frame at which the file was last flushed to the disk
+        with ExitStack() as on_failure:
+            on_failure.callback(self._close_file)
+            try:
+                self._check_free_space()
+                format_, options = CONTAINERS[path.suffix.lower()]
+                self._container = av.open(self._file, "w", format=format_, options=dict(options))
+                on_failure.callback(self._container.close)
+                self._stream = self._container.add_stream(encoder.name, rate=max(1, round(fps)))
+                self._stream.options = encoder.options(quality)
+                _configure(self._stream, size, fps)
+            except self._errors as error:
+                raise self._to_transport_error(error) from error
+            self._new_frame = av.VideoFrame.from_ndarray
+            self._reformatter = av.video.reformatter.VideoReformatter()
+            on_failure.pop_all()
 
     def write(self, frame: Frame) -> None:
-        if self._begun is None:
-            self._begun = self._saved = frame.time
-        self._stamp = max(self._stamp + 1, round((frame.time - self._begun) / TICK))
-        # 4:2:0 wants even sides.
+        if self._first_time is None:
+            self._first_time = self._saved_time = frame.time
+        self._last_stamp = max(self._last_stamp + 1, round((frame.time - self._first_time) / TIME_BASE))
+        # 4:2:0 needs even sides.
         pixels = np.ascontiguousarray(frame.pixels[: self._stream.height, : self._stream.width])
         try:
             picture = self._reformatter.reformat(
                 self._new_frame(pixels, format="rgba"), format="yuv420p", dst_colorspace="ITU709"
             )
-            picture.pts, picture.time_base = self._stamp, TICK
+            picture.pts, picture.time_base = self._last_stamp, TIME_BASE
             self._container.mux(self._stream.encode(picture))
-            if frame.time - self._saved >= PART:
-                self._saved = frame.time
+            if frame.time - self._saved_time >= FRAGMENT_SECONDS:
+                self._saved_time = frame.time
                 self._save()
         except self._errors as error:
-            raise self._failure(error) from error
+            raise self._to_transport_error(error) from error
 
     def finish(self) -> None:
-        """Write what the encoder still holds, and close. What has been written stays, whatever happens here."""
-        try:
-            if self._begun is not None:
-                self._container.mux(self._stream.encode())
-            self._container.close()
-            self._save()
-        except (*self._errors, TransportError) as error:
-            _log.warning("%s", self._failure(error))
-        self._discard()
+        """Write what the encoder still holds, and close. Data that is already in the file is kept in any case."""
+        with ExitStack() as stack:
+            stack.callback(self._close_file)
+            try:
+                try:
+                    if self._first_time is not None:
+                        self._container.mux(self._stream.encode())
+                finally:
+                    self._container.close()
+                self._save()
+            except (*self._errors, TransportError) as error:
+                _log.warning("%s", self._to_transport_error(error))
 
     def _save(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._check_room()
+        self._check_free_space()
 
-    def _check_room(self) -> None:
+    def _check_free_space(self) -> None:
         free = shutil.disk_usage(self._path.parent).free
         if free < self._keep_free:
-            wanted = f"{self._keep_free // MIB} MiB are to be kept free"
-            raise TransportError(f"record: {self._path}: the disk has {free // MIB} MiB left, and {wanted}")
+            limit = f"keep_free is {self._keep_free // MIB} MiB"
+            raise TransportError(f"record: {self._path}: the disk has {free // MIB} MiB left, and {limit}")
 
-    def _discard(self) -> None:
-        """Close the file; take it away if nothing was written."""
+    def _close_file(self) -> None:
+        """Close the file, and delete it if no frame was written."""
         try:
             self._file.close()
         except OSError:
-            _log.debug("record: the end of %s is lost", self._path)
-        if self._begun is None:
+            _log.debug("record: cannot write the end of %s", self._path)
+        if self._first_time is None:
             self._path.unlink(missing_ok=True)
 
-    def _failure(self, error: Exception) -> TransportError:
+    def _to_transport_error(self, error: Exception) -> TransportError:
         if isinstance(error, TransportError):
             return error
         return TransportError(f"record: cannot write {self._path}: {pyav.reason(error)}")
 
 
-def _shape(stream: Any, size: Size, fps: float) -> None:
-    """Size, time base and colours (BT.709, limited range: ITU-T H.273 code points 1 and 1) of a stream."""
+def _configure(stream: Any, size: Size, fps: float) -> None:
+    """Set a stream's size, time base and colours (BT.709, limited range: ITU-T H.273 code points 1 and 1)."""
     stream.width, stream.height = (side - side % 2 for side in size)
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
-    context.time_base, context.gop_size = TICK, max(1, round(fps * PART))
+    context.time_base, context.gop_size = TIME_BASE, max(1, round(fps * FRAGMENT_SECONDS))
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
 
 
-def fill_in(pattern: str, now: datetime) -> str:
-    """A path with its {date} (2026-01-31) and {time} (23-59-59)."""
+def expand_path(pattern: str, now: datetime) -> str:
+    """Replace {date} (2026-01-31) and {time} (23-59-59) in a path."""
     return pattern.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H-%M-%S}")
 
 
-def create(path: Path) -> tuple[Path, IO[bytes]]:
-    """A new file at `path`, or at `path` with -2, -3, ... where one is there already; raises TransportError."""
+def create_file(path: Path) -> tuple[Path, IO[bytes]]:
+    """Create a new file at `path`, or with -2, -3, ... added to its stem if it exists; raises TransportError."""
     if path.parent.exists() and not path.parent.is_dir():
         raise TransportError(f"record: {path.parent} is not a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for number in count(1):
-            free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
             try:
-                return free, open(free, "xb")
+                return candidate, open(candidate, "xb")
             except FileExistsError:
                 continue
     except OSError as error:
@@ -221,14 +232,15 @@ def create(path: Path) -> tuple[Path, IO[bytes]]:
     raise AssertionError
 
 
-def choose(codec: str, available: set[str]) -> Encoder:
-    """The encoder for a codec that this FFmpeg has; raises TransportError."""
-    for encoder in CODECS[codec]:
+def choose_encoder(codec: str, available: set[str]) -> VideoEncoder:
+    """Return the first encoder of a codec that this FFmpeg has; raises TransportError if it has none."""
+    preferred, *_ = encoders = CODECS[codec]
+    for encoder in encoders:
         if encoder.name in available:
-            if encoder is not CODECS[codec][0]:
-                _log.warning("record: PyAV has no %s here; %s takes its place", CODECS[codec][0].name, encoder.name)
+            if encoder is not preferred:
+                _log.warning("record: PyAV has no %s here; %s is used instead", preferred.name, encoder.name)
             return encoder
-    raise TransportError(f"record: PyAV has none of {', '.join(encoder.name for encoder in CODECS[codec])} here")
+    raise TransportError(f"record: PyAV has none of {', '.join(encoder.name for encoder in encoders)} here")
 
 
 TRANSPORT = Transport(source=None, sink=RecordSink, probe=pyav.probe)

@@ -1,8 +1,8 @@
-"""Pixels: scaling, channel order and flips, in the source's own thread and without the interpreter lock.
+"""Scale, flip and reorder pixels, in the source's own thread and without holding the interpreter lock.
 
 Scaling is FFmpeg's swscale through PyAV. Measured on one shared CPU core against Pillow (1920x1080 cropped and scaled
-to 512x512, RGBA, bilinear): swscale 5 ms, Pillow 9 ms; 1280x720: 3.5 and 7.5 ms; up from 256x256: 1.3 and 2.9 ms; the
-results differ by at most one step.
+to 512x512, RGBA, bilinear): swscale 5 ms, Pillow 9 ms; from 1280x720: 3.5 and 7.5 ms; from 256x256: 1.3 and 2.9 ms.
+The results differ by at most one step of 255.
 """
 
 from __future__ import annotations
@@ -17,31 +17,37 @@ from lcm_daemon.core.frame import Fit, Pixels, Size, solid
 from lcm_daemon.transports import pyav
 
 BLACK = (0, 0, 0, 255)
-# RGBA is handed over under the name of a YUV layout with four bytes a pixel and full-size chroma. A linear filter does
-# not care what a channel means, and swscale then scales the bytes as they are: called "rgba" it would go through YUV,
-# which is slower and moves colours by up to two steps.
+# RGBA is passed as a YUV layout with four bytes per pixel and full-size chroma. A linear filter treats all channels
+# alike, so swscale then scales the bytes as they are. Passed as "rgba", they would be converted to YUV and back, which
+# is slower and changes colours by up to two steps.
 _LAYOUT = "vuya"
 
 _local = threading.local()
 
 
-def fit(pixels: Pixels, size: Size, how: Fit) -> Pixels:
-    """Bring a picture to `size` (width, height).
+def fit(pixels: Pixels, size: Size, mode: Fit) -> Pixels:
+    """Scale pixels to `size`.
 
-    cover: fills it, keeping the aspect ratio; what stands over is cut off evenly on both sides.
-    contain: shows all of it, keeping the aspect ratio; opaque black bars fill the rest.
-    stretch: fills it, whatever becomes of the aspect ratio.
+    The filter is bilinear, and wider when shrinking, against shimmer. Alpha is scaled like the other channels (not
+    premultiplied).
 
-    pixels: uint8 (H, W, 4), C-contiguous. Returns the same kind, or `pixels` itself where the size is right already.
-    Bilinear, widened when shrinking so that nothing shimmers; alpha is a channel like the others (not premultiplied).
+    Args:
+        pixels: uint8 (H, W, 4), C-contiguous.
+        size: (width, height) in pixels.
+        mode: "cover" fills the size, keeps the aspect ratio, and crops evenly on both sides; "contain" shows
+            everything, keeps the aspect ratio, and fills the rest with opaque black; "stretch" fills the size and
+            ignores the aspect ratio.
+
+    Returns:
+        uint8 (height, width, 4), C-contiguous; `pixels` itself if it has that size already.
     """
     if (pixels.shape[1], pixels.shape[0]) == size:
         return pixels
-    return _FITS[how](pixels, size)
+    return _FITS[mode](pixels, size)
 
 
 def swap_red_blue(pixels: Pixels, out: Pixels | None = None) -> Pixels:
-    """RGBA from BGRA and back; uint8 (H, W, 4). Writes to `out` (not `pixels` itself) if it is given."""
+    """Convert RGBA to BGRA or back; uint8 (H, W, 4). Writes to `out`, if given; it must not be `pixels`."""
     out = np.empty(pixels.shape, np.uint8) if out is None else out
     np.copyto(out, pixels)
     out[..., 0] = pixels[..., 2]
@@ -50,7 +56,7 @@ def swap_red_blue(pixels: Pixels, out: Pixels | None = None) -> Pixels:
 
 
 def flip(pixels: Pixels, out: Pixels | None = None) -> Pixels:
-    """The picture upside down, C-contiguous; uint8 (H, W, 4). Writes to `out` (not `pixels` itself) if it is given."""
+    """Flip vertically; uint8 (H, W, 4), C-contiguous. Writes to `out`, if given; it must not be `pixels`."""
     out = np.empty(pixels.shape, np.uint8) if out is None else out
     np.copyto(out, pixels[::-1])
     return out
@@ -88,14 +94,14 @@ def _scale(pixels: Pixels, size: Size, out: Pixels | None = None) -> Pixels:
 
 
 def _view(frame: Any) -> Pixels:
-    """The bytes of a packed four-channel `av.VideoFrame`, without the padding of its lines; shares its memory."""
+    """View of the bytes of a packed four-channel `av.VideoFrame`, without line padding; shares its memory."""
     plane = frame.planes[0]
     lines = np.frombuffer(plane, np.uint8)[: frame.height * plane.line_size].reshape(frame.height, plane.line_size)
     return lines[:, : frame.width * 4].reshape(frame.height, frame.width, 4)
 
 
 def _reformatter() -> Any:
-    """This thread's own: it keeps the filter tables of its last sizes, and is not safe to share."""
+    """This thread's reformatter: it caches filter tables by size, and is not thread-safe."""
     if not hasattr(_local, "reformatter"):
         _local.reformatter = pyav.load("scaling").video.reformatter.VideoReformatter()
     return _local.reformatter

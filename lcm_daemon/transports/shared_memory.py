@@ -1,10 +1,12 @@
-"""Memory: frames between processes of one machine, through shared memory found by name.
+"""Memory transport: frames between processes of one machine, through shared memory that is found by name.
 
-Two kinds of segments. The board, `lcm.NAME`, is small and never changes its size; it says which data segment is in
-use and which frame is the newest. The data segment, `lcm.NAME.GENERATION`, holds three slots; a new one takes its place
-when frames outgrow it or another sender takes the name. Nothing is ever locked, so whoever dies leaves nobody waiting:
-the writer numbers a slot before and after it fills it, and a reader throws away what was overwritten while it copied
-(the copy of a picture lets go of the interpreter lock and takes it again, which keeps the stores in order on any CPU).
+There are two kinds of segments. The index segment, `lcm.NAME`, is small and never changes its size; it says which data
+segment is in use and which frame is the newest. The data segment, `lcm.NAME.GENERATION`, holds three slots; a new one
+replaces it when frames outgrow it or another sender takes the name.
+
+Nothing is locked, so a process that dies blocks no other. The writer stores the frame's count in the slot before and
+after it fills the slot, and a reader discards a frame that was overwritten while it was copied. (Copying a frame
+releases the interpreter lock and takes it again, which keeps the stores in order on any CPU.)
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from hashlib import blake2s
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
@@ -33,39 +35,39 @@ from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 
 PREFIX = "lcm."
 SLOTS = 3
-POLL = 0.0005  # seconds between two looks at the board
-LOOK = 0.1  # seconds between two looks for a new sender, while no frame comes
+POLL_SECONDS = 0.0005  # between two checks of the index segment
+SEARCH_INTERVAL = 0.1  # seconds between two searches for a new sender, while no frame arrives
 MAGIC = 0x31304D434C  # "LCM01"; another layout gets another number
 
-# 64-bit words of the board ...
+# 64-bit words of the index segment. _HOME is the process namespace of _PROCESS.
 _MAGIC, _SESSION, _GENERATION, _CAPACITY, _NEWEST, _PROCESS, _HOME = range(7)
-_BOARD_BYTES = 64
-# ... and of a slot's head
+_INDEX_BYTES = 64
+# 64-bit words of a slot's header.
 _BEGUN, _DONE, _NUMBER, _TIME, _WIDTH, _HEIGHT = range(6)
 _HEAD_BYTES = 64
 
 _tracker_lock = threading.Lock()
 
-_NAME_FIELD = Field(Text(), "lcm", "the name under which both ends find each other on this machine")
+_NAME_FIELD = Field(Text(), "lcm", "name under which sink and source find each other on this machine")
 
 
 class _Segment:
-    """A shared-memory segment: 64-bit words by index, and bytes. Python's resource tracker is told nothing of it.
+    """A shared-memory segment: 64-bit words by index, and bytes. Python's resource tracker does not track it.
 
-    Before Python 3.13 whoever merely attaches is registered as an owner, and its end would take the segment from
-    under everybody else. So nobody is registered: the sink unlinks when it closes, and what a killed one left the
-    next one takes away: on Linux of any name, elsewhere of the same.
+    Before Python 3.13, a process that only attaches is registered as an owner, and its end would remove the segment
+    from all other processes. So no process is registered: the sink unlinks the segment when it closes. What a killed
+    sink leaves is removed by the next one: on Linux under any name, elsewhere under the same name.
     """
 
     def __init__(self, name: str, size: int = 0) -> None:
-        """Create a segment of `size` bytes, or attach to the one that is there; raises OSError."""
+        """Create a segment of `size` bytes, or attach to the existing one if `size` is 0; raises OSError."""
         self.name = name
         with _tracker_lock:
             if sys.version_info >= (3, 13):
                 self._shared = SharedMemory(name, create=size > 0, size=size, track=False)
             else:
                 self._shared = SharedMemory(name, create=size > 0, size=size)
-                _tell_tracker("unregister", self._shared)
+                _call_tracker("unregister", self._shared)
         assert self._shared.buf is not None
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._shared.buf, np.uint8)
         self._words: NDArray[np.uint64] = self._bytes[: self.size // 8 * 8].view(np.uint64)
@@ -81,11 +83,11 @@ class _Segment:
         self._words[index] = word
 
     def part(self, start: int, size: int) -> NDArray[np.uint8]:
-        """Some of the bytes. The segment cannot be closed while the caller keeps them."""
+        """View of some bytes. The segment cannot be closed while the caller keeps it."""
         return self._bytes[start : start + size]
 
     def close(self) -> None:
-        del self._words, self._bytes  # the mapping cannot go while they look into it
+        del self._words, self._bytes  # the mapping cannot be closed while these views exist
         self._shared.close()
 
     def __del__(self) -> None:
@@ -93,55 +95,51 @@ class _Segment:
             self.close()
 
     def unlink(self) -> None:
-        """Take the name away; those who are attached keep the memory."""
+        """Remove the name. Processes that are attached keep the memory."""
         with _tracker_lock:
             if sys.version_info < (3, 13):
-                _tell_tracker("register", self._shared)  # `unlink` takes back what it believes to stand there
+                _call_tracker("register", self._shared)  # `unlink` unregisters it
             try:
                 self._shared.unlink()
             except FileNotFoundError:
                 if sys.version_info < (3, 13):
-                    _tell_tracker("unregister", self._shared)
+                    _call_tracker("unregister", self._shared)
 
 
 class MemorySink(Sink):
-    """Publishes frames under a name; the newest sink of a name is the one that counts."""
+    """Publishes frames under a name. A newer sink of the same name replaces this one."""
 
     fields = {"name": _NAME_FIELD}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._name = segment_name(self.options["name"])
-        self._board: _Segment | None = None
+        self._index: _Segment | None = None
         self._data: _Segment | None = None
         self._capacity = self._count = self._session = 0
 
     def _open_sink(self, size: Size, fps: float) -> None:
         try:
-            _sweep()
-            self._board = _create_or_attach(self._name, _BOARD_BYTES)
-            if self._board.size < _BOARD_BYTES:
-                raise TransportError(f"memory: something else has the name {self._name!r}")
-            if self._board[_MAGIC] == MAGIC:
-                _forget(f"{self._name}.{self._board[_GENERATION]}")
+            _remove_stale()
+            self._index = _create_or_attach(self._name, _INDEX_BYTES)
+            if self._index.size < _INDEX_BYTES:
+                raise TransportError(f"memory: another program uses the name {self._name!r}; choose another name")
+            if self._index[_MAGIC] == MAGIC:
+                _remove(f"{self._name}.{self._index[_GENERATION]}")
             else:
-                self._board.part(0, _BOARD_BYTES)[:] = 0
-            self._board[_PROCESS], self._board[_HOME] = os.getpid(), _home()
-            self._count = self._board[_NEWEST]
+                self._index.part(0, _INDEX_BYTES)[:] = 0
+            self._index[_PROCESS], self._index[_HOME] = os.getpid(), _process_namespace()
+            self._count = self._index[_NEWEST]
             self._session = secrets.randbits(63) | 1
             self._grow(size[0] * size[1] * 4)
-            self._board[_SESSION], self._board[_MAGIC] = self._session, MAGIC
+            self._index[_SESSION], self._index[_MAGIC] = self._session, MAGIC
         except OSError as error:
-            self._release()
             raise TransportError(f"memory: cannot share {self.options['name']!r}: {error}") from error
-        except TransportError:
-            self._release()
-            raise
 
     def _write(self, frame: Frame) -> None:
-        assert self._board is not None
-        if self._board[_SESSION] != self._session:
-            raise TransportError(f"memory: another sender has taken the name {self.options['name']!r}")
+        assert self._index is not None
+        if self._index[_SESSION] != self._session:
+            raise TransportError(f"memory: another sender took the name {self.options['name']!r}")
         if frame.pixels.nbytes > self._capacity:
             self._grow(frame.pixels.nbytes)
         assert self._data is not None
@@ -154,14 +152,14 @@ class MemorySink(Sink):
         self._data[head + _NUMBER] = frame.number
         self._data[head + _TIME] = round(frame.time * 1e9)
         self._data[head + _DONE] = self._count
-        self._board[_NEWEST] = self._count
+        self._index[_NEWEST] = self._count
 
     def _grow(self, capacity: int) -> None:
-        """Take a new data segment into use whose slots hold `capacity` bytes."""
-        assert self._board is not None
+        """Switch to a new data segment whose slots hold `capacity` bytes."""
+        assert self._index is not None
         capacity = -(-capacity // 64) * 64
         _check_room(SLOTS * (_HEAD_BYTES + capacity))
-        generation = self._board[_GENERATION]
+        generation = self._index[_GENERATION]
         data = None
         while data is None:
             generation += 1
@@ -171,27 +169,24 @@ class MemorySink(Sink):
             self._data.unlink()
             self._data.close()
         self._data, self._capacity = data, capacity
-        self._board[_CAPACITY], self._board[_GENERATION] = capacity, generation
+        self._index[_CAPACITY], self._index[_GENERATION] = capacity, generation
 
     def _close(self) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        if self._board is not None and self._board.size >= _BOARD_BYTES:
-            if self._board[_SESSION] in (0, self._session):
-                self._board[_SESSION] = 0
-                self._board.unlink()
-        if self._data is not None:
-            self._data.unlink()
-        for segment in filter(None, (self._board, self._data)):
-            segment.close()
-        self._board = self._data = None
+        index, data, self._index, self._data = self._index, self._data, None, None
+        with ExitStack() as stack:
+            for segment in filter(None, (index, data)):
+                stack.callback(segment.close)
+            if data is not None:
+                stack.callback(data.unlink)
+            if index is not None and index.size >= _INDEX_BYTES and index[_SESSION] in (0, self._session):
+                index[_SESSION] = 0
+                index.unlink()
 
 
 class MemorySource(Source):
-    """Reads the newest frame of a name; waits for a sender, and follows it through restarts and changes of size.
+    """Reads the newest frame of a name. Waits for a sender, and follows it through restarts and changes of size.
 
-    Number and time are the sender's. After a sender's restart the numbers go on where they were, so that they rise.
+    Number and time of a frame are the sender's. After a restart of the sender, numbers continue where they were.
     """
 
     fields = {"name": _NAME_FIELD}
@@ -200,69 +195,69 @@ class MemorySource(Source):
         super().__init__(options)
         self._name = segment_name(self.options["name"])
         self._clock = clock or MonotonicClock()
-        self._board: _Segment | None = None
+        self._index: _Segment | None = None
         self._data: _Segment | None = None
         self._session = self._generation = self._count = self._offset = 0
-        self._last = -1
-        self._look_at = 0.0
+        self._last_number = -1
+        self._next_search = 0.0
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        return [name.removeprefix(PREFIX) for name in _boards()]
+        return [name.removeprefix(PREFIX) for name in _index_names()]
 
     def _open_source(self) -> None:
-        self._look_at = 0.0
+        self._next_search = 0.0
 
     def _read(self, timeout: float) -> Frame | None:
         until = self._clock.now() + timeout
         while True:
-            frame = self._take()
+            frame = self._read_newest()
             now = self._clock.now()
             if frame is not None:
-                self._look_at = now + LOOK
+                self._next_search = now + SEARCH_INTERVAL
                 return frame
-            if now >= self._look_at:
-                self._look_at = now + LOOK
-                self._look()
+            if now >= self._next_search:
+                self._next_search = now + SEARCH_INTERVAL
+                self._search_sender()
             elif now >= until:
                 return None
             else:
-                self._clock.sleep(min(POLL, until - now))
+                self._clock.sleep(min(POLL_SECONDS, until - now))
 
-    def _look(self) -> None:
-        """Attach to the board that has the name now, if it is not the attached one."""
+    def _search_sender(self) -> None:
+        """Attach to the index segment that has the name now, unless it is the attached one."""
         try:
-            controls = _Segment(self._name)
+            index = _Segment(self._name)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             raise TransportError(f"memory: cannot read {self.options['name']!r}: {error}") from error
-        ready = controls.size >= _BOARD_BYTES and controls[_MAGIC] == MAGIC and controls[_SESSION] != 0
-        if not ready or (self._board is not None and controls[_SESSION] == self._board[_SESSION]):
-            controls.close()
+        is_ready = index.size >= _INDEX_BYTES and index[_MAGIC] == MAGIC and index[_SESSION] != 0
+        if not is_ready or (self._index is not None and index[_SESSION] == self._index[_SESSION]):
+            index.close()
         else:
-            self._drop()
-            self._board = controls
+            self._detach()
+            self._index = index
 
-    def _take(self) -> Frame | None:
-        """The newest frame, if there is one that was not read yet and that nobody wrote over meanwhile."""
-        if self._board is None:
+    def _read_newest(self) -> Frame | None:
+        """Return the newest frame, if it is unread and was not overwritten while it was copied."""
+        if self._index is None:
             return None
-        state = _state(self._board)
+        state = _index_state(self._index)
         session, generation, capacity, newest = state
         if session == 0 or newest == 0 or (session == self._session and newest == self._count):
             return None
         if (session, generation) != (self._session, self._generation) and not self._attach(session, generation):
             return None
         assert self._data is not None
-        taken = _copy(self._data, capacity, newest)
-        if taken is None or _state(self._board)[:-1] != state[:-1]:
+        copied = _copy_slot(self._data, capacity, newest)
+        if copied is None or _index_state(self._index)[:-1] != state[:-1]:
             return None
         self._count = newest
-        return self._number(*taken)
+        return self._renumber(*copied)
 
     def _attach(self, session: int, generation: int) -> bool:
-        """Attach to a data segment; False where it has gone already."""
+        """Attach to a data segment; False if it no longer exists."""
         try:
             data = _Segment(f"{self._name}.{generation}")
         except (OSError, ValueError):
@@ -272,36 +267,36 @@ class MemorySource(Source):
         self._data, self._session, self._generation = data, session, generation
         return True
 
-    def _number(self, pixels: Pixels, number: int, time: float) -> Frame:
-        """The frame, its number moved up where a restarted sender counts from 0 again."""
-        if number + self._offset <= self._last:
-            self._offset = self._last + 1 - number
-        self._last = number + self._offset
-        return Frame(pixels, self._last, time)
+    def _renumber(self, pixels: Pixels, number: int, time: float) -> Frame:
+        """Build the frame. Raise its number if a restarted sender counts from 0 again."""
+        if number + self._offset <= self._last_number:
+            self._offset = self._last_number + 1 - number
+        self._last_number = number + self._offset
+        return Frame(pixels, self._last_number, time)
 
-    def _drop(self) -> None:
-        for segment in filter(None, (self._board, self._data)):
-            segment.close()
-        self._board = self._data = None
+    def _detach(self) -> None:
+        segments, self._index, self._data = (self._index, self._data), None, None
         self._session = self._generation = self._count = 0
+        for segment in filter(None, segments):
+            segment.close()
 
     def _close(self) -> None:
-        self._drop()
+        self._detach()
 
 
 def segment_name(name: str) -> str:
-    """The board's name for any text: readable where it is short and plain (macOS allows 30 characters in all)."""
+    """Name of the index segment: `name` itself if it is short and plain, else a hash (macOS allows 30 characters)."""
     plain = re.fullmatch(r"[A-Za-z0-9_-]{1,16}", name)
     return PREFIX + (name if plain else blake2s(name.encode(), digest_size=8).hexdigest())
 
 
-def _state(controls: _Segment) -> tuple[int, int, int, int]:
-    """Session, generation, capacity and newest; each whole, together only if they did not change meanwhile."""
-    return controls[_SESSION], controls[_GENERATION], controls[_CAPACITY], controls[_NEWEST]
+def _index_state(index: _Segment) -> tuple[int, int, int, int]:
+    """Session, generation, capacity and newest count. Each is whole; together they may be of different moments."""
+    return index[_SESSION], index[_GENERATION], index[_CAPACITY], index[_NEWEST]
 
 
-def _copy(data: _Segment, capacity: int, count: int) -> tuple[Pixels, int, float] | None:
-    """Pixels, number and time of frame `count`; None if the slot holds another one, or came to while copying."""
+def _copy_slot(data: _Segment, capacity: int, count: int) -> tuple[Pixels, int, float] | None:
+    """Pixels, number and time of frame `count`; None if its slot holds another one, before or after copying."""
     start = count % SLOTS * (_HEAD_BYTES + capacity)
     if SLOTS * (_HEAD_BYTES + capacity) > data.size:
         return None
@@ -320,52 +315,51 @@ def _create_or_attach(name: str, size: int) -> _Segment:
         return _Segment(name)
 
 
-def _forget(name: str) -> None:
-    """Remove what a killed sender left."""
+def _remove(name: str) -> None:
+    """Remove a segment that a killed sender left."""
     with suppress(OSError, ValueError):
         left = _Segment(name)
         left.unlink()
         left.close()
 
 
-def _boards() -> list[str]:
-    """The names of all boards, where they can be listed."""
+def _index_names() -> list[str]:
+    """Names of all index segments; empty on systems that cannot list them."""
     try:
         return sorted(name for name in os.listdir("/dev/shm") if re.fullmatch(r"lcm\.[^.]+", name))
     except OSError:
         return []
 
 
-def _home() -> int:
-    """The space in which this process has its number (containers may share memory and not numbers); 0 if unknown."""
+def _process_namespace() -> int:
+    """The namespace that this process's id belongs to, or 0 if unknown. Containers may share memory but not ids."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         return 0
 
 
-def _sweep() -> None:
-    """Take away what killed senders left, of any name."""
-    home = _home()
-    for name in _boards():
-        with suppress(OSError, ValueError):
-            controls = _Segment(name)
-            known = controls.size >= _BOARD_BYTES and controls[_MAGIC] == MAGIC and home and controls[_HOME] == home
-            if known and not os.path.exists(f"/proc/{controls[_PROCESS]}"):
-                _forget(f"{name}.{controls[_GENERATION]}")
-                controls.unlink()
-            controls.close()
+def _remove_stale() -> None:
+    """Remove the segments that killed senders left, under any name."""
+    namespace = _process_namespace()
+    for name in _index_names():
+        with suppress(OSError, ValueError), closing(_Segment(name)) as index:
+            is_ours = index.size >= _INDEX_BYTES and index[_MAGIC] == MAGIC
+            is_ours = is_ours and namespace != 0 and index[_HOME] == namespace
+            if is_ours and not os.path.exists(f"/proc/{index[_PROCESS]}"):
+                _remove(f"{name}.{index[_GENERATION]}")
+                index.unlink()
 
 
 def _check_room(size: int) -> None:
-    """On Linux the memory is only taken when it is written to, and a full /dev/shm then ends the process."""
+    """Linux allocates the memory only when it is written to; a full /dev/shm would then kill the process."""
     with suppress(OSError):
         free = shutil.disk_usage("/dev/shm").free
         if free < size:
-            raise TransportError(f"memory: {size >> 20} MiB do not fit into /dev/shm, where {free >> 20} MiB are free")
+            raise TransportError(f"memory: {size >> 20} MiB do not fit into /dev/shm, which has {free >> 20} MiB free")
 
 
-def _tell_tracker(verb: str, shared: SharedMemory) -> None:
+def _call_tracker(verb: str, shared: SharedMemory) -> None:
     if os.name == "posix":
         getattr(resource_tracker, verb)(shared._name, "shared_memory")  # type: ignore[attr-defined]
 

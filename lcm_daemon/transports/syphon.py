@@ -1,7 +1,7 @@
-"""Syphon: textures shared between programs on one Mac. Wraps syphon-python and its Metal ends.
+"""Syphon: textures shared between programs on one Mac. Wraps the Metal client and server of syphon-python.
 
-A shared surface has its first row at the bottom and is BGRA: the sink lets Syphon turn the picture over while it
-copies, the source turns it back. Servers are announced on the main thread's run loop, which `pump` turns.
+A shared surface has its first row at the bottom and is BGRA. The sink lets Syphon flip the frame while it copies; the
+source flips it back. Servers are announced on the main thread's run loop, which `pump` runs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 from lcm_daemon.transports.resize import swap_red_blue
 
 POLL_SECONDS = 0.002
-PUMP_SECONDS = 0.1  # between two turns of the run loop
-TURN_SECONDS = 0.001  # how long a turn may wait; syphon-python's own value is a whole second
-LOOK_SECONDS = 1.0
+PUMP_INTERVAL = 0.1  # seconds between two runs of the run loop
+RUN_LOOP_SECONDS = 0.001  # how long one run may wait; syphon-python's own value is a whole second
+LISTING_SECONDS = 1.0  # how long an error message searches for servers to list
 RGBA8, BGRA8 = 70, 80  # MTLPixelFormatRGBA8Unorm, MTLPixelFormatBGRA8Unorm in Metal's MTLPixelFormat.h
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Library:
-    """What is used of syphon-python and of PyObjC, which it brings."""
+    """The modules used of syphon-python and of PyObjC, on which it depends."""
 
     syphon: Any
     raw: Any
@@ -45,21 +45,21 @@ class _Library:
 
 @dataclass
 class _State:
-    """What there is once in a process."""
+    """State that exists once per process."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     library: _Library | None = None
     activity: Any = None  # while it is held, macOS does not put the process to sleep
-    directory: Any = None  # made and used on the main thread alone
+    directory: Any = None  # created and used on the main thread only
     servers: Sequence[Any] = ()
-    next_turn: float = 0.0
+    next_pump: float = 0.0
 
 
 _state = _State()
 
 
 def _library() -> _Library:
-    """The native modules, loaded once; App Nap is held off from then on."""
+    """Return the native modules. The first call loads them and disables App Nap."""
     with _state.lock:
         if _state.library is None:
             _state.library = library = _load()
@@ -80,16 +80,16 @@ def _load() -> _Library:
 
 
 def pump() -> None:
-    """Turn the main thread's run loop once, a few times a second, and note which servers there are."""
+    """Run the main thread's run loop once, at most ten times a second, and store the list of servers."""
     library, now = _state.library, time.perf_counter()
-    if library is None or now < _state.next_turn or threading.current_thread() is not threading.main_thread():
+    if library is None or now < _state.next_pump or threading.current_thread() is not threading.main_thread():
         return
-    _state.next_turn = now + PUMP_SECONDS
+    _state.next_pump = now + PUMP_INTERVAL
     with library.objc.autorelease_pool():
         if _state.directory is None:
             _state.directory = library.syphon.SyphonServerDirectory()
-            _state.directory.run_loop_interval = TURN_SECONDS
-        _state.servers = tuple(_state.directory.servers)  # this is what turns the run loop
+            _state.directory.run_loop_interval = RUN_LOOP_SECONDS
+        _state.servers = tuple(_state.directory.servers)  # reading it runs the run loop
 
 
 def _title(server: Any) -> str:
@@ -97,17 +97,20 @@ def _title(server: Any) -> str:
 
 
 class SyphonSource(Source):
-    """Receives one server, found by its exact name, its application's, or both, before and after it is there."""
+    """Receives one server, found by exact name, application, or both. Waits for it, and finds it after a restart."""
 
     fields: ClassVar[Fields] = {
-        "name": Field(Text(), "", "the server's exact name; may be empty where the application has only one"),
-        "app": Field(Text(), "", "the exact name of the server's application; empty: any"),
-        "flip": Field(Boolean(), False, "turn the picture over, for a server that publishes it upside down"),
+        "name": Field(Text(), "", "the server's exact name; may be empty if the application has only one"),
+        "app": Field(Text(), "", "exact name of the server's application; empty: any"),
+        "flip": Field(Boolean(), False, "flip vertically, for a server that publishes its frames upside down"),
     }
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._number = 0
+        self._client: Any = None
+        self._buffer: Any = None
+        self._logged: list[str] = []
 
     @classmethod
     def pump(cls) -> None:
@@ -115,7 +118,7 @@ class SyphonSource(Source):
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        """Names as "Application: Server"; only the main thread can look for new ones."""
+        """Names as "Application: Server". Only the main thread can discover new servers."""
         _library()
         until = time.perf_counter() + seconds
         while time.perf_counter() < until and threading.current_thread() is threading.main_thread():
@@ -126,16 +129,14 @@ class SyphonSource(Source):
     def _open_source(self) -> None:
         self._library = _library()
         if not self.options["name"] and not self.options["app"]:
-            titles = ", ".join(self.discover(LOOK_SECONDS))
-            raise TransportError(f"syphon: the source needs a server's name, or its app; there are {titles or 'none'}")
-        self._client: Any = None
-        self._buffer: Any = None
-        self._said: list[str] = []
+            titles = ", ".join(self.discover(LISTING_SECONDS))
+            raise TransportError(f"syphon: the source needs a server's name or app; available: {titles or 'none'}")
+        self._logged = []
 
     def _read(self, timeout: float) -> Frame | None:
         until = time.perf_counter() + timeout
         while True:
-            with self._library.objc.autorelease_pool():  # PyObjC gives Python's threads none
+            with self._library.objc.autorelease_pool():  # PyObjC creates none for Python's threads
                 pixels = self._receive()
             if pixels is not None:
                 self._number += 1
@@ -153,31 +154,30 @@ class SyphonSource(Source):
         return None if texture is None else self._pixels(texture)
 
     def _connected(self) -> Any:
-        """The client of a server that lives; None while there is none."""
+        """Return the client of a running server, or None."""
         if self._client is not None and not self._client.is_valid:
-            self._client.stop()
-            self._client = None
+            self._stop_client()
         if self._client is None and (server := self._find()) is not None:
             try:
                 self._client = self._library.syphon.SyphonMetalClient(server)
             except RuntimeError as error:
-                raise TransportError(f"syphon: no connection to {_title(server)}: {error}") from error
+                raise TransportError(f"syphon: cannot connect to {_title(server)}: {error}") from error
         return self._client
 
     def _find(self) -> Any:
-        """The one server that is meant; None where there is none, or several."""
+        """Return the wanted server; None if no server matches, or several do."""
         name, app = self.options["name"], self.options["app"]
         found = [s for s in _state.servers if name in ("", s.name) and app in ("", s.app_name)]
         if len(found) == 1:
             return found[0]
         titles = sorted(map(_title, found))
-        if titles and titles != self._said:
-            _log.warning("syphon: %s are all meant; none is taken: give name and app", ", ".join(titles))
-        self._said = titles
+        if titles and titles != self._logged:
+            _log.warning("syphon: %s all match; none is received: give name and app", ", ".join(titles))
+        self._logged = titles
         return None
 
     def _pixels(self, texture: Any) -> Pixels:
-        """RGBA, first row at the top."""
+        """Copy a texture to RGBA, first row at the top."""
         layout, width, height = texture.pixelFormat(), texture.width(), texture.height()
         if layout not in (RGBA8, BGRA8):
             raise TransportError(f"syphon: the server's pixel format {layout} is not 8-bit RGBA or BGRA")
@@ -185,17 +185,22 @@ class SyphonSource(Source):
             self._buffer = ctypes.create_string_buffer(width * height * 4)
         data = self._library.raw.copy_mtl_texture_to_bytes(texture, self._buffer)
         rows = np.frombuffer(data, np.uint8).reshape(height, width, 4)
-        rows = rows if self.options["flip"] else rows[::-1]
+        if not self.options["flip"]:
+            rows = rows[::-1]
         return swap_red_blue(rows) if layout == BGRA8 else np.array(rows, order="C")
 
+    def _stop_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.stop()
+
     def _close(self) -> None:
-        if self._client is not None:
-            self._client.stop()
-        self._client = self._buffer = None
+        self._buffer = None
+        self._stop_client()
 
 
 class SyphonSink(Sink):
-    """Publishes under a name of its own."""
+    """Publishes frames under a name."""
 
     fields: ClassVar[Fields] = {"name": Field(Text(), "lcm", "the server's name, as receivers list it")}
 
@@ -203,13 +208,17 @@ class SyphonSink(Sink):
     def pump(cls) -> None:
         pump()
 
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._server: Any = None
+        self._texture: Any = None
+
     def _open_sink(self, size: Size, fps: float) -> None:
         self._library = _library()
-        self._texture: Any = None
         try:
-            self._server: Any = self._library.syphon.SyphonMetalServer(self.options["name"])
+            self._server = self._library.syphon.SyphonMetalServer(self.options["name"])
         except RuntimeError as error:
-            raise TransportError(f"syphon: the server could not be made: {error}") from error
+            raise TransportError(f"syphon: cannot create the server: {error}") from error
 
     def _write(self, frame: Frame) -> None:
         with self._library.objc.autorelease_pool():
@@ -218,20 +227,21 @@ class SyphonSink(Sink):
             self._server.publish_frame_texture(texture, is_flipped=True)
 
     def _texture_of(self, size: Size) -> Any:
-        """The one texture, made anew when the size changes: one for each frame would fill the GPU."""
+        """Return the sink's texture, recreated when the size changes. One texture per frame would fill the GPU."""
         if self._texture is None or (self._texture.width(), self._texture.height()) != size:
             self._texture = self._library.raw.create_mtl_texture(self._server.device, size[0], size[1], RGBA8)
         if self._texture is None:
-            raise TransportError(f"syphon: no Metal texture of {size[0]} x {size[1]}")
+            raise TransportError(f"syphon: cannot create a Metal texture of {size[0]}x{size[1]} pixels")
         return self._texture
 
     def _close(self) -> None:
-        self._server.stop()
-        self._server = self._texture = None
+        metal_server, self._server, self._texture = self._server, None, None
+        if metal_server is not None:
+            metal_server.stop()
 
 
 def probe() -> Probe:
-    """Whether Syphon can be used here."""
+    """Test whether Syphon can be used here."""
     try:
         _load()
     except MissingIntegration as error:

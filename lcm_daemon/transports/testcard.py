@@ -1,4 +1,4 @@
-"""Testcard: a moving picture that carries its own frame number and time, for trying a show and for measuring one."""
+"""Test card: a moving image that carries its own frame number and time, for trying a show and for measuring one."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from lcm_daemon.core.frame import Frame, Pixels, Size, solid
 from lcm_daemon.core.schema import Boolean, Field, Number, PixelSize
 from lcm_daemon.transports.base import Probe, Source, Transport
 
-Picture = NDArray[np.floating[Any]]  # (H, W, 3), RGB, 0 to 1
+FloatImage = NDArray[np.floating[Any]]  # (H, W, 3), RGB, 0 to 1
 
 # EBU colour bars at 75 %: white, yellow, cyan, green, magenta, red, blue, black.
 BARS = ((191, 191, 191), (191, 191, 0), (0, 191, 191), (0, 191, 0), (191, 0, 191), (191, 0, 0), (0, 0, 191), (0, 0, 0))
 BALLS = ((1.0, 0.55, 0.1), (0.95, 0.1, 0.3), (0.1, 0.75, 0.95))  # colours, RGB
-SWING = ((0.90, 0.53), (0.61, 0.97), (1.27, 0.71))  # of each ball: radians a second across and down
-SCROLL = 0.05  # of the background: widths a second
-SWEEP = 0.25  # of the white line: widths a second
+SWING = ((0.90, 0.53), (0.61, 0.97), (1.27, 0.71))  # of each ball: radians per second across and down
+SCROLL = 0.05  # of the background: widths per second
+SWEEP = 0.25  # of the white line: widths per second
 
-CELL = 8  # pixels, the least: two chroma samples of 4:2:0 each way lie wholly inside
+CELL = 8  # smallest side of a cell in pixels: it covers two whole chroma samples of 4:2:0 each way
 CELLS_ACROSS = 64
 NUMBER_BYTES, TIME_BYTES, SUM_BYTES = 4, 6, 4
 STAMP_BITS = 8 * (NUMBER_BYTES + TIME_BYTES + SUM_BYTES)
-CONTRAST = 48  # of 255, between the darkest and the brightest cell; less is no stamp
+CONTRAST = 48  # smallest difference, of 255, between the darkest and the brightest cell of a stamp
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a picture of the test card says of itself. time: monotonic seconds, to the microsecond."""
+    """Frame number and time that a test card carries. time: monotonic seconds, to the microsecond."""
 
     number: int
     time: float
@@ -42,7 +42,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """The stamp's black and white cells along the upper edge: rows from the left, the highest bit first."""
+    """Layout of the stamp: black and white cells along the upper edge, in rows from the left, highest bit first."""
 
     cell: int
     across: int
@@ -50,20 +50,20 @@ class _Grid:
 
     @classmethod
     def of(cls, size: Size) -> _Grid | None:
-        """The grid of a picture of that size; None where it would cover more than half of it."""
+        """Return the grid for a frame of `size`, or None if it would cover more than half of the frame."""
         cell = max(CELL, size[0] // CELLS_ACROSS)
         across = min(CELLS_ACROSS, size[0] // cell)
         rows = ceil(STAMP_BITS / across) if across else 0
         return cls(cell, across, rows) if across and 2 * rows * cell <= size[1] else None
 
     def strip(self, pixels: Pixels) -> Pixels:
-        """The part of `pixels` that the cells cover, as (rows, cell, across, cell, 4); shares its memory."""
+        """View of the part of `pixels` that the cells cover: (rows, cell, across, cell, 4)."""
         part = pixels[: self.rows * self.cell, : self.across * self.cell]
         return part.reshape(self.rows, self.cell, self.across, self.cell, 4)
 
 
 def write_stamp(pixels: Pixels, stamp: Stamp) -> None:
-    """Draw `stamp` into `pixels`, uint8 (H, W, 4). A picture too small for it (below 128x112) is left as it is."""
+    """Draw `stamp` into `pixels`, uint8 (H, W, 4). A frame that is too small for it (below 128x112) stays unchanged."""
     grid = _Grid.of((pixels.shape[1], pixels.shape[0]))
     if grid is None:
         return
@@ -78,10 +78,10 @@ def write_stamp(pixels: Pixels, stamp: Stamp) -> None:
 
 
 def read_stamp(pixels: Pixels) -> Stamp | None:
-    """The stamp of a picture of the test card that has come over any bus, uint8 (H, W, 4); None where there is none.
+    """Read the stamp of a test card frame, uint8 (H, W, 4), received over any transport; None without a stamp.
 
-    Lossy compression, a change of level or mixing with another picture do no harm while black and white stay apart, nor
-    does scaling between sizes of the same aspect ratio whose widths are multiples of 64 and at least 512.
+    The stamp survives lossy compression, level changes and mixing with another image as long as black and white stay
+    apart. It also survives scaling between sizes of one aspect ratio whose widths are multiples of 64 and at least 512.
     """
     grid = _Grid.of((pixels.shape[1], pixels.shape[0]))
     if grid is None:
@@ -100,7 +100,7 @@ def read_stamp(pixels: Pixels) -> Stamp | None:
 
 
 class Card:
-    """Draws the picture of any moment. Everything that does not move is drawn once, here."""
+    """Draws the test card of any moment. Static parts are drawn once, at construction."""
 
     def __init__(self, size: Size) -> None:
         self.size = size
@@ -110,7 +110,7 @@ class Card:
         self._line = max(2, size[0] // 200)
 
     def draw(self, seconds: float) -> Pixels:
-        """The picture at `seconds` since the start: uint8 (H, W, 4), newly made."""
+        """Draw the test card at `seconds` since the start into a new array, uint8 (H, W, 4)."""
         width, height = self.size
         pixels = np.empty((height, width, 4), np.uint8)
         offset = int(seconds * SCROLL * width) % width
@@ -127,13 +127,13 @@ class Card:
 
 
 class TestcardSource(Source):
-    """Pictures that depend on their number alone, at `fps`, or one at every read where `fps` is 0."""
+    """Test card frames at `fps`, or one at every read if `fps` is 0. The image depends only on the frame number."""
 
-    __test__ = False  # no test, whatever pytest thinks of the name
+    __test__ = False  # not a test, despite its name
     fields = {
-        "size": Field(PixelSize(), (512, 512), "width and height of the picture in pixels"),
-        "fps": Field(Number(0, 1000), 30.0, "pictures a second; 0 makes one whenever it is asked for"),
-        "stamp": Field(Boolean(), True, "carry frame number and time in black and white cells along the upper edge"),
+        "size": Field(PixelSize(), (512, 512), "width and height in pixels"),
+        "fps": Field(Number(0, 1000), 30.0, "frames per second; 0: one frame at every read"),
+        "stamp": Field(Boolean(), True, "show frame number and time as black and white cells along the upper edge"),
     }
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
@@ -173,7 +173,7 @@ class TestcardSource(Source):
 
 
 def _background(size: Size) -> Pixels:
-    """Slanted bands of all hues, darker towards the ground; twice as wide as the picture, so that it can scroll."""
+    """Slanted bands of all hues, darker towards the bottom; twice as wide as the frame, so that they can scroll."""
     x = np.arange(2 * size[0], dtype=np.float32) / size[0]
     y = np.arange(size[1], dtype=np.float32)[:, None] / size[1]
     turn = 2 * np.pi * (x + np.round(y * 64) / 256)
@@ -189,27 +189,27 @@ def _bars(size: Size) -> Pixels:
 
 
 def _ball(radius: int, colour: tuple[float, float, float]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """A shaded ball, RGBA: itself times its coverage, 0 to 65,535, and what shines through of the rest, 0 to 256."""
+    """A shaded ball, RGBA: colour times coverage, 0 to 65,535, and transparency, 0 to 256."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32) / radius
     coverage = np.repeat(np.clip((1 - np.hypot(x, y)) * radius, 0, 1)[..., None], 4, axis=2)
     glow = np.clip(1 - np.hypot(x + 0.35, y + 0.4) / 1.5, 0, 1)[..., None]
     shaded = np.ones_like(coverage)
     shaded[..., :3] = np.clip(np.array(colour, np.float32) * (0.25 + 0.9 * glow) + glow**8, 0, 1)
-    # 255 more: what cutting off the fractions loses, so that the sum stays opaque; it just fits into 16 bits.
+    # Add 255 for what truncation loses, so that the sum stays opaque; it just fits into 16 bits.
     return (shaded * coverage * 255 * 256 + 255).astype(np.uint16), (256 * (1 - coverage)).astype(np.uint16)
 
 
 def _blend(under: NDArray[np.uint8], colour: NDArray[np.uint16], through: NDArray[np.uint16]) -> None:
-    """Lay a ball over a part of the picture, in place."""
+    """Blend a ball over a part of the frame, in place."""
     mixed = under * through
     mixed += colour
     mixed >>= 8
     np.copyto(under, mixed, casting="unsafe")
 
 
-def _opaque(picture: Picture) -> Pixels:
-    pixels = solid((picture.shape[1], picture.shape[0]))
-    np.copyto(pixels[..., :3], picture * 255, casting="unsafe")
+def _opaque(image: FloatImage) -> Pixels:
+    pixels = solid((image.shape[1], image.shape[0]))
+    np.copyto(pixels[..., :3], image * 255, casting="unsafe")
     return pixels
 
 

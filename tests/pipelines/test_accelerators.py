@@ -20,7 +20,7 @@ from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError
 from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
 from lcm_daemon.pipelines.accelerators.manager import Acceleration
 from lcm_daemon.pipelines.unet import UNetPass
-from lcm_daemon.recipes.recipe import ACCELERATORS
+from lcm_daemon.recipes.registry import ACCELERATORS
 from tests.conftest import need
 from tests.rigs.tiny import make_unet
 
@@ -278,6 +278,7 @@ def unet_inputs(residuals: bool) -> tuple[Tensor | None, ...]:
             *(torch.randn(shape) for shape in shapes))
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("residuals", [False, True])
 def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals: bool) -> None:
     torch.manual_seed(0)
@@ -289,6 +290,7 @@ def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals:
             torch.testing.assert_close(compiled(*fresh), module(*fresh), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compile
 def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: Path) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
@@ -302,6 +304,7 @@ def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: 
     assert next((tmp_path / "openvino").glob("*.blob")).stat().st_size < 3 * weights
 
 
+@pytest.mark.compile
 def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch: pytest.MonkeyPatch) -> None:
     module, example = Toy(), inputs()
     with torch.inference_mode():
@@ -311,6 +314,7 @@ def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch
                                    rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compile
 def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) -> None:
     module, example = Toy(), inputs()
     with torch.inference_mode():
@@ -336,6 +340,7 @@ def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path
     assert list((tmp_path / "openvino").iterdir()) == []
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("live", [False, True])
 def test_compile_paints_what_torch_paints(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need(not compiling.Compile.probe(CPU), compiling.Compile.probe(CPU))

@@ -53,6 +53,7 @@ MOVES: list[Values] = [
 ]
 
 
+@pytest.mark.compile
 def test_recorded_frames_are_those_that_are_run(checkpoint: Checkpoint, machine: Machine) -> None:
     """Each move for as many frames as it takes to warm up, record and replay: what is kept moves on by one a frame."""
     changes: dict[str, Any] = {"guidance": "classifier_free"}
@@ -68,6 +69,7 @@ def test_recorded_frames_are_those_that_are_run(checkpoint: Checkpoint, machine:
     assert machine.log.count("replay") > 40
 
 
+@pytest.mark.slow
 def test_a_recorded_frame_is_one_part(checkpoint: Checkpoint, machine: Machine) -> None:
     pipeline, out = loaded(checkpoint("epsilon"), recorded=True), solid(SIZE)
     for _ in range(WARM_UPS + 2):
@@ -87,6 +89,7 @@ class AtLoad(Accelerator):
         return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_warm_up_records_what_the_show_starts_with(
         compiled: bool, checkpoint: Checkpoint, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +108,11 @@ def test_the_warm_up_records_what_the_show_starts_with(
     assert pipeline.acceleration.swaps == (3 if compiled else 0)
     for mode in ("image", "text"):
         machine.log.clear()
-        paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start(), "mode": mode})
+        paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start_values(), "mode": mode})
         assert machine.log == ["replay"]
 
 
+@pytest.mark.slow
 def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grey picture is in no later frame: the first one is as if it did not look back."""
     back = values(feedback=0.5, smooth=0.5, noise="walking", noise_speed=10.0)
@@ -119,6 +123,7 @@ def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest
     assert np.array_equal(first, paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpoint: Checkpoint,
                                                          machine: Machine) -> None:
@@ -138,6 +143,7 @@ def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpo
     assert np.array_equal(paint(pipeline, picture, settings), paint(other, picture, settings))
 
 
+@pytest.mark.slow
 def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint) -> None:
     """What the canvas wrote last may be just what the safety checker held back."""
     pipeline, out = loaded(checkpoint("epsilon"), recorded=False), solid(SIZE)
@@ -158,6 +164,7 @@ def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint
     assert shows == ["checked", "last safe"]
 
 
+@pytest.mark.slow
 def test_a_stream_batch_warms_up_as_it_will_play_and_starts_fresh(checkpoint: Checkpoint,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """As many pictures in a pass as the recipe has steps, and none of the warm-up's comes out later."""

@@ -1,4 +1,4 @@
-"""The camera's whole path on FFmpeg's own device of synthetic pictures; and what is said where there is no camera."""
+"""CameraSource on FFmpeg's synthetic input device, and its error messages without a camera."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.transports import camera, pyav
 from lcm_daemon.transports.base import Source
-from lcm_daemon.transports.camera import SYSTEMS, CameraSource, System
+from lcm_daemon.transports.camera import BACKENDS, CameraBackend, CameraSource
 from tests.conftest import ManualClock
 from tests.rigs.transport_contract import SOURCES
 
 RED_OVER_BLUE = "color=red:size=64x24:rate=50,pad=64:48:0:0:blue,format=rgb24,realtime"
 
 
-def synthetic(graph: str) -> System:
-    """FFmpeg's lavfi device in the place of a camera; `realtime` in the graph makes it keep time."""
-    return System("lavfi", lambda device: graph)
+def synthetic(graph: str) -> CameraBackend:
+    """FFmpeg's lavfi device instead of a camera; `realtime` in the graph makes it run in real time."""
+    return CameraBackend("lavfi", lambda device: graph)
 
 
 @contextmanager
 def alone() -> Iterator[Source]:
-    source = CameraSource({}, system=synthetic(RED_OVER_BLUE))
+    source = CameraSource({}, backend=synthetic(RED_OVER_BLUE))
     try:
         yield source
     finally:
@@ -70,16 +70,16 @@ def test_a_late_reader_gets_the_newest() -> None:
     with alone() as source:
         source.open()
         first = next_frame(source)
-        feed = source._feed
-        assert feed.newest(first.number + 4, 10.0) is not None  # five pictures later
+        capture = source._capture
+        assert capture.newest(first.number + 4, 10.0) is not None  # five pictures later
         assert next_frame(source).number >= first.number + 5
 
 
 def test_the_end_is_an_error_and_opening_again_helps() -> None:
-    source = CameraSource({}, system=synthetic("testsrc=size=64x48:rate=50:duration=0.1,realtime"))
+    source = CameraSource({}, backend=synthetic("testsrc=size=64x48:rate=50:duration=0.1,realtime"))
     for _ in range(2):
         source.open()
-        with pytest.raises(TransportError, match=r"^camera: the pictures have ended"):
+        with pytest.raises(TransportError, match=r"^camera: the stream has ended"):
             exhaust(source)
         source.close()
 
@@ -92,12 +92,28 @@ def test_closing_ends_the_thread() -> None:
         assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
 
 
+def test_camera_is_closed_if_its_thread_cannot_start(monkeypatch) -> None:
+    closed: list[bool] = []
+    container = SimpleNamespace(close=lambda: closed.append(True))
+    monkeypatch.setattr(pyav, "load", lambda _: SimpleNamespace(
+        open=lambda *_, **__: container, FFmpegError=av.FFmpegError, error=av.error))
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(camera._CaptureThread, "start", refuse)
+    source = CameraSource({}, backend=synthetic(RED_OVER_BLUE))
+    with pytest.raises(RuntimeError, match="thread"):
+        source.open()
+    assert (closed, source.is_open) == ([True], False)
+
+
 def test_a_silent_camera_is_given_up(clock: ManualClock) -> None:
     source = CameraSource({}, clock, synthetic(RED_OVER_BLUE))
-    source._feed = SimpleNamespace(newest=lambda seen, timeout: clock.sleep(timeout), stop=lambda: None)
-    source._open, source._last = True, clock.now()
+    source._capture = SimpleNamespace(newest=lambda after, timeout: clock.sleep(timeout), stop=lambda: None)
+    source._open, source._last_time = True, clock.now()
     assert source.read(4.0) is None
-    with pytest.raises(TransportError, match="no picture has come for 5 s"):
+    with pytest.raises(TransportError, match="no frame for 5 s"):
         source.read(1.5)
     source.close()
 
@@ -115,16 +131,16 @@ def test_a_passing_error_is_no_end(clock: ManualClock, passing: type[Exception])
             yield answer
 
     container = SimpleNamespace(decode=decode, close=lambda: None)
-    feed = camera._Feed(container, av, clock)
-    feed.run()
-    assert feed.newest(-1, 0.0)[:2] == ("three", 2)
+    capture = camera._CaptureThread(container, av, clock)
+    capture.run()
+    assert capture.newest(-1, 0.0)[:2] == ("three", 2)
     with pytest.raises(TransportError, match="ended"):
-        feed.newest(2, 0.0)
+        capture.newest(2, 0.0)
 
 
 @pytest.mark.parametrize("device", ["63", "/dev/video63", "No such camera"])
 def test_absent_camera_is_one_clear_line(device) -> None:
-    source = CameraSource({"device": device}, system=SYSTEMS["linux"])
+    source = CameraSource({"device": device}, backend=BACKENDS["linux"])
     with pytest.raises(TransportError, match=r"^camera: cannot open .*; ") as error:
         source.open()
     assert "\n" not in str(error.value)
@@ -133,7 +149,7 @@ def test_absent_camera_is_one_clear_line(device) -> None:
 
 def test_unknown_system_is_one_clear_line(monkeypatch) -> None:
     monkeypatch.setattr(sys, "platform", "plan9")
-    with pytest.raises(TransportError, match="no way to cameras is known on plan9"):
+    with pytest.raises(TransportError, match="cameras are not supported on plan9"):
         CameraSource({}).open()
     assert not camera.TRANSPORT.probe().works
 
@@ -157,13 +173,13 @@ CAMERAS = [("/dev/video0", "FaceTime"), ("/dev/video2", "Capture Card")]
 )
 def test_addresses(monkeypatch, system, device, address) -> None:
     monkeypatch.setattr(camera, "_enumerate", lambda format_: CAMERAS)
-    assert SYSTEMS[system].address(device) == address
+    assert BACKENDS[system].address(device) == address
 
 
 def test_a_number_too_high_names_what_there_is(monkeypatch) -> None:
     monkeypatch.setattr(camera, "_enumerate", lambda format_: CAMERAS)
-    with pytest.raises(TransportError, match="no camera number 2; there are: FaceTime, Capture Card"):
-        SYSTEMS["win32"].address("2")
+    with pytest.raises(TransportError, match="camera number 2 does not exist; available: FaceTime, Capture Card"):
+        BACKENDS["win32"].address("2")
 
 
 def test_what_the_camera_is_asked_for(monkeypatch) -> None:
@@ -174,7 +190,7 @@ def test_what_the_camera_is_asked_for(monkeypatch) -> None:
         raise OSError("refused")
 
     monkeypatch.setattr(pyav, "load", lambda _: SimpleNamespace(open=refuse, FFmpegError=OSError))
-    source = CameraSource({"size": (1280, 720), "fps": 29.97}, system=SYSTEMS["darwin"])
+    source = CameraSource({"size": (1280, 720), "fps": 29.97}, backend=BACKENDS["darwin"])
     with pytest.raises(TransportError, match="cannot open 0:none: refused"):
         source.open()
     assert asked == {"format": "avfoundation", "video_size": "1280x720", "framerate": "29.97"}

@@ -136,6 +136,7 @@ def test_what_goes_in_comes_out(name: str) -> None:
             assert error <= TOLERANCES.get(name, 0), f"quarter {row, column}: {got} instead of {rgba}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
 def test_numbers_rise_and_endpoints_close(name: str) -> None:
     with LOOPBACKS[name]() as (sink, source):
@@ -148,6 +149,7 @@ def test_numbers_rise_and_endpoints_close(name: str) -> None:
         close_twice(sink)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOOPBACKS))
 def test_endpoints_reopen(name: str) -> None:
     with LOOPBACKS[name]() as (sink, source):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.core.schema import Problems, compose
+from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
 
 
@@ -27,11 +27,11 @@ def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(("path", "words"), [
-    (r'"C:\new\take.mp4"', "is no path: in double quotes a backslash begins a special character; write / instead"),
-    ("~nobody-of-this-name/x.mp4", "nobody of that name has a home folder here"),
+    (r'"C:\new\take.mp4"', "is not a path: in double quotes a backslash begins a special character; write / instead"),
+    ("~nobody-of-this-name/x.mp4", "no user of that name has a home folder here"),
     ("[a]", "a list is not a path"),
 ])
-def test_what_is_no_path_is_said(path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_path_is_a_problem(path: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "expanduser", _expanduser)
     for sink, transport in ((False, "file"), (True, "record")):
         config, problems = read(f"{{transport: {transport}, path: {path}}}", tmp_path, sink)

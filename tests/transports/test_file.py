@@ -1,4 +1,4 @@
-"""Videos, pictures and folders play in their own time; what is broken is one clear line."""
+"""Videos, images and folders play at their own rate; a broken file is one clear error line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.file import FileSource
 from tests.conftest import ManualClock
@@ -192,11 +194,11 @@ def test_videos_stand_upright(clock, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("absent.mp4", None, "is not there"),
+        ("absent.mp4", None, "does not exist"),
         ("empty.mp4", b"", "cannot open"),
         ("noise.mp4", bytes(range(256)) * 40, "cannot open"),
         ("noise.png", b"\x89PNG\r\n\x1a\nnothing of the kind", "cannot read"),
-        ("playlist.m3u8", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n#EXT-X-ENDLIST\n", "cannot|holds no"),
+        ("playlist.m3u8", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n#EXT-X-ENDLIST\n", "cannot|has no video"),
     ],
 )
 def test_broken_file_is_one_clear_line(clock, tmp_path, name, content, line) -> None:
@@ -217,12 +219,12 @@ def test_sound_alone_is_no_picture(clock, tmp_path) -> None:
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
-    with pytest.raises(TransportError, match="holds no video"):
+    with pytest.raises(TransportError, match="has no video stream"):
         FileSource({"path": str(path)}, clock).open()
 
 
 def test_empty_folder_is_one_clear_line(clock, tmp_path) -> None:
-    with pytest.raises(TransportError, match="has no pictures"):
+    with pytest.raises(TransportError, match="has no images"):
         FileSource({"path": str(tmp_path)}, clock).open()
 
 
@@ -232,6 +234,50 @@ def test_broken_picture_in_a_folder_is_left_out(clock, tmp_path, caplog) -> None
     source = opened(clock, folder)
     assert [colour_of(source.read(2.0)) for _ in range(4)] == [COLOURS[n] for n in (0, 1, 3, 4)]
     assert "2.png" in caplog.text
+
+
+def damage_reports(caplog) -> int:
+    return sum("skipped" in message or "damaged" in message for message in caplog.messages)
+
+
+def test_damaged_image_is_logged_once_until_it_changes(clock, tmp_path, caplog) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    (folder / "2.png").write_bytes(b"broken")
+    source = opened(clock, folder)
+    for _ in range(3):
+        for _ in range(20):
+            source.read(2.0)
+        source.close()
+        source.open()
+    assert damage_reports(caplog) == 1
+    (folder / "2.png").write_bytes(b"broken in another way")
+    for _ in range(10):
+        source.read(2.0)
+    assert damage_reports(caplog) == 2
+
+
+def test_damaged_video_is_logged_once(clock, tmp_path, caplog, monkeypatch) -> None:
+    source = opened(clock, write_video(tmp_path / "clip.mkv", frames=3))
+    source.close()
+    monkeypatch.setattr(source, "_damaged", {})
+    for _ in range(5):
+        source._report_damage(tmp_path / "clip.mkv", "file: clip.mkv is damaged after 0.3 s")
+    assert damage_reports(caplog) == 1
+    (tmp_path / "clip.mkv").unlink()
+    for _ in range(5):
+        source._report_damage(tmp_path / "clip.mkv", "file: clip.mkv is damaged after 0.3 s")
+    assert damage_reports(caplog) == 2
+
+
+def test_unplayable_video_is_closed(clock, tmp_path, monkeypatch) -> None:
+    closed: list[bool] = []
+    container = SimpleNamespace(streams=SimpleNamespace(video=[]), close=lambda: closed.append(True))
+    library = SimpleNamespace(open=lambda *_, **__: container, FFmpegError=av.FFmpegError)
+    monkeypatch.setattr(pyav, "load", lambda _: library)
+    (tmp_path / "clip.mkv").write_bytes(b"")
+    with pytest.raises(TransportError, match="no video stream"):
+        FileSource({"path": str(tmp_path / "clip.mkv")}, clock).open()
+    assert closed == [True]
 
 
 def test_cut_off_video_plays_as_far_as_it_goes(clock, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""NDI with its real runtime, between processes, in a network of their own."""
+"""NDI with its real runtime, between processes in a network namespace; failures with a stand-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lcm_daemon.core.errors import MissingIntegration, TransportError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.transports import ndi
 from lcm_daemon.transports.base import Sink, Source
-from lcm_daemon.transports.ndi import NdiSink, NdiSource, Search, frame_rate, match, sender_part
+from lcm_daemon.transports.ndi import NdiSink, NdiSource, SenderSearch, frame_rate, matching_senders, sender_part
 from tests.conftest import need
 from tests.rigs.ndi_children import CORNERS, FOUND, grow, middles, open_nameless, read_slowly, receive, send
 from tests.rigs.network import Child, Network, namespace
@@ -86,6 +86,7 @@ def silence(source: Child) -> None:
     raise AssertionError("the pictures go on")
 
 
+@pytest.mark.slow
 def test_orientation_colours_and_alpha(net: Network) -> None:
     sender, source = start_sender(net, "corners"), start_source(net, name="corners")
     frame = read(source)
@@ -102,6 +103,7 @@ def test_orientation_colours_and_alpha(net: Network) -> None:
     sender.stop()
 
 
+@pytest.mark.slow
 def test_size_change_is_followed(net: Network) -> None:
     sender, source = start_sender(net, "sizes"), start_source(net, name="sizes")
     read_size(source, (128, 96))
@@ -112,6 +114,7 @@ def test_size_change_is_followed(net: Network) -> None:
     sender.stop()
 
 
+@pytest.mark.slow
 def test_without_alpha(net: Network) -> None:
     sender = net.start(send, {"name": "opaque", "alpha": False}, "corners", (128, 96), 30)
     frame = read(start_source(net, name="opaque"))
@@ -120,6 +123,7 @@ def test_without_alpha(net: Network) -> None:
     sender.stop()
 
 
+@pytest.mark.slow
 def test_a_plain_receiver_sees_the_sink(net: Network) -> None:
     start_sender(net, "to others")
     peer = net.popen([sys.executable, PEER, "receive", "(to others)", "20"], stdout=subprocess.PIPE, text=True)
@@ -129,6 +133,7 @@ def test_a_plain_receiver_sees_the_sink(net: Network) -> None:
     assert np.abs(np.subtract(rgba, CORNERS[3])).max() <= TOLERANCE  # the middle pixel is the last quarter's first
 
 
+@pytest.mark.slow
 def test_absent_then_there_then_killed_then_there_again(net: Network) -> None:
     source = start_source(net, name="late")
     assert read(source, 1.5) is None
@@ -139,6 +144,7 @@ def test_absent_then_there_then_killed_then_there_again(net: Network) -> None:
         silence(source)
 
 
+@pytest.mark.slow
 def test_a_sender_that_is_back_at_once(net: Network) -> None:
     """Its name never leaves the list."""
     source = start_source(net, name="quick")
@@ -149,6 +155,7 @@ def test_a_sender_that_is_back_at_once(net: Network) -> None:
         peer.kill()
 
 
+@pytest.mark.slow
 def test_the_exact_sender_among_several(net: Network) -> None:
     start_peer(net, "cam two", (320, 240))
     one = start_peer(net, "cam", (160, 120))
@@ -162,12 +169,14 @@ def test_the_exact_sender_among_several(net: Network) -> None:
     read_size(source, (480, 270))
 
 
+@pytest.mark.slow
 def test_a_part_that_two_have_takes_none(net: Network) -> None:
     for name in ("twin a", "twin b"):
         start_peer(net, name)
     assert read(start_source(net, name="twin"), 5.0) is None
 
 
+@pytest.mark.slow
 def test_discovery_and_the_nameless_source(net: Network) -> None:
     start_peer(net, "visible")
     source = start_source(net, name="visible")
@@ -177,10 +186,11 @@ def test_discovery_and_the_nameless_source(net: Network) -> None:
     assert len(full) == 1
     assert read(start_source(net, name=full[0])) is not None
     error = net.call(open_nameless)
-    assert "needs the name of a sender; there are " in error
+    assert "needs the name of a sender; available: " in error
     assert full[0] in error
 
 
+@pytest.mark.slow
 def test_a_slow_reader_gets_the_newest(net: Network) -> None:
     start_sender(net, "clock", "clock", (320, 240), 60)
     ages = net.call(read_slowly, {"name": "clock"})
@@ -188,11 +198,13 @@ def test_a_slow_reader_gets_the_newest(net: Network) -> None:
     assert sorted(ages)[-2] < 0.2, ages
 
 
+@pytest.mark.slow
 def test_memory_stays(net: Network) -> None:
     start_sender(net, "memory", "corners", (320, 240), 200)
     assert net.call(grow, {"name": "memory"}, seconds=120) < 30e6  # 300 frames are 92 MB
 
 
+@pytest.mark.slow
 def test_without_discovery_by_address() -> None:
     """First the receivers, then the sender. Killed and started again it may get another port: its name finds it."""
     ready()
@@ -208,9 +220,75 @@ def test_without_discovery_by_address() -> None:
         read_size(asked, (320, 240))
 
 
+class FailingNdi(SimpleNamespace):
+    """An NDIlib whose objects are counted, and whose function `failing` fails."""
+
+    def __init__(self, failing: str, result: Any) -> None:
+        super().__init__(RECV_BANDWIDTH_HIGHEST=0, RECV_BANDWIDTH_LOWEST=1, RECV_COLOR_FORMAT_RGBX_RGBA=2,
+                         FOURCC_VIDEO_TYPE_RGBA=3, SEND_TIMECODE_SYNTHESIZE=4)
+        self.FindCreate = self.RecvCreateV3 = self.SendCreate = self.Source = lambda *arguments: arguments
+        self.open: list[str] = []
+        for kind in ("find", "recv", "send"):
+            create = {"find": "find_create_v2", "recv": "recv_create_v3", "send": "send_create"}[kind]
+            setattr(self, create, lambda *arguments, kind=kind: self.open.append(kind) or kind)
+            setattr(self, f"{kind}_destroy", self.open.remove)
+        self.VideoFrameV2, self.recv_connect = SimpleNamespace, lambda *arguments: None
+
+        def fail(*arguments: Any) -> Any:
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        setattr(self, failing, fail)
+
+
+@pytest.mark.parametrize(("failing", "result", "options"), [
+    ("find_create_v2", None, {"name": "cam"}),
+    ("find_create_v2", RuntimeError("no discovery"), {"name": "cam"}),
+    ("recv_create_v3", None, {"name": "cam"}),
+    ("recv_connect", RuntimeError("no route"), {"address": "127.0.0.1:5961"}),
+])
+def test_source_that_fails_to_open_keeps_no_native_object(
+    monkeypatch: pytest.MonkeyPatch, failing: str, result: Any, options: dict[str, Any],
+) -> None:
+    library = FailingNdi(failing, result)
+    monkeypatch.setattr(ndi, "_loaded", [library])
+    source = NdiSource(options)
+    for _ in range(3):
+        with pytest.raises((TransportError, RuntimeError)):
+            source.open()
+        assert (library.open, source.is_open) == ([], False)
+    source.close()
+
+
+def test_sink_that_fails_to_open_keeps_no_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FailingNdi("VideoFrameV2", MemoryError())
+    monkeypatch.setattr(ndi, "_loaded", [library])
+    with pytest.raises(MemoryError):
+        NdiSink({}).open((64, 64), 30)
+    assert library.open == []
+
+
+def test_failing_search_keeps_no_finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FailingNdi("find_get_current_sources", RuntimeError("lost"))
+    with pytest.raises(RuntimeError):
+        ndi._find_names(library, 0.0)
+    assert library.open == []
+
+
+def test_receiver_is_destroyed_even_if_the_finder_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FailingNdi("find_destroy", RuntimeError("lost"))
+    monkeypatch.setattr(ndi, "_loaded", [library])
+    source = NdiSource({"name": "cam"})
+    source.open()
+    with pytest.raises(RuntimeError):
+        source.close()
+    assert library.open == ["find"]
+
+
 def test_a_port_and_a_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ndi, "_loaded", [object()])
-    with pytest.raises(TransportError, match="without name"):
+    with pytest.raises(TransportError, match="without name and commas"):
         NdiSource({"name": "a", "address": "127.0.0.1:5961"}).open()
 
 
@@ -230,11 +308,11 @@ NAMES = ["STAGE (lcm)", "STAGE (lcm preview)", "BOOTH (OBS (2))"]
     ],
 )
 def test_match(wanted: str, found: list[str]) -> None:
-    assert match(wanted, NAMES) == found
+    assert matching_senders(wanted, NAMES) == found
 
 
 def chosen(wanted: str, *listings: list[str]) -> list[str | None]:
-    search = Search(wanted)
+    search = SenderSearch(wanted)
     return [search.choose(names) for names in listings]
 
 
@@ -253,13 +331,13 @@ def test_once_found_no_other_is_taken() -> None:
 
 def test_none_of_several_is_taken_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     both = ["A (cam)", "B (cam)"]
-    assert chosen("cam", *[both] * ndi.QUIET_LOOKS) == [None] * ndi.QUIET_LOOKS
+    assert chosen("cam", *[both] * ndi.QUIET_CHECKS) == [None] * ndi.QUIET_CHECKS
     assert caplog.messages == []
     assert chosen("cam", *[both] * 9) == [None] * 9
-    assert caplog.messages == ["ndi: 'cam' may mean 'A (cam)', 'B (cam)'; none is taken: give the full name"]
+    assert caplog.messages == ["ndi: 'cam' may mean 'A (cam)', 'B (cam)'; none is received: give the full name"]
 
 
-def test_a_sender_that_has_moved_or_fallen_silent_is_connected_anew() -> None:
+def test_a_sender_that_moved_or_fell_silent_is_connected_again() -> None:
     calls: list[str] = []
     alive = {"connections": 1}
     source = NdiSource({"name": "cam"})
@@ -272,7 +350,7 @@ def test_a_sender_that_has_moved_or_fallen_silent_is_connected_anew() -> None:
         source._connect("A (cam)", SimpleNamespace(url_address=f"10.0.0.1:{port}"))
     assert calls == ["10.0.0.1:1", "10.0.0.1:2"]
     alive["connections"] = 0
-    for _ in range(ndi.PATIENCE):
+    for _ in range(ndi.RECONNECT_AFTER):
         source._connect("A (cam)", SimpleNamespace(url_address="10.0.0.1:2"))
     assert calls == ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:2"]
 
@@ -299,6 +377,7 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe.install == 'pip install "lcm-daemon[ndi]"'
 
 
+@pytest.mark.slow
 def test_missing_system_library() -> None:
     error = ndi._missing(ImportError("libavahi-client.so.3: cannot open shared object file"))
     assert error.install == "apt install libavahi-client3"

@@ -1,4 +1,4 @@
-"""What was shown is on the disk: as it was, when it was, and also after a kill; a full disk is one clear line."""
+"""A recording holds the frames with their times, also after a kill; a full disk is one clear error line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.transports import record
 from lcm_daemon.transports.file import FileSource
-from lcm_daemon.transports.record import CODECS, CONTAINERS, RecordSink, choose, create, fill_in
+from lcm_daemon.transports.record import CODECS, CONTAINERS, RecordSink, choose_encoder, create_file, expand_path
 from tests.conftest import ManualClock, need
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -126,6 +126,7 @@ def record_for_ever(path: str, ready: Any) -> None:
             ready.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_killed_recording_is_playable(tmp_path, suffix) -> None:
     path = tmp_path / f"take{suffix}"
@@ -154,6 +155,7 @@ def small_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_files")
 def test_a_failing_write_is_one_clear_line_and_keeps_what_was_written(tmp_path) -> None:
     path = tmp_path / "take.mp4"
@@ -169,7 +171,7 @@ def test_a_failing_write_is_one_clear_line_and_keeps_what_was_written(tmp_path) 
 def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch) -> None:
     need(Path("/dev/full").exists(), "there is no /dev/full here")
     full = open("/dev/full", "wb")  # noqa: SIM115  # the sink closes it
-    monkeypatch.setattr(record, "create", lambda path: (path, full))
+    monkeypatch.setattr(record, "create_file", lambda path: (path, full))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no disk is behind it
     sink = recording(tmp_path / "take.mp4")
     sink.open(SIZE, 30.0)
@@ -183,18 +185,19 @@ def write_for_ever(sink: RecordSink) -> None:
         sink.write(noise(number))
 
 
+@pytest.mark.slow
 def test_the_disk_is_never_filled(tmp_path, monkeypatch) -> None:
     usage = namedtuple("usage", "total used free")
     free = iter([300, 300, 299, 255, 255])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, next(free) << 20))
     sink = RecordSink({"path": str(tmp_path / "take.mp4")})
     sink.open(SIZE, 30.0)
-    line = r"^record: .*take.mp4: the disk has 255 MiB left, and 256 MiB are to be kept free$"
+    line = r"^record: .*take.mp4: the disk has 255 MiB left, and keep_free is 256 MiB$"
     with pytest.raises(TransportError, match=line):
         write_for_ever(sink)
     sink.close()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 255 << 20))
-    with pytest.raises(TransportError, match=r"kept free$"):
+    with pytest.raises(TransportError, match=r"keep_free is 256 MiB$"):
         sink.open(SIZE, 30.0)
     assert [path.name for path in tmp_path.iterdir()] == ["take.mp4"]
 
@@ -230,21 +233,32 @@ def test_path_tells_when(tmp_path) -> None:
     sink.write(noise(0))
     sink.close()
     assert (tmp_path / "2026-01-02" / "03-04-05_{other}.mp4").exists()
-    assert fill_in("{date.__class__}{0}", datetime(2026, 1, 2)) == "{date.__class__}{0}"
+    assert expand_path("{date.__class__}{0}", datetime(2026, 1, 2)) == "{date.__class__}{0}"
+
+
+def test_failed_open_leaves_no_file(tmp_path, monkeypatch) -> None:
+    def refuse(stream: Any, size: Any, fps: float) -> None:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(record, "_configure", refuse)
+    sink = recording(tmp_path / "take.mp4")
+    with pytest.raises(OverflowError):
+        sink.open(SIZE, 30.0)
+    assert (list(tmp_path.iterdir()), sink.is_open) == ([], False)
 
 
 def test_no_recording_is_ever_overwritten(tmp_path) -> None:
     names = []
     for _ in range(3):
-        path, file = create(tmp_path / "a" / "take.mp4")
+        path, file = create_file(tmp_path / "a" / "take.mp4")
         file.close()
         names.append(path.name)
     assert names == ["take.mp4", "take-2.mp4", "take-3.mp4"]
 
 
 def test_another_encoder_takes_the_place_of_a_missing_one(caplog) -> None:
-    assert choose("h264", {"libx264", "mpeg4"}).name == "libx264"
-    assert choose("h264", {"mpeg4"}).name == "mpeg4"
-    assert "no libx264 here; mpeg4 takes its place" in caplog.text
+    assert choose_encoder("h264", {"libx264", "mpeg4"}).name == "libx264"
+    assert choose_encoder("h264", {"mpeg4"}).name == "mpeg4"
+    assert "no libx264 here; mpeg4 is used instead" in caplog.text
     with pytest.raises(TransportError, match="none of libx264, mpeg4"):
-        choose("h264", set())
+        choose_encoder("h264", set())

@@ -89,6 +89,7 @@ def test_newest_frame_is_kept_and_fitted_and_gaps_are_counted() -> None:
     assert runner.join(5)
 
 
+@pytest.mark.slow
 def test_source_without_frames_is_waiting() -> None:
     script = Script(frame(0))
     runner = source_runner(script, Metrics())

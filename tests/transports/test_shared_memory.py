@@ -1,4 +1,4 @@
-"""Frames cross between real processes; either end may go and come back at any moment; nothing stays behind."""
+"""Frames between real processes: either endpoint may stop and return at any time, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_the_newest_sink_has_the_name() -> None:
         next_frame(source)
         other = MemorySink(sink.options)
         other.open((32, 32), 30.0)
-        with pytest.raises(TransportError, match="another sender has taken the name"):
+        with pytest.raises(TransportError, match="another sender took the name"):
             sink.write(picture(1))
         sink.close()
         other.write(picture(2, (32, 32)))
@@ -189,15 +189,16 @@ def test_the_newest_sink_has_the_name() -> None:
 
 
 def test_a_half_written_slot_is_never_read() -> None:
-    """What a sender leaves that dies while it writes."""
+    """A sender died while it wrote a slot."""
     with connected() as (sink, source):
         sink.open((64, 48), 30.0)
         source.open()
         sink.write(picture(1))
-        sink._data[2 % shared_memory.SLOTS * (shared_memory._HEAD_BYTES + sink._capacity) // 8 + shared_memory._BEGUN] = 2
-        sink._board[shared_memory._NEWEST] = 2
+        slot = 2 % shared_memory.SLOTS * (shared_memory._HEAD_BYTES + sink._capacity)
+        sink._data[slot // 8 + shared_memory._BEGUN] = 2
+        sink._index[shared_memory._NEWEST] = 2
         assert source.read(0.01) is None
-        sink._board[shared_memory._NEWEST] = 1
+        sink._index[shared_memory._NEWEST] = 1
         assert next_frame(source).number == 1
 
 
@@ -209,12 +210,24 @@ def test_a_foreign_segment_is_left_alone() -> None:
         source.open()
         assert source.read(0.02) is None
         source.close()
-        if foreign.size < shared_memory._BOARD_BYTES:  # elsewhere sizes are rounded up to pages
-            with pytest.raises(TransportError, match="something else has the name"):
+        if foreign.size < shared_memory._INDEX_BYTES:  # elsewhere sizes are rounded up to pages
+            with pytest.raises(TransportError, match="another program uses the name"):
                 MemorySink({"name": name}).open((64, 48), 30.0)
     finally:
         foreign.unlink()
         foreign.close()
+
+
+def test_sink_that_fails_to_open_leaves_no_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(bits: int) -> int:
+        raise NotImplementedError("no entropy")
+
+    monkeypatch.setattr(shared_memory.secrets, "randbits", refuse)
+    name = fresh_name()
+    sink = MemorySink({"name": name})
+    with pytest.raises(NotImplementedError):
+        sink.open((64, 48), 30.0)
+    assert (left_behind(name), sink.is_open, sink._index) == ([], False, None)
 
 
 def test_full_memory_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +235,7 @@ def test_full_memory_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 20, 0, 1 << 20))
     name = fresh_name()
     sink = MemorySink({"name": name})
-    with pytest.raises(TransportError, match=r"^memory: 23 MiB do not fit into /dev/shm, where 1 MiB are free$"):
+    with pytest.raises(TransportError, match=r"^memory: 23 MiB do not fit into /dev/shm, which has 1 MiB free$"):
         sink.open((1920, 1080), 30.0)
     assert left_behind(name) == []
 
@@ -248,8 +261,9 @@ def test_discovery_lists_senders() -> None:
     assert name not in MemorySource.discover(0.0)
 
 
+@pytest.mark.slow
 def test_nothing_is_torn_at_full_speed() -> None:
-    """A sender that never rests: every picture that is read is whole, and later than the one before."""
+    """The sender never pauses: every frame read is whole, and newer than the one before."""
     name = fresh_name()
     source = MemorySource({"name": name})
     source.open()
@@ -267,6 +281,7 @@ def test_nothing_is_torn_at_full_speed() -> None:
     clean_up(name)
 
 
+@pytest.mark.slow
 def test_sender_is_killed_and_comes_back() -> None:
     name = fresh_name()
     source = MemorySource({"name": name})
@@ -299,12 +314,13 @@ def test_what_a_killed_sender_left_is_swept_up_by_the_next() -> None:
         assert left_behind(killed) == []
         again = MemorySink({"name": fresh_name()})
         again.open((16, 16), 30.0)
-        assert left_behind(other) != []  # the living keep theirs
+        assert left_behind(other) != []  # running senders keep theirs
         again.close()
 
 
+@pytest.mark.slow
 def test_reader_that_ends_takes_nothing_with_it() -> None:
-    """Also before Python 3.13, where whoever attaches is taken for an owner unless told otherwise."""
+    """Also before Python 3.13, where a process that attaches is registered as an owner by default."""
     name = fresh_name()
     with connected(name) as (sink, source):
         sink.open((64, 48), 30.0)
@@ -320,6 +336,7 @@ def test_reader_that_ends_takes_nothing_with_it() -> None:
         assert next_frame(source).number == 2
 
 
+@pytest.mark.slow
 def test_sink_process_leaves_nothing_and_says_nothing() -> None:
     name = fresh_name()
     code = (
@@ -332,6 +349,7 @@ def test_sink_process_leaves_nothing_and_says_nothing() -> None:
     assert left_behind(name) == []
 
 
+@pytest.mark.slow
 def test_copy_is_cheap() -> None:
     """0.1 ms for both ends at 512x512 on one shared core; the limit leaves room for a slower one."""
     with connected() as (sink, source):

@@ -36,7 +36,7 @@ OWNERS = {
 
 
 def picture(size: Size = (64, 48), seed: int = 1) -> Pixels:
-    """Noise: every flip, swap and shift shows."""
+    """Noise, so that every flip, swap or shift is seen."""
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
 
 
@@ -162,7 +162,7 @@ def test_a_crashed_sender_leaves_the_name_free(machine: Machine) -> None:
 
 def test_a_taken_name_is_refused(machine: Machine) -> None:
     machine.publish("lcm", picture())
-    with pytest.raises(TransportError, match="there is a sender 'lcm' already"):
+    with pytest.raises(TransportError, match="a sender 'lcm' exists already"):
         SpoutSink({"name": "lcm"}).open((64, 48), 30)
 
 
@@ -170,7 +170,7 @@ def test_discovery_and_the_nameless_source(machine: Machine) -> None:
     for name in ("b", "a"):
         machine.publish(name, picture())
     assert SpoutSource.discover(0.0) == ["a", "b"]
-    with pytest.raises(TransportError, match="there are 'a', 'b'"):
+    with pytest.raises(TransportError, match="available: 'a', 'b'"):
         SpoutSource({}).open()
 
 
@@ -179,6 +179,27 @@ def test_no_opengl_is_one_clear_line(machine: Machine, monkeypatch: pytest.Monke
     for end in (SpoutSource({"name": "a"}), SpoutSink({})):
         with pytest.raises(TransportError, match="no OpenGL here"):
             end.open() if isinstance(end, Source) else end.open((64, 48), 30)
+
+
+@pytest.mark.parametrize("kind", [SpoutSource, SpoutSink])
+def test_failed_open_closes_its_opengl_context(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, kind: type[SpoutSource] | type[SpoutSink],
+) -> None:
+    contexts: list[object] = []
+    create, close = standin_spoutgl.Common.createOpenGL, standin_spoutgl.Common.closeOpenGL
+    monkeypatch.setattr(standin_spoutgl.Common, "createOpenGL", lambda self: contexts.append(self) or create(self))
+    monkeypatch.setattr(standin_spoutgl.Common, "closeOpenGL", lambda self: contexts.remove(self) or close(self))
+
+    def refuse(self: object, name: str) -> None:
+        if contexts:
+            raise RuntimeError("lost")
+
+    monkeypatch.setattr(standin_spoutgl.SpoutReceiver, "setReceiverName", refuse)
+    monkeypatch.setattr(standin_spoutgl.SpoutSender, "setSenderName", refuse)
+    endpoint = kind({"name": "a"})
+    with pytest.raises(RuntimeError, match="lost"):
+        endpoint.open() if isinstance(endpoint, Source) else endpoint.open((64, 48), 30)
+    assert (contexts, endpoint.is_open) == ([], False)
 
 
 def test_the_stand_in_sees_a_call_from_another_thread(machine: Machine, source: SpoutSource) -> None:

@@ -31,13 +31,14 @@ OWNERS = {
     "client": "SyphonMetalClient",
     "self._client": "SyphonMetalClient",
     "self._server": "SyphonMetalServer",
+    "metal_server": "SyphonMetalServer",
     "server": "SyphonServerDescription",
     "s": "SyphonServerDescription",
 }
 
 
 def picture(size: Size = (64, 48), seed: int = 1) -> Pixels:
-    """Noise: every flip, swap and shift shows."""
+    """Noise, so that every flip, swap or shift is seen."""
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
 
 
@@ -46,8 +47,8 @@ def on_a_mac() -> Iterator[Mac]:
     mac = Mac()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(syphon, "_state", syphon._State())
-        patch.setattr(syphon, "PUMP_SECONDS", 0.0)
-        patch.setattr(syphon, "LOOK_SECONDS", 0.01)
+        patch.setattr(syphon, "PUMP_INTERVAL", 0.0)
+        patch.setattr(syphon, "LISTING_SECONDS", 0.01)
         for name, module in standin_syphon.modules(mac).items():
             patch.setitem(sys.modules, name, module)
         yield mac
@@ -145,7 +146,7 @@ def test_an_absent_server_comes_goes_and_comes_back(mac: Mac) -> None:
 def test_a_server_that_is_gone_but_still_listed(mac: Mac) -> None:
     mac.retire(mac.publish("out", "TouchDesigner", picture()))
     mac.servers.append(standin_syphon.Server("out", "TouchDesigner", is_alive=False))
-    with pytest.raises(TransportError, match="no connection to TouchDesigner: out"):
+    with pytest.raises(TransportError, match="cannot connect to TouchDesigner: out"):
         opened(name="out").read(0.0)
 
 
@@ -170,7 +171,7 @@ def test_name_and_app_must_both_fit(mac: Mac, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         source = opened(name="out")
         assert source.read(0.01) is None
-    assert caplog.messages == ["syphon: Resolume: out, VDMX: out are all meant; none is taken: give name and app"]
+    assert caplog.messages == ["syphon: Resolume: out, VDMX: out all match; none is received: give name and app"]
 
 
 def test_other_pixel_formats_are_refused(mac: Mac) -> None:
@@ -182,7 +183,7 @@ def test_other_pixel_formats_are_refused(mac: Mac) -> None:
 def test_discovery_and_the_nameless_source(mac: Mac) -> None:
     mac.publish("out", "TouchDesigner", picture())
     assert SyphonSource.discover(0.02) == ["TouchDesigner: out"]
-    with pytest.raises(TransportError, match="there are TouchDesigner: out"):
+    with pytest.raises(TransportError, match="available: TouchDesigner: out"):
         SyphonSource({}).open()
 
 
@@ -206,7 +207,7 @@ def test_the_pump_belongs_to_the_main_thread(mac: Mac) -> None:
 
 
 def test_the_pump_rests_between_turns(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(syphon, "PUMP_SECONDS", 3600.0)
+    monkeypatch.setattr(syphon, "PUMP_INTERVAL", 3600.0)
     source = opened(name="out")
     mac.publish("out", "TouchDesigner", picture())
     SyphonSource.pump()

@@ -8,18 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Features
+from lcm_daemon.recipes.registry import ACCELERATORS
 
 if TYPE_CHECKING:
     import torch
-
-ACCELERATORS: Mapping[str, str] = {
-    "none": "lcm_daemon.pipelines.accelerators.none:NoAccelerator",
-    "compile": "lcm_daemon.pipelines.accelerators.compile:Compile",
-    "openvino": "lcm_daemon.pipelines.accelerators.openvino:OpenVino",
-    "tensorrt": "lcm_daemon.pipelines.accelerators.tensorrt:TensorRt",
-    "sfast": "lcm_daemon.pipelines.accelerators.sfast:StableFast",
-    "onediff": "lcm_daemon.pipelines.accelerators.onediff:OneDiff",
-}
 
 # By device, the best first: what "auto" takes, and what follows when the one asked for does not work here. On the CPU
 # torch.compile takes a minute for what OpenVINO does in seconds, so it is for those who ask. On CUDA it is worth its
@@ -32,17 +24,6 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
 }
 
 _UPGRADES: Mapping[str, str] = {"cuda": "compile"}
-
-# The packages behind them, and the versions that the adapters were written against or measured with.
-_SUPPORTED: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "none": (),
-    "compile": (("torch", ">=2.6"),),
-    "openvino": (("openvino", ">=2025.0, measured with 2026.4"),),
-    "tensorrt": (("torch-tensorrt", "of torch's own version; calls checked against 2.13"),),
-    "sfast": (("stable-fast-pruna", "1.0.8, which needs torch 2.9"),
-              ("stable-fast", "1.0.5, built from source; not maintained")),
-    "onediff": (("onediff", "1.2.0, with oneflow; not maintained"),),
-}
 
 Tell = Callable[[str], None]  # takes one line
 
@@ -71,15 +52,15 @@ def upgrade(device: torch.device) -> str:
 
 def load(name: str) -> type[Accelerator]:
     """The class of that name; the library behind it is imported when it compiles."""
-    module, _, kind = ACCELERATORS[name].partition(":")
+    module, _, kind = ACCELERATORS[name].path.partition(":")
     found: type[Accelerator] = getattr(importlib.import_module(module), kind)
     return found
 
 
 def versions() -> list[tuple[str, str, str]]:
     """(package, the version installed here or "", the versions that its adapter works with), for the doctor."""
-    return [(package, _installed(package), supported)
-            for packages in _SUPPORTED.values() for package, supported in packages]
+    return [(package.package, _installed(package.package), package.versions)
+            for entry in ACCELERATORS.values() for package in entry.packages]
 
 
 def _installed(package: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 
 import torch
@@ -13,17 +12,7 @@ from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
-
-_HERE = "lcm_daemon.pipelines.preprocessors"
-
-TABLE: Mapping[str, str] = {
-    "canny": f"{_HERE}.canny:Canny",
-    "depth": f"{_HERE}.depth:Depth",
-    "pose": f"{_HERE}.pose:Pose",
-    "softedge": f"{_HERE}.lines:SoftEdge",
-    "lineart": f"{_HERE}.lines:LineArt",
-    "none": f"{_HERE}.base:Plain",
-}
+from lcm_daemon.recipes.registry import PREPROCESSORS
 
 # What reading a damaged or foreign file raises, by library: the file system, json, torch, safetensors.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
@@ -48,8 +37,8 @@ def build(control: ControlNet, recipe: Recipe, device: torch.device, dtype: torc
 
 
 def _kind(name: str, where: str) -> type[Preprocessor]:
-    if name not in TABLE:
-        raise RecipeError(f"{where}: there is no preprocessor {name!r}, only {', '.join(TABLE)}")
-    module, attribute = TABLE[name].split(":")
+    if name not in PREPROCESSORS:
+        raise RecipeError(f"{where}: there is no preprocessor {name!r}, only {', '.join(PREPROCESSORS)}")
+    module, attribute = PREPROCESSORS[name].split(":")
     kind: type[Preprocessor] = getattr(import_module(module), attribute)
     return kind
