@@ -1,25 +1,42 @@
-"""Controller: one protocol of the desk (OSC, MIDI, ...). It runs on the desk's event loop and talks to the Board."""
+"""Base class of the controllers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.schema import Fields, complete_options
 
 
 class Controller(ABC):
-    """Starts, listens, answers, stops. One that fails to start raises LcmDaemonError; the others go on."""
+    """One protocol in the desk process (OSC, MIDI, ...). It runs on the desk's event loop and uses its ControlState.
 
-    on_by_default: ClassVar[bool] = False  # whether a show that does not name the controller has it
+    A controller that fails to start raises LcmDaemonError; the other controllers keep running.
+    """
 
-    def __init__(self, controls: ControlState) -> None:
+    on_by_default: ClassVar[bool] = False  # whether a show has this controller without naming it
+    fields: ClassVar[Fields] = {}  # the controller's keys in a show file
+
+    def __init__(self, controls: ControlState, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Check the options and add the defaults.
+
+        Args:
+            controls: Control state of the show.
+            options: Values by key of `fields`; missing keys get their default.
+
+        Raises:
+            ValueError: An option is not in `fields`.
+        """
         self.controls = controls
+        self.options = complete_options(type(self).__name__, options, self.fields)
 
     @abstractmethod
     async def start(self) -> None:
-        """Begin to listen; raise LcmDaemonError (a port in use, say) with one clear line."""
+        """Open ports or devices and start listening. Raises LcmDaemonError, for example if a port is in use."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Let go of ports and devices. May be called at any time."""
+        """Close ports and devices. Safe to call at any time, also twice."""

@@ -1,4 +1,4 @@
-"""Curves: how a fader's way (0 to 1) becomes a parameter's (0 to 1), and the way back for feedback."""
+"""Fader curves: how a fader's position maps to a parameter's position, and back for feedback."""
 
 from __future__ import annotations
 
@@ -6,27 +6,43 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-BASE = 10.0  # how much steeper `exp` is at its end than at its beginning
+EXP_BASE = 10.0  # ratio of the slopes of `exp` at its end and at its start
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Two functions of 0 to 1 onto itself, rising, one the other's inverse."""
+class FaderCurve:
+    """Two increasing functions from [0, 1] to [0, 1]; each is the inverse of the other."""
 
-    there: Callable[[float], float]
-    back: Callable[[float], float]
+    forward: Callable[[float], float]
+    inverse: Callable[[float], float]
 
 
-CURVES: Mapping[str, Curve] = {
-    "linear": Curve(lambda x: x, lambda y: y),
-    "exp": Curve(lambda x: (BASE**x - 1.0) / (BASE - 1.0), lambda y: math.log1p(y * (BASE - 1.0)) / math.log(BASE)),
-    "log": Curve(lambda x: math.log1p(x * (BASE - 1.0)) / math.log(BASE), lambda y: (BASE**y - 1.0) / (BASE - 1.0)),
-    "square": Curve(lambda x: x * x, math.sqrt),
-    "scurve": Curve(  # 3x^2 - 2x^3, "smoothstep"; its inverse by the trigonometric solution of the cubic
-        lambda x: x * x * (3.0 - 2.0 * x), lambda y: 0.5 - math.sin(math.asin(1.0 - 2.0 * y) / 3.0)),
+def _exp(x: float) -> float:
+    return float(EXP_BASE**x - 1.0) / (EXP_BASE - 1.0)
+
+
+def _log(x: float) -> float:
+    return math.log1p(x * (EXP_BASE - 1.0)) / math.log(EXP_BASE)
+
+
+def _smoothstep(x: float) -> float:
+    return x * x * (3.0 - 2.0 * x)
+
+
+def _inverse_smoothstep(y: float) -> float:
+    """Trigonometric solution of the cubic y = 3x^2 - 2x^3."""
+    return 0.5 - math.sin(math.asin(1.0 - 2.0 * y) / 3.0)
+
+
+FADER_CURVES: Mapping[str, FaderCurve] = {
+    "linear": FaderCurve(lambda x: x, lambda y: y),
+    "exp": FaderCurve(_exp, _log),
+    "log": FaderCurve(_log, _exp),
+    "square": FaderCurve(lambda x: x * x, math.sqrt),
+    "scurve": FaderCurve(_smoothstep, _inverse_smoothstep),
 }
 
 
 def clamp(x: float) -> float:
-    """The nearest number from 0 to 1."""
+    """Return the nearest number in [0, 1]."""
     return min(max(x, 0.0), 1.0)

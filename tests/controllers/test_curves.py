@@ -6,24 +6,24 @@ import itertools
 
 import pytest
 
-from lcm_daemon.controllers.curves import CURVES, clamp
+from lcm_daemon.controllers.curves import FADER_CURVES, clamp
 
 
-@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("name", FADER_CURVES)
 def test_there_and_back(name: str) -> None:
-    curve = CURVES[name]
+    curve = FADER_CURVES[name]
     steps = [n / 200 for n in range(201)]
-    there = [curve.there(x) for x in steps]
+    there = [curve.forward(x) for x in steps]
     assert (there[0], there[-1]) == (pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
     assert all(before < after for before, after in itertools.pairwise(there))
-    assert [curve.back(clamp(y)) for y in there] == pytest.approx(steps, abs=1e-6)
+    assert [curve.inverse(clamp(y)) for y in there] == pytest.approx(steps, abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "middle"), [
     ("linear", 0.5), ("exp", 0.2403), ("log", 0.7404), ("square", 0.25), ("scurve", 0.5),
 ])
 def test_their_middles(name: str, middle: float) -> None:
-    assert CURVES[name].there(0.5) == pytest.approx(middle, abs=1e-4)
+    assert FADER_CURVES[name].forward(0.5) == pytest.approx(middle, abs=1e-4)
 
 
 def test_clamp() -> None:

@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 
-from lcm_daemon.controllers.osc.aliases import PROFILES, Mapped
+from lcm_daemon.controllers.osc.aliases import PROFILES, MapEntry
 from lcm_daemon.controllers.osc.controller import Osc
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
@@ -27,7 +27,7 @@ ADDRESSES = [
 BATCH = 128
 OPTIONS = {
     "port": 0, "tcp": 0, "profiles": tuple(PROFILES),
-    "map": (Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp"), Mapped("/3/xy", "mix", argument=1)),
+    "map": (MapEntry("/1/fader3", "strength", (0.2, 0.9), None, "exp"), MapEntry("/3/xy", "mix", argument=1)),
 }
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-from lcm_daemon.controllers.osc.sender import encode
-from lcm_daemon.controllers.osc.udp import doctor
+from lcm_daemon.controllers.osc.udp import check_receive_buffer
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.clock import MonotonicClock, Ticker
 from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Parameter, table_of
@@ -147,7 +147,7 @@ def main() -> None:
     desk.open(values, time.perf_counter())
     stage = Stage(desk, values)
     load = f", load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs" if hasattr(os, "getloadavg") else ""
-    print(f"{KNOWN} addresses{load}; UDP {doctor()}")
+    print(f"{KNOWN} addresses{load}; UDP {check_receive_buffer()}")
     stage.play(None, arguments.seconds)
     print(shown("tick, idle", stage.late))
     busy = sum(psutil.Process(desk.pid).cpu_times()[:2])

@@ -1,4 +1,4 @@
-"""What the OSC tests share: the controller on a board, with a stand-in for the stage, and a peer on a real socket."""
+"""The OSC controller with a stand-in for the stage, and OSC programs on real sockets, for the tests."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any
 from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc.controller import Osc
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
+from tests.rigs.echo import echo
 
 PATIENCE = 10.0  # seconds, only ever spent where a test fails
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time a test can put forward; it does not wait for what is then due."""
+    """An event loop whose time a test can advance; timers that are due then run without waiting."""
 
     ahead = 0.0  # seconds
 
@@ -43,7 +44,7 @@ def pass_time(seconds: float) -> None:
 
 
 class Rig:
-    """An Osc on an ephemeral port. `pass_on` is the stage: it takes what the board asks for and echoes it."""
+    """An Osc on a free port. `pass_on` stands in for the stage: it pops the requests and echoes the changes."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.metrics = Metrics()
@@ -54,13 +55,12 @@ class Rig:
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.controls.pop_requests()
-        self.commands += pending.commands
-        self.origins += [change.origin for change in pending.changes.values()]
-        self.controls.apply_update(list(pending.changes.values()), None)
+        requests = echo(self.controls)
+        self.commands += requests.commands
+        self.origins += [change.origin for change in requests.changes.values()]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Pass on until something is so."""
+        """Pass on requests until a condition holds."""
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self.pass_on()
@@ -84,7 +84,7 @@ async def rig(**options: Any) -> AsyncIterator[Rig]:
 
 
 class Peer:
-    """An OSC program with one socket, which it sends from and listens on."""
+    """An OSC program with one UDP socket to send and to listen."""
 
     def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self._target = ("127.0.0.1", target)
@@ -100,9 +100,9 @@ class Peer:
         self._socket.close()
 
     def send(self, address: str, *arguments: Value) -> None:
-        self.throw(encode(address, arguments))
+        self.send_packet(encode(address, arguments))
 
-    def throw(self, packet: bytes) -> None:
+    def send_packet(self, packet: bytes) -> None:
         self._socket.sendto(packet, self._target)
 
     async def receive(self) -> tuple[str, Any]:
@@ -113,34 +113,34 @@ class Peer:
 
     async def receive_until(self, address: str) -> dict[str, Any]:
         """Everything up to the next message at an address."""
-        heard = dict([await self.receive()])
-        while address not in heard:
-            heard.update([await self.receive()])
-        return heard
+        received = dict([await self.receive()])
+        while address not in received:
+            received.update([await self.receive()])
+        return received
 
     async def everything(self) -> dict[str, Any]:
-        """What has come until a question is answered."""
+        """Everything that arrives before the answer to a question, and the answer."""
         self.send("/lcm/get", "mix")
         return await self.receive_until("/lcm/mix")
 
     async def subscribed(self, *arguments: Value) -> Peer:
-        """Subscribe, and hear out the values that are sent at once."""
+        """Subscribe, and receive the values that are sent at once."""
         self.send("/lcm/subscribe", *arguments)
         await self.receive_until("/lcm/freeze")
         return self
 
 
 class Connection:
-    """An OSC program that is connected over TCP."""
+    """An OSC program with a TCP connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
         self.port: int = writer.get_extra_info("sockname")[1]
 
     def send(self, address: str, *arguments: Value) -> None:
-        self.throw(encode(address, arguments))
+        self.send_packet(encode(address, arguments))
 
-    def throw(self, packet: bytes) -> None:
+    def send_packet(self, packet: bytes) -> None:
         self.writer.write(len(packet).to_bytes(4, "big") + packet)
 
     async def receive(self) -> tuple[str, Any]:
@@ -152,13 +152,13 @@ class Connection:
 
     async def receive_until(self, address: str) -> dict[str, Any]:
         """Everything up to the next message at an address."""
-        heard = dict([await self.receive()])
-        while address not in heard:
-            heard.update([await self.receive()])
-        return heard
+        received = dict([await self.receive()])
+        while address not in received:
+            received.update([await self.receive()])
+        return received
 
     async def ended(self) -> bool:
-        """Whether the other end closes, now or soon."""
+        """Whether the other end closes the connection within PATIENCE."""
         async with asyncio.timeout(PATIENCE):
             with contextlib.suppress(ConnectionError):
                 return await self._reader.read() == b""
@@ -167,7 +167,7 @@ class Connection:
 
 @contextlib.asynccontextmanager
 async def connection(port: int, host: str = "127.0.0.1") -> AsyncIterator[Connection]:
-    """Connect from an address of this machine."""
+    """Connect to a port of this machine, from `host`."""
     one = Connection(*await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0)))
     try:
         yield one

@@ -1,1 +1,1 @@
-"""MIDI devices."""
+"""The MIDI controller: devices, maps, feedback, MIDI clock."""

@@ -22,22 +22,11 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.controllers.curves import CURVES
+from lcm_daemon.controllers.curves import FADER_CURVES
 from lcm_daemon.controllers.midi.messages import full_scale
 from lcm_daemon.controllers.midi.takeover import RELATIVE, TAKEOVER
-from lcm_daemon.core.schema import (
-    Choice,
-    Custom,
-    Field,
-    Fields,
-    Items,
-    Node,
-    Number,
-    Problems,
-    Section,
-    Text,
-    read_fields,
-)
+from lcm_daemon.core.document import Node, Problems
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text, read_fields
 
 HIGHEST: Mapping[str, int] = {  # the highest number that each kind of control can have
     "cc": 127, "cc14": 31, "nrpn": 16382, "note": 127, "pitchbend": 0, "aftertouch": 127, "program": 127,
@@ -154,7 +143,7 @@ _FIELDS: Fields = {
     **{target: Field(Text(), "") for target in TARGETS},
     "with": Field(Items(_PLAIN), ()),
     "range": Field(_read_pair(-1e9, 1e10, False), None),
-    "curve": Field(Choice(tuple(CURVES)), "linear"),
+    "curve": Field(Choice(tuple(FADER_CURVES)), "linear"),
     "takeover": Field(Choice(tuple(TAKEOVER)), ""),
     "relative": Field(Choice(tuple(RELATIVE)), ""),
     "step": Field(Number(-1e9, 1e9), None),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lcm_daemon.controllers.curves import CURVES, clamp
+from lcm_daemon.controllers.curves import FADER_CURVES, clamp
 from lcm_daemon.core.parameters import Parameter, Value
 
 NEAR = 2.5 / 127  # of full travel: near enough to be picked up
@@ -46,7 +46,7 @@ class Scale:
 
     def value(self, position: float) -> float | str:
         """The value at a position."""
-        number = self.low + (self.high - self.low) * CURVES[self.curve].there(clamp(position))
+        number = self.low + (self.high - self.low) * FADER_CURVES[self.curve].forward(clamp(position))
         return self.choices[min(max(round(number), 0), len(self.choices) - 1)] if self.choices else number
 
     def position(self, value: Value) -> float:
@@ -54,7 +54,7 @@ class Scale:
         number = float(self.choices.index(str(value)) if str(value) in self.choices else _number(value))
         if self.high == self.low:
             return 0.0
-        return CURVES[self.curve].back(clamp((number - self.low) / (self.high - self.low)))
+        return FADER_CURVES[self.curve].inverse(clamp((number - self.low) / (self.high - self.low)))
 
 
 def scale_of(parameter: Parameter, span: tuple[float, float] | None, curve: str) -> Scale:

@@ -1,1 +1,1 @@
-"""OSC over UDP and TCP."""
+"""The OSC controller: OSC over UDP and TCP."""

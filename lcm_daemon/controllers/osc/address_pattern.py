@@ -1,9 +1,9 @@
-"""Addresses: finds what stands at an OSC address. An exact one is one look-up, a pattern is tried on many.
+"""Finds the targets of an OSC address. An exact address is one look-up; a pattern is matched against many addresses.
 
 Patterns are those of OSC 1.0 (https://opensoundcontrol.stanford.edu/spec-1_0.html, "OSC Message Dispatching and
-Pattern Matching"): `*`, `?`, `[a-z]`, `[!a-z]`, `{this,that}`, none of which crosses a slash. Each part is matched by
-walking its tokens once with the set of all positions that can have been reached: no backtracking, so the work for one
-address is at most the pattern's length times the address's.
+Pattern Matching"): `*`, `?`, `[a-z]`, `[!a-z]`, `{this,that}`. None of them crosses a slash. Each part is matched by
+one pass over its tokens, with the set of all positions that can have been reached. There is no backtracking: the work
+for one address is at most the length of the pattern times the length of the address.
 """
 
 from __future__ import annotations
@@ -11,29 +11,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-LENGTH = 64  # characters of a pattern; a longer one finds nothing
+MAX_PATTERN = 64  # characters; a longer pattern matches nothing
 
 Target = TypeVar("Target")
 Token = Callable[[str, set[int]], set[int]]  # (part, positions reached before) -> positions reached after
 
 
 class BadPattern(ValueError):
-    """A pattern whose bracket is never closed."""
+    """A pattern with a bracket that is never closed."""
 
 
-class Addresses(Generic[Target]):
-    """What stands at each address. `by_pattern`: the ones that a pattern may reach."""
+class AddressMap(Generic[Target]):
+    """Targets by OSC address.
+
+    Args:
+        exact: Target of each address.
+        by_pattern: The targets that a pattern may reach.
+    """
 
     def __init__(self, exact: Mapping[str, Target], by_pattern: Mapping[str, Target]) -> None:
         self._exact = {address: (target,) for address, target in exact.items()}
         self._by_pattern = [(address.split("/"), target) for address, target in by_pattern.items()]
 
     def find(self, address: str) -> Sequence[Target]:
-        """The targets at an address, or at all addresses a pattern matches; empty where there is none."""
+        """Return the targets of an address, or of all addresses that a pattern matches. May be empty."""
         return self._exact.get(address) or self._search(address)
 
     def _search(self, pattern: str) -> Sequence[Target]:
-        if len(pattern) > LENGTH or _READERS.keys().isdisjoint(pattern):
+        if len(pattern) > MAX_PATTERN or _TOKENIZERS.keys().isdisjoint(pattern):
             return ()
         try:
             parts = [_tokens(part) for part in pattern.split("/")]
@@ -43,15 +48,15 @@ class Addresses(Generic[Target]):
 
 
 def matches(pattern: str, address: str) -> bool:
-    """Whether an OSC pattern matches an address; a bad pattern matches none."""
-    return bool(Addresses({}, {address: True}).find(pattern)) or pattern == address
+    """Whether an OSC pattern matches an address. A bad pattern matches nothing."""
+    return bool(AddressMap({}, {address: True}).find(pattern)) or pattern == address
 
 
 def _match(pattern: Sequence[Sequence[Token]], address: Sequence[str]) -> bool:
-    return len(pattern) == len(address) and all(map(_fits, pattern, address))
+    return len(pattern) == len(address) and all(map(_match_part, pattern, address))
 
 
-def _fits(tokens: Sequence[Token], part: str) -> bool:
+def _match_part(tokens: Sequence[Token], part: str) -> bool:
     reached = {0}
     for token in tokens:
         reached = token(part, reached)
@@ -63,7 +68,7 @@ def _fits(tokens: Sequence[Token], part: str) -> bool:
 def _tokens(part: str) -> list[Token]:
     tokens, at = [], 0
     while at < len(part):
-        token, at = _READERS.get(part[at], _literal)(part, at)
+        token, at = _TOKENIZERS.get(part[at], _literal)(part, at)
         tokens.append(token)
     return tokens
 
@@ -73,17 +78,17 @@ def _literal(part: str, at: int) -> tuple[Token, int]:
 
 
 def _star(part: str, at: int) -> tuple[Token, int]:
-    return _run, at + 1
+    return _any_characters, at + 1
 
 
-def _question(part: str, at: int) -> tuple[Token, int]:
+def _question_mark(part: str, at: int) -> tuple[Token, int]:
     return _character(lambda character: True), at + 1
 
 
 def _brackets(part: str, at: int) -> tuple[Token, int]:
     inside, end = _until("]", part, at)
     negated = inside.startswith("!")
-    allowed = _ranges(inside[negated:])
+    allowed = _character_set(inside[negated:])
     return _character(lambda character: (character in allowed) != negated), end
 
 
@@ -99,8 +104,8 @@ def _until(closing: str, part: str, at: int) -> tuple[str, int]:
     return part[at + 1:end], end + 1
 
 
-def _ranges(inside: str) -> frozenset[str]:
-    """The characters of "a-z_": a minus between two characters is a range, anywhere else it is itself."""
+def _character_set(inside: str) -> frozenset[str]:
+    """The characters of "a-z_". A minus between two characters is a range; anywhere else it is a minus."""
     found: set[str] = set()
     while inside:
         last = inside[2] if len(inside) > 2 and inside[1] == "-" else ""
@@ -109,7 +114,7 @@ def _ranges(inside: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _run(part: str, reached: set[int]) -> set[int]:
+def _any_characters(part: str, reached: set[int]) -> set[int]:
     return set(range(min(reached), len(part) + 1))
 
 
@@ -121,6 +126,6 @@ def _one_of(options: Sequence[str]) -> Token:
     return lambda part, reached: {at + len(o) for at in reached for o in options if part.startswith(o, at)}
 
 
-_READERS: Mapping[str, Callable[[str, int], tuple[Token, int]]] = {
-    "*": _star, "?": _question, "[": _brackets, "{": _braces,
+_TOKENIZERS: Mapping[str, Callable[[str, int], tuple[Token, int]]] = {
+    "*": _star, "?": _question_mark, "[": _brackets, "{": _braces,
 }

@@ -1,9 +1,9 @@
-"""Feedback: who is told of changes over OSC, and the messages on their way there.
+"""The OSC subscribers, and the feedback messages that wait to be sent to them.
 
-A subscriber is a host and the port it listens on, or the other end of a TCP connection. Most programs send from
-another port than they listen on, so a subscriber is also known by the address its subscription came from: what comes
-from either of the two is the subscriber's own, and is not echoed to it. A source that subscribed several ports speaks
-for the last of them. A subscription ends by itself unless it is renewed; the show's, and a connection's, do not.
+A subscriber is a host and the port it listens on, or the other end of a TCP connection. Most programs send from another
+port than they listen on, so a subscriber is also known by the address that its subscription came from. Changes from
+either of the two addresses are its own, and are not echoed to it. If a source subscribed several ports, its changes
+belong to the last one. A subscription expires unless it is renewed; those of the show and of TCP connections do not.
 """
 
 from __future__ import annotations
@@ -17,38 +17,48 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc.aliases import OWN_NAMESPACE
 from lcm_daemon.controllers.osc.udp import Address
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value
 
 log = logging.getLogger(__name__)
 
-OWN = "lcm"  # the daemon's own addresses, as a subscriber asks for them
-SUBSCRIBERS = 64
-LIFETIME = 60.0  # seconds of a subscription that names none
-LONGEST = 86_400.0
-BURST = 128  # messages that leave at a time
-WAITING = 2 * SUBSCRIBERS  # listeners with messages waiting, beyond which no stranger's question is answered
+MAX_SUBSCRIBERS = 64
+DEFAULT_LIFETIME = 60.0  # seconds of a subscription that names none
+MAX_LIFETIME = 86_400.0  # seconds
+FLUSH_MESSAGES = 128  # messages sent in one flush at most
+MAX_QUEUES = 2 * MAX_SUBSCRIBERS  # listeners with waiting messages, beyond which only subscribers get replies
 
 _HOSTS: Mapping[str, str] = {"localhost": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
 class Subscriber:
-    """source: where its subscription came from.   words: whose addresses it is told.   seconds: inf for ever."""
+    """A subscription.
+
+    Attributes:
+        source: The address that the subscription came from.
+        namespaces: Whose addresses the subscriber receives.
+        seconds: Lifetime; infinity if it does not expire.
+    """
 
     source: Address
-    words: Collection[str] = (OWN,)
+    namespaces: Collection[str] = (OWN_NAMESPACE,)
     seconds: float = math.inf
 
 
-def endpoint(value: Any, home: str) -> Address:
-    """Read "host:port", or a port alone, which is then on `home`; raise LcmDaemonError. Names are not looked up."""
+def parse_endpoint(value: Any, default_host: str) -> Address:
+    """Parse "host:port", or a port at `default_host`. Host names are not resolved.
+
+    Raises:
+        LcmDaemonError: The value is neither.
+    """
     host, _, port = str(value)[:64].rpartition(":")
     try:
-        address = str(ipaddress.IPv4Address(_HOSTS.get(host, host or home)))
+        address = str(ipaddress.IPv4Address(_HOSTS.get(host, host or default_host)))
         number = float(port)  # TouchDesigner sends floats for everything
         if not 1 <= number <= 65535 or number != int(number):
             raise ValueError(port)
@@ -57,146 +67,154 @@ def endpoint(value: Any, home: str) -> Address:
     return Address(address, int(number))
 
 
-class Feedback:
-    """The subscribers and their outbox. `transmit` sends one packet, and raises OSError where it cannot.
+class Subscribers:
+    """The subscribers by the address they listen on, and one queue of messages for each listener.
 
-    rate: of several messages to one address that come within 1 / rate seconds, the newest is sent.
-    changed: told whenever the subscribers are others.
+    Args:
+        transmit: Sends one packet; raises OSError if it cannot.
+        metrics: Counters.
+        rate: Highest rate in Hz: of several messages to one address within 1 / rate seconds, only the newest is sent.
+        on_change: Called when the set of subscribers has changed.
     """
 
     def __init__(
         self, transmit: Callable[[bytes, Address], object], metrics: Metrics, rate: float,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._transmit, self._health, self._changed = transmit, metrics, changed
+        self._transmit, self._metrics, self._on_change = transmit, metrics, on_change
         self._interval = 1.0 / rate
         self._throttle = LogThrottle(log, metrics)
-        self._subscribers: dict[Address, Subscriber] = {}  # by where they listen
-        self._endings: dict[Address, asyncio.TimerHandle] = {}
-        self._speakers: dict[Address, Address] = {}  # where a subscription came from: where its subscriber listens
+        self._subscribers: dict[Address, Subscriber] = {}  # by listener
+        self._expiries: dict[Address, asyncio.TimerHandle] = {}
+        self._listeners: dict[Address, Address] = {}  # listener by the source of its subscription
         self._encoded: dict[str, tuple[Value, bytes]] = {}  # the last message at each address
-        self._outbox: dict[Address, dict[str, bytes]] = {}
+        self._queues: dict[Address, dict[str, bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._flushed = -math.inf
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def subscribers(self) -> dict[Address, Subscriber]:
-        """The subscribers, by where they listen."""
+    def by_listener(self) -> dict[Address, Subscriber]:
+        """Return a copy of the subscribers, by the address they listen on."""
         return dict(self._subscribers)
 
-    def words(self) -> set[str]:
-        """Whose addresses anybody is told."""
-        return {word for subscriber in self._subscribers.values() for word in subscriber.words}
+    def namespaces(self) -> set[str]:
+        """Return the namespaces that at least one subscriber receives."""
+        return {namespace for subscriber in self._subscribers.values() for namespace in subscriber.namespaces}
 
-    def subscribe(self, listener: Address, subscriber: Subscriber) -> bool:
-        """Add a subscriber, or renew one; False (counted) where there are SUBSCRIBERS already."""
-        if listener not in self._subscribers and len(self._subscribers) >= SUBSCRIBERS:
-            self._throttle.warn("osc/refused", f"OSC subscriber {listener} refused: there are {SUBSCRIBERS}")
+    def add(self, listener: Address, subscriber: Subscriber) -> bool:
+        """Add or renew a subscriber. Return False (counted) if MAX_SUBSCRIBERS is reached."""
+        if listener not in self._subscribers and len(self._subscribers) >= MAX_SUBSCRIBERS:
+            self._throttle.warn(
+                "osc/refused", f"OSC: the subscription of {listener} is refused: there are {MAX_SUBSCRIBERS} already")
             return False
-        self._forget(listener)
+        self._remove(listener)
         self._subscribers[listener] = subscriber
-        self._speakers[subscriber.source] = listener
+        self._listeners[subscriber.source] = listener
         if subscriber.seconds < math.inf:
             loop = asyncio.get_running_loop()
-            self._endings[listener] = loop.call_later(subscriber.seconds, self._expire, listener)
-        self._changed()
+            self._expiries[listener] = loop.call_later(subscriber.seconds, self._expire, listener)
+        self._on_change()
         return True
 
-    def unsubscribe(self, listener: Address) -> None:
-        """Forget a subscriber, if it is one, and what waits for it."""
-        self._outbox.pop(listener, None)
-        if self._forget(listener):
-            self._changed()
+    def remove(self, listener: Address) -> None:
+        """Remove a subscriber, if there is one, and its waiting messages."""
+        self._queues.pop(listener, None)
+        if self._remove(listener):
+            self._on_change()
 
     def _expire(self, listener: Address) -> None:
-        self._health.count("osc/feedback/expired")
-        self.unsubscribe(listener)
+        self._metrics.count("osc/feedback/expired")
+        self.remove(listener)
 
-    def _forget(self, listener: Address) -> bool:
+    def _remove(self, listener: Address) -> bool:
         subscriber = self._subscribers.pop(listener, None)
         if subscriber is None:
             return False
-        if self._speakers.get(subscriber.source) == listener:
-            del self._speakers[subscriber.source]
-        ending = self._endings.pop(listener, None)
-        if ending is not None:
-            ending.cancel()
+        if self._listeners.get(subscriber.source) == listener:
+            del self._listeners[subscriber.source]
+        expiry = self._expiries.pop(listener, None)
+        if expiry is not None:
+            expiry.cancel()
         return True
 
     def origin(self, source: Address) -> str:
-        """The name under which a source's changes go: its subscriber's where it has one, else its own."""
-        return f"osc/{self._speakers.get(source, source)}"
+        """Return the origin of a source's changes: the address of its subscriber if it has one, else its own."""
+        return f"osc/{self._listeners.get(source, source)}"
 
-    def tell(self, address: str, value: Value, origin: str = "", word: str = OWN) -> None:
-        """Send to every subscriber who is told such addresses, but the one called `origin`."""
+    def publish(self, address: str, value: Value, origin: str = "", namespace: str = OWN_NAMESPACE) -> None:
+        """Queue a message for every subscriber of a namespace, except the subscriber that is the origin."""
         for listener, subscriber in self._subscribers.items():
-            overtaken = address in self._outbox.get(listener, ())  # another's older value must not come after its own
-            if word in subscriber.words and (overtaken or self.origin(listener) != origin):
+            # An older value that waits for the origin itself would arrive after its own change: replace it.
+            outdated = address in self._queues.get(listener, ())
+            if namespace in subscriber.namespaces and (outdated or self.origin(listener) != origin):
                 self.send(listener, address, value)
 
-    def answer(self, asker: Address, address: str, value: Value) -> None:
-        """Send to where a question came from, and to every subscriber on that host."""
-        asked_before = address in self._outbox.get(asker, ())
+    def reply(self, asker: Address, address: str, value: Value) -> None:
+        """Queue a message for the address that a question came from, and for every subscriber on that host."""
+        asked_before = address in self._queues.get(asker, ())
         others = () if asked_before else (known for known in self._subscribers if known[0] == asker[0])
         for listener in {asker, *others}:
-            if listener in self._outbox or listener in self._subscribers or len(self._outbox) < WAITING:
+            if listener in self._queues or listener in self._subscribers or len(self._queues) < MAX_QUEUES:
                 self.send(listener, address, value)
             else:
-                self._health.count("osc/feedback/dropped")
+                self._metrics.count("osc/feedback/dropped")
 
     def send(self, listener: Address, address: str, value: Value) -> None:
-        """Send to one listener, shortly."""
+        """Queue a message for one listener."""
         packet = self._encode(address, value)
         if packet:
-            self._outbox.setdefault(listener, {})[address] = packet
+            self._queues.setdefault(listener, {})[address] = packet
         if self._timer is None:
             self._arm()
 
     def close(self) -> None:
-        """Send nothing more, to nobody."""
-        for ending in self._endings.values():
-            ending.cancel()
-        for everything in (self._subscribers, self._speakers, self._endings, self._outbox):
-            everything.clear()
+        """Remove all subscribers and waiting messages."""
+        for expiry in self._expiries.values():
+            expiry.cancel()
+        for entries in (self._subscribers, self._listeners, self._expiries, self._queues):
+            entries.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _encode(self, address: str, value: Value) -> bytes:
-        """A bool goes as 0 or 1: not every receiver knows T and F. Empty (counted) where OSC cannot carry the value."""
+        """Encode a message; return b"" (counted) if OSC cannot encode the value.
+
+        A bool is sent as 0 or 1, because not every receiver knows the type tags T and F.
+        """
         last, packet = self._encoded.get(address, (None, b""))
         if value != last:
             try:
                 packet = encode(address, [int(value) if isinstance(value, bool) else value])
             except LcmDaemonError as error:
-                self._throttle.warn("osc/feedback/failed", str(error))
+                self._throttle.warn("osc/feedback/failed", f"{error}; subscribers do not receive it")
                 packet = b""
             self._encoded[address] = value, packet
         return packet
 
     def _flush(self) -> None:
-        """Send one burst, listener by listener; one that is not finished goes to the end of the row."""
-        left = BURST
-        while self._outbox and left:
-            listener = next(iter(self._outbox))
-            messages = self._outbox.pop(listener)
+        """Send one batch, listener by listener. A listener with messages left moves to the end of the queue."""
+        left = FLUSH_MESSAGES
+        while self._queues and left:
+            listener = next(iter(self._queues))
+            messages = self._queues.pop(listener)
             for address in list(itertools.islice(messages, left)):
-                self._post(messages.pop(address), listener)
+                self._send_now(messages.pop(address), listener)
                 left -= 1
             if messages:
-                self._outbox[listener] = messages
+                self._queues[listener] = messages
         self._flushed, self._timer = asyncio.get_running_loop().time(), None
-        if self._outbox:
+        if self._queues:
             self._arm()
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, self._flushed + self._interval - loop.time()), self._flush)
 
-    def _post(self, packet: bytes, listener: Address) -> None:
+    def _send_now(self, packet: bytes, listener: Address) -> None:
         try:
             self._transmit(packet, listener)
         except OSError as error:
-            self._throttle.warn("osc/feedback/failed", f"OSC to {listener}: {error}")
+            self._throttle.warn("osc/feedback/failed", f"OSC: cannot send to {listener}: {error}; the message is lost")

@@ -1,7 +1,7 @@
-"""Tcp: OSC over TCP connections, each packet behind its size in four bytes (OSC 1.0), both ways.
+"""OSC over TCP connections in both directions. Each packet follows its size in four bytes (OSC 1.0, as in liblo).
 
-This is how liblo has it. The SLIP framing of OSC 1.1 is another one: its first bytes read as an impossible size, and
-the connection is closed with a line that says so.
+The SLIP framing of OSC 1.1 is not supported: its first bytes read as an impossible size, and the connection is closed
+with a log line that says so.
 """
 
 from __future__ import annotations
@@ -13,42 +13,50 @@ import socket
 import time
 from collections.abc import Callable
 
-from lcm_daemon.controllers.osc.udp import DATAGRAM, TURN, Address, Take, bind_error, carry_out
+from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, TURN, Address, PacketHandler, bind_error, run_steps
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 32
-BACKLOG = 1 << 18  # bytes that wait for somebody who does not read, beyond which the connection is cut
-SIZE = 4  # bytes of a packet's size, big-endian
+MAX_CONNECTIONS = 32
+MAX_UNSENT = 1 << 18  # bytes waiting for a peer that does not read, beyond which its connection is closed
+SIZE_BYTES = 4  # of the big-endian size before each packet
 
 
-class Tcp:
-    """A port that listens, and its connections. `admits`: whether a host may connect. `left` is told who has gone."""
+class TcpServer:
+    """A listening port and its connections.
+
+    Args:
+        handle: Handles the packets that arrive.
+        allows: Whether a host may connect.
+        on_disconnect: Called with the address of a connection that has ended.
+        metrics: Counters.
+    """
 
     def __init__(
-        self, take: Take, admits: Callable[[str], bool], left: Callable[[Address], None], metrics: Metrics,
+        self, handle: PacketHandler, allows: Callable[[str], bool], on_disconnect: Callable[[Address], None],
+        metrics: Metrics,
     ) -> None:
-        self._take, self._admits, self._left = take, admits, left
-        self._health, self._throttle = metrics, LogThrottle(log, metrics)
+        self._handle, self._allows, self._on_disconnect = handle, allows, on_disconnect
+        self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
-        """The port that listens; 0 while none does."""
+        """The listening port, or 0 if closed."""
         return int(self._server.sockets[0].getsockname()[1]) if self._server and self._server.sockets else 0
 
     async def open(self, host: str, port: int) -> None:
-        """Listen; LcmDaemonError, one clear line, where the port cannot be had."""
+        """Start listening. Raises LcmDaemonError if the port cannot be bound."""
         try:
             self._server = await asyncio.start_server(self._accept, host, port)
         except OSError as error:
             raise bind_error("TCP", host, port, error) from error
 
     async def close(self) -> None:
-        """Let go of the port and of all connections; may be called twice."""
+        """Close the port and all connections. Safe to call twice."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -57,59 +65,62 @@ class Tcp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def send(self, packet: bytes, address: Address) -> None:
-        """Send one packet; raise OSError where there is no such connection. One that does not read is cut."""
+        """Send one packet. Closes a connection whose peer does not read; raises OSError if there is none."""
         writer = self._writers.get(address)
         if writer is None:
             raise OSError(errno.ENOTCONN, "not connected")
-        if writer.transport.get_write_buffer_size() > BACKLOG:
-            self._throttle.warn("osc/tcp/slow", f"OSC connection of {address} cut: it does not read what it is sent")
+        if writer.transport.get_write_buffer_size() > MAX_UNSENT:
+            self._throttle.warn("osc/tcp/slow", f"OSC: {address} does not read its packets; the connection is closed")
             writer.transport.abort()
             return
-        writer.write(len(packet).to_bytes(SIZE, "big") + packet)
+        writer.write(len(packet).to_bytes(SIZE_BYTES, "big") + packet)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")[:2]
         address = Address(host, port, tcp=True)
-        if not self._admits(host):
-            self._throttle.warn("osc/denied", f"OSC connection of {address} refused: {host} is not in osc.allow")
+        if not self._allows(host):
+            self._throttle.warn("osc/denied", f"OSC: {host} is not in osc.allow; connection of {address} refused")
             return writer.transport.abort()
-        if len(self._writers) >= CONNECTIONS:
-            self._throttle.warn("osc/refused", f"OSC connection of {address} refused: there are {CONNECTIONS}")
+        if len(self._writers) >= MAX_CONNECTIONS:
+            self._throttle.warn(
+                "osc/refused", f"OSC: {MAX_CONNECTIONS} connections are open; the connection of {address} is refused")
             return writer.transport.abort()
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # finds dead hosts out
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # detects dead hosts
         self._writers[address] = writer
         task = asyncio.create_task(self._serve(reader, address), name=f"osc {address}")
         self._tasks.add(task)
-        task.add_done_callback(lambda ended: self._end(ended, address))
+        task.add_done_callback(lambda ended: self._on_end(ended, address))
         return None
 
-    def _end(self, ended: asyncio.Task[None], address: Address) -> None:
+    def _on_end(self, ended: asyncio.Task[None], address: Address) -> None:
         self._tasks.discard(ended)
         self._writers.pop(address).transport.abort()
-        self._left(address)
+        self._on_disconnect(address)
         error = None if ended.cancelled() else ended.exception()
-        if error is not None:  # a defect in one handler costs this connection, not the port
-            self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}")
+        if error is not None:  # a defect in a handler costs this connection, not the port
+            self._throttle.warn(
+                "osc/failed", f"OSC: {type(error).__name__}: {error}; the connection of {address} is closed")
 
     async def _serve(self, reader: asyncio.StreamReader, address: Address) -> None:
-        """Take packets until the other end closes; a turn's worth of them, and the loop's other work has its turn."""
+        """Handle packets until the peer closes; after each turn, let the loop's other work run."""
         end = time.perf_counter() + TURN
         try:
-            while size := await self._size(reader, address):
+            while size := await self._read_size(reader, address):
                 packet = await reader.readexactly(size)
-                self._health.count("osc/packets")
-                await carry_out(self._take(packet, address))
+                self._metrics.count("osc/packets")
+                await run_steps(self._handle(packet, address))
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN
         except (asyncio.IncompleteReadError, OSError):
-            return  # gone, in the middle of a packet or not
+            return  # the peer has closed, perhaps in the middle of a packet
 
-    async def _size(self, reader: asyncio.StreamReader, address: Address) -> int:
-        """Bytes of the next packet; 0 where no packet has such a size."""
-        size = int.from_bytes(await reader.readexactly(SIZE), "big")
-        if 0 < size <= DATAGRAM:
+    async def _read_size(self, reader: asyncio.StreamReader, address: Address) -> int:
+        """Size of the next packet in bytes, or 0 if the size is impossible."""
+        size = int.from_bytes(await reader.readexactly(SIZE_BYTES), "big")
+        if 0 < size <= MAX_DATAGRAM:
             return size
-        self._throttle.warn("osc/malformed", f"OSC connection of {address} closed: no packet has {size} bytes; each "
-                                           "packet goes behind its size in four bytes (OSC 1.0), not in SLIP")
+        self._throttle.warn(
+            "osc/malformed", f"OSC: {address} announces {size} bytes for a packet; the connection is closed. Each packet "
+                             "must follow its size in four bytes (OSC 1.0); SLIP is not supported")
         return 0

@@ -1,1 +1,1 @@
-"""OSCQuery: the address tree over HTTP and WebSocket."""
+"""The OSCQuery controller: the OSC address tree over HTTP and WebSocket."""

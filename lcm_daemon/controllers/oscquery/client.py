@@ -1,37 +1,48 @@
-"""One WebSocket client of OSCQuery: what it listens to, and what waits to be sent to it.
+"""One WebSocket client of OSCQuery: the paths it listens to, and the messages that wait for it.
 
-Commands come as JSON text, {"COMMAND": "LISTEN", "DATA": "/lcm/strength"}; OSC packets come and go as binary messages.
-Of several values of one address that wait for a slow client, the newest is sent.
+Commands arrive as JSON text, {"COMMAND": "LISTEN", "DATA": "/lcm/strength"}. OSC packets are binary messages in both
+directions. If several values of one address wait for a slow client, only the newest is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.web.origin_guard import POLICY_VIOLATION
 
-EVENTS = 1024  # PATH_ messages that wait; a client that is further behind is let go
+MAX_NOTIFICATIONS = 1024  # PATH_ messages that wait; a client further behind is disconnected
 
-Take = Callable[[bytes, "Client"], None]
+OnPacket = Callable[[bytes, "QueryClient"], None]
 
 
-class Client:
-    """A connection. `take` gets the OSC packets it sends, `known` says whether there is such an address."""
+class QueryClient:
+    """A connection.
 
-    def __init__(self, web: WebSocket, origin: str, take: Take, known: Callable[[str], bool], metrics: Metrics) -> None:
+    Args:
+        web: The WebSocket, accepted.
+        origin: Origin of the client's changes.
+        on_packet: Handles the OSC packets that the client sends.
+        has_path: Whether an address exists.
+        metrics: Counters.
+    """
+
+    def __init__(
+        self, web: WebSocket, origin: str, on_packet: OnPacket, has_path: Callable[[str], bool], metrics: Metrics,
+    ) -> None:
         self.origin = origin
-        self._web, self._take, self._known, self._health = web, take, known, metrics
+        self._web, self._on_packet, self._has_path, self._metrics = web, on_packet, has_path, metrics
         self._listening: set[str] = set()
-        self._values: dict[str, bytes] = {}  # OSC packets by address
-        self._events: list[str] = []
-        self._news = asyncio.Event()
+        self._values: dict[str, bytes] = {}  # waiting OSC packets by address
+        self._notifications: list[str] = []
+        self._waiting = asyncio.Event()  # set while something waits to be sent
 
-    async def run(self) -> None:
-        """Serve it until it goes."""
+    async def serve(self) -> None:
+        """Serve the client until it disconnects."""
         writing = asyncio.create_task(self._write())
         reading = asyncio.create_task(self._read())
         done, _ = await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
@@ -43,24 +54,24 @@ class Client:
             if error is not None and not isinstance(error, WebSocketDisconnect | OSError | RuntimeError):
                 raise error
 
-    def hear(self, address: str, packet: bytes, origin: str = "") -> None:
-        """Tell it a value, if it listens to that address and has not set it itself."""
+    def publish(self, address: str, packet: bytes, origin: str = "") -> None:
+        """Queue a value if the client listens to the address and is not the origin of the value."""
         if address in self._listening and (origin != self.origin or address in self._values):
-            self.answer(address, packet)
+            self.reply(address, packet)
 
-    def answer(self, address: str, packet: bytes) -> None:
-        """Send it a value it asked for."""
+    def reply(self, address: str, packet: bytes) -> None:
+        """Queue a value that the client asked for."""
         self._values[address] = packet
-        self._news.set()
+        self._waiting.set()
 
     def notify(self, command: str, path: str) -> None:
-        """Tell it that a path has been added, removed or changed. One that is gone is no longer listened to."""
+        """Queue a PATH_ADDED, PATH_REMOVED or PATH_CHANGED. The client stops listening to a removed path."""
         if command == "PATH_REMOVED":
             self._listening.discard(path)
             self._values.pop(path, None)
-        if len(self._events) < EVENTS:
-            self._events.append(json.dumps({"COMMAND": command, "DATA": path}))
-        self._news.set()
+        if len(self._notifications) < MAX_NOTIFICATIONS:
+            self._notifications.append(json.dumps({"COMMAND": command, "DATA": path}))
+        self._waiting.set()
 
     async def _read(self) -> None:
         while True:
@@ -68,33 +79,32 @@ class Client:
             if message["type"] == "websocket.disconnect":
                 return
             if message.get("bytes") is not None:
-                self._take(message["bytes"], self)
+                self._on_packet(message["bytes"], self)
             else:
-                self._obey(message.get("text") or "")
+                self._on_text(message.get("text") or "")
 
-    def _obey(self, text: str) -> None:
+    def _on_text(self, text: str) -> None:
         try:
             message = json.loads(text)
             command, path = str(message["COMMAND"]), str(message["DATA"])
         except (ValueError, RecursionError, TypeError, LookupError):
             command, path = "", ""
-        if command in _COMMANDS and (command == "IGNORE" or self._known(path)):
-            _COMMANDS[command](self._listening, path)
+        if command == "LISTEN" and self._has_path(path):
+            self._listening.add(path)
+        elif command == "IGNORE":
+            self._listening.discard(path)
         else:
-            self._health.count("oscquery/refused")
+            self._metrics.count("oscquery/refused")
 
     async def _write(self) -> None:
         while True:
-            await self._news.wait()
-            if len(self._events) >= EVENTS:
-                return await self._web.close(1008, "too far behind")
-            self._news.clear()
-            events, self._events = self._events, []
+            await self._waiting.wait()
+            if len(self._notifications) >= MAX_NOTIFICATIONS:
+                return await self._web.close(POLICY_VIOLATION, "the client reads too slowly")
+            self._waiting.clear()
+            notifications, self._notifications = self._notifications, []
             values, self._values = self._values, {}
-            for event in events:
-                await self._web.send_text(event)
+            for notification in notifications:
+                await self._web.send_text(notification)
             for packet in values.values():
                 await self._web.send_bytes(packet)
-
-
-_COMMANDS: Mapping[str, Callable[[set[str], str], None]] = {"LISTEN": set.add, "IGNORE": set.discard}

@@ -12,88 +12,94 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from lcm_daemon.controllers.oscquery import tree as trees
-from lcm_daemon.controllers.oscquery.client import Client, Take
+from lcm_daemon.controllers.oscquery import tree
+from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web.origin_guard import Guard
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
-CLIENTS = 32
-QUERY = 200  # characters
-_STORE = {"Cache-Control": "no-store"}
+MAX_CLIENTS = 32
+MAX_QUERY = 200  # characters
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
-class Server:
-    """Serves what `nodes` gives by address.
+class QueryServer:
+    """Serves the tree and the clients.
 
-    take: gets the OSC packets of the clients.   info: the HOST_INFO.   admits: whether a host may ask.
+    Args:
+        nodes: Returns the present nodes by path.
+        on_packet: Handles the OSC packets of the clients.
+        host_info: The answer to HOST_INFO.
+        allows: Whether a host may connect.
+        metrics: Counters.
     """
 
     def __init__(
-        self, nodes: Callable[[], trees.Nodes], take: Take, info: trees.Node, admits: Callable[[str], bool],
-        metrics: Metrics,
+        self, nodes: Callable[[], tree.QueryNodes], on_packet: OnPacket, host_info: tree.QueryNode,
+        allows: Callable[[str], bool], metrics: Metrics,
     ) -> None:
-        self._nodes, self._take, self._info, self._admits, self._health = nodes, take, info, admits, metrics
-        self._clients: dict[str, Client] = {}
+        self._nodes, self._on_packet, self._host_info = nodes, on_packet, host_info
+        self._allows, self._metrics = allows, metrics
+        self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
         self._web = WebServer("OSCQuery", "oscquery")
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and serve; the port. LcmDaemonError with one clear line where it cannot be had."""
+        """Start the server and return its port. Raises LcmDaemonError if the port cannot be bound."""
         return await self._web.start(self._app(host), host, port)
 
     async def stop(self) -> None:
-        """Let go of clients and port."""
+        """Disconnect the clients and close the port."""
         await self._web.stop()
 
     def notify(self, command: str, path: str) -> None:
-        """Tell every client that a path has been added, removed or changed."""
+        """Notify every client that a path was added, removed or changed."""
         for client in self._clients.values():
             client.notify(command, path)
 
-    def tell(self, path: str, packet: bytes, origin: str) -> None:
-        """Send a packet to every client that listens to the path, but to the one called `origin`."""
+    def publish(self, path: str, packet: bytes, origin: str) -> None:
+        """Send a packet to every client that listens to the path, except the client that is the origin."""
         for client in self._clients.values():
-            client.hear(path, packet, origin)
+            client.publish(path, packet, origin)
 
     def _app(self, host: str) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
-        guard = Middleware(Guard, bound=host, metrics=self._health, counter="oscquery/foreign", admits=self._admits)
+        guard = Middleware(Guard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows)
         return Starlette(routes=routes, middleware=[guard])
 
     async def _get(self, request: Request) -> Response:
         query = request.url.query
-        if len(query) > QUERY:
+        if len(query) > MAX_QUERY:
             return PlainTextResponse("the query is too long\n", 400)
         names = [part.partition("=")[0] for part in query.split("&") if part]
         if "HOST_INFO" in names:
-            return JSONResponse(self._info, headers=_STORE)
-        node = trees.find(trees.tree(self._nodes()), request.url.path)
+            return JSONResponse(self._host_info, headers=_NO_STORE)
+        node = tree.find(tree.build_tree(self._nodes()), request.url.path)
         if node is None:
-            return PlainTextResponse("there is no such address\n", 404)
-        return _attributes(node, names) if names else JSONResponse(node, headers=_STORE)
+            return PlainTextResponse("unknown address\n", 404)
+        return _attributes(node, names) if names else JSONResponse(node, headers=_NO_STORE)
 
     async def _socket(self, web: WebSocket) -> None:
         await web.accept()
-        if len(self._clients) >= CLIENTS:
-            self._health.count("oscquery/full")
-            return await web.close(TRY_AGAIN_LATER, f"there are {CLIENTS} clients already")
+        if len(self._clients) >= MAX_CLIENTS:
+            self._metrics.count("oscquery/full")
+            return await web.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} clients are connected already")
         origin = f"oscquery/{next(self._numbers)}"
-        client = self._clients[origin] = Client(web, origin, self._take, self._knows, self._health)
+        client = self._clients[origin] = QueryClient(web, origin, self._on_packet, self._has_path, self._metrics)
         try:
-            return await client.run()
+            return await client.serve()
         finally:
             del self._clients[origin]
 
-    def _knows(self, path: str) -> bool:
+    def _has_path(self, path: str) -> bool:
         return path in self._nodes()
 
 
-def _attributes(node: trees.Node, names: Sequence[str]) -> Response:
-    """Attributes alone: 400 for what is none, 204 for one that is not here or cannot be read."""
-    if not trees.PROPOSED.issuperset(names):
-        return PlainTextResponse("there is no such attribute\n", 400)
-    found = [trees.attribute(node, name) for name in names]
-    if None in found or not trees.SERVED.issuperset(names):
+def _attributes(node: tree.QueryNode, names: Sequence[str]) -> Response:
+    """Answer a query for attributes: 400 for an unknown one, 204 for one that is missing or cannot be read."""
+    if not tree.PROPOSED.issuperset(names):
+        return PlainTextResponse("unknown attribute\n", 400)
+    found = [tree.attribute(node, name) for name in names]
+    if None in found or not tree.SERVED.issuperset(names):
         return Response(status_code=204)
-    return JSONResponse({key: value for each in found if each for key, value in each.items()}, headers=_STORE)
+    return JSONResponse({key: value for each in found if each for key, value in each.items()}, headers=_NO_STORE)

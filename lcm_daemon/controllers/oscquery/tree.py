@@ -1,7 +1,8 @@
-"""The OSCQuery tree: every address of the board as JSON, by the attributes of the OSCQuery proposal.
+"""The OSCQuery tree: every address of the control state as JSON, with the attributes of the OSCQuery proposal.
 
-https://github.com/Vidvox/OSCQueryProposal. Parameters can be read and set (ACCESS 3), the status only read (1),
-commands only given (2). A command that takes nothing has the type N. A bool has T, a choice s with its names in VALS.
+https://github.com/Vidvox/OSCQueryProposal. ACCESS is 3 for parameters (read and write), 1 for the status (read only)
+and 2 for commands (write only). A command without arguments has the type N. A bool has the type T. A choice has the
+type s, with its names in VALS.
 """
 
 from __future__ import annotations
@@ -11,39 +12,37 @@ import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lcm_daemon.controllers.osc.dispatch import ROOT
+from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, ParameterKind, Value
 from lcm_daemon.core.requests import Command
 
-Node = dict[str, Any]
-Nodes = dict[str, Node]  # methods by their full path
+QueryNode = dict[str, Any]
+QueryNodes = dict[str, QueryNode]  # methods by their full path
 
-ATTRIBUTES = (  # those that EXTENSIONS speaks of
-    "ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS",
-)
+ATTRIBUTES = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS")  # listed in HOST_INFO's EXTENSIONS
 STREAMING = ("LISTEN", "PATH_ADDED", "PATH_REMOVED", "PATH_CHANGED")
 SERVED = frozenset({*ATTRIBUTES, "FULL_PATH", "CONTENTS", "TYPE"})
 PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "OVERLOADS", "HTML"}
-READ_ONLY = 1  # ACCESS
+NO_ACCESS, READ_ONLY, WRITE_ONLY, READ_WRITE = 0, 1, 2, 3  # ACCESS
 
 _TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
-_STATUS: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
+_STATUS_TYPES: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
 _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
 _INT32 = 2**31
 
 
-def nodes(controls: ControlState) -> Nodes:
-    """Every method by its full path, values included."""
+def method_nodes(controls: ControlState) -> QueryNodes:
+    """Return every method by its full path, with its present value."""
     return {
-        **{ROOT + name: _parameter(p, controls.values[name]) for name, p in controls.table.items()},
-        **{ROOT + name: _command(name, command) for name, command in controls.commands.items()},
-        **{f"{ROOT}status/{name}": _status(name, value) for name, value in controls.status.items()},
+        **{ROOT + name: _parameter_node(p, controls.values[name]) for name, p in controls.table.items()},
+        **{ROOT + name: _command_node(name, command) for name, command in controls.commands.items()},
+        **{f"{ROOT}status/{name}": _status_node(name, value) for name, value in controls.status.items()},
     }
 
 
-def tree(methods: Mapping[str, Node]) -> Node:
-    """The methods in their containers, from the root down."""
+def build_tree(methods: Mapping[str, QueryNode]) -> QueryNode:
+    """Put the methods into their containers; return the root."""
     root = _container("/")
     for path, node in methods.items():
         here, whole = root, ""
@@ -54,8 +53,8 @@ def tree(methods: Mapping[str, Node]) -> Node:
     return root
 
 
-def find(root: Node, path: str) -> Node | None:
-    """The node at a path of the tree, or None."""
+def find(root: QueryNode, path: str) -> QueryNode | None:
+    """Return the node at a path of the tree, or None."""
     here = root
     for step in filter(None, path.split("/")):
         found = here.get("CONTENTS", {}).get(step)
@@ -65,39 +64,45 @@ def find(root: Node, path: str) -> Node | None:
     return here
 
 
-def above(path: str) -> str:
-    """The container that a path stands in."""
+def parent(path: str) -> str:
+    """Return the path of the container of a path."""
     return posixpath.dirname(path)
 
 
-def common(paths: Sequence[str], methods: Collection[str]) -> str:
-    """The nearest container (or method) that holds all the paths and is one of `methods`, or holds some of them."""
+def common_path(paths: Sequence[str], methods: Collection[str]) -> str:
+    """Return the deepest path that contains all `paths` and is one of `methods` or contains one of them."""
     found = posixpath.commonpath(paths)
     while found != "/" and not any(f"{path}/".startswith(f"{found}/") for path in methods):
-        found = above(found)
+        found = parent(found)
     return found
 
 
-def attribute(node: Node, name: str) -> Node | None:
-    """One attribute as an answer; None where the node refuses it (a value that cannot be read)."""
-    if name == "VALUE" and not node.get("ACCESS", 0) & 1:
+def attribute(node: QueryNode, name: str) -> QueryNode | None:
+    """Return one attribute as an answer, or None for the VALUE of a node that cannot be read."""
+    if name == "VALUE" and not node.get("ACCESS", NO_ACCESS) & READ_ONLY:
         return None
     return {name: node[name]} if name in node else {}
 
 
-def shape(node: Node) -> Node:
-    """What a client has to read again when it changes: all but the value."""
+def shape(node: QueryNode) -> QueryNode:
+    """Return everything but the value: what a client has to read again when it changes."""
     return {key: value for key, value in node.items() if key != "VALUE"}
 
 
-def _container(path: str) -> Node:
-    return {"FULL_PATH": path, "ACCESS": 0}
+def type_of(parameter: Parameter) -> str:
+    """Return the OSC type tag of a parameter. An int whose range needs more than 32 bits (a seed) is an h."""
+    wide = parameter.kind == "int" and math.isfinite(parameter.high) and parameter.high >= _INT32
+    return "h" if wide else _TYPES[parameter.kind]
 
 
-def _parameter(parameter: Parameter, value: Value) -> Node:
+def _container(path: str) -> QueryNode:
+    return {"FULL_PATH": path, "ACCESS": NO_ACCESS}
+
+
+def _parameter_node(parameter: Parameter, value: Value) -> QueryNode:
     node = {
         "FULL_PATH": ROOT + parameter.name,
-        "ACCESS": 3,
+        "ACCESS": READ_WRITE,
         "TYPE": type_of(parameter),
         "VALUE": [value],
         "DESCRIPTION": parameter.help,
@@ -108,29 +113,23 @@ def _parameter(parameter: Parameter, value: Value) -> Node:
     return node
 
 
-def type_of(parameter: Parameter) -> str:
-    """Its OSC type tag; a whole number whose range needs more than 32 bits (a seed) is an h."""
-    wide = parameter.kind == "int" and math.isfinite(parameter.high) and parameter.high >= _INT32
-    return "h" if wide else _TYPES[parameter.kind]
-
-
-def _range(parameter: Parameter) -> Node:
+def _range(parameter: Parameter) -> QueryNode:
     if parameter.choices:
         return {"RANGE": [{"VALS": list(parameter.choices)}]}
     ends = {"MIN": parameter.low, "MAX": parameter.high}
-    whole = int if parameter.kind == "int" else float
-    finite = {key: whole(end) for key, end in ends.items() if math.isfinite(end)}
+    number = int if parameter.kind == "int" else float
+    finite = {key: number(end) for key, end in ends.items() if math.isfinite(end)}
     return {"RANGE": [finite], "CLIPMODE": ["both"]} if len(finite) == 2 else {}
 
 
-def _command(name: str, command: Command) -> Node:
-    """It has no value; null stands in its place, for some clients take what has none for a container."""
-    kinds = "".join(type_of(argument) for argument in command.arguments) or "N"
+def _command_node(name: str, command: Command) -> QueryNode:
+    """Build the node of a command. Its VALUE is null: some clients take a node without VALUE for a container."""
+    types = "".join(type_of(argument) for argument in command.arguments) or "N"
     node = {
         "FULL_PATH": ROOT + name,
-        "ACCESS": 2,
-        "TYPE": kinds,
-        "VALUE": [None] * len(kinds),
+        "ACCESS": WRITE_ONLY,
+        "TYPE": types,
+        "VALUE": [None] * len(types),
         "DESCRIPTION": command.help,
         "TAGS": ["command"],
     }
@@ -139,13 +138,13 @@ def _command(name: str, command: Command) -> Node:
     return node
 
 
-def _status(name: str, value: Value) -> Node:
+def _status_node(name: str, value: Value) -> QueryNode:
     return {
-        "FULL_PATH": f"{ROOT}status/{name}", "ACCESS": READ_ONLY, "TYPE": _STATUS[type(value)],
-        "VALUE": [_plain(value)], "TAGS": ["status"],
+        "FULL_PATH": f"{ROOT}status/{name}", "ACCESS": READ_ONLY, "TYPE": _STATUS_TYPES[type(value)],
+        "VALUE": [_json_value(value)], "TAGS": ["status"],
     }
 
 
-def _plain(value: Value) -> Value | None:
-    """JSON has no NaN."""
+def _json_value(value: Value) -> Value | None:
+    """Replace NaN and infinity by None: JSON has neither."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

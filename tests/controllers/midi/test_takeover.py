@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.controllers.curves import CURVES
+from lcm_daemon.controllers.curves import FADER_CURVES
 from lcm_daemon.controllers.midi.takeover import RELATIVE, scale_of, take_over
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
@@ -28,7 +28,7 @@ def test_a_position_is_a_value(
     assert scale_of(TABLE[name], span, curve).value(position) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("curve", FADER_CURVES)
 @pytest.mark.parametrize("span", [(0.2, 0.9), (0.9, 0.2)])
 def test_and_back(curve: str, span: tuple[float, float]) -> None:
     scale = scale_of(TABLE["strength"], span, curve)

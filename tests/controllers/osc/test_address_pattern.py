@@ -1,4 +1,4 @@
-"""Addresses: patterns mean what OSC 1.0 says, and no pattern costs more than its length times the address's."""
+"""AddressMap: patterns mean what OSC 1.0 says, and no pattern costs more than its length times the address's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lcm_daemon.controllers.osc import address_pattern
-from lcm_daemon.controllers.osc.address_pattern import Addresses, matches
+from lcm_daemon.controllers.osc.address_pattern import AddressMap, matches
 
 
 @pytest.mark.parametrize(("pattern", "hits", "misses"), [
@@ -55,13 +55,13 @@ def test_no_pattern_raises(pattern: str, text: str) -> None:
 
 
 def test_an_exact_address_is_never_a_pattern() -> None:
-    found = Addresses({"/a*": "exact", "/ab": "other"}, {"/ab": "other"})
+    found = AddressMap({"/a*": "exact", "/ab": "other"}, {"/ab": "other"})
     assert list(found.find("/a*")) == ["exact"]
     assert list(found.find("/a?")) == ["other"]
 
 
 def test_a_pattern_reaches_only_what_it_may() -> None:
-    found = Addresses({"/lcm/panic": "panic", "/lcm/seed": "seed"}, {"/lcm/seed": "seed"})
+    found = AddressMap({"/lcm/panic": "panic", "/lcm/seed": "seed"}, {"/lcm/seed": "seed"})
     assert list(found.find("/lcm/*")) == ["seed"]
     assert list(found.find("/lcm/panic")) == ["panic"]
     assert list(found.find("/nobody")) == []
@@ -98,5 +98,5 @@ def bytecodes(pattern: str, address: str) -> int:
 def test_work_is_at_most_pattern_times_address(evil) -> None:
     for size in (6, 12, 24):
         pattern, address = evil(size), "/" + "a" * size
-        assert len(pattern) <= address_pattern.LENGTH
+        assert len(pattern) <= address_pattern.MAX_PATTERN
         assert bytecodes(pattern, address) < 20 * len(pattern) * len(address) + 4000

@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from lcm_daemon.controllers.osc.aliases import PROFILES, Mapped
-from lcm_daemon.controllers.osc.packet_check import check
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc.aliases import PROFILES, MapEntry
+from lcm_daemon.controllers.osc_protocol.encoder import encode
+from lcm_daemon.controllers.osc_protocol.packet_check import check_packet
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change
@@ -82,7 +82,7 @@ def test_what_a_profile_cannot_read_is_refused(address: str, arguments: list[Val
     asyncio.run(scenario())
 
 
-FADER = Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp")
+FADER = MapEntry("/1/fader3", "strength", (0.2, 0.9), None, "exp")
 
 
 @pytest.mark.parametrize(("entry", "arguments", "value"), [
@@ -90,17 +90,17 @@ FADER = Mapped("/1/fader3", "strength", (0.2, 0.9), None, "exp")
     (FADER, [1.0], 0.9),
     (FADER, [0.5], 0.2 + 0.7 * 0.2403),
     (FADER, [7.0], 0.9),
-    (Mapped("/a", "strength", (0.9, 0.2)), [0.25], 0.725),
-    (Mapped("/a", "strength", (0.2, 0.9), (0.0, 127.0)), [127], 0.9),
-    (Mapped("/a", "strength", None, (1.0, 0.0)), [0.25], 0.75),
-    (Mapped("/a", "steps", None, None, "linear"), [1.0], 8),
-    (Mapped("/a", "guidance", None, None, "square"), [0.5], 5.0),
-    (Mapped("/a", "noise", (0.0, 1.0)), [1.0], "walking"),
-    (Mapped("/3/xy", "mix", argument=1), [0.25, 0.75], 0.75),
-    (Mapped("/3/xy", "mix", (0.0, 0.5), argument=1), [0.25, 0.5], 0.25),
-    (Mapped("/a", "prompt"), ["ocean"], "ocean"),
+    (MapEntry("/a", "strength", (0.9, 0.2)), [0.25], 0.725),
+    (MapEntry("/a", "strength", (0.2, 0.9), (0.0, 127.0)), [127], 0.9),
+    (MapEntry("/a", "strength", None, (1.0, 0.0)), [0.25], 0.75),
+    (MapEntry("/a", "steps", None, None, "linear"), [1.0], 8),
+    (MapEntry("/a", "guidance", None, None, "square"), [0.5], 5.0),
+    (MapEntry("/a", "noise", (0.0, 1.0)), [1.0], "walking"),
+    (MapEntry("/3/xy", "mix", argument=1), [0.25, 0.75], 0.75),
+    (MapEntry("/3/xy", "mix", (0.0, 0.5), argument=1), [0.25, 0.5], 0.25),
+    (MapEntry("/a", "prompt"), ["ocean"], "ocean"),
 ])
-def test_maps(entry: Mapped, arguments: list[Value], value: Value) -> None:
+def test_maps(entry: MapEntry, arguments: list[Value], value: Value) -> None:
     async def scenario() -> None:
         async with rig(map=(entry,)) as one:
             with Peer(one.osc.port) as peer:
@@ -113,7 +113,7 @@ def test_maps(entry: Mapped, arguments: list[Value], value: Value) -> None:
 
 def test_a_mapped_fader_asks_hears_and_is_not_echoed() -> None:
     async def scenario() -> None:
-        async with rig(map=(FADER, Mapped("/1/fader4", "seed"))) as one:
+        async with rig(map=(FADER, MapEntry("/1/fader4", "seed"))) as one:
             with Peer(one.osc.port) as surface, Peer(one.osc.port) as player:
                 surface.send("/lcm/subscribe", 0, 60, "map")
                 await surface.receive_until("/1/fader4")
@@ -142,8 +142,8 @@ def test_what_no_fader_sends_is_refused(argument: Value) -> None:
 
 def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(caplog: pytest.LogCaptureFixture) -> None:
     entries = (
-        Mapped("/1/fader1", "mix"), Mapped("/1/fader1", "strength", (1.0, 0.0)), Mapped("/1/push1", "cue/go"),
-        Mapped("/1/fader2", "lora/ink"), Mapped("/1/fader5", "strenth"),
+        MapEntry("/1/fader1", "mix"), MapEntry("/1/fader1", "strength", (1.0, 0.0)), MapEntry("/1/push1", "cue/go"),
+        MapEntry("/1/fader2", "lora/ink"), MapEntry("/1/fader5", "strenth"),
     )
 
     async def scenario() -> None:
@@ -163,12 +163,12 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
                 peer.send("/1/fader2", 0.5)
                 await one.becomes("lora/ink", 0.5)
     asyncio.run(scenario())
-    assert "/1/fader5 moves 'strenth', which is not there now; did you mean 'strength'?" in caplog.text
+    assert "/1/fader5 has the unknown target 'strenth'; it does nothing now; did you mean 'strength'?" in caplog.text
 
 
 def test_the_shows_own_addresses_come_before_a_profiles_and_the_first_profile_before_the_next() -> None:
     async def scenario() -> None:
-        async with rig(profiles=("streamdiffusiontd", "bare"), map=(Mapped("/seed", "steps"),)) as one:
+        async with rig(profiles=("streamdiffusiontd", "bare"), map=(MapEntry("/seed", "steps"),)) as one:
             with Peer(one.osc.port) as peer:
                 peer.send("/seed", 5)
                 await one.becomes("steps", 5)
@@ -196,7 +196,7 @@ def test_touchdesigner_sends_a_bundle_each_frame() -> None:
             with Peer(one.osc.port) as peer:
                 for frame in range(60):
                     names = {"strength": frame / 60, "steps": 1 + frame % 4, "seed": frame, "lcm/freeze": frame % 2}
-                    peer.throw(touchdesigner(**names))
+                    peer.send_packet(touchdesigner(**names))
                 await one.becomes("seed", 59)
                 assert one.controls.values["strength"] == pytest.approx(59 / 60)
                 assert (one.controls.values["steps"], one.controls.values["freeze"]) == (4, True)
@@ -221,22 +221,23 @@ TOUCHOSC = [  # hexler.net/touchosc-mk1/manual: /page/control with floats, multi
 
 @pytest.mark.parametrize("packet", RESOLUME + TOUCHOSC)
 def test_they_are_well_formed(packet: bytes) -> None:
-    assert check(packet) == [(packet, 1)]
+    assert check_packet(packet) == [(packet, 1)]
 
 
 def test_resolume_and_touchosc() -> None:
     entries = (
-        Mapped("/composition/layers/1/video/opacity", "strength", (0.0, 0.5)),
-        Mapped("/composition/layers/1/clips/1/connect", "panic"),
-        Mapped("/1/fader3", "blend"), Mapped("/1/toggle1", "freeze"), Mapped("/2/multifader/3", "guidance", (0.0, 4.0)),
-        Mapped("/3/xy", "mix"), Mapped("/3/xy", "feedback", argument=1),
+        MapEntry("/composition/layers/1/video/opacity", "strength", (0.0, 0.5)),
+        MapEntry("/composition/layers/1/clips/1/connect", "panic"),
+        MapEntry("/1/fader3", "blend"), MapEntry("/1/toggle1", "freeze"),
+        MapEntry("/2/multifader/3", "guidance", (0.0, 4.0)),
+        MapEntry("/3/xy", "mix"), MapEntry("/3/xy", "feedback", argument=1),
     )
 
     async def scenario() -> None:
         async with rig(map=entries) as one:
             with Peer(one.osc.port) as peer:
                 for packet in RESOLUME + TOUCHOSC:
-                    peer.throw(packet)
+                    peer.send_packet(packet)
                 await one.becomes("feedback", 0.5)
                 await one.until(lambda: one.count("osc/unknown") == 2)  # the page's name and the ping
                 values = one.controls.values

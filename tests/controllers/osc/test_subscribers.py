@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from lcm_daemon.controllers.osc import subscribers
-from lcm_daemon.controllers.osc.aliases import Mapped
-from lcm_daemon.controllers.osc.options import Listener
+from lcm_daemon.controllers.osc.aliases import MapEntry
+from lcm_daemon.controllers.osc.options import FixedSubscriber
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
 from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
@@ -64,7 +64,8 @@ def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
             with Peer(one.osc.port) as subscriber, Peer(one.osc.port) as player:
                 player.send("/lcm/subscribe", subscriber.port)
                 heard = await subscriber.receive_until("/lcm/status/frozen")
-                assert heard.keys() == {*(f"/lcm/{n}" for n in TABLE), *(f"/lcm/status/{n}" for n in one.controls.status)}
+                status = {f"/lcm/status/{n}" for n in one.controls.status}
+                assert heard.keys() == {f"/lcm/{n}" for n in TABLE} | status
                 assert heard["/lcm/prompt"] == "clouds"
                 assert heard["/lcm/freeze"] == 0
                 assert heard["/lcm/status/engine"] == "running"
@@ -81,7 +82,7 @@ def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
 def test_the_show_names_subscribers() -> None:
     async def scenario() -> None:
         with Peer(9) as listed:
-            async with rig(feedback=(Listener(f"127.0.0.1:{listed.port}"),)) as one:
+            async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{listed.port}"),)) as one:
                 await listed.receive_until("/lcm/freeze")
                 one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await listed.receive() == ("/lcm/steps", 5)
@@ -127,7 +128,7 @@ def test_the_number_of_subscribers_is_limited() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer, Peer(one.osc.port) as late:
-                for port in range(20000, 20000 + subscribers.SUBSCRIBERS + 3):
+                for port in range(20000, 20000 + subscribers.MAX_SUBSCRIBERS + 3):
                     peer.send("/lcm/subscribe", port)
                 await one.until(lambda: one.count("osc/refused") == 3)
                 late.send("/lcm/subscribe")
@@ -149,8 +150,8 @@ def test_a_subscription_ends_unless_it_is_renewed() -> None:
                 await one.until(lambda: len(one.controls.kept["osc"]) == 3)
                 pass_time(2.0)
                 await one.until(lambda: len(one.controls.kept["osc"]) == 2)
-                pass_time(subscribers.LIFETIME - 7.0)
-                await renewed.subscribed(0, subscribers.LIFETIME)
+                pass_time(subscribers.DEFAULT_LIFETIME - 7.0)
+                await renewed.subscribed(0, subscribers.DEFAULT_LIFETIME)
                 pass_time(2.0)
                 await one.until(lambda: len(one.controls.kept["osc"]) == 1)
                 assert one.count("osc/feedback/expired") == 2
@@ -174,8 +175,8 @@ def test_a_subscription_for_no_time_is_refused(seconds: float | str) -> None:
 def test_a_subscription_of_the_show_never_ends_and_knows_the_addresses_that_were_asked_for() -> None:
     async def scenario() -> None:
         with Peer(9) as listed:
-            fader = Mapped("/1/fader1", "steps", (1.0, 8.0))
-            async with rig(feedback=(Listener(f"127.0.0.1:{listed.port}", ("map",)),), map=(fader,)) as one:
+            fader = MapEntry("/1/fader1", "steps", (1.0, 8.0))
+            async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{listed.port}", ("map",)),), map=(fader,)) as one:
                 assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
                 with Peer(one.osc.port) as hand:
                     hand.send("/lcm/subscribe", listed.port, 5)  # a renewal changes neither
@@ -215,7 +216,7 @@ def test_a_subscription_over_tcp_lasts_as_long_as_its_connection() -> None:
                 assert one.controls.kept["osc"] == {}  # the next desk has no such connection
             with Peer(one.osc.port) as other:
                 await other.subscribed()
-                await one.until(lambda: len(one.osc._feedback) == 1)
+                await one.until(lambda: len(one.osc._subscribers) == 1)
     play(scenario())
 
 
@@ -272,7 +273,7 @@ def test_no_echo_to_a_subscriber_that_sends_from_another_socket_than_it_listens_
 def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_once_it_subscribes() -> None:
     async def scenario() -> None:
         with Peer(9) as ear:
-            async with rig(feedback=(Listener(f"127.0.0.1:{ear.port}"),)) as one:
+            async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{ear.port}"),)) as one:
                 await ear.receive_until("/lcm/freeze")
                 with Peer(one.osc.port) as hand:
                     hand.send("/lcm/steps", 5)

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from lcm_daemon.controllers.osc import tcp
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.requests import Change
 from tests.conftest import need, need_module
 from tests.rigs.osc_peers import PATIENCE, Peer, connection, rig
@@ -43,7 +43,7 @@ def test_a_connection_and_a_socket_of_one_port_are_two() -> None:
 
 
 @pytest.mark.parametrize("head", [b"\xc0/lcm/seed\0\0\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\1\0\4"])
-def test_no_such_size(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_impossible_size_closes_the_connection(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer, connection(one.osc.tcp_port) as other:
             peer.writer.write(head)
@@ -52,13 +52,13 @@ def test_no_such_size(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
             other.send("/lcm/seed", 5)
             await one.becomes("seed", 5)
     asyncio.run(scenario())
-    assert "closed: no packet has" in caplog.text
+    assert "the connection is closed. Each packet" in caplog.text
 
 
-def test_a_malformed_packet_costs_itself_alone() -> None:
+def test_a_malformed_packet_is_ignored() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
-            peer.throw(b"#bundle\0\0\0\0\0\0\0\0\1\xff\xff\xff\xfc")
+            peer.send_packet(b"#bundle\0\0\0\0\0\0\0\0\1\xff\xff\xff\xfc")
             peer.send("/lcm/seed", 5)
             await one.becomes("seed", 5)
             assert one.count("osc/malformed") == 1
@@ -78,7 +78,7 @@ def test_a_defect_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_who_is_not_allowed_is_not_connected() -> None:
+def test_a_host_that_is_not_allowed_is_not_connected() -> None:
     async def scenario() -> None:
         async with rig(tcp=0, allow=("127.0.0.2/32",)) as one:
             async with connection(one.osc.tcp_port) as stranger:
@@ -91,7 +91,7 @@ def test_who_is_not_allowed_is_not_connected() -> None:
 
 
 def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "CONNECTIONS", 1)
+    monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 1)
 
     async def scenario() -> None:
         async with rig(tcp=0) as one:
@@ -108,22 +108,23 @@ def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(scenario())
 
 
-def test_who_does_not_read_is_cut() -> None:
+def test_a_connection_that_does_not_read_is_closed() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
             await peer.receive_until("/lcm/freeze")
             peer.writer.transport.pause_reading()
             packet = encode("/lcm/prompt", ["x" * 60_000])
-            (subscriber,) = one.osc._feedback.subscribers()
+            (subscriber,) = one.osc._subscribers.by_listener()
             async with asyncio.timeout(PATIENCE):
                 while not one.count("osc/tcp/slow"):  # until the system's own buffers are full
-                    one.osc._send(packet, subscriber)
+                    one.osc._transmit(packet, subscriber)
                     await asyncio.sleep(0)
-            await one.until(lambda: len(one.osc._feedback) == 0)
+            await one.until(lambda: len(one.osc._subscribers) == 0)
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_flood_lets_others_in_between() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
@@ -136,13 +137,13 @@ def test_a_flood_lets_others_in_between() -> None:
     asyncio.run(scenario())
 
 
-def test_the_ports_that_were_free_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_ports(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one:
-            assert f"OSC listens on 127.0.0.1: UDP {one.osc.port}, TCP {one.osc.tcp_port}" in caplog.text
+            assert f"OSC: listening on 127.0.0.1: UDP {one.osc.port}, TCP {one.osc.tcp_port}" in caplog.text
         caplog.clear()
         async with rig() as one:
-            assert caplog.messages == [f"OSC listens on 127.0.0.1: UDP {one.osc.port}"]
+            assert caplog.messages == [f"OSC: listening on 127.0.0.1: UDP {one.osc.port}"]
     caplog.set_level("INFO")
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""OSCQuery as the proposal has it, asked by clients that were written from the proposal alone."""
+"""OSCQuery against clients that were written from the proposal alone."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon import controllers
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.oscquery import client, mdns, server
 from lcm_daemon.controllers.oscquery.controller import OscQuery
-from lcm_daemon.controllers.oscquery.tree import nodes, tree
+from lcm_daemon.controllers.oscquery.tree import build_tree, method_nodes
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
-from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.schema import read_fields
 from tests.conftest import need_module
+from tests.rigs.echo import echo
 from tests.rigs.osc_peers import PATIENCE
 
 INK = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
@@ -71,7 +72,7 @@ class Desk:
     async def becomes(self, name: str, value: Value) -> None:
         async with asyncio.timeout(PATIENCE):
             while self.controls.values[name] != value:
-                self.controls.apply_update(list(self.controls.pop_requests().changes.values()), None)
+                echo(self.controls)
                 await asyncio.sleep(0.001)
 
     async def counts(self, path: str, number: int) -> None:
@@ -165,7 +166,7 @@ def test_a_parameter_may_be_a_container_too() -> None:
     table = {name: Parameter(name, "float", 0.5, "") for name in names}
     desk.controls.replace_table(table, dict.fromkeys(table, math.pi))
     desk.controls.apply_update([], {"fps": math.nan})
-    root = tree(nodes(desk.controls))
+    root = build_tree(method_nodes(desk.controls))
     walk(root, "")
     control = root["CONTENTS"]["lcm"]["CONTENTS"]["control"]
     assert control["VALUE"] == control["CONTENTS"]["depth"]["CONTENTS"]["start"]["VALUE"] == [math.pi]
@@ -263,7 +264,8 @@ def test_the_tree_follows_the_recipe() -> None:
             values = dict(desk.controls.values)
             await listens(client, "/lcm/steps")
             steps = Parameter("steps", "int", 1, "", 1, 4)
-            desk.controls.replace_table({**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
+            desk.controls.replace_table(
+                {**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
             assert [await heard(client), await heard(client)] == [
                 ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await heard(client) == ("/lcm/steps", 4)
@@ -347,7 +349,7 @@ def test_who_is_not_allowed_is_kept_out() -> None:
 
 
 def test_the_number_of_clients_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CLIENTS", 1)
+    monkeypatch.setattr(server, "MAX_CLIENTS", 1)
 
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
@@ -359,7 +361,7 @@ def test_the_number_of_clients_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_client_that_is_too_far_behind_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "EVENTS", 3)
+    monkeypatch.setattr(client, "MAX_NOTIFICATIONS", 3)
 
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
@@ -419,6 +421,7 @@ def zeroconf_or_skip() -> Any:
     return need_module("zeroconf")
 
 
+@pytest.mark.slow
 def test_it_is_announced_where_it_listens() -> None:
     zeroconf = zeroconf_or_skip()
 

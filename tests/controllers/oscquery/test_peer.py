@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from lcm_daemon.controllers.osc.controller import Osc
 from lcm_daemon.controllers.oscquery.controller import OscQuery
 from lcm_daemon.core.control_state import ControlState
@@ -15,13 +17,14 @@ from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.requests import commands
 from lcm_daemon.recipes.reader import load_recipe
 from tests.conftest import need_module
+from tests.rigs.echo import echo
 from tests.rigs.oscquery_peer import PATIENCE, Query, Udp
 
 SERVICE = "_oscjson._tcp.local."
 
 
 class Desk:
-    """Both controllers on a board, and a stand-in for the stage that does what it is asked."""
+    """Both controllers on one control state, and a stand-in for the stage."""
 
     def __init__(self, recipe: str, **options: Any) -> None:
         self.controls = ControlState({}, {}, Metrics(), self._wake, commands(["builtin", "passthrough"]))
@@ -32,10 +35,11 @@ class Desk:
 
     def change_recipe(self, recipe: str) -> None:
         table: Table = load_recipe(recipe).table()
-        self.controls.replace_table(table, {name: self.controls.values.get(name, p.default) for name, p in table.items()})
+        values = {name: self.controls.values.get(name, p.default) for name, p in table.items()}
+        self.controls.replace_table(table, values)
 
     def _wake(self) -> None:
-        asyncio.get_running_loop().call_soon(lambda: self.controls.apply_update(list(self.controls.pop_requests().changes.values()), None))
+        asyncio.get_running_loop().call_soon(echo, self.controls)
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Query]:
@@ -71,6 +75,7 @@ def test_a_client_finds_reads_moves_and_listens() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_every_method_is_as_the_proposal_has_it() -> None:
     async def scenario() -> None:
         async with Desk("builtin").served() as query:
@@ -107,6 +112,7 @@ def test_who_keeps_the_tree_by_the_messages_alone_is_always_right() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_client_that_comes_from_a_package_index() -> None:
     """python-oscquery finds the daemon by mDNS and makes its own nodes of the tree: it refuses what is malformed."""
     need_module("pythonoscquery", "python-oscquery")
@@ -118,7 +124,7 @@ def test_a_client_that_comes_from_a_package_index() -> None:
         found: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        class Listener:
+        class FixedSubscriber:
             def add_service(self, zeroconf: Zeroconf, kind: str, name: str) -> None:
                 loop.call_soon_threadsafe(found.put_nowait, name)
 
@@ -130,7 +136,7 @@ def test_a_client_that_comes_from_a_package_index() -> None:
         async with desk.served():
             port = desk.osc.port
             zeroconf = await asyncio.to_thread(Zeroconf, ["127.0.0.1"])
-            browser = ServiceBrowser(zeroconf, SERVICE, Listener())  # type: ignore[arg-type]
+            browser = ServiceBrowser(zeroconf, SERVICE, FixedSubscriber())  # type: ignore[arg-type]
             try:
                 async with asyncio.timeout(PATIENCE):
                     name = await found.get()

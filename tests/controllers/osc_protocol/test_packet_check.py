@@ -1,4 +1,4 @@
-"""The guard: what passes, python-osc reads the same way; what does not raises Malformed and nothing else."""
+"""The packet check: python-osc reads a packet that passes the same way; any other packet raises MalformedPacket."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pythonosc.osc_message import OscMessage
 from pythonosc.osc_packet import OscPacket
 
-from lcm_daemon.controllers.osc import packet_check
-from lcm_daemon.controllers.osc.packet_check import Malformed
-from lcm_daemon.controllers.osc.sender import encode
+from lcm_daemon.controllers.osc_protocol import packet_check
+from lcm_daemon.controllers.osc_protocol.encoder import encode
+from lcm_daemon.controllers.osc_protocol.packet_check import MalformedPacket
 from tests.measure.fuzz_osc import mutated, packet
 
 FLOAT = encode("/lcm/strength", [0.5])
@@ -28,7 +28,7 @@ def bundle(*inside: bytes, tag: bytes = NOW) -> bytes:
 
 def check(data: bytes) -> list[bytes]:
     """The messages alone."""
-    return [message for message, _ in packet_check.check(data)]
+    return [message for message, _ in packet_check.check_packet(data)]
 
 
 def nested(depth: int) -> bytes:
@@ -39,10 +39,10 @@ def nested(depth: int) -> bytes:
 
 
 def holds(data: bytes) -> None:
-    """Refused with Malformed, or read by python-osc to the same messages."""
+    """Refused with MalformedPacket, or read by python-osc to the same messages."""
     try:
         messages = check(data)
-    except Malformed:
+    except MalformedPacket:
         return
     parsed = [each.message.dgram for each in OscPacket(data).messages]
     assert sorted(parsed) == sorted(messages)
@@ -63,6 +63,7 @@ def test_random_bytes_behind_an_address_or_a_bundle(data: bytes) -> None:
         holds(head + data + b"\0" * (-len(data) % 4))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(st.randoms(use_true_random=False))
 def test_mutated_packets(rng: random.Random) -> None:
@@ -90,35 +91,36 @@ def in_order(data: bytes) -> list[bytes]:
 
 def test_time_tags() -> None:
     early, late = (struct.pack(">Q", time) for time in (10, 20))
-    assert packet_check.check(FLOAT) == [(FLOAT, 1)]
-    assert packet_check.check(bundle(FLOAT, FLOAT, tag=FUTURE)) == [(FLOAT, 2**64 - 1)] * 2
-    times = [time for _, time in packet_check.check(bundle(FLOAT, bundle(FLOAT, tag=late), FLOAT, tag=early))]
+    assert packet_check.check_packet(FLOAT) == [(FLOAT, 1)]
+    assert packet_check.check_packet(bundle(FLOAT, FLOAT, tag=FUTURE)) == [(FLOAT, 2**64 - 1)] * 2
+    times = [time for _, time in packet_check.check_packet(bundle(FLOAT, bundle(FLOAT, tag=late), FLOAT, tag=early))]
     assert times == [10, 20, 10]
-    assert packet_check.check(bundle(bundle(FLOAT, tag=early), tag=late)) == [(FLOAT, 20)]  # never before what it is in
+    nested_early = bundle(bundle(FLOAT, tag=early), tag=late)
+    assert packet_check.check_packet(nested_early) == [(FLOAT, 20)]  # not before the bundle that contains it
 
 
 def test_depth() -> None:
-    assert check(nested(packet_check.DEPTH)) == [FLOAT]
-    for depth in (packet_check.DEPTH + 1, 1200):
-        with pytest.raises(Malformed, match="deep"):
+    assert check(nested(packet_check.MAX_DEPTH)) == [FLOAT]
+    for depth in (packet_check.MAX_DEPTH + 1, 1200):
+        with pytest.raises(MalformedPacket, match="nested"):
             check(nested(depth))
 
 
 def test_elements() -> None:
-    assert len(check(bundle(*[FLOAT] * packet_check.ELEMENTS))) == packet_check.ELEMENTS
-    with pytest.raises(Malformed, match="elements"):
-        check(bundle(*[FLOAT] * (packet_check.ELEMENTS + 1)))
-    with pytest.raises(Malformed, match="elements"):
+    assert len(check(bundle(*[FLOAT] * packet_check.MAX_ELEMENTS))) == packet_check.MAX_ELEMENTS
+    with pytest.raises(MalformedPacket, match="elements"):
+        check(bundle(*[FLOAT] * (packet_check.MAX_ELEMENTS + 1)))
+    with pytest.raises(MalformedPacket, match="elements"):
         check(bundle(*[bundle(*[bundle()] * 600)] * 2))
 
 
 @pytest.mark.parametrize("size", [-4, -2**31, 0, 3, 2, 20, 2**31 - 4])
 def test_an_element_of_a_wrong_size(size: int) -> None:
-    with pytest.raises(Malformed, match=f"{size} bytes"):
+    with pytest.raises(MalformedPacket, match=f"invalid size {size}"):
         check(b"#bundle\0" + NOW + struct.pack(">i", size) + b"/a\0\0,\0\0\0")
 
 
-def typed(tags: bytes, data: bytes) -> bytes:
+def tagged(tags: bytes, data: bytes) -> bytes:
     return b"/a\0\0" + tags + b"\0" * (4 - len(tags) % 4) + data
 
 
@@ -136,36 +138,36 @@ def typed(tags: bytes, data: bytes) -> bytes:
     ("/ü".encode() + b"\0,\0\0\0", "printable"),
     (b"/a\0\0i\0\0\0", "type tags"),
     (b"/a\0\0,iii", "type tags"),
-    (typed(b",x", b""), "'x'"),
-    (typed(b",I", b""), "'I'"),
-    (typed(b",i", b""), "too short"),
-    (typed(b",h", b"1234"), "too short"),
-    (typed(b",d", b"1234"), "too short"),
-    (typed(b",t", b"1234"), "too short"),
-    (typed(b",s", b""), "string"),
-    (typed(b",s", b"abcd"), "string"),
-    (typed(b",s", b"\xff\xfe\0\0"), "UTF-8"),
-    (typed(b",b", b""), "blob of -1"),
-    (typed(b",b", struct.pack(">i", -4)), "blob of -4"),
-    (typed(b",b", struct.pack(">i", 5) + b"1234"), "too short"),
-    (typed(b",[", b""), "brackets"),
-    (typed(b",][", b""), "brackets"),
-    (typed(b"," + b"T" * 257, b""), "256"),
+    (tagged(b",x", b""), "'x'"),
+    (tagged(b",I", b""), "'I'"),
+    (tagged(b",i", b""), "too short"),
+    (tagged(b",h", b"1234"), "too short"),
+    (tagged(b",d", b"1234"), "too short"),
+    (tagged(b",t", b"1234"), "too short"),
+    (tagged(b",s", b""), "string"),
+    (tagged(b",s", b"abcd"), "string"),
+    (tagged(b",s", b"\xff\xfe\0\0"), "UTF-8"),
+    (tagged(b",b", b""), "blob has the invalid size -1"),
+    (tagged(b",b", struct.pack(">i", -4)), "blob has the invalid size -4"),
+    (tagged(b",b", struct.pack(">i", 5) + b"1234"), "too short"),
+    (tagged(b",[", b""), "brackets"),
+    (tagged(b",][", b""), "brackets"),
+    (tagged(b"," + b"T" * 257, b""), "256"),
     (b"#bundle\0", "time tag"),
     (b"#bundle\0" + NOW[:4], "time tag"),
 ])
 def test_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(Malformed, match=reason):
+    with pytest.raises(MalformedPacket, match=reason):
         check(data)
 
 
 @pytest.mark.parametrize("data", [
     b"/a\0\0",
-    typed(b",", b""),
-    typed(b",TFN[i]", b"\0\0\0\1"),
-    typed(b",b", struct.pack(">i", 0)),
-    typed(b",b", struct.pack(">i", 3) + b"abc\0"),
-    typed(b",ifhdtsrm", b"1234" b"1234" b"12345678" b"12345678" b"12345678" b"abc\0" b"1234" b"1234"),
+    tagged(b",", b""),
+    tagged(b",TFN[i]", b"\0\0\0\1"),
+    tagged(b",b", struct.pack(">i", 0)),
+    tagged(b",b", struct.pack(">i", 3) + b"abc\0"),
+    tagged(b",ifhdtsrm", b"1234" b"1234" b"12345678" b"12345678" b"12345678" b"abc\0" b"1234" b"1234"),
 ])
 def test_accepted_as_python_osc_reads_it(data: bytes) -> None:
     assert check(data) == [data]
@@ -195,8 +197,8 @@ def bytecodes(data: bytes) -> int:
     lambda n: bundle(*[FLOAT] * n),
     lambda n: bundle(*[nested(7)] * n),
     lambda n: bundle(*[bundle()] * n),
-    lambda n: typed(b"," + b"f" * n, b"1234" * n),
-    lambda n: typed(b"," + b"[" * n + b"]" * n, b""),
+    lambda n: tagged(b"," + b"f" * n, b"1234" * n),
+    lambda n: tagged(b"," + b"[" * n + b"]" * n, b""),
     lambda n: encode("/a", ["x" * 100 * n]),
 ])
 def test_work_is_linear(make) -> None:
