@@ -138,10 +138,10 @@ class Pipeline(ABC):
             raise EngineError("the pipeline is not loaded")
         if not frame.shape == out.shape == (self.size[1], self.size[0], 4):
             raise ValueError(f"frames must have the size {self.size}, got {frame.shape} and {out.shape}")
-        return self._render(check_pixels(frame), FrameValues.of(values), check_pixels(out), guide)
+        return self._render(check_pixels(frame), values, check_pixels(out), guide)
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...
 
     @abstractmethod
-    def _render(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...
+    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...

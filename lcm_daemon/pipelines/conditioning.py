@@ -1,7 +1,7 @@
-"""Conditioning: what steers the UNet beside the picture: prompts, how firmly they are followed, image prompts.
+"""Conditioning: what the UNet is given beside the latents: prompts, guidance scale, image prompts.
 
-Whatever does not change from frame to frame is kept. All of it stands in tensors that keep their place in memory, so
-that a captured graph sees what the next frame is told.
+Everything that does not change from frame to frame is cached. All of it lies in tensors that keep their address, so
+that a captured graph reads the values of the next frame.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -18,19 +17,23 @@ from torch import Tensor
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.parameters import Values
+from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.prompts import Embedding, PromptEncoder
 
-SCALES_KEPT = 64
+SCALES_CACHED = 64
 
 
 @dataclass(frozen=True)
-class Steering:
-    """What one frame's passes are told. n is 2 with classifier-free guidance (the negative prompt first), else 1.
+class Conditioning:
+    """Inputs of one frame's UNet passes. n is 2 with classifier-free guidance (the negative prompt first), else 1.
 
-    states: (n, tokens, width).   pooled: (n, width), ids: (n, 6): SDXL's.   scale: (1, time_cond_proj_dim).
-    image: (n, 1, 2 * tokens, width).   guidance: float32 (1,), by which the two passes are weighed.   None is left out.
+    states: (n, tokens, width), the embedded prompts.
+    pooled, ids: (n, width) and (n, 6), for SDXL.
+    scale: (1, time_cond_proj_dim), the guidance scale, for UNets that have it as an input.
+    image: (n, 1, 2 * tokens, width), the image prompt.
+    guidance: float32 (1,), the weight between the two passes of classifier-free guidance.
+    None: not used.
     """
 
     states: Tensor
@@ -42,81 +45,77 @@ class Steering:
 
     @property
     def count(self) -> int:
-        """Pictures in one pass."""
+        """Samples per pass for one image."""
         return len(self.states)
 
     @property
     def shape(self) -> tuple[torch.Size | None, ...]:
-        """Equal for steerings that fit into the same tensors."""
+        """Shapes of all tensors. Equal for conditionings that fit into each other's tensors."""
         return tuple(None if one is None else one.shape for one in self._tensors())
 
-    def copy(self, other: Steering) -> None:
-        """Take over what `other`, of the same shape, says."""
+    def copy_(self, other: Conditioning) -> None:
+        """Copy the contents of `other`, which must have the same shape."""
         for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
             if mine is not None and theirs is not None and mine is not theirs:
                 mine.copy_(theirs)
 
-    def clone(self) -> Steering:
-        return Steering(*(None if one is None else one.clone() for one in self._tensors()))  # type: ignore[arg-type]
+    def clone(self) -> Conditioning:
+        """Copy to new memory."""
+        return Conditioning(*(None if one is None else one.clone() for one in self._tensors()))  # type: ignore[arg-type]
 
     def _tensors(self) -> Iterable[Tensor | None]:
         return (getattr(self, field.name) for field in fields(self))
 
 
-class Conditioning:
-    """Makes the steering of each frame.
+class Conditioner:
+    """Makes the conditioning of each frame.
 
-    guidance: "none", "embedded" or "classifier_free", as the recipe says.   size: (width, height) of rendering.
+    Args:
+        components: The model's parts.
+        guidance: "none", "embedded" or "classifier_free", as in the recipe.
+        size: Render size, (width, height).
+
+    Raises:
+        RecipeError: The UNet does not support this kind of guidance.
     """
 
     def __init__(self, components: Components, guidance: str, size: Size) -> None:
-        self._parts, self._guidance = components, guidance
+        self._components, self._guidance = components, guidance
         self._width: int | None = components.unet.config.time_cond_proj_dim
         if (self._width is not None) != (guidance == "embedded"):
-            has = "takes" if self._width else "does not take"
-            raise RecipeError(f"the UNet {has} its guidance as an input, and the recipe says guidance: {guidance}")
+            verb = "takes" if self._width else "does not take"
+            raise RecipeError(f"the UNet {verb} its guidance as an input, but the recipe says guidance: {guidance}")
         self.prompts = PromptEncoder(components)
         self._ids = torch.tensor([[size[1], size[0], 0, 0, size[1], size[0]]], device=components.device,
                                  dtype=components.dtype)  # SDXL: original size, crop, target size
         self._weight = torch.empty(1, device=components.device)
-        self._steerings: dict[tuple[torch.Size | None, ...], Steering] = {}
-        self.scale = functools.lru_cache(maxsize=SCALES_KEPT)(self._scale)
+        self._by_shape: dict[tuple[torch.Size | None, ...], Conditioning] = {}
+        self.scale = functools.lru_cache(maxsize=SCALES_CACHED)(self._scale)
 
-    def steer(self, values: Values, image: Tensor | None = None) -> Steering:
-        """The steering under these parameters, in the place where the one of that shape always is.
+    def condition(self, values: FrameValues, image: Tensor | None = None) -> Conditioning:
+        """Make the conditioning for these values. All conditionings of one shape lie in the same memory.
 
-        image: (2, 1, 2 * tokens, width), an image prompt after its negative; without guidance the second counts.
+        image: (2, 1, 2 * tokens, width), an image prompt after its negative. Without guidance only the second is used.
         """
-        guidance = float(values["guidance"])
-        positive = self._positive(values)
-        if self._guidance == "classifier_free" and guidance > 1.0:
-            # Away from the negative prompt (Ho & Salimans, arXiv:2207.12598); at 1 and below the pass is saved.
-            negative = _texts(values["negative_prompt"])
-            told = self._steering(self.prompts.pair(negative, positive), image)
-            told = Steering(**{**vars(told), "guidance": self._weight.fill_(guidance)})
+        positive = _positive_prompt(values)
+        if self._guidance == "classifier_free" and values.guidance > 1.0:
+            # Away from the negative prompt (Ho & Salimans, arXiv:2207.12598). At 1 and below the pass is saved.
+            embedding = self.prompts.pair(_texts(values.negative_prompt), positive)
+            made = self._conditioning(embedding, image)
+            made = replace(made, guidance=self._weight.fill_(values.guidance))
         else:
-            told = self._steering(self.prompts.embed(positive), None if image is None else image[1:])
+            made = self._conditioning(self.prompts.embed(positive), None if image is None else image[1:])
             if self._guidance == "embedded":
-                told = Steering(**{**vars(told), "scale": self.scale(guidance)})
-        shape = told.shape
-        if shape not in self._steerings:
-            self._steerings[shape] = told.clone()
-        self._steerings[shape].copy(told)
-        return self._steerings[shape]
+                made = replace(made, scale=self.scale(values.guidance))
+        shape = made.shape
+        if shape not in self._by_shape:
+            self._by_shape[shape] = made.clone()
+        self._by_shape[shape].copy_(made)
+        return self._by_shape[shape]
 
-    def _steering(self, prompt: Embedding, image: Tensor | None) -> Steering:
+    def _conditioning(self, prompt: Embedding, image: Tensor | None) -> Conditioning:
         ids = None if prompt.pooled is None else self._ids.expand(len(prompt.states), -1)
-        return Steering(prompt.states, prompt.pooled, ids, image=image)
-
-    def _positive(self, values: Values) -> list[tuple[str, float]]:
-        """The prompt, or what lies between it and the second one."""
-        share = float(values["blend"])
-        first, second = _texts(values["prompt"]), _texts(values["prompt_b"])
-        if not any(text for text, _ in second):
-            return first
-        # A text of share 0 has no say, but it is encoded ahead of the fader's first move.
-        return [(text, weight * (1 - share)) for text, weight in first] + [(text, weight * share)
-                                                                           for text, weight in second]
+        return Conditioning(prompt.states, prompt.pooled, ids, image=image)
 
     def _scale(self, guidance: float) -> Tensor:
         """The guidance scale as an input of the UNet, (1, time_cond_proj_dim).
@@ -129,8 +128,19 @@ class Conditioning:
         frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * (-math.log(10000.0) / (half - 1)))
         angles = (guidance - 1.0) * 1000.0 * frequencies
         waves = torch.cat([angles.sin(), angles.cos(), torch.zeros(self._width % 2)])
-        return waves[None].to(self._parts.device, self._parts.dtype)
+        return waves[None].to(self._components.device, self._components.dtype)
 
 
-def _texts(value: Any) -> list[tuple[str, float]]:
-    return [(str(text), share) for text, share in Blend.of(value).parts]
+def _positive_prompt(values: FrameValues) -> list[tuple[str, float]]:
+    """The prompt, or its blend with the second prompt."""
+    share = values.blend
+    first, second = _texts(values.prompt), _texts(values.prompt_b)
+    if not any(text for text, _ in second):
+        return first
+    # A text of share 0 has no effect, but it is encoded before the fader first moves.
+    return [(text, weight * (1 - share)) for text, weight in first] + [(text, weight * share)
+                                                                       for text, weight in second]
+
+
+def _texts(blend: Blend) -> list[tuple[str, float]]:
+    return [(str(text), share) for text, share in blend.parts]

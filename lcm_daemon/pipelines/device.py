@@ -1,4 +1,4 @@
-"""Device: what a recipe runs on and in which precision, and a stopwatch that suits it."""
+"""Device and precision that a recipe runs with, and a stopwatch that measures on this device."""
 
 from __future__ import annotations
 
@@ -17,23 +17,30 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 
 def choose_device(recipe: Recipe) -> torch.device:
-    """The recipe's device, or for "auto" the best there is. Raises RecipeError where the named one is not there."""
+    """Return the recipe's device; for "auto" the best one available.
+
+    Raises:
+        RecipeError: The named device is not available.
+    """
     if recipe.device == "auto":
-        return torch.device(next(name for name, present in _PRESENT.items() if present()))
+        return torch.device(next(name for name, is_available in _AVAILABLE.items() if is_available()))
     device = torch.device(recipe.device)
-    if not _PRESENT[device.type]() or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise RecipeError(f"recipe {recipe.name}: torch {torch.__version__} sees no {recipe.device}; use device: auto")
+    if not _AVAILABLE[device.type]() or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise RecipeError(f"recipe {recipe.name}: torch {torch.__version__} finds no {recipe.device}; "
+                          "use device: auto")
     return device
 
 
-_PRESENT: Mapping[str, Callable[[], bool]] = {  # the best first
+_AVAILABLE: Mapping[str, Callable[[], bool]] = {  # the best first
     "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True,
 }
 
 
 def choose_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The recipe's precision, or for "auto" the fastest that the device is at home in."""
-    return DTYPES[recipe.dtype] if recipe.dtype != "auto" else _AUTO[device.type]()
+    """Return the recipe's precision; for "auto" the fastest that the device supports natively."""
+    if recipe.dtype != "auto":
+        return DTYPES[recipe.dtype]
+    return _cpu_dtype() if device.type == "cpu" else torch.float16
 
 
 def _cpu_dtype() -> torch.dtype:
@@ -45,34 +52,29 @@ def _cpu_dtype() -> torch.dtype:
     return torch.bfloat16 if any(getattr(torch.cpu, name, bool)() for name in native) else torch.float32
 
 
-_AUTO: Mapping[str, Callable[[], torch.dtype]] = {
-    "cuda": lambda: torch.float16, "mps": lambda: torch.float16, "cpu": _cpu_dtype,
-}
-
-
 def describe(device: torch.device) -> str:
-    """For people: "cuda:0 (NVIDIA H100)", "cpu (2 threads)"."""
+    """The device as people read it: "cuda:0 (NVIDIA H100)", "cpu (2 threads)"."""
     if device.type == "cuda":
         return f"cuda:{device.index or 0} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
-def prepare(device: torch.device) -> None:
-    """Process-wide settings. Called once, before the first tensor."""
+def configure(device: torch.device) -> None:
+    """Apply process-wide settings. Call once, before the first tensor is made."""
     if device.type == "cuda":
-        if device.index is not None:  # pinned memory, recordings and Triton go by the current one
+        if device.index is not None:  # pinned memory, CUDA graphs and Triton use the current device
             torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # sizes never change
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    elif device.type == "cpu" and hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than there are
+    elif device.type == "cpu" and hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than exist
         torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
 
 
 class Stopwatch:
-    """Seconds by part of one frame, in the device's own time, without making anybody wait.
+    """Seconds by part of one frame, in the device's own time, without blocking the host.
 
-    CUDA runs behind the caller, so its marks are events, read once the frame is on the host; on the CPU they are clock
-    readings. On other devices, and where nothing was marked on the way, only the whole "frame" is known.
+    CUDA runs behind the caller, so its marks are events, which are read once the frame is on the host. On the CPU they
+    are clock readings. On other devices, and where nothing was marked in between, only the whole "frame" is known.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -81,28 +83,28 @@ class Stopwatch:
         self._events: list[torch.cuda.Event] = []
 
     def start(self) -> None:
-        """Begin a frame."""
+        """Start a frame."""
         self._marks.clear()
         self.mark("")
 
     def mark(self, part: str) -> None:
-        """`part` ends here; it began at the mark before."""
+        """Mark the end of `part`, which began at the previous mark."""
         if self._device.type == "cuda":
             self._event(len(self._marks)).record(torch.cuda.current_stream(self._device))
         self._marks.append((part, time.perf_counter()))
 
     def seconds(self) -> dict[str, float]:
-        """By part; the device must have finished the frame, all but the last mark."""
+        """Seconds by part. The device must have finished the frame, except for the last mark."""
         if len(self._marks) <= 2 or self._device.type not in ("cuda", "cpu"):
-            return {"frame": self._apart(0, len(self._marks) - 1)}
-        return {part: self._apart(i, i + 1) for i, (part, _) in enumerate(self._marks[1:])}
+            return {"frame": self._between(0, len(self._marks) - 1)}
+        return {part: self._between(i, i + 1) for i, (part, _) in enumerate(self._marks[1:])}
 
-    def _apart(self, one: int, other: int) -> float:
-        """Seconds from mark to mark."""
+    def _between(self, first: int, second: int) -> float:
+        """Seconds from one mark to another."""
         if self._device.type != "cuda":
-            return self._marks[other][1] - self._marks[one][1]
-        self._events[other].synchronize()  # an event is done microseconds after it is recorded; torch raises until then
-        return float(self._events[one].elapsed_time(self._events[other])) / 1000
+            return self._marks[second][1] - self._marks[first][1]
+        self._events[second].synchronize()  # an event ends microseconds after it is recorded; torch raises until then
+        return float(self._events[first].elapsed_time(self._events[second])) / 1000
 
     def _event(self, number: int) -> torch.cuda.Event:
         while len(self._events) <= number:

@@ -1,4 +1,4 @@
-"""Canvas: the way of a picture from bytes to what a model takes and back, on the device."""
+"""FrameConverter: frames as bytes on the host to images as tensors on the device, and back."""
 
 from __future__ import annotations
 
@@ -7,96 +7,109 @@ import logging
 import torch
 
 from lcm_daemon.core.frame import Pixels, Size
-from lcm_daemon.pipelines.scaling import scale
+from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.pipelines.scaling import Shape, scale
 
 log = logging.getLogger(__name__)
 
 
-class _Sheet:
-    """RGBA bytes (height, width, 4), and in the same memory one more: whether the picture is broken."""
+class _Buffer:
+    """RGBA bytes (height, width, 4), and in the same memory one more byte: whether the image is broken."""
 
-    def __init__(self, shape: tuple[int, int], device: torch.device, pinned: bool = False) -> None:
+    def __init__(self, shape: Shape, device: torch.device, pinned: bool = False) -> None:
         self.memory = torch.zeros(shape[0] * shape[1] * 4 + 1, dtype=torch.uint8, device=device, pin_memory=pinned)
         self.rgba, self.broken = self.memory[:-1].view(*shape, 4), self.memory[-1:]
 
 
-class Canvas:
-    """RGBA bytes of the output size on one side, floats from -1 to 1 of the render size on the other.
+class FrameConverter:
+    """Converts RGBA bytes of the output size to floats from -1 to 1 of the render size, and back.
 
-    size, render_size: (width, height) in pixels. Buffers are made once. Sizes of another shape are stretched on the
-    way in and back to shape on the way out.
+    Buffers are allocated once. Where the two sizes have different aspect ratios, the frame is stretched on the way in
+    and restored on the way out.
 
-    A picture that has something in it that is no number, such as half precision overflowed to, is not shown: the last
-    one stays, and before there is one, the frame that was read. broken: how many there were.
+    A broken image, which contains NaN or infinity such as from overflow in half precision, is not shown. The last good
+    one stays, and before there is one, the input.
+
+    Args:
+        size: Output size, (width, height).
+        render_size: Render size, (width, height).
+        device: Where images are rendered.
+        dtype: Precision of the image that `to_image` returns.
+
+    Attributes:
+        broken: Number of broken images.
     """
 
     def __init__(self, size: Size, render_size: Size, device: torch.device, dtype: torch.dtype) -> None:
         self.broken = 0
-        self._size, self._render_size = (size[1], size[0]), (render_size[1], render_size[0])
-        # Two by turns: one is read into and written to, the other has what was shown last.
-        self._next, self._shown = (_Sheet(self._size, torch.device("cpu"), device.type == "cuda") for _ in range(2))
-        self._aside = None if device.type == "cpu" else _Sheet(self._size, device)
-        self._given: Pixels | None = None
-        self._shows = False
-        self._floats = torch.empty(1, 3, *self._render_size, device=device, memory_format=torch.channels_last)
-        self._picture = torch.empty_like(self._floats, dtype=dtype)
-        # On the CPU torch scales bytes several times faster than floats; elsewhere it may not scale bytes at all.
+        self._shape, self._render_shape = (size[1], size[0]), (render_size[1], render_size[0])
+        # Two buffers alternate: one is read into and written to, the other holds the last good result.
+        self._next, self._last = (_Buffer(self._shape, torch.device("cpu"), device.type == "cuda") for _ in range(2))
+        self._has_last = False
+        self._on_device = None if device.type == "cpu" else _Buffer(self._shape, device)
+        self._frame: Pixels | None = None
+        self._floats = torch.empty(1, 3, *self._render_shape, device=device, memory_format=torch.channels_last)
+        self._image = torch.empty_like(self._floats, dtype=dtype)
+        # On the CPU torch scales bytes several times faster than floats. Other devices may not scale bytes at all.
         self._scaled = torch.uint8 if device.type == "cpu" else torch.float32
+        self._throttle = LogThrottle(log, Metrics())
 
-    def read(self, pixels: Pixels) -> torch.Tensor:
-        """Take in a frame; return it as (1, 3, h, w) of the render size. The tensor is used again by the next frame."""
-        self._given = pixels
-        self._next.rgba.numpy()[:] = pixels
-        sheet = self._aside or self._next
-        if sheet is not self._next:
-            sheet.rgba.copy_(self._next.rgba, non_blocking=True)
-        picture = self._scale(sheet.rgba.permute(2, 0, 1)[None], self._render_size)
-        return self._picture.copy_(self._floats.copy_(picture[:, :3]).mul_(1 / 127.5).sub_(1.0))
+    def to_image(self, frame: Pixels) -> torch.Tensor:
+        """Convert a frame to (1, 3, h, w) of the render size. The next call reuses the tensor."""
+        self._frame = frame
+        self._next.rgba.numpy()[:] = frame
+        buffer = self._on_device or self._next
+        if buffer is not self._next:
+            buffer.rgba.copy_(self._next.rgba, non_blocking=True)
+        image = self._scale(buffer.rgba.permute(2, 0, 1)[None], self._render_shape)
+        return self._image.copy_(self._floats.copy_(image[:, :3]).mul_(1 / 127.5).sub_(1.0))
 
-    def write(self, picture: torch.Tensor, mix: float, out: Pixels) -> bool:
-        """Put a rendered (1, 3, h, w) over the frame that was read, by `mix` from 0 to 1; alpha is the frame's own.
+    def to_frame(self, image: torch.Tensor, mix: float, out: Pixels) -> bool:
+        """Mix a rendered image over the converted frame and write the result to `out`. Alpha is that of the frame.
 
-        False: it is broken, and the last one is in its place.
+        Args:
+            image: (1, 3, h, w) of the render size.
+            mix: 0 (the frame) to 1 (the image).
+            out: uint8 (H, W, 4) of the output size.
+
+        Returns:
+            False: the image is broken, and `out` holds the last good result.
         """
-        sheet = self._aside or self._next
-        levels = self._floats.copy_(picture)
-        sheet.broken.copy_(levels.sum().isfinite().logical_not_())  # it travels with the pixels: nobody waits for it
+        buffer = self._on_device or self._next
+        levels = self._floats.copy_(image)
+        buffer.broken.copy_(levels.sum().isfinite().logical_not_())  # copied with the pixels, without another wait
         levels.mul_(127.5).add_(127.5).clamp_(0.0, 255.0).round_()
-        rendered = self._scale(levels, self._size)
-        target = sheet.rgba.permute(2, 0, 1)[None, :3]
+        rendered = self._scale(levels, self._shape)
+        target = buffer.rgba.permute(2, 0, 1)[None, :3]
         if mix < 1.0:
             rendered = torch.lerp(target.float(), rendered.float(), mix)
         target.copy_(rendered.round_() if rendered.is_floating_point() else rendered)
-        if sheet is not self._next:
-            self._next.memory.copy_(sheet.memory)
-        return self._show(out)
-
-    def forget(self) -> None:
-        """What was written last is not what is seen."""
-        self._shows = False
-
-    def _show(self, out: Pixels) -> bool:
+        if buffer is not self._next:
+            self._next.memory.copy_(buffer.memory)
         if self._next.broken.item():
-            self._keep(out)
+            self._write_last(out)
             return False
-        self._next, self._shown, self._shows = self._shown, self._next, True
-        out[:] = self._shown.rgba.numpy()
+        self._next, self._last, self._has_last = self._last, self._next, True
+        out[:] = self._last.rgba.numpy()
         return True
 
-    def _keep(self, out: Pixels) -> None:
-        """What was shown last, with the alpha of this frame."""
-        self.broken += 1
-        if self.broken & (self.broken - 1) == 0:  # the 1st, 2nd, 4th, 8th: it may be every frame
-            log.warning("the model painted something that is no number (%d times so far), and the last picture stays; "
-                        "dtype float32 or bfloat16, or LoRAs nearer to 0, may help", self.broken)
-        assert self._given is not None
-        out[:] = self._given
-        if self._shows:
-            out[..., :3] = self._shown.rgba.numpy()[..., :3]
+    def clear(self) -> None:
+        """Drop the last good result: something else was shown since."""
+        self._has_last = False
 
-    def _scale(self, picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Bilinear to (height, width); with antialiasing where a side shrinks, which would shimmer otherwise."""
-        height, width = picture.shape[2:]
-        if (height, width) == size:
-            return picture
-        return scale(picture.to(self._scaled), size, "bilinear", antialias=height > size[0] or width > size[1])
+    def _write_last(self, out: Pixels) -> None:
+        """Write the last good result, with the alpha of this frame."""
+        self.broken += 1
+        self._throttle.warn("broken", "the model rendered NaN or infinity; the last good frame stays; dtype float32 or "
+                            "bfloat16, or LoRA weights nearer to 0, may help")
+        assert self._frame is not None
+        out[:] = self._frame
+        if self._has_last:
+            out[..., :3] = self._last.rgba.numpy()[..., :3]
+
+    def _scale(self, image: torch.Tensor, shape: Shape) -> torch.Tensor:
+        """Scale bilinearly; with antialiasing where a side shrinks, against shimmer."""
+        height, width = image.shape[2:]
+        if (height, width) == shape:
+            return image
+        return scale(image.to(self._scaled), shape, "bilinear", antialias=height > shape[0] or width > shape[1])

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.errors import EngineError, RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
-from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.accelerators import upgrade
@@ -20,228 +19,266 @@ from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.pipelines.accelerators.folding import fold_vae
 from lcm_daemon.pipelines.accelerators.manager import Acceleration
 from lcm_daemon.pipelines.accelerators.upsampling import fold_upsampling
-from lcm_daemon.pipelines.base import Pipeline, Progress, Report
-from lcm_daemon.pipelines.components import Components, load_components
-from lcm_daemon.pipelines.conditioning import Conditioning, Steering
-from lcm_daemon.pipelines.controlnet import Guides
+from lcm_daemon.pipelines.base import FrameValues, Pipeline, Progress, Report
+from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
+from lcm_daemon.pipelines.conditioning import Conditioner, Conditioning
+from lcm_daemon.pipelines.controlnet import ControlNets
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from lcm_daemon.pipelines.denoise_loop import Denoising
-from lcm_daemon.pipelines.image_io import Canvas
-from lcm_daemon.pipelines.image_prompt import ImagePrompt, read_adapter
+from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
+from lcm_daemon.pipelines.image_io import FrameConverter
+from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter, read_adapter
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
-from lcm_daemon.pipelines.safety import Safety
+from lcm_daemon.pipelines.safety import SafetyFilter
 from lcm_daemon.pipelines.sampler import Sampler
-from lcm_daemon.pipelines.temporal import Feedback, Similarity, Smooth
-from lcm_daemon.pipelines.unet import Denoiser
-from lcm_daemon.pipelines.vae import Codec
+from lcm_daemon.pipelines.temporal import FrameFeedback, LatentSmoothing, SimilarityFilter
+from lcm_daemon.pipelines.unet import UNetPass
+from lcm_daemon.pipelines.vae import VaeCodec
 from lcm_daemon.recipes.recipe import Recipe
 
-# Below this strength (one of the 50 levels that latent consistency models are distilled on) nothing is repainted; the
-# picture would be the input as the VAE blurs it. The input itself is faded in there, so that strength 0 is the input
-# untouched and the fader has no jump on the way to it.
-ENTRY = 0.02
-WARM_UP = 2  # frames a mode: the first allocates and picks kernels, the second proves it
-RECORDED = WARM_UP + WARM_UPS + 1  # and where frames are recorded, until the first one that only launches
+# Below this strength (one of the 50 levels that latent consistency models are distilled on) nothing is repainted: the
+# result would be the input as the VAE blurs it. There the input itself is faded in, so that strength 0 is the untouched
+# input and the fader has no jump on the way to it.
+FULL_MIX_STRENGTH = 0.02
+WARM_UP_FRAMES = 2  # per mode: the first allocates and selects kernels, the second proves it
+GRAPH_WARM_UP_FRAMES = WARM_UP_FRAMES + WARM_UPS + 1  # with CUDA graphs: until the first frame that is only launched
 
 
 @dataclass(frozen=True)
-class _Way:
-    """What decides which kernels a frame launches; everything else is in tensors."""
+class _Variant:
+    """Everything that decides which kernels a frame launches. All other values are in tensors."""
 
     mode: str
     steps: int
-    looks_back: bool
-    averages: bool
-
-
-Loading = Callable[[Recipe, torch.device, torch.dtype, Progress], Components]
+    has_feedback: bool
+    has_smoothing: bool
 
 
 class LatentConsistency(Pipeline):
-    """Any Stable Diffusion 1.x, 2.x or XL model that paints in one to eight steps.
+    """Any Stable Diffusion 1.x, 2.x or XL model that renders in one to eight steps.
 
-    loading: where its parts come from; the bench gives random ones.
+    loader: where the model's parts come from. The bench passes one that makes random weights.
     """
 
-    def __init__(self, recipe: Recipe, size: Size, loading: Loading = load_components) -> None:
+    def __init__(self, recipe: Recipe, size: Size, loader: ComponentsLoader = load_components) -> None:
         super().__init__(recipe, size)
-        self._loading = loading
+        self._loader = loader
+        self._renderer: FrameRenderer | None = None
+
+    @property
+    def renderer(self) -> FrameRenderer:
+        """The loaded model."""
+        if self._renderer is None:
+            raise EngineError("the pipeline is not loaded")
+        return self._renderer
 
     @torch.inference_mode()
     def _load(self, progress: Progress) -> Report:
-        recipe = self.recipe
-        device = devices.choose_device(recipe)
-        devices.prepare(device)
-        dtype = devices.choose_dtype(recipe, device)
-        if recipe.stream_batch and recipe.controlnets:
-            raise RecipeError(f"recipe {recipe.name}: stream_batch has frames at all steps at once, and ControlNets "
-                              "see one: leave one of them out")
-        parts = self._loading(recipe, device, dtype, progress)
-        self.components, codec = parts, Codec(parts.vae)
-        shape = self._shape(parts.unet.config.in_channels, codec)
-        _fold(parts, shape)
-        self._image_prompt = ImagePrompt(parts, recipe, read_adapter(recipe)) if recipe.image_prompt else None
-        self._accelerate(codec, device, progress)
-        self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
-        self.conditioning = Conditioning(parts, recipe.guidance, recipe.size)
-        self.sampler = Sampler(recipe.sampler, parts.schedule)
-        self._guides = Guides(parts, recipe, recipe.size)
-        self._canvas = Canvas(self.size, recipe.size, device, dtype)
-        self._second = Canvas(self.size, recipe.size, device, dtype)  # of the guide, the show's second source
-        self._noise = Noise(*shape, device)
-        self._denoising = Denoising(self._denoiser, self._guides, shape, device, dtype, recipe.stream_batch)
-        self._factors = torch.zeros(1 + MAX_STEPS, 4, device=device)
-        self._feedback, self._smooth = Feedback(recipe.size, device), Smooth(shape, device)
-        self._amounts = torch.zeros(2, device=device)  # of these two
-        self._similarity, self._painted = Similarity(), solid(self.size)
-        # A stream batch keeps count of its frames outside the device, and ControlNets of their looks.
-        recorded = device.type == "cuda" and recipe.accelerate != "none" and not recipe.stream_batch
-        self._graphs = CudaGraphs(device) if recorded else None
-        self._safety = Safety(recipe, self.size, device, dtype) if recipe.safety else None
-        self._watch = devices.Stopwatch(device)
-        self._warm_up(progress)
-        self.acceleration.loading = False
-        precision = str(dtype).removeprefix("torch.")
-        return Report(recipe.name, devices.describe(device), precision, recipe.size, upgrade(device))
+        self._renderer = FrameRenderer(self.recipe, self.size, self._loader, progress)
+        self._renderer.warm_up(progress)
+        return self._renderer.report()
 
     @torch.inference_mode()
-    def _render(self, pixels: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
-        mode, steps = str(values["mode"]), int(values["steps"])
-        strength = float(values["strength"]) if mode == "image" else 1.0
-        mix = float(values["mix"]) * min(strength / ENTRY, 1.0)
-        if mix <= 0.0:
-            np.copyto(out, pixels)
-            self._canvas.forget()
-            if self._safety:
-                self._safety.passed(out)
-            return {}
-        if self._similarity.skip(pixels, values, guide):
-            self._safety.show(out) if self._safety else np.copyto(out, self._painted)
-            return {}
-        self._watch.start()
-        picture = self._canvas.read(pixels)
-        image = self._image_prompt.look(picture, values) if self._image_prompt else None
-        steering = self._prepare(values, steps, strength, image)
-        self._look(picture, guide, values)
-        self._show(self._paint(picture, steering, steps, values), mix, out)
-        self._watch.mark("decode")
-        if float(values["similarity_skip"]) > 0.0:
-            np.copyto(self._painted, out)
-        return self._watch.seconds()
+    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+        return self.renderer.render(frame, FrameValues.of(values), out, guide)
 
-    def _show(self, painted: Tensor, mix: float, out: Pixels) -> None:
-        """Out with it, if it may be seen."""
-        whole = self._canvas.write(painted, mix, out)
-        if self._safety and whole:
-            self._safety.check(painted, out)
-        elif self._safety:  # the canvas has put there what it wrote last, which nobody may have judged safe
-            self._safety.show(out)
 
-    def _paint(self, picture: Tensor, steering: Steering, steps: int, values: Values) -> Tensor:
-        """The frame itself, (1, 3, h, w) from -1 to 1; on CUDA one launch, once its way of painting is recorded."""
-        way = _Way(str(values["mode"]), steps, float(values["feedback"]) > 0.0, float(values["smooth"]) > 0.0)
-        guided = way.mode != "text" and any(guide.weight > 0.0 for guide in self._guides.guides)
-        if self._graphs is None or guided:
-            return self._run(picture, steering, way, self._watch.mark)
-        key = (way, steering.shape, self.acceleration.swaps, self.acceleration.bypassed)
-        return self._graphs.run(key, lambda: self._run(picture, steering, way, lambda part: None))
+class FrameRenderer:
+    """A loaded model and everything that a frame needs. Loading happens in `__init__`.
 
-    def _run(self, picture: Tensor, steering: Steering, way: _Way, mark: Callable[[str], None]) -> Tensor:
-        """Reads and writes nothing but tensors that stay where they are."""
-        feedback, smooth = self._amounts
-        if way.mode == "image":
-            self._feedback.mix(picture, feedback) if way.looks_back else self._feedback.forget()
-            self._denoising.latents.copy_(self._encoder(picture))
-        mark("encode")
-        latents = self._denoising.run(steering, way.steps, self._factors, self._noise.values,
-                                      text=way.mode != "image", guided=way.mode != "text")
-        self._smooth.average(latents, smooth) if way.averages else self._smooth.forget()
-        mark("denoise")
-        painted = self._decoder(latents)
-        if way.looks_back:
-            self._feedback.keep(painted)
-        return painted
+    Attributes:
+        components: The model's parts.
+        acceleration: The compilers of the three modules that a frame runs.
+        conditioner: Makes the UNet's inputs beside the latents.
+        sampler: Makes the step plans.
+    """
 
-    def _prepare(self, values: Values, steps: int, strength: float, image: Tensor | None) -> Steering:
-        """Put everything that this frame's passes read where they read it."""
-        weights = _weights_of(values, "lora/")
-        self.acceleration.follow(moved=weights != self._loaded_weights)
-        if self.components.loras.set(weights):
-            self.conditioning.prompts.forget()
-        self._factors.copy_(self.sampler.plan(steps, strength, text=values["mode"] != "image").tensor)
-        self._amounts.copy_(torch.tensor([float(values["feedback"]), float(values["smooth"])]))
-        self._make_noise(values, steps)
-        return self.conditioning.steer(values, image)
+    def __init__(self, recipe: Recipe, size: Size, loader: ComponentsLoader, progress: Progress) -> None:
+        if recipe.stream_batch and recipe.controlnets:
+            raise RecipeError(f"recipe {recipe.name}: stream_batch denoises frames at all steps at once, but a "
+                              "ControlNet sees one frame; remove one of the two")
+        self.recipe, self.size = recipe, size
+        self.device = device = devices.choose_device(recipe)
+        devices.configure(device)
+        self.dtype = dtype = devices.choose_dtype(recipe, device)
 
-    def _look(self, picture: Tensor, guide: Pixels | None, values: Values) -> None:
-        """Show the ControlNets what they follow; painting from the prompt alone is without them."""
-        if self._guides.guides and values["mode"] != "text":
-            self._guides.look(picture, None if guide is None else self._second.read(guide), values)
+        self.components = loader(recipe, device, dtype, progress)
+        codec = VaeCodec(self.components.vae)
+        shape = _latent_shape(recipe, self.components.unet.config.in_channels, codec)
+        _fold(self.components, shape)
+        self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
+        self._image_prompt: ImagePromptAdapter | None = None
+        if recipe.image_prompt:
+            self._image_prompt = ImagePromptAdapter(self.components, recipe, read_adapter(recipe))
 
-    def _make_noise(self, values: Values, steps: int) -> None:
-        seeds = [(int(seed), share) for seed, share in Blend.of(values["seed"]).parts]
-        if values["noise"] == "walking":
-            self._noise.walk(seeds, float(values["noise_speed"]), time.perf_counter(), steps)
-        else:
-            self._noise.blend(seeds, steps)
-
-    def _accelerate(self, codec: Codec, device: torch.device, progress: Progress) -> None:
-        """The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready."""
+        # The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready.
         features = Features(live_weights=bool(self.components.loras.names))
-        self.acceleration = Acceleration(self.recipe.accelerate, device, features, progress)
+        self.acceleration = Acceleration(recipe.accelerate, device, features, progress)
         self._encoder = self.acceleration.accelerate("encoder", codec.encoder)
-        self._denoiser = self.acceleration.accelerate("denoiser", Denoiser(self.components.unet))
+        unet = self.acceleration.accelerate("denoiser", UNetPass(self.components.unet))
         self._decoder = self.acceleration.accelerate("decoder", codec.decoder)
 
-    def _shape(self, channels: int, codec: Codec) -> tuple[int, int, int]:
-        """Of the latents: (channels, height, width)."""
-        name, factor = self.recipe.name, codec.factor
-        if channels != codec.channels:
-            raise RecipeError(f"recipe {name}: UNet of {channels} channels, VAE of {codec.channels}")
-        width, height = self.recipe.size
-        if width % factor or height % factor:
-            raise RecipeError(f"recipe {name}: size {width}x{height} is not in multiples of {factor} pixels")
-        return channels, height // factor, width // factor
+        self.conditioner = Conditioner(self.components, recipe.guidance, recipe.size)
+        self.sampler = Sampler(recipe.sampler, self.components.schedule)
+        self._controlnets = ControlNets(self.components, recipe, recipe.size)
+        self._denoise_loop = DenoiseLoop(unet, self._controlnets, shape, device, dtype, recipe.stream_batch)
+        self._noise = Noise(*shape, device)
+        self._factors = torch.zeros(1 + MAX_STEPS, 4, device=device)  # of the step plan
+        self._feedback, self._smoothing = FrameFeedback(recipe.size, device), LatentSmoothing(shape, device)
+        self._amounts = torch.zeros(2, device=device)  # of feedback and smoothing
+        # A stream batch counts its frames on the host, and so do ControlNets with their updates.
+        has_graphs = device.type == "cuda" and recipe.accelerate != "none" and not recipe.stream_batch
+        self._graphs = CudaGraphs(device) if has_graphs else None
 
-    def _warm_up(self, progress: Progress) -> None:
-        """Render what a show is likely to ask for, so that the first real frame is as fast as any.
+        self._converter = FrameConverter(size, recipe.size, device, dtype)
+        self._guide_converter = FrameConverter(size, recipe.size, device, dtype)
+        self._similarity, self._last_frame = SimilarityFilter(), solid(size)
+        self._safety = SafetyFilter(recipe, size, device, dtype) if recipe.safety else None
+        self._stopwatch = devices.Stopwatch(device)
 
-        Every number of steps runs the same forward pass, so one step stands for all of them; but each is a recording
-        of its own, and a stream batch has as many pictures in a pass. A picture goes first, for it runs all three
-        modules: what is compiled while the second mode warms up would take the first one's recording with it.
+    def report(self) -> Report:
+        """Describe the loaded model."""
+        precision = str(self.dtype).removeprefix("torch.")
+        return Report(self.recipe.name, devices.describe(self.device), precision, self.recipe.size,
+                      upgrade(self.device))
+
+    def render(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+        """Render one frame, as `Pipeline.render`."""
+        strength = values.strength if values.mode == "image" else 1.0
+        mix = values.mix * min(strength / FULL_MIX_STRENGTH, 1.0)
+        if mix <= 0.0:
+            self._show_input(frame, out)
+            return {}
+        if self._similarity.skip(frame, values, guide):
+            self._show_last(out)
+            return {}
+        self._stopwatch.start()
+        image = self._converter.to_image(frame)
+        conditioning = self._prepare(image, guide, values, strength)
+        self._show(self._render_image(image, conditioning, values), mix, out)
+        self._stopwatch.mark("decode")
+        if values.similarity_skip > 0.0:
+            np.copyto(self._last_frame, out)
+        return self._stopwatch.seconds()
+
+    def _prepare(self, image: Tensor, guide: Pixels | None, values: FrameValues, strength: float) -> Conditioning:
+        """Write everything that this frame's passes read to where they read it."""
+        prompt_image = self._image_prompt.update(image, values.image_prompt) if self._image_prompt else None
+        self.acceleration.follow(moved=values.loras != self._loaded_weights)
+        if self.components.loras.set_weights(values.loras):
+            self.conditioner.prompts.clear_cache()
+        self._factors.copy_(self.sampler.plan(values.steps, strength, text=values.mode != "image").tensor)
+        self._amounts.copy_(torch.tensor([values.feedback, values.smooth]))
+        self._make_noise(values)
+        conditioning = self.conditioner.condition(values, prompt_image)
+        if self._controlnets.controlnets and values.mode != "text":
+            guide_image = None if guide is None else self._guide_converter.to_image(guide)
+            self._controlnets.update(image, guide_image, values)
+        return conditioning
+
+    def _make_noise(self, values: FrameValues) -> None:
+        seeds = [(int(seed), share) for seed, share in values.seed.parts]
+        if values.noise == "walking":
+            self._noise.walk(seeds, values.noise_speed, time.perf_counter(), values.steps)
+        else:
+            self._noise.blend(seeds, values.steps)
+
+    def _render_image(self, image: Tensor, conditioning: Conditioning, values: FrameValues) -> Tensor:
+        """Render (1, 3, h, w) from -1 to 1. On CUDA this is one launch, once the variant is recorded."""
+        variant = _Variant(values.mode, values.steps, values.feedback > 0.0, values.smooth > 0.0)
+        is_controlled = variant.mode != "text" and any(each.weight > 0.0 for each in self._controlnets.controlnets)
+        if self._graphs is None or is_controlled:
+            return self._run(image, conditioning, variant, self._stopwatch.mark)
+        key = (variant, conditioning.shape, self.acceleration.swaps, self.acceleration.bypassed)
+        return self._graphs.launch(key, lambda: self._run(image, conditioning, variant, lambda part: None))
+
+    def _run(self, image: Tensor, conditioning: Conditioning, variant: _Variant, mark: Callable[[str], None]) -> Tensor:
+        """Encode, denoise, decode. Reads and writes only tensors that keep their address."""
+        feedback, smooth = self._amounts
+        if variant.mode == "image":
+            if variant.has_feedback:
+                self._feedback.mix(image, feedback)
+            else:
+                self._feedback.clear()
+            self._denoise_loop.latents.copy_(self._encoder(image))
+        mark("encode")
+        latents = self._denoise_loop.denoise(conditioning, variant.steps, self._factors, self._noise.values,
+                                             text=variant.mode != "image", controlled=variant.mode != "text")
+        if variant.has_smoothing:
+            self._smoothing.average(latents, smooth)
+        else:
+            self._smoothing.clear()
+        mark("denoise")
+        rendered = self._decoder(latents)
+        if variant.has_feedback:
+            self._feedback.store(rendered)
+        return rendered
+
+    def _show_input(self, frame: Pixels, out: Pixels) -> None:
+        np.copyto(out, frame)
+        self._converter.clear()
+        if self._safety:
+            self._safety.accept(out)
+
+    def _show_last(self, out: Pixels) -> None:
+        if self._safety:
+            self._safety.show_last(out)
+        else:
+            np.copyto(out, self._last_frame)
+
+    def _show(self, rendered: Tensor, mix: float, out: Pixels) -> None:
+        is_good = self._converter.to_frame(rendered, mix, out)
+        if self._safety and is_good:
+            self._safety.check(rendered, out)
+        elif self._safety:  # `out` holds the last good frame, which may not have passed the safety check
+            self._safety.show_last(out)
+
+    def warm_up(self, progress: Progress) -> None:
+        """Render what a show is likely to use, so that the first real frame is as fast as any other.
+
+        All numbers of steps run the same forward pass, so one step is enough; but each number has a CUDA graph of its
+        own, and a stream batch has as many samples in a pass. Mode "image" comes first, because it runs all three
+        modules: what is compiled while the second mode warms up would invalidate the first one's graph.
         """
-        start: Values = self.recipe.start() | {"mix": 1.0, "strength": 1.0}
-        frames = RECORDED if self._graphs else WARM_UP
+        start: Values = self.recipe.start_values() | {"mix": 1.0, "strength": 1.0}
+        frames = GRAPH_WARM_UP_FRAMES if self._graphs else WARM_UP_FRAMES
         if self._graphs is None and not self.recipe.stream_batch:
             start = {**start, "steps": 1}
-        picture, out = solid(self.size), solid(self.size)
+        frame, out = solid(self.size), solid(self.size)
         for mode in ("image", "text"):
             progress(f"warming up {mode}")
             begun = time.perf_counter()
             for _ in range(frames):
-                self._render(picture, {**start, "mode": mode}, out, None)
+                self.render(frame, FrameValues.of({**start, "mode": mode}), out, None)
             progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
-        self._forget()
+        self._clear()
+        self.acceleration.loading = False
 
-    def _forget(self) -> None:
-        """Nothing of what was painted to warm up is seen or mixed into what comes, and a walk begins at its seed."""
-        for kept in (self._noise, self._denoising, self._feedback, self._smooth, self._canvas):
-            kept.forget()
+    def _clear(self) -> None:
+        """Drop every trace of the warm-up: nothing of it is shown or mixed in, and a walk starts at its seed."""
+        self._noise.restart_walk()
+        for part in (self._denoise_loop, self._feedback, self._smoothing, self._converter):
+            part.clear()
         if self._safety:
-            self._safety.forget()
+            self._safety.clear()
 
 
-def _fold(parts: Components, shape: tuple[int, int, int]) -> None:
-    """Fewer operations for the same pictures. Only for the CPU are they known to be faster."""
-    fold_vae(parts.vae)
-    if parts.device.type != "cpu":
+def _latent_shape(recipe: Recipe, channels: int, codec: VaeCodec) -> tuple[int, int, int]:
+    """(channels, height, width) of the latents."""
+    if channels != codec.channels:
+        raise RecipeError(f"recipe {recipe.name}: the UNet has {channels} channels, the VAE {codec.channels}; "
+                          "choose a VAE of the same family")
+    width, height = recipe.size
+    if width % codec.factor or height % codec.factor:
+        raise RecipeError(f"recipe {recipe.name}: size {width}x{height} is not a multiple of {codec.factor} pixels")
+    return channels, height // codec.factor, width // codec.factor
+
+
+def _fold(components: Components, shape: tuple[int, int, int]) -> None:
+    """Save operations without changing the result. This is known to be faster only on the CPU."""
+    fold_vae(components.vae)
+    if components.device.type != "cpu":
         return
-    fold_upsampling(parts.vae.decoder)
-    levels = len(parts.unet.config.block_out_channels)
-    if not any(side % (1 << levels - 1) for side in shape[1:]):  # else it asks for sizes that are not the double
-        fold_upsampling(parts.unet, kept=parts.loras.layers)
-
-
-def _weights_of(values: Values, path: str) -> dict[str, float]:
-    """The numbers below a path: {"neon": 0.5} for "lora/neon"."""
-    return {name.removeprefix(path): float(value) for name, value in values.items() if name.startswith(path)}
+    fold_upsampling(components.vae.decoder)
+    levels = len(components.unet.config.block_out_channels)
+    if not any(side % (1 << levels - 1) for side in shape[1:]):  # else the UNet upsamples to sizes that are not double
+        fold_upsampling(components.unet, kept=components.loras.layers)

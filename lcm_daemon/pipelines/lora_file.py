@@ -1,12 +1,13 @@
-"""LoRA files: every key style of the field, read to the layers of a model.
+"""LoRA files: reads all common key styles and maps them to the layers of a model.
 
 A LoRA adds scale * up @ down to a layer's weight (Hu et al., "LoRA", arXiv:2106.09685, section 4.1), with
 scale = alpha / rank. Files differ in how they name the layer and the two matrices: kohya's scripts flatten the path
 (`lora_unet_down_blocks_1_..._to_q.lora_down.weight`, `.alpha`), sometimes by the block numbers of the original
-implementation (`input_blocks_4_1_...`); diffusers and peft keep it (`unet.down_blocks.1....to_q.lora_A.weight`) and may
-carry their configuration in the file's header. Flattened, all of them name the same layer, so layers are looked up
-by their flattened path. (diffusers 0.42.1 reads these files too, but not all of them whole: of kohya's it loses the
-alphas of attention layers where they differ from layer to layer, and with transformers 5 the text encoder's attention.)
+implementation (`input_blocks_4_1_...`); diffusers and peft keep the path (`unet.down_blocks.1....to_q.lora_A.weight`)
+and may carry their configuration in the file's header. Flattened, all of them name the same layer, so layers are looked
+up by their flattened path. (diffusers 0.42.1 reads these files too, but not all of them completely: from kohya's files
+it loses the alphas of attention layers where they differ from layer to layer, and with transformers 5 the text
+encoder's attention.)
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Layer = nn.Linear | nn.Conv2d
 class Factor:
     """What a LoRA of weight 1 adds to one layer: up @ down, in float32.
 
-    up: (outputs, rank), the scale in it.   down: (rank, inputs), of a convolution (rank, inputs * height * width).
+    up: (outputs, rank), including the scale.
+    down: (rank, inputs); for a convolution (rank, inputs * height * width).
     """
 
     up: torch.Tensor
@@ -38,7 +40,7 @@ class Factor:
 
 Factors = Mapping[Layer, Factor]
 
-_TARGETS: Mapping[str, str] = {  # by the beginning of a key; the first that fits
+_TARGETS: Mapping[str, str] = {  # by the prefix of a key; the first match counts
     "lora_unet_": "unet", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2", "lora_te_": "text_encoder",
     "unet.": "unet", "text_encoder_2.": "text_encoder_2", "text_encoder.": "text_encoder", "base_model.model.": "unet",
     "": "unet",
@@ -47,17 +49,18 @@ _PARTS: Mapping[str, str] = {"down": "down", "A": "down", "up": "up", "B": "up",
 _KEY = re.compile(
     r"(?P<layer>.+?)[._](?:lora_linear_layer\.|lora\.|lora_)(?P<part>down|up|A|B)(?:\.default(?:_\d+)?)?\.weight"
     r"|(?P<scaled>.+)\.(?P<alpha>alpha)")
-_METADATA = "lora_adapter_metadata"  # in the header of what diffusers saves: peft's LoraConfig as JSON
+_METADATA = "lora_adapter_metadata"  # in the header of files from diffusers: peft's LoraConfig as JSON
 
 
 def read_lora(file: Path, unet: nn.Module, text_encoders: Sequence[nn.Module]) -> Factors:
-    """The factors in a .safetensors file, by the layers of these models that they belong to.
+    """Read the factors in a .safetensors file, by the layers of these models.
 
-    Raises ValueError where the file is not a plain LoRA or not one for these models, OSError or SafetensorError where
-    it cannot be read.
+    Raises:
+        ValueError: The file is not a plain LoRA, or not one for these models.
+        OSError, SafetensorError: The file cannot be read.
     """
     layers = _layers(unet, text_encoders)
-    found: dict[Layer, dict[str, torch.Tensor]] = {}
+    tensors: dict[Layer, dict[str, torch.Tensor]] = {}
     names: dict[Layer, tuple[str, str]] = {}
     with safe_open(file, framework="pt") as content:
         settings = json.loads((content.metadata() or {}).get(_METADATA, "{}"))
@@ -65,26 +68,26 @@ def read_lora(file: Path, unet: nn.Module, text_encoders: Sequence[nn.Module]) -
             target, path, part = _parse(key)
             layer = layers.get((target, _flat(path)))
             if layer is None:
-                raise ValueError(f"it is not for this model, which has no layer {key!r}")
-            found.setdefault(layer, {})[part] = content.get_tensor(key).float()
+                raise ValueError(f"it is not for this model: there is no layer for the key {key!r}")
+            tensors.setdefault(layer, {})[part] = content.get_tensor(key).float()
             names[layer] = (target, path)
-    if not found:
+    if not tensors:
         raise ValueError("it is empty")
-    return {layer: _factor(layer, parts, names[layer], settings) for layer, parts in found.items()}
+    return {layer: _factor(layer, parts, names[layer], settings) for layer, parts in tensors.items()}
 
 
 def _parse(key: str) -> tuple[str, str, str]:
-    """A key as (the model, the layer's path, what of it)."""
+    """Split a key into (model, path of the layer, part: up, down or alpha)."""
     match = _KEY.fullmatch(key)
     if match is None:
-        raise ValueError(f"{key!r} is not of a plain LoRA (DoRA, LoHa, LoKr and the like cannot be used)")
+        raise ValueError(f"the key {key!r} is not of a plain LoRA; DoRA, LoHa, LoKr and the like are not supported")
     path = match["layer"] or match["scaled"]
     start = next(start for start in _TARGETS if path.startswith(start))
     return _TARGETS[start], path[len(start):], _PARTS[match["part"] or match["alpha"]]
 
 
 def _flat(path: str) -> str:
-    """A layer's path as kohya's scripts write it, without what older and newer versions differ in."""
+    """A layer's path as kohya's scripts write it, without the parts in which library versions differ."""
     return path.replace(".processor.", ".").replace(".", "_").removeprefix("text_model_")
 
 
@@ -94,14 +97,14 @@ def _factor(layer: Layer, parts: Mapping[str, torch.Tensor], name: tuple[str, st
         raise ValueError(f"layer {'.'.join(name)} lacks one of its two matrices")
     up, down = parts["up"].flatten(1), parts["down"].flatten(1)
     if (up.shape[1], down.shape[1]) != (len(down), layer.weight[0].numel()) or len(up) != len(layer.weight):
-        raise ValueError(f"it is not for this model: layer {'.'.join(name)} is of another size")
+        raise ValueError(f"it is not for this model: layer {'.'.join(name)} has another size")
     rank = len(down)
     scale = float(parts["alpha"]) / rank if "alpha" in parts else _configured_scale(name, rank, settings)
     return Factor(up * scale, down)
 
 
 def _configured_scale(name: tuple[str, str], rank: int, settings: Mapping[str, Any]) -> float:
-    """By peft's configuration in the file's header; without one, 1, as diffusers has it."""
+    """The scale by peft's configuration in the file's header; without one, 1, as in diffusers."""
     target, path = name
     patterns: Mapping[str, float] = settings.get(f"{target}.alpha_pattern") or {}
     pattern = next((p for p in patterns if re.match(rf"(.*\.)?({p})$", path)), None)  # as peft looks them up
@@ -110,7 +113,7 @@ def _configured_scale(name: tuple[str, str], rank: int, settings: Mapping[str, A
 
 
 def _layers(unet: nn.Module, text_encoders: Sequence[nn.Module]) -> dict[tuple[str, str], Layer]:
-    """Every layer that may have a factor, by its model and by each flattened path that files know it by."""
+    """Every layer that may have a factor, by its model and by each flattened path that files use for it."""
     targets = {"unet": unet, **dict(zip(("text_encoder", "text_encoder_2"), text_encoders, strict=False))}
     return {(target, name): module for target, model in targets.items()
             for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
@@ -120,13 +123,13 @@ def _layers(unet: nn.Module, text_encoders: Sequence[nn.Module]) -> dict[tuple[s
 def _names(path: str, model: nn.Module) -> Iterable[str]:
     yield _flat(path)
     if path.endswith(".to_out.0"):
-        yield _flat(path.removesuffix(".0"))  # of the days of attention processors
+        yield _flat(path.removesuffix(".0"))  # in files from the time of attention processors
     if original := _original(path, model):
         yield _flat(original)
 
 
-# diffusers' names inside a ResNet block, and those of the original implementation (CompVis and Stability AI's
-# UNetModel), as in the conversion scripts that come with both.
+# diffusers' names inside a ResNet block, and the names in the original implementation (CompVis and Stability AI's
+# UNetModel), as in the conversion scripts of both.
 _INSIDE: Mapping[str, str] = {
     "conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
     "conv_shortcut": "skip_connection",
@@ -141,7 +144,7 @@ _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
 
 
 def _original(path: str, unet: nn.Module) -> str:
-    """The path of a UNet's layer in the original implementation; "" where it has none."""
+    """The path of a UNet's layer in the original implementation, or an empty string."""
     if path in _OUTSIDE:
         return _OUTSIDE[path]
     if match := _MIDDLE.fullmatch(path):
@@ -152,14 +155,14 @@ def _original(path: str, unet: nn.Module) -> str:
 
 
 def _original_block(match: re.Match[str], unet: nn.Module) -> str:
-    """There, blocks are numbered through, and a down- or upsampler ends or joins one of them."""
+    """The original numbers all blocks in a row. A downsampler is a block of its own, an upsampler is part of one."""
     side, block, kind, number, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
     per_block = int(unet.config["layers_per_block"]) + 1  # type: ignore[index]
     if kind == "downsamplers":
         return f"input_blocks.{per_block * (block + 1)}.0.op"
     if kind == "upsamplers":
-        place = 1 + bool(getattr(unet.get_submodule(f"up_blocks.{block}"), "attentions", None))
-        return f"output_blocks.{per_block * (block + 1) - 1}.{place}.{rest}"
+        position = 1 + bool(getattr(unet.get_submodule(f"up_blocks.{block}"), "attentions", None))
+        return f"output_blocks.{per_block * (block + 1) - 1}.{position}.{rest}"
     first = per_block * block + number + (side == "down_blocks")
     name = "input_blocks" if side == "down_blocks" else "output_blocks"
     return f"{name}.{first}.{int(kind == 'attentions')}.{_INSIDE.get(rest, rest)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lcm_daemon.core.frame import Pixels
-from lcm_daemon.pipelines.base import FrameValues, Pipeline, Progress, Report
+from lcm_daemon.core.parameters import Values
+from lcm_daemon.pipelines.base import Pipeline, Progress, Report
 
 
 class Passthrough(Pipeline):
@@ -14,6 +15,6 @@ class Passthrough(Pipeline):
     def _load(self, progress: Progress) -> Report:
         return Report(model="passthrough", device="cpu", dtype="uint8", size=self.size)
 
-    def _render(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
         np.copyto(out, frame)
         return {}

@@ -1,8 +1,8 @@
-"""Prompt: what a text asks for: weighted texts that blend, and words with emphasis. Nothing in it is an error.
+"""Prompt syntax: weighted texts that blend, and words with emphasis. No prompt is an error.
 
-`ocean::0.7 lava::0.3` are two texts with their shares. `(word:1.3)` weighs a word, `(word)` by 1.1, `[word]` by
-1 / 1.1, one inside the other multiplies. A backslash before a bracket, a colon or a backslash makes it plain text,
-as does the absence of a partner.
+`ocean::0.7 lava::0.3` are two texts with their shares. `(word:1.3)` weights a word by 1.3, `(word)` by 1.1, `[word]` by
+1 / 1.1; nested brackets multiply. A bracket, colon or backslash after a backslash is plain text, and so is a bracket
+without a partner.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-TEXTS_LIMIT = 8  # that a blend holds: each is a run of the text encoder when it is first seen
+TEXTS_LIMIT = 8  # texts in a blend: each is a pass of the text encoder when it is first used
 SHARE_LIMIT = 1e6
-EMPHASIS = 1.1  # of one pair of round brackets, as in stable-diffusion-webui
+EMPHASIS = 1.1  # factor of one pair of round brackets, as in stable-diffusion-webui
 EMPHASIS_LIMIT = 10.0
 
 Texts = tuple[tuple[str, float], ...]
@@ -23,23 +23,23 @@ Texts = tuple[tuple[str, float], ...]
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _SEPARATOR = re.compile(rf"\\[()\[\]:\\]|::+({_NUMBER})?")
 _MARK = re.compile(rf"\\[()\[\]:\\]|[(\[]|(?::\s*({_NUMBER})\s*)?\)|\]")
-_BLANK = " \t\r\n"  # what every tokenizer passes over; some take the rest of what Python strips for letters
+_BLANK = " \t\r\n"  # what every tokenizer skips; some treat other whitespace that Python strips as letters
 _PARTNER: Mapping[str, str] = {")": "(", "]": "["}
 
 
 def mix(parts: Iterable[tuple[str, float]]) -> Texts:
-    """Prompts with their shares, as one row of texts: each once, shares summing to 1, the largest TEXTS_LIMIT.
+    """Merge prompts with their shares into texts: each once, shares summing to 1, the largest TEXTS_LIMIT.
 
-    Texts of share 0 stay in the row: somebody may be about to fade them in.
+    Texts of share 0 are kept, because they may be about to fade in.
     """
     return _shared((text, inner * share) for prompt, share in parts for text, inner in split(prompt))
 
 
 @functools.lru_cache(maxsize=256)
 def split(prompt: str) -> Texts:
-    """The texts of `a::0.7 b::0.3` with their shares, which sum to 1; a text without a number has the weight 1.
+    """Split `a::0.7 b::0.3` into texts with their shares, which sum to 1. A text without a number has the weight 1.
 
-    Blank texts take no part. A weight below 0 counts as 0; where all are 0 the prompt is empty.
+    Blank texts are ignored. A weight below 0 counts as 0; where all are 0 the prompt is empty.
     """
     return _shared((text.strip(_BLANK), weight) for text, weight in _weighted(prompt) if text.strip(_BLANK))
 
@@ -65,9 +65,9 @@ def _shared(texts: Iterable[tuple[str, float]]) -> Texts:
 
 
 def emphases(text: str) -> Texts:
-    """The pieces of a text with their emphasis, in order and without the brackets; neighbours differ.
+    """Split a text into pieces with their emphasis, in order and without the brackets. Neighbours differ in emphasis.
 
-    Joined they are the text. Brackets without a partner are part of it. Linear in the length of the text.
+    Joined, the pieces are the text. Brackets without a partner are part of it. Linear in the length of the text.
     """
     marks = list(_MARK.finditer(text))
     partners = _partners(marks)
@@ -88,23 +88,23 @@ def emphases(text: str) -> Texts:
 
 
 def _partners(marks: Sequence[re.Match[str]]) -> dict[int, int]:
-    """Closing brackets by their opening ones, both as places in `marks`; in `([)` the square one has none."""
+    """Closing brackets by their opening ones, both as indices of `marks`. In `([)` the square one has no partner."""
     partners: dict[int, int] = {}
-    waiting: list[int] = []
+    open_marks: list[int] = []
     count = {"(": 0, "[": 0}
     for index, mark in enumerate(marks):
         if mark[0] in count:
-            waiting.append(index)
+            open_marks.append(index)
             count[mark[0]] += 1
         elif mark[0][0] != "\\" and count[_PARTNER[mark[0][-1]]]:
-            partners[_pop(_PARTNER[mark[0][-1]], waiting, marks, count)] = index
+            partners[_pop(_PARTNER[mark[0][-1]], open_marks, marks, count)] = index
     return partners
 
 
-def _pop(bracket: str, waiting: list[int], marks: Sequence[re.Match[str]], count: dict[str, int]) -> int:
-    """The last such bracket that waits; those opened after it stay alone."""
+def _pop(bracket: str, open_marks: list[int], marks: Sequence[re.Match[str]], count: dict[str, int]) -> int:
+    """The last open bracket of this kind. Brackets opened after it stay without a partner."""
     while True:
-        opening = waiting.pop()
+        opening = open_marks.pop()
         count[marks[opening][0]] -= 1
         if marks[opening][0] == bracket:
             return opening

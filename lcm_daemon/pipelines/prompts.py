@@ -1,4 +1,4 @@
-"""PromptEncoder: prompts to what steers the UNet. A text is encoded once; blends of texts cost no encoder pass."""
+"""PromptEncoder: prompts to embeddings for the UNet. A text is encoded once; blends of texts need no encoder pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.nn import functional
 from lcm_daemon.pipelines.components import Components, TextEncoder
 from lcm_daemon.pipelines.prompt_syntax import Texts, emphases, mix
 
-TEXTS_KEPT = 64  # 0.3 MB each with SDXL in half precision
-BLENDS_KEPT = 16  # prompts that stand still, on the frames after the first
+TEXTS_CACHED = 64  # 0.3 MB each with SDXL in half precision
+BLENDS_CACHED = 16  # prompts that do not change, for the frames after the first
 CLIP_LENGTH = 77
 CHUNKS_LIMIT = 4  # of CLIP_LENGTH tokens; the UNet's attention to the prompt grows with them
-ROUNDS = 3  # of the spherical mean: within 0.001 of its end where texts are 80 degrees apart, else closer
+ROUNDS = 3  # of the spherical mean: within 0.001 of its limit for texts that are 80 degrees apart, else closer
 
 Part = tuple[str, float]
 Chunk = Sequence[tuple[int, float]]  # tokens with their emphasis
@@ -25,19 +25,23 @@ Chunk = Sequence[tuple[int, float]]  # tokens with their emphasis
 
 @dataclass(frozen=True)
 class Embedding:
-    """states: (n, tokens, width), pooled: (n, width) or None, in the UNet's dtype; n is 1, or 2 of a pair."""
+    """Embedded prompts in the UNet's dtype. n is 1, or 2 for a pair.
+
+    states: (n, tokens, width).
+    pooled: (n, width), for SDXL.
+    """
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
 
 
 class PromptEncoder:
-    """The text encoders of a model. Its embeddings are shared: nobody writes into them.
+    """Encodes prompts with the text encoders of a model. The embeddings are shared; do not write to them.
 
-    Plain texts come out as from diffusers' `encode_prompt`: of one text encoder the last hidden state, of a model with
-    a projection (SDXL) every encoder's last but one, side by side, and the last encoder's pooled projection.
-    Where diffusers cuts a text of more than 75 tokens, here it goes on in further chunks of 75, each encoded on its
-    own and all in a row, as in stable-diffusion-webui. Encoders that take fewer than 77 tokens cut it.
+    Plain texts give the same result as diffusers' `encode_prompt`: for one text encoder its last hidden state, for a
+    model with a projection (SDXL) the last hidden state but one of every encoder, side by side, and the last encoder's
+    pooled projection. Where diffusers truncates a text of more than 75 tokens, further chunks of 75 tokens are encoded
+    separately and concatenated, as in stable-diffusion-webui. Encoders that take fewer than 77 tokens truncate.
     """
 
     def __init__(self, parts: Components) -> None:
@@ -45,35 +49,35 @@ class PromptEncoder:
         self._device, self._dtype, self._force_zeros = parts.device, parts.dtype, parts.force_zeros
         self._projected = any(hasattr(encoder.model, "text_projection") for encoder in self._encoders)
         self._widths = [int(encoder.model.config.hidden_size) for encoder in self._encoders]
-        self._text = functools.lru_cache(maxsize=TEXTS_KEPT)(self._encode)
-        self._single = functools.lru_cache(maxsize=BLENDS_KEPT)(self._embed)
-        self._double = functools.lru_cache(maxsize=BLENDS_KEPT)(self._pair)
+        self._text = functools.lru_cache(maxsize=TEXTS_CACHED)(self._encode)
+        self._single = functools.lru_cache(maxsize=BLENDS_CACHED)(self._embed)
+        self._double = functools.lru_cache(maxsize=BLENDS_CACHED)(self._pair)
 
     @functools.cached_property
     def tokens(self) -> int:
-        """Of any embedding, unless a text is long: then it is a multiple of this, up to CHUNKS_LIMIT times."""
+        """Tokens in an embedding. A long text has a multiple of this, up to CHUNKS_LIMIT times."""
         return min(int(length) for encoder in self._encoders
                    for length in (encoder.tokenizer.model_max_length, encoder.model.config.max_position_embeddings))
 
     @torch.inference_mode()
     def embed(self, parts: Sequence[Part]) -> Embedding:
-        """Prompts with their shares as one embedding; the very same object as long as the parts are the same.
+        """Embed prompts with their shares as one embedding; the same object as long as the parts are the same.
 
-        A prompt alone, or one that has all the share, is exactly its own embedding. Prompts of share 0 are encoded
-        ahead, so that fading them in costs nothing.
+        A single prompt, or one with the whole share, gives exactly its own embedding. Prompts of share 0 are encoded
+        in advance, so that fading them in costs nothing.
         """
         return self._single(tuple(parts))
 
     @torch.inference_mode()
     def pair(self, negative: Sequence[Part], positive: Sequence[Part]) -> Embedding:
-        """Both for classifier-free guidance, the negative first, of one length.
+        """Embed both prompts for classifier-free guidance, the negative first, with equal length.
 
-        A blank negative prompt is zeros where the model was trained so (`force_zeros_for_empty_prompt`).
+        A blank negative prompt is zeros where the model was trained that way (`force_zeros_for_empty_prompt`).
         """
         return self._double(tuple(negative), tuple(positive))
 
-    def forget(self) -> None:
-        """Encode anew from now on: the text encoders have changed."""
+    def clear_cache(self) -> None:
+        """Encode everything again, because the text encoders have changed."""
         for cache in (self._text, self._single, self._double):
             cache.cache_clear()
 
@@ -88,30 +92,30 @@ class PromptEncoder:
         return Embedding(torch.cat([one.states for one in pair]), _cat(one.pooled for one in pair))
 
     def _chunks(self, texts: Texts) -> int:
-        """Of the longest text that has a share. Encodes the others too."""
+        """Chunks of the longest text that has a share. Encodes the other texts too."""
         lengths = [(self._text(text).states.shape[1] // self.tokens, share) for text, share in texts]
         return max(length for length, share in lengths if share > 0.0)
 
     def _blend(self, texts: Texts, chunks: int, zeros: bool) -> Embedding:
-        """Each encoder's part by itself: their spaces have nothing in common."""
-        playing = [(self._padded(text, chunks, zeros), share) for text, share in texts if share > 0.0]
-        if len(playing) == 1:
-            return playing[0][0]
-        shares = torch.tensor([share for _, share in playing], device=self._device)
-        states = torch.split(torch.cat([one.states for one, _ in playing]).float(), self._widths, dim=-1)
-        pooled = _cat(one.pooled for one, _ in playing)
+        """Blend each encoder's part separately: their spaces have nothing in common."""
+        blended = [(self._padded(text, chunks, zeros), share) for text, share in texts if share > 0.0]
+        if len(blended) == 1:
+            return blended[0][0]
+        shares = torch.tensor([share for _, share in blended], device=self._device)
+        states = torch.split(torch.cat([one.states for one, _ in blended]).float(), self._widths, dim=-1)
+        pooled = _cat(one.pooled for one, _ in blended)
         return Embedding(torch.cat([spherical_mean(part, shares) for part in states], dim=-1).to(self._dtype),
                          None if pooled is None else spherical_mean(pooled.float(), shares).to(self._dtype))
 
     def _padded(self, text: str, chunks: int, zeros: bool) -> Embedding:
-        """A text's embedding, followed by the empty prompt's until it is `chunks` long."""
-        blank = zeros and not text
-        found = self._zeros() if blank else self._text(text)
-        missing = chunks - found.states.shape[1] // self.tokens
+        """A text's embedding, padded with the empty prompt's to `chunks` chunks."""
+        is_zeros = zeros and not text
+        embedding = self._zeros() if is_zeros else self._text(text)
+        missing = chunks - embedding.states.shape[1] // self.tokens
         if not missing:
-            return found
-        filler = found if blank else self._text("")
-        return Embedding(torch.cat([found.states, *[filler.states] * missing], dim=1), found.pooled)
+            return embedding
+        filler = embedding if is_zeros else self._text("")
+        return Embedding(torch.cat([embedding.states, *[filler.states] * missing], dim=1), embedding.pooled)
 
     def _zeros(self) -> Embedding:
         empty = self._text("")
@@ -119,30 +123,30 @@ class PromptEncoder:
                          None if empty.pooled is None else torch.zeros_like(empty.pooled))
 
     def _encode(self, text: str) -> Embedding:
-        """One text without `::`, emphasis and all."""
+        """Encode one text without `::`, including its emphasis."""
         rows = [self._tokenize(encoder.tokenizer, text) for encoder in self._encoders]
         chunks = max(map(len, rows))
-        runs = [self._run(encoder, [*row, *[()] * (chunks - len(row))])
+        outputs = [self._run_encoder(encoder, [*row, *[()] * (chunks - len(row))])
                 for encoder, row in zip(self._encoders, rows, strict=True)]
-        states = torch.cat([states for states, _ in runs], dim=-1)
-        return Embedding(states.flatten(0, 1)[None].to(self._dtype), runs[-1][1])
+        states = torch.cat([states for states, _ in outputs], dim=-1)
+        return Embedding(states.flatten(0, 1)[None].to(self._dtype), outputs[-1][1])
 
     def _tokenize(self, tokenizer: Any, text: str) -> list[Chunk]:
         pieces = emphases(text.encode("utf-8", "replace").decode()) or (("", 1.0),)  # tokenizers refuse surrogates
         numbers = tokenizer([piece for piece, _ in pieces], add_special_tokens=False, verbose=False).input_ids
         tokens = [(number, factor) for row, (_, factor) in zip(numbers, pieces, strict=True) for number in row]
-        room = self.tokens - 2  # beside the marks of start and end
+        room = self.tokens - 2  # without the start and end tokens
         limit = CHUNKS_LIMIT if self.tokens >= CLIP_LENGTH else 1
         return [tokens[start:start + room] for start in range(0, min(max(len(tokens), 1), limit * room), room)]
 
-    def _run(self, encoder: TextEncoder, chunks: Sequence[Chunk]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _run_encoder(self, encoder: TextEncoder, chunks: Sequence[Chunk]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """States (chunks, tokens, width) with the emphasis applied, and the first chunk's projection (1, width)."""
-        weighed = any(factor != 1.0 for chunk in chunks for _, factor in chunk)
-        rows = [self._row(encoder.tokenizer, chunk) for chunk in ([*chunks, ()] if weighed else chunks)]
+        weighted = any(factor != 1.0 for chunk in chunks for _, factor in chunk)
+        rows = [self._row(encoder.tokenizer, chunk) for chunk in ([*chunks, ()] if weighted else chunks)]
         numbers = torch.tensor([[number for number, _ in row] for row in rows], device=self._device)
         output = encoder.model(numbers, output_hidden_states=self._projected)
         states = output.hidden_states[-2] if self._projected else output.last_hidden_state
-        if weighed:
+        if weighted:
             factors = torch.tensor([[factor for _, factor in row] for row in rows[:-1]], device=self._device)
             states = emphasize(states[:-1].float(), states[-1].float(), factors)
         pooled = getattr(output, "text_embeds", None)
@@ -154,31 +158,40 @@ class PromptEncoder:
 
 
 def emphasize(states: torch.Tensor, empty: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Each token's state moved from the empty prompt's state in its place: empty + factor * (state - empty).
+    """Move each token's state away from the empty prompt's state at its position: empty + factor * (state - empty).
 
-    states: (chunks, tokens, width), empty: (tokens, width), factors: (chunks, tokens).
+    This is what ComfyUI does (comfy/sd1_clip.py), and compel above 1. stable-diffusion-webui scales the state itself,
+    including what all prompts have in common, and then scales all states to restore their mean. The mean is no measure
+    of scale: it may come near zero, and webui itself offers to skip that step ("seems to work better for SDXL", whose
+    states no layer norm follows). The method here works for both families, is exact at 1, and at 0 the word is absent.
 
-    As ComfyUI does (comfy/sd1_clip.py), and compel above 1. stable-diffusion-webui scales the state itself, with all
-    that every prompt has in common, and then all states so that their mean is what it was. States have no scale in
-    their mean: it may come near zero, and webui itself offers to leave it out ("seems to work better for SDXL",
-    whose states no layer norm follows). This way serves both families, is exact at 1, and at 0 the word is not there.
+    Args:
+        states: (chunks, tokens, width).
+        empty: (tokens, width).
+        factors: (chunks, tokens).
     """
     return torch.lerp(empty.expand_as(states), states, factors[..., None])
 
 
 def spherical_mean(vectors: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """The mean of n vectors along the sphere, with the mean of their lengths.
+    """Average n vectors on the sphere, and their lengths.
 
-    vectors: (n, ..., width) float32, shares: (n,), summing to 1. Returns (1, ..., width).
+    The directions are averaged by Buss & Fillmore, "Spherical averages and applications to spherical splines and
+    interpolation", ACM Transactions on Graphics 20 (2), 2001, algorithm A1. For two vectors this is Shoemake's slerp
+    (SIGGRAPH 1985) after one round. An arithmetic mean would be shorter than the vectors, a length that the UNet never
+    saw (the argument of White, "Sampling Generative Networks", arXiv:1609.04468). Zeros have no direction and only
+    shorten the result.
 
-    Of directions: Buss & Fillmore, "Spherical averages and applications to spherical splines and interpolation",
-    ACM Transactions on Graphics 20 (2), 2001, algorithm A1. For two it is Shoemake's slerp (SIGGRAPH 1985) after
-    one round. A straight mean would be shorter than what it lies between, a length that the UNet never saw (the
-    argument of White, "Sampling Generative Networks", arXiv:1609.04468). Zeros have no direction: they only shorten.
+    Args:
+        vectors: (n, ..., width) float32.
+        shares: (n,), summing to 1.
+
+    Returns:
+        (1, ..., width).
     """
     length: torch.Tensor = torch.tensordot(shares, torch.linalg.vector_norm(vectors, dim=-1), 1)
     directions = functional.normalize(vectors, dim=-1)
-    # The mean is a sum of the directions, so all the work is on their weights in it, (..., n).
+    # The mean is a weighted sum of the directions, so only their weights are computed, (..., n).
     cosines = torch.einsum("i...w,j...w->...ij", directions, directions)
     weights = _unit(shares.expand(cosines.shape[:-1]), cosines)
     for _ in range(1 if len(vectors) == 2 else ROUNDS):
@@ -188,7 +201,7 @@ def spherical_mean(vectors: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
 
 
 def _approach(mean: torch.Tensor, cosines: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """One round: the mean of the arcs from here to the directions, walked."""
+    """One round: average the arcs from the mean to the directions, and move along the result."""
     cosine = (cosines @ mean[..., None])[..., 0].clamp(-1.0, 1.0)
     sine = (1.0 - cosine.square()).sqrt().clamp_min(1e-4)
     pull = shares * torch.atan2(sine, cosine) / sine
@@ -198,11 +211,11 @@ def _approach(mean: torch.Tensor, cosines: torch.Tensor, shares: torch.Tensor) -
 
 
 def _unit(weights: torch.Tensor, cosines: torch.Tensor) -> torch.Tensor:
-    return weights / _length(weights, cosines).clamp_min(1e-6)  # opposite directions leave nothing
+    return weights / _length(weights, cosines).clamp_min(1e-6)  # opposite directions cancel
 
 
 def _length(weights: torch.Tensor, cosines: torch.Tensor) -> torch.Tensor:
-    """Of the sum of the directions with these weights, (..., 1)."""
+    """Length of the sum of the directions with these weights, (..., 1)."""
     return torch.einsum("...i,...ij,...j->...", weights, cosines, weights).clamp_min(0.0).sqrt()[..., None]
 
 

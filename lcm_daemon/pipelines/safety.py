@@ -1,8 +1,8 @@
-"""Safety: no picture is shown that Stable Diffusion's safety checker objects to; the last safe one is in its place.
+"""SafetyFilter: shows no image that Stable Diffusion's safety checker rejects. The last safe one takes its place.
 
-The verdict is that of diffusers' `StableDiffusionSafetyChecker`, made on the device: its own forward pass waits for the
-device several times. On CUDA it runs beside the painting of the next frame, and everything is shown one frame later,
-once there is something to show meanwhile.
+The verdict equals that of diffusers' `StableDiffusionSafetyChecker`, but it is computed on the device: the checker's
+own forward pass waits for the device several times. On CUDA the check runs beside the rendering of the next frame, and
+everything is shown one frame later, as soon as there is something to show in between.
 """
 
 from __future__ import annotations
@@ -14,150 +14,149 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
+from lcm_daemon.pipelines.components import read_pretrained
+from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.preprocessors.intake import Normal, read_config, square
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.recipe import Recipe
 
-SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # where `pull` has the checker from; its own place has a pickle
-GREY = (96, 96, 96, 255)  # shown before any picture was safe
-CARE = 0.01  # by which all thresholds fall where one of the special concepts is seen, as diffusers has it
+SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # where `pull` finds the checker; its own place has a pickle
+GREY = (96, 96, 96, 255)  # shown before any image was safe
+SPECIAL_CARE = 0.01  # lowers all thresholds where a special concept is recognised, as in diffusers
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
-
-
-class Verdict(nn.Module):
-    """Pixels as CLIP takes them -> True where the picture is safe. checker: a StableDiffusionSafetyChecker."""
+class SafetyPass(nn.Module):
+    """Whether an image is safe. checker: a StableDiffusionSafetyChecker."""
 
     def __init__(self, checker: Any) -> None:
         super().__init__()
         self.checker = checker
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(1, 3, side, side) -> bool (). A picture that is not a number is not safe."""
+        """(1, 3, side, side), normalised for CLIP -> bool (). An image with NaN is not safe."""
         checker = self.checker
         embedding = checker.visual_projection(checker.vision_model(pixels)[1])
-        care = self._scores(embedding, checker.special_care_embeds, checker.special_care_embeds_weights)
-        careful = (care.round(decimals=3) > 0).any() * CARE
-        scores = self._scores(embedding, checker.concept_embeds, checker.concept_embeds_weights) + careful
+        special = self._scores(embedding, checker.special_care_embeds, checker.special_care_embeds_weights)
+        adjustment = (special.round(decimals=3) > 0).any() * SPECIAL_CARE
+        scores = self._scores(embedding, checker.concept_embeds, checker.concept_embeds_weights) + adjustment
         return (scores.round(decimals=3) <= 0).all()
 
     @staticmethod
     def _scores(embedding: torch.Tensor, concepts: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
-        """How far the likeness to each concept is above its threshold."""
-        likeness = functional.normalize(embedding.float()) @ functional.normalize(concepts.float()).T
-        return likeness - thresholds.float()
+        """How far the cosine similarity to each concept is above its threshold."""
+        similarity = functional.normalize(embedding.float()) @ functional.normalize(concepts.float()).T
+        return similarity - thresholds.float()
 
 
-class Safety:
-    """Stands between the decoder and the output.
+class SafetyFilter:
+    """Filters the frames between decoder and output.
 
-    size: (width, height) of the output.   late: whether a verdict is awaited one frame later, by default on CUDA.
-    Raises RecipeError where the checker is missing or corrupt.
+    Args:
+        recipe: For the place of the checker.
+        size: Output size, (width, height).
+        device: Where the checker runs.
+        dtype: The checker's precision.
+        late: Wait for a verdict one frame later; by default on CUDA.
+
+    Attributes:
+        flagged: Number of frames that were not shown.
+
+    Raises:
+        RecipeError: The checker is missing or corrupt.
     """
 
     def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype,
                  late: bool | None = None) -> None:
         checker, config = _load(recipe, dtype)
-        self._verdict, self._dtype = Verdict(checker.to(device)), dtype
+        self._check, self._dtype = SafetyPass(checker.to(device)), dtype
         self._normal, self._side = Normal(config, device), int(checker.config.vision_config.image_size)
         cuda = device.type == "cuda"
         self._late = cuda if late is None else late
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
-        self._safe = torch.zeros((), dtype=torch.bool, pin_memory=cuda)  # the verdict, on the host
-        self._waiting, self._shown, self._waits = solid(size), solid(size, GREY), False
-        self._has = False  # something that may be shown
-        self._seen: torch.Tensor | None = None  # by the checker at this moment; its memory must stay until then
-        self.flagged = 0  # pictures that were not shown
+        self._verdict = torch.zeros((), dtype=torch.bool, pin_memory=cuda)  # on the host; True is safe
+        self._pending, self._shown = solid(size), solid(size, GREY)
+        self._is_pending = False  # `_pending` waits for its verdict
+        self._has_safe = False  # `_shown` is a safe frame, not grey
+        self._checked: torch.Tensor | None = None  # input of the checker; its memory must stay until the verdict
+        self.flagged = 0
 
     @torch.inference_mode()
-    def check(self, picture: torch.Tensor, out: Pixels) -> None:
-        """Judge `picture`, (1, 3, h, w) from -1 to 1 as decoded, and put what may be shown into `out`.
+    def check(self, image: torch.Tensor, out: Pixels) -> None:
+        """Check a rendered image and replace the content of `out` by what may be shown.
 
-        out: uint8 (H, W, 4), that picture as it would be shown. The checker sees its middle square, as in diffusers.
+        Args:
+            image: (1, 3, h, w) from -1 to 1, as decoded. The checker sees its middle square, as in diffusers.
+            out: uint8 (H, W, 4), this image as it would be shown.
         """
-        self._settle()
-        self._judge(self._normal.take(square(picture, self._side), self._dtype))
-        np.copyto(self._waiting, out)
-        self._waits = True
-        if self._late and self._has:
+        self._await_verdict()
+        self._start_check(self._normal.take(square(image, self._side), self._dtype))
+        np.copyto(self._pending, out)
+        self._is_pending = True
+        if self._late and self._has_safe:
             np.copyto(out, self._shown)
         else:
-            self.show(out)
+            self.show_last(out)
 
-    def show(self, out: Pixels) -> None:
-        """Put the last safe picture into `out`, where no new one was painted."""
-        self._settle()
+    def show_last(self, out: Pixels) -> None:
+        """Write the last safe frame to `out`, where no new one was rendered."""
+        self._await_verdict()
         np.copyto(out, self._shown)
 
-    def passed(self, out: Pixels) -> None:
-        """Take note of a picture that went out unpainted; it is what a flagged one would be replaced by."""
-        self._waits, self._has = False, True
+    def accept(self, out: Pixels) -> None:
+        """Store an unrendered frame that was shown, as the replacement of a later flagged one."""
+        self._is_pending, self._has_safe = False, True
         np.copyto(self._shown, out)
 
-    def forget(self) -> None:
-        """Forget what was painted so far, such as for warming up."""
-        self._waits, self._has, self.flagged = False, False, 0
+    def clear(self) -> None:
+        """Drop all frames, such as those of the warm-up."""
+        self._is_pending, self._has_safe, self.flagged = False, False, 0
         self._shown[:] = GREY
 
-    def _judge(self, pixels: torch.Tensor) -> None:
+    def _start_check(self, pixels: torch.Tensor) -> None:
         if self._stream is None:
-            self._safe.copy_(self._verdict(pixels))
+            self._verdict.copy_(self._check(pixels))
             return
         self._stream.wait_stream(torch.cuda.current_stream(pixels.device))
-        self._seen = pixels
+        self._checked = pixels
         with torch.cuda.stream(self._stream):
-            self._safe.copy_(self._verdict(pixels), non_blocking=True)
+            self._verdict.copy_(self._check(pixels), non_blocking=True)
 
-    def _settle(self) -> None:
-        """Take the verdict that is awaited, if one is."""
-        if not self._waits:
+    def _await_verdict(self) -> None:
+        """Wait for the verdict on the pending frame, if there is one."""
+        if not self._is_pending:
             return
         if self._stream is not None:
             self._stream.synchronize()
-        if bool(self._safe):
-            self._waiting, self._shown, self._has = self._shown, self._waiting, True
+        if bool(self._verdict):
+            self._pending, self._shown, self._has_safe = self._shown, self._pending, True
         else:
             self.flagged += 1
-        self._waits = False
+        self._is_pending = False
 
 
 def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-    """The checker, and how it wants its pixels."""
+    """Load the checker, and the mean and deviation of its input."""
     place = next(_places(recipe), None)
     if place is None:
         raise RecipeError(f"recipe {recipe.name}: the safety checker is not on this machine; fetch it with: "
                           f"lcm-daemon pull {recipe.name}")
     folder = place / "safety_checker"
     try:
-        checker, report = StableDiffusionSafetyChecker.from_pretrained(
-            folder, dtype=dtype, variant=_variant(folder), use_safetensors=True, local_files_only=True,
-            output_loading_info=True)
-        absent = [key for key in report["missing_keys"] if not key.endswith("position_ids")]
-        if absent or report["mismatched_keys"]:  # the library fills them with random numbers and goes on
-            raise ValueError(f"weights do not fit config.json: {(absent or list(report['mismatched_keys']))[0]}")
+        checker = read_pretrained(StableDiffusionSafetyChecker, folder, dtype)
         config = read_config(place / "feature_extractor")
-        return checker.eval().requires_grad_(False), {key: config[key] for key in ("image_mean", "image_std")}
-    except _UNREADABLE as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise RecipeError(
-            f"recipe {recipe.name}: safety checker at {folder} cannot be loaded: {reason[0]:.200}") from error
+        return checker, {key: config[key] for key in ("image_mean", "image_std")}
+    except UNREADABLE as error:
+        raise RecipeError(f"recipe {recipe.name}: the safety checker at {folder} cannot be loaded: "
+                          f"{first_line(error)}") from error
 
 
 def _places(recipe: Recipe) -> Iterator[Path]:
-    """Model folders with a checker in safetensors: the recipe's own first."""
+    """Model folders that contain a checker in safetensors: the recipe's own first."""
     for source in (recipe.model, SOURCE):
         place = find(source, recipe)
         if place is not None and any((place / "safety_checker").glob("*.safetensors")):
             yield place
-
-
-def _variant(folder: Path) -> str | None:
-    """The files in half precision, where there are no others."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if all("fp16" in name for name in names) else None

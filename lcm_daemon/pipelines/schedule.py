@@ -1,6 +1,6 @@
-"""NoiseSchedule: how much of the picture is left at a timestep, and what the clean picture is under a model's output.
+"""NoiseSchedule: how much of the image is left at a timestep, and the clean image that a model's output stands for.
 
-Sources: the beta schedules are those of diffusers' schedulers, by the names that a scheduler_config.json has for them.
+Sources: the beta schedules are those of diffusers' schedulers, by their names in a scheduler_config.json.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ Pair = tuple[float, float]  # factors of the sample and of the model's output
 
 
 class NoiseSchedule:
-    """How much of the picture is left at a timestep: alpha-bar over real timesteps from -1 (all) to the last.
+    """alpha-bar, the share of the image that is left, over real timesteps from -1 (all of it) to the last.
 
-    config: a scheduler_config.json as diffusers writes it; keys it lacks take LCMScheduler's defaults.
+    config: a scheduler_config.json as diffusers writes it. Missing keys have the defaults of LCMScheduler.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.count = int(config.get("num_train_timesteps", 1000))
-        betas = _BETAS[known(config, "beta_schedule", "scaled_linear", _BETAS)](config, self.count)
+        betas = _BETAS[read_choice(config, "beta_schedule", "scaled_linear", _BETAS)](config, self.count)
         if config.get("rescale_betas_zero_snr", False):
-            betas = _without_terminal_signal(betas)
+            betas = _rescale_to_zero_terminal_snr(betas)
         self._signal: list[float] = [1.0, *torch.cumprod(1.0 - betas, dim=0).tolist()]
 
     def signal(self, timestep: float) -> float:
-        """alpha-bar, linear between whole timesteps; 1 at -1, the clean picture."""
-        place = min(max(timestep + 1.0, 0.0), float(self.count))
-        below = min(int(place), self.count - 1)
+        """alpha-bar, linear between whole timesteps; 1 at -1, the clean image."""
+        position = min(max(timestep + 1.0, 0.0), float(self.count))
+        below = min(int(position), self.count - 1)
         low, high = self._signal[below], self._signal[below + 1]
-        return low + (high - low) * (place - below)
+        return low + (high - low) * (position - below)
 
 
 def _linear(config: Mapping[str, Any], count: int) -> torch.Tensor:
@@ -48,10 +48,10 @@ def _scaled_linear(config: Mapping[str, Any], count: int) -> torch.Tensor:
 
 def _squared_cosine(config: Mapping[str, Any], count: int) -> torch.Tensor:
     """Nichol & Dhariwal (arXiv:2102.09672), eq. 17."""
-    def left(t: float) -> float:
+    def signal(t: float) -> float:
         return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
 
-    return torch.tensor([min(1 - left((i + 1) / count) / left(i / count), 0.999) for i in range(count)])
+    return torch.tensor([min(1 - signal((i + 1) / count) / signal(i / count), 0.999) for i in range(count)])
 
 
 _BETAS: Mapping[str, Callable[[Mapping[str, Any], int], torch.Tensor]] = {
@@ -59,8 +59,8 @@ _BETAS: Mapping[str, Callable[[Mapping[str, Any], int], torch.Tensor]] = {
 }
 
 
-def _without_terminal_signal(betas: torch.Tensor) -> torch.Tensor:
-    """Rescale so that nothing of the picture is left at the last timestep (arXiv:2305.08891, algorithm 1)."""
+def _rescale_to_zero_terminal_snr(betas: torch.Tensor) -> torch.Tensor:
+    """Rescale so that nothing of the image is left at the last timestep (arXiv:2305.08891, algorithm 1)."""
     root = torch.cumprod(1.0 - betas, dim=0).sqrt()
     first, last = root[0].clone(), root[-1].clone()
     root = (root - last) * first / (first - last)
@@ -80,15 +80,15 @@ def _clean_from_sample(signal: float) -> Pair:
     return 0.0, 1.0
 
 
-# The clean picture from the sample and the model's output, by what the model predicts.
-CLEAN: Mapping[str, Callable[[float], Pair]] = {
+# The clean image from the sample and the model's output, by what the model predicts.
+CLEAN_FROM: Mapping[str, Callable[[float], Pair]] = {
     "epsilon": _clean_from_epsilon, "v_prediction": _clean_from_velocity, "sample": _clean_from_sample,
 }
 
 
-def known(config: Mapping[str, Any], key: str, default: str, table: Mapping[str, Any]) -> str:
-    """The value of a scheduler_config.json's key, which must be one of `table`."""
+def read_choice(config: Mapping[str, Any], key: str, default: str, choices: Mapping[str, Any]) -> str:
+    """Read a key of a scheduler_config.json whose value must be one of `choices`; else raise RecipeError."""
     value = str(config.get(key, default))
-    if value not in table:
-        raise RecipeError(f"scheduler_config.json: {key} {value!r} is not one of {', '.join(table)}")
+    if value not in choices:
+        raise RecipeError(f"scheduler_config.json: {key} {value!r} is not one of {', '.join(choices)}")
     return value

@@ -1,7 +1,8 @@
-"""Steadiness in time: Feedback and Smooth look back one frame, on the device; Similarity saves frames, on the host.
+"""Steadiness over time: FrameFeedback and LatentSmoothing use the previous frame, on the device; SimilarityFilter skips
+frames, on the host.
 
-Feedback and Smooth take their amount as a tensor and write to memory of their own that stays where it is, so they may
-be part of a captured graph. A frame that went wrong (NaN) leaves no trace in them.
+FrameFeedback and LatentSmoothing read their amount from a tensor and write to memory of their own that keeps its
+address, so they may be part of a captured graph. A broken frame (NaN) leaves no trace in them.
 """
 
 from __future__ import annotations
@@ -13,160 +14,167 @@ import numpy.typing as npt
 import torch
 
 from lcm_daemon.core.frame import Pixels, Size
-from lcm_daemon.core.parameters import Values
+from lcm_daemon.pipelines.base import FrameValues
 
-TINY = 1e-12  # keeps a flat picture's gain defined: there is no contrast to give it
+EPSILON = 1e-12  # keeps the gain of a flat image defined: it has no contrast to scale
 
 
-class Feedback:
-    """The last rendered picture mixed into the next input, before it is encoded.
+class FrameFeedback:
+    """Mixes the previous result into the next input, before it is encoded.
 
-    Whatever a model does to colour and contrast is done again with every round and would end in one flat colour, so
-    the mixture is given the mean and the deviation of each channel of the input itself (Reinhard et al., "Color
-    Transfer between Images", 2001, in the channels as they are): a model's drift has no way to add up.
+    Every change that a model makes to colour and contrast would be repeated in every round and end in one flat colour.
+    So the mixture gets the mean and the deviation of each channel of the input itself (Reinhard et al., "Color Transfer
+    between Images", 2001, in the channels as they are), and a model's drift cannot add up.
 
-    size: (width, height) of the pictures.
+    size: (width, height) of the images.
     """
 
     def __init__(self, size: Size, device: torch.device) -> None:
         shape = 1, 3, size[1], size[0]
-        self._last = torch.zeros(shape, device=device)  # less its own mean: the input's takes its place anyway
+        self._last = torch.zeros(shape, device=device)  # without its own mean, which the input's replaces anyway
         self._mixed = torch.zeros(shape, device=device)
-        self._has = torch.zeros((), device=device)  # 1 where there is a last picture
+        self._has_last = torch.zeros((), device=device)  # 1 where there is a previous result
 
-    def mix(self, picture: torch.Tensor, amount: torch.Tensor) -> None:
-        """Mix in place. picture: (1, 3, h, w) from -1 to 1.   amount: float32 (), the last picture's share, below 1.
+    def mix(self, image: torch.Tensor, amount: torch.Tensor) -> None:
+        """Mix the previous result into `image`, in place.
 
-        The gain in contrast is no more than what the input's own share has lost: where the last picture is the
-        input's negative the mixture has nothing left to amplify.
+        The gain in contrast is limited to what the input's own share has lost. Where the previous result is the
+        negative of the input, the mixture has nothing left to amplify.
+
+        Args:
+            image: (1, 3, h, w) from -1 to 1.
+            amount: float32 (), the share of the previous result, below 1.
         """
-        share = amount * self._has
-        mixed, mean = _centre(self._mixed.copy_(picture))
+        share = amount * self._has_last
+        mixed, mean = _subtract_mean(self._mixed.copy_(image))
         wanted = _deviation(mixed)
-        found = _deviation(mixed.lerp_(self._last, share))
-        gain = torch.minimum(wanted / found.clamp_(min=TINY), 1 / (1 - share))
-        picture.copy_(mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0))
+        actual = _deviation(mixed.lerp_(self._last, share))
+        gain = torch.minimum(wanted / actual.clamp_(min=EPSILON), 1 / (1 - share))
+        image.copy_(mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0))
 
-    def keep(self, picture: torch.Tensor) -> None:
-        """Remember a rendered picture, (1, 3, h, w), unless it is broken."""
-        found = self._mixed.copy_(picture).clamp_(-1.0, 1.0)
-        whole = found.sum().isfinite()
-        _centre(found)
-        torch.where(whole, found, self._last, out=self._last)
-        self._has.masked_fill_(whole, 1.0)
+    def store(self, image: torch.Tensor) -> None:
+        """Store a result, (1, 3, h, w), unless it is broken."""
+        stored = self._mixed.copy_(image).clamp_(-1.0, 1.0)
+        is_finite = stored.sum().isfinite()
+        _subtract_mean(stored)
+        torch.where(is_finite, stored, self._last, out=self._last)
+        self._has_last.masked_fill_(is_finite, 1.0)
 
-    def forget(self) -> None:
-        """There is no last picture: the next input stays as it is."""
-        self._has.zero_()
+    def clear(self) -> None:
+        """Drop the previous result: the next input stays as it is."""
+        self._has_last.zero_()
 
 
 # Means and norms of contiguous floats: on the CPU `torch.var_mean` takes a hundred times as long.
-def _centre(picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take each channel's mean away, in place; return both."""
-    mean = picture.mean(dim=(2, 3), keepdim=True)
-    return picture.sub_(mean), mean
+def _subtract_mean(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Subtract each channel's mean, in place; return the image and the means."""
+    mean = image.mean(dim=(2, 3), keepdim=True)
+    return image.sub_(mean), mean
 
 
 def _deviation(centred: torch.Tensor) -> torch.Tensor:
-    """Of each channel, (1, 3, 1, 1)."""
+    """Standard deviation of each channel, (1, 3, 1, 1)."""
     pixels = centred.shape[2] * centred.shape[3]
     norm: torch.Tensor = torch.linalg.vector_norm(centred, dim=(2, 3), keepdim=True)
     return norm / math.sqrt(pixels)
 
 
-class Smooth:
-    """An average of latents over frames: y <- amount * y + (1 - amount) * x. After n frames 1 - amount^n of a change.
+class LatentSmoothing:
+    """Averages latents over frames: y <- amount * y + (1 - amount) * x. After n frames 1 - amount^n of a change shows.
 
     shape: (channels, height, width).
     """
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
-        self._kept = torch.zeros(1, *shape, device=device)
-        self._has = torch.zeros((), device=device)
+        self._average = torch.zeros(1, *shape, device=device)
+        self._has_average = torch.zeros((), device=device)
 
     def average(self, latents: torch.Tensor, amount: torch.Tensor) -> None:
         """Average in place. latents: float32 (1, channels, height, width).   amount: float32 (), below 1."""
-        mixed = torch.lerp(latents, self._kept, amount * self._has)
-        whole = mixed.sum().isfinite()
-        torch.where(whole, mixed, self._kept, out=self._kept)
-        self._has.masked_fill_(whole, 1.0)
+        mixed = torch.lerp(latents, self._average, amount * self._has_average)
+        is_finite = mixed.sum().isfinite()
+        torch.where(is_finite, mixed, self._average, out=self._average)
+        self._has_average.masked_fill_(is_finite, 1.0)
         latents.copy_(mixed)
 
-    def forget(self) -> None:
-        """The next latents stay as they are, and the average starts from them."""
-        self._has.zero_()
+    def clear(self) -> None:
+        """Start again: the next latents stay as they are, and the average starts from them."""
+        self._has_average.zero_()
 
 
-REFRESH = 30  # skipped frames after which one is painted all the same: what is out may be stale after all
-SETTLE = 8  # still frames before the first one is skipped: a stream batch holds that many at most
-SETTLED = 0.02  # how much of a change Feedback and Smooth may still have to show
-ENTER = 0.6  # of the threshold; a difference that sways around it neither skips nor paints by turns
-SAMPLES, TILES = 128, 8  # a side, at most: points that are compared, and tiles that they are averaged over
+REFRESH_FRAMES = 30  # frames skipped before one is rendered all the same, in case the shown frame is stale
+SETTLE_FRAMES = 8  # still frames before the first one is skipped: a stream batch holds at most this many
+SETTLED = 0.02  # share of a change that FrameFeedback and LatentSmoothing may still have to show
+ENTER = 0.6  # share of the threshold below which skipping starts; hysteresis against switching on and off
+SAMPLES, TILES = 128, 8  # per side, at most: points that are compared, and tiles that they are averaged over
 
 _Samples = npt.NDArray[np.int16]
 
 
-class Similarity:
-    """Whether to paint at all: while the input stands still, the picture that is out is the right one.
+class SimilarityFilter:
+    """Decides whether a frame must be rendered: while the input does not change, the shown frame is still right.
 
-    The difference is the mean absolute one, in levels of 255, in that tile and channel where it is largest: a hand
-    that moves in a corner counts, the camera's own noise is averaged away. It is taken to the input last painted, so
-    slow changes add up. `similarity_skip` is the threshold; 0 is off.
+    The difference of two inputs is their mean absolute difference, in levels of 255, in the tile and channel where it
+    is largest. So a hand that moves in a corner counts, and the camera's own noise is averaged away. An input is
+    compared with the last rendered one, so slow changes add up. `similarity_skip` is the threshold; 0 is off.
     """
 
-    def __init__(self, refresh: int = REFRESH) -> None:
-        self.skipped = 0  # frames in all
+    def __init__(self, refresh: int = REFRESH_FRAMES) -> None:
+        self.skipped = 0  # frames skipped in total
         self._refresh = refresh
-        self._values: Values = {}
-        self._painted: tuple[_Samples | None, _Samples | None] = None, None
+        self._values: FrameValues | None = None
+        self._rendered: tuple[_Samples | None, _Samples | None] = None, None
         self._still = 0  # frames since the last difference
-        self._run = 0  # frames skipped since the last one painted
+        self._run = 0  # frames skipped since the last rendered one
 
-    def skip(self, pixels: Pixels, values: Values, guide: Pixels | None = None) -> bool:
-        """True: show the last picture again. False: paint, which is then what later inputs are held against.
+    def skip(self, frame: Pixels, values: FrameValues, guide: Pixels | None = None) -> bool:
+        """Call once a frame, with all its values.
 
-        Call it once a frame. values: all of the frame's parameters; a frame with others is painted, as is every frame
-        while the noise walks.
+        A frame with other values is rendered, as is every frame while the noise walks.
+
+        Returns:
+            True: show the last result again. False: render; later inputs are then compared with this one.
         """
-        threshold = float(values["similarity_skip"])
+        threshold = values.similarity_skip
         if threshold <= 0.0:
             self._still = 0
             return False
-        seen = _samples(pixels), guide if guide is None else _samples(guide)
-        self._still = self._still + 1 if self._same(seen, values, threshold) else 0
-        if self._still > _settling(values) and self._run < self._refresh:
+        samples = _samples(frame), guide if guide is None else _samples(guide)
+        self._still = self._still + 1 if self._is_same(samples, values, threshold) else 0
+        if self._still > _frames_to_settle(values) and self._run < self._refresh:
             self._run += 1
             self.skipped += 1
             return True
-        self._painted, self._values, self._run = seen, values, 0
+        self._rendered, self._values, self._run = samples, values, 0
         return False
 
-    def _same(self, seen: tuple[_Samples | None, _Samples | None], values: Values, threshold: float) -> bool:
-        if values != self._values or (values["noise"] == "walking" and float(values["noise_speed"]) > 0.0):
+    def _is_same(self, samples: tuple[_Samples | None, _Samples | None], values: FrameValues,
+                 threshold: float) -> bool:
+        if values != self._values or (values.noise == "walking" and values.noise_speed > 0.0):
             return False
-        limit = threshold if self._still > _settling(values) else threshold * ENTER
-        return max(map(_difference, seen, self._painted)) < limit
+        limit = threshold if self._still > _frames_to_settle(values) else threshold * ENTER
+        return max(map(_difference, samples, self._rendered)) < limit
 
 
-def _settling(values: Values) -> int:
-    """Frames until a picture stands that looks back by so much."""
-    back = max(float(values["feedback"]), float(values["smooth"]))
-    return SETTLE + (math.ceil(math.log(SETTLED) / math.log(back)) if back > 0.0 else 0)
+def _frames_to_settle(values: FrameValues) -> int:
+    """Frames until the result stops changing, with this much feedback or smoothing."""
+    share = max(values.feedback, values.smooth)
+    return SETTLE_FRAMES + (math.ceil(math.log(SETTLED) / math.log(share)) if share > 0.0 else 0)
 
 
-def _samples(pixels: Pixels) -> _Samples:
-    rows, columns = (max(side // SAMPLES, 1) for side in pixels.shape[:2])
-    return pixels[::rows, ::columns].astype(np.int16)
+def _samples(frame: Pixels) -> _Samples:
+    rows, columns = (max(side // SAMPLES, 1) for side in frame.shape[:2])
+    return frame[::rows, ::columns].astype(np.int16)
 
 
 def _difference(one: _Samples | None, other: _Samples | None) -> float:
-    """Mean absolute difference of the tile and channel that differ most; all there is where one is missing."""
+    """Mean absolute difference of the tile and channel that differ most; 255 where only one frame exists."""
     if one is None or other is None or one.shape != other.shape:
         return 0.0 if one is other else 255.0
-    apart = np.abs(one - other)
-    sums = np.add.reduceat(np.add.reduceat(apart, _starts(apart.shape[0]), axis=0, dtype=np.int32),
-                           _starts(apart.shape[1]), axis=1)
-    counts = np.outer(_counts(apart.shape[0]), _counts(apart.shape[1]))
+    absolute = np.abs(one - other)
+    sums = np.add.reduceat(np.add.reduceat(absolute, _starts(absolute.shape[0]), axis=0, dtype=np.int32),
+                           _starts(absolute.shape[1]), axis=1)
+    counts = np.outer(_counts(absolute.shape[0]), _counts(absolute.shape[1]))
     return float((sums / counts[..., None]).max())
 
 

@@ -1,4 +1,4 @@
-"""Weights: where a recipe's files lie on this machine. Nothing is fetched here, and no torch is imported."""
+"""WeightFiles: where the files of a recipe are on this machine. Downloads nothing and imports no torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 
-_PARTS = ("text_encoder", "tokenizer", "scheduler")  # of every model's folder; unet and vae have their own say
-_SECOND = ("text_encoder_2", "tokenizer_2")  # of Stable Diffusion XL and what is distilled from it
+_PARTS = ("text_encoder", "tokenizer", "scheduler")  # in every model's folder; unet and vae are checked separately
+_SECOND = ("text_encoder_2", "tokenizer_2")  # Stable Diffusion XL and models distilled from it
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "tokenizer": ("vocab.json", "tokenizer.json"), "tokenizer_2": ("vocab.json", "tokenizer.json"),
     "scheduler": ("scheduler_config.json",),
@@ -22,13 +22,16 @@ _MODEL_NEEDS = ("*.safetensors",)
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Places of a recipe's parts; all but the files that are named so are folders.
+class WeightFiles:
+    """Paths of a recipe's parts.
 
-    model: a diffusers folder (text_encoder/, tokenizer/, ...).   unet: a folder, or a .safetensors file that the
-    model's own unet/config.json describes.   loras: files, in the recipe's order.   controlnets, detectors: by the
-    ControlNets' names.   adapter, encoder: of the image prompt, a file and a folder.
+    model: a diffusers folder (text_encoder/, tokenizer/, ...).
+    unet: a folder, or a .safetensors file that the model's own unet/config.json describes.
+    vae: a folder.
     second: whether the model has a second text encoder.
+    loras: files, in the recipe's order.
+    controlnets, detectors: folders, by the names of the ControlNets.
+    adapter, encoder: of the image prompt, a file and a folder.
     """
 
     model: Path
@@ -46,10 +49,14 @@ class Weights:
         return _config_of(self.model, self.unet)
 
 
-def locate(recipe: Recipe) -> Weights:
-    """Find everything; raise RecipeError, one line, that names all that is missing and the command that fetches it."""
+def locate(recipe: Recipe) -> WeightFiles:
+    """Find all files of a recipe.
+
+    Raises:
+        RecipeError: One line that names everything that is missing and the command that fetches it.
+    """
     search = _Search(recipe)
-    weights = search.weights()
+    weights = search.weight_files()
     if search.missing:
         missing = ", ".join(dict.fromkeys(search.missing))
         raise RecipeError(f"recipe {recipe.name}: not on this machine: {missing}; {_advice(recipe)}")
@@ -57,7 +64,7 @@ def locate(recipe: Recipe) -> Weights:
 
 
 def find(source: str, recipe: Recipe) -> Path | None:
-    """A local path as it is, a place on the hub in the local cache; None where there is nothing."""
+    """The path of a local file or folder, or of a hub repository in the local cache; None if it does not exist."""
     place = split_hub(source)
     if place is None:
         return Path(source) if Path(source).exists() else None
@@ -67,13 +74,13 @@ def find(source: str, recipe: Recipe) -> Path | None:
 
 
 class _Search:
-    """Collects what is missing on the way, so that a user learns of everything at once."""
+    """Collects everything that is missing, so that the user learns it all at once."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.missing: list[str] = []
 
-    def weights(self) -> Weights:
+    def weight_files(self) -> WeightFiles:
         recipe = self.recipe
         model = find(recipe.model, recipe)
         if model is None:
@@ -83,7 +90,7 @@ class _Search:
         second = _has_second(_config_of(model, unet))
         self._require(model, (*_PARTS, *(_SECOND if second else ()), *(() if recipe.vae else ("vae",))))
         image = recipe.image_prompt
-        return Weights(
+        return WeightFiles(
             model, unet, self._folder(recipe.vae) if recipe.vae else model / "vae", second,
             tuple(self._file(lora.model) for lora in recipe.loras),
             {control.name: self._folder(control.model) for control in recipe.controlnets},
@@ -96,24 +103,24 @@ class _Search:
             return model / "unet"
         place = self._folder(self.recipe.unet)
         if model.exists() and not _config_of(model, place).exists():
-            self.missing.append(f"{self.recipe.model}/unet/config.json")  # a file alone does not say its shape
+            self.missing.append(f"{self.recipe.model}/unet/config.json")  # a single file does not describe itself
         return place
 
     def _require(self, model: Path, parts: Iterable[str]) -> None:
-        """Note which parts are missing in the model's folder, if there is one."""
+        """Add the parts that are missing in the model's folder, if that exists."""
         if model.exists():
             self.missing.extend(f"{self.recipe.model}/{part}" for part in parts
                                 if not _present(model / part, _NEEDS.get(part, _MODEL_NEEDS)))
 
     def _folder(self, source: str) -> Path:
-        """A folder that holds weights, or a file of them."""
+        """A folder that contains weights, or a weight file."""
         place = find(source, self.recipe)
         if place is None or (place.is_dir() and not _present(place, _MODEL_NEEDS)):
             self.missing.append(source)
         return place or Path(source)
 
     def _file(self, source: str) -> Path:
-        """A file; of a folder the one by the name that diffusers gives to LoRAs, or else the first."""
+        """A file; in a folder the one with diffusers' name for LoRAs, or else the first."""
         place = self._folder(source)
         if not place.is_dir():
             return place
@@ -122,7 +129,7 @@ class _Search:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; raises OSError or ValueError."""
+    """Read the mapping in a JSON file; raises OSError or ValueError."""
     content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("not a mapping")
@@ -130,16 +137,16 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def _config_of(model: Path, unet: Path) -> Path:
-    """What describes the UNet: its own config.json, or of a file alone the model's."""
+    """The file that describes the UNet: its own config.json; for a single file the model's."""
     return (model / "unet" if unet.suffix == ".safetensors" else unet) / "config.json"
 
 
 def _has_second(config: Path) -> bool:
-    """Whether the UNet takes pooled text beside the prompt, as Stable Diffusion XL does."""
+    """Whether the UNet takes a pooled text embedding beside the prompt, as in Stable Diffusion XL."""
     try:
         return read_json(config).get("addition_embed_type") == "text_time"
     except (OSError, ValueError):
-        return False  # what is wrong with it will be said when it is loaded
+        return False  # the error is reported when the file is loaded
 
 
 def _present(folder: Path, patterns: Iterable[str]) -> bool:
@@ -151,7 +158,7 @@ def _advice(recipe: Recipe) -> str:
         return f"fetch it with: lcm-daemon pull {recipe.name}"
     places = [place[0] for source in _sources(recipe) if source and (place := split_hub(source))]
     command = " && ".join(f"hf download {place}" for place in dict.fromkeys(places))
-    return f"fetch it with: {command}" if command else "give the folder that holds it"
+    return f"fetch it with: {command}" if command else "name the folder that contains it"
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reference: the same picture by diffusers' own pipeline. What `bench` compares with and the tests hold us to."""
+"""DiffusersReference: renders a recipe with diffusers' own pipelines. `bench` and the tests compare with it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import torch
 from PIL import Image
 
 from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
-from lcm_daemon.pipelines.components import Components, load_components
-from lcm_daemon.pipelines.latent_consistency import Loading
+from lcm_daemon.pipelines.base import FrameValues
+from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
 
 _SD, _XL = 1, 2  # families, by the number of their text encoders
-_PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and what is painted from
+_PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and source of the image
     (_SD, "text"): diffusers.StableDiffusionPipeline,
     (_SD, "image"): diffusers.StableDiffusionImg2ImgPipeline,
     (_SD, "control"): diffusers.StableDiffusionControlNetPipeline,
@@ -31,7 +32,7 @@ _PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and what is painted f
     (_XL, "control"): diffusers.StableDiffusionXLControlNetPipeline,
     (_XL, "controlled image"): diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
 }
-_EMBEDDED: Mapping[tuple[int, str], Any] = {  # where a pipeline of its own takes the guidance as an input of the UNet
+_EMBEDDED: Mapping[tuple[int, str], Any] = {  # pipelines whose UNet takes the guidance scale as an input
     (_SD, "text"): diffusers.LatentConsistencyModelPipeline,
     (_SD, "image"): diffusers.LatentConsistencyModelImg2ImgPipeline,
 }
@@ -41,7 +42,7 @@ _OPTIONS: Mapping[int, Mapping[str, Any]] = {
 
 
 class _LCMScheduler(diffusers.LCMScheduler):  # type: ignore[misc]
-    """LCMScheduler at a strength. The plain image-to-image pipeline would quantise strength to steps instead."""
+    """LCMScheduler with a strength. The plain image-to-image pipeline would quantise strength to steps instead."""
 
     strength = 1.0
 
@@ -51,7 +52,7 @@ class _LCMScheduler(diffusers.LCMScheduler):  # type: ignore[misc]
 
 
 class _TCDScheduler(diffusers.TCDScheduler):  # type: ignore[misc]
-    """The same of TCDScheduler."""
+    """TCDScheduler with a strength."""
 
     strength = 1.0
 
@@ -60,8 +61,8 @@ class _TCDScheduler(diffusers.TCDScheduler):  # type: ignore[misc]
         super().set_timesteps(num_inference_steps, device, timesteps=timesteps, strength=self.strength)
 
 
-# By sampler: the class, and what it needs beside the model's own configuration. steps_offset means nothing to any,
-# but without it the pipelines warn of an old file.
+# By sampler: the class, and what it needs beside the model's own configuration. No sampler here uses steps_offset, but
+# without it the pipelines warn of an old file.
 _SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "lcm": (_LCMScheduler, {}),
     "tcd": (_TCDScheduler, {}),
@@ -71,118 +72,125 @@ _SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
 }
 
 
-class Reference:
-    """One recipe through diffusers' pipelines, pictures by way of PIL as these take and give them.
+class DiffusersReference:
+    """One recipe, rendered by diffusers' pipelines. Images are PIL images, which is their interface.
 
-    Prompts are embedded once and kept, and LoRAs merged at load are fused, as a careful user of diffusers would do.
-    A full VAE gives the mean of its latents, as ours does, where diffusers would draw them at random.
-    channels_last: with our memory layout; without it the modules are as diffusers loads them.
-    loading: where the parts come from, `load_components` or random ones, then without LoRAs and image prompt.
+    Prompts are embedded once and cached, and LoRAs merged at load are fused, as a careful user of diffusers would do.
+    A full VAE gives the mean of its latents, as in this package, where diffusers would draw them at random.
+
+    Args:
+        recipe: What to render.
+        size: Output size, (width, height).
+        channels_last: Use this package's memory layout; otherwise the modules stay as diffusers loads them.
+        loader: Where the parts come from: `load_components`, or random weights without LoRAs and image prompt.
     """
 
     def __init__(self, recipe: Recipe, size: Size, channels_last: bool = False,
-                 loading: Loading = load_components) -> None:
+                 loader: ComponentsLoader = load_components) -> None:
         self.recipe, self.size = recipe, size
         self._device = devices.choose_device(recipe)
-        devices.prepare(self._device)
+        devices.configure(self._device)
         dtype = devices.choose_dtype(recipe, self._device)
-        parts = loading(replace(recipe, loras=()), self._device, dtype, lambda line: None)
+        parts = loader(replace(recipe, loras=()), self._device, dtype, lambda line: None)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (parts.unet, parts.vae, *parts.controlnets.values()):
             module.to(memory_format=layout)
-        _encode_to_the_mean(parts.vae)
+        _encode_to_mean(parts.vae)
         kind, needs = _SCHEDULERS[recipe.sampler]
         self._gamma, self._first = parts.schedule.get("gamma", 0.3), parts.schedule.get("first_timestep")
         self._scheduler = kind.from_config({**parts.schedule, "steps_offset": 1, **needs})
         self._embedded = recipe.guidance == "embedded"
         self._pipelines = {source: self._build(source, parts) for source in _sources(recipe)}
-        self._maps = [build(control, recipe, self._device, dtype) for control in recipe.controlnets]
+        self._preprocessors = [build(control, recipe, self._device, dtype) for control in recipe.controlnets]
         self._live: list[str] = []
-        if loading is load_components:
-            self._adapt(self._pipelines["text"])
+        if loader is load_components:
+            self._load_adapters(self._pipelines["text"])
         self._prompts: dict[tuple[Any, ...], dict[str, torch.Tensor]] = {}
 
     @torch.inference_mode()
-    def paint(self, pixels: Pixels, values: Values, guide: Pixels | None = None) -> Pixels:
-        """What `LatentConsistency.render` does, at `mix` 1: uint8 (H, W, 4) in and out.
+    def render(self, frame: Pixels, all_values: Values, guide: Pixels | None = None) -> Pixels:
+        """Render like `LatentConsistency.render` with `mix` 1: uint8 (H, W, 4) in and out.
 
-        Prompt and seed stand still. At a strength below 1, samplers other than lcm and tcd are equal where
-        steps / strength is a whole number; elsewhere they start from noise alone, in as many steps.
+        Prompt and seed must be single values. At a strength below 1, samplers other than lcm and tcd are comparable
+        where steps / strength is a whole number; elsewhere they start from noise only, in as many steps.
         """
-        source = self._source(str(values["mode"]))
-        weights = [float(values[f"lora/{name}"]) for name in self._live]
+        values = FrameValues.of(all_values)
+        source = self._source(values.mode)
+        weights = [values.loras[name] for name in self._live]
         if weights:
             self._pipelines["text"].set_adapters(self._live, weights)
-        arguments = self._arguments(values, weights) | self._timing(values, "image" in source)
+        arguments = self._arguments(values, weights) | self._step_arguments(values, "image" in source)
         if "image" in source:
-            arguments["image"] = self._picture(pixels)
+            arguments["image"] = self._to_pil(frame)
         elif source == "text":
             arguments |= {"width": self.recipe.size[0], "height": self.recipe.size[1]}
         if "control" in source:
-            arguments |= self._controls(pixels, guide, values, "control_image" if "image" in source else "image")
+            key = "control_image" if "image" in source else "image"
+            arguments |= self._control_arguments(frame, guide, values, key)
         if self.recipe.image_prompt:
-            arguments["ip_adapter_image"] = self._prompting(pixels)
-            self._pipelines["text"].set_ip_adapter_scale(float(values["image_prompt"]))
-        return self._out(self._pipelines[source](**arguments).images[0], pixels)
+            arguments["ip_adapter_image"] = self._prompt_image(frame)
+            self._pipelines["text"].set_ip_adapter_scale(values.image_prompt)
+        return self._to_frame(self._pipelines[source](**arguments).images[0], frame)
 
     def _source(self, mode: str) -> str:
         if mode == "text" or not self.recipe.controlnets:
             return "image" if mode == "image" else "text"
         return "controlled image" if mode == "image" else "control"
 
-    def _arguments(self, values: Values, weights: Sequence[float]) -> dict[str, Any]:
-        guidance = 1.0 if self.recipe.guidance == "none" else float(values["guidance"])
-        twice = guidance > 1.0 and not self._embedded
-        texts = (str(values["prompt"]), str(values["negative_prompt"]) if twice else None)
+    def _arguments(self, values: FrameValues, weights: Sequence[float]) -> dict[str, Any]:
+        guidance = 1.0 if self.recipe.guidance == "none" else values.guidance
+        is_classifier_free = guidance > 1.0 and not self._embedded
+        texts = (_single(values.prompt), _single(values.negative_prompt) if is_classifier_free else None)
         eta = {"eta": self._gamma} if self.recipe.sampler == "tcd" else {}
-        return {"guidance_scale": guidance, "generator": torch.Generator().manual_seed(int(values["seed"])),
-                **self._prompt((*texts, *weights)), **eta}
+        return {"guidance_scale": guidance, "generator": torch.Generator().manual_seed(int(values.seed.parts[0][0])),
+                **self._embed((*texts, *weights)), **eta}
 
-    def _timing(self, values: Values, repaints: bool) -> dict[str, Any]:
-        steps, strength = int(values["steps"]), float(values["strength"]) if repaints else 1.0
-        if hasattr(self._scheduler, "strength"):  # the scheduler sees to it, and the pipelines need not know
+    def _step_arguments(self, values: FrameValues, has_image: bool) -> dict[str, Any]:
+        steps, strength = values.steps, values.strength if has_image else 1.0
+        if hasattr(self._scheduler, "strength"):  # the scheduler applies it, not the pipeline
             self._scheduler.strength, strength = strength, 1.0
         elif strength < 1.0:
             whole = round(steps / strength)
             steps, strength = (whole, strength) if int(whole * strength) == steps else (steps, 1.0)
         first = {"timesteps": [self._first]} if self._first is not None and steps == 1 else {}
-        return {"num_inference_steps": steps, **first, **({"strength": strength} if repaints else {})}
+        return {"num_inference_steps": steps, **first, **({"strength": strength} if has_image else {})}
 
-    def _controls(self, pixels: Pixels, guide: Pixels | None, values: Values, place: str) -> dict[str, Any]:
-        """The ControlNets' maps, and how each is weighed; of one alone the pipelines want no lists."""
+    def _control_arguments(self, frame: Pixels, guide: Pixels | None, values: FrameValues, key: str) -> dict[str, Any]:
+        """The control maps and their weights. For a single ControlNet the pipelines take no lists."""
         controls = self.recipe.controlnets
-        seen = [guide if control.source == "guide" and guide is not None else pixels for control in controls]
-        maps = [each.map(self._tensor(self._picture(picture))).float().cpu()
-                for each, picture in zip(self._maps, seen, strict=True)]
-        weights, starts, ends = ([float(values[f"control/{control.name}/{end}"]) for control in controls]
-                                 for end in ("weight", "start", "end"))
-        one = len(controls) == 1
-        return {place: maps[0] if one else maps, "controlnet_conditioning_scale": weights[0] if one else weights,
-                "control_guidance_start": starts, "control_guidance_end": ends}
+        sources = [guide if control.source == "guide" and guide is not None else frame for control in controls]
+        maps = [each.map(self._to_tensor(self._to_pil(source))).float().cpu()
+                for each, source in zip(self._preprocessors, sources, strict=True)]
+        live = [values.controlnets[control.name] for control in controls]
+        weights = [control.weight for control in live]
+        one = len(live) == 1
+        return {key: maps[0] if one else maps, "controlnet_conditioning_scale": weights[0] if one else weights,
+                "control_guidance_start": [control.start for control in live],
+                "control_guidance_end": [control.end for control in live]}
 
-    def _prompting(self, pixels: Pixels) -> Image.Image:
+    def _prompt_image(self, frame: Pixels) -> Image.Image:
         assert self.recipe.image_prompt is not None
         file = self.recipe.image_prompt.image
-        return Image.open(file).convert("RGB") if file else self._picture(pixels)
+        return Image.open(file).convert("RGB") if file else self._to_pil(frame)
 
-    def _picture(self, pixels: Pixels) -> Image.Image:
-        picture = Image.fromarray(pixels[..., :3])
-        return picture if picture.size == self.recipe.size else picture.resize(self.recipe.size)
+    def _to_pil(self, frame: Pixels) -> Image.Image:
+        image = Image.fromarray(frame[..., :3])
+        return image if image.size == self.recipe.size else image.resize(self.recipe.size)
 
-    def _tensor(self, picture: Image.Image) -> torch.Tensor:
+    def _to_tensor(self, image: Image.Image) -> torch.Tensor:
         """(1, 3, h, w) from -1 to 1."""
-        floats = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
+        floats = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
         return floats.to(self._device)
 
-    def _out(self, picture: Image.Image, pixels: Pixels) -> Pixels:
-        picture = picture if picture.size == self.size else picture.resize(self.size)
-        return np.dstack([np.asarray(picture), pixels[..., 3]])
+    def _to_frame(self, image: Image.Image, frame: Pixels) -> Pixels:
+        image = image if image.size == self.size else image.resize(self.size)
+        return np.dstack([np.asarray(image), frame[..., 3]])
 
     def _build(self, source: str, parts: Components) -> Any:
         family = len(parts.text_encoders)
         kind = (self._embedded and _EMBEDDED.get((family, source))) or _PIPELINES[family, source]
-        encoders = {f"{part}{end}": getattr(encoder, name)
-                    for end, encoder in zip(("", "_2"), parts.text_encoders, strict=False)
+        encoders = {f"{part}{suffix}": getattr(encoder, name)
+                    for suffix, encoder in zip(("", "_2"), parts.text_encoders, strict=False)
                     for part, name in (("text_encoder", "model"), ("tokenizer", "tokenizer"))}
         networks = list(parts.controlnets.values())
         control = {"controlnet": networks[0] if len(networks) == 1 else networks} if "control" in source else {}
@@ -193,8 +201,8 @@ class Reference:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def _adapt(self, pipeline: Any) -> None:
-        """LoRAs and the image prompt's adapter, as diffusers puts them into the models that the pipelines share."""
+    def _load_adapters(self, pipeline: Any) -> None:
+        """Load LoRAs and the image prompt's adapter with diffusers, into the models that the pipelines share."""
         weights = locate(self.recipe)
         for number, (lora, file) in enumerate(zip(self.recipe.loras, weights.loras, strict=True)):
             name = lora.name or f"merged{number}"
@@ -209,15 +217,15 @@ class Reference:
             pipeline.load_ip_adapter(str(weights.adapter.parent), subfolder="", weight_name=weights.adapter.name,
                                      image_encoder_folder=None, local_files_only=True)
 
-    def _prompt(self, key: tuple[Any, ...]) -> dict[str, torch.Tensor]:
-        """By prompt, negative prompt or None, and the LoRAs' weights."""
+    def _embed(self, key: tuple[Any, ...]) -> dict[str, torch.Tensor]:
+        """Embed prompts. key: prompt, negative prompt or None, and the weights of the LoRAs."""
         if key not in self._prompts:
             text, negative, pipeline = key[0], key[1], self._pipelines["text"]
-            found = pipeline.encode_prompt(text, device=pipeline.device, num_images_per_prompt=1,
+            embeddings = pipeline.encode_prompt(text, device=pipeline.device, num_images_per_prompt=1,
                                            do_classifier_free_guidance=negative is not None,
                                            negative_prompt=negative or None)
             names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-            self._prompts[key] = {name: one for name, one in zip(names, found, strict=False)
+            self._prompts[key] = {name: one for name, one in zip(names, embeddings, strict=False)
                                   if one is not None and (negative is not None or not name.startswith("negative"))}
         return self._prompts[key]
 
@@ -226,15 +234,20 @@ def _sources(recipe: Recipe) -> tuple[str, ...]:
     return ("text", "image", "control", "controlled image") if recipe.controlnets else ("text", "image")
 
 
-def _encode_to_the_mean(vae: Any) -> None:
+def _single(blend: Blend) -> str:
+    return str(blend.parts[0][0])
+
+
+def _encode_to_mean(vae: Any) -> None:
+    """Let the VAE return the mean of its latents instead of a random sample."""
     if not isinstance(vae, diffusers.AutoencoderKL):
         return
     encode = vae.encode
 
     def encode_still(*arguments: Any, **named: Any) -> Any:
-        found = encode(*arguments, **named)
-        distribution = found.latent_dist
+        output = encode(*arguments, **named)
+        distribution = output.latent_dist
         distribution.sample = lambda generator=None: distribution.mode()
-        return found
+        return output
 
     vae.encode = encode_still

@@ -1,6 +1,8 @@
-"""Architectures: the real models of the field with random weights. Speed does not depend on the weights.
+"""Random weights in the architectures of real models, for measurements without downloads: speed does not depend on the
+weights.
 
-The shapes are those of the models' own config.json files; a test holds them to the published numbers of parameters.
+The shapes are those of the models' own config.json files. A test compares the numbers of parameters with the published
+ones.
 """
 
 from __future__ import annotations
@@ -23,20 +25,25 @@ from lcm_daemon.recipes.recipe import Recipe, split_hub
 
 Config = Mapping[str, Any]
 
-TOKENS = 77  # of a prompt, for every CLIP text model
-GAIN = 0.5  # of a random layer: sums over many layers stay within what half precision holds
-PATTERN = 1 << 20  # random numbers drawn; larger layers repeat them, since drawing a billion takes seconds
+TOKENS = 77  # in a prompt, for every CLIP text model
+GAIN = 0.5  # of a random layer: sums over many layers stay in the range of half precision
+PATTERN = 1 << 20  # random numbers drawn; larger layers repeat them, because drawing a billion takes seconds
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One family's shapes. second: the second text model's, of Stable Diffusion XL."""
+    """Configurations of one model's parts.
+
+    text, second: the text models; only Stable Diffusion XL has a second one.
+    schedule: scheduler_config.json.
+    scaling: factor of the full VAE's latents.
+    """
 
     unet: Config
     text: Config
     second: Config | None = None
     schedule: Config = field(default_factory=dict)
-    scaling: float = 0.18215  # of the full VAE's latents
+    scaling: float = 0.18215
 
 
 _SD: Config = {"down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
@@ -64,7 +71,7 @@ _CLIP_G: Config = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_l
 _NOISE: Config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
                   "num_train_timesteps": 1000, "prediction_type": "epsilon", "timestep_spacing": "trailing"}
 
-ARCHITECTURES: Mapping[str, Architecture] = {  # by the recipe's model
+ARCHITECTURES: Mapping[str, Architecture] = {  # by `model` in the recipe
     "stable-diffusion-v1-5/stable-diffusion-v1-5": Architecture(_SD15, _CLIP_L, None, _NOISE),
     "SimianLuo/LCM_Dreamshaper_v7": Architecture({**_SD15, "time_cond_proj_dim": 256}, _CLIP_L, None, _NOISE),
     "stabilityai/sd-turbo": Architecture(_SD21, _CLIP_H, None, _NOISE),
@@ -74,16 +81,17 @@ ARCHITECTURES: Mapping[str, Architecture] = {  # by the recipe's model
     "segmind/Segmind-Vega": Architecture(_VEGA, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
 }
 TINY_VAES = ("madebyollin/taesd", "madebyollin/taesdxl")
-# ControlNets are the first half of their model's UNet, but for SDXL's small ones, whose blocks do not attend.
+# A ControlNet is the first half of its model's UNet. The blocks of SDXL's small ones have no attention.
 _SMALL: Config = {"down_block_types": ("DownBlock2D",) * 3, "transformer_layers_per_block": (0, 0, 0)}
 SMALL_CONTROLNETS = ("diffusers/controlnet-canny-sdxl-1.0-small", "diffusers/controlnet-depth-sdxl-1.0-small")
 _ONLY_UNETS = ("up_block_types", "sample_size", "time_cond_proj_dim")
 
 
 def random_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
-    """What `load_components` gives, with random weights and from no file. Without LoRAs: merged, they cost no time.
+    """Make what `load_components` loads, with random weights. LoRAs are omitted: merged, they cost no time.
 
-    Raises RecipeError where the recipe's model is not among ARCHITECTURES.
+    Raises:
+        RecipeError: The recipe's model is not in ARCHITECTURES.
     """
     architecture = _choose(recipe)
 
@@ -111,12 +119,12 @@ def _choose(recipe: Recipe) -> Architecture:
     name = (split_hub(recipe.model) or (recipe.model,))[0]
     if name not in ARCHITECTURES or recipe.image_prompt:
         what = "image prompts" if recipe.image_prompt else f"the model {name}"
-        raise RecipeError(f"recipe {recipe.name}: there are no random weights for {what}, only for "
+        raise RecipeError(f"recipe {recipe.name}: random weights are not available for {what}, only for "
                           f"{', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
-# --- the models, on the meta device: shapes alone, no memory ---
+# --- models on the meta device: shapes without memory ---
 
 
 def make_unet(architecture: Architecture) -> Any:
@@ -131,7 +139,7 @@ def make_controlnet(architecture: Architecture, model: str) -> Any:
 
 
 def make_vae(recipe: Recipe, architecture: Architecture) -> Any:
-    """The tiny one or the full one, as the recipe says."""
+    """The tiny or the full VAE, as in the recipe."""
     with torch.device("meta"):
         if recipe.vae in TINY_VAES:
             return AutoencoderTiny()
@@ -141,7 +149,7 @@ def make_vae(recipe: Recipe, architecture: Architecture) -> Any:
 
 
 def make_text_encoder(architecture: Architecture, number: int, tokenizer: Any) -> Any:
-    """The first, or of Stable Diffusion XL the second, which projects."""
+    """The text model with this number, 0 or 1. The second one, of Stable Diffusion XL, has a projection."""
     kind = CLIPTextModelWithProjection if number else CLIPTextModel
     shape = (architecture.second if number else architecture.text) or {}
     config = CLIPTextConfig(vocab_size=49408, max_position_embeddings=TOKENS, bos_token_id=tokenizer.bos_token_id,
@@ -152,17 +160,17 @@ def make_text_encoder(architecture: Architecture, number: int, tokenizer: Any) -
 
 @torch.no_grad()
 def fill(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Give a model of the meta device memory and random weights that keep the size of what passes through."""
+    """Move a model from the meta device to `device`, with random weights that preserve the scale of activations."""
     model = model.to(dtype).to_empty(device=device)
     noise = torch.randn(PATTERN, generator=torch.Generator(device).manual_seed(0), device=device).to(dtype)
     for name, weight in model.named_parameters():
-        if weight.ndim < 2:  # of a norm, or a bias
+        if weight.ndim < 2:  # a norm or a bias
             weight.fill_(1.0 if name.endswith("weight") else 0.0)
         else:
             _tile(weight, noise[:weight.numel()] * (GAIN * (weight[0].numel() ** -0.5)))
     for name, buffer in model.named_buffers():
         if not name.endswith("position_ids"):
-            raise ValueError(f"nothing is known of the buffer {name}")
+            raise ValueError(f"unknown buffer {name}; it needs a value here")
         buffer.copy_(torch.arange(buffer.shape[-1]))
     return model.eval().requires_grad_(False)
 
