@@ -128,8 +128,8 @@ class CameraSource(Source):
             if self._clock.now() - self._last_time > STALL_SECONDS:
                 raise TransportError(f"camera: no frame for {STALL_SECONDS:g} s")
             return None
-        picture, self._last_number, self._last_time = newest
-        return Frame(_to_rgba(picture), self._last_number, self._last_time)
+        video_frame, self._last_number, self._last_time = newest
+        return Frame(_to_rgba(video_frame), self._last_number, self._last_time)
 
     def _close(self) -> None:
         capture, self._capture = self._capture, None
@@ -183,8 +183,8 @@ class _CaptureThread(threading.Thread):
         number = 0
         while not self._stopping:
             try:
-                for picture in self._container.decode(video=0):
-                    self._set_newest(picture, number)
+                for video_frame in self._container.decode(video=0):
+                    self._set_newest(video_frame, number)
                     number += 1
                     if self._stopping:
                         return
@@ -193,14 +193,14 @@ class _CaptureThread(threading.Thread):
             else:
                 return
 
-    def _set_newest(self, picture: Any, number: int) -> None:
+    def _set_newest(self, video_frame: Any, number: int) -> None:
         with self._changed:
-            self._newest = picture, number, self._clock.now()
+            self._newest = video_frame, number, self._clock.now()
             self._changed.notify_all()
 
 
-def _to_rgba(picture: Any) -> Pixels:
-    return np.ascontiguousarray(picture.to_ndarray(format="rgba"))
+def _to_rgba(video_frame: Any) -> Pixels:
+    return np.ascontiguousarray(video_frame.to_ndarray(format="rgba"))
 
 
 def _enumerate(format_: str) -> list[tuple[str, str]]:

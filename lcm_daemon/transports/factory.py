@@ -29,7 +29,7 @@ def build_source(
         on_frame: called on the source's thread after each new frame.
 
     Returns:
-        The runner, not yet started. None if there is no config, or if the source is optional and its integration is
+        The runner, not yet started. None without a config, or if the source is optional and its integration is
         missing.
 
     Raises:

@@ -34,7 +34,7 @@ class Clip(Protocol):
     interval: float  # seconds from the last frame to the end
 
     def play(self) -> Iterator[tuple[float, Any]]:
-        """Yield (seconds since the start, frame) for one pass; raises TransportError if there is no readable frame."""
+        """Yield (seconds since the start, frame) for one pass; raises TransportError if it finds none."""
 
     def pixels(self, frame: Any) -> Pixels:
         """Convert a frame of `play` to uint8 (H, W, 4)."""

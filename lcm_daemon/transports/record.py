@@ -150,11 +150,11 @@ class _Recording:
         # 4:2:0 needs even sides.
         pixels = np.ascontiguousarray(frame.pixels[: self._stream.height, : self._stream.width])
         try:
-            picture = self._reformatter.reformat(
+            video_frame = self._reformatter.reformat(
                 self._new_frame(pixels, format="rgba"), format="yuv420p", dst_colorspace="ITU709"
             )
-            picture.pts, picture.time_base = self._last_stamp, TIME_BASE
-            self._container.mux(self._stream.encode(picture))
+            video_frame.pts, video_frame.time_base = self._last_stamp, TIME_BASE
+            self._container.mux(self._stream.encode(video_frame))
             if frame.time - self._saved_time >= FRAGMENT_SECONDS:
                 self._saved_time = frame.time
                 self._save()

@@ -66,7 +66,7 @@ def _library() -> _Library:
             foundation = library.foundation
             options = foundation.NSActivityUserInitiated | foundation.NSActivityLatencyCritical
             information = foundation.NSProcessInfo.processInfo()
-            _state.activity = information.beginActivityWithOptions_reason_(options, "live pictures")
+            _state.activity = information.beginActivityWithOptions_reason_(options, "live video")
         return _state.library
 
 

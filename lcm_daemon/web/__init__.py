@@ -1,1 +1,1 @@
-"""The HTTP server and the origin check that page and OSCQuery share."""
+"""HTTP server and origin check, shared by panel and OSCQuery."""

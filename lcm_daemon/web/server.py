@@ -1,4 +1,4 @@
-"""Web: an HTTP server on the desk's event loop, as the panel and OSCQuery have one each."""
+"""HTTP and WebSocket server on the desk's event loop. The panel and OSCQuery have one each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import uvicorn
 
 from lcm_daemon.core.errors import LcmDaemonError
 
-MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt, escaped, takes 24,000
+MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 App = Callable[..., Awaitable[None]]
 
 
 class WebServer:
-    """Serves an ASGI app. name: in its errors.   key: the show's section that holds its port.
+    """Serves an ASGI app.
 
-    limit: bytes of a WebSocket message; a longer one ends its connection.
+    Args:
+        name: name of the server in error messages.
+        key: the show's section that holds its port.
+        limit: size limit of a WebSocket message in bytes; a longer message closes its connection.
     """
 
     def __init__(self, name: str, key: str, limit: int = MESSAGE_LIMIT) -> None:
@@ -31,47 +34,55 @@ class WebServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, app: App, host: str, port: int) -> int:
-        """Listen and serve; the port. LcmDaemonError with one clear line where it cannot be had."""
-        ear = await self._bind(host, port)
-        self._server = uvicorn.Server(uvicorn.Config(
-            app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-            server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
-        ))
-        self._server.capture_signals = contextlib.nullcontext  # signals are the desk's affair
-        self._serving = asyncio.create_task(self._server.serve(sockets=[ear]), name=self._name)
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
-        if self._serving.done():
-            ear.close()
-            raise LcmDaemonError(f"{self._name}: its web server could not start") from self._serving.exception()
-        return int(ear.getsockname()[1])
+        """Listen and serve. Returns the port, which the system chooses if `port` is 0.
+
+        Raises:
+            LcmDaemonError: the address or the port is not available; its text is one line.
+        """
+        listener = await self._listen(host, port)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(listener.close)
+            self._server = uvicorn.Server(uvicorn.Config(
+                app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
+                server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False,
+                timeout_graceful_shutdown=1,
+            ))
+            self._server.capture_signals = contextlib.nullcontext  # the desk handles signals
+            self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name=self._name)
+            while not self._server.started and not self._serving.done():
+                await asyncio.sleep(0.005)
+            if self._serving.done():
+                raise LcmDaemonError(f"{self._name}: its web server could not start") from self._serving.exception()
+            on_failure.pop_all()  # the server closes it
+        return int(listener.getsockname()[1])
 
     async def stop(self) -> None:
-        """Let go of clients and port. May be called at any time, also twice."""
+        """Disconnect all clients and release the port. Safe at any time, also when called twice."""
         serving, self._serving = self._serving, None
         if serving is not None:
             self._server.should_exit = True
             await asyncio.gather(serving, return_exceptions=True)
 
-    async def _bind(self, host: str, port: int) -> socket.socket:
-        """A socket that listens on `host` and `port`."""
+    async def _listen(self, host: str, port: int) -> socket.socket:
+        """Return a socket that listens on `host` and `port`."""
         try:
             if not host:
                 raise OSError("no address given")
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             family, kind, protocol, _, address = found[0]
-            ear = socket.socket(family, kind, protocol)
+            listener = socket.socket(family, kind, protocol)
         except OSError as error:
             reason = error.strerror or error
             raise LcmDaemonError(f"{self._name}: cannot listen on {host!r}: {reason}") from error
         # On Windows SO_REUSEADDR would let two programs share a port; elsewhere it only shortens the wait after a stop.
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None) if os.name == "nt" else None
-        ear.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
         try:
-            ear.bind(address)
-            ear.listen(128)
+            listener.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
         except OSError as error:
-            ear.close()
-            raise LcmDaemonError(f"{self._name}: cannot listen on {host} port {port}: {error.strerror}; stop what uses "
-                                 f"it, or give the show another {self._key}.port") from error
-        return ear
+            listener.close()
+            raise LcmDaemonError(
+                f"{self._name}: cannot listen on {host} port {port}: {error.strerror}; stop the program that uses it, "
+                f"or give the show another {self._key}.port") from error
+        return listener

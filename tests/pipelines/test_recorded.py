@@ -15,7 +15,7 @@ from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.pipelines import latent_consistency
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+from lcm_daemon.pipelines.latent_consistency import FrameRenderer, LatentConsistency
 from lcm_daemon.pipelines.unet import UNetPass
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
@@ -36,7 +36,7 @@ def loaded(folder: Path, recorded: bool, **changes: Any) -> LatentConsistency:
     """On the CPU; recorded: as if it were CUDA."""
     pipeline = LatentConsistency(recipe_of(folder, accelerate="none", **changes), SIZE)
     pipeline.load(lambda line: None)
-    pipeline._graphs = CudaGraphs(torch.device("cuda")) if recorded else None
+    pipeline.renderer._graphs = CudaGraphs(torch.device("cuda")) if recorded else None
     return pipeline
 
 
@@ -94,18 +94,18 @@ class AtLoad(Accelerator):
 def test_the_warm_up_records_what_the_show_starts_with(
         compiled: bool, checkpoint: Checkpoint, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both modes, at the recipe's own number of steps; the first frame of the show only launches."""
-    original = LatentConsistency._warm_up
+    original = FrameRenderer.warm_up
 
-    def warm_up(self: LatentConsistency, progress: Callable[[str], None]) -> None:
+    def warm_up(self: FrameRenderer, progress: Callable[[str], None]) -> None:
         self._graphs = CudaGraphs(torch.device("cuda"))
         if compiled:
             self.acceleration.choices = [AtLoad(torch.device("cpu"), Features())]
         original(self, progress)
 
-    monkeypatch.setattr(LatentConsistency, "_warm_up", warm_up)
+    monkeypatch.setattr(FrameRenderer, "warm_up", warm_up)
     pipeline = LatentConsistency(recipe_of(checkpoint("epsilon"), accelerate="none"), SIZE)
     pipeline.load(lambda line: None)
-    assert pipeline.acceleration.swaps == (3 if compiled else 0)
+    assert pipeline.renderer.acceleration.swaps == (3 if compiled else 0)
     for mode in ("image", "text"):
         machine.log.clear()
         paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start_values(), "mode": mode})
@@ -116,10 +116,10 @@ def test_the_warm_up_records_what_the_show_starts_with(
 def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grey picture is in no later frame: the first one is as if it did not look back."""
     back = values(feedback=0.5, smooth=0.5, noise="walking", noise_speed=10.0)
-    monkeypatch.setattr(Recipe, "start", lambda recipe: back)
+    monkeypatch.setattr(Recipe, "start_values", lambda recipe: back)
     pipeline = loaded(checkpoint("epsilon"), recorded=False)
     first = paint(pipeline, make_picture(SIZE), back)
-    assert pipeline._noise.position == 0.0
+    assert pipeline.renderer._noise.position == 0.0
     assert np.array_equal(first, paint(loaded(checkpoint("epsilon"), recorded=False), make_picture(SIZE), values()))
 
 
@@ -133,7 +133,7 @@ def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpo
     for _ in range(WARM_UPS + 2):
         shown = paint(pipeline, picture, settings)
         assert np.array_equal(shown, paint(other, picture, settings))
-    noise = pipeline._noise
+    noise = pipeline.renderer._noise
     whole = noise.values.clone()
     with torch.inference_mode():
         noise.values.fill_(float("nan"))  # the seed stands still: nobody writes it anew
@@ -145,7 +145,7 @@ def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpo
 
 @pytest.mark.slow
 def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint) -> None:
-    """What the canvas wrote last may be just what the safety checker held back."""
+    """What the converter wrote last may be just what the safety checker held back."""
     pipeline, out = loaded(checkpoint("epsilon"), recorded=False), solid(SIZE)
     shows: list[str] = []
 
@@ -153,13 +153,13 @@ def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint
         def check(self, picture: torch.Tensor, out: Pixels) -> None:
             shows.append("checked")
 
-        def show(self, out: Pixels) -> None:
+        def show_last(self, out: Pixels) -> None:
             shows.append("last safe")
 
-    pipeline._safety = Guard()  # type: ignore[assignment]
+    pipeline.renderer._safety = Guard()  # type: ignore[assignment]
     paint(pipeline, make_picture(SIZE), values())
     with torch.inference_mode():
-        pipeline._noise.values.fill_(float("nan"))
+        pipeline.renderer._noise.values.fill_(float("nan"))
     pipeline.render(make_picture(SIZE), values(), out)
     assert shows == ["checked", "last safe"]
 
@@ -169,7 +169,7 @@ def test_a_stream_batch_warms_up_as_it_will_play_and_starts_fresh(checkpoint: Ch
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """As many pictures in a pass as the recipe has steps, and none of the warm-up's comes out later."""
     start = values(steps=3, seed=4)
-    monkeypatch.setattr(Recipe, "start", lambda recipe: start)
+    monkeypatch.setattr(Recipe, "start_values", lambda recipe: start)
     batches: list[int] = []
     forward = UNetPass.forward
 

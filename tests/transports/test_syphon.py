@@ -194,7 +194,7 @@ def test_once_in_a_process(mac: Mac) -> None:
     sink.open((64, 48), 30)
     SyphonSource.pump()
     SyphonSink.pump()
-    assert (mac.directories, mac.activities) == (1, ["live pictures"])
+    assert (mac.directories, mac.activities) == (1, ["live video"])
     source.close()
 
 

@@ -1,4 +1,4 @@
-"""A web server that listens, answers and stops, or says in one line why it cannot."""
+"""WebServer: it listens, answers and stops, or raises a one-line error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def get(port: int, path: str) -> bytes:
         return body
 
 
-def test_it_serves_on_a_free_port_and_lets_go_of_it() -> None:
+def test_it_serves_on_a_free_port_and_releases_it() -> None:
     async def scenario() -> None:
         server = WebServer("page", "page")
         await server.stop()
@@ -41,7 +41,7 @@ def test_it_serves_on_a_free_port_and_lets_go_of_it() -> None:
     asyncio.run(scenario())
 
 
-def test_a_port_in_use_is_one_clear_line() -> None:
+def test_port_in_use_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(LcmDaemonError, match=f"^page: cannot listen on 127.0.0.1 port {port}: .*another web.port$"):
@@ -49,6 +49,25 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "192.0.2.1", "no such host"])
-def test_an_address_that_is_not_here_is_one_clear_line(host: str) -> None:
+def test_unavailable_address_is_one_clear_line(host: str) -> None:
     with pytest.raises(LcmDaemonError, match=r"^page: cannot listen on [^\n]*$"):
         asyncio.run(WebServer("page", "web").start(app, host, 0))
+
+
+@pytest.mark.parametrize("failing", ["Config", "Server"])
+def test_failed_start_releases_the_port(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("refused")
+
+    opened: list[socket.socket] = []
+    listen = WebServer._listen
+
+    async def remember(server: WebServer, host: str, port: int) -> socket.socket:
+        opened.append(await listen(server, host, port))
+        return opened[-1]
+
+    monkeypatch.setattr(f"lcm_daemon.web.server.uvicorn.{failing}", refuse)
+    monkeypatch.setattr(WebServer, "_listen", remember)
+    with pytest.raises(RuntimeError, match="refused"):
+        asyncio.run(WebServer("page", "page").start(app, "127.0.0.1", 0))
+    assert [listener.fileno() for listener in opened] == [-1]

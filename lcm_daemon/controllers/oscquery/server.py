@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web.origin_guard import Guard
+from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
 MAX_CLIENTS = 32
@@ -64,7 +64,8 @@ class QueryServer:
 
     def _app(self, host: str) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
-        guard = Middleware(Guard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows)
+        guard = Middleware(
+            OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows)
         return Starlette(routes=routes, middleware=[guard])
 
     async def _get(self, request: Request) -> Response:

@@ -71,7 +71,7 @@ from lcm_daemon.controllers.panel.preview import Preview
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
-from lcm_daemon.web.origin_guard import Guard
+from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
@@ -122,7 +122,7 @@ class PanelServer:
             Route("/parameters.json", self._get_parameters),
             *(Route(path, _constant(response)) for path, response in assets.load_page().items()),
         ]
-        guard = Middleware(Guard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign")
+        guard = Middleware(OriginGuard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign")
         return Starlette(routes=routes, middleware=[guard])
 
     @property
