@@ -145,7 +145,7 @@ def test_a_show_with_another_source_takes_none() -> None:
         async with serving(Rig()) as panel, visiting(panel) as page:
             assert page.hello["camera"] is False
             await page.send(jpeg())
-            assert "this show takes no pictures from a page" in await page.heard("error")
+            assert "the show has no browser source" in await page.heard("error")
             await page.send({"camera": "start"})
             assert "where the source is the page" in await page.heard("error")
 

@@ -191,7 +191,7 @@ def test_a_fader_held_over_a_break_shows_the_truth_when_it_is_let_go(devtools):
 
 
 def test_the_value_in_force_stands_on_the_fader_and_a_hand_takes_over_from_a_fade(devtools):
-    force = f"document.querySelector({control('strength', '[data-force]')!r})"
+    force = f"document.querySelector({control('strength', '[data-effective]')!r})"
 
     async def scenario():
         rig = Rig()
@@ -200,8 +200,8 @@ def test_the_value_in_force_stands_on_the_fader_and_a_hand_takes_over_from_a_fad
             live = {"strength": ParameterState(0.5, 0.25, 'cue "dawn"'), "steps": ParameterState(2, 2, "show"),
                     "prompt": ParameterState("ocean", "ocean::0.50 lava::0.50", "show")}
             rig.controls.apply_update([], {}, live)
-            await page.until(f"{force}?.dataset.force === '0.25'")
-            marks = await page.js("document.querySelectorAll('[data-force]').length")
+            await page.until(f"{force}?.dataset.effective === '0.25'")
+            marks = await page.js("document.querySelectorAll('[data-effective]').length")
             await page.mouse("mousePressed", *await page.place(control("strength")))
             await page.mouse("mouseReleased", *await page.place(control("strength")))
             await until(lambda: rig.taken)
@@ -221,7 +221,7 @@ def test_a_tap_of_a_finger_takes_over_from_a_fade_and_else_does_nothing(devtools
             await page.js("new Promise(done => setTimeout(done, 200))")
             before = len(rig.taken)
             rig.controls.apply_update([], {}, {"strength": ParameterState(0.5, 0.25, 'cue "dawn"')})
-            await page.until("document.querySelector('[data-force]') !== null")
+            await page.until("document.querySelector('[data-effective]') !== null")
             await press(page, control("strength"), finger=True)
             await until(lambda: rig.taken)
             return before, [(change.name, change.value) for change in rig.taken]

@@ -3,9 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * One hash over everything the page is built from, so that a test can tell whether the committed page is up to date.
- * Over every file but those in node_modules and those of hidden names, in the order of their paths: path, a zero byte,
- * the content with LF line ends, a zero byte.
+ * SHA-256 over the sources of the page, with which a test checks that the committed page is up to date. It covers
+ * every file except hidden ones and node_modules, sorted by path: path, zero byte, content with LF line ends, zero byte.
  */
 export function sourcesHash(root: string): string {
   const hash = createHash("sha256");

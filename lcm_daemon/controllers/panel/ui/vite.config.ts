@@ -8,14 +8,14 @@ import { sourcesHash } from "./sources.ts";
 const PAGE = resolve(import.meta.dirname, "../page");
 const DAEMON = "http://127.0.0.1:8000";
 
-const rememberSources: Plugin = {
-  name: "remember-sources",
+const writeSourcesHash: Plugin = {
+  name: "write-sources-hash",
   apply: "build",
   closeBundle: () => writeFileSync(resolve(PAGE, "sources.sha256"), `${sourcesHash(import.meta.dirname)}\n`),
 };
 
 export default defineConfig({
-  plugins: [tailwindcss(), svelte(), rememberSources],
+  plugins: [tailwindcss(), svelte(), writeSourcesHash],
   build: { outDir: PAGE, emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false } },
   server: { proxy: { "/ws": { target: DAEMON, ws: true, changeOrigin: true, rewriteWsOrigin: true } } },
 });

@@ -1,46 +1,46 @@
 import { link } from "./link.svelte";
 
-const ASKED_MS = 1000; // by then the status, which comes twice a second, has told what became of it
+const REQUEST_MS = 1000; // by then the status, which comes twice a second, reflects the request
 
-/** Where the show is in its cue list: what the status says, and before that what this page has asked for. */
+/** Position in the cue list: what the status reports, or until then what this page has requested. */
 class Cues {
-  #asked = $state("");
+  #requested = $state("");
   #timer = 0;
 
   names = $derived(String(link.status.cues ?? "").split("\n").filter(Boolean));
   current = $derived(this.names.indexOf(String(link.status.cue ?? "")));
-  /** The cue that is about to begin, after its delay or on the beat; -1 if none is. */
-  coming = $derived(this.names.indexOf(this.#asked || String(link.status.next_cue ?? "")));
-  #place = $derived(this.coming < 0 ? this.current : this.coming);
-  /** Where GO and BACK lead; "" at the ends of the list. */
-  next = $derived(this.names[this.#place + 1] ?? "");
-  previous = $derived(this.names[this.#place - 1] ?? "");
+  /** The cue that waits for its delay or its beat; -1 if there is none. */
+  coming = $derived(this.names.indexOf(this.#requested || String(link.status.next_cue ?? "")));
+  #position = $derived(this.coming < 0 ? this.current : this.coming);
+  /** The cues that GO and BACK start; "" at the ends of the list. */
+  next = $derived(this.names[this.#position + 1] ?? "");
+  previous = $derived(this.names[this.#position - 1] ?? "");
 
   go = (): void => {
-    if (this.next) this.#ask(this.next, "cue/go");
+    if (this.next) this.#request(this.next, "cue/go");
   };
 
   back = (): void => {
-    if (this.previous) this.#ask(this.previous, "cue/back");
+    if (this.previous) this.#request(this.previous, "cue/back");
   };
 
-  goto = (name: string): void => this.#ask(name, "cue/goto", name);
+  goto = (name: string): void => this.#request(name, "cue/goto", name);
 
-  release = (): void => this.#tell("cue/release");
+  release = (): void => this.#command("cue/release");
 
-  panic = (): void => this.#tell("panic");
+  panic = (): void => this.#command("panic");
 
   tap = (): void => link.command("tap");
 
-  #ask(name: string, command: string, ...argument: string[]): void {
-    this.#tell(command, ...argument);
-    this.#asked = name;
-    this.#timer = window.setTimeout(() => (this.#asked = ""), ASKED_MS);
+  #request(name: string, command: string, ...argument: string[]): void {
+    this.#command(command, ...argument);
+    this.#requested = name;
+    this.#timer = window.setTimeout(() => (this.#requested = ""), REQUEST_MS);
   }
 
-  #tell(command: string, ...argument: string[]): void {
+  #command(command: string, ...argument: string[]): void {
     clearTimeout(this.#timer);
-    this.#asked = "";
+    this.#requested = "";
     link.command(command, ...argument);
   }
 }

@@ -6,7 +6,7 @@ export function title(name: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Decimals that tell two neighbouring fader positions apart. */
+/** Number of decimals shown, enough to distinguish two neighbouring fader positions. */
 export function decimals(parameter: Parameter): number {
   if (parameter.kind === "int") return 0;
   const span = (parameter.high ?? Infinity) - (parameter.low ?? -Infinity);
@@ -18,13 +18,13 @@ export function number(parameter: Parameter, value: Value): string {
   return Number(value).toFixed(decimals(parameter));
 }
 
-/** Into the range, and on the grid of the decimals shown. */
+/** Clamp to the range and round to the decimals shown. */
 export function snap(parameter: Parameter, value: number): number {
   const inside = Math.min(Math.max(value, parameter.low ?? -Infinity), parameter.high ?? Infinity);
   return Number(inside.toFixed(decimals(parameter)));
 }
 
-/** The range and the default, as one short line. */
+/** Range and default in one line. */
 export function facts(parameter: Parameter): string {
   const unit = parameter.unit ? ` ${parameter.unit}` : "";
   const ranged = parameter.low !== null && parameter.high !== null;
@@ -32,9 +32,9 @@ export function facts(parameter: Parameter): string {
   return `${range}default ${parameter.default === "" ? "empty" : parameter.default}`;
 }
 
-/** What a player looks at first; whatever else the status holds follows, numbers before texts. */
+/** Status entries that come first. The others follow, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
-const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "cues"]; // the head and the deck show these
+const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "cues"]; // shown in the header and in the deck
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {
@@ -63,11 +63,11 @@ function duration(seconds: number): string {
   return seconds < 86400 ? clock : `${Math.floor(seconds / 86400)} d ${clock}`;
 }
 
-/** These hold states: "rendering", or "ndi lcm: running; record: the disk is full". */
-const STATES = ["engine", "source", "sinks"];
-const WELL = /(^|: )(running|rendering|none)$/;
+/** Entries that contain states: "rendering", or "ndi lcm: running; record: the disk is full". */
+const STATE_KEYS = ["engine", "source", "sinks"];
+const HEALTHY = /(^|: )(running|rendering|none)$/;
 
-export function troubled(key: string, value: Value | null | undefined): boolean {
-  if (STATES.includes(key)) return String(value ?? "").split("; ").some((state) => !WELL.test(state));
+export function hasProblem(key: string, value: Value | null | undefined): boolean {
+  if (STATE_KEYS.includes(key)) return String(value ?? "").split("; ").some((state) => !HEALTHY.test(state));
   return key === "failsafe" && value === true;
 }

@@ -2,12 +2,12 @@ import { leaveField } from "./press";
 import type { ClientMessage, Command, Hello, Parameter, ServerMessage, Status, Table, Value } from "./protocol";
 
 const RETRY_MS = [250, 500, 1000, 2000];
-const WATCH_MS = 500;
-const SILENCE = 6; // steps of the watch, 3 s, until an open connection that says nothing is dead: it beats twice a second
-const OPENING = 10; // steps until a connection that does not come about is given up
+const CHECK_MS = 500;
+const MAX_SILENT_CHECKS = 6; // 3 s without a message end an open connection: the daemon's heartbeat comes twice a second
+const MAX_OPENING_CHECKS = 10; // 5 s to open a connection
 const ERROR_MS = 6000;
 
-/** The connection to the daemon, and what the daemon says is so. It reconnects by itself, for ever. */
+/** The connection to the daemon, and the daemon's state. It reconnects automatically, without a limit. */
 export class Link {
   online = $state(false);
   show = $state("");
@@ -16,27 +16,27 @@ export class Link {
   commands = $state.raw<Command[]>([]);
   values = $state<Record<string, Value>>({});
   status = $state.raw<Status>({});
-  /** The number in force, where it is not the one set: a fade is under way, or something moves it around. */
+  /** Numbers in effect that differ from the value set: during a fade, or moved by a modulator. */
   live = $state.raw<Record<string, number>>({});
   error = $state("");
-  /** The show's source is the page: it takes pictures. */
-  takesPictures = $state(false);
+  /** The show has a browser source: it accepts camera frames. */
+  acceptsCamera = $state(false);
 
-  /** Hears what became of the page's own pictures. */
-  answer: (word: "ack" | "lost") => void = () => {};
+  /** Called with the daemon's answer to a camera frame. */
+  onCameraReply: (reply: "ack" | "lost") => void = () => {};
 
-  /** Draws one JPEG; its promise is settled when the next may come. */
-  draw: (picture: Blob) => Promise<void> = async () => {};
+  /** Draws one JPEG frame. The next frame is requested when its promise settles. */
+  drawFrame: (jpeg: Blob) => Promise<void> = async () => {};
 
   #socket: WebSocket | null = null;
-  #watching = 0;
-  #silent = 0;
-  #beat: number | undefined;
+  #checkTimer = 0;
+  #silentChecks = 0;
+  #heartbeat: number | undefined;
   #tries = 0;
   #held = new Set<string>();
-  #missed = new Map<string, Value>();
-  #moves: Record<string, Value> = {};
-  #flush = 0;
+  #missed = new Map<string, Value>(); // values of held parameters, to be shown on release
+  #unsent: Record<string, Value> = {};
+  #sendRequest = 0;
   #errorTimer = 0;
 
   connect(): void {
@@ -44,45 +44,45 @@ export class Link {
     const socket = new WebSocket(`${scheme}://${location.host}/ws`);
     socket.binaryType = "blob";
     socket.onmessage = (event: MessageEvent<string | Blob>) => {
-      this.#silent = 0;
+      this.#silentChecks = 0;
       void this.#receive(event.data, socket);
     };
-    socket.onclose = () => this.#lost();
+    socket.onclose = () => this.#disconnect();
     this.#socket = socket;
-    this.#silent = 0;
-    this.#beat = undefined;
-    this.#watching ||= window.setInterval(() => this.#watch(), WATCH_MS);
+    this.#silentChecks = 0;
+    this.#heartbeat = undefined;
+    this.#checkTimer ||= window.setInterval(() => this.#checkSilence(), CHECK_MS);
   }
 
-  /** Move a parameter: shown at once, sent once per animation frame at most. */
+  /** Set a parameter. The page shows the value at once and sends it with the next animation frame. */
   set(name: string, value: Value): void {
     this.values[name] = value;
     this.#missed.delete(name);
-    this.#moves[name] = value;
-    this.#flush ||= requestAnimationFrame(() => this.#send());
+    this.#unsent[name] = value;
+    this.#sendRequest ||= requestAnimationFrame(() => this.#sendValues());
   }
 
   reset(parameter: Parameter): void {
     this.set(parameter.name, parameter.default);
   }
 
-  /** Give a command. What was typed or moved before it goes along in front of it, in one message: PANIC voids that. */
+  /** Send a command. Unsent values go with it in the same message and are applied first; PANIC cancels them. */
   command(name: string, ...values: Value[]): void {
     leaveField();
     const command = values.length > 0 ? { name, arguments: values } : name;
-    this.#post({ set: this.#takeMoves(), command, beat: this.#beat });
+    this.#sendMessage({ set: this.#popUnsent(), command, beat: this.#heartbeat });
   }
 
-  switchCamera(word: "start" | "stop"): void {
-    this.#post({ camera: word });
+  switchCamera(state: "start" | "stop"): void {
+    this.#sendMessage({ camera: state });
   }
 
-  /** Send a JPEG of the page's own camera; `answer` hears when the next may go. */
-  sendPicture(picture: Blob): void {
-    this.#put(picture);
+  /** Send one JPEG frame of the page's camera. Send the next one after `onCameraReply`. */
+  sendCameraFrame(jpeg: Blob): void {
+    this.#send(jpeg);
   }
 
-  /** While a control is held, what others do to its parameter is remembered, not shown. */
+  /** Do not show other clients' changes of this parameter until it is released. */
   hold(name: string): void {
     this.#held.add(name);
   }
@@ -94,94 +94,94 @@ export class Link {
     this.#missed.delete(name);
   }
 
-  #send(): void {
-    this.#flush = 0;
-    const set = this.#takeMoves();
-    if (set) this.#post({ set, beat: this.#beat });
+  #sendValues(): void {
+    this.#sendRequest = 0;
+    const set = this.#popUnsent();
+    if (set) this.#sendMessage({ set, beat: this.#heartbeat });
   }
 
-  #takeMoves(): Record<string, Value> | undefined {
-    const moves = this.#moves;
-    this.#moves = {};
-    return Object.keys(moves).length > 0 ? moves : undefined;
+  #popUnsent(): Record<string, Value> | undefined {
+    const values = this.#unsent;
+    this.#unsent = {};
+    return Object.keys(values).length > 0 ? values : undefined;
   }
 
-  #post(message: ClientMessage): void {
-    this.#put(JSON.stringify(message));
+  #sendMessage(message: ClientMessage): void {
+    this.#send(JSON.stringify(message));
   }
 
-  /** What is said offline is not said: it must not come out of the blue when the network is back. */
-  #put(data: string | Blob): void {
+  /** Messages are dropped while offline: they must not take effect when the network is back. */
+  #send(data: string | Blob): void {
     if (this.online && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   async #receive(data: string | Blob, socket: WebSocket): Promise<void> {
     if (typeof data !== "string") {
-      await this.draw(data);
-      if (socket === this.#socket) this.#post({ frame: "ack" });
+      await this.drawFrame(data);
+      if (socket === this.#socket) this.#sendMessage({ frame: "ack" });
       return;
     }
     const message = JSON.parse(data) as ServerMessage;
-    if (message.beat !== undefined) this.#beat = message.beat;
-    if (message.hello) this.#greet(message.hello);
-    if (message.table) this.#adopt(message.table);
-    for (const change of message.changes ?? []) this.#hear(change.name, change.value);
+    if (message.beat !== undefined) this.#heartbeat = message.beat;
+    if (message.hello) this.#onHello(message.hello);
+    if (message.table) this.#onTable(message.table);
+    for (const change of message.changes ?? []) this.#onChange(change.name, change.value);
     if (message.status) this.status = message.status;
     if (message.live) this.live = message.live;
-    if (message.error) this.#complain(message.error);
-    if (message.camera) this.answer(message.camera);
+    if (message.error) this.#showError(message.error);
+    if (message.camera) this.onCameraReply(message.camera);
   }
 
-  #greet(hello: Hello): void {
+  #onHello(hello: Hello): void {
     this.version = hello.version;
     this.show = hello.show;
-    this.takesPictures = hello.camera;
+    this.acceptsCamera = hello.camera;
     this.status = hello.status;
     this.live = hello.live;
-    this.#adopt(hello);
+    this.#onTable(hello);
     this.#tries = 0;
     this.online = true;
   }
 
-  #adopt(table: Table): void {
+  #onTable(table: Table): void {
     const values = { ...table.values };
     this.#missed.clear();
     for (const name of this.#held) {
-      const [mine, theirs] = [this.values[name], values[name]];
-      if (theirs === undefined) this.#held.delete(name);
-      if (theirs === undefined || mine === undefined) continue;
-      this.#missed.set(name, theirs);
-      values[name] = mine;
+      const [shown, received] = [this.values[name], values[name]];
+      if (received === undefined) this.#held.delete(name);
+      if (received === undefined || shown === undefined) continue;
+      this.#missed.set(name, received);
+      values[name] = shown;
     }
     this.values = values;
     this.parameters = table.parameters;
     this.commands = table.commands;
   }
 
-  #hear(name: string, value: Value): void {
+  #onChange(name: string, value: Value): void {
     if (this.#held.has(name)) this.#missed.set(name, value);
     else this.values[name] = value;
   }
 
-  #complain(text: string): void {
+  #showError(text: string): void {
     this.error = text;
     clearTimeout(this.#errorTimer);
     this.#errorTimer = window.setTimeout(() => (this.error = ""), ERROR_MS);
   }
 
-  /** Counted in steps, not by the clock: a browser that slows a hidden page's timers slows the patience too. */
-  #watch(): void {
-    this.#silent += 1;
-    if (this.#socket && this.#silent > (this.online ? SILENCE : OPENING)) this.#lost();
+  /** Counts checks instead of seconds: where a browser slows down the timers of a hidden page, the limit grows too. */
+  #checkSilence(): void {
+    this.#silentChecks += 1;
+    if (this.#socket && this.#silentChecks > (this.online ? MAX_SILENT_CHECKS : MAX_OPENING_CHECKS)) this.#disconnect();
   }
 
-  /** Not to be waited for: over a dead network a socket takes a minute to close, and says "closed" only then. */
-  #lost(): void {
+  /** Does not wait for the socket's close event: over a dead network that takes a minute. */
+  #disconnect(): void {
     if (this.#socket) this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket?.close();
     this.#socket = null;
     this.online = false;
-    this.#moves = {};
+    this.#unsent = {};
     setTimeout(() => this.connect(), RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)]);
   }
 }

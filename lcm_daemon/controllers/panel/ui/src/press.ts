@@ -1,4 +1,4 @@
-/** For a button that acts when it is pressed, not when it is let go. From the keyboard it is clicked. */
+/** Handlers of a button that acts when it is pressed, not when it is released. The keyboard clicks it. */
 export function press(act: () => void): Record<string, (event: MouseEvent) => void> {
   return {
     onpointerdown: (event) => {
@@ -10,19 +10,19 @@ export function press(act: () => void): Record<string, (event: MouseEvent) => vo
   };
 }
 
-/** Whether a key belongs to the text that somebody writes just now. */
+/** Whether a key event belongs to a text field. */
 export function isTyping(event: KeyboardEvent): boolean {
   const target = event.target;
   if (target instanceof HTMLInputElement) return target.type !== "radio";
   return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 }
 
-/** Whether a text is only being composed: its letters, and the Enter that ends it, are the input method's. */
+/** Whether a key event belongs to an input method that composes text, including the Enter that ends the composition. */
 export function isComposing(event: KeyboardEvent): boolean {
-  return event.isComposing || event.keyCode === 229; // Safari ends the composition before that Enter, and says 229
+  return event.isComposing || event.keyCode === 229; // Safari ends the composition before that Enter and sends 229
 }
 
-/** Put the cursor out of a field, so that what is written there counts. */
+/** Remove the focus from a text field, so that its content is applied. */
 export function leaveField(): void {
   const field = document.activeElement;
   if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) field.blur();

@@ -1,4 +1,4 @@
-/** What travels over the panel's WebSocket; lcm_daemon/panel/server.py tells the protocol. */
+/** Messages of the panel's WebSocket; lcm_daemon/controllers/panel/server.py describes the protocol. */
 
 export type Value = number | boolean | string;
 export type Status = Record<string, Value | null>;
@@ -22,7 +22,7 @@ export interface Command {
   arguments: Parameter[];
 }
 
-/** The parameters and commands there are; a change of recipe brings another one. */
+/** The parameters and commands; a change of the recipe replaces them. */
 export interface Table {
   parameters: Parameter[];
   commands: Command[];

@@ -1,4 +1,4 @@
-/** A worker that answers after so many milliseconds: unlike a page's own timers, none is slowed while nobody looks. */
+/** Worker that answers after the given milliseconds. Browsers slow down a hidden page's own timers, but not a worker's. */
 onmessage = (event: MessageEvent<number>) => {
   setTimeout(() => postMessage(null), event.data);
 };
