@@ -40,7 +40,7 @@ def paint() -> list[Pixels]:
     painted = []
     for prompt, strength in LOOKS:
         out = solid(SIZE)
-        model.render(card, recipe.start() | {"prompt": prompt, "strength": strength, "steps": 4}, out)
+        model.render(card, recipe.start_values() | {"prompt": prompt, "strength": strength, "steps": 4}, out)
         painted.append(out)
     return [card, *painted]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -96,18 +96,27 @@ MODULATOR: Fields = {
 }
 
 
-def read_cues(nodes: Sequence[Node], problems: Problems, table: Table, recipes: Sequence[str]) -> tuple[Cue, ...]:
+def cue_recipes(nodes: Sequence[Node]) -> list[str]:
+    """Names of the recipes that the cues of a show change to, known or not."""
+    pairs = [pair for node in nodes if isinstance(node.raw, yaml.MappingNode) for pair in node.items()]
+    names = [value.raw.value for key, value in pairs if key.raw.value == "recipe"]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+
+
+def read_cues(
+    nodes: Sequence[Node], problems: Problems, tables: Mapping[str, Table], recipes: Sequence[str]
+) -> tuple[Cue, ...]:
     """Read the cues of a show.
 
     Args:
         nodes: one for each cue.
         problems: receives every mistake.
-        table: the parameters that a cue may set.
+        tables: the parameters that a cue may set, by the recipe that it changes to; "" if it does not change it.
         recipes: names of the recipes that a cue may change to.
     """
     cues: dict[str, Cue] = {}
     for node in nodes:
-        cue = _read_cue(node, problems, table, recipes)
+        cue = _read_cue(node, problems, tables, recipes)
         if cue and cue.name in cues:
             problems.add(node, f"two cues are called {cue.name!r}")
         elif cue:
@@ -115,13 +124,16 @@ def read_cues(nodes: Sequence[Node], problems: Problems, table: Table, recipes: 
     return tuple(cues.values())
 
 
-def _read_cue(node: Node, problems: Problems, table: Table, recipes: Sequence[str]) -> Cue | None:
+def _read_cue(
+    node: Node, problems: Problems, tables: Mapping[str, Table], recipes: Sequence[str]
+) -> Cue | None:
     found = _read_section(CUE, node, problems)
     if found is None:
         return None
     look = found.pop("set")
     if found["recipe"] and found["recipe"] not in recipes:
         problems.add(node, f"no recipe {found['recipe']!r}{nearest(found['recipe'], recipes)}")
+    table = tables.get(found["recipe"], tables[""])
     return Cue(values=read_parameters(look, problems, table) if look else {}, **found)
 
 

@@ -1,1 +1,1 @@
-"""What every other package builds on. Imports nothing of lcm_daemon but itself."""
+"""Modules that every other package uses. They import nothing else of lcm_daemon."""

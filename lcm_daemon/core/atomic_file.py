@@ -1,10 +1,11 @@
-"""AtomicFile: a small file that is written beside the tick, which must not wait for a disk."""
+"""Files that are replaced in one step: a power cut leaves the old content or the new one, never a part."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,58 +13,82 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-class AtomicFile:
-    """One file on a thread of its own: of several texts that wait the newest is written, all of it or nothing.
+def write_atomically(path: Path, content: str | bytes, backup: Path | None = None) -> None:
+    """Replace a file in one step. Makes its folder if there is none, and keeps its permissions.
 
-    what: as the log calls its content.   spare: keep the text before as well, under `spare_path`.
+    Args:
+        path: The file.
+        content: The new content; text is written as UTF-8, its line ends unchanged.
+        backup: Where the old content is moved to; None discards it.
+
+    Raises:
+        OSError: The file cannot be written; it is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.new")
+    try:
+        with part.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # before the file gets its name: a power cut could leave an empty one otherwise
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, part)
+        if backup is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, backup)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+class AtomicFile:
+    """A small file that is written on its own thread, so that the caller never waits for a disk.
+
+    If several writes wait, only the newest is done.
     """
 
-    def __init__(self, path: Path, what: str, spare: bool = False) -> None:
-        self.path, self.spare_path = path, path.with_name(f"{path.name}.old")
-        self._what, self._spare = what, spare
-        self._thread = ThreadPoolExecutor(1, path.name)  # begins with the first writing
+    def __init__(self, path: Path, content_name: str, backup: bool = False) -> None:
+        """Does nothing to the file yet.
+
+        Args:
+            path: The file.
+            content_name: What the log calls its content.
+            backup: Keep the content before the newest, in `backup_path`.
+        """
+        self.path, self.backup_path = path, path.with_name(f"{path.name}.old")
+        self._content_name, self._backup = content_name, backup
+        self._thread = ThreadPoolExecutor(1, path.name)  # starts with the first write
         self._newest: Callable[[], str] | None = None
-        self._failed = False  # said once, until it works again
+        self._failed = False  # a failure is logged once, until a write succeeds again
 
     def write(self, compose: Callable[[], str]) -> None:
-        """Write what `compose` will return, soon; returns at once."""
+        """Write what `compose` returns. Returns at once; `compose` is called on the file's thread."""
         self._newest = compose
-        self._thread.submit(self._work)
+        self._thread.submit(self._write_newest)
 
     def remove(self) -> None:
-        """Remove the file and what was kept of it, once all is written."""
+        """Remove the file and its backup, after the writes that wait. Returns at once."""
         self._thread.submit(self._remove)
 
     def close(self) -> None:
-        """Wait until all is done."""
+        """Wait until everything is done."""
         self._thread.shutdown()
 
-    def _work(self) -> None:
+    def _write_newest(self) -> None:
         compose, self._newest = self._newest, None
         if compose is None:
             return
         try:
-            self._replace(compose())
+            write_atomically(self.path, compose(), self.backup_path if self._backup else None)
             self._failed = False
         except OSError as error:
             if not self._failed:
-                log.warning("%s: %s cannot be kept: %s", self.path, self._what, error.strerror)
+                log.warning("%s: %s cannot be saved: %s", self.path, self._content_name, error.strerror)
             self._failed = True
 
-    def _replace(self, text: str) -> None:
-        """On the disk before it has the name: else a power cut could leave the name with nothing in it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.name}.new")
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if self._spare:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.path, self.spare_path)
-        os.replace(part, self.path)
-
     def _remove(self) -> None:
-        for path in (self.path, self.spare_path):
+        for path in (self.path, self.backup_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

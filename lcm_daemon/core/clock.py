@@ -1,4 +1,4 @@
-"""Clock: monotonic time and sleep, injectable. Ticker: a beat that does not drift."""
+"""Clock: monotonic time and sleep, injectable in tests. Ticker: ticks at a fixed rate that do not drift."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the package asks of time. Tests inject their own."""
+    """Source of time. Tests inject their own."""
 
     def now(self) -> float:
         """Monotonic seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Return no earlier than `seconds` from now; return at once for zero or less."""
+        """Return after `seconds` or later; return at once for zero or less."""
 
 
 class MonotonicClock:
-    """The real one: `time.perf_counter`, which is the same for all processes of a machine and never set back.
+    """`time.perf_counter`, which is the same in all processes of a machine and is never set back.
 
-    On Linux and macOS it is the clock that `time.monotonic` reads; on Windows that one stands still for 15.6 ms at a
-    time before Python 3.13. Whoever stamps a frame reads this clock too.
+    On Linux and macOS it is the clock that `time.monotonic` reads. On Windows before Python 3.13, `time.monotonic`
+    advances in steps of 15.6 ms; this clock does not. Frames are stamped with this clock too.
     """
 
     def now(self) -> float:
@@ -33,38 +33,44 @@ class MonotonicClock:
 
 
 class Ticker:
-    """Counts beats at `rate` per second from its start: beat n is due at start + n / rate.
+    """Counts ticks from its start: tick n is due at start + n / rate.
 
-    Nothing accumulates: a late beat does not move the next one. After a stall longer than a beat
-    the missed beats are skipped and counted, never caught up in a burst.
+    Lateness does not accumulate: a late tick does not move the next one. After a stall longer than a tick the missed
+    ticks are skipped and counted; they do not follow in a burst.
     """
 
     def __init__(self, rate: float, clock: Clock) -> None:
+        """Start now.
+
+        Args:
+            rate: Ticks per second, above 0.
+            clock: Source of time.
+        """
         if not rate > 0:
             raise ValueError(f"rate must be above 0, got {rate}")
         self.rate = rate
         self.skipped = 0
         self._clock = clock
         self._start = clock.now()
-        self._beat = 0
+        self._tick = 0
 
     @property
     def due(self) -> float:
-        """When the coming beat is due, in monotonic seconds."""
-        return self._start + self._beat / self.rate
+        """Time of the coming tick, in monotonic seconds."""
+        return self._start + self._tick / self.rate
 
     def advance(self) -> float:
-        """Step to the next beat that is still ahead; return how late this one was, in seconds."""
+        """Step to the next tick in the future; return how late this one was, in seconds."""
         now = self._clock.now()
         late = now - self.due
         missed = max(0, int(late * self.rate))
         self.skipped += missed
-        self._beat += 1 + missed
+        self._tick += 1 + missed
         return late
 
 
 def raise_timer_resolution() -> None:
-    """Ask Windows for 1 ms timers (its default of 15.6 ms is a whole frame at 60 Hz); nothing elsewhere."""
+    """Ask Windows for 1 ms timers; its default of 15.6 ms is a whole frame at 60 Hz. Does nothing elsewhere."""
     if sys.platform == "win32":
         import ctypes
 

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose. One base, few children."""
+"""The errors that this package raises on purpose: one base class and a few children."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class LcmDaemonError(Exception):
-    """Base of all errors that a user can mend; its text is one clear line."""
+    """Base of all errors that a user can fix. Its text is one clear line."""
 
 
 class MissingIntegration(LcmDaemonError):
@@ -26,11 +26,11 @@ class TransportError(LcmDaemonError):
 
 
 class RecipeError(LcmDaemonError):
-    """A recipe cannot be loaded as it stands (weights missing or corrupt): trying again will not help."""
+    """A recipe cannot be loaded, for example because weights are missing or corrupt. Trying again does not help."""
 
 
 class EngineError(LcmDaemonError):
-    """The engine failed in a way that a fresh engine may not."""
+    """The engine failed. A new engine process may not fail."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Problem:
 
 
 class DocumentError(LcmDaemonError):
-    """A show or recipe that cannot be used. Carries every problem found, in the order of the file."""
+    """A show or recipe with mistakes: all of them, in the order of the file."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))

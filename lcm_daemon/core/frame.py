@@ -1,4 +1,4 @@
-"""Frame: one picture with its number and its time."""
+"""Frame: pixels with a number and a time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]  # (height, width, 4), RGBA, top-left origin, C-contiguous
-Size = tuple[int, int]  # (width, height) in pixels, as shows and textures give it
+Size = tuple[int, int]  # (width, height) in pixels, the order of shows and textures
 Fit = Literal["cover", "contain", "stretch"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture; equal to itself alone.
+    """One frame. It is equal only to itself.
 
-    pixels: uint8 (H, W, 4), RGBA, top-left origin, C-contiguous. Never written to once the frame exists.
-    number: counts up from 0 where the frame was made; gaps are lost frames.
-    time: monotonic seconds at which the picture was captured (a source) or begun (the engine).
+    Attributes:
+        pixels: uint8 (H, W, 4), RGBA, top-left origin, C-contiguous. Never written to once the frame exists.
+        number: Counts up from 0 where the frame was made; gaps are lost frames.
+        time: Monotonic seconds at which a source captured the frame, or the engine began to render it.
     """
 
     pixels: Pixels
@@ -32,7 +33,7 @@ class Frame:
 
 
 def check_pixels(pixels: Pixels) -> Pixels:
-    """Return `pixels` if they are uint8 (H, W, 4), C-contiguous; else raise ValueError."""
+    """Return `pixels` if they are uint8 (H, W, 4) and C-contiguous; else raise ValueError."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4:
         raise ValueError(f"pixels must be uint8 (H, W, 4), got {pixels.dtype} {pixels.shape}")
     if not pixels.flags.c_contiguous:
@@ -41,7 +42,7 @@ def check_pixels(pixels: Pixels) -> Pixels:
 
 
 def solid(size: Size, rgba: tuple[int, int, int, int] = (0, 0, 0, 255)) -> Pixels:
-    """One colour, (H, W, 4) uint8."""
+    """Pixels of one colour, uint8 (H, W, 4)."""
     pixels = np.empty((size[1], size[0], 4), np.uint8)
     pixels[:] = rgba
     return pixels

@@ -1,4 +1,4 @@
-"""Health: counters and timings, keyed by path ("sink/ndi/dropped"), safe from any thread."""
+"""Metrics: counters and timings by path ("sink/ndi/dropped"). LogThrottle: a log line for repeated events."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-WINDOW = 512  # timings remembered per path
+TIMINGS_KEPT = 512  # per path
 
 
 class Metrics:
-    """What happened, and how long it took."""
+    """Counters and timings; may be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = defaultdict(int)
-        self._timings: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self._timings: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
 
     def count(self, path: str, by: int = 1) -> int:
-        """Add `by` and return the new count."""
+        """Add `by` to a counter and return its new value."""
         with self._lock:
             self._counts[path] += by
             return self._counts[path]
 
     def time(self, path: str, seconds: float) -> None:
-        """Remember one duration; the last 512 count."""
+        """Record one duration; the newest TIMINGS_KEPT are kept."""
         with self._lock:
             self._timings[path].append(seconds)
 
@@ -35,28 +35,36 @@ class Metrics:
             return {path: n for path, n in self._counts.items() if path.startswith(prefix)}
 
     def total(self, prefix: str) -> int:
-        """The sum of the counters whose path starts with `prefix`."""
+        """Sum of the counters whose path starts with `prefix`."""
         return sum(self.counts(prefix).values())
 
     def timing(self, path: str, quantile: float = 0.5) -> float:
-        """A quantile of the remembered durations in seconds; 0.0 where there are none."""
+        """A quantile of the recorded durations in seconds; 0.0 if there are none."""
         with self._lock:
             return quantile_of(sorted(self._timings.get(path, ())), quantile)
 
 
 def quantile_of(ordered: Sequence[float], quantile: float) -> float:
-    """The nearest-rank quantile of an ascending sequence; 0.0 of an empty one."""
+    """The nearest-rank quantile of an ascending sequence; 0.0 if it is empty."""
     return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else 0.0
 
 
 class LogThrottle:
-    """Log a repeated event at its 1st, 2nd, 4th, 8th ... time: it is seen, and can never fill a log."""
+    """Counts a repeated event and logs it the 1st, 2nd, 4th, 8th ... time, so that it cannot fill a log."""
 
-    def __init__(self, log: logging.Logger, metrics: Metrics) -> None:
-        self._log, self._health = log, metrics
+    def __init__(self, log: logging.Logger, metrics: Metrics | None = None) -> None:
+        """The events are counted in `metrics`, or in counters of the throttle's own."""
+        self._log, self._metrics = log, metrics or Metrics()
 
     def warn(self, path: str, text: str) -> None:
-        """Count `path`; log `text` if its count has become a power of two."""
-        count = self._health.count(path)
+        """Count `path`; log a warning if it is due."""
+        self._write(logging.WARNING, path, text, traceback=False)
+
+    def exception(self, path: str, text: str) -> None:
+        """Count `path`; log an error with the traceback of the exception being handled if it is due."""
+        self._write(logging.ERROR, path, text, traceback=True)
+
+    def _write(self, level: int, path: str, text: str, traceback: bool) -> None:
+        count = self._metrics.count(path)
         if count & (count - 1) == 0:
-            self._log.warning("%s%s", text, f" ({count} times)" if count > 1 else "")
+            self._log.log(level, "%s%s", text, f" ({count} times)" if count > 1 else "", exc_info=traceback)

@@ -10,24 +10,32 @@ from typing import Any, Literal
 from lcm_daemon.core.errors import LcmDaemonError
 
 Value = float | int | bool | str
-Values = Mapping[str, Any]  # of one moment, by the parameters' names: each a Value, or a Blend while it travels
+Values = Mapping[str, Any]  # values of one moment by parameter name: each a Value, or a Blend while it glides
 ParameterKind = Literal["float", "int", "bool", "text", "choice"]
 
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
 
 
 class Refused(LcmDaemonError):
-    """A value that no coercion makes sense of; the old value stays."""
+    """A value that cannot be coerced; the old value stays."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One live control. From this come its OSC address, its page control, its YAML check and its printed reference.
+    """One live control. Its OSC address, its page control, its YAML check and its printed reference come from this.
 
-    low, high: the range of float and int, ends included.   unit: as printed ("s", "steps"), may be empty.
-    glide: seconds a number takes to travel to a new value; 0 is the next frame.
-    glided_by: for a text or a seed, the parameter that says in how many seconds it travels.
-    look: whether it is part of a look, which panic returns and a recorded cue keeps; the music's tempo is not.
+    Attributes:
+        name: Name, also its address below /lcm/.
+        kind: Type of its values.
+        default: Value it starts with.
+        help: One sentence for users.
+        low: Lowest value of a float or int.
+        high: Highest value of a float or int.
+        unit: Printed behind numbers ("s", "steps"); may be empty.
+        glide: Seconds that a float takes to reach a new value; 0 is the next frame.
+        choices: Allowed values of a choice.
+        glided_by: For a text or a seed, the parameter with the seconds that it takes to reach a new value.
+        look: Whether it belongs to the look that panic resets and a recorded cue stores; the tempo does not.
     """
 
     name: str
@@ -43,26 +51,28 @@ class Parameter:
     look: bool = True
 
     def coerce(self, value: Any) -> Value:
-        """Turn what a controller sent into this parameter's type and range; raise Refused where nothing fits.
+        """Convert what a controller sent to this parameter's type and range.
 
-        Numbers are clamped (TouchDesigner sends floats for everything), a choice goes by its name or its
-        index, NaN, infinity and text for a number are refused.
+        Numbers are clamped (TouchDesigner sends floats for everything). A choice may be given by name or index.
+
+        Raises:
+            Refused: The value is NaN, infinite, or otherwise not convertible.
         """
         return _COERCE[self.kind](self, value)
 
     @property
     def glides(self) -> bool:
-        """Whether it can travel to a new value; if not, it jumps."""
+        """Whether it can glide to a new value; otherwise it jumps."""
         return self.kind == "float" or bool(self.glided_by)
 
     def describe(self) -> str:
         """One line of the printed reference."""
-        span = f"{self._shown(self.low)} to {self._shown(self.high)} {self.unit}".strip()
+        span = f"{self._format(self.low)} to {self._format(self.high)} {self.unit}".strip()
         span = span if math.isfinite(self.high) else self.kind
         options = ", ".join(self.choices) or span
         return f"/lcm/{self.name:24} {options:24} {self.default!r:12} {self.help}"
 
-    def _shown(self, number: float) -> str:
+    def _format(self, number: float) -> str:
         return f"{number:.0f}" if self.kind == "int" else f"{number:g}"
 
 
@@ -70,10 +80,17 @@ def _number(parameter: Parameter, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Refused(f"{parameter.name} takes a number, not {value!r:.80}") from None
+        raise Refused(f"{parameter.name} takes a number, not {_shown(value)}") from None
     if not math.isfinite(number):
         raise Refused(f"{parameter.name} takes a finite number, not {number}")
     return min(max(number, parameter.low), parameter.high)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an integer of more than 4,300 digits
+        return "a number that is too long to print"
 
 
 def _int(parameter: Parameter, value: Any) -> int:
@@ -94,7 +111,11 @@ def _bool(parameter: Parameter, value: Any) -> bool:
 def _text(parameter: Parameter, value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise Refused(f"{parameter.name} takes text, not {type(value).__name__}")
-    return "".join(c if c.isprintable() else " " for c in str(value)[:TEXT_LIMIT]).strip()
+    try:
+        text = str(value)
+    except ValueError:
+        raise Refused(f"{parameter.name} takes text, not {_shown(value)}") from None
+    return "".join(c if c.isprintable() else " " for c in text[:TEXT_LIMIT]).strip()
 
 
 def _choice(parameter: Parameter, value: Any) -> str:
@@ -114,5 +135,5 @@ Table = Mapping[str, Parameter]
 
 
 def table_of(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
-    """Key parameters by name."""
+    """Parameters by name."""
     return {p.name: p for p in parameters}

@@ -1,4 +1,4 @@
-"""Folders: where this system keeps what belongs to a user and to no show."""
+"""The user's folders for files that do not belong to a show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 
 
 def cache_folder() -> Path:
-    """For what can be made again: LCM_DAEMON_CACHE, or as the system has it."""
+    """Folder for files that can be made again: LCM_DAEMON_CACHE, or the system's usual place."""
     if given := os.environ.get("LCM_DAEMON_CACHE"):
         return Path(given)
     if sys.platform == "win32":
@@ -21,7 +21,7 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """For what outlives a run: LCM_DAEMON_STATE, systemd's STATE_DIRECTORY, or as the system has it."""
+    """Folder for what outlives a run: LCM_DAEMON_STATE, systemd's STATE_DIRECTORY, or the system's usual place."""
     if given := os.environ.get("LCM_DAEMON_STATE") or os.environ.get("STATE_DIRECTORY"):
         return Path(given if os.name == "nt" else given.partition(":")[0])  # systemd may name several
     if sys.platform == "win32":
@@ -36,9 +36,10 @@ def _local_data() -> Path:
 
 
 def _home() -> Path:
-    """Raises LcmDaemonError where the user has none, as in a container that runs under any number."""
+    """Raises LcmDaemonError if the user has no home folder, as in a container that runs under any user number."""
     try:
         return Path.home()
     except RuntimeError as error:
-        raise LcmDaemonError("this user has no home folder: name folders in LCM_DAEMON_STATE and LCM_DAEMON_CACHE"
-                             ) from error
+        raise LcmDaemonError(
+            "this user has no home folder: name folders in LCM_DAEMON_STATE and LCM_DAEMON_CACHE"
+        ) from error

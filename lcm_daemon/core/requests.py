@@ -1,4 +1,4 @@
-"""Messages between controllers and the stage: commands, changes, and the queue they wait in."""
+"""What controllers ask of the stage: commands, changes of parameters, and the queue they wait in."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lcm_daemon.core.parameters import Parameter, Refused, Value
+from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE
 from lcm_daemon.core.schema import nearest
-
-SIDES = (64.0, 2048.0)  # pixels of a rendered picture's side
 
 
 @dataclass(frozen=True)
 class Command:
-    """Something a controller can ask for. Its arguments are checked and coerced as parameters are.
+    """An action that a controller can request. Its arguments are checked and coerced like parameters.
 
-    keyed: with another first argument it is another call, and does not take the place of one that waits.
+    Attributes:
+        help: One sentence for users.
+        arguments: The arguments, all required.
+        keyed: Requests with different first arguments are different: one does not replace another that waits.
     """
 
     help: str
@@ -24,14 +26,14 @@ class Command:
     keyed: bool = False
 
     def coerce(self, given: Sequence[Any]) -> tuple[Value, ...]:
-        """The arguments as the command takes them; more than it takes are passed over. Raises Refused."""
+        """Convert the arguments; surplus ones are ignored. Raises Refused."""
         if len(given) < len(self.arguments):
             raise Refused(f"it takes {' '.join(f'<{argument.name}>' for argument in self.arguments)}")
         return tuple(_coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
 
 
 def _coerce(argument: Parameter, value: Any) -> Value:
-    """A choice goes by its name alone: a number that a button sends must not become a recipe."""
+    """A choice must be given by name: a number that a button sends must not select a recipe."""
     if argument.kind == "choice" and value not in argument.choices:
         raise Refused(f"there is no {value!r:.80}{nearest(str(value)[:80], argument.choices)}")
     return argument.coerce(value)
@@ -41,28 +43,28 @@ Commands = Mapping[str, Command]
 
 
 def commands(recipes: Sequence[str] = ()) -> Commands:
-    """The commands of a show that can change to `recipes`."""
+    """All commands by name, for a show that can change to these recipes. The only list of them."""
     return {
-        "panic": Command("Return to the show's own values at once."),
-        "recipe": Command("Change to another recipe: it loads aside, then it is faded in.", (
+        "panic": Command("Reset all parameters to the show's values at once."),
+        "recipe": Command("Change to another recipe: it is loaded in the background, then faded in.", (
             Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
         )),
-        "size": Command("Render at another size, in pixels, by the same way.", (
-            Parameter("width", "int", 512, "Of the rendered picture.", *SIDES, "px"),
-            Parameter("height", "int", 512, "Of the rendered picture.", *SIDES, "px"),
+        "size": Command("Render at another size, in pixels: it is loaded in the background, then faded in.", (
+            Parameter("width", "int", 512, "Width of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
+            Parameter("height", "int", 512, "Height of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
         )),
-        "cue/go": Command("The next cue."),
-        "cue/back": Command("The cue before."),
-        "cue/goto": Command("The cue of that name or number.", (
-            Parameter("name", "text", "", "A cue's name, or its place in the list from 1."),)),
-        "cue/release": Command("Leave the cue list; the next GO is the first cue."),
+        "cue/go": Command("Start the next cue."),
+        "cue/back": Command("Start the previous cue."),
+        "cue/goto": Command("Start the cue of this name or number.", (
+            Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1."),)),
+        "cue/release": Command("Leave the cue list; the next GO starts the first cue."),
         "cue/record": Command(
-            "Keep the present look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
+            "Store the current look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
         ),
         "tap": Command("Tap the tempo: each tap is a beat."),
-        "next": Command("Set a parameter on the next bar, or on the next beat where `quantise` says so.", (
+        "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (
             Parameter("name", "text", "", "The parameter's name."),
-            Parameter("value", "text", "", "Where it is to go."),
+            Parameter("value", "text", "", "Its new value."),
         ), keyed=True),
     }
 
@@ -72,7 +74,7 @@ COMMANDS: Commands = commands()
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter moved. origin names who moved it ("osc/127.0.0.1:52311", "panel/3"), so that no echo goes back."""
+    """A parameter's new value. origin: who set it ("osc/127.0.0.1:52311", "panel/3"), so that it gets no echo."""
 
     name: str
     value: Value
@@ -81,7 +83,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ParameterState:
-    """One parameter at this moment: where it was set to, the value in force, and who set it ("osc 192.168.1.7")."""
+    """One parameter at this moment: the value it was set to, the value in force, and who set it ("osc 192.168.1.7")."""
 
     base: Value
     value: Value
@@ -90,7 +92,7 @@ class ParameterState:
 
 @dataclass(frozen=True)
 class CommandRequest:
-    """A command with its arguments, and who gave it."""
+    """A command with its arguments. origin: who requested it."""
 
     name: str
     origin: str
@@ -99,24 +101,30 @@ class CommandRequest:
 
 @dataclass
 class RequestQueue:
-    """What the controllers asked for since the last hand-over, in its order.
+    """The controllers' requests in their order.
 
-    Of several moves of one parameter between two commands the newest counts: what a command finds is what was sent
-    before it.
+    Between two commands only the newest change of each parameter counts. A command finds the values that were
+    requested before it.
+
+    Attributes:
+        steps: Commands, and between them the changes by parameter name.
     """
 
-    steps: list[dict[str, Change] | CommandRequest] = field(default_factory=list)  # moves by parameter, and what came between
+    steps: list[dict[str, Change] | CommandRequest] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any(self.steps)  # a set of moves may have gone with its parameters
+        return any(self.steps)  # a step without changes is left when its parameters were removed
 
     def __iter__(self) -> Iterator[Change | CommandRequest]:
         for step in self.steps:
-            yield from (step,) if isinstance(step, CommandRequest) else step.values()
+            if isinstance(step, CommandRequest):
+                yield step
+            else:
+                yield from step.values()
 
     @property
     def changes(self) -> dict[str, Change]:
-        """The newest move of each parameter."""
+        """The newest change of each parameter."""
         return {step.name: step for step in self if isinstance(step, Change)}
 
     @property
@@ -124,9 +132,9 @@ class RequestQueue:
         return [step for step in self.steps if isinstance(step, CommandRequest)]
 
     def set(self, change: Change) -> None:
-        """Add a move, in place of an earlier one that no command has come after."""
+        """Add a change, in place of an earlier one that is not followed by a command."""
         if not self.steps or isinstance(self.steps[-1], CommandRequest):
             self.steps.append({})
-        moves = self.steps[-1]
-        assert isinstance(moves, dict)
-        moves[change.name] = change
+        changes = self.steps[-1]
+        assert isinstance(changes, dict)
+        changes[change.name] = change

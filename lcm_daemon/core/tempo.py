@@ -1,4 +1,4 @@
-"""Tempo: where the music is, from taps, a number, or a clock that somebody sends."""
+"""Tempo: the musical time, from taps, a number, or an external clock."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, replace
 
-BEATS = 4  # in a bar
-MIN_BPM, MAX_BPM = 20.0, 400.0  # beats a minute
-TAPS = 8  # that the tempo is taken from
-PAUSE = 60.0 / MIN_BPM  # seconds without a tap, after which the next one begins anew
+BEATS = 4  # per bar
+MIN_BPM, MAX_BPM = 20.0, 400.0  # beats per minute
+TAPS = 8  # newest taps that the tempo is computed from
+MAX_TAP_GAP = 60.0 / MIN_BPM  # seconds without a tap after which the next one starts a new series
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """`beat` at `time` (seconds of perf_counter), and on from there at `bpm`; it stands there while not `running`."""
+    """A musical time that is at `beat` at `time` and goes on at `bpm`.
+
+    Attributes:
+        bpm: Beats per minute.
+        beat: Quarter notes since the start.
+        time: Seconds of perf_counter.
+        running: If False, the time stays at `beat`.
+    """
 
     bpm: float = 120.0
     beat: float = 0.0
@@ -28,31 +35,31 @@ class Tempo:
         return self.beat + (now - self.time) * self.bpm / 60.0 * self.running
 
     def at(self, bpm: float, now: float) -> Tempo:
-        """The same beat, and another speed from now on; one that stood runs again."""
+        """The same beat at another speed, starting at `now`. A stopped tempo runs again."""
         return Tempo(min(max(bpm, MIN_BPM), MAX_BPM), self.beat_at(now), now)
 
     def next(self, beats: float, now: float) -> float:
-        """The beat that is the next multiple of `beats`; the present one, if it is just due."""
+        """The next beat that is a multiple of `beats`; the current one if it is just due."""
         return math.ceil(self.beat_at(now) / beats - 1e-6) * beats
 
 
 @dataclass(frozen=True)
 class ExternalTempo:
-    """What an outside clock said last. origin: whose it is, as in Change.origin ("midi/clock", "link")."""
+    """The last report of an external clock. origin: its name, as in Change.origin ("midi/clock", "link")."""
 
     tempo: Tempo
     origin: str
 
 
 class Tap:
-    """Follows somebody who taps along: each tap is a beat, the median of the gaps is the tempo."""
+    """Follows a performer's taps: each tap is a beat, the median gap is the tempo."""
 
     def __init__(self) -> None:
         self._taps: deque[float] = deque(maxlen=TAPS)
 
     def tap(self, tempo: Tempo, now: float) -> Tempo:
-        """The tempo after a tap at `now`. The first of a row only puts the beat where the hand is."""
-        if self._taps and now - self._taps[-1] > PAUSE:
+        """The tempo after a tap at `now`. The first tap of a series only moves the beat."""
+        if self._taps and now - self._taps[-1] > MAX_TAP_GAP:
             self._taps.clear()
         self._taps.append(now)
         taps = list(self._taps)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import Pipeline
 from lcm_daemon.recipes.recipe import Recipe
-
-PIPELINES: Mapping[str, str] = {
-    "passthrough": "lcm_daemon.pipelines.passthrough:Passthrough",
-    "latent_consistency": "lcm_daemon.pipelines.latent_consistency:LatentConsistency",
-}
+from lcm_daemon.recipes.registry import PIPELINES
 
 
 def build(recipe: Recipe, size: Size) -> Pipeline:

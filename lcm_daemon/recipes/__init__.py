@@ -1,1 +1,1 @@
-"""Recipes: model set-ups as data."""
+"""Recipes: descriptions of models as data, and the YAML files of the recipes that come with the package."""

@@ -1,4 +1,4 @@
-"""Parts of a recipe that may come several times over, and the live parameters that they bring."""
+"""Parts that a recipe may have several of, and the live parameters that they add."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from lcm_daemon.core.parameters import Parameter, Table, table_of
 
 @dataclass(frozen=True)
 class Lora:
-    """A low-rank addition to the model's weights.
+    """A LoRA: a low-rank addition to the model's weights.
 
-    With a name it is live, by the parameter `lora/<name>`; without one it is merged at load.
-    weight: 1.0 is as it was trained; of a live one, where its fader starts.
+    Attributes:
+        model: File, folder or place on the hub.
+        weight: 1.0 is the strength it was trained at. Of a live LoRA, the parameter's start value.
+        name: With a name it is live, through the parameter `lora/<name>`; without one it is merged at load.
     """
 
     model: str
@@ -24,10 +26,18 @@ class Lora:
 
 @dataclass(frozen=True)
 class ControlNet:
-    """Shapes that the picture follows, by the parameters `control/<name>/weight` and its like.
+    """A ControlNet: makes the render follow shapes. Its parameters are `control/<name>/weight` and the like.
 
-    preprocessor: makes the map from the picture; "none" where the picture is one.   detector: its own model.
-    source: "input", or "guide", the show's second source.   weight, start, end, interval: where the faders start.
+    Attributes:
+        name: Part of the names of its parameters.
+        model: Folder or place on the hub.
+        preprocessor: Makes the control map from the frame; "none" if the frame is a control map.
+        detector: The preprocessor's own model.
+        source: "input", or "guide", the show's second source.
+        weight: Start value of its parameter.
+        start: Start value of its parameter.
+        end: Start value of its parameter.
+        interval: Start value of its parameter.
     """
 
     name: str
@@ -43,10 +53,13 @@ class ControlNet:
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """A picture as a prompt (IP-Adapter), by the parameter `image_prompt`.
+    """An image as a prompt (IP-Adapter), through the parameter `image_prompt`.
 
-    model: the adapter's file.   encoder: the folder of its image encoder.   image: a file; "" is the live input.
-    weight: where the fader starts.
+    Attributes:
+        model: The adapter's file.
+        encoder: Folder of its image encoder.
+        image: An image file; empty for the live input.
+        weight: Start value of its parameter.
     """
 
     model: str
@@ -57,7 +70,13 @@ class ImagePrompt:
 
 @dataclass(frozen=True)
 class Files:
-    """What `pull` fetches from one place: file names or patterns. An empty revision is the newest."""
+    """What `lcm-daemon pull` fetches from one place on the hub.
+
+    Attributes:
+        source: "owner/name".
+        files: File names or patterns.
+        revision: Branch, tag or commit; empty for the newest.
+    """
 
     source: str
     files: tuple[str, ...]
@@ -65,25 +84,24 @@ class Files:
 
 
 def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], image: ImagePrompt | None) -> Table:
-    """TABLE, and what these parts add to it."""
-    own = [_of_lora(lora) for lora in loras if lora.name]
-    own += [parameter for control in controlnets for parameter in _of_control(control)]
+    """TABLE and the parameters of these parts."""
+    added = [_lora_parameter(lora) for lora in loras if lora.name]
+    added += [parameter for control in controlnets for parameter in _controlnet_parameters(control)]
     if image is not None:
-        own.append(Parameter("image_prompt", "float", image.weight, "How much of the image prompt.", 0.0, 2.0))
-    return {**TABLE, **table_of(own)}
+        added.append(Parameter("image_prompt", "float", image.weight, "Weight of the image prompt.", 0.0, 2.0))
+    return {**TABLE, **table_of(added)}
 
 
-def _of_lora(lora: Lora) -> Parameter:
-    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"How much of the LoRA {lora.name}.", -2.0, 2.0)
+def _lora_parameter(lora: Lora) -> Parameter:
+    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"Weight of the LoRA {lora.name}.", -2.0, 2.0)
 
 
-def _of_control(control: ControlNet) -> list[Parameter]:
+def _controlnet_parameters(control: ControlNet) -> list[Parameter]:
     path, name = f"control/{control.name}", control.name
     return [
-        Parameter(f"{path}/weight", "float", control.weight, f"How firmly the ControlNet {name} holds the shapes.",
+        Parameter(f"{path}/weight", "float", control.weight, f"How closely the ControlNet {name} is followed.",
                   0.0, 2.0),
-        Parameter(f"{path}/start", "float", control.start, f"Share of the steps before {name} sets in.", 0.0, 1.0),
-        Parameter(f"{path}/end", "float", control.end, f"Share of the steps after which {name} lets go.", 0.0, 1.0),
-        Parameter(f"{path}/interval", "int", control.interval, f"Frames from one look of {name} to the next.", 1, 16,
-                  "frames"),
+        Parameter(f"{path}/start", "float", control.start, f"Share of the steps before {name} takes effect.", 0.0, 1.0),
+        Parameter(f"{path}/end", "float", control.end, f"Share of the steps after which {name} is off.", 0.0, 1.0),
+        Parameter(f"{path}/interval", "int", control.interval, f"Frames between two runs of {name}.", 1, 16, "frames"),
     ]

@@ -1,4 +1,4 @@
-"""Reads recipes from YAML and checks them with places."""
+"""Reads recipes from YAML and checks them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.frame import Size
+from lcm_daemon.core.document import Node, Problems, compose, read_error
+from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value
+from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
 from lcm_daemon.core.schema import (
     Boolean,
     Choice,
     Custom,
+    Deferred,
     Field,
     Fields,
     Items,
-    Node,
     Number,
     PathText,
     PixelSize,
-    Problems,
     Section,
     Text,
-    compose,
     nearest,
     read_fields,
+    unique_items,
 )
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
-from lcm_daemon.recipes.recipe import ACCELERATORS, GRID, PREPROCESSORS, SAMPLERS, Recipe, split_hub
+from lcm_daemon.recipes.recipe import Recipe, split_hub
+from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, PIPELINES, PREPROCESSORS, SAMPLERS
 
 FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
@@ -43,24 +44,29 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with the package, the default first."""
+    """Names of the recipes that come with the package, the default first."""
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name))
 
 
 def load_recipe(name: str) -> Recipe:
-    """One of the package's recipes; raises DocumentError where there is none of that name or it is wrong."""
+    """Load one of the package's recipes. Raises DocumentError if there is none of that name or it has mistakes."""
     problems = Problems()
     recipe = read_recipe(name, FOLDER, problems)
     problems.raise_if_any()
-    assert recipe is not None  # whatever gives no recipe has been complained of
+    assert recipe is not None  # otherwise there is a problem
     return recipe
 
 
 def read_recipe(where: Node | str, base_folder: Path, problems: Problems) -> Recipe | None:
-    """The recipe that `where` names: one of `recipe_names()`, a .yaml file, or a mapping that overrides a `base`.
+    """Read a recipe.
 
-    base_folder: what relative paths start from, the folder of the show file.
-    Problems go to `problems`, each at its place; None where no recipe could be made of it.
+    Args:
+        where: One of `recipe_names()`, a .yaml file, or a mapping that overrides a `base`.
+        base_folder: Folder that relative paths start from: that of the show file.
+        problems: Receives every mistake, with its place.
+
+    Returns:
+        The recipe, or None if it has mistakes.
     """
     node = compose(json.dumps(where), "recipe") if isinstance(where, str) else where
     before = len(problems)
@@ -68,92 +74,89 @@ def read_recipe(where: Node | str, base_folder: Path, problems: Problems) -> Rec
     return None if values is None or len(problems) > before else Recipe(**values)
 
 
-def _read(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read(node: Node, folder: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
+    """The fields of a recipe. parents: the files of the recipes that are based on this one."""
     if isinstance(node.raw, yaml.MappingNode):
-        return _read_mapping(node, folder, problems, above)
+        return _read_mapping(node, folder, problems, parents)
     if isinstance(node.raw, yaml.ScalarNode) and node.raw.value:
-        return _read_named(node, folder, problems, above)
+        return _read_named(node, folder, problems, parents)
     problems.add(node, "a recipe is a name, a .yaml file or a mapping with the key 'base'")
     return None
 
 
-def _read_named(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
     name = PathText().read(node, problems)
     if name is None:
         return None
-    path = FOLDER / f"{name}.yaml" if name in recipe_names() else (folder / Path(name).expanduser()).resolve()
-    if path in above:
+    is_own = name in recipe_names()
+    path = FOLDER / f"{name}.yaml" if is_own else (folder / Path(name).expanduser()).resolve()
+    if path in parents:
         problems.add(node, f"recipe {name!r} is based on itself")
         return None
+    if path.suffix not in (".yaml", ".yml"):
+        problems.add(node, f"no recipe or .yaml file {name!r:.80}{nearest(name, recipe_names())}")
+        return None
     try:
-        text = path.read_text(encoding="utf-8") if path.suffix in (".yaml", ".yml") else None
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problems.add(node, f"recipe file {path} cannot be read: {getattr(error, 'strerror', None) or error}")
+        problems.add(node, f"recipe file {path} cannot be read: {read_error(error)}")
         return None
-    if text is None:
-        problems.add(node, f"no recipe or .yaml file {name!r}{nearest(name, recipe_names())}")
-        return None
-    return _read_file(text, path, problems, above)
+    return _read_file(text, path, problems, parents)
 
 
-def _read_file(text: str, path: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read_file(text: str, path: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
     try:
         document = compose(text, str(path))
-    except LcmDaemonError as error:
-        problems.extend(getattr(error, "problems", ()))
+    except DocumentError as error:
+        problems.extend(error.problems)
         return None
     if not isinstance(document.raw, yaml.MappingNode):
         problems.add(document, "a recipe file is a mapping with the keys " + ", ".join(FIELDS))
         return None
-    values = _read_mapping(document, path.parent, problems, (*above, path))
+    values = _read_mapping(document, path.parent, problems, (*parents, path))
     return values and {**values, "name": path.stem}
 
 
-def _read_mapping(node: Node, folder: Path, problems: Problems, above: tuple[Path, ...]) -> dict[str, Any] | None:
+def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
     given = {str(key.raw.value): value for key, value in node.items()}
     read = read_fields(node, FIELDS, problems)
     base: dict[str, Any] | None = {"name": "own"}
     if "base" in given:
-        base = _read(given["base"], folder, problems, above)
+        base = _read(given["base"], folder, problems, parents)
     elif read["pipeline"] != "passthrough" and not read["model"]:
         problems.add(node, "a recipe needs a 'model', or a 'base' that has one")
     if base is None:
         return None
-    own = {key: _placed(read[key], folder) for key in given if key in FIELDS and key not in ("base", "parameters")}
+    own = {key: _resolve_paths(read[key], folder) for key in given
+           if key in FIELDS and key not in ("base", "parameters")}
     values = {**base, **own}
     table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
-    kept = {name: value for name, value in base.get("parameters", {}).items() if name in table}
-    values["files"] = (*own.get("files", ()), *base.get("files", ()))  # what changes is fetched beside what stays
-    values["parameters"] = kept | (read_parameters(given["parameters"], problems, table) if "parameters" in given else {})
+    inherited = {name: value for name, value in base.get("parameters", {}).items() if name in table}
+    values["files"] = (*own.get("files", ()), *base.get("files", ()))  # `pull` fetches those of the base too
+    own_values = read_parameters(given["parameters"], problems, table) if "parameters" in given else {}
+    values["parameters"] = inherited | own_values
     return values
 
 
-def _placed(value: Any, folder: Path) -> Any:
-    """Paths in a recipe are relative to the file they stand in; from here on they are absolute."""
+class WeightsPath(str):
+    """A file, a folder or a place on the hub that weights are loaded from, as a recipe names it."""
+
+
+def _resolve_paths(value: Any, folder: Path) -> Any:
+    """Make paths absolute: in a recipe they are relative to the folder of its file."""
     if isinstance(value, tuple):
-        return tuple(_placed(entry, folder) for entry in value if entry is not None)
-    if isinstance(value, Source):
-        return _locate(value, folder)
+        return tuple(_resolve_paths(entry, folder) for entry in value if entry is not None)
+    if isinstance(value, WeightsPath):
+        return _resolve_path(value, folder)
     if isinstance(value, Lora | ControlNet | ImagePrompt):
-        return replace(value, **{f.name: _placed(getattr(value, f.name), folder) for f in fields(value)})
+        return replace(value, **{f.name: _resolve_paths(getattr(value, f.name), folder) for f in fields(value)})
     return value
 
 
-class Source(str):
-    """Text that says where weights are: a folder, a file, or a place on the hub."""
-
-
-def _locate(text: str, folder: Path) -> str:
+def _resolve_path(text: str, folder: Path) -> str:
     if not text or (split_hub(text) and not (folder / text).exists()):
         return str(text)
     return str((folder / Path(text).expanduser()).resolve())
-
-
-def _read_size(node: Node, problems: Problems) -> Size | None:
-    size: Size | None = PixelSize(64, 2048).read(node, problems)
-    if size and (size[0] % GRID or size[1] % GRID):
-        problems.add(node, f"a render size is in multiples of {GRID} pixels, such as [512, 512]")
-    return size
 
 
 def _read_device(node: Node, problems: Problems) -> str | None:
@@ -163,9 +166,9 @@ def _read_device(node: Node, problems: Problems) -> str | None:
     return None
 
 
-def _read_source(node: Node, problems: Problems) -> Source | None:
+def _read_weights(node: Node, problems: Problems) -> WeightsPath | None:
     text = PathText().read(node, problems)
-    return None if text is None else Source(text)
+    return None if text is None else WeightsPath(text)
 
 
 def _read_name(node: Node, problems: Problems) -> str | None:
@@ -175,12 +178,12 @@ def _read_name(node: Node, problems: Problems) -> str | None:
     return None
 
 
-def _entry(kind: type[Any], fields: Fields, short: str = "") -> Custom:
-    """One of `loras`, `controlnets`, ...: a mapping, or for the simplest case the text of its field `short`."""
+def _part(kind: type[Any], fields: Fields, short: str = "") -> Custom:
+    """Schema of one of `loras`, `controlnets`, ...: a mapping, or the text of its field `short` alone."""
 
     def read(node: Node, problems: Problems) -> Any:
         if short and isinstance(node.raw, yaml.ScalarNode):
-            text = _read_source(node, problems)
+            text = _read_weights(node, problems)
             return None if text is None else kind(**{short: text})
         before = len(problems)
         values = Section(fields).read(node, problems)
@@ -190,15 +193,15 @@ def _entry(kind: type[Any], fields: Fields, short: str = "") -> Custom:
 
 
 def _read_schedule(node: Node, problems: Problems) -> dict[str, Any]:
-    """Over the model's scheduler_config.json: plain values by the names that diffusers gives them."""
+    """Values that override the model's scheduler_config.json, by diffusers' names."""
     if not isinstance(node.raw, yaml.MappingNode):
         problems.add(node, "a mapping is wanted, such as {prediction_type: sample}")
         return {}
-    return {str(key.raw.value): value.value for key, value in node.items()}
+    return {name: value.value for name, _, value in unique_items(node, problems)}
 
 
 def read_parameters(node: Node, problems: Problems, table: Table = TABLE) -> dict[str, Value]:
-    """Start values, in a recipe or a show. Out of range is a mistake in a file; from a fader it is clamped."""
+    """Read start values. A value out of range is a mistake in a file; from a controller it is clamped."""
     values: dict[str, Value] = {}
     for name, value in known_parameters(node, problems, table):
         _read_parameter(table[name], value, values, problems)
@@ -206,20 +209,15 @@ def read_parameters(node: Node, problems: Problems, table: Table = TABLE) -> dic
 
 
 def known_parameters(node: Node, problems: Problems, table: Table = TABLE) -> Iterator[tuple[str, Node]]:
-    """The parameters that a mapping names, each with its value's node; other names are complained of."""
+    """The parameters that a mapping names, each with the node of its value; unknown names are mistakes."""
     if not isinstance(node.raw, yaml.MappingNode):
         problems.add(node, "a mapping of parameters is wanted, such as {steps: 2, strength: 0.6}")
         return
-    seen: set[str] = set()
-    for key, value in node.items():
-        name = str(key.raw.value)
-        if name in seen:
-            problems.add(key, f"key {name!r} stands here twice")
-        elif name in table:
-            seen.add(name)
+    for name, key, value in unique_items(node, problems):
+        if name in table:
             yield name, value
         else:
-            problems.add(key, f"there is no parameter {name!r}{nearest(name, table)}")
+            problems.add(key, f"there is no parameter {name!r:.80}{nearest(name, table)}")
 
 
 def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], problems: Problems) -> None:
@@ -230,35 +228,31 @@ def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], 
         problems.add(node, str(error))
         return
     if parameter.kind in ("float", "int") and values[name] != node.value:
-        problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r}")
+        problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r:.80}")
 
 
-def _later(node: Node, problems: Problems) -> Node:
-    return node  # read on its own, once it is known what it is laid over
-
-
-_SOURCE = Custom(_read_source, "a folder, a file or a place on the hub")
+_WEIGHTS = Custom(_read_weights, "a folder, a file or a place on the hub")
 NAME = Custom(_read_name, "a name")
 _LORA: Fields = {
-    "name": Field(NAME, "", "makes it live, by the parameter lora/<name>"),
-    "model": Field(_SOURCE),
+    "name": Field(NAME, "", "makes it live, through the parameter lora/<name>"),
+    "model": Field(_WEIGHTS),
     "weight": Field(Number(-4, 4), 1.0),
 }
 _CONTROLNET: Fields = {
-    "name": Field(NAME, help="of its parameters: control/<name>/weight, control/<name>/start, ..."),
-    "model": Field(_SOURCE),
-    "preprocessor": Field(Choice(PREPROCESSORS), "canny", "what makes the map; none if the picture is one"),
-    "detector": Field(_SOURCE, "", "the preprocessor's own model"),
-    "source": Field(Choice(("input", "guide")), "input", "the picture it looks at: the input or the show's guide"),
+    "name": Field(NAME, help="part of the names of its parameters: control/<name>/weight, control/<name>/start, ..."),
+    "model": Field(_WEIGHTS),
+    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the control map; none if the frame is one"),
+    "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
+    "source": Field(Choice(("input", "guide")), "input", "the frames it follows: the input or the show's guide"),
     "weight": Field(Number(0, 2), 1.0),
     "start": Field(Number(0, 1), 0.0),
     "end": Field(Number(0, 1), 1.0),
     "interval": Field(Number(1, 16, whole=True), 1),
 }
 _IMAGE_PROMPT: Fields = {
-    "model": Field(_SOURCE, help="the adapter's file"),
-    "encoder": Field(_SOURCE, help="the folder of its image encoder"),
-    "image": Field(_SOURCE, "", "an image file; left out, the live input"),
+    "model": Field(_WEIGHTS, help="the adapter's file"),
+    "encoder": Field(_WEIGHTS, help="the folder of its image encoder"),
+    "image": Field(_WEIGHTS, "", "an image file; without it, the live input"),
     "weight": Field(Number(0, 2), 0.6),
 }
 _FILES: Fields = {
@@ -268,27 +262,27 @@ _FILES: Fields = {
 }
 
 FIELDS: Fields = {
-    "base": Field(Custom(_later, "a recipe"), None, "the recipe that this one changes"),
-    "title": Field(Text(), "", "one line for people"),
-    "pipeline": Field(Choice(("latent_consistency", "passthrough")), "latent_consistency"),
-    "model": Field(_SOURCE, "", "a diffusers folder, or its place on the hub"),
-    "unet": Field(_SOURCE, "", "another UNet than the model's own: a folder or a .safetensors file"),
-    "vae": Field(_SOURCE, "", "another VAE than the model's own"),
-    "loras": Field(Items(_entry(Lora, _LORA, "model")), ()),
-    "controlnets": Field(Items(_entry(ControlNet, _CONTROLNET)), ()),
-    "image_prompt": Field(_entry(ImagePrompt, _IMAGE_PROMPT), None),
-    "sampler": Field(Choice(SAMPLERS), "lcm"),
-    "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "over the model's scheduler_config.json"),
+    "base": Field(Deferred("a recipe"), None, "the recipe that this one changes"),
+    "title": Field(Text(), "", "one line for users"),
+    "pipeline": Field(Choice(tuple(PIPELINES)), "latent_consistency"),
+    "model": Field(_WEIGHTS, "", "a diffusers folder, or its place on the hub"),
+    "unet": Field(_WEIGHTS, "", "another UNet than the model's own: a folder or a .safetensors file"),
+    "vae": Field(_WEIGHTS, "", "another VAE than the model's own"),
+    "loras": Field(Items(_part(Lora, _LORA, "model")), ()),
+    "controlnets": Field(Items(_part(ControlNet, _CONTROLNET)), ()),
+    "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None),
+    "sampler": Field(Choice(tuple(SAMPLERS)), "lcm"),
+    "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "overrides the model's scheduler_config.json"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),
-    "size": Field(Custom(_read_size, "a size such as [512, 512]"), (512, 512)),
+    "size": Field(PixelSize(MIN_SIDE, MAX_SIDE, SIDE_STEP), (512, 512), "width and height of the rendered frames"),
     "device": Field(Custom(_read_device, "a device"), "auto"),
     "dtype": Field(Choice(("auto", "float16", "bfloat16", "float32")), "auto"),
-    "accelerate": Field(Choice(ACCELERATORS), "auto"),
-    "stream_batch": Field(Boolean(), False, "one pass for all steps, as many frames late as steps less one"),
-    "safety": Field(Boolean(), False, "show no frame that the safety checker objects to"),
+    "accelerate": Field(Choice(ACCELERATOR_CHOICES), "auto"),
+    "stream_batch": Field(Boolean(), False, "one pass for all steps; the output is as many frames late, less one"),
+    "safety": Field(Boolean(), False, "do not show frames that the safety checker rejects"),
     "licence": Field(Text(), "", "of the weights"),
     "download": Field(Text(), "", "size, such as 2.4 GB"),
-    "vram": Field(Text(), "", "memory it takes on the device, such as 3 GB"),
-    "parameters": Field(Custom(_later, "a mapping of parameters"), {}),
-    "files": Field(Items(_entry(Files, _FILES)), (), "what `lcm-daemon pull` fetches"),
+    "vram": Field(Text(), "", "memory that it takes on the device, such as 3 GB"),
+    "parameters": Field(Deferred("a mapping of parameters"), {}),
+    "files": Field(Items(_part(Files, _FILES)), (), "what `lcm-daemon pull` fetches"),
 }

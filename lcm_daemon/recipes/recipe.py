@@ -1,6 +1,6 @@
-"""Recipe: a model set-up as data. Read from YAML, checked with places, handed to the engine as it is.
+"""Recipe: the description of a model as data. It is read from YAML, checked, and sent to the engine.
 
-A recipe names its weights and never fetches them: a folder, or a hub id that is looked up in the local cache alone.
+A recipe names its weights and never fetches them: they are in a folder, or in the local cache of the hub.
 """
 
 from __future__ import annotations
@@ -14,28 +14,40 @@ from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 
-GRID = 8  # pixels: every VAE of the known families shrinks by this factor
-
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
-ACCELERATORS = ("auto", "none", "compile", "tensorrt", "sfast", "onediff", "openvino")
-SAMPLERS = ("lcm", "euler", "euler_ancestral", "ddim", "tcd")  # as `pipelines.sampler.KINDS`
-PREPROCESSORS = ("canny", "depth", "pose", "softedge", "lineart", "none")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model set-up. `name` is how the show calls it.
+    """The description of a model.
 
-    model, unet, vae, loras: an absolute path, or a place on the hub ("owner/name", "owner/name/folder/file"). An empty
-    unet or vae is the model's own.
-    sampler: a kind of `pipelines.sampler`.   schedule: over the model's scheduler_config.json, and what `Sampler` says.
-    guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
-    prompt where the scale is above 1), "none" (it is baked into the weights).
-    size: (width, height) of rendering, in pixels.   download, vram: for people ("2.4 GB"), as is `licence`.
-    accelerate: the accelerator to run it on; "auto" takes the best that is there.
-    stream_batch: one pass of the UNet for all steps; as many frames late as there are steps, less one.
-    safety: show no frame that the safety checker objects to.
-    parameters: values that differ from the parameters' own defaults.   files: what `lcm-daemon pull` fetches.
+    Weights are named by an absolute path or a place on the hub ("owner/name", "owner/name/folder/file").
+
+    Attributes:
+        name: The name that shows and commands use.
+        title: One line for users.
+        pipeline: A name in `registry.PIPELINES`.
+        model: Weights of the model.
+        unet: Weights of another UNet than the model's own; may be empty.
+        vae: Weights of another VAE than the model's own; may be empty.
+        loras: LoRAs, merged or live.
+        controlnets: ControlNets.
+        image_prompt: The image prompt, if there is one.
+        sampler: A name in `registry.SAMPLERS`.
+        schedule: Values that override the model's scheduler_config.json; `pipelines.sampler.Sampler` lists more keys.
+        guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
+            prompt if the scale is above 1), or "none" (baked into the weights).
+        size: (width, height) of the rendered frames, in pixels.
+        device: "auto", "cuda", "cuda:1", "mps" or "cpu".
+        dtype: "auto", "float16", "bfloat16" or "float32".
+        accelerate: A name in `registry.ACCELERATOR_CHOICES`.
+        stream_batch: One pass of the UNet for all steps; the output is late by as many frames as steps, less one.
+        safety: Do not show frames that the safety checker rejects.
+        licence: Licences of the weights, for users.
+        download: Size of the download, for users ("2.4 GB").
+        vram: Memory that it takes on the device, for users ("3 GB").
+        parameters: Start values that differ from the parameters' defaults.
+        files: What `lcm-daemon pull` fetches.
     """
 
     name: str
@@ -63,11 +75,11 @@ class Recipe:
     files: tuple[Files, ...] = ()
 
     def table(self) -> Table:
-        """The parameters that move this recipe: those of every recipe, and those of its own parts."""
+        """The parameters of this recipe: those of every recipe, and those of its parts."""
         return table_of_parts(self.loras, self.controlnets, self.image_prompt)
 
-    def start(self) -> dict[str, Value]:
-        """Where every parameter starts."""
+    def start_values(self) -> dict[str, Value]:
+        """Start values of all its parameters."""
         return {p.name: p.default for p in self.table().values()} | dict(self.parameters)
 
 

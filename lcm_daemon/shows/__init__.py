@@ -1,1 +1,1 @@
-"""Show files: read, checked, frozen."""
+"""Shows: reading and checking show files."""

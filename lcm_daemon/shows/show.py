@@ -1,8 +1,8 @@
-"""Show: one YAML file, read, checked and frozen. What `lcm-daemon run` runs."""
+"""Show: one YAML file, read and checked. It is what `lcm-daemon run` runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,39 +11,82 @@ from lcm_daemon.automation.automation import AUTOMATION_PARAMETERS
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import Modulator, table_of_modulators
 from lcm_daemon.core.frame import Size
+from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.render.failsafe import Plan
+from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import is_packaged
 from lcm_daemon.transports.endpoint import EndpointConfig
+from lcm_daemon.web.address import browser_url
+
+
+def parameter_table(recipes: Iterable[Recipe], modulators: Sequence[Modulator]) -> Table:
+    """The parameters of a show while one of these recipes plays: those of recipes, automation and modulators."""
+    table = {**TABLE}
+    for recipe in recipes:
+        table |= recipe.table()
+    return {**table, **AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
+
+
+def find_recipe(name: str, first: Recipe | None, others: Mapping[str, Recipe]) -> Recipe | None:
+    """The recipe that a cue or a command of this name changes to. A show's own recipes go before the package's.
+
+    Args:
+        name: The name.
+        first: The recipe that the show starts with.
+        others: The show's other recipes, by the names that it gives them.
+    """
+    if name in others:
+        return others[name]
+    if first is not None and first.name == name:
+        return first
+    return load_recipe(name) if name in recipe_names() else None
 
 
 @dataclass(frozen=True)
 class Show:
-    """A checked show. `size` is (width, height) of the output in pixels, `fps` its rate.
+    """A checked show.
 
-    recipes: the show's own, by the names under which they can be changed to.   guide: the second source.
-    crossfade: seconds from one recipe to the next.   target_fps: what the governor holds; 0 leaves it out.
-    parameters: the show's values, over those of whichever recipe plays.
-    demands: keys of every recipe that the show decides (safety, accelerate).
-    controllers: the options of each by its name; None where it is left out.   resume: a run that broke off goes on.
+    Attributes:
+        name: Its name.
+        file: Path of its file.
+        recipe: The recipe that it starts with.
+        recipes: Its other recipes, by the names that it gives them.
+        recipe_overrides: Keys that it sets for every recipe (safety, accelerate).
+        source: The source; None for none.
+        guide: The second source, for ControlNets; None for none.
+        size: (width, height) of the output in pixels.
+        fps: Rate of the output.
+        crossfade: Seconds from one recipe to the next.
+        target_fps: Rate of rendered frames that the governor holds; 0 switches it off.
+        failsafe: What the output shows when no fresh frame has come.
+        slate: Path of an image file; may be empty.
+        sinks: The sinks.
+        parameters: Start values that override those of the recipes.
+        glides: Seconds by parameter; they override those of the parameter table.
+        cues: The cue list.
+        modulators: The modulators.
+        controllers: Options of each controller by its name; None if it is off.
+        timeouts: When an engine counts as hung.
+        spare: Whether a second engine process waits for a quick restart.
+        resume: Whether a run continues with the look of an earlier one that was interrupted.
     """
 
     name: str
     file: str
     recipe: Recipe
     recipes: Mapping[str, Recipe]
-    demands: Mapping[str, Any]
+    recipe_overrides: Mapping[str, Any]
     source: EndpointConfig | None
     guide: EndpointConfig | None
     size: Size
     fps: float
     crossfade: float
     target_fps: float
-    failsafe: Plan
+    failsafe: FailsafeConfig
     slate: str
     sinks: tuple[EndpointConfig, ...]
     parameters: Mapping[str, Value]
@@ -57,39 +100,47 @@ class Show:
 
     @property
     def fallback(self) -> Recipe:
-        """What plays where a recipe cannot: the built-in model on the safest settings, without faders of its own."""
+        """The recipe that plays if another one cannot: the built-in model, its safest settings, without its parts."""
         safest = replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
         return replace(safest, controlnets=(), loras=())
 
     def catalogue(self) -> dict[str, Recipe]:
-        """Every recipe that can be changed to, by name: those of the package, the show's first one, and its others."""
-        package = {name: replace(load_recipe(name), **self.demands) for name in recipe_names()}
-        return {**package, self.recipe.name: self.recipe, **self.recipes}
+        """Every recipe that the show can change to, by name: the package's and its own."""
+        found: dict[str, Recipe] = {}
+        for name in dict.fromkeys([*recipe_names(), self.recipe.name, *self.recipes]):
+            recipe = find_recipe(name, self.recipe, self.recipes)
+            assert recipe is not None
+            is_own = recipe is self.recipe or name in self.recipes
+            found[name] = recipe if is_own else replace(recipe, **self.recipe_overrides)
+        return found
 
     def table(self, recipe: Recipe) -> Table:
-        """Every parameter while this recipe plays: its own, and those of cues and modulation."""
-        return {**recipe.table(), **AUTOMATION_PARAMETERS, **table_of_modulators(self.modulators)}
+        """Every parameter while this recipe plays."""
+        return parameter_table([recipe], self.modulators)
 
-    def start(self, recipe: Recipe) -> dict[str, Value]:
-        """Where every parameter starts, and returns to, while this recipe plays."""
+    def start_values(self, recipe: Recipe) -> dict[str, Value]:
+        """Start value of every parameter while this recipe plays; panic returns to it."""
         table = self.table(recipe)
         own = {name: parameter.default for name, parameter in table.items()}
-        return own | recipe.start() | {name: value for name, value in self.parameters.items() if name in table}
+        return own | recipe.start_values() | {name: value for name, value in self.parameters.items() if name in table}
 
     def describe(self, sinks: Sequence[str] | None = None) -> str:
-        """The opening screen: what renders, what comes in, where the picture is, who listens.
+        """The text that is printed at the start: recipe, source, sinks, output, page and OSC.
 
-        sinks: the labels of those that are there; all of the show's if None.
+        Args:
+            sinks: Labels of the sinks that are available; None for all of the show's.
         """
         width, height = self.size
+        source = self.source.label if self.source else "none"
+        guide = [("guide", self.guide.label)] if self.guide else []
         outs = [sink.label for sink in self.sinks] if sinks is None else sinks
-        ins = [("in", self.source.label if self.source else "none")]
-        ends = [*ins, *([("guide", self.guide.label)] if self.guide else []), *(("out", label) for label in outs)]
         lines = [
             ("show", f"{self.name} ({self.file})"),
             ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),
-            *ends,
-            ("picture", f"{width}x{height} at {self.fps:g} fps, failsafe {self.failsafe.mode}"),
+            ("in", source),
+            *guide,
+            *(("out", label) for label in outs),
+            ("output", f"{width}x{height} at {self.fps:g} fps, failsafe {self.failsafe.mode}"),
             ("page", self._page),
             ("OSC", f"udp {self.osc['host']}:{self._osc_ports[0]}, such as /lcm/strength 0.7" if self.osc else "off"),
         ]
@@ -97,31 +148,33 @@ class Show:
 
     @property
     def _page(self) -> str:
-        """Where the page is, as a browser of this machine opens it."""
+        """The page's URL for a browser on this machine."""
         panel = self.controllers["panel"]
         if panel is None:
             return "off"
-        host = "127.0.0.1" if panel["host"] == "0.0.0.0" else panel["host"]
-        return f"http://{host}:{panel['port']}" if panel["port"] else f"on a free port of {host}"
+        if not panel["port"]:
+            return f"on a free port of {panel['host']}"
+        return browser_url(panel["host"], panel["port"])
 
     @property
     def browser_source(self) -> str:
-        """Name of the browser source, "" if the show has none."""
-        plans = [plan for plan in (self.source, self.guide) if plan and plan.transport == "browser"]
-        return str(plans[0].options["name"]) if plans else ""
+        """Name of the browser source, or an empty string."""
+        sources = [source for source in (self.source, self.guide) if source and source.transport == "browser"]
+        return str(sources[0].options["name"]) if sources else ""
 
     @property
-    def side(self) -> Path:
-        """What files beside the show are called after: its own, or one in the user's folder if it is the package's."""
+    def companion_file(self) -> Path:
+        """The path that files beside the show are named after: its own, or in the state folder if it is packaged."""
         file = Path(self.file)
         return state_folder() / file.name if is_packaged(file) else file
 
     @property
     def osc(self) -> Mapping[str, Any] | None:
+        """Options of the OSC controller; None if it is off."""
         return self.controllers["osc"]
 
     @property
-    def desk(self) -> dict[str, Mapping[str, Any]]:
+    def desk_options(self) -> dict[str, Mapping[str, Any]]:
         """Options of the controllers that are on, by name."""
         options = {name: given for name, given in self.controllers.items() if given is not None}
         if "oscquery" in options and self.osc is not None:

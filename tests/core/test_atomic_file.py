@@ -29,11 +29,11 @@ def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
 
 def test_the_text_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     for text in ("one", "two", "three"):
-        file = AtomicFile(tmp_path / "a.json", "the look", spare=True)
+        file = AtomicFile(tmp_path / "a.json", "the look", backup=True)
         file.write(lambda text=text: text)  # type: ignore[misc]
         file.close()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "three", "a.json.old": "two"}
-    file = AtomicFile(tmp_path / "a.json", "the look", spare=True)
+    file = AtomicFile(tmp_path / "a.json", "the look", backup=True)
     file.remove()
     file.close()
     assert list(tmp_path.iterdir()) == []
@@ -52,7 +52,7 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
     file = AtomicFile(folder / "a.json", "the look")
     write("one")
     write("two")
-    assert caplog.text.count("the look cannot be kept") == 1
+    assert caplog.text.count("the look cannot be saved") == 1
     folder.unlink()
     write("three")
     assert (folder / "a.json").read_text() == "three"
@@ -60,5 +60,5 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
     folder.rmdir()
     folder.touch()
     write("four")
-    assert caplog.text.count("the look cannot be kept") == 2
+    assert caplog.text.count("the look cannot be saved") == 2
     file.close()

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lcm_daemon.core.document import Problems, compose, override
 from lcm_daemon.core.errors import DocumentError
-from lcm_daemon.core.schema import (
-    Boolean,
-    Choice,
-    Field,
-    Fields,
-    Items,
-    Number,
-    PixelSize,
-    Problems,
-    Section,
-    Text,
-    compose,
-    override,
-)
+from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Items, Number, PixelSize, Section, Text
 
 FIELDS: Fields = {
     "title": Field(Text(), ""),
@@ -66,7 +54,7 @@ def test_every_kind_reads_its_value() -> None:
     ("size: [1, 2]", "show.yaml:1:7: a list is not a size such as [512, 512] (pixels, 16 to 8192 each)"),
     ("title: [a]", "show.yaml:1:8: a list is not text"),
     ("prt: 1", "show.yaml:1:1: unknown key 'prt'; did you mean 'port'?"),
-    ("port: 1\nport: 2", "show.yaml:2:1: key 'port' stands here twice"),
+    ("port: 1\nport: 2", "show.yaml:2:1: key 'port' is here twice"),
     ("inner: {}", "show.yaml:1:8: key 'must' is missing: text"),
     ("inner: 3", "show.yaml:1:8: 3 is not a mapping with the keys must"),
 ])

@@ -73,7 +73,7 @@ panel: false
     assert [(sink.label, sink.optional) for sink in show.sinks] == [("ndi lcm", False), ("spout lcm", True)]
     assert show.parameters["strength"] == 0.7
     assert show.glides == {"strength": 0.5}
-    assert list(show.desk) == ["osc"]
+    assert list(show.desk_options) == ["osc"]
     assert "640x480 at 60 fps" in show.describe()
 
 
@@ -90,7 +90,7 @@ accelerate: none
     assert (catalogue["quick"].name, catalogue["quick"].size) == ("quick", (64, 64))
     assert catalogue["builtin"] is show.recipe, "the show's own, under its name"
     assert all((recipe.safety, recipe.accelerate) == (True, "none") for recipe in catalogue.values())
-    start = show.start(catalogue["quick"])
+    start = show.start_values(catalogue["quick"])
     assert (start["steps"], start["strength"], start["seed"]) == (1, 0.3, 0)
     assert not load(tmp_path, "").recipe.safety
 
@@ -98,8 +98,8 @@ accelerate: none
 def test_a_show_may_name_parameters_of_any_of_its_recipes(tmp_path: Path) -> None:
     recipes = "recipes: {lace: {base: builtin, loras: [{name: lace, model: a/b}]}}"
     show = load(tmp_path, f"{recipes}\nparameters: {{lora/lace: 0.5}}\nglides: {{lora/lace: 2}}")
-    assert show.start(show.recipes["lace"])["lora/lace"] == 0.5
-    assert "lora/lace" not in show.start(show.recipe)
+    assert show.start_values(show.recipes["lace"])["lora/lace"] == 0.5
+    assert "lora/lace" not in show.start_values(show.recipe)
     assert show.glides == {"lora/lace": 2.0}
     assert "no parameter 'lora/lace'" in complaints(tmp_path, "parameters: {lora/lace: 0.5}")[0]
 
@@ -128,12 +128,12 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
     ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
-    ("parameters: {steps: 1, steps: 2}", "show.yaml:1:24: key 'steps' stands here twice"),
-    ("output: {slate: \"C:\\new.png\"}", "show.yaml:1:17: 'C:\\new.png' is no path: in double quotes"),
-    ("recipe: \"C:\\new.yaml\"", "show.yaml:1:9: 'C:\\new.yaml' is no path: in double quotes"),
-    ("recipe: {base: builtin, loras: [\"C:\\new\"]}", "show.yaml:1:33: 'C:\\new' is no path: in double quotes"),
+    ("parameters: {steps: 1, steps: 2}", "show.yaml:1:24: key 'steps' is here twice"),
+    ("output: {slate: \"C:\\new.png\"}", "show.yaml:1:17: 'C:\\new.png' is not a path: in double quotes"),
+    ("recipe: \"C:\\new.yaml\"", "show.yaml:1:9: 'C:\\new.yaml' is not a path: in double quotes"),
+    ("recipe: {base: builtin, loras: [\"C:\\new\"]}", "show.yaml:1:33: 'C:\\new' is not a path: in double quotes"),
     ("parameters: {steps: many}", "show.yaml:1:21: steps takes a number, not 'many'"),
-    ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: it is no float"),
+    ("glides: {steps: 1}", "show.yaml:1:17: steps cannot glide: only floats, prompts and seeds do"),
     ("recipes: [ink]", "show.yaml:1:10: a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}"),
     ("recipes: {ink: sd-trubo}", "show.yaml:1:16: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
     ("accelerate: warp", "show.yaml:1:13: 'warp' is not one of auto, none, compile"),
@@ -174,10 +174,10 @@ def test_the_device_of_a_recipe_that_is_a_plain_name(tmp_path: Path) -> None:
 
 
 def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: No such file"):
+    with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: no such file"):
         load_show(tmp_path / "absent.yaml")
     (tmp_path / "wide.yaml").write_text("name: wide", "utf-16")
-    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is no text in UTF-8; save it as that$"):
+    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is not text in UTF-8; save it in that encoding$"):
         load_show(tmp_path / "wide.yaml")
 
 
@@ -199,13 +199,13 @@ def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(work)
     assert [path.name for path in show_files()] == ["demo.yaml"]
     show = load_show("demo", environment={})
-    assert show.side == tmp_path / "state" / "demo.yaml"
+    assert show.companion_file == tmp_path / "state" / "demo.yaml"
     assert show.sinks[0].options["path"] == str(work / "recordings" / "{date}_{time}.mp4")
 
 
 def test_a_show_of_ones_own_has_everything_beside_it(tmp_path: Path) -> None:
     show = load(tmp_path, "sinks: [{transport: record}]")
-    assert show.side == tmp_path / "show.yaml"
+    assert show.companion_file == tmp_path / "show.yaml"
     assert show.sinks[0].options["path"] == str(tmp_path / "recordings" / "{date}_{time}.mp4")
 
 
@@ -242,10 +242,10 @@ cues:
 @pytest.mark.parametrize(("text", "line"), [
     ("cues: [{set: {steps: 1}}]", "show.yaml:1:8: key 'name' is missing"),
     ("cues: [{name: a, set: {stepps: 1}}]", "show.yaml:1:24: there is no parameter 'stepps'; did you mean 'steps'?"),
-    ("cues: [{name: a, recipe: inc}]", "there is no recipe 'inc'"),
+    ("cues: [{name: a, recipe: inc}]", "no recipe 'inc'"),
     ("cues: [{name: a}, {name: a}]", "two cues are called 'a'"),
     ("cues: [{name: a, at: 25:00}]", 'a time of day is wanted, such as "21:30"'),
-    ("modulation: [{name: a, to: prompt}]", "there is no number 'prompt' to move"),
+    ("modulation: [{name: a, to: prompt}]", "no parameter 'prompt' with a number"),
     ("modulation: [{name: a/b, to: mix}]", "a name is 1 to 32 letters"),
     ("modulation: [{name: a, to: mix, wave: sin}]", "'sin' is not one of sine, triangle"),
 ])

@@ -1,0 +1,94 @@
+"""The parts that recipes name: pipelines, samplers, preprocessors and accelerators. They are declared only here.
+
+The tables are literal and import nothing, so that the schema and the doctor can read them without torch. The packages
+of `lcm_daemon.pipelines` load the classes from the import paths, "module:Class".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+_PIPELINES = "lcm_daemon.pipelines"
+
+PIPELINES: Mapping[str, str] = {
+    "passthrough": f"{_PIPELINES}.passthrough:Passthrough",
+    "latent_consistency": f"{_PIPELINES}.latent_consistency:LatentConsistency",
+}
+
+PREPROCESSORS: Mapping[str, str] = {
+    "canny": f"{_PIPELINES}.preprocessors.canny:Canny",
+    "depth": f"{_PIPELINES}.preprocessors.depth:Depth",
+    "pose": f"{_PIPELINES}.preprocessors.pose:Pose",
+    "softedge": f"{_PIPELINES}.preprocessors.lines:SoftEdge",
+    "lineart": f"{_PIPELINES}.preprocessors.lines:LineArt",
+    "none": f"{_PIPELINES}.preprocessors.base:Plain",
+}
+
+
+@dataclass(frozen=True)
+class PackageSupport:
+    """A package behind an accelerator, and the versions that its adapter was written for or measured with."""
+
+    package: str
+    versions: str
+
+
+@dataclass(frozen=True)
+class AcceleratorEntry:
+    """An accelerator: its class, and the packages behind it."""
+
+    path: str
+    packages: tuple[PackageSupport, ...] = ()
+
+
+ACCELERATORS: Mapping[str, AcceleratorEntry] = {
+    "none": AcceleratorEntry(f"{_PIPELINES}.accelerators.none:NoAccelerator"),
+    "compile": AcceleratorEntry(f"{_PIPELINES}.accelerators.compile:Compile", (PackageSupport("torch", ">=2.6"),)),
+    "openvino": AcceleratorEntry(f"{_PIPELINES}.accelerators.openvino:OpenVino", (
+        PackageSupport("openvino", ">=2025.0, measured with 2026.4"),
+    )),
+    "tensorrt": AcceleratorEntry(f"{_PIPELINES}.accelerators.tensorrt:TensorRt", (
+        PackageSupport("torch-tensorrt", "of torch's own version; calls checked against 2.13"),
+    )),
+    "sfast": AcceleratorEntry(f"{_PIPELINES}.accelerators.sfast:StableFast", (
+        PackageSupport("stable-fast-pruna", "1.0.8, which needs torch 2.9"),
+        PackageSupport("stable-fast", "1.0.5, built from source; not maintained"),
+    )),
+    "onediff": AcceleratorEntry(f"{_PIPELINES}.accelerators.onediff:OneDiff", (
+        PackageSupport("onediff", "1.2.0, with oneflow; not maintained"),
+    )),
+}
+AUTO = "auto"  # in place of an accelerator's name: the best one that works here
+ACCELERATOR_CHOICES = (AUTO, *ACCELERATORS)
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """What distinguishes one sampler from another; `lcm_daemon.pipelines.sampler` has the formulas and their sources.
+
+    Attributes:
+        distilled: The timesteps are those of the distillation (`original_inference_steps`), not all of the schedule.
+        end: Timestep where the last step ends: the clean image (-1), 0, or what the model's `set_alpha_to_one` says.
+        text_noise: Factor of the noise that text mode starts from: 1, or that of the first timestep.
+        boundary: The model's output is subject to the boundary conditions of consistency models.
+        noise: What becomes of the noise after a step: all new ("fresh"), kept, or mixed ("ancestral", "tcd").
+    """
+
+    distilled: bool
+    end: Literal["clean", "zero", "config"]
+    text_noise: Literal["one", "first"]
+    boundary: bool
+    noise: Literal["fresh", "kept", "ancestral", "tcd"]
+
+
+SAMPLERS: Mapping[str, SamplerKind] = {
+    "lcm": SamplerKind(distilled=True, end="clean", text_noise="one", boundary=True, noise="fresh"),
+    "euler": SamplerKind(distilled=False, end="clean", text_noise="first", boundary=False, noise="kept"),
+    "euler_ancestral": SamplerKind(
+        distilled=False, end="clean", text_noise="first", boundary=False, noise="ancestral"
+    ),
+    "ddim": SamplerKind(distilled=False, end="config", text_noise="one", boundary=False, noise="kept"),
+    "tcd": SamplerKind(distilled=True, end="zero", text_noise="one", boundary=False, noise="tcd"),
+}
