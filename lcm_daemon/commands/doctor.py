@@ -40,9 +40,10 @@ print(json.dumps({"devices": found, "cuda": bool(torch.version.cuda or torch.ver
 """
 _ACCELERATORS = """
 import json, torch
-from lcm_daemon.pipelines.accelerators import ACCELERATORS, load
+from lcm_daemon.pipelines.accelerators import load
 from lcm_daemon.pipelines.device import choose_device
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import ACCELERATORS
 device = choose_device(Recipe("doctor"))
 print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCELERATORS if name != "none"}))
 """

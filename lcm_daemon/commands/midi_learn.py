@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import queue
-import shutil
 import sys
 import threading
 import time
@@ -19,6 +17,7 @@ from lcm_daemon.controllers.midi.learn_write import Line, write
 from lcm_daemon.controllers.midi.mapping import fits
 from lcm_daemon.controllers.midi.messages import Decoder, Event
 from lcm_daemon.controllers.midi.ports import BACKENDS, Backend, Ports, RtMidi
+from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter
@@ -209,16 +208,10 @@ def _radio(parameter: Parameter, found: Guess, ears: Ears, say: Callable[[str], 
 
 
 def _save(path: Path, lines: Sequence[Line]) -> None:
-    """Replace the show in one step, so that a pulled plug leaves the old one or the new one."""
-    beside = path.with_name(f".{path.name}.learning")
+    """Write the mapping into the show file, in one step."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            file.write(write(text, str(path), lines))
-        shutil.copymode(path, beside)
-        os.replace(beside, path)
+        write_atomically(path, write(text, str(path), lines))
     except OSError as error:
         raise LcmDaemonError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)

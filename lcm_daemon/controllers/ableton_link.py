@@ -70,10 +70,7 @@ class AbletonLink(Controller):
     def __init__(
         self, controls: ControlState, options: Mapping[str, Any], connect: Callable[[float], Session] = open_session,
     ) -> None:
-        super().__init__(controls)
-        if set(options) - set(self.fields):
-            raise ValueError(f"AbletonLink knows no option {sorted(set(options) - set(self.fields))}")
-        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
+        super().__init__(controls, options)
         self._connect = connect
         self._session: Session | None = None
         self._told: Tempo | None = None

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size, check_pixels
-from lcm_daemon.core.schema import Fields
+from lcm_daemon.core.schema import Fields, complete_options
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,7 @@ class Endpoint(ABC):
     fields: ClassVar[Fields] = {}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        unknown = set(options) - set(self.fields)
-        if unknown:
-            raise ValueError(f"{type(self).__name__} knows no option {sorted(unknown)}")
-        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
+        self.options = complete_options(type(self).__name__, options, self.fields)
         self._open = False
 
     @property

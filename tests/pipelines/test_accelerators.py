@@ -1,4 +1,4 @@
-"""Accelerators: chosen by what is there, compiled beside the eager module, held to it, and kept on disk."""
+"""Accelerators: choice by what is installed, compilation in the background, verification, and the cache."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import threading
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor, nn
 
-from lcm_daemon.pipelines import accelerators
-from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
-from lcm_daemon.pipelines.accelerators import compile as compiling
-from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features
-from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
-from lcm_daemon.pipelines.accelerators.manager import Acceleration
-from lcm_daemon.pipelines.unet import UNetPass
-from lcm_daemon.recipes.registry import ACCELERATORS
+from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, CompiledModule, Features
+from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, ACCELERATORS
 from tests.conftest import need
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import make_unet
+
+with lazy_imports(globals()):
+    import torch
+    from torch import Tensor, nn
+
+    from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
+    from lcm_daemon.pipelines.accelerators import compile as compiling
+    from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
+    from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
+    from lcm_daemon.pipelines.unet import UNetPass
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 PATIENCE = 120.0  # seconds; a guard against hanging, nothing waits that long
 
 
 class Toy(nn.Module):
-    """Takes what a denoiser takes: tensors, some of them left out."""
+    """Takes arguments like a denoiser: tensors, some of them None."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +49,7 @@ class Fake(Accelerator):
     """Compiles into `wrap(module)`, when `gate` is open."""
 
     name = "fake"
-    beside = True
+    compiles_in_background = True
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__(CPU, Features())
@@ -57,23 +60,23 @@ class Fake(Accelerator):
     def probe(cls, device: torch.device) -> str:
         return ""
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         self.gate.wait(PATIENCE)
         self.made.append(part)
         return lambda *tensors: module(*tensors) * self._factor
 
 
 class Blocking(Fake):
-    """As those that torch's tracers are in."""
+    """Like accelerators that use torch's tracers."""
 
     name = "blocking"
-    beside = False
+    compiles_in_background = False
 
 
 class Broken(Fake):
     name = "broken"
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         raise RuntimeError("no such kernel\nand forty more lines")
 
 
@@ -85,21 +88,20 @@ def inputs(batch: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 4, 8, 8), torch.full((1,), 0.5)
 
 
-def acceleration(*choices: Accelerator) -> Acceleration:
-    return Acceleration("auto", CPU, Features(), print, [*choices, none()])
+def manager_of(*choices: Accelerator) -> AcceleratorManager:
+    return AcceleratorManager("auto", CPU, Features(), print, [*choices, none()])
 
 
 # --- choosing ---
 
 
 def test_every_name_of_a_recipe_has_its_accelerator() -> None:
-    assert set(accelerators.ACCELERATORS) == set(ACCELERATORS) - {"auto"}
-    for name in accelerators.ACCELERATORS:
+    for name in ACCELERATORS:
         assert load(name).name == name
 
 
 def test_none_is_always_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ACCELERATORS:
+    for name in ACCELERATOR_CHOICES:
         for device in (CPU, CUDA, MPS):
             lines: list[str] = []
             chosen = [one.name for one in choose(name, device, Features(), lines.append)]
@@ -125,54 +127,54 @@ def test_a_machine_without_a_compiler_falls_back_with_one_line(monkeypatch: pyte
     assert "install" in lines[0]
 
 
-class Holding(Fake):
-    """Has the weights of the moment in what it makes, as OpenVINO."""
+class Baking(Fake):
+    """Compiled modules contain the weights of that moment, as with OpenVINO."""
 
-    name = "holding"
-    holds_weights = True
+    name = "baking"
+    bakes_weights = True
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         return super()._compile(part, copy.deepcopy(module), example)
 
 
-def test_weights_that_move_are_seen_at_once_and_the_fast_ones_come_back_with_them() -> None:
-    whole, module, example = acceleration(Holding()), Toy(), inputs()
-    part = whole.accelerate("denoiser", module)
+def test_moved_weights_are_used_at_once_and_compiled_ones_return_with_them() -> None:
+    manager, module, example = manager_of(Baking()), Toy(), inputs()
+    part = manager.accelerate("denoiser", module)
     weights = next(module.parameters())
     with torch.inference_mode():
         at_load = part(*example)
-        assert whole.wait(PATIENCE)
-        compiled = whole.swaps
+        assert manager.wait(PATIENCE)
+        compiled = manager.installs
         weights.detach().mul_(2.0)
-        whole.follow(moved=True)
+        manager.set_weights_moved(True)
         assert torch.equal(part(*example), module(*example))
         assert not torch.equal(part(*example), at_load)
         weights.detach().mul_(0.5)
-        whole.follow(moved=False)
+        manager.set_weights_moved(False)
         assert torch.allclose(part(*example), at_load)
         part(*inputs(2))
-        assert whole.wait(PATIENCE)
-    assert whole.swaps == compiled + 1
+        assert manager.wait(PATIENCE)
+    assert manager.installs == compiled + 1
 
 
-def test_what_was_made_while_weights_moved_is_made_anew() -> None:
-    holding, module, example = Holding(), Toy(), inputs()
-    holding.gate.clear()
-    whole = acceleration(holding)
-    part = whole.accelerate("denoiser", module)
+def test_module_compiled_while_weights_moved_is_compiled_again() -> None:
+    baking, module, example = Baking(), Toy(), inputs()
+    baking.gate.clear()
+    manager = manager_of(baking)
+    part = manager.accelerate("denoiser", module)
     with torch.inference_mode():
         part(*example)
-        whole.follow(moved=True)
-        whole.follow(moved=False)
-        holding.gate.set()
-        assert whole.wait(PATIENCE)
-        assert whole.swaps == 0
+        manager.set_weights_moved(True)
+        manager.set_weights_moved(False)
+        baking.gate.set()
+        assert manager.wait(PATIENCE)
+        assert manager.installs == 0
         part(*example)
-        assert whole.wait(PATIENCE)
-    assert whole.swaps == 1
+        assert manager.wait(PATIENCE)
+    assert manager.installs == 1
 
 
-def test_the_doctor_is_told_versions() -> None:
+def test_versions_for_the_doctor() -> None:
     rows = {package: (installed, supported) for package, installed, supported in versions()}
     assert rows["torch"][0] == torch.__version__.split("+")[0] or rows["torch"][0] == torch.__version__
     assert {"openvino", "torch-tensorrt", "stable-fast", "stable-fast-pruna", "onediff"} <= set(rows)
@@ -185,73 +187,73 @@ def test_the_doctor_is_told_versions() -> None:
 def test_the_eager_module_plays_until_the_compiled_one_is_ready() -> None:
     fake, module, example = Fake(), Toy(), inputs()
     fake.gate.clear()
-    whole = acceleration(fake)
-    part = whole.accelerate("denoiser", module)
+    manager = manager_of(fake)
+    part = manager.accelerate("denoiser", module)
     with torch.inference_mode():
         expected = module(*example)
         assert torch.equal(part(*example), expected)
-        assert whole.names() == {"denoiser": "none"}
+        assert manager.active_names() == {"denoiser": "none"}
         fake.gate.set()
-        assert whole.wait(PATIENCE)
-        assert whole.names() == {"denoiser": "fake"}
+        assert manager.wait(PATIENCE)
+        assert manager.active_names() == {"denoiser": "fake"}
         assert torch.allclose(part(*example), expected)
     assert fake.made == ["denoiser"]
 
 
 def test_each_shape_is_compiled_once() -> None:
     fake = Fake()
-    whole = acceleration(fake)
-    part = whole.accelerate("denoiser", Toy())
+    manager = manager_of(fake)
+    part = manager.accelerate("denoiser", Toy())
     extra = torch.ones(1, 4, 8, 8)
     with torch.inference_mode():
         for _ in range(3):
             part(*inputs())
             part(*inputs(2))
             part(*inputs(), None, extra)
-    assert whole.wait(PATIENCE)
+    assert manager.wait(PATIENCE)
     assert fake.made == ["denoiser"] * 3
 
 
 def test_what_cannot_be_compiled_says_so_and_the_next_best_runs(caplog: pytest.LogCaptureFixture) -> None:
     fake = Fake()
-    whole = acceleration(Broken(), fake)
-    part = whole.accelerate("decoder", Toy())
+    manager = manager_of(Broken(), fake)
+    part = manager.accelerate("decoder", Toy())
     with torch.inference_mode():
         part(*inputs())
-    assert whole.wait(PATIENCE)
+    assert manager.wait(PATIENCE)
     assert part.name == "fake"
     assert "broken: decoder cannot be compiled: RuntimeError: no such kernel" in caplog.messages
 
 
 @pytest.mark.parametrize("factor", [1.1, float("nan")])
 def test_a_result_that_is_not_torchs_is_not_used(factor: float, caplog: pytest.LogCaptureFixture) -> None:
-    whole = acceleration(Fake(factor))
+    manager = manager_of(Fake(factor))
     module, example = Toy(), inputs()
-    part = whole.accelerate("denoiser", module)
+    part = manager.accelerate("denoiser", module)
     with torch.inference_mode():
         part(*example)
-        assert whole.wait(PATIENCE)
+        assert manager.wait(PATIENCE)
         assert torch.equal(part(*example), module(*example))
     assert part.name == "none"
-    assert any("away from torch's; not used" in line for line in caplog.messages)
+    assert any("differs from torch's result by" in line for line in caplog.messages)
 
 
-def test_compilers_that_cannot_work_beside_a_playing_module_do_so_at_load() -> None:
+def test_accelerators_that_cannot_compile_in_the_background_compile_at_load() -> None:
     blocking = Blocking()
-    whole = acceleration(blocking)
-    part = whole.accelerate("denoiser", Toy())
+    manager = manager_of(blocking)
+    part = manager.accelerate("denoiser", Toy())
     with torch.inference_mode():
         part(*inputs())
         assert (part.name, blocking.made) == ("blocking", ["denoiser"])
-        whole.loading = False
+        manager.loading = False
         part(*inputs(2))
-    assert whole.wait(0.0)
+    assert manager.wait(0.0)
     assert blocking.made == ["denoiser"]
 
 
 def test_none_starts_no_thread() -> None:
     before = threading.active_count()
-    part = Acceleration("none", CPU, Features(), print).accelerate("denoiser", Toy())
+    part = AcceleratorManager("none", CPU, Features(), print).accelerate("denoiser", Toy())
     with torch.inference_mode():
         part(*inputs())
     assert threading.active_count() == before
@@ -268,7 +270,7 @@ def test_an_example_without_tensors_is_refused() -> None:
 @pytest.fixture
 def cached(tmp_path: Path) -> openvino.OpenVino:
     need(importlib.util.find_spec("openvino") is not None, "openvino is not installed")
-    return openvino.OpenVino(CPU, Features(), Cache("openvino", tmp_path))
+    return openvino.OpenVino(CPU, Features(), CompileCache("openvino", tmp_path))
 
 
 def unet_inputs(residuals: bool) -> tuple[Tensor | None, ...]:
@@ -280,7 +282,7 @@ def unet_inputs(residuals: bool) -> tuple[Tensor | None, ...]:
 
 @pytest.mark.compile
 @pytest.mark.parametrize("residuals", [False, True])
-def test_openvino_paints_what_torch_paints(cached: openvino.OpenVino, residuals: bool) -> None:
+def test_openvino_computes_what_torch_computes(cached: openvino.OpenVino, residuals: bool) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
         module = UNetPass(make_unet().eval())
@@ -321,7 +323,7 @@ def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) ->
         cached.compile("denoiser", module, example)
         file = next((tmp_path / "openvino").glob("*.blob"))
         file.write_bytes(b"not a model")
-        with pytest.raises(AcceleratorError, match="made anew"):
+        with pytest.raises(AcceleratorError, match="compiled again"):
             cached.compile("denoiser", module, example)
         assert not file.exists()
         cached.compile("denoiser", module, example)
@@ -342,7 +344,7 @@ def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path
 
 @pytest.mark.compile
 @pytest.mark.parametrize("live", [False, True])
-def test_compile_paints_what_torch_paints(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_computes_what_torch_computes(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need(not compiling.Compile.probe(CPU), compiling.Compile.probe(CPU))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     module, example = Toy(), inputs()
@@ -371,28 +373,28 @@ def test_the_fingerprint_is_of_weights_shapes_and_versions() -> None:
 
 
 def test_files_appear_whole_and_the_oldest_go(tmp_path: Path) -> None:
-    cache = Cache("toy", tmp_path, limit=250)
+    cache = CompileCache("toy", tmp_path, limit=250)
     for age, name in enumerate(("a", "b", "c")):
-        with cache.workplace() as place:
+        with cache.work_folder() as place:
             (place / "made").write_bytes(bytes(100))
             assert cache.find(name) is None
-            file = cache.keep(place / "made", name)
+            file = cache.store(place / "made", name)
         os.utime(file, (age, age))
     assert sorted(file.name for file in cache.folder.iterdir()) == ["b", "c"]
     assert cache.find("b") == cache.folder / "b"
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
-    cache = Cache("toy", tmp_path)
+    cache = CompileCache("toy", tmp_path)
     old, fresh = cache.folder / "old", cache.folder / "fresh"
     for place in (old, fresh):
         place.mkdir(parents=True)
     (old / "traced.pt").write_bytes(b"half")
     os.utime(old, (0, 0))
-    with cache.workplace():
+    with cache.work_folder():
         assert (old.exists(), fresh.exists()) == (False, True)
 
 
 @pytest.fixture(autouse=True)
-def _hear_everything(caplog: pytest.LogCaptureFixture) -> None:
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)

@@ -335,5 +335,5 @@ def test_a_backend_that_is_not_there_is_one_clear_error(monkeypatch: pytest.Monk
 
 
 def test_an_unknown_option_is_a_mistake_of_ours() -> None:
-    with pytest.raises(ValueError, match="knows no option"):
+    with pytest.raises(ValueError, match="unknown option"):
         Rig({**options("{}"), "colour": 1})
