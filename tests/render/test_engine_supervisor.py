@@ -32,10 +32,10 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
     made: list[EngineSupervisor] = []
 
     def make(
-        *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts | None = None, policy: RestartPolicy = RestartPolicy.ALWAYS,
-        started: bool = True,
+        *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts = EngineTimeouts(frame=1.0),  # noqa: B008
+        policy: RestartPolicy = RestartPolicy.ALWAYS, started: bool = True,
     ) -> EngineSupervisor:
-        made.append(EngineSupervisor(ladder, SIZE, Metrics(), timeouts or EngineTimeouts(frame=1.0), spare, policy=policy))
+        made.append(EngineSupervisor(ladder, SIZE, Metrics(), timeouts, spare, policy=policy))
         if started:
             made[-1].start(time.perf_counter())
         return made[-1]
@@ -98,7 +98,8 @@ def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> Non
 
 
 @pytest.mark.parametrize(("policy", "memory", "replaced"), [
-    (RestartPolicy.ALWAYS, True, 1), (RestartPolicy.UNLESS_OUT_OF_MEMORY, False, 1), (RestartPolicy.UNLESS_OUT_OF_MEMORY, True, 0), (RestartPolicy.NEVER, False, 0),
+    (RestartPolicy.ALWAYS, True, 1), (RestartPolicy.UNLESS_OUT_OF_MEMORY, False, 1),
+    (RestartPolicy.UNLESS_OUT_OF_MEMORY, True, 0), (RestartPolicy.NEVER, False, 0),
 ])
 def test_who_is_replaced(
     supervise: Callable[..., EngineSupervisor], policy: RestartPolicy, memory: bool, replaced: int
@@ -205,7 +206,7 @@ def test_a_system_without_room_for_a_spare_renders_on(
 
     monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
     play(engine, renders(engine, 50))
-    assert caplog.text.count("no spare engine") == 1
+    assert caplog.text.count("no spare can be started") == 1
     os.kill(engine.pid, signal.SIGKILL)
     play(engine, lambda: engine.state == "alarm")
     assert "No space left" in engine.alarm
@@ -298,15 +299,15 @@ class Doomed:
             raise EOFError
         return [FrameResult(0, 0, 0.0, {"render": 0.1})]
 
-    def tell(self, message: object) -> None:
+    def send_without_credit(self, message: object) -> None:
         pass
 
-    release = take = tell
+    free_slot = read_result = send_without_credit
 
     def kill(self) -> None:
         pass
 
-    def reap(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         return True
 
 
@@ -351,5 +352,5 @@ def test_more_work_than_usual_is_no_hang(
     engine.child = Doomed(ManualClock(), 0.0, 0)  # type: ignore[assignment]
     engine.frame_times.extend([steps * step] * 63)
     engine.child.channel.unanswered[0] = 0.0  # type: ignore[union-attr]
-    assert not engine._overdue(2 * later * passes * step - 0.01)
-    assert engine._overdue(max(engine.timeouts.frame, 32 * steps * step) + 0.01), "and a hang is one"
+    assert not engine.is_hung(engine.child, 2 * later * passes * step - 0.01)
+    assert engine.is_hung(engine.child, max(engine.timeouts.frame, 32 * steps * step) + 0.01), "and a hang is one"

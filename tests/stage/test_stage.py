@@ -12,14 +12,15 @@ import pytest
 from mido import Message
 
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.controllers.midi.clock import TICKS, Clock
+from lcm_daemon.controllers.midi.clock import PULSES_PER_BEAT, MidiClock
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
+from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo
 from lcm_daemon.pipelines.base import Report
 from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.governor import Governor, Level
 from lcm_daemon.render.player import Player
 from lcm_daemon.shows.reader import load_show
@@ -31,19 +32,24 @@ class PatientEngine:
     """Stands where an EngineSupervisor does; takes a frame whenever the test says that it wants one."""
 
     def __init__(self) -> None:
-        self.wanted, self.pid = False, 1
-        self.taken: list[tuple[Frame, dict[str, Any]]] = []
+        self.accepts_frame, self.pid = False, 1
+        self.requests: list[tuple[Frame, dict[str, Any]]] = []
         self.guides: list[Frame | None] = []
         self.coming: list[Frame] = []
+        self.costs: list[float] = []
         self.fallen, self.failure = False, None
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
         self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
 
-    def submit(self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None) -> bool:
-        self.taken.append((frame, values))
+    def send_frame(self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None) -> bool:
+        self.requests.append((frame, values))
         self.guides.append(guide)
-        self.wanted = False
+        self.accepts_frame = False
         return True
+
+    def pop_costs(self) -> list[float]:
+        costs, self.costs = self.costs, []
+        return costs
 
     def step(self, now: float) -> Frame | None:
         return self.coming.pop(0) if self.coming else None
@@ -62,29 +68,52 @@ def stage(tmp_path: Path, clock: ManualClock) -> Stage:
     file = tmp_path / "show.yaml"
     file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
     stage = Stage(load_show(file, environment={}), clock)
-    stage.transition.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.transition.current.engines = [PatientEngine()]  # type: ignore[list-item]
     stage.source = Still(10)  # type: ignore[assignment]
     return stage
 
 
 def engines(stage: Stage) -> list[Any]:
-    return stage.transition.playing.engines
+    return stage.transition.current.engines
 
 
 def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
     """Let the engine want a frame, and return what it got this time."""
     engine = engines(stage)[0]
-    before = len(engine.taken)
-    engine.wanted = True
-    stage._feed()
-    return list(engine.taken[before:])
+    before = len(engine.requests)
+    engine.accepts_frame = True
+    send(stage)
+    return list(engine.requests[before:])
+
+
+def send(stage: Stage) -> None:
+    """Send the engines what they accept, as the stage does between two ticks."""
+    values = stage.switcher.govern_values(stage.automation.values)
+    stage.feeder.feed(stage.source, stage.guide, values, stage._ticks, stage.clock.now())
+
+
+def execute(stage: Stage, *requests: Change | CommandRequest) -> None:
+    for request in requests:
+        stage._dispatch.execute(request, stage.clock.now())
+
+
+def variant_of(stage: Stage, recipe: Recipe) -> tuple[RecipeVariant, Player]:
+    """A player of another recipe, on the engine that plays."""
+    variant = RecipeVariant(recipe)
+    return variant, Player(variant, engines(stage), stage.show.start_values(recipe), stage.metrics)
+
+
+def play(stage: Stage, player: Player) -> None:
+    """Let a player take over, as at the end of a recipe change."""
+    stage.transition.current = player
+    stage.recipes.play(player.variant)
 
 
 @pytest.mark.slow
 def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualClock) -> None:
     feed(stage)
     for value in (0.1, 0.9, 0.3):  # a flood: what counts is the moment of handing over
-        stage._obey(RequestQueue([{"strength": Change("strength", value, "osc")}]), clock.now())
+        execute(stage, Change("strength", value, "osc"))
     ((frame, values),) = feed(stage)
     assert values["strength"] == 0.3
     assert frame.time == clock.now(), "the same input again: its age does not count as latency"
@@ -110,34 +139,34 @@ def test_two_engines_never_paint_the_same_picture_twice(stage: Stage) -> None:
     second.pid = 2
     engines(stage).append(second)
     assert len(feed(stage)) == 1
-    second.wanted = True
+    second.accepts_frame = True
     assert feed(stage) == []
-    assert second.taken == []
+    assert second.requests == []
     stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
-    stage._feed()  # both want it by now; the first one gets it
-    assert [len(engine.taken) for engine in engines(stage)] == [2, 0]
+    send(stage)  # both want it by now; the first one gets it
+    assert [len(engine.requests) for engine in engines(stage)] == [2, 0]
 
 
 def test_two_players_are_fed_each_with_its_own_newest(stage: Stage) -> None:
     """As in a crossfade: what the one has had is news to the other."""
-    coming: Any = Player(stage.show.recipe, [PatientEngine()], stage.parameters.targets(), stage.metrics)  # type: ignore[list-item]
+    coming: Any = Player(stage.recipes.playing, [PatientEngine()], stage.parameters.targets(), stage.metrics)  # type: ignore[list-item]
     coming.engines[0].pid = 2
-    stage.transition.coming = coming
+    stage.transition.next = coming
     for _ in range(2):
-        coming.engines[0].wanted = True
+        coming.engines[0].accepts_frame = True
         feed(stage)
-    assert [len(engines(stage)[0].taken), len(coming.engines[0].taken)] == [1, 1]
+    assert [len(engines(stage)[0].requests), len(coming.engines[0].requests)] == [1, 1]
 
 
 @pytest.mark.slow
 def test_while_two_play_each_has_its_own_start_values(stage: Stage, clock: ManualClock) -> None:
     slow = Recipe("slow", parameters={"steps": 4, "strength": 0.9})
-    coming: Any = Player(slow, [PatientEngine()], stage.show.start_values(slow), stage.metrics)  # type: ignore[list-item]
-    stage.transition.coming = coming
-    stage._obey(RequestQueue([{"strength": Change("strength", 0.2, "osc")}]), clock.now())
-    coming.engines[0].wanted = True
+    coming: Any = Player(RecipeVariant(slow), [PatientEngine()], stage.show.start_values(slow), stage.metrics)  # type: ignore[list-item]
+    stage.transition.next = coming
+    execute(stage, Change("strength", 0.2, "osc"))
+    coming.engines[0].accepts_frame = True
     feed(stage)
-    old, new = engines(stage)[0].taken[-1][1], coming.engines[0].taken[-1][1]
+    old, new = engines(stage)[0].requests[-1][1], coming.engines[0].requests[-1][1]
     assert (old["steps"], old["strength"]) == (2, 0.2)
     assert (new["steps"], new["strength"]) == (4, 0.2)
 
@@ -156,7 +185,7 @@ def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> N
 def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
     stage.source = None
     assert feed(stage) == []
-    stage._obey(RequestQueue([{"mode": Change("mode", "text", "osc")}]), clock.now())
+    execute(stage, Change("mode", "text", "osc"))
     assert len(feed(stage)) == 1
     assert feed(stage) == []
     stage._tick()
@@ -166,7 +195,7 @@ def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), [("noise", "walking"), ("feedback", 0.5)])
 def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, value: float | str) -> None:
-    stage._obey(RequestQueue([{name: Change(name, value, "osc")}]), 1000.0)
+    execute(stage, Change(name, value, "osc"))
     assert len(feed(stage)) == 1
     assert feed(stage) == []
     stage._tick()
@@ -176,50 +205,46 @@ def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, va
 @pytest.mark.slow
 def test_a_recipes_parameters_come_and_go_and_keep_their_values(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
-    first = stage.transition.playing
-    second = Player(ink, first.engines, stage.show.start_values(ink), stage.metrics)
-    stage._obey(RequestQueue([{"steps": Change("steps", 1, "osc")}]), clock.now())
-    stage.transition.playing = second
-    stage._attend()
+    first, (_, second) = stage.transition.current, variant_of(stage, ink)
+    execute(stage, Change("steps", 1, "osc"))
+    play(stage, second)
     now = stage.parameters.targets()
     assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.5, 1, 2.0), "what nobody has moved follows the recipe"
-    stage._obey(RequestQueue([{"lora/ink": Change("lora/ink", 1.5, "osc")}]), clock.now())
+    execute(stage, Change("lora/ink", 1.5, "osc"))
     assert feed(stage)[-1][1]["lora/ink"] == 1.5
-    stage.transition.playing = first
-    stage._attend()
-    stage._obey(RequestQueue([{"lora/ink": Change("lora/ink", 0.1, "osc")}]), clock.now())
+    play(stage, first)
+    execute(stage, Change("lora/ink", 0.1, "osc"))
     assert "lora/ink" not in stage.parameters.targets()
-    stage.transition.playing = second
-    stage._attend()
+    play(stage, second)
     assert stage.parameters.targets()["lora/ink"] == 1.5
 
 
 @pytest.mark.slow
 def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stage: Stage, clock: ManualClock) -> None:
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5, "steps": 4, "guidance": 2.0})
-    first, asked = stage.transition.playing, list[Recipe]()
+    asked: list[RecipeVariant] = []
+    variant, player = variant_of(stage, ink)
     stage.switcher.recipes["ink"] = ink
-    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
+    stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
     stage.automation.cue_list.record(Cue("storm", {"steps": 2, "lora/ink": 0.9}, recipe="ink"))
-    stage._obey(RequestQueue([CommandRequest("cue/goto", "osc", ("storm",))]), clock.now())
-    stage._attend()
-    assert asked == [ink]
-    stage.transition.playing = Player(ink, first.engines, stage.show.start_values(ink), stage.metrics)
-    stage._attend()
+    execute(stage, CommandRequest("cue/goto", "osc", ("storm",)))
+    stage._serve()
+    assert asked == [variant]
+    play(stage, player)
     now = stage.parameters.targets()
     assert (now["lora/ink"], now["steps"], now["guidance"]) == (0.9, 2, 2.0)
-    rows = stage._stand(clock.now())
+    rows = stage._report.parameter_states()
     assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
 
 
 @pytest.mark.slow
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
-    stage._obey(RequestQueue([CommandRequest("size", "osc", (387, 64))]), clock.now())
-    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("passthrough", (384, 64))
-    stage._obey(RequestQueue([CommandRequest("recipe", "osc", ("sd-turbo",))]), clock.now())
-    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("sd-turbo", (512, 512))
-    stage._obey(RequestQueue([CommandRequest("size", "osc", (256, 256))]), clock.now())
-    assert (stage.transition.wanted.name, stage.transition.wanted.size) == ("sd-turbo", (256, 256))
+    execute(stage, CommandRequest("size", "osc", (387, 64)))
+    assert (stage.recipes.wanted.name, stage.recipes.wanted.recipe.size) == ("passthrough", (384, 64))
+    execute(stage, CommandRequest("recipe", "osc", ("sd-turbo",)))
+    assert (stage.recipes.wanted.name, stage.recipes.wanted.recipe.size) == ("sd-turbo", (512, 512))
+    execute(stage, CommandRequest("size", "osc", (256, 256)))
+    assert (stage.recipes.wanted.name, stage.recipes.wanted.recipe.size) == ("sd-turbo", (256, 256))
 
 
 def governed(stage: Stage) -> Any:
@@ -231,16 +256,16 @@ def governed(stage: Stage) -> Any:
     return engine
 
 
-def keep_in(asked: list[Recipe]) -> Callable[..., None]:
-    """In place of RecipeTransition.change."""
-    return lambda recipe, optional=False: asked.append(recipe)
+def keep_in(asked: list[RecipeVariant]) -> Callable[..., None]:
+    """In place of RecipeTransition.ask."""
+    return lambda variant, automatic=False: asked.append(variant)
 
 
 def run_hot(stage: Stage, clock: ManualClock, seconds: float, cost: float = 0.1) -> None:
     for _ in range(round(seconds / 0.1)):
         clock.sleep(0.1)
-        engines(stage)[0].costs = [cost]
-        stage._attend()
+        engines(stage)[0].costs.append(cost)
+        stage._serve()
 
 
 @pytest.mark.slow
@@ -249,33 +274,32 @@ def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, c
     run_hot(stage, clock, 1.5)
     assert feed(stage)[-1][1]["steps"] == 1
     assert stage.parameters.targets()["steps"] == 2
-    assert stage._collect_status(clock.now())["governor"] == "steps -1"
+    assert stage._report.status(clock.now())["governor"] == "steps -1"
 
 
 @pytest.mark.slow
 def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
-    full = stage.transition.playing.recipe
-    assert full.size == (512, 512)
-    asked: list[Recipe] = []
-    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
+    full = stage.recipes.playing
+    assert full.recipe.size == (512, 512)
+    asked: list[RecipeVariant] = []
+    stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 4.0)
-    assert [(recipe.name, recipe.size) for recipe in asked] == [("passthrough", (384, 384))]
-    stage.transition.playing.recipe = asked[-1]
-    stage._obey(RequestQueue([CommandRequest("size", "osc", (640, 64))]), clock.now())
-    assert asked[-1] == replace(full, size=(640, 64)), "of the recipe as it was asked for"
+    assert [(variant.name, variant.rendered.size) for variant in asked] == [("passthrough", (384, 384))]
+    stage.transition.current.variant = asked[-1]
+    execute(stage, CommandRequest("size", "osc", (640, 64)))
+    assert asked[-1] == RecipeVariant(replace(full.recipe, size=(640, 64))), "of the recipe as it was asked for"
     run_hot(stage, clock, 60.0, 0.001)
-    assert asked[-1] is full
-    assert stage.switcher._full(full) == (full, 1.0)
+    assert asked[-1] == full
 
 
 @pytest.mark.slow
 def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClock) -> None:
     governed(stage)
-    asked: list[Recipe] = []
-    stage.transition.change = keep_in(asked)  # type: ignore[method-assign]
+    asked: list[RecipeVariant] = []
+    stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
     run_hot(stage, clock, 120.0)  # nothing comes of it
-    assert [recipe.size for recipe in asked] == [(384, 384)]
+    assert [variant.rendered.size for variant in asked] == [(384, 384)]
     assert stage.switcher.governor is not None
     assert stage.switcher.governor.level == Level(steps=1)
 
@@ -284,9 +308,9 @@ def test_a_size_that_fails_is_not_asked_for_again(stage: Stage, clock: ManualClo
 def test_a_late_frame_of_another_engine_is_dropped_and_counted(stage: Stage, clock: ManualClock) -> None:
     newer, older = Frame(solid((64, 64)), 5, 1000.0), Frame(solid((64, 64)), 4, 1000.0)
     engines(stage)[0].coming = [newer, older]
-    stage._attend()
-    stage._attend()
-    assert stage.transition.playing.rendered is newer
+    stage._serve()
+    stage._serve()
+    assert stage.transition.current.result is newer
     assert stage.metrics.total("dropped/rendered") == 1
 
 
@@ -298,22 +322,22 @@ def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: 
         assert stage.output is not None
         return int(stage.output.pixels[0, 0, 0])
 
-    stage.transition.playing.rendered = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
-    stage.transition.playing.rendered_at = clock.now()
+    stage.transition.current.result = Frame(solid((64, 64), (200, 0, 0, 255)), 1, clock.now())
+    stage.transition.current.result_at = clock.now()
     assert shown() == 200
     stage.parameters.set("freeze", True, clock.now())
     for master, red in ((0.5, 100), (0.0, 0), (0.25, 50)):
         stage.parameters.set("master", master, clock.now())
         assert shown() == red, "of the picture, not of what was dimmed before"
-    stage._obey(RequestQueue([CommandRequest("panic", "osc")]), clock.now())
+    execute(stage, CommandRequest("panic", "osc"))
     assert shown() == 200
 
 
 @pytest.mark.slow
 def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> None:
-    moves = {"strength": Change("strength", 1.0, "osc"), "freeze": Change("freeze", True, "osc")}
-    stage._obey(RequestQueue([moves]), clock.now())
-    stage._obey(RequestQueue([CommandRequest("panic", "osc")]), clock.now())
+    moves = Change("strength", 1.0, "osc"), Change("freeze", True, "osc")
+    execute(stage, *moves)
+    execute(stage, CommandRequest("panic", "osc"))
     assert stage.parameters.targets() == stage.parameters.evaluate(clock.now())
     assert stage.parameters.targets()["strength"] == 0.6
     assert stage.parameters.targets()["freeze"] is False
@@ -334,9 +358,10 @@ def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, capl
 def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_once(
     stage: Stage, upgrade: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[Recipe] = []
-    monkeypatch.setattr(stage.transition, "change", keep_in(asked))
-    stage.transition.playing.recipe = recipe = replace(stage.show.recipe, accelerate=accelerate)
+    asked: list[RecipeVariant] = []
+    monkeypatch.setattr(stage.transition, "ask", keep_in(asked))
+    variant = RecipeVariant(replace(stage.show.recipe, accelerate=accelerate))
+    stage.transition.current.variant = variant
     engines(stage)[0].report = replace(engines(stage)[0].report, upgrade=upgrade)
     engines(stage)[0].ready = False
     stage.switcher.upgrade()
@@ -344,7 +369,7 @@ def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_onc
     engines(stage)[0].ready = True
     for _ in range(3):
         stage.switcher.upgrade()
-    assert asked == ([replace(recipe, accelerate="compile")] if compiled else [])
+    assert asked == ([replace(variant, accelerator="compile")] if compiled else [])
 
 
 BARS = """
@@ -358,31 +383,31 @@ def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: Ma
     """Ticks that come up to 4 ms late, what the desk makes of them, and the value that rides with each frame."""
     (tmp_path / "show.yaml").write_text(BARS)
     stage = Stage(load_show(tmp_path / "show.yaml", environment={}), clock)
-    stage.transition.playing.engines = [PatientEngine()]  # type: ignore[list-item]
+    stage.transition.current.engines = [PatientEngine()]  # type: ignore[list-item]
     stage.source = Still(10)  # type: ignore[assignment]
-    music, chance, begun, tick = Clock(), random.Random(5), clock.now(), 60.0 / 132.0 / TICKS
+    music, chance, begun, tick = MidiClock(), random.Random(5), clock.now(), 60.0 / 132.0 / PULSES_PER_BEAT
     off = []
 
     def say(message: str) -> None:
-        if music.take(Message(message), clock.now()):
+        if music.receive(Message(message), clock.now()):
             stage.desk.kept = {"tempo": ExternalTempo(music.tempo, "midi/clock")}
-        stage._attend()
+        stage._serve()
 
     say("start")
-    for number in range(24 * TICKS):
+    for number in range(24 * PULSES_PER_BEAT):
         clock.time = begun + number * tick + chance.uniform(0.0, 0.004)
         say("clock")
         clock.time = begun + (number + 0.9) * tick
         bar = (clock.now() - begun - 0.002) * 132.0 / 60.0 / 4.0 % 1.0  # 2 ms late are all ticks, on average
         stage._tick()
-        if number > 4 * TICKS and 0.05 < bar < 0.95:
+        if number > 4 * PULSES_PER_BEAT and 0.05 < bar < 0.95:
             off.append((feed(stage)[-1][1]["strength"] - bar) * 4.0 * 60.0 / 132.0)
     assert len(off) > 300
     assert max(map(abs, off)) < 0.003, "seconds"
     assert stage.parameters.targets()["bpm"] == pytest.approx(132.0, abs=0.5)
-    assert stage._stand(clock.now())["bpm"].by == "midi clock"
+    assert stage._report.parameter_states()["bpm"].by == "midi clock"
     say("stop")
-    held = stage._stand(clock.now())["strength"].value
+    held = stage._report.parameter_states()["strength"].value
     clock.sleep(10.0)
-    stage._attend()
-    assert stage._stand(clock.now())["strength"].value == held
+    stage._serve()
+    assert stage._report.parameter_states()["strength"].value == held

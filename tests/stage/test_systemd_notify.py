@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.stage.systemd_notify import PULSE, SystemdNotifier
+from lcm_daemon.stage.systemd_notify import WATCHDOG_INTERVAL, SystemdNotifier
 from tests.conftest import need
 from tests.rigs.daemon import Daemon
 
@@ -38,7 +38,7 @@ def test_the_manager_hears_of_the_start_of_each_second_and_of_the_end(manager: t
         watchdog.alive(1000.0 + beat / 20)
     watchdog.stopping()
     heard = [ear.recv(100).decode() for _ in range(5)]
-    assert heard == ["READY=1", *["WATCHDOG=1"] * round(3.0 / PULSE), "STOPPING=1"]
+    assert heard == ["READY=1", *["WATCHDOG=1"] * round(3.0 / WATCHDOG_INTERVAL), "STOPPING=1"]
 
 
 def test_nobody_listens_and_nothing_happens(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_nobody_listens_and_nothing_happens(tmp_path: Path) -> None:
 def test_a_manager_that_does_not_listen_keeps_no_beat_waiting(manager: tuple[str, socket.socket]) -> None:
     watchdog = SystemdNotifier({"NOTIFY_SOCKET": manager[0]})
     for second in range(10_000):  # many more than its queue holds
-        watchdog.alive(second * PULSE)
+        watchdog.alive(second * WATCHDOG_INTERVAL)
 
 
 @pytest.mark.slow
