@@ -57,7 +57,7 @@ class DiffusersComparison:
     @property
     def accelerators(self) -> str:
         """Accelerators in use at this moment: "openvino", "none", or by part where they differ."""
-        names = self._fast.renderer.acceleration.names() if self._fast else {}
+        names = self._fast.renderer.acceleration.active_names() if self._fast else {}
         same = len(set(names.values())) == 1
         return next(iter(names.values())) if same else ", ".join(map(" ".join, names.items())) or "none"
 
@@ -85,7 +85,7 @@ class DiffusersComparison:
         _time_frame(fast, frame, values, is_plain=False)  # requests the compilation for these values
         acceleration = fast.renderer.acceleration
         acceleration.wait(COMPILE_TIMEOUT)
-        if set(acceleration.names().values()) == {"none"}:
+        if set(acceleration.active_names().values()) == {"none"}:
             return {}
         return {ACCELERATED: lambda frame, values: _time_frame(fast, frame, values, is_plain=False)}
 

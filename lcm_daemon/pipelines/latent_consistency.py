@@ -14,10 +14,10 @@ from lcm_daemon.core.errors import EngineError, RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
-from lcm_daemon.pipelines.accelerators import upgrade
+from lcm_daemon.pipelines.accelerators import find_upgrade
 from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.pipelines.accelerators.folding import fold_vae
-from lcm_daemon.pipelines.accelerators.manager import Acceleration
+from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
 from lcm_daemon.pipelines.accelerators.upsampling import fold_upsampling
 from lcm_daemon.pipelines.base import FrameValues, Pipeline, Progress, Report
 from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
@@ -112,7 +112,7 @@ class FrameRenderer:
 
         # The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready.
         features = Features(live_weights=bool(self.components.loras.names))
-        self.acceleration = Acceleration(recipe.accelerate, device, features, progress)
+        self.acceleration = AcceleratorManager(recipe.accelerate, device, features, progress)
         self._encoder = self.acceleration.accelerate("encoder", codec.encoder)
         unet = self.acceleration.accelerate("denoiser", UNetPass(self.components.unet))
         self._decoder = self.acceleration.accelerate("decoder", codec.decoder)
@@ -139,7 +139,7 @@ class FrameRenderer:
         """Describe the loaded model."""
         precision = str(self.dtype).removeprefix("torch.")
         return Report(self.recipe.name, devices.describe(self.device), precision, self.recipe.size,
-                      upgrade(self.device))
+                      find_upgrade(self.device))
 
     def render(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> dict[str, float]:
         """Render one frame, as `Pipeline.render`."""
@@ -163,7 +163,7 @@ class FrameRenderer:
     def _prepare(self, image: Tensor, guide: Pixels | None, values: FrameValues, strength: float) -> Conditioning:
         """Write everything that this frame's passes read to where they read it."""
         prompt_image = self._image_prompt.update(image, values.image_prompt) if self._image_prompt else None
-        self.acceleration.follow(moved=values.loras != self._loaded_weights)
+        self.acceleration.set_weights_moved(values.loras != self._loaded_weights)
         if self.components.loras.set_weights(values.loras):
             self.conditioner.prompts.clear_cache()
         self._factors.copy_(self.sampler.plan(values.steps, strength, text=values.mode != "image").tensor)
@@ -188,7 +188,7 @@ class FrameRenderer:
         is_controlled = variant.mode != "text" and any(each.weight > 0.0 for each in self._controlnets.controlnets)
         if self._graphs is None or is_controlled:
             return self._run(image, conditioning, variant, self._stopwatch.mark)
-        key = (variant, conditioning.shape, self.acceleration.swaps, self.acceleration.bypassed)
+        key = (variant, conditioning.shape, self.acceleration.installs, self.acceleration.bypassed)
         return self._graphs.launch(key, lambda: self._run(image, conditioning, variant, lambda part: None))
 
     def _run(self, image: Tensor, conditioning: Conditioning, variant: _Variant, mark: Callable[[str], None]) -> Tensor:

@@ -1,9 +1,9 @@
-"""Names and signatures of accelerators that do not run here, from their own wheels; accelerators.json is made by
+"""Names and signatures of accelerators that need an NVIDIA GPU, from their wheels; accelerators.json is made by
 
     pip download --no-deps torch-tensorrt onediff stable-fast-pruna
     python -m tests.rigs.accelerator_names WHEEL...
 
-stable-fast itself comes as source for older versions of torch alone; its diffusion_pipeline_compiler.py is the same.
+stable-fast itself has wheels only for older versions of torch; its diffusion_pipeline_compiler.py is the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.rigs.native_names import signature
 
 FILE = Path(__file__).parent / "accelerators.json"
 
-# By wheel: the file, and what of it (or of a class in it) the adapter uses.
+# By wheel: file, owner, and the names of the file that the adapter uses.
 SOURCES = {
     "torch_tensorrt": (("torch_tensorrt/_compile.py", "torch_tensorrt", ("compile",)),
                        ("torch_tensorrt/dynamo/_compiler.py", "dynamo", ("compile",))),
@@ -58,7 +58,7 @@ def read(wheel: zipfile.ZipFile, package: str) -> dict[str, Any]:
 
 
 def fields(node: ast.ClassDef) -> dict[str, Any]:
-    """A dataclass as its constructor: every field has a default."""
+    """Signature of a dataclass's constructor; every field has a default."""
     return {"required": 0, "names": [], "keywords": list(annotated(node))}
 
 

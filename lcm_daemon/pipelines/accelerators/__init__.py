@@ -1,4 +1,4 @@
-"""The accelerators by name, as recipes give them. Importing this package imports no torch."""
+"""Choice of accelerators by name and device. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lcm_daemon.recipes.registry import ACCELERATORS
 if TYPE_CHECKING:
     import torch
 
-# By device, the best first: what "auto" takes, and what follows when the one asked for does not work here. On the CPU
-# torch.compile takes a minute for what OpenVINO does in seconds, so it is for those who ask. On CUDA it is worth its
-# minute, but nothing can play in the same process meanwhile: the recipe plays eagerly, and the stage has the compiled
-# one loaded aside (_UPGRADES, `RecipeSwitcher.upgrade`).
+# Order of preference by device: what "auto" uses, and what follows if the requested accelerator does not work here. On
+# the CPU, torch.compile takes a minute for what OpenVINO does in seconds, so it is used on request only. On CUDA it is
+# worth its minute, but no module of the same process can play while it compiles: the recipe plays eagerly, and the
+# stage loads the compiled one in a second engine (_UPGRADES, `RecipeSwitcher.upgrade`).
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "cpu": ("openvino", "none"),
     "cuda": ("none",),
@@ -25,40 +25,50 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
 
 _UPGRADES: Mapping[str, str] = {"cuda": "compile"}
 
-Tell = Callable[[str], None]  # takes one line
+ReportLine = Callable[[str], None]
 
 
-def choose(name: str, device: torch.device, features: Features, tell: Tell) -> list[Accelerator]:
-    """The accelerators to try on `device`, in order: the one asked for, then the next best; `none` is always the last.
+def choose(name: str, device: torch.device, features: Features, report: ReportLine) -> list[Accelerator]:
+    """Return the accelerators to try on `device`, best first.
 
-    name: of ACCELERATORS, or "auto".   tell: gets one line for each that does not work here, with what would mend it.
+    Args:
+        name: a name of ACCELERATORS, or "auto".
+        device: where the recipe runs.
+        features: what the pipeline does that an accelerator has to know.
+        report: called with one line for each accelerator that does not work here: what is missing, what to install.
+
+    Returns:
+        The requested accelerator, then the next best ones. The last one is always `none`.
     """
     order = _ORDER.get(device.type, ("none",))
-    names = order if name == "auto" else ("none",) if name == "none" else (name, *order)
+    if name == "none":
+        names: tuple[str, ...] = ("none",)
+    else:
+        names = order if name == "auto" else (name, *order)
     chosen: list[Accelerator] = []
     for kind in map(load, dict.fromkeys(names)):
         if reason := kind.probe(device):
-            tell(f"{kind.name}: {reason}")
+            report(f"{kind.name}: {reason}")
         else:
             chosen.append(kind(device, features))
     return chosen
 
 
-def upgrade(device: torch.device) -> str:
-    """The accelerator that is worth loading once more for, aside; "" where there is none, or it does not work here."""
+def find_upgrade(device: torch.device) -> str:
+    """Name of the accelerator that is worth a second load in another engine; "" if none is, or it does not work."""
     name = _UPGRADES.get(device.type, "")
     return name if name and not load(name).probe(device) else ""
 
 
 def load(name: str) -> type[Accelerator]:
-    """The class of that name; the library behind it is imported when it compiles."""
+    """Return the class of that name. Its library is imported when it compiles."""
     module, _, kind = ACCELERATORS[name].path.partition(":")
     found: type[Accelerator] = getattr(importlib.import_module(module), kind)
     return found
 
 
 def versions() -> list[tuple[str, str, str]]:
-    """(package, the version installed here or "", the versions that its adapter works with), for the doctor."""
+    """List (package, installed version or "", versions that its adapter works with), for the doctor."""
     return [(package.package, _installed(package.package), package.versions)
             for entry in ACCELERATORS.values() for package in entry.packages]
 

@@ -1,4 +1,4 @@
-"""Accelerator: turns one module of a pipeline into a faster callable. A compiler's adapter is a subclass."""
+"""Base class of accelerators. An accelerator compiles one module of a pipeline into a faster callable."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Compiled = Callable[..., "Tensor"]  # called as the module it was made from
+CompiledModule = Callable[..., "Tensor"]  # takes the same arguments as the module that it was compiled from
 
 
 class AcceleratorError(LcmDaemonError):
-    """A module could not be compiled here; the next best accelerator takes its place."""
+    """A module could not be compiled here. The next best accelerator is used instead."""
 
 
 @dataclass(frozen=True)
 class Features:
     """What a pipeline does that an accelerator has to know.
 
-    live_weights: LoRAs write the weights in place while it plays.
+    Attributes:
+        live_weights: LoRAs change the weights in place while the pipeline plays.
     """
 
     live_weights: bool = False
@@ -34,14 +35,17 @@ class Features:
 class Accelerator(ABC):
     """One compiler on one device.
 
-    beside: whether it may compile in a thread beside the one that renders. Torch's tracers replace methods of all
-    modules in the process while they work, so what is built on them compiles while nothing plays: at load.
-    holds_weights: whether what it makes has the weights of that moment in it, and does not see them move.
+    Attributes:
+        name: name in recipes and in the log.
+        compiles_in_background: whether it may compile in a thread while another one renders. Torch's tracers replace
+            methods of all modules in the process while they work, so accelerators that use them compile at load,
+            while nothing plays.
+        bakes_weights: whether compiled modules contain the weights of that moment, and do not see later changes.
     """
 
     name: ClassVar[str]
-    beside: ClassVar[bool] = False
-    holds_weights: ClassVar[bool] = False
+    compiles_in_background: ClassVar[bool] = False
+    bakes_weights: ClassVar[bool] = False
 
     def __init__(self, device: torch.device, features: Features) -> None:
         self.device, self.features = device, features
@@ -49,24 +53,33 @@ class Accelerator(ABC):
     @classmethod
     @abstractmethod
     def probe(cls, device: torch.device) -> str:
-        """Empty where it works here, else one line: what is missing and how to install it. Imports nothing heavy."""
+        """Return "" if it works here, else one line: what is missing and how to install it. Imports nothing heavy."""
 
-    def compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
-        """A callable that does what `module` does for inputs shaped as `example` and no others.
+    def compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
+        """Compile `module` for inputs with the shapes of `example`, and no others.
 
-        part: "encoder", "denoiser" or "decoder". The result may be one tensor that every call writes anew.
-        Raises AcceleratorError, or what the compiler raises.
+        Args:
+            part: "encoder", "denoiser" or "decoder".
+            module: the module to compile.
+            example: its arguments; None for an argument that is absent.
+
+        Returns:
+            A callable. Its result may be one tensor that every call overwrites.
+
+        Raises:
+            AcceleratorError: the module cannot be compiled.
+            Exception: anything else that the compiler raises.
         """
         if not any(tensor is not None for tensor in example):
-            raise ValueError(f"{part}: an example of at least one tensor is needed")
+            raise ValueError(f"{part}: an example needs at least one tensor")
         return self._compile(part, module, example)
 
     @abstractmethod
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled: ...
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule: ...
 
 
-def missing(package: str, install: str) -> str:
-    """One line where `package` cannot be imported here, else nothing."""
+def missing_package(package: str, install: str) -> str:
+    """Return "" if `package` can be imported here, else one line with pip's argument `install`."""
     if importlib.util.find_spec(package) is not None:
         return ""
     return f"{package} is not installed; install it with: pip install {install}"

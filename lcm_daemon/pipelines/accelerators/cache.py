@@ -1,4 +1,4 @@
-"""Cache: compiled artefacts on disk, so that the second start is quick. Written whole or not at all."""
+"""Cache of compiled modules on disk, which makes the second start quick. Files are written atomically."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from torch import Tensor, nn
 from lcm_daemon import __version__
 from lcm_daemon.core.paths import cache_folder
 
-LIMIT = 20 << 30  # bytes kept; what was not used for longest goes first
-STALE = 86400.0  # seconds; no compilation takes a day
+SIZE_LIMIT = 20 << 30  # bytes; the files that were not used for longest are deleted first
+STALE_SECONDS = 86400.0  # no compilation takes a day
 
 
-class Cache:
-    """Files of one accelerator, below the user's cache folder. Raises OSError where that cannot be written."""
+class CompileCache:
+    """Files of one accelerator, below the user's cache folder. Methods raise OSError if it cannot be written.
 
-    def __init__(self, accelerator: str, folder: Path | None = None, limit: int = LIMIT) -> None:
+    Args:
+        accelerator: name of the accelerator, and of its folder.
+        folder: parent folder; the user's cache folder by default.
+        limit: size limit in bytes.
+    """
+
+    def __init__(self, accelerator: str, folder: Path | None = None, limit: int = SIZE_LIMIT) -> None:
         self.folder = (folder or cache_folder()) / accelerator
         self._limit = limit
 
     def find(self, name: str) -> Path | None:
-        """The file of that name, marked as used now."""
+        """Return the file of that name, marked as used now, or None."""
         file = self.folder / name
         if not file.is_file():
             return None
@@ -37,15 +43,15 @@ class Cache:
         return file
 
     @contextmanager
-    def workplace(self) -> Iterator[Path]:
-        """An empty folder on the cache's own disk, gone at the end."""
+    def work_folder(self) -> Iterator[Path]:
+        """Yield an empty folder on the cache's disk; it is deleted at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as place:
-            yield Path(place)
+        self._remove_stale_folders()
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
-    def keep(self, made: Path, name: str) -> Path:
-        """Move a finished file from the workplace to its name, in one step, and make room."""
+    def store(self, made: Path, name: str) -> Path:
+        """Move a finished file from the work folder to its name, atomically, and enforce the size limit."""
         file = self.folder / name
         with made.open("rb+") as opened:
             os.fsync(opened.fileno())
@@ -53,15 +59,15 @@ class Cache:
         self._trim(file)
         return file
 
-    def drop(self, name: str) -> None:
-        """Forget a file that proved useless."""
+    def remove(self, name: str) -> None:
+        """Delete a file, for example one that cannot be read."""
         (self.folder / name).unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
-        """Workplaces of processes that were killed."""
-        for place in self.folder.iterdir():
-            if place.is_dir() and time.time() - place.stat().st_mtime > STALE:
-                shutil.rmtree(place, ignore_errors=True)
+    def _remove_stale_folders(self) -> None:
+        """Delete work folders of processes that were killed."""
+        for folder in self.folder.iterdir():
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _trim(self, newest: Path) -> None:
         files = sorted((file for file in self.folder.iterdir() if file.is_file()), key=lambda f: f.stat().st_mtime)
@@ -75,21 +81,21 @@ class Cache:
 
 
 def fingerprint(module: nn.Module, example: tuple[Tensor | None, ...], *versions: str) -> str:
-    """A name for what `module` computes: its structure, every weight, the inputs' shapes, and the versions.
+    """Hash what `module` computes: its structure, all weights, the shapes of the inputs, and the versions.
 
-    Reads all weights, on the device too: seconds for a large model.
+    Reads all weights, also from the device: this takes seconds for a large model.
     """
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     shapes = [None if tensor is None else (tuple(tensor.shape), tensor.dtype) for tensor in example]
-    found.update(repr((__version__, torch.__version__, versions, shapes, str(module), _settings(module))).encode())
+    digest.update(repr((__version__, torch.__version__, versions, shapes, str(module), _settings(module))).encode())
     for key, tensor in module.state_dict().items():
-        found.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return found.hexdigest()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()
 
 
 def _settings(module: nn.Module) -> str:
-    """The plain numbers that modules hold, which their print does not show."""
+    """Plain numbers and texts held by the modules, which `str(module)` does not contain."""
     return repr([(name, sorted((key, value) for key, value in vars(part).items()
                                if isinstance(value, bool | int | float | str)))
                  for name, part in module.named_modules()])

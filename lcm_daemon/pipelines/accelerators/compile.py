@@ -1,4 +1,4 @@
-"""torch.compile: static shapes, one graph where the module allows it, its files below our cache folder."""
+"""torch.compile: static shapes, one graph if the module allows it, files below the user's cache folder."""
 
 from __future__ import annotations
 
@@ -14,56 +14,58 @@ import torch
 from torch import Tensor, nn
 
 from lcm_daemon.core.paths import cache_folder
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled
+from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule
 
-VARIANTS = 64  # compiled forms of one function; torch's own limit of 8 is soon reached by sizes of batches and prompts
+VARIANTS = 64  # limit of compiled variants of one function; batch and prompt sizes soon exceed torch's own limit, 8
 
 _FOLDER = "TORCHINDUCTOR_CACHE_DIR"
-_COMPILERS: Mapping[str, tuple[str, ...]] = {  # what inductor looks for where CXX does not name one
+_COMPILERS: Mapping[str, tuple[str, ...]] = {  # that inductor searches for if CXX is not set
     "win32": ("cl", "clang-cl", "icx-cl"),
     "darwin": ("clang++", "g++"),
     "linux": ("g++", "clang++"),
 }
 _INSTALL: Mapping[str, str] = {
     "win32": "the Visual Studio Build Tools with C++",
-    "darwin": "the command line tools: xcode-select --install",
-    "linux": "a compiler: apt install g++",
+    "darwin": "the command line tools (xcode-select --install)",
+    "linux": "a compiler (apt install g++)",
 }
 
 
 class Compile(Accelerator):
-    """Inductor: C++ on the CPU, Triton on CUDA."""
+    """Inductor: generates C++ on the CPU, Triton kernels on CUDA."""
 
     name = "compile"
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
-        check = _PROBES.get(device.type)
-        return check() if check else f"torch.compile is for the CPU and CUDA here, and the recipe runs on {device.type}"
+        probe = _PROBES.get(device.type)
+        return probe() if probe else f"it runs on CPU and CUDA only, and the recipe runs on {device.type}"
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import torch._dynamo
         import torch._inductor.config
 
-        # Where the user names no folder, torch sets one below the system's temporary folder, which a restart empties.
+        # By default torch uses a folder below the system's temporary folder, which a restart empties.
         if os.environ.get(_FOLDER, tempfile.gettempdir()).startswith(tempfile.gettempdir()):
             os.environ[_FOLDER] = str(cache_folder() / "inductor")
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
-        # Frozen weights are laid out for the kernels once, and then they are constants.
+        # Frozen weights are laid out for the kernels once, and are constants from then on.
         frozen = self.device.type == "cpu" and not self.features.live_weights
         with torch._inductor.config.patch(freezing=frozen):
             try:
-                return self._run(module, example, fullgraph=True)
+                return self._compile_graph(module, example, fullgraph=True)
             except torch._dynamo.exc.Unsupported:
-                return self._run(module, example, fullgraph=False)
+                return self._compile_graph(module, example, fullgraph=False)
 
-    def _run(self, module: nn.Module, example: tuple[Tensor | None, ...], fullgraph: bool) -> Compiled:
-        """CUDA graphs are ours: one for the whole frame, not one for each module."""
+    def _compile_graph(
+        self, module: nn.Module, example: tuple[Tensor | None, ...], fullgraph: bool
+    ) -> CompiledModule:
+        """Compile without CUDA graphs: the pipeline captures the whole frame in one, instead of one per module."""
         mode = "max-autotune-no-cudagraphs" if self.device.type == "cuda" else None
         compiled: Any = torch.compile(module, dynamic=False, fullgraph=fullgraph, mode=mode)
         compiled(*example)
-        found: Compiled = compiled
-        return found
+        result: CompiledModule = compiled
+        return result
 
 
 def _probe_cpu() -> str:
@@ -71,7 +73,7 @@ def _probe_cpu() -> str:
     names = (os.environ["CXX"],) if os.environ.get("CXX") else _COMPILERS[system]
     if any(shutil.which(name) for name in names):
         return ""
-    return f"no C++ compiler ({', '.join(names)}) is in PATH; install {_INSTALL[system]}"
+    return f"no C++ compiler ({', '.join(names)}) was found in PATH; install {_INSTALL[system]}"
 
 
 def _probe_cuda() -> str:
@@ -80,7 +82,7 @@ def _probe_cuda() -> str:
         return f"{package} is not installed; install it with: pip install {package}"
     names = (os.environ["CC"],) if os.environ.get("CC") else ("cc", "gcc", "clang")
     if sys.platform == "linux" and not any(shutil.which(name) for name in names):
-        return f"no C compiler ({', '.join(names)}) is in PATH, which Triton needs; install one: apt install gcc"
+        return f"no C compiler ({', '.join(names)}) was found in PATH; Triton needs one: apt install gcc"
     return ""
 
 

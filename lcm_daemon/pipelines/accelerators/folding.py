@@ -1,11 +1,11 @@
-"""Folding: two convolutions with nothing between them are one, as AutoencoderTiny has them where pictures are largest.
+"""Fold two consecutive convolutions of AutoencoderTiny into one, at the resolution where images are largest.
 
-A stage without blocks leaves such pairs: the first two layers of the encoder (3x3, then 3x3 with stride 2) and the last
-three of the decoder (nearest upsampling, 3x3, 3x3). Convolution is associative, so a pair is one 5x5 convolution; after
-the upsampling that is a 3x3 one at half the size with an output for each of the four pixels of a square (Shi et al.,
-"Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network",
-arXiv:1609.05158). Only the outermost pixels differ, where the pair pads between its convolutions: there the original
-layers run on a strip, so that the whole is the same function.
+AutoencoderTiny has such pairs: the first two layers of the encoder (3x3, then 3x3 with stride 2), and the last three of
+the decoder (nearest upsampling, 3x3, 3x3). Convolution is associative, so a pair equals one 5x5 convolution. After the
+upsampling, that is a 3x3 convolution at half the size with one output for each of the four pixels of a square (Shi et
+al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network",
+arXiv:1609.05158). Only the outermost pixels differ, because the pair pads between its convolutions. There the original
+layers run on a strip, so the folded layers compute the same function.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 
 def fold_vae(vae: Any) -> bool:
-    """Fold the pairs of an AutoencoderTiny in place, once it is loaded; whether there was one."""
+    """Fold the pairs of a loaded AutoencoderTiny in place; returns whether any was folded."""
     if type(vae).__name__ != "AutoencoderTiny":
         return False
     found = [_fold(half.layers) for half in (vae.encoder, vae.decoder)]
@@ -41,7 +41,7 @@ def _fold(layers: nn.Sequential) -> bool:
 
 
 class FoldedHead(nn.Module):
-    """A 3x3 convolution and one of stride 2, as one of 5x5 with stride 2."""
+    """A 3x3 convolution and a 3x3 one with stride 2, folded into a 5x5 convolution with stride 2."""
 
     def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
         super().__init__()
@@ -53,16 +53,16 @@ class FoldedHead(nn.Module):
     def fits(layers: Sequence[nn.Module]) -> bool:
         return len(layers) == 2 and all(map(_is_plain, layers, (1, 2)))
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """(n, channels, h, w) to (n, channels, h / 2, w / 2); h and w even."""
-        whole: Tensor = self._whole(picture)
-        left = self._pair(picture[..., :4])[..., 1:, :1]
-        top = self._pair(picture[..., :4, :])[..., :1, :]
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to (n, channels, h / 2, w / 2); h and w must be even."""
+        whole: Tensor = self._whole(image)
+        left = self._pair(image[..., :4])[..., 1:, :1]
+        top = self._pair(image[..., :4, :])[..., :1, :]
         return torch.cat([top, torch.cat([left, whole[..., 1:, 1:]], -1)], -2)
 
 
 class FoldedTail(nn.Module):
-    """Nearest upsampling and two 3x3 convolutions, as one convolution at the size before, four outputs a pixel."""
+    """Nearest upsampling and two 3x3 convolutions, folded into one at the small size with four outputs per pixel."""
 
     def __init__(self, upsample: nn.Upsample, first: nn.Conv2d, second: nn.Conv2d) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class FoldedTail(nn.Module):
                 and upsample.scale_factor == 2.0 and all(map(_is_plain, layers[1:], (1, 1))))
 
     def forward(self, small: Tensor) -> Tensor:
-        """(n, channels, h, w) to (n, channels, 2 h, 2 w)."""
+        """Map (n, channels, h, w) to (n, channels, 2 h, 2 w)."""
         inside = functional.pixel_shuffle(self._whole(small), 2)[..., 1:-1, 1:-1]
         left, right = (self._three(strip)[..., 1:-1, :] for strip in (small[..., :2], small[..., -2:]))
         top, bottom = (self._three(strip) for strip in (small[..., :2, :], small[..., -2:, :]))
@@ -92,12 +92,12 @@ def _is_plain(layer: nn.Module, stride: int) -> bool:
 
 
 def _merge(first: nn.Conv2d, second: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """The 5x5 kernel and the bias of `second` after `first`, float64, away from the edges; on the CPU.
+    """Kernel (5x5) and bias of `second` after `first`, away from the edges.
 
-    MPS has no float64.
+    Both are float64, and on the CPU, because MPS has no float64.
     """
     inner, outer = first.weight.cpu().double(), second.weight.cpu().double()
-    # Correlating with a, then with b, is correlating with their full convolution.
+    # Correlating with a, then with b, equals correlating with their full convolution.
     kernel = functional.conv2d(outer, inner.transpose(0, 1).flip(2, 3), padding=2)
     bias = torch.zeros(len(outer), dtype=torch.float64)
     if first.bias is not None:
@@ -106,9 +106,9 @@ def _merge(first: nn.Conv2d, second: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 
 def _split(kernel: Tensor) -> Tensor:
-    """A 5x5 kernel over a picture of doubled pixels as four 3x3 ones over the pixels: (4 x outputs, inputs, 3, 3).
+    """Split a 5x5 kernel over doubled pixels into four 3x3 kernels over the pixels: (4 x outputs, inputs, 3, 3).
 
-    The tap at c pixels from output 2 i + phase reads the pixel at (phase + c) // 2 from i.
+    The tap at offset c from output pixel 2 i + phase reads the pixel at offset (phase + c) // 2 from i.
     """
     small = kernel.new_zeros(len(kernel), 2, 2, kernel.shape[1], 3, 3)
     for row_phase, column_phase, row, column in itertools.product(range(2), range(2), range(5), range(5)):

@@ -1,4 +1,4 @@
-"""OneDiff, which is no longer maintained: modules compiled by OneFlow."""
+"""OneDiff: modules compiled by OneFlow. OneDiff is no longer maintained."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
-from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
+from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule, missing_package
+from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensors_of
 
 
 class OneDiff(Accelerator):
     """The OneFlow backend, with static shapes."""
 
     name = "onediff"
-    holds_weights = True
+    bakes_weights = True
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
-            return f"it is for NVIDIA GPUs, and the recipe runs on {device.type}"
-        return missing("onediff", "onediff") or missing("oneflow", "oneflow, as OneDiff's README says")
+            return f"it needs an NVIDIA GPU, and the recipe runs on {device.type}"
+        return missing_package("onediff", "onediff") or missing_package("oneflow", "oneflow, as OneDiff's README says")
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         from onediff import infer_compiler
 
         options = infer_compiler.OneflowCompileOptions(dynamic=False)
-        fast: Any = infer_compiler.compile(Given(module, example), backend="oneflow", options=options)
+        fast: Any = infer_compiler.compile(TensorInputs(module, example), backend="oneflow", options=options)
         fast(*tensors_of(example))
 
-        def run(*given: Tensor | None) -> Tensor:
-            output: Tensor = fast(*tensors_of(given))
+        def run(*arguments: Tensor | None) -> Tensor:
+            output: Tensor = fast(*tensors_of(arguments))
             return output
 
         return run

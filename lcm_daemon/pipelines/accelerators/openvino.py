@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: static shapes, weights as constants, inputs and outputs in memory shared with torch.
 
-The module is traced here; the rest is done by a process of its own, which may crash or take its time while the eager
-module plays. The plugin computes in bfloat16 where the module did, on processors that multiply it natively.
+The module is traced in this process. A process of its own compiles it, which may crash or take long while the eager
+module plays. Modules in 16 bits are computed in bfloat16 on processors that support it natively.
 """
 
 from __future__ import annotations
@@ -17,90 +17,97 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, Compiled, Features, missing
-from lcm_daemon.pipelines.accelerators.cache import Cache, fingerprint
-from lcm_daemon.pipelines.accelerators.given import tensors_of
+from lcm_daemon.pipelines.accelerators.base import (
+    Accelerator,
+    AcceleratorError,
+    CompiledModule,
+    Features,
+    missing_package,
+)
+from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
 from lcm_daemon.pipelines.accelerators.openvino_trace import trace
+from lcm_daemon.pipelines.accelerators.tensor_inputs import tensors_of
 
-SECONDS = 3600  # for one module, in the background: SD-Turbo's UNet takes a minute or two, on a busy machine many
+TIMEOUT = 3600  # seconds for one module, in the background; SD-Turbo's UNet takes one or two minutes on an idle machine
 
-# Tried in turn. OpenVINO 2026.4 crashes on small attention heads in float32 while it fuses operations into snippets.
+# Tried one after another. OpenVINO 2026.4 crashes on small float32 attention heads while it fuses them into snippets.
 _ATTEMPTS: tuple[Mapping[str, str], ...] = ({}, {"SNIPPETS_MODE": "DISABLE"})
 
 
 class OpenVino(Accelerator):
-    """Each module a compiled model of its own, kept in the user's cache."""
+    """Compiles each module into an OpenVINO model, stored in the user's cache."""
 
     name = "openvino"
-    beside = True
-    holds_weights = True
+    compiles_in_background = True
+    bakes_weights = True
 
-    def __init__(self, device: torch.device, features: Features, cache: Cache | None = None) -> None:
+    def __init__(self, device: torch.device, features: Features, cache: CompileCache | None = None) -> None:
         super().__init__(device, features)
-        self._cache = cache or Cache(self.name)
+        self._cache = cache or CompileCache(self.name)
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cpu":
-            return f"it is for the CPU, and the recipe runs on {device.type}"
-        return missing("openvino", '"lcm-daemon[openvino]"')
+            return f"it runs on the CPU only, and the recipe runs on {device.type}"
+        return missing_package("openvino", '"lcm-daemon[openvino]"')
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import openvino
 
         properties = _properties(module)
         name = fingerprint(module, example, openvino.__version__, json.dumps(properties), sys.platform,
                            torch.backends.cpu.get_cpu_capability())
-        file = self._cache.find(f"{part}-{name}.blob") or self._make(part, f"{part}-{name}.blob", module, example,
-                                                                     properties)
+        name = f"{part}-{name}.blob"
+        file = self._cache.find(name) or self._build(part, name, module, example, properties)
         try:
             compiled = openvino.Core().import_model(file.read_bytes(), "CPU", properties)
         except RuntimeError as error:
-            self._cache.drop(file.name)
-            raise AcceleratorError(f"{part}: the cached model could not be read, it will be made anew") from error
-        return _Request(compiled, example)
+            self._cache.remove(file.name)
+            raise AcceleratorError(
+                f"{part}: the cached model cannot be read; it is compiled again at the next start") from error
+        return _InferRequest(compiled, example)
 
-    def _make(self, part: str, name: str, module: nn.Module, example: tuple[Tensor | None, ...],
-              properties: Mapping[str, str]) -> Path:
-        with self._cache.workplace() as place:
-            traced, blob = place / "traced.pt", place / "model.blob"
+    def _build(self, part: str, name: str, module: nn.Module, example: tuple[Tensor | None, ...],
+               properties: Mapping[str, str]) -> Path:
+        with self._cache.work_folder() as folder:
+            traced, blob = folder / "traced.pt", folder / "model.blob"
             trace(module, example, traced)
             shapes = [tuple(tensor.shape) for tensor in tensors_of(example)]
             reasons = []
             for attempt in _ATTEMPTS:
                 if not (reason := _run_compiler(traced, blob, json.dumps(shapes), {**properties, **attempt})):
-                    return self._cache.keep(blob, name)
+                    return self._cache.store(blob, name)
                 reasons.append(reason)
             raise AcceleratorError(f"{part}: OpenVINO's compiler {reasons[-1]}")
 
 
 def _properties(module: nn.Module) -> dict[str, str]:
-    """One stream, for latency. No pinning: the stage and the desk need these cores too."""
+    """One stream, for latency. No CPU pinning: the stage and the desk need these cores too."""
     half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in module.parameters())
     return {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(torch.get_num_threads()), "ENABLE_CPU_PINNING": "NO"}
 
 
 def _run_compiler(traced: Path, blob: Path, shapes: str, properties: Mapping[str, str]) -> str:
-    """Empty when the blob is there, else what happened. The compiler ends when this process does: its input ends."""
+    """Run the compiler process; returns "" on success, else the reason. It ends when this process ends."""
     command = [sys.executable, "-m", "lcm_daemon.pipelines.accelerators.openvino_compile", str(traced), str(blob),
                shapes, json.dumps(properties)]
     theirs, ours = os.pipe()
     try:
-        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"took more than {SECONDS} s"
+        return f"took more than {TIMEOUT} s"
     finally:
         os.close(theirs)
         os.close(ours)
     if done.returncode < 0:
         return f"crashed (signal {-done.returncode})"
-    lines = done.stderr.strip().splitlines() or ["said nothing"]
+    lines = done.stderr.strip().splitlines() or ["no message"]
     return f"failed: {lines[-1]:.200}" if done.returncode else ""
 
 
-class _Request:
-    """One inference request over float32 buffers of its own, shared with torch. Every call writes the output anew."""
+class _InferRequest:
+    """An inference request with float32 buffers that it shares with torch. Every call overwrites the output."""
 
     def __init__(self, compiled: Any, example: tuple[Tensor | None, ...]) -> None:
         import openvino

@@ -1,4 +1,4 @@
-"""TensorRT through torch_tensorrt's dynamo frontend: one engine a module, kept in our cache."""
+"""TensorRT through the dynamo frontend of torch_tensorrt: one engine per module, stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import torch
 from torch import Tensor, nn
 
 from lcm_daemon.core.paths import cache_folder
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, missing
-from lcm_daemon.pipelines.accelerators.cache import LIMIT
-from lcm_daemon.pipelines.accelerators.given import Given, tensors_of
+from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule, missing_package
+from lcm_daemon.pipelines.accelerators.cache import SIZE_LIMIT
+from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensors_of
 
 
 class TensorRt(Accelerator):
-    """Engines in the module's own precision. What TensorRT has no layer for stays in torch."""
+    """Engines in the module's own precision. Operations that TensorRT does not support run in torch."""
 
     name = "tensorrt"
-    holds_weights = True
+    bakes_weights = True
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
-            return f"it is for NVIDIA GPUs, and the recipe runs on {device.type}"
-        return missing("torch_tensorrt", '"lcm-daemon[tensorrt]"')
+            return f"it needs an NVIDIA GPU, and the recipe runs on {device.type}"
+        return missing_package("torch_tensorrt", '"lcm-daemon[tensorrt]"')
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import torch_tensorrt
 
         folder = cache_folder() / self.name
         folder.mkdir(parents=True, exist_ok=True)
-        with torch.inference_mode(False), torch.no_grad():  # torch.export does not take inference tensors
+        with torch.inference_mode(False), torch.no_grad():  # torch.export does not accept inference tensors
             tensors = tuple(tensor.clone() for tensor in tensors_of(example))
             engine: Any = torch_tensorrt.compile(
-                Given(module, example), ir="dynamo", arg_inputs=tensors, truncate_double=True,
+                TensorInputs(module, example), ir="dynamo", arg_inputs=tensors, truncate_double=True,
                 timing_cache_path=str(folder / "timing.bin"), immutable_weights=False, cache_built_engines=True,
-                reuse_cached_engines=True, engine_cache_dir=str(folder), engine_cache_size=LIMIT)
+                reuse_cached_engines=True, engine_cache_dir=str(folder), engine_cache_size=SIZE_LIMIT)
 
-        def run(*given: Tensor | None) -> Tensor:
-            output: Tensor = engine(*tensors_of(given))
+        def run(*arguments: Tensor | None) -> Tensor:
+            output: Tensor = engine(*tensors_of(arguments))
             return output
 
         return run

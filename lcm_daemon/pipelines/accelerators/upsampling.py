@@ -1,9 +1,9 @@
-"""Upsampling: doubling a picture and convolving it, at 4/9 of the multiplications.
+"""Nearest upsampling and a 3x3 convolution in one layer, with 4/9 of the multiplications.
 
-Every second pixel that a 3x3 convolution reads from a picture doubled by nearest neighbours is the one beside it, so it
-is a transposed convolution of the picture before, of stride 2 with a 4x4 kernel (Shi et al., "Is the deconvolution
+In an image doubled by nearest neighbours, every second pixel equals its neighbour. A 3x3 convolution of it therefore
+equals a transposed convolution of the small image, with stride 2 and a 4x4 kernel (Shi et al., "Is the deconvolution
 layer the same as a convolutional layer?", arXiv:1609.07009): four 2x2 convolutions, one for each pixel of a square. The
-borders are the same as well, since both pad with zeros.
+borders are equal too, since both pad with zeros.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# A phase's two taps in the 4x4 kernel, for the first and the second pixel of a pair, and the padding before and after.
+# The two taps of a phase in the 4x4 kernel, for the first and second pixel of a pair, and its padding before and after.
 _TAPS = ((3, 1), (2, 0))
 _PADDING = ((1, 0), (0, 1))
 
 
 def fold_upsampling(model: nn.Module, kept: Collection[nn.Module] = ()) -> int:
-    """Put an `Upsampling` where the model doubles a picture and convolves it; returns in how many places.
+    """Replace each pair of nearest upsampling and convolution in a model by an `Upsampling`, in place.
 
-    kept: convolutions that stay as they are, because their weights will move.
+    Args:
+        model: the model.
+        kept: convolutions that must not be replaced, because their weights will change.
+
+    Returns:
+        Number of replaced pairs.
     """
     found = 0
     for layer in [*model.modules()]:
@@ -35,11 +40,11 @@ def fold_upsampling(model: nn.Module, kept: Collection[nn.Module] = ()) -> int:
 
 
 class Upsampling(nn.Module):
-    """What an `nn.Upsample` of scale 2 and this 3x3 convolution do, in one."""
+    """Computes what an `nn.Upsample` of scale 2 followed by a 3x3 convolution computes."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        kernel = convolution.weight.double().transpose(0, 1).flip(2, 3)  # as transposed convolutions have it
+        kernel = convolution.weight.double().transpose(0, 1).flip(2, 3)  # the layout of transposed convolutions
         ones = kernel.new_ones(1, 1, 2, 2)
         spread = functional.conv2d(kernel.reshape(-1, 1, 3, 3), ones, padding=1).view(*kernel.shape[:2], 4, 4)
         self.weight = nn.Parameter(
@@ -47,9 +52,9 @@ class Upsampling(nn.Module):
         self.bias = convolution.bias
 
     def forward(self, small: Tensor) -> Tensor:
-        """(n, channels, h, w) to (n, outputs, 2 h, 2 w)."""
+        """Map (n, channels, h, w) to (n, outputs, 2 h, 2 w)."""
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return self._run_phases(small)  # OpenVINO 2026.4 is slow at transposed convolutions
+            return self._run_phases(small)  # transposed convolutions are slow in OpenVINO 2026.4
         return functional.conv_transpose2d(small, self.weight, self.bias, stride=2, padding=1)
 
     def _run_phases(self, small: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ class Upsampling(nn.Module):
 
 
 def _fold_block(block: Any, kept: Collection[nn.Module]) -> bool:
-    """diffusers' Upsample2D, which convolves alone where it is told not to interpolate."""
+    """Fold diffusers' Upsample2D, which only convolves if `interpolate` is False."""
     if not (block.interpolate and block.use_conv and not block.use_conv_transpose):
         return False
     name = "conv" if block.name == "conv" else "Conv2d_0"
@@ -76,7 +81,7 @@ def _fold_block(block: Any, kept: Collection[nn.Module]) -> bool:
 
 
 def _fold_sequence(layers: nn.Sequential, kept: Collection[nn.Module]) -> int:
-    """AutoencoderTiny's plain row of layers."""
+    """Fold pairs in a plain sequence of layers, as AutoencoderTiny has."""
     found = 0
     for index in range(len(layers) - 1):
         upsample, convolution = layers[index], layers[index + 1]
