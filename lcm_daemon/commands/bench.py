@@ -26,11 +26,14 @@ import yaml
 
 from lcm_daemon import transports
 from lcm_daemon.commands.bench_report import Rows, compare, summarise, table_row
+from lcm_daemon.commands.pull import find_recipes
 from lcm_daemon.core.errors import EngineError, LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.core.metrics import quantile_of
+from lcm_daemon.core.schema import nearest
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.stage import Stage
@@ -59,6 +62,27 @@ class Task:
     steps: tuple[int, ...] = STEPS
     random: bool = False
     where: str = ""
+
+
+def task_for(
+    name: str, frames: int, steps: tuple[int, ...], size: Size | None, accelerator: str | None, random: bool,
+) -> Task:
+    """Return the task for a recipe. Raises LcmDaemonError if there is no such recipe or accelerator.
+
+    Args:
+        name: name of a packaged recipe, or a file.
+        frames: frames to measure for each figure.
+        steps: numbers of steps to measure.
+        size: size in pixels, or None for the recipe's.
+        accelerator: name of an accelerator, or None for the recipe's.
+        random: use random weights.
+    """
+    if accelerator is not None and accelerator not in ACCELERATOR_CHOICES:
+        raise LcmDaemonError(f"--accelerate: no accelerator {accelerator!r}{nearest(accelerator, ACCELERATOR_CHOICES)}")
+    recipe = find_recipes(name)[0]
+    where = recipe.name if recipe.name == name else str(Path(name).absolute())
+    recipe = replace(recipe, size=size or recipe.size, accelerate=accelerator or recipe.accelerate)
+    return Task(recipe, frames, steps, random, where)
 
 
 def bench(task: Task, file: str | None = None) -> int:
@@ -126,7 +150,8 @@ class _StageRun:
 
     def __init__(self, show: Show, frames: int) -> None:
         self.stage = Stage(show, on_result=self._on_result)
-        self.stage.source = SourceRunner("flood", _Flood({}), show.size, "cover", self.stage.metrics, self.stage.on_input)
+        metrics, on_input = self.stage.metrics, self.stage.on_input
+        self.stage.source = SourceRunner("flood", _Flood({}), show.size, "cover", metrics, on_input)
         self.memory: dict[int, float] = {}  # MiB, by number of results
         self.started = self.ended = 0.0
         self._frames = frames

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lcm_daemon import __version__, transports
-from lcm_daemon.controllers.midi.ports import lacking
+from lcm_daemon.controllers.midi.ports import missing_rtmidi
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.weights import locate
@@ -127,7 +127,7 @@ def _extra(name: str, module: str, package: str) -> Row:
 
 def _midi() -> Row:
     if importlib.util.find_spec("rtmidi") is None:
-        error = lacking()
+        error = missing_rtmidi()
         return "midi", False, f"{error.reason}; install it with: {error.install}"
     return "midi", True, f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
 

@@ -1,52 +1,46 @@
-"""Live: every parameter of a running daemon, asked for at its panel's `/health`, as `list parameters --live` has it."""
+"""`lcm-daemon list parameters --live`: every parameter of a running daemon, from `/health` of its panel."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from typing import Any
 
+from lcm_daemon.commands.text_table import format_table
 from lcm_daemon.core.errors import LcmDaemonError
 
-PATIENCE = 5.0  # seconds
-WIDEST = 48  # characters of a cell; a prompt may have 2,000
-LONGEST = 1 << 20  # bytes of an answer
-
-HEAD = ("PARAMETER", "BASE VALUE", "VALUE IN FORCE", "SET BY")
+REQUEST_TIMEOUT = 5.0  # seconds
+MAX_CELL = 48  # characters of a cell; a prompt may have 2,000
+MAX_RESPONSE = 1 << 20  # bytes
+HEADER = ("PARAMETER", "BASE VALUE", "VALUE IN FORCE", "SET BY")
 
 
 def list_live(host: str, port: int) -> list[str]:
-    """The table, line by line. Raises LcmDaemonError where no daemon answers there."""
-    rows = [(name, _cell(row["base"]), _cell(row["value"]), row["by"]) for name, row in _ask(host, port).items()]
-    return tabulate([HEAD, *rows])
+    """Return the lines of the table. Raises LcmDaemonError if no daemon answers at this address."""
+    rows = [(name, _cell(row["base"]), _cell(row["value"]), row["by"]) for name, row in _fetch(host, port).items()]
+    return format_table([HEADER, *rows])
 
 
-def tabulate(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells, as lines in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _ask(host: str, port: int) -> dict[str, dict[str, Any]]:
+def _fetch(host: str, port: int) -> dict[str, dict[str, Any]]:
+    """Return the states of the parameters by name."""
     address = f"http://{host}:{port}/health"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the daemon is never behind a proxy
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the daemon is never behind a proxy
     try:
-        with direct.open(address, timeout=PATIENCE) as answer:
-            found: dict[str, dict[str, Any]] = json.loads(answer.read(LONGEST))["live"]
-            return found
+        with opener.open(address, timeout=REQUEST_TIMEOUT) as response:
+            states: dict[str, dict[str, Any]] = json.loads(response.read(MAX_RESPONSE))["live"]
+            return states
     except urllib.error.HTTPError as error:
-        raise LcmDaemonError(f"{address} answers {error.code} {error.reason}; --host and --port say where the daemon's "
-                             "panel is") from error
+        raise LcmDaemonError(f"{address}: the answer is {error.code} {error.reason}; set --host and --port to those of "
+                             "the daemon's panel") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise LcmDaemonError(f"no daemon answers at {address} ({reason}): is one running with its panel on? --host and "
-                             "--port say where") from error
+        raise LcmDaemonError(f"{address}: no daemon answers ({reason}); start one with its panel on, or set --host and "
+                             "--port") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LcmDaemonError(f"what answers at {address} is no lcm-daemon of this version") from error
+        raise LcmDaemonError(f"{address}: the answer is not that of an lcm-daemon of this version") from error
 
 
 def _cell(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= WIDEST else f"{text[:WIDEST - 3]}..."
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL - 3]}..."

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcm_daemon.controllers.midi.learn_detect import Guess, guess, is_button
-from lcm_daemon.controllers.midi.learn_write import Line, write
-from lcm_daemon.controllers.midi.mapping import fits
-from lcm_daemon.controllers.midi.messages import Decoder, Event
-from lcm_daemon.controllers.midi.ports import BACKENDS, Backend, Ports, RtMidi
+from lcm_daemon.controllers.midi.learn_detect import DetectedControl, detect_control, is_button
+from lcm_daemon.controllers.midi.learn_write import MapLine, add_map_lines
+from lcm_daemon.controllers.midi.mapping import matches_name
+from lcm_daemon.controllers.midi.messages import ControlEvent, MessageDecoder
+from lcm_daemon.controllers.midi.ports import BACKENDS, MidiBackend, MidiPorts, RtMidi
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
@@ -40,13 +40,13 @@ def _say(text: str) -> None:
 class Ears:
     """Every MIDI input, and the keyboard, in one queue."""
 
-    def __init__(self, connect: Callable[[], Backend], patterns: Sequence[str] = ("*",)) -> None:
+    def __init__(self, connect: Callable[[], MidiBackend], patterns: Sequence[str] = ("*",)) -> None:
         connect().close()  # raises here and now where there is no MIDI
         self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.inputs: tuple[str, ...] = ()
         self.port = ""  # where the last gesture came from
         self._patterns = patterns
-        self._ports = Ports(patterns, connect, self._receive, self._plug, Metrics())
+        self._ports = MidiPorts(patterns, connect, self._receive, self._plug, Metrics())
 
     def __enter__(self) -> Ears:
         self._ports.start()
@@ -57,7 +57,7 @@ class Ears:
 
     def device(self) -> dict[str, str]:
         """What a line needs to mean that port alone, where the show has several devices."""
-        pattern = next((pattern for pattern in self._patterns if fits(pattern, self.port)), "*")
+        pattern = next((pattern for pattern in self._patterns if matches_name(pattern, self.port)), "*")
         return {"device": pattern} if len(self._patterns) > 1 else {}
 
     def listen_to_keyboard(self) -> None:
@@ -79,20 +79,20 @@ class Ears:
 
 # Monitor
 
-def monitor(backend: str = "auto", connect: Callable[[], Backend] | None = None,
+def monitor(backend: str = "auto", connect: Callable[[], MidiBackend] | None = None,
             say: Callable[[str], None] = _say) -> int:
     """Print every message until Ctrl-C. Raises LcmDaemonError where there is no MIDI, or no such backend."""
     if backend not in BACKENDS:
         raise LcmDaemonError(f"MIDI: there is no backend {backend!r}{nearest(backend, BACKENDS)}")
     with Ears(connect or functools.partial(RtMidi, backend)) as ears:
         say("what arrives over MIDI; Ctrl-C ends it")
-        decoders: dict[str, Decoder] = {}
+        decoders: dict[str, MessageDecoder] = {}
         before: tuple[str, ...] = ()
         try:
             while True:
                 port, message = ears.heard.get()
                 if port:
-                    say(f"{port}: {describe(message, decoders.setdefault(port, Decoder(nrpn=True)))}")
+                    say(f"{port}: {describe(message, decoders.setdefault(port, MessageDecoder(nrpn=True)))}")
                 elif ears.inputs != before:
                     before = ears.inputs
                     say("devices: " + (", ".join(before) or "none"))
@@ -100,7 +100,7 @@ def monitor(backend: str = "auto", connect: Callable[[], Backend] | None = None,
             return 0
 
 
-def describe(message: Message, decoder: Decoder) -> str:
+def describe(message: Message, decoder: MessageDecoder) -> str:
     """One message in words, and the bytes."""
     event = decoder.decode(message)
     words = "part of an NRPN" if message.is_cc() else message.type.replace("_", " ")
@@ -109,13 +109,13 @@ def describe(message: Message, decoder: Decoder) -> str:
     return f"{words}   ({message.hex().lower()})"
 
 
-def _moved(event: Event) -> str:
+def _moved(event: ControlEvent) -> str:
     return ("up" if event.step > 0 else "down") if event.step else f"{event.raw} of {event.top}"
 
 
 # Learn
 
-def learn(show_path: str, connect: Callable[[], Backend] | None = None, ears: Ears | None = None,
+def learn(show_path: str, connect: Callable[[], MidiBackend] | None = None, ears: Ears | None = None,
           say: Callable[[str], None] = _say) -> int:
     """Walk through the parameters, then write what was learnt into the show. Raises LcmDaemonError.
 
@@ -137,7 +137,7 @@ def learn(show_path: str, connect: Callable[[], Backend] | None = None, ears: Ea
     return 0
 
 
-def _walk(parameters: Any, ears: Ears, say: Callable[[str], None]) -> Iterator[Line]:
+def _walk(parameters: Any, ears: Ears, say: Callable[[str], None]) -> Iterator[MapLine]:
     say("move a control for each; Enter leaves one out, q and Enter ends and writes")
     for parameter in parameters:
         if parameter.kind == "text":
@@ -147,7 +147,7 @@ def _walk(parameters: Any, ears: Ears, say: Callable[[str], None]) -> Iterator[L
         heard = _gesture(ears)
         if heard is None:
             return
-        found = guess(heard)
+        found = detect_control(heard)
         if found is None:
             continue
         line = {**_line(parameter, found, heard, ears, say), **ears.device()}
@@ -163,7 +163,7 @@ def _gesture(ears: Ears) -> list[Message] | None:
         try:
             where, what = ears.heard.get(timeout=QUIET if messages else None)
         except queue.Empty:
-            if guess(messages) is not None:
+            if detect_control(messages) is not None:
                 return messages
             messages = []
             continue
@@ -178,8 +178,8 @@ def _gesture(ears: Ears) -> list[Message] | None:
     return messages
 
 
-def _line(parameter: Parameter, found: Guess, heard: list[Message], ears: Ears,
-          say: Callable[[str], None]) -> Line:
+def _line(parameter: Parameter, found: DetectedControl, heard: list[Message], ears: Ears,
+          say: Callable[[str], None]) -> MapLine:
     """The map's line: a control that was pressed is a button."""
     if not is_button(found, heard):
         return {**found, "to": parameter.name}
@@ -190,14 +190,14 @@ def _line(parameter: Parameter, found: Guess, heard: list[Message], ears: Ears,
     return _radio(parameter, found, ears, say)
 
 
-def _radio(parameter: Parameter, found: Guess, ears: Ears, say: Callable[[str], None]) -> Line:
+def _radio(parameter: Parameter, found: DetectedControl, ears: Ears, say: Callable[[str], None]) -> MapLine:
     """One button for each option of a choice, as far as they are pressed."""
     kind = next(iter(found))
     numbers = [found[kind]]
     for choice in parameter.choices[1:]:
         say(f"  that is {parameter.choices[len(numbers) - 1]}; press the one for {choice}")
         heard = _gesture(ears)
-        other = guess(heard) if heard else None
+        other = detect_control(heard) if heard else None
         if other is None or kind not in other or other["channel"] != found["channel"]:
             break
         numbers.append(other[kind])
@@ -207,11 +207,11 @@ def _radio(parameter: Parameter, found: Guess, ears: Ears, say: Callable[[str], 
     return {kind: chosen, "channel": found["channel"], "to": parameter.name, "button": "radio"}
 
 
-def _save(path: Path, lines: Sequence[Line]) -> None:
+def _save(path: Path, lines: Sequence[MapLine]) -> None:
     """Write the mapping into the show file, in one step."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
-        write_atomically(path, write(text, str(path), lines))
+        write_atomically(path, add_map_lines(text, str(path), lines))
     except OSError as error:
         raise LcmDaemonError(f"{path}: cannot be written: {error.strerror or error}") from error

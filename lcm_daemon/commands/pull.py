@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import LcmDaemonError, RecipeError
-from lcm_daemon.core.schema import Problems, compose, nearest
+from lcm_daemon.core.schema import nearest
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.reader import read_recipe, recipe_names
@@ -132,14 +133,14 @@ def pull(recipe: Recipe, tell: Tell) -> None:
     Raises RecipeError, one line that says what to do.
     """
     for want in wanted(recipe):
-        listing = hub_cache.ask(want.source, want.revision)
+        listing = hub_cache.fetch_listing(want.source, want.revision)
         files = list(dict.fromkeys([*choose(want, listing), *_held(want, listing)]))
         total = sum(file.size for file in files)
         tell(f"{want.source} at {listing.commit[:8]}: {len(files)} files, {describe(total)}")
         _check_space(want.source, listing.commit, files)
         for file in files:
-            hub_cache.fetch(want.source, listing.commit, file, None if sys.stderr.isatty() else _lines(tell))
-        hub_cache.adopt(want.source, want.revision, listing)
+            hub_cache.download(want.source, listing.commit, file, None if sys.stderr.isatty() else _lines(tell))
+        hub_cache.activate(want.source, want.revision, listing)
 
 
 def _held(want: Want, listing: hub_cache.Listing) -> list[hub_cache.HubFile]:
@@ -176,7 +177,7 @@ def _light(names: list[str]) -> list[str]:
 
 
 def _check_space(source: str, commit: str, files: Sequence[hub_cache.HubFile]) -> None:
-    place = hub_cache.storage(source)
+    place = hub_cache.repo_folder(source)
     new = sum(file.size for file in files if not (place / "blobs" / file.digest).exists()
               and not (place / "snapshots" / commit / file.path).exists())
     home = next(folder for folder in (place, *place.parents) if folder.exists())
@@ -228,7 +229,7 @@ def _find_lacks(want: Want) -> Iterator[Lack]:
     else:
         for file in choose(want, listing):
             path = folder / file.path
-            if not hub_cache.is_whole(path, file.digest, file.size):
+            if not hub_cache.is_intact(path, file.digest, file.size):
                 yield Lack(want.source, file.path, file.size, "damaged" if path.exists() else "missing")
 
 

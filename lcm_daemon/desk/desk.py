@@ -16,7 +16,7 @@ from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
-from lcm_daemon.processes.bootstrap import set_up_child
+from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
 
@@ -83,14 +83,14 @@ class DeskConfig:
     browser_source: str = ""
 
 
-def run(endpoint: ChildEndpoint, config: DeskConfig, level: int) -> None:
+def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
     """Run the process: open every controller, then carry changes both ways until the stage is gone.
 
     Args:
         endpoint: The child's end of the channel.
-        level: Level of the root logger.
+        log_levels: Log levels of the stage.
     """
-    set_up_child(level)
+    set_up_child(log_levels)
     channel = ChildChannel(endpoint)
     try:
         asyncio.run(Desk(channel, config).run())

@@ -13,6 +13,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.desk import desk
+from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
@@ -81,7 +82,7 @@ class DeskSupervisor(ChildSupervisor):
 
     def _start(self, now: float) -> None:
         config = replace(self._config, values=dict(self._values), kept=self.kept)
-        self.child = Child("lcm-desk", desk.run, self._size, config, logging.getLogger().level)
+        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels())
         self.ready, self.started_at, self._credit_at = False, now, now
         self._table = None
 

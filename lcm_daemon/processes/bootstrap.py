@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import TextIO
 
@@ -74,16 +75,16 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def set_up_child(level: int) -> None:
+def set_up_child(log_levels: LogLevels) -> None:
     """Set up a spawned child: the stage alone handles the terminal's signals, and no child outlives it.
 
     Args:
-        level: Level of the root logger.
+        log_levels: What `log_levels()` returns in the stage.
     """
     for number in _terminal_signals():
         signal.signal(number, signal.SIG_IGN)
     os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
-    set_up_logging(level)
+    set_up_logging(log_levels)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
 
 
@@ -106,12 +107,32 @@ def run_at_low_priority(work: Callable[[], object]) -> None:
         pool.submit(at_low_priority).result()
 
 
-def set_up_logging(level: int) -> None:
+@dataclass(frozen=True)
+class LogLevels:
+    """The log level of a process, and the levels of single loggers by name, such as "lcm_daemon.render"."""
+
+    root: int = logging.INFO
+    loggers: Mapping[str, int] = field(default_factory=dict)
+
+
+_logger_levels: dict[str, int] = {}  # as given to set_up_logging
+
+
+def log_levels() -> LogLevels:
+    """The levels of this process, for a child process that logs like it."""
+    return LogLevels(logging.getLogger().level, dict(_logger_levels))
+
+
+def set_up_logging(levels: LogLevels) -> None:
     """Log to standard error, one line a record, through a LogHandler, which never blocks."""
     handler = LogHandler(_own_stream())
-    logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S", handlers=[handler], force=True)
+    logging.basicConfig(level=levels.root, format=FORMAT, datefmt="%H:%M:%S", handlers=[handler], force=True)
     for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "urllib3"):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        logging.getLogger(name).setLevel(max(levels.root, logging.WARNING))
+    for name, level in levels.loggers.items():
+        logging.getLogger(name).setLevel(level)
+    _logger_levels.clear()
+    _logger_levels.update(levels.loggers)
 
 
 def _own_stream() -> TextIO:

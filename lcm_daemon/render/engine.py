@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import Pipeline
-from lcm_daemon.processes.bootstrap import run_at_low_priority, set_up_child
+from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
@@ -28,16 +28,16 @@ class LoadRecipe:
     recipe: Recipe
 
 
-def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, level: int) -> None:
+def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLevels) -> None:
     """Run the process: import, wait for the recipe, load it, render until the stage is gone.
 
     Args:
         endpoint: The child's end of the channel.
         pipeline: Name of the pipeline whose libraries to import.
         spare: Import at low priority, and report when that is done.
-        level: Level of the root logger.
+        log_levels: Log levels of the stage.
     """
-    set_up_child(level)
+    set_up_child(log_levels)
     channel = ChildChannel(endpoint)
     try:
         if spare:

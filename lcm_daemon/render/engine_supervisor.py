@@ -14,6 +14,7 @@ from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
@@ -186,8 +187,7 @@ class EngineSupervisor(ChildSupervisor):
             self.start(now)
 
     def _spawn(self, spare: bool) -> Child:
-        level = logging.getLogger().level
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, level, guided=self.guided)
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, log_levels(), guided=self.guided)
 
     def _on_spawn_error(self, error: OSError) -> None:
         self.child, self.state, self.alarm = None, "alarm", f"no engine can be started: {error}"

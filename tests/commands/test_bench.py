@@ -16,16 +16,17 @@ import pytest
 
 from lcm_daemon.commands import bench
 from lcm_daemon.core.errors import EngineError, LcmDaemonError, RecipeError
-from lcm_daemon.pipelines import architectures
+from lcm_daemon.pipelines import random_weights
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from tests.conftest import need
-from tests.pipelines.test_architectures import TINY_XL
+from tests.pipelines.test_random_weights import TINY_XL
 from tests.rigs.daemon import wait_for
 
 
+@pytest.mark.slow
 def test_a_bench_of_the_passthrough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(
         bench.bench(task("passthrough"), str(tmp_path / "absent" / "x.json"))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_it_measures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_tell_times", _die)
     with pytest.raises(EngineError, match="the process that measures the model died"):
@@ -59,6 +61,7 @@ def _die(pipe: object, task: bench.Task) -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not to be seen on this system")
 @pytest.mark.parametrize(("measure", "segments"), [("_measure_way", 2), ("_measure_model", 0)])
 def test_ctrl_c_leaves_nothing_behind(measure: str, segments: int) -> None:
@@ -93,6 +96,7 @@ def _shared(pid: int) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_models_part_compares_with_diffusers() -> None:
     recipe = load_recipe("builtin")
     need(Path(locate(recipe).model).exists(), "the built-in model is not in this checkout")
@@ -102,8 +106,9 @@ def test_the_models_part_compares_with_diffusers() -> None:
     assert str(rows["2 steps: as a table"]).startswith("| builtin | cpu (")
 
 
+@pytest.mark.slow
 def test_a_recipe_on_random_weights_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {"tiny/xl": TINY_XL})
+    monkeypatch.setattr(random_weights, "ARCHITECTURES", {"tiny/xl": TINY_XL})
     recipe = Recipe("tiny", model="tiny/xl", vae="madebyollin/taesdxl", guidance="none", sampler="euler",
                     size=(64, 64), device="cpu", dtype="float32", accelerate="none", loras=(Lora("some/lora"),))
     rows = bench._time_model(bench.Task(recipe, 2, (1,), random=True))
@@ -124,6 +129,7 @@ def test_what_has_no_random_weights_is_said() -> None:
         bench._time_model(replace(task("sdxs-512"), random=True))
 
 
+@pytest.mark.slow
 def test_a_recipe_whose_weights_are_missing_is_said_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

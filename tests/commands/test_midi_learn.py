@@ -12,11 +12,11 @@ from mido import Message
 
 from lcm_daemon.commands import midi_learn
 from lcm_daemon.commands.midi_learn import Ears, describe, learn, monitor
-from lcm_daemon.controllers.midi.learn_detect import guess, is_button
-from lcm_daemon.controllers.midi.learn_write import write
-from lcm_daemon.controllers.midi.messages import Decoder, parse
+from lcm_daemon.controllers.midi.learn_detect import detect_control, is_button
+from lcm_daemon.controllers.midi.learn_write import add_map_lines
+from lcm_daemon.controllers.midi.messages import MessageDecoder, parse
+from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import compose
 from tests.rigs.midi import Plugboard, bindings
 
 
@@ -42,7 +42,7 @@ def ccs(number: int, *values: int) -> list[tuple[int, ...]]:
     ([], None),
 ])
 def test_guesses(messages: list[tuple[int, ...]], found: dict[str, Any] | None) -> None:
-    assert guess(list(map(parse, messages))) == found
+    assert detect_control(list(map(parse, messages))) == found
 
 
 def test_buttons() -> None:
@@ -86,21 +86,21 @@ ITEMS = "    - {cc: 0, channel: 1, to: strength}\n    - {note: 36, channel: 1, t
      "    - {cc: 6, to: mix}\n    - {note: 36, channel: 1, to: freeze, button: toggle}\n"),
 ])
 def test_writing_keeps_comments_and_layout(before: str, after: str) -> None:
-    assert write(before, "show.yaml", [ONE, TWO]) == after
+    assert add_map_lines(before, "show.yaml", [ONE, TWO]) == after
     if "\n" in before:
-        assert write(before.replace("\n", "\r\n"), "show.yaml", [ONE, TWO]) == after.replace("\n", "\r\n")
+        assert add_map_lines(before.replace("\n", "\r\n"), "show.yaml", [ONE, TWO]) == after.replace("\n", "\r\n")
 
 
 def test_a_block_of_text_at_the_end_stays_whole() -> None:
     before = "midi:\n  devices:\n    - name: |-\n        nano*\n# after\nname: x\n"
-    after = write(before, "show.yaml", [ONE])
+    after = add_map_lines(before, "show.yaml", [ONE])
     assert compose(after, "show.yaml").value["midi"] == {"devices": [{"name": "nano*"}], "map": [ONE]}
     assert "# after\nname: x\n" in after
 
 
 def test_a_layout_without_a_safe_place_is_left_alone() -> None:
     with pytest.raises(LcmDaemonError) as caught:
-        write("{name: x}\n", "show.yaml", [ONE])
+        add_map_lines("{name: x}\n", "show.yaml", [ONE])
     assert str(caught.value).endswith("put these lines under midi, map:\n  - {cc: 0, channel: 1, to: strength}")
 
 
@@ -187,7 +187,7 @@ def test_without_midi_learn_says_so_at_once(show: Path) -> None:
     ((0xF8,), "clock   (f8)"), ((0xF3, 1), "song select   (f3 01)"), ((0xB0, 99, 1), "part of an NRPN   (b0 63 01)"),
 ])
 def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
-    assert describe(parse(message), Decoder(nrpn=True)) == text
+    assert describe(parse(message), MessageDecoder(nrpn=True)) == text
 
 
 def test_the_monitor_knows_its_backends() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import multiprocessing
 import os
 import random
@@ -24,7 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lcm_daemon.core.metrics import quantile_of
-from lcm_daemon.processes.bootstrap import begin_logging
+from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.stage.stage import Stage
 from tests.measure import fuzz_osc
@@ -133,7 +132,7 @@ def main() -> int:
     options = parser.parse_args()
     port = free_port(socket.SOCK_DGRAM)
     with tempfile.TemporaryDirectory() as folder, logged_to(log := Path(folder) / "log.txt"):
-        begin_logging(logging.INFO)
+        set_up_logging(LogLevels())
         file = Path(folder) / "fuzz.yaml"
         file.write_text(SHOW.format(fps=options.fps, pid=os.getpid(), port=port))
         stage = Stage(load_show(file, environment={}))

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from lcm_daemon.processes.bootstrap import set_up_child
+from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.child import Child, Reaper, RestartLimit
 from lcm_daemon.processes.protocol import Ready
 
 
 def wait_for_ever(arguments: ChildEndpoint) -> None:
-    set_up_child(30)
+    set_up_child(LogLevels(30))
     port = ChildChannel(arguments)
     port.send(Ready())
     time.sleep(3600)

@@ -14,8 +14,8 @@ from lcm_daemon.processes.log_handler import LogHandler
 
 CHATTER = """
 import logging, sys, time
-from lcm_daemon.processes.bootstrap import set_up_logging
-set_up_logging(logging.INFO)
+from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging
+set_up_logging(LogLevels())
 begun = time.perf_counter()
 for number in range(20_000):
     logging.getLogger("chatter").info("line %d %s", number, "x" * 80)

@@ -1,0 +1,94 @@
+"""`lcm-daemon list`: what this installation has. Each list imports only what it prints, so that it is there at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lcm_daemon.commands.text_table import format_table
+from lcm_daemon.core.errors import LcmDaemonError
+
+SOURCE_SEARCH_SECONDS = 2.0  # how long each transport looks for sources
+
+
+def list_sources() -> list[str]:
+    """List the sources that the transports find now."""
+    from lcm_daemon import transports
+
+    lines = []
+    for name in transports.TRANSPORTS:
+        source = transports.load(name).source
+        try:
+            found = source.discover(SOURCE_SEARCH_SECONDS) if source else []
+            lines += [f"{name}: {label}" for label in found]
+        except LcmDaemonError as error:
+            lines.append(f"{name}: {error}")
+    return lines or ["no sources found (testcard and file need none)"]
+
+
+def list_recipes() -> list[str]:
+    """List the packaged recipes as a table."""
+    from lcm_daemon.recipes.reader import load_recipe, recipe_names
+
+    rows = [("NAME", "TITLE", "STEPS", "DOWNLOAD", "VRAM", "LICENCE")]
+    for recipe in map(load_recipe, recipe_names()):
+        steps = "-" if recipe.pipeline == "passthrough" else str(recipe.start_values()["steps"])
+        rows.append((recipe.name, recipe.title, steps, recipe.download, recipe.vram, recipe.licence))
+    return format_table(rows)
+
+
+def list_parameters(recipe: str | None = None) -> list[str]:
+    """List the parameters of every show, or those of a recipe."""
+    from lcm_daemon.commands.pull import find_recipes
+    from lcm_daemon.core.parameter_table import TABLE
+
+    table = find_recipes(recipe)[0].table() if recipe else TABLE
+    return [parameter.describe() for parameter in table.values()]
+
+
+def list_transports() -> list[str]:
+    """List the transports and their options."""
+    from lcm_daemon import transports
+
+    lines = []
+    for name in transports.TRANSPORTS:
+        transport = transports.load(name)
+        for end, kind in (("source", transport.source), ("sink", transport.sink)):
+            if kind:
+                lines.append(f"{name} ({end})")
+                lines += [f"    {key:10} {spec.kind.describe()}. {spec.help}" for key, spec in kind.fields.items()]
+    return lines
+
+
+def list_prompts() -> list[str]:
+    """List the words that the built-in model knows."""
+    import yaml
+
+    from lcm_daemon.recipes.reader import load_recipe
+
+    file = Path(load_recipe("builtin").model) / "words.yaml"
+    try:
+        known = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        raise LcmDaemonError(f"{file}: cannot be read: {error.strerror}") from error
+    lines = ["The built-in model knows these words and ignores all others."]
+    for kind, words in known.items():
+        lines += ["", kind, *(f"    {word:20} {meaning}" for word, meaning in words.items())]
+    return lines
+
+
+def list_shows() -> list[str]:
+    """List the packaged shows."""
+    from lcm_daemon.shows.library import show_files
+
+    return [path.stem for path in show_files()]
+
+
+LISTS: Mapping[str, Callable[[], list[str]]] = {
+    "sources": list_sources,
+    "recipes": list_recipes,
+    "parameters": list_parameters,
+    "transports": list_transports,
+    "shows": list_shows,
+    "prompts": list_prompts,
+}
