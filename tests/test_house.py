@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.cli import _parser
+from lcm_daemon.cli import build_parser
 from tests.conftest import need
 
 ROOT = Path(__file__).parent.parent
@@ -259,7 +259,7 @@ def readable() -> Iterator[tuple[str, str]]:
 
 def every_help() -> str:
     """The help of the program and of each of its commands."""
-    pending, texts = [_parser()], []
+    pending, texts = [build_parser()], []
     while pending:
         parser = pending.pop()
         texts.append(parser.format_help())
