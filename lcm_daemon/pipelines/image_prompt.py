@@ -22,7 +22,7 @@ from torch import nn
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
-from lcm_daemon.pipelines.preprocessors.intake import Normal, square
+from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -64,7 +64,7 @@ class ImagePromptAdapter:
         assert recipe.image_prompt is not None
         self._encoder, self._dtype = components.image_encoder, components.dtype
         self._side = int(components.image_encoder.config.image_size)
-        self._normal = Normal(vars(components.feature_extractor), components.device)
+        self._normalizer = Normalizer(vars(components.feature_extractor), components.device)
         self._is_plain = "proj.weight" in weights["image_proj"]
         _check(components, recipe, weights, self._is_plain)
         self._projection = _install(components.unet, weights, recipe)
@@ -108,7 +108,7 @@ class ImagePromptAdapter:
 
     @torch.inference_mode()
     def _embed(self, image: torch.Tensor) -> None:
-        pixels = self._normal.take(square(image, self._side), self._dtype)
+        pixels = self._normalizer.normalize(centre_square(image, self._side), self._dtype)
         self._tokens[1].copy_(self._projection(self._features(pixels)))
         self._write()
 

@@ -21,7 +21,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.components import read_pretrained
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
-from lcm_daemon.pipelines.preprocessors.intake import Normal, read_config, square
+from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square, read_config
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -73,7 +73,7 @@ class SafetyFilter:
                  late: bool | None = None) -> None:
         checker, config = _load(recipe, dtype)
         self._check, self._dtype = SafetyPass(checker.to(device)), dtype
-        self._normal, self._side = Normal(config, device), int(checker.config.vision_config.image_size)
+        self._normalizer, self._side = Normalizer(config, device), int(checker.config.vision_config.image_size)
         cuda = device.type == "cuda"
         self._late = cuda if late is None else late
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
@@ -93,7 +93,7 @@ class SafetyFilter:
             out: uint8 (H, W, 4), this image as it would be shown.
         """
         self._await_verdict()
-        self._start_check(self._normal.take(square(image, self._side), self._dtype))
+        self._start_check(self._normalizer.normalize(centre_square(image, self._side), self._dtype))
         np.copyto(self._pending, out)
         self._is_pending = True
         if self._late and self._has_safe:

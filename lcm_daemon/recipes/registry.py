@@ -23,7 +23,7 @@ PREPROCESSORS: Mapping[str, str] = {
     "pose": f"{_PIPELINES}.preprocessors.pose:Pose",
     "softedge": f"{_PIPELINES}.preprocessors.lines:SoftEdge",
     "lineart": f"{_PIPELINES}.preprocessors.lines:LineArt",
-    "none": f"{_PIPELINES}.preprocessors.base:Plain",
+    "none": f"{_PIPELINES}.preprocessors.base:NoPreprocessor",
 }
 
 

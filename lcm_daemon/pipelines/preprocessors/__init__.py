@@ -1,4 +1,4 @@
-"""Preprocessors: what makes the map that a ControlNet follows, by the name that a recipe gives it."""
+"""Choice of preprocessors by name. A preprocessor computes the control map that a ControlNet follows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting
+from lcm_daemon.pipelines.preprocessors.base import Preprocessor, PreprocessorConfig
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
@@ -19,26 +19,27 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safetenso
 
 
 def build(control: ControlNet, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Preprocessor:
-    """The preprocessor that a recipe's ControlNet asks for, its own model loaded on `device`.
+    """Build the preprocessor of a recipe's ControlNet, with its own model loaded on `device`.
 
-    Raises RecipeError, one line that says what would be right.
+    Raises:
+        RecipeError: it cannot be built; the text says what would be right.
     """
     where = f"recipe {recipe.name}: controlnet {control.name}"
-    kind = _kind(control.preprocessor, where)
+    kind = _load_class(control.preprocessor, where)
     if kind.detector and not control.detector:
         raise RecipeError(f"{where}: the preprocessor {control.preprocessor} needs a model of its own, such as "
-                          f"detector: {kind.detector}; or send the map itself, with preprocessor: none")
-    place = find(control.detector, recipe) if kind.detector else None
+                          f"detector: {kind.detector}; or send the control map itself, with preprocessor: none")
+    detector = find(control.detector, recipe) if kind.detector else None
     try:
-        return kind.load(Setting(place, device, dtype))
+        return kind.load(PreprocessorConfig(detector, device, dtype))
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RecipeError(f"{where}: the detector {control.detector} cannot be loaded: {reason[0]:.200}") from error
 
 
-def _kind(name: str, where: str) -> type[Preprocessor]:
+def _load_class(name: str, where: str) -> type[Preprocessor]:
     if name not in PREPROCESSORS:
-        raise RecipeError(f"{where}: there is no preprocessor {name!r}, only {', '.join(PREPROCESSORS)}")
+        raise RecipeError(f"{where}: no preprocessor {name!r}; known are {', '.join(PREPROCESSORS)}")
     module, attribute = PREPROCESSORS[name].split(":")
     kind: type[Preprocessor] = getattr(import_module(module), attribute)
     return kind

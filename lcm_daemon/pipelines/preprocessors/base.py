@@ -1,4 +1,4 @@
-"""Preprocessor: a picture to the map that a ControlNet follows."""
+"""Base class of preprocessors. A preprocessor turns an image into the control map that a ControlNet follows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from lcm_daemon.pipelines.weights import read_json
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Where a preprocessor runs. detector: the folder or file of its own model, None where the recipe names none."""
+class PreprocessorConfig:
+    """Where a preprocessor runs, and with what.
+
+    Attributes:
+        detector: folder or file of the preprocessor's own model; None if the recipe names none.
+        device: device of the images.
+        dtype: precision of the pipeline.
+    """
 
     detector: Path | None
     device: torch.device
@@ -23,48 +29,63 @@ class Setting:
 
 
 class Preprocessor(ABC):
-    """Runs on the device that the pictures are on.
+    """Runs on the device of the images.
 
-    detector: an example of the model that the recipe must name for it, as it is said in an error; "" for none.
+    Attributes:
+        detector: example of the model that the recipe must name, for error messages; "" if it needs none.
     """
 
     detector: ClassVar[str] = ""
 
     @classmethod
-    def load(cls, setting: Setting) -> Preprocessor:
-        """Ready to run. Raises what reading a missing, damaged or foreign model raises."""
+    def load(cls, config: PreprocessorConfig) -> Preprocessor:
+        """Build the preprocessor. Raises what reading a missing, damaged or foreign model raises."""
         return cls()
 
-    def map(self, picture: torch.Tensor) -> torch.Tensor:
-        """(1, 3, h, w) from -1 to 1 -> a map of the same shape and dtype, from 0 to 1."""
-        if picture.ndim != 4 or picture.shape[:2] != (1, 3):
-            raise ValueError(f"a picture is (1, 3, h, w), got {tuple(picture.shape)}")
-        return self._map(picture)
+    def map(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute the control map of an image.
+
+        Args:
+            image: (1, 3, h, w) from -1 to 1.
+
+        Returns:
+            Same shape and dtype, from 0 to 1.
+        """
+        if image.ndim != 4 or image.shape[:2] != (1, 3):
+            raise ValueError(f"an image must be (1, 3, h, w), got {tuple(image.shape)}")
+        return self._map(image)
 
     @abstractmethod
-    def _map(self, picture: torch.Tensor) -> torch.Tensor: ...
+    def _map(self, image: torch.Tensor) -> torch.Tensor: ...
 
 
-class Plain(Preprocessor):
-    """The picture is a map already."""
+class NoPreprocessor(Preprocessor):
+    """For images that are control maps already."""
 
-    def _map(self, picture: torch.Tensor) -> torch.Tensor:
-        return picture.mul(0.5).add_(0.5).clamp_(0.0, 1.0)
+    def _map(self, image: torch.Tensor) -> torch.Tensor:
+        return image.mul(0.5).add_(0.5).clamp_(0.0, 1.0)
 
 
-def read_pretrained(kind: Any, setting: Setting, types: Sequence[str], unused: Sequence[str]) -> Any:
-    """A transformers model from the detector's folder, of one of these "model_type"s, ready to run.
+def read_pretrained(kind: Any, config: PreprocessorConfig, types: Sequence[str], unused: Sequence[str]) -> Any:
+    """Load a transformers model from the detector's folder, ready to run.
 
-    unused: parts of the names of weights that the model has and a file may lack.
-    Raises OSError, ValueError and what the libraries raise of damaged files.
+    Args:
+        kind: the model's class in transformers.
+        config: names the folder, device and dtype.
+        types: accepted values of "model_type" in the model's config.
+        unused: parts of the names of weights that the model has but a file may lack.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: the model does not fit; also other errors, which the libraries raise for damaged files.
     """
-    folder = setting.detector or Path()
+    folder = config.detector or Path()
     found = read_json(folder / "config.json").get("model_type")
     if found not in types:
         raise ValueError(f"its model_type {found!r} is not one of {', '.join(types)}")
-    model, report = kind.from_pretrained(folder, dtype=setting.dtype, use_safetensors=True, local_files_only=True,
+    model, report = kind.from_pretrained(folder, dtype=config.dtype, use_safetensors=True, local_files_only=True,
                                          output_loading_info=True)
     absent = [key for key in report["missing_keys"] if not any(part in key for part in unused)]
-    if absent or report["mismatched_keys"]:  # the library fills them with random numbers and goes on
+    if absent or report["mismatched_keys"]:  # the library only fills them with random numbers
         raise ValueError(f"weights do not fit config.json: {(absent or list(report['mismatched_keys']))[0]}")
-    return model.to(setting.device).eval().requires_grad_(False)
+    return model.to(config.device).eval().requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Soft edges and line art: two small networks whose published weights are read as they are, from safetensors.
+"""Soft edges and line art: two small networks that use the published weights, from safetensors files.
 
-They are published as pickled files alone (lllyasviel/Annotators on the hub), which are not read here: convert them to
-safetensors once, as that library's documentation shows, and give the recipe the file.
+The weights are published as pickle files only (lllyasviel/Annotators on the hub), which are not read here. Convert them
+to safetensors once, as the documentation of that library shows, and name the file in the recipe.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting
+from lcm_daemon.pipelines.preprocessors.base import Preprocessor, PreprocessorConfig
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
 class SoftEdge(Preprocessor):
-    """Edges with soft rims, white on black (Xie & Tu, arXiv:1504.06375, as retrained for ControlNet 1.1)."""
+    """Soft edges, white on black (HED: Xie & Tu, arXiv:1504.06375, as retrained for ControlNet 1.1)."""
 
     detector = "ControlNetHED.safetensors, made of lllyasviel/Annotators' ControlNetHED.pth"
 
@@ -28,14 +28,14 @@ class SoftEdge(Preprocessor):
         self._network = network
 
     @classmethod
-    def load(cls, setting: Setting) -> SoftEdge:
-        # In float32 whatever the setting: it takes levels up to 255, and its sums go beyond what float16 holds.
-        return cls(_filled(HolisticEdges(), setting, torch.float32))
+    def load(cls, config: PreprocessorConfig) -> SoftEdge:
+        # Always float32: its inputs go up to 255, and its sums exceed the range of float16.
+        return cls(_load_weights(HolisticEdges(), config, torch.float32))
 
-    def _map(self, picture: torch.Tensor) -> torch.Tensor:
-        levels = picture.float().mul(127.5).add_(127.5)
-        edges = [functional.interpolate(edge, picture.shape[-2:], mode="bilinear") for edge in self._network(levels)]
-        return torch.stack(edges).mean(0).sigmoid().expand(-1, 3, -1, -1).to(picture.dtype)
+    def _map(self, image: torch.Tensor) -> torch.Tensor:
+        levels = image.float().mul(127.5).add_(127.5)
+        edges = [functional.interpolate(edge, image.shape[-2:], mode="bilinear") for edge in self._network(levels)]
+        return torch.stack(edges).mean(0).sigmoid().expand(-1, 3, -1, -1).to(image.dtype)
 
 
 class LineArt(Preprocessor):
@@ -47,18 +47,18 @@ class LineArt(Preprocessor):
         self._network, self._dtype = network, dtype
 
     @classmethod
-    def load(cls, setting: Setting) -> LineArt:
-        return cls(_filled(LineDrawing(), setting, setting.dtype), setting.dtype)
+    def load(cls, config: PreprocessorConfig) -> LineArt:
+        return cls(_load_weights(LineDrawing(), config, config.dtype), config.dtype)
 
-    def _map(self, picture: torch.Tensor) -> torch.Tensor:
-        height, width = picture.shape[-2:]
-        # It halves the picture twice and doubles it again, so an odd side comes back longer.
-        paper: torch.Tensor = self._network(picture.to(self._dtype).mul(0.5).add_(0.5))[..., :height, :width]
-        return (1 - paper).expand(-1, 3, -1, -1).to(picture.dtype)
+    def _map(self, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        # The network halves the size twice and doubles it twice, so an odd side comes back longer.
+        paper: torch.Tensor = self._network(image.to(self._dtype).mul(0.5).add_(0.5))[..., :height, :width]
+        return (1 - paper).expand(-1, 3, -1, -1).to(image.dtype)
 
 
 class HolisticEdges(nn.Module):
-    """A picture (n, 3, h, w) from 0 to 255 -> edges before the sigmoid at five scales, (n, 1, h / s, w / s)."""
+    """Maps images (n, 3, h, w) from 0 to 255 to edge logits at five scales s, (n, 1, h / s, w / s)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,30 +70,30 @@ class HolisticEdges(nn.Module):
         self.block5 = EdgeBlock(512, 512, 3)
 
     def forward(self, levels: torch.Tensor) -> list[torch.Tensor]:
-        features, edges = self.block1.deepen(levels - self.norm), []
+        features, edges = self.block1.extract_features(levels - self.norm), []
         edges.append(self.block1.projection(features))
         for block in (self.block2, self.block3, self.block4, self.block5):
-            features = block.deepen(functional.max_pool2d(features, 2))
+            features = block.extract_features(functional.max_pool2d(features, 2))
             edges.append(block.projection(features))
         return edges
 
 
 class EdgeBlock(nn.Module):
-    """Some convolutions, and what they say of edges."""
+    """Convolutions of one scale, and the projection of their features to edge logits."""
 
     def __init__(self, channels: int, width: int, layers: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(width if i else channels, width, 3, padding=1) for i in range(layers))
         self.projection = nn.Conv2d(width, 1, 1)
 
-    def deepen(self, features: torch.Tensor) -> torch.Tensor:
+    def extract_features(self, features: torch.Tensor) -> torch.Tensor:
         for layer in self.convs:
             features = layer(features).relu_()
         return features
 
 
 class LineDrawing(nn.Module):
-    """A picture (n, 3, h, w) from 0 to 1 -> black lines on white, (n, 1, h, w) from 0 to 1."""
+    """Maps images (n, 3, h, w) from 0 to 1 to black lines on white, (n, 1, h, w) from 0 to 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,10 +104,10 @@ class LineDrawing(nn.Module):
                                     *_stage(nn.ConvTranspose2d(128, 64, 3, 2, 1, output_padding=1)))
         self.model4 = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(64, 1, 7), nn.Sigmoid())
 
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         for stage in (self.model0, self.model1, self.model2, self.model3, self.model4):
-            picture = stage(picture)
-        return picture
+            image = stage(image)
+        return image
 
 
 class Residual(nn.Module):
@@ -126,12 +126,12 @@ def _stage(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
     return layer, nn.InstanceNorm2d(layer.out_channels), nn.ReLU()
 
 
-def _filled(network: _Network, setting: Setting, dtype: torch.dtype) -> _Network:
-    """With the weights of a .safetensors file, or of the only one in a folder."""
-    place = setting.detector or Path()
-    files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
+def _load_weights(network: _Network, config: PreprocessorConfig, dtype: torch.dtype) -> _Network:
+    """Load the weights of a .safetensors file, or of the only such file in a folder."""
+    path = config.detector or Path()
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if len(files) != 1:
-        raise ValueError(f"one .safetensors file is wanted, and there are {len(files)}")
+        raise ValueError(f"the folder must have one .safetensors file, not {len(files)}")
     network.load_state_dict(load_file(files[0]))
-    network.to(setting.device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(config.device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Pose: a person as OpenPose's coloured sticks on black, found by a ViTPose model (Xu et al., arXiv:2204.12484).
+"""Pose: a person as OpenPose's coloured sticks on black, detected by a ViTPose model (Xu et al., arXiv:2204.12484).
 
-One person, followed from look to look: the picture is cut to where the person was last, and looked at as a whole where
-nobody was. Everything has a fixed shape and stays on the device; no box or point comes back to the host.
+One person is tracked from frame to frame. The model sees the part of the image where the person was last, or the whole
+image if no person was found. All tensors have fixed shapes and stay on the device; no box or point returns to the host.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 import transformers
 from torch.nn import functional
 
-from lcm_daemon.pipelines.preprocessors.base import Preprocessor, Setting, read_pretrained
-from lcm_daemon.pipelines.preprocessors.intake import Normal, read_config
-from lcm_daemon.pipelines.preprocessors.skeleton import SEEN, Skeleton
+from lcm_daemon.pipelines.preprocessors.base import Preprocessor, PreprocessorConfig, read_pretrained
+from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, read_config
+from lcm_daemon.pipelines.preprocessors.skeleton import MIN_CONFIDENCE, Skeleton
 
-MARGIN = 1.25  # the cut is that much larger than the person, as ViTPose was trained
+MARGIN = 1.25  # size of the crop relative to the person, as ViTPose was trained
 
 _COCO_JOINTS = 17
 
@@ -27,66 +27,71 @@ class Pose(Preprocessor):
 
     detector = "usyd-community/vitpose-base-simple"
 
-    def __init__(self, model: Any, normal: Normal, setting: Setting) -> None:
-        self._model, self._normal, self._dtype = model, normal, setting.dtype
+    def __init__(self, model: Any, normalizer: Normalizer, config: PreprocessorConfig) -> None:
+        self._model, self._normalizer, self._dtype = model, normalizer, config.dtype
         backbone = model.config.backbone_config
-        self._intake: tuple[int, int] = backbone.image_size[0], backbone.image_size[1]
-        # Of several sets of experts (ViTPose++) the first was trained on COCO.
-        self._more = {"dataset_index": torch.zeros(1, dtype=torch.long, device=setting.device)} if (
-            backbone.num_experts > 1) else {}
-        self._skeleton = Skeleton(setting.device)
-        self._box: torch.Tensor | None = None  # (4,): the cut's centre and half its sides, in shares of the picture
+        self._input_shape: tuple[int, int] = backbone.image_size[0], backbone.image_size[1]
+        self._options: dict[str, torch.Tensor] = {}
+        if backbone.num_experts > 1:  # ViTPose++: the first set of experts was trained on COCO
+            self._options["dataset_index"] = torch.zeros(1, dtype=torch.long, device=config.device)
+        self._skeleton = Skeleton(config.device)
+        self._box: torch.Tensor | None = None  # (4,): centre x, y and half width, height, relative to the image
 
     @classmethod
-    def load(cls, setting: Setting) -> Pose:
-        model = read_pretrained(transformers.VitPoseForPoseEstimation, setting, ("vitpose",), ())
+    def load(cls, config: PreprocessorConfig) -> Pose:
+        model = read_pretrained(transformers.VitPoseForPoseEstimation, config, ("vitpose",), ())
         if model.config.num_labels != _COCO_JOINTS:
-            raise ValueError(f"it finds {model.config.num_labels} joints, and COCO's {_COCO_JOINTS} are wanted")
-        return cls(model, Normal(read_config(setting.detector or Path()), setting.device), setting)
+            raise ValueError(f"it detects {model.config.num_labels} joints; use a model for COCO's {_COCO_JOINTS}")
+        return cls(model, Normalizer(read_config(config.detector or Path()), config.device), config)
 
-    def _map(self, picture: torch.Tensor) -> torch.Tensor:
-        whole = self._whole(picture)
+    def _map(self, image: torch.Tensor) -> torch.Tensor:
+        whole = self._whole(image)
         box = whole if self._box is None else self._box
-        points, scores = self._find(picture, box)
-        self._box = self._follow(points, scores, picture, whole)
-        return self._skeleton.draw(points, scores, (picture.shape[-2], picture.shape[-1])).to(picture.dtype)
+        points, scores = self._detect(image, box)
+        self._box = self._next_box(points, scores, image, whole)
+        return self._skeleton.draw(points, scores, (image.shape[-2], image.shape[-1])).to(image.dtype)
 
-    def _find(self, picture: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Joints of the person in the box: places (17, 2) as (x, y) in shares of the picture, confidences (17,)."""
+    def _detect(self, image: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Joints of the person in the box: positions (17, 2) as (x, y) from 0 to 1, and confidences (17,)."""
         centre, half = box[:2] * 2 - 1, box[2:] * 2
-        rows, columns = (torch.linspace(-1.0, 1.0, side, device=box.device) for side in self._intake)
+        rows, columns = (torch.linspace(-1.0, 1.0, side, device=box.device) for side in self._input_shape)
         y, x = torch.meshgrid(centre[1] + rows * half[1], centre[0] + columns * half[0], indexing="ij")
-        # Black where the cut goes beyond the picture.
-        cut = functional.grid_sample(picture.float() + 1, torch.stack([x, y], -1)[None], align_corners=False) - 1
-        heat = self._model(self._normal.take(cut, self._dtype), **self._more).heatmaps[0].float()
-        places, scores = peaks(heat)
-        return box[:2] + (places * 2 - 1) * box[2:], scores
+        # Black outside the image.
+        crop = functional.grid_sample(image.float() + 1, torch.stack([x, y], -1)[None], align_corners=False) - 1
+        pixels = self._normalizer.normalize(crop, self._dtype)
+        heatmaps = self._model(pixels, **self._options).heatmaps[0].float()
+        positions, scores = peaks(heatmaps)
+        return box[:2] + (positions * 2 - 1) * box[2:], scores
 
-    def _whole(self, picture: torch.Tensor) -> torch.Tensor:
-        return self._shaped(torch.full((4,), 0.5, device=picture.device), picture)
+    def _whole(self, image: torch.Tensor) -> torch.Tensor:
+        return self._fit_shape(torch.full((4,), 0.5, device=image.device), image)
 
-    def _follow(self, points: torch.Tensor, scores: torch.Tensor, picture: torch.Tensor,
-                whole: torch.Tensor) -> torch.Tensor:
-        """Where to look next: around the joints that were seen, or everywhere if fewer than half of them were."""
-        seen = (scores > SEEN)[:, None]
+    def _next_box(self, points: torch.Tensor, scores: torch.Tensor, image: torch.Tensor,
+                  whole: torch.Tensor) -> torch.Tensor:
+        """Box for the next frame: around the visible joints, or the whole image if fewer than half are visible."""
+        seen = (scores > MIN_CONFIDENCE)[:, None]
         low = torch.where(seen, points, 1.0).amin(0)
         high = torch.where(seen, points, 0.0).amax(0)
         box = torch.cat([(low + high) / 2, ((high - low) / 2 * MARGIN).clamp_min(0.02)])
-        return torch.where(seen.float().mean() < 0.5, whole, self._shaped(box, picture))
+        return torch.where(seen.float().mean() < 0.5, whole, self._fit_shape(box, image))
 
-    def _shaped(self, box: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
-        """The box grown one way to the model's own shape."""
-        height, width = picture.shape[-2:]
-        ratio = self._intake[1] / self._intake[0] * height / width  # of the box's sides, each a share of its own
+    def _fit_shape(self, box: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Grow the box in one direction to the aspect ratio of the model's input."""
+        height, width = image.shape[-2:]
+        # Of width to height, each relative to the image's.
+        ratio = self._input_shape[1] / self._input_shape[0] * height / width
         half_width = torch.maximum(box[2], box[3] * ratio)
         return torch.stack([box[0], box[1], half_width, half_width / ratio])
 
 
 def peaks(heat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where heatmaps (n, h, w) are highest: (n, 2) as (x, y) from 0 to 1, corner to corner, and how high, (n,).
+    """Find the maxima of heatmaps (n, h, w).
 
-    Between pixels by the parabola through the neighbours' logarithms, the one-dimensional form of DARK (Zhang et al.,
-    arXiv:1910.06278).
+    The position between pixels is that of a parabola through the logarithms of the neighbours: the one-dimensional
+    form of DARK (Zhang et al., arXiv:1910.06278).
+
+    Returns:
+        Positions (n, 2) as (x, y) from 0 to 1, corner to corner; and the maxima, (n,).
     """
     height, width = heat.shape[-2:]
     scores, index = heat.flatten(1).max(1)

@@ -1,26 +1,26 @@
-"""Skeleton: a person's joints drawn as OpenPose draws them, the picture that ControlNets for pose were trained on."""
+"""Draw a person's joints in the style of OpenPose, which ControlNets for pose were trained on."""
 
 from __future__ import annotations
 
 import torch
 
-SEEN = 0.3  # the confidence from which a joint is drawn, as in DWPose's preprocessor
-STICK = 4.0 / 512  # half the width of a limb and the radius of a joint, by the picture's shorter side
+MIN_CONFIDENCE = 0.3  # of a joint that is drawn, as in DWPose's preprocessor
+STICK_RADIUS = 4.0 / 512  # half the width of a limb, and radius of a joint, relative to the image's shorter side
 
-# OpenPose's 18 joints, each as the mean of two of COCO's 17: only the neck, between the shoulders, is not one of them.
+# OpenPose's 18 joints, each as the mean of two of COCO's 17. Only the neck, between the shoulders, is not in COCO.
 _JOINTS = ((0, 0), (5, 6), (6, 6), (8, 8), (10, 10), (5, 5), (7, 7), (9, 9), (12, 12), (14, 14), (16, 16), (11, 11),
            (13, 13), (15, 15), (2, 2), (1, 1), (4, 4), (3, 3))
-# From joint to joint, in the order in which OpenPose draws them.
+# Pairs of joints, in the order in which OpenPose draws them.
 _LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
           (0, 14), (14, 16), (0, 15), (15, 17))
 _COLOURS = ((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0),
             (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
             (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85))
-_LIMB_LIGHT = 0.6  # limbs are darker than joints
+_LIMB_BRIGHTNESS = 0.6  # limbs are darker than joints
 
 
 class Skeleton:
-    """Draws on one device, with fixed shapes."""
+    """Draws skeletons on one device, with fixed shapes."""
 
     def __init__(self, device: torch.device) -> None:
         self._pairs = torch.tensor(_JOINTS, device=device)
@@ -28,29 +28,35 @@ class Skeleton:
         self._colours = torch.tensor(_COLOURS, device=device) / 255
 
     def draw(self, points: torch.Tensor, scores: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        """COCO's joints (17, 2), as (x, y) in shares of the picture, and their confidences (17,) -> (1, 3, h, w).
+        """Draw limbs as ellipses, later ones over earlier ones, and joints as discs over all limbs.
 
-        From 0 to 1. Limbs are ellipses, later ones over earlier, and joints discs over all limbs.
+        Args:
+            points: COCO's joints, (17, 2), as (x, y) from 0 to 1.
+            scores: their confidences, (17,).
+            shape: height and width of the result in pixels.
+
+        Returns:
+            (1, 3, h, w) from 0 to 1.
         """
-        rows, columns = (torch.arange(side, device=points.device) + 0.5 for side in shape)  # the pixels' middles
+        rows, columns = (torch.arange(side, device=points.device) + 0.5 for side in shape)  # centres of the pixels
         size = torch.stack([columns[-1], rows[-1]]) + 0.5
-        joints, seen = (points * size)[self._pairs].mean(1), (scores[self._pairs] > SEEN).all(1)
-        radius = max(STICK * min(shape), 1.0)
-        limbs = _ellipses(joints[self._limbs], rows, columns, radius) & _wide(seen[self._limbs].all(1))
-        discs = _discs(joints, rows, columns, radius) & _wide(seen)
-        canvas = self._paint(torch.zeros(3, *shape, device=points.device), limbs, _LIMB_LIGHT)
-        return self._paint(canvas, discs, 1.0)[None]
+        joints, seen = (points * size)[self._pairs].mean(1), (scores[self._pairs] > MIN_CONFIDENCE).all(1)
+        radius = max(STICK_RADIUS * min(shape), 1.0)
+        limbs = _ellipses(joints[self._limbs], rows, columns, radius) & _as_planes(seen[self._limbs].all(1))
+        discs = _discs(joints, rows, columns, radius) & _as_planes(seen)
+        canvas = self._draw_shapes(torch.zeros(3, *shape, device=points.device), limbs, _LIMB_BRIGHTNESS)
+        return self._draw_shapes(canvas, discs, 1.0)[None]
 
-    def _paint(self, canvas: torch.Tensor, covers: torch.Tensor, light: float) -> torch.Tensor:
-        """covers: (n, h, w), each in its colour over those before it."""
-        order = _wide(torch.arange(1, len(covers) + 1, device=covers.device, dtype=torch.uint8))
-        last = (covers.to(torch.uint8) * order).amax(0).int()
+    def _draw_shapes(self, canvas: torch.Tensor, masks: torch.Tensor, brightness: float) -> torch.Tensor:
+        """Draw masks (n, h, w), each in its own colour over those before it."""
+        order = _as_planes(torch.arange(1, len(masks) + 1, device=masks.device, dtype=torch.uint8))
+        last = (masks.to(torch.uint8) * order).amax(0).int()
         colours = self._colours[(last - 1).clamp_min(0)].permute(2, 0, 1)
-        return torch.where(last > 0, colours * light, canvas)
+        return torch.where(last > 0, colours * brightness, canvas)
 
 
 def _ellipses(ends: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, radius: float) -> torch.Tensor:
-    """ends: (n, 2, 2) -> (n, h, w): the inside of ellipses from end to end, `radius` to each side."""
+    """Masks (n, h, w) of ellipses from end to end, with `radius` to each side. ends: (n, 2, 2)."""
     middle, along = ends.mean(1), (ends[:, 1] - ends[:, 0]) / 2
     half = along.square().sum(1, keepdim=True).sqrt().clamp_min(1e-3)
     unit = along / half
@@ -65,10 +71,10 @@ def _discs(centres: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, rad
 
 
 def _plane(across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """Sums of what goes along the rows, (n, w), and what goes down the columns, (n, h): (n, h, w)."""
+    """Outer sum of values by column, (n, w), and by row, (n, h): (n, h, w)."""
     return across[:, None, :] + down[:, :, None]
 
 
-def _wide(numbers: torch.Tensor) -> torch.Tensor:
-    """(n,) -> (n, 1, 1)."""
+def _as_planes(numbers: torch.Tensor) -> torch.Tensor:
+    """Reshape (n,) to (n, 1, 1)."""
     return numbers[:, None, None]
