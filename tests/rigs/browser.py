@@ -103,11 +103,21 @@ class Tab:
         return value
 
     async def open(self, url: str, width: int = 1280, height: int = 800, touch: bool = False) -> None:
+        await self._set_window(width, height, touch)
+        await self.call("Page.navigate", url=url)
+        await self.until("document.querySelector('[data-link=online]') !== null")
+
+    async def resize(self, width: int, height: int, touch: bool = False) -> None:
+        """Give the open page another window and wait until it is laid out."""
+        await self._set_window(width, height, touch)
+        await self.until(f"innerWidth === {width} && innerHeight === {height}"
+                         f" && matchMedia('(pointer: coarse)').matches === {json.dumps(touch)}")
+        await self.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    async def _set_window(self, width: int, height: int, touch: bool) -> None:
         window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
         await self.call("Emulation.setDeviceMetricsOverride", **window)
         await self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
-        await self.call("Page.navigate", url=url)
-        await self.until("document.querySelector('[data-link=online]') !== null")
 
     async def place(self, selector: str, x: float = 0.5, y: float = 0.5) -> tuple[float, float]:
         """A point of an element, in pixels of the window; x and y go from 0 to 1 across it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.schema import Field, Fields, Number, Text
+from lcm_daemon.web.address import browser_url
 
 if TYPE_CHECKING:  # loading the web server takes time, and `check` and `list` do not need it
     from lcm_daemon.controllers.panel.camera import FrameSink
@@ -55,9 +56,7 @@ class Panel(Controller):
     @property
     def address(self) -> str:
         """URL of the page for a browser on this machine, for example "http://127.0.0.1:8000"."""
-        host = str(self.options["host"])
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return browser_url(str(self.options["host"]), self.port)
 
     async def start(self) -> None:
         """Listen and serve. Raises LcmDaemonError, for example if the port is in use."""

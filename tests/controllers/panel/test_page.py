@@ -10,6 +10,7 @@ from lcm_daemon.core.frame import solid
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import Change, CommandRequest
 from tests.rigs.browser import SHIFT, tab
+from tests.rigs.daemon import free_port
 from tests.rigs.page import control, field, number, opened
 from tests.rigs.panel import SHOWN, Rig, serving, until
 
@@ -292,7 +293,7 @@ def test_status_and_alarm_are_shown(devtools):
 def test_the_page_says_that_it_is_offline_and_comes_back_by_itself(devtools):
     async def scenario():
         async with tab(devtools) as page:
-            async with serving(Rig()) as panel:
+            async with serving(Rig(), port=free_port()) as panel:  # no other program gets it while the panel is off
                 await page.open(panel.address)
             await page.until("document.querySelector('[data-link=offline]') && document.querySelector('main').inert")
             again = Rig()

@@ -19,6 +19,7 @@ from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
+from tests.rigs.daemon import free_port
 from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
 
 FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
@@ -339,7 +340,7 @@ def test_an_address_that_cannot_be_listened_on_is_one_clear_line(host):
 def test_stop_ends_clients_and_streams_frees_the_port_and_may_come_twice():
     async def scenario():
         rig = Rig()
-        panel = Panel(rig.controls, {"port": 0})
+        panel = Panel(rig.controls, {"port": free_port()})
         await panel.stop()
         await panel.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
@@ -371,6 +372,44 @@ def test_signals_stay_with_the_desk():
         return [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 
     assert asyncio.run(scenario())[1] == asyncio.run(without())[1]
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")])
+def test_the_address_is_one_that_a_browser_on_this_machine_opens(host, address):
+    assert Panel(Rig().controls, {"host": host}).address == address
+
+
+def test_the_page_address_is_logged(caplog):
+    async def scenario():
+        async with serving(Rig()) as panel:
+            return panel.address
+
+    caplog.set_level("INFO")
+    assert f"panel: serving the page at {asyncio.run(scenario())}" in caplog.messages
+
+
+def test_the_sink_of_the_browser_source_is_open_while_the_panel_runs():
+    events = []
+
+    class Sink:
+        def write(self, frame):
+            pass
+
+        def close(self):
+            events.append("closed")
+
+    async def scenario(source):
+        rig = Rig()
+        rig.controls.browser_source = source
+        panel = Panel(rig.controls, {"port": 0}, lambda name: events.append(name) or Sink())
+        await panel.start()
+        async with visiting(panel) as page:
+            camera = page.hello["camera"]
+        await panel.stop()
+        return camera
+
+    assert [asyncio.run(scenario(source)) for source in ("", "page")] == [False, True]
+    assert events == ["page", "closed"]
 
 
 def test_an_unknown_option_is_refused():
