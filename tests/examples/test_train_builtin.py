@@ -8,32 +8,31 @@ import pytest
 import yaml
 
 from examples.train_builtin import words
-from tests.rigs.lazy import Lazy
+from tests.rigs.lazy_imports import lazy_imports
 
-torch = Lazy("torch")
-data = Lazy("examples.train_builtin.data")
-diffusion = Lazy("examples.train_builtin.diffusion")
-evaluation = Lazy("examples.train_builtin.evaluation")
-export = Lazy("examples.train_builtin.export")
-judges = Lazy("examples.train_builtin.judges")
-noise = Lazy("examples.train_builtin.noise")
-painter = Lazy("examples.train_builtin.painter")
-text = Lazy("examples.train_builtin.text")
-vae = Lazy("examples.train_builtin.vae")
+with lazy_imports(globals()):
+    import torch
+
+    from examples.train_builtin import data, text, vae
+    from examples.train_builtin.diffusion import TIMES, Noising, draw_times
+    from examples.train_builtin.evaluation import fixed_prompts
+    from examples.train_builtin.export import write_words
+    from examples.train_builtin.judges import judge_colours
+    from examples.train_builtin.noise import Noise
+    from examples.train_builtin.painter import PAINTERS, STYLES, paint
 
 pytestmark = pytest.mark.training
 
 
-
 def test_every_word_has_its_painter():
-    assert set(painter.PAINTERS) == set(words.SUBJECTS)
-    assert set(painter.STYLES) == set(words.STYLES)
+    assert set(PAINTERS) == set(words.SUBJECTS)
+    assert set(STYLES) == set(words.STYLES)
     assert {subject.colour for subject in words.SUBJECTS.values()} <= set(words.COLOURS)
 
 
 @pytest.mark.parametrize("subject", list(words.SUBJECTS))
 def test_the_painter_is_deterministic_and_never_flat(subject):
-    first, again, other = (painter.paint(subject, "blue", "plain", noise.Noise(2, 64, seed)) for seed in (1, 1, 2))
+    first, again, other = (paint(subject, "blue", "plain", Noise(2, 64, seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == (2, 3, 64, 64)
@@ -42,14 +41,14 @@ def test_the_painter_is_deterministic_and_never_flat(subject):
 
 @pytest.mark.parametrize("style", list(words.STYLES))
 def test_a_style_changes_the_drawing(style):
-    plain, drawn = (painter.paint("checker", "red", name, noise.Noise(1, 64, 3)) for name in ("plain", style))
+    plain, drawn = (paint("checker", "red", name, Noise(1, 64, 3)) for name in ("plain", style))
     assert drawn.isfinite().all()
     assert torch.equal(plain, drawn) == (style == "plain")
 
 
 def test_an_unknown_subject_is_named():
     with pytest.raises(KeyError, match="unicorn"):
-        painter.paint("unicorn", "red", "plain", noise.Noise(1, 32, 1))
+        paint("unicorn", "red", "plain", Noise(1, 32, 1))
 
 
 def test_a_shard_is_the_same_every_time():
@@ -83,7 +82,7 @@ def test_tidy_drops_what_empty_words_leave():
 
 
 def test_words_yaml_covers_the_tables(tmp_path):
-    export.write_words(tmp_path / "words.yaml")
+    write_words(tmp_path / "words.yaml")
     read = yaml.safe_load((tmp_path / "words.yaml").read_text(encoding="utf-8"))
     assert list(read["subjects"]) == list(words.SUBJECTS)
     assert list(read["colours"]) == list(words.COLOURS)
@@ -93,7 +92,7 @@ def test_words_yaml_covers_the_tables(tmp_path):
 
 
 def test_there_are_100_prompts_of_every_subject_and_colour():
-    prompts = evaluation.fixed_prompts()
+    prompts = fixed_prompts()
     assert len({prompt.text for prompt in prompts}) == 100
     assert {prompt.subject for prompt in prompts} == set(words.SUBJECTS)
     assert {prompt.colour for prompt in prompts} == set(words.COLOURS)
@@ -101,8 +100,8 @@ def test_there_are_100_prompts_of_every_subject_and_colour():
 
 @pytest.mark.parametrize("colour", list(words.COLOURS))
 def test_the_colour_judge_knows_a_painted_colour(colour):
-    picture = painter.paint("clouds", colour, "plain", noise.Noise(1, 128, 4))
-    assert list(words.COLOURS)[judges.judge_colours(picture)[0]] == colour
+    picture = paint("clouds", colour, "plain", Noise(1, 128, 4))
+    assert list(words.COLOURS)[judge_colours(picture)[0]] == colour
 
 
 def test_recolouring_keeps_the_brightness():
@@ -116,7 +115,7 @@ def test_known_latents_are_cell_means():
 
 
 def test_velocity_and_its_parts_agree():
-    noising, times = diffusion.Noising(), torch.tensor([0, 499, 999])
+    noising, times = Noising(), torch.tensor([0, 499, 999])
     clean, noise = torch.randn(2, 3, 8, 4, 4, generator=torch.Generator().manual_seed(1))
     noisy = noising.add(clean, noise, times)
     found_clean, found_noise = noising.split(noisy, noising.velocity(clean, noise, times), times)
@@ -127,6 +126,6 @@ def test_velocity_and_its_parts_agree():
 
 @pytest.mark.parametrize("kind", range(3))
 def test_every_kind_stays_within_its_times(kind):
-    low, high = diffusion.TIMES[kind]
-    times = diffusion.draw_times(torch.full((500,), kind))
+    low, high = TIMES[kind]
+    times = draw_times(torch.full((500,), kind))
     assert low <= times.min() < times.max() < high

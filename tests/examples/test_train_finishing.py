@@ -5,17 +5,14 @@ from __future__ import annotations
 import pytest
 
 from examples.train_builtin.words import SUBJECTS
-from tests.rigs.lazy import Lazy
+from tests.rigs.lazy_imports import lazy_imports
 
-torch = Lazy("torch")
-diffusion = Lazy("examples.train_builtin.diffusion")
-finishing = Lazy("examples.train_builtin.finishing")
-sketches = Lazy("examples.train_builtin.sketches")
-train = Lazy("examples.train_builtin.train")
-vae = Lazy("examples.train_builtin.vae")
+with lazy_imports(globals()):
+    import torch
+
+    from examples.train_builtin import diffusion, finishing, sketches, train, vae
 
 pytestmark = pytest.mark.training
-
 
 
 def test_each_pass_tells_its_own_and_rehearses_what_was_told_before():

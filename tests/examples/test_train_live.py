@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rigs.lazy import Lazy
+from tests.rigs.lazy_imports import lazy_imports
 
-torch = Lazy("torch")
-controlnet = Lazy("examples.train_builtin.controlnet")
-diffusion = Lazy("examples.train_builtin.diffusion")
-distillation = Lazy("examples.train_builtin.distillation")
-edge_maps = Lazy("examples.train_builtin.edges")
-latents = Lazy("examples.train_builtin.latents")
-looks = Lazy("examples.train_builtin.looks")
-noise = Lazy("examples.train_builtin.noise")
-painter = Lazy("examples.train_builtin.painter")
-reward = Lazy("examples.train_builtin.reward")
-vae = Lazy("examples.train_builtin.vae")
+with lazy_imports(globals()):
+    import torch
+
+    from examples.train_builtin import controlnet, diffusion, vae
+    from examples.train_builtin.distillation import structure_loss
+    from examples.train_builtin.edges import agreement, find_edges, steepness, widen
+    from examples.train_builtin.latents import paint_foreign
+    from examples.train_builtin.looks import INK, LOOKS, PAPER
+    from examples.train_builtin.noise import Noise
+    from examples.train_builtin.painter import paint
+    from examples.train_builtin.reward import Reader
 
 pytestmark = pytest.mark.training
-
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +30,28 @@ def square():
 
 
 def test_edges_are_the_outline_of_a_square(square):
-    edges = edge_maps.find_edges(square)
+    edges = find_edges(square)
     assert edges.shape == (1, 1, 64, 64)
     assert 100 < edges.sum() < 140  # its four sides of 32 pixels
     assert edges[..., 20:44, 20:44].sum() == 0
 
 
 def test_a_map_agrees_with_itself_and_with_a_near_one(square):
-    edges = edge_maps.find_edges(square)
-    assert edge_maps.agreement(edges, edges).item() == pytest.approx(1)
-    assert edge_maps.agreement(edges.roll(2, 3), edges).item() > 0.9
-    assert edge_maps.agreement(edges.roll(8, 3), edges).item() < 0.8
-    assert edge_maps.agreement(torch.zeros_like(edges), edges).item() == 0
+    edges = find_edges(square)
+    assert agreement(edges, edges).item() == pytest.approx(1)
+    assert agreement(edges.roll(2, 3), edges).item() > 0.9
+    assert agreement(edges.roll(8, 3), edges).item() < 0.8
+    assert agreement(torch.zeros_like(edges), edges).item() == 0
 
 
 def test_steepness_is_what_canny_sees(square):
-    steep, edges = edge_maps.steepness(square[:, :1]), edge_maps.find_edges(square)
+    steep, edges = steepness(square[:, :1]), find_edges(square)
     assert steep[edges > 0].min() > controlnet.HIGH
-    assert steep[edge_maps.widen(edges, 6) == 0].max() < controlnet.LOW
+    assert steep[widen(edges, 6) == 0].max() < controlnet.LOW
 
 
 def test_the_edge_loss_wants_edges_where_they_are_asked_and_nowhere_else(square):
-    light, edges = square[:, :1], edge_maps.find_edges(square)
+    light, edges = square[:, :1], find_edges(square)
     right = controlnet.edge_loss(light, edges)
     assert right < 0.05
     assert controlnet.edge_loss(1 - light, edges) == pytest.approx(right.item(), abs=1e-4)  # either side may be bright
@@ -61,8 +60,8 @@ def test_the_edge_loss_wants_edges_where_they_are_asked_and_nowhere_else(square)
 
 
 def test_every_look_stays_in_range_and_differs():
-    pictures = painter.paint("checker", "blue", "plain", noise.Noise(2, 64, 1)).clamp(0, 1)
-    for name, draw in looks.LOOKS.items():
+    pictures = paint("checker", "blue", "plain", Noise(2, 64, 1)).clamp(0, 1)
+    for name, draw in LOOKS.items():
         drawn = draw(pictures)
         assert drawn.shape == pictures.shape, name
         assert drawn.min() >= 0, name
@@ -72,28 +71,28 @@ def test_every_look_stays_in_range_and_differs():
 
 def test_neon_is_dark_and_ink_is_paper_where_nothing_is():
     even = torch.full((1, 3, 64, 64), 0.6)
-    assert looks.LOOKS["neon"](even).max() < 0.05
-    assert torch.allclose(looks.LOOKS["ink"](even)[0, :, 32, 32], torch.tensor(looks.PAPER), atol=1e-3)
-    assert sum(looks.INK) < 0.2
+    assert LOOKS["neon"](even).max() < 0.05
+    assert torch.allclose(LOOKS["ink"](even)[0, :, 32, 32], torch.tensor(PAPER), atol=1e-3)
+    assert sum(INK) < 0.2
 
 
 def test_structure_counts_shapes_alone():
     cells = torch.randn(2, vae.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert distillation.structure_loss(cells * 0.5 + 0.3, cells).item() == pytest.approx(0, abs=1e-4)
-    assert distillation.structure_loss(-cells, cells).item() == pytest.approx(3, abs=1e-4)  # 2, and 1 for the detail
-    assert distillation.structure_loss(cells.flip(3), cells) > 0.5
+    assert structure_loss(cells * 0.5 + 0.3, cells).item() == pytest.approx(0, abs=1e-4)
+    assert structure_loss(-cells, cells).item() == pytest.approx(3, abs=1e-4)  # 2, and half of 2 for the detail
+    assert structure_loss(cells.flip(3), cells) > 0.5
 
 
 def test_stand_ins_for_photographs_have_edges_and_faded_colours():
-    pictures = latents.paint_foreign(noise.Noise(4, 128, 2))
+    pictures = paint_foreign(Noise(4, 128, 2))
     assert pictures.min() >= 0
     assert pictures.max() <= 1
-    assert edge_maps.find_edges(pictures).sum() > 100
-    assert torch.equal(pictures, latents.paint_foreign(noise.Noise(4, 128, 2)))
+    assert find_edges(pictures).sum() > 100
+    assert torch.equal(pictures, paint_foreign(Noise(4, 128, 2)))
 
 
 def test_the_reader_gives_every_subject_a_score():
-    reader, latents = reward.Reader().eval(), torch.zeros(3, vae.CHANNELS, 32, 32)
+    reader, latents = Reader().eval(), torch.zeros(3, vae.CHANNELS, 32, 32)
     subjects, styles = reader(latents)
     assert subjects.shape == (3, 25)
     assert styles.shape == (3, 6)
