@@ -6,8 +6,8 @@ import configparser
 import plistlib
 from pathlib import Path
 
-from lcm_daemon.cli import _parser
-from lcm_daemon.stage.systemd_notify import PULSE
+from lcm_daemon.cli import build_parser
+from lcm_daemon.stage.systemd_notify import WATCHDOG_INTERVAL
 
 FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
 
@@ -18,11 +18,11 @@ def test_the_service_waits_for_several_signs_of_life_and_for_an_orderly_end() ->
     unit.read(FOLDER / "lcm-daemon@.service")
     service = unit["Service"]
     assert (service["Type"], service["Restart"]) == ("notify", "always")
-    assert float(service["WatchdogSec"]) >= 5 * PULSE
+    assert float(service["WatchdogSec"]) >= 5 * WATCHDOG_INTERVAL
     assert float(service["TimeoutStopSec"]) >= 5.0
     program, *words = service["ExecStart"].split()
     assert Path(program).name == "lcm-daemon"
-    assert _parser().parse_args(words).show == "/etc/lcm-daemon/%i.yaml"
+    assert build_parser().parse_args(words).show == "/etc/lcm-daemon/%i.yaml"
     assert service["StateDirectory"] == "lcm-daemon", "systemd names it to the daemon, which keeps its look there"
 
 
@@ -30,5 +30,5 @@ def test_the_property_list_is_one() -> None:
     found = plistlib.loads((FOLDER / "lcm-daemon.plist").read_bytes())
     program, *words = found["ProgramArguments"]
     assert Path(program).name == "lcm-daemon"
-    assert _parser().parse_args(words).command == "run"
+    assert build_parser().parse_args(words).command == "run"
     assert found["KeepAlive"] is True
