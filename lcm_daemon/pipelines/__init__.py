@@ -1,4 +1,4 @@
-"""The pipelines by name, as recipes give them. Importing this package imports no torch."""
+"""The pipelines, by their names in recipes. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lcm_daemon.recipes.registry import PIPELINES
 
 
 def build(recipe: Recipe, size: Size) -> Pipeline:
-    """The recipe's pipeline for pictures of `size`, not yet loaded."""
+    """Make the recipe's pipeline for frames of `size`, (width, height). It is not loaded yet."""
     module, _, name = PIPELINES[recipe.pipeline].partition(":")
     pipeline: Pipeline = getattr(importlib.import_module(module), name)(recipe, size)
     return pipeline
 
 
 def warm_imports(name: str) -> None:
-    """Import what the pipeline of that name needs: most of an engine's start, and the same for every recipe of it."""
+    """Import what a pipeline needs: this is most of an engine's start, and the same for all its recipes."""
     importlib.import_module(PIPELINES[name].partition(":")[0])

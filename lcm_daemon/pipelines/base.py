@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lcm_daemon.core.errors import EngineError
 from lcm_daemon.core.frame import Pixels, Size, check_pixels
@@ -37,7 +36,7 @@ class ControlValues:
     interval: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that would double the time to build one, which every frame does
 class FrameValues:
     """All parameters that change a rendered frame, with their types. Built once a frame.
 
@@ -70,6 +69,7 @@ class FrameValues:
     @staticmethod
     def of(values: Values) -> FrameValues:
         """Read the values of every parameter of a recipe's table."""
+        nested = [name for name in values if "/" in name]  # "lora/<name>", "control/<name>/weight" and so on
         return FrameValues(
             mode=str(values["mode"]),
             steps=int(values["steps"]),
@@ -87,17 +87,12 @@ class FrameValues:
             smooth=float(values["smooth"]),
             similarity_skip=float(values["similarity_skip"]),
             image_prompt=float(values.get("image_prompt", 0.0)),
-            loras={name.removeprefix("lora/"): float(value) for name, value in values.items()
-                   if name.startswith("lora/")},
-            controlnets=_control_values(values))
+            loras={name.removeprefix("lora/"): float(values[name]) for name in nested if name.startswith("lora/")},
+            controlnets={name.split("/")[1]: _control_values(values, name.removesuffix("/weight")) for name in nested
+                         if name.startswith("control/") and name.endswith("/weight")})
 
 
-def _control_values(values: Values) -> dict[str, ControlValues]:
-    names = [name.split("/")[1] for name in values if name.startswith("control/") and name.endswith("/weight")]
-    return {name: _control(values, f"control/{name}") for name in names}
-
-
-def _control(values: Mapping[str, Any], path: str) -> ControlValues:
+def _control_values(values: Values, path: str) -> ControlValues:
     return ControlValues(float(values[f"{path}/weight"]), float(values[f"{path}/start"]),
                          float(values[f"{path}/end"]), int(values[f"{path}/interval"]))
 

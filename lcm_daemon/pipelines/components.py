@@ -216,7 +216,7 @@ def _read_file(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
 
 
 def _variant(folder: Path, dtype: torch.dtype) -> str | None:
-    """Half-precision files where they exist, which is half the reading; for float32 only if there are no full ones."""
+    """Half-precision files where they exist, which is half the reading; for float32 only without full ones."""
     half, full = any(folder.glob("*.fp16.safetensors")), any(
         "fp16" not in file.name for file in folder.glob("*.safetensors"))
     return "fp16" if half and (dtype != torch.float32 or not full) else None

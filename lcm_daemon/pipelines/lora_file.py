@@ -68,7 +68,7 @@ def read_lora(file: Path, unet: nn.Module, text_encoders: Sequence[nn.Module]) -
             target, path, part = _parse(key)
             layer = layers.get((target, _flat(path)))
             if layer is None:
-                raise ValueError(f"it is not for this model: there is no layer for the key {key!r}")
+                raise ValueError(f"it is not for this model: no layer fits the key {key!r}")
             tensors.setdefault(layer, {})[part] = content.get_tensor(key).float()
             names[layer] = (target, path)
     if not tensors:

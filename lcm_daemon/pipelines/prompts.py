@@ -158,12 +158,13 @@ class PromptEncoder:
 
 
 def emphasize(states: torch.Tensor, empty: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Move each token's state away from the empty prompt's state at its position: empty + factor * (state - empty).
+    """Scale each token's distance from the empty prompt's state at its position: empty + factor * (state - empty).
 
     This is what ComfyUI does (comfy/sd1_clip.py), and compel above 1. stable-diffusion-webui scales the state itself,
-    including what all prompts have in common, and then scales all states to restore their mean. The mean is no measure
-    of scale: it may come near zero, and webui itself offers to skip that step ("seems to work better for SDXL", whose
-    states no layer norm follows). The method here works for both families, is exact at 1, and at 0 the word is absent.
+    including what all prompts have in common, and then scales all states to restore their mean. The mean does not
+    measure scale: it may come near zero, and webui itself offers to skip that step ("seems to work better for SDXL",
+    whose states no layer norm follows). The method here works for both families, is exact at 1, and at 0 the word is
+    absent.
 
     Args:
         states: (chunks, tokens, width).

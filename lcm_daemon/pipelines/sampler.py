@@ -35,7 +35,7 @@ from lcm_daemon.recipes.registry import SAMPLERS, SamplerKind
 
 SIGMA_DATA = 0.5  # standard deviation that the boundary conditions assume of the data (Consistency Models, appendix C)
 GAMMA = 0.3  # share of the noise that TCD draws again: TCDScheduler's default
-EPSILON = 1e-12  # keeps a division by the noise defined where there is no noise
+EPSILON = 1e-12  # keeps a division by the noise defined where no noise is left
 
 # (sample float32, timestep float32 (1,), number of the step from 0) -> the model's output
 Model = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]

@@ -1,4 +1,4 @@
-"""NoiseSchedule: how much of the image is left at a timestep, and the clean image that a model's output stands for.
+"""NoiseSchedule: how much of the image is left at a timestep, and how a model's output gives the clean image.
 
 Sources: the beta schedules are those of diffusers' schedulers, by their names in a scheduler_config.json.
 """
