@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.lazy_imports import resolve
+
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
 
@@ -43,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("daemon")
         if any(item.get_closest_marker(kind) for kind in SLOW_KINDS):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Import what the test's module has delayed with `lazy_imports`."""
+    if isinstance(item, pytest.Function):
+        resolve(item.module, item.callspec.params if hasattr(item, "callspec") else {})
 
 
 class ManualClock:

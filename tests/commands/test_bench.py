@@ -16,7 +16,6 @@ import pytest
 
 from lcm_daemon.commands import bench
 from lcm_daemon.core.errors import EngineError, LcmDaemonError, RecipeError
-from lcm_daemon.pipelines import random_weights
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
@@ -24,6 +23,10 @@ from lcm_daemon.recipes.recipe import Recipe
 from tests.conftest import need
 from tests.pipelines.test_random_weights import TINY_XL
 from tests.rigs.daemon import wait_for
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    from lcm_daemon.pipelines import random_weights
 
 
 @pytest.mark.slow

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from tests.rigs import tiny
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
 
 Values = dict[str, Value]
 
@@ -25,6 +30,16 @@ KINDS = {
     "turbo": lambda folder: tiny.write_checkpoint(folder, tiny.TURBO),
     "kl": lambda folder: tiny.write_checkpoint(folder, vae=tiny.make_kl_vae()),
 }
+
+
+def inference_mode(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Like `torch.inference_mode()` as a decorator, but imports torch when the function is called."""
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        with torch.inference_mode():
+            return function(*arguments, **named)
+
+    return wrapped
 
 
 @pytest.fixture(scope="session", autouse=True)

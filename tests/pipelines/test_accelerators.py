@@ -26,23 +26,10 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
     from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
     from lcm_daemon.pipelines.unet import UNetPass
+    from tests.rigs.torch_stand_ins import ToyUNet
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 PATIENCE = 120.0  # seconds; a guard against hanging, nothing waits that long
-
-
-class Toy(nn.Module):
-    """Takes arguments like a denoiser: tensors, some of them None."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, sample: Tensor, timestep: Tensor, scale: Tensor | None = None, *residuals: Tensor) -> Tensor:
-        output: Tensor = self.layer(sample) * timestep
-        for more in (scale, *residuals):
-            output = output if more is None else output + more
-        return output
 
 
 class Fake(Accelerator):
@@ -138,7 +125,7 @@ class Baking(Fake):
 
 
 def test_moved_weights_are_used_at_once_and_compiled_ones_return_with_them() -> None:
-    manager, module, example = manager_of(Baking()), Toy(), inputs()
+    manager, module, example = manager_of(Baking()), ToyUNet(), inputs()
     part = manager.accelerate("denoiser", module)
     weights = next(module.parameters())
     with torch.inference_mode():
@@ -158,7 +145,7 @@ def test_moved_weights_are_used_at_once_and_compiled_ones_return_with_them() -> 
 
 
 def test_module_compiled_while_weights_moved_is_compiled_again() -> None:
-    baking, module, example = Baking(), Toy(), inputs()
+    baking, module, example = Baking(), ToyUNet(), inputs()
     baking.gate.clear()
     manager = manager_of(baking)
     part = manager.accelerate("denoiser", module)
@@ -185,7 +172,7 @@ def test_versions_for_the_doctor() -> None:
 
 
 def test_the_eager_module_plays_until_the_compiled_one_is_ready() -> None:
-    fake, module, example = Fake(), Toy(), inputs()
+    fake, module, example = Fake(), ToyUNet(), inputs()
     fake.gate.clear()
     manager = manager_of(fake)
     part = manager.accelerate("denoiser", module)
@@ -203,7 +190,7 @@ def test_the_eager_module_plays_until_the_compiled_one_is_ready() -> None:
 def test_each_shape_is_compiled_once() -> None:
     fake = Fake()
     manager = manager_of(fake)
-    part = manager.accelerate("denoiser", Toy())
+    part = manager.accelerate("denoiser", ToyUNet())
     extra = torch.ones(1, 4, 8, 8)
     with torch.inference_mode():
         for _ in range(3):
@@ -217,7 +204,7 @@ def test_each_shape_is_compiled_once() -> None:
 def test_what_cannot_be_compiled_says_so_and_the_next_best_runs(caplog: pytest.LogCaptureFixture) -> None:
     fake = Fake()
     manager = manager_of(Broken(), fake)
-    part = manager.accelerate("decoder", Toy())
+    part = manager.accelerate("decoder", ToyUNet())
     with torch.inference_mode():
         part(*inputs())
     assert manager.wait(PATIENCE)
@@ -228,7 +215,7 @@ def test_what_cannot_be_compiled_says_so_and_the_next_best_runs(caplog: pytest.L
 @pytest.mark.parametrize("factor", [1.1, float("nan")])
 def test_a_result_that_is_not_torchs_is_not_used(factor: float, caplog: pytest.LogCaptureFixture) -> None:
     manager = manager_of(Fake(factor))
-    module, example = Toy(), inputs()
+    module, example = ToyUNet(), inputs()
     part = manager.accelerate("denoiser", module)
     with torch.inference_mode():
         part(*example)
@@ -241,7 +228,7 @@ def test_a_result_that_is_not_torchs_is_not_used(factor: float, caplog: pytest.L
 def test_accelerators_that_cannot_compile_in_the_background_compile_at_load() -> None:
     blocking = Blocking()
     manager = manager_of(blocking)
-    part = manager.accelerate("denoiser", Toy())
+    part = manager.accelerate("denoiser", ToyUNet())
     with torch.inference_mode():
         part(*inputs())
         assert (part.name, blocking.made) == ("blocking", ["denoiser"])
@@ -253,7 +240,7 @@ def test_accelerators_that_cannot_compile_in_the_background_compile_at_load() ->
 
 def test_none_starts_no_thread() -> None:
     before = threading.active_count()
-    part = AcceleratorManager("none", CPU, Features(), print).accelerate("denoiser", Toy())
+    part = AcceleratorManager("none", CPU, Features(), print).accelerate("denoiser", ToyUNet())
     with torch.inference_mode():
         part(*inputs())
     assert threading.active_count() == before
@@ -261,7 +248,7 @@ def test_none_starts_no_thread() -> None:
 
 def test_an_example_without_tensors_is_refused() -> None:
     with pytest.raises(ValueError, match="denoiser"):
-        none().compile("denoiser", Toy(), (None,))
+        none().compile("denoiser", ToyUNet(), (None,))
 
 
 # --- the compilers that are here ---
@@ -308,7 +295,7 @@ def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: 
 
 @pytest.mark.compile
 def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, example = Toy(), inputs()
+    module, example = ToyUNet(), inputs()
     with torch.inference_mode():
         cached.compile("denoiser", module, example)
         monkeypatch.setattr(openvino, "trace", lambda *_: pytest.fail("compiled again"))
@@ -318,7 +305,7 @@ def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch
 
 @pytest.mark.compile
 def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) -> None:
-    module, example = Toy(), inputs()
+    module, example = ToyUNet(), inputs()
     with torch.inference_mode():
         cached.compile("denoiser", module, example)
         file = next((tmp_path / "openvino").glob("*.blob"))
@@ -337,7 +324,7 @@ def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path
     script.chmod(0o755)
     monkeypatch.setattr(openvino.sys, "executable", str(script))
     with torch.inference_mode(), pytest.raises(AcceleratorError) as error:
-        cached.compile("denoiser", Toy(), inputs())
+        cached.compile("denoiser", ToyUNet(), inputs())
     assert str(error.value) == "denoiser: OpenVINO's compiler crashed (signal 11)"
     assert list((tmp_path / "openvino").iterdir()) == []
 
@@ -347,7 +334,7 @@ def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path
 def test_compile_computes_what_torch_computes(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need(not compiling.Compile.probe(CPU), compiling.Compile.probe(CPU))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    module, example = Toy(), inputs()
+    module, example = ToyUNet(), inputs()
     with torch.inference_mode():
         compiled = compiling.Compile(CPU, Features(live_weights=live)).compile("denoiser", module, example)
         torch.testing.assert_close(compiled(*example), module(*example), rtol=1e-4, atol=1e-4)
@@ -360,7 +347,7 @@ def test_compile_computes_what_torch_computes(live: bool, tmp_path: Path, monkey
 
 
 def test_the_fingerprint_is_of_weights_shapes_and_versions() -> None:
-    module, example = Toy(), inputs()
+    module, example = ToyUNet(), inputs()
     with torch.no_grad():
         first = fingerprint(module, example, "1")
         assert fingerprint(module, inputs(), "1") == first

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines.components import Components, load_components
-from lcm_daemon.pipelines.vae import Codec
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from tests.rigs import tiny
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
+
+with lazy_imports(globals()):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from lcm_daemon.pipelines.components import Components, load_components
+    from lcm_daemon.pipelines.vae import VaeCodec
 
 Checkpoint = Callable[[str], Path]
 CPU = torch.device("cpu")
@@ -93,7 +97,7 @@ def test_pickled_weights_are_not_read(copy: Path) -> None:
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_a_missing_part_is_named(part: str, copy: Path) -> None:
     shutil.rmtree(copy / part)
-    assert f"not on this machine: {copy}/{part}; give the folder" in refused(recipe_of(copy))
+    assert f"not on this machine: {copy}/{part}; name the folder" in refused(recipe_of(copy))
 
 
 def test_all_that_is_missing_stands_in_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch,
@@ -141,14 +145,14 @@ def test_another_vae_takes_the_place_of_the_models_own(copy: Path, tmp_path: Pat
     tiny.make_kl_vae().save_pretrained(tmp_path / "other")
     parts = load_components(recipe_of(copy, vae=str(tmp_path / "other")), CPU, torch.float32, lambda line: None)
     assert type(parts.vae).__name__ == "AutoencoderKL"
-    assert Codec(parts.vae).factor == 8
+    assert VaeCodec(parts.vae).factor == 8
 
 
 def test_the_codec_scales_latents_as_the_unet_knows_them(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("kl")), CPU, torch.float32, lambda line: None)
     picture = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
-        codec = Codec(parts.vae)
+        codec = VaeCodec(parts.vae)
         latents = codec.encoder(picture)
         torch.testing.assert_close(latents, parts.vae.encode(picture).latent_dist.mean * 0.18215)
         torch.testing.assert_close(codec.decoder(latents), parts.vae.decode(latents / 0.18215).sample)
@@ -175,6 +179,7 @@ def own_xl(xl: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(xl, tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_stable_diffusion_xl_has_two_text_encoders(xl: Path) -> None:
     parts = load(recipe_of(xl))
     assert [type(encoder.model).__name__ for encoder in parts.text_encoders] == [
@@ -183,6 +188,7 @@ def test_stable_diffusion_xl_has_two_text_encoders(xl: Path) -> None:
     assert parts.force_zeros
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("index", "zeros"), [('{"force_zeros_for_empty_prompt": false}', False), ("{}", True)])
 def test_what_an_empty_prompt_is_stands_in_the_model_index(index: str, zeros: bool, own_xl: Path) -> None:
     (own_xl / "model_index.json").write_text(index)
@@ -200,7 +206,7 @@ def test_the_other_families_have_nothing_of_it(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize("part", ["text_encoder_2", "tokenizer_2"])
 def test_the_second_text_encoder_is_missed(part: str, own_xl: Path) -> None:
     shutil.rmtree(own_xl / part)
-    assert f"not on this machine: {own_xl}/{part}; give" in refused(recipe_of(own_xl))
+    assert f"not on this machine: {own_xl}/{part}; name" in refused(recipe_of(own_xl))
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder_2"])
@@ -218,6 +224,7 @@ def test_the_families_unets_load_by_their_configs(kind: dict[str, Any], tmp_path
         assert json.dumps(parts.unet.config[name]) == json.dumps(value)
 
 
+@pytest.mark.slow
 def test_a_vae_that_overflows_in_float16_stays_in_float32(xl: Path, checkpoint: Checkpoint, own_xl: Path) -> None:
     assert load(recipe_of(xl), torch.float16).vae.dtype == torch.float32
     assert load(recipe_of(xl), torch.bfloat16).vae.dtype == torch.bfloat16
@@ -235,6 +242,7 @@ def unet_file(xl: Path, tmp_path: Path) -> Path:
     return tmp_path / "lightning_4step_unet.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_unet_may_be_one_file(dtype: torch.dtype, xl: Path, unet_file: Path) -> None:
     own, other = load(recipe_of(xl), dtype).unet, load(recipe_of(xl, unet=str(unet_file)), dtype).unet
@@ -244,6 +252,7 @@ def test_a_unet_may_be_one_file(dtype: torch.dtype, xl: Path, unet_file: Path) -
     torch.testing.assert_close(other.conv_in.weight, -own.conv_in.weight, atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_or_a_folder_of_another_model(xl: Path, own_xl: Path, tmp_path: Path) -> None:
     shutil.rmtree(own_xl / "unet")
     tiny.make_unet(**tiny.XL, time_cond_proj_dim=16).save_pretrained(tmp_path / "lcm")
@@ -263,6 +272,7 @@ def test_a_unet_file_needs_the_models_config(own_xl: Path, unet_file: Path) -> N
     assert f"{own_xl}/unet/config.json" in refused(recipe_of(own_xl, unet=str(unet_file)))
 
 
+@pytest.mark.slow
 def test_controlnets_come_by_their_names(xl: Path, tmp_path: Path) -> None:
     folders = [tiny.write_controlnet(tmp_path / name, xl, seed) for seed, name in enumerate(("edges", "far"))]
     controls = tuple(ControlNet(folder.name, str(folder)) for folder in folders)
@@ -271,7 +281,7 @@ def test_controlnets_come_by_their_names(xl: Path, tmp_path: Path) -> None:
     assert {network.dtype for network in parts.controlnets.values()} == {torch.bfloat16}
     shutil.rmtree(tmp_path / "far")
     missing = (*controls, ControlNet("depth", str(xl / "unet"), detector=str(tmp_path / "dpt")))
-    assert f"not on this machine: {tmp_path}/far, {tmp_path}/dpt; give" in refused(recipe_of(xl, controlnets=missing))
+    assert f"not on this machine: {tmp_path}/far, {tmp_path}/dpt; name" in refused(recipe_of(xl, controlnets=missing))
     assert "controlnet depth at" in refused(recipe_of(xl, controlnets=(ControlNet("depth", str(xl / "unet")),)))
 
 

@@ -6,23 +6,28 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import pytest
-import torch
-from diffusers import ControlNetModel, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.pipelines.controlnet import ControlPass, Guides
+from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
+from tests.pipelines.conftest import inference_mode
 from tests.rigs import tiny
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import diffusers
+    import torch
+    from diffusers import ControlNetModel, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
+
+    from lcm_daemon.pipelines.controlnet import ControlNetPass, ControlNets
 
 SIZE = (64, 48)
 SD, XL = {}, {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
               "projection_class_embeddings_input_dim": 6 * 8 + 32}
 STEPS = 4
-Values = dict[str, Value]
 
 
 def make_controlnet(unet: UNet2DConditionModel, seed: int, **config: Any) -> ControlNetModel:
@@ -36,7 +41,7 @@ def make_controlnet(unet: UNet2DConditionModel, seed: int, **config: Any) -> Con
 
 
 class Stage:
-    """Guides with their networks and what is given to them; untouched networks beside them for diffusers."""
+    """ControlNets with their networks and what is given to them; untouched networks beside them for diffusers."""
 
     def __init__(self, kind: dict[str, Any], controls: Sequence[ControlNet], **config: Any) -> None:
         torch.manual_seed(0)
@@ -47,28 +52,29 @@ class Stage:
         parts: Any = SimpleNamespace(unet=self.unet, controlnets=named, device=torch.device("cpu"),
                                      dtype=torch.float32)
         self.recipe = Recipe("own", controlnets=tuple(controls))
-        self.guides = Guides(parts, self.recipe, SIZE)
+        self.controlnets = ControlNets(parts, self.recipe, SIZE)
         self.maps = [torch.rand(1, 3, SIZE[1], SIZE[0]) for _ in controls]
         self.calls = [0 for _ in controls]
-        for number, guide in enumerate(self.guides.guides):
-            guide.part.register_forward_hook(lambda *_, number=number: self._count(number))
+        for number, live in enumerate(self.controlnets.controlnets):
+            live.module.register_forward_hook(lambda *_, number=number: self._count(number))
 
     def _count(self, number: int) -> None:
         self.calls[number] += 1
 
-    def values(self, **changes: Value) -> Values:
+    def values(self, **changes: Value) -> FrameValues:
         """`edge` is that ControlNet's weight, `edge_start` its start."""
         faders = {name: name.replace("_", "/") if "_" in name else f"{name}/weight" for name in changes}
-        return self.recipe.start() | {f"control/{faders[name]}": value for name, value in changes.items()}
+        moved = {f"control/{faders[name]}": value for name, value in changes.items()}
+        return FrameValues.of(self.recipe.start_values() | moved)
 
     def look(self, seed: int = 0, **changes: Value) -> None:
         torch.manual_seed(seed)
-        self.guides.look(torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None, self.values(**changes))
+        self.controlnets.update(torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None, self.values(**changes))
 
     def residuals(self, step: int = 0, steps: int = 1, batch: int = 1, seed: int = 9) -> list[torch.Tensor]:
         """Copies, since the sums are written over."""
         torch.manual_seed(seed)
-        made = self.guides.residuals(step, steps, torch.randn(batch, 4, 6, 8), torch.tensor([500.0]),
+        made = self.controlnets.residuals(step, steps, torch.randn(batch, 4, 6, 8), torch.tensor([500.0]),
                                      torch.randn(batch, 5, 32))
         return [each.clone() for each in made]
 
@@ -124,24 +130,25 @@ LATE = ControlNet("late", "", "none", weight=1.4, start=0.3)
 EARLY = ControlNet("early", "", "none", weight=0.5, end=0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize("controls", [(EDGE,), (LATE,), (EDGE, LATE, EARLY)], ids=["one", "window", "several"])
 @pytest.mark.parametrize(("kind", "family"), [
     ("StableDiffusionControlNetPipeline", SD), ("StableDiffusionControlNetImg2ImgPipeline", SD),
     ("StableDiffusionXLControlNetPipeline", XL), ("StableDiffusionXLControlNetImg2ImgPipeline", XL),
 ])
-@torch.inference_mode()
+@inference_mode
 def test_residuals_are_diffusers(kind: str, family: dict[str, Any], controls: tuple[ControlNet, ...],
                                  guidance: float) -> None:
     stage = Stage(family, controls)
     seen = passes(stage, kind, guidance)
     values = stage.values()
-    for number, chart in enumerate(stage.maps):  # each guide sees a map of its own here, as in diffusers
-        stage.guides.guides[number].look(chart * 2 - 1, None, values, 0)
-    stage.guides._write_weights()
+    for live, chart in zip(stage.controlnets.controlnets, stage.maps, strict=True):  # each has its own map
+        live.update(chart * 2 - 1, None, values.controlnets[live.control.name], 0)
+    stage.controlnets._write_weights()
     for step, one in enumerate(seen):
         added = one["added_cond_kwargs"] or {}
-        found = stage.guides.residuals(step, len(seen), one["sample"], one["timestep"].reshape(1),
+        found = stage.controlnets.residuals(step, len(seen), one["sample"], one["timestep"].reshape(1),
                                        one["encoder_hidden_states"], added.get("text_embeds"), added.get("time_ids"))
         expected = (*one["down_block_additional_residuals"], one["mid_block_additional_residual"])
         if not found:
@@ -151,11 +158,11 @@ def test_residuals_are_diffusers(kind: str, family: dict[str, Any], controls: tu
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-@torch.inference_mode()
+@inference_mode
 def test_a_network_trained_on_bgr_gets_bgr() -> None:
     stage = Stage(SD, (EDGE,), controlnet_conditioning_channel_order="bgr")
     chart, sample, states = torch.rand(1, 3, 48, 64), torch.randn(1, 4, 6, 8), torch.randn(1, 5, 32)
-    mine = ControlPass(stage.networks[0])
+    mine = ControlNetPass(stage.networks[0])
     found = mine(sample, torch.tensor([7.0]), states, mine.embed(chart))
     down, middle = stage.theirs[0](sample, torch.tensor([7.0]), states, chart, return_dict=False)
     torch.testing.assert_close(found, (*down, middle))
@@ -167,12 +174,12 @@ def test_a_network_trained_on_bgr_gets_bgr() -> None:
 def test_the_weight_moves_without_a_new_tensor() -> None:
     stage = Stage(SD, (EDGE,))
     stage.look(edge=1.0)
-    full, weight = stage.residuals(), stage.guides._weights
-    place = stage.guides._sums[1][0].data_ptr()
+    full, weight = stage.residuals(), stage.controlnets._weights
+    place = stage.controlnets._sums[1][0].data_ptr()
     stage.look(edge=0.25)
     torch.testing.assert_close(stage.residuals(), [each * 0.25 for each in full])
-    assert stage.guides._weights is weight
-    assert stage.guides._sums[1][0].data_ptr() == place
+    assert stage.controlnets._weights is weight
+    assert stage.controlnets._sums[1][0].data_ptr() == place
 
 
 def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
@@ -188,6 +195,7 @@ def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
     assert stage.calls == [1]
 
 
+@pytest.mark.slow
 def test_between_looks_the_last_ones_residuals_are_used_again() -> None:
     stage = Stage(SD, (EDGE,))
     made = []
@@ -201,6 +209,7 @@ def test_between_looks_the_last_ones_residuals_are_used_again() -> None:
         assert not same(made[0][step], made[3][step])
 
 
+@pytest.mark.slow
 def test_the_weight_moves_between_looks_too() -> None:
     stage = Stage(SD, (EDGE,))
     stage.look(edge=1.0, edge_interval=8)
@@ -219,6 +228,7 @@ def test_what_was_kept_for_other_steps_is_not_used(change: dict[str, int]) -> No
     assert stage.calls == [2]
 
 
+@pytest.mark.slow
 def test_several_look_in_turn() -> None:
     """The first frame needs all maps; after it no frame bears the cost of two."""
     stage = Stage(SD, (EDGE, ControlNet("second", "", "none")))
@@ -231,7 +241,7 @@ def test_several_look_in_turn() -> None:
     assert costs == [2, 1, 1, 1, 1]
 
 
-def test_a_guide_that_comes_back_looks_at_once() -> None:
+def test_a_controlnet_that_comes_back_looks_at_once() -> None:
     stage = Stage(SD, (EDGE,))
     stage.look(edge=1.0, edge_interval=16)
     first = stage.residuals()
@@ -245,28 +255,29 @@ def test_the_second_source_has_no_say_before_its_first_picture() -> None:
     stage.look()
     assert stage.residuals() == []
     picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
-    stage.guides.look(picture, picture + 0.5, stage.values())
+    stage.controlnets.update(picture, picture + 0.5, stage.values())
     assert (first := stage.residuals())
-    stage.guides.look(picture, None, stage.values())
+    stage.controlnets.update(picture, None, stage.values())
     assert same(stage.residuals(), first)
 
 
+@pytest.mark.slow
 def test_a_replaced_pass_is_used() -> None:
     stage = Stage(SD, (EDGE,))
     stage.look()
     own = stage.residuals()
-    guide = stage.guides.guides[0]
-    guide.run = lambda *given: tuple(each * 2 for each in guide.part(*given))
+    live = stage.controlnets.controlnets[0]
+    live.run = lambda *given: tuple(each * 2 for each in live.module(*given))
     torch.testing.assert_close(stage.residuals(), [each * 2 for each in own])
 
 
-def test_guides_may_be_built_twice_on_one_network() -> None:
+def test_controlnets_may_be_built_twice_on_one_network() -> None:
     stage = Stage(SD, (EDGE,))
     stage.look()
     first = stage.residuals()
     parts: Any = SimpleNamespace(unet=stage.unet, controlnets={"edge": stage.networks[0]}, dtype=torch.float32,
                                  device=torch.device("cpu"))
-    stage.guides = Guides(parts, stage.recipe, SIZE)
+    stage.controlnets = ControlNets(parts, stage.recipe, SIZE)
     stage.look()
     assert same(stage.residuals(), first)
 
@@ -282,17 +293,17 @@ def test_a_controlnet_of_another_family_is_one_line(network: dict[str, Any], key
     parts: Any = SimpleNamespace(unet=tiny.make_unet(), device=torch.device("cpu"), dtype=torch.float32,
                                  controlnets={"edge": make_controlnet(tiny.make_unet(**network), 0)})
     with pytest.raises(RecipeError, match=f"recipe own: controlnet edge is for another family.*: its {key} is "):
-        Guides(parts, Recipe("own", controlnets=(EDGE,)), SIZE)
+        ControlNets(parts, Recipe("own", controlnets=(EDGE,)), SIZE)
 
 
 def test_a_picture_of_another_size_is_refused() -> None:
     stage = Stage(SD, (EDGE,))
-    with pytest.raises(ValueError, match=r"a picture is \(1, 3, 48, 64\), got \(1, 3, 64, 64\)"):
-        stage.guides.look(torch.zeros(1, 3, 64, 64), None, stage.values())
+    with pytest.raises(ValueError, match=r"an image must have the shape \(1, 3, 48, 64\), got \(1, 3, 64, 64\)"):
+        stage.controlnets.update(torch.zeros(1, 3, 64, 64), None, stage.values())
 
 
 def test_another_factor_than_the_vaes_is_one_line() -> None:
     stage = Stage(SD, (EDGE,), conditioning_embedding_out_channels=(8, 16))
     stage.look()
-    with pytest.raises(RecipeError, match="controlnet edge: it divides a picture by another factor than the VAE"):
+    with pytest.raises(RecipeError, match="controlnet edge: it scales images down by another factor than the VAE"):
         stage.residuals()

@@ -6,11 +6,15 @@ import inspect
 import itertools
 
 import pytest
-import torch
-from torch import Tensor
 
-from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from tests.rigs.cuda import REAL, Machine, install
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from torch import Tensor
+
+    from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+    from tests.rigs.cuda import REAL, Machine, install
 
 CUDA = torch.device("cuda")
 
@@ -51,7 +55,7 @@ def test_the_stand_ins_take_what_torch_takes() -> None:
 def test_a_frame_is_warmed_up_aside_then_recorded_and_then_replayed_one_thing_a_frame(machine: Machine) -> None:
     graphs, frame, seen = CudaGraphs(CUDA), Frame(machine), []
     for _ in range(WARM_UPS + 3):
-        graphs.run("image", frame)
+        graphs.launch("image", frame)
         seen.append(machine.log[:])
         machine.log.clear()
     assert seen == [*[["side waits", "on side", "main waits"]] * WARM_UPS, ["begin", "on side", "end", "replay"],
@@ -65,7 +69,7 @@ def test_every_frame_is_shown_and_read_as_it_is(machine: Machine) -> None:
     for number in range(WARM_UPS + 5):
         frame.picture.fill_(float(number))
         frame.factor.fill_(number + 1.0)
-        assert graphs.run("image", frame).tolist() == [number * (number + 1.0)] * 2
+        assert graphs.launch("image", frame).tolist() == [number * (number + 1.0)] * 2
         assert float(frame.frames) == number + 1.0
 
 
@@ -74,14 +78,14 @@ def test_sweeping_the_steps_records_each_number_once(machine: Machine) -> None:
     for _ in range(WARM_UPS + 3):
         for way in itertools.product(("image", "text"), range(1, 9)):
             before = frame.runs
-            graphs.run(way, frame)
+            graphs.launch(way, frame)
             assert frame.runs - before <= 1
     assert frame.runs == 16 * (WARM_UPS + 1)
     assert machine.log.count("begin") == 16
 
 
 def test_all_recordings_share_their_memory(machine: Machine) -> None:
-    graphs, frame = CudaGraphs(CUDA, kept=2), Frame()
+    graphs, frame = CudaGraphs(CUDA, cached=2), Frame()
     record(graphs, frame, "a", "b", "c")
     assert len(machine.pools) == 3
     assert len(set(machine.pools)) == 1
@@ -90,9 +94,9 @@ def test_all_recordings_share_their_memory(machine: Machine) -> None:
 
 def test_a_pool_that_no_recording_holds_is_not_taken_up_again(machine: Machine) -> None:
     """torch asserts that one of the pool's graphs is alive."""
-    graphs, frame = CudaGraphs(CUDA, kept=1), Frame()
+    graphs, frame = CudaGraphs(CUDA, cached=1), Frame()
     record(graphs, frame, "a", "b")
-    graphs.forget()
+    graphs.clear()
     record(graphs, frame, "a")
     assert len(set(machine.pools)) == 3
 
@@ -100,16 +104,16 @@ def test_a_pool_that_no_recording_holds_is_not_taken_up_again(machine: Machine) 
 def record(graphs: CudaGraphs, frame: Frame, *keys: str) -> None:
     for key in keys:
         for _ in range(WARM_UPS + 1):
-            graphs.run(key, frame)
+            graphs.launch(key, frame)
 
 
 def test_the_least_recently_used_goes_before_another_is_recorded(machine: Machine) -> None:
-    graphs, frame = CudaGraphs(CUDA, kept=2), Frame()
+    graphs, frame = CudaGraphs(CUDA, cached=2), Frame()
     record(graphs, frame, "a", "b", "a", "c")
     machine.log.clear()
-    graphs.run("a", frame)
+    graphs.launch("a", frame)
     assert machine.log == ["replay"]
-    graphs.run("b", frame)  # warm from before: recorded at once
+    graphs.launch("b", frame)  # warm from before: recorded at once
     assert machine.log == ["replay", "begin", "end", "replay"]
 
 
@@ -120,17 +124,17 @@ def test_what_cannot_be_recorded_plays_without_and_says_so_once(
     machine.refuses = True
     for key in ("image", "other"):
         for _ in range(WARM_UPS + 3):
-            assert graphs.run(key, frame).tolist() == [2.0, 2.0]
+            assert graphs.launch(key, frame).tolist() == [2.0, 2.0]
     assert machine.log.count("begin") == 2
     assert machine.current == "main", "the frame goes on where it was"
-    assert caplog.messages == ["the frame cannot be recorded as a CUDA graph and plays without: "
-                               "CUDA error: operation not permitted when stream is capturing"]
+    assert caplog.messages == ["CUDA graph: a frame cannot be recorded: CUDA error: operation not permitted when "
+                               "stream is capturing; frames are rendered without new graphs"]
     machine.log.clear()
-    graphs.run("text", frame)
+    graphs.launch("text", frame)
     assert machine.log == ["replay"], "what is recorded already plays on"
 
 
 def test_other_devices_simply_run() -> None:
     frame = Frame()
-    assert CudaGraphs(torch.device("cpu")).run("image", frame).tolist() == [2.0, 2.0]
+    assert CudaGraphs(torch.device("cpu")).launch("image", frame).tolist() == [2.0, 2.0]
     assert frame.runs == 1

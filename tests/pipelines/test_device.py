@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 
-from lcm_daemon.pipelines.device import Stopwatch, prepare
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines.device import Stopwatch, configure
 
 CUDA = torch.device("cuda")
 LAG = 5  # microseconds from recording an event to its end
@@ -88,6 +92,6 @@ def _settings_put_back() -> Iterator[None]:
 def test_a_device_named_by_its_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    prepare(torch.device("cuda:1"))
-    prepare(CUDA)
+    configure(torch.device("cuda:1"))
+    configure(CUDA)
     assert chosen == [torch.device("cuda:1")]

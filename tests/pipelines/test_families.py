@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.core.parameters import Values
-from lcm_daemon.pipelines.comparison import Comparison
-from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import make_picture
 from tests.rigs import tiny, tiny_loras
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
+
+with lazy_imports(globals()):
+    from safetensors.torch import load_file, save_file
+
+    from lcm_daemon.pipelines.diffusers_comparison import DiffusersComparison
+    from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
+    from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 
 SIZE: Size = (64, 64)
 Write = Callable[[Path], Path]
@@ -42,27 +46,29 @@ class Family:
     guidance: float = 1.0
 
 
-def one(schedule: Mapping[str, Any] = tiny.SCALED, unet: Mapping[str, Any] | None = None, vae: Any = None) -> Write:
-    return lambda folder: tiny.write_checkpoint(folder, schedule, unet, vae)
+def one(schedule: Mapping[str, Any] = tiny.SCALED, unet: Mapping[str, Any] | None = None,
+        vae: Callable[[], Any] | None = None) -> Write:
+    return lambda folder: tiny.write_checkpoint(folder, schedule, unet, vae() if vae else None)
 
 
-def xl(schedule: Mapping[str, Any] = tiny.SCALED, unet: Mapping[str, Any] = tiny.XL, vae: Any = None) -> Write:
-    return lambda folder: tiny.write_xl(folder, schedule, unet, vae)
+def xl(schedule: Mapping[str, Any] = tiny.SCALED, unet: Mapping[str, Any] = tiny.XL,
+       vae: Callable[[], Any] | None = None) -> Write:
+    return lambda folder: tiny.write_xl(folder, schedule, unet, vae() if vae else None)
 
 
 PNDM = {**tiny.TURBO, "_class_name": "PNDMScheduler", "set_alpha_to_one": False, "skip_prk_steps": True}
 DDIM = {**tiny.TURBO, "_class_name": "DDIMScheduler", "set_alpha_to_one": False, "clip_sample": False}
 FREE = {"guidance": "classifier_free"}
 FAMILIES: dict[str, Family] = {
-    "SD1.5 with LCM": Family(one(vae=tiny.make_kl_vae()), FREE, guidance=1.5),
+    "SD1.5 with LCM": Family(one(vae=tiny.make_kl_vae), FREE, guidance=1.5),
     "LCM Dreamshaper": Family(one(unet={"time_cond_proj_dim": 16}), {"guidance": "embedded"}, guidance=8.5),
-    "SD2.1, velocity": Family(one(tiny.VELOCITY, tiny.SD2, tiny.make_kl_vae()), FREE, guidance=2.0),
+    "SD2.1, velocity": Family(one(tiny.VELOCITY, tiny.SD2, tiny.make_kl_vae), FREE, guidance=2.0),
     "SD-Turbo": Family(one(tiny.TURBO, tiny.SD2), {"sampler": "euler"}),
     "SDXS-512": Family(one(PNDM, tiny.SDXS), {"sampler": "euler"}, (1,)),
     "Hyper-SD": Family(one(), {"sampler": "tcd", "schedule": {"gamma": 1.0}}),
     "TCD": Family(one(), {"sampler": "tcd"}),
     "Hyper-SD in steps": Family(one(DDIM), {"sampler": "ddim"}),
-    "SDXL with LCM": Family(xl(vae=tiny.make_kl_vae()), FREE, guidance=1.5),
+    "SDXL with LCM": Family(xl(vae=tiny.make_kl_vae), FREE, guidance=1.5),
     "LCM-SDXL": Family(xl(unet={**tiny.XL, "time_cond_proj_dim": 16}), {"guidance": "embedded"}, guidance=8.0),
     "SDXL-Turbo": Family(xl(tiny.TURBO), {"sampler": "euler_ancestral"}),
     "SDXL-Lightning": Family(xl(tiny.TURBO), {"sampler": "euler"}, (2, 4)),
@@ -94,11 +100,13 @@ class Pair:
     """Ours and diffusers', loaded from the same files."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.ours, self.theirs = recipe, LatentConsistency(recipe, SIZE), Reference(recipe, SIZE)
+        self.recipe = recipe
+        self.ours, self.theirs = LatentConsistency(recipe, SIZE), DiffusersReference(recipe, SIZE)
         self.ours.load(lambda line: None)
 
     def values(self, **changes: Any) -> Values:
-        return {**self.recipe.start(), "prompt": "red lava", "negative_prompt": "blue ocean", "seed": 9, **changes}
+        return {**self.recipe.start_values(), "prompt": "red lava", "negative_prompt": "blue ocean", "seed": 9,
+                **changes}
 
     def paint(self, values: Values, picture: Pixels, guide: Pixels | None = None) -> Pixels:
         out = solid(SIZE)
@@ -108,7 +116,7 @@ class Pair:
     def check(self, guide: Pixels | None = None, **changes: Any) -> Pixels:
         """At most one level apart anywhere, and that in less than one byte of a hundred: rounding, nothing else."""
         values, picture = self.values(**changes), make_picture(SIZE)
-        found, expected = self.paint(values, picture, guide), self.theirs.paint(picture, values, guide)
+        found, expected = self.paint(values, picture, guide), self.theirs.render(picture, values, guide)
         difference = np.abs(found.astype(int) - expected.astype(int))
         assert expected[..., :3].std() > 5, "a flat picture would prove nothing"
         assert difference.max() <= 1, changes
@@ -120,6 +128,7 @@ def pair_of(folder: Path, **changes: Any) -> Pair:
     return Pair(recipe_of(folder, **changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_paints_what_diffusers_paints(name: str, folder_of: Folder) -> None:
     family = FAMILIES[name]
@@ -130,6 +139,7 @@ def test_a_family_paints_what_diffusers_paints(name: str, folder_of: Folder) -> 
             pair.check(mode="image", steps=steps, strength=strength, guidance=family.guidance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
 @pytest.mark.parametrize("negative", ["", "blue ocean"])
 @pytest.mark.parametrize("guidance", [0.5, 1.0, 4.0])
@@ -139,6 +149,7 @@ def test_guidance_is_diffusers(guidance: float, negative: str, name: str, folder
         pair.check(mode=mode, steps=2, strength=0.5, guidance=guidance, negative_prompt=negative)
 
 
+@pytest.mark.slow
 def test_an_empty_negative_prompt_is_as_the_model_index_says(tmp_path: Path) -> None:
     painted = []
     for zeros in (True, False):
@@ -149,6 +160,7 @@ def test_an_empty_negative_prompt_is_as_the_model_index_says(tmp_path: Path) -> 
     assert not np.array_equal(painted[0], painted[1])
 
 
+@pytest.mark.slow
 def test_a_unet_of_another_place(folder_of: Folder, tmp_path: Path) -> None:
     """SDXL-Lightning: the base model's folder, and a UNet as one file of half-precision weights."""
     base = folder_of("SDXL-Lightning")
@@ -171,6 +183,7 @@ def controls_of(base: Path, folder: Path, names: tuple[str, ...]) -> tuple[Contr
                  for seed, name in enumerate(names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("edges",), ("map", "guide")], ids="+".join)
 @pytest.mark.parametrize(("name", "guidance"), [
     ("SD1.5 with LCM", 1.5), ("SD-Turbo", 1.0), ("SDXL with LCM", 1.5), ("SDXL-Turbo", 1.0), ("SSD-1B with LCM", 1.0),
@@ -189,6 +202,7 @@ def test_controlnets_hold_what_diffusers_holds(name: str, guidance: float, names
     pair.check(guide, mode="control", steps=4, guidance=guidance, **live)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
 def test_loras_move_as_diffusers_adapters(name: str, folder_of: Folder, tmp_path: Path) -> None:
     pair = pair_of(folder_of(name), **FREE, loras=write_loras(folder_of(name), tmp_path))
@@ -204,7 +218,7 @@ def write_loras(folder: Path, into: Path) -> tuple[Lora, ...]:
     """One that is merged and two live ones, in key styles that diffusers 0.42.1 reads without loss."""
     plain = LatentConsistency(recipe_of(folder), SIZE)
     plain.load(lambda line: None)
-    parts = plain.components
+    parts = plain.renderer.components
     models = [parts.unet, *(encoder.model for encoder in parts.text_encoders)]
     styles = {"lcm": tiny_loras.write_peft, "neon": tiny_loras.write_bare, "ink": tiny_loras.write_peft}
     files = {}
@@ -215,6 +229,7 @@ def write_loras(folder: Path, into: Path) -> tuple[Lora, ...]:
     return Lora(str(files["lcm"]), 0.7), Lora(str(files["neon"]), 1.0, "neon"), Lora(str(files["ink"]), 0.0, "ink")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
 def test_image_prompts_are_diffusers(name: str, folder_of: Folder, tmp_path: Path) -> None:
     """A picture of the image encoder's own size: how one is scaled to it is for each to choose."""
@@ -230,11 +245,12 @@ def test_image_prompts_are_diffusers(name: str, folder_of: Folder, tmp_path: Pat
     assert np.array_equal(pair.check(image_prompt=0.0), without.paint(without.values(), make_picture(SIZE)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD-Turbo", "SDXL with LCM"])
 def test_the_bench_times_both(name: str, folder_of: Folder, tmp_path: Path) -> None:
     base = folder_of(name)
     recipe = recipe_of(base, **FAMILIES[name].recipe, controlnets=controls_of(base, tmp_path, ("edges",)))
-    rows = Comparison(recipe).race(1, 2)
+    rows = DiffusersComparison(recipe).measure(1, 2)
     assert {name: len(row) for name, row in rows.items()} == {"eager": 2, "diffusers": 2}
     assert all(0 < row["outside"] < row["frame"] for row in rows["eager"])
     assert all(row["frame"] > 0 for row in rows["diffusers"])

@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
-from diffusers import AutoencoderTiny
-from torch.utils.flop_counter import FlopCounterMode
 
-from lcm_daemon.pipelines.accelerators.folding import fold_vae
+from tests.pipelines.conftest import inference_mode
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import make_kl_vae, make_tiny_vae
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers import AutoencoderTiny
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from lcm_daemon.pipelines.accelerators.folding import fold_vae
 
 
 def make_vae(encoder: tuple[int, ...] = (0, 1, 1, 1), decoder: tuple[int, ...] = (1, 1, 1, 0)) -> AutoencoderTiny:
@@ -21,7 +26,7 @@ def make_vae(encoder: tuple[int, ...] = (0, 1, 1, 1), decoder: tuple[int, ...] =
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96)])
-@torch.inference_mode()
+@inference_mode
 def test_a_folded_vae_is_the_same_function(size: tuple[int, int]) -> None:
     plain = make_vae()
     folded = copy.deepcopy(plain)
@@ -57,7 +62,7 @@ def test_it_folds_on_a_device_without_float64(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-@torch.inference_mode()
+@inference_mode
 def test_it_saves_what_it_promises() -> None:
     plain, folded = make_vae(), make_vae()
     fold_vae(folded)
@@ -69,7 +74,7 @@ def test_it_saves_what_it_promises() -> None:
     assert after.get_total_flops() < 0.75 * before.get_total_flops()
 
 
-@torch.inference_mode()
+@inference_mode
 def test_what_has_no_such_pair_stays_as_it_is() -> None:
     for vae in (make_tiny_vae(), make_kl_vae(), make_vae((1, 1, 1, 1), (1, 1, 1, 1))):
         before = str(vae)

@@ -1,4 +1,4 @@
-"""TensorRT, stable-fast, OneDiff: the adapters' calls against the real packages' names, their work on stand-ins."""
+"""TensorRT, stable-fast and OneDiff: calls checked against the real packages' names, behaviour on stand-ins."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 from lcm_daemon.pipelines.accelerators import choose, load
 from lcm_daemon.pipelines.accelerators.base import Features
 from tests.rigs import accelerator_names, native_names
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from torch import nn
+
+    from tests.rigs.torch_stand_ins import ToyWithNone
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PACKAGES = {"tensorrt": "torch_tensorrt", "sfast": "stable_fast_pruna", "onediff": "onediff"}
@@ -25,19 +30,8 @@ OWNERS = {
 }
 
 
-class Toy(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, sample: Tensor, left_out: Tensor | None, timestep: Tensor) -> Tensor:
-        assert left_out is None
-        output: Tensor = self.layer(sample) * timestep
-        return output
-
-
 def names_of(name: str) -> dict[str, Any]:
-    """The package's names; torch_tensorrt.compile hands on what it does not know to dynamo.compile."""
+    """The package's names; torch_tensorrt.compile passes unknown keywords to dynamo.compile."""
     fixture: dict[str, Any] = accelerator_names.load()[PACKAGES[name]]
     names = fixture["names"]
     if name == "tensorrt":
@@ -65,7 +59,7 @@ def test_what_onediff_is_asked_for_is_exported() -> None:
 
 
 class Seen:
-    """What a stand-in was called with."""
+    """Arguments of the last call of a stand-in."""
 
     module: nn.Module
     options: dict[str, Any]
@@ -104,7 +98,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
 
 @pytest.mark.parametrize("name", list(PACKAGES))
 def test_the_compiled_module_is_called_with_tensors_alone(name: str, seen: Seen) -> None:
-    module = Toy()
+    module = ToyWithNone()
     with torch.inference_mode():
         example = (torch.randn(1, 4, 8, 8), None, torch.tensor([0.5]))
         compiled = load(name)(CUDA, Features()).compile("denoiser", module, example)
@@ -114,17 +108,18 @@ def test_the_compiled_module_is_called_with_tensors_alone(name: str, seen: Seen)
 
 def test_tensorrt_keeps_its_engines_in_our_cache(seen: Seen, tmp_path: Path) -> None:
     with torch.inference_mode():
-        load("tensorrt")(CUDA, Features()).compile("denoiser", Toy(), (torch.ones(1, 4, 8, 8), None, torch.ones(1)))
+        example = (torch.ones(1, 4, 8, 8), None, torch.ones(1))
+        load("tensorrt")(CUDA, Features()).compile("denoiser", ToyWithNone(), example)
     assert Path(seen.options["engine_cache_dir"]).parent == tmp_path
     assert not any(tensor.is_inference() for tensor in seen.options["arg_inputs"])
 
 
-def test_those_that_hold_the_weights_say_so() -> None:
-    assert [name for name in PACKAGES if load(name).holds_weights] == [n for n in PACKAGES if n != "sfast"]
+def test_bakes_weights() -> None:
+    assert [name for name in PACKAGES if load(name).bakes_weights] == [n for n in PACKAGES if n != "sfast"]
 
 
 @pytest.mark.parametrize("name", list(PACKAGES))
 def test_without_an_nvidia_gpu_one_line_says_so(name: str) -> None:
     lines: list[str] = []
     assert name not in [one.name for one in choose(name, CPU, Features(), lines.append)]
-    assert lines[0] == f"{name}: it is for NVIDIA GPUs, and the recipe runs on cpu"
+    assert lines[0] == f"{name}: it needs an NVIDIA GPU, and the recipe runs on cpu"

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from lcm_daemon.core.frame import Pixels, Size, solid
-from lcm_daemon.pipelines.image_io import Canvas
 from tests.pipelines.conftest import make_picture
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines.image_io import FrameConverter
 
 CPU = torch.device("cpu")
 
 
 def test_every_byte_comes_back() -> None:
     pixels = np.arange(256 * 4, dtype=np.uint8).reshape(16, 16, 4)
-    canvas, out = Canvas((16, 16), (16, 16), CPU, torch.float32), solid((16, 16))
-    picture = canvas.read(pixels)
+    converter, out = FrameConverter((16, 16), (16, 16), CPU, torch.float32), solid((16, 16))
+    picture = converter.to_image(pixels)
     assert picture.shape == (1, 3, 16, 16)
     assert float(picture.min()) == -1.0
     assert float(picture.max()) == pytest.approx(254 / 127.5 - 1)
-    canvas.write(picture, 1.0, out)
+    converter.to_frame(picture, 1.0, out)
     assert np.array_equal(out, pixels)
 
 
 def test_red_is_the_first_channel_and_the_top_row_the_first() -> None:
     pixels = solid((16, 16), (255, 0, 0, 255))
     pixels[0] = (0, 0, 255, 255)
-    picture = Canvas((16, 16), (16, 16), CPU, torch.float32).read(pixels)
+    picture = FrameConverter((16, 16), (16, 16), CPU, torch.float32).to_image(pixels)
     assert picture[0, :, 0, 0].tolist() == [-1.0, -1.0, 1.0]
     assert picture[0, :, 1, 0].tolist() == [1.0, -1.0, -1.0]
 
@@ -36,7 +40,7 @@ def test_red_is_the_first_channel_and_the_top_row_the_first() -> None:
 @pytest.mark.parametrize("size", [(128, 128), (96, 64), (40, 24)])
 def test_scaling_is_pillows(size: Size) -> None:
     pixels = make_picture((128, 128))[:size[1], :size[0]].copy()
-    picture = Canvas(size, (64, 48), CPU, torch.float32).read(pixels)
+    picture = FrameConverter(size, (64, 48), CPU, torch.float32).to_image(pixels)
     expected = np.asarray(Image.fromarray(pixels[..., :3]).resize((64, 48), Image.Resampling.BILINEAR))
     found = (picture[0].permute(1, 2, 0).numpy() + 1) * 127.5
     inner = np.s_[2:-2, 2:-2]  # the libraries weigh the outermost pixels differently where a picture grows
@@ -45,11 +49,11 @@ def test_scaling_is_pillows(size: Size) -> None:
 
 def test_a_render_grows_to_the_output_and_keeps_its_alpha() -> None:
     pixels, out = make_picture((64, 64)), solid((64, 64))
-    canvas = Canvas((64, 64), (32, 32), CPU, torch.float32)
-    canvas.write(canvas.read(solid((64, 64), (10, 20, 30, 40))), 1.0, out)
+    converter = FrameConverter((64, 64), (32, 32), CPU, torch.float32)
+    converter.to_frame(converter.to_image(solid((64, 64), (10, 20, 30, 40))), 1.0, out)
     assert (out == (10, 20, 30, 40)).all()
-    canvas.read(pixels)
-    canvas.write(torch.full((1, 3, 32, 32), 2.0), 1.0, out)  # beyond what bytes can show
+    converter.to_image(pixels)
+    converter.to_frame(torch.full((1, 3, 32, 32), 2.0), 1.0, out)  # beyond what bytes can show
     assert (out[..., :3] == 255).all()
     assert np.array_equal(out[..., 3], pixels[..., 3])
 
@@ -57,9 +61,9 @@ def test_a_render_grows_to_the_output_and_keeps_its_alpha() -> None:
 @pytest.mark.parametrize("render_size", [(64, 64), (32, 32)])
 def test_mix_is_rounded_not_cut(render_size: Size) -> None:
     out = solid((64, 64))
-    canvas = Canvas((64, 64), render_size, CPU, torch.float32)
-    canvas.read(solid((64, 64), (0, 0, 0, 9)))
-    canvas.write(torch.ones(1, 3, *render_size[::-1]), 0.5, out)
+    converter = FrameConverter((64, 64), render_size, CPU, torch.float32)
+    converter.to_image(solid((64, 64), (0, 0, 0, 9)))
+    converter.to_frame(torch.ones(1, 3, *render_size[::-1]), 0.5, out)
     assert (out == (128, 128, 128, 9)).all()
 
 
@@ -72,10 +76,10 @@ def broken(where: str, value: float, render_size: Size = (16, 16)) -> torch.Tens
     return picture
 
 
-def write(canvas: Canvas, given: Pixels, picture: torch.Tensor, mix: float = 1.0) -> tuple[bool, Pixels]:
+def write(converter: FrameConverter, given: Pixels, picture: torch.Tensor, mix: float = 1.0) -> tuple[bool, Pixels]:
     out = solid((16, 16), (1, 2, 3, 4))
-    canvas.read(given)
-    return canvas.write(picture, mix, out), out
+    converter.to_image(given)
+    return converter.to_frame(picture, mix, out), out
 
 
 @pytest.mark.parametrize("mix", [1.0, 0.5])
@@ -84,63 +88,63 @@ def write(canvas: Canvas, given: Pixels, picture: torch.Tensor, mix: float = 1.0
 @pytest.mark.parametrize(("where", "value"), [("pixel", float("nan")), ("row", float("inf")), ("pixel", -float("inf"))])
 def test_a_broken_picture_leaves_the_last_one_there(
         where: str, value: float, dtype: torch.dtype, render_size: Size, mix: float) -> None:
-    canvas = Canvas((16, 16), render_size, CPU, dtype)
+    converter = FrameConverter((16, 16), render_size, CPU, dtype)
     whole = torch.full((1, 3, *render_size[::-1]), 0.25).to(dtype)
-    fine, shown = write(canvas, solid((16, 16), (0, 0, 0, 9)), whole, mix)
+    fine, shown = write(converter, solid((16, 16), (0, 0, 0, 9)), whole, mix)
     assert fine
     level = int(shown[0, 0, 0])
     for number in range(3):
         given = solid((16, 16), (200, 10, 10, number))
-        fine, out = write(canvas, given, broken(where, value, render_size).to(dtype), mix)
+        fine, out = write(converter, given, broken(where, value, render_size).to(dtype), mix)
         assert not fine
         assert (out == (level, level, level, number)).all()
-    fine, out = write(canvas, solid((16, 16), (0, 0, 0, 9)), torch.ones_like(whole))
+    fine, out = write(converter, solid((16, 16), (0, 0, 0, 9)), torch.ones_like(whole))
     assert fine
     assert (out == (255, 255, 255, 9)).all()
-    assert canvas.broken == 3
+    assert converter.broken == 3
 
 
 def test_before_any_picture_a_broken_one_leaves_the_input_there() -> None:
-    canvas, given = Canvas((16, 16), (16, 16), CPU, torch.float32), make_picture((16, 16))
-    assert np.array_equal(write(canvas, given, broken("row", float("nan")))[1], given)
-    write(canvas, given, torch.zeros(1, 3, 16, 16))
-    canvas.forget()  # something else was seen since
-    assert np.array_equal(write(canvas, given, broken("row", float("nan")))[1], given)
+    converter, given = FrameConverter((16, 16), (16, 16), CPU, torch.float32), make_picture((16, 16))
+    assert np.array_equal(write(converter, given, broken("row", float("nan")))[1], given)
+    write(converter, given, torch.zeros(1, 3, 16, 16))
+    converter.clear()  # something else was seen since
+    assert np.array_equal(write(converter, given, broken("row", float("nan")))[1], given)
 
 
 def test_the_brightest_picture_of_half_precision_is_a_picture() -> None:
     """Its sum is beyond what half precision holds."""
-    canvas, out = Canvas((512, 512), (512, 512), CPU, torch.float16), solid((512, 512))
-    canvas.read(out)
-    assert canvas.write(torch.full((1, 3, 512, 512), 65504.0, dtype=torch.float16), 1.0, out)
+    converter, out = FrameConverter((512, 512), (512, 512), CPU, torch.float16), solid((512, 512))
+    converter.to_image(out)
+    assert converter.to_frame(torch.full((1, 3, 512, 512), 65504.0, dtype=torch.float16), 1.0, out)
     assert (out[..., :3] == 255).all()
 
 
 def test_broken_pictures_are_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
-    canvas = Canvas((16, 16), (16, 16), CPU, torch.float32)
+    converter = FrameConverter((16, 16), (16, 16), CPU, torch.float32)
     for _ in range(100):
-        write(canvas, solid((16, 16)), broken("row", float("nan")))
+        write(converter, solid((16, 16)), broken("row", float("nan")))
     assert len(caplog.messages) == 7
-    assert caplog.messages[0].startswith("the model painted something that is no number (1 times so far)")
+    assert caplog.messages[0].startswith("the model rendered NaN or infinity; the last good frame stays")
 
 
 def test_the_answer_comes_with_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a device of its own there is one copy to the host a frame, and nothing is asked beside it."""
     copies: list[int] = []
-    canvas = Canvas((16, 16), (8, 8), CPU, torch.float32)
-    canvas._aside = type(canvas._next)((16, 16), CPU)  # the sheet on the device
+    converter = FrameConverter((16, 16), (8, 8), CPU, torch.float32)
+    converter._on_device = type(converter._next)((16, 16), CPU)
     real = torch.Tensor.copy_
 
     def copy(self: torch.Tensor, other: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-        if self.data_ptr() in (canvas._next.memory.data_ptr(), canvas._shown.memory.data_ptr()):
+        if self.data_ptr() in (converter._next.memory.data_ptr(), converter._last.memory.data_ptr()):
             copies.append(self.numel())
         return real(self, other, non_blocking)
 
     monkeypatch.setattr(torch.Tensor, "copy_", copy)
-    fine, first = write(canvas, solid((16, 16), (0, 0, 0, 9)), torch.zeros(1, 3, 8, 8))
+    fine, first = write(converter, solid((16, 16), (0, 0, 0, 9)), torch.zeros(1, 3, 8, 8))
     assert fine
     assert (first == (128, 128, 128, 9)).all()
-    fine, out = write(canvas, solid((16, 16), (0, 0, 0, 7)), broken("row", float("nan"), (8, 8)))
+    fine, out = write(converter, solid((16, 16), (0, 0, 0, 7)), broken("row", float("nan"), (8, 8)))
     assert not fine
     assert (out == (128, 128, 128, 7)).all()
     assert copies == [16 * 16 * 4 + 1] * 2

@@ -6,23 +6,27 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
-import torch
-from diffusers import EulerDiscreteScheduler, LCMScheduler
 from PIL import Image
-from safetensors.torch import save_file
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines import image_prompt
-from lcm_daemon.pipelines.image_prompt import ImagePrompt
-from lcm_daemon.pipelines.unet import Denoiser
 from lcm_daemon.recipes import parts
 from lcm_daemon.recipes.recipe import Recipe
-from tests.pipelines.conftest import make_picture
+from tests.pipelines.conftest import inference_mode, make_picture
 from tests.rigs import tiny
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import diffusers
+    import torch
+    from diffusers import EulerDiscreteScheduler, LCMScheduler
+    from safetensors.torch import save_file
+    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from lcm_daemon.pipelines import image_prompt
+    from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter
+    from lcm_daemon.pipelines.unet import UNetPass
 
 SD: dict[str, Any] = {}
 XL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
@@ -105,18 +109,19 @@ def picture_of(seed: int = 0, size: tuple[int, int] = (64, 48)) -> torch.Tensor:
     return torch.from_numpy(make_picture(size, seed)[..., :3]).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def make(kind: str = "plain", image: str = "") -> tuple[ImagePrompt, Any]:
+def make(kind: str = "plain", image: str = "") -> tuple[ImagePromptAdapter, Any]:
     unet = make_unet(SD)
-    return ImagePrompt(parts_of(unet), recipe_of(image), make_adapter(unet, kind)), unet
+    return ImagePromptAdapter(parts_of(unet), recipe_of(image), make_adapter(unet, kind)), unet
 
 
 # --- against diffusers ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize(("kind", "family"), [("plain", SD), ("plus", SD), ("full", SD), ("plain", XL), ("plus", XL)],
                          ids=["sd", "sd plus", "sd full face", "xl", "xl plus"])
-@torch.inference_mode()
+@inference_mode
 def test_the_unet_says_what_diffusers_does(kind: str, family: dict[str, Any], guidance: float, tmp_path: Path) -> None:
     """Both embed the same pixels; how these are made is held to transformers further down."""
     Image.fromarray(make_picture((80, 56))[..., :3]).save(tmp_path / "picture.png")
@@ -130,13 +135,13 @@ def test_the_unet_says_what_diffusers_does(kind: str, family: dict[str, Any], gu
     texts = {"prompt_embeds": torch.randn(1, 5, 32), "negative_prompt_embeds": torch.randn(1, 5, 32)}
     if family is XL:
         texts |= {"pooled_prompt_embeds": torch.randn(1, 32), "negative_pooled_prompt_embeds": torch.randn(1, 32)}
-    prompt = ImagePrompt(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind))
-    shown = image_prompt.read_picture(str(tmp_path / "picture.png"), recipe_of())
-    pixels = prompt._normal.take(image_prompt.square(shown, SIDE), torch.float32)
+    prompt = ImagePromptAdapter(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind))
+    shown = image_prompt.read_image(str(tmp_path / "picture.png"), recipe_of())
+    pixels = prompt._normalizer.normalize(image_prompt.centre_square(shown, SIDE), torch.float32)
     pipeline(**texts, ip_adapter_image=pixels, num_inference_steps=2, guidance_scale=guidance, width=64, height=64,
              output_type="latent")
-    image = prompt.look(picture_of(), {"image_prompt": 0.6})
-    denoiser = Denoiser(ours)
+    image = prompt.update(picture_of(), 0.6)
+    denoiser = UNetPass(ours)
     assert len(seen) == 2
     for named, expected in seen:
         sample, timestep = named["given"]
@@ -162,11 +167,11 @@ def pipeline_of(unet: Any, family: dict[str, Any]) -> Any:
 # --- live ---
 
 
-def said(prompt: ImagePrompt, unet: Any, weight: float, seed: int = 0) -> torch.Tensor:
-    image = prompt.look(picture_of(seed), {"image_prompt": weight})
+def said(prompt: ImagePromptAdapter, unet: Any, weight: float, seed: int = 0) -> torch.Tensor:
+    image = prompt.update(picture_of(seed), weight)
     torch.manual_seed(5)
     with torch.inference_mode():
-        output: torch.Tensor = Denoiser(unet)(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 5, 32),
+        output: torch.Tensor = UNetPass(unet)(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 5, 32),
                                               image=image[1:])
     return output
 
@@ -175,17 +180,17 @@ def test_at_weight_zero_the_unet_is_as_without() -> None:
     (prompt, unet), bare = make(), make_unet(SD)
     torch.manual_seed(5)
     with torch.inference_mode():
-        expected = Denoiser(bare)(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 5, 32))
+        expected = UNetPass(bare)(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 5, 32))
     torch.testing.assert_close(said(prompt, unet, 0.0), expected)
 
 
 def test_the_weight_moves_in_one_place() -> None:
     prompt, unet = make()
-    place = prompt.look(picture_of(), {"image_prompt": 0.5}).data_ptr()
+    place = prompt.update(picture_of(), 0.5).data_ptr()
     half, full_weight = said(prompt, unet, 0.5), said(prompt, unet, 1.0)
     assert not torch.equal(half, full_weight)
     assert torch.equal(said(prompt, unet, 0.5), half)
-    assert prompt.look(picture_of(), {"image_prompt": 2.0}).data_ptr() == place
+    assert prompt.update(picture_of(), 2.0).data_ptr() == place
 
 
 def test_a_file_is_embedded_once(tmp_path: Path) -> None:
@@ -207,15 +212,15 @@ def test_nothing_is_seen_at_weight_zero() -> None:
     prompt, _ = make()
     prompt._encoder = None
     for seed in range(image_prompt.INTERVAL * 2):
-        prompt.look(picture_of(seed), {"image_prompt": 0.0})
+        prompt.update(picture_of(seed), 0.0)
 
 
-@torch.inference_mode()
+@inference_mode
 def test_pixels_are_clips() -> None:
     """Held to transformers' processor, which goes through bytes; the middle square of a wide picture is seen."""
     prompt, _ = make()
     for size in ((80, 56), (56, 80), (24, 24)):
-        found = prompt._normal.take(image_prompt.square(picture_of(size=size), SIDE), torch.float32)
+        found = prompt._normalizer.normalize(image_prompt.centre_square(picture_of(size=size), SIDE), torch.float32)
         processor = CLIPImageProcessorPil(size=SIDE, crop_size=SIDE)
         expected = processor(Image.fromarray(make_picture(size)[..., :3]), return_tensors="pt").pixel_values
         assert (found - expected).abs().mean() < 0.01  # two thirds of a level
@@ -261,14 +266,15 @@ def test_what_does_not_belong_together_is_one_line(change: dict[str, torch.Tenso
     adapter = make_adapter(unet, "plain")
     adapter["image_proj"] |= change
     with pytest.raises(RecipeError, match=f"recipe own: image prompt: {line}") as caught:
-        ImagePrompt(parts_of(unet), recipe_of(), adapter)
+        ImagePromptAdapter(parts_of(unet), recipe_of(), adapter)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_family_is_one_line() -> None:
     unet, other = make_unet(SD), make_unet({"width": 64})
     with pytest.raises(RecipeError, match="the adapter is for a UNet of cross_attention_dim 32, not 64"):
-        ImagePrompt(parts_of(other), recipe_of(), make_adapter(unet, "plain"))
+        ImagePromptAdapter(parts_of(other), recipe_of(), make_adapter(unet, "plain"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])
@@ -276,7 +282,7 @@ def test_a_picture_that_cannot_be_read_is_one_line(content: bytes | None, tmp_pa
     file = tmp_path / "picture.png"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(RecipeError, match=r"image prompt: the picture .*picture.png cannot be read: "):
+    with pytest.raises(RecipeError, match=r"image prompt: the image .*picture.png cannot be read: "):
         make(image=str(file))
 
 
@@ -285,5 +291,5 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # turn it a quarter to the right
     image.save(tmp_path / "turned.png", exif=exif)
-    picture = image_prompt.read_picture(str(tmp_path / "turned.png"), recipe_of())
+    picture = image_prompt.read_image(str(tmp_path / "turned.png"), recipe_of())
     assert picture.shape == (1, 3, 8, 24)

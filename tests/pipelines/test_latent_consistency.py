@@ -14,14 +14,17 @@ import pytest
 from lcm_daemon import pipelines
 from lcm_daemon.core.errors import EngineError, RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
-from lcm_daemon.pipelines.latent_consistency import ENTRY, LatentConsistency
-from lcm_daemon.pipelines.reference import Reference
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.shows.reader import load_show
 from tests.conftest import need
 from tests.pipelines.conftest import Values, make_picture, values
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
+
+with lazy_imports(globals()):
+    from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
+    from lcm_daemon.pipelines.latent_consistency import FULL_MIX_STRENGTH, LatentConsistency
 
 Checkpoint = Callable[[str], Path]
 RECIPES: dict[str, dict[str, Any]] = {
@@ -66,32 +69,35 @@ def assert_same_picture(found: Pixels, expected: Pixels) -> None:
     assert (difference > 0).mean() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
 @pytest.mark.parametrize("kind", ["epsilon", "velocity", "embedded"])
 def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load(kind)
-    reference = Reference(pipeline.recipe, (64, 64))
+    reference = DiffusersReference(pipeline.recipe, (64, 64))
     for strength in (1.0, 0.5, 0.26):  # each a level of the schedule, so that diffusers has it
         settings = values(mode=mode, steps=steps, strength=strength, guidance=3.0, seed=9, prompt="red lava")
-        assert_same_picture(paint(pipeline, picture, settings), reference.paint(picture, settings))
+        assert_same_picture(paint(pipeline, picture, settings), reference.render(picture, settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
 def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("turbo")
     settings = values(mode=mode, steps=steps, strength=1.0, seed=9)
     assert_same_picture(paint(pipeline, picture, settings),
-                        Reference(pipeline.recipe, (64, 64)).paint(picture, settings))
+                        DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 def test_classifier_free_guidance_is_diffusers(guidance: float, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")  # with the full VAE; text alone, since diffusers draws the image's latents at random
     settings = values(mode="text", steps=2, guidance=guidance, negative_prompt="blue", prompt="red lava")
     assert_same_picture(paint(pipeline, picture, settings),
-                        Reference(pipeline.recipe, (64, 64)).paint(picture, settings))
+                        DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
 
 
 def test_the_full_vae_reads_pictures_too(load: LoadRecipe, picture: Pixels) -> None:
@@ -124,20 +130,21 @@ def test_the_negative_prompt_counts_above_guidance_one_alone(load: LoadRecipe, p
         assert np.array_equal(with_it, paint(pipeline, picture, values(guidance=guidance))) is same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["velocity", "turbo"])
 def test_strength_has_no_jump(kind: str, load: LoadRecipe, picture: Pixels) -> None:
     """One percent of the fader is a small change everywhere, from the untouched input to pure noise."""
     pipeline = load(kind)
     sweep = [paint(pipeline, picture, values(strength=i / 100)).astype(float) for i in range(101)]
     moves = [np.abs(b - a).mean() for a, b in itertools.pairwise(sweep)]
-    assert moves[0] == pytest.approx(moves[1], rel=0.2), "the VAE's own loss comes in evenly, below ENTRY"
+    assert moves[0] == pytest.approx(moves[1], rel=0.2), "the VAE's own loss comes in evenly, below FULL_MIX_STRENGTH"
     assert max(moves[2:]) < 4.0, "levels"
 
 
 def test_nothing_is_repainted_at_strength_or_mix_zero(load: LoadRecipe, picture: Pixels) -> None:
     for settings in (values(strength=0.0), values(mix=0.0), values(mix=0.0, mode="text")):
         assert np.array_equal(paint(load("epsilon"), picture, settings), picture)
-    near = paint(load("epsilon"), picture, values(strength=ENTRY / 200))
+    near = paint(load("epsilon"), picture, values(strength=FULL_MIX_STRENGTH / 200))
     assert np.abs(near.astype(int) - picture).max() <= 2
 
 
@@ -154,6 +161,7 @@ def test_mix_lays_the_render_over_the_input(load: LoadRecipe, picture: Pixels) -
     assert np.abs(quarter - (0.25 * whole + 0.75 * picture)).max() <= 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (128, 96), (32, 32), (50, 38)])
 def test_it_scales_between_output_and_render_size(size: Size, load: LoadRecipe) -> None:
     picture = np.ascontiguousarray(make_picture((128, 96))[:size[1], :size[0]])
@@ -177,16 +185,18 @@ def test_it_knows_what_its_parts_cost(load: LoadRecipe, picture: Pixels) -> None
     assert all(part > 0 for part in seconds.values())
 
 
+@pytest.mark.slow
 def test_an_embedding_is_computed_once(load: LoadRecipe, picture: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = load("embedded", parameters={"seed": 1})
     calls = []
-    pipeline.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
+    pipeline.renderer.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
     for prompt in ("lava", "ocean", "lava", "ocean", "lava"):
         paint(pipeline, picture, values(prompt=prompt, guidance=7.5))
     assert len(calls) == 2
-    assert pipeline.conditioning.scale.cache_info().misses == 2  # the warm-up's 1.0, and 7.5
+    assert pipeline.renderer.conditioner.scale.cache_info().misses == 2  # the warm-up's 1.0, and 7.5
 
 
+@pytest.mark.slow
 def test_bfloat16_paints_nearly_the_same(load: LoadRecipe, picture: Pixels) -> None:
     exact = paint(load("velocity"), picture, values()).astype(float)
     rough = paint(load("velocity", dtype="bfloat16"), picture, values()).astype(float)
@@ -209,8 +219,8 @@ def test_it_must_be_loaded_first(checkpoint: Checkpoint, picture: Pixels) -> Non
 @pytest.mark.parametrize(("kind", "changes", "words"), [
     ("epsilon", {"guidance": "embedded"}, "the UNet does not take its guidance as an input"),
     ("embedded", {"guidance": "none"}, "the UNet takes its guidance as an input"),
-    ("epsilon", {"device": "cuda:7"}, "sees no cuda:7; use device: auto"),
-    ("epsilon", {"size": (60, 64)}, "size 60x64 is not in multiples of 8 pixels"),
+    ("epsilon", {"device": "cuda:7"}, "finds no cuda:7; use device: auto"),
+    ("epsilon", {"size": (60, 64)}, "size 60x64 is not a multiple of 8 pixels"),
 ])
 def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, Any], words: str,
                                                 checkpoint: Checkpoint) -> None:
@@ -220,6 +230,7 @@ def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, An
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["image", "text", "control"])
 def test_the_last_rung_paints_with_the_values_of_the_recipe_that_could_not(tmp_path: Path, mode: str) -> None:
     (tmp_path / "show.yaml").write_text("{recipe: sd-turbo, output: {size: [64, 64]}}")
@@ -227,14 +238,16 @@ def test_the_last_rung_paints_with_the_values_of_the_recipe_that_could_not(tmp_p
     pipeline = LatentConsistency(dataclasses.replace(show.fallback, size=(64, 64)), show.size)
     pipeline.load(lambda line: None)
     out = solid(show.size)
-    pipeline.render(solid(show.size, (90, 60, 30, 255)), {**show.start(show.recipe), "mode": mode}, out)
+    pipeline.render(solid(show.size, (90, 60, 30, 255)), {**show.start_values(show.recipe), "mode": mode}, out)
     assert out[..., :3].std() > 1.0
 
 
+@pytest.mark.slow
 def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:
     recipe = dataclasses.replace(load_recipe("builtin"), device="cpu", dtype="float32", accelerate="none")
     need(Path(recipe.model, "unet").exists(), "the built-in model's weights are not in this checkout")
     pipeline, picture = LatentConsistency(recipe, recipe.size), make_picture(recipe.size)
     pipeline.load(lambda line: None)
-    settings = {**recipe.start(), "prompt": "lava, glowing red"}
-    assert_same_picture(paint(pipeline, picture, settings), Reference(recipe, recipe.size).paint(picture, settings))
+    settings = {**recipe.start_values(), "prompt": "lava, glowing red"}
+    expected = DiffusersReference(recipe, recipe.size).render(picture, settings)
+    assert_same_picture(paint(pipeline, picture, settings), expected)

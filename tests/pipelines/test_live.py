@@ -9,21 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
-from transformers import CLIPTextModel
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
-from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipes.parts import ControlNet, Lora
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines import test_safety
 from tests.pipelines.conftest import make_picture
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of, write_controlnet
 from tests.rigs.tiny_loras import make_lora, write_kohya
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,13 @@ def live(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
 
 
 def paint(pipeline: LatentConsistency, picture: int = 0, guide: Pixels | None = None, **changes: object) -> Pixels:
-    values: Values = {**pipeline.recipe.start(), "prompt": "red lava", "strength": 0.7, **changes}
+    values: Values = {**pipeline.recipe.start_values(), "prompt": "red lava", "strength": 0.7, **changes}
     out = solid(pipeline.size)
     pipeline.render(make_picture((64, 64), picture), values, out, guide)
     return out[..., :3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [
     {"lora/ink": 0.7}, {"control/edges/weight": 1.0}, {"mode": "control"}, {"mode": "text"},
     {"prompt_b": "ocean", "blend": 0.5},
@@ -54,27 +59,29 @@ def paint(pipeline: LatentConsistency, picture: int = 0, guide: Pixels | None = 
     {"prompt": "red lava::0.5 ocean::0.5"}, {"seed": Blend(((0, 0.5), (1, 0.5)))},
 ], ids=str)
 def test_a_fader_is_another_picture_on_the_next_frame_and_back(live: LatentConsistency, change: Values) -> None:
-    places = [parameter.data_ptr() for parameter in live.components.unet.parameters()]
+    places = [parameter.data_ptr() for parameter in live.renderer.components.unet.parameters()]
     before = paint(live)
     assert not np.array_equal(paint(live, **change), before)
     assert np.array_equal(paint(live), before)
-    assert [parameter.data_ptr() for parameter in live.components.unet.parameters()] == places
+    assert [parameter.data_ptr() for parameter in live.renderer.components.unet.parameters()] == places
 
 
+@pytest.mark.slow
 def test_a_lora_reaches_the_text_encoder_through_the_prompt_cache(live: LatentConsistency) -> None:
     with torch.inference_mode():
         def told(weight: float) -> torch.Tensor:
             paint(live, **{"lora/ink": weight})
-            return live.conditioning.prompts.embed([("red lava", 1.0)]).states.clone()
+            return live.renderer.conditioner.prompts.embed([("red lava", 1.0)]).states.clone()
 
         plain, drawn = told(0.0), told(1.0)
         assert not torch.equal(plain, drawn)
         assert torch.equal(told(0.0), plain)
 
 
+@pytest.mark.slow
 def test_a_prompt_travels_without_a_jump_and_without_the_encoder(live: LatentConsistency) -> None:
     calls: list[int] = []
-    handle = live.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
+    handle = live.renderer.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
     shares = [i / 20 for i in range(21)]
     try:
         way = [paint(live, prompt=Blend((("fire", 1 - s), ("blue deep ocean", s)))).astype(float) for s in shares]
@@ -87,6 +94,7 @@ def test_a_prompt_travels_without_a_jump_and_without_the_encoder(live: LatentCon
     assert len(calls) <= 2, "each text is encoded once"
 
 
+@pytest.mark.slow
 def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
     way = [paint(live, mode="text", seed=Blend(((3, 1 - i / 20), (9, i / 20)))).astype(float) for i in range(21)]
     assert np.array_equal(way[0], paint(live, mode="text", seed=3))
@@ -95,6 +103,7 @@ def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
     assert max(moves) < 0.25 * np.abs(way[-1] - way[0]).mean()
 
 
+@pytest.mark.slow
 def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsistency) -> None:
     held = {"mode": "control", "control/edges/weight": 2.0}
     assert not np.array_equal(paint(live, 0, **held), paint(live, 1, **held)), "the input is looked at"
@@ -102,6 +111,7 @@ def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsisten
     assert np.array_equal(paint(live, 0, mode="text", **{"control/edges/weight": 2.0}), paint(live, 0, mode="text"))
 
 
+@pytest.mark.slow
 def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> None:
     for change in ({"feedback": 0.8, "strength": 0.2}, {"smooth": 0.8, "strength": 0.2}):
         first = paint(live, 0, **change)
@@ -114,9 +124,10 @@ def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> Non
             assert np.abs(second - first).mean() < np.abs(plain - first).mean()
 
 
+@pytest.mark.slow
 def test_a_still_input_is_not_painted_again_where_that_is_wanted(live: LatentConsistency) -> None:
     passes: list[int] = []
-    handle = live.components.unet.register_forward_hook(lambda *_: passes.append(1))
+    handle = live.renderer.components.unet.register_forward_hook(lambda *_: passes.append(1))
     try:
         out = [paint(live, 0, similarity_skip=2.0, steps=1) for _ in range(20)]
         painted = len(passes)
@@ -129,6 +140,7 @@ def test_a_still_input_is_not_painted_again_where_that_is_wanted(live: LatentCon
     assert not np.array_equal(moved, out[0])
 
 
+@pytest.mark.slow
 def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> None:
     walk = {"mode": "text", "noise": "walking", "noise_speed": 10.0}
     pictures = [paint(live, **walk) for _ in range(3)]
@@ -136,6 +148,7 @@ def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> N
     assert np.array_equal(paint(live, mode="text"), paint(live, mode="text"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_the_stream_batch_paints_the_same_steps_less_one_frames_later(
     guidance: float, checkpoint: Callable[[str], Path],
@@ -157,10 +170,11 @@ def test_the_stream_batch_paints_the_same_steps_less_one_frames_later(
 
 def test_a_stream_batch_with_controlnets_is_refused_in_one_line(checkpoint: Callable[[str], Path]) -> None:
     recipe = recipe_of(checkpoint("epsilon"), stream_batch=True, controlnets=(ControlNet("edges", "owner/name"),))
-    with pytest.raises(RecipeError, match="recipe tiny: stream_batch has frames at all steps at once"):
+    with pytest.raises(RecipeError, match="recipe tiny: stream_batch denoises frames at all steps at once"):
         LatentConsistency(recipe, (64, 64)).load(lambda line: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "shown"), [(2.0, True), (-2.0, False)])
 def test_what_the_safety_checker_flags_is_never_shown(
     threshold: float, shown: bool, checkpoint: Callable[[str], Path], tmp_path: Path,
@@ -177,6 +191,7 @@ def test_what_the_safety_checker_flags_is_never_shown(
     assert np.array_equal(paint(pipeline, 0, mix=0.0), make_picture((64, 64), 0)[..., :3]), "the input is not painted"
 
 
+@pytest.mark.slow
 def test_a_recorded_frame_stays_good_for_whatever_lies_in_tensors(
     live: LatentConsistency, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -184,13 +199,13 @@ def test_a_recorded_frame_stays_good_for_whatever_lies_in_tensors(
     keys: list[Hashable] = []
 
     class Recorder:
-        def run(self, key: Hashable, work: Callable[[], torch.Tensor]) -> torch.Tensor:
+        def launch(self, key: Hashable, work: Callable[[], torch.Tensor]) -> torch.Tensor:
             keys.append(key)
             return work()
 
     expected = paint(live, mode="text")
-    monkeypatch.setattr(live, "_graphs", Recorder())
-    monkeypatch.setattr(live._guides, "guides", [])
+    monkeypatch.setattr(live.renderer, "_graphs", Recorder())
+    monkeypatch.setattr(live.renderer._controlnets, "controlnets", [])
     assert np.array_equal(paint(live, mode="text"), expected)
     for same in ({"strength": 0.3}, {"prompt": "ocean"}, {"seed": 5}, {"lora/ink": 0.5}, {"guidance": 1.0}):
         paint(live, mode="text", **same)
@@ -198,6 +213,6 @@ def test_a_recorded_frame_stays_good_for_whatever_lies_in_tensors(
     for other in ({"steps": 3}, {"mode": "image"}, {"smooth": 0.5}, {"feedback": 0.5}):
         paint(live, **{"mode": "text", **other})
     assert len(set(keys)) == 5
-    live.acceleration.swaps += 1
+    live.renderer.acceleration.installs += 1
     paint(live, mode="text")
     assert len(set(keys)) == 6

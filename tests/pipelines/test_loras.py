@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines.components import Components, load_components
-from lcm_daemon.pipelines.lora_file import _original, read_lora
-from lcm_daemon.pipelines.loras import LiveLoras, merge
 from lcm_daemon.recipes.parts import Lora
+from tests.pipelines.conftest import inference_mode
 from tests.rigs import tiny, tiny_loras
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
 from tests.rigs.tiny_loras import RandomLora, make_lora, set_peft
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+    from safetensors.torch import load_file, save_file
+    from torch import nn
+
+    from lcm_daemon.pipelines.components import Components, load_components
+    from lcm_daemon.pipelines.lora_file import _original, read_lora
+    from lcm_daemon.pipelines.loras import LiveLoras, merge
 
 Plain = Callable[[str], list[Any]]
 Kohya = Callable[[str], Path]
@@ -59,7 +64,7 @@ def kohya(plain: Plain, folders: dict[str, Path]) -> Callable[[str], Path]:
     return lambda family: files[family]
 
 
-@torch.inference_mode()
+@inference_mode
 def run(models: Sequence[Any]) -> list[torch.Tensor]:
     """What each of the models makes of the same inputs."""
     unet, *encoders = models
@@ -94,7 +99,7 @@ def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: st
     set_peft(models, {"style": 0.5})
     assert_equal(models_of(parts), models)  # where the recipe starts it
     for weight in WEIGHTS:
-        assert parts.loras.set({"style": weight})
+        assert parts.loras.set_weights({"style": weight})
         set_peft(models, {"style": weight})
         assert_equal(models_of(parts), models)
 
@@ -108,7 +113,7 @@ def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tm
     for name, lora in loras.items():
         lora.attach(models, name)
     for first, second in ((1.0, 0.0), (1.0, 0.5), (0.2, -1.0), (0.0, 2.0)):
-        parts.loras.set({"first": first, "second": second, "unknown": 1.0})
+        parts.loras.set_weights({"first": first, "second": second, "unknown": 1.0})
         set_peft(models, {"first": first, "second": second})
         assert_equal(models_of(parts), models)
 
@@ -120,7 +125,7 @@ def test_at_zero_the_weights_are_the_original_to_the_bit(dtype: torch.dtype, fol
     before = [model.state_dict() for model in models_of(load(folders["xl"], dtype=dtype))]
     parts = load(folders["xl"], Lora(str(kohya("xl")), 1.0, "style"), dtype=dtype)
     for weight in (2.0, -0.3, 1e-3, 0.7, 0.0):
-        parts.loras.set({"style": weight})
+        parts.loras.set_weights({"style": weight})
     for own, model in zip(before, models_of(parts), strict=True):
         assert all(same_bits(tensor, model.state_dict()[name]) for name, tensor in own.items())
 
@@ -136,10 +141,10 @@ def test_weights_move_in_place_and_a_still_fader_touches_nothing(folders: dict[s
     places = [weight.data_ptr() for weight in weights]
     for moves in (True, False):
         versions = [weight._version for weight in weights]
-        assert parts.loras.set({"style": 0.7}) is moves
+        assert parts.loras.set_weights({"style": 0.7}) is moves
         assert [weight.data_ptr() for weight in weights] == places
         assert ([weight._version for weight in weights] != versions) is moves
-    assert parts.loras.set({}) is False
+    assert parts.loras.set_weights({}) is False
 
 
 def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: Path) -> None:
@@ -151,9 +156,9 @@ def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: 
         factors[target] = read_lora(file, unet, [encoder])
         assert factors[target].keys() <= set(model.modules())
     loras = LiveLoras(unet, [encoder], factors)
-    assert not loras.set({"unet": 1.0})
-    assert loras.set({"text_encoder": 1.0})
-    assert not loras.set({"unet": 0.0, "text_encoder": 1.0})
+    assert not loras.set_weights({"unet": 1.0})
+    assert loras.set_weights({"text_encoder": 1.0})
+    assert not loras.set_weights({"unet": 0.0, "text_encoder": 1.0})
 
 
 @pytest.mark.slow
@@ -242,10 +247,10 @@ LAYER = "lora_unet_mid_block_resnets_0_conv1"
     (f"{LAYER}.dora_scale", torch.ones(1), "is not of a plain LoRA"),
     (f"{LAYER}.hada_w1_a", torch.ones(1), "is not of a plain LoRA"),
     (f"{LAYER}.lora_mid.weight", torch.ones(1), "is not of a plain LoRA"),
-    ("lora_unet_mid_block_resnets_9_conv1.lora_up.weight", torch.ones(2, 2), "has no layer"),
-    ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", torch.ones(2, 2), "has no layer"),
-    (f"{LAYER}.lora_up.weight", torch.ones(5, 3, 1, 1), "of another size"),
-    (f"{LAYER}.lora_down.weight", torch.ones(9, 64, 3, 3), "of another size"),
+    ("lora_unet_mid_block_resnets_9_conv1.lora_up.weight", torch.ones(2, 2), "no layer fits the key"),
+    ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", torch.ones(2, 2), "no layer fits the key"),
+    (f"{LAYER}.lora_up.weight", torch.ones(5, 3, 1, 1), "has another size"),
+    (f"{LAYER}.lora_down.weight", torch.ones(9, 64, 3, 3), "has another size"),
 ])
 def test_what_cannot_be_used_is_one_line(key: str, tensor: torch.Tensor | None, words: str, folders: dict[str, Path],
                                          kohya: Kohya, tmp_path: Path) -> None:

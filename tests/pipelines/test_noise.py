@@ -7,9 +7,13 @@ import math
 from typing import Any
 
 import pytest
-import torch
 
-from lcm_daemon.pipelines.noise import MAX_STEPS, SEEDS_KEPT, Noise
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines.noise import MAX_STEPS, SEEDS_CACHED, Noise
 
 SHAPE = (4, 32, 32)
 
@@ -108,7 +112,7 @@ def test_a_clock_that_goes_back_does_not() -> None:
     noise = new()
     noise.walk([(0, 1.0)], 1.0, 5.0)
     noise.walk([(0, 1.0)], 1.0, 4.0)
-    assert noise.place == 0.0
+    assert noise.position == 0.0
 
 
 def test_a_seed_travels_while_it_walks() -> None:
@@ -154,8 +158,8 @@ def test_a_travel_draws_each_seed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_seeds_are_kept_in_bounds() -> None:
     noise = new()
-    for seed in range(3 * SEEDS_KEPT):
+    for seed in range(3 * SEEDS_CACHED):
         noise.seed(seed, steps=1)
-    assert len(noise._seeds) == SEEDS_KEPT
+    assert len(noise._cache) == SEEDS_CACHED
     parts = [(seed, 1 / 20) for seed in range(100, 120)]  # more at once than are kept
     assert float(noise.blend(parts, steps=1)[0].std()) == pytest.approx(1.0, abs=0.03)

@@ -8,21 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from torch.nn import functional
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels
-from lcm_daemon.pipelines import preprocessors
-from lcm_daemon.pipelines.preprocessors import base, canny, lines
-from lcm_daemon.pipelines.preprocessors.depth import intake_shape
-from lcm_daemon.pipelines.preprocessors.pose import MARGIN, Pose, peaks
-from lcm_daemon.pipelines.preprocessors.skeleton import Skeleton
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
+from tests.pipelines.conftest import inference_mode
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    import transformers
+    from safetensors.torch import load_file, save_file
+    from torch.nn import functional
+
+    from lcm_daemon.pipelines import preprocessors
+    from lcm_daemon.pipelines.preprocessors import base, canny, lines
+    from lcm_daemon.pipelines.preprocessors.depth import input_shape
+    from lcm_daemon.pipelines.preprocessors.pose import MARGIN, Pose, peaks
+    from lcm_daemon.pipelines.preprocessors.skeleton import Skeleton
 
 CPU = torch.device("cpu")
 # Pictures, and what OpenCV 5.0.0 makes of them: Canny(GaussianBlur(cvtColor(picture, COLOR_RGB2GRAY), (5, 5), 0), 100,
@@ -110,7 +115,7 @@ def write_depth(folder: Path, kind: str) -> Path:
             hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=64,
             patch_size=16, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 32, 32],
             fusion_hidden_size=16, is_hybrid=False)
-        model, intake = transformers.DPTForDepthEstimation(config), {"size": {"height": 64, "width": 64}}
+        model, image_config = transformers.DPTForDepthEstimation(config), {"size": {"height": 64, "width": 64}}
     else:
         backbone = transformers.Dinov2Config(
             hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=70,
@@ -119,16 +124,16 @@ def write_depth(folder: Path, kind: str) -> Path:
             backbone_config=backbone, reassemble_hidden_size=32, neck_hidden_sizes=[16, 16, 32, 32],
             fusion_hidden_size=16, head_hidden_size=8, patch_size=14)
         model = transformers.DepthAnythingForDepthEstimation(config)
-        intake = {"size": {"height": 70, "width": 70}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
+        image_config = {"size": {"height": 70, "width": 70}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
     for name, parameter in model.named_parameters():  # as they are made they say next to nothing
         if parameter.ndim > 1 and not name.startswith("backbone.embeddings"):
             torch.nn.init.kaiming_normal_(parameter)
     torch.nn.init.constant_(model.head.state_dict(keep_vars=True)[_last_bias(model.head)], 5.0)
     model.save_pretrained(folder)
-    intake |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3,
+    image_config |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3,
                "do_normalize": True, "do_rescale": True, "do_resize": True, "rescale_factor": 1 / 255,
                "image_processor_type": "DPTImageProcessor"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(intake))
+    (folder / "preprocessor_config.json").write_text(json.dumps(image_config))
     return folder
 
 
@@ -139,7 +144,7 @@ def _last_bias(head: torch.nn.Module) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dpt", "depth_anything"])
-@torch.inference_mode()
+@inference_mode
 def test_depth_is_transformers(kind: str, tmp_path: Path) -> None:
     folder, pixels = write_depth(tmp_path / "model", kind), OPENCV["photograph"]
     found = build("depth", detector=str(folder)).map(picture_of(pixels))
@@ -159,7 +164,7 @@ def test_depth_is_transformers(kind: str, tmp_path: Path) -> None:
 ])
 def test_depth_anything_sees_transformers_sizes(shape: tuple[int, int], expected: tuple[int, int]) -> None:
     config = {"size": {"height": 518, "width": 518}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
-    assert intake_shape(shape, config) == expected
+    assert input_shape(shape, config) == expected
     processor = transformers.DPTImageProcessorPil(**config)
     assert processor(Image.new("RGB", shape[::-1]), return_tensors="pt").pixel_values.shape[-2:] == expected
 
@@ -182,14 +187,14 @@ def write_pose(folder: Path, experts: int = 1, joints: int = 17) -> Path:
     torch.nn.init.normal_(model.head.conv.weight, std=0.2)
     torch.nn.init.constant_(model.head.conv.bias, 0.5)
     model.save_pretrained(folder)
-    intake = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True,
+    image_config = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True,
               "do_rescale": True, "size": {"height": 64, "width": 48}, "image_processor_type": "VitPoseImageProcessor"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(intake))
+    (folder / "preprocessor_config.json").write_text(json.dumps(image_config))
     return folder
 
 
 @pytest.mark.slow
-@torch.inference_mode()
+@inference_mode
 def test_joints_are_transformers(tmp_path: Path) -> None:
     """The whole picture as the box; transformers measures from the pixels' middles, and sees half a pixel less."""
     folder, pixels = write_pose(tmp_path), OPENCV["photograph"]
@@ -279,7 +284,7 @@ def write_network(folder: Path, network: torch.nn.Module) -> Path:
 
 
 @pytest.mark.slow
-@torch.inference_mode()
+@inference_mode
 def test_soft_edges_are_the_published_network(tmp_path: Path) -> None:
     """Held to the definition, written out once more from the names in the published file."""
     file = write_network(tmp_path, lines.HolisticEdges())
@@ -309,7 +314,7 @@ PUBLISHED_LINE_ART = {  # name -> shape, of a few that fix the layout
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (50, 37)])
-@torch.inference_mode()
+@inference_mode
 def test_line_art_is_white_on_black_in_any_size(shape: tuple[int, int], tmp_path: Path) -> None:
     network = lines.LineDrawing()
     names = {name: tuple(value.shape) for name, value in network.state_dict().items()}

@@ -4,16 +4,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 import lcm_daemon
-from lcm_daemon.pipelines.components import Components, TextEncoder
-from lcm_daemon.pipelines.prompts import CHUNKS_LIMIT, CLIP_LENGTH, Embedding, PromptEncoder, emphasize, spherical_mean
 from tests.rigs import tiny
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    from lcm_daemon.pipelines.components import Components, TextEncoder
+    from lcm_daemon.pipelines.prompts import (
+        CHUNKS_LIMIT,
+        CLIP_LENGTH,
+        Embedding,
+        PromptEncoder,
+        emphasize,
+        spherical_mean,
+    )
 
 BUILTIN = Path(lcm_daemon.__file__).parent / "models" / "builtin"
 WORDS = st.lists(st.sampled_from([*tiny.WORDS, "a", ",", "zebra", "(lava:1.4)", "[deep]", "é", "\ud800"]), max_size=9)
@@ -357,7 +368,7 @@ def test_forgetting_encodes_anew(parts) -> None:
             for weights in text_encoder.model.parameters():
                 weights.mul_(1.1)
     assert torch.equal(encode(encoder, "lava").states, before)
-    encoder.forget()
+    encoder.clear_cache()
     assert not torch.allclose(encode(encoder, "lava").states, before)
     assert not torch.allclose(encoder.pair([("", 1.0)], [("lava", 1.0)]).states, pair)
 

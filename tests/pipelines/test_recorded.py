@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from lcm_daemon.core.frame import Pixels, solid
-from lcm_daemon.pipelines import latent_consistency
-from lcm_daemon.pipelines.accelerators.base import Accelerator, Compiled, Features
-from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
-from lcm_daemon.pipelines.latent_consistency import FrameRenderer, LatentConsistency
-from lcm_daemon.pipelines.unet import UNetPass
+from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule, Features
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
-from tests.rigs.cuda import Machine, install
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
+
+with lazy_imports(globals()):
+    import torch
+    from torch import nn
+
+    from lcm_daemon.pipelines import latent_consistency
+    from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+    from lcm_daemon.pipelines.latent_consistency import FrameRenderer, LatentConsistency
+    from lcm_daemon.pipelines.unet import UNetPass
+    from tests.rigs.cuda import Machine, install
 
 SIZE = (64, 64)
 Checkpoint = Callable[[str], Path]
@@ -85,7 +89,7 @@ class AtLoad(Accelerator):
     def probe(cls, device: torch.device) -> str:
         return ""
 
-    def _compile(self, part: str, module: nn.Module, example: tuple[torch.Tensor | None, ...]) -> Compiled:
+    def _compile(self, part: str, module: nn.Module, example: tuple[torch.Tensor | None, ...]) -> CompiledModule:
         return module
 
 
@@ -105,7 +109,7 @@ def test_the_warm_up_records_what_the_show_starts_with(
     monkeypatch.setattr(FrameRenderer, "warm_up", warm_up)
     pipeline = LatentConsistency(recipe_of(checkpoint("epsilon"), accelerate="none"), SIZE)
     pipeline.load(lambda line: None)
-    assert pipeline.renderer.acceleration.swaps == (3 if compiled else 0)
+    assert pipeline.renderer.acceleration.installs == (3 if compiled else 0)
     for mode in ("image", "text"):
         machine.log.clear()
         paint(pipeline, make_picture(SIZE), {**pipeline.recipe.start_values(), "mode": mode})

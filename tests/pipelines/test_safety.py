@@ -9,17 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from safetensors.torch import load_file, save_file
-from transformers import CLIPConfig
 
 from lcm_daemon.commands import pull
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, solid
-from lcm_daemon.pipelines import safety
-from lcm_daemon.pipelines.safety import GREY, Safety, Verdict
 from lcm_daemon.recipes.recipe import Recipe
+from tests.pipelines.conftest import inference_mode
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from safetensors.torch import load_file, save_file
+    from transformers import CLIPConfig
+
+    from lcm_daemon.pipelines import safety
+    from lcm_daemon.pipelines.safety import GREY, SafetyFilter, SafetyPass
+    from tests.rigs.torch_stand_ins import Brightness
 
 CPU, SIZE, SIDE = torch.device("cpu"), (48, 32), 32
 
@@ -44,26 +50,18 @@ def write(folder: Path, checker: StableDiffusionSafetyChecker) -> Path:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Safety]:
-    def make(late: bool = True) -> Safety:
+def make(tmp_path: Path) -> Callable[..., SafetyFilter]:
+    def make(late: bool = True) -> SafetyFilter:
         folder = tmp_path / "model"
         if not folder.exists():
             write(folder, make_checker())
-        made = Safety(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32, late)
-        made._verdict = Brightness()  # pictures above grey are flagged
+        made = SafetyFilter(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32, late)
+        made._check = Brightness()  # pictures above grey are flagged
         return made
     return make
 
 
-class Brightness(Verdict):
-    def __init__(self) -> None:
-        torch.nn.Module.__init__(self)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels.mean() < 0.2
-
-
-def shown(guard: Safety, level: int, bad: bool = False) -> int:
+def shown(guard: SafetyFilter, level: int, bad: bool = False) -> int:
     """The level of the picture on the output after one of `level` was painted."""
     out = solid(SIZE, (level, level, level, 255))
     guard.check(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0), out)
@@ -76,11 +74,11 @@ def shown(guard: Safety, level: int, bad: bool = False) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-@torch.inference_mode()
+@inference_mode
 def test_verdicts_are_diffusers(seed: int) -> None:
     """Thresholds around the likenesses that there are, so that both verdicts come, with and without special care."""
     checker = make_checker(seed)
-    ours, pictures, found, expected = Verdict(checker), torch.randn(24, 3, SIDE, SIDE), [], []
+    ours, pictures, found, expected = SafetyPass(checker), torch.randn(24, 3, SIDE, SIDE), [], []
     for number, pixels in enumerate(pictures):
         embedding = checker.visual_projection(checker.vision_model(pixels[None])[1])
         care, concepts = (torch.nn.functional.normalize(embedding) @ torch.nn.functional.normalize(each).T
@@ -93,12 +91,12 @@ def test_verdicts_are_diffusers(seed: int) -> None:
     assert {True, False} == set(expected)
 
 
-@torch.inference_mode()
+@inference_mode
 def test_what_is_not_a_number_is_not_safe() -> None:
     checker = make_checker()
     checker.concept_embeds_weights.fill_(2.0)
     checker.special_care_embeds_weights.fill_(2.0)
-    verdict = Verdict(checker)
+    verdict = SafetyPass(checker)
     assert bool(verdict(torch.zeros(1, 3, SIDE, SIDE)))
     assert not bool(verdict(torch.full((1, 3, SIDE, SIDE), float("nan"))))
 
@@ -106,19 +104,19 @@ def test_what_is_not_a_number_is_not_safe() -> None:
 # --- what is shown ---
 
 
-def test_a_picture_is_shown_one_frame_late(make: Callable[..., Safety]) -> None:
+def test_a_picture_is_shown_one_frame_late(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     assert [shown(guard, level) for level in (10, 20, 30, 40)] == [10, 10, 20, 30]  # the first has none before it
 
 
-def test_a_still_input_is_not_left_grey(make: Callable[..., Safety]) -> None:
+def test_a_still_input_is_not_left_grey(make: Callable[..., SafetyFilter]) -> None:
     guard, out = make(), solid(SIZE)
     assert shown(guard, 10) == 10
-    guard.show(out)
+    guard.show_last(out)
     assert (out[..., :3] == 10).all()
 
 
-def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., Safety]) -> None:
+def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     frames = [(10, True), (20, True), (30, False), (40, True), (50, False), (60, False)]
     assert [shown(guard, *frame) for frame in frames] == [GREY[0], GREY[0], 30, 30, 30, 50]
@@ -126,53 +124,53 @@ def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., Saf
 
 
 @pytest.mark.slow
-def test_a_flagged_picture_is_never_shown(make: Callable[..., Safety]) -> None:
+def test_a_flagged_picture_is_never_shown(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
     assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 10, 40, 40, 60]
     assert guard.flagged == 3
 
 
-def test_before_any_safe_picture_there_is_grey(make: Callable[..., Safety]) -> None:
+def test_before_any_safe_picture_there_is_grey(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     assert [shown(guard, 10, bad=True) for _ in range(3)] == [GREY[0]] * 3
 
 
-def test_where_nothing_is_gained_by_waiting_it_is_shown_at_once(make: Callable[..., Safety]) -> None:
+def test_where_nothing_is_gained_by_waiting_it_is_shown_at_once(make: Callable[..., SafetyFilter]) -> None:
     guard = make(late=False)
     frames = [(10, False), (20, True), (30, False)]
     assert [shown(guard, *frame) for frame in frames] == [10, 10, 30]
 
 
-def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., Safety]) -> None:
+def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
     guard, out = make(), solid(SIZE)
     shown(guard, 10)
-    guard.show(out)
+    guard.show_last(out)
     assert (out[..., :3] == 10).all()
     shown(guard, 20, bad=True)
-    guard.show(out)
+    guard.show_last(out)
     assert (out[..., :3] == 10).all()
 
 
 @pytest.mark.slow
-def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., Safety]) -> None:
+def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     shown(guard, 10)
-    guard.passed(solid(SIZE, (200, 200, 200, 255)))
+    guard.accept(solid(SIZE, (200, 200, 200, 255)))
     assert shown(guard, 20) == 200
     assert shown(guard, 30) == 20
 
 
 @pytest.mark.slow
-def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., Safety]) -> None:
+def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     shown(guard, 10), shown(guard, 20)
-    guard.forget()
+    guard.clear()
     assert shown(guard, 30, bad=True) == GREY[0]
     assert shown(guard, 40) == 40
 
 
-def test_the_callers_buffer_is_its_own(make: Callable[..., Safety]) -> None:
+def test_the_callers_buffer_is_its_own(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     out: Pixels = solid(SIZE, (10, 10, 10, 255))
     guard.check(torch.full((1, 3, 32, 48), -1.0), out)
@@ -181,11 +179,11 @@ def test_the_callers_buffer_is_its_own(make: Callable[..., Safety]) -> None:
 
 
 def test_the_real_checker_runs(tmp_path: Path) -> None:
-    guard = Safety(Recipe("own", model=str(write(tmp_path, make_checker()))), SIZE, CPU, torch.float32)
-    guard._verdict.checker.concept_embeds_weights.fill_(2.0)
-    guard._verdict.checker.special_care_embeds_weights.fill_(2.0)
+    guard = SafetyFilter(Recipe("own", model=str(write(tmp_path, make_checker()))), SIZE, CPU, torch.float32)
+    guard._check.checker.concept_embeds_weights.fill_(2.0)
+    guard._check.checker.special_care_embeds_weights.fill_(2.0)
     assert shown(guard, 10) == 10
-    guard._verdict.checker.concept_embeds_weights.fill_(-2.0)
+    guard._check.checker.concept_embeds_weights.fill_(-2.0)
     assert shown(guard, 20) == 10
 
 
@@ -201,9 +199,9 @@ def test_the_published_names_are_read(tmp_path: Path) -> None:
     assert "vision_model.vision_model.post_layernorm.weight" in weights
     save_file(weights, file.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
     file.unlink()
-    guard = Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+    guard = SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
     expected: dict[str, Any] = checker.state_dict()
-    for name, tensor in guard._verdict.checker.state_dict().items():
+    for name, tensor in guard._check.checker.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
 
 
@@ -215,7 +213,7 @@ def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RecipeError, match="recipe own: the safety checker is not on this machine; fetch it with: "
                                           "lcm-daemon pull own"):
-        Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+        SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "lost"])
@@ -229,6 +227,6 @@ def test_a_damaged_checker_is_one_line(damage: str, tmp_path: Path) -> None:
         weights = load_file(folder / "model.safetensors")
         del weights["visual_projection.weight"]
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(RecipeError, match="recipe own: safety checker at ") as caught:
-        Safety(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+    with pytest.raises(RecipeError, match="recipe own: the safety checker at ") as caught:
+        SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
     assert "\n" not in str(caught.value)

@@ -6,21 +6,26 @@ import itertools
 from typing import Any
 
 import pytest
-import torch
-from diffusers import (
-    DDIMScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    TCDScheduler,
-)
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
-from lcm_daemon.pipelines.sampler import KINDS, Sampler, run
-from lcm_daemon.pipelines.schedule import NoiseSchedule
+from lcm_daemon.recipes.registry import SAMPLERS
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import SCALED, TURBO, VELOCITY
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers import (
+        DDIMScheduler,
+        EulerAncestralDiscreteScheduler,
+        EulerDiscreteScheduler,
+        LCMScheduler,
+        TCDScheduler,
+    )
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+    from lcm_daemon.pipelines.sampler import Sampler, denoise
+    from lcm_daemon.pipelines.schedule import NoiseSchedule
 
 SHAPE = (1, 4, 8, 8)
 EULER: dict[str, Any] = {"euler": EulerDiscreteScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}
@@ -38,7 +43,7 @@ def model(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
 
 def ours(sampler: Sampler, latents: torch.Tensor, steps: int, strength: float, text: bool, seed: int) -> torch.Tensor:
     sample, noise = latents.clone(), Noise(*SHAPE[1:], torch.device("cpu")).seed(seed)
-    run(lambda x, t, step: model(x, t), steps, sample, sampler.plan(steps, strength, text).tensor, noise, text)
+    denoise(lambda x, t, step: model(x, t), steps, sample, sampler.plan(steps, strength, text).tensor, noise, text)
     return sample
 
 
@@ -189,7 +194,7 @@ def test_one_euler_step_from_noise_is_the_clean_picture_at_999() -> None:
     assert plan.steps[0].output == pytest.approx(-((1 - signal) / signal) ** 0.5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
 def test_strength_has_no_jump(kind: str, steps: int) -> None:
     """A thousandth of the fader never moves a timestep by more than a whole level's share of it."""
@@ -201,7 +206,8 @@ def test_strength_has_no_jump(kind: str, steps: int) -> None:
     assert sampler.timesteps(steps, 1e-9) == pytest.approx((-1.0,) * steps, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_the_result_moves_as_little_as_the_fader(kind: str) -> None:
     torch.manual_seed(1)
     sampler, latents = Sampler(kind, VELOCITY), torch.randn(SHAPE)
@@ -224,14 +230,15 @@ def test_a_plan_as_a_tensor() -> None:
     assert not rows[4:].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_captured_run_follows_the_strength(kind: str) -> None:
     """What was recorded at one strength and seed gives any other: no number of the plan is frozen into it."""
     torch.manual_seed(1)
     latents, noise, sampler = torch.randn(SHAPE), Noise(*SHAPE[1:], torch.device("cpu")), Sampler(kind, VELOCITY)
 
     def whole(sample: torch.Tensor, factors: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        run(lambda x, t, step: model(x, t), 3, sample, factors, values)
+        denoise(lambda x, t, step: model(x, t), 3, sample, factors, values)
         return sample
 
     recorded = make_fx(whole)(latents.clone(), sampler.plan(3, 0.9).tensor, noise.seed(1))
@@ -250,7 +257,7 @@ def test_run_tells_the_model_the_timestep_and_the_step() -> None:
         told.append((step, float(timestep)))
         return sample
 
-    run(predict, 3, torch.zeros(SHAPE), factors, torch.zeros(MAX_STEPS, *SHAPE[1:]))
+    denoise(predict, 3, torch.zeros(SHAPE), factors, torch.zeros(MAX_STEPS, *SHAPE[1:]))
     assert [step for step, _ in told] == [0, 1, 2]
     assert [timestep for _, timestep in told] == pytest.approx([step.timestep for step in plan.steps])
 
@@ -264,8 +271,9 @@ def test_text_starts_afresh_from_whatever_the_last_frame_left() -> None:
 def test_half_precision_outputs_are_added_in_full() -> None:
     sampler, noise = Sampler("lcm", SCALED), Noise(*SHAPE[1:], torch.device("cpu")).seed(0)
     full, half = torch.ones(SHAPE), torch.ones(SHAPE)
-    run(lambda x, t, step: torch.full_like(x, 0.5), 2, full, sampler.plan(2, 0.5).tensor, noise)
-    run(lambda x, t, step: torch.full_like(x, 0.5, dtype=torch.bfloat16), 2, half, sampler.plan(2, 0.5).tensor, noise)
+    denoise(lambda x, t, step: torch.full_like(x, 0.5), 2, full, sampler.plan(2, 0.5).tensor, noise)
+    denoise(lambda x, t, step: torch.full_like(x, 0.5, dtype=torch.bfloat16), 2, half, sampler.plan(2, 0.5).tensor,
+            noise)
     assert torch.equal(half, full)
 
 

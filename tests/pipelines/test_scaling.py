@@ -6,32 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
-from torch.nn import functional
 
-from lcm_daemon.pipelines import scaling
-from lcm_daemon.pipelines.preprocessors.intake import resize
-from lcm_daemon.pipelines.scaling import scale
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from torch.nn import functional
+
+    from lcm_daemon.pipelines import scaling
+    from lcm_daemon.pipelines.preprocessors.model_input import resize
+    from lcm_daemon.pipelines.scaling import scale
+    from tests.rigs.torch_stand_ins import MpsTensor
 
 REAL = functional.interpolate
 
 
-class Elsewhere(torch.Tensor):
-    """Stands for a tensor on MPS under torch 2.6: antialiasing raises there, and `cpu` is the way out."""
-
-    @staticmethod
-    def on(tensor: torch.Tensor) -> Any:
-        return tensor.as_subclass(Elsewhere)
-
-    def cpu(self, *arguments: Any) -> torch.Tensor:
-        return self.as_subclass(torch.Tensor)
-
-
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    scaling._antialiases.cache_clear()
+    scaling._supports_antialias.cache_clear()
     yield
-    scaling._antialiases.cache_clear()
+    scaling._supports_antialias.cache_clear()
 
 
 def test_a_device_is_asked_once_and_no_means_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +34,7 @@ def test_a_device_is_asked_once_and_no_means_the_host(monkeypatch: pytest.Monkey
     def interpolate(picture: torch.Tensor, size: Any, **named: Any) -> torch.Tensor:
         if named["antialias"] and picture.shape == (1, 1, 4, 4):
             asked.append(named["mode"])
-        if named["antialias"] and (isinstance(picture, Elsewhere) or picture.shape == (1, 1, 4, 4)):
+        if named["antialias"] and (isinstance(picture, MpsTensor) or picture.shape == (1, 1, 4, 4)):
             raise NotImplementedError("The operator 'aten::_upsample_bilinear2d_aa.out' is not currently implemented "
                                       "for the MPS device.")
         return REAL(picture, size, **named)
@@ -49,16 +43,16 @@ def test_a_device_is_asked_once_and_no_means_the_host(monkeypatch: pytest.Monkey
     picture = torch.rand(1, 3, 32, 24)
     for _ in range(3):
         for mode in ("bilinear", "bicubic"):
-            found = scale(Elsewhere.on(picture), (16, 8), mode, antialias=True)
+            found = scale(MpsTensor.on(picture), (16, 8), mode, antialias=True)
             expected = REAL(picture, (16, 8), mode=mode, align_corners=False, antialias=True)
             torch.testing.assert_close(found, expected)
     assert asked == ["bilinear", "bicubic"]
-    torch.testing.assert_close(resize(Elsewhere.on(picture), (16, 8)),
+    torch.testing.assert_close(resize(MpsTensor.on(picture), (16, 8)),
                                REAL(picture, (16, 8), mode="bicubic", align_corners=False, antialias=True))
-    grown = scale(Elsewhere.on(picture), (64, 48), "bilinear", antialias=False)
-    assert isinstance(grown, Elsewhere), "what does not shrink stays on the device"
+    grown = scale(MpsTensor.on(picture), (64, 48), "bilinear", antialias=False)
+    assert isinstance(grown, MpsTensor), "what does not shrink stays on the device"
 
 
 def test_a_device_that_can_does_it_itself() -> None:
-    picture = Elsewhere.on(torch.rand(1, 3, 32, 24))
-    assert isinstance(scale(picture, (16, 8), "bilinear", antialias=True), Elsewhere)
+    picture = MpsTensor.on(torch.rand(1, 3, 32, 24))
+    assert isinstance(scale(picture, (16, 8), "bilinear", antialias=True), MpsTensor)

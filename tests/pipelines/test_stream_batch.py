@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from lcm_daemon.pipelines.noise import Noise
-from lcm_daemon.pipelines.sampler import KINDS, Plan, Sampler, run
-from lcm_daemon.pipelines.stream_batch import StreamBatch
+from lcm_daemon.recipes.registry import SAMPLERS
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import SCALED
+
+with lazy_imports(globals()):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from lcm_daemon.pipelines.noise import Noise
+    from lcm_daemon.pipelines.sampler import Sampler, StepPlan, denoise
+    from lcm_daemon.pipelines.stream_batch import StreamBatch
 
 SHAPE = (4, 8, 8)
 CPU = torch.device("cpu")
@@ -28,19 +33,19 @@ def frame(number: int) -> torch.Tensor:
     return torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(number))
 
 
-def sequential(latents: torch.Tensor, plan: Plan, text: bool = False) -> torch.Tensor:
+def sequential(latents: torch.Tensor, plan: StepPlan, text: bool = False) -> torch.Tensor:
     sample = latents.clone()
-    run(model, len(plan.steps), sample, plan.tensor, NOISE, text)
+    denoise(model, len(plan.steps), sample, plan.tensor, NOISE, text)
     return sample
 
 
-def stream(batch: StreamBatch, latents: torch.Tensor, plan: Plan, text: bool = False) -> torch.Tensor:
+def stream(batch: StreamBatch, latents: torch.Tensor, plan: StepPlan, text: bool = False) -> torch.Tensor:
     for _ in range(batch.passes()):
-        batch.push(model, latents, plan.tensor, NOISE, text)
+        batch.step(model, latents, plan.tensor, NOISE, text)
     return batch.finished.clone()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 def test_a_still_input_is_the_same_picture_from_the_first_frame_on(steps: int, kind: str) -> None:
     batch, plan = StreamBatch(steps, SHAPE, CPU), Sampler(kind, SCALED).plan(steps, 0.7)
@@ -49,7 +54,7 @@ def test_a_still_input_is_the_same_picture_from_the_first_frame_on(steps: int, k
         torch.testing.assert_close(stream(batch, frame(0), plan), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
 def test_a_moving_input_comes_out_by_the_stated_latency(steps: int, kind: str) -> None:
     batch, plan = StreamBatch(steps, SHAPE, CPU), Sampler(kind, SCALED).plan(steps, 0.7)
@@ -78,7 +83,7 @@ def test_one_pass_of_the_model_a_frame() -> None:
     stream(batch, frame(0), plan)
     for i in range(5):
         assert batch.passes() == 1
-        batch.push(counted, frame(i), plan.tensor, NOISE)
+        batch.step(counted, frame(i), plan.tensor, NOISE)
     assert passes == [(4, pytest.approx([step.timestep for step in plan.steps]))] * 5
 
 
@@ -103,7 +108,7 @@ def test_after_forgetting_nothing_old_is_shown() -> None:
     batch, plan = StreamBatch(4, SHAPE, CPU), Sampler("lcm", SCALED).plan(4, 0.7)
     for i in range(6):
         stream(batch, frame(i), plan)
-    batch.forget()
+    batch.clear()
     torch.testing.assert_close(stream(batch, frame(100), plan), sequential(frame(100), plan))
 
 
@@ -111,13 +116,13 @@ def test_a_recorded_push_follows_the_strength() -> None:
     sampler, batch, other = Sampler("tcd", SCALED), StreamBatch(3, SHAPE, CPU), StreamBatch(3, SHAPE, CPU)
 
     def push(latents: torch.Tensor, factors: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        batch.push(model, latents, factors, noise)
+        batch.step(model, latents, factors, noise)
         return batch.finished
 
     recorded = make_fx(push)(frame(0), sampler.plan(3, 0.9).tensor, NOISE)
     for i in range(6):  # the recording writes to the first batch's memory, as a graph does
         plan = sampler.plan(3, 0.2 + i / 10)
-        other.push(model, frame(i), plan.tensor, NOISE)
+        other.step(model, frame(i), plan.tensor, NOISE)
         found = recorded(frame(i), plan.tensor, NOISE)
         if i >= 2:
             torch.testing.assert_close(found, other.finished)

@@ -6,15 +6,25 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn import functional
 
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Values
-from lcm_daemon.pipelines.temporal import REFRESH, SETTLE, Feedback, Similarity, Smooth
+from lcm_daemon.pipelines.base import FrameValues
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.nn import functional
+
+    from lcm_daemon.pipelines.temporal import (
+        REFRESH_FRAMES,
+        SETTLE_FRAMES,
+        FrameFeedback,
+        LatentSmoothing,
+        SimilarityFilter,
+    )
 
 SIZE = (48, 40)
 SHAPE = (1, 3, 40, 48)
@@ -38,12 +48,12 @@ def drifting(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("amount", [0.3, 0.7, 0.95])
 def test_two_hundred_rounds_do_not_drift(amount: float) -> None:
-    feedback, share, source = Feedback(SIZE, CPU), torch.tensor(amount), picture(0)
+    feedback, share, source = FrameFeedback(SIZE, CPU), torch.tensor(amount), picture(0)
     naive = source.clone()
     for _ in range(200):
         seen = source.clone()
         feedback.mix(seen, share)
-        feedback.keep(drifting(seen))
+        feedback.store(drifting(seen))
         naive = torch.lerp(source, drifting(naive), amount)
     for found, wanted in ((seen.mean(CHANNELS), source.mean(CHANNELS)), (seen.std(CHANNELS), source.std(CHANNELS))):
         torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
@@ -56,8 +66,8 @@ def test_the_last_picture_is_in_the_next_by_its_share() -> None:
     one, other = picture(1), picture(2)
     other = (other - other.mean(CHANNELS, keepdim=True)) / other.std(CHANNELS, keepdim=True)
     other = other * one.std(CHANNELS, keepdim=True) + one.mean(CHANNELS, keepdim=True)
-    feedback, seen = Feedback(SIZE, CPU), one.clone()
-    feedback.keep(other)
+    feedback, seen = FrameFeedback(SIZE, CPU), one.clone()
+    feedback.store(other)
     feedback.mix(seen, torch.tensor(0.4))
     plain = 0.6 * one + 0.4 * other
     mean = one.mean(CHANNELS, keepdim=True)
@@ -67,11 +77,11 @@ def test_the_last_picture_is_in_the_next_by_its_share() -> None:
 
 @pytest.mark.parametrize(("kept", "forgotten", "amount"), [(True, False, 0.0), (True, True, 0.9), (False, False, 0.9)])
 def test_nothing_to_feed_back_leaves_the_input_alone(kept: bool, forgotten: bool, amount: float) -> None:
-    feedback, seen = Feedback(SIZE, CPU), picture(1)
+    feedback, seen = FrameFeedback(SIZE, CPU), picture(1)
     if kept:
-        feedback.keep(picture(2))
+        feedback.store(picture(2))
     if forgotten:
-        feedback.forget()
+        feedback.clear()
     feedback.mix(seen, torch.tensor(amount))
     torch.testing.assert_close(seen, picture(1), atol=1e-6, rtol=0)
 
@@ -81,10 +91,10 @@ def test_a_last_picture_of_any_kind_does_no_harm(last: str) -> None:
     source = picture(3)
     spoilt = {"flat": torch.full(SHAPE, 0.5), "negative": 2 * source.mean(CHANNELS, keepdim=True) - source,
               "nan": torch.full(SHAPE, float("nan")), "huge": picture(4) * 1e30}[last]
-    feedback = Feedback(SIZE, CPU)
+    feedback = FrameFeedback(SIZE, CPU)
     for _ in range(5):
         seen = source.clone()
-        feedback.keep(spoilt)
+        feedback.store(spoilt)
         feedback.mix(seen, torch.tensor(0.5))
         assert torch.isfinite(seen).all()
         assert float(seen.abs().max()) <= 1.0
@@ -95,16 +105,16 @@ def test_a_last_picture_of_any_kind_does_no_harm(last: str) -> None:
 
 @pytest.mark.parametrize("amount", [0.0, 0.9])
 def test_a_flat_input_stays_flat(amount: float) -> None:
-    feedback, seen = Feedback(SIZE, CPU), torch.full(SHAPE, 0.25)
-    feedback.keep(picture(1))
+    feedback, seen = FrameFeedback(SIZE, CPU), torch.full(SHAPE, 0.25)
+    feedback.store(picture(1))
     feedback.mix(seen, torch.tensor(amount))
     torch.testing.assert_close(seen, torch.full(SHAPE, 0.25), atol=1e-5, rtol=0)
 
 
 def test_half_precision_pictures_in_any_layout() -> None:
-    feedback, source = Feedback(SIZE, CPU), picture(1)
+    feedback, source = FrameFeedback(SIZE, CPU), picture(1)
     seen = source.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    feedback.keep(picture(2).to(torch.bfloat16))
+    feedback.store(picture(2).to(torch.bfloat16))
     feedback.mix(seen, torch.tensor(0.5))
     torch.testing.assert_close(seen.float().mean(CHANNELS), source.mean(CHANNELS), atol=1e-2, rtol=0)
 
@@ -114,18 +124,18 @@ def test_a_recorded_feedback_follows_the_fader() -> None:
         feedback.mix(seen, amount)
         return seen
 
-    feedback = Feedback(SIZE, CPU)
-    feedback.keep(picture(2))
+    feedback = FrameFeedback(SIZE, CPU)
+    feedback.store(picture(2))
     recorded = make_fx(one_frame)(picture(1), torch.tensor(0.2))
     expected = one_frame(picture(1), torch.tensor(0.8))
     torch.testing.assert_close(recorded(picture(1), torch.tensor(0.8)), expected)
-    feedback.forget()
+    feedback.clear()
     torch.testing.assert_close(recorded(picture(1), torch.tensor(0.8)), picture(1), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.5, 0.95])
 def test_the_step_response_of_smooth(amount: float) -> None:
-    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(amount)
+    smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(amount)
     smooth.average(torch.zeros(1, 4, 5, 6), share)
     for n in range(1, 30):
         latents = torch.ones(1, 4, 5, 6)
@@ -134,16 +144,16 @@ def test_the_step_response_of_smooth(amount: float) -> None:
 
 
 def test_smooth_starts_from_what_it_sees_first_and_again() -> None:
-    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.9)
+    smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.9)
     for start in (3.0, -2.0):
         latents = torch.full((1, 4, 5, 6), start)
         smooth.average(latents, share)
         torch.testing.assert_close(latents, torch.full_like(latents, start))
-        smooth.forget()
+        smooth.clear()
 
 
 def test_smooth_forgets_a_frame_that_went_wrong() -> None:
-    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.5)
+    smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.5)
     smooth.average(torch.ones(1, 4, 5, 6), share)
     smooth.average(torch.full((1, 4, 5, 6), float("nan")), share)
     for _ in range(30):
@@ -154,7 +164,7 @@ def test_smooth_forgets_a_frame_that_went_wrong() -> None:
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(broken: float) -> None:
-    smooth, share = Smooth((4, 5, 6), CPU), torch.tensor(0.5)
+    smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.5)
     latents = torch.full((1, 4, 5, 6), broken)
     smooth.average(latents, share)  # nothing good before: there is nothing to average with
     first = torch.full((1, 4, 5, 6), 4.0)
@@ -163,28 +173,28 @@ def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(
     latents[:] = 1.0
     latents[0, 0, 0, 0] = broken
     smooth.average(latents, share)
-    assert not latents.isfinite().all(), "whoever shows it must know"
+    assert not latents.isfinite().all(), "the output must be able to detect it"
     after = torch.full((1, 4, 5, 6), 2.0)
     smooth.average(after, share)
     assert (after == 3.0).all()
 
 
 def test_feedback_goes_on_with_the_last_good_picture() -> None:
-    kept, spoilt = Feedback(SIZE, CPU), Feedback(SIZE, CPU)
+    kept, spoilt = FrameFeedback(SIZE, CPU), FrameFeedback(SIZE, CPU)
     for feedback in (kept, spoilt):
-        feedback.keep(picture(1))
-    spoilt.keep(torch.full(SHAPE, float("nan")))
+        feedback.store(picture(1))
+    spoilt.store(torch.full(SHAPE, float("nan")))
     seen = [picture(2), picture(2)]
     kept.mix(seen[0], torch.tensor(0.5))
     spoilt.mix(seen[1], torch.tensor(0.5))
     assert torch.equal(*seen)
 
 
-# -- Similarity ------------------------------------------------------------------------------------------------------
+# --- SimilarityFilter ---
 
 
-def values(**changed: object) -> Values:
-    return {p.name: p.default for p in TABLE.values()} | {"similarity_skip": 4.0} | changed
+def values(**changed: object) -> FrameValues:
+    return FrameValues.of({p.name: p.default for p in TABLE.values()} | {"similarity_skip": 4.0} | changed)
 
 
 def camera(level: float, seed: int = 0, noise: float = 0.0) -> Pixels:
@@ -194,47 +204,47 @@ def camera(level: float, seed: int = 0, noise: float = 0.0) -> Pixels:
     return field.clip(0, 255).astype(np.uint8)
 
 
-def settled(similarity: Similarity, level: float = 0.0, **changed: object) -> None:
-    for _ in range(SETTLE + 2):
+def settled(similarity: SimilarityFilter, level: float = 0.0, **changed: object) -> None:
+    for _ in range(SETTLE_FRAMES + 2):
         similarity.skip(camera(level), values(**changed))
 
 
 def test_a_still_input_is_skipped_once_it_has_settled() -> None:
-    similarity = Similarity(refresh=1000)
+    similarity = SimilarityFilter(refresh=1000)
     found = [similarity.skip(camera(0.0), values()) for _ in range(50)]
     first = found.index(True)
-    assert SETTLE <= first <= SETTLE + 2
+    assert SETTLE_FRAMES <= first <= SETTLE_FRAMES + 2
     assert all(found[first:])
     assert similarity.skipped == 50 - first
 
 
 def test_every_so_many_frames_one_is_painted_all_the_same() -> None:
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     settled(similarity)
-    found = [similarity.skip(camera(0.0), values()) for _ in range(5 * (REFRESH + 1))]
+    found = [similarity.skip(camera(0.0), values()) for _ in range(5 * (REFRESH_FRAMES + 1))]
     painted = np.flatnonzero(~np.array(found))
     assert len(painted) == 5
-    assert set(np.diff(painted)) == {REFRESH + 1}
+    assert set(np.diff(painted)) == {REFRESH_FRAMES + 1}
 
 
 def test_a_difference_around_the_threshold_does_not_flutter() -> None:
     """3 levels against a threshold of 4: not still enough to begin skipping, too little to stop."""
-    still, moving = Similarity(refresh=1000), Similarity(refresh=1000)
+    still, moving = SimilarityFilter(refresh=1000), SimilarityFilter(refresh=1000)
     settled(still)
     assert all(still.skip(camera(3.0 * (i % 2)), values()) for i in range(100))
     assert not any(moving.skip(camera(3.0 * (i % 2)), values()) for i in range(100))
 
 
 def test_a_change_is_painted_at_once_and_for_a_while() -> None:
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     settled(similarity)
     assert similarity.skip(camera(0.0), values())
     assert not similarity.skip(camera(10.0), values())
-    assert not any(similarity.skip(camera(10.0), values()) for _ in range(SETTLE))
+    assert not any(similarity.skip(camera(10.0), values()) for _ in range(SETTLE_FRAMES))
 
 
 def test_slow_changes_add_up() -> None:
-    similarity = Similarity(refresh=10_000)
+    similarity = SimilarityFilter(refresh=10_000)
     settled(similarity)
     found = [similarity.skip(camera(i * 0.5), values()) for i in range(40)]
     assert 0 < found.index(False) <= 10
@@ -242,7 +252,7 @@ def test_slow_changes_add_up() -> None:
 
 def test_a_small_thing_that_moves_counts() -> None:
     """A hand of 20 by 20 pixels, 60 levels brighter, is a mean of 1.2 levels of the whole picture."""
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     settled(similarity)
     pixels = camera(0.0)
     pixels[100:120, 10:30] += 60
@@ -250,16 +260,16 @@ def test_a_small_thing_that_moves_counts() -> None:
 
 
 def test_the_cameras_own_noise_does_not_count() -> None:
-    similarity = Similarity(refresh=1000)
+    similarity = SimilarityFilter(refresh=1000)
     found = [similarity.skip(camera(0.0, seed=i, noise=1.5), values()) for i in range(60)]
-    assert all(found[SETTLE + 2:])
+    assert all(found[SETTLE_FRAMES + 2:])
 
 
 @pytest.mark.parametrize("change", [
     {"strength": 0.61}, {"prompt": "fire"}, {"prompt": Blend((("a", 0.5), ("b", 0.5)))}, {"lora/neon": 0.1},
 ])
 def test_another_value_is_painted(change: dict[str, object]) -> None:
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     settled(similarity)
     assert similarity.skip(camera(0.0), values())
     assert not similarity.skip(camera(0.0), values(**change))
@@ -267,7 +277,7 @@ def test_another_value_is_painted(change: dict[str, object]) -> None:
 
 def test_walking_noise_is_never_skipped_and_standing_noise_is() -> None:
     for speed, skips in ((0.2, False), (0.0, True)):
-        similarity = Similarity()
+        similarity = SimilarityFilter()
         settled(similarity, noise="walking", noise_speed=speed)
         assert similarity.skip(camera(0.0), values(noise="walking", noise_speed=speed)) is skips
 
@@ -275,14 +285,14 @@ def test_walking_noise_is_never_skipped_and_standing_noise_is() -> None:
 @pytest.mark.parametrize("name", ["feedback", "smooth"])
 def test_what_looks_back_is_given_time_to_settle(name: str) -> None:
     """At 0.9 a change is 98 % through after 37 frames."""
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     found = [similarity.skip(camera(0.0), values(**{name: 0.9})) for _ in range(60)]
-    assert found.index(True) == pytest.approx(SETTLE + 38 + 1, abs=1)
+    assert found.index(True) == pytest.approx(SETTLE_FRAMES + 38 + 1, abs=1)
 
 
 def test_the_guide_counts_as_the_input_does() -> None:
-    similarity = Similarity()
-    for _ in range(SETTLE + 2):
+    similarity = SimilarityFilter()
+    for _ in range(SETTLE_FRAMES + 2):
         similarity.skip(camera(0.0), values(), camera(1.0))
     assert similarity.skip(camera(0.0), values(), camera(1.0))
     assert not similarity.skip(camera(0.0), values(), camera(20.0))
@@ -291,7 +301,7 @@ def test_the_guide_counts_as_the_input_does() -> None:
 
 
 def test_at_zero_it_is_off_and_starts_afresh() -> None:
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     settled(similarity)
     assert not any(similarity.skip(camera(0.0), values(similarity_skip=0.0)) for _ in range(20))
     assert not similarity.skip(camera(0.0), values())
@@ -299,9 +309,9 @@ def test_at_zero_it_is_off_and_starts_afresh() -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (5, 3), (1080, 1920), (130, 129)])
 def test_every_size_is_compared_to_its_edges(size: tuple[int, int]) -> None:
-    similarity = Similarity()
+    similarity = SimilarityFilter()
     black = np.zeros((*size, 4), np.uint8)
-    for _ in range(SETTLE + 2):
+    for _ in range(SETTLE_FRAMES + 2):
         similarity.skip(black, values())
     assert similarity.skip(black, values())
     corner = black.copy()
@@ -310,12 +320,12 @@ def test_every_size_is_compared_to_its_edges(size: tuple[int, int]) -> None:
 
 
 def test_a_look_costs_little() -> None:
-    similarity, pixels = Similarity(), camera(0.0)
+    similarity, pixels = SimilarityFilter(), camera(0.0)
     best = min(_seconds(similarity, pixels) for _ in range(20))
     assert best < 0.005
 
 
-def _seconds(similarity: Similarity, pixels: Pixels) -> float:
+def _seconds(similarity: SimilarityFilter, pixels: Pixels) -> float:
     begun = time.perf_counter()
     similarity.skip(pixels, values())
     return time.perf_counter() - begun

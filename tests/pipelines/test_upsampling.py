@@ -5,13 +5,18 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
-from diffusers.models.upsampling import Upsample2D
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from lcm_daemon.pipelines.accelerators.upsampling import Upsampling, fold_upsampling
+from tests.pipelines.conftest import inference_mode
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import make_kl_vae, make_tiny_vae
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers.models.upsampling import Upsample2D
+    from torch import Tensor, nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from lcm_daemon.pipelines.accelerators.upsampling import Upsampling, fold_upsampling
 
 
 def plain(bias: bool = True) -> nn.Sequential:
@@ -21,7 +26,7 @@ def plain(bias: bool = True) -> nn.Sequential:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 8)])
-@torch.inference_mode()
+@inference_mode
 def test_it_is_the_same_function_to_the_edges(bias: bool, size: tuple[int, int]) -> None:
     before, small = plain(bias), torch.randn(2, 6, *size, dtype=torch.float64)
     after = copy.deepcopy(before)
@@ -30,7 +35,7 @@ def test_it_is_the_same_function_to_the_edges(bias: bool, size: tuple[int, int])
 
 
 @pytest.mark.slow
-@torch.no_grad()
+@inference_mode
 def test_it_is_the_same_when_it_is_traced() -> None:
     before, small = plain(), torch.randn(1, 6, 4, 5, dtype=torch.float64)
     traced = torch.jit.trace(Upsampling(before[1]), small)  # type: ignore[no-untyped-call, arg-type]
@@ -38,7 +43,7 @@ def test_it_is_the_same_when_it_is_traced() -> None:
     torch.testing.assert_close(traced(small), before(small), rtol=1e-12, atol=1e-12)
 
 
-@torch.inference_mode()
+@inference_mode
 def test_it_takes_four_ninths_of_the_operations() -> None:
     before, small = plain(), torch.randn(1, 6, 16, 16, dtype=torch.float64)
     flops = [count(layer, small) for layer in (before, Upsampling(before[1]))]  # type: ignore[arg-type]
@@ -52,7 +57,7 @@ def count(layer: nn.Module, small: Tensor) -> int:
 
 
 @pytest.mark.parametrize(("vae", "places"), [(make_tiny_vae, 1), (make_kl_vae, 1)])
-@torch.inference_mode()
+@inference_mode
 def test_a_decoder_is_the_same_function(vae, places: int) -> None:  # type: ignore[no-untyped-def]
     before = vae().double().eval()
     after = copy.deepcopy(before)

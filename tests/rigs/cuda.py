@@ -1,4 +1,7 @@
-"""Stand-ins of torch.cuda's streams and graphs, of the same signatures, that record and replay on the CPU."""
+"""Stand-ins of torch.cuda's streams and graphs, with the same signatures, that record and replay on the CPU.
+
+Test modules import this with `lazy_imports`: it imports torch.
+"""
 
 from __future__ import annotations
 

@@ -6,14 +6,18 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-import torch
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines import architectures
-from lcm_daemon.pipelines.architectures import ARCHITECTURES, Architecture, random_components
 from lcm_daemon.recipes.parts import ControlNet, ImagePrompt
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines import random_weights
+    from lcm_daemon.pipelines.random_weights import ARCHITECTURES, Architecture, random_components
 
 TINY_XL = Architecture(
     {"sample_size": 8, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 8,
@@ -22,7 +26,7 @@ TINY_XL = Architecture(
      "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + 16},
     {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
     {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-     "projection_dim": 16}, ARCHITECTURES["stabilityai/sdxl-turbo"].schedule, 0.13025)
+     "projection_dim": 16}, schedule={"prediction_type": "epsilon", "timestep_spacing": "trailing"}, scaling=0.13025)
 
 # Published: by the models' cards and papers, or by the size of their files (two bytes a parameter in half precision).
 UNETS = {
@@ -57,36 +61,37 @@ def test_every_architecture_has_its_published_number() -> None:
 
 @pytest.mark.parametrize("model", UNETS)
 def test_unets(model: str) -> None:
-    assert count(architectures.make_unet(ARCHITECTURES[model])) == UNETS[model]
+    assert count(random_weights.make_unet(ARCHITECTURES[model])) == UNETS[model]
 
 
 @pytest.mark.parametrize("model", TEXT)
 def test_text_encoders(model: str) -> None:
-    found = [architectures.make_text_encoder(ARCHITECTURES[model], number, Words) for number in range(len(TEXT[model]))]
+    found = [random_weights.make_text_encoder(ARCHITECTURES[model], number, Words)
+             for number in range(len(TEXT[model]))]
     assert tuple(map(count, found)) == TEXT[model]
 
 
 @pytest.mark.parametrize("pair", CONTROLNETS, ids=lambda pair: pair[1])
 def test_controlnets(pair: tuple[str, str]) -> None:
     model, control = pair
-    assert count(architectures.make_controlnet(ARCHITECTURES[model], control)) == CONTROLNETS[pair]
+    assert count(random_weights.make_controlnet(ARCHITECTURES[model], control)) == CONTROLNETS[pair]
 
 
 @pytest.mark.parametrize(("vae", "number"), [("madebyollin/taesdxl", 2_445_063), ("", 83_653_863)])
 def test_vaes(vae: str, number: int) -> None:
     architecture = ARCHITECTURES["stabilityai/sdxl-turbo"]
-    assert count(architectures.make_vae(Recipe("own", vae=vae), architecture)) == number
+    assert count(random_weights.make_vae(Recipe("own", vae=vae), architecture)) == number
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_one_or_says_so(name: str) -> None:
     refused = name in ("builtin", "passthrough", "sdxs-512", "sd15-ip-adapter", "sdxl-ip-adapter")
-    with pytest.raises(RecipeError, match="no random weights") if refused else nullcontext():
-        architectures._choose(load_recipe(name))
+    with pytest.raises(RecipeError, match="random weights are not available") if refused else nullcontext():
+        random_weights._choose(load_recipe(name))
 
 
 def test_random_components_are_those_of_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architectures, "ARCHITECTURES", {"tiny/xl": TINY_XL})
+    monkeypatch.setattr(random_weights, "ARCHITECTURES", {"tiny/xl": TINY_XL})
     recipe = Recipe("tiny", model="tiny/xl", vae="madebyollin/taesdxl", schedule={"gamma": 1.0},
                     controlnets=(ControlNet("canny", "tiny/control"),))
     parts = random_components(recipe, torch.device("cpu"), torch.bfloat16, lambda line: None)
@@ -110,13 +115,13 @@ def test_random_components_are_those_of_a_checkpoint(monkeypatch: pytest.MonkeyP
 def test_large_layers_repeat_a_pattern_and_keep_the_size_of_what_passes() -> None:
     with torch.device("meta"):
         layer = torch.nn.Linear(2048, 1024)
-    layer = architectures.fill(layer, torch.device("cpu"), torch.float32)
+    layer = random_weights.fill(layer, torch.device("cpu"), torch.float32)
     passed = layer(torch.randn(64, 2048))
-    assert float(passed.std()) == pytest.approx(architectures.GAIN, rel=0.05)
+    assert float(passed.std()) == pytest.approx(random_weights.GAIN, rel=0.05)
     assert float(layer.bias.abs().max()) == 0.0
 
 
 def test_an_image_prompt_has_no_random_weights() -> None:
     recipe = Recipe("own", model="stabilityai/sd-turbo", image_prompt=ImagePrompt("a/b/c.safetensors", "a/b"))
-    with pytest.raises(RecipeError, match="no random weights for image prompts"):
+    with pytest.raises(RecipeError, match="random weights are not available for image prompts"):
         random_components(recipe, torch.device("cpu"), torch.float32, lambda line: None)
