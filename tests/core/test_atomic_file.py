@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.core.atomic_file import AtomicFile
+from lcm_daemon.core.atomic_file import AtomicFile, write_atomically
 
 
 def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
@@ -62,3 +62,26 @@ def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
     write("four")
     assert caplog.text.count("the look cannot be saved") == 2
     file.close()
+
+
+def test_a_file_is_replaced_in_one_step_and_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "a.yaml"
+    write_atomically(path, "one\r\n")
+    path.chmod(0o600)
+    write_atomically(path, b"two\n", backup=path.with_suffix(".old"))
+    assert (path.read_bytes(), path.with_suffix(".old").read_bytes()) == (b"two\n", b"one\r\n")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.yaml"
+    write_atomically(path, "one")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "two")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.yaml", "one")]

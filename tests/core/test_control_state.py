@@ -1,4 +1,4 @@
-"""The board: what controllers ask for is coerced, gathered, and heard back."""
+"""ControlState: requests are coerced and collected; confirmed changes reach the subscribers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lcm_daemon.core.requests import Change, CommandRequest, commands
 
 
 class Rig:
-    """A board that counts how often it wakes its desk."""
+    """A control state that counts how often it wakes its desk."""
 
     def __init__(self) -> None:
         self.woken = 0
@@ -129,3 +129,46 @@ def test_parameters_come_and_go(rig: Rig) -> None:
     rig.controls.apply_update([Change("lora/ink", 1.0, "osc/a")], None)
     assert "lora/ink" not in rig.controls.values
     assert heard == [set(ink), set(TABLE)]
+
+
+def test_a_subscription_ends_when_its_function_is_called(rig: Rig) -> None:
+    calls: list[str] = []
+    stop = rig.controls.subscribe(
+        on_changes=lambda changes: calls.append("changes"), on_status=lambda status: calls.append("status"),
+        on_table=lambda: calls.append("table"), on_panic=lambda: calls.append("panic"),
+    )
+
+    def everything() -> None:
+        rig.controls.apply_update([Change("steps", 4, "panel/1")], {"fps": 30.0})
+        rig.controls.replace_table(TABLE, Parameters().targets())
+        rig.controls.command("panic", "osc/a")
+
+    everything()
+    assert calls == ["changes", "status", "table", "panic"]
+    stop()
+    stop()
+    everything()
+    assert len(calls) == 4
+    assert rig.controls.subscribers == []
+
+
+def test_a_subscriber_may_end_its_subscription_while_it_is_called(rig: Rig) -> None:
+    calls: list[str] = []
+
+    def once(changes: list[Change]) -> None:
+        calls.append("first")
+        stop()
+
+    stop = rig.controls.subscribe(on_changes=once)
+    rig.controls.subscribe(on_changes=lambda changes: calls.append("second"))
+    for _ in range(2):
+        rig.controls.apply_update([Change("steps", 4, "panel/1")], None)
+    assert calls == ["first", "second", "second"]
+
+
+def test_the_arguments_of_a_command_are_coerced_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    coerced: list[str] = []
+    coerce = Parameter.coerce
+    monkeypatch.setattr(Parameter, "coerce", lambda self, value: coerced.append(self.name) or coerce(self, value))
+    assert rig.controls.command("size", "osc/a", [512, 384])
+    assert coerced == ["width", "height"]

@@ -38,3 +38,19 @@ def test_a_million_warnings_are_twenty_lines(caplog: pytest.LogCaptureFixture) -
         seldom.warn("bad", "bad packet")
     assert len(caplog.records) == 20
     assert caplog.records[-1].getMessage() == "bad packet (524288 times)"
+
+
+def test_an_exception_is_logged_with_its_traceback_as_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    throttle = LogThrottle(logging.getLogger("test"), metrics)
+    for number in range(5):
+        try:
+            raise ValueError(f"fault {number}")
+        except ValueError:
+            throttle.exception("tick/failed", "a tick failed")
+    assert metrics.total("tick/failed") == 5
+    assert [record.getMessage() for record in caplog.records] == [
+        "a tick failed", "a tick failed (2 times)", "a tick failed (4 times)"]
+    assert all(record.exc_info and record.levelno == logging.ERROR for record in caplog.records)
+    LogThrottle(logging.getLogger("test")).warn("own", "without metrics it has counters of its own")
+    assert caplog.messages[-1].startswith("without metrics")

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from lcm_daemon.core.document import Problems, compose, override
+from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import DocumentError
-from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Items, Number, PixelSize, Section, Text
+from lcm_daemon.core.schema import (
+    Boolean,
+    Choice,
+    Field,
+    Fields,
+    Items,
+    Number,
+    OrFalse,
+    PixelSize,
+    Section,
+    Text,
+    complete_options,
+)
 
 FIELDS: Fields = {
     "title": Field(Text(), ""),
@@ -67,34 +81,47 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file() -> None:
     assert [line.split(":")[1] for line in lines] == ["1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t- x", "a: !!python/object:os.system x", "a: !own x", "\x00",
-                                  "[" * 40 + "]" * 40])
-def test_what_is_no_yaml_is_one_line_with_a_place(text: str) -> None:
-    with pytest.raises(DocumentError) as caught:
-        compose(text, "bad.yaml")
-    assert str(caught.value).startswith("bad.yaml:")
-    assert "\n" not in str(caught.value)
+def test_a_size_may_be_in_steps() -> None:
+    kind, problems = PixelSize(64, 2048, 8), Problems()
+    assert kind.read(compose("[512, 384]", "a"), problems) == (512, 384)
+    for text in ("[500, 512]", "[512, 4096]", "[512]", "[512.0, 512]", "[512, true]", "512"):
+        assert kind.read(compose(text, "a"), problems) is None
+    assert len(problems) == 6
+    assert "in multiples of 8" in problems.found[0].text
 
 
-@pytest.mark.parametrize("path", [r"C:\clips", r"C:\Users\me", r"C:\xtra"])
-def test_a_windows_path_in_double_quotes_says_what_to_write(path: str) -> None:
-    with pytest.raises(DocumentError, match=r"^bad\.yaml:1:\d+: not YAML: .*write / instead, or use single quotes$"):
-        compose(f'title: "{path}"', "bad.yaml")
-    assert compose(f"title: '{path}'", "good.yaml").value == {"title": path}
+def test_false_switches_a_section_off() -> None:
+    kind, problems = OrFalse(Section({"port": Field(Number(0, 9), 1)})), Problems()
+    assert kind.read(compose("false", "a"), problems) is None
+    assert kind.read(compose("{port: 2}", "a"), problems) == {"port": 2}
+    assert len(problems) == 0
 
 
-def test_an_override_reaches_down_and_names_itself_in_errors() -> None:
-    node = compose("{names: [a, b]}", "show.yaml")
-    override(node, "inner.must", "deep", "--set inner.must")
-    override(node, "names.1", "c", "--set names.1")
-    override(node, "port", "loud", "--set port")
-    problems = Problems()
-    found = Section(FIELDS).read(node, problems)
-    assert found["inner"] == {"must": "deep"}
-    assert found["names"] == ("a", "c")
-    assert [str(p) for p in problems.found] == ["--set port:1:1: 'loud' is not a whole number from 1 to 65535"]
+def test_options_are_completed_and_unknown_ones_refused() -> None:
+    fields: Fields = {"port": Field(Number(0, 9), 1), "host": Field(Text(), "here")}
+    assert complete_options("Osc", {"port": 2}, fields) == {"port": 2, "host": "here"}
+    with pytest.raises(ValueError, match=r"^Osc: unknown option colour; there are port, host$"):
+        complete_options("Osc", {"colour": 1}, fields)
 
 
-def test_an_override_that_leads_nowhere_says_so() -> None:
-    with pytest.raises(DocumentError, match="there is no 'deep' to set"):
-        override(compose("{port: 1}", "show.yaml"), "port.deep", "1", "--set port.deep")
+@pytest.mark.parametrize("text", ["title: " + "x" * 100_000 + "\nsize: 3", "? " + "x" * 100_000 + "\n: 1",
+                                  "port: 0x" + "f" * 9000, "mode: " + "9" * 5000])
+def test_a_long_value_does_not_make_a_long_message(text: str) -> None:
+    (line,) = complaints(text)
+    assert len(line) < 250
+
+
+def test_the_json_schema_says_what_a_show_may_contain() -> None:
+    schema = Section(FIELDS).json_schema()
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == []
+    assert {name: schema["properties"][name] for name in ("port", "gain", "on", "mode", "names")} == {
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "gain": {"type": "number", "minimum": 0, "maximum": 2},
+        "on": {"type": "boolean"},
+        "mode": {"enum": ["hold", "fade"]},
+        "names": {"type": "array", "items": {"type": ["string", "number"]}},
+    }
+    assert schema["properties"]["inner"]["required"] == ["must"]
+    assert OrFalse(Boolean()).json_schema() == {"anyOf": [{"const": False}, {"type": "boolean"}]}
+    assert json.loads(json.dumps(schema)) == schema

@@ -110,7 +110,8 @@ def test_a_guide_is_a_second_source(tmp_path: Path) -> None:
     assert show.guide is not None
     assert (show.guide.options["name"], show.guide.fit) == ("depth", "stretch")
     assert "guide    ndi depth" in show.describe()
-    assert complaints(tmp_path, "guide: {transport: record}")[0].startswith("show.yaml:1:20: no source has the transport 'record'")
+    (line,) = complaints(tmp_path, "guide: {transport: record}")
+    assert line.startswith("show.yaml:1:20: no source has the transport 'record'")
 
 
 def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LcmDaemonError, match=r"absent\.yaml: cannot be read: no such file"):
         load_show(tmp_path / "absent.yaml")
     (tmp_path / "wide.yaml").write_text("name: wide", "utf-16")
-    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is not text in UTF-8; save it in that encoding$"):
+    with pytest.raises(LcmDaemonError, match=r"wide\.yaml: cannot be read: it is not text in UTF-8; save it"):
         load_show(tmp_path / "wide.yaml")
 
 

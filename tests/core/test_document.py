@@ -1,0 +1,106 @@
+"""YAML documents: places, what is refused, overrides."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from lcm_daemon.core.document import MAX_CHARACTERS, MAX_DEPTH, Problems, compose, override
+from lcm_daemon.core.errors import DocumentError
+
+NINE = "[x, x, x, x, x, x, x, x, x]"
+BILLION_LAUGHS = f"a: &a {NINE}\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghij")
+)
+
+
+def mistake(text: str) -> str:
+    """The only mistake of a document."""
+    with pytest.raises(DocumentError) as caught:
+        compose(text, "bad.yaml")
+    (problem,) = caught.value.problems
+    return str(problem)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("a: [1", "bad.yaml:1:6: not YAML: expected ',' or ']'"),
+    ("a: b: c", "bad.yaml:1:5: not YAML: mapping values are not allowed here"),
+    ("a:\n\tb: 1", "bad.yaml:2:1: not YAML: found character '\\t'"),
+    ("a: !!python/object:os.system x", "bad.yaml:1:4: the tag 'tag:yaml.org,2002:python/object:os.system' is not"),
+    ("a: !own x", "bad.yaml:1:4: the tag '!own' is not allowed"),
+    ("a: 1\nb: \x00", "bad.yaml:2:4: not YAML: the character #x0000 is not allowed"),
+    ("a: 1\nb: \udc80", "bad.yaml:2:4: not YAML: the character #xdc80 is not allowed"),
+    ('a: "\\ud800"', "bad.yaml:1:4: half of a surrogate pair is not a character"),
+    ('a: "\\UFFFFFFFF"', "bad.yaml:1:7: not YAML: there is no such character"),
+    ("a: 1\n---\nb: 2", "bad.yaml:2:1: not YAML: expected a single document in the stream: but found another document"),
+    ("a: &x 1\nb: &x 2", "bad.yaml:2:4: not YAML: found duplicate anchor 'x'; first occurrence: second occurrence"),
+    ("a: *x", "bad.yaml:1:4: not YAML: found undefined alias 'x'"),
+    ("a: &a [*a]", "bad.yaml:1:4: an alias must not be inside the value that it stands for"),
+    ("a: &a {b: {c: *a}}", "bad.yaml:1:4: an alias must not be inside the value that it stands for"),
+    ("a: {<<: {b: 1}}", "bad.yaml:1:5: the merge key << is not supported"),
+    ("? [a, b]\n: c", "bad.yaml:1:3: a key must be plain text"),
+    ("{? {a: b} : c}", "bad.yaml:1:4: a key must be plain text"),
+    (BILLION_LAUGHS, "bad.yaml:6:4: aliases expand this to more than 100,000 values"),
+    ("[" * 5000 + "]" * 5000, f"bad.yaml:1:{MAX_DEPTH + 2}: nested too deeply: more than {MAX_DEPTH} levels"),
+    ("[" * 1_000_000, "bad.yaml:1:"),
+    ("{a: " * 5000, "bad.yaml:1:"),
+    ("- " * 5000 + "x", "bad.yaml:1:65: nested too deeply"),
+    ("".join(" " * depth + "a:\n" for depth in range(200)), "bad.yaml:32:32: nested too deeply"),
+    ("x" * (MAX_CHARACTERS + 1), "bad.yaml:1:1: too long"),
+])
+def test_what_cannot_be_read_is_one_line_with_its_place(text: str, line: str) -> None:
+    started = time.perf_counter()
+    found = mistake(text)
+    assert found.startswith(line)
+    assert "\n" not in found
+    assert len(found) < 200
+    assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("path", [r"C:\clips", r"C:\Users\me", r"C:\xtra"])
+def test_a_windows_path_in_double_quotes_says_what_to_write(path: str) -> None:
+    with pytest.raises(DocumentError, match=r"^bad\.yaml:1:\d+: not YAML: .*write / instead, or use single quotes$"):
+        compose(f'title: "{path}"', "bad.yaml")
+    assert compose(f"title: '{path}'", "good.yaml").value == {"title": path}
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("", {}), ("# a comment", {}), ("\ufeffa: 1", {"a": 1}), ("a: 1\r\nb: 2\r\n", {"a": 1, "b": 2}),
+    ("a: &x {b: 1}\nc: *x", {"a": {"b": 1}, "c": {"b": 1}}), ("1: 2", {1: 2}),
+    ("a: 31 June", {"a": "31 June"}), ("2024-06-31", "2024-06-31"), ("!!int ''", ""), ("!!bool maybe", "maybe"),
+    ("!!timestamp abc", "abc"), ("0xff", 255), ("1e999", "1e999"),
+    *((text, text) for text in ("9" * 5000, "0x" + "f" * 5000, "59" + ":59" * 3000, "59" + ":59" * 3000 + ".5")),
+])
+def test_a_value_is_pythons_or_the_text_as_written(text: str, value: object) -> None:
+    assert compose(text, "good.yaml").value == value
+
+
+def test_an_override_reaches_down_and_names_itself_as_its_place() -> None:
+    node = compose("{names: [a, b]}", "show.yaml")
+    override(node, "inner.must", "deep", "--set inner.must")
+    override(node, "names.1", "c", "--set names.1")
+    override(node, "port", "loud", "--set port")
+    override(node, "empty", " ", "--set empty")
+    assert node.value == {"names": ["a", "c"], "inner": {"must": "deep"}, "port": "loud", "empty": ""}
+    problems = Problems()
+    problems.add({key.value: value for key, value in node.items()}["port"], "wrong")
+    assert [str(problem) for problem in problems.found] == ["--set port:1:1: wrong"]
+
+
+@pytest.mark.parametrize("path", ["port.deep", "names.2", "names.-1", "names.²", f"names.{'9' * 5000}"])
+def test_an_override_that_leads_nowhere_is_a_mistake(path: str) -> None:
+    with pytest.raises(DocumentError, match=r"there is no '.* to set"):
+        override(compose("{port: 1, names: [a, b]}", "show.yaml"), path, "1", f"--set {path}")
+
+
+def test_all_mistakes_are_raised_together() -> None:
+    problems = Problems()
+    problems.raise_if_any()
+    node = compose("{a: 1}", "show.yaml")
+    problems.add(node, "second")
+    problems.extend([node.problem("third")])
+    assert len(problems) == 2
+    with pytest.raises(DocumentError, match=r"(?s)second.*third"):
+        problems.raise_if_any()
