@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -135,9 +136,10 @@ class Desk:
             await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
 
     def _read_messages(self) -> None:
-        while (message := self._channel.receive()) is not None:
-            self._loop.call_soon_threadsafe(self._on_message, message)
-        self._loop.call_soon_threadsafe(self._stage_gone.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the desk has ended first
+            while (message := self._channel.receive()) is not None:
+                self._loop.call_soon_threadsafe(self._on_message, message)
+            self._loop.call_soon_threadsafe(self._stage_gone.set)
 
     def _on_message(self, message: FrameRequest | DeskUpdate) -> None:
         try:
