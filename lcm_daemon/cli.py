@@ -213,10 +213,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.pull import run
+    from lcm_daemon.commands.pull import pull
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask the hub for files and send it nothing else
-    return run(options.what, options.offline, lambda line: print(line, flush=True))
+    return pull(options.what, options.offline, lambda line: print(line, flush=True))
 
 
 def _doctor(options: argparse.Namespace) -> int:

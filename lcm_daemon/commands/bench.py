@@ -25,8 +25,8 @@ import psutil
 import yaml
 
 from lcm_daemon import transports
+from lcm_daemon.commands.arguments import find_recipes
 from lcm_daemon.commands.bench_report import Rows, compare, summarise, table_row
-from lcm_daemon.commands.pull import find_recipes
 from lcm_daemon.core.errors import EngineError, LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.core.metrics import quantile_of

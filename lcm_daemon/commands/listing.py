@@ -39,7 +39,7 @@ def list_recipes() -> list[str]:
 
 def list_parameters(recipe: str | None = None) -> list[str]:
     """List the parameters of every show, or those of a recipe."""
-    from lcm_daemon.commands.pull import find_recipes
+    from lcm_daemon.commands.arguments import find_recipes
     from lcm_daemon.core.parameter_table import TABLE
 
     table = find_recipes(recipe)[0].table() if recipe else TABLE

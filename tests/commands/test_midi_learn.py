@@ -101,7 +101,7 @@ def test_a_block_of_text_at_the_end_stays_whole() -> None:
 def test_a_layout_without_a_safe_place_is_left_alone() -> None:
     with pytest.raises(LcmDaemonError) as caught:
         add_map_lines("{name: x}\n", "show.yaml", [ONE])
-    assert str(caught.value).endswith("put these lines under midi, map:\n  - {cc: 0, channel: 1, to: strength}")
+    assert str(caught.value).endswith("add these lines under midi, map:\n  - {cc: 0, channel: 1, to: strength}")
 
 
 # Walking

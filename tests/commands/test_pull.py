@@ -37,7 +37,7 @@ BIG = random.Random(1).randbytes(2 * CHUNK + 1_000_000)
 
 
 def model_files() -> dict[str, bytes]:
-    """The names of a Stable Diffusion folder, with small contents; some that nobody wants beside them."""
+    """The names of a Stable Diffusion folder, with small contents; some that no recipe needs beside them."""
     return {
         "model_index.json": b"{}", "README.md": b"words", "scheduler/scheduler_config.json": b'{"a": 1}',
         "tokenizer/vocab.json": b"{}", "tokenizer/merges.txt": b"#version: 0.2\n", "unet/config.json": b"{}",
@@ -124,7 +124,7 @@ def files_in(folder: Path) -> set[str]:
 def test_a_pull_fetches_what_the_recipe_names_alone(tmp_path: Path, standin: StandinHub, recipe: Path) -> None:
     done = typed(tmp_path, standin.url, str(recipe))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "mine: all is here, nothing else is wanted"
+    assert done.stdout.splitlines()[-1] == "mine: complete"
     assert "some/model at aaaaaaaa: 7 files, 305 kB" in done.stdout
     assert files_in(snapshot(tmp_path)) == set(WANTED)
     assert (snapshot(tmp_path) / UNET).read_bytes() == WEIGHTS
@@ -144,7 +144,7 @@ def test_offline_proves_from_the_disk_alone(tmp_path: Path, standin: StandinHub,
     typed(tmp_path, standin.url, str(recipe))
     asked = len(standin.requests)
     done = typed(tmp_path, standin.url, str(recipe), "--offline")
-    assert (done.returncode, done.stdout) == (0, "mine: all is here, nothing else is wanted\n")
+    assert (done.returncode, done.stdout) == (0, "mine: complete\n")
     assert len(standin.requests) == asked
 
 
@@ -161,7 +161,7 @@ def test_offline_lists_what_is_missing_or_damaged(
     first, second, last = done.stdout.splitlines()
     assert first.split() == ["missing", "300", "kB", f"some/model/{UNET}"]
     assert second.split() == ["damaged", "3.0", "kB", "some/tiny-vae/diffusion_pytorch_model.safetensors"]
-    assert "2 files are wanted, 303 kB; fetch them with: lcm-daemon pull" in last
+    assert "2 files are missing or damaged, 303 kB; download them with: lcm-daemon pull" in last
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_offline_on_a_new_machine_names_the_whole_size(
     done = here(str(recipe), "--offline")
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == len(WANTED) + 2 + 1
-    assert "9 files are wanted (all of it together: 0.4 MB)" in done.stdout
+    assert "9 files are missing or damaged (whole recipe: 0.4 MB)" in done.stdout
     assert standin.requests == []
 
 
@@ -374,7 +374,7 @@ def test_a_show_fetches_every_recipe_that_it_names_and_its_safety_checker(
     show.write_text("recipe: builtin\nrecipes: {other: mine.yaml}\nsafety: true\nosc: false\npanel: false\n")
     done = here(str(show))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "other: all is here, nothing else is wanted"
+    assert done.stdout.splitlines()[-1] == "other: complete"
     assert files_in(snapshot(tmp_path)) == set(WANTED)
     assert files_in(snapshot(tmp_path, pull.SAFETY.source, "e" * 40)) == set(checker)
 
@@ -384,7 +384,7 @@ import json, socket, sys
 def refuse(*_): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
 from lcm_daemon.pipelines.weights import locate
-from lcm_daemon.pull import find_recipes
+from lcm_daemon.commands.arguments import find_recipes
 weights = locate(find_recipes(sys.argv[1])[0])
 print(json.dumps([str(weights.model), str(weights.vae)]))
 """
@@ -435,9 +435,9 @@ def test_a_name_that_leads_out_of_the_cache_is_refused(
 def test_a_disk_that_is_too_small_is_said_before_anything_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_cache, "storage", lambda source: tmp_path / "cache" / "some--model")
+    monkeypatch.setattr(hub_cache, "repo_folder", lambda source: tmp_path / "cache" / "some--model")
     file = hub_cache.HubFile("a.safetensors", 10**18, "0" * 64)
-    with pytest.raises(RecipeError, match=r"some/model: 1000000000 GB are to be fetched and .* free; make room"):
+    with pytest.raises(RecipeError, match=r"some/model: the download has 1000000000 GB, but .* free; make room"):
         pull._check_space("some/model", "a" * 40, [file])
 
 
@@ -446,22 +446,22 @@ def test_parts_that_a_recipe_replaces_are_not_fetched() -> None:
                  loras=(Lora("more/loras/one.safetensors"), Lora("/a/local/file.safetensors")),
                  image_prompt=ImagePrompt("ip/adapter/models/ip.safetensors", "ip/adapter/models/image_encoder"),
                  files=(Files("some/xl", ("unet/config.json", UNET, "vae/config.json", "vae/a.safetensors")),
-                        Files("nobody/uses-it", ("a.safetensors",))))
-    wants = {want.source: want for want in pull.wanted(own)}
+                        Files("not/used", ("a.safetensors",))))
+    wants = {needed.source: needed for needed in pull.needed_files(own)}
     assert set(wants) == {"some/xl", "other/light", "some/tiny-vae", "more/loras", "ip/adapter"}
-    assert wants["some/xl"].files == ("unet/config.json", "vae/config.json")
-    assert wants["other/light"].files == ("two_step_unet.safetensors",)
-    assert wants["more/loras"].files == ("one.safetensors",)
-    assert wants["ip/adapter"].files == ("models/ip.safetensors",)
-    assert "models/image_encoder/config.json" in wants["ip/adapter"].maybe
+    assert wants["some/xl"].required == ("unet/config.json", "vae/config.json")
+    assert wants["other/light"].required == ("two_step_unet.safetensors",)
+    assert wants["more/loras"].required == ("one.safetensors",)
+    assert wants["ip/adapter"].required == ("models/ip.safetensors",)
+    assert "models/image_encoder/config.json" in wants["ip/adapter"].optional
 
 
 def test_of_a_place_only_what_is_used_is_fetched() -> None:
     """A recipe lays another file of a place over its base's, whose list stays."""
     own = replace(load_recipe("sdxl-lightning"), unet="ByteDance/SDXL-Lightning/sdxl_lightning_4step_unet.safetensors")
-    wants = {want.source: want for want in pull.wanted(own)}
-    assert wants["ByteDance/SDXL-Lightning"].files == ("sdxl_lightning_4step_unet.safetensors",)
-    assert "unet/config.json" in wants["stabilityai/stable-diffusion-xl-base-1.0"].files
+    wants = {needed.source: needed for needed in pull.needed_files(own)}
+    assert wants["ByteDance/SDXL-Lightning"].required == ("sdxl_lightning_4step_unet.safetensors",)
+    assert "unet/config.json" in wants["stabilityai/stable-diffusion-xl-base-1.0"].required
     assert "latent-consistency/lcm-lora-sdxl" not in wants
 
 
@@ -470,30 +470,30 @@ def test_of_a_place_only_what_is_used_is_fetched() -> None:
     (2_400_000_000, "2.4 GB"), (10_270_000_000, "10 GB"), (5 * 10**13, "50000 GB"),
 ])
 def test_sizes_for_people(size: int, words: str) -> None:
-    assert pull.describe(size) == words
+    assert pull.format_size(size) == words
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) -> None:
     """Every place by the names of its files, so that `--offline` can name them before the hub was ever asked."""
     recipe = load_recipe(name)
-    wants = pull.wanted(recipe)
+    wants = pull.needed_files(recipe)
     assert recipe.title
     assert recipe.licence
     assert bool(wants) == bool(re.fullmatch(r"\d+(\.\d)? GB", recipe.download))
     assert re.fullmatch(r"none|~?\d+(\.\d)? GB", recipe.vram)
-    for want in wants:
-        assert want.files, f"{name}: nothing is listed of {want.source}"
-        assert want.maybe == ()
-        assert not any("*" in file for file in want.files)
-        assert sum(file.endswith(".safetensors") for file in want.files) >= 1
+    for needed in wants:
+        assert needed.required, f"{name}: nothing is listed of {needed.source}"
+        assert needed.optional == ()
+        assert not any("*" in file for file in needed.required)
+        assert sum(file.endswith(".safetensors") for file in needed.required) >= 1
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_size_of_a_download_is_that_of_its_weights(name: str) -> None:
     """Sizes in GB as the hub's pages list them; what is not in the table is small."""
     recipe = load_recipe(name)
-    weights = [f"{want.source}/{file}" for want in pull.wanted(recipe) for file in want.files
+    weights = [f"{needed.source}/{file}" for needed in pull.needed_files(recipe) for file in needed.required
                if file.endswith(".safetensors")]
     total = sum(SIZES[weight] for weight in weights)
     if weights:
