@@ -1,4 +1,4 @@
-"""The controllers by name. Importing one opens nothing: that happens when it is started."""
+"""The controllers by name. Importing a controller opens nothing; its `start` does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTROLLERS: Mapping[str, str] = {
 
 
 class ControllerType(Protocol):
-    """A controller's class: the show's keys for it, and how it is made of them."""
+    """A controller's class: its keys in a show file, and its constructor."""
 
     fields: Fields
     on_by_default: bool
@@ -29,7 +29,7 @@ class ControllerType(Protocol):
 
 
 def load(name: str) -> ControllerType:
-    """The class of the controller of that name; KeyError where CONTROLLERS has none."""
+    """Import and return the class of a controller. Raises KeyError if CONTROLLERS does not have the name."""
     module, _, attribute = CONTROLLERS[name].partition(":")
     kind: ControllerType = getattr(importlib.import_module(module), attribute)
     return kind

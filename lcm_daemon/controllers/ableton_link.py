@@ -1,10 +1,10 @@
-"""Ableton Link: the tempo and the beat that Live, Resolume, TouchDesigner and others on this network agree upon.
+"""Ableton Link: tempo and beat shared with Live, Resolume, TouchDesigner and other programs on the network.
 
-    tempo: {source: link}                  # join the session on this network; `start_stop: true` stops with it as well
+    tempo: {source: link}                  # join the session; `start_stop: true` also follows its transport
 
-What the session says is kept as "tempo" for the stage, which lives by it; a hand that moves `bpm`, or taps, moves the
-session. Bars agree with those of the others. Without aalink there is one line in the log, and the show goes on by its
-own tempo. Nothing but this file touches aalink, which wraps Ableton's own library.
+The session's tempo is kept as "tempo" for the stage. A change of `bpm`, or a tap, changes the tempo of the session.
+Bars are aligned with those of the other peers. Without aalink, there is one line in the log, and the show keeps its own
+tempo. Only this file imports aalink, which wraps Ableton's library.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from lcm_daemon.core.tempo import BEATS, MAX_BPM, MIN_BPM, ExternalTempo, Tempo
 
 log = logging.getLogger(__name__)
 
-ORIGIN = "link"
-LOOK = 0.05  # seconds between two looks at the session
-SETTLE = 2.0  # seconds before joining: of two peers that begin within one, the younger's tempo wins now and then
-ALONE = 2.0  # seconds to find the others in; until then it is nobody's beat but ours
-CLOSE = 0.001  # seconds that the beat may be off before the stage is told again
+LINK_ORIGIN = "link"
+SESSION_POLL = 0.05  # seconds between two reads of the session
+JOIN_DELAY = 2.0  # seconds before joining: of two peers that start within one second, the younger's tempo may win
+DISCOVERY_TIME = 2.0  # seconds to find other peers; until then the session's beat is only our own
+BEAT_TOLERANCE = 0.001  # seconds that the beat may differ before the stage gets it again
 
 
-class Session(Protocol):
-    """What is used of aalink.Link. beat: quarter notes, by `quantum` in step with the other peers; now."""
+class LinkSession(Protocol):
+    """The part of aalink.Link that is used. beat: quarter notes, aligned with the other peers by `quantum`."""
 
     enabled: bool
     tempo: float
@@ -49,86 +49,87 @@ class Session(Protocol):
     def num_peers(self) -> int: ...
 
 
-def open_session(bpm: float) -> Session:
-    """A session of our own, not joined with others yet. Raises MissingIntegration."""
+def open_session(bpm: float) -> LinkSession:
+    """Open a session that is not joined yet. Raises MissingIntegration if aalink is not installed."""
     try:
         from aalink import Link  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise MissingIntegration("Ableton Link", "aalink is not installed", 'pip install "lcm-daemon[link]"') from error
-    session: Session = Link(bpm)
+    session: LinkSession = Link(bpm)
     return session
 
 
 class AbletonLink(Controller):
-    """The controller of the show's `tempo`. It looks at the session now and then, and speaks where it says another."""
+    """The controller for the show's `tempo`. It polls the session and publishes the tempo when it has changed."""
 
     fields: ClassVar[Fields] = {
-        "source": Field(Choice((ORIGIN,)), ORIGIN, "Whose beat it is: that of the Ableton Link session here."),
-        "start_stop": Field(Boolean(), False, "Stand still while the session's transport is stopped."),
+        "source": Field(Choice((LINK_ORIGIN,)), LINK_ORIGIN, "source of the beat: the Ableton Link session"),
+        "start_stop": Field(Boolean(), False, "pause while the session's transport is stopped"),
     }
 
     def __init__(
-        self, controls: ControlState, options: Mapping[str, Any], connect: Callable[[float], Session] = open_session,
+        self, controls: ControlState, options: Mapping[str, Any],
+        connect: Callable[[float], LinkSession] = open_session,
     ) -> None:
         super().__init__(controls, options)
         self._connect = connect
-        self._session: Session | None = None
-        self._told: Tempo | None = None
+        self._session: LinkSession | None = None
+        self._published: Tempo | None = None
         self._peers = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the session. A machine without aalink is a line in the log."""
-        if self._looking is not None:
+        """Join the session. A missing aalink is only logged."""
+        if self._polling is not None:
             return
         try:
             self._session = self._connect(float(self.controls.values.get("bpm", Tempo().bpm)))
         except MissingIntegration as missing:
-            log.warning("%s; the show goes on by its own tempo", missing)
+            log.warning("%s; the show keeps its own tempo", missing)
             return
         self._session.quantum = float(BEATS)
         self._session.start_stop_sync_enabled = self.options["start_stop"]
-        self._unsubscribe = self.controls.subscribe(on_changes=self._hear)
-        self._looking = asyncio.create_task(self._look_on(self._session), name=ORIGIN)
+        self._unsubscribe_controls = self.controls.subscribe(on_changes=self._on_changes)
+        self._polling = asyncio.create_task(self._poll(self._session), name=LINK_ORIGIN)
 
     async def stop(self) -> None:
         """Leave the session."""
-        looking, self._looking = self._looking, None
-        if looking is None or self._session is None:
+        polling, self._polling = self._polling, None
+        if polling is None or self._session is None:
             return
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-        self._unsubscribe()
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        self._unsubscribe_controls()
         self._session.enabled, self._session = False, None
 
-    async def _look_on(self, session: Session) -> None:
-        await asyncio.sleep(SETTLE)
-        session.enabled, found = True, time.perf_counter() + ALONE
+    async def _poll(self, session: LinkSession) -> None:
+        await asyncio.sleep(JOIN_DELAY)
+        session.enabled, found = True, time.perf_counter() + DISCOVERY_TIME
         while True:
             now = time.perf_counter()
             if session.num_peers or now >= found:
-                self._look(session, now)
-            await asyncio.sleep(LOOK)
+                self._publish(session, now)
+            await asyncio.sleep(SESSION_POLL)
 
-    def _look(self, session: Session, now: float) -> None:
-        """Tell the stage what the session says at `now`, where it would not have guessed it."""
+    def _publish(self, session: LinkSession, now: float) -> None:
+        """Publish the session's tempo at `now`, unless the stage can extrapolate it from the last one."""
         running = session.playing or not self.options["start_stop"]
         tempo = Tempo(min(max(session.tempo, MIN_BPM), MAX_BPM), session.beat, now, running)
-        if _news(self._told, tempo):
-            self._told = tempo
-            self.controls.keep_for_restart("tempo", ExternalTempo(tempo, ORIGIN))
+        if _differs(self._published, tempo):
+            self._published = tempo
+            self.controls.keep_for_restart("tempo", ExternalTempo(tempo, LINK_ORIGIN))
         if session.num_peers != self._peers:
             self._peers = session.num_peers
-            log.info("Ableton Link: %d other%s", self._peers, "" if self._peers == 1 else "s")
+            log.info("Ableton Link: %d other peer%s in the session", self._peers, "" if self._peers == 1 else "s")
 
-    def _hear(self, changes: list[Change]) -> None:
+    def _on_changes(self, changes: list[Change]) -> None:
         for change in changes:
-            if change.name == "bpm" and change.origin != ORIGIN and self._session is not None:
+            if change.name == "bpm" and change.origin != LINK_ORIGIN and self._session is not None:
                 self._session.tempo = float(change.value)
 
 
-def _news(told: Tempo | None, tempo: Tempo) -> bool:
-    if told is None or (told.bpm, told.running) != (tempo.bpm, tempo.running):
+def _differs(published: Tempo | None, tempo: Tempo) -> bool:
+    if published is None or (published.bpm, published.running) != (tempo.bpm, tempo.running):
         return True
-    off = tempo.beat - told.beat_at(tempo.time)
-    return tempo.running and abs(off) * 60.0 / tempo.bpm > CLOSE
+    offset = tempo.beat - published.beat_at(tempo.time)
+    return tempo.running and abs(offset) * 60.0 / tempo.bpm > BEAT_TOLERANCE

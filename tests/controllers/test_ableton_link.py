@@ -1,4 +1,4 @@
-"""Ableton Link: the stage is told what the session says, and the session what a hand says. Then for real, by peers."""
+"""Ableton Link: the stage gets the session's tempo, and the session gets changes of `bpm`; then with real peers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ PATIENCE = 20.0
 
 
 class Rig:
-    """The controller on a board. `heard`: everything that the stage was told."""
+    """The controller with a control state. `published`: every tempo that the stage got."""
 
     def __init__(self, **options: Any) -> None:
-        self.heard: list[ExternalTempo] = []
+        self.published: list[ExternalTempo] = []
         self.controls = ControlState(TABLE, {"bpm": 97.0}, Metrics(), lambda: None)
         keep = self.controls.keep_for_restart
-        self.controls.keep_for_restart = lambda name, what: (keep(name, what), self.heard.append(what))[0]  # type: ignore[method-assign]
+        self.controls.keep_for_restart = lambda name, what: (keep(name, what), self.published.append(what))[0]  # type: ignore[method-assign]
         self.session: Any = None
         self.link = AbletonLink(self.controls, options, self._connect)
 
@@ -48,17 +48,17 @@ class Rig:
         self.session = Link(bpm)
         return self.session
 
-    async def news(self, count: int) -> ExternalTempo:
+    async def tempo(self, count: int) -> ExternalTempo:
         async with asyncio.timeout(PATIENCE):
-            while len(self.heard) < count:
+            while len(self.published) < count:
                 await asyncio.sleep(0.005)
-        return self.heard[count - 1]
+        return self.published[count - 1]
 
 
 @contextlib.asynccontextmanager
 async def rig(**options: Any) -> AsyncIterator[Rig]:
     one = Rig(**options)
-    with mock.patch.multiple(ableton_link, SETTLE=0.0, ALONE=0.0):
+    with mock.patch.multiple(ableton_link, JOIN_DELAY=0.0, DISCOVERY_TIME=0.0):
         await one.link.start()
         try:
             yield one
@@ -66,28 +66,28 @@ async def rig(**options: Any) -> AsyncIterator[Rig]:
             await one.link.stop()
 
 
-def test_the_stage_is_told_the_session_once_and_then_what_it_would_not_have_guessed() -> None:
+def test_the_stage_gets_the_tempo_once_and_then_only_changes() -> None:
     async def scenario() -> None:
         async with rig() as one:
-            heard = await one.news(1)
+            heard = await one.tempo(1)
             assert (heard.origin, heard.tempo.bpm, heard.tempo.running) == ("link", 97.0, True)
             assert heard.tempo.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.002)
             assert (one.session.enabled, one.session.quantum) == (True, BEATS)
-            await asyncio.sleep(4 * ableton_link.LOOK)
-            assert len(one.heard) == 1
+            await asyncio.sleep(4 * ableton_link.SESSION_POLL)
+            assert len(one.published) == 1
             one.session.tempo = 140.0
-            assert (await one.news(2)).tempo.bpm == 140.0
+            assert (await one.tempo(2)).tempo.bpm == 140.0
             one.session.shift = 0.5
-            told = (await one.news(3)).tempo
+            told = (await one.tempo(3)).tempo
             assert told.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.005)
         assert not one.session.enabled
     asyncio.run(scenario())
 
 
-def test_a_hand_moves_the_session_and_the_session_does_not_move_itself() -> None:
+def test_a_change_of_bpm_sets_the_session_but_its_own_changes_do_not() -> None:
     async def scenario() -> None:
         async with rig() as one:
-            await one.news(1)
+            await one.tempo(1)
             one.controls.apply_update([Change("bpm", 150.0, "osc/127.0.0.1:1")], None)
             assert one.session.tempo == 150.0
             one.session.tempo = 133.337
@@ -96,26 +96,26 @@ def test_a_hand_moves_the_session_and_the_session_does_not_move_itself() -> None
     asyncio.run(scenario())
 
 
-def test_it_stands_with_the_session_where_the_show_says_so() -> None:
+def test_start_stop_pauses_with_the_session() -> None:
     async def scenario() -> None:
         async with rig(start_stop=True) as one:
             assert one.session.start_stop_sync_enabled
-            assert not (await one.news(1)).tempo.running
-            await asyncio.sleep(3 * ableton_link.LOOK)
+            assert not (await one.tempo(1)).tempo.running
+            await asyncio.sleep(3 * ableton_link.SESSION_POLL)
             one.session.playing = True
-            assert (await one.news(2)).tempo.running
+            assert (await one.tempo(2)).tempo.running
     asyncio.run(scenario())
 
 
-def test_a_slower_session_than_the_table_knows_is_kept_in_bounds() -> None:
+def test_a_tempo_outside_the_range_is_clamped() -> None:
     async def scenario() -> None:
         async with rig() as one:
             one.session.tempo = 999.0
-            assert (await one.news(2 if one.heard else 1)).tempo.bpm == 400.0
+            assert (await one.tempo(2 if one.published else 1)).tempo.bpm == 400.0
     asyncio.run(scenario())
 
 
-def test_others_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_number_of_peers(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with rig() as one:
             one.session.others = 1
@@ -126,7 +126,7 @@ def test_others_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         asyncio.run(scenario())
 
 
-def test_without_aalink_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_aalink_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         link = AbletonLink(Rig().controls, {})
         with mock.patch.dict(sys.modules, aalink=None):
@@ -134,16 +134,16 @@ def test_without_aalink_there_is_one_line_and_the_show_goes_on(caplog: pytest.Lo
         await link.stop()
     asyncio.run(scenario())
     assert [record.getMessage() for record in caplog.records] == [
-        'Ableton Link: aalink is not installed; install it with: pip install "lcm-daemon[link]"; the show goes on by '
-        "its own tempo"]
+        'Ableton Link: aalink is not installed; install it with: pip install "lcm-daemon[link]"; the show keeps its '
+        "own tempo"]
 
 
-def test_a_show_has_one_clock(tmp_path: Path) -> None:
+def test_a_show_has_one_source_of_the_tempo(tmp_path: Path) -> None:
     file = tmp_path / "show.yaml"
     file.write_text("tempo: {source: link}\nmidi: {map: []}")
-    assert load_show(file, environment={}).desk["tempo"] == {"source": "link", "start_stop": False}
+    assert load_show(file, environment={}).desk_options["tempo"] == {"source": "link", "start_stop": False}
     file.write_text("tempo: {source: link}\nmidi: {clock: true}")
-    with pytest.raises(DocumentError, match="cannot both give the beat"):
+    with pytest.raises(DocumentError, match="cannot both set the tempo"):
         load_show(file, environment={})
     file.write_text("tempo: {source: likn}")
     with pytest.raises(DocumentError, match="is not one of link"):
@@ -156,7 +156,7 @@ def present() -> None:
     need_module("aalink")
 
 
-def test_the_stand_in_has_the_names_of_the_real_one() -> None:
+def test_the_stand_in_has_the_names_of_the_real_library() -> None:
     present()
     import aalink
 
@@ -165,7 +165,7 @@ def test_the_stand_in_has_the_names_of_the_real_one() -> None:
 
 
 def other(pipe: Connection) -> None:
-    """Another program in the session: it sets what it is sent, and answers with its beat and when it was so."""
+    """Another program in the session. It sets what it receives, and sends its time, beat, tempo and number of peers."""
     async def play() -> None:
         from aalink import Link as Real
 
@@ -182,7 +182,7 @@ def other(pipe: Connection) -> None:
 
 
 def ours(pipe: Connection) -> None:
-    """The controller; it sends what the stage would be told, and takes a hand's tempo."""
+    """The controller. It sends the tempo that it publishes, and receives changes of `bpm`."""
     async def follow() -> None:
         controls = ControlState(TABLE, {"bpm": 90.0}, Metrics(), lambda: None)
         link = AbletonLink(controls, {"start_stop": True})
@@ -209,6 +209,7 @@ def wait_for(what: str, true: Any) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
     present()
     with namespace(discovery=False) as net:
@@ -228,7 +229,7 @@ def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
             return abs(off) * 60.0 / bpm
 
         wait_for("the session's tempo", lambda: tempo(128.0, False))
-        wait_for("that the other has found us", lambda: newest(theirs)[3] == 1)
+        wait_for("that the other peer finds us", lambda: newest(theirs)[3] == 1)
         theirs.pipe.send({"playing": True})
         wait_for("start", lambda: tempo(128.0, True))
         worst = max(apart() for _ in range(20))
@@ -236,7 +237,7 @@ def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
         wait_for("another tempo", lambda: tempo(100.0, True))
         worst = max(worst, *(apart() for _ in range(20)))
         mine.pipe.send(140.0)
-        wait_for("a hand's tempo", lambda: abs(newest(theirs)[2] - 140.0) < 0.01 and tempo(140.0, True))
+        wait_for("the tempo of a change", lambda: abs(newest(theirs)[2] - 140.0) < 0.01 and tempo(140.0, True))
         worst = max(worst, *(apart() for _ in range(20)))
         print(f"bars apart by {1000 * worst:.2f} ms at most")
         assert worst < 0.005

@@ -122,7 +122,7 @@ def lacks(node: Mapping[str, Any] | None, parameter: Parameter, value: Value) ->
 
 async def check_midi(stage: Stage, ports: Ports) -> Wrong:
     """A fader takes it from one end to the other; a button sets a text. Lamps and motors are told."""
-    assert await until(lambda: "Pad" in stage.midi.takers)
+    assert await until(lambda: "Pad" in stage.midi.inputs)
     wrong = []
     for place, (name, parameter) in enumerate(stage.table.items()):
         channel, number = control_of(place)
@@ -210,7 +210,7 @@ def test_every_parameter_is_set_by_a_shows_yaml(tmp_path: Path) -> None:
     table = table_of_show(tmp_path)
     wanted = {name: other(parameter, parameter.default) for name, parameter in table.items()}
     show = load_show(write_show(tmp_path, parameters=wanted))
-    assert show.start(show.recipe) == wanted
+    assert show.start_values(show.recipe) == wanted
 
 
 def test_every_parameter_is_set_by_a_cue_and_fades_where_it_can(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ async def give_by_oscquery(stage: Stage, ports: Ports, name: str) -> None:
 
 
 async def give_by_midi(stage: Stage, ports: Ports, name: str) -> None:
-    assert await until(lambda: "Pad" in stage.midi.takers)
+    assert await until(lambda: "Pad" in stage.midi.inputs)
     stage.midi.play(0x90 + BUTTONS - 1, list(COMMANDS).index(name), 100)
 
 

@@ -1,7 +1,7 @@
-"""What the MIDI tests share: the controller on a board with a stand-in for the stage, and devices of two sorts.
+"""The MIDI controller with a stand-in for the stage, and two kinds of devices, for the tests.
 
-`Plugboard` stands in for python-rtmidi, in this process. `jack` is a real JACK server without a sound card; `Peer` is
-another process with real virtual ports on it.
+`Plugboard` stands in for python-rtmidi in this process. `jack` is a real JACK server without a sound card, and `Peer`
+another process with virtual ports on it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from lcm_daemon.controllers.midi import controller
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.controller import Midi
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
-from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.schema import read_fields
 from tests.conftest import need, need_module
+from tests.rigs.echo import echo
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
 
 
 def options(text: str) -> dict[str, Any]:
-    """The `midi:` of a show, read as a show reads it."""
+    """Read the `midi:` section of a show."""
     problems = Problems()
     found = read_fields(compose(text, "show.yaml"), Midi.fields, problems)
     problems.raise_if_any()
@@ -46,21 +47,21 @@ def bindings(text: str) -> tuple[Binding, ...]:
 
 
 class Plugboard:
-    """A MIDI system with the calls of midi_ports.Backend. Names in `plugged` are inputs and outputs at once."""
+    """A stand-in for ports.MidiBackend. Names in `plugged` are both inputs and outputs."""
 
     def __init__(self, *plugged: str) -> None:
         self.plugged = list(plugged)
-        self.takers: dict[str, Callable[[Sequence[int]], None]] = {}
+        self.inputs: dict[str, Callable[[Sequence[int]], None]] = {}
         self.sent: list[tuple[str, tuple[int, ...]]] = []
         self.broken: Exception | None = None
 
-    def names(self) -> tuple[list[str], list[str]]:
+    def port_names(self) -> tuple[list[str], list[str]]:
         if self.broken is not None:
             raise self.broken
         return list(self.plugged), list(self.plugged)
 
-    def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> PlugboardPort:
-        self.takers[name] = take
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> PlugboardPort:
+        self.inputs[name] = on_data
         return PlugboardPort(self, name)
 
     def open_output(self, name: str) -> PlugboardPort:
@@ -69,23 +70,23 @@ class Plugboard:
     def close(self) -> None: ...
 
     def play(self, *message: int, name: str = "") -> None:
-        """A device sends something."""
-        self.takers[name or self.plugged[0]](list(message))
+        """Send a message from a device."""
+        self.inputs[name or self.plugged[0]](list(message))
 
 
 class PlugboardPort:
-    def __init__(self, controls: Plugboard, name: str) -> None:
-        self._board, self._name = controls, name
+    def __init__(self, plugboard: Plugboard, name: str) -> None:
+        self._plugboard, self._name = plugboard, name
 
     def close(self) -> None:
-        self._board.takers.pop(self._name, None)
+        self._plugboard.inputs.pop(self._name, None)
 
     def send(self, message: bytes) -> None:
-        self._board.sent.append((self._name, tuple(message)))
+        self._plugboard.sent.append((self._name, tuple(message)))
 
 
 class Rig:
-    """A Midi on a board. `pass_on` is the stage: it takes what the board asks for and echoes it."""
+    """A Midi with a control state. `pass_on` stands in for the stage: it pops the requests and echoes the changes."""
 
     def __init__(self, given: Mapping[str, Any], connect: Callable[[], Any] | None = None) -> None:
         self.metrics = Metrics()
@@ -96,18 +97,17 @@ class Rig:
         self.origins: list[str] = []
 
     def pass_on(self) -> None:
-        pending = self.controls.pop_requests()
-        self.commands += pending.commands
-        self.origins += [change.origin for change in pending.changes.values()]
-        self.controls.apply_update(list(pending.changes.values()), None)
+        requests = echo(self.controls)
+        self.commands += requests.commands
+        self.origins += [change.origin for change in requests.changes.values()]
 
     def move(self, name: str, value: Value, origin: str = "osc/someone") -> None:
-        """Somebody else moves a parameter."""
+        """Change a parameter from elsewhere."""
         self.controls.set(name, value, origin)
         self.pass_on()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Pass on until something is so."""
+        """Pass on requests until a condition holds."""
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self.pass_on()
@@ -129,20 +129,20 @@ async def rig(text: str, connect: Callable[[], Any] | None = None) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plugboard]]:
-    """A rig with one stand-in device that is open."""
-    controls = Plugboard(name)
-    with mock.patch.object(controller, "AGAIN", 1e6):
-        async with rig(text, lambda: controls) as one:
-            await one.until(lambda: name in controls.takers)
-            await asyncio.sleep(0.05)  # what it is shown at once is out of the way
-            yield one, controls
+    """A rig with one stand-in device, connected."""
+    device = Plugboard(name)
+    with mock.patch.object(controller, "REFRESH_DELAY", 1e6):
+        async with rig(text, lambda: device) as one:
+            await one.until(lambda: name in device.inputs)
+            await asyncio.sleep(0.05)  # until the first feedback has been sent
+            yield one, device
 
 
 # Real ports
 
 @contextlib.contextmanager
 def jack() -> Iterator[None]:
-    """A JACK server of our own, in the environment of whoever is started meanwhile."""
+    """Run a JACK server; processes that are started inside use it."""
     need(shutil.which("jackd") is not None, "jackd is not installed")
     need_module("rtmidi", "python-rtmidi")
     name, server = _start_jack()
@@ -155,7 +155,7 @@ def jack() -> Iterator[None]:
 
 
 def _start_jack() -> tuple[str, subprocess.Popen[bytes]]:
-    """Under the first free one of four names: JACK's registry holds eight, and keeps those of servers that are gone."""
+    """Start it under the first free one of four names: JACK's registry holds eight, and keeps those of dead servers."""
     for name in (f"lcm-test-{number}" for number in range(4)):
         command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "64"]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -169,7 +169,7 @@ def _start_jack() -> tuple[str, subprocess.Popen[bytes]]:
 
 
 class Peer:
-    """A device in another process: virtual ports of one name, in and out. What it hears is in `heard`."""
+    """A device in another process, with a virtual input and output. `received` holds the messages it got."""
 
     def __init__(self, name: str) -> None:
         self._process = subprocess.Popen(
@@ -194,14 +194,14 @@ class Peer:
         self._stdin.flush()
 
     @property
-    def heard(self) -> list[tuple[int, ...]]:
-        """Every message that came so far."""
+    def received(self) -> list[tuple[int, ...]]:
+        """Every message so far."""
         with contextlib.suppress(BlockingIOError):
             self._text += os.read(self._stdout.fileno(), 65536).decode()
         return [tuple(bytes.fromhex(line)) for line in self._text.split("\n")[:-1]]
 
     def unplug(self) -> None:
-        """End the process: its ports vanish as a pulled plug's do."""
+        """End the process: its ports disappear as if it were unplugged."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(PATIENCE)

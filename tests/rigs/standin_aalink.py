@@ -1,4 +1,4 @@
-"""Stands in for aalink.Link, with the same names: a session that ticks by itself, and that a test moves."""
+"""A stand-in for aalink.Link, with the same names: a session that runs by itself and that a test can change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Link:
-    """`shift`: beats that the others have moved the session by.   `others`: how many there are."""
+    """`shift`: beats by which other peers have moved the session. `others`: number of other peers."""
 
     def __init__(self, bpm: float, loop: object = None) -> None:
         self.enabled = self.start_stop_sync_enabled = self.playing = False

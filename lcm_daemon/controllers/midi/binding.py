@@ -1,17 +1,17 @@
-"""Binding: one line of a MIDI map, such as `{cc: 0, to: strength, range: [0.2, 0.9]}`, and how it is read.
+"""One line of a MIDI map, such as `{cc: 0, to: strength, range: [0.2, 0.9]}`.
 
-    cc, cc14, nrpn, note        what moves: a number, or several numbers for `button: radio`
-    pitchbend, aftertouch       these need none; aftertouch with a number is that of one key
-    program                     none: its number is the value; with a number that program alone, as a button
-    channel                     1 to 16; any where it is left out
-    device                      the pattern of the one device it is meant for, where there are several
-    to, command, bank           where it goes: a parameter, a command of the show, a bank ("next", "previous" or a name)
-    with                        what the command takes
-    range, curve, takeover      of a fader or a knob
-    relative, step              of an endless encoder: its coding, and how far one detent goes (in the value's own unit)
-    button, value, values       of a button; `value` alone: pressed, it sets that
-    feedback                    false; or where the lamp, ring or motor listens, where that is not the control itself:
-                                {note: 3, channel: 1, range: [0, 1]}, its range being what is sent for low and high
+    cc, cc14, nrpn, note        the control: a number, or several numbers with `button: radio`
+    pitchbend, aftertouch       controls without a number; aftertouch with a number is that of one key
+    program                     without a number, the program number is the value; with one, that program is a button
+    channel                     1 to 16; default: any
+    device                      name pattern of the device that the line is for, if there are several
+    to, command, bank           target: a parameter, a command of the show, or a bank ("next", "previous" or a name)
+    with                        arguments of the command
+    range, curve, takeover      of a fader or knob
+    relative, step              of an endless encoder: its coding, and the change per detent in the value's unit
+    button, value, values       of a button; `value` alone: a press sets that value
+    feedback                    false; or the control that shows the value (lamp, ring, motor), if it is another one:
+                                {note: 3, channel: 1, range: [0, 1]}, where the range is sent for low and high
 """
 
 from __future__ import annotations
@@ -28,31 +28,42 @@ from lcm_daemon.controllers.midi.takeover import RELATIVE, TAKEOVER
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text, read_fields
 
-HIGHEST: Mapping[str, int] = {  # the highest number that each kind of control can have
+MAX_NUMBER: Mapping[str, int] = {  # highest number of each kind of control
     "cc": 127, "cc14": 31, "nrpn": 16382, "note": 127, "pitchbend": 0, "aftertouch": 127, "program": 127,
 }
-NUMBERED = frozenset({"cc", "cc14", "nrpn", "note"})  # these are nothing without a number
+NUMBERED = frozenset({"cc", "cc14", "nrpn", "note"})  # kinds that require a number
 SENDABLE = frozenset({"cc", "cc14", "nrpn", "note", "pitchbend"})
 TARGETS = ("to", "command", "bank")
 BUTTONS = ("toggle", "momentary", "radio")
-_SOFT = frozenset({"cc", "cc14", "nrpn"})  # taken over softly unless it says otherwise; the others spring back
+_PICKUP_KINDS = frozenset({"cc", "cc14", "nrpn"})  # pickup by default; the other kinds return to rest when released
 _ABSENT: Any = object()
 
 
 @dataclass(frozen=True)
-class Feedback:
-    """Where a control's lamp, ring or motor listens, and what it is sent for the low and the high end."""
+class MidiFeedback:
+    """The control that shows a value.
+
+    Attributes:
+        kind: Kind of the control, one of SENDABLE.
+        numbers: Its numbers.
+        channel: 1 to 16, or 0 for the channel of the binding.
+        low: Raw value for the low end.
+        high: Raw value for the high end.
+    """
 
     kind: str
     numbers: tuple[int | None, ...]
-    channel: int  # 0: the control's own
+    channel: int
     low: int
     high: int
 
 
 @dataclass(frozen=True)
 class Binding:
-    """One line of a map. number None and channel 0 fit any; values are those of `value` or `values`."""
+    """One line of a map; the attributes are its keys.
+
+    A number of None and a channel of 0 match any. `values` holds the line's `value` or `values`.
+    """
 
     kind: str
     numbers: tuple[int | None, ...]
@@ -69,14 +80,24 @@ class Binding:
     step: float | None = None
     button: str = ""
     values: tuple[Any, ...] = ()
-    feedback: Feedback | None = None
+    feedback: MidiFeedback | None = None
 
     @property
-    def manner(self) -> str:
-        """How it works: command, bank, set, toggle, momentary, radio, relative, program or absolute."""
-        given = {"command": self.command, "bank": self.bank, self.button: self.button, "set": self.values,
-                 "relative": self.relative, "program": self.kind == "program" and self.span is None}
-        return next((name for name, there in given.items() if there), "absolute")
+    def action(self) -> str:
+        """What it does: command, bank, set, toggle, momentary, radio, relative, program or absolute."""
+        if self.command:
+            return "command"
+        if self.bank:
+            return "bank"
+        if self.button:
+            return self.button
+        if self.values:
+            return "set"
+        if self.relative:
+            return "relative"
+        if self.kind == "program" and self.span is None:
+            return "program"
+        return "absolute"
 
     def __str__(self) -> str:
         numbers = ", ".join(str(number) for number in self.numbers if number is not None)
@@ -85,25 +106,28 @@ class Binding:
 
 # Reading
 
-def _read_numbers(kind: str) -> Custom:
-    described = f"a whole number from 0 to {HIGHEST[kind]}"
-    nothing = "" if kind in NUMBERED else ", or nothing"
+def _number_field(kind: str) -> Custom:
+    described = f"a whole number from 0 to {MAX_NUMBER[kind]}"
+    if kind not in NUMBERED:
+        described += ", or nothing"
 
     def read(node: Node, problems: Problems) -> tuple[int | None, ...] | None:
         value = node.value
         several = value if isinstance(value, list) and value else [value]
         if value is None and kind not in NUMBERED:
             return (None,)
-        if all(type(one) is int and 0 <= one <= HIGHEST[kind] for one in several) and kind != "pitchbend":
+        if kind == "pitchbend":
+            problems.add(node, "pitchbend has no number: write `pitchbend:` alone")
+            return None
+        if all(type(one) is int and 0 <= one <= MAX_NUMBER[kind] for one in several):
             return tuple(several)
-        problems.add(node, f"{value!r:.80} is not {described}{nothing}" if kind != "pitchbend" else
-                        "pitchbend has no number: write `pitchbend:` alone")
+        problems.add(node, f"{value!r:.80} is not {described}")
         return None
 
-    return Custom(read, described + nothing)
+    return Custom(read, described)
 
 
-def _read_pair(low: float, high: float, whole: bool) -> Custom:
+def _pair_field(low: float, high: float, whole: bool) -> Custom:
     described = f"two numbers such as [{'0, 127' if whole else '0.2, 0.9'}]"
 
     def read(node: Node, problems: Problems) -> Any:
@@ -116,7 +140,7 @@ def _read_pair(low: float, high: float, whole: bool) -> Custom:
     return Custom(read, described)
 
 
-def _plain(node: Node, problems: Problems) -> Any:
+def _read_scalar(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool | int | float | str):
         return node.value
     problems.add(node, f"{node.value!r:.80} is not a number, true, false or text")
@@ -126,35 +150,35 @@ def _plain(node: Node, problems: Problems) -> Any:
 def _read_feedback(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
         return node.value
-    return Section(_FEEDBACK).read(node, problems)
+    return Section(_FEEDBACK_FIELDS).read(node, problems)
 
 
-_PLAIN = Custom(_plain, "a number, true, false or text")
+_SCALAR = Custom(_read_scalar, "a number, true, false or text")
 _CHANNEL = Number(1, 16, whole=True)
-_FEEDBACK: Fields = {
-    **{kind: Field(_read_numbers(kind), _ABSENT) for kind in HIGHEST if kind in SENDABLE},
+_FEEDBACK_FIELDS: Fields = {
+    **{kind: Field(_number_field(kind), _ABSENT) for kind in MAX_NUMBER if kind in SENDABLE},
     "channel": Field(_CHANNEL, 0),
-    "range": Field(_read_pair(0, 16383, True), None),
+    "range": Field(_pair_field(0, 16383, True), None),
 }
 _FIELDS: Fields = {
-    **{kind: Field(_read_numbers(kind), _ABSENT) for kind in HIGHEST},
+    **{kind: Field(_number_field(kind), _ABSENT) for kind in MAX_NUMBER},
     "channel": Field(_CHANNEL, 0),
     "device": Field(Text(), "*"),
     **{target: Field(Text(), "") for target in TARGETS},
-    "with": Field(Items(_PLAIN), ()),
-    "range": Field(_read_pair(-1e9, 1e10, False), None),
+    "with": Field(Items(_SCALAR), ()),
+    "range": Field(_pair_field(-1e9, 1e10, False), None),
     "curve": Field(Choice(tuple(FADER_CURVES)), "linear"),
     "takeover": Field(Choice(tuple(TAKEOVER)), ""),
     "relative": Field(Choice(tuple(RELATIVE)), ""),
     "step": Field(Number(-1e9, 1e9), None),
     "button": Field(Choice(BUTTONS), ""),
-    "value": Field(_PLAIN, _ABSENT),
-    "values": Field(Items(_PLAIN), ()),
+    "value": Field(_SCALAR, _ABSENT),
+    "values": Field(Items(_SCALAR), ()),
     "feedback": Field(Custom(_read_feedback, "false, or a mapping such as {note: 3, range: [0, 1]}"), True),
 }
 
 
-def _read(node: Node, problems: Problems) -> Binding | None:
+def _read_binding(node: Node, problems: Problems) -> Binding | None:
     if not isinstance(node.raw, yaml.MappingNode):
         problems.add(node, f"{node.value!r:.80} is not {BINDING.describe()}")
         return None
@@ -162,53 +186,55 @@ def _read(node: Node, problems: Problems) -> Binding | None:
     found = read_fields(node, _FIELDS, problems)
     if len(problems) > before:
         return None
-    objection = _objection(found)
-    if objection:
-        problems.add(node, objection)
+    mistake = _mistake(found)
+    if mistake:
+        problems.add(node, mistake)
         return None
-    return _binding(found)
+    return _build_binding(found)
 
 
-def _objection(found: Mapping[str, Any]) -> str:
-    """What is wrong with a line whose keys are all right by themselves; empty where nothing is."""
-    sources = [kind for kind in HIGHEST if found[kind] is not _ABSENT]
+def _mistake(found: Mapping[str, Any]) -> str:
+    """What is wrong with a line whose keys are valid one by one, or an empty string."""
+    kinds = [kind for kind in MAX_NUMBER if found[kind] is not _ABSENT]
     targets = [target for target in TARGETS if found[target]]
-    if len(sources) != 1:
-        return f"a control is one of {', '.join(HIGHEST)}, and here are {' and '.join(sources) or 'none of them'}"
+    if len(kinds) != 1:
+        return f"a line needs exactly one of {', '.join(MAX_NUMBER)}; it has {' and '.join(kinds) or 'none'}"
     if len(targets) != 1:
-        return f"it goes to one of {', '.join(TARGETS)}, and here are {' and '.join(targets) or 'none of them'}"
-    numbers = len(found[sources[0]])
+        return f"a line needs exactly one of {', '.join(TARGETS)}; it has {' and '.join(targets) or 'none'}"
+    numbers = len(found[kinds[0]])
     if numbers > 1 and found["button"] != "radio":
         return "several controls on one line are the buttons of a radio group: add `button: radio`"
     if found["button"] == "radio" and found["values"] and len(found["values"]) != numbers:
-        return f"a radio group has as many values as buttons: {numbers}"
-    if found["relative"] and sources[0] != "cc":
-        return "a relative encoder is a cc"
+        return f"a radio group needs as many values as buttons: {numbers}"
+    if found["relative"] and kinds[0] != "cc":
+        return "only a cc can be a relative encoder"
     return ""
 
 
-def _binding(found: Mapping[str, Any]) -> Binding:
-    kind = next(kind for kind in HIGHEST if found[kind] is not _ABSENT)
+def _build_binding(found: Mapping[str, Any]) -> Binding:
+    kind = next(kind for kind in MAX_NUMBER if found[kind] is not _ABSENT)
     value = () if found["value"] is _ABSENT else (found["value"],)
+    takeover = found["takeover"] or ("pickup" if kind in _PICKUP_KINDS else "jump")
     return Binding(
-        kind, found[kind], found["channel"], found["device"], found["to"], found["command"], found["bank"],
-        found["with"], found["range"], found["curve"], found["takeover"] or ("pickup" if kind in _SOFT else "jump"),
-        found["relative"], found["step"], found["button"], found["values"] or value,
-        _feedback(kind, found[kind], found["feedback"]),
+        kind, found[kind], channel=found["channel"], device=found["device"], to=found["to"], command=found["command"],
+        bank=found["bank"], arguments=found["with"], span=found["range"], curve=found["curve"], takeover=takeover,
+        relative=found["relative"], step=found["step"], button=found["button"], values=found["values"] or value,
+        feedback=_build_feedback(kind, found[kind], found["feedback"]),
     )
 
 
-def _feedback(kind: str, numbers: tuple[int | None, ...], found: Any) -> Feedback | None:
-    """Where the feedback goes: what is written, and for the rest the control itself."""
+def _build_feedback(kind: str, numbers: tuple[int | None, ...], found: Any) -> MidiFeedback | None:
+    """The control that shows the value: the one that the line names, or else the line's own control."""
     if found is False:
         return None
     given = {} if found is True else found
     other = next((name for name in SENDABLE if given.get(name, _ABSENT) is not _ABSENT), None)
-    kind, numbers = (kind, numbers) if other is None else (other, given[other])
+    if other is not None:
+        kind, numbers = other, given[other]
     if kind not in SENDABLE:
         return None
     low, high = given.get("range") or (0, full_scale(kind))
-    return Feedback(kind, numbers, given.get("channel", 0), min(low, full_scale(kind)), min(high, full_scale(kind)))
+    return MidiFeedback(kind, numbers, given.get("channel", 0), min(low, full_scale(kind)), min(high, full_scale(kind)))
 
 
-BINDING = Custom(_read, "a mapping such as {cc: 0, to: strength}")
+BINDING = Custom(_read_binding, "a mapping such as {cc: 0, to: strength}")

@@ -1,4 +1,4 @@
-"""Buttons: the values that a toggle, a momentary button, a radio group or a plain press stands for."""
+"""The values of a toggle, a momentary button, a radio group or a button that sets one value."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from lcm_daemon.controllers.midi.takeover import scale_of
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 
 
-def states(binding: Binding, parameter: Parameter) -> list[Value]:
-    """The values of a button, coerced: (released, pressed) of a toggle or momentary one, else one for each button.
+def button_values(binding: Binding, parameter: Parameter) -> list[Value]:
+    """Return the values of a button, coerced: (released, pressed) for toggle and momentary, one per radio button.
 
-    A radio group without `values` goes through a choice's options, and spreads evenly over a number's range. Raises
-    Refused where a value is none of the parameter's.
+    A radio group without `values` has the options of a choice, or values spread evenly over a number's range.
+
+    Raises:
+        Refused: A value is not one of the parameter's.
     """
     count = len(binding.numbers) if binding.button == "radio" else 2
     if len(binding.values) == 1 and count == 2 and binding.button:
-        raise Refused(f"{binding.button} takes two `values`, or none")
+        raise Refused(f"{binding.button} needs two `values`, or none")
     if binding.values:
         given = list(binding.values)
     elif parameter.kind == "text":
-        raise Refused(f"{parameter.name} is text: say which in `values`")
+        raise Refused(f"{parameter.name} is text and needs `values`")
     elif parameter.choices and binding.span is None:
         given = list(parameter.choices[:count])
     else:
@@ -30,14 +32,14 @@ def states(binding: Binding, parameter: Parameter) -> list[Value]:
     return [parameter.coerce(value) for value in given]
 
 
-def state(found: list[Value], value: Value) -> int | None:
-    """Which of the states a value is; None where it is none of them."""
-    return next((i for i, one in enumerate(found) if _same(one, value)), None)
+def value_index(values: list[Value], value: Value) -> int | None:
+    """Return the index of a value among a button's values, or None."""
+    return next((i for i, one in enumerate(values) if _same(one, value)), None)
 
 
-def next_state(found: list[Value], value: Value) -> Value:
-    """Where a toggle goes from a value: from its second state to the first, from anywhere else to the second."""
-    return found[0] if state(found, value) == 1 else found[1]
+def next_toggle_value(values: list[Value], value: Value) -> Value:
+    """Return the value after a press of a toggle: the first if `value` is the second, else the second."""
+    return values[0] if value_index(values, value) == 1 else values[1]
 
 
 def _same(one: Value, other: Value) -> bool:

@@ -1,7 +1,7 @@
-"""MIDI clock: 24 ticks a beat, start, stop, continue and song position, made into a `Tempo`.
+"""Follows MIDI clock (24 pulses a beat, start, stop, continue, song position) and makes a `Tempo` of it.
 
-Ticks come late now and then: over USB by a millisecond or two, through a busy computer by more. So the tempo is the
-median of the last spans of a beat, and the beat stands where the median of the last ticks puts it.
+Pulses arrive late now and then: over USB by a millisecond or two, on a busy computer by more. Therefore the tempo is
+the median of the last intervals of one beat, and the position of the beat is the median over the last pulses.
 """
 
 from __future__ import annotations
@@ -16,70 +16,83 @@ from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, Tempo
 if TYPE_CHECKING:
     from mido import Message
 
-SPOKEN = frozenset({"clock", "start", "continue", "stop", "songpos"})  # what a clock says, by mido's names
+CLOCK_MESSAGES = frozenset({"clock", "start", "continue", "stop", "songpos"})  # mido's names
 
-TICKS = 24  # a beat
-WINDOW = 2 * TICKS + 1  # ticks that the tempo is taken from
-LAST = TICKS  # ticks that the beat's place is taken from
-GAP = 1.0  # seconds without a tick after which the clock has begun anew; 2.5 beats a minute is slower than any
+PULSES_PER_BEAT = 24
+PULSES_PER_SIXTEENTH = PULSES_PER_BEAT // 4
+TEMPO_PULSES = 2 * PULSES_PER_BEAT + 1  # pulses that the tempo is measured over
+POSITION_PULSES = PULSES_PER_BEAT  # pulses that the position of the beat is measured over
+MIN_INTERVALS = 6  # intervals before a tempo is measured
+MAX_GAP = 1.0  # seconds without a pulse, after which the clock has restarted; slower than 2.5 bpm is no tempo
 
 
-class Clock:
-    """Follows one MIDI clock. One that has never said start or stop counts beats from its first tick.
+class MidiClock:
+    """Follows one MIDI clock. A clock that sends neither start nor stop counts beats from its first pulse.
 
-    before: where the music was by an earlier desk's clock, from which this one counts on.
+    Args:
+        before: Tempo of the same clock in the desk process before a restart; counting continues from it.
+
+    Attributes:
+        tempo: The present tempo and position.
     """
 
     def __init__(self, before: Tempo | None = None) -> None:
         self.tempo = before or Tempo()
         self._before = before  # until the first message
-        self._times: deque[float] = deque(maxlen=WINDOW)
-        self._ticks = 0  # since the start; the first tick after it is beat 0
+        self._times: deque[float] = deque(maxlen=TEMPO_PULSES)
+        self._pulses = 0  # since the start; the first pulse after it is beat 0
         self._running = self.tempo.running
         self._bpm = self.tempo.bpm
 
-    def take(self, message: Message, time: float) -> bool:
-        """Take in a message that came at `time` (perf_counter); whether it is news: a start, a stop, a whole beat."""
-        if message.type not in SPOKEN:
+    def receive(self, message: Message, time: float) -> bool:
+        """Handle a message that arrived at `time` (perf_counter).
+
+        Returns:
+            Whether the tempo should be published: at a start, a stop, a song position and each whole beat.
+        """
+        if message.type not in CLOCK_MESSAGES:
             return False
         if self._before is not None:
-            self._ticks, self._before = round(self._before.beat_at(time) * TICKS), None
+            self._pulses, self._before = round(self._before.beat_at(time) * PULSES_PER_BEAT), None
         if message.type == "clock":
-            return self._tick(time)
+            return self._on_pulse(time)
         if message.type == "songpos":
-            self._ticks = 6 * message.pos  # it counts sixteenths
+            self._pulses = PULSES_PER_SIXTEENTH * message.pos
         else:
-            self._ticks = 0 if message.type == "start" else self._ticks
+            if message.type == "start":
+                self._pulses = 0
             self._running = message.type != "stop"
-        self._settle(self._ticks, time)
+        self._update_tempo(self._pulses, time)
         return True
 
-    def _tick(self, time: float) -> bool:
-        if self._times and time - self._times[-1] > GAP:
+    def _on_pulse(self, time: float) -> bool:
+        if self._times and time - self._times[-1] > MAX_GAP:
             self._times.clear()
         self._times.append(time)
-        at = self._ticks
-        self._ticks += self._running
-        self._measure()
-        self._settle(at, self._place())
-        return self._running and at % TICKS == 0
+        position = self._pulses
+        if self._running:
+            self._pulses += 1
+        self._measure_tempo()
+        self._update_tempo(position, self._last_pulse_time())
+        return self._running and position % PULSES_PER_BEAT == 0
 
-    def _measure(self) -> None:
-        """The median of beat-long spans: a tick that comes late moves one span, and not the tempo."""
+    def _measure_tempo(self) -> None:
+        """Take the median of intervals one beat long: a late pulse changes one interval, but not the tempo."""
         times = list(self._times)
-        spans = [(b - a) * TICKS for a, b in itertools.pairwise(times)]
-        if len(times) > TICKS:
-            spans = [b - a for a, b in zip(times, times[TICKS:], strict=False)]
-        if len(spans) >= 6:
-            bpm = 60.0 / max(statistics.median(spans), 1e-6)
-            self._bpm = bpm if MIN_BPM <= bpm <= MAX_BPM else self._bpm
+        beats = [(b - a) * PULSES_PER_BEAT for a, b in itertools.pairwise(times)]
+        if len(times) > PULSES_PER_BEAT:
+            beats = [b - a for a, b in zip(times, times[PULSES_PER_BEAT:], strict=False)]
+        if len(beats) >= MIN_INTERVALS:
+            bpm = 60.0 / max(statistics.median(beats), 1e-6)
+            if MIN_BPM <= bpm <= MAX_BPM:
+                self._bpm = bpm
 
-    def _place(self) -> float:
-        """When the last tick should have come, by the last ones together."""
-        last, step = list(self._times)[-LAST:], 60.0 / self._bpm / TICKS
-        if len(last) < LAST:
+    def _last_pulse_time(self) -> float:
+        """When the last pulse should have arrived, as the median over the last pulses."""
+        last, interval = list(self._times)[-POSITION_PULSES:], 60.0 / self._bpm / PULSES_PER_BEAT
+        if len(last) < POSITION_PULSES:
             return last[-1]
-        return statistics.median(time + back * step for back, time in enumerate(reversed(last)))
+        return statistics.median(time + back * interval for back, time in enumerate(reversed(last)))
 
-    def _settle(self, ticks: int, time: float) -> None:
-        self.tempo = Tempo(self._bpm, ticks / TICKS, time, self._running)
+    def _update_tempo(self, pulses: int, time: float) -> None:
+        self.tempo = Tempo(self._bpm, pulses / PULSES_PER_BEAT, time, self._running)

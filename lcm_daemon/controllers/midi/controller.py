@@ -1,20 +1,20 @@
-"""MIDI: faders, knobs, keys and pads move parameters; their lamps, rings and motors follow them. No screen is needed.
+"""MIDI: faders, knobs, keys and pads set parameters; the lamps, rings and motors of the devices show the values.
 
     midi:
-      devices:                                   # which devices; all of them where it is left out
-        - {name: "nanoKONTROL*", map: nanokontrol2}     # a ready map, under or instead of one's own
+      devices:                                   # the devices; default: all
+        - {name: "nanoKONTROL*", map: nanokontrol2}     # a ready map, in addition to or instead of own lines
       map:                                       # what the controls do
         - {cc: 0, to: strength, range: [0.2, 0.9], curve: exp}
         - {note: 36, to: freeze, button: toggle}
         - {note: 40, command: panic}
-      banks:                                     # maps of which one is live at a time
+      banks:                                     # further lines, of which one bank is active at a time
         one: [{cc: 1, to: mix}]
         two: [{cc: 1, to: blend}]
       clock: true                                # follow MIDI clock
 
-What a line of a map may say stands in midi_binding.py. A device that is pulled out leaves its values as they are; when
-it comes back it is found by name and is shown them. Without python-rtmidi or without any MIDI on the machine there is
-one line in the log, and the show goes on.
+binding.py lists the keys of a line. If a device is disconnected, its values stay. When it is connected again, it is
+found by its name, and its indicators are updated. Without python-rtmidi or without MIDI on the machine, there is one
+line in the log, and the show runs without MIDI.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.controllers.midi.clock import SPOKEN, Clock
-from lcm_daemon.controllers.midi.device import Surface
-from lcm_daemon.controllers.midi.feedback import Outbox
-from lcm_daemon.controllers.midi.mapping import MAP, READY, map_of
-from lcm_daemon.controllers.midi.pending_values import Values
-from lcm_daemon.controllers.midi.ports import BACKENDS, Backend, Ports, RtMidi
+from lcm_daemon.controllers.midi.clock import CLOCK_MESSAGES, MidiClock
+from lcm_daemon.controllers.midi.device import MidiDevice
+from lcm_daemon.controllers.midi.feedback import FeedbackQueue
+from lcm_daemon.controllers.midi.mapping import MAP_FIELDS, READY_MAP, build_map
+from lcm_daemon.controllers.midi.pending_values import PendingValues
+from lcm_daemon.controllers.midi.ports import BACKENDS, MidiBackend, MidiPorts, RtMidi
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Items, Section, Text, nearest
 from lcm_daemon.core.tempo import ExternalTempo
@@ -44,142 +43,144 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FLOOD = 4096  # messages kept until the loop takes them
-BURST = 256  # messages taken in one turn of the loop
-ANY = "*"
-CLOCK = "midi/clock"  # the origin of its tempo
-AGAIN = 0.4  # seconds after which a device that came is shown everything again: the first time it may not listen yet
+MAX_WAITING = 4096  # messages that wait for the event loop; further ones replace the oldest
+MESSAGES_PER_TURN = 256  # handled before the loop's other work runs
+ANY_DEVICE = "*"
+CLOCK_ORIGIN = "midi/clock"  # origin of the tempo
+REFRESH_DELAY = 0.4  # seconds after which a new device gets all feedback again: at first it may not listen yet
 
-_DEVICE: Fields = {
-    "name": Field(Text(), help="the device's name, or a pattern such as nanoKONTROL*"),
-    "map": Field(READY, None, "a ready map for it"),
+_DEVICE_FIELDS: Fields = {
+    "name": Field(Text(), help="name of the device, or a pattern such as nanoKONTROL*"),
+    "map": Field(READY_MAP, None, "ready map for the device"),
 }
 
 
 class Midi(Controller):
-    """The MIDI controller. What MIDI clock says is kept as "tempo" for the stage, which lives by it."""
+    """The MIDI controller. It keeps the tempo of MIDI clock as "tempo" for the stage."""
 
     fields: ClassVar[Fields] = {
-        "devices": Field(Items(Section(_DEVICE)), (), "Devices by name pattern, each with a ready map or none."),
-        **MAP,
-        "clock": Field(Boolean(), False, "Follow MIDI clock, start and stop."),
-        "backend": Field(Choice(tuple(BACKENDS)), "auto", "The MIDI system; jack where the machine has no sound card."),
+        "devices": Field(Items(Section(_DEVICE_FIELDS)), (), "devices by name pattern, with or without a ready map"),
+        **MAP_FIELDS,
+        "clock": Field(Boolean(), False, "follow MIDI clock, start and stop"),
+        "backend": Field(Choice(tuple(BACKENDS)), "auto", "MIDI system; use jack on a machine without a sound card"),
     }
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any],
-                 connect: Callable[[], Backend] | None = None) -> None:
-        super().__init__(controls)
-        if set(options) - set(self.fields):
-            raise ValueError(f"Midi knows no option {sorted(set(options) - set(self.fields))}")
-        self.options = {name: options.get(name, spec.default) for name, spec in self.fields.items()}
+                 connect: Callable[[], MidiBackend] | None = None) -> None:
+        super().__init__(controls, options)
         self._connect = connect or functools.partial(RtMidi, self.options["backend"], self.options["clock"])
-        self._values = Values(controls)
-        self._throttle = LogThrottle(log, controls.metrics)
-        devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY, "map": None},)
+        self._values = PendingValues(controls)
+        devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY_DEVICE, "map": None},)
         self._patterns = [str(device["name"]) for device in devices]
-        self.surfaces = [self._surface(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
-        heard = controls.kept.get("tempo")
-        self._clock = Clock(heard.tempo if heard and heard.origin == CLOCK else None)
-        self._arrived: deque[tuple[int, float, Message]] = deque(maxlen=FLOOD)
-        self._awake = False  # whether the loop has been told of what arrived
-        self._ports: Ports | None = None
+        self.devices = [self._build_device(i, device["name"], device.get("map")) for i, device in enumerate(devices)]
+        kept = controls.kept.get("tempo")
+        self._clock = MidiClock(kept.tempo if kept and kept.origin == CLOCK_ORIGIN else None)
+        self._arrived: deque[tuple[int, float, Message]] = deque(maxlen=MAX_WAITING)
+        self._scheduled = False  # whether the loop will handle what has arrived
+        self._ports: MidiPorts | None = None
 
-    def _surface(self, device: int, pattern: str, ready: str | None) -> Surface:
+    def _build_device(self, device: int, pattern: str, ready: str | None) -> MidiDevice:
         name = pattern.rstrip("* ") or "any"
-        layout = map_of(name, ready, self.options["map"], self.options["banks"])
-        return Surface(name, layout, self.controls, self._values, lambda: self._show(device))
+        midi_map = build_map(name, ready, self.options["map"], self.options["banks"])
+        return MidiDevice(name, midi_map, self.controls, self._values, lambda: self._refresh(device))
 
     async def start(self) -> None:
-        """Begin to look for the devices. A machine without MIDI is a line in the log."""
+        """Start looking for the devices. A machine without MIDI is only logged."""
         if self._ports is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._ports = Ports(self._patterns, self._connect, self._receive, self._plug, self.controls.metrics)
-        self._outbox = Outbox(self._ports.send)
-        self._unsubscribe = self.controls.subscribe(on_changes=self._hear, on_table=self._hear_table)
-        self._check()
+        self._ports = MidiPorts(
+            self._patterns, self._connect, self._on_message, self._on_ports, self.controls.metrics)
+        self._feedback = FeedbackQueue(self._ports.send)
+        self._unsubscribe_controls = self.controls.subscribe(on_changes=self._on_changes, on_table=self._on_table)
+        self._warn_of_unknown_targets()
         self._ports.start()
 
     async def stop(self) -> None:
         if self._ports is None:
             return
         ports, self._ports = self._ports, None
-        self._unsubscribe()
-        self._outbox.close()
+        self._unsubscribe_controls()
+        self._feedback.close()
         await asyncio.to_thread(ports.stop)
 
-    def _check(self) -> None:
-        """Say which lines lead nowhere; a parameter may come with another recipe, so that is no mistake."""
-        for binding in {binding for surface in self.surfaces for binding in surface.map.everything()}:
+    def _warn_of_unknown_targets(self) -> None:
+        """Log lines without a target. A parameter may come with another recipe, so this is not an error."""
+        for binding in {binding for device in self.devices for binding in device.map.all_bindings()}:
             if binding.to and binding.to not in self.controls.table:
-                log.warning("MIDI: %s goes to %r, which this recipe has not%s", binding, binding.to,
-                            nearest(binding.to, self.controls.table))
-            if binding.command and (objection := self.controls.refusal(binding.command, binding.arguments)):
-                log.warning("MIDI: %s: %s", binding, objection)
+                log.warning("MIDI: %s does nothing now: the recipe has no parameter %r%s",
+                            binding, binding.to, nearest(binding.to, self.controls.table))
+            if binding.command:
+                refusal = self.controls.refusal(binding.command, binding.arguments)
+                if refusal:
+                    log.warning("MIDI: %s cannot run its command: %s", binding, refusal)
 
-    # From other threads
+    # In the threads of the ports
 
-    def _receive(self, device: int, port: str, time: float, message: Message) -> None:
-        if len(self._arrived) == FLOOD:
+    def _on_message(self, device: int, port: str, time: float, message: Message) -> None:
+        if len(self._arrived) == MAX_WAITING:
             self.controls.metrics.count("midi/dropped")
         self._arrived.append((device, time, message))
-        if not self._awake:
-            self._awake = True
-            self._soon(self._take)
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_on_loop(self._handle_arrived)
 
-    def _plug(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self._soon(self._plugged, device, inputs, outputs)
+    def _on_ports(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self._call_on_loop(self._on_device_ports, device, inputs, outputs)
 
-    def _soon(self, act: Callable[..., None], *arguments: Any) -> None:
+    def _call_on_loop(self, act: Callable[..., None], *arguments: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(act, *arguments)
-        except RuntimeError:  # the loop was closed first: the desk is ending
-            self._awake = False
+        except RuntimeError:  # the loop is closed: the desk is ending
+            self._scheduled = False
 
-    # On the loop
+    # On the event loop
 
-    def _take(self) -> None:
-        """One burst; of a longer one the rest comes after whatever else is due."""
-        self._awake = False
-        for _ in range(min(len(self._arrived), BURST)):
+    def _handle_arrived(self) -> None:
+        """Handle the messages of one turn; the rest follows after the loop's other work."""
+        self._scheduled = False
+        for _ in range(min(len(self._arrived), MESSAGES_PER_TURN)):
             device, time, message = self._arrived.popleft()
-            if message.type in SPOKEN:
-                self._tick(message, time)
+            if message.type in CLOCK_MESSAGES:
+                self._on_clock(message, time)
             else:
-                self.surfaces[device].take(message)
-        if self._arrived and not self._awake:
-            self._awake = True
-            self._loop.call_soon(self._take)
+                self.devices[device].receive(message)
+        if self._arrived and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._handle_arrived)
 
-    def _tick(self, message: Message, time: float) -> None:
-        if not self.options["clock"] or not self._clock.take(message, time):
-            return
-        self.controls.keep_for_restart("tempo", ExternalTempo(self._clock.tempo, CLOCK))
+    def _on_clock(self, message: Message, time: float) -> None:
+        if self.options["clock"] and self._clock.receive(message, time):
+            self.controls.keep_for_restart("tempo", ExternalTempo(self._clock.tempo, CLOCK_ORIGIN))
 
-    def _plugged(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def _on_device_ports(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if self._ports is None:
             return
-        surface = self.surfaces[device]
-        if self._patterns[device] == ANY:
-            surface.name = inputs[0].partition(":")[0] if len(inputs) == 1 else "any"
-        log.info("MIDI %s: %s", surface.name, ", ".join(sorted({*inputs, *outputs})) or "not here; its values stay")
-        surface.forget()
+        one = self.devices[device]
+        if self._patterns[device] == ANY_DEVICE:
+            one.name = inputs[0].partition(":")[0] if len(inputs) == 1 else "any"
+        ports = ", ".join(sorted({*inputs, *outputs}))
+        if ports:
+            log.info("MIDI: device %s connected: %s", one.name, ports)
+        else:
+            log.info("MIDI: device %s disconnected; its values stay", one.name)
+        one.reset()
         if outputs:
-            self._show(device)
-            self._loop.call_later(AGAIN, self._show, device)
+            self._refresh(device)
+            self._loop.call_later(REFRESH_DELAY, self._refresh, device)
 
-    def _show(self, device: int) -> None:
-        """Tell a device everything."""
+    def _refresh(self, device: int) -> None:
+        """Send all feedback to a device."""
         if self._ports is not None:
-            self._outbox.tell(device, self.surfaces[device].everything())
+            self._feedback.add(device, self.devices[device].all_indicators())
 
-    def _hear(self, changes: list[Change]) -> None:
-        self._values.hear(changes)
-        for device, surface in enumerate(self.surfaces):
-            self._outbox.tell(device, surface.moved(changes))
+    def _on_changes(self, changes: list[Change]) -> None:
+        self._values.on_changes(changes)
+        for number, device in enumerate(self.devices):
+            self._feedback.add(number, device.on_changes(changes))
 
-    def _hear_table(self) -> None:
-        self._values.forget()
-        for device, surface in enumerate(self.surfaces):
-            surface.release()
-            self._show(device)
+    def _on_table(self) -> None:
+        self._values.clear()
+        for number, device in enumerate(self.devices):
+            device.release_faders()
+            self._refresh(number)

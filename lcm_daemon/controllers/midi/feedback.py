@@ -1,4 +1,4 @@
-"""Feedback: what lamps, rings and motor faders are sent, gathered so that a device is not flooded."""
+"""What the indicators of a device (lamps, rings, motor faders) show, and the queue to send it without flooding it."""
 
 from __future__ import annotations
 
@@ -6,67 +6,79 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lcm_daemon.controllers.midi.binding import Binding
-from lcm_daemon.controllers.midi.buttons import state, states
+from lcm_daemon.controllers.midi.buttons import button_values, value_index
 from lcm_daemon.controllers.midi.messages import Control, encode
 from lcm_daemon.controllers.midi.takeover import scale_of
 from lcm_daemon.core.parameters import Parameter, Value
 
-INTERVAL = 0.02  # seconds that changes are gathered before they are sent; of several of one lamp the newest counts
+SEND_INTERVAL = 0.02  # seconds that changes are collected; only the newest value of an indicator is sent
 
-Lamp = tuple[Control, int]
-Transmit = Callable[[int, Mapping[object, Sequence[bytes]]], None]
+IndicatorValue = tuple[Control, int]  # an indicator and its raw value
+SendMessages = Callable[[int, Mapping[object, Sequence[bytes]]], None]
 
 
-def lamps(
+def indicator_values(
     binding: Binding, parameter: Parameter | None, value: Value, bank: str, channel: int
-) -> Iterator[Lamp]:
-    """What each lamp of a binding shows: a share of its range, or for a button its low or its high end.
+) -> Iterator[IndicatorValue]:
+    """Yield what each indicator of a binding shows: a share of its range, or the low or high end for a button.
 
-    channel: for a binding that fits any. Raises Refused where the binding does not suit the parameter.
+    Args:
+        binding: The binding.
+        parameter: The target, or None for a bank or an unknown parameter.
+        value: The parameter's value.
+        bank: The active bank.
+        channel: The channel for a binding that matches any.
+
+    Raises:
+        Refused: The binding does not suit the parameter.
     """
-    where = binding.feedback
-    if where is None or (parameter is None and not binding.bank):
+    target = binding.feedback
+    if target is None or (parameter is None and not binding.bank):
         return
     shares = _shares(binding, parameter, value, bank)
-    for number, share in zip(where.numbers, shares, strict=False):
-        raw = round(where.low + (where.high - where.low) * share)
-        yield Control(where.kind, number, where.channel or binding.channel or channel), raw
+    for number, share in zip(target.numbers, shares, strict=False):
+        raw = round(target.low + (target.high - target.low) * share)
+        yield Control(target.kind, number, target.channel or binding.channel or channel), raw
 
 
 def _shares(binding: Binding, parameter: Parameter | None, value: Value, bank: str) -> list[float]:
-    """From 0 to 1, for each of a binding's controls."""
+    """A number in [0, 1] for each of a binding's controls."""
     if parameter is None:
         return [float(binding.bank == bank)]
-    if binding.manner in ("toggle", "momentary"):
-        return [float(state(states(binding, parameter), value) == 1)]
-    if binding.manner == "set":
+    if binding.action in ("toggle", "momentary"):
+        return [float(value_index(button_values(binding, parameter), value) == 1)]
+    if binding.action == "set":
         return [float(parameter.coerce(binding.values[0]) == value)]
-    if binding.manner == "radio":
-        found = states(binding, parameter)
-        return [float(i == state(found, value)) for i in range(len(binding.numbers))]
+    if binding.action == "radio":
+        pressed = value_index(button_values(binding, parameter), value)
+        return [float(i == pressed) for i in range(len(binding.numbers))]
     if parameter.kind == "text":
         return []
     return [scale_of(parameter, binding.span, binding.curve).position(value)]
 
 
-class Outbox:
-    """What is to be told to each device, sent every INTERVAL. `transmit` is Ports.send."""
+class FeedbackQueue:
+    """Collects indicator values, and sends those of each device every SEND_INTERVAL.
 
-    def __init__(self, transmit: Transmit) -> None:
-        self._transmit = transmit
+    Args:
+        send: Sends messages to a device (`MidiPorts.send`).
+    """
+
+    def __init__(self, send: SendMessages) -> None:
+        self._send = send
         self._waiting: dict[int, dict[Control, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def tell(self, device: int, told: Mapping[Control, int]) -> None:
-        """Send to a device, shortly."""
-        if not told:
+    def add(self, device: int, values: Mapping[Control, int]) -> None:
+        """Queue indicator values for a device."""
+        if not values:
             return
-        self._waiting.setdefault(device, {}).update(told)
+        self._waiting.setdefault(device, {}).update(values)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(SEND_INTERVAL, self._flush)
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Drop waiting values and send nothing more."""
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -75,5 +87,5 @@ class Outbox:
     def _flush(self) -> None:
         self._timer = None
         waiting, self._waiting = self._waiting, {}
-        for device, told in waiting.items():
-            self._transmit(device, {control: encode(control, raw) for control, raw in told.items()})
+        for device, values in waiting.items():
+            self._send(device, {control: encode(control, raw) for control, raw in values.items()})

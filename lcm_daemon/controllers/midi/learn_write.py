@@ -1,7 +1,7 @@
-"""Write: puts lines into the `midi.map` of a show's text, and touches nothing else in it.
+"""Adds lines to the `midi.map` in the text of a show file, and changes nothing else in it.
 
-Every edit is an insertion or a replacement at the place of a node, so comments, order and layout stay. What comes out
-is read again and compared with what was meant; where the two differ nothing is written.
+Every edit inserts or replaces text at the position of a YAML node, so comments, order and layout stay. The result is
+parsed and compared with the intended content; if the two differ, nothing is written.
 """
 
 from __future__ import annotations
@@ -12,18 +12,27 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.controllers.midi.mapping import fits
+from lcm_daemon.controllers.midi.mapping import matches_name
+from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import compose
 
-KEPT = ("range", "curve", "takeover", "step")  # of a line that gets another control
+KEPT_KEYS = ("range", "curve", "takeover", "step")  # kept when a line gets another control
 
-Line = Mapping[str, Any]
-Edit = tuple[int, int, str]  # from, to (character offsets), what stands there instead
+MapLine = Mapping[str, Any]
+TextEdit = tuple[int, int, str]  # start and end (character offsets) of the old text, and the new text
 
 
-def write(text: str, file: str, lines: Sequence[Line]) -> str:
-    """The show's text with the lines; one for a parameter that has a line takes its place. Raises LcmDaemonError."""
+def add_map_lines(text: str, file: str, lines: Sequence[MapLine]) -> str:
+    """Return the show's text with the lines added. A line for a parameter that has a line already replaces it.
+
+    Args:
+        text: The text of the show file.
+        file: Its name, for errors.
+        lines: The lines as mappings.
+
+    Raises:
+        LcmDaemonError: The layout of the file does not allow a safe edit.
+    """
     if not lines:
         return text
     root = compose(text, file).raw
@@ -31,11 +40,11 @@ def write(text: str, file: str, lines: Sequence[Line]) -> str:
     known = _child(section, "map")
     replaced, added, edits = [], [], []
     for line in lines:
-        old = _line_of(known, line)
+        old = _line_with_target(known, line)
         if old is None:
             added.append(line)
             continue
-        line = {**line, **{key: value for key, value in _value(old).items() if key in KEPT}}
+        line = {**line, **{key: value for key, value in _value(old).items() if key in KEPT_KEYS}}
         replaced.append((known.value.index(old), line))  # type: ignore[union-attr]
         edits.append((old.start_mark.index, old.end_mark.index, _flow(line)))
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -44,34 +53,34 @@ def write(text: str, file: str, lines: Sequence[Line]) -> str:
     result = text
     for begin, end, new in sorted(edits, reverse=True):
         result = result[:begin] + new + result[end:]
-    if not _is(result, file, _meant(root, replaced, added)):
+    if not _has_value(result, file, _intended_value(root, replaced, added)):
         shown = "\n".join(f"  - {_flow(line)}" for line in lines)
-        raise LcmDaemonError(f"{file}: its layout leaves no safe place; put these lines under midi, map:\n{shown}")
+        raise LcmDaemonError(f"{file}: its layout allows no safe edit; add these lines under midi, map:\n{shown}")
     return result
 
 
 def _insertion(text: str, root: yaml.Node, section: yaml.Node | None, known: yaml.Node | None,
-               lines: Sequence[str], newline: str) -> Edit:
-    """The one place where new lines go."""
+               lines: Sequence[str], newline: str) -> TextEdit:
+    """The edit that inserts new lines."""
     flow = ", ".join(lines)
     if isinstance(known, yaml.SequenceNode):
         if known.flow_style:
             at = known.end_mark.index - 1
             return at, at, f", {flow}" if known.value else flow
-        return _below(text, known, _items(lines, known.start_mark.column), newline)
+        return _insert_below(text, known, _items(lines, known.start_mark.column), newline)
     if isinstance(section, yaml.MappingNode) and section.flow_style:
-        if known is not None:  # map: with nothing in it
+        if known is not None:  # `map:` without a value
             return known.start_mark.index, known.end_mark.index, f" [{flow}]"
         at = section.end_mark.index - 1
         return at, at, f"{', ' if section.value else ''}map: [{flow}]"
     if isinstance(section, yaml.MappingNode):
         column = section.start_mark.column
         if known is not None:
-            return _after(text, known, _items(lines, column + 2), newline)
-        return _below(text, section, [" " * column + "map:", *_items(lines, column + 2)], newline)
+            return _replace_scalar(text, known, _items(lines, column + 2), newline)
+        return _insert_below(text, section, [" " * column + "map:", *_items(lines, column + 2)], newline)
     block = ["  map:", *_items(lines, 4)]
     if section is not None:
-        return _after(text, section, block, newline)
+        return _replace_scalar(text, section, block, newline)
     lead = "" if not text or text.endswith("\n") else newline
     return len(text), len(text), lead + newline.join(["midi:", *block]) + newline
 
@@ -80,22 +89,22 @@ def _items(lines: Sequence[str], column: int) -> list[str]:
     return [f"{' ' * column}- {line}" for line in lines]
 
 
-def _below(text: str, node: yaml.Node, block: Sequence[str], newline: str) -> Edit:
-    """Under the last line of a node, its comment included."""
+def _insert_below(text: str, node: yaml.Node, block: Sequence[str], newline: str) -> TextEdit:
+    """Insert below the last line of a node and its comment."""
     end = text.find("\n", _end(text, node))
     if end < 0:
         return len(text), len(text), newline + newline.join(block)
     return end + 1, end + 1, newline.join(block) + newline
 
 
-def _after(text: str, scalar: yaml.Node, block: Sequence[str], newline: str) -> Edit:
-    """In the place of a value that says nothing (`false`, or none)."""
+def _replace_scalar(text: str, scalar: yaml.Node, block: Sequence[str], newline: str) -> TextEdit:
+    """Replace a value without content (`false`, or none)."""
     begin = len(text[:scalar.start_mark.index].rstrip(" "))
     return begin, scalar.end_mark.index, newline + newline.join(block)
 
 
 def _end(text: str, node: yaml.Node) -> int:
-    """Where a node's own text ends: PyYAML ends a block only where the next thing begins."""
+    """Where a node's own text ends. PyYAML ends a block only where the next node starts."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(text, last[1] if isinstance(last, tuple) else last)
@@ -105,18 +114,18 @@ def _end(text: str, node: yaml.Node) -> int:
     return end
 
 
-def _line_of(known: yaml.Node | None, line: Line) -> yaml.Node | None:
-    """The line that has the same target, where it is one that can be replaced whole."""
+def _line_with_target(known: yaml.Node | None, line: MapLine) -> yaml.Node | None:
+    """The present line with the same target and device, if it is a mapping in braces on one line of text."""
     for item in known.value if isinstance(known, yaml.SequenceNode) else ():
         if isinstance(item, yaml.MappingNode) and item.flow_style and item.start_mark.line == item.end_mark.line:
             value = _value(item)
-            same_device = fits(str(value.get("device", "*")), str(line.get("device", "*")))
+            same_device = matches_name(str(value.get("device", "*")), str(line.get("device", "*")))
             if value.get("to") == line.get("to") and same_device:
                 return item
     return None
 
 
-def _meant(root: yaml.Node, replaced: Sequence[tuple[int, Line]], added: Sequence[Line]) -> Any:
+def _intended_value(root: yaml.Node, replaced: Sequence[tuple[int, MapLine]], added: Sequence[MapLine]) -> Any:
     value = copy.deepcopy(_value(root)) or {}
     section = value["midi"] = value.get("midi") or {}
     lines = section["map"] = list(section.get("map") or ())
@@ -126,9 +135,9 @@ def _meant(root: yaml.Node, replaced: Sequence[tuple[int, Line]], added: Sequenc
     return value
 
 
-def _is(text: str, file: str, meant: Any) -> bool:
+def _has_value(text: str, file: str, intended: Any) -> bool:
     try:
-        return bool(compose(text, file).value == meant)
+        return bool(compose(text, file).value == intended)
     except LcmDaemonError:
         return False
 
@@ -142,6 +151,6 @@ def _value(node: yaml.Node) -> Any:
     return yaml.constructor.SafeConstructor().construct_document(node)
 
 
-def _flow(line: Line) -> str:
+def _flow(line: MapLine) -> str:
     text = yaml.safe_dump(dict(line), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     return str(text).strip()

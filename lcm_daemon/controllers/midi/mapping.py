@@ -1,4 +1,4 @@
-"""Map: which bindings of one device are live. The ready maps stand beside this file, in maps/."""
+"""The map of one device: its bindings, and which bank is active. The ready maps are in the folder maps/."""
 
 from __future__ import annotations
 
@@ -14,112 +14,127 @@ import yaml
 
 from lcm_daemon.controllers.midi.binding import BINDING, Binding
 from lcm_daemon.controllers.midi.messages import Control
-from lcm_daemon.core.schema import Custom, Field, Fields, Items, Node, Problems, compose, nearest, read_fields
+from lcm_daemon.core.document import Node, Problems, compose
+from lcm_daemon.core.schema import Custom, Field, Fields, Items, nearest, read_fields
 
-FOLDER = Path(__file__).parent / "maps"
+MAPS = Path(__file__).parent / "maps"
 
 Banks = Mapping[str, tuple[Binding, ...]]
 
 
-def ready_maps() -> list[str]:
-    """The names of the maps that come with the daemon."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def ready_map_names() -> list[str]:
+    """Return the names of the ready maps."""
+    return sorted(path.stem for path in MAPS.glob("*.yaml"))
 
 
-def fits(pattern: str, name: str) -> bool:
-    """Whether a device's name fits a pattern; capitals are as good as small letters."""
+def matches_name(pattern: str, name: str) -> bool:
+    """Whether a device's name matches a pattern (as in fnmatch), regardless of case."""
     return fnmatchcase(name.lower(), pattern.lower())
 
 
 def _read_banks(node: Node, problems: Problems) -> Banks:
     if not isinstance(node.raw, yaml.MappingNode):
-        problems.add(node, "a mapping of names to lists is wanted, such as {one: [{cc: 0, to: strength}]}")
+        problems.add(node, "banks are a mapping of names to lists, such as {one: [{cc: 0, to: strength}]}")
         return {}
     return {str(key.raw.value): Items(BINDING).read(value, problems) or () for key, value in node.items()}
 
 
-def _read_ready(node: Node, problems: Problems) -> str | None:
+def _read_ready_map(node: Node, problems: Problems) -> str | None:
     name = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
-    if name in ready_maps():
+    if name in ready_map_names():
         return name
-    problems.add(node, f"there is no ready map {name!r:.80}{nearest(name, ready_maps())}")
+    problems.add(node, f"no ready map {name!r:.80}{nearest(name, ready_map_names())}")
     return None
 
 
-MAP: Fields = {
-    "map": Field(Items(BINDING), (), "What the controls do."),
+MAP_FIELDS: Fields = {
+    "map": Field(Items(BINDING), (), "what the controls do, one line each"),
     "banks": Field(Custom(_read_banks, "a mapping of names to lists as in map"), {},
-                   "More of it, one bank at a time; the first one to begin with."),
+                   "further lines, one bank active at a time; the first one at the start"),
 }
-READY = Custom(_read_ready, "the name of a ready map")
+READY_MAP = Custom(_read_ready_map, "the name of a ready map")
 
 
 @functools.cache
 def ready_map(name: str) -> Mapping[str, Any]:
-    """A ready map, as `map` and `banks` of a show; DocumentError where it is wrong."""
-    path = FOLDER / f"{name}.yaml"
+    """Return a ready map, with the keys of MAP_FIELDS. Raises DocumentError if the file has a mistake."""
+    path = MAPS / f"{name}.yaml"
     problems = Problems()
-    found = read_fields(compose(path.read_text(encoding="utf-8"), path.name), MAP, problems)
+    found = read_fields(compose(path.read_text(encoding="utf-8"), path.name), MAP_FIELDS, problems)
     problems.raise_if_any()
     return found
 
 
 @dataclass
-class Map:
-    """The bindings of one device, and which bank of them is live."""
+class MidiMap:
+    """The bindings of one device.
+
+    Attributes:
+        always: Bindings that are active in every bank.
+        banks: Further bindings by bank.
+        active_bank: Name of the active bank, or an empty string if there are no banks.
+    """
 
     always: Sequence[Binding]
     banks: Banks = field(default_factory=dict)
-    live: str = ""
+    active_bank: str = ""
 
     def __post_init__(self) -> None:
-        self.live = self.live if self.live in self.banks else next(iter(self.banks), "")
+        if self.active_bank not in self.banks:
+            self.active_bank = next(iter(self.banks), "")
         self._found: dict[Control, list[Binding]] = {}
 
-    def choose(self, bank: str) -> bool:
-        """Make a bank live: by name, or the "next" or "previous" one. Whether that was a change."""
+    def change_bank(self, bank: str) -> bool:
+        """Activate a bank: by name, or "next" or "previous". Return whether the active bank has changed."""
         names = list(self.banks)
         if bank in ("next", "previous") and names:
-            bank = names[(names.index(self.live) + (1 if bank == "next" else -1)) % len(names)]
-        if bank not in names or bank == self.live:
+            bank = names[(names.index(self.active_bank) + (1 if bank == "next" else -1)) % len(names)]
+        if bank not in names or bank == self.active_bank:
             return False
-        self.live = bank
+        self.active_bank = bank
         self._found.clear()
         return True
 
-    def bindings(self) -> Iterator[Binding]:
-        """Those that are live."""
-        return itertools.chain(self.always, self.banks.get(self.live, ()))
+    def active_bindings(self) -> Iterator[Binding]:
+        """Yield the active bindings."""
+        return itertools.chain(self.always, self.banks.get(self.active_bank, ()))
 
-    def everything(self) -> Iterator[Binding]:
-        """Those of every bank."""
+    def all_bindings(self) -> Iterator[Binding]:
+        """Yield the bindings of every bank."""
         return itertools.chain(self.always, *self.banks.values())
 
     def find(self, control: Control) -> list[Binding]:
-        """The live bindings of a control."""
+        """Return the active bindings of a control."""
         if control not in self._found:
-            self._found[control] = [binding for binding in self.bindings() if _binds(binding, control)]
+            self._found[control] = [binding for binding in self.active_bindings() if _binds(binding, control)]
         return self._found[control]
 
 
-def map_of(name: str, ready: str | None, own: Sequence[Binding], banks: Banks) -> Map:
-    """The map of the device `name`: the show's lines, and those of a ready map for what the show leaves free."""
-    mine = _meant(own, name)
-    my_banks = {bank: _meant(bindings, name) for bank, bindings in banks.items()}
-    taken = [*itertools.chain(mine, *my_banks.values())]
+def build_map(device: str, ready: str | None, lines: Sequence[Binding], banks: Banks) -> MidiMap:
+    """Build the map of a device: the show's lines, and those of a ready map for controls that the show does not use.
+
+    Args:
+        device: Name of the device, to select the show's lines by their `device`.
+        ready: Name of a ready map, or None.
+        lines: The show's `map`.
+        banks: The show's `banks`.
+    """
+    own = _of_device(lines, device)
+    own_banks = {bank: _of_device(bindings, device) for bank, bindings in banks.items()}
+    used = [*itertools.chain(own, *own_banks.values())]
     given: Mapping[str, Any] = ready_map(ready) if ready else {"map": (), "banks": {}}
-    always = [*mine, *_free(given["map"], taken)]
-    merged = {bank: [*my_banks.get(bank, ()), *_free(given["banks"].get(bank, ()), taken)]
-              for bank in {**given["banks"], **my_banks}}
-    return Map(always, {bank: tuple(bindings) for bank, bindings in merged.items()})
+    always = [*own, *_unused(given["map"], used)]
+    merged = {bank: [*own_banks.get(bank, ()), *_unused(given["banks"].get(bank, ()), used)]
+              for bank in {**given["banks"], **own_banks}}
+    return MidiMap(always, {bank: tuple(bindings) for bank, bindings in merged.items()})
 
 
-def _meant(bindings: Sequence[Binding], name: str) -> tuple[Binding, ...]:
-    return tuple(binding for binding in bindings if fits(binding.device, name))
+def _of_device(bindings: Sequence[Binding], device: str) -> tuple[Binding, ...]:
+    return tuple(binding for binding in bindings if matches_name(binding.device, device))
 
 
-def _free(bindings: Sequence[Binding], taken: Sequence[Binding]) -> list[Binding]:
-    return [binding for binding in bindings if not any(_overlap(binding, other) for other in taken)]
+def _unused(bindings: Sequence[Binding], used: Sequence[Binding]) -> list[Binding]:
+    return [binding for binding in bindings if not any(_overlap(binding, other) for other in used)]
 
 
 def _overlap(one: Binding, other: Binding) -> bool:

@@ -1,7 +1,7 @@
-"""Values: the board's values as they will be once the stage has taken what MIDI asked for.
+"""The values that parameters will have once the stage has applied what MIDI requested.
 
-The stage answers some milliseconds later. An encoder that is turned fast, or a toggle pressed twice, must not count
-from the old value meanwhile.
+The stage answers some milliseconds later. Until then, a fast encoder or a toggle that is pressed twice must not start
+from the old value.
 """
 
 from __future__ import annotations
@@ -14,40 +14,47 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.requests import Change
 
-SETTLE = 0.5  # seconds after which the board's value is the truth again, whatever became of ours
+ECHO_TIMEOUT = 0.5  # seconds after which the control state's value counts again, even without an echo
 
 
-class Values:
+class PendingValues:
+    """The control state's values, with the requested ones in front of them.
+
+    Args:
+        controls: Control state of the show.
+        now: The time in seconds.
+    """
+
     def __init__(self, controls: ControlState, now: Callable[[], float] = time.perf_counter) -> None:
-        self._board, self._now = controls, now
-        self._asked: dict[str, tuple[Value, float]] = {}
+        self._controls, self._now = controls, now
+        self._requested: dict[str, tuple[Value, float]] = {}  # with the time of the request
 
     def parameter(self, name: str) -> Parameter | None:
-        """The parameter of that name, if the present recipe has it."""
-        return self._board.table.get(name)
+        """Return a parameter, or None if the present recipe does not have it."""
+        return self._controls.table.get(name)
 
     def __getitem__(self, name: str) -> Value:
-        value, asked = self._asked.get(name, (None, 0.0))
-        if value is None or self._now() - asked > SETTLE:
-            return self._board.values[name]
+        value, requested = self._requested.get(name, (None, 0.0))
+        if value is None or self._now() - requested > ECHO_TIMEOUT:
+            return self._controls.values[name]
         return value
 
     def set(self, name: str, value: Any, origin: str) -> bool:
-        """Ask for a value; whether the board took it. One that is so already is asked for again: it may be gliding."""
-        if not self._board.set(name, value, origin):
+        """Request a value; return whether it is accepted. The present value is requested too: it may be gliding."""
+        if not self._controls.set(name, value, origin):
             return False
         try:
-            self._asked[name] = self._board.table[name].coerce(value), self._now()
+            self._requested[name] = self._controls.table[name].coerce(value), self._now()
         except Refused:
             return False
         return True
 
-    def hear(self, changes: Iterable[Change]) -> None:
-        """What others have moved is where they moved it."""
+    def on_changes(self, changes: Iterable[Change]) -> None:
+        """Drop the requested value of each parameter that something other than MIDI has changed."""
         for change in changes:
             if not change.origin.startswith("midi/"):
-                self._asked.pop(change.name, None)
+                self._requested.pop(change.name, None)
 
-    def forget(self) -> None:
-        """The board's values alone count."""
-        self._asked.clear()
+    def clear(self) -> None:
+        """Drop all requested values."""
+        self._requested.clear()

@@ -1,8 +1,9 @@
-"""Ports: opens the MIDI devices that fit the show's patterns, finds them again when they come back, and sends to them.
+"""Opens the MIDI ports that match the show's patterns, opens them again when they come back, and sends to them.
 
-A device that is pulled out raises nothing: its port is silent. So one thread reads the names of all ports every POLL
-seconds and opens and closes by them. The same thread sends, so that a slow device never holds the desk up. It keeps one
-probe for the names: a new one takes half a second under JACK. Nothing but this file touches python-rtmidi.
+A disconnected device raises no error: its port is only silent. Therefore one thread reads the names of all ports every
+PORT_SCAN seconds, and opens and closes ports accordingly. The same thread sends, so that a slow device never blocks the
+desk. It keeps one client open for the names, because a new one takes half a second under JACK. Only this file imports
+python-rtmidi.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lcm_daemon.controllers.midi.mapping import fits
+from lcm_daemon.controllers.midi.mapping import matches_name
 from lcm_daemon.controllers.midi.messages import parse
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -27,62 +28,71 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL = 0.5  # seconds between two looks at the names: what is plugged in plays within the second
-RETRY = 10.0  # seconds between two tries to reach a MIDI system that is not there
-OURS = ("RtMidi*", "lcm-daemon*", "Midi Through*")  # ports that "*" must not mean: what is sent there comes back
+PORT_SCAN = 0.5  # seconds between two scans of the port names, so that a new device works within a second
+RECONNECT = 10.0  # seconds between two attempts to reach a MIDI system that does not answer
+EXCLUDED_PORTS = ("RtMidi*", "lcm-daemon*", "Midi Through*")  # not matched by "*": what is sent there comes back
 
-Received = Callable[[int, str, float, "Message"], None]  # (device, port, perf_counter seconds, one message)
+OnMessage = Callable[[int, str, float, "Message"], None]  # (device, port name, perf_counter seconds, message)
+OnPorts = Callable[[int, Sequence[str], Sequence[str]], None]  # (device, names of its inputs, names of its outputs)
+ErrorContext = Callable[[], contextlib.AbstractContextManager[None]]
 
-BACKENDS: Mapping[str, str] = {  # the show's word, python-rtmidi's
+BACKENDS: Mapping[str, str] = {  # names in a show: names in python-rtmidi
     "auto": "API_UNSPECIFIED", "alsa": "API_LINUX_ALSA", "jack": "API_UNIX_JACK", "coremidi": "API_MACOSX_CORE",
     "windows": "API_WINDOWS_MM",
 }
 
 
-_Errors = Callable[[], contextlib.AbstractContextManager[None]]
+class MidiPort(Protocol):
+    """An open input or output. Every call may raise OSError."""
 
-
-class Port(Protocol):
     def close(self) -> None: ...
 
     def send(self, message: bytes) -> None: ...
 
 
-class Backend(Protocol):
+class MidiBackend(Protocol):
     """A MIDI system. Every call may raise OSError."""
 
-    def names(self) -> tuple[list[str], list[str]]: ...
+    def port_names(self) -> tuple[list[str], list[str]]:
+        """Return the names of the inputs and of the outputs."""
+        ...
 
-    def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> Port: ...
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> MidiPort: ...
 
-    def open_output(self, name: str) -> Port: ...
+    def open_output(self, name: str) -> MidiPort: ...
 
     def close(self) -> None: ...
 
 
-class _RtMidiPort:
-    def __init__(self, native: Any, name: str, errors: _Errors) -> None:
-        self._native, self._errors = native, errors
-        with errors():
+class RtMidiPort:
+    """A port of python-rtmidi."""
+
+    def __init__(self, native: Any, name: str, translate_errors: ErrorContext) -> None:
+        self._native, self._translate_errors = native, translate_errors
+        with translate_errors():
             names = native.get_ports()
             if name not in names:
-                raise OSError("it has gone")
+                raise OSError("the port is gone")
             native.open_port(names.index(name), "lcm-daemon")
 
     def close(self) -> None:
-        with self._errors():
+        with self._translate_errors():
             if hasattr(self._native, "cancel_callback"):
                 self._native.cancel_callback()
             self._native.close_port()
             self._native.delete()
 
     def send(self, message: bytes) -> None:
-        with self._errors():
+        with self._translate_errors():
             self._native.send_message(message)
 
 
-def lacking(python: tuple[int, ...] = sys.version_info[:2]) -> MissingIntegration:
-    """What to say where python-rtmidi is missing. python: its version; the extra leaves out what has no wheel."""
+def missing_rtmidi(python: tuple[int, ...] = sys.version_info[:2]) -> MissingIntegration:
+    """Return the error for a missing python-rtmidi. The extra `midi` excludes Pythons for which it has no wheel.
+
+    Args:
+        python: Version of Python.
+    """
     if python < (3, 13):
         return MissingIntegration("MIDI", "python-rtmidi is not installed", 'pip install "lcm-daemon[midi]"')
     return MissingIntegration("MIDI", f"python-rtmidi is not installed: it has no wheel for Python 3.{python[1]}",
@@ -90,94 +100,111 @@ def lacking(python: tuple[int, ...] = sys.version_info[:2]) -> MissingIntegratio
 
 
 class RtMidi:
-    """python-rtmidi. Raises MissingIntegration where it is missing, LcmDaemonError or OSError where MIDI is."""
+    """The MIDI system, through python-rtmidi.
+
+    Args:
+        backend: Key of BACKENDS.
+        clock: Whether inputs receive MIDI clock.
+
+    Raises:
+        MissingIntegration: python-rtmidi is not installed.
+        LcmDaemonError: The system has no MIDI.
+        OSError: The MIDI system does not answer.
+    """
 
     def __init__(self, backend: str = "auto", clock: bool = True) -> None:
         try:
             import rtmidi  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
-            raise lacking() from error
+            raise missing_rtmidi() from error
         self._rtmidi, self._clock = rtmidi, clock
         self._api = getattr(rtmidi, BACKENDS[backend])
         alsa = backend == "alsa" or (backend == "auto" and sys.platform == "linux")
-        if alsa and not Path("/dev/snd/seq").exists():  # libasound would write its own complaint at every try
+        if alsa and not Path("/dev/snd/seq").exists():  # else libasound writes its own error at every attempt
             raise LcmDaemonError("MIDI: this system has no /dev/snd/seq (the snd-seq kernel module is not loaded)")
-        with self._errors():
+        with self._translate_errors():
             self._inputs, self._outputs = rtmidi.MidiIn(self._api), rtmidi.MidiOut(self._api)
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """python-rtmidi's own errors as OSError."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise python-rtmidi's own errors as OSError."""
         try:
             yield
         except self._rtmidi.RtMidiError as error:
             raise OSError(str(error)) from error
 
-    def names(self) -> tuple[list[str], list[str]]:
-        with self._errors():
+    def port_names(self) -> tuple[list[str], list[str]]:
+        with self._translate_errors():
             return self._inputs.get_ports(), self._outputs.get_ports()
 
-    def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> Port:
-        with self._errors():
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> MidiPort:
+        with self._translate_errors():
             native = self._rtmidi.MidiIn(self._api, "lcm-daemon")
             native.ignore_types(sysex=True, timing=not self._clock, active_sense=True)
-        port = _RtMidiPort(native, name, self._errors)
-        native.set_callback(lambda data, _: take(data[0]))
+        port = RtMidiPort(native, name, self._translate_errors)
+        native.set_callback(lambda data, _: on_data(data[0]))
         return port
 
-    def open_output(self, name: str) -> Port:
-        with self._errors():
+    def open_output(self, name: str) -> MidiPort:
+        with self._translate_errors():
             native = self._rtmidi.MidiOut(self._api, "lcm-daemon")
-        return _RtMidiPort(native, name, self._errors)
+        return RtMidiPort(native, name, self._translate_errors)
 
     def close(self) -> None:
-        with self._errors():
+        with self._translate_errors():
             self._inputs.delete()
             self._outputs.delete()
 
 
 @dataclass
-class _Open:
-    inputs: dict[str, Port] = field(default_factory=dict)
-    outputs: dict[str, Port] = field(default_factory=dict)
+class _DevicePorts:
+    """The open ports of one pattern, by name."""
+
+    inputs: dict[str, MidiPort] = field(default_factory=dict)
+    outputs: dict[str, MidiPort] = field(default_factory=dict)
 
 
-class Ports:
-    """The open ports of every pattern. `received` is called in a thread of the backend's, `changed` in this one's.
+class MidiPorts:
+    """The open ports of all patterns. A device is the index of its pattern.
 
-    connect: makes the backend; where it raises LcmDaemonError, that is logged once and tried again.
-    changed: (device, names of its inputs, names of its outputs) whenever they have become others.
+    Args:
+        patterns: Name patterns. A port belongs to the first pattern that it matches.
+        connect: Opens the backend. If it raises, that is logged once, and it is called again after RECONNECT.
+        on_message: Called in a thread of the backend with every message.
+        on_ports: Called in the thread of this object when the open ports of a device have changed.
+        metrics: Counters.
     """
 
-    def __init__(self, patterns: Sequence[str], connect: Callable[[], Backend], received: Received,
-                 changed: Callable[[int, Sequence[str], Sequence[str]], None], metrics: Metrics) -> None:
-        self._patterns, self._connect, self._received, self._changed = patterns, connect, received, changed
-        self._health, self._throttle = metrics, LogThrottle(log, metrics)
-        self._backend: Backend | None = None
-        self._connected = 0.0  # when the backend was
-        self._complaint = ""
-        self._open = [_Open() for _ in patterns]
-        self._outbox: dict[tuple[int, object], Sequence[bytes]] = {}
-        self._something = threading.Condition()
+    def __init__(self, patterns: Sequence[str], connect: Callable[[], MidiBackend], on_message: OnMessage,
+                 on_ports: OnPorts, metrics: Metrics) -> None:
+        self._patterns, self._connect, self._on_message, self._on_ports = patterns, connect, on_message, on_ports
+        self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
+        self._backend: MidiBackend | None = None
+        self._connected = 0.0  # time of the connection to the backend
+        self._logged_error = ""
+        self._devices = [_DevicePorts() for _ in patterns]
+        self._outgoing: dict[tuple[int, object], Sequence[bytes]] = {}
+        self._wake_up = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="midi", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
-    def stop(self, timeouts: float = 5.0) -> None:
-        """Send what is waiting, close every port and end the thread."""
-        with self._something:
+    def stop(self, timeout: float = 5.0) -> None:
+        """Send what is waiting, close every port and end the thread, within `timeout` seconds."""
+        with self._wake_up:
             self._stopping = True
-            self._something.notify()
+            self._wake_up.notify()
         if self._thread.is_alive():
-            self._thread.join(timeouts)
+            self._thread.join(timeout)
 
     def send(self, device: int, messages: Mapping[object, Sequence[bytes]]) -> None:
-        """Send to every output of a device, shortly; of several messages under one key the newest counts."""
-        with self._something:
-            self._outbox.update({(device, key): sent for key, sent in messages.items()})
-            self._something.notify()
+        """Queue messages for every output of a device. New messages replace waiting ones with the same key."""
+        with self._wake_up:
+            self._outgoing.update({(device, key): sent for key, sent in messages.items()})
+            self._wake_up.notify()
 
     # In the thread
 
@@ -185,102 +212,111 @@ class Ports:
         due = 0.0
         while not self._stopping:
             if time.perf_counter() >= due:
-                due = time.perf_counter() + (POLL if self._poll() else RETRY)
-            self._post(due)
-        self._post(0.0)
-        self._lose()
+                due = time.perf_counter() + (PORT_SCAN if self._scan() else RECONNECT)
+            self._send_waiting(due)
+        self._send_waiting(0.0)
+        self._disconnect()
 
-    def _post(self, due: float) -> None:
-        """Send what there is; wait for it until `due`."""
-        with self._something:
-            if not self._outbox and not self._stopping:
-                self._something.wait(max(0.0, due - time.perf_counter()))
-            outbox, self._outbox = self._outbox, {}
-        for (device, _), messages in outbox.items():
-            for name, port in self._open[device].outputs.items():
+    def _send_waiting(self, due: float) -> None:
+        """Send the waiting messages; wait until `due` if there are none."""
+        with self._wake_up:
+            if not self._outgoing and not self._stopping:
+                self._wake_up.wait(max(0.0, due - time.perf_counter()))
+            outgoing, self._outgoing = self._outgoing, {}
+        for (device, _), messages in outgoing.items():
+            for name, port in self._devices[device].outputs.items():
                 for message in messages:
-                    self._try(f"to {name!r}", port.send, message)
+                    self._try(f"cannot send to {name!r}", port.send, message)
 
-    def _poll(self) -> bool:
-        """Open what has come, close what has gone; whether there is a MIDI system at all."""
+    def _scan(self) -> bool:
+        """Open new ports and close missing ones. Return whether the MIDI system answers."""
         try:
-            inputs, outputs = self._names()
+            inputs, outputs = self._read_names()
         except (LcmDaemonError, OSError) as error:
-            self._lose()
-            return self._complain(str(error) if isinstance(error, LcmDaemonError) else f"MIDI: {error}")
-        self._complaint = ""
-        mine = self._share(inputs), self._share(outputs)
+            self._disconnect()
+            self._log_missing(str(error) if isinstance(error, LcmDaemonError) else f"MIDI: {error}")
+            return False
+        self._logged_error = ""
+        inputs_by_device, outputs_by_device = self._by_device(inputs), self._by_device(outputs)
         for device in range(len(self._patterns)):
-            self._update(device, mine[0][device], mine[1][device])
+            self._update(device, inputs_by_device[device], outputs_by_device[device])
         return True
 
-    def _names(self) -> tuple[list[str], list[str]]:
+    def _read_names(self) -> tuple[list[str], list[str]]:
         if self._backend is None:
             self._backend, self._connected = self._connect(), time.perf_counter()
-        inputs, outputs = self._backend.names()
-        if not inputs and not outputs and time.perf_counter() > self._connected + RETRY:
-            self._lose()  # a JACK server that was started anew is seen by a new probe alone
+        inputs, outputs = self._backend.port_names()
+        if not inputs and not outputs and time.perf_counter() > self._connected + RECONNECT:
+            self._disconnect()  # only a new client sees a JACK server that was restarted
         return inputs, outputs
 
-    def _share(self, names: Sequence[str]) -> list[list[str]]:
-        """The names by device: each belongs to the first pattern that it fits."""
-        shares: list[list[str]] = [[] for _ in self._patterns]
+    def _by_device(self, names: Sequence[str]) -> list[list[str]]:
+        """The names of each device: a name belongs to the first pattern that it matches."""
+        found: list[list[str]] = [[] for _ in self._patterns]
         for name in names:
-            device = next((i for i, pattern in enumerate(self._patterns) if _wanted(pattern, name)), None)
+            device = next((i for i, pattern in enumerate(self._patterns) if _is_wanted(pattern, name)), None)
             if device is not None:
-                shares[device].append(name)
-        return shares
+                found[device].append(name)
+        return found
 
     def _update(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        mine = self._open[device]
-        before = list(mine.inputs), list(mine.outputs)
-        self._match(mine.inputs, inputs, lambda name: self._open_input(device, name))
-        self._match(mine.outputs, outputs, lambda name: self._backend.open_output(name))  # type: ignore[union-attr]
-        after = list(mine.inputs), list(mine.outputs)
+        ports = self._devices[device]
+        before = list(ports.inputs), list(ports.outputs)
+        self._open_and_close(ports.inputs, inputs, lambda name: self._open_input(device, name))
+        self._open_and_close(ports.outputs, outputs, self._open_output)
+        after = list(ports.inputs), list(ports.outputs)
         if after != before:
-            self._changed(device, *after)
+            self._on_ports(device, *after)
 
-    def _match(self, ports: dict[str, Port], names: Sequence[str], opener: Callable[[str], Port]) -> None:
+    def _open_and_close(
+        self, ports: dict[str, MidiPort], names: Sequence[str], open_port: Callable[[str], MidiPort],
+    ) -> None:
         for name in [name for name in ports if name not in names]:
-            self._try(f"{name!r} was not closed", ports.pop(name).close)
+            self._try(f"cannot close {name!r}", ports.pop(name).close)
         for name in [name for name in names if name not in ports]:
-            port = self._try(f"{name!r} cannot be opened", opener, name)
+            port = self._try(f"cannot open {name!r}", open_port, name)
             if port is not None:
                 ports[name] = port
 
-    def _open_input(self, device: int, name: str) -> Port:
-        def take(data: Sequence[int]) -> None:
+    def _open_input(self, device: int, name: str) -> MidiPort:
+        def on_data(data: Sequence[int]) -> None:
             now, message = time.perf_counter(), parse(data)
             if message is None:
-                self._health.count("midi/malformed")
+                self._metrics.count("midi/malformed")
             else:
-                self._received(device, name, now, message)
+                self._on_message(device, name, now, message)
 
         assert self._backend is not None
-        return self._backend.open_input(name, take)
+        return self._backend.open_input(name, on_data)
 
-    def _try(self, what: str, act: Callable[..., Any], *arguments: Any) -> Any:
+    def _open_output(self, name: str) -> MidiPort:
+        assert self._backend is not None
+        return self._backend.open_output(name)
+
+    def _try(self, failure: str, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `act`; log `failure` and return None if it raises OSError."""
         try:
             return act(*arguments)
         except OSError as error:
-            self._throttle.warn("midi/failed", f"MIDI {what}: {error}")
+            self._throttle.warn("midi/failed", f"MIDI: {failure}: {error}")
             return None
 
-    def _complain(self, text: str) -> bool:
-        self._health.count("midi/missing")
-        if text != self._complaint:
-            log.warning("%s; the show goes on without MIDI", text)
-        self._complaint = text
-        return False
+    def _log_missing(self, text: str) -> None:
+        """Log an error of the MIDI system, unless it was the last one."""
+        self._metrics.count("midi/missing")
+        if text != self._logged_error:
+            log.warning("%s; the show runs without MIDI", text)
+        self._logged_error = text
 
-    def _lose(self) -> None:
-        """Close everything."""
+    def _disconnect(self) -> None:
+        """Close every port and the backend."""
         for device in range(len(self._patterns)):
             self._update(device, [], [])
         if self._backend is not None:
-            self._try("was not left", self._backend.close)
+            self._try("cannot close the MIDI system", self._backend.close)
         self._backend = None
 
 
-def _wanted(pattern: str, name: str) -> bool:
-    return fits(pattern, name) and (not pattern.startswith("*") or not any(fits(own, name) for own in OURS))
+def _is_wanted(pattern: str, name: str) -> bool:
+    excluded = pattern.startswith("*") and any(matches_name(own, name) for own in EXCLUDED_PORTS)
+    return matches_name(pattern, name) and not excluded

@@ -1,8 +1,8 @@
-"""What a control's position means: the value it stands for, and when a hand may take a value over.
+"""The value that a control's position stands for, and when a fader takes a value over.
 
-A fader without a motor stands anywhere when the value it moves was moved by others. `jump` lets the value follow at
-once; `pickup` lets it follow when the fader has come to it or past it; `scale` moves it along at once, faster or slower
-than the fader, so that both come to the same end.
+A fader without a motor may be anywhere when its value was changed by something else. With `jump`, the value follows the
+fader at once. With `pickup`, it follows once the fader has reached or passed it. With `scale`, it moves at once, faster
+or slower than the fader, so that both reach the same end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lcm_daemon.controllers.curves import FADER_CURVES, clamp
 from lcm_daemon.core.parameters import Parameter, Value
 
-NEAR = 2.5 / 127  # of full travel: near enough to be picked up
+PICKUP_DISTANCE = 2.5 / 127  # of full travel: near enough to pick the value up
 
 
 def _twos_complement(raw: int) -> int:
@@ -28,7 +28,7 @@ def _signed_bit(raw: int) -> int:
     return -(raw & 63) if raw & 64 else raw
 
 
-RELATIVE: Mapping[str, Callable[[int], int]] = {  # what one step up, one step down are sent as
+RELATIVE: Mapping[str, Callable[[int], int]] = {  # codings of an encoder, with the raw values of one step up, one down
     "twos_complement": _twos_complement,  # 1, 127
     "binary_offset": _binary_offset,  # 65, 63
     "signed_bit": _signed_bit,  # 1, 65
@@ -36,8 +36,15 @@ RELATIVE: Mapping[str, Callable[[int], int]] = {  # what one step up, one step d
 
 
 @dataclass(frozen=True)
-class Scale:
-    """From a position (0 to 1) to a value and back. low may lie above high. choices: the value is one of them."""
+class ControlScale:
+    """Maps a control's position in [0, 1] to a parameter's value, and back.
+
+    Attributes:
+        low: Value at position 0. It may be higher than `high`.
+        high: Value at position 1.
+        curve: Key of FADER_CURVES.
+        choices: If not empty, the value is one of them, and `low` and `high` are indices.
+    """
 
     low: float
     high: float
@@ -45,24 +52,24 @@ class Scale:
     choices: tuple[str, ...] = ()
 
     def value(self, position: float) -> float | str:
-        """The value at a position."""
+        """Return the value at a position."""
         number = self.low + (self.high - self.low) * FADER_CURVES[self.curve].forward(clamp(position))
         return self.choices[min(max(round(number), 0), len(self.choices) - 1)] if self.choices else number
 
     def position(self, value: Value) -> float:
-        """Where a value stands; outside the range, the nearer end."""
+        """Return the position of a value, or the nearer end for a value outside the range."""
         number = float(self.choices.index(str(value)) if str(value) in self.choices else _number(value))
         if self.high == self.low:
             return 0.0
         return FADER_CURVES[self.curve].inverse(clamp((number - self.low) / (self.high - self.low)))
 
 
-def scale_of(parameter: Parameter, span: tuple[float, float] | None, curve: str) -> Scale:
-    """The scale of a control on a parameter: over `span`, or over the parameter's whole range."""
-    whole = (0.0, len(parameter.choices) - 1.0) if parameter.choices else (0.0, 1.0)
+def scale_of(parameter: Parameter, span: tuple[float, float] | None, curve: str) -> ControlScale:
+    """Return the scale of a control for a parameter: over `span`, or over the parameter's whole range."""
+    full_range = (0.0, len(parameter.choices) - 1.0) if parameter.choices else (0.0, 1.0)
     if parameter.high - parameter.low < float("inf"):
-        whole = parameter.low, parameter.high
-    return Scale(*(span or whole), curve, parameter.choices)
+        full_range = parameter.low, parameter.high
+    return ControlScale(*(span or full_range), curve, parameter.choices)
 
 
 def _number(value: Value) -> float:
@@ -75,7 +82,7 @@ def _jump(before: float | None, now: float, value: float) -> float | None:
 
 def _pickup(before: float | None, now: float, value: float) -> float | None:
     passed = before is not None and (before - value) * (now - value) <= 0.0
-    return now if passed or abs(now - value) <= NEAR else None
+    return now if passed or abs(now - value) <= PICKUP_DISTANCE else None
 
 
 def _scale(before: float | None, now: float, value: float) -> float | None:
@@ -90,9 +97,13 @@ TAKEOVER: Mapping[str, Callable[[float | None, float, float], float | None]] = {
 }
 
 
-def take_over(manner: str, before: float | None, now: float, value: float) -> float | None:
-    """Where the value goes when a fader moves from `before` (None: nobody knows) to `now`; None: it stays.
+def take_over(mode: str, before: float | None, now: float, value: float) -> float | None:
+    """Return the new position of a value after a fader has moved, or None if the value does not follow.
 
-    All are positions from 0 to 1; `value` is the value's own.
+    Args:
+        mode: Key of TAKEOVER.
+        before: The fader's position before, or None if it is unknown.
+        now: The fader's position.
+        value: The position that the present value stands for.
     """
-    return TAKEOVER[manner](before, now, value)
+    return TAKEOVER[mode](before, now, value)

@@ -228,7 +228,7 @@ class Osc(Controller):
         known = {*self.controls.table, *self.controls.commands}
         for entry in self.options["map"]:
             if entry.to not in known:
-                log.warning("OSC: osc.map: %s has the unknown target %r; it does nothing now%s",
+                log.warning("OSC: osc.map: %s does nothing now: there is no parameter or command %r%s",
                             entry.address, entry.to, nearest(entry.to, sorted(known)))
 
     def _on_parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:

@@ -121,6 +121,7 @@ class TcpServer:
         if 0 < size <= MAX_DATAGRAM:
             return size
         self._throttle.warn(
-            "osc/malformed", f"OSC: {address} announces {size} bytes for a packet; the connection is closed. Each packet "
-                             "must follow its size in four bytes (OSC 1.0); SLIP is not supported")
+            "osc/malformed",
+            f"OSC: {address} announces {size} bytes for a packet; the connection is closed. Each packet must follow "
+            "its size in four bytes (OSC 1.0); SLIP is not supported")
         return 0

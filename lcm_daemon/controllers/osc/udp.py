@@ -119,7 +119,7 @@ async def run_steps(steps: Iterator[None]) -> None:
 
 
 def check_receive_buffer() -> str:
-    """Describe the receive buffer that the system grants, for the doctor. Raises LcmDaemonError if UDP fails."""
+    """Describe the receive buffer that the system grants. Raises LcmDaemonError if UDP does not work."""
     with _bind("127.0.0.1", 0) as sock:
         size = _granted_buffer(sock)
     text = f"works; receive buffer {size >> 10} of {RECEIVE_BUFFER >> 10} KiB"

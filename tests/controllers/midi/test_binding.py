@@ -1,4 +1,4 @@
-"""Lines of a map: what they say, and what is wrong with them."""
+"""Lines of a map: their keys, and mistakes in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from lcm_daemon.controllers.midi.binding import Feedback
+from lcm_daemon.controllers.midi.binding import MidiFeedback
 from lcm_daemon.core.errors import DocumentError
 from tests.rigs.midi import bindings, options
 
@@ -15,11 +15,11 @@ def test_a_line_in_full() -> None:
     (one,) = bindings("{cc: 0, channel: 1, to: strength, range: [0.2, 0.9], curve: exp, takeover: scale}")
     assert (one.kind, one.numbers, one.channel, one.to) == ("cc", (0,), 1, "strength")
     assert (one.span, one.curve, one.takeover) == ((0.2, 0.9), "exp", "scale")
-    assert one.feedback == Feedback("cc", (0,), 0, 0, 127)
-    assert pickle.loads(pickle.dumps(one)) == one  # it goes to the desk's process
+    assert one.feedback == MidiFeedback("cc", (0,), 0, 0, 127)
+    assert pickle.loads(pickle.dumps(one)) == one  # it is sent to the desk process
 
 
-@pytest.mark.parametrize(("line", "manner"), [
+@pytest.mark.parametrize(("line", "action"), [
     ("{cc: 0, to: strength}", "absolute"), ("{cc14: 1, to: mix}", "absolute"), ("{nrpn: 512, to: mix}", "absolute"),
     ("{pitchbend: , to: blend}", "absolute"), ("{aftertouch: , to: mix}", "absolute"),
     ("{aftertouch: 36, to: mix}", "absolute"), ("{note: 36, to: mix}", "absolute"),
@@ -29,23 +29,23 @@ def test_a_line_in_full() -> None:
     ("{note: [36, 37, 38], to: mode, button: radio}", "radio"), ("{note: 40, command: panic}", "command"),
     ("{note: 41, command: recipe, with: [ink]}", "command"), ("{note: 42, bank: next}", "bank"),
 ])
-def test_manners(line: str, manner: str) -> None:
-    assert [one.manner for one in bindings(line)] == [manner]
+def test_actions(line: str, action: str) -> None:
+    assert [one.action for one in bindings(line)] == [action]
 
 
 @pytest.mark.parametrize(("line", "takeover"), [
     ("{cc: 0, to: mix}", "pickup"), ("{cc: 0, to: mix, takeover: jump}", "jump"), ("{pitchbend: , to: mix}", "jump"),
 ])
-def test_faders_are_picked_up_unless_they_say_otherwise(line: str, takeover: str) -> None:
+def test_pickup_is_the_default_of_faders(line: str, takeover: str) -> None:
     assert bindings(line)[0].takeover == takeover
 
 
 @pytest.mark.parametrize(("feedback", "meant"), [
-    ("false", None), ("true", Feedback("note", (8,), 0, 0, 127)),
-    ("{range: [12, 60]}", Feedback("note", (8,), 0, 12, 60)),
-    ("{cc: 9, channel: 1, range: [1, 13]}", Feedback("cc", (9,), 1, 1, 13)),
+    ("false", None), ("true", MidiFeedback("note", (8,), 0, 0, 127)),
+    ("{range: [12, 60]}", MidiFeedback("note", (8,), 0, 12, 60)),
+    ("{cc: 9, channel: 1, range: [1, 13]}", MidiFeedback("cc", (9,), 1, 1, 13)),
 ])
-def test_feedback_goes_elsewhere_where_it_is_told(feedback: str, meant: Feedback | None) -> None:
+def test_feedback_can_name_another_control(feedback: str, meant: MidiFeedback | None) -> None:
     assert bindings(f"{{note: 8, to: freeze, button: toggle, feedback: {feedback}}}")[0].feedback == meant
 
 
@@ -54,21 +54,21 @@ def test_feedback_goes_elsewhere_where_it_is_told(feedback: str, meant: Feedback
     ("{cc: , to: mix}", "None is not a whole number from 0 to 127"),
     ("{cc14: 32, to: mix}", "32 is not a whole number from 0 to 31"),
     ("{pitchbend: 3, to: mix}", "pitchbend has no number"),
-    ("{to: mix}", "here are none of them"),
-    ("{cc: 1, note: 2, to: mix}", "here are cc and note"),
-    ("{cc: 1}", "it goes to one of to, command, bank, and here are none of them"),
-    ("{cc: 1, to: mix, bank: next}", "here are to and bank"),
+    ("{to: mix}", "exactly one of cc, cc14, nrpn, note, pitchbend, aftertouch, program; it has none"),
+    ("{cc: 1, note: 2, to: mix}", "it has cc and note"),
+    ("{cc: 1}", "a line needs exactly one of to, command, bank; it has none"),
+    ("{cc: 1, to: mix, bank: next}", "it has to and bank"),
     ("{cc: 1, to: mix, channel: 17}", "17 is not a whole number from 1 to 16"),
     ("{cc: 1, to: mix, curve: bent}", "'bent' is not one of linear, exp, log, square"),
     ("{cc: 1, to: mix, range: [0.2]}", "a range is two numbers"),
     ("{cc: 1, too: mix}", "unknown key 'too'; did you mean 'to'?"),
     ("{note: [1, 2], to: mode}", "add `button: radio`"),
     ("{note: [1, 2], to: mode, button: radio, values: [image]}", "as many values as buttons: 2"),
-    ("{note: 1, to: seed, relative: signed_bit}", "a relative encoder is a cc"),
+    ("{note: 1, to: seed, relative: signed_bit}", "only a cc can be a relative encoder"),
     ("{note: 1, to: prompt, value: [a]}", "is not a number, true, false or text"),
     ("12", "12 is not a mapping such as {cc: 0, to: strength}"),
 ])
-def test_what_is_wrong_is_said_with_its_place(line: str, text: str) -> None:
+def test_a_mistake_is_reported_with_its_place(line: str, text: str) -> None:
     with pytest.raises(DocumentError) as caught:
         bindings(line)
     assert text in str(caught.value)

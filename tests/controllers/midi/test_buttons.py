@@ -1,4 +1,4 @@
-"""The values that buttons stand for."""
+"""The values of buttons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.controllers.midi.buttons import next_state, state, states
+from lcm_daemon.controllers.midi.buttons import button_values, next_toggle_value, value_index
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Refused
 from tests.rigs.midi import bindings
@@ -21,22 +21,22 @@ from tests.rigs.midi import bindings
     ("{note: [1, 2, 3], to: mix, button: radio}", [0.0, 0.5, 1.0]),
     ("{note: [1, 2], to: prompt, button: radio, values: [ice, lava]}", ["ice", "lava"]),
 ])
-def test_states(line: str, found: list[Any]) -> None:
+def test_button_values(line: str, found: list[Any]) -> None:
     (binding,) = bindings(line)
-    assert states(binding, TABLE[binding.to]) == (pytest.approx(found) if binding.to == "mix" else found)
+    assert button_values(binding, TABLE[binding.to]) == (pytest.approx(found) if binding.to == "mix" else found)
 
 
 @pytest.mark.parametrize(("line", "text"), [
-    ("{note: 1, to: prompt, button: toggle}", "prompt is text: say which in `values`"),
-    ("{note: 1, to: prompt, button: toggle, value: ice}", "toggle takes two `values`"),
+    ("{note: 1, to: prompt, button: toggle}", "prompt is text and needs `values`"),
+    ("{note: 1, to: prompt, button: toggle, value: ice}", "toggle needs two `values`"),
     ("{note: [1, 2], to: mode, button: radio, values: [image, film]}", "mode is one of"),
 ])
-def test_what_suits_no_parameter_is_refused(line: str, text: str) -> None:
+def test_values_that_the_parameter_does_not_have_are_refused(line: str, text: str) -> None:
     (binding,) = bindings(line)
     with pytest.raises(Refused, match=text):
-        states(binding, TABLE[binding.to])
+        button_values(binding, TABLE[binding.to])
 
 
-def test_a_toggle_goes_on_from_wherever_the_value_is() -> None:
-    assert [next_state([0.2, 0.8], value) for value in (0.2, 0.8, 0.5)] == [0.8, 0.2, 0.8]
-    assert (state([0.2, 0.8], 0.5), state(["a", "b"], "b")) == (None, 1)
+def test_a_toggle_continues_from_any_value() -> None:
+    assert [next_toggle_value([0.2, 0.8], value) for value in (0.2, 0.8, 0.5)] == [0.8, 0.2, 0.8]
+    assert (value_index([0.2, 0.8], 0.5), value_index(["a", "b"], "b")) == (None, 1)

@@ -1,4 +1,4 @@
-"""The MIDI controller: what a hand does on a stand-in device, and the same over real ports between processes."""
+"""The MIDI controller, with a stand-in device and over real ports between processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
 
 
 def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None = None) -> Rig:
-    """One line of a map, and what a device sends."""
+    """Play messages of a device with one line of a map."""
     async def scenario() -> Rig:
         async with plugged(f"map: [{line}]") as (one, device):
             if before:
@@ -46,8 +46,8 @@ def test_it_is_found_by_name_and_has_a_table_of_fields() -> None:
 def test_every_parameter_moves(name: str) -> None:
     one = play(f"{{cc: 1, to: {name}, takeover: jump}}", (0xB0, 1, 127))
     parameter = TABLE[name]
-    assert one.controls.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(parameter.high)
-                                      if parameter.kind != "bool" else True)
+    highest = True if parameter.kind == "bool" else parameter.high
+    assert one.controls.values[name] == (parameter.choices[-1] if parameter.choices else parameter.coerce(highest))
     assert one.origins == ["midi/Pad/cc 1"]
 
 
@@ -88,20 +88,22 @@ def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
     ("{note: [36, 37, 38], to: mix, button: radio}", [(0x90, 37, 9)], "mix", 0.5),
     ("{note: 36, channel: 2, to: freeze, button: toggle}", [(0x90, 36, 9)], "freeze", False),
 ])
-def test_what_a_hand_does(line: str, messages: list[tuple[int, ...]], name: str, value: Value) -> None:
+def test_messages_set_values(line: str, messages: list[tuple[int, ...]], name: str, value: Value) -> None:
     assert play(line, *messages).controls.values[name] == (pytest.approx(value) if isinstance(value, float) else value)
 
 
 def test_commands() -> None:
     one = play("{note: 40, command: panic}, {note: 41, command: recipe, with: [ink]}",
                (0x90, 40, 9), (0x80, 40, 0), (0x90, 41, 9))
-    assert one.commands == [CommandRequest("panic", "midi/Pad/note 40"), CommandRequest("recipe", "midi/Pad/note 41", ("ink",))]
+    assert one.commands == [
+        CommandRequest("panic", "midi/Pad/note 40"), CommandRequest("recipe", "midi/Pad/note 41", ("ink",))]
 
 
-def test_a_fader_is_picked_up_and_lost_again_when_others_move_the_value() -> None:
+def test_a_fader_picks_a_value_up_and_loses_it_when_others_change_it() -> None:
     line = "{cc: 1, to: mix, feedback: false}"
     assert play(line, (0xB0, 1, 10), (0xB0, 1, 60), before=("mix", 0.5)).controls.values["mix"] == 0.5
-    assert play(line, (0xB0, 1, 60), (0xB0, 1, 70), before=("mix", 0.5)).controls.values["mix"] == pytest.approx(70 / 127)
+    passed = play(line, (0xB0, 1, 60), (0xB0, 1, 70), before=("mix", 0.5))
+    assert passed.controls.values["mix"] == pytest.approx(70 / 127)
 
     async def scenario() -> None:
         async with plugged(f"map: [{line}]") as (one, device):
@@ -123,7 +125,7 @@ def test_fast_turns_lose_no_detent_while_the_stage_is_slow() -> None:
         async with plugged("map: [{cc: 1, to: seed, relative: signed_bit}]") as (one, device):
             for _ in range(300):
                 device.play(0xB0, 1, 1)
-            await asyncio.sleep(0.1)  # and not a word of the stage
+            await asyncio.sleep(0.1)  # without an answer of the stage
             one.pass_on()
             assert one.controls.values["seed"] == 300
     asyncio.run(scenario())
@@ -201,13 +203,13 @@ def test_banks_switch_the_map_and_the_lamps() -> None:
 # Devices
 
 @pytest.mark.slow
-def test_values_hold_while_a_device_is_away_and_it_is_shown_them_when_it_is_back() -> None:
+def test_values_stay_while_a_device_is_away_and_its_indicators_are_updated_when_it_is_back() -> None:
     async def scenario() -> None:
         async with plugged("map: [{cc: 1, to: mix, takeover: jump}]") as (one, device):
             device.play(0xB0, 1, 32)
             await one.becomes("mix", 32 / 127)
             device.plugged.clear()
-            await one.until(lambda: not device.takers)
+            await one.until(lambda: not device.inputs)
             assert one.controls.values["mix"] == 32 / 127
             one.move("mix", 1.0)
             device.sent.clear()
@@ -226,7 +228,7 @@ def test_two_devices_with_maps_of_their_own() -> None:
     async def scenario() -> None:
         async with plugged(text) as (one, device):
             device.plugged.append("nanoKONTROL2 SLIDER")
-            await one.until(lambda: len(device.takers) == 2)
+            await one.until(lambda: len(device.inputs) == 2)
             device.play(0xB0, 0, 127, name="Pad")
             device.play(0xB0, 7, 1, name="nanoKONTROL2 SLIDER")
             device.play(0xB0, 0, 127, name="nanoKONTROL2 SLIDER")
@@ -247,7 +249,7 @@ def test_the_tempo_is_kept_for_the_stage() -> None:
             device.play(0xF8)
             await one.until(lambda: "tempo" in one.controls.kept)
             for i in range(97):
-                one.midi._tick(parse([0xF8]), i / 60.0)  # 150 beats a minute
+                one.midi._on_clock(parse([0xF8]), i / 60.0)  # 150 beats a minute
             heard = one.controls.kept["tempo"]
             assert heard == ExternalTempo(Tempo(pytest.approx(150.0), 4.0, pytest.approx(95 / 60), True), "midi/clock")
             device.play(0xFC)
@@ -255,7 +257,7 @@ def test_the_tempo_is_kept_for_the_stage() -> None:
     asyncio.run(scenario())
 
 
-def test_without_midi_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_show_without_midi_logs_one_line_and_runs(caplog: pytest.LogCaptureFixture) -> None:
     def connect() -> RtMidi:
         raise MissingIntegration("MIDI", "python-rtmidi is not installed", 'pip install "lcm-daemon[midi]"')
 
@@ -266,9 +268,9 @@ def test_without_midi_there_is_one_line_and_the_show_goes_on(caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         asyncio.run(scenario())
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "MIDI: cc 0 goes to 'strenght', which this recipe has not; did you mean 'strength'?"
+    assert lines[0] == "MIDI: cc 0 does nothing now: the recipe has no parameter 'strenght'; did you mean 'strength'?"
     assert lines[1:] == ['MIDI: python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"; '
-                         "the show goes on without MIDI"]
+                         "the show runs without MIDI"]
 
 
 def test_it_stops_twice_and_starts_once() -> None:
@@ -313,9 +315,9 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
     async def scenario() -> None:
         async with rig(SHOW) as one:
             with Peer("nanoKONTROL2") as peer:
-                await one.until(lambda: (0xB0, 1, 127) in peer.heard)  # its fader goes to where mix is
+                await one.until(lambda: (0xB0, 1, 127) in peer.received)  # its fader goes to where mix is
                 await insist(one, peer, (0xB0, 1, 32), lambda: one.controls.values["mix"] == 32 / 127)
-                await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.heard)
+                await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.received)
                 await insist(one, peer, (0xFA,), lambda: "tempo" in one.controls.kept)
             await asyncio.sleep(1.0)
             assert one.controls.values["mix"] == 32 / 127
@@ -323,17 +325,17 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
                 begun = time.perf_counter()
                 await insist(one, peer, (0xB0, 1, 127), lambda: one.controls.values["mix"] == 1.0)
                 print(f"found again after {time.perf_counter() - begun:.2f} s")  # JACK's part grows with the load
-                await one.until(lambda: (0x90, 9, 127) in peer.heard)
+                await one.until(lambda: (0x90, 9, 127) in peer.received)
     asyncio.run(scenario())
 
 
 def test_a_backend_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", "nobody-runs-this-one")
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "no-such-server")
     need_module("rtmidi", "python-rtmidi")
     with pytest.raises((LcmDaemonError, OSError)):
         RtMidi("jack").close()
 
 
-def test_an_unknown_option_is_a_mistake_of_ours() -> None:
+def test_an_unknown_option_raises() -> None:
     with pytest.raises(ValueError, match="unknown option"):
         Rig({**options("{}"), "colour": 1})

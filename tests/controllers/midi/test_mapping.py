@@ -1,10 +1,10 @@
-"""Maps: which line a control finds, banks, and the ready maps."""
+"""Maps: the lines of a control, banks, and the ready maps."""
 
 from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.controllers.midi.mapping import Map, fits, map_of, ready_map, ready_maps
+from lcm_daemon.controllers.midi.mapping import MidiMap, build_map, matches_name, ready_map, ready_map_names
 from lcm_daemon.controllers.midi.messages import Control
 from lcm_daemon.core.parameter_table import TABLE
 from tests.rigs.midi import bindings, options
@@ -12,61 +12,61 @@ from tests.rigs.midi import bindings, options
 CONTROL = Control("cc", 1, 1)
 
 
-def test_names_fit_patterns_whatever_their_capitals() -> None:
-    assert fits("nanokontrol2*", "nanoKONTROL2:nanoKONTROL2 nanoKONTROL2 _ CTRL 20:0")
-    assert not fits("nanoKONTROL2", "nanoKONTROL2 1")
+def test_names_match_patterns_regardless_of_case() -> None:
+    assert matches_name("nanokontrol2*", "nanoKONTROL2:nanoKONTROL2 nanoKONTROL2 _ CTRL 20:0")
+    assert not matches_name("nanoKONTROL2", "nanoKONTROL2 1")
 
 
 def test_channels_and_numbers() -> None:
-    layout = Map(bindings("{cc: 1, channel: 2, to: mix}") + bindings("{cc: 1, to: blend}") +
+    midi_map = MidiMap(bindings("{cc: 1, channel: 2, to: mix}") + bindings("{cc: 1, to: blend}") +
                  bindings("{program: , to: seed}"))
-    assert [one.to for one in layout.find(CONTROL)] == ["blend"]
-    assert [one.to for one in layout.find(Control("cc", 1, 2))] == ["mix", "blend"]
-    assert [one.to for one in layout.find(Control("program", 9, 1))] == ["seed"]
-    assert layout.find(Control("note", 1, 1)) == []
+    assert [one.to for one in midi_map.find(CONTROL)] == ["blend"]
+    assert [one.to for one in midi_map.find(Control("cc", 1, 2))] == ["mix", "blend"]
+    assert [one.to for one in midi_map.find(Control("program", 9, 1))] == ["seed"]
+    assert midi_map.find(Control("note", 1, 1)) == []
 
 
-def test_one_bank_is_live() -> None:
-    layout = Map((), options("banks: {one: [{cc: 1, to: mix}], two: [{cc: 1, to: blend}]}")["banks"])
+def test_one_bank_is_active() -> None:
+    midi_map = MidiMap((), options("banks: {one: [{cc: 1, to: mix}], two: [{cc: 1, to: blend}]}")["banks"])
 
-    def live() -> tuple[str, list[str]]:
-        return layout.live, [one.to for one in layout.find(CONTROL)]
+    def active() -> tuple[str, list[str]]:
+        return midi_map.active_bank, [one.to for one in midi_map.find(CONTROL)]
 
-    assert live() == ("one", ["mix"])
-    assert (layout.choose("next"), live()) == (True, ("two", ["blend"]))
-    assert (layout.choose("next"), live()) == (True, ("one", ["mix"]))
-    assert (layout.choose("previous"), live()) == (True, ("two", ["blend"]))
-    assert (layout.choose("two"), layout.choose("three"), live()) == (False, False, ("two", ["blend"]))
+    assert active() == ("one", ["mix"])
+    assert (midi_map.change_bank("next"), active()) == (True, ("two", ["blend"]))
+    assert (midi_map.change_bank("next"), active()) == (True, ("one", ["mix"]))
+    assert (midi_map.change_bank("previous"), active()) == (True, ("two", ["blend"]))
+    assert (midi_map.change_bank("two"), midi_map.change_bank("three"), active()) == (False, False, ("two", ["blend"]))
 
 
 def test_a_map_without_banks_has_no_next_one() -> None:
-    assert not Map(()).choose("next")
+    assert not MidiMap(()).change_bank("next")
 
 
 def test_the_shows_lines_come_before_a_ready_maps() -> None:
     own = bindings("{cc: 0, to: blend}")
-    layout = map_of("nanoKONTROL2", "nanokontrol2", own, {})
-    assert [one.to for one in layout.find(Control("cc", 0, 1))] == ["blend"]
-    assert [one.to for one in layout.find(Control("cc", 1, 1))] == ["mix"]
+    midi_map = build_map("nanoKONTROL2", "nanokontrol2", own, {})
+    assert [one.to for one in midi_map.find(Control("cc", 0, 1))] == ["blend"]
+    assert [one.to for one in midi_map.find(Control("cc", 1, 1))] == ["mix"]
 
 
 def test_of_controls_with_one_number_only_the_same_channel_is_replaced() -> None:
-    layout = map_of("APC40", "apc40_mk2", bindings("{cc: 7, channel: 1, to: blend}"), {})
-    assert [[one.to for one in layout.find(Control("cc", 7, n))] for n in (1, 2)] == [["blend"], ["mix"]]
+    midi_map = build_map("APC40", "apc40_mk2", bindings("{cc: 7, channel: 1, to: blend}"), {})
+    assert [[one.to for one in midi_map.find(Control("cc", 7, n))] for n in (1, 2)] == [["blend"], ["mix"]]
 
 
-def test_a_line_may_be_meant_for_one_device() -> None:
+def test_a_line_may_be_for_one_device() -> None:
     own = bindings('{cc: 0, to: blend, device: "pad*"}')
-    assert len(list(map_of("Pad 1", None, own, {}).bindings())) == 1
-    assert not list(map_of("Other", None, own, {}).bindings())
+    assert len(list(build_map("Pad 1", None, own, {}).active_bindings())) == 1
+    assert not list(build_map("Other", None, own, {}).active_bindings())
 
 
 def test_five_controllers_have_ready_maps() -> None:
-    assert ready_maps() == ["apc40_mk2", "launch_control_xl", "midimix", "nanokontrol2", "x_touch_mini"]
+    assert ready_map_names() == ["apc40_mk2", "launch_control_xl", "midimix", "nanokontrol2", "x_touch_mini"]
 
 
-@pytest.mark.parametrize("name", ready_maps())
-def test_a_ready_map_leads_to_what_there_is(name: str) -> None:
+@pytest.mark.parametrize("name", ready_map_names())
+def test_a_ready_map_has_existing_targets(name: str) -> None:
     found = ready_map(name)
     assert {one.to for one in found["map"]} - {""} <= set(TABLE)
     assert {"strength", "mix", "freeze", "mode"} <= {one.to for one in found["map"]}

@@ -1,4 +1,4 @@
-"""Ports: which device a port belongs to, what fails, and that a slow or broken one holds nobody up."""
+"""Ports: the device of a port, failures, and slow devices."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import pytest
 from mido import Message
 
 from lcm_daemon.controllers.midi import ports
-from lcm_daemon.controllers.midi.ports import Ports
+from lcm_daemon.controllers.midi.ports import MidiPorts
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
 from tests.conftest import need_module
 from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort
 
 
-class Open:
-    """Ports with a record of what they tell."""
+class OpenPorts:
+    """MidiPorts, with a record of their calls."""
 
     def __init__(self, patterns: Sequence[str], connect: Callable[[], Plugboard]) -> None:
         self.received: list[tuple[int, str, Message]] = []
         self.here: dict[int, list[str]] = {}
         self.metrics = Metrics()
-        self.ports = Ports(patterns, connect, self._receive, self._change, self.metrics)
+        self.ports = MidiPorts(patterns, connect, self._on_message, self._on_ports, self.metrics)
 
-    def _receive(self, device: int, port: str, when: float, message: Message) -> None:
+    def _on_message(self, device: int, port: str, when: float, message: Message) -> None:
         assert abs(time.perf_counter() - when) < PATIENCE
         self.received.append((device, port, message))
 
-    def _change(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def _on_ports(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         self.here[device] = list(inputs)
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -43,8 +43,8 @@ class Open:
 
 
 @contextmanager
-def opened(controls: Plugboard, *patterns: str) -> Iterator[Open]:
-    one = Open(patterns, lambda: controls)
+def opened(controls: Plugboard, *patterns: str) -> Iterator[OpenPorts]:
+    one = OpenPorts(patterns, lambda: controls)
     one.ports.start()
     try:
         yield one
@@ -52,7 +52,7 @@ def opened(controls: Plugboard, *patterns: str) -> Iterator[Open]:
         one.ports.stop()
 
 
-def test_a_port_belongs_to_the_first_pattern_that_it_fits() -> None:
+def test_a_port_belongs_to_the_first_pattern_that_it_matches() -> None:
     controls = Plugboard("nanoKONTROL2 1", "Pad", "APC40")
     with opened(controls, "nano*", "*") as one:
         one.until(lambda: one.here == {0: ["nanoKONTROL2 1"], 1: ["Pad", "APC40"]})
@@ -62,7 +62,7 @@ def test_a_port_belongs_to_the_first_pattern_that_it_fits() -> None:
         assert one.metrics.counts() == {"midi/malformed": 1}
 
 
-def test_every_device_does_not_mean_our_own_ports() -> None:
+def test_all_devices_do_not_include_our_own_ports() -> None:
     controls = Plugboard("Midi Through:Midi Through Port-0 14:0", "RtMidiOut Client:x", "lcm-daemon:lcm-daemon", "Pad")
     with opened(controls, "*") as one:
         one.until(lambda: one.here == {0: ["Pad"]})
@@ -75,20 +75,20 @@ def test_a_device_that_another_program_holds_is_tried_again(caplog: pytest.LogCa
     class Held(Plugboard):
         held = True
 
-        def open_input(self, name: str, take: Callable[[Sequence[int]], None]) -> PlugboardPort:
+        def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> PlugboardPort:
             if self.held:
                 raise OSError("in use")
-            return super().open_input(name, take)
+            return super().open_input(name, on_data)
 
     controls = Held("Pad")
     with caplog.at_level(logging.WARNING), opened(controls, "Pad") as one:
         one.until(lambda: one.metrics.counts().get("midi/failed"))
         controls.held = False
         one.until(lambda: one.here.get(0) == ["Pad"])
-    assert caplog.messages[0] == "MIDI 'Pad' cannot be opened: in use"
+    assert caplog.messages[0] == "MIDI: cannot open 'Pad': in use"
 
 
-def test_a_slow_device_does_not_hold_up_who_sends() -> None:
+def test_a_slow_device_does_not_block_the_sender() -> None:
     gate = threading.Event()
 
     class Slow(PlugboardPort):
@@ -116,7 +116,7 @@ def test_a_slow_device_does_not_hold_up_who_sends() -> None:
 def test_a_midi_system_that_breaks_is_found_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ports, "RETRY", 0.05)
+    monkeypatch.setattr(ports, "RECONNECT", 0.05)
     controls = Plugboard("Pad")
     with caplog.at_level(logging.WARNING), opened(controls, "Pad") as one:
         one.until(lambda: one.here.get(0) == ["Pad"])
@@ -125,7 +125,7 @@ def test_a_midi_system_that_breaks_is_found_again(
         one.until(lambda: one.metrics.counts().get("midi/missing", 0) > 3)
         controls.broken = None
         one.until(lambda: one.here.get(0) == ["Pad"])
-    assert caplog.messages == ["MIDI: the server has gone; the show goes on without MIDI"]  # once
+    assert caplog.messages == ["MIDI: the server has gone; the show runs without MIDI"]  # once
 
 
 def test_stopping_closes_everything_and_sends_what_waits() -> None:
@@ -133,11 +133,11 @@ def test_stopping_closes_everything_and_sends_what_waits() -> None:
     with opened(controls, "Pad") as one:
         one.until(lambda: one.here)
         one.ports.send(0, {"lamp": [b"\x90\x01\x00"]})
-    assert controls.takers == {}
+    assert controls.inputs == {}
     assert controls.sent == [("Pad", (0x90, 1, 0))]
 
 
-def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_sequencer_has_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     need_module("rtmidi", "python-rtmidi")
     monkeypatch.setattr(ports.sys, "platform", "linux")
     monkeypatch.setattr(ports.Path, "exists", lambda path: False)
@@ -151,4 +151,4 @@ def test_a_machine_without_a_sequencer_is_one_clear_line(monkeypatch: pytest.Mon
                  "python-rtmidi"),
 ])
 def test_what_to_install_depends_on_the_python(python: tuple[int, ...], words: str) -> None:
-    assert str(ports.lacking(python)).endswith(words)
+    assert str(ports.missing_rtmidi(python)).endswith(words)

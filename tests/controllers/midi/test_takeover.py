@@ -36,7 +36,7 @@ def test_and_back(curve: str, span: tuple[float, float]) -> None:
         assert scale.position(scale.value(i / 10)) == pytest.approx(i / 10)
 
 
-def test_what_lies_outside_the_range_stands_at_its_end() -> None:
+def test_a_value_outside_the_range_is_at_its_end() -> None:
     scale = scale_of(TABLE["strength"], (0.2, 0.4), "exp")
     assert (scale.position(0.0), scale.position(1.0)) == (0.0, 1.0)
     assert scale_of(TABLE["strength"], (0.3, 0.3), "linear").position(0.3) == 0.0
@@ -46,7 +46,7 @@ def test_a_parameter_without_bounds_is_moved_from_0_to_1() -> None:
     assert scale_of(Parameter("x", "float", 0.0, ""), None, "linear").value(1.0) == 1.0
 
 
-@pytest.mark.parametrize(("manner", "before", "now", "value", "result"), [
+@pytest.mark.parametrize(("mode", "before", "now", "value", "result"), [
     ("jump", None, 0.9, 0.1, 0.9),
     ("pickup", None, 0.9, 0.1, None),
     ("pickup", 0.8, 0.7, 0.1, None),
@@ -60,8 +60,8 @@ def test_a_parameter_without_bounds_is_moved_from_0_to_1() -> None:
     ("scale", 0.5, 1.0, 0.1, 1.0),
     ("scale", 0.5, 0.0, 0.9, 0.0),
 ])
-def test_taking_over(manner: str, before: float | None, now: float, value: float, result: float | None) -> None:
-    assert take_over(manner, before, now, value) == (None if result is None else pytest.approx(result))
+def test_taking_over(mode: str, before: float | None, now: float, value: float, result: float | None) -> None:
+    assert take_over(mode, before, now, value) == (None if result is None else pytest.approx(result))
 
 
 @pytest.mark.parametrize(("coding", "raw", "steps"), [

@@ -163,7 +163,8 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
                 peer.send("/1/fader2", 0.5)
                 await one.becomes("lora/ink", 0.5)
     asyncio.run(scenario())
-    assert "/1/fader5 has the unknown target 'strenth'; it does nothing now; did you mean 'strength'?" in caplog.text
+    expected = "/1/fader5 does nothing now: there is no parameter or command 'strenth'; did you mean 'strength'?"
+    assert expected in caplog.text
 
 
 def test_the_shows_own_addresses_come_before_a_profiles_and_the_first_profile_before_the_next() -> None:
