@@ -103,7 +103,9 @@ class Stage:
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
         self._dispatch = Dispatch(self.parameters, self.automation, self.switcher)
-        self._report = StatusReport(self)
+        self._report = StatusReport(
+            show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
+        )
         self._throttle = LogThrottle(log, self.metrics)
         self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
@@ -274,7 +276,8 @@ class Stage:
 
     def _report_to_desk(self, now: float, output: Frame) -> None:
         if self._report.is_due(now):
-            self.desk.tell([], self._report.status(now), self._report.parameter_states())
+            status = self._report.status(now, self.source, self.guide, self.sinks, self.ticker.skipped)
+            self.desk.tell([], status, self._report.parameter_states())
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
         if now - self._previewed_at >= PREVIEW_INTERVAL:
             self._previewed_at = now

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from lcm_daemon.automation.automation import Automation
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import ParameterState
+from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+from lcm_daemon.render.failsafe import Failsafe
+from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.status import Status
 from lcm_daemon.stage.value_origin import describe_last_move, parameter_states, start_origins
-
-if TYPE_CHECKING:
-    from lcm_daemon.stage.stage import Stage
+from lcm_daemon.transports.runner import Runner
 
 _REFUSED = ("refused", "unknown", "malformed")  # ends of the desk's counters of rejected input
 
@@ -19,45 +23,57 @@ _REFUSED = ("refused", "unknown", "malformed")  # ends of the desk's counters of
 class StatusReport:
     """Collects the status and the state of every parameter of a running show."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._status = Status(stage.metrics)
+    def __init__(
+        self, show: Show, metrics: Metrics, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher,
+        desk: DeskSupervisor, failsafe: Failsafe,
+    ) -> None:
+        self._show, self._parameters, self._automation, self._switcher = show, parameters, automation, switcher
+        self._desk, self._failsafe = desk, failsafe
+        self._status = Status(metrics)
 
     def is_due(self, now: float) -> bool:
         return self._status.is_due(now)
 
-    def status(self, now: float) -> Mapping[str, Value]:
-        """The entries that the page and OSC's /lcm/status show."""
-        stage, transition = self._stage, self._stage.transition
-        engine, age = transition.leading.engines[0], transition.age(now)
+    def status(
+        self, now: float, source: Runner | None, guide: Runner | None, sinks: Sequence[Runner], missed: int
+    ) -> Mapping[str, Value]:
+        """The entries that the page and OSC's /lcm/status show.
+
+        Args:
+            now: Monotonic seconds.
+            source, guide, sinks: What the show's endpoints run on.
+            missed: Ticks that were skipped so far.
+        """
+        transition = self._switcher.transition
+        engine = transition.leading.engines[0]
         entries: dict[str, Value] = {
-            "show": stage.show.name,
+            "show": self._show.name,
             "recipe": engine.recipe.name,
             "size": "{}x{}".format(*engine.recipe.size),
             "change": transition.describe(),
-            **stage.automation.status(),
-            "moved": describe_last_move(stage.parameters),
-            "governor": stage.switcher.describe_governor(),
+            **self._automation.status(),
+            "moved": describe_last_move(self._parameters),
+            "governor": self._switcher.describe_governor(),
             "error": transition.state.error,
             "engine": engine.state,
             "engine_pid": engine.pid,
-            "desk_pid": stage.desk.pid,
+            "desk_pid": self._desk.pid,
             "alarm": "; ".join(one.alarm for one in transition.leading.engines if one.alarm),
-            "source": f"{stage.source.label}: {stage.source.state}" if stage.source else "none",
-            "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in stage.sinks) or "none",
-            "missed": stage.ticker.skipped,
-            "failsafe": stage.failsafe.is_active(age),
-            "refused": sum(n for path, n in stage.desk.counts.items() if path.endswith(_REFUSED)),
+            "source": f"{source.label}: {source.state}" if source else "none",
+            "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",
+            "missed": missed,
+            "failsafe": self._failsafe.is_active(transition.age(now)),
+            "refused": sum(n for path, n in self._desk.counts.items() if path.endswith(_REFUSED)),
         }
-        if stage.guide:
-            entries["guide"] = f"{stage.guide.label}: {stage.guide.state}"
+        if guide:
+            entries["guide"] = f"{guide.label}: {guide.state}"
         return self._status.collect(now, entries)
 
     def parameter_states(self) -> Mapping[str, ParameterState]:
         """Every parameter's base value, value in force, and who set it."""
-        stage = self._stage
-        recipe, values = stage.recipes.playing.recipe, stage.automation.values
-        modulated = (parameter.name for modulator in stage.show.modulators for parameter in modulator.parameters())
-        origins = start_origins(stage.show.table(recipe), {*stage.show.parameters, *modulated}, recipe)
-        governed = stage.switcher.govern_values(values)
-        return parameter_states(stage.parameters, values, governed, origins, stage.show.modulators)
+        show, recipe = self._show, self._switcher.transition.state.playing.recipe
+        modulated = (parameter.name for modulator in show.modulators for parameter in modulator.parameters())
+        origins = start_origins(show.table(recipe), {*show.parameters, *modulated}, recipe)
+        values = self._automation.values
+        governed = self._switcher.govern_values(values)
+        return parameter_states(self._parameters, values, governed, origins, show.modulators)

@@ -274,7 +274,7 @@ def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, c
     run_hot(stage, clock, 1.5)
     assert feed(stage)[-1][1]["steps"] == 1
     assert stage.parameters.targets()["steps"] == 2
-    assert stage._report.status(clock.now())["governor"] == "steps -1"
+    assert stage._report.status(clock.now(), None, None, [], 0)["governor"] == "steps -1"
 
 
 @pytest.mark.slow
