@@ -30,5 +30,6 @@ def test_the_property_list_is_one() -> None:
     found = plistlib.loads((FOLDER / "lcm-daemon.plist").read_bytes())
     program, *words = found["ProgramArguments"]
     assert Path(program).name == "lcm-daemon"
-    assert build_parser().parse_args(words).command == "run"
+    assert words[0] == "run"
+    assert build_parser().parse_args(words).show == "/Users/show/mirror.yaml"
     assert found["KeepAlive"] is True

@@ -1,11 +1,12 @@
-"""How long a MIDI move takes to the stage's value: `python -m tests.measure.midi_latency [COUNT [RATE]]`.
+"""Measure the time from a MIDI message to the stage's value: `python -m tests.measure.midi_latency`.
 
-Another process sends through JACK; a real desk process receives and hands over; this process is the stage's end of it,
-and takes the time when the value has been set. The clock (perf_counter) is the same in all three.
+One process sends through JACK, a real desk process receives and passes on, and this process acts as the stage and
+records when the value has been set. All three use the same clock, perf_counter.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing.connection
 import subprocess
 import sys
@@ -86,10 +87,14 @@ def _after(applied: list[tuple[int, float]], number: int) -> float:
     return next(when for value, when in applied if value >= number)
 
 
-def main(count: int = 1000, rate: int = 200) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1000, help="messages to send")
+    parser.add_argument("--rate", type=int, default=200, help="messages a second")
+    asked = parser.parse_args()
     with jack():
-        times, bare = measure(count, rate)
-    print(f"{count} messages at {rate} a second, to the value: {_shown(times)}; to a bare JACK port: {_shown(bare)}")
+        times, bare = measure(asked.count, asked.rate)
+    print(f"{asked.count} messages at {asked.rate} a second, to the value: {_shown(times)}; to a bare JACK port: {_shown(bare)}")
     return int(quantile_of(times, 0.99) > LIMIT)
 
 
@@ -99,4 +104,4 @@ def _shown(times: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main())
