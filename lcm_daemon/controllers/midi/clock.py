@@ -23,7 +23,7 @@ PULSES_PER_SIXTEENTH = PULSES_PER_BEAT // 4
 TEMPO_PULSES = 2 * PULSES_PER_BEAT + 1  # pulses that the tempo is measured over
 POSITION_PULSES = PULSES_PER_BEAT  # pulses that the position of the beat is measured over
 MIN_INTERVALS = 6  # intervals before a tempo is measured
-MAX_GAP = 1.0  # seconds without a pulse, after which the clock has restarted; slower than 2.5 bpm is no tempo
+MAX_GAP = 1.0  # seconds without a pulse, after which the clock has restarted; at 2.5 bpm pulses are 1 s apart
 
 
 class MidiClock:

@@ -72,7 +72,7 @@ class MidiMap:
     Attributes:
         always: Bindings that are active in every bank.
         banks: Further bindings by bank.
-        active_bank: Name of the active bank, or an empty string if there are no banks.
+        active_bank: Name of the active bank, or an empty string without banks.
     """
 
     always: Sequence[Binding]

@@ -1,4 +1,4 @@
-"""The value that a control's position stands for, and when a fader takes a value over.
+"""The value of a control's position, and when a fader takes a value over.
 
 A fader without a motor may be anywhere when its value was changed by something else. With `jump`, the value follows the
 fader at once. With `pickup`, it follows once the fader has reached or passed it. With `scale`, it moves at once, faster
@@ -104,6 +104,6 @@ def take_over(mode: str, before: float | None, now: float, value: float) -> floa
         mode: Key of TAKEOVER.
         before: The fader's position before, or None if it is unknown.
         now: The fader's position.
-        value: The position that the present value stands for.
+        value: The position of the present value.
     """
     return TAKEOVER[mode](before, now, value)

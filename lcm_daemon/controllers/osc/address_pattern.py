@@ -2,7 +2,7 @@
 
 Patterns are those of OSC 1.0 (https://opensoundcontrol.stanford.edu/spec-1_0.html, "OSC Message Dispatching and
 Pattern Matching"): `*`, `?`, `[a-z]`, `[!a-z]`, `{this,that}`. None of them crosses a slash. Each part is matched by
-one pass over its tokens, with the set of all positions that can have been reached. There is no backtracking: the work
+one pass over its tokens, with the set of all positions that can have been reached. It never backtracks: the work
 for one address is at most the length of the pattern times the length of the address.
 """
 

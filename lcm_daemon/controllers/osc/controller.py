@@ -228,7 +228,7 @@ class Osc(Controller):
         known = {*self.controls.table, *self.controls.commands}
         for entry in self.options["map"]:
             if entry.to not in known:
-                log.warning("OSC: osc.map: %s does nothing now: there is no parameter or command %r%s",
+                log.warning("OSC: osc.map: %s does nothing now: unknown parameter or command %r%s",
                             entry.address, entry.to, nearest(entry.to, sorted(known)))
 
     def _on_parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:
@@ -310,7 +310,7 @@ class Osc(Controller):
                     self._subscribers.send(listener, address, value)
 
     def _keep_subscribers(self) -> None:
-        """Keep the subscribers for the next desk process. TCP subscribers are left out: their connection ends first."""
+        """Keep the subscribers for the next desk process. TCP subscribers are not kept: their connection ends."""
         lasting = {listener: who for listener, who in self._subscribers.by_listener().items() if not listener.tcp}
         self.controls.keep_for_restart("osc", lasting)
 

@@ -163,7 +163,7 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
                 peer.send("/1/fader2", 0.5)
                 await one.becomes("lora/ink", 0.5)
     asyncio.run(scenario())
-    expected = "/1/fader5 does nothing now: there is no parameter or command 'strenth'; did you mean 'strength'?"
+    expected = "/1/fader5 does nothing now: unknown parameter or command 'strenth'; did you mean 'strength'?"
     assert expected in caplog.text
 
 
