@@ -32,7 +32,7 @@ def find() -> str | None:
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """Start a browser with an empty profile in `folder`; gives the host:port of its DevTools, ends it afterwards."""
+    """Run a browser with an empty profile in `folder`; yields the host:port of its DevTools."""
     with (folder / "log").open("wb") as log:
         command = [find() or "", *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -44,7 +44,7 @@ def running(folder: Path) -> Iterator[str]:
 
 
 def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
-    """Chromium writes its port there when it listens."""
+    """The port of DevTools. Chromium writes it to `file` when it listens."""
     async def wait() -> int:
         async with asyncio.timeout(6 * PATIENCE):
             while not (file.exists() and "\n" in file.read_text()):
@@ -55,7 +55,7 @@ def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 class Tab:
-    """One tab. `requests` holds every address it asked for, `troubles` every error it logged."""
+    """One tab. `requests` holds every URL it requested, `troubles` every error it logged."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -92,14 +92,14 @@ class Tab:
         return done["result"].get("value")
 
     async def until(self, expression: str) -> Any:
-        """Wait until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true; return its value."""
         value = None
         try:
             async with asyncio.timeout(PATIENCE):
                 while not (value := await self.js(expression)):
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"the page never came to: {expression}") from None
+            raise AssertionError(f"the page did not reach: {expression}") from None
         return value
 
     async def open(self, url: str, width: int = 1280, height: int = 800, touch: bool = False) -> None:
@@ -108,7 +108,7 @@ class Tab:
         await self.until("document.querySelector('[data-link=online]') !== null")
 
     async def resize(self, width: int, height: int, touch: bool = False) -> None:
-        """Give the open page another window and wait until it is laid out."""
+        """Change the size of the open page's window and wait for the new layout."""
         await self._set_window(width, height, touch)
         await self.until(f"innerWidth === {width} && innerHeight === {height}"
                          f" && matchMedia('(pointer: coarse)').matches === {json.dumps(touch)}")
@@ -120,7 +120,7 @@ class Tab:
         await self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
 
     async def place(self, selector: str, x: float = 0.5, y: float = 0.5) -> tuple[float, float]:
-        """A point of an element, in pixels of the window; x and y go from 0 to 1 across it."""
+        """A point of an element in pixels of the window. x and y go from 0 to 1 across the element."""
         box = await self.js(
             f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
             " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] })()")
@@ -138,14 +138,14 @@ class Tab:
             await self.mouse("mouseReleased", x, y, n)
 
     async def key(self, key: str, modifiers: int = 0) -> None:
-        """A key of the keyboard goes down and up; one of a single character writes it."""
+        """Press and release a key. A key of one character types it."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         code = {" ": "Space"}.get(key, key)
         await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=text, modifiers=modifiers)
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code, modifiers=modifiers)
 
     async def write(self, selector: str, text: str) -> None:
-        """Put the cursor into a field and type over all that stands there."""
+        """Focus a field and replace its content."""
         await self.js(f"document.querySelector({selector!r}).focus(), document.querySelector({selector!r}).select()")
         await self.call("Input.insertText", text=text)
 
@@ -160,7 +160,7 @@ def _is_trouble(message: dict[str, Any]) -> bool:
 
 @asynccontextmanager
 async def tab(devtools: str) -> AsyncIterator[Tab]:
-    """A fresh tab of a running browser."""
+    """Open a new tab of a running browser."""
     request = urllib.request.Request(f"http://{devtools}/json/new?about:blank", method="PUT")
     target = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request).read()))
     async with connect(target["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:

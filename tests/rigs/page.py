@@ -1,4 +1,4 @@
-"""A rig's page, opened in the browser, and where its controls are."""
+"""The page of a rig in the browser, and selectors of its controls."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ WIDGETS = {
 
 
 def control(name: str, part: str = "") -> str:
-    """The selector of a parameter's control, or of a part of its row."""
+    """Selector of a parameter's control, or of a part of its row."""
     return f"[data-parameter={name}] {part or WIDGETS[SHOWN[name].kind]}"
 
 
 def number(name: str) -> str:
-    """JavaScript for what a fader shows."""
+    """JavaScript expression for the value that a fader shows."""
     return f"Number(document.querySelector({control(name)!r}).ariaValueNow)"
 
 
 def field(name: str, part: str = "input") -> str:
-    """JavaScript for what stands in a field."""
+    """JavaScript expression for the content of a field."""
     return f"document.querySelector({control(name, part)!r}).value"
 
 
 @asynccontextmanager
 async def opened(devtools: str, rig: Rig, **window: int) -> AsyncIterator[tuple[Tab, Panel]]:
-    """The page of a panel of its own; at the end it must not have had any trouble."""
+    """Open the page of a new panel. At the end, the page must not have logged an error."""
     async with serving(rig) as panel, tab(devtools) as page:
         await page.open(panel.address, **window)
         yield page, panel

@@ -1,4 +1,4 @@
-"""What the panel's tests share: a panel on a free port, a stage that answers it, and plain HTTP."""
+"""Rig of the panel's tests: a panel on a free port, a stage that answers it, WebSocket and HTTP clients."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.core.requests import Change, CommandRequest, commands
 
-SHOWN: Table = {**TABLE, **AUTOMATION_PARAMETERS}  # the parameters of a show without modulators
-PATIENCE = 30.0  # seconds until a test gives up waiting
-QUIET = 0.15  # seconds of silence that count as "nothing comes"
+SHOWN: Table = {**TABLE, **AUTOMATION_PARAMETERS}  # parameters of a show without modulators
+PATIENCE = 30.0  # seconds that a test waits at most
+QUIET = 0.15  # seconds without a message that count as silence
 
 
 @dataclass
 class Rig:
-    """A board whose stage lives in the same event loop: it takes what is asked for and says what is so.
+    """A control state with a stage in the same event loop, which applies requests and reports the results.
 
-    The cues are played by the real Automation, on a clock that stands still unless the test moves `now`.
+    The cues are played by the real Automation. Its time is `now`, which only the test changes.
+
+    Attributes:
+        answers: Apply requests at once. If False, the test calls `answer`.
+        taken: Changes that were requested.
+        called: Commands that were requested.
     """
 
     answers: bool = True
@@ -57,7 +62,7 @@ class Rig:
             asyncio.get_running_loop().call_soon(self.answer)
 
     def answer(self) -> None:
-        """One round of the stage: moves and commands go in, what they did comes out."""
+        """Apply all requests and report the results."""
         done: list[Change] = []
         for step in self.controls.pop_requests():
             done += self._obey(step) if isinstance(step, CommandRequest) else self._move(step)
@@ -74,23 +79,23 @@ class Rig:
         return [] if call.name in ("recipe", "size") else self.automation.execute(call, self.now)
 
     def step(self, done: Sequence[Change] = ()) -> None:
-        """Begin the cues that are due, and say what has moved and where the show is."""
+        """Start the cues that are due; report these changes, the others in `done`, and the status of the cues."""
         moved = [*done, *self.automation.update(self.now, "")]
         cues = self.automation.status()
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
         self.controls.apply_update(moved, news)
 
     def change_recipe(self, *parameters: Parameter) -> None:
-        """Another recipe plays, whose own parameters these are."""
+        """Switch to a recipe with these parameters of its own."""
         self.parameters.replace_table({**SHOWN, **{p.name: p for p in parameters}})
         self.controls.replace_table(self.parameters.table, self.parameters.targets())
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
-        """Somebody else moves a parameter."""
+        """Another controller sets a parameter."""
         self.controls.apply_update([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
 
     def show(self, pixels: Pixels | None = None) -> int:
-        """Put a new picture out; return its number."""
+        """Publish a new output frame; return its number."""
         number = next(self._numbers)
         self.controls.frame = Frame(solid((32, 16)) if pixels is None else pixels, number, float(number))
         return number
@@ -108,7 +113,7 @@ async def serving(rig: Rig, sink: FrameSink | None = None, **options: Any) -> As
 
 
 class Page:
-    """One WebSocket client that has said hello."""
+    """A WebSocket client that has received `hello`."""
 
     def __init__(self, socket: ClientConnection, hello: dict[str, Any]) -> None:
         self.socket, self.hello = socket, hello
@@ -117,7 +122,7 @@ class Page:
         await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
     async def heard(self, key: str) -> Any:
-        """The content of the next message with that key; others are passed over."""
+        """Return the content of the next message with this key; skip others."""
         while True:
             message = await self._next()
             if isinstance(message, str) and key in (content := json.loads(message)):
@@ -129,7 +134,7 @@ class Page:
         return message
 
     async def silent(self, seconds: float = QUIET) -> bool:
-        """Whether nothing comes for a while, beats left out."""
+        """Whether no message but heartbeats comes for a while."""
         try:
             async with asyncio.timeout(seconds):
                 while isinstance(message := await self.socket.recv(), str) and "beat" in json.loads(message):
@@ -162,7 +167,7 @@ class Answer:
 
 
 async def get(panel: Panel, path: str, **headers: str) -> Answer:
-    """One HTTP request, written by hand so that its Host and path may be anything."""
+    """Send a hand-written HTTP request, so that Host and path may have any value."""
     fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **headers}
     reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
     try:
@@ -177,7 +182,7 @@ async def get(panel: Panel, path: str, **headers: str) -> Answer:
 
 
 async def until(condition: Any) -> None:
-    """Wait for a condition that other tasks bring about."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""A network between a page and its panel that can stand still, as a dead one does: nothing closes, nothing arrives."""
+"""A network between page and panel that can stall: nothing arrives, and no connection closes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Carries bytes both ways. While `still`, it keeps them, and hands them on when it moves again."""
+    """Forwards bytes in both directions. While stalled, it keeps them and forwards them later."""
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._moving = asyncio.Event()
-        self._moving.set()
+        self._running = asyncio.Event()
+        self._running.set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    def stand_still(self) -> None:
-        self._moving.clear()
+    def stall(self) -> None:
+        self._running.clear()
 
-    def move(self) -> None:
-        self._moving.set()
+    def resume(self) -> None:
+        self._running.set()
 
     def cut(self) -> None:
-        """Break every connection there is."""
+        """Abort every connection."""
         for writer in self._writers:
             writer.transport.abort()
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._moving.wait()
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._running.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, far_writer}
         await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
@@ -36,7 +36,7 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
-                await self._moving.wait()
+                await self._running.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -47,12 +47,12 @@ class Proxy:
 
 @asynccontextmanager
 async def between(target: int) -> AsyncIterator[tuple[Proxy, int]]:
-    """A proxy to a port of this machine, and its own port."""
+    """Start a proxy to a port of this machine; yields the proxy and its port."""
     proxy = Proxy(target)
-    server = await asyncio.start_server(proxy.carry, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.forward, "127.0.0.1", 0)
     try:
         yield proxy, server.sockets[0].getsockname()[1]
     finally:
-        proxy.move()
+        proxy.resume()
         proxy.cut()
         server.close()

@@ -25,7 +25,7 @@ PATIENCE_MS = 5000  # of the page with a silent network, at the very most
 
 @asynccontextmanager
 async def behind(devtools: str, rig: Rig) -> AsyncIterator[tuple[Tab, Proxy, Panel]]:
-    """A page whose network can stand still."""
+    """A page whose network can stall."""
     async with serving(rig) as panel, between(panel.port) as (proxy, port), tab(devtools) as page:
         rig.step()
         await page.open(f"http://127.0.0.1:{port}")
@@ -46,14 +46,14 @@ def test_a_network_that_dies_is_noticed_and_nothing_pressed_meanwhile_is_obeyed_
     async def scenario():
         rig = Rig(cues=CUES)
         async with behind(devtools, rig) as (page, proxy, panel):
-            proxy.stand_still()
+            proxy.stall()
             await press(page, GO)  # the page cannot know yet
             begun = await page.js("performance.now()")
             await page.until(OFFLINE)
             waited = await page.js("performance.now()") - begun
             await press(page, GO)
             await page.key(" ")
-            proxy.move()
+            proxy.resume()
             await page.until(ONLINE)
             await until(lambda: rig.controls.metrics.counts().get("panel/late") == 1)
             before = list(rig.called)
