@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.errors import DocumentError, LcmDaemonError
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.core.schema import Section
 from lcm_daemon.shows.library import show_files
-from lcm_daemon.shows.reader import load_show
+from lcm_daemon.shows.reader import load_show, show_fields
 from lcm_daemon.shows.show import Show
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -263,3 +268,106 @@ def test_browser_source_has_the_name_of_the_source_or_guide(tmp_path: Path, key:
     end = {"sinks": "[{transport: memory, name: hall}]"}.get(key, "{transport: browser, name: hall}")
     file.write_text(f"{{recipe: passthrough, {key}: {end}}}")
     assert load_show(file, environment={}).browser_source == name
+
+
+@pytest.mark.parametrize(("path", "found"), [
+    ("demo", True), ("show_configs/demo.yaml", True), ("./show_configs/demo.yaml", True),
+    ("demo.yaml", False), ("demo.yml", False), ("demo.txt", False), ("demo.YAML", False), ("./demo", False),
+    ("Demo", False), ("demo/", False), ("elsewhere/demo", False), ("elsewhere/demo.yaml", False),
+    ("show_configs/demo", False), ("show_configs/demo.yml", False), ("show_configs/../demo.yaml", False),
+])
+def test_a_packaged_show_is_found_by_its_exact_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, found: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if found:
+        assert load_show(path, environment={}).name == "demo"
+    else:
+        with pytest.raises(LcmDaemonError, match=r"cannot be read: no such file; did you mean 'demo'\?$"):
+            load_show(path, environment={})
+
+
+@pytest.mark.parametrize("name", ["demo", "demo.txt", "webcam.yml"])
+def test_a_file_of_the_user_goes_before_a_packaged_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text("name: mine")
+    monkeypatch.chdir(tmp_path)
+    assert load_show(name, environment={}).name == "mine"
+
+
+@pytest.mark.parametrize(("host", "page"), [
+    ('"::"', "http://[::1]:8000"), ('"::1"', "http://[::1]:8000"), ('"2001:db8::7"', "http://[2001:db8::7]:8000"),
+    ("stage.local", "http://stage.local:8000"),
+])
+def test_the_address_of_the_page_is_one_that_a_browser_opens(tmp_path: Path, host: str, page: str) -> None:
+    assert f"  page     {page}\n" in load(tmp_path, f"panel: {{host: {host}}}").describe()
+
+
+CUE_RECIPES = """
+recipe: my.yaml
+recipes: {lace: {base: builtin, loras: [{name: lace, model: a/b}]}}
+cues:
+  - {name: own, recipe: my, set: {lora/mine: 0.5}}
+  - {name: packaged, recipe: builtin, set: {lora/ink: 0.5}}
+  - {name: other, recipe: lace, set: {lora/lace: 0.5}}
+  - {name: same, set: {lora/mine: 0.2, lora/ink: 0.3, lora/lace: 0.4}}
+"""
+
+
+def test_a_cue_may_name_every_recipe_of_the_show_and_set_its_parameters(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("{base: passthrough, loras: [{name: mine, model: a/b}]}")
+    show = load(tmp_path, CUE_RECIPES)
+    catalogue = show.catalogue()
+    for cue in show.cues[:3]:
+        assert cue.values.keys() <= show.table(catalogue[cue.recipe]).keys()
+    assert catalogue["my"] is show.recipe
+
+
+@pytest.mark.parametrize(("cue", "line"), [
+    ("{name: a, recipe: my, set: {lora/ink: 0.5}}", "there is no parameter 'lora/ink'"),
+    ("{name: a, recipe: builtin, set: {lora/mine: 0.5}}", "there is no parameter 'lora/mine'"),
+    ("{name: a, recipe: mine}", "no recipe 'mine'; there are builtin, "),
+    ("{name: a, recipe: my.yaml}", "no recipe 'my.yaml'; there are builtin, "),
+    ("{name: a, set: {lora/ink: 0.5}}", "there is no parameter 'lora/ink'"),
+])
+def test_a_cue_sets_only_parameters_of_the_recipe_that_it_changes_to(tmp_path: Path, cue: str, line: str) -> None:
+    (tmp_path / "my.yaml").write_text("{base: passthrough, loras: [{name: mine, model: a/b}]}")
+    (found,) = complaints(tmp_path, f"recipe: my.yaml\ncues:\n  - {cue}")
+    assert line in found
+
+
+def test_a_cue_that_changes_the_recipe_is_played_with_its_values(tmp_path: Path) -> None:
+    show = load(tmp_path, "{recipe: passthrough, cues: [{name: a, recipe: builtin, set: {lora/ink: 0.5, mix: 0.25}}]}")
+    parameters = Parameters(show.table(show.recipe), show.start_values(show.recipe))
+    changes: list[str] = []
+    automation = Automation(show.cues, show.modulators, parameters, changes.append)
+    automation.execute(CommandRequest("cue/go", "test"), 0.0)
+    automation.update(0.0, "12:00")
+    assert changes == ["builtin"]
+    builtin = show.catalogue()["builtin"]
+    parameters.start = show.start_values(builtin)
+    parameters.replace_table(show.table(builtin))
+    automation.recipe_started("builtin", 1.0)
+    assert {name: parameters.targets()[name] for name in ("lora/ink", "mix")} == {"lora/ink": 0.5, "mix": 0.25}
+
+
+@pytest.mark.parametrize(("text", "lines"), [
+    ("modulation:\n  - {name: a, to: mix, rate: x}\n  - {name: b, to: mix}\n  - {name: b, to: mix}", [2, 4]),
+    ("cues:\n  - {name: a, fade: x}\n  - {name: b}\n  - {name: b}\n  - {name: c}", [2, 4]),
+    ("recipes:\n  a: sd-trubo\n  b: builtin\n  b: builtin", [2, 4]),
+    ("parameters:\n  steps: x\n  mix: 1\n  mix: 1", [2, 4]),
+    ("glides:\n  steps: 1\n  mix: 1\n  mix: 1", [2, 4]),
+    ("osc:\n  port: x\n  host: localhost\n  host: localhost", [2, 4]),
+])
+def test_a_name_that_is_there_twice_is_reported_at_the_second_place(
+    tmp_path: Path, text: str, lines: list[int]
+) -> None:
+    assert [int(line.split(":")[1]) for line in complaints(tmp_path, text)] == lines
+
+
+def test_the_json_schema_of_a_show_has_every_key(tmp_path: Path) -> None:
+    fields = show_fields(tmp_path, tmp_path)
+    schema = json.loads(json.dumps(Section(fields).json_schema()))
+    assert schema["properties"].keys() == fields.keys()
+    assert schema["properties"]["output"]["properties"]["fps"]["maximum"] == 240
