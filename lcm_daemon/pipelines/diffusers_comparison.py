@@ -22,7 +22,7 @@ from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipes.recipe import Recipe
 
-WARM_UP_FRAMES = 3  # rendered before times are recorded
+UNTIMED_FRAMES = 3  # rendered before times are recorded
 COMPILE_TIMEOUT = 1800.0  # seconds
 ACCELERATED, EAGER, DIFFUSERS = "accelerated", "eager", "diffusers"
 
@@ -71,10 +71,10 @@ class DiffusersComparison:
         frame = np.random.default_rng(0).integers(0, 256, (height, width, 4), dtype=np.uint8)
         contenders = {**self._accelerate(frame, values), **self._contenders}
         rows: dict[str, list[Row]] = {name: [] for name in contenders}
-        for number in range(WARM_UP_FRAMES + frames):
+        for number in range(UNTIMED_FRAMES + frames):
             for name, render in contenders.items():
                 row = render(frame, values)
-                if number >= WARM_UP_FRAMES:
+                if number >= UNTIMED_FRAMES:
                     rows[name].append(row)
         return rows
 

@@ -26,7 +26,7 @@ from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_sq
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
 
-INTERVAL = 8  # frames between two embeddings of the live input: the image encoder costs as much as a small UNet
+EMBED_INTERVAL = 8  # frames between two embeddings of the live input: the image encoder costs as much as a small UNet
 
 AdapterWeights = Mapping[str, dict[str, torch.Tensor]]  # "image_proj" and "ip_adapter", as diffusers takes it
 
@@ -54,7 +54,7 @@ def read_adapter(recipe: Recipe) -> AdapterWeights:
 class ImagePromptAdapter:
     """An IP-Adapter in the UNet of `components`, and the image that the UNet attends to.
 
-    recipe.image_prompt.image: a file, or "" for the live input, which is embedded every INTERVAL frames.
+    recipe.image_prompt.image: a file, or "" for the live input, which is embedded every EMBED_INTERVAL frames.
 
     Raises:
         RecipeError: Adapter, image encoder and UNet do not fit together.
@@ -88,7 +88,7 @@ class ImagePromptAdapter:
             as tokens for the keys and then for the values.
         """
         if self._is_live and weight > 0.0:
-            if self._frame % INTERVAL == 0:
+            if self._frame % EMBED_INTERVAL == 0:
                 self._embed(image)
             self._frame += 1
         if weight != self._weight:

@@ -16,7 +16,7 @@ import torch
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.pipelines.base import FrameValues
 
-EPSILON = 1e-12  # keeps the gain of a flat image defined: it has no contrast to scale
+MIN_DEVIATION = 1e-12  # keeps the gain of a flat image defined: it has no contrast to scale
 
 
 class FrameFeedback:
@@ -49,7 +49,7 @@ class FrameFeedback:
         mixed, mean = _subtract_mean(self._mixed.copy_(image))
         wanted = _deviation(mixed)
         actual = _deviation(mixed.lerp_(self._last, share))
-        gain = torch.minimum(wanted / actual.clamp_(min=EPSILON), 1 / (1 - share))
+        gain = torch.minimum(wanted / actual.clamp_(min=MIN_DEVIATION), 1 / (1 - share))
         image.copy_(mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0))
 
     def store(self, image: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Weights that are there, that are not, and that are damaged."""
+"""Weights that exist, that are missing, and that are damaged."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
 
 @pytest.fixture
 def copy(checkpoint: Checkpoint, tmp_path: Path) -> Path:
-    """A checkpoint of one's own to damage."""
+    """A copy of a checkpoint, to be damaged."""
     return Path(shutil.copytree(checkpoint("epsilon"), tmp_path / "model"))
 
 
 def refused(recipe: Recipe) -> str:
-    """The one line that loading ends with."""
+    """The error of loading, which must be one line."""
     with pytest.raises(RecipeError) as caught:
         load_components(recipe, CPU, torch.float32, lambda line: None)
     assert "\n" not in str(caught.value)
@@ -77,7 +77,8 @@ def test_corrupt_weights_are_one_line(damage: Callable[[Path], None], copy: Path
 @pytest.mark.parametrize(("part", "file"), [
     ("text_encoder", "model.safetensors"), ("vae", "diffusion_pytorch_model.safetensors"),
 ])
-def test_so_are_those_of_the_other_parts(part: str, file: str, damage: Callable[[Path], None], copy: Path) -> None:
+def test_corrupt_weights_of_other_parts_are_one_line(part: str, file: str, damage: Callable[[Path], None],
+                                                     copy: Path) -> None:
     damage(copy / part / file)
     assert f"{part} at {copy / part} cannot be loaded" in refused(recipe_of(copy))
 
@@ -100,7 +101,7 @@ def test_a_missing_part_is_named(part: str, copy: Path) -> None:
     assert f"not on this machine: {copy}/{part}; name the folder" in refused(recipe_of(copy))
 
 
-def test_all_that_is_missing_stands_in_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch,
+def test_everything_missing_is_listed_in_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch,
                                                                  tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     recipe = dataclasses.replace(load_recipe("sd15-lcm"), files=(Files("some/model", ("*",)),))
@@ -110,7 +111,7 @@ def test_all_that_is_missing_stands_in_one_line_with_the_command(monkeypatch: py
     assert line.endswith("fetch it with: lcm-daemon pull sd15-lcm")
 
 
-def test_a_recipe_without_files_gets_a_command_all_the_same(tmp_path: Path) -> None:
+def test_a_recipe_without_files_gets_a_download_command_too(tmp_path: Path) -> None:
     line = refused(Recipe("own", model="nobody/nothing", vae="nobody/no-vae"))
     assert line.endswith("hf download nobody/nothing && hf download nobody/no-vae")
 
@@ -126,7 +127,7 @@ def test_a_hub_id_is_looked_up_in_the_local_cache(checkpoint: Checkpoint, tmp_pa
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_everything_comes_up_in_one_dtype(dtype: torch.dtype, copy: Path) -> None:
+def test_all_parts_load_in_one_dtype(dtype: torch.dtype, copy: Path) -> None:
     tensors = {key: tensor.half() for key, tensor in load_file(copy / UNET).items()}
     save_file(tensors, copy / UNET, metadata={"format": "pt"})
     parts = load_components(recipe_of(copy), CPU, dtype, lambda line: None)
@@ -134,13 +135,13 @@ def test_everything_comes_up_in_one_dtype(dtype: torch.dtype, copy: Path) -> Non
         assert {parameter.dtype for parameter in module.parameters()} == {dtype}
 
 
-def test_half_precision_files_are_taken_where_they_are_alone(copy: Path) -> None:
+def test_half_precision_files_are_used_where_there_are_no_others(copy: Path) -> None:
     for file in list(copy.rglob("*.safetensors")):
         file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
     load_components(recipe_of(copy), CPU, torch.float32, lambda line: None)
 
 
-def test_another_vae_takes_the_place_of_the_models_own(copy: Path, tmp_path: Path) -> None:
+def test_the_recipes_vae_replaces_the_models_own(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / "vae")
     tiny.make_kl_vae().save_pretrained(tmp_path / "other")
     parts = load_components(recipe_of(copy, vae=str(tmp_path / "other")), CPU, torch.float32, lambda line: None)
@@ -148,7 +149,7 @@ def test_another_vae_takes_the_place_of_the_models_own(copy: Path, tmp_path: Pat
     assert VaeCodec(parts.vae).factor == 8
 
 
-def test_the_codec_scales_latents_as_the_unet_knows_them(checkpoint: Checkpoint) -> None:
+def test_the_codec_scales_latents_as_the_unet_expects(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("kl")), CPU, torch.float32, lambda line: None)
     picture = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
@@ -175,7 +176,7 @@ def xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_xl(xl: Path, tmp_path: Path) -> Path:
-    """One of one's own to damage."""
+    """A copy, to be damaged."""
     return Path(shutil.copytree(xl, tmp_path / "model"))
 
 
@@ -190,27 +191,27 @@ def test_stable_diffusion_xl_has_two_text_encoders(xl: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("index", "zeros"), [('{"force_zeros_for_empty_prompt": false}', False), ("{}", True)])
-def test_what_an_empty_prompt_is_stands_in_the_model_index(index: str, zeros: bool, own_xl: Path) -> None:
+def test_the_model_index_decides_about_empty_prompts(index: str, zeros: bool, own_xl: Path) -> None:
     (own_xl / "model_index.json").write_text(index)
     assert load(recipe_of(own_xl)).force_zeros is zeros
     (own_xl / "model_index.json").unlink()
     assert load(recipe_of(own_xl)).force_zeros
 
 
-def test_the_other_families_have_nothing_of_it(checkpoint: Checkpoint) -> None:
+def test_other_families_have_one_text_encoder(checkpoint: Checkpoint) -> None:
     parts = load(recipe_of(checkpoint("epsilon")))
     assert len(parts.text_encoders) == 1
     assert not parts.force_zeros
 
 
 @pytest.mark.parametrize("part", ["text_encoder_2", "tokenizer_2"])
-def test_the_second_text_encoder_is_missed(part: str, own_xl: Path) -> None:
+def test_a_missing_second_text_encoder_is_named(part: str, own_xl: Path) -> None:
     shutil.rmtree(own_xl / part)
     assert f"not on this machine: {own_xl}/{part}; name" in refused(recipe_of(own_xl))
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder_2"])
-def test_a_part_in_the_place_of_another_is_one_line(part: str, own_xl: Path) -> None:
+def test_a_part_of_another_kind_is_one_line(part: str, own_xl: Path) -> None:
     config = {"_class_name": "ControlNetModel", "addition_embed_type": "text_time"}
     (own_xl / part / "config.json").write_text(json.dumps(config))
     assert "ControlNetModel is not one of" in refused(recipe_of(own_xl))
@@ -236,7 +237,7 @@ def test_a_vae_that_overflows_in_float16_stays_in_float32(xl: Path, checkpoint: 
 
 @pytest.fixture
 def unet_file(xl: Path, tmp_path: Path) -> Path:
-    """A UNet's weights alone, in half precision, as SDXL-Lightning's come."""
+    """Only a UNet's weights, in half precision, like SDXL-Lightning's."""
     tensors = {key: -tensor.half() for key, tensor in load_file(xl / UNET).items()}
     save_file(tensors, tmp_path / "lightning_4step_unet.safetensors")
     return tmp_path / "lightning_4step_unet.safetensors"
@@ -253,7 +254,7 @@ def test_a_unet_may_be_one_file(dtype: torch.dtype, xl: Path, unet_file: Path) -
 
 
 @pytest.mark.slow
-def test_or_a_folder_of_another_model(xl: Path, own_xl: Path, tmp_path: Path) -> None:
+def test_a_unet_may_be_a_folder_of_another_model(xl: Path, own_xl: Path, tmp_path: Path) -> None:
     shutil.rmtree(own_xl / "unet")
     tiny.make_unet(**tiny.XL, time_cond_proj_dim=16).save_pretrained(tmp_path / "lcm")
     parts = load(recipe_of(own_xl, unet=str(tmp_path / "lcm")))
@@ -285,7 +286,7 @@ def test_controlnets_come_by_their_names(xl: Path, tmp_path: Path) -> None:
     assert "controlnet depth at" in refused(recipe_of(xl, controlnets=(ControlNet("depth", str(xl / "unet")),)))
 
 
-def test_an_image_prompt_brings_its_encoder(xl: Path, tmp_path: Path) -> None:
+def test_an_image_prompt_loads_its_encoder(xl: Path, tmp_path: Path) -> None:
     file = tiny.write_ip_adapter(tmp_path / "ip.safetensors", xl)
     encoder = tiny.write_image_encoder(tmp_path / "encoder")
     recipe = recipe_of(xl, image_prompt=ImagePrompt(str(file), str(encoder)))
@@ -313,7 +314,7 @@ def test_a_place_inside_a_hub_repository(checkpoint: Checkpoint, tmp_path: Path,
     assert "some/models/deep/model, some/models/lora.safetensors; fetch it with: hf download some/models" in line
 
 
-def test_a_recipe_lays_its_schedule_over_the_models(checkpoint: Checkpoint) -> None:
+def test_the_recipes_schedule_overrides_the_models(checkpoint: Checkpoint) -> None:
     parts = load(recipe_of(checkpoint("epsilon"), schedule={"prediction_type": "sample"}))
     assert parts.schedule["prediction_type"] == "sample"
     assert parts.schedule["beta_end"] == 0.012

@@ -1,4 +1,4 @@
-"""ControlNets against diffusers' own pipelines, and what moves live."""
+"""ControlNets compared with diffusers' own pipelines, and their live values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STEPS = 4
 
 
 def make_controlnet(unet: UNet2DConditionModel, seed: int, **config: Any) -> ControlNetModel:
-    """Its last layers start as zeros, as published ones did before they were trained: here they must say something."""
+    """An untrained ControlNet's last layers are zeros. Here they must have an effect."""
     torch.manual_seed(seed)
     network = ControlNetModel.from_unet(unet, load_weights_from_unet=False, **config).eval()
     for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block,
@@ -67,7 +67,7 @@ class Stage:
         moved = {f"control/{faders[name]}": value for name, value in changes.items()}
         return FrameValues.of(self.recipe.start_values() | moved)
 
-    def look(self, seed: int = 0, **changes: Value) -> None:
+    def update(self, seed: int = 0, **changes: Value) -> None:
         torch.manual_seed(seed)
         self.controlnets.update(torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None, self.values(**changes))
 
@@ -98,7 +98,7 @@ def pipeline_of(stage: Stage, kind: str) -> Any:
 
 
 def passes(stage: Stage, kind: str, guidance: float) -> list[dict[str, Any]]:
-    """What diffusers' pipeline shows its UNet, step by step."""
+    """Inputs of the UNet in diffusers' pipeline, step by step."""
     pipeline, seen = pipeline_of(stage, kind), []
     pipeline.set_progress_bar_config(disable=True)
 
@@ -138,7 +138,7 @@ EARLY = ControlNet("early", "", "none", weight=0.5, end=0.6)
     ("StableDiffusionXLControlNetPipeline", XL), ("StableDiffusionXLControlNetImg2ImgPipeline", XL),
 ])
 @inference_mode
-def test_residuals_are_diffusers(kind: str, family: dict[str, Any], controls: tuple[ControlNet, ...],
+def test_residuals_equal_diffusers(kind: str, family: dict[str, Any], controls: tuple[ControlNet, ...],
                                  guidance: float) -> None:
     stage = Stage(family, controls)
     seen = passes(stage, kind, guidance)
@@ -173,10 +173,10 @@ def test_a_network_trained_on_bgr_gets_bgr() -> None:
 
 def test_the_weight_moves_without_a_new_tensor() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look(edge=1.0)
+    stage.update(edge=1.0)
     full, weight = stage.residuals(), stage.controlnets._weights
     place = stage.controlnets._sums[1][0].data_ptr()
-    stage.look(edge=0.25)
+    stage.update(edge=0.25)
     torch.testing.assert_close(stage.residuals(), [each * 0.25 for each in full])
     assert stage.controlnets._weights is weight
     assert stage.controlnets._sums[1][0].data_ptr() == place
@@ -184,23 +184,23 @@ def test_the_weight_moves_without_a_new_tensor() -> None:
 
 def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look(edge=0.0)
+    stage.update(edge=0.0)
     assert stage.residuals() == []
-    stage.look(edge=1.0, edge_start=0.5)
+    stage.update(edge=1.0, edge_start=0.5)
     assert stage.residuals(0, 2) == []
     assert stage.calls == [0]
     assert stage.residuals(1, 2)
-    stage.look(edge=1.0, edge_end=0.5)
+    stage.update(edge=1.0, edge_end=0.5)
     assert stage.residuals(1, 2) == []
     assert stage.calls == [1]
 
 
 @pytest.mark.slow
-def test_between_looks_the_last_ones_residuals_are_used_again() -> None:
+def test_between_updates_residuals_are_reused() -> None:
     stage = Stage(SD, (EDGE,))
     made = []
     for frame in range(6):
-        stage.look(seed=frame, edge=1.0, edge_interval=3)
+        stage.update(seed=frame, edge=1.0, edge_interval=3)
         made.append([stage.residuals(step, 2) for step in (0, 1)])
     assert stage.calls == [4]
     for step in (0, 1):
@@ -210,49 +210,49 @@ def test_between_looks_the_last_ones_residuals_are_used_again() -> None:
 
 
 @pytest.mark.slow
-def test_the_weight_moves_between_looks_too() -> None:
+def test_the_weight_moves_between_updates() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look(edge=1.0, edge_interval=8)
+    stage.update(edge=1.0, edge_interval=8)
     first = stage.residuals()
-    stage.look(seed=1, edge=2.0, edge_interval=8)
+    stage.update(seed=1, edge=2.0, edge_interval=8)
     torch.testing.assert_close(stage.residuals(), [each * 2 for each in first])
     assert stage.calls == [1]
 
 
 @pytest.mark.parametrize("change", [{"steps": 3}, {"batch": 2}])
-def test_what_was_kept_for_other_steps_is_not_used(change: dict[str, int]) -> None:
+def test_residuals_cached_for_other_steps_are_not_used(change: dict[str, int]) -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look(edge_interval=8)
+    stage.update(edge_interval=8)
     stage.residuals(0, 2)
     stage.residuals(**{"step": 0, "steps": 2, **change})
     assert stage.calls == [2]
 
 
 @pytest.mark.slow
-def test_several_look_in_turn() -> None:
-    """The first frame needs all maps; after it no frame bears the cost of two."""
+def test_several_controlnets_update_in_different_frames() -> None:
+    """The first frame needs all maps; after it no frame computes two."""
     stage = Stage(SD, (EDGE, ControlNet("second", "", "none")))
     costs = []
     for frame in range(5):
         before = sum(stage.calls)
-        stage.look(seed=frame, edge_interval=2, second_interval=2)
+        stage.update(seed=frame, edge_interval=2, second_interval=2)
         stage.residuals()
         costs.append(sum(stage.calls) - before)
     assert costs == [2, 1, 1, 1, 1]
 
 
-def test_a_controlnet_that_comes_back_looks_at_once() -> None:
+def test_a_controlnet_updates_when_its_weight_leaves_zero() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look(edge=1.0, edge_interval=16)
+    stage.update(edge=1.0, edge_interval=16)
     first = stage.residuals()
-    stage.look(edge=0.0, edge_interval=16)
-    stage.look(seed=5, edge=1.0, edge_interval=16)
+    stage.update(edge=0.0, edge_interval=16)
+    stage.update(seed=5, edge=1.0, edge_interval=16)
     assert not same(stage.residuals(), first)
 
 
-def test_the_second_source_has_no_say_before_its_first_picture() -> None:
+def test_the_second_source_has_no_effect_before_its_first_frame() -> None:
     stage = Stage(SD, (ControlNet("edge", "", "none", source="guide"),))
-    stage.look()
+    stage.update()
     assert stage.residuals() == []
     picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
     stage.controlnets.update(picture, picture + 0.5, stage.values())
@@ -264,7 +264,7 @@ def test_the_second_source_has_no_say_before_its_first_picture() -> None:
 @pytest.mark.slow
 def test_a_replaced_pass_is_used() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look()
+    stage.update()
     own = stage.residuals()
     live = stage.controlnets.controlnets[0]
     live.run = lambda *given: tuple(each * 2 for each in live.module(*given))
@@ -273,12 +273,12 @@ def test_a_replaced_pass_is_used() -> None:
 
 def test_controlnets_may_be_built_twice_on_one_network() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.look()
+    stage.update()
     first = stage.residuals()
     parts: Any = SimpleNamespace(unet=stage.unet, controlnets={"edge": stage.networks[0]}, dtype=torch.float32,
                                  device=torch.device("cpu"))
     stage.controlnets = ControlNets(parts, stage.recipe, SIZE)
-    stage.look()
+    stage.update()
     assert same(stage.residuals(), first)
 
 
@@ -296,7 +296,7 @@ def test_a_controlnet_of_another_family_is_one_line(network: dict[str, Any], key
         ControlNets(parts, Recipe("own", controlnets=(EDGE,)), SIZE)
 
 
-def test_a_picture_of_another_size_is_refused() -> None:
+def test_an_image_of_another_size_is_refused() -> None:
     stage = Stage(SD, (EDGE,))
     with pytest.raises(ValueError, match=r"an image must have the shape \(1, 3, 48, 64\), got \(1, 3, 64, 64\)"):
         stage.controlnets.update(torch.zeros(1, 3, 64, 64), None, stage.values())
@@ -304,6 +304,6 @@ def test_a_picture_of_another_size_is_refused() -> None:
 
 def test_another_factor_than_the_vaes_is_one_line() -> None:
     stage = Stage(SD, (EDGE,), conditioning_embedding_out_channels=(8, 16))
-    stage.look()
+    stage.update()
     with pytest.raises(RecipeError, match="controlnet edge: it scales images down by another factor than the VAE"):
         stage.residuals()

@@ -1,4 +1,4 @@
-"""CUDA graphs: what is recorded, replayed, let go and refused, on stand-ins of torch's classes."""
+"""CUDA graphs: recording, replay, eviction and failure, on stand-ins of torch's classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 class Frame:
-    """A frame's work: reads tensors that stay, counts its frames in one, launches one thing after another."""
+    """The work of a frame: reads tensors that keep their address, and counts its frames in one."""
 
     def __init__(self, machine: Machine | None = None) -> None:
         self.picture, self.factor, self.frames = torch.ones(2), torch.tensor(2.0), torch.zeros(())
@@ -41,7 +41,7 @@ class Frame:
         return self.picture * self.factor
 
 
-def test_the_stand_ins_take_what_torch_takes() -> None:
+def test_stand_ins_have_torchs_signatures() -> None:
     graph = inspect.signature(REAL["graph"].__init__).parameters
     assert list(graph)[1:4] == ["cuda_graph", "pool", "stream"]
     assert "capture_error_mode" in graph
@@ -52,7 +52,7 @@ def test_the_stand_ins_take_what_torch_takes() -> None:
     assert not inspect.signature(REAL["graph_pool_handle"]).parameters
 
 
-def test_a_frame_is_warmed_up_aside_then_recorded_and_then_replayed_one_thing_a_frame(machine: Machine) -> None:
+def test_a_frame_is_warmed_up_then_recorded_then_replayed(machine: Machine) -> None:
     graphs, frame, seen = CudaGraphs(CUDA), Frame(machine), []
     for _ in range(WARM_UPS + 3):
         graphs.launch("image", frame)
@@ -63,8 +63,8 @@ def test_a_frame_is_warmed_up_aside_then_recorded_and_then_replayed_one_thing_a_
     assert frame.runs == WARM_UPS + 1
 
 
-def test_every_frame_is_shown_and_read_as_it_is(machine: Machine) -> None:
-    """Whatever is kept from frame to frame moves on by one; recording runs nothing."""
+def test_every_replay_reads_the_current_input(machine: Machine) -> None:
+    """State that is kept between frames advances by one a frame; recording computes nothing."""
     graphs, frame = CudaGraphs(CUDA), Frame()
     for number in range(WARM_UPS + 5):
         frame.picture.fill_(float(number))
@@ -92,7 +92,7 @@ def test_all_recordings_share_their_memory(machine: Machine) -> None:
     assert None not in machine.pools
 
 
-def test_a_pool_that_no_recording_holds_is_not_taken_up_again(machine: Machine) -> None:
+def test_a_pool_without_recordings_is_not_reused(machine: Machine) -> None:
     """torch asserts that one of the pool's graphs is alive."""
     graphs, frame = CudaGraphs(CUDA, cached=1), Frame()
     record(graphs, frame, "a", "b")
@@ -107,7 +107,7 @@ def record(graphs: CudaGraphs, frame: Frame, *keys: str) -> None:
             graphs.launch(key, frame)
 
 
-def test_the_least_recently_used_goes_before_another_is_recorded(machine: Machine) -> None:
+def test_the_least_recently_used_graph_is_dropped_first(machine: Machine) -> None:
     graphs, frame = CudaGraphs(CUDA, cached=2), Frame()
     record(graphs, frame, "a", "b", "a", "c")
     machine.log.clear()
@@ -117,7 +117,7 @@ def test_the_least_recently_used_goes_before_another_is_recorded(machine: Machin
     assert machine.log == ["replay", "begin", "end", "replay"]
 
 
-def test_what_cannot_be_recorded_plays_without_and_says_so_once(
+def test_a_failed_recording_runs_without_graphs_and_is_logged_once(
         machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     graphs, frame = CudaGraphs(CUDA), Frame(machine)
     record(graphs, frame, "text")
@@ -126,15 +126,15 @@ def test_what_cannot_be_recorded_plays_without_and_says_so_once(
         for _ in range(WARM_UPS + 3):
             assert graphs.launch(key, frame).tolist() == [2.0, 2.0]
     assert machine.log.count("begin") == 2
-    assert machine.current == "main", "the frame goes on where it was"
+    assert machine.current == "main", "the frame continues on its stream"
     assert caplog.messages == ["CUDA graph: a frame cannot be recorded: CUDA error: operation not permitted when "
                                "stream is capturing; frames are rendered without new graphs"]
     machine.log.clear()
     graphs.launch("text", frame)
-    assert machine.log == ["replay"], "what is recorded already plays on"
+    assert machine.log == ["replay"], "existing recordings still run"
 
 
-def test_other_devices_simply_run() -> None:
+def test_other_devices_run_without_graphs() -> None:
     frame = Frame()
     assert CudaGraphs(torch.device("cpu")).launch("image", frame).tolist() == [2.0, 2.0]
     assert frame.runs == 1

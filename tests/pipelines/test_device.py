@@ -56,7 +56,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     return device
 
 
-def test_a_frame_is_read_as_soon_as_it_is_on_the_host(device: Device) -> None:
+def test_times_are_read_as_soon_as_the_frame_is_on_the_host(device: Device) -> None:
     watch = Stopwatch(CUDA)
     for factor in (1.0, 2.0):
         watch.start()
@@ -68,7 +68,7 @@ def test_a_frame_is_read_as_soon_as_it_is_on_the_host(device: Device) -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "cpu", "mps"])
-def test_a_frame_without_marks_on_the_way_is_one_part(name: str, device: Device) -> None:
+def test_a_frame_without_marks_is_one_part(name: str, device: Device) -> None:
     watch = Stopwatch(torch.device(name))
     watch.start()
     device.work(3000.0)

@@ -130,7 +130,7 @@ def pair_of(folder: Path, **changes: Any) -> Pair:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_paints_what_diffusers_paints(name: str, folder_of: Folder) -> None:
+def test_a_family_renders_like_diffusers(name: str, folder_of: Folder) -> None:
     family = FAMILIES[name]
     pair = pair_of(folder_of(name), **family.recipe)
     for steps in family.steps:
@@ -143,14 +143,14 @@ def test_a_family_paints_what_diffusers_paints(name: str, folder_of: Folder) -> 
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
 @pytest.mark.parametrize("negative", ["", "blue ocean"])
 @pytest.mark.parametrize("guidance", [0.5, 1.0, 4.0])
-def test_guidance_is_diffusers(guidance: float, negative: str, name: str, folder_of: Folder) -> None:
+def test_guidance_equals_diffusers(guidance: float, negative: str, name: str, folder_of: Folder) -> None:
     pair = pair_of(folder_of(name), **FREE)
     for mode in ("text", "image"):
         pair.check(mode=mode, steps=2, strength=0.5, guidance=guidance, negative_prompt=negative)
 
 
 @pytest.mark.slow
-def test_an_empty_negative_prompt_is_as_the_model_index_says(tmp_path: Path) -> None:
+def test_an_empty_negative_prompt_follows_the_model_index(tmp_path: Path) -> None:
     painted = []
     for zeros in (True, False):
         pair = pair_of(tiny.write_xl(tmp_path / str(zeros), force_zeros=zeros), **FREE)
@@ -161,7 +161,7 @@ def test_an_empty_negative_prompt_is_as_the_model_index_says(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_unet_of_another_place(folder_of: Folder, tmp_path: Path) -> None:
+def test_a_unet_from_another_file(folder_of: Folder, tmp_path: Path) -> None:
     """SDXL-Lightning: the base model's folder, and a UNet as one file of half-precision weights."""
     base = folder_of("SDXL-Lightning")
     weights = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
@@ -188,7 +188,7 @@ def controls_of(base: Path, folder: Path, names: tuple[str, ...]) -> tuple[Contr
 @pytest.mark.parametrize(("name", "guidance"), [
     ("SD1.5 with LCM", 1.5), ("SD-Turbo", 1.0), ("SDXL with LCM", 1.5), ("SDXL-Turbo", 1.0), ("SSD-1B with LCM", 1.0),
 ])
-def test_controlnets_hold_what_diffusers_holds(name: str, guidance: float, names: tuple[str, ...], folder_of: Folder,
+def test_controlnets_equal_diffusers(name: str, guidance: float, names: tuple[str, ...], folder_of: Folder,
                                                tmp_path: Path) -> None:
     base, guide = folder_of(name), make_picture(SIZE, seed=7)
     free = pair_of(base, **FAMILIES[name].recipe).check(mode="text", steps=4, guidance=guidance)
@@ -204,7 +204,7 @@ def test_controlnets_hold_what_diffusers_holds(name: str, guidance: float, names
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
-def test_loras_move_as_diffusers_adapters(name: str, folder_of: Folder, tmp_path: Path) -> None:
+def test_live_loras_equal_diffusers_adapters(name: str, folder_of: Folder, tmp_path: Path) -> None:
     pair = pair_of(folder_of(name), **FREE, loras=write_loras(folder_of(name), tmp_path))
     seen = []
     for neon, ink in ((0.5, -0.5), (1.0, 0.0), (0.0, 1.5)):
@@ -231,7 +231,7 @@ def write_loras(folder: Path, into: Path) -> tuple[Lora, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SD1.5 with LCM", "SDXL with LCM"])
-def test_image_prompts_are_diffusers(name: str, folder_of: Folder, tmp_path: Path) -> None:
+def test_image_prompts_equal_diffusers(name: str, folder_of: Folder, tmp_path: Path) -> None:
     """A picture of the image encoder's own size: how one is scaled to it is for each to choose."""
     base, file = folder_of(name), tmp_path / "style.png"
     Image.fromarray(make_picture((32, 32), seed=3)[..., :3]).save(file)

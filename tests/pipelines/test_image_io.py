@@ -18,7 +18,7 @@ with lazy_imports(globals()):
 CPU = torch.device("cpu")
 
 
-def test_every_byte_comes_back() -> None:
+def test_every_byte_survives_the_round_trip() -> None:
     pixels = np.arange(256 * 4, dtype=np.uint8).reshape(16, 16, 4)
     converter, out = FrameConverter((16, 16), (16, 16), CPU, torch.float32), solid((16, 16))
     picture = converter.to_image(pixels)
@@ -38,7 +38,7 @@ def test_red_is_the_first_channel_and_the_top_row_the_first() -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 64), (40, 24)])
-def test_scaling_is_pillows(size: Size) -> None:
+def test_scaling_equals_pillow(size: Size) -> None:
     pixels = make_picture((128, 128))[:size[1], :size[0]].copy()
     picture = FrameConverter(size, (64, 48), CPU, torch.float32).to_image(pixels)
     expected = np.asarray(Image.fromarray(pixels[..., :3]).resize((64, 48), Image.Resampling.BILINEAR))
@@ -47,7 +47,7 @@ def test_scaling_is_pillows(size: Size) -> None:
     assert np.abs(found[inner] - expected[inner]).max() < 2.0
 
 
-def test_a_render_grows_to_the_output_and_keeps_its_alpha() -> None:
+def test_a_result_is_scaled_to_the_output_and_keeps_its_alpha() -> None:
     pixels, out = make_picture((64, 64)), solid((64, 64))
     converter = FrameConverter((64, 64), (32, 32), CPU, torch.float32)
     converter.to_frame(converter.to_image(solid((64, 64), (10, 20, 30, 40))), 1.0, out)
@@ -86,7 +86,7 @@ def write(converter: FrameConverter, given: Pixels, picture: torch.Tensor, mix: 
 @pytest.mark.parametrize("render_size", [(16, 16), (8, 8)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("where", "value"), [("pixel", float("nan")), ("row", float("inf")), ("pixel", -float("inf"))])
-def test_a_broken_picture_leaves_the_last_one_there(
+def test_after_a_broken_image_the_last_good_one_stays(
         where: str, value: float, dtype: torch.dtype, render_size: Size, mix: float) -> None:
     converter = FrameConverter((16, 16), render_size, CPU, dtype)
     whole = torch.full((1, 3, *render_size[::-1]), 0.25).to(dtype)
@@ -104,7 +104,7 @@ def test_a_broken_picture_leaves_the_last_one_there(
     assert converter.broken == 3
 
 
-def test_before_any_picture_a_broken_one_leaves_the_input_there() -> None:
+def test_a_broken_first_image_shows_the_input() -> None:
     converter, given = FrameConverter((16, 16), (16, 16), CPU, torch.float32), make_picture((16, 16))
     assert np.array_equal(write(converter, given, broken("row", float("nan")))[1], given)
     write(converter, given, torch.zeros(1, 3, 16, 16))
@@ -112,7 +112,7 @@ def test_before_any_picture_a_broken_one_leaves_the_input_there() -> None:
     assert np.array_equal(write(converter, given, broken("row", float("nan")))[1], given)
 
 
-def test_the_brightest_picture_of_half_precision_is_a_picture() -> None:
+def test_the_largest_values_of_half_precision_are_not_broken() -> None:
     """Its sum is beyond what half precision holds."""
     converter, out = FrameConverter((512, 512), (512, 512), CPU, torch.float16), solid((512, 512))
     converter.to_image(out)
@@ -120,7 +120,7 @@ def test_the_brightest_picture_of_half_precision_is_a_picture() -> None:
     assert (out[..., :3] == 255).all()
 
 
-def test_broken_pictures_are_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_images_are_logged_rarely(caplog: pytest.LogCaptureFixture) -> None:
     converter = FrameConverter((16, 16), (16, 16), CPU, torch.float32)
     for _ in range(100):
         write(converter, solid((16, 16)), broken("row", float("nan")))
@@ -128,8 +128,8 @@ def test_broken_pictures_are_said_seldom(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages[0].startswith("the model rendered NaN or infinity; the last good frame stays")
 
 
-def test_the_answer_comes_with_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a device of its own there is one copy to the host a frame, and nothing is asked beside it."""
+def test_the_broken_flag_is_copied_with_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a separate device there is one copy to the host per frame, and no other wait."""
     copies: list[int] = []
     converter = FrameConverter((16, 16), (8, 8), CPU, torch.float32)
     converter._on_device = type(converter._next)((16, 16), CPU)

@@ -122,7 +122,7 @@ def make(kind: str = "plain", image: str = "") -> tuple[ImagePromptAdapter, Any]
 @pytest.mark.parametrize(("kind", "family"), [("plain", SD), ("plus", SD), ("full", SD), ("plain", XL), ("plus", XL)],
                          ids=["sd", "sd plus", "sd full face", "xl", "xl plus"])
 @inference_mode
-def test_the_unet_says_what_diffusers_does(kind: str, family: dict[str, Any], guidance: float, tmp_path: Path) -> None:
+def test_the_unet_predicts_like_diffusers(kind: str, family: dict[str, Any], guidance: float, tmp_path: Path) -> None:
     """Both embed the same pixels; how these are made is held to transformers further down."""
     Image.fromarray(make_picture((80, 56))[..., :3]).save(tmp_path / "picture.png")
     theirs, ours = make_unet(family), make_unet(family)
@@ -176,7 +176,7 @@ def said(prompt: ImagePromptAdapter, unet: Any, weight: float, seed: int = 0) ->
     return output
 
 
-def test_at_weight_zero_the_unet_is_as_without() -> None:
+def test_weight_zero_equals_no_adapter() -> None:
     (prompt, unet), bare = make(), make_unet(SD)
     torch.manual_seed(5)
     with torch.inference_mode():
@@ -184,7 +184,7 @@ def test_at_weight_zero_the_unet_is_as_without() -> None:
     torch.testing.assert_close(said(prompt, unet, 0.0), expected)
 
 
-def test_the_weight_moves_in_one_place() -> None:
+def test_the_weight_moves_in_the_same_tensor() -> None:
     prompt, unet = make()
     place = prompt.update(picture_of(), 0.5).data_ptr()
     half, full_weight = said(prompt, unet, 0.5), said(prompt, unet, 1.0)
@@ -201,22 +201,22 @@ def test_a_file_is_embedded_once(tmp_path: Path) -> None:
     assert torch.equal(said(prompt, unet, 1.0, seed=7), first)
 
 
-def test_the_live_input_is_seen_every_few_frames() -> None:
+def test_the_live_input_is_embedded_every_few_frames() -> None:
     prompt, unet = make()
-    made = [said(prompt, unet, 1.0, seed=frame) for frame in range(image_prompt.INTERVAL + 1)]
+    made = [said(prompt, unet, 1.0, seed=frame) for frame in range(image_prompt.EMBED_INTERVAL + 1)]
     assert all(torch.equal(each, made[0]) for each in made[:-1])
     assert not torch.equal(made[-1], made[0])
 
 
-def test_nothing_is_seen_at_weight_zero() -> None:
+def test_nothing_is_embedded_at_weight_zero() -> None:
     prompt, _ = make()
     prompt._encoder = None
-    for seed in range(image_prompt.INTERVAL * 2):
+    for seed in range(image_prompt.EMBED_INTERVAL * 2):
         prompt.update(picture_of(seed), 0.0)
 
 
 @inference_mode
-def test_pixels_are_clips() -> None:
+def test_pixels_are_normalised_for_clip() -> None:
     """Held to transformers' processor, which goes through bytes; the middle square of a wide picture is seen."""
     prompt, _ = make()
     for size in ((80, 56), (56, 80), (24, 24)):
@@ -261,7 +261,7 @@ def test_another_kind_of_file_is_one_line(tensors: Any, tmp_path: Path, monkeypa
     ({"proj.weight": torch.zeros(4 * WIDTH, 64)}, "the adapter is for an image encoder of width 64, not 20"),
     ({"proj.weight": torch.zeros(4 * 48, PROJECTED)}, "the adapter does not fit the UNet: "),
 ])
-def test_what_does_not_belong_together_is_one_line(change: dict[str, torch.Tensor], line: str) -> None:
+def test_a_mismatch_of_adapter_and_model_is_one_line(change: dict[str, torch.Tensor], line: str) -> None:
     unet = make_unet(SD)
     adapter = make_adapter(unet, "plain")
     adapter["image_proj"] |= change
@@ -278,7 +278,7 @@ def test_an_adapter_of_another_family_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])
-def test_a_picture_that_cannot_be_read_is_one_line(content: bytes | None, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_one_line(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     if content is not None:
         file.write_bytes(content)
@@ -286,7 +286,7 @@ def test_a_picture_that_cannot_be_read_is_one_line(content: bytes | None, tmp_pa
         make(image=str(file))
 
 
-def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+def test_an_image_is_rotated_by_its_exif_orientation(tmp_path: Path) -> None:
     image = Image.fromarray(np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[:, None, None], 3, 2).repeat(8, 1))
     exif = image.getexif()
     exif[0x0112] = 6  # turn it a quarter to the right

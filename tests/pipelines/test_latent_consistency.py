@@ -1,4 +1,4 @@
-"""The pipeline as the engine uses it, held to diffusers' own pipelines on the same weights."""
+"""The pipeline as the engine uses it, compared with diffusers' own pipelines on the same weights."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def assert_same_picture(found: Pixels, expected: Pixels) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
 @pytest.mark.parametrize("kind", ["epsilon", "velocity", "embedded"])
-def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
+def test_it_renders_like_diffusers(kind: str, mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load(kind)
     reference = DiffusersReference(pipeline.recipe, (64, 64))
     for strength in (1.0, 0.5, 0.26):  # each a level of the schedule, so that diffusers has it
@@ -84,7 +84,7 @@ def test_it_paints_what_diffusers_paints(kind: str, mode: str, steps: int, load:
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
-def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
+def test_the_turbo_family_equals_diffusers_euler(mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("turbo")
     settings = values(mode=mode, steps=steps, strength=1.0, seed=9)
     assert_same_picture(paint(pipeline, picture, settings),
@@ -93,14 +93,14 @@ def test_the_turbo_family_is_diffusers_euler(mode: str, steps: int, load: LoadRe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
-def test_classifier_free_guidance_is_diffusers(guidance: float, load: LoadRecipe, picture: Pixels) -> None:
+def test_classifier_free_guidance_equals_diffusers(guidance: float, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")  # with the full VAE; text alone, since diffusers draws the image's latents at random
     settings = values(mode="text", steps=2, guidance=guidance, negative_prompt="blue", prompt="red lava")
     assert_same_picture(paint(pipeline, picture, settings),
                         DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
 
 
-def test_the_full_vae_reads_pictures_too(load: LoadRecipe, picture: Pixels) -> None:
+def test_the_full_vae_encodes_images(load: LoadRecipe, picture: Pixels) -> None:
     first = paint(load("kl"), picture, values(strength=0.1))
     assert np.array_equal(first, paint(load("kl"), picture, values(strength=0.1)))
     assert not np.array_equal(first, paint(load("kl"), make_picture((64, 64), seed=1), values(strength=0.1)))
@@ -110,7 +110,7 @@ def test_the_full_vae_reads_pictures_too(load: LoadRecipe, picture: Pixels) -> N
 def test_a_still_input_gives_a_still_output(kind: str, load: LoadRecipe, picture: Pixels) -> None:
     pipeline, settings = load(kind), values(steps=4, strength=0.7)
     first = paint(pipeline, picture, settings)
-    paint(pipeline, make_picture((64, 64), seed=5), values(steps=1, seed=3, mode="text"))  # whatever came between
+    paint(pipeline, make_picture((64, 64), seed=5), values(steps=1, seed=3, mode="text"))  # other frames in between
     assert np.array_equal(first, paint(pipeline, picture, settings))
 
 
@@ -118,12 +118,12 @@ def test_a_still_input_gives_a_still_output(kind: str, load: LoadRecipe, picture
     ("seed", {"seed": 1}), ("prompt", {"prompt": "fire"}), ("strength", {"strength": 0.8}), ("steps", {"steps": 3}),
     ("mode", {"mode": "text"}), ("guidance", {"guidance": 9.0}), ("mix", {"mix": 0.5}),
 ])
-def test_every_fader_changes_the_picture(name: str, change: Values, load: LoadRecipe, picture: Pixels) -> None:
+def test_every_fader_changes_the_result(name: str, change: Values, load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("embedded")
     assert not np.array_equal(paint(pipeline, picture, values()), paint(pipeline, picture, values(**change)))
 
 
-def test_the_negative_prompt_counts_above_guidance_one_alone(load: LoadRecipe, picture: Pixels) -> None:
+def test_the_negative_prompt_counts_only_above_guidance_one(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")
     for guidance, same in ((1.0, True), (4.0, False)):
         with_it = paint(pipeline, picture, values(guidance=guidance, negative_prompt="blue ocean"))
@@ -141,20 +141,20 @@ def test_strength_has_no_jump(kind: str, load: LoadRecipe, picture: Pixels) -> N
     assert max(moves[2:]) < 4.0, "levels"
 
 
-def test_nothing_is_repainted_at_strength_or_mix_zero(load: LoadRecipe, picture: Pixels) -> None:
+def test_strength_or_mix_zero_shows_the_input(load: LoadRecipe, picture: Pixels) -> None:
     for settings in (values(strength=0.0), values(mix=0.0), values(mix=0.0, mode="text")):
         assert np.array_equal(paint(load("epsilon"), picture, settings), picture)
     near = paint(load("epsilon"), picture, values(strength=FULL_MIX_STRENGTH / 200))
     assert np.abs(near.astype(int) - picture).max() <= 2
 
 
-def test_text_needs_no_strength(load: LoadRecipe, picture: Pixels) -> None:
+def test_text_mode_ignores_strength(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("epsilon")
     first = paint(pipeline, picture, values(mode="text", strength=0.0))
     assert np.array_equal(first, paint(pipeline, picture, values(mode="text", strength=1.0)))
 
 
-def test_mix_lays_the_render_over_the_input(load: LoadRecipe, picture: Pixels) -> None:
+def test_mix_blends_the_result_over_the_input(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("epsilon")
     whole = paint(pipeline, picture, values(mix=1.0)).astype(float)
     quarter = paint(pipeline, picture, values(mix=0.25)).astype(float)
@@ -171,15 +171,15 @@ def test_it_scales_between_output_and_render_size(size: Size, load: LoadRecipe) 
     assert not np.array_equal(out[..., :3], picture[..., :3])
 
 
-def test_a_read_only_picture_will_do(load: LoadRecipe, picture: Pixels) -> None:
-    """Frames come in shared memory that is not ours to write to."""
+def test_a_read_only_frame_is_accepted(load: LoadRecipe, picture: Pixels) -> None:
+    """Frames arrive in shared memory that must not be written to."""
     expected = paint(load("epsilon"), picture, values())
     frozen = picture.copy()
     frozen.flags.writeable = False
     assert np.array_equal(paint(load("epsilon"), frozen, values()), expected)
 
 
-def test_it_knows_what_its_parts_cost(load: LoadRecipe, picture: Pixels) -> None:
+def test_it_reports_the_seconds_of_its_parts(load: LoadRecipe, picture: Pixels) -> None:
     seconds = load("epsilon").render(picture, values(), solid((64, 64)))
     assert list(seconds) == ["encode", "denoise", "decode"]
     assert all(part > 0 for part in seconds.values())
@@ -197,7 +197,7 @@ def test_an_embedding_is_computed_once(load: LoadRecipe, picture: Pixels, monkey
 
 
 @pytest.mark.slow
-def test_bfloat16_paints_nearly_the_same(load: LoadRecipe, picture: Pixels) -> None:
+def test_bfloat16_renders_nearly_the_same(load: LoadRecipe, picture: Pixels) -> None:
     exact = paint(load("velocity"), picture, values()).astype(float)
     rough = paint(load("velocity", dtype="bfloat16"), picture, values()).astype(float)
     assert np.abs(exact - rough).mean() < 4.0
@@ -232,7 +232,7 @@ def test_a_recipe_that_does_not_fit_is_one_line(kind: str, changes: dict[str, An
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["image", "text", "control"])
-def test_the_last_rung_paints_with_the_values_of_the_recipe_that_could_not(tmp_path: Path, mode: str) -> None:
+def test_the_fallback_recipe_renders_with_the_values_of_the_failed_one(tmp_path: Path, mode: str) -> None:
     (tmp_path / "show.yaml").write_text("{recipe: sd-turbo, output: {size: [64, 64]}}")
     show = load_show(tmp_path / "show.yaml", environment={})
     pipeline = LatentConsistency(dataclasses.replace(show.fallback, size=(64, 64)), show.size)
@@ -243,7 +243,7 @@ def test_the_last_rung_paints_with_the_values_of_the_recipe_that_could_not(tmp_p
 
 
 @pytest.mark.slow
-def test_the_builtin_model_paints_what_diffusers_paints_with_it() -> None:
+def test_the_builtin_model_renders_like_diffusers() -> None:
     recipe = dataclasses.replace(load_recipe("builtin"), device="cpu", dtype="float32", accelerate="none")
     need(Path(recipe.model, "unet").exists(), "the built-in model's weights are not in this checkout")
     pipeline, picture = LatentConsistency(recipe, recipe.size), make_picture(recipe.size)

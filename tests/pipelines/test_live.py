@@ -1,4 +1,4 @@
-"""Every live control of a recipe: the next frame is another, and nothing is built anew for it."""
+"""Every live control of a recipe: it changes the next frame, and nothing is rebuilt."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def paint(pipeline: LatentConsistency, picture: int = 0, guide: Pixels | None = 
     {"prompt": Blend((("red lava", 0.5), ("blue ocean", 0.5)))}, {"prompt": "(red:1.5) lava"},
     {"prompt": "red lava::0.5 ocean::0.5"}, {"seed": Blend(((0, 0.5), (1, 0.5)))},
 ], ids=str)
-def test_a_fader_is_another_picture_on_the_next_frame_and_back(live: LatentConsistency, change: Values) -> None:
+def test_a_fader_changes_the_next_frame_and_back(live: LatentConsistency, change: Values) -> None:
     places = [parameter.data_ptr() for parameter in live.renderer.components.unet.parameters()]
     before = paint(live)
     assert not np.array_equal(paint(live, **change), before)
@@ -69,17 +69,17 @@ def test_a_fader_is_another_picture_on_the_next_frame_and_back(live: LatentConsi
 @pytest.mark.slow
 def test_a_lora_reaches_the_text_encoder_through_the_prompt_cache(live: LatentConsistency) -> None:
     with torch.inference_mode():
-        def told(weight: float) -> torch.Tensor:
+        def states(weight: float) -> torch.Tensor:
             paint(live, **{"lora/ink": weight})
             return live.renderer.conditioner.prompts.embed([("red lava", 1.0)]).states.clone()
 
-        plain, drawn = told(0.0), told(1.0)
+        plain, drawn = states(0.0), states(1.0)
         assert not torch.equal(plain, drawn)
-        assert torch.equal(told(0.0), plain)
+        assert torch.equal(states(0.0), plain)
 
 
 @pytest.mark.slow
-def test_a_prompt_travels_without_a_jump_and_without_the_encoder(live: LatentConsistency) -> None:
+def test_a_prompt_glides_without_a_jump_and_without_the_encoder(live: LatentConsistency) -> None:
     calls: list[int] = []
     handle = live.renderer.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
     shares = [i / 20 for i in range(21)]
@@ -95,7 +95,7 @@ def test_a_prompt_travels_without_a_jump_and_without_the_encoder(live: LatentCon
 
 
 @pytest.mark.slow
-def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
+def test_a_seed_glides_without_a_jump(live: LatentConsistency) -> None:
     way = [paint(live, mode="text", seed=Blend(((3, 1 - i / 20), (9, i / 20)))).astype(float) for i in range(21)]
     assert np.array_equal(way[0], paint(live, mode="text", seed=3))
     assert np.array_equal(way[-1], paint(live, mode="text", seed=9))
@@ -104,7 +104,7 @@ def test_a_seed_travels_without_a_jump(live: LatentConsistency) -> None:
 
 
 @pytest.mark.slow
-def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsistency) -> None:
+def test_control_mode_renders_from_noise_along_the_inputs_shapes(live: LatentConsistency) -> None:
     held = {"mode": "control", "control/edges/weight": 2.0}
     assert not np.array_equal(paint(live, 0, **held), paint(live, 1, **held)), "the input is looked at"
     assert np.array_equal(paint(live, 0, mode="control"), paint(live, 1, mode="control")), "and only by the ControlNet"
@@ -112,7 +112,7 @@ def test_control_paints_from_noise_along_the_inputs_shapes(live: LatentConsisten
 
 
 @pytest.mark.slow
-def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> None:
+def test_feedback_and_smooth_use_the_previous_frame(live: LatentConsistency) -> None:
     for change in ({"feedback": 0.8, "strength": 0.2}, {"smooth": 0.8, "strength": 0.2}):
         first = paint(live, 0, **change)
         assert np.array_equal(first, paint(live, 0, strength=0.2)), "there was nothing to look back to"
@@ -125,7 +125,7 @@ def test_feedback_and_smooth_look_back_one_frame(live: LatentConsistency) -> Non
 
 
 @pytest.mark.slow
-def test_a_still_input_is_not_painted_again_where_that_is_wanted(live: LatentConsistency) -> None:
+def test_a_still_input_is_skipped_with_similarity_skip(live: LatentConsistency) -> None:
     passes: list[int] = []
     handle = live.renderer.components.unet.register_forward_hook(lambda *_: passes.append(1))
     try:
@@ -141,7 +141,7 @@ def test_a_still_input_is_not_painted_again_where_that_is_wanted(live: LatentCon
 
 
 @pytest.mark.slow
-def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> None:
+def test_walking_noise_changes_the_result_by_itself(live: LatentConsistency) -> None:
     walk = {"mode": "text", "noise": "walking", "noise_speed": 10.0}
     pictures = [paint(live, **walk) for _ in range(3)]
     assert not np.array_equal(pictures[0], pictures[2])
@@ -150,7 +150,7 @@ def test_walking_noise_moves_the_picture_by_itself(live: LatentConsistency) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_the_stream_batch_paints_the_same_steps_less_one_frames_later(
+def test_the_stream_batch_renders_the_same_with_a_delay(
     guidance: float, checkpoint: Callable[[str], Path],
 ) -> None:
     def of(stream: bool) -> LatentConsistency:
@@ -159,10 +159,10 @@ def test_the_stream_batch_paints_the_same_steps_less_one_frames_later(
         pipeline.load(lambda line: None)
         return pipeline
 
-    told = {"steps": 3, "guidance": guidance, "negative_prompt": "blue", "strength": 0.2}
+    moved = {"steps": 3, "guidance": guidance, "negative_prompt": "blue", "strength": 0.2}
     plain, stream = of(False), of(True)
-    expected = [paint(plain, number, **told).astype(int) for number in range(6)]
-    found = [paint(stream, number, **told).astype(int) for number in range(6)]
+    expected = [paint(plain, number, **moved).astype(int) for number in range(6)]
+    found = [paint(stream, number, **moved).astype(int) for number in range(6)]
     assert all(np.abs(a - b).max() <= 1 for a, b in zip(expected, found[2:], strict=False))
     assert np.abs(found[0] - expected[0]).max() <= 1, "the first picture is shown at once"
     assert np.abs(found[5] - expected[5]).max() > 1
@@ -192,7 +192,7 @@ def test_what_the_safety_checker_flags_is_never_shown(
 
 
 @pytest.mark.slow
-def test_a_recorded_frame_stays_good_for_whatever_lies_in_tensors(
+def test_the_graph_key_changes_only_with_the_kernels(
     live: LatentConsistency, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What would be recorded on CUDA: one key as long as the same kernels run, another where they do not."""

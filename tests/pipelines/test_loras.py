@@ -89,7 +89,7 @@ def assert_equal(found: Sequence[Any], expected: Sequence[Any]) -> None:
     (tiny_loras.write_kohya, False), (tiny_loras.write_peft, False), (tiny_loras.write_bare, True),
     (tiny_loras.write_diffusers, True),
 ])
-def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: str, plain: Plain,
+def test_a_live_lora_equals_peft(write: Callable[..., Path], even: bool, family: str, plain: Plain,
                               folders: dict[str, Path], tmp_path: Path) -> None:
     models = plain(family)
     lora = make_lora(models, even=even)
@@ -105,7 +105,7 @@ def test_a_live_lora_is_pefts(write: Callable[..., Path], even: bool, family: st
 
 
 @pytest.mark.slow
-def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
+def test_several_loras_move_independently(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
     models = plain("one")
     loras = {"first": make_lora(models, 1), "second": make_lora(models, 2).of("unet")}
     files = [tiny_loras.write_kohya(lora, tmp_path / f"{name}.safetensors", models) for name, lora in loras.items()]
@@ -120,7 +120,7 @@ def test_several_move_each_by_its_own(plain: Plain, folders: dict[str, Path], tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_at_zero_the_weights_are_the_original_to_the_bit(dtype: torch.dtype, folders: dict[str, Path],
+def test_at_zero_the_weights_are_restored_bit_by_bit(dtype: torch.dtype, folders: dict[str, Path],
                                                          kohya: Kohya) -> None:
     before = [model.state_dict() for model in models_of(load(folders["xl"], dtype=dtype))]
     parts = load(folders["xl"], Lora(str(kohya("xl")), 1.0, "style"), dtype=dtype)
@@ -135,7 +135,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.view(width), other.view(width)) and one.stride() == other.stride()
 
 
-def test_weights_move_in_place_and_a_still_fader_touches_nothing(folders: dict[str, Path], kohya: Kohya) -> None:
+def test_weights_move_in_place_and_only_when_a_fader_moves(folders: dict[str, Path], kohya: Kohya) -> None:
     parts = load(folders["one"], Lora(str(kohya("one")), 0.0, "style"))
     weights = [weight for model in models_of(parts) for weight in model.parameters()]
     places = [weight.data_ptr() for weight in weights]
@@ -147,7 +147,7 @@ def test_weights_move_in_place_and_a_still_fader_touches_nothing(folders: dict[s
     assert parts.loras.set_weights({}) is False
 
 
-def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: Path) -> None:
+def test_it_reports_whether_prompts_must_be_embedded_again(plain: Plain, tmp_path: Path) -> None:
     unet, encoder = plain("one")
     lora = make_lora([unet, encoder])
     factors = {}
@@ -162,7 +162,7 @@ def test_it_tells_whether_prompts_must_be_embedded_anew(plain: Plain, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_merged_lora_is_a_live_one_that_stays(folders: dict[str, Path], kohya: Kohya) -> None:
+def test_a_merged_lora_equals_a_live_one(folders: dict[str, Path], kohya: Kohya) -> None:
     file = str(kohya("xl"))
     merged = load(folders["xl"], Lora(file, 0.8))
     assert merged.loras.names == ()
@@ -180,7 +180,7 @@ def test_a_merged_lora_in_half_precision_is_rounded_once(plain: Plain, kohya: Ko
 
 
 @pytest.mark.slow
-def test_the_first_attention_processors_are_read(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
+def test_keys_of_attention_processors_are_read(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
     models = plain("one")
     lora = make_lora(models, even=True)
     parts = load(folders["one"], Lora(str(tiny_loras.write_processors(lora, tmp_path / "lora.safetensors"))))
@@ -202,7 +202,7 @@ FAMILIES: dict[str, dict[str, Any]] = {  # as deep as the real ones
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_original_block_numbers_are_those_of_the_checkpoints(family: str) -> None:
+def test_original_block_numbers_match_original_checkpoints(family: str) -> None:
     """diffusers' own conversion of original checkpoints, run backwards: every layer comes back to its place."""
     unet = tiny.make_unet(**FAMILIES[family])
     layers = {f"{path}.{end}": tensor for path, layer in unet.named_modules()
@@ -215,7 +215,7 @@ def test_the_original_block_numbers_are_those_of_the_checkpoints(family: str) ->
     assert all(converted[key] is tensor for key, tensor in layers.items())
 
 
-def test_kohyas_files_by_original_block_numbers(plain: Plain, kohya: Kohya, tmp_path: Path) -> None:
+def test_kohya_files_with_original_block_numbers_are_read(plain: Plain, kohya: Kohya, tmp_path: Path) -> None:
     unet, *encoders = plain("xl")
     file = tiny_loras.write_kohya(make_lora([unet, *encoders]), tmp_path / "lora.safetensors", [unet, *encoders],
                                   rename=lambda path: _original(path, unet))
@@ -252,19 +252,19 @@ LAYER = "lora_unet_mid_block_resnets_0_conv1"
     (f"{LAYER}.lora_up.weight", torch.ones(5, 3, 1, 1), "has another size"),
     (f"{LAYER}.lora_down.weight", torch.ones(9, 64, 3, 3), "has another size"),
 ])
-def test_what_cannot_be_used_is_one_line(key: str, tensor: torch.Tensor | None, words: str, folders: dict[str, Path],
+def test_an_unsupported_file_is_one_line(key: str, tensor: torch.Tensor | None, words: str, folders: dict[str, Path],
                                          kohya: Kohya, tmp_path: Path) -> None:
     file = Path(shutil.copy(kohya("one"), tmp_path / "lora.safetensors"))
     change(file, key, tensor)
     assert words in refused(folders["one"], file)
 
 
-def test_so_is_a_lora_of_another_family(folders: dict[str, Path], kohya: Kohya) -> None:
+def test_a_lora_of_another_family_is_one_line(folders: dict[str, Path], kohya: Kohya) -> None:
     assert "it is not for this model" in refused(folders["one"], kohya("xl"))
 
 
 @pytest.mark.slow
-def test_and_a_damaged_or_empty_file(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_damaged_or_empty_file_is_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "lora.safetensors"
     save_file({}, file)
     assert "it is empty" in refused(folders["one"], file)

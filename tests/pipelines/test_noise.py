@@ -33,14 +33,14 @@ def lengths(values: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def test_noise_is_a_seeds_own_and_stays() -> None:
+def test_noise_depends_only_on_the_seed() -> None:
     noise = new()
     assert torch.equal(noise.seed(3), drawn(3))
     assert torch.equal(noise.seed(4), drawn(4))
     assert torch.equal(noise.seed(3), drawn(3))
 
 
-def test_the_memory_stays_the_same() -> None:
+def test_values_keep_their_address() -> None:
     noise = new()
     where = noise.values.data_ptr()
     for found in (noise.seed(1), noise.blend([(1, 0.5), (2, 0.5)]), noise.walk([(1, 1.0)], 2.0, 0.3)):
@@ -48,12 +48,12 @@ def test_the_memory_stays_the_same() -> None:
 
 
 @pytest.mark.parametrize("parts", [[(7, 1.0)], [(7, 1.0), (8, 0.0)], [(8, 0.0), (7, 1.0)], [(7, 0.25), (7, 0.75)]])
-def test_the_ends_are_exact(parts: list[tuple[int, float]]) -> None:
+def test_the_ends_of_a_blend_are_exact(parts: list[tuple[int, float]]) -> None:
     assert torch.equal(new().blend(parts), drawn(7))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9])
-def test_two_seeds_meet_on_the_sphere(share: float) -> None:
+def test_two_seeds_blend_on_the_sphere(share: float) -> None:
     """Against the textbook's slerp by the true angle; independent noise is within a degree or so of a right one."""
     one, two = drawn(1), drawn(2)
     found = new().blend([(1, 1 - share), (2, share)])
@@ -73,7 +73,7 @@ def test_several_seeds_keep_the_spread_of_one() -> None:
     assert float(found.mean()) == pytest.approx(0.0, abs=0.02)
 
 
-def test_a_seed_travel_has_no_jump_and_an_even_pace() -> None:
+def test_a_seed_glide_has_no_jump_and_an_even_pace() -> None:
     noise = new()
     way = [noise.blend([(1, 1 - i / 100), (2, i / 100)]).clone() for i in range(101)]
     paces = [float((b - a).norm() / a.norm()) for a, b in itertools.pairwise(way)]
@@ -98,7 +98,7 @@ def test_the_walk_goes_by_time_not_by_frames() -> None:
     torch.testing.assert_close(slow.values, fast.values)
 
 
-def test_a_change_of_speed_is_no_jump() -> None:
+def test_a_change_of_speed_causes_no_jump() -> None:
     noise = new()
     noise.walk([(0, 1.0)], 1.0, 0.0)
     before = noise.walk([(0, 1.0)], 1.0, 1000.3).clone()
@@ -108,21 +108,21 @@ def test_a_change_of_speed_is_no_jump() -> None:
     assert float((after - before).norm() / before.norm()) < 0.02
 
 
-def test_a_clock_that_goes_back_does_not() -> None:
+def test_a_clock_that_steps_back_does_not_move_the_walk() -> None:
     noise = new()
     noise.walk([(0, 1.0)], 1.0, 5.0)
     noise.walk([(0, 1.0)], 1.0, 4.0)
     assert noise.position == 0.0
 
 
-def test_a_seed_travels_while_it_walks() -> None:
+def test_a_seed_glides_while_it_walks() -> None:
     noise = new()
     noise.walk([(0, 0.5), (1, 0.5)], 1.0, 0.0)
     found = noise.walk([(0, 0.5), (1, 0.5)], 1.0, 0.5)
     torch.testing.assert_close(found, new().blend([(0, 0.25), (1, 0.5), (2, 0.25)]))
 
 
-def test_no_more_is_drawn_than_the_steps_need() -> None:
+def test_only_the_needed_steps_are_drawn() -> None:
     noise = new()
     assert torch.equal(noise.seed(3, steps=2)[:2], drawn(3)[:2])
     assert not noise.values[2:].any()
@@ -131,7 +131,7 @@ def test_no_more_is_drawn_than_the_steps_need() -> None:
     assert torch.equal(noise.seed(3, steps=1)[:1], drawn(3)[:1])
 
 
-def test_nothing_is_done_while_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_while_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     noise, written = new(), []
     monkeypatch.setattr(Noise, "_write", lambda self, *a: written.append(a))
     for _ in range(3):
@@ -142,7 +142,7 @@ def test_nothing_is_done_while_nothing_moves(monkeypatch: pytest.MonkeyPatch) ->
     assert len(written) == 2
 
 
-def test_a_travel_draws_each_seed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_glide_draws_each_seed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     noise, draws = new(), []
     randn = torch.randn
 
@@ -156,7 +156,7 @@ def test_a_travel_draws_each_seed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(draws) == 2
 
 
-def test_seeds_are_kept_in_bounds() -> None:
+def test_the_cache_of_seeds_is_limited() -> None:
     noise = new()
     for seed in range(3 * SEEDS_CACHED):
         noise.seed(seed, steps=1)

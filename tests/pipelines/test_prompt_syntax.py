@@ -86,7 +86,7 @@ def test_a_prompt_of_weights_0_is_an_empty_one_beside_others() -> None:
     assert dict(mix([("ocean::0", 0.5), ("lava", 0.5)])) == {"": 0.5, "ocean": 0.0, "lava": 0.5}
 
 
-def test_nothing_at_all_is_the_empty_prompt() -> None:
+def test_no_prompts_are_the_empty_prompt() -> None:
     assert mix([]) == mix([("", 1.0)]) == mix([("ocean", 0.0)])[:1] == (("", 1.0),)
 
 

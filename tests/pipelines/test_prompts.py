@@ -94,7 +94,7 @@ TEXTS = ["", "lava", "deep blue ocean, glowing clouds", " red  fire ", "zebra æ¼
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_one_encoder_as_diffusers_has_it(one, text) -> None:
+def test_one_encoder_equals_diffusers(one, text) -> None:
     pipeline = StableDiffusionPipeline(
         vae=None, text_encoder=one.text_encoders[0].model, tokenizer=one.text_encoders[0].tokenizer, unet=None,
         scheduler=EulerDiscreteScheduler(steps_offset=1), safety_checker=None, feature_extractor=None)
@@ -108,7 +108,7 @@ def test_one_encoder_as_diffusers_has_it(one, text) -> None:
 @pytest.mark.parametrize("negative", [None, "red clouds"])
 @pytest.mark.parametrize("force_zeros", [True, False])
 @pytest.mark.parametrize("text", TEXTS)
-def test_two_encoders_as_diffusers_has_them(two, text, force_zeros, negative) -> None:
+def test_two_encoders_equal_diffusers(two, text, force_zeros, negative) -> None:
     first, second = two.text_encoders
     pipeline = StableDiffusionXLPipeline(
         vae=None, text_encoder=first.model, text_encoder_2=second.model, tokenizer=first.tokenizer,
@@ -122,7 +122,7 @@ def test_two_encoders_as_diffusers_has_them(two, text, force_zeros, negative) ->
     assert bool(pair.states[0].any()) == (negative is not None or not force_zeros)
 
 
-def test_a_model_with_the_second_encoder_alone_takes_its_last_layer_but_one(two) -> None:
+def test_a_model_with_only_the_second_encoder_uses_its_last_layer_but_one(two) -> None:
     alone = PromptEncoder(replace(two, text_encoders=two.text_encoders[1:]))
     both = encode(PromptEncoder(two), "lava")
     torch.testing.assert_close(encode(alone, "lava").states, both.states[..., 32:], rtol=0, atol=1e-6)
@@ -152,7 +152,7 @@ def test_plain_prompts_of_the_builtin_model_are_what_the_tokenizer_makes_of_them
     assert torch.equal(encode(PromptEncoder(builtin), text).states, as_before(builtin, text))
 
 
-def test_the_builtin_model_cuts_a_long_prompt(builtin) -> None:
+def test_the_builtin_model_truncates_a_long_prompt(builtin) -> None:
     encoder = PromptEncoder(builtin)
     long = " ".join(["lava"] * 14)
     assert encoder.tokens == 16 == encode(encoder, LONG).states.shape[1]
@@ -194,7 +194,7 @@ def test_escapes_reach_the_tokenizer_as_plain_text(one) -> None:
 
 # Long prompts
 
-def test_a_long_prompt_goes_on_in_chunks_each_encoded_by_itself(parts) -> None:
+def test_a_long_prompt_is_encoded_in_separate_chunks(parts) -> None:
     encoder = PromptEncoder(parts)
     long = encode(encoder, LONG)
     first, second = " ".join(LONG.split()[:75]), " ".join(LONG.split()[75:])
@@ -206,11 +206,11 @@ def test_a_long_prompt_goes_on_in_chunks_each_encoded_by_itself(parts) -> None:
 
 @pytest.mark.parametrize(("tokens", "chunks"), [(0, 1), (1, 1), (75, 1), (76, 2), (150, 2), (151, 3),
                                                 (1000, CHUNKS_LIMIT)])
-def test_how_many_chunks(one, tokens, chunks) -> None:
+def test_number_of_chunks(one, tokens, chunks) -> None:
     assert encode(PromptEncoder(one), "a " * tokens).states.shape == (1, chunks * CLIP_LENGTH, 32)
 
 
-def test_a_short_prompt_is_filled_up_beside_a_long_one(parts) -> None:
+def test_a_short_prompt_is_padded_beside_a_long_one(parts) -> None:
     encoder = PromptEncoder(parts)
     short, long, empty = (encode(encoder, text) for text in ("lava", LONG, ""))
     pair = encoder.pair([("lava", 1.0)], [(LONG, 1.0)])
@@ -220,7 +220,7 @@ def test_a_short_prompt_is_filled_up_beside_a_long_one(parts) -> None:
     assert torch.equal(turned.states, pair.states.flip(0))
 
 
-def test_a_blank_negative_prompt_of_zeros_is_filled_up_with_zeros(two) -> None:
+def test_a_blank_negative_prompt_is_padded_with_zeros(two) -> None:
     pair = PromptEncoder(two).pair([(" ", 1.0)], [(LONG, 1.0)])
     assert pair.states.shape == (2, 2 * CLIP_LENGTH, 72)
     assert not pair.states[0].any()
@@ -247,7 +247,7 @@ def test_a_blend_keeps_the_mean_length_of_every_token(parts) -> None:
         torch.testing.assert_close(lengths[2], 0.7 * lengths[0] + 0.3 * lengths[1])
 
 
-def test_weights_in_the_text_and_shares_beside_it_are_one(parts) -> None:
+def test_weights_in_the_text_multiply_with_shares(parts) -> None:
     encoder = PromptEncoder(parts)
     inside, beside = encoder.embed([("lava::0.7 ocean::0.3", 1.0)]), encoder.embed([("lava", 0.7), ("ocean", 0.3)])
     assert same(inside, beside)
@@ -291,7 +291,7 @@ def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("share", [0.0, 1e-6, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("likeness", [0.0, 0.9, 0.999])
-def test_of_two_vectors_it_is_slerp(share, likeness) -> None:
+def test_the_spherical_mean_of_two_vectors_is_slerp(share, likeness) -> None:
     torch.manual_seed(0)
     common = torch.randn(77, 64)
     one, other = (3 * (likeness * common + (1 - likeness) * torch.randn(77, 64)) for _ in range(2))
@@ -299,7 +299,7 @@ def test_of_two_vectors_it_is_slerp(share, likeness) -> None:
     torch.testing.assert_close(mean.double(), slerp(one, other, share), rtol=0, atol=5e-5)
 
 
-def test_of_several_it_lies_in_the_middle() -> None:
+def test_the_spherical_mean_of_several_vectors_is_in_the_middle() -> None:
     corner = torch.eye(3)
     mean = spherical_mean(2 * corner, torch.full((3,), 1 / 3))[0]
     torch.testing.assert_close(mean, torch.full((3,), 2 / 3 ** 0.5))
@@ -324,7 +324,7 @@ def test_a_third_text_fades_in_without_a_jump() -> None:
 @pytest.mark.parametrize("vectors", [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]],
                                      [[1e-20, 0.0], [1e18, 1e18]], [[0.0, 0.0], [2.0, 0.0]]])
 @pytest.mark.parametrize("share", [0.3, 0.5])
-def test_vectors_without_a_way_between_them_stay_finite(vectors, share) -> None:
+def test_degenerate_vectors_stay_finite(vectors, share) -> None:
     mean = spherical_mean(torch.tensor(vectors), torch.tensor([1 - share, share]))
     assert mean.isfinite().all()
     assert mean.norm() <= torch.tensor(vectors).norm(dim=-1).max() * 1.001
@@ -344,7 +344,7 @@ def test_a_text_is_encoded_once(parts) -> None:
     assert first == runs(parts) == 2 * len(parts.text_encoders)
 
 
-def test_a_text_of_share_0_is_encoded_ahead(parts) -> None:
+def test_a_text_of_share_0_is_encoded_in_advance(parts) -> None:
     encoder = PromptEncoder(parts)
     encoder.embed([("lava", 1.0), ("ocean", 0.0)])
     before = runs(parts)
@@ -352,14 +352,14 @@ def test_a_text_of_share_0_is_encoded_ahead(parts) -> None:
     assert runs(parts) == before
 
 
-def test_a_prompt_that_stands_still_is_the_same_object(parts) -> None:
+def test_an_unchanged_prompt_gives_the_same_object(parts) -> None:
     encoder = PromptEncoder(parts)
     still = [("lava", 0.5), ("ocean", 0.5)]
     assert encoder.embed(still) is encoder.embed(list(still))
     assert encoder.pair(still, still) is encoder.pair(still, still)
 
 
-def test_forgetting_encodes_anew(parts) -> None:
+def test_after_clearing_the_cache_prompts_are_encoded_again(parts) -> None:
     encoder = PromptEncoder(parts)
     before = encode(encoder, "lava").states.clone()
     pair = encoder.pair([("", 1.0)], [("lava", 1.0)]).states.clone()
@@ -373,7 +373,7 @@ def test_forgetting_encodes_anew(parts) -> None:
     assert not torch.allclose(encoder.pair([("", 1.0)], [("lava", 1.0)]).states, pair)
 
 
-def test_half_precision_comes_out_in_the_unets_type(tmp_path) -> None:
+def test_embeddings_have_the_unets_dtype(tmp_path) -> None:
     parts = make_parts(tmp_path, (32, 40), projected=True, dtype=torch.float16)
     for encoder in parts.text_encoders:
         encoder.model.half()

@@ -84,7 +84,7 @@ def test_vaes(vae: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_has_one_or_says_so(name: str) -> None:
+def test_every_recipe_has_random_weights_or_is_refused(name: str) -> None:
     refused = name in ("builtin", "passthrough", "sdxs-512", "sd15-ip-adapter", "sdxl-ip-adapter")
     with pytest.raises(RecipeError, match="random weights are not available") if refused else nullcontext():
         random_weights._choose(load_recipe(name))
@@ -112,7 +112,7 @@ def test_random_components_are_those_of_a_checkpoint(monkeypatch: pytest.MonkeyP
         assert float(states.float().std()) > 0.01
 
 
-def test_large_layers_repeat_a_pattern_and_keep_the_size_of_what_passes() -> None:
+def test_large_layers_repeat_a_pattern_and_keep_the_scale_of_activations() -> None:
     with torch.device("meta"):
         layer = torch.nn.Linear(2048, 1024)
     layer = random_weights.fill(layer, torch.device("cpu"), torch.float32)

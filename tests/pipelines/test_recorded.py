@@ -1,4 +1,4 @@
-"""The pipeline as it plays on CUDA, every frame recorded and replayed, held to one that runs every frame anew."""
+"""The pipeline with CUDA graphs, compared with one that runs every frame."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ MOVES: list[Values] = [
 
 
 @pytest.mark.compile
-def test_recorded_frames_are_those_that_are_run(checkpoint: Checkpoint, machine: Machine) -> None:
-    """Each move for as many frames as it takes to warm up, record and replay: what is kept moves on by one a frame."""
+def test_recorded_frames_equal_frames_that_run(checkpoint: Checkpoint, machine: Machine) -> None:
+    """Each change lasts long enough to warm up, record and replay; state advances by one a frame."""
     changes: dict[str, Any] = {"guidance": "classifier_free"}
     ours, plain = (loaded(checkpoint("kl"), recorded, **changes) for recorded in (True, False))
     settings = values(steps=2, prompt="red lava")
@@ -74,14 +74,14 @@ def test_recorded_frames_are_those_that_are_run(checkpoint: Checkpoint, machine:
 
 
 @pytest.mark.slow
-def test_a_recorded_frame_is_one_part(checkpoint: Checkpoint, machine: Machine) -> None:
+def test_a_recorded_frame_is_timed_as_one_part(checkpoint: Checkpoint, machine: Machine) -> None:
     pipeline, out = loaded(checkpoint("epsilon"), recorded=True), solid(SIZE)
     for _ in range(WARM_UPS + 2):
         assert list(pipeline.render(make_picture(SIZE), values(), out)) == ["frame"]
 
 
 class AtLoad(Accelerator):
-    """Stands for those that compile while nothing plays; what it makes is the module."""
+    """Stands for accelerators that compile at load. Returns the module itself."""
 
     name = "at load"
 
@@ -95,7 +95,7 @@ class AtLoad(Accelerator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_warm_up_records_what_the_show_starts_with(
+def test_the_warm_up_records_the_first_frames_of_the_show(
         compiled: bool, checkpoint: Checkpoint, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both modes, at the recipe's own number of steps; the first frame of the show only launches."""
     original = FrameRenderer.warm_up
@@ -118,7 +118,7 @@ def test_the_warm_up_records_what_the_show_starts_with(
 
 @pytest.mark.slow
 def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its grey picture is in no later frame: the first one is as if it did not look back."""
+    """Its frames are in no later one: the first frame is as without feedback."""
     back = values(feedback=0.5, smooth=0.5, noise="walking", noise_speed=10.0)
     monkeypatch.setattr(Recipe, "start_values", lambda recipe: back)
     pipeline = loaded(checkpoint("epsilon"), recorded=False)
@@ -129,9 +129,9 @@ def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpoint: Checkpoint,
+def test_after_a_broken_frame_the_last_one_stays_without_a_trace(recorded: bool, checkpoint: Checkpoint,
                                                          machine: Machine) -> None:
-    """As when half precision overflows: no black, and the next good frame is as if it had not been."""
+    """As when half precision overflows: no black frame, and no effect on the next good one."""
     pipeline, other = (loaded(checkpoint("epsilon"), recorded) for _ in range(2))
     settings, picture = values(feedback=0.5, smooth=0.5), make_picture(SIZE)
     for _ in range(WARM_UPS + 2):
@@ -140,7 +140,7 @@ def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpo
     noise = pipeline.renderer._noise
     whole = noise.values.clone()
     with torch.inference_mode():
-        noise.values.fill_(float("nan"))  # the seed stands still: nobody writes it anew
+        noise.values.fill_(float("nan"))  # the seed does not change, so it is not written again
         for _ in range(2):
             assert np.array_equal(paint(pipeline, picture, settings)[..., :3], shown[..., :3])
         noise.values.copy_(whole)
@@ -148,8 +148,8 @@ def test_a_broken_frame_leaves_the_last_one_and_no_trace(recorded: bool, checkpo
 
 
 @pytest.mark.slow
-def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint) -> None:
-    """What the converter wrote last may be just what the safety checker held back."""
+def test_a_broken_frame_shows_no_flagged_frame(checkpoint: Checkpoint) -> None:
+    """The last good frame may be one that the safety filter held back."""
     pipeline, out = loaded(checkpoint("epsilon"), recorded=False), solid(SIZE)
     shows: list[str] = []
 
@@ -169,9 +169,9 @@ def test_a_broken_frame_shows_no_picture_that_was_flagged(checkpoint: Checkpoint
 
 
 @pytest.mark.slow
-def test_a_stream_batch_warms_up_as_it_will_play_and_starts_fresh(checkpoint: Checkpoint,
+def test_a_stream_batch_warms_up_with_its_own_batch_and_starts_empty(checkpoint: Checkpoint,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many pictures in a pass as the recipe has steps, and none of the warm-up's comes out later."""
+    """Its batch has one sample for each step of the recipe, and no frame of the warm-up comes out later."""
     start = values(steps=3, seed=4)
     monkeypatch.setattr(Recipe, "start_values", lambda recipe: start)
     batches: list[int] = []

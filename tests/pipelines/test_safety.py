@@ -1,4 +1,4 @@
-"""The safety checker: diffusers' verdicts, and what is shown in whose place."""
+"""The safety filter: diffusers' verdicts, and what is shown instead of a flagged frame."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def make(tmp_path: Path) -> Callable[..., SafetyFilter]:
 
 
 def shown(guard: SafetyFilter, level: int, bad: bool = False) -> int:
-    """The level of the picture on the output after one of `level` was painted."""
+    """The level of the output after a frame of `level` was rendered."""
     out = solid(SIZE, (level, level, level, 255))
     guard.check(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0), out)
     assert (out == out[0, 0]).all()
@@ -75,8 +75,8 @@ def shown(guard: SafetyFilter, level: int, bad: bool = False) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @inference_mode
-def test_verdicts_are_diffusers(seed: int) -> None:
-    """Thresholds around the likenesses that there are, so that both verdicts come, with and without special care."""
+def test_verdicts_equal_diffusers(seed: int) -> None:
+    """Thresholds near the actual similarities, so that both verdicts occur, with and without special care."""
     checker = make_checker(seed)
     ours, pictures, found, expected = SafetyPass(checker), torch.randn(24, 3, SIDE, SIDE), [], []
     for number, pixels in enumerate(pictures):
@@ -92,7 +92,7 @@ def test_verdicts_are_diffusers(seed: int) -> None:
 
 
 @inference_mode
-def test_what_is_not_a_number_is_not_safe() -> None:
+def test_nan_is_not_safe() -> None:
     checker = make_checker()
     checker.concept_embeds_weights.fill_(2.0)
     checker.special_care_embeds_weights.fill_(2.0)
@@ -104,7 +104,7 @@ def test_what_is_not_a_number_is_not_safe() -> None:
 # --- what is shown ---
 
 
-def test_a_picture_is_shown_one_frame_late(make: Callable[..., SafetyFilter]) -> None:
+def test_a_frame_is_shown_one_frame_late(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     assert [shown(guard, level) for level in (10, 20, 30, 40)] == [10, 10, 20, 30]  # the first has none before it
 
@@ -116,7 +116,7 @@ def test_a_still_input_is_not_left_grey(make: Callable[..., SafetyFilter]) -> No
     assert (out[..., :3] == 10).all()
 
 
-def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., SafetyFilter]) -> None:
+def test_the_filter_waits_for_verdicts_until_a_frame_was_safe(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     frames = [(10, True), (20, True), (30, False), (40, True), (50, False), (60, False)]
     assert [shown(guard, *frame) for frame in frames] == [GREY[0], GREY[0], 30, 30, 30, 50]
@@ -124,25 +124,25 @@ def test_verdicts_are_awaited_until_one_picture_was_safe(make: Callable[..., Saf
 
 
 @pytest.mark.slow
-def test_a_flagged_picture_is_never_shown(make: Callable[..., SafetyFilter]) -> None:
+def test_a_flagged_frame_is_never_shown(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
     assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 10, 40, 40, 60]
     assert guard.flagged == 3
 
 
-def test_before_any_safe_picture_there_is_grey(make: Callable[..., SafetyFilter]) -> None:
+def test_grey_is_shown_before_the_first_safe_frame(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     assert [shown(guard, 10, bad=True) for _ in range(3)] == [GREY[0]] * 3
 
 
-def test_where_nothing_is_gained_by_waiting_it_is_shown_at_once(make: Callable[..., SafetyFilter]) -> None:
+def test_without_late_verdicts_a_frame_is_shown_at_once(make: Callable[..., SafetyFilter]) -> None:
     guard = make(late=False)
     frames = [(10, False), (20, True), (30, False)]
     assert [shown(guard, *frame) for frame in frames] == [10, 10, 30]
 
 
-def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
+def test_a_skipped_frame_shows_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
     guard, out = make(), solid(SIZE)
     shown(guard, 10)
     guard.show_last(out)
@@ -153,7 +153,7 @@ def test_a_frame_without_painting_shows_the_last_safe_one(make: Callable[..., Sa
 
 
 @pytest.mark.slow
-def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., SafetyFilter]) -> None:
+def test_an_unrendered_frame_replaces_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     shown(guard, 10)
     guard.accept(solid(SIZE, (200, 200, 200, 255)))
@@ -162,7 +162,7 @@ def test_after_unpainted_pictures_no_old_one_comes_back(make: Callable[..., Safe
 
 
 @pytest.mark.slow
-def test_what_was_painted_to_warm_up_is_forgotten(make: Callable[..., SafetyFilter]) -> None:
+def test_frames_of_the_warm_up_are_dropped(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     shown(guard, 10), shown(guard, 20)
     guard.clear()
@@ -205,7 +205,7 @@ def test_the_published_names_are_read(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
 
 
-def test_it_is_looked_for_where_pull_puts_it() -> None:
+def test_pull_and_the_filter_use_the_same_source() -> None:
     assert pull.SAFETY.source == safety.SOURCE
 
 

@@ -69,7 +69,7 @@ def tail(scheduler: Any, count: int, steps: int) -> Any:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_noise_schedule_is_diffusers(name: str) -> None:
+def test_the_noise_schedule_equals_diffusers(name: str) -> None:
     expected = LCMScheduler.from_config(CONFIGS[name]).alphas_cumprod
     schedule = NoiseSchedule(CONFIGS[name])
     found = torch.tensor([schedule.signal(t) for t in range(1000)])
@@ -80,7 +80,7 @@ def test_the_noise_schedule_is_diffusers(name: str) -> None:
 
 @pytest.mark.parametrize("strength", [1.0, 0.9, 0.74, 0.5, 0.26, 0.2])
 @pytest.mark.parametrize("steps", range(1, 9))
-def test_timesteps_are_diffusers_where_it_has_some(steps: int, strength: float) -> None:
+def test_timesteps_equal_diffusers_where_defined(steps: int, strength: float) -> None:
     scheduler = LCMScheduler.from_config(SCALED)
     scheduler.set_timesteps(steps, strength=strength)
     assert Sampler("lcm", SCALED).timesteps(steps, strength) == pytest.approx(scheduler.timesteps.tolist())
@@ -89,7 +89,7 @@ def test_timesteps_are_diffusers_where_it_has_some(steps: int, strength: float) 
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_lcm_is_diffusers(name: str, steps: int, text: bool) -> None:
+def test_lcm_equals_diffusers(name: str, steps: int, text: bool) -> None:
     torch.manual_seed(1)
     latents, strength = torch.randn(SHAPE), 1.0 if text else 0.64
     scheduler = LCMScheduler.from_config(CONFIGS[name])
@@ -103,7 +103,7 @@ def test_lcm_is_diffusers(name: str, steps: int, text: bool) -> None:
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("name", ["scaled", "zero snr", "linear", "sample"])
-def test_tcd_is_diffusers(name: str, steps: int, gamma: float, strength: float) -> None:
+def test_tcd_equals_diffusers(name: str, steps: int, gamma: float, strength: float) -> None:
     torch.manual_seed(1)
     latents = torch.randn(SHAPE)
     scheduler = TCDScheduler.from_config(CONFIGS[name])
@@ -121,7 +121,7 @@ PARTS = [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4), (3, 4), (4, 4), (4, 5), (4, 8),
 @pytest.mark.parametrize("to_one", [False, True])
 @pytest.mark.parametrize(("steps", "count"), PARTS)
 @pytest.mark.parametrize("name", ["scaled", "zero snr", "sample"])
-def test_ddim_is_diffusers(name: str, steps: int, count: int, to_one: bool) -> None:
+def test_ddim_equals_diffusers(name: str, steps: int, count: int, to_one: bool) -> None:
     torch.manual_seed(1)
     latents = torch.randn(SHAPE)
     config = {**CONFIGS[name], "set_alpha_to_one": to_one}
@@ -135,7 +135,7 @@ def test_ddim_is_diffusers(name: str, steps: int, count: int, to_one: bool) -> N
 @pytest.mark.parametrize("kind", ["euler", "euler_ancestral"])
 @pytest.mark.parametrize(("steps", "count"), PARTS)
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_euler_is_diffusers_image_to_image(prediction: str, steps: int, count: int, kind: str) -> None:
+def test_euler_equals_diffusers_image_to_image(prediction: str, steps: int, count: int, kind: str) -> None:
     torch.manual_seed(1)
     latents, config = torch.randn(SHAPE), {**TURBO, "prediction_type": prediction}
     scheduler = tail(EULER[kind].from_config(config), count, steps)
@@ -147,7 +147,7 @@ def test_euler_is_diffusers_image_to_image(prediction: str, steps: int, count: i
 @pytest.mark.parametrize("kind", ["euler", "euler_ancestral"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("config", [TURBO, {**TURBO, "prediction_type": "v_prediction"}], ids=["epsilon", "velocity"])
-def test_euler_is_diffusers_from_noise(config: dict[str, Any], steps: int, kind: str) -> None:
+def test_euler_equals_diffusers_from_noise(config: dict[str, Any], steps: int, kind: str) -> None:
     torch.manual_seed(1)
     latents, scheduler = torch.randn(SHAPE), EULER[kind].from_config(config)
     scheduler.set_timesteps(steps)
@@ -175,7 +175,7 @@ def test_lcm_on_every_timestep_is_dmd2() -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_sdxl_lightning_in_one_step_predicts_the_picture() -> None:
+def test_sdxl_lightning_in_one_step_predicts_the_sample() -> None:
     config = {**TURBO, "prediction_type": "sample"}
     scheduler = EulerDiscreteScheduler.from_config(config)
     scheduler.set_timesteps(1)
@@ -184,7 +184,7 @@ def test_sdxl_lightning_in_one_step_predicts_the_picture() -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_one_euler_step_from_noise_is_the_clean_picture_at_999() -> None:
+def test_one_euler_step_from_noise_is_the_clean_image_at_999() -> None:
     torch.manual_seed(1)
     sampler = Sampler("euler", TURBO)
     plan = sampler.plan(1, 1.0, text=True)
@@ -208,7 +208,7 @@ def test_strength_has_no_jump(kind: str, steps: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_the_result_moves_as_little_as_the_fader(kind: str) -> None:
+def test_a_small_move_of_strength_is_a_small_change(kind: str) -> None:
     torch.manual_seed(1)
     sampler, latents = Sampler(kind, VELOCITY), torch.randn(SHAPE)
     # From 0.02 up: below it noise grows as a square root, and the pipeline fades the input in.
@@ -233,7 +233,7 @@ def test_a_plan_as_a_tensor() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_captured_run_follows_the_strength(kind: str) -> None:
-    """What was recorded at one strength and seed gives any other: no number of the plan is frozen into it."""
+    """A recording at one strength and seed works for all others: no number of the plan is frozen into it."""
     torch.manual_seed(1)
     latents, noise, sampler = torch.randn(SHAPE), Noise(*SHAPE[1:], torch.device("cpu")), Sampler(kind, VELOCITY)
 
@@ -246,23 +246,23 @@ def test_a_captured_run_follows_the_strength(kind: str) -> None:
     torch.testing.assert_close(found, ours(sampler, latents, 3, 0.4, False, seed=2))
 
 
-def test_run_tells_the_model_the_timestep_and_the_step() -> None:
-    told: list[tuple[int, float]] = []
+def test_the_model_gets_timestep_and_step() -> None:
+    seen: list[tuple[int, float]] = []
     plan = Sampler("lcm", SCALED).plan(3, 0.8)
     factors = plan.tensor
 
     def predict(sample: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
         assert timestep.shape == (1,)
         assert timestep.untyped_storage().data_ptr() == factors.untyped_storage().data_ptr()
-        told.append((step, float(timestep)))
+        seen.append((step, float(timestep)))
         return sample
 
     denoise(predict, 3, torch.zeros(SHAPE), factors, torch.zeros(MAX_STEPS, *SHAPE[1:]))
-    assert [step for step, _ in told] == [0, 1, 2]
-    assert [timestep for _, timestep in told] == pytest.approx([step.timestep for step in plan.steps])
+    assert [step for step, _ in seen] == [0, 1, 2]
+    assert [timestep for _, timestep in seen] == pytest.approx([step.timestep for step in plan.steps])
 
 
-def test_text_starts_afresh_from_whatever_the_last_frame_left() -> None:
+def test_text_mode_ignores_the_last_frame() -> None:
     sampler = Sampler("euler", TURBO)
     spoilt, clean = torch.full(SHAPE, float("nan")), torch.zeros(SHAPE)
     assert torch.equal(ours(sampler, spoilt, 2, 1.0, True, 3), ours(sampler, clean, 2, 1.0, True, 3))
@@ -277,7 +277,7 @@ def test_half_precision_outputs_are_added_in_full() -> None:
     assert torch.equal(half, full)
 
 
-def test_plans_are_kept_in_bounds() -> None:
+def test_the_cache_of_plans_is_limited() -> None:
     sampler = Sampler("lcm", SCALED)
     for i in range(2000):
         sampler.plan(2, (i + 1) / 2000)
@@ -291,11 +291,11 @@ def test_plans_are_kept_in_bounds() -> None:
     ({"rescale_betas_zero_snr": True}, "zero terminal signal needs v_prediction"),
     ({"clip_sample": True}, "clip_sample"),
 ])
-def test_a_schedule_we_do_not_know_is_refused(change: dict[str, Any], words: str) -> None:
+def test_an_unknown_schedule_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         Sampler("lcm", {**SCALED, **change})
 
 
-def test_a_kind_we_do_not_know_is_refused() -> None:
+def test_an_unknown_sampler_is_refused() -> None:
     with pytest.raises(RecipeError, match="sampler 'heun' is not one of lcm, euler"):
         Sampler("heun", SCALED)

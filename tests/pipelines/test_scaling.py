@@ -28,7 +28,7 @@ def _asked_anew() -> Iterator[None]:
     scaling._supports_antialias.cache_clear()
 
 
-def test_a_device_is_asked_once_and_no_means_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_antialiasing_uses_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def interpolate(picture: torch.Tensor, size: Any, **named: Any) -> torch.Tensor:
@@ -53,6 +53,6 @@ def test_a_device_is_asked_once_and_no_means_the_host(monkeypatch: pytest.Monkey
     assert isinstance(grown, MpsTensor), "what does not shrink stays on the device"
 
 
-def test_a_device_that_can_does_it_itself() -> None:
+def test_a_device_with_antialiasing_scales_itself() -> None:
     picture = MpsTensor.on(torch.rand(1, 3, 32, 24))
     assert isinstance(scale(picture, (16, 8), "bilinear", antialias=True), MpsTensor)

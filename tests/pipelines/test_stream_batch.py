@@ -47,7 +47,7 @@ def stream(batch: StreamBatch, latents: torch.Tensor, plan: StepPlan, text: bool
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
-def test_a_still_input_is_the_same_picture_from_the_first_frame_on(steps: int, kind: str) -> None:
+def test_a_still_input_gives_the_same_result_from_the_first_frame(steps: int, kind: str) -> None:
     batch, plan = StreamBatch(steps, SHAPE, CPU), Sampler(kind, SCALED).plan(steps, 0.7)
     expected = sequential(frame(0), plan)
     for _ in range(2 * steps + 2):
@@ -56,7 +56,7 @@ def test_a_still_input_is_the_same_picture_from_the_first_frame_on(steps: int, k
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
-def test_a_moving_input_comes_out_by_the_stated_latency(steps: int, kind: str) -> None:
+def test_a_moving_input_has_the_stated_latency(steps: int, kind: str) -> None:
     batch, plan = StreamBatch(steps, SHAPE, CPU), Sampler(kind, SCALED).plan(steps, 0.7)
     assert batch.latency == steps - 1
     for i in range(20):
@@ -64,7 +64,7 @@ def test_a_moving_input_comes_out_by_the_stated_latency(steps: int, kind: str) -
         torch.testing.assert_close(stream(batch, frame(i), plan), expected)
 
 
-def test_a_moving_strength_reaches_each_frame_as_a_whole() -> None:
+def test_a_moving_strength_applies_to_each_frame_as_a_whole() -> None:
     batch, sampler = StreamBatch(3, SHAPE, CPU), Sampler("lcm", SCALED)
     plans = [sampler.plan(3, 0.3 + i / 40) for i in range(20)]
     for i in range(20):
@@ -87,7 +87,7 @@ def test_one_pass_of_the_model_a_frame() -> None:
     assert passes == [(4, pytest.approx([step.timestep for step in plan.steps]))] * 5
 
 
-def test_text_is_painted_whatever_the_latents_hold() -> None:
+def test_text_mode_ignores_the_latents() -> None:
     batch, plan = StreamBatch(2, SHAPE, CPU), Sampler("lcm", SCALED).plan(2, 1.0, text=True)
     expected = sequential(frame(0), plan, text=True)
     for _ in range(4):
@@ -95,7 +95,7 @@ def test_text_is_painted_whatever_the_latents_hold() -> None:
         torch.testing.assert_close(found, expected)
 
 
-def test_a_frame_that_went_wrong_is_gone_after_its_turn() -> None:
+def test_a_broken_frame_leaves_the_batch() -> None:
     batch, plan = StreamBatch(3, SHAPE, CPU), Sampler("lcm", SCALED).plan(3, 0.7)
     stream(batch, frame(0), plan)
     stream(batch, torch.full((1, *SHAPE), float("nan")), plan)
@@ -104,7 +104,7 @@ def test_a_frame_that_went_wrong_is_gone_after_its_turn() -> None:
     torch.testing.assert_close(found[2], sequential(frame(1), plan))
 
 
-def test_after_forgetting_nothing_old_is_shown() -> None:
+def test_after_clearing_no_old_frame_is_shown() -> None:
     batch, plan = StreamBatch(4, SHAPE, CPU), Sampler("lcm", SCALED).plan(4, 0.7)
     for i in range(6):
         stream(batch, frame(i), plan)
@@ -112,7 +112,7 @@ def test_after_forgetting_nothing_old_is_shown() -> None:
     torch.testing.assert_close(stream(batch, frame(100), plan), sequential(frame(100), plan))
 
 
-def test_a_recorded_push_follows_the_strength() -> None:
+def test_a_recorded_step_follows_the_strength() -> None:
     sampler, batch, other = Sampler("tcd", SCALED), StreamBatch(3, SHAPE, CPU), StreamBatch(3, SHAPE, CPU)
 
     def push(latents: torch.Tensor, factors: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

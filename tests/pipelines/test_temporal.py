@@ -40,7 +40,7 @@ def picture(seed: int) -> torch.Tensor:
 
 
 def drifting(x: torch.Tensor) -> torch.Tensor:
-    """A painter with a taste: more contrast in red, warmer, bluer shadows, softer edges."""
+    """A model with a bias: more contrast in red, warmer, bluer shadows, softer edges."""
     x = x * torch.tensor([1.08, 1.0, 0.9])[:, None, None] + torch.tensor([0.03, -0.02, 0.04])[:, None, None]
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).clamp(-1, 1)
 
@@ -61,8 +61,8 @@ def test_two_hundred_rounds_do_not_drift(amount: float) -> None:
     assert worst > 0.01, "without the matching it drifts; else this shows nothing"
 
 
-def test_the_last_picture_is_in_the_next_by_its_share() -> None:
-    """Pictures of one mean and deviation: the mixture is the plain one, brought back to their deviation."""
+def test_the_previous_result_has_its_share_in_the_next() -> None:
+    """Images of equal mean and deviation: the mixture is the plain one, scaled to their deviation."""
     one, other = picture(1), picture(2)
     other = (other - other.mean(CHANNELS, keepdim=True)) / other.std(CHANNELS, keepdim=True)
     other = other * one.std(CHANNELS, keepdim=True) + one.mean(CHANNELS, keepdim=True)
@@ -76,7 +76,7 @@ def test_the_last_picture_is_in_the_next_by_its_share() -> None:
 
 
 @pytest.mark.parametrize(("kept", "forgotten", "amount"), [(True, False, 0.0), (True, True, 0.9), (False, False, 0.9)])
-def test_nothing_to_feed_back_leaves_the_input_alone(kept: bool, forgotten: bool, amount: float) -> None:
+def test_without_feedback_the_input_is_unchanged(kept: bool, forgotten: bool, amount: float) -> None:
     feedback, seen = FrameFeedback(SIZE, CPU), picture(1)
     if kept:
         feedback.store(picture(2))
@@ -87,7 +87,7 @@ def test_nothing_to_feed_back_leaves_the_input_alone(kept: bool, forgotten: bool
 
 
 @pytest.mark.parametrize("last", ["flat", "negative", "nan", "huge"])
-def test_a_last_picture_of_any_kind_does_no_harm(last: str) -> None:
+def test_no_previous_result_causes_harm(last: str) -> None:
     source = picture(3)
     spoilt = {"flat": torch.full(SHAPE, 0.5), "negative": 2 * source.mean(CHANNELS, keepdim=True) - source,
               "nan": torch.full(SHAPE, float("nan")), "huge": picture(4) * 1e30}[last]
@@ -111,7 +111,7 @@ def test_a_flat_input_stays_flat(amount: float) -> None:
     torch.testing.assert_close(seen, torch.full(SHAPE, 0.25), atol=1e-5, rtol=0)
 
 
-def test_half_precision_pictures_in_any_layout() -> None:
+def test_half_precision_images_in_any_layout() -> None:
     feedback, source = FrameFeedback(SIZE, CPU), picture(1)
     seen = source.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
     feedback.store(picture(2).to(torch.bfloat16))
@@ -143,7 +143,7 @@ def test_the_step_response_of_smooth(amount: float) -> None:
         torch.testing.assert_close(latents, torch.full_like(latents, 1 - amount**n), atol=1e-6, rtol=0)
 
 
-def test_smooth_starts_from_what_it_sees_first_and_again() -> None:
+def test_smoothing_starts_from_the_first_latents() -> None:
     smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.9)
     for start in (3.0, -2.0):
         latents = torch.full((1, 4, 5, 6), start)
@@ -152,7 +152,7 @@ def test_smooth_starts_from_what_it_sees_first_and_again() -> None:
         smooth.clear()
 
 
-def test_smooth_forgets_a_frame_that_went_wrong() -> None:
+def test_smoothing_drops_a_broken_frame() -> None:
     smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.5)
     smooth.average(torch.ones(1, 4, 5, 6), share)
     smooth.average(torch.full((1, 4, 5, 6), float("nan")), share)
@@ -163,7 +163,7 @@ def test_smooth_forgets_a_frame_that_went_wrong() -> None:
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(broken: float) -> None:
+def test_smoothing_passes_a_broken_frame_on_and_continues_from_the_last_good_one(broken: float) -> None:
     smooth, share = LatentSmoothing((4, 5, 6), CPU), torch.tensor(0.5)
     latents = torch.full((1, 4, 5, 6), broken)
     smooth.average(latents, share)  # nothing good before: there is nothing to average with
@@ -179,7 +179,7 @@ def test_smooth_shows_that_a_frame_is_broken_and_goes_on_from_the_last_good_one(
     assert (after == 3.0).all()
 
 
-def test_feedback_goes_on_with_the_last_good_picture() -> None:
+def test_feedback_continues_with_the_last_good_result() -> None:
     kept, spoilt = FrameFeedback(SIZE, CPU), FrameFeedback(SIZE, CPU)
     for feedback in (kept, spoilt):
         feedback.store(picture(1))
@@ -218,7 +218,7 @@ def test_a_still_input_is_skipped_once_it_has_settled() -> None:
     assert similarity.skipped == 50 - first
 
 
-def test_every_so_many_frames_one_is_painted_all_the_same() -> None:
+def test_a_frame_is_rendered_at_regular_intervals() -> None:
     similarity = SimilarityFilter()
     settled(similarity)
     found = [similarity.skip(camera(0.0), values()) for _ in range(5 * (REFRESH_FRAMES + 1))]
@@ -235,7 +235,7 @@ def test_a_difference_around_the_threshold_does_not_flutter() -> None:
     assert not any(moving.skip(camera(3.0 * (i % 2)), values()) for i in range(100))
 
 
-def test_a_change_is_painted_at_once_and_for_a_while() -> None:
+def test_a_change_is_rendered_at_once_and_until_it_settles() -> None:
     similarity = SimilarityFilter()
     settled(similarity)
     assert similarity.skip(camera(0.0), values())
@@ -268,14 +268,14 @@ def test_the_cameras_own_noise_does_not_count() -> None:
 @pytest.mark.parametrize("change", [
     {"strength": 0.61}, {"prompt": "fire"}, {"prompt": Blend((("a", 0.5), ("b", 0.5)))}, {"lora/neon": 0.1},
 ])
-def test_another_value_is_painted(change: dict[str, object]) -> None:
+def test_a_frame_with_other_values_is_rendered(change: dict[str, object]) -> None:
     similarity = SimilarityFilter()
     settled(similarity)
     assert similarity.skip(camera(0.0), values())
     assert not similarity.skip(camera(0.0), values(**change))
 
 
-def test_walking_noise_is_never_skipped_and_standing_noise_is() -> None:
+def test_walking_noise_is_never_skipped() -> None:
     for speed, skips in ((0.2, False), (0.0, True)):
         similarity = SimilarityFilter()
         settled(similarity, noise="walking", noise_speed=speed)
@@ -283,14 +283,14 @@ def test_walking_noise_is_never_skipped_and_standing_noise_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["feedback", "smooth"])
-def test_what_looks_back_is_given_time_to_settle(name: str) -> None:
+def test_feedback_and_smoothing_get_time_to_settle(name: str) -> None:
     """At 0.9 a change is 98 % through after 37 frames."""
     similarity = SimilarityFilter()
     found = [similarity.skip(camera(0.0), values(**{name: 0.9})) for _ in range(60)]
     assert found.index(True) == pytest.approx(SETTLE_FRAMES + 38 + 1, abs=1)
 
 
-def test_the_guide_counts_as_the_input_does() -> None:
+def test_the_guide_counts_like_the_input() -> None:
     similarity = SimilarityFilter()
     for _ in range(SETTLE_FRAMES + 2):
         similarity.skip(camera(0.0), values(), camera(1.0))
@@ -300,7 +300,7 @@ def test_the_guide_counts_as_the_input_does() -> None:
     assert not similarity.skip(camera(0.0), values(), camera(1.0))
 
 
-def test_at_zero_it_is_off_and_starts_afresh() -> None:
+def test_at_zero_it_is_off_and_starts_again() -> None:
     similarity = SimilarityFilter()
     settled(similarity)
     assert not any(similarity.skip(camera(0.0), values(similarity_skip=0.0)) for _ in range(20))
@@ -319,7 +319,7 @@ def test_every_size_is_compared_to_its_edges(size: tuple[int, int]) -> None:
     assert not similarity.skip(corner, values())
 
 
-def test_a_look_costs_little() -> None:
+def test_a_comparison_takes_little_time() -> None:
     similarity, pixels = SimilarityFilter(), camera(0.0)
     best = min(_seconds(similarity, pixels) for _ in range(20))
     assert best < 0.005

@@ -8,15 +8,16 @@
     @pytest.mark.parametrize("dtype", [torch.float32])            # the same
 
 Until then the imported names are placeholders. Reading an attribute of a placeholder or calling it gives another one.
-`resolve` replaces all placeholders in the globals and in a test's parameters by their values; tests/conftest.py calls
-it before each test. Everything else fails while tests are collected: a class with a placeholder as its base, a loop
-over one, a decorator from one.
+`resolve` replaces all placeholders in globals, default arguments and a test's parameters by their values;
+tests/conftest.py calls it before each test. Everything else fails while tests are collected: a class with a
+placeholder as its base, a loop over one, a decorator from one.
 """
 
 from __future__ import annotations
 
 import builtins
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,6 +88,9 @@ def resolve(module: ModuleType, parameters: dict[str, Any]) -> None:
         for namespace in waiting:
             namespace.update({name: _resolved(value) for name, value in namespace.items()
                               if not name.startswith("__") and _contains(value)})
+            for function in filter(inspect.isfunction, namespace.values()):
+                function.__defaults__ = _resolved(function.__defaults__)
+                function.__kwdefaults__ = _resolved(function.__kwdefaults__)
     _resolved_modules.add(module.__name__)
     parameters.update({name: _resolved(value) for name, value in parameters.items() if _contains(value)})
 

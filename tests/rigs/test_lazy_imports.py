@@ -33,13 +33,13 @@ def test_names_and_parameters_are_resolved() -> None:
                        "    from fractions import Fraction as F\n"
                        "    from xml.etree import ElementTree\n"
                        "HALF, LISTED = F(1, 2), {'a': [F(1, 4)]}\n"
-                       "def double(): return HALF * 2\n")
+                       "def double(half=F(2, 4), *, third=F(1, 3)): return half * 2, HALF * 2, third * 3\n")
     parameters = {"share": module.HALF, "plain": 1}
     assert isinstance(module.ElementTree, Placeholder)
     rig.resolve(module, parameters)
     assert parameters == {"share": 0.5, "plain": 1}
     assert module.LISTED == {"a": [0.25]}
-    assert module.double() == 1
+    assert module.double() == (1, 1, 1)
     assert module.xml.dom.__name__ == "xml.dom"
     assert module.ElementTree.__name__ == "xml.etree.ElementTree"
 
