@@ -73,7 +73,7 @@ async def check_osc(stage: Stage, ports: Ports) -> Wrong:
         heard: dict[str, Any] = {}
 
         def told(address: str, wanted: Value) -> bool:
-            heard.update({where: values[0] for where, values in eye.heard()})
+            heard.update({where: values[0] for where, values in eye.received()})
             return address in heard and same(heard[address], wanted)
 
         eye.send("/lcm/subscribe")
@@ -96,12 +96,13 @@ async def check_oscquery(stage: Stage, ports: Ports) -> Wrong:
             fault = lacks(node, parameter, stage.values[name])
             if node and not fault:
                 wanted = other(parameter, stage.values[name])
-                await eye.order("LISTEN", path)
+                await eye.command("LISTEN", path)
                 await eye.send(path)
-                await eye.hear_of(path)
+                await eye.receive_from(path)
                 await hand.send(path, node["TYPE"], wanted)
                 fault = await arrives(stage, name, wanted)
-                fault = fault or ("" if same((await eye.hear_of(path))[0], wanted) else "LISTEN hears another value")
+                sent = (await eye.receive_from(path))[0]
+                fault = fault or ("" if same(sent, wanted) else "LISTEN sends another value")
             wrong.append((name, fault))
     return faults(wrong)
 

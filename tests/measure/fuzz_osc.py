@@ -1,6 +1,6 @@
-"""Random and mutated OSC packets: `python -m tests.measure.fuzz_osc --packets 1000000` sends them to a port.
+"""Send random and mutated OSC packets to the OSC controller: `python -m tests.measure.fuzz_osc --packets 1000000`.
 
-Meanwhile something else ticks on the same event loop; the slowest batch of 128 says how late it can come.
+The time of the slowest batch of 128 packets shows how long the event loop's other work may be delayed.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def bundle(rng: random.Random, depth: int) -> bytes:
 
 
 def packet(rng: random.Random, depth: int = 3) -> bytes:
-    """A packet that is well-formed."""
+    """A well-formed packet."""
     return bundle(rng, depth) if depth and rng.random() < 0.25 else message(rng)
 
 
 def mutated(rng: random.Random) -> bytes:
-    """A well-formed packet with a few bytes changed, cut out or put in; now and then mere noise."""
+    """A well-formed packet with a few bytes changed, removed or inserted; sometimes random bytes only."""
     if rng.random() < 0.1:
         return rng.randbytes(rng.randrange(0, 96))
     data = bytearray(packet(rng))
@@ -77,7 +77,7 @@ def mutated(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-class Lines(logging.Handler):
+class LineCounter(logging.Handler):
     """Counts log lines."""
 
     count = 0
@@ -87,7 +87,11 @@ class Lines(logging.Handler):
 
 
 async def fuzz(packets: int, seed: int) -> dict[str, float]:
-    """Send packets to an Osc in batches, and wait for each batch; what was counted, and the slowest (seconds)."""
+    """Send packets to an Osc in batches, and wait for each batch.
+
+    Returns:
+        The counters, and under "slowest" the seconds of the slowest batch.
+    """
     rng, metrics, slowest = random.Random(seed), Metrics(), 0.0
     osc = Osc(ControlState(TABLE, {n: p.default for n, p in TABLE.items()}, metrics, lambda: None), OPTIONS)
     await osc.start()
@@ -111,7 +115,7 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    lines, begun = Lines(), time.perf_counter()
+    lines, begun = LineCounter(), time.perf_counter()
     logging.basicConfig(handlers=[lines], force=True)
     counts = asyncio.run(fuzz(arguments.packets, arguments.seed))
     seconds = time.perf_counter() - begun

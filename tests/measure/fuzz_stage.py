@@ -1,9 +1,9 @@
-"""Random and mutated OSC packets against a whole show: `python -m tests.measure.fuzz_stage --packets 1000000`.
+"""Send random and mutated OSC packets to a whole show: `python -m tests.measure.fuzz_stage --packets 1000000`.
 
-A real stage with its desk and its engine, in processes as always; another process sends over UDP. Printed: how late the
-stage's beats were, in intervals, what the controllers counted, and how much was logged. It fails where a beat came more
-than two intervals late, a packet was lost, or anything failed or was replaced. On Linux it says as well how late the
-beats were beyond the time for which the stage stood ready and other programs had the processor.
+The show is a real stage with its desk and its engine in their processes; another process sends over UDP. The report has
+the lateness of the stage's ticks in intervals, the controllers' counters, and the number of log lines. The run fails if
+a tick was more than two intervals late, if a packet was lost, or if anything failed or was replaced. On Linux, the
+report also has the lateness without the time in which the stage was ready to run and other programs had the processor.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ MORE = [
     *COMMANDS, "/lcm/next", "/lcm/recipe", "/lcm/size", "/lcm/bpm", "/lcm/quantise", "/lcm/mod/slow/rate",
     "/lcm/mod/loud/level",
 ]
-BURST = 0.01  # seconds' worth of packets that a sender sends at once when it was kept waiting
-ALLOWED = 2.0  # intervals
-SCHEDULED = Path("/proc/thread-self/schedstat")
+BURST = 0.01  # seconds of packets that a delayed sender sends at once
+MAX_LATENESS = 2.0  # intervals
+SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
 def send(port: int, packets: int, rate: float, seed: int) -> None:
-    """The sender's process."""
+    """Run the sender: send packets at an even rate."""
     rng = random.Random(seed)
     fuzz_osc.ADDRESSES += MORE
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -64,55 +64,55 @@ def send(port: int, packets: int, rate: float, seed: int) -> None:
             left = begun + number / rate - time.perf_counter()
             time.sleep(max(left, 0.0))
             begun += max(0.0, -left - BURST)
-            with contextlib.suppress(ConnectionRefusedError):  # told of an earlier packet; this one is sent again
+            with contextlib.suppress(ConnectionRefusedError):  # it is about an earlier packet; send this one again
                 sock.send(packet)
                 continue
             sock.send(packet)
 
 
-def waited() -> float:
-    """Seconds for which this thread has stood ready without a processor (Linux, proc(5)); 0 where nobody says."""
+def runnable_wait() -> float:
+    """Seconds for which this thread was ready to run but had no processor (Linux, proc(5)); 0 on other systems."""
     try:
-        return int(SCHEDULED.read_text().split()[1]) / 1e9
+        return int(SCHEDSTAT.read_text().split()[1]) / 1e9
     except OSError:
         return 0.0
 
 
-class Watch:
-    """Notes how late every beat is while packets come, and ends the show once all have been counted."""
+class TickRecorder:
+    """Records the lateness of every tick while packets arrive, and ends the show once all have been counted."""
 
     def __init__(self, stage: Stage, sender: BaseProcess, packets: int) -> None:
         self.late: list[float] = []
-        self.own: list[float] = []  # of that, what the stage did not stand waiting for a processor
-        self._waited = 0.0
-        self._stage, self._sender, self._packets = stage, sender, packets
-        self._time, self._noted = stage.metrics.time, False
-        stage.metrics.time = self._note  # type: ignore[method-assign]
+        self.own: list[float] = []  # lateness without the wait for a processor
+        self._wait_before = 0.0
+        self._stage, self._sender, self.packets = stage, sender, packets
+        self._time, self._recording = stage.metrics.time, False
+        stage.metrics.time = self._record  # type: ignore[method-assign]
 
-    def _note(self, path: str, seconds: float) -> None:
+    def _record(self, path: str, seconds: float) -> None:
         if path == "tick/late":
-            before, self._waited = self._waited, waited()
-            if self._noted:
+            before, self._wait_before = self._wait_before, runnable_wait()
+            if self._recording:
                 self.late.append(seconds)
-                self.own.append(max(0.0, seconds - (self._waited - before)))
+                self.own.append(max(0.0, seconds - (self._wait_before - before)))
         self._time(path, seconds)
 
-    def run(self, calm: float) -> None:
-        """On a thread of its own. calm: seconds that the processes get to begin."""
-        time.sleep(calm)
-        self._noted = True
+    def run(self, start_time: float) -> None:
+        """Run in a thread. `start_time`: seconds that the processes get to start."""
+        time.sleep(start_time)
+        self._recording = True
         self._sender.start()
         self._sender.join()
         end = time.perf_counter() + 10.0
-        while self._stage.desk.counts.get("osc/packets", 0) < self._packets and time.perf_counter() < end:
+        while self._stage.desk.counts.get("osc/packets", 0) < self.packets and time.perf_counter() < end:
             time.sleep(0.1)
-        self._noted = False
+        self._recording = False
         self._stage.stop()
 
 
 @contextlib.contextmanager
 def logged_to(file: Path) -> Iterator[None]:
-    """What this process and its children log, in a file."""
+    """Write the log of this process and its children to a file."""
     before = os.dup(2)
     with file.open("wb") as log:
         os.dup2(log.fileno(), 2)
@@ -138,30 +138,31 @@ def main() -> int:
         stage = Stage(load_show(file, environment={}))
         arguments = (port, options.packets, options.rate, options.seed)
         sender = multiprocessing.get_context("spawn").Process(target=send, args=arguments)
-        watch = Watch(stage, sender, options.packets)
-        watcher = threading.Thread(target=watch.run, args=(4.0,), daemon=True)
-        watcher.start()
+        recorder = TickRecorder(stage, sender, options.packets)
+        thread = threading.Thread(target=recorder.run, args=(4.0,), daemon=True)
+        thread.start()
         stage.run()
         text = log.read_text(errors="replace")
-    return report(watch, {**stage.desk.counts, **stage.metrics.counts()}, text, options.fps)
+    return report(recorder, {**stage.desk.counts, **stage.metrics.counts()}, text, options.fps)
 
 
-def shown(seconds: list[float], fps: float) -> str:
+def format_quantiles(seconds: list[float], fps: float) -> str:
     ordered = sorted(seconds)
     return ", ".join(f"{name} {fps * quantile_of(ordered, q):.2f}" for name, q in (
         ("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("most", 1.0)))
 
 
-def report(watch: Watch, counts: dict[str, int], text: str, fps: float) -> int:
-    late, lost = sorted(watch.late), watch._packets - counts.get("osc/packets", 0)
+def report(recorder: TickRecorder, counts: dict[str, int], text: str, fps: float) -> int:
+    late, lost = sorted(recorder.late), recorder.packets - counts.get("osc/packets", 0)
     failed = {path: n for path, n in counts.items() if path.endswith(("/failed", "/replaced"))}
-    print(f"{watch._packets} packets, {lost} lost; {len(late)} beats of {1000 / fps:.1f} ms, late by intervals: "
-          f"{shown(watch.late, fps)}; beyond what other programs took: {shown(watch.own, fps)}")
+    print(f"{recorder.packets} packets, {lost} lost; {len(late)} ticks of {1000 / fps:.1f} ms, late by intervals: "
+          f"{format_quantiles(recorder.late, fps)}; "
+          f"without waits for a processor: {format_quantiles(recorder.own, fps)}")
     print(f"{text.count(chr(10))} log lines, {text.count('Traceback')} tracebacks; "
           f"failed or replaced: {failed or 'none'}")
     for path in sorted(path for path in counts if path.startswith(("osc/", "desk/"))):
         print(f"  {path}: {counts[path]}")
-    good = late[-1] * fps <= ALLOWED and not lost and not failed and "Traceback" not in text
+    good = late[-1] * fps <= MAX_LATENESS and not lost and not failed and "Traceback" not in text
     if not good:
         print(text[-4000:])
     return 0 if good else 1

@@ -21,15 +21,21 @@ from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from tests.rigs.midi import PATIENCE, jack, options
 
-LIMIT = 0.010  # seconds, at the 99th of 100
-TABLE = table_of([Parameter("probe", "int", 0, "Which message came.", 0, 16383)])
+MAX_P99 = 0.010  # seconds
+TABLE = table_of([Parameter("probe", "int", 0, "Number of the message.", 0, 16383)])
 SHOW = '{devices: [{name: "probe*"}], map: [{pitchbend: , to: probe, feedback: false}], backend: jack}'
 
 
 def measure(count: int = 1000, rate: int = 200) -> tuple[list[float], list[float]]:
-    """Seconds from each message's sending to its value's setting, and to its arrival at a bare port of this process.
+    """Send messages, and measure how long they take.
 
-    Both ascending. A value that is overtaken is set with the next.
+    Args:
+        count: Number of messages.
+        rate: Messages a second.
+
+    Returns:
+        Seconds from the sending of each message to the setting of its value, and to its arrival at a plain JACK port of
+        this process; both sorted. A value that is replaced before the stage sees it counts as set with the next one.
     """
     command = [sys.executable, "-m", "tests.rigs.midi_peer", "probe", str(count), str(rate)]
     desk = DeskSupervisor(DeskConfig("latency", TABLE, {"probe": 0}, {"midi": options(SHOW)}), (64, 64), Metrics())
@@ -38,44 +44,42 @@ def measure(count: int = 1000, rate: int = 200) -> tuple[list[float], list[float
         assert peer.stdout is not None
         assert peer.stdin is not None
         assert peer.stdout.readline().strip() == "ready"
-        arrived = _arrivals()
-        desk.start({"probe": 0}, time.perf_counter())
-        while not desk.ready:
-            _listen(desk, 0.1, 0)
-        _listen(desk, 3.0, 0)  # until the desk has found the device
+        arrived = _record_arrivals()
+        desk.open({"probe": 0}, time.perf_counter())
+        _act_as_stage(desk, 3.0, 0)  # until the desk has found the device
         peer.stdin.write("go\n")
         peer.stdin.flush()
-        applied = _listen(desk, count / rate + PATIENCE, count)
+        applied = _act_as_stage(desk, count / rate + PATIENCE, count)
         sent = [float(word) for word in peer.stdout.readline().split()]
     finally:
         peer.kill()
         peer.wait()
         desk.stop()
     numbers = range(1, count + 1)
-    bare = sorted(arrived[number] - sent[number - 1] for number in numbers if number in arrived)
-    return sorted(_after(applied, number) - sent[number - 1] for number in numbers), bare
+    plain = sorted(arrived[number] - sent[number - 1] for number in numbers if number in arrived)
+    return sorted(_time_applied(applied, number) - sent[number - 1] for number in numbers), plain
 
 
-def _arrivals() -> dict[int, float]:
-    """When each message came to a bare port: what JACK and the machine's load take by themselves."""
-    native, arrived = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, "bare"), {}
+def _record_arrivals() -> dict[int, float]:
+    """Record when each message arrives at a plain JACK port: the time that JACK and the load of the machine take."""
+    native, arrived = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, "plain"), {}
     native.open_port(next(i for i, name in enumerate(native.get_ports()) if name.startswith("probe")))
 
-    def take(data: tuple[list[int], float], native: rtmidi.MidiIn) -> None:
+    def on_data(data: tuple[list[int], float], native: rtmidi.MidiIn) -> None:
         arrived[data[0][2] << 7 | data[0][1]] = time.perf_counter()
 
-    native.set_callback(take, native)  # which keeps the port alive as well
+    native.set_callback(on_data, native)  # which also keeps the port alive
     return arrived
 
 
-def _listen(desk: DeskSupervisor, seconds: float, last: int) -> list[tuple[int, float]]:
-    """What a stage does with what the desk asks for, and when each value was set."""
+def _act_as_stage(desk: DeskSupervisor, seconds: float, last: int) -> list[tuple[int, float]]:
+    """Apply the desk's requests until value `last` is set. Return each value and the time when it was set."""
     parameters, applied = Parameters(TABLE), []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         multiprocessing.connection.wait(desk.waitables(), 0.1)
-        for pending in desk.step(parameters.targets(), time.perf_counter()):
-            for change in pending.changes.values():
+        for requests in desk.step(parameters.targets(), time.perf_counter()):
+            for change in requests.changes.values():
                 value = parameters.set(change.name, change.value, time.perf_counter())
                 applied.append((int(value), time.perf_counter()))
                 if value == last:
@@ -83,7 +87,7 @@ def _listen(desk: DeskSupervisor, seconds: float, last: int) -> list[tuple[int, 
     return applied
 
 
-def _after(applied: list[tuple[int, float]], number: int) -> float:
+def _time_applied(applied: list[tuple[int, float]], number: int) -> float:
     return next(when for value, when in applied if value >= number)
 
 
@@ -93,12 +97,13 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=200, help="messages a second")
     asked = parser.parse_args()
     with jack():
-        times, bare = measure(asked.count, asked.rate)
-    print(f"{asked.count} messages at {asked.rate} a second, to the value: {_shown(times)}; to a bare JACK port: {_shown(bare)}")
-    return int(quantile_of(times, 0.99) > LIMIT)
+        times, plain = measure(asked.count, asked.rate)
+    print(f"{asked.count} messages at {asked.rate} a second, to the value: {_format(times)}; "
+          f"to a plain JACK port: {_format(plain)}")
+    return int(quantile_of(times, 0.99) > MAX_P99)
 
 
-def _shown(times: list[float]) -> str:
+def _format(times: list[float]) -> str:
     quantiles = ", ".join(f"p{round(q * 100)} {quantile_of(times, q) * 1e3:.2f}" for q in (0.5, 0.9, 0.99))
     return f"{quantiles}, longest {times[-1] * 1e3:.2f} ms"
 

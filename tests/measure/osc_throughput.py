@@ -1,11 +1,11 @@
-"""How much OSC a show takes, and how soon: `python -m tests.measure.osc_throughput`.
+"""Measure the throughput and latency of OSC: `python -m tests.measure.osc_throughput`.
 
-    throughput      20,000 messages a second over UDP for 10 s, spread over 2,000 known addresses: how many came
-    latency         1,000 messages a second: from the moment one is sent to the moment the stage has its value
-    tick            how late the stage's beat of 60 Hz is meanwhile, and while nothing comes
+    throughput      20,000 messages a second over UDP for 10 s, spread over 2,000 known addresses: how many arrive
+    latency         1,000 messages a second: from the sending of a message to the moment the stage has its value
+    tick            how late the stage's tick of 60 Hz is during the flood, and while nothing arrives
 
-Three processes, as in a show: the sender, the desk (its own, behind its supervisor), and the stage, for which this one
-stands in: it ticks, takes what the desk asks for, and echoes it. One clock for all, `time.perf_counter`.
+There are three processes, as in a show: the sender, the real desk, and this process, which acts as the stage: it ticks,
+pops the desk's requests and echoes the changes. All three use the same clock, `time.perf_counter`.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from tests.rigs.daemon import free_port
 
 KNOWN = 2000  # addresses
-STAMPS = 16  # of them, taken in turn, so that no message is overtaken before the stage has seen it
-BEAT = 60.0  # Hz
-BURST = 0.01  # seconds' worth of messages, which a sender that was kept waiting sends at once; the rest comes later
-MODULUS = 2**31  # microseconds; a stamp is an int of 32 bits
+STAMPS = 16  # of them, used one after another, so that the stage sees each message before it is replaced
+TICK_RATE = 60.0  # Hz
+BURST = 0.01  # seconds of messages that a delayed sender sends at once; the rest is sent later
+STAMP_MODULUS = 2**31  # microseconds; a stamp is an int of 32 bits
 
 FADERS = [f"fader/{n}" for n in range(KNOWN - STAMPS)]
 STAMPED = [f"stamp/{n}" for n in range(STAMPS)]
 TABLE = table_of([
     *(Parameter(name, "float", 0.0, "", 0.0, 1.0) for name in FADERS),
-    *(Parameter(name, "int", 0, "", 0, MODULUS - 1) for name in STAMPED),
+    *(Parameter(name, "int", 0, "", 0, STAMP_MODULUS - 1) for name in STAMPED),
 ])
 
 
 def send(port: int, rate: float, seconds: float, stamped: bool, report: Connection) -> None:
-    """The sender's process: messages at an even rate. What was late it catches up with, up to BURST."""
+    """Run the sender: send messages at an even rate; after a delay, catch up by at most BURST."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect(("127.0.0.1", port))
     faders = [encode(f"/lcm/{name}", [n / len(FADERS)]) for n, name in enumerate(FADERS)]
@@ -59,7 +59,7 @@ def send(port: int, rate: float, seconds: float, stamped: bool, report: Connecti
             time.sleep(left)
         begun += max(0.0, -left - BURST)
         if stamped:
-            sock.send(heads[number % STAMPS] + struct.pack(">i", int(time.perf_counter() * 1e6) % MODULUS))
+            sock.send(heads[number % STAMPS] + struct.pack(">i", int(time.perf_counter() * 1e6) % STAMP_MODULUS))
         else:
             sock.send(faders[number % len(faders)])
         number += 1
@@ -67,18 +67,25 @@ def send(port: int, rate: float, seconds: float, stamped: bool, report: Connecti
 
 
 @dataclass
-class Stage:
-    """What stands in for the stage. `late`: of every beat; `delays`: of every stamp. Both in seconds."""
+class StandInStage:
+    """A stand-in for the stage.
+
+    Attributes:
+        desk: The desk.
+        values: Value of each parameter.
+        late: Lateness of each tick in seconds.
+        delays: Delay of each stamp in seconds.
+    """
 
     desk: DeskSupervisor
     values: dict[str, Any]
     late: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
 
-    def play(self, until: Connection | None, seconds: float) -> Any:
-        """Tick until something comes through a pipe (its answer), or for some seconds."""
+    def run(self, until: Connection | None, seconds: float) -> Any:
+        """Tick until a message arrives through a pipe, and return it; or tick for some seconds."""
         clock = MonotonicClock()
-        ticker, end = Ticker(BEAT, clock), clock.now() + seconds
+        ticker, end = Ticker(TICK_RATE, clock), clock.now() + seconds
         self.late, self.delays = [], []
         while clock.now() < end:
             if until is not None and until.poll():
@@ -88,48 +95,48 @@ class Stage:
         return None
 
     def _serve_until(self, due: float) -> None:
-        """As Stage._serve_until has it."""
+        """Serve the desk until the next tick is due, as Stage does."""
         while True:
-            self._attend()
+            self._serve()
             left = due - time.perf_counter()
             if left < 0.0015:
                 time.sleep(max(left, 0.0))
                 return
             wait(self.desk.waitables(), left - 0.001)
 
-    def _attend(self) -> None:
-        asked = self.desk.step(self.values, time.perf_counter())
+    def _serve(self) -> None:
+        queues = self.desk.step(self.values, time.perf_counter())
         now = time.perf_counter()
-        for pending in asked:
-            for change in pending.changes.values():
+        for requests in queues:
+            for change in requests.changes.values():
                 if change.name.startswith("stamp/"):
-                    self.delays.append((now * 1e6 - float(change.value)) % MODULUS / 1e6)
+                    self.delays.append((now * 1e6 - float(change.value)) % STAMP_MODULUS / 1e6)
                 self.values[change.name] = change.value
-            self.desk.tell([Change(c.name, c.value, c.origin) for c in pending.changes.values()])
+            self.desk.tell([Change(c.name, c.value, c.origin) for c in requests.changes.values()])
 
     def settle(self) -> None:
-        """Play on until nothing more comes in."""
+        """Run until no more messages arrive."""
         before = -1
         while before != (before := self.desk.counts.get("osc/packets", 0)):
-            self.desk.tell([], {"now": time.perf_counter()})  # a status, upon which the desk tells its counters
+            self.desk.tell([], {"now": time.perf_counter()})  # upon a status, the desk reports its counters
             late = self.late, self.delays
-            self.play(None, 0.5)
+            self.run(None, 0.5)
             self.late, self.delays = late
 
 
-def measure(stage: Stage, port: int, rate: float, seconds: float, stamped: bool) -> tuple[int, float, int]:
-    """Messages sent, the seconds that took, and the messages that came."""
+def measure(stage: StandInStage, port: int, rate: float, seconds: float, stamped: bool) -> tuple[int, float, int]:
+    """Return the number of messages sent, the seconds that it took, and the number of messages that arrived."""
     before = stage.desk.counts.get("osc/packets", 0)
-    ours, theirs = multiprocessing.Pipe()
-    sender = multiprocessing.get_context("spawn").Process(target=send, args=(port, rate, seconds, stamped, theirs))
+    receiver, report = multiprocessing.Pipe()
+    sender = multiprocessing.get_context("spawn").Process(target=send, args=(port, rate, seconds, stamped, report))
     sender.start()
-    number, took = stage.play(ours, seconds * 10 + 60)
+    number, took = stage.run(receiver, seconds * 10 + 60)
     stage.settle()
     sender.join()
     return number, took, stage.desk.counts.get("osc/packets", 0) - before
 
 
-def shown(name: str, seconds: list[float]) -> str:
+def format_quantiles(name: str, seconds: list[float]) -> str:
     ordered = sorted(seconds)
     quantiles = " ".join(f"{label} {1000 * quantile_of(ordered, q):.2f}" for label, q in (
         ("p50", 0.5), ("p99", 0.99), ("max", 1.0)))
@@ -145,22 +152,23 @@ def main() -> None:
     values = {name: p.default for name, p in TABLE.items()}
     desk = DeskSupervisor(DeskConfig("throughput", TABLE, values, {"osc": {"port": port}}), (64, 64), Metrics())
     desk.open(values, time.perf_counter())
-    stage = Stage(desk, values)
+    stage = StandInStage(desk, values)
     load = f", load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs" if hasattr(os, "getloadavg") else ""
     print(f"{KNOWN} addresses{load}; UDP {check_receive_buffer()}")
-    stage.play(None, arguments.seconds)
-    print(shown("tick, idle", stage.late))
+    stage.run(None, arguments.seconds)
+    print(format_quantiles("tick, idle", stage.late))
     busy = sum(psutil.Process(desk.pid).cpu_times()[:2])
     number, took, came = measure(stage, port, arguments.rate, arguments.seconds, stamped=False)
     lost = number - came
-    print(f"{'throughput':24} {number} messages in {took:.1f} s ({number / took:.0f}/s): {came} came, {lost} lost")
+    print(f"{'throughput':24} {number} messages in {took:.1f} s ({number / took:.0f}/s): {came} arrived, {lost} lost")
     busy = sum(psutil.Process(desk.pid).cpu_times()[:2]) - busy
     print(f"{'desk':24} {1e6 * busy / max(came, 1):.1f} us of CPU time a message")
-    print(shown("tick, meanwhile", stage.late))
+    print(format_quantiles("tick, under load", stage.late))
     number, took, came = measure(stage, port, 1000.0, arguments.seconds, stamped=True)
     lost += number - came
-    print(f"{'latency':24} {number} messages in {took:.1f} s ({number / took:.0f}/s): {came} came, {lost} lost in all")
-    print(shown("sent to applied value", stage.delays))
+    print(f"{'latency':24} {number} messages in {took:.1f} s ({number / took:.0f}/s): {came} arrived")
+    print(f"{'lost':24} {lost} of all messages")
+    print(format_quantiles("sent to applied value", stage.delays))
     desk.stop()
     raise SystemExit(1 if lost else 0)
 

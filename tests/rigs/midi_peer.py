@@ -1,7 +1,8 @@
 """A MIDI device as a process: `python -m tests.rigs.midi_peer NAME [COUNT RATE]`.
 
-Lines of hexadecimal on the standard input are sent, what comes is printed in the same way. With COUNT and RATE it sends
-that many 14-bit pitch bends by itself after the first line, RATE a second, and prints the time of each.
+It sends the messages that it reads from standard input as lines of hexadecimal digits, and prints the messages that it
+receives in the same way. With COUNT and RATE, it sends COUNT 14-bit pitch bends after the first line, RATE a second,
+and prints the time of each.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import rtmidi
 def main(name: str, count: int = 0, rate: int = 1) -> None:
     sender = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name)
     sender.open_virtual_port(name)
-    hearer = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name)
-    hearer.set_callback(lambda data, _: print(bytes(data[0]).hex(), flush=True))
-    hearer.open_virtual_port(f"{name} in")
+    receiver = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name)
+    receiver.set_callback(lambda data, _: print(bytes(data[0]).hex(), flush=True))
+    receiver.open_virtual_port(f"{name} in")
     print("ready", flush=True)
     for line in sys.stdin:
         if count:
-            return play(sender, count, rate)
+            return send_pitch_bends(sender, count, rate)
         sender.send_message(bytes.fromhex(line))
     return None
 
 
-def play(sender: rtmidi.MidiOut, count: int, rate: int) -> None:
+def send_pitch_bends(sender: rtmidi.MidiOut, count: int, rate: int) -> None:
     times = []
     begin = time.perf_counter()
     for i in range(1, count + 1):

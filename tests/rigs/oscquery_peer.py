@@ -1,7 +1,7 @@
-"""A program on the other side of the network: OSC 1.0 and an OSCQuery client, written from their documents alone.
+"""An OSC and OSCQuery client, written from the specifications alone.
 
 https://opensoundcontrol.stanford.edu/spec-1_0.html and https://github.com/Vidvox/OSCQueryProposal. It shares no code
-with the daemon and none with python-osc, so that a misunderstanding on one side is not made twice.
+with the daemon or with python-osc, so that both sides cannot share a misunderstanding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _string(text: str) -> bytes:
 
 
 def pack(address: str, tags: str = "", *arguments: Any) -> bytes:
-    """A message. `tags` as in OSC, without the comma; T, F, N and I have arguments as well, which are not sent."""
+    """Encode a message. `tags` are the type tags without the comma. Arguments of T, F, N and I are not sent."""
     tags = "".join("TF"[not value] if tag in "TF" else tag for tag, value in zip(tags, arguments, strict=True))
     body = b"".join(_string(value) if tag == "s" else struct.pack(FIXED[tag], value)
                     for tag, value in zip(tags, arguments, strict=True) if tag not in BARE)
@@ -36,7 +36,7 @@ def pack(address: str, tags: str = "", *arguments: Any) -> bytes:
 
 
 def unpack(packet: bytes) -> tuple[str, list[Any]]:
-    """A message's address and arguments."""
+    """Decode a message into its address and arguments."""
     address, rest = _text(packet)
     tags, rest = _text(rest)
     found: list[Any] = []
@@ -60,7 +60,7 @@ def _text(data: bytes) -> tuple[str, bytes]:
 
 
 class Udp:
-    """A program's OSC socket: sends to `target`, and hears what comes back."""
+    """An OSC socket that sends to the port `target` and receives the replies."""
 
     def __init__(self, target: int) -> None:
         self._target = ("127.0.0.1", target)
@@ -77,27 +77,27 @@ class Udp:
     def send(self, address: str, tags: str = "", *arguments: Any) -> None:
         self._socket.sendto(pack(address, tags, *arguments), self._target)
 
-    def heard(self) -> Iterator[tuple[str, list[Any]]]:
-        """All that has come by now."""
+    def received(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the messages that have arrived."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 yield unpack(self._socket.recv(65536))
 
 
 class Stream:
-    """The WebSocket: commands and OSC packets both ways."""
+    """The WebSocket: commands, and OSC packets in both directions."""
 
     def __init__(self, web: ClientConnection) -> None:
         self._web = web
 
-    async def order(self, command: str, path: str) -> None:
+    async def command(self, command: str, path: str) -> None:
         await self._web.send(json.dumps({"COMMAND": command, "DATA": path}))
 
     async def send(self, address: str, tags: str = "", *arguments: Any) -> None:
         await self._web.send(pack(address, tags, *arguments))
 
-    async def hear(self) -> tuple[str, Any]:
-        """The next message: a command and its path, or an address and its arguments."""
+    async def receive(self) -> tuple[str, Any]:
+        """Return the next message: a command and its path, or an address and its arguments."""
         async with asyncio.timeout(PATIENCE):
             message = await self._web.recv()
         if isinstance(message, bytes):
@@ -105,11 +105,11 @@ class Stream:
         found = json.loads(message)
         return found["COMMAND"], found["DATA"]
 
-    async def hear_of(self, name: str) -> Any:
-        """What comes with the next message of that command or address; others are passed over."""
+    async def receive_from(self, name: str) -> Any:
+        """Return the content of the next message with this command or address; skip other messages."""
         while True:
-            heard, content = await self.hear()
-            if heard == name:
+            received, content = await self.receive()
+            if received == name:
                 return content
 
 
@@ -120,7 +120,7 @@ class Query:
         self.host, self.port = host, port
 
     async def get(self, path: str) -> tuple[int, Any]:
-        """The status and the JSON; None where there is none."""
+        """Return the status and the JSON, or None if the answer is not JSON."""
         return await asyncio.to_thread(self._get, path)
 
     def _get(self, path: str) -> tuple[int, Any]:
@@ -135,7 +135,7 @@ class Query:
             connection.close()
 
     async def methods(self, path: str = "/") -> dict[str, dict[str, Any]]:
-        """Every method from `path` down, by its path: what has a type. Checks that each stands in its place."""
+        """Return every method (node with a TYPE) below `path`, by its path, and check the place of each."""
         status, node = await self.get(path)
         assert status == 200, (path, status)
         return dict(_walk(node, path))
@@ -149,7 +149,7 @@ class Query:
 def _walk(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     assert node["FULL_PATH"] == path, (node["FULL_PATH"], path)
     if "TYPE" in node:
-        assert "CONTENTS" not in node, f"{path} is a method and a container at once"
+        assert "CONTENTS" not in node, f"{path} is both a method and a container"
         yield path, node
     for name, inside in node.get("CONTENTS", {}).items():
         yield from _walk(inside, f"{path.rstrip('/')}/{name}")

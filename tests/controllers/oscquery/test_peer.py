@@ -63,12 +63,12 @@ def test_a_client_finds_reads_moves_and_listens() -> None:
             assert methods["/lcm/lora/ink"]["RANGE"] == [{"MIN": -2.0, "MAX": 2.0}]
             with Udp(info["OSC_PORT"]) as udp:
                 async with query.stream() as stream:
-                    await stream.order("LISTEN", "/lcm/lora/ink")
+                    await stream.command("LISTEN", "/lcm/lora/ink")
                     await stream.send("/lcm/mix")  # its answer comes after
-                    assert await stream.hear() == ("/lcm/mix", [1.0])
+                    assert await stream.receive() == ("/lcm/mix", [1.0])
                     udp.send("/lcm/strength", "f", 0.25)
                     udp.send("/lcm/lora/ink", "f", 1.5)
-                    assert await stream.hear() == ("/lcm/lora/ink", [1.5])
+                    assert await stream.receive() == ("/lcm/lora/ink", [1.5])
             assert await query.get("/lcm/lora/ink?VALUE") == (200, {"VALUE": [1.5]})
             assert await query.get("/lcm/lora/pen?VALUE") == (404, None)
             assert await query.get("/lcm/lora?VALUE") == (204, None)
@@ -100,9 +100,9 @@ def test_who_keeps_the_tree_by_the_messages_alone_is_always_right() -> None:
             reloaded = dict.fromkeys(known)
             for recipe in ("builtin", "sd15-canny", "sdxl-ip-adapter", "sd15-canny", "passthrough"):
                 await stream.send("/lcm/mix")
-                await stream.hear_of("/lcm/mix")
+                await stream.receive_from("/lcm/mix")
                 desk.change_recipe(recipe)
-                while (message := await stream.hear())[0] != "PATH_CHANGED":
+                while (message := await stream.receive())[0] != "PATH_CHANGED":
                     {"PATH_ADDED": known.add, "PATH_REMOVED": known.remove}[message[0]](message[1])
                 for path in [path for path in reloaded if f"{path}/".startswith(f"{message[1]}/")]:
                     del reloaded[path]
