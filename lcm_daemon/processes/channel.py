@@ -1,7 +1,7 @@
 """Channel: frame slots and a pipe between the stage and one of its children.
 
 Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to the process that was
-last sent its number, so there is no lock that a dead process could hold. The child grants credits (`Credit`); for each
+last sent its number, so no lock exists that a dead process could hold. The child grants credits (`Credit`); for each
 credit the stage sends one message: the newest frame with the values of that moment. Nothing queues up, a value is as
 fresh as the frame it travels with, and a child that has stopped reading is sent no more than it granted.
 """

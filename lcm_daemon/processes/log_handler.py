@@ -48,6 +48,6 @@ class LogHandler(logging.Handler):
                 self._stream.write(f"{line}\n({dropped} log lines dropped)\n" if dropped else f"{line}\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                pass  # the stream is closed, and there is no other place to report it
+                pass  # the stream is closed, and nothing else can report it
             finally:
                 self._lines.task_done()

@@ -67,7 +67,7 @@ class ChildSupervisor(ABC):
 
     @abstractmethod
     def start_next(self, now: float) -> None:
-        """There is no child: start one if it is time."""
+        """Start a child, if it is time. Called while none exists."""
 
     @abstractmethod
     def on_message(self, message: Any, child: Child, now: float) -> None:

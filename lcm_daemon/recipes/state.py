@@ -100,7 +100,7 @@ class RecipeState:
             self._announce(ChangeEnd(asked, Outcome.GIVEN_UP))
 
     def begin(self, variant: RecipeVariant) -> None:
-        """`variant` begins to load; it is no longer merely asked for."""
+        """`variant` begins to load, and is not merely asked for any more."""
         self.asked, self.loading = None, variant
 
     def play(self, variant: RecipeVariant) -> None:
@@ -116,8 +116,9 @@ class RecipeState:
         variant, self.loading = self.loading, None
         if variant is None:
             return
-        self.error = f"{variant.name}: {reason}" if outcome is Outcome.FAILED else self.error
-        if outcome is Outcome.DONE:
+        if outcome is Outcome.FAILED:
+            self.error = f"{variant.name}: {reason}"
+        elif outcome is Outcome.DONE:
             self.error = ""
         self._announce(ChangeEnd(variant, outcome, reason))
 

@@ -41,7 +41,7 @@ class EngineSupervisor(ChildSupervisor):
     """One engine after another.
 
     A rung of the ladder is left when its recipe cannot load at all, or after three failures in 60 s of rendering; time
-    spent loading and dying does not count. Below the last rung there is no engine: the alarm is raised, the failsafe
+    spent loading and dying does not count. Below the last rung no engine runs: the alarm is raised, the failsafe
     shows, and the ladder is tried again from the top every `timeouts.alarm` seconds. `policy` may say otherwise.
 
     Args:
@@ -61,7 +61,7 @@ class EngineSupervisor(ChildSupervisor):
         self.report: Any = None  # of the loaded pipeline; None while it loads
         self.state = "starting"
         self.alarm = ""
-        self.failure: Failed | None = None  # why there is no engine, and none will be started
+        self.failure: Failed | None = None  # why no engine runs, and none will be started
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
         self._keeps_spare = spare

@@ -34,7 +34,7 @@ class Failsafe:
     """Chooses the output frame of a tick. All pixels are uint8 (H, W, 4) of the output size.
 
     Args:
-        slate: Shown before the first result where there is no input, and in mode `slate`.
+        slate: Shown before the first result if no input has arrived, and in mode `slate`.
     """
 
     def __init__(self, config: FailsafeConfig, size: Size, slate: Pixels) -> None:

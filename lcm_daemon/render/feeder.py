@@ -27,7 +27,7 @@ class Feeder:
     Args:
         transition: Its players receive the input.
         parameters: Start values, and which of them were never set.
-        blank: Input for a recipe that needs none (mode `text`) while there is no source.
+        blank: Input for a recipe that needs none (mode `text`) while the show has no source.
     """
 
     def __init__(self, transition: RecipeTransition, parameters: Parameters, blank: Frame) -> None:

@@ -42,7 +42,7 @@ class RecipeSwitcher:
             self.transition.ask(RecipeVariant(recipe))
 
     def change_by_cue(self, name: str) -> None:
-        """Change to the recipe that a cue names, unless it plays already, at whatever size.
+        """Change to the recipe that a cue names, unless it plays already, at any size.
 
         A recorded cue may name a recipe that no longer exists: that is logged and counted.
         """

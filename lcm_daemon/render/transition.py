@@ -173,7 +173,7 @@ class RecipeTransition:
         """Read every engine's messages and take the next step of a change; return the leading player's new result.
 
         Args:
-            starved: There is no input, so a new engine cannot deliver a first result.
+            starved: No input has arrived, so a new engine cannot deliver a first result.
         """
         self._stopping = [player for player in self._stopping if not player.gone]
         players = self.players
@@ -251,7 +251,7 @@ class RecipeTransition:
             self._begin_fade(now)
 
     def _swap(self, now: float) -> None:
-        """There is no memory for two: hold the last frame, stop both, and load the new one once they have ended."""
+        """The memory does not suffice for two: hold the last frame, stop both, and load the new one once they have ended."""
         assert self.next is not None
         log.warning("recipe %s: does not fit into memory beside %s; the last frame is held while they are swapped",
                     self.next.variant.name, self.current.variant.name)
@@ -307,7 +307,7 @@ class RecipeTransition:
         self._fade, self.phase = _Fade(now, 0.0, self.seconds), Phase.FADING
         self.state.play(self.next.variant)
         if self.next.result is None or self.current.result is None or self.seconds <= 0:
-            self._finish(now)  # there are no two frames to fade between
+            self._finish(now)  # one of the frames to fade between is missing
 
     def _finish(self, now: float) -> None:
         """The new player takes over."""

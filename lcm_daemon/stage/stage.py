@@ -221,7 +221,7 @@ class Stage:
             self.switcher.upgrade()
             values = self.switcher.govern_values(self.automation.values)
             self.feeder.feed(self.source, self.guide, values, self._ticks, self.clock.now())
-        except Exception:  # noqa: BLE001 - as for the tick: the show continues, whatever fails here
+        except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
             self._throttle.exception("tick/failed", "serving failed; the show continues")
 
     def _input(self) -> Frame | None:
