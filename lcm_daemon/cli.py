@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lcm_daemon import __version__
 from lcm_daemon.commands.listing import LISTS, list_parameters
+from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.render_size import RULE, is_render_size
 
@@ -216,14 +217,14 @@ def _pull(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.pull import pull
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask the hub for files and send it nothing else
-    return pull(options.what, options.offline, lambda line: print(line, flush=True))
+    return pull(options.what, options.offline)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.doctor import examine
 
     for line in examine():
-        print(line, flush=True)
+        print_line(line)
     return 0
 
 
@@ -242,7 +243,7 @@ def _midi_learn(options: argparse.Namespace) -> int:
 
 
 def _midi_monitor(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.midi_learn import monitor
+    from lcm_daemon.commands.midi_monitor import monitor
 
     return monitor(options.backend)
 

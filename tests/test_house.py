@@ -43,7 +43,7 @@ NATIVE = {
     "starlette": ("controllers/panel/", "controllers/oscquery"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",
     "rtmidi": "controllers/midi/ports.py", "zeroconf": "controllers/oscquery/mdns.py",
-    "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_learn.py"),
+    "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_"),
 }
 BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "transports/runner.py",

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from lcm_daemon.commands.text_table import format_table
+from lcm_daemon.commands.output import format_table
 from lcm_daemon.core.errors import LcmDaemonError
 
 REQUEST_TIMEOUT = 5.0  # seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lcm_daemon.commands.text_table import format_table
+from lcm_daemon.commands.output import format_table
 from lcm_daemon.core.errors import LcmDaemonError
 
 SOURCE_SEARCH_SECONDS = 2.0  # how long each transport looks for sources

@@ -6,20 +6,19 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from lcm_daemon.commands.arguments import find_recipes
+from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.schema import nearest
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.recipe import Recipe, split_hub
-
-Print = Callable[[str], None]
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
@@ -70,7 +69,7 @@ SAFETY = NeededFiles("stable-diffusion-v1-5/stable-diffusion-v1-5", "", (
     "feature_extractor/preprocessor_config.json"))
 
 
-def pull(names: Sequence[str], offline: bool, print_line: Print = print) -> int:
+def pull(names: Sequence[str], offline: bool, print_line: PrintLine = print_line) -> int:
     """Download the files of recipes and shows, or with `offline` check them. Return the exit code.
 
     The code is 0 if all files are here, 1 if `offline` found that some are not.
@@ -165,7 +164,7 @@ def _without_replaced_parts(recipe: Recipe, needed: NeededFiles) -> NeededFiles:
 # --- download ---
 
 
-def download(recipe: Recipe, print_line: Print) -> None:
+def download(recipe: Recipe, print_line: PrintLine) -> None:
     """Download the files of a recipe that are not here yet, and check all of them.
 
     Raises:
@@ -227,7 +226,7 @@ def _check_space(source: str, commit: str, files: Sequence[hub_cache.HubFile]) -
                           "free; make room, or set HF_HOME to a folder on another disk")
 
 
-def _progress_lines(print_line: Print) -> type[Any]:
+def _progress_lines(print_line: PrintLine) -> type[Any]:
     """Return a class of progress bars that print a line every ten seconds, for output that is not a terminal."""
 
     class ProgressLines:
@@ -282,7 +281,7 @@ def _exists(folder: Path, pattern: str) -> bool:
     return any(path.is_file() and path.stat().st_size for path in folder.glob(pattern))
 
 
-def _check(recipe: Recipe, name: str, print_line: Print) -> bool:
+def _check(recipe: Recipe, name: str, print_line: PrintLine) -> bool:
     """Print what is missing of a recipe. Return whether it is complete."""
     missing = find_missing(recipe)
     if not missing:
@@ -297,7 +296,7 @@ def _check(recipe: Recipe, name: str, print_line: Print) -> bool:
     return False
 
 
-def _print_complete(recipe: Recipe, print_line: Print) -> None:
+def _print_complete(recipe: Recipe, print_line: PrintLine) -> None:
     """Find the weights as a show does, to notice missing files that are not from the hub. Raises RecipeError."""
     if recipe.pipeline != "passthrough":
         locate(recipe)

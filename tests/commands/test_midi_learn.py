@@ -11,7 +11,9 @@ import pytest
 from mido import Message
 
 from lcm_daemon.commands import midi_learn
-from lcm_daemon.commands.midi_learn import Ears, describe, learn, monitor
+from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, TypedLine
+from lcm_daemon.commands.midi_learn import learn
+from lcm_daemon.commands.midi_monitor import describe, monitor
 from lcm_daemon.controllers.midi.learn_detect import detect_control, is_button
 from lcm_daemon.controllers.midi.learn_write import add_map_lines
 from lcm_daemon.controllers.midi.messages import MessageDecoder, parse
@@ -26,7 +28,7 @@ def ccs(number: int, *values: int) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize(("messages", "found"), [
     (ccs(7, 3, 4, 6, 9), {"cc": 7, "channel": 1}),
-    (ccs(7, *range(1, 9)), {"cc": 7, "channel": 1}),  # a slow fader at its low end is no encoder
+    (ccs(7, *range(1, 9)), {"cc": 7, "channel": 1}),  # a slow fader at its low end is not an encoder
     (ccs(16, 1, 1, 1, 127, 127, 127), {"cc": 16, "channel": 1, "relative": "twos_complement"}),
     (ccs(16, 65, 65, 63, 63), {"cc": 16, "channel": 1, "relative": "binary_offset"}),
     (ccs(16, 1, 1, 1, 65, 65, 65), {"cc": 16, "channel": 1, "relative": "signed_bit"}),
@@ -41,7 +43,7 @@ def ccs(number: int, *values: int) -> list[tuple[int, ...]]:
     ([(0x80, 36, 0)], None),
     ([], None),
 ])
-def test_guesses(messages: list[tuple[int, ...]], found: dict[str, Any] | None) -> None:
+def test_detected_controls(messages: list[tuple[int, ...]], found: dict[str, Any] | None) -> None:
     assert detect_control(list(map(parse, messages))) == found
 
 
@@ -91,27 +93,26 @@ def test_writing_keeps_comments_and_layout(before: str, after: str) -> None:
         assert add_map_lines(before.replace("\n", "\r\n"), "show.yaml", [ONE, TWO]) == after.replace("\n", "\r\n")
 
 
-def test_a_block_of_text_at_the_end_stays_whole() -> None:
+def test_a_block_of_text_at_the_end_is_kept() -> None:
     before = "midi:\n  devices:\n    - name: |-\n        nano*\n# after\nname: x\n"
     after = add_map_lines(before, "show.yaml", [ONE])
     assert compose(after, "show.yaml").value["midi"] == {"devices": [{"name": "nano*"}], "map": [ONE]}
     assert "# after\nname: x\n" in after
 
 
-def test_a_layout_without_a_safe_place_is_left_alone() -> None:
+def test_a_layout_without_a_safe_place_is_not_changed() -> None:
     with pytest.raises(LcmDaemonError) as caught:
         add_map_lines("{name: x}\n", "show.yaml", [ONE])
     assert str(caught.value).endswith("add these lines under midi, map:\n  - {cc: 0, channel: 1, to: strength}")
 
 
-# Walking
+# Learning
 
-class Script(Ears):
-    """Ears that hear what is written: a list of messages for each gesture, or what is typed."""
+class Script(MidiInputs):
+    """Inputs that answer from a script: a list of messages for each gesture, or a typed line."""
 
     def __init__(self, *gestures: list[tuple[int, ...]] | str) -> None:
-        self.heard = queue.Queue()
-        self.inputs, self.port, self._patterns = (), "", ("*",)
+        self.events, self.patterns = queue.Queue(), ("*",)
         self._gestures = list(gestures)
 
     def __enter__(self) -> Script:
@@ -120,12 +121,12 @@ class Script(Ears):
     def __exit__(self, *_: object) -> None: ...
 
     def say(self, text: str) -> None:
-        """Answer a question: what begins with two spaces and a brace is none."""
+        """Answer a question. A line that starts with two spaces and a brace is not a question."""
         if self._gestures and (text.endswith(")") or "press the one" in text):
             gesture = self._gestures.pop(0)
             typed = isinstance(gesture, str)
-            for item in [("", gesture)] if typed else [("Pad", parse(message)) for message in gesture]:
-                self.heard.put(item)
+            for event in [TypedLine(gesture)] if typed else [MidiMessage("Pad", parse(each)) for each in gesture]:
+                self.events.put(event)
 
 
 @pytest.fixture
@@ -135,17 +136,17 @@ def show(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_walk_from_the_first_parameter_to_the_written_show(show: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(midi_learn, "QUIET", 0.05)
+def test_learn_from_the_first_parameter_to_the_written_show(show: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(midi_learn, "QUIET_SECONDS", 0.05)
     script = Script(
         ccs(1, 5, 6, 8),  # blend
-        "",  # prompt_glide is left out
+        "",  # prompt_glide is skipped
         ccs(2, 5, 6, 8),  # strength
         "", "", "", "", "", "",  # to mode
         [(0x90, 36, 9), (0x80, 36, 0)], [(0x90, 37, 9)], [(0x90, 38, 9)],
         "q",
     )
-    assert learn(str(show), ears=script, say=script.say) == 0
+    assert learn(str(show), inputs=script, print_line=script.say) == 0
     text = show.read_text(encoding="utf-8")
     assert text.startswith("# my show\nname: mine\nosc: false  # none\nmidi:\n  map:\n")
     lines = compose(text, "mine.yaml").value["midi"]["map"]
@@ -157,7 +158,7 @@ def test_a_walk_from_the_first_parameter_to_the_written_show(show: Path, monkeyp
     assert list(show.parent.iterdir()) == [show]
 
 
-def test_nothing_learnt_is_nothing_written(show: Path) -> None:
+def test_nothing_learned_leaves_the_show_unchanged(show: Path) -> None:
     before = show.read_bytes()
     said: list[str] = []
     script = Script("q")
@@ -166,12 +167,12 @@ def test_nothing_learnt_is_nothing_written(show: Path) -> None:
         said.append(text)
         script.say(text)
 
-    assert learn(str(show), ears=script, say=say) == 0
+    assert learn(str(show), inputs=script, print_line=say) == 0
     assert show.read_bytes() == before
-    assert said[-1] == "nothing learnt; the show is as it was"
+    assert said[-1] == "no controls learned; the show is unchanged"
 
 
-def test_without_midi_learn_says_so_at_once(show: Path) -> None:
+def test_learn_without_midi_raises_at_once(show: Path) -> None:
     def connect() -> Plugboard:
         raise LcmDaemonError("MIDI: none")
 
@@ -190,7 +191,7 @@ def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
     assert describe(parse(message), MessageDecoder(nrpn=True)) == text
 
 
-def test_the_monitor_knows_its_backends() -> None:
+def test_the_monitor_refuses_an_unknown_backend() -> None:
     with pytest.raises(LcmDaemonError, match="no backend 'jakc'; did you mean 'jack'"):
         monitor("jakc")
 
@@ -205,14 +206,13 @@ def test_the_monitor_prints_until_ctrl_c() -> None:
         if text.startswith("Pad: "):
             raise KeyboardInterrupt
 
-    assert monitor(connect=lambda: controls, say=say) == 0
-    assert said == ["what arrives over MIDI; Ctrl-C ends it", "devices: Pad",
+    assert monitor(connect=lambda: controls, print_line=say) == 0
+    assert said == ["MIDI messages; press Ctrl-C to end", "devices: Pad",
                     "Pad: note 36, channel 1: 100 of 127   (90 24 64)"]
 
 
-def test_ears_name_the_device_where_the_show_has_several() -> None:
+def test_a_map_line_names_the_device_if_the_show_has_several() -> None:
     patterns: Sequence[str] = ("nano*", "Pad")
-    ears = Ears(lambda: Plugboard(), patterns)
-    ears.port = "nanoKONTROL2 1"
-    assert ears.device() == {"device": "nano*"}
-    assert Ears(lambda: Plugboard()).device() == {}
+    inputs = MidiInputs(lambda: Plugboard(), patterns)
+    assert inputs.device_key("nanoKONTROL2 1") == {"device": "nano*"}
+    assert MidiInputs(lambda: Plugboard()).device_key("nanoKONTROL2 1") == {}

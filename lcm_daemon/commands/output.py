@@ -1,8 +1,15 @@
-"""Tables of text for the terminal."""
+"""Output of the commands to the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+PrintLine = Callable[[str], None]
+
+
+def print_line(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:

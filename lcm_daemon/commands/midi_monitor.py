@@ -1,0 +1,65 @@
+"""`lcm-daemon midi monitor`: prints every incoming MIDI message."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, PortsChanged
+from lcm_daemon.commands.output import PrintLine, print_line
+from lcm_daemon.controllers.midi.messages import ControlEvent, MessageDecoder
+from lcm_daemon.controllers.midi.ports import BACKENDS, MidiBackend, RtMidi
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.schema import nearest
+
+if TYPE_CHECKING:
+    from mido import Message
+
+
+def monitor(
+    backend: str = "auto", connect: Callable[[], MidiBackend] | None = None,
+    print_line: PrintLine = print_line,
+) -> int:
+    """Print every message until Ctrl-C. Return the exit code.
+
+    Args:
+        backend: name of the MIDI system.
+        connect: opens the MIDI system in place of `backend`.
+        print_line: receives the output.
+
+    Raises:
+        LcmDaemonError: there is no MIDI system, or no backend of this name.
+    """
+    if backend not in BACKENDS:
+        raise LcmDaemonError(f"MIDI: no backend {backend!r}{nearest(backend, BACKENDS)}")
+    decoders: dict[str, MessageDecoder] = {}
+    connected: tuple[str, ...] | None = None
+    with MidiInputs(connect or functools.partial(RtMidi, backend)) as inputs:
+        print_line("MIDI messages; press Ctrl-C to end")
+        try:
+            while True:
+                event = inputs.events.get()
+                if isinstance(event, MidiMessage):
+                    decoder = decoders.setdefault(event.port, MessageDecoder(nrpn=True))
+                    print_line(f"{event.port}: {describe(event.message, decoder)}")
+                elif isinstance(event, PortsChanged) and event.inputs != connected:
+                    connected = event.inputs
+                    print_line("devices: " + (", ".join(connected) or "none"))
+        except KeyboardInterrupt:
+            return 0
+
+
+def describe(message: Message, decoder: MessageDecoder) -> str:
+    """Return a message in words, and its bytes in hexadecimal."""
+    event = decoder.decode(message)
+    words = "part of an NRPN" if message.is_cc() else message.type.replace("_", " ")
+    if event is not None:
+        words = f"{event.control}, channel {event.control.channel}: {_movement(event)}"
+    return f"{words}   ({message.hex().lower()})"
+
+
+def _movement(event: ControlEvent) -> str:
+    if event.step:
+        return "up" if event.step > 0 else "down"
+    return f"{event.raw} of {event.top}"
