@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CORRECTION_SECONDS = 0.5  # between two checks for wrong values on the page
 HEARTBEAT_SECONDS = 0.5
 LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
+NO_BROWSER_SOURCE = "the show has no browser source; the page's camera is not used"
 KEYS = ("set", "command", "frame", "camera")  # of a client's message
 
 
@@ -130,7 +131,7 @@ class PageClient:
 
     def _receive_camera_frame(self, jpeg: bytes) -> None:
         if self._camera is None:
-            self._reject("the show has no browser source: camera frames are ignored")
+            self._reject(NO_BROWSER_SOURCE)
             return
         if not self._camera.is_owner(self):
             self._queue.put_camera("lost")
@@ -186,7 +187,7 @@ class PageClient:
     def _set(self, name: str, value: Any) -> None:
         accepted = self._controls.set(name, value, self._origin)  # counts and logs what it refuses
         if name not in self._controls.table:
-            self._queue.put_error(f"there is no parameter {name!r:.80}")
+            self._queue.put_error(f"no parameter {name!r:.80}")
             return
         try:
             coerced = self._controls.table[name].coerce(value)
@@ -219,12 +220,14 @@ class PageClient:
         self._frame_acknowledged.set()
 
     def _switch_camera(self, content: Any) -> None:
-        if self._camera is None or content not in ("start", "stop"):
-            self._reject('camera: expected "start" or "stop", in a show with a browser source')
+        if self._camera is None:
+            self._reject(NO_BROWSER_SOURCE)
         elif content == "start":
             self._camera.start(self)
-        else:
+        elif content == "stop":
             self._camera.stop(self)
+        else:
+            self._reject('camera: expected "start" or "stop"')
 
     def _reject(self, reason: str) -> None:
         self._throttle.warn("panel/malformed", f"{self._origin}: {reason}")

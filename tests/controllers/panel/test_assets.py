@@ -18,7 +18,7 @@ UI = assets.PAGE.parent / "ui"
 
 
 def test_the_page_is_built_from_the_sources_that_lie_beside_it():
-    """ui/sources.ts tells how the hash is made. If this fails: npm install && npm run build, in
+    """ui/sources.ts describes the hash. If this fails, build the page: .ci/page --write, or npm ci and npm run build in
     lcm_daemon/controllers/panel/ui."""
     digest = hashlib.sha256()
     for path in sorted(p.relative_to(UI).as_posix() for p in UI.rglob("*") if p.is_file()):

@@ -147,7 +147,7 @@ def test_a_show_with_another_source_takes_none() -> None:
             await page.send(jpeg())
             assert "the show has no browser source" in await page.heard("error")
             await page.send({"camera": "start"})
-            assert "where the source is the page" in await page.heard("error")
+            assert "the show has no browser source" in await page.heard("error")
 
     asyncio.run(scenario())
 

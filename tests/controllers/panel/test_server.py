@@ -123,7 +123,7 @@ def test_an_unknown_name_and_an_unknown_command_are_answered():
             return [await page.heard("error") for _ in range(2)], rig.controls.metrics.counts("desk/")
 
     errors, counts = asyncio.run(scenario())
-    assert errors == ["there is no parameter 'colour'", "there is no command 'explode'"]
+    assert errors == ["no parameter 'colour'", "no command 'explode'"]
     assert counts == {"desk/unknown": 2}
 
 
@@ -141,7 +141,7 @@ def test_a_command_with_arguments():
     told, errors, called = asyncio.run(scenario())
     (argument,) = next(command["arguments"] for command in told if command["name"] == "recipe")
     assert (argument["name"], argument["choices"]) == ("name", ["ink", "sd-turbo"])
-    assert errors == ["recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?",
+    assert errors == ["recipe: 'sd-trubo' is not known; did you mean 'sd-turbo'?",
                       "command: expected a name, or an object with name and arguments"]
     assert called == [CommandRequest("recipe", "panel/1", ("sd-turbo",))]
 
@@ -164,7 +164,7 @@ def test_a_page_hears_of_the_parameters_of_another_recipe():
     assert come["values"]["lora/ink"] == 0.5
     assert [(change.name, change.value) for change in taken] == [("lora/ink", 1.5)]
     assert [p["name"] for p in gone["parameters"]] == list(gone["values"]) == list(SHOWN)
-    assert error == "there is no parameter 'lora/ink'"
+    assert error == "no parameter 'lora/ink'"
 
 
 def test_panic_is_told_to_its_sender_too_even_while_a_move_of_its_own_is_under_way():
