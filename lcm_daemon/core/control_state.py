@@ -85,7 +85,7 @@ class ControlState:
         """Request a new value of a parameter. Returns False, and counts it, if the name or the value is invalid."""
         parameter = self.table.get(name)
         if parameter is None:
-            self._throttle.warn("desk/unknown", f"{origin}: there is no parameter {name!r:.80}")
+            self._throttle.warn("desk/unknown", f"{origin}: no parameter {name!r:.80}")
             return False
         try:
             coerced = parameter.coerce(value)
@@ -119,7 +119,7 @@ class ControlState:
     def _coerce(self, name: str, arguments: Sequence[Any]) -> tuple[Value, ...]:
         """Raises Refused, with the whole reason."""
         if name not in self.commands:
-            raise Refused(f"there is no command {name!r:.80}")
+            raise Refused(f"no command {name!r:.80}")
         try:
             return self.commands[name].coerce(arguments)
         except Refused as refusal:

@@ -129,7 +129,7 @@ def compose(text: str, file: str, max_characters: int = MAX_CHARACTERS) -> Node:
             reason += f": in double quotes {BACKSLASH}"
         raise _not_yaml(file, text, mark.index if mark else 0, reason) from error
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
-        raise _not_yaml(file, text, loader.get_mark().index, f"there is no such character: {error}") from error
+        raise _not_yaml(file, text, loader.get_mark().index, f"not a character: {error}") from error
     if raw is None:
         return Node(file, yaml.MappingNode(f"{_TAGS}map", [], *(_mark(file),) * 2))
     _count_nodes(raw, file, {})
@@ -150,7 +150,7 @@ def _count_nodes(node: yaml.Node, file: str, counts: dict[int, int]) -> int:
     if known:
         return known
     if known == 0:
-        raise _refused(node, file, "an alias must not be inside the value that it stands for")
+        raise _refused(node, file, "an alias must not be inside the value that it repeats")
     if not node.tag.startswith(_TAGS) or ":python/" in node.tag:
         raise _refused(node, file, f"the tag {node.tag!r:.80} is not allowed")
     if isinstance(node, yaml.ScalarNode):
@@ -228,7 +228,7 @@ def _place(node: yaml.Node, step: str, where: str) -> int:
         for index in range(len(node.value)):
             if str(index) == step:
                 return index
-    raise DocumentError([Problem(where, 1, 1, f"there is no {step!r:.80} to set in the show")])
+    raise DocumentError([Problem(where, 1, 1, f"the show has nothing at {step!r:.80} to set")])
 
 
 def _text_node(text: str, where: str) -> yaml.ScalarNode:

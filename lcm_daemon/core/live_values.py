@@ -95,14 +95,14 @@ class Parameters:
 
         Raises:
             Refused: The value is invalid.
-            KeyError: There is no such parameter.
+            KeyError: The name is unknown.
         """
         return self.fade(name, value, now, self._seconds(self.table[name]), origin=origin)
 
     def fade(
         self, name: str, value: Any, now: float, seconds: float, curve: str = "linear", origin: str = "",
     ) -> Value:
-        """As `set`, in so many seconds and by a curve of FADE_CURVES. Booleans and choices jump."""
+        """As `set`, in this many seconds and by a curve of FADE_CURVES. Booleans and choices jump."""
         parameter = self.table[name]
         target = parameter.coerce(value)
         if seconds > 0.0 and (parameter.glides or parameter.kind == "int"):

@@ -35,7 +35,7 @@ class Command:
 def _coerce(argument: Parameter, value: Any) -> Value:
     """A choice must be given by name: a number that a button sends must not select a recipe."""
     if argument.kind == "choice" and value not in argument.choices:
-        raise Refused(f"there is no {value!r:.80}{nearest(str(value)[:80], argument.choices)}")
+        raise Refused(f"{value!r:.80} is not known{nearest(str(value)[:80], argument.choices)}")
     return argument.coerce(value)
 
 

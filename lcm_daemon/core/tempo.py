@@ -16,7 +16,7 @@ MAX_TAP_GAP = 60.0 / MIN_BPM  # seconds without a tap after which the next one s
 
 @dataclass(frozen=True)
 class Tempo:
-    """A musical time that is at `beat` at `time` and goes on at `bpm`.
+    """A musical time that is at `beat` at `time` and advances at `bpm`.
 
     Attributes:
         bpm: Beats per minute.

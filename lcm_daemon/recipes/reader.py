@@ -217,7 +217,7 @@ def known_parameters(node: Node, problems: Problems, table: Table = TABLE) -> It
         if name in table:
             yield name, value
         else:
-            problems.add(key, f"there is no parameter {name!r:.80}{nearest(name, table)}")
+            problems.add(key, f"no parameter {name!r:.80}{nearest(name, table)}")
 
 
 def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], problems: Problems) -> None:

@@ -20,11 +20,11 @@ def find_show(path: str | Path) -> Path:
     """The file of a show.
 
     Args:
-        path: A path; or the name of a show that comes with the package ("demo", "show_configs/demo.yaml"), if there is
-            no such file.
+        path: A path. If that file does not exist, it may be the name of a show that comes with the package ("demo",
+            "show_configs/demo.yaml").
 
     Returns:
-        The show's file, or `path` if there is no such show.
+        The show's file, or `path` if nothing is found.
     """
     if is_file(Path(path)):
         return Path(path)

@@ -72,15 +72,15 @@ def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
 
 
 def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) -> None:
-    told: list[str] = []
-    rig.controls.subscribe(on_panic=lambda: told.append("void"))
+    calls: list[str] = []
+    rig.controls.subscribe(on_panic=lambda: calls.append("void"))
     for _ in range(2 * COMMANDS_KEPT):
         rig.controls.command("tap", "osc/a")
     rig.controls.set("strength", 0.9, "osc/a")
     rig.controls.command("panic", "osc/a")
     rig.controls.set("strength", 0.2, "osc/a")
     assert list(rig.controls.pop_requests()) == [CommandRequest("panic", "osc/a"), Change("strength", 0.2, "osc/a")]
-    assert told == ["void"]
+    assert calls == ["void"]
 
 
 def test_moves_and_commands_keep_their_order(rig: Rig) -> None:
@@ -100,7 +100,7 @@ def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: py
     assert not rig.controls.command("size", "osc/a", [512, "wide"])
     assert rig.controls.metrics.counts() == {"desk/refused": 5}
     assert "recipe: it takes <name>" in caplog.text
-    assert rig.controls.refusal("recipe", ["sd-trubo"]) == "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?"
+    assert rig.controls.refusal("recipe", ["sd-trubo"]) == "recipe: 'sd-trubo' is not known; did you mean 'sd-turbo'?"
     assert rig.controls.command("size", "osc/a", [1.0, 384.4, "passed over"])
     assert rig.controls.pop_requests().commands == [CommandRequest("size", "osc/a", (64, 384))]
 

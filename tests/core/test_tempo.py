@@ -1,4 +1,4 @@
-"""Where the music is: by taps, by a number, and while it stands."""
+"""The tempo: from taps, from a number, and stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_taps_make_the_tempo_and_put_the_beat_where_the_hand_is() -> None:
     assert tempo.beat_at(11.6) == pytest.approx(round(tempo.beat_at(11.6)))
     assert tempo.beat_at(12.0) - tempo.beat_at(11.6) == pytest.approx(1.0)
     slow = tap.tap(tempo, 30.0)
-    assert slow.bpm == pytest.approx(150.0), "after a pause a tap begins anew"
+    assert slow.bpm == pytest.approx(150.0), "after a pause a tap starts a new series"
 
 
 def test_the_next_bar_comes_in_time() -> None:

@@ -91,7 +91,7 @@ def test_a_folder_beside_the_file_comes_before_a_hub_id(tmp_path: Path) -> None:
     ("{base: sd-turbo, device: cuda:x}", "show.yaml:1:26: a device is auto, cuda, cuda:0"),
     ("{base: sd-turbo, sise: [512, 512]}", "show.yaml:1:18: unknown key 'sise'; did you mean 'size'?"),
     ("{base: sd-turbo, parameters: {steps: 9}}", "show.yaml:1:38: steps goes from 1 to 8, not 9"),
-    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: there is no parameter 'stepps'; did you mean"),
+    ("{base: sd-turbo, parameters: {stepps: 2}}", "show.yaml:1:31: no parameter 'stepps'; did you mean"),
     ("{base: sd-turbo, parameters: {seed: .nan}}", "show.yaml:1:37: seed takes a finite number, not nan"),
     ("{base: sd-turbo, parameters: 3}", "show.yaml:1:30: a mapping of parameters is wanted"),
     ("{base: sd-turbo, loras: [{weight: 1}]}", "key 'model' is missing"),
@@ -150,7 +150,7 @@ def test_a_recipe_brings_parameters_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("text", "problem"), [
-    ("{base: sd-turbo, parameters: {lora/ink: 1}}", "there is no parameter 'lora/ink'"),
+    ("{base: sd-turbo, parameters: {lora/ink: 1}}", "no parameter 'lora/ink'"),
     ("{base: sd-turbo, loras: [{name: a/b, model: owner/x}]}", "show.yaml:1:33: a name is 1 to 32 letters"),
     ("{base: sd-turbo, controlnets: [{model: owner/x}]}", "key 'name' is missing"),
     ("{base: sd-turbo, controlnets: [{name: a, model: owner/x, preprocessor: cany}]}", "one of canny, depth"),

@@ -132,7 +132,7 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("source: {transport: ndy}", "show.yaml:1:21: no source has the transport 'ndy'; did you mean 'ndi'?"),
     ("sinks: [{transport: testcard}]", "show.yaml:1:21: no sink has the transport 'testcard'; "),
     ("source: {transport: testcard, colour: 1}", "show.yaml:1:31: unknown key 'colour'; "),
-    ("parameters: {strenght: 1}", "show.yaml:1:14: there is no parameter 'strenght'; did you mean 'strength'?"),
+    ("parameters: {strenght: 1}", "show.yaml:1:14: no parameter 'strenght'; did you mean 'strength'?"),
     ("parameters: {strength: 1.7}", "show.yaml:1:24: strength goes from 0 to 1, not 1.7"),
     ("parameters: {steps: 1, steps: 2}", "show.yaml:1:24: key 'steps' is here twice"),
     ("output: {slate: \"C:\\new.png\"}", "show.yaml:1:17: 'C:\\new.png' is not a path: in double quotes"),
@@ -247,7 +247,7 @@ cues:
 
 @pytest.mark.parametrize(("text", "line"), [
     ("cues: [{set: {steps: 1}}]", "show.yaml:1:8: key 'name' is missing"),
-    ("cues: [{name: a, set: {stepps: 1}}]", "show.yaml:1:24: there is no parameter 'stepps'; did you mean 'steps'?"),
+    ("cues: [{name: a, set: {stepps: 1}}]", "show.yaml:1:24: no parameter 'stepps'; did you mean 'steps'?"),
     ("cues: [{name: a, recipe: inc}]", "no recipe 'inc'"),
     ("cues: [{name: a}, {name: a}]", "two cues are called 'a'"),
     ("cues: [{name: a, at: 25:00}]", 'a time of day is wanted, such as "21:30"'),
@@ -325,11 +325,11 @@ def test_a_cue_may_name_every_recipe_of_the_show_and_set_its_parameters(tmp_path
 
 
 @pytest.mark.parametrize(("cue", "line"), [
-    ("{name: a, recipe: my, set: {lora/ink: 0.5}}", "there is no parameter 'lora/ink'"),
-    ("{name: a, recipe: builtin, set: {lora/mine: 0.5}}", "there is no parameter 'lora/mine'"),
+    ("{name: a, recipe: my, set: {lora/ink: 0.5}}", "no parameter 'lora/ink'"),
+    ("{name: a, recipe: builtin, set: {lora/mine: 0.5}}", "no parameter 'lora/mine'"),
     ("{name: a, recipe: mine}", "no recipe 'mine'; there are builtin, "),
     ("{name: a, recipe: my.yaml}", "no recipe 'my.yaml'; there are builtin, "),
-    ("{name: a, set: {lora/ink: 0.5}}", "there is no parameter 'lora/ink'"),
+    ("{name: a, set: {lora/ink: 0.5}}", "no parameter 'lora/ink'"),
 ])
 def test_a_cue_sets_only_parameters_of_the_recipe_that_it_changes_to(tmp_path: Path, cue: str, line: str) -> None:
     (tmp_path / "my.yaml").write_text("{base: passthrough, loras: [{name: mine, model: a/b}]}")

@@ -1,4 +1,4 @@
-"""OSC over real sockets: what moves, what is refused, and that no packet can do harm."""
+"""OSC over real sockets: changes, refusals, and packets that must do no harm."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_values_are_coerced(name: str, arguments: list[float | str], value: floa
     asyncio.run(scenario())
 
 
-def test_nonsense_is_refused_and_the_old_value_stays() -> None:
+def test_an_invalid_value_is_refused_and_the_old_one_stays() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -103,7 +103,7 @@ def test_a_bundle_of_a_wrong_clock_is_applied_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_a_pattern_moves_parameters_and_gives_no_command() -> None:
+def test_a_pattern_sets_parameters_but_runs_no_command() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -151,11 +151,11 @@ def test_commands_with_arguments(caplog: pytest.LogCaptureFixture) -> None:
                 assert one.commands == [
                     CommandRequest("size", origin, (384, 2048)), CommandRequest("recipe", origin, ("sd-turbo",))]
                 assert one.count("desk/refused") == 4
-        assert "recipe: there is no 'sd-trubo'; did you mean 'sd-turbo'?" in caplog.text
+        assert "recipe: 'sd-trubo' is not known; did you mean 'sd-turbo'?" in caplog.text
     asyncio.run(scenario())
 
 
-def test_addresses_come_and_go_with_the_recipe_and_subscribers_are_told() -> None:
+def test_addresses_follow_the_recipe_and_subscribers_get_all_values() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -163,8 +163,8 @@ def test_addresses_come_and_go_with_the_recipe_and_subscribers_are_told() -> Non
                 ink = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
                 values = {**one.controls.values, "lora/ink": 0.75, "steps": 4}
                 one.controls.replace_table({**TABLE, "lora/ink": ink}, values)
-                told = await peer.receive_until("/lcm/lora/ink")
-                assert (told["/lcm/lora/ink"], told["/lcm/steps"]) == (0.75, 4)
+                received = await peer.receive_until("/lcm/lora/ink")
+                assert (received["/lcm/lora/ink"], received["/lcm/steps"]) == (0.75, 4)
                 peer.send("/lcm/lora/*", 1.5)
                 await one.becomes("lora/ink", 1.5)
                 one.controls.replace_table(TABLE, {name: p.default for name, p in TABLE.items()})
@@ -182,7 +182,7 @@ def test_bad_packets_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> No
             with Peer(one.osc.port) as peer:
                 for number in range(2500):
                     peer.send_packet(b"#bundle\0\0\0\0\0\0\0\0\1" + struct.pack(">i", -4))
-                    peer.send_packet(encode(f"/nobody/{number}", [1]))
+                    peer.send_packet(encode(f"/unknown/{number}", [1]))
                     peer.send("/lcm/strength", float("nan"))
                     peer.send("/lcm/subscribe", "10.0.0.1:99")
                     if number % 20 == 0:
@@ -194,7 +194,7 @@ def test_bad_packets_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> No
         asyncio.run(scenario())
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) < MAX_LOGGED_UNKNOWN + 3 * 12 + 5
-    assert sum("'/nobody/1'" in line for line in lines) == 1
+    assert sum("'/unknown/1'" in line for line in lines) == 1
     assert any("a bundle element has the invalid size -4" in line for line in lines)
 
 
@@ -205,7 +205,7 @@ def test_fuzzed_packets_leave_it_running() -> None:
     assert "osc/failed" not in counts
 
 
-def test_a_defect_in_one_handler_is_counted_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_one_handler_is_counted_and_the_port_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -217,7 +217,7 @@ def test_a_defect_in_one_handler_is_counted_and_the_rest_goes_on(monkeypatch: py
     asyncio.run(scenario())
 
 
-def test_a_flood_coalesces_the_newest_wins_and_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_coalesces_to_the_newest_value_and_lets_other_work_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "TURN_DATAGRAMS", 16)
 
     async def scenario() -> None:
@@ -246,7 +246,7 @@ def test_a_flood_coalesces_the_newest_wins_and_others_have_their_turn(monkeypatc
     asyncio.run(scenario())
 
 
-def test_a_packet_longer_than_a_turn_lets_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packet_longer_than_a_turn_lets_other_work_run(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with rig() as one:
             seeds: list[object] = []
@@ -263,7 +263,7 @@ def test_a_packet_longer_than_a_turn_lets_others_in_between(monkeypatch: pytest.
 
 # Starting and stopping
 
-def test_a_port_in_use_is_one_clear_line() -> None:
+def test_a_port_in_use_has_a_clear_error() -> None:
     async def scenario(port: int) -> None:
         async with rig(port=port):
             pass
@@ -276,7 +276,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_feedback_to_itself_is_one_clear_line(host: str) -> None:
+def test_feedback_to_itself_has_a_clear_error(host: str) -> None:
     with pytest.raises(LcmDaemonError, match=r"^OSC: osc.feedback names port 9007"):
         asyncio.run(rig(port=9007, host=host, feedback=(FixedSubscriber("127.0.0.1:9007"),)).__aenter__())
 
@@ -300,7 +300,7 @@ def test_stopping_frees_the_port_and_starting_again_works() -> None:
     asyncio.run(scenario())
 
 
-def one_board() -> ControlState:
+def make_controls() -> ControlState:
     return ControlState(TABLE, {name: p.default for name, p in TABLE.items()}, Metrics(), lambda: None)
 
 
@@ -340,7 +340,7 @@ def test_the_shows_keys() -> None:
         "map": (MapEntry("/1/fader3", "strength", (0.2, 0.9), None, "exp"),
                 MapEntry("/2/xy", "mix", None, (0.0, 127.0), None, 1), MapEntry("/go", "panic")),
     }
-    assert read_fields(compose("{}", "show"), Osc.fields, problems) == Osc(one_board(), {}).options
+    assert read_fields(compose("{}", "show"), Osc.fields, problems) == Osc(make_controls(), {}).options
     assert problems.found == []
     text = "{port: 70000, host: example.org, feedback: ['lights:9001', 'x', [1]]}"
     read_fields(compose(text, "show"), Osc.fields, problems)
@@ -351,7 +351,7 @@ def test_the_shows_keys() -> None:
         asyncio.run(rig(bogus=1).__aenter__())
 
 
-def test_several_ports_and_an_allow_list() -> None:
+def test_several_ports_and_an_allowlist() -> None:
     async def scenario() -> None:
         async with rig(ports=(0, 0), allow=("127.0.0.1/32", "127.0.1.0/24")) as one:
             first, second = one.osc.ports
@@ -370,7 +370,7 @@ def test_several_ports_and_an_allow_list() -> None:
     asyncio.run(scenario())
 
 
-def test_where_one_port_cannot_be_had_none_stays_open() -> None:
+def test_if_one_port_fails_none_stays_open() -> None:
     async def scenario(taken: int, free: int) -> None:
         for options in ({"ports": (free, taken)}, {"ports": (free,), "tcp": taken}):
             with pytest.raises(LcmDaemonError, match=f"port {taken} on 127.0.0.1 is in use"):
@@ -398,7 +398,7 @@ async def oscsend(port: int, *arguments: str) -> None:
     assert await (await liblo("oscsend", "localhost", str(port), *arguments)).wait() == 0
 
 
-def test_oscsend_moves_and_oscdump_hears() -> None:
+def test_oscsend_sets_values_and_oscdump_receives_them() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
