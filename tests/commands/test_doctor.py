@@ -26,6 +26,7 @@ def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list
     return sections
 
 
+@pytest.mark.slow
 def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = list(report(monkeypatch))
     assert sections[0].startswith("lcm-daemon ")
@@ -48,6 +49,7 @@ def test_the_versions_that_adapters_were_written_for(monkeypatch: pytest.MonkeyP
     assert second.split()[:2] == ["works", "torch"]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_is_not_here_says_how_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {line.split()[1]: line for line in report(monkeypatch)["recipes"]}
     assert lines["builtin"].split()[0] == "works"
@@ -55,6 +57,7 @@ def test_a_recipe_that_is_not_here_says_how_it_comes(monkeypatch: pytest.MonkeyP
         assert lines["sd-turbo"].endswith("2.4 GB; fetch it with: lcm-daemon pull sd-turbo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cuda", "card", "said"), [
     (False, True, True), (False, False, False), (True, True, False),
 ])

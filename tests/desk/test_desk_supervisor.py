@@ -54,6 +54,7 @@ def serve(
     return asked
 
 
+@pytest.mark.slow
 def test_what_osc_asks_for_arrives_coerced(desk: DeskSupervisor, port: int) -> None:
     send("/lcm/strength", ["7"], "127.0.0.1", port)
     (pending,) = serve(desk, bool)
@@ -61,6 +62,7 @@ def test_what_osc_asks_for_arrives_coerced(desk: DeskSupervisor, port: int) -> N
     assert pending.changes["strength"].origin.startswith("osc/127.0.0.1")
 
 
+@pytest.mark.slow
 def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> None:
     send("/lcm/recipe", ["oil"], "127.0.0.1", port)
     send("/lcm/recipe", ["sd-turbo"], "127.0.0.1", port)
@@ -141,6 +143,7 @@ def test_a_desk_that_hangs_over_news_is_replaced_too(desk: DeskSupervisor) -> No
     serve(desk, lambda _: desk.ready and desk.pid not in (0, first))
 
 
+@pytest.mark.slow
 def test_a_desk_that_was_slow_to_start_is_not_taken_for_hung(desk: DeskSupervisor) -> None:
     """Ready has come, its first wants have not."""
     assert desk.child is not None
@@ -168,6 +171,7 @@ def test_a_system_without_room_for_a_desk_is_asked_again(
     serve(desk, lambda _: desk.ready and desk.pid != 0)
 
 
+@pytest.mark.slow
 def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))

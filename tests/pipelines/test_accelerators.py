@@ -317,6 +317,7 @@ def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) ->
         assert file.exists()
 
 
+@pytest.mark.slow
 def test_a_compiler_that_crashes_is_one_line(cached: openvino.OpenVino, tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "crash"

@@ -66,6 +66,7 @@ def reshape_one(file: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, scramble, lose_one, reshape_one])
 def test_corrupt_weights_are_one_line(damage: Callable[[Path], None], copy: Path) -> None:
     damage(copy / UNET)
@@ -126,6 +127,7 @@ def test_a_hub_id_is_looked_up_in_the_local_cache(checkpoint: Checkpoint, tmp_pa
     assert locate(Recipe("own", model="some/model")).model == repository / "snapshots" / ("0" * 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_all_parts_load_in_one_dtype(dtype: torch.dtype, copy: Path) -> None:
     tensors = {key: tensor.half() for key, tensor in load_file(copy / UNET).items()}
@@ -141,6 +143,7 @@ def test_half_precision_files_are_used_where_there_are_no_others(copy: Path) -> 
     load_components(recipe_of(copy), CPU, torch.float32, lambda line: None)
 
 
+@pytest.mark.slow
 def test_the_recipes_vae_replaces_the_models_own(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / "vae")
     tiny.make_kl_vae().save_pretrained(tmp_path / "other")
@@ -149,6 +152,7 @@ def test_the_recipes_vae_replaces_the_models_own(copy: Path, tmp_path: Path) -> 
     assert VaeCodec(parts.vae).factor == 8
 
 
+@pytest.mark.slow
 def test_the_codec_scales_latents_as_the_unet_expects(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("kl")), CPU, torch.float32, lambda line: None)
     picture = torch.rand(1, 3, 64, 64) * 2 - 1
@@ -159,6 +163,7 @@ def test_the_codec_scales_latents_as_the_unet_expects(checkpoint: Checkpoint) ->
         torch.testing.assert_close(codec.decoder(latents), parts.vae.decode(latents / 0.18215).sample)
 
 
+@pytest.mark.slow
 def test_schedule_is_plain_data(checkpoint: Checkpoint) -> None:
     parts = load_components(recipe_of(checkpoint("velocity")), CPU, torch.float32, lambda line: None)
     assert parts.schedule == json.loads(json.dumps(dict(parts.schedule)))
@@ -217,6 +222,7 @@ def test_a_part_of_another_kind_is_one_line(part: str, own_xl: Path) -> None:
     assert "ControlNetModel is not one of" in refused(recipe_of(own_xl))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [tiny.SD2, tiny.SSD, tiny.SDXS], ids=["sd2", "ssd", "sdxs"])
 def test_the_families_unets_load_by_their_configs(kind: dict[str, Any], tmp_path: Path) -> None:
     write = tiny.write_xl if "addition_embed_type" in kind else tiny.write_checkpoint
@@ -262,6 +268,7 @@ def test_a_unet_may_be_a_folder_of_another_model(xl: Path, own_xl: Path, tmp_pat
     assert len(parts.text_encoders) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, scramble, lose_one, reshape_one])
 def test_a_damaged_unet_file_is_one_line(damage: Callable[[Path], None], xl: Path, unet_file: Path) -> None:
     damage(unet_file)
@@ -286,6 +293,7 @@ def test_controlnets_come_by_their_names(xl: Path, tmp_path: Path) -> None:
     assert "controlnet depth at" in refused(recipe_of(xl, controlnets=(ControlNet("depth", str(xl / "unet")),)))
 
 
+@pytest.mark.slow
 def test_an_image_prompt_loads_its_encoder(xl: Path, tmp_path: Path) -> None:
     file = tiny.write_ip_adapter(tmp_path / "ip.safetensors", xl)
     encoder = tiny.write_image_encoder(tmp_path / "encoder")

@@ -219,6 +219,7 @@ def test_the_weight_moves_between_updates() -> None:
     assert stage.calls == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"steps": 3}, {"batch": 2}])
 def test_residuals_cached_for_other_steps_are_not_used(change: dict[str, int]) -> None:
     stage = Stage(SD, (EDGE,))

@@ -201,6 +201,7 @@ def test_a_file_is_embedded_once(tmp_path: Path) -> None:
     assert torch.equal(said(prompt, unet, 1.0, seed=7), first)
 
 
+@pytest.mark.slow
 def test_the_live_input_is_embedded_every_few_frames() -> None:
     prompt, unet = make()
     made = [said(prompt, unet, 1.0, seed=frame) for frame in range(image_prompt.EMBED_INTERVAL + 1)]
@@ -277,6 +278,7 @@ def test_an_adapter_of_another_family_is_one_line() -> None:
         ImagePromptAdapter(parts_of(other), recipe_of(), make_adapter(unet, "plain"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])
 def test_an_unreadable_image_is_one_line(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"

@@ -100,12 +100,14 @@ def test_classifier_free_guidance_equals_diffusers(guidance: float, load: LoadRe
                         DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
 
 
+@pytest.mark.slow
 def test_the_full_vae_encodes_images(load: LoadRecipe, picture: Pixels) -> None:
     first = paint(load("kl"), picture, values(strength=0.1))
     assert np.array_equal(first, paint(load("kl"), picture, values(strength=0.1)))
     assert not np.array_equal(first, paint(load("kl"), make_picture((64, 64), seed=1), values(strength=0.1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECIPES)
 def test_a_still_input_gives_a_still_output(kind: str, load: LoadRecipe, picture: Pixels) -> None:
     pipeline, settings = load(kind), values(steps=4, strength=0.7)
@@ -123,6 +125,7 @@ def test_every_fader_changes_the_result(name: str, change: Values, load: LoadRec
     assert not np.array_equal(paint(pipeline, picture, values()), paint(pipeline, picture, values(**change)))
 
 
+@pytest.mark.slow
 def test_the_negative_prompt_counts_only_above_guidance_one(load: LoadRecipe, picture: Pixels) -> None:
     pipeline = load("kl")
     for guidance, same in ((1.0, True), (4.0, False)):
@@ -203,6 +206,7 @@ def test_bfloat16_renders_nearly_the_same(load: LoadRecipe, picture: Pixels) -> 
     assert np.abs(exact - rough).mean() < 4.0
 
 
+@pytest.mark.slow
 def test_the_report_names_model_device_and_size(checkpoint: Checkpoint) -> None:
     lines: list[str] = []
     report = LatentConsistency(recipe_of(checkpoint("epsilon")), (128, 128)).load(lines.append)

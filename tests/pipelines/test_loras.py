@@ -135,6 +135,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.view(width), other.view(width)) and one.stride() == other.stride()
 
 
+@pytest.mark.slow
 def test_weights_move_in_place_and_only_when_a_fader_moves(folders: dict[str, Path], kohya: Kohya) -> None:
     parts = load(folders["one"], Lora(str(kohya("one")), 0.0, "style"))
     weights = [weight for model in models_of(parts) for weight in model.parameters()]
@@ -171,6 +172,7 @@ def test_a_merged_lora_equals_a_live_one(folders: dict[str, Path], kohya: Kohya)
     assert_equal(models_of(merged), models_of(half))
 
 
+@pytest.mark.slow
 def test_a_merged_lora_in_half_precision_is_rounded_once(plain: Plain, kohya: Kohya) -> None:
     exact, rough = plain("one"), [model.bfloat16() for model in plain("one")]
     for unet, encoder in (exact, rough):
@@ -215,6 +217,7 @@ def test_original_block_numbers_match_original_checkpoints(family: str) -> None:
     assert all(converted[key] is tensor for key, tensor in layers.items())
 
 
+@pytest.mark.slow
 def test_kohya_files_with_original_block_numbers_are_read(plain: Plain, kohya: Kohya, tmp_path: Path) -> None:
     unet, *encoders = plain("xl")
     file = tiny_loras.write_kohya(make_lora([unet, *encoders]), tmp_path / "lora.safetensors", [unet, *encoders],
@@ -242,6 +245,7 @@ def change(file: Path, key: str, tensor: torch.Tensor | None) -> None:
 LAYER = "lora_unet_mid_block_resnets_0_conv1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "tensor", "words"), [
     (f"{LAYER}.lora_up.weight", None, "lacks one of its two matrices"),
     (f"{LAYER}.dora_scale", torch.ones(1), "is not of a plain LoRA"),

@@ -59,6 +59,7 @@ def test_every_architecture_has_its_published_number() -> None:
     assert set(UNETS) == set(ARCHITECTURES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", UNETS)
 def test_unets(model: str) -> None:
     assert count(random_weights.make_unet(ARCHITECTURES[model])) == UNETS[model]
@@ -90,6 +91,7 @@ def test_every_recipe_has_random_weights_or_is_refused(name: str) -> None:
         random_weights._choose(load_recipe(name))
 
 
+@pytest.mark.slow
 def test_random_components_are_those_of_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_weights, "ARCHITECTURES", {"tiny/xl": TINY_XL})
     recipe = Recipe("tiny", model="tiny/xl", vae="madebyollin/taesdxl", schedule={"gamma": 1.0},

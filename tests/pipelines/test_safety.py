@@ -216,6 +216,7 @@ def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["weights", "config", "lost"])
 def test_a_damaged_checker_is_one_line(damage: str, tmp_path: Path) -> None:
     folder = write(tmp_path, make_checker()) / "safety_checker"

@@ -112,6 +112,7 @@ def test_after_clearing_no_old_frame_is_shown() -> None:
     torch.testing.assert_close(stream(batch, frame(100), plan), sequential(frame(100), plan))
 
 
+@pytest.mark.slow
 def test_a_recorded_step_follows_the_strength() -> None:
     sampler, batch, other = Sampler("tcd", SCALED), StreamBatch(3, SHAPE, CPU), StreamBatch(3, SHAPE, CPU)
 

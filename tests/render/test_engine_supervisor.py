@@ -65,6 +65,7 @@ def renders(supervisor: EngineSupervisor, count: int) -> Callable[[], bool]:
     return lambda: supervisor.metrics.total("engine/rendered") >= before + count
 
 
+@pytest.mark.slow
 def test_frames_come_back_in_order_and_unharmed(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH)
     frames = play(engine, renders(engine, 20))
@@ -131,6 +132,7 @@ def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., Engi
     play(second, renders(second, 1))
 
 
+@pytest.mark.slow
 def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
@@ -141,6 +143,7 @@ def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSuperviso
     assert engine.pop_spare() is None
 
 
+@pytest.mark.slow
 def test_a_spare_that_still_imports_is_slower_than_a_new_process(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: engine._spare is not None)
@@ -166,6 +169,7 @@ def test_a_system_without_room_for_two_is_out_of_memory(
     assert engine.failure.memory
 
 
+@pytest.mark.slow
 def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
     """Its first frames may take long, whatever the engines beside it and before it took."""
     engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=1.0))
@@ -250,6 +254,7 @@ def test_below_the_last_rung_the_alarm_is_raised_and_it_tries_again(
     assert engine.alarm == "", "all is well again"
 
 
+@pytest.mark.slow
 def test_a_starved_engine_is_slow_and_no_hang(
     supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +333,7 @@ def test_one_that_dies_at_its_first_frame_steps_down_however_long_it_loads(
     assert alarms.index("absent: died") < len(alarms) / 1.4, "the second failure is an alarm already"
 
 
+@pytest.mark.slow
 def test_one_that_dies_now_and_then_is_replaced_for_ever(
     supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

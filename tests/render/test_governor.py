@@ -58,6 +58,7 @@ def test_the_levels_go_from_controls_over_steps_to_size() -> None:
     assert levels({**VALUES, "control/canny/weight": 0.0, "steps": 1}, (0.5,)) == [Level(), Level(1, 0, 0.5)]
 
 
+@pytest.mark.slow
 def test_where_there_is_room_nothing_is_left_out() -> None:
     machine = Machine(10.0, VALUES, noise=0.2).play(600)
     assert machine.changes == []

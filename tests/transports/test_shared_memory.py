@@ -300,6 +300,7 @@ def test_sender_is_killed_and_comes_back() -> None:
     clean_up(name)
 
 
+@pytest.mark.slow
 def test_what_a_killed_sender_left_is_swept_up_by_the_next() -> None:
     need(SHARED.is_dir(), "shared memory can be listed on Linux alone")
     killed, other = fresh_name(), fresh_name()

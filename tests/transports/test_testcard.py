@@ -60,6 +60,7 @@ def test_stamp_survives_noise_levels_and_mixing() -> None:
         assert read_stamp(np.clip(changed, 0, 255).astype(np.uint8)) == Stamp(123_456, 98_765.432101)
 
 
+@pytest.mark.slow
 def test_stamp_survives_scaling() -> None:
     assert read_stamp(fit(stamped((1024, 1024)), (512, 512), "stretch")) == Stamp(123_456, 98_765.432101)
 

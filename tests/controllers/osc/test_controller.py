@@ -198,6 +198,7 @@ def test_bad_packets_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> No
     assert any("a bundle element has the invalid size -4" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_fuzzed_packets_leave_it_running() -> None:
     counts = asyncio.run(fuzz(4000, seed=1))
     assert counts["osc/packets"] == 4000
