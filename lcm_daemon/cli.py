@@ -229,7 +229,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.bench import STEPS, bench, task_for
+    from lcm_daemon.commands.bench import bench, task_for
+    from lcm_daemon.commands.bench_task import STEPS
 
     steps = (options.steps,) if options.steps else STEPS
     task = task_for(options.recipe, options.frames, steps, options.size, options.accelerate, options.random_weights)

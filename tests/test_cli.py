@@ -19,6 +19,7 @@ import pytest
 from lcm_daemon import __version__
 from lcm_daemon.cli import main
 from lcm_daemon.commands import bench
+from lcm_daemon.commands.bench_task import Task
 from lcm_daemon.commands.listing import LISTS
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
@@ -118,13 +119,13 @@ def test_bench_refuses_what_no_model_renders(words: list[str]) -> None:
 
 
 def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bench.Task] = []
+    asked: list[Task] = []
     monkeypatch.setattr(bench, "bench", lambda task, file: asked.append(task) or 0)
     assert main(["bench", "sd-turbo", "--size", "640x384", "--steps", "1", "--random-weights", "--frames", "5",
                  "--accelerate", "none"]) == 0
     (task,) = asked
     assert (task.recipe.name, task.recipe.size, task.steps) == ("sd-turbo", (640, 384), (1,))
-    assert (task.random, task.frames, task.where) == (True, 5, "sd-turbo")
+    assert (task.random, task.frames, task.reference) == (True, 5, "sd-turbo")
     assert task.recipe.accelerate == "none"
 
 

@@ -1,4 +1,4 @@
-"""Doctor: every integration and device of this machine, works or not, and what to install."""
+"""`lcm-daemon doctor`: checks every integration and device of this machine and prints what to install."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lcm_daemon.recipes.reader import load_recipe, recipe_names
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "numpy", "av", "python-osc",
              "mido")
-NO_CUDA = ("this torch has no CUDA, and nvidia-smi says that there is an NVIDIA card: pip uninstall torch, then the "
-           "command for CUDA that pytorch.org gives for this system")
-SECONDS = 120  # that a library may take to start
+NO_CUDA = ("this torch has no CUDA, but nvidia-smi finds an NVIDIA card: run pip uninstall torch, then the command for "
+           "CUDA that pytorch.org gives for this system")
+IMPORT_TIMEOUT = 120  # seconds that libraries may take to start
 
-Row = tuple[str, bool, str]  # name, whether it works, the detail
+Row = tuple[str, bool, str]  # name, whether it works, details
 
 _DEVICES = """
 import json, torch
@@ -50,15 +50,15 @@ print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCE
 
 
 def examine() -> Iterator[str]:
-    """The report, line by line; nothing raises, whatever is broken."""
+    """Yield the lines of the report. A broken integration is reported and never raises."""
     yield f"lcm-daemon {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    yield from _section("libraries", (_library(name) for name in LIBRARIES))
-    yield from _section("devices", _devices())
-    yield from _section("accelerators", _accelerators())
-    yield from _section("accelerators' packages", map(_package, *zip(*accelerators.versions(), strict=True)))
-    yield from _section("transports", (_transport(name) for name in transports.TRANSPORTS))
-    yield from _section("controllers", [_midi(), _extra("link", "aalink", "aalink")])
-    yield from _section("recipes", (_recipe(name) for name in recipe_names()))
+    yield from _section("libraries", (_check_library(name) for name in LIBRARIES))
+    yield from _section("devices", _check_devices())
+    yield from _section("accelerators", _check_accelerators())
+    yield from _section("accelerators' packages", map(_package_row, *zip(*accelerators.versions(), strict=True)))
+    yield from _section("transports", (_check_transport(name) for name in transports.TRANSPORTS))
+    yield from _section("controllers", [_check_midi(), _check_extra("link", "aalink", "aalink")])
+    yield from _section("recipes", (_check_recipe(name) for name in recipe_names()))
 
 
 def _section(title: str, rows: Iterable[Row]) -> Iterator[str]:
@@ -67,15 +67,15 @@ def _section(title: str, rows: Iterable[Row]) -> Iterator[str]:
         yield f"  {'works  ' if works else 'missing'}  {name:16} {detail}"
 
 
-def _library(name: str) -> Row:
+def _check_library(name: str) -> Row:
     try:
         return name, True, importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return name, False, f"not installed; install it with: pip install {name}"
 
 
-def _devices() -> list[Row]:
-    found = _ask(_DEVICES)
+def _check_devices() -> list[Row]:
+    found = _run_json(_DEVICES)
     if isinstance(found, str):
         return [("torch", False, found)]
     rows = [(name, True, detail) for name, detail in found["devices"].items()]
@@ -84,27 +84,27 @@ def _devices() -> list[Row]:
     return rows
 
 
-def _accelerators() -> list[Row]:
-    """Of the device that recipes run on by themselves."""
-    found = _ask(_ACCELERATORS)
+def _check_accelerators() -> list[Row]:
+    """Check the accelerators on the device that recipes use by default."""
+    found = _run_json(_ACCELERATORS)
     if isinstance(found, str):
         return [("torch", False, found)]
     return [(name, not reason, reason or f"on {device}") for name, (device, reason) in found.items()]
 
 
-def _package(name: str, installed: str, supported: str) -> Row:
+def _package_row(name: str, installed: str, supported: str) -> Row:
     return name, bool(installed), f"{installed or 'not installed'}; written for {supported}"
 
 
-def _ask(code: str) -> dict[str, Any] | str:
-    """What `code` prints as JSON, or in one line what keeps it from doing so.
+def _run_json(code: str) -> dict[str, Any] | str:
+    """Run code in a process of its own and return the JSON that it prints, or one line about its failure.
 
-    In a process of its own: a broken driver may take that one down, not the doctor.
+    A broken driver may crash that process, but not the doctor.
     """
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=IMPORT_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"does not start within {SECONDS} s; reinstall torch"
+        return f"does not start within {IMPORT_TIMEOUT} s; reinstall torch"
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -113,31 +113,31 @@ def _ask(code: str) -> dict[str, Any] | str:
     return found
 
 
-def _transport(name: str) -> Row:
+def _check_transport(name: str) -> Row:
     probe = transports.load(name).probe()
     return name, probe.works, probe.detail + (f"; install it with: {probe.install}" if probe.install else "")
 
 
-def _extra(name: str, module: str, package: str) -> Row:
-    """A controller's package, which comes with the extra of that name."""
+def _check_extra(name: str, module: str, package: str) -> Row:
+    """Check the package of a controller. It is installed with the extra of the controller's name."""
     if importlib.util.find_spec(module) is None:
         return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
     return name, True, f"{package} {importlib.metadata.version(package)}"
 
 
-def _midi() -> Row:
+def _check_midi() -> Row:
     if importlib.util.find_spec("rtmidi") is None:
         error = missing_rtmidi()
         return "midi", False, f"{error.reason}; install it with: {error.install}"
     return "midi", True, f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
 
 
-def _recipe(name: str) -> Row:
+def _check_recipe(name: str) -> Row:
     recipe = load_recipe(name)
     if recipe.pipeline == "passthrough":
         return name, True, recipe.title
     try:
         locate(recipe)
     except RecipeError as error:
-        return name, False, f"{recipe.download}; fetch it with: lcm-daemon pull {name}" if recipe.files else str(error)
+        return name, False, f"{recipe.download}; download it with: lcm-daemon pull {name}" if recipe.files else str(error)
     return name, True, recipe.title

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lcm_daemon.commands import bench
+from lcm_daemon.commands import bench, bench_daemon, bench_model, bench_stage
+from lcm_daemon.commands.bench_task import Task
 from lcm_daemon.core.errors import EngineError, LcmDaemonError, RecipeError
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.parts import Lora
@@ -34,13 +35,13 @@ def test_a_bench_of_the_passthrough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(bench, "STAGE_FRAMES", 200)
-    monkeypatch.setattr(bench, "BUS_SECONDS", 1.0)
+    monkeypatch.setattr(bench_stage, "STAGE_FRAMES", 200)
+    monkeypatch.setattr(bench_daemon, "BUS_SECONDS", 1.0)
     assert bench.bench(task("passthrough"), str(tmp_path / "figures.json")) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["stage"]["passthrough 512x512 flat out, frames/s"] > 0
     assert figures["bus in to bus out"]["bus in to bus out, ms (p50)"] > 0
-    assert 0 < figures["start"]["first picture, s"] <= figures["start"]["first rendered frame, s"]
+    assert 0 < figures["start"]["first output frame, s"] <= figures["start"]["first rendered frame, s"]
     assert "failed" not in capsys.readouterr().out
     assert not (tmp_path / "state").exists(), "a bench has no look to keep"
 
@@ -48,30 +49,31 @@ def test_a_bench_of_the_passthrough(
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "_MEASURES", {"stage": lambda task: pytest.fail("measured")})
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"stage": lambda task: pytest.fail("measured")})
     with pytest.raises(LcmDaemonError, match=r"x\.json: cannot be written: No such file or directory$"):
         bench.bench(task("passthrough"), str(tmp_path / "absent" / "x.json"))
 
 
 @pytest.mark.slow
 def test_a_process_that_dies_while_it_measures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_tell_times", _die)
+    monkeypatch.setattr(bench_model, "_send_figures", _die)
     with pytest.raises(EngineError, match="the process that measures the model died"):
-        bench._measure_model(task("builtin"))
+        bench_model.measure_model(task("builtin"))
 
 
-def _die(pipe: object, task: bench.Task) -> None:
+def _die(pipe: object, task: Task) -> None:
     os._exit(1)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not to be seen on this system")
-@pytest.mark.parametrize(("measure", "segments"), [("_measure_way", 2), ("_measure_model", 0)])
+@pytest.mark.parametrize(("measure", "segments"), [("measure_bus", 2), ("measure_model", 0)])
 def test_ctrl_c_leaves_nothing_behind(measure: str, segments: int) -> None:
     """A terminal sends it to every process of the bench."""
     code = ("import signal, sys\nfrom lcm_daemon.commands import bench\nfrom lcm_daemon.cli import main\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # behind a shell's & it is off
-            f"if __name__ == '__main__':\n bench._MEASURES = {{'it': bench.{measure}}}\n sys.exit(main(['bench']))\n")
+            "if __name__ == '__main__':\n"
+            f"    bench.MEASUREMENTS = {{'it': bench.{measure}}}\n    sys.exit(main(['bench']))\n")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as measuring:
         wait_for(lambda: _spawned(measuring.pid) and len(_shared(measuring.pid)) >= segments, 60, "its processes")
@@ -103,7 +105,7 @@ def _shared(pid: int) -> set[str]:
 def test_the_models_part_compares_with_diffusers() -> None:
     recipe = load_recipe("builtin")
     need(Path(locate(recipe).model).exists(), "the built-in model is not in this checkout")
-    rows = bench._measure_model(replace(task("builtin"), steps=(2,)))
+    rows = bench_model.measure_model(replace(task("builtin"), steps=(2,)))
     assert {"2 steps: eager, frames/s", "2 steps: eager, frame, ms (p99)", "2 steps: diffusers, frame, ms (p50)",
             "2 steps: diffusers' time / eager", "2 steps: eager, outside the modules, ms"} <= set(rows)
     assert str(rows["2 steps: as a table"]).startswith("| builtin | cpu (")
@@ -114,7 +116,7 @@ def test_a_recipe_on_random_weights_needs_no_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(random_weights, "ARCHITECTURES", {"tiny/xl": TINY_XL})
     recipe = Recipe("tiny", model="tiny/xl", vae="madebyollin/taesdxl", guidance="none", sampler="euler",
                     size=(64, 64), device="cpu", dtype="float32", accelerate="none", loras=(Lora("some/lora"),))
-    rows = bench._time_model(bench.Task(recipe, 2, (1,), random=True))
+    rows = bench_model.model_figures(Task(recipe, 2, (1,), random=True))
     assert rows["1 step: eager, frames/s"] > 0
     assert rows["1 step: diffusers' time / eager"] > 0
 
@@ -122,29 +124,29 @@ def test_a_recipe_on_random_weights_needs_no_file(monkeypatch: pytest.MonkeyPatc
 def test_random_weights_measure_the_model_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "_MEASURES", {"stage": lambda task: {"a": 1.0}, "model": lambda task: {"b": 2.0}})
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"stage": lambda task: {"a": 1.0}, "model": lambda task: {"b": 2.0}})
     assert bench.bench(replace(task("sd-turbo"), random=True)) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines() if line] == [["model"], ["b", "2.00"]]
 
 
 def test_what_has_no_random_weights_is_said() -> None:
     with pytest.raises(RecipeError, match="recipe sdxs-512: there are no random weights for the model IDKiro/sdxs"):
-        bench._time_model(replace(task("sdxs-512"), random=True))
+        bench_model.model_figures(replace(task("sdxs-512"), random=True))
 
 
 @pytest.mark.slow
 def test_a_recipe_whose_weights_are_missing_is_said_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "_MEASURES", {"model": bench._measure_model, "last": lambda task: {"n": 1.0}})
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"model": bench_model.measure_model, "last": lambda task: {"n": 1.0}})
     need(not _there("sd-turbo"), "sd-turbo is on this machine: nothing is missing")
     assert bench.bench(replace(task("sd-turbo"), frames=1)) == 0
     assert "failed" in (printed := capsys.readouterr().out)
     assert "1.00" in printed
 
 
-def task(name: str) -> bench.Task:
-    return bench.Task(load_recipe(name), frames=2, where=name)
+def task(name: str) -> Task:
+    return Task(load_recipe(name), frames=2, where=name)
 
 
 def _there(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The doctor says what works and what to install, and survives whatever is broken."""
+"""The doctor reports what works and what to install, and survives broken integrations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def devices(cuda: bool = False) -> dict[str, object]:
 def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list[str]]:
     """The lines by section, without asking the device's libraries."""
     said = {"devices": devices(), "accelerators": {"openvino": ["cpu", ""]}, **answers}
-    monkeypatch.setattr(doctor, "_ask", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
+    monkeypatch.setattr(doctor, "_run_json", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
     sections: dict[str, list[str]] = {}
     for line in "\n".join(doctor.examine()).splitlines():
         if line and not line.startswith(" "):
@@ -54,7 +54,7 @@ def test_a_recipe_that_is_not_here_says_how_it_comes(monkeypatch: pytest.MonkeyP
     lines = {line.split()[1]: line for line in report(monkeypatch)["recipes"]}
     assert lines["builtin"].split()[0] == "works"
     if "missing" in lines["sd-turbo"]:
-        assert lines["sd-turbo"].endswith("2.4 GB; fetch it with: lcm-daemon pull sd-turbo")
+        assert lines["sd-turbo"].endswith("2.4 GB; download it with: lcm-daemon pull sd-turbo")
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_an_nvidia_card_and_a_torch_without_cuda(
 
 @pytest.mark.slow
 def test_the_devices_of_this_machine() -> None:
-    found = doctor._ask(doctor._DEVICES)
+    found = doctor._run_json(doctor._DEVICES)
     assert not isinstance(found, str)
     assert "cpu" in found["devices"]
     assert isinstance(found["cuda"], bool)
@@ -98,12 +98,12 @@ def test_a_driver_that_breaks_its_process_is_one_line(monkeypatch: pytest.Monkey
     ("print('{}, trailing')", "does not start: exit code 0"),
 ])
 def test_what_a_broken_child_leaves(code: str, words: str) -> None:
-    found = doctor._ask(code)
+    found = doctor._run_json(code)
     assert isinstance(found, str)
     assert found.startswith(words)
 
 
 def test_a_child_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SECONDS", 0.2)
-    found = doctor._ask("import time; time.sleep(60)")
+    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 0.2)
+    found = doctor._run_json("import time; time.sleep(60)")
     assert found == "does not start within 0.2 s; reinstall torch"
