@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.controllers.osc.sender import send
-from lcm_daemon.stage.resume_file import PAUSE
+from lcm_daemon.stage.resume_file import WRITE_INTERVAL
 from tests.rigs.daemon import Daemon, wait_for
 
 SHOW: dict[str, Any] = {
@@ -24,7 +24,7 @@ def play(daemon: Daemon) -> None:
     wait_for(lambda: daemon.status().get("cue") == "dawn", what="the cue")
     wait_for(lambda: daemon.values()["prompt"] == "lava", what="the prompt")
     seen = daemon.status()["uptime"]
-    wait_for(lambda: daemon.status()["uptime"] > seen + PAUSE + 1, what="the time in which it is kept")
+    wait_for(lambda: daemon.status()["uptime"] > seen + WRITE_INTERVAL + 1, what="the time in which it is kept")
 
 
 def test_a_killed_show_goes_on_with_its_look_and_an_ended_one_begins_anew(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_killed_show_goes_on_with_its_look_and_an_ended_one_begins_anew(tmp_pa
         values = daemon.values()
         assert (values["prompt"], values["strength"], values["freeze"]) == ("lava", 0.2, False)
         assert daemon.status()["cue"] == "dawn"
-        assert "the last run broke off: its look goes on" in daemon.log()
+        assert "resume file: the last run was interrupted; restoring" in daemon.log()
         send("/lcm/cue/go", [], "127.0.0.1", daemon.osc_port)
         wait_for(lambda: daemon.status()["cue"] == "storm", what="the cue after it")
         daemon.process.send_signal(signal.SIGTERM)
