@@ -1,4 +1,4 @@
-"""A small file beside the tick: whole or not at all, the newest text, one complaint."""
+"""Files that are replaced in one step, and written on their own thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from lcm_daemon.core.atomic_file import AtomicFile, write_atomically
 
 
-def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
+def test_only_the_newest_waiting_write_is_done(tmp_path: Path) -> None:
     file, go, composed = AtomicFile(tmp_path / "a.json", "the look"), threading.Event(), []
 
     def compose(text: str) -> str:
@@ -27,7 +27,7 @@ def test_the_newest_of_what_waits_is_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_the_text_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_backup_keeps_the_previous_content(tmp_path: Path) -> None:
     for text in ("one", "two", "three"):
         file = AtomicFile(tmp_path / "a.json", "the look", backup=True)
         file.write(lambda text=text: text)  # type: ignore[misc]
@@ -39,7 +39,7 @@ def test_the_text_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_cannot_be_written_is_said_once_until_it_can(
+def test_a_failed_write_is_logged_once_until_one_succeeds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "gone"

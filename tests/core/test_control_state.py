@@ -29,7 +29,7 @@ def rig() -> Rig:
     return Rig()
 
 
-def test_of_several_moves_the_newest_is_handed_over_once(rig: Rig) -> None:
+def test_only_the_newest_change_of_a_parameter_is_requested(rig: Rig) -> None:
     for value in (0.1, 0.2, 7):
         assert rig.controls.set("strength", value, "osc/a")
     pending = rig.controls.pop_requests()
@@ -37,7 +37,7 @@ def test_of_several_moves_the_newest_is_handed_over_once(rig: Rig) -> None:
     assert not rig.controls.pop_requests()
 
 
-def test_what_is_refused_wakes_nobody_and_is_counted(rig: Rig) -> None:
+def test_refused_requests_are_counted_and_do_not_wake_the_desk(rig: Rig) -> None:
     assert not rig.controls.set("strength", "loud", "osc/a")
     assert not rig.controls.set("nonsense", 1, "osc/a")
     assert not rig.controls.command("explode", "osc/a")
@@ -45,7 +45,7 @@ def test_what_is_refused_wakes_nobody_and_is_counted(rig: Rig) -> None:
     assert rig.controls.metrics.counts() == {"desk/refused": 1, "desk/unknown": 2}
 
 
-def test_values_change_only_once_the_stage_says_so(rig: Rig) -> None:
+def test_values_change_when_the_stage_confirms_them(rig: Rig) -> None:
     heard: list[list[Change]] = []
     rig.controls.subscribe(on_changes=heard.append)
     rig.controls.set("steps", 4, "panel/1")
@@ -56,7 +56,7 @@ def test_values_change_only_once_the_stage_says_so(rig: Rig) -> None:
     assert heard == [[Change("steps", 4, "panel/1")]]
 
 
-def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig) -> None:
+def test_panic_cancels_earlier_requests_only(rig: Rig) -> None:
     rig.controls.set("strength", 0.9, "osc/a")
     rig.controls.command("panic", "osc/b")
     rig.controls.set("steps", 3, "osc/a")
@@ -65,13 +65,13 @@ def test_panic_voids_what_was_asked_before_it_and_not_what_comes_after(rig: Rig)
     assert list(pending.changes) == ["steps"]
 
 
-def test_a_flood_of_commands_stays_small(rig: Rig) -> None:
+def test_waiting_commands_are_limited(rig: Rig) -> None:
     for _ in range(10_000):
         rig.controls.command("cue/go", "osc/a")
     assert len(rig.controls.pop_requests().commands) == COMMANDS_KEPT
 
 
-def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) -> None:
+def test_panic_is_accepted_during_a_flood(rig: Rig) -> None:
     calls: list[str] = []
     rig.controls.subscribe(on_panic=lambda: calls.append("void"))
     for _ in range(2 * COMMANDS_KEPT):
@@ -83,7 +83,7 @@ def test_panic_goes_through_any_flood_and_what_came_before_it_is_void(rig: Rig) 
     assert calls == ["void"]
 
 
-def test_moves_and_commands_keep_their_order(rig: Rig) -> None:
+def test_changes_and_commands_keep_their_order(rig: Rig) -> None:
     """What a command finds is what was sent before it, and a later move does not come before it."""
     rig.controls.set("strength", 0.1, "osc/a")
     rig.controls.set("strength", 0.9, "osc/a")
@@ -105,19 +105,19 @@ def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: py
     assert rig.controls.pop_requests().commands == [CommandRequest("size", "osc/a", (64, 384))]
 
 
-def test_of_several_recipes_the_newest_counts(rig: Rig) -> None:
+def test_only_the_newest_recipe_request_counts(rig: Rig) -> None:
     for name in ("ink", "sd-turbo", "ink"):
         rig.controls.command("recipe", "osc/a", [name])
     assert rig.controls.pop_requests().commands == [CommandRequest("recipe", "osc/a", ("ink",))]
 
 
-def test_calls_of_next_for_two_parameters_are_two(rig: Rig) -> None:
+def test_next_requests_for_two_parameters_are_both_kept(rig: Rig) -> None:
     for name, value in (("mix", "0.1"), ("prompt", "lava"), ("mix", "0.2")):
         rig.controls.command("next", "osc/a", [name, value])
     assert [call.arguments for call in rig.controls.pop_requests().commands] == [("prompt", "lava"), ("mix", "0.2")]
 
 
-def test_parameters_come_and_go(rig: Rig) -> None:
+def test_a_replaced_table_adds_and_removes_parameters(rig: Rig) -> None:
     heard: list[set[str]] = []
     rig.controls.subscribe(on_table=lambda: heard.append(set(rig.controls.table)))
     ink = {**TABLE, "lora/ink": Parameter("lora/ink", "float", 0.5, "", -2.0, 2.0)}

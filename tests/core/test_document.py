@@ -50,7 +50,7 @@ def mistake(text: str) -> str:
     ("".join(" " * depth + "a:\n" for depth in range(200)), "bad.yaml:32:32: nested too deeply"),
     ("x" * (MAX_CHARACTERS + 1), "bad.yaml:1:1: too long"),
 ])
-def test_what_cannot_be_read_is_one_line_with_its_place(text: str, line: str) -> None:
+def test_an_unreadable_document_is_one_line_with_its_place(text: str, line: str) -> None:
     started = time.perf_counter()
     found = mistake(text)
     assert found.startswith(line)
@@ -73,7 +73,7 @@ def test_a_windows_path_in_double_quotes_says_what_to_write(path: str) -> None:
     ("!!timestamp abc", "abc"), ("0xff", 255), ("1e999", "1e999"),
     *((text, text) for text in ("9" * 5000, "0x" + "f" * 5000, "59" + ":59" * 3000, "59" + ":59" * 3000 + ".5")),
 ])
-def test_a_value_is_pythons_or_the_text_as_written(text: str, value: object) -> None:
+def test_a_value_is_the_python_value_or_the_text(text: str, value: object) -> None:
     assert compose(text, "good.yaml").value == value
 
 

@@ -1,4 +1,4 @@
-"""Pixels are what the package says they are."""
+"""Frame and pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from lcm_daemon.core.frame import Frame, check_pixels, solid
 
 
-def test_a_frame_knows_its_size_as_width_and_height() -> None:
+def test_frame_size_is_width_and_height() -> None:
     assert Frame(solid((64, 48)), 0, 0.0).size == (64, 48)
 
 
@@ -16,7 +16,7 @@ def test_a_frame_knows_its_size_as_width_and_height() -> None:
     np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.float32),
     np.zeros((4, 8, 4), np.uint8)[:, ::2],
 ])
-def test_anything_else_is_refused(pixels: np.ndarray) -> None:
+def test_pixels_of_other_shapes_and_types_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="pixels must be"):
         check_pixels(pixels)
 

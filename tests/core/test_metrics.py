@@ -1,4 +1,4 @@
-"""Counters, timings, and a log that cannot be filled."""
+"""Counters, timings, and the log throttle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table's coercion, and the live values' glides."""
+"""Coercion of parameters, and glides of live values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_values_are_coerced_and_clamped(name: str, given: object, taken: object)
     ("steps", "many"), ("seed", -math.inf), ("freeze", "perhaps"), ("mode", "video"), ("prompt", b"bytes"),
     ("prompt", None),
 ])
-def test_what_makes_no_sense_is_refused_and_the_old_value_stays(name: str, given: object) -> None:
+def test_invalid_values_are_refused_and_the_old_value_stays(name: str, given: object) -> None:
     parameters = Parameters()
     before = parameters.targets()
     with pytest.raises(Refused, match=name):
@@ -39,7 +39,7 @@ def test_what_makes_no_sense_is_refused_and_the_old_value_stays(name: str, given
     assert parameters.targets() == before
 
 
-def test_every_default_stands_in_its_own_range() -> None:
+def test_every_default_is_in_its_range() -> None:
     for parameter in TABLE.values():
         assert parameter.coerce(parameter.default) == parameter.default
         assert parameter.help.endswith(".")
@@ -49,19 +49,19 @@ def test_a_text_is_cut_at_its_limit() -> None:
     assert len(str(TABLE["prompt"].coerce("x" * 10_000))) == 2000
 
 
-def test_without_a_glide_a_value_is_there_at_once() -> None:
+def test_a_value_without_a_glide_changes_at_once() -> None:
     parameters = Parameters()
     parameters.set("strength", 0.9, 10.0)
     assert parameters.evaluate(10.0)["strength"] == 0.9
 
 
-def test_a_glide_travels_and_arrives() -> None:
+def test_a_glide_reaches_its_target() -> None:
     parameters = Parameters(table_of([FADER]))
     parameters.set("fader", 1.0, 10.0)
     assert [parameters.evaluate(10.0 + t)["fader"] for t in (0.0, 1.0, 2.0, 3.0)] == [0.5, 0.75, 1.0, 1.0]
 
 
-def test_a_glide_turned_round_starts_where_it_is() -> None:
+def test_a_new_glide_starts_at_the_current_value() -> None:
     parameters = Parameters(table_of([FADER]))
     parameters.set("fader", 1.0, 0.0)
     parameters.set("fader", 0.0, 1.0)  # at 0.75 by now
@@ -82,7 +82,7 @@ def test_an_unknown_name_is_a_key_error() -> None:
         Parameters().set("nonsense", 1, 0.0)
 
 
-def test_a_prompt_travels_as_a_blend_and_arrives_as_itself() -> None:
+def test_a_prompt_glides_as_a_blend() -> None:
     parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
     assert parameters.set("prompt", "lava", 10.0) == "lava"
     assert parameters.targets()["prompt"] == "lava"
@@ -90,7 +90,7 @@ def test_a_prompt_travels_as_a_blend_and_arrives_as_itself() -> None:
     assert parameters.evaluate(14.0)["prompt"] == "lava"
 
 
-def test_a_prompt_that_turns_on_the_way_starts_from_where_it_is() -> None:
+def test_a_prompt_set_during_a_glide_starts_at_the_current_blend() -> None:
     parameters = Parameters(start={"prompt": "ocean", "prompt_glide": 4.0})
     parameters.set("prompt", "lava", 10.0)
     parameters.set("prompt", "ocean", 12.0)
@@ -98,7 +98,7 @@ def test_a_prompt_that_turns_on_the_way_starts_from_where_it_is() -> None:
     assert dict(Blend.of(parameters.evaluate(14.0)["prompt"]).parts) == pytest.approx({"ocean": 0.75, "lava": 0.25})
 
 
-def test_a_seed_travels_by_its_own_fader_or_as_the_show_says() -> None:
+def test_a_seed_glides_by_its_glide_parameter_or_the_show() -> None:
     parameters = Parameters(start={"seed": 3}, glides={"seed": 2.0})
     parameters.set("seed", 900, 0.0)
     assert parameters.evaluate(1.0)["seed"] == Blend(((3, 0.5), (900, 0.5)))
@@ -108,7 +108,7 @@ def test_a_seed_travels_by_its_own_fader_or_as_the_show_says() -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 5, 50])
-def test_a_blend_stays_small_and_whole_however_often_it_turns(turns: int) -> None:
+def test_the_number_of_parts_of_a_blend_is_limited(turns: int) -> None:
     parameters = Parameters(start={"seed_glide": 1.0})
     for turn in range(turns):
         parameters.set("seed", turn + 1, turn * 0.3)
@@ -117,7 +117,7 @@ def test_a_blend_stays_small_and_whole_however_often_it_turns(turns: int) -> Non
     assert sum(share for _, share in parts) == pytest.approx(1.0)
 
 
-def test_another_table_keeps_what_stays_and_remembers_what_comes_back() -> None:
+def test_values_survive_a_change_of_the_table() -> None:
     parameters = Parameters(start={"strength": 0.3})
     parameters.set("steps", 4, 0.0)
     parameters.replace_table({**TABLE, "fader": FADER})
@@ -147,7 +147,7 @@ def test_the_revision_counts_every_change() -> None:
     assert parameters.revision == before
 
 
-def test_who_has_touched_what() -> None:
+def test_touched_parameters_and_their_origins() -> None:
     parameters = Parameters()
     parameters.set("strength", 0.6, 0.0, "panel/1")
     parameters.follow_recipe("steps", 0.0)
@@ -157,7 +157,7 @@ def test_who_has_touched_what() -> None:
     assert parameters.is_untouched("strength")
 
 
-def test_controllers_are_shown_where_the_show_starts() -> None:
+def test_the_shown_table_has_the_shows_start_values_as_defaults() -> None:
     parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
     parameters.set("prompt", "lava", 0.0)
     shown = parameters.shown()

@@ -1,4 +1,4 @@
-"""Where each system keeps what belongs to a user."""
+"""Folders of each system."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("folder", "places"), [(cache_folder, CACHES), (state_folder, STATES)])
-def test_it_is_the_systems(
+def test_folders_are_the_usual_ones_of_the_system(
     folder: Callable[[], Path], places: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg" / "cache"))
@@ -36,13 +36,13 @@ def test_it_is_the_systems(
         assert folder() == tmp_path / place
 
 
-def test_it_lies_in_the_home_where_the_system_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folders_are_in_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for system, place in BARE.items():
         monkeypatch.setattr("sys.platform", system)
         assert cache_folder() == tmp_path / place
 
 
-def test_the_environment_names_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_overrides_the_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LCM_DAEMON_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path / 'first'}:{tmp_path / 'second'}")  # as systemd writes several
@@ -51,7 +51,7 @@ def test_the_environment_names_another(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert state_folder() == tmp_path / "mine"
 
 
-def test_a_user_without_a_home_needs_none_where_the_system_says_another(
+def test_a_home_folder_is_needed_only_if_no_variable_names_a_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def nowhere() -> Path:

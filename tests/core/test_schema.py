@@ -1,4 +1,4 @@
-"""YAML with places."""
+"""Schemas: every kind reads its value or reports a mistake with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: those of the package, a file's, a show's own; and what is said of wrong ones."""
+"""Recipes: packaged ones, files, mappings in a show; and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(text: str, folder: Path = Path("shows")) -> tuple[Recipe | None, list[s
     return recipe, [str(problem) for problem in problems.found]
 
 
-def test_the_default_comes_first() -> None:
+def test_the_default_recipe_is_listed_first() -> None:
     assert recipe_names()[0] == "builtin"
     assert {"builtin", "lcm-dreamshaper", "passthrough", "sd-turbo", "sd15-lcm"} <= set(recipe_names())
 
@@ -41,7 +41,7 @@ def test_every_recipe_of_the_package_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_pull_fetches_all_that_comes_from_a_hub(name: str) -> None:
+def test_every_hub_source_of_a_recipe_has_files_to_pull(name: str) -> None:
     recipe = load_recipe(name)
     sources = [recipe.model, recipe.unet, recipe.vae, *(lora.model for lora in recipe.loras)]
     sources += [source for control in recipe.controlnets for source in (control.model, control.detector)]
@@ -50,7 +50,7 @@ def test_pull_fetches_all_that_comes_from_a_hub(name: str) -> None:
     assert places <= {files.source for files in recipe.files}
 
 
-def test_the_builtin_model_stands_in_the_package() -> None:
+def test_the_builtin_model_is_in_the_package() -> None:
     assert Path(load_recipe("builtin").model) == FOLDER.parent / "models" / "builtin"
 
 
@@ -64,7 +64,7 @@ def test_a_show_may_change_a_recipe() -> None:
     assert recipe.loras == (Lora("a/b"), Lora("c/d", 0.5))
 
 
-def test_paths_start_from_the_file_they_stand_in(tmp_path: Path) -> None:
+def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "mine.yaml").write_text("model: ../weights\nguidance: none\n")
     recipe, problems = read("{base: recipes/mine.yaml, vae: ./vae}", tmp_path)
@@ -75,7 +75,7 @@ def test_paths_start_from_the_file_they_stand_in(tmp_path: Path) -> None:
     assert recipe.vae == str((tmp_path / "vae").resolve())
 
 
-def test_a_folder_beside_the_file_comes_before_a_hub_id(tmp_path: Path) -> None:
+def test_a_folder_goes_before_a_hub_id(tmp_path: Path) -> None:
     (tmp_path / "models" / "own").mkdir(parents=True)
     recipe, _ = read("{model: models/own}", tmp_path)
     assert recipe is not None
@@ -103,7 +103,7 @@ def test_a_wrong_recipe_is_one_line_with_its_place(text: str, problem: str) -> N
     assert problem in problems[0]
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     _, problems = read("{base: sd-turbo, size: 5, dtype: int4, guidance: some}")
     assert len(problems) == 3
 
@@ -123,12 +123,12 @@ def test_a_recipe_file_that_is_not_yaml_keeps_its_own_place(tmp_path: Path) -> N
     assert f"{tmp_path / 'a.yaml'}:2:1: not YAML" in problems[0]
 
 
-def test_no_such_recipe_by_name_raises() -> None:
+def test_loading_an_unknown_recipe_raises() -> None:
     with pytest.raises(DocumentError, match=r"no recipe or \.yaml file 'nothing'"):
         load_recipe("nothing")
 
 
-def test_a_recipe_brings_parameters_of_its_own() -> None:
+def test_a_recipe_adds_parameters() -> None:
     recipe, problems = read("""{
       base: sd-turbo,
       loras: [{name: ink, model: owner/ink/ink.safetensors, weight: 0.4}, owner/merged],
@@ -176,5 +176,5 @@ def test_files_to_pull_are_read() -> None:
     ("owner/name", ("owner/name", "")), ("owner/name/a/b.safetensors", ("owner/name", "a/b.safetensors")),
     ("name", None), ("/home/owner/name", None), ("../owner/name", None), ("owner/../name", None),
 ])
-def test_a_place_on_the_hub_is_told_from_a_path(source: str, split: object) -> None:
+def test_a_hub_source_is_distinguished_from_a_path(source: str, split: object) -> None:
     assert split_hub(source) == split

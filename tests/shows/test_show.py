@@ -1,4 +1,4 @@
-"""Shows: what a user writes, and what is said of mistakes."""
+"""Shows: reading, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def complaints(tmp_path: Path, text: str, *overrides: str, **environment: str) -
     return [line.replace(f"{tmp_path}/", "") for line in str(caught.value).splitlines()]
 
 
-def test_every_key_may_be_left_out(tmp_path: Path) -> None:
+def test_every_key_is_optional(tmp_path: Path) -> None:
     show = load(tmp_path, "")
     assert (show.name, show.recipe.name, show.size, show.fps) == ("show", "builtin", (512, 512), 30.0)
     assert show.source is not None
@@ -44,12 +44,12 @@ def test_every_key_may_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", show_files(), ids=lambda path: path.stem)
-def test_the_shows_that_come_along_are_in_order(path: Path) -> None:
+def test_packaged_shows_are_valid(path: Path) -> None:
     assert load_show(path, environment={}).name == path.stem
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_examples_are_in_order(path: Path) -> None:
+def test_example_shows_are_valid(path: Path) -> None:
     assert load_show(path, environment={}).name.startswith(path.parent.name)
 
 
@@ -58,7 +58,7 @@ def test_a_show_is_found_by_its_name_or_its_path_from_the_readme() -> None:
     assert load_show("show_configs/demo.yaml", environment={}).name == "demo"
 
 
-def test_the_designs_example_reads(tmp_path: Path) -> None:
+def test_a_full_show_is_read(tmp_path: Path) -> None:
     show = load(tmp_path, """
 name: mirror
 recipe: builtin
@@ -82,7 +82,7 @@ panel: false
     assert "640x480 at 60 fps" in show.describe()
 
 
-def test_recipes_to_change_to_have_names_of_their_own(tmp_path: Path) -> None:
+def test_the_catalogue_has_the_shows_recipes_by_their_names(tmp_path: Path) -> None:
     show = load(tmp_path, """
 recipe: {base: builtin, size: [128, 128]}
 recipes: {quick: {base: builtin, size: [64, 64], parameters: {steps: 1}}, through: passthrough}
@@ -162,14 +162,14 @@ def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: 
     assert (show.fps, show.failsafe.hold_seconds) == (60.0, 9.0)
 
 
-def test_a_wrong_override_names_itself(tmp_path: Path) -> None:
+def test_a_mistake_in_an_override_names_it_as_its_place(tmp_path: Path) -> None:
     assert complaints(tmp_path, "", "output.fps=fast")[0].startswith("--set output.fps:1:1: 'fast' is not a number")
     assert complaints(tmp_path, "", LCM_DAEMON__OUTPUT__FSP="1")[0].startswith("LCM_DAEMON__OUTPUT__FSP:1:1: unknown")
     with pytest.raises(LcmDaemonError, match="KEY=VALUE"):
         load(tmp_path, "", "output.fps")
 
 
-def test_the_device_of_a_recipe_that_is_a_plain_name(tmp_path: Path) -> None:
+def test_overriding_a_key_of_a_recipe_name_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(LcmDaemonError) as caught:
         load(tmp_path, "recipe: sd-turbo", "recipe.device=cuda:1")
     assert str(caught.value) == ("--set recipe.device: recipe is a plain name here; write recipe as "
@@ -187,14 +187,14 @@ def test_a_show_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         load_show(tmp_path / "wide.yaml")
 
 
-def test_a_word_that_is_no_show_says_what_to_write() -> None:
+def test_a_recipe_in_place_of_a_show_says_what_to_write() -> None:
     with pytest.raises(LcmDaemonError, match=r"^sd-turbo is a recipe, .*lcm-daemon run demo --set recipe=sd-turbo$"):
         load_show("sd-turbo")
     with pytest.raises(LcmDaemonError, match=r"^dmeo: cannot be read: .*; did you mean 'demo'\?$"):
         load_show("dmeo")
 
 
-def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packaged_show_writes_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, work = tmp_path / "package", tmp_path / "work"
     package.mkdir()
     work.mkdir()
@@ -209,7 +209,7 @@ def test_a_show_of_the_package_leaves_nothing_in_it(tmp_path: Path, monkeypatch:
     assert show.sinks[0].options["path"] == str(work / "recordings" / "{date}_{time}.mp4")
 
 
-def test_a_show_of_ones_own_has_everything_beside_it(tmp_path: Path) -> None:
+def test_a_users_show_writes_beside_its_file(tmp_path: Path) -> None:
     show = load(tmp_path, "sinks: [{transport: record}]")
     assert show.companion_file == tmp_path / "show.yaml"
     assert show.sinks[0].options["path"] == str(tmp_path / "recordings" / "{date}_{time}.mp4")
@@ -219,11 +219,11 @@ def test_a_show_of_ones_own_has_everything_beside_it(tmp_path: Path) -> None:
     ("{host: 0.0.0.0, port: 8001}", "http://127.0.0.1:8001"), ("{port: 0}", "on a free port of 127.0.0.1"),
     ("false", "off"),
 ])
-def test_the_page_is_where_a_browser_opens_it(options: str, page: str, tmp_path: Path) -> None:
+def test_describe_has_the_url_of_the_page(options: str, page: str, tmp_path: Path) -> None:
     assert f"  page     {page}\n" in load(tmp_path, f"panel: {options}").describe()
 
 
-def test_the_last_rung_of_the_ladder_is_the_builtin_on_its_safest_settings(tmp_path: Path) -> None:
+def test_the_fallback_is_the_builtin_with_its_safest_settings(tmp_path: Path) -> None:
     last = load(tmp_path, "{recipe: sd-turbo, safety: true}").fallback
     assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")
 
@@ -300,7 +300,7 @@ def test_a_file_of_the_user_goes_before_a_packaged_show(
     ('"::"', "http://[::1]:8000"), ('"::1"', "http://[::1]:8000"), ('"2001:db8::7"', "http://[2001:db8::7]:8000"),
     ("stage.local", "http://stage.local:8000"),
 ])
-def test_the_address_of_the_page_is_one_that_a_browser_opens(tmp_path: Path, host: str, page: str) -> None:
+def test_describe_has_a_url_for_every_kind_of_host(tmp_path: Path, host: str, page: str) -> None:
     assert f"  page     {page}\n" in load(tmp_path, f"panel: {{host: {host}}}").describe()
 
 

@@ -10,8 +10,8 @@ import simplejpeg
 
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.render_size import MAX_SIDE
 
-MAX_SIDE = 2048  # pixels
 MAX_JPEG_BYTES = 1 << 20  # ten times what the page sends
 MIN_INTERVAL = 1 / 60  # seconds between two frames; a frame that comes sooner is dropped
 

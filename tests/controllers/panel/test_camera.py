@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, MAX_SIDE, MIN_INTERVAL, CameraInput
+from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, MIN_INTERVAL, CameraInput
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.render_size import MAX_SIDE
 from tests.conftest import ManualClock
 from tests.rigs.browser import tab
 from tests.rigs.panel import Rig, serving, until, visiting
