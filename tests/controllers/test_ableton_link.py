@@ -78,8 +78,8 @@ def test_the_stage_gets_the_tempo_once_and_then_only_changes() -> None:
             one.session.tempo = 140.0
             assert (await one.tempo(2)).tempo.bpm == 140.0
             one.session.shift = 0.5
-            told = (await one.tempo(3)).tempo
-            assert told.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.005)
+            tempo = (await one.tempo(3)).tempo
+            assert tempo.beat_at(time.perf_counter()) == pytest.approx(one.session.beat, abs=0.005)
         assert not one.session.enabled
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""Curves: each rises from 0 to 1, and its way back is its inverse."""
+"""Fader curves: each rises from 0 to 1 and has its inverse."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from lcm_daemon.controllers.curves import FADER_CURVES, clamp
 
 
 @pytest.mark.parametrize("name", FADER_CURVES)
-def test_there_and_back(name: str) -> None:
+def test_curves_rise_and_invert(name: str) -> None:
     curve = FADER_CURVES[name]
     steps = [n / 200 for n in range(201)]
-    there = [curve.forward(x) for x in steps]
-    assert (there[0], there[-1]) == (pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
-    assert all(before < after for before, after in itertools.pairwise(there))
-    assert [curve.inverse(clamp(y)) for y in there] == pytest.approx(steps, abs=1e-6)
+    mapped = [curve.forward(x) for x in steps]
+    assert (mapped[0], mapped[-1]) == (pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
+    assert all(before < after for before, after in itertools.pairwise(mapped))
+    assert [curve.inverse(clamp(y)) for y in mapped] == pytest.approx(steps, abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "middle"), [
     ("linear", 0.5), ("exp", 0.2403), ("log", 0.7404), ("square", 0.25), ("scurve", 0.5),
 ])
-def test_their_middles(name: str, middle: float) -> None:
+def test_middles(name: str, middle: float) -> None:
     assert FADER_CURVES[name].forward(0.5) == pytest.approx(middle, abs=1e-4)
 
 

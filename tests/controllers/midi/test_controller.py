@@ -37,7 +37,7 @@ def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None
     return asyncio.run(scenario())
 
 
-def test_it_is_found_by_name_and_has_a_table_of_fields() -> None:
+def test_the_controller_is_found_by_name_and_has_fields() -> None:
     assert controllers.load("midi") is Midi
     assert set(Midi.fields) == {"devices", "map", "banks", "clock", "backend"}
 
@@ -133,7 +133,7 @@ def test_fast_turns_lose_no_detent_while_the_stage_is_slow() -> None:
 
 # Feedback
 
-def test_lamps_rings_and_motors_follow_others_and_not_themselves() -> None:
+def test_indicators_follow_other_changes_but_not_their_own() -> None:
     text = """map:
       - {cc: 1, channel: 2, to: mix, takeover: jump}
       - {cc14: 2, to: mix}
@@ -143,7 +143,7 @@ def test_lamps_rings_and_motors_follow_others_and_not_themselves() -> None:
 
     async def scenario() -> None:
         async with plugged(text) as (one, device):
-            assert ("Pad", (0xB1, 1, 127)) in device.sent  # everything, when it is plugged in
+            assert ("Pad", (0xB1, 1, 127)) in device.sent  # everything, when it is connected
             assert ("Pad", (0x94, 0, 12)) in device.sent
             device.sent.clear()
             one.move("mix", 0.0)
@@ -157,13 +157,13 @@ def test_lamps_rings_and_motors_follow_others_and_not_themselves() -> None:
             device.play(0x90, 38, 1)
             await one.until(lambda: len(device.sent) >= 5)
             sent = {message for _, message in device.sent}
-            assert (0x90, 38, 127) in sent  # a button's lamp is ours
-            assert not any(message[:2] == (0xB1, 1) for message in sent)  # the fader in the hand is not pushed
-            assert any(message[:2] in ((0xB0, 2), (0xB1, 2)) for message in sent)  # another one of the same is
+            assert (0x90, 38, 127) in sent  # the daemon controls a button's lamp
+            assert not any(message[:2] == (0xB1, 1) for message in sent)  # a fader gets no feedback of its moves
+            assert any(message[:2] in ((0xB0, 2), (0xB1, 2)) for message in sent)  # another control of mix does
     asyncio.run(scenario())
 
 
-def test_a_flood_of_changes_is_one_message_a_lamp() -> None:
+def test_a_flood_of_changes_sends_one_message_per_indicator() -> None:
     async def scenario() -> None:
         async with plugged("map: [{cc: 1, to: mix}]") as (one, device):
             device.sent.clear()
@@ -175,7 +175,7 @@ def test_a_flood_of_changes_is_one_message_a_lamp() -> None:
     asyncio.run(scenario())
 
 
-def test_banks_switch_the_map_and_the_lamps() -> None:
+def test_a_bank_changes_the_map_and_the_indicators() -> None:
     text = """
       map: [{note: 1, bank: next}, {note: 2, bank: one}]
       banks:
@@ -222,7 +222,7 @@ def test_values_stay_while_a_device_is_away_and_its_indicators_are_updated_when_
 
 
 @pytest.mark.slow
-def test_two_devices_with_maps_of_their_own() -> None:
+def test_two_devices_with_different_maps() -> None:
     text = 'devices: [{name: "nano*", map: nanokontrol2}, {name: Pad}]\nmap: [{cc: 0, to: blend, device: Pad}]'
 
     async def scenario() -> None:
@@ -273,7 +273,7 @@ def test_a_show_without_midi_logs_one_line_and_runs(caplog: pytest.LogCaptureFix
                          "the show runs without MIDI"]
 
 
-def test_it_stops_twice_and_starts_once() -> None:
+def test_starting_and_stopping_twice_is_safe() -> None:
     async def scenario() -> None:
         async with plugged("clock: false") as (one, _):
             await one.midi.start()
@@ -301,7 +301,7 @@ SHOW = """
 
 
 async def insist(one: Rig, peer: Peer, message: tuple[int, ...], condition: Callable[[], object]) -> None:
-    """Send until it works: a JACK server without real-time rights loses messages where the machine is busy."""
+    """Send until the condition holds: a JACK server without real-time rights loses messages on a busy machine."""
     async with asyncio.timeout(PATIENCE):
         while not condition():
             peer.send(*message)
@@ -311,11 +311,11 @@ async def insist(one: Rig, peer: Peer, message: tuple[int, ...], condition: Call
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
-def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() -> None:
+def test_a_device_in_another_process_sends_receives_and_reconnects() -> None:
     async def scenario() -> None:
         async with rig(SHOW) as one:
             with Peer("nanoKONTROL2") as peer:
-                await one.until(lambda: (0xB0, 1, 127) in peer.received)  # its fader goes to where mix is
+                await one.until(lambda: (0xB0, 1, 127) in peer.received)  # the fader follows mix
                 await insist(one, peer, (0xB0, 1, 32), lambda: one.controls.values["mix"] == 32 / 127)
                 await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.received)
                 await insist(one, peer, (0xFA,), lambda: "tempo" in one.controls.kept)
@@ -324,12 +324,12 @@ def test_a_device_in_another_process_plays_is_lit_unplugged_and_found_again() ->
             with Peer("nanoKONTROL2") as peer:
                 begun = time.perf_counter()
                 await insist(one, peer, (0xB0, 1, 127), lambda: one.controls.values["mix"] == 1.0)
-                print(f"found again after {time.perf_counter() - begun:.2f} s")  # JACK's part grows with the load
+                print(f"found again after {time.perf_counter() - begun:.2f} s")  # JACK is slower under load
                 await one.until(lambda: (0x90, 9, 127) in peer.received)
     asyncio.run(scenario())
 
 
-def test_a_backend_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_backend_has_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "no-such-server")
     need_module("rtmidi", "python-rtmidi")
     with pytest.raises((LcmDaemonError, OSError)):

@@ -1,4 +1,4 @@
-"""MIDI bytes in and out: every kind of message, the two halves of 14 bits, NRPNs, and invalid bytes."""
+"""MIDI messages in both directions: every kind of message, the two halves of 14 bits, NRPNs, and invalid bytes."""
 
 from __future__ import annotations
 

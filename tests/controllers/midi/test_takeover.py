@@ -1,4 +1,4 @@
-"""Positions and values, both ways; and when a fader may take a value over."""
+"""Positions and values in both directions, and takeover."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lcm_daemon.core.parameters import Parameter
     ("mode", None, "linear", 0.5, "text"),
     ("freeze", None, "linear", 1.0, 1.0),
 ])
-def test_a_position_is_a_value(
+def test_a_position_maps_to_a_value(
     name: str, span: tuple[float, float] | None, curve: str, position: float, value: float | str
 ) -> None:
     assert scale_of(TABLE[name], span, curve).value(position) == pytest.approx(value)
@@ -30,7 +30,7 @@ def test_a_position_is_a_value(
 
 @pytest.mark.parametrize("curve", FADER_CURVES)
 @pytest.mark.parametrize("span", [(0.2, 0.9), (0.9, 0.2)])
-def test_and_back(curve: str, span: tuple[float, float]) -> None:
+def test_a_value_maps_back_to_its_position(curve: str, span: tuple[float, float]) -> None:
     scale = scale_of(TABLE["strength"], span, curve)
     for i in range(11):
         assert scale.position(scale.value(i / 10)) == pytest.approx(i / 10)
@@ -42,7 +42,7 @@ def test_a_value_outside_the_range_is_at_its_end() -> None:
     assert scale_of(TABLE["strength"], (0.3, 0.3), "linear").position(0.3) == 0.0
 
 
-def test_a_parameter_without_bounds_is_moved_from_0_to_1() -> None:
+def test_a_parameter_without_bounds_has_the_range_0_to_1() -> None:
     assert scale_of(Parameter("x", "float", 0.0, ""), None, "linear").value(1.0) == 1.0
 
 
@@ -55,12 +55,12 @@ def test_a_parameter_without_bounds_is_moved_from_0_to_1() -> None:
     ("pickup", None, 0.11, 0.1, 0.11),  # near enough
     ("scale", None, 0.9, 0.1, None),
     ("scale", 0.5, 0.6, 0.5, 0.6),
-    ("scale", 0.5, 0.75, 0.0, 0.5),  # half the room left to go, so half the way
+    ("scale", 0.5, 0.75, 0.0, 0.5),  # half of the remaining travel, so half of the value's
     ("scale", 0.5, 0.25, 1.0, 0.5),
     ("scale", 0.5, 1.0, 0.1, 1.0),
     ("scale", 0.5, 0.0, 0.9, 0.0),
 ])
-def test_taking_over(mode: str, before: float | None, now: float, value: float, result: float | None) -> None:
+def test_takeover(mode: str, before: float | None, now: float, value: float, result: float | None) -> None:
     assert take_over(mode, before, now, value) == (None if result is None else pytest.approx(result))
 
 

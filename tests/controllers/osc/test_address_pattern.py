@@ -1,4 +1,4 @@
-"""AddressMap: patterns mean what OSC 1.0 says, and no pattern costs more than its length times the address's."""
+"""Address patterns: they match as OSC 1.0 says, in time of at most pattern length times address length."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_patterns(pattern: str, hits: list[str], misses: list[str]) -> None:
 
 @settings(deadline=None)
 @given(st.text("ab*?", max_size=12), st.text("ab", max_size=12))
-def test_stars_and_questions_as_fnmatch_has_them(pattern: str, text: str) -> None:
+def test_stars_and_question_marks_match_as_in_fnmatch(pattern: str, text: str) -> None:
     assert matches("/" + pattern, "/" + text) == fnmatch.fnmatchcase(text, pattern)
 
 
@@ -60,15 +60,15 @@ def test_an_exact_address_is_never_a_pattern() -> None:
     assert list(found.find("/a?")) == ["other"]
 
 
-def test_a_pattern_reaches_only_what_it_may() -> None:
+def test_a_pattern_reaches_only_its_addresses() -> None:
     found = AddressMap({"/lcm/panic": "panic", "/lcm/seed": "seed"}, {"/lcm/seed": "seed"})
     assert list(found.find("/lcm/*")) == ["seed"]
     assert list(found.find("/lcm/panic")) == ["panic"]
-    assert list(found.find("/nobody")) == []
+    assert list(found.find("/unknown")) == []
 
 
 def bytecodes(pattern: str, address: str) -> int:
-    """How many bytecodes a match runs: its work, without a clock."""
+    """Count the bytecodes of a match: its work, independent of time."""
     ran = 0
 
     def trace(frame, event, argument):

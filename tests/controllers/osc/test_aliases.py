@@ -1,4 +1,4 @@
-"""Aliases over the wire: other tools' addresses, the show's own, and packets as known programs send them."""
+"""Aliases over real sockets: addresses of other tools and of the show, and packets of known programs."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_profiles(profile: str, address: str, arguments: list[Value], name: str,
     asyncio.run(scenario())
 
 
-def test_every_profile_speaks_of_parameters_that_there_are() -> None:
+def test_every_profile_has_existing_targets() -> None:
     assert {alias.to for aliases in PROFILES.values() for alias in aliases} <= TABLE.keys()
 
 
-def test_no_profile_answers_unless_it_is_chosen() -> None:
+def test_a_profile_is_off_by_default() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -71,7 +71,7 @@ def test_no_profile_answers_unless_it_is_chosen() -> None:
     ("/prompt_list", ['[["ocean", NaN]]']), ("/seed_list", ["[]"]), ("/t_list", ["much"]), ("/sdmode", ["video"]),
     ("/sdmode", [1]),
 ])
-def test_what_a_profile_cannot_read_is_refused(address: str, arguments: list[Value]) -> None:
+def test_invalid_arguments_of_a_profile_are_refused(address: str, arguments: list[Value]) -> None:
     async def scenario() -> None:
         async with rig(profiles=("streamdiffusiontd",)) as one:
             before = dict(one.controls.values)
@@ -111,7 +111,7 @@ def test_maps(entry: MapEntry, arguments: list[Value], value: Value) -> None:
     asyncio.run(scenario())
 
 
-def test_a_mapped_fader_asks_hears_and_is_not_echoed() -> None:
+def test_a_mapped_fader_gets_answers_and_changes_but_no_echo() -> None:
     async def scenario() -> None:
         async with rig(map=(FADER, MapEntry("/1/fader4", "seed"))) as one:
             with Peer(one.osc.port) as surface, Peer(one.osc.port) as player:
@@ -131,7 +131,7 @@ def test_a_mapped_fader_asks_hears_and_is_not_echoed() -> None:
 
 
 @pytest.mark.parametrize("argument", ["much", float("nan"), float("inf")])
-def test_what_no_fader_sends_is_refused(argument: Value) -> None:
+def test_invalid_fader_values_are_refused(argument: Value) -> None:
     async def scenario() -> None:
         async with rig(map=(FADER,)) as one:
             with Peer(one.osc.port) as peer:
@@ -140,7 +140,7 @@ def test_what_no_fader_sends_is_refused(argument: Value) -> None:
     asyncio.run(scenario())
 
 
-def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_address_may_have_several_targets_commands_and_targets_of_a_recipe(caplog: pytest.LogCaptureFixture) -> None:
     entries = (
         MapEntry("/1/fader1", "mix"), MapEntry("/1/fader1", "strength", (1.0, 0.0)), MapEntry("/1/push1", "cue/go"),
         MapEntry("/1/fader2", "lora/ink"), MapEntry("/1/fader5", "strenth"),
@@ -167,7 +167,7 @@ def test_one_address_moves_several_and_gives_commands_and_comes_with_a_recipe(ca
     assert expected in caplog.text
 
 
-def test_the_shows_own_addresses_come_before_a_profiles_and_the_first_profile_before_the_next() -> None:
+def test_the_map_comes_before_the_profiles_and_profiles_in_order() -> None:
     async def scenario() -> None:
         async with rig(profiles=("streamdiffusiontd", "bare"), map=(MapEntry("/seed", "steps"),)) as one:
             with Peer(one.osc.port) as peer:
@@ -182,7 +182,7 @@ def test_the_shows_own_addresses_come_before_a_profiles_and_the_first_profile_be
 # Packets as other programs send them
 
 def touchdesigner(**channels: float) -> bytes:
-    """An OSC Out CHOP's frame: one bundle, a message a channel, floats for everything, its address the channel's name.
+    """A frame of TouchDesigner's OSC Out CHOP: a bundle with one float message per channel, named after the channel.
 
     docs.derivative.ca/OSC_Out_CHOP: "Data Format: Sample", with "Send Events Every Cook" and bundles; the time tag is
     "immediately".

@@ -1,4 +1,4 @@
-"""Feedback over real sockets: who is told of what, and who is not."""
+"""Feedback over real sockets: what each subscriber receives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
 
 # Questions
 
-def test_a_question_is_answered_to_the_asker_and_to_subscribers_on_its_host() -> None:
+def test_a_reply_goes_to_the_asker_and_to_subscribers_on_its_host() -> None:
     async def scenario() -> None:
         async with rig() as one:
             one.controls.apply_update([], {"fps": 30.0})
@@ -39,7 +39,7 @@ def test_a_question_is_answered_to_the_asker_and_to_subscribers_on_its_host() ->
     asyncio.run(scenario())
 
 
-def test_a_flood_of_questions_is_one_answer() -> None:
+def test_a_flood_of_questions_gets_one_reply() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as asker:
@@ -57,7 +57,7 @@ def test_a_flood_of_questions_is_one_answer() -> None:
 
 # Subscribers
 
-def test_a_subscriber_hears_everything_at_once_and_then_every_change() -> None:
+def test_a_subscriber_receives_all_values_and_then_every_change() -> None:
     async def scenario() -> None:
         async with rig() as one:
             one.controls.apply_update([], {"fps": 29.5, "engine": "running", "frozen": False})
@@ -90,7 +90,7 @@ def test_the_show_names_subscribers() -> None:
 
 
 @pytest.mark.parametrize("form", ["{0}", "{0}.0", "127.0.0.1:{0}", "localhost:{0}"])
-def test_ways_to_name_a_subscriber(form: str) -> None:
+def test_forms_of_a_subscription(form: str) -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as subscriber:
@@ -109,7 +109,7 @@ def test_ways_to_name_a_subscriber(form: str) -> None:
     asyncio.run(scenario())
 
 
-def test_subscriptions_refused() -> None:
+def test_invalid_subscriptions_are_refused() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -138,7 +138,7 @@ def test_the_number_of_subscribers_is_limited() -> None:
     asyncio.run(scenario())
 
 
-def test_a_subscription_ends_unless_it_is_renewed() -> None:
+def test_a_subscription_expires_unless_it_is_renewed() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as short, Peer(one.osc.port) as standard, Peer(one.osc.port) as renewed:
@@ -162,7 +162,7 @@ def test_a_subscription_ends_unless_it_is_renewed() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "long"])
-def test_a_subscription_for_no_time_is_refused(seconds: float | str) -> None:
+def test_an_invalid_lifetime_is_refused(seconds: float | str) -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as peer:
@@ -172,14 +172,14 @@ def test_a_subscription_for_no_time_is_refused(seconds: float | str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_subscription_of_the_show_never_ends_and_knows_the_addresses_that_were_asked_for() -> None:
+def test_a_subscription_of_the_show_does_not_expire_and_keeps_its_namespaces() -> None:
     async def scenario() -> None:
         with Peer(9) as listed:
             fader = MapEntry("/1/fader1", "steps", (1.0, 8.0))
             async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{listed.port}", ("map",)),), map=(fader,)) as one:
                 assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
-                with Peer(one.osc.port) as hand:
-                    hand.send("/lcm/subscribe", listed.port, 5)  # a renewal changes neither
+                with Peer(one.osc.port) as sender:
+                    sender.send("/lcm/subscribe", listed.port, 5)  # a renewal changes neither
                     assert await listed.receive() == ("/1/fader1", pytest.approx(1 / 7))
                 pass_time(1e6)
                 await asyncio.sleep(0)
@@ -188,7 +188,7 @@ def test_a_subscription_of_the_show_never_ends_and_knows_the_addresses_that_were
     play(scenario())
 
 
-def test_a_subscriber_says_whose_addresses_it_is_told() -> None:
+def test_a_subscriber_chooses_its_namespaces() -> None:
     async def scenario() -> None:
         async with rig(profiles=("bare", "scope")) as one:
             with Peer(one.osc.port) as peer:
@@ -220,7 +220,7 @@ def test_a_subscription_over_tcp_lasts_as_long_as_its_connection() -> None:
     play(scenario())
 
 
-def test_feedback_keeps_to_its_rate() -> None:
+def test_feedback_is_rate_limited() -> None:
     async def scenario() -> None:
         async with rig(feedback_rate=1.0) as one:
             with Peer(one.osc.port) as peer:
@@ -233,9 +233,9 @@ def test_feedback_keeps_to_its_rate() -> None:
     play(scenario())
 
 
-# Echo: every change, whoever made it, to every subscriber but its sender
+# Echo: every change, from any source, to every subscriber but its sender
 
-def test_no_echo_to_the_socket_a_change_came_from() -> None:
+def test_no_echo_to_the_socket_of_a_change() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as first, Peer(one.osc.port) as second:
@@ -253,42 +253,42 @@ def test_no_echo_to_the_socket_a_change_came_from() -> None:
     asyncio.run(scenario())
 
 
-def test_no_echo_to_a_subscriber_that_sends_from_another_socket_than_it_listens_on() -> None:
+def test_no_echo_to_a_subscriber_with_separate_sockets() -> None:
     async def scenario() -> None:
         async with rig() as one:
-            with Peer(one.osc.port) as hand, Peer(one.osc.port) as ear, Peer(one.osc.port) as stranger:
-                hand.send("/lcm/subscribe", ear.port)
-                await ear.receive_until("/lcm/freeze")
-                hand.send("/lcm/steps", 5)
+            with Peer(one.osc.port) as sender, Peer(one.osc.port) as receiver, Peer(one.osc.port) as stranger:
+                sender.send("/lcm/subscribe", receiver.port)
+                await receiver.receive_until("/lcm/freeze")
+                sender.send("/lcm/steps", 5)
                 await one.becomes("steps", 5)
-                assert one.origins == [f"osc/127.0.0.1:{ear.port}"]
-                ear.send("/lcm/mix", 0.5)
+                assert one.origins == [f"osc/127.0.0.1:{receiver.port}"]
+                receiver.send("/lcm/mix", 0.5)
                 await one.becomes("mix", 0.5)
-                stranger.send("/lcm/seed", 7)  # from the same host, but nobody's
+                stranger.send("/lcm/seed", 7)  # from the same host, but not from a subscriber
                 await one.becomes("seed", 7)
-                assert await ear.receive() == ("/lcm/seed", 7)
+                assert await receiver.receive() == ("/lcm/seed", 7)
     asyncio.run(scenario())
 
 
-def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_once_it_subscribes() -> None:
+def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_after_it_subscribes() -> None:
     async def scenario() -> None:
-        with Peer(9) as ear:
-            async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{ear.port}"),)) as one:
-                await ear.receive_until("/lcm/freeze")
-                with Peer(one.osc.port) as hand:
-                    hand.send("/lcm/steps", 5)
+        with Peer(9) as receiver:
+            async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{receiver.port}"),)) as one:
+                await receiver.receive_until("/lcm/freeze")
+                with Peer(one.osc.port) as sender:
+                    sender.send("/lcm/steps", 5)
                     await one.becomes("steps", 5)
-                    assert await ear.receive() == ("/lcm/steps", 5)
-                    hand.send("/lcm/subscribe", ear.port)
-                    await ear.receive_until("/lcm/freeze")
-                    hand.send("/lcm/steps", 6)
+                    assert await receiver.receive() == ("/lcm/steps", 5)
+                    sender.send("/lcm/subscribe", receiver.port)
+                    await receiver.receive_until("/lcm/freeze")
+                    sender.send("/lcm/steps", 6)
                     await one.becomes("steps", 6)
                     one.controls.apply_update([Change("seed", 1, "panel/1")], None)
-                    assert await ear.receive() == ("/lcm/seed", 1)
+                    assert await receiver.receive() == ("/lcm/seed", 1)
     asyncio.run(scenario())
 
 
-def test_a_value_that_waits_is_overtaken_even_by_the_subscribers_own() -> None:
+def test_a_waiting_value_is_replaced_even_by_the_subscribers_own() -> None:
     async def scenario() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as first:

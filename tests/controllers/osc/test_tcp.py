@@ -1,4 +1,4 @@
-"""OSC over TCP: packets behind their size, both ways; nobody on a connection can do harm to the others."""
+"""OSC over TCP: packets in both directions; one connection does no harm to the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import need, need_module
 from tests.rigs.osc_peers import PATIENCE, Peer, connection, rig
 
 
-def test_packets_move_and_ask() -> None:
+def test_packets_set_values_and_ask() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/prompt", "lava, glowing red")
@@ -32,7 +32,7 @@ def test_packets_move_and_ask() -> None:
     asyncio.run(scenario())
 
 
-def test_a_connection_and_a_socket_of_one_port_are_two() -> None:
+def test_a_connection_and_a_socket_with_one_port_are_distinct() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
@@ -125,7 +125,7 @@ def test_a_connection_that_does_not_read_is_closed() -> None:
 
 
 @pytest.mark.slow
-def test_a_flood_lets_others_in_between() -> None:
+def test_a_flood_lets_other_packets_in_between() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             with Peer(one.osc.port) as udp:

@@ -66,7 +66,7 @@ def test_messages_are_handled_in_the_order_of_their_time() -> None:
     play(scenario())
 
 
-def test_a_clock_that_is_far_ahead_leaves_no_fader_dead(caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_of_a_clock_far_ahead_are_due_now(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         bench = Bench()
         assert bench.queue.postpone(b"", tag(NOON + timetags.HORIZON - 0.1), HERE)

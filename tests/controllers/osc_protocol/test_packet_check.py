@@ -27,7 +27,7 @@ def bundle(*inside: bytes, tag: bytes = NOW) -> bytes:
 
 
 def check(data: bytes) -> list[bytes]:
-    """The messages alone."""
+    """Return the messages without time tags."""
     return [message for message, _ in packet_check.check_packet(data)]
 
 
@@ -39,7 +39,7 @@ def nested(depth: int) -> bytes:
 
 
 def holds(data: bytes) -> None:
-    """Refused with MalformedPacket, or read by python-osc to the same messages."""
+    """Check that a packet is refused with MalformedPacket, or that python-osc reads the same messages."""
     try:
         messages = check(data)
     except MalformedPacket:
@@ -78,7 +78,7 @@ def test_well_formed_packets_pass_in_their_order(rng: random.Random) -> None:
 
 
 def in_order(data: bytes) -> list[bytes]:
-    """The messages of a well-formed packet, by plain recursion."""
+    """Return the messages of a well-formed packet, by plain recursion."""
     if not data.startswith(b"#"):
         return [data]
     messages, at = [], 16
@@ -175,7 +175,7 @@ def test_accepted_as_python_osc_reads_it(data: bytes) -> None:
 
 
 def bytecodes(data: bytes) -> int:
-    """How many bytecodes a check runs: its work, without a clock."""
+    """Count the bytecodes of a check: its work, independent of time."""
     ran = 0
 
     def trace(frame, event, argument):

@@ -39,7 +39,7 @@ INK = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
 
 
 class Desk:
-    """An OscQuery on a board, with a stand-in for the stage."""
+    """An OscQuery with a control state and a stand-in for the stage."""
 
     def __init__(self, **options: Any) -> None:
         self.metrics = Metrics()
@@ -49,7 +49,7 @@ class Desk:
         self.query = OscQuery(self.controls, {"port": 0, **options})
 
     async def get(self, path: str, host: str = "", origin: str = "") -> tuple[int, Any]:
-        """The status and the JSON of a GET."""
+        """Return the status and the JSON of a GET."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.query.port}{path}")
         for name, value in (("Host", host), ("Origin", origin)):
             if value:
@@ -96,15 +96,15 @@ async def order(client: ClientConnection, command: str, path: str) -> None:
 
 
 async def listens(client: ClientConnection, *paths: str) -> None:
-    """Listen, and wait for the answer to a question, which comes after."""
+    """Listen, and wait for the reply to a question sent after it."""
     for path in paths:
         await order(client, "LISTEN", path)
     await client.send(encode("/lcm/mix", []))
-    assert (await heard(client))[0] == "/lcm/mix"
+    assert (await receive(client))[0] == "/lcm/mix"
 
 
-async def heard(client: ClientConnection) -> tuple[str, Any]:
-    """The next message: a command and its path, or an address and its first argument."""
+async def receive(client: ClientConnection) -> tuple[str, Any]:
+    """Return the next message: a command and its path, or an address and its first argument."""
     async with asyncio.timeout(PATIENCE):
         message = await client.recv()
     if isinstance(message, str):
@@ -146,7 +146,7 @@ def test_the_whole_tree() -> None:
 
 
 def methods(node: dict[str, Any]) -> set[str]:
-    """The paths that have a type."""
+    """Return the paths of the nodes with a TYPE."""
     inside = (methods(each) for each in node.get("CONTENTS", {}).values())
     return set().union({node["FULL_PATH"]} if "TYPE" in node else (), *inside)
 
@@ -160,7 +160,7 @@ def walk(node: dict[str, Any], path: str) -> None:
         walk(inside, f"{path}/{name}")
 
 
-def test_a_parameter_may_be_a_container_too() -> None:
+def test_a_parameter_may_also_be_a_container() -> None:
     desk = Desk()
     names = ("control/depth", "control/depth/start", "control", "lora/ink")
     table = {name: Parameter(name, "float", 0.5, "") for name in names}
@@ -211,7 +211,7 @@ def test_host_info() -> None:
     asyncio.run(scenario())
 
 
-def test_values_are_those_of_now() -> None:
+def test_values_are_current() -> None:
     async def scenario() -> None:
         async with served() as desk:
             desk.controls.apply_update([Change("strength", 0.25, "panel/1")], None)
@@ -226,20 +226,20 @@ def test_listen_and_ignore() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/strength", "/lcm/freeze", "/lcm/seed")
             desk.controls.apply_update([Change("steps", 4, "panel/1"), Change("strength", 0.5, "panel/1")], None)
-            assert await heard(client) == ("/lcm/strength", 0.5)  # and no steps, which nobody listens to
+            assert await receive(client) == ("/lcm/strength", 0.5)  # and no steps: the client does not listen to them
             desk.controls.apply_update([Change("freeze", True, "osc/127.0.0.1:9")], None)
-            assert await heard(client) == ("/lcm/freeze", True)
+            assert await receive(client) == ("/lcm/freeze", True)
             desk.controls.apply_update([Change("seed", 7, "osc/127.0.0.1:9")], None)
             async with asyncio.timeout(PATIENCE):
                 assert await client.recv() == encode("/lcm/seed", [7], wide=True)  # an h, as its TYPE says
             await order(client, "IGNORE", "/lcm/strength")
             await listens(client)
             desk.controls.apply_update([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
-            assert await heard(client) == ("/lcm/seed", 8)
+            assert await receive(client) == ("/lcm/seed", 8)
     asyncio.run(scenario())
 
 
-def test_packets_move_give_commands_and_are_not_echoed() -> None:
+def test_packets_set_values_run_commands_and_are_not_echoed() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client, desk.client() as other:
             await listens(client, "/lcm/steps", "/lcm/seed")
@@ -248,12 +248,12 @@ def test_packets_move_give_commands_and_are_not_echoed() -> None:
             await client.send(encode("/lcm/steps", [5.0]))
             await desk.becomes("steps", 5)
             assert desk.controls.values["prompt"] == "ocean::0.5 lava::0.5"
-            assert await heard(other) == ("/lcm/steps", 5)
+            assert await receive(other) == ("/lcm/steps", 5)
             desk.controls.apply_update([Change("seed", 1, "panel/1")], None)
-            assert await heard(client) == ("/lcm/seed", 1)  # and not its own steps before
+            assert await receive(client) == ("/lcm/seed", 1)  # and not its own steps before
             await client.send(encode("/lcm/panic", []))
             await client.send(encode("/lcm/mix", []))
-            assert await heard(client) == ("/lcm/mix", 1.0)
+            assert await receive(client) == ("/lcm/mix", 1.0)
             assert desk.controls.pop_requests().commands == [CommandRequest("panic", "oscquery/1")]
     asyncio.run(scenario())
 
@@ -266,45 +266,45 @@ def test_the_tree_follows_the_recipe() -> None:
             steps = Parameter("steps", "int", 1, "", 1, 4)
             desk.controls.replace_table(
                 {**TABLE, "lora/ink": INK, "steps": steps}, {**values, "lora/ink": 0.75, "steps": 4})
-            assert [await heard(client), await heard(client)] == [
+            assert [await receive(client), await receive(client)] == [
                 ("PATH_ADDED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
-            assert await heard(client) == ("/lcm/steps", 4)
+            assert await receive(client) == ("/lcm/steps", 4)
             assert await desk.get("/lcm/lora/ink?VALUE") == (200, {"VALUE": [0.75]})
             await listens(client, "/lcm/lora/ink")
             desk.controls.apply_update([Change("lora/ink", 0.5, "panel/1")], None)
-            assert await heard(client) == ("/lcm/lora/ink", 0.5)
+            assert await receive(client) == ("/lcm/lora/ink", 0.5)
             desk.controls.replace_table({**TABLE, "steps": steps}, {**values, "steps": 4})
-            assert [await heard(client), await heard(client)] == [
+            assert [await receive(client), await receive(client)] == [
                 ("PATH_REMOVED", "/lcm/lora/ink"), ("PATH_CHANGED", "/lcm")]
             assert await desk.get("/lcm/lora/ink") == (404, None)
-            assert await heard(client) == ("/lcm/steps", 4)
+            assert await receive(client) == ("/lcm/steps", 4)
             desk.controls.apply_update([], {"fps": 29.5})
-            assert [await heard(client), await heard(client)] == [
+            assert [await receive(client), await receive(client)] == [
                 ("PATH_ADDED", "/lcm/status/fps"), ("PATH_CHANGED", "/lcm")]
             desk.controls.apply_update([], {"fps": 29.5, "engine": "rendering"})
-            assert [await heard(client), await heard(client)] == [
+            assert [await receive(client), await receive(client)] == [
                 ("PATH_ADDED", "/lcm/status/engine"), ("PATH_CHANGED", "/lcm/status")]
             await listens(client, "/lcm/status/fps")
             desk.controls.apply_update([], {"fps": 30.0, "engine": "rendering"})
-            assert await heard(client) == ("/lcm/status/fps", 30.0)
+            assert await receive(client) == ("/lcm/status/fps", 30.0)
             desk.controls.replace_table(TABLE, values)
-            assert await heard(client) == ("PATH_CHANGED", "/lcm/steps")  # its range is another
+            assert await receive(client) == ("PATH_CHANGED", "/lcm/steps")  # its range has changed
     asyncio.run(scenario())
 
 
-def test_of_many_values_that_wait_the_newest_is_sent() -> None:
+def test_only_the_newest_of_several_waiting_values_is_sent() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
             await listens(client, "/lcm/seed")
             for seed in range(1, 1001):
                 desk.controls.apply_update([Change("seed", seed, "panel/1")], None)
-            assert await heard(client) == ("/lcm/seed", 1000)
+            assert await receive(client) == ("/lcm/seed", 1000)
     asyncio.run(scenario())
 
 
-# No client can do harm
+# Limits
 
-def test_nonsense_is_counted_and_the_rest_goes_on() -> None:
+def test_invalid_messages_are_counted_and_ignored() -> None:
     async def scenario() -> None:
         async with served() as desk, desk.client() as client:
             bad = ["", "x", "[]", "{}", "1", "[" * 9000,
@@ -314,14 +314,14 @@ def test_nonsense_is_counted_and_the_rest_goes_on() -> None:
             for each in bad:
                 await client.send(each)
             await desk.counts("oscquery/refused", len(bad))
-            await client.send(encode("/nobody", [1]))
+            await client.send(encode("/unknown", [1]))
             await client.send(encode("/lcm/status/fps", [1]))
             await desk.counts("oscquery/unknown", 2)
             await listens(client)
     asyncio.run(scenario())
 
 
-def test_pages_of_other_sites_are_kept_out() -> None:
+def test_pages_of_other_sites_are_refused() -> None:
     async def scenario() -> None:
         async with served() as desk:
             here = f"127.0.0.1:{desk.query.port}"
@@ -337,7 +337,7 @@ def test_pages_of_other_sites_are_kept_out() -> None:
     asyncio.run(scenario())
 
 
-def test_who_is_not_allowed_is_kept_out() -> None:
+def test_hosts_that_are_not_allowed_are_refused() -> None:
     async def scenario() -> None:
         async with served(allow=("127.0.0.2/32",)) as desk:
             assert (await desk.get("/"))[0] == 403
@@ -360,7 +360,7 @@ def test_the_number_of_clients_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(scenario())
 
 
-def test_a_client_that_is_too_far_behind_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_too_far_behind_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_NOTIFICATIONS", 3)
 
     async def scenario() -> None:
@@ -376,7 +376,7 @@ def test_a_client_that_is_too_far_behind_is_let_go(monkeypatch: pytest.MonkeyPat
 
 # Starting and stopping
 
-def test_stopping_ends_everything_and_starting_again_works() -> None:
+def test_stopping_closes_everything_and_starting_again_works() -> None:
     async def scenario() -> None:
         desk = Desk()
         await desk.query.start()
@@ -395,7 +395,7 @@ def test_stopping_ends_everything_and_starting_again_works() -> None:
     asyncio.run(scenario())
 
 
-def test_a_port_in_use_is_one_clear_line() -> None:
+def test_a_port_in_use_has_a_clear_error() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -422,7 +422,7 @@ def zeroconf_or_skip() -> Any:
 
 
 @pytest.mark.slow
-def test_it_is_announced_where_it_listens() -> None:
+def test_it_is_announced_on_its_interface() -> None:
     zeroconf = zeroconf_or_skip()
 
     async def scenario() -> None:
@@ -447,7 +447,7 @@ def test_it_is_announced_where_it_listens() -> None:
     asyncio.run(scenario())
 
 
-def test_on_loopback_it_is_not_announced_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_loopback_it_is_announced_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mdns, "Announcement", None)  # it would raise
 
     async def scenario() -> None:
@@ -456,7 +456,7 @@ def test_on_loopback_it_is_not_announced_unless_asked(monkeypatch: pytest.Monkey
     asyncio.run(scenario())
 
 
-def test_without_zeroconf_it_says_what_to_install(
+def test_without_zeroconf_the_log_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setitem(sys.modules, "zeroconf", None)

@@ -1,4 +1,4 @@
-"""OSC and OSCQuery of one board, asked by a client that shares no code with them (oscquery_peer.py)."""
+"""OSC and OSCQuery with one control state, and a client that shares no code with them (oscquery_peer.py)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Desk:
             await self.osc.stop()
 
 
-def test_a_client_finds_reads_moves_and_listens() -> None:
+def test_a_client_reads_the_tree_sets_values_and_listens() -> None:
     async def scenario() -> None:
         async with Desk("builtin").served() as query:
             info = (await query.get("/?HOST_INFO"))[1]
@@ -76,7 +76,7 @@ def test_a_client_finds_reads_moves_and_listens() -> None:
 
 
 @pytest.mark.slow
-def test_every_method_is_as_the_proposal_has_it() -> None:
+def test_every_method_conforms_to_the_proposal() -> None:
     async def scenario() -> None:
         async with Desk("builtin").served() as query:
             for path, node in (await query.methods()).items():
@@ -91,8 +91,8 @@ def test_every_method_is_as_the_proposal_has_it() -> None:
     asyncio.run(scenario())
 
 
-def test_who_keeps_the_tree_by_the_messages_alone_is_always_right() -> None:
-    """One client by PATH_ADDED and PATH_REMOVED, another by PATH_CHANGED: both come to what the server has."""
+def test_a_tree_that_follows_the_notifications_stays_correct() -> None:
+    """One client follows PATH_ADDED and PATH_REMOVED, another PATH_CHANGED; both end with the server's tree."""
     async def scenario() -> None:
         desk = Desk("passthrough")
         async with desk.served() as query, query.stream() as stream:
@@ -113,8 +113,8 @@ def test_who_keeps_the_tree_by_the_messages_alone_is_always_right() -> None:
 
 
 @pytest.mark.slow
-def test_a_client_that_comes_from_a_package_index() -> None:
-    """python-oscquery finds the daemon by mDNS and makes its own nodes of the tree: it refuses what is malformed."""
+def test_python_oscquery_as_the_client() -> None:
+    """python-oscquery finds the daemon by mDNS and parses the tree; it refuses malformed nodes."""
     need_module("pythonoscquery", "python-oscquery")
     need_module("zeroconf")
     from pythonoscquery.osc_query_client import OSCQueryClient
