@@ -157,7 +157,7 @@ def test_what_cannot_be_printed_is_one_line(unbuffered: str) -> None:
 
 def test_a_closed_pipe_on_windows_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Closed(io.RawIOBase):
-        """What Windows says of a pipe that nobody reads."""
+        """The error of Windows for a pipe without a reader."""
 
         def writable(self) -> bool:
             return True
@@ -359,7 +359,7 @@ def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_p
 
 
 def spawned(pid: int) -> int:
-    """The children of a show that are there, Python's own helper left out."""
+    """The number of child processes, without the helper of Python."""
     commands = [" ".join(child.cmdline()) for child in psutil.Process(pid).children()]
     return sum("spawn_main" in command for command in commands)
 

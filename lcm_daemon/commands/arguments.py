@@ -19,7 +19,7 @@ def find_recipes(name: str) -> list[Recipe]:
     """Return the recipe with this name or in this file, or all recipes of a show.
 
     Raises:
-        LcmDaemonError: there is no such recipe or show, or its file has mistakes.
+        LcmDaemonError: the name is unknown, or the file has mistakes.
     """
     file = find_show(name)
     if name not in recipe_names() and file.is_file() and not _is_recipe_file(file):

@@ -48,7 +48,7 @@ def task_for(
         random: use random weights.
 
     Raises:
-        LcmDaemonError: there is no such recipe or accelerator.
+        LcmDaemonError: the recipe or the accelerator is unknown.
     """
     if accelerator is not None and accelerator not in ACCELERATOR_CHOICES:
         raise LcmDaemonError(f"--accelerate: no accelerator {accelerator!r}{nearest(accelerator, ACCELERATOR_CHOICES)}")

@@ -1,4 +1,4 @@
-"""Measures the model of a recipe and compares it with diffusers. torch is loaded in a separate process, as in a show."""
+"""Measures the model of a recipe and compares it with diffusers. torch is loaded in another process, as in a show."""
 
 from __future__ import annotations
 

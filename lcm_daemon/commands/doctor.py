@@ -139,5 +139,6 @@ def _check_recipe(name: str) -> Row:
     try:
         locate(recipe)
     except RecipeError as error:
-        return name, False, f"{recipe.download}; download it with: lcm-daemon pull {name}" if recipe.files else str(error)
+        missing = f"{recipe.download}; download it with: lcm-daemon pull {name}" if recipe.files else str(error)
+        return name, False, missing
     return name, True, recipe.title

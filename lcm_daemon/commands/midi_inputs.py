@@ -50,11 +50,11 @@ class MidiInputs:
         patterns: patterns of the names of the devices to listen to.
 
     Raises:
-        LcmDaemonError: there is no MIDI system.
+        LcmDaemonError: the MIDI system cannot be opened.
     """
 
     def __init__(self, connect: Callable[[], MidiBackend], patterns: Sequence[str] = ("*",)) -> None:
-        connect().close()  # raises at once if there is no MIDI system
+        connect().close()  # raises at once if MIDI is not available
         self.events: queue.Queue[InputEvent] = queue.Queue()
         self.patterns = tuple(patterns)
         self._ports = MidiPorts(patterns, connect, self._on_message, self._on_ports, Metrics())

@@ -41,7 +41,7 @@ def learn(
         print_line: receives the output.
 
     Raises:
-        LcmDaemonError: the show has mistakes, there is no MIDI system, or the file cannot be written.
+        LcmDaemonError: the show has mistakes, MIDI is not available, or the file cannot be written.
     """
     show, path = load_show(show_path), find_show(show_path).resolve()
     options: Mapping[str, Any] = show.controllers["midi"] or {}

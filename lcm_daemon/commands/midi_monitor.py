@@ -29,7 +29,7 @@ def monitor(
         print_line: receives the output.
 
     Raises:
-        LcmDaemonError: there is no MIDI system, or no backend of this name.
+        LcmDaemonError: MIDI is not available, or the backend is unknown.
     """
     if backend not in BACKENDS:
         raise LcmDaemonError(f"MIDI: no backend {backend!r}{nearest(backend, BACKENDS)}")

@@ -20,7 +20,7 @@ from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 
-PROGRESS_SECONDS = 10.0  # between two lines of progress where there is no terminal
+PROGRESS_SECONDS = 10.0  # between two lines of progress without a terminal
 
 # Usual files of a repository of which a recipe lists no files, by the conventions of diffusers and transformers. Those
 # that the repository has are downloaded.

@@ -52,7 +52,7 @@ def test_a_running_daemon_says_who_set_what(tmp_path: Path, capsys: pytest.Captu
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
-    """A web server that is no daemon."""
+    """A web server that is not a daemon."""
 
     code, body = 404, b""
 
