@@ -90,8 +90,9 @@ class RecipeState:
 
     def ask(self, variant: RecipeVariant) -> None:
         """Ask for a variant, in place of one that was asked for and has not begun."""
-        self.withdraw()
-        self.asked, self.error = variant, ""
+        given_up, self.asked, self.error = self.asked, variant, ""  # first the new one: listeners read `wanted`
+        if given_up is not None:
+            self._announce(ChangeEnd(given_up, Outcome.GIVEN_UP))
 
     def withdraw(self) -> None:
         """Give up a change that has not begun."""

@@ -244,7 +244,8 @@ class Stage:
         self.desk.tell(self.automation.recipe_started(variant.name, now))
 
     def _on_change_end(self, end: ChangeEnd) -> None:
-        self.automation.recipe_change_ended(end.variant.name, end.outcome is Outcome.DONE)
+        if end.variant.name != self.recipes.wanted.name:  # not if only the size changes while the recipe loads
+            self.automation.recipe_change_ended(end.variant.name, end.outcome is Outcome.DONE)
 
     # --- the tick ---
 

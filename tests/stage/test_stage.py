@@ -237,6 +237,26 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
 
 
+def test_values_of_a_cue_belong_to_the_recipe_change_of_the_cue(stage: Stage) -> None:
+    """Another size while the recipe loads keeps them; another recipe drops them, also if the first one comes later."""
+    ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5})
+    stage.switcher.recipes["ink"] = ink
+    stage.automation.cue_list.record(Cue("storm", {"lora/ink": 0.9}, recipe="ink"))
+    for size_first, expected in ((True, 0.9), (False, 0.5)):
+        execute(stage, CommandRequest("cue/goto", "osc", ("storm",)))
+        stage._serve()
+        assert stage.recipes.wanted.name == "ink"
+        execute(stage, CommandRequest("size", "osc", (256, 256)))
+        if not size_first:
+            execute(stage, CommandRequest("recipe", "osc", ("sd-turbo",)))
+            execute(stage, CommandRequest("recipe", "osc", ("ink",)))
+        stage.recipes.play(stage.recipes.wanted)
+        assert stage.parameters.targets()["lora/ink"] == expected
+        stage.recipes.play(RecipeVariant(stage.show.recipe))
+        stage.parameters.reset()
+        stage.parameters._targets.pop("lora/ink")
+
+
 @pytest.mark.slow
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
     execute(stage, CommandRequest("size", "osc", (387, 64)))
