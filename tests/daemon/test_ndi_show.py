@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,52 +13,51 @@ from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.ndi_children import middles, send
 from tests.rigs.network import Child, namespace
 
-SHOW: dict[str, Any] = {
-    "recipe": "passthrough",
-    "source": {"transport": "ndi", "name": "camera", "fit": "stretch"},
-    "output": {"size": [320, 240], "fps": 30, "hold_seconds": 1, "failsafe": "slate"},
-    "sinks": [{"transport": "ndi", "name": "lcm"}],
-}
+
+def show(sender: str, output: str) -> dict[str, Any]:
+    return {
+        "recipe": "passthrough",
+        "source": {"transport": "ndi", "name": sender, "fit": "stretch"},
+        "output": {"size": [320, 240], "fps": 30, "hold_seconds": 1, "failsafe": "slate"},
+        "sinks": [{"transport": "ndi", "name": output}],
+    }
 
 
-def audience(pipe: Connection, folder: str) -> None:
-    """A child: the daemon and who watches it; answers each word with what came in a second: pictures, last quarters."""
-    with Daemon(Path(folder), SHOW):
-        source = NdiSource({"name": "lcm"})
+def watch(pipe: Connection, folder: str, sender: str, output: str) -> None:
+    """A child: runs the daemon, and answers each message with the frames of a second and the last frame's quarters."""
+    with Daemon(Path(folder), show(sender, output)):
+        source = NdiSource({"name": output})
         source.open()
-        wait_for(lambda: source.read(1.0), 60, "the daemon's first picture")
+        wait_for(lambda: source.read(1.0), 60, "the daemon's first frame")
         pipe.send("playing")
         while True:
             pipe.recv()
-            pictures, quarters, end = 0, None, time.perf_counter() + 1.0
+            frames, quarters, end = 0, None, time.perf_counter() + 1.0
             while time.perf_counter() < end:
                 if frame := source.read(0.2):
-                    pictures, quarters = pictures + 1, middles(frame.pixels)
-            pipe.send((pictures, quarters))
-
-
-def look(child: Child) -> tuple[int, Any]:
-    child.pipe.send("look")
-    pictures, quarters = child.receive(30.0)
-    assert pictures > 5, "the picture stopped"
-    return pictures, quarters
+                    frames, quarters = frames + 1, middles(frame.pixels)
+            pipe.send((frames, quarters))
 
 
 def shows_corners(child: Child) -> bool:
-    """Red, green, blue and ochre, as the sender paints its quarters."""
-    _, quarters = look(child)
+    """Whether the output is red, green, blue and ochre, as the sender's quarters; fails if frames stop."""
+    child.pipe.send("report")
+    frames, quarters = child.receive(30.0)
+    assert frames > 5, "the output stopped"
     return [int(quarter[:3].argmax()) for quarter in quarters] == [0, 1, 2, 0] and quarters[0][1] < 60
 
 
-def test_a_sender_comes_late_is_killed_and_comes_back_in_another_size(tmp_path: Path) -> None:
+def test_sender_comes_late_is_killed_and_returns_in_another_size(tmp_path: Path) -> None:
+    # Unique names: a test run beside this one, on the same network, must not meet these senders.
+    camera, output = f"camera-{os.getpid()}", f"lcm-{os.getpid()}"
     with namespace() as net:
-        watcher = net.start(audience, str(tmp_path))
+        watcher = net.start(watch, str(tmp_path), camera, output)
         watcher.receive(120.0)
-        assert not shows_corners(watcher), "there is no sender yet, and a picture all the same"
+        assert not shows_corners(watcher), "the daemon has output before its sender starts"
         for size in ((320, 240), (640, 360)):
-            sender = net.start(send, {"name": "camera"}, "corners", size, 30.0)
+            sender = net.start(send, {"name": camera}, "corners", size, 30.0)
             sender.receive(60.0)
-            wait_for(lambda: shows_corners(watcher), 60, f"the sender's picture at {size}")
+            wait_for(lambda: shows_corners(watcher), 60, f"the sender's frames at {size}")
             sender.kill()
             wait_for(lambda: not shows_corners(watcher), 30, "the slate")
         watcher.stop()

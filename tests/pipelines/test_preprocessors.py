@@ -100,7 +100,7 @@ def test_a_map_is_made_of_one_picture() -> None:
 
 
 def test_an_unknown_preprocessor_is_one_line() -> None:
-    with pytest.raises(RecipeError, match="recipe own: controlnet shape: there is no preprocessor 'mlsd', only canny"):
+    with pytest.raises(RecipeError, match="recipe own: controlnet shape: no preprocessor 'mlsd'; known are canny"):
         build("mlsd")
 
 
@@ -169,6 +169,7 @@ def test_depth_anything_sees_transformers_sizes(shape: tuple[int, int], expected
     assert processor(Image.new("RGB", shape[::-1]), return_tensors="pt").pixel_values.shape[-2:] == expected
 
 
+@pytest.mark.slow
 def test_a_flat_picture_has_a_depth_too(tmp_path: Path) -> None:
     found = build("depth", detector=str(write_depth(tmp_path, "dpt"))).map(torch.zeros(1, 3, 64, 64))
     assert found.isfinite().all()
@@ -202,7 +203,7 @@ def test_joints_are_transformers(tmp_path: Path) -> None:
     finder = build("pose", detector=str(folder))
     assert isinstance(finder, Pose)
     picture = picture_of(pixels)
-    points, scores = finder._find(picture, finder._whole(picture) * torch.tensor([1, 1, MARGIN, MARGIN]))
+    points, scores = finder._detect(picture, finder._whole(picture) * torch.tensor([1, 1, MARGIN, MARGIN]))
     processor = transformers.VitPoseImageProcessorPil.from_pretrained(folder)
     model = transformers.VitPoseForPoseEstimation.from_pretrained(folder).eval()
     boxes = [[[-0.5, -0.5, width, height]]]
@@ -237,12 +238,12 @@ def test_the_person_is_followed_and_looked_for_again(tmp_path: Path) -> None:
     whole = finder._whole(picture)
     torch.testing.assert_close(whole, torch.tensor([0.5, 0.5, 0.5, 1.0]))  # 96 by 128 pixels: 3 by 4, all of it inside
     points = torch.rand(17, 2) * 0.2 + torch.tensor([0.6, 0.3])
-    box = finder._follow(points, torch.full((17,), 0.9), picture, whole)
+    box = finder._next_box(points, torch.full((17,), 0.9), picture, whole)
     low, high = points.amin(0), points.amax(0)
     torch.testing.assert_close(box[:2], (low + high) / 2)
     assert (box[2:] * 2 >= (high - low) * MARGIN - 1e-6).all()
     assert float(box[2] * 96 / (box[3] * 64)) == pytest.approx(48 / 64)
-    assert torch.equal(finder._follow(points, torch.full((17,), 0.1), picture, whole), whole)
+    assert torch.equal(finder._next_box(points, torch.full((17,), 0.1), picture, whole), whole)
 
 
 def test_the_skeleton_is_drawn_in_openposes_colours() -> None:
@@ -313,6 +314,7 @@ PUBLISHED_LINE_ART = {  # name -> shape, of a few that fix the layout
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 48), (50, 37)])
 @inference_mode
 def test_line_art_is_white_on_black_in_any_size(shape: tuple[int, int], tmp_path: Path) -> None:
@@ -332,8 +334,9 @@ def test_line_art_is_white_on_black_in_any_size(shape: tuple[int, int], tmp_path
 
 @pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
 def test_one_without_its_model_says_which_and_what_else(name: str) -> None:
-    with pytest.raises(RecipeError, match=f"recipe own: controlnet shape: the preprocessor {name} needs a model of its "
-                                          "own, such as detector: .*; or send the map itself, with preprocessor: none"):
+    line = (f"recipe own: controlnet shape: the preprocessor {name} needs a model of its own, such as detector: .*; "
+            "or send the control map itself, with preprocessor: none")
+    with pytest.raises(RecipeError, match=line):
         build(name)
 
 
@@ -361,11 +364,11 @@ def test_a_model_that_lacks_weights_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_pose_of_other_joints_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="it finds 133 joints, and COCO's 17 are wanted"):
+    with pytest.raises(RecipeError, match="it detects 133 joints; use a model for COCO's 17"):
         build("pose", detector=str(write_pose(tmp_path, joints=133)))
 
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     torch.save(lines.HolisticEdges().state_dict(), tmp_path / "ControlNetHED.pth")
-    with pytest.raises(RecipeError, match=r"one .safetensors file is wanted, and there are 0"):
+    with pytest.raises(RecipeError, match=r"the folder must have one .safetensors file, not 0"):
         build("softedge", detector=str(tmp_path))

@@ -1,4 +1,4 @@
-"""What the NDI tests run in processes of their own: the product's two ends, driven over a pipe."""
+"""Child processes of the NDI tests: NdiSink and NdiSource, driven over a pipe."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def middles(pixels: Pixels) -> list[Any]:
 
 
 def clock_face(size: Size) -> Pixels:
-    """Grey that tells the monotonic time in steps of 10 ms, modulo 640 ms."""
+    """A grey level for the monotonic time in steps of 10 ms, modulo 640 ms."""
     return solid(size, (*(int(time.perf_counter() * 100) % 64 * 4,) * 3, 255))
 
 
 def age(pixels: Pixels) -> float:
-    """Seconds since that clock face was made, modulo 0.64."""
+    """Seconds since that clock face was drawn, modulo 0.64."""
     return (time.perf_counter() * 100 - round(pixels[..., 1].mean() / 4)) % 64 / 100
 
 
@@ -44,7 +44,7 @@ PICTURES = {"corners": corners, "clock": clock_face}
 
 
 def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fps: float) -> None:
-    """A child: sends until the pipe closes; a size from the pipe is the new size, "receivers" asks for their number."""
+    """A child: sends until the pipe closes. It receives a new size, or "receivers", which it answers with a number."""
     sink = NdiSink(options)
     sink.open(size, fps)
     number, start = 0, time.perf_counter()
@@ -61,7 +61,7 @@ def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fp
 
 
 def receive(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: ("read", seconds) is answered with a frame or None, ("discover", seconds) with the list of names."""
+    """A child: answers ("read", seconds) with a frame or None, and ("discover", seconds) with the list of names."""
     source = NdiSource(options)
     source.open()
     answers = {"read": source.read, "discover": source.discover}
@@ -72,7 +72,7 @@ def receive(pipe: Connection, options: dict[str, Any]) -> None:
 
 
 def read_slowly(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: reads every 0.4 s and answers with the ages of eight pictures."""
+    """A child: reads every 0.4 s and sends the ages of eight frames."""
     source, ages = NdiSource(options), []
     source.open()
     until = time.perf_counter() + FOUND
@@ -87,7 +87,7 @@ def read_slowly(pipe: Connection, options: dict[str, Any]) -> None:
 
 
 def grow(pipe: Connection, options: dict[str, Any]) -> None:
-    """A child: by how many bytes its peak memory grows over 300 frames read and as many dropped."""
+    """A child: sends by how many bytes its peak memory grows over 300 frames read and about as many dropped."""
     source, frames, peaks = NdiSource(options), 0, []
     source.open()
     for goal in (50, 350):

@@ -1,7 +1,7 @@
-"""Other people's NDI programs, for the tests: plain NDIlib calls and nothing of lcm_daemon.
+"""NDI programs of other vendors, for the tests: plain NDIlib calls, without lcm_daemon.
 
-python ndi_peer.py send NAME WIDTH HEIGHT FPS    sends grey pictures that count: grey = number % 200
-python ndi_peer.py receive PART SECONDS          prints "WIDTH HEIGHT r g b a" of each picture's middle
+python ndi_peer.py send NAME WIDTH HEIGHT FPS    sends grey frames that count: grey = number % 200
+python ndi_peer.py receive PART SECONDS          prints "WIDTH HEIGHT r g b a" of the centre of each frame
 """
 
 from __future__ import annotations

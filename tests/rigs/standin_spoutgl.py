@@ -1,9 +1,9 @@
-"""A SpoutGL that works in memory, with the real one's names and signatures (SpoutGL.json holds it to them).
+"""A stand-in for SpoutGL in memory. Its names and signatures are checked against the real ones in SpoutGL.json.
 
-What it imitates, from Spout 2.007's source: shared textures are BGRA with the first row at the top; receiveImage does
-nothing after an update until isUpdated was asked; pixels are read back one frame late through two buffers, so that the
-first read leaves the caller's buffer as it was; a sender whose name is taken becomes NAME_1; a crashed sender stays in
-the list of names until somebody sets a name; OpenGL belongs to the thread that made it.
+It imitates Spout 2.007's source: shared textures are BGRA with the first row at the top; after an update, receiveImage
+does nothing until isUpdated is called; pixels are read back one frame late through two buffers, so the first read
+leaves the caller's buffer unchanged; a sender whose name exists becomes NAME_1; a crashed sender stays in the list of
+names until a name is set; an OpenGL context belongs to the thread that created it.
 """
 
 # ruff: noqa: N802, N803 - the names are the real package's
@@ -23,15 +23,15 @@ ORDERS = {GL_RGBA: [2, 1, 0, 3], GL_BGRA_EXT: [0, 1, 2, 3]}  # between that form
 
 @dataclass
 class Shared:
-    """A sender as the whole machine sees it."""
+    """A sender as all programs see it."""
 
     texture: np.ndarray  # (H, W, 4), BGRA, first row at the top
-    handle: object = field(default_factory=object)  # another one for another size
+    handle: object = field(default_factory=object)  # changes with the size
     count: int = 1
 
 
 class Machine:
-    """The memory that Spout's programs share."""
+    """The memory that Spout programs share."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -41,15 +41,15 @@ class Machine:
         self.names = [name for name in self.names if name in self.senders]
 
     def crash(self, name: str) -> None:
-        """The sender's process ends without releasing: its memory goes, its name stays in the list."""
+        """End the sender's process without a release: its memory is freed, its name stays in the list."""
         del self.senders[name]
 
     def shown(self, name: str) -> np.ndarray:
-        """What another program shows: RGBA, first row at the top."""
+        """RGBA pixels as another program shows them, first row at the top."""
         return self.senders[name].texture[..., [2, 1, 0, 3]]
 
     def publish(self, name: str, pixels: np.ndarray) -> None:
-        """Another program sends an RGBA picture, first row at the top."""
+        """Send RGBA pixels, first row at the top, as another program."""
         texture = pixels[..., [2, 1, 0, 3]].copy()
         old = self.senders.get(name)
         if old is None or old.texture.shape != texture.shape:

@@ -1,8 +1,8 @@
-"""A syphon-python that works in memory, with the real one's names and signatures (syphon.json holds it to them).
+"""A stand-in for syphon-python in memory. Its names and signatures are checked against the real ones in syphon.json.
 
-What it imitates: surfaces are BGRA with the first row at the bottom; a server is seen only after the main thread has
-turned its run loop; `is_flipped` turns a texture over while it is copied; Metal's objects need an autorelease pool;
-pixels can be copied from 8-bit RGBA and BGRA textures alone.
+It imitates: surfaces are BGRA with the first row at the bottom; a server is visible only after the main thread has run
+its run loop; `is_flipped` flips a texture while it is copied; Metal objects need an autorelease pool; pixels can be
+copied only from 8-bit RGBA and BGRA textures.
 """
 
 # ruff: noqa: N802 - the names are the real package's
@@ -38,7 +38,7 @@ class Texture:
 
 @dataclass(eq=False)
 class Server:
-    """A server as the whole machine sees it; also its description."""
+    """A server as all programs see it; also its description."""
 
     name: str
     app_name: str
@@ -56,7 +56,7 @@ class Mac:
     directories: int = 0
 
     def publish(self, name: str, app: str, pixels: np.ndarray, layout: int = BGRA8) -> Server:
-        """Another program publishes an RGBA picture whose first row is at the top."""
+        """Publish RGBA pixels, first row at the top, as another program."""
         server = next((s for s in self.servers if (s.name, s.app_name) == (name, app)), None)
         if server is None:
             server = Server(name, app)

@@ -1,4 +1,4 @@
-"""OneDiff: modules compiled by OneFlow. OneDiff is no longer maintained."""
+"""OneDiff: modules compiled by OneFlow. OneDiff is unmaintained."""
 
 from __future__ import annotations
 
