@@ -1,3 +1,3 @@
-"""lcm-daemon: live textures in, repainted by a latent consistency model, live textures out."""
+"""lcm-daemon: renders live textures with a latent consistency model and sends them on."""
 
 __version__ = "0.1.0"

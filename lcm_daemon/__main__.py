@@ -1,4 +1,4 @@
-"""python -m lcm_daemon"""
+"""Runs the command line: python -m lcm_daemon."""
 
 from __future__ import annotations
 

@@ -246,9 +246,9 @@ def read_error(error: OSError | UnicodeDecodeError) -> str:
     return error.strerror or str(error)
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; False for what no system accepts as a path, such as text with a NUL."""
+def path_exists(path: Path) -> bool:
+    """Whether there is a file or folder; False for what the system does not accept as a path, such as a long name."""
     try:
-        return path.is_file()
+        return path.exists()
     except (OSError, ValueError):
         return False

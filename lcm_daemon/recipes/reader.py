@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.document import Node, Problems, compose, read_error
+from lcm_daemon.core.document import Node, Problems, compose, path_exists, read_error
 from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value
@@ -99,7 +99,7 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problems.add(node, f"recipe file {path} cannot be read: {read_error(error)}")
+        problems.add(node, f"recipe file {path!s:.200} cannot be read: {read_error(error)}")
         return None
     return _read_file(text, path, problems, parents)
 
@@ -154,7 +154,7 @@ def _resolve_paths(value: Any, folder: Path) -> Any:
 
 
 def _resolve_path(text: str, folder: Path) -> str:
-    if not text or (split_hub(text) and not (folder / text).exists()):
+    if not text or (split_hub(text) and not path_exists(folder / text)):
         return str(text)
     return str((folder / Path(text).expanduser()).resolve())
 

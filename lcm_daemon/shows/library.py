@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
-from lcm_daemon.core.document import is_file, read_error
+from lcm_daemon.core.document import path_exists, read_error
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.schema import nearest
 from lcm_daemon.recipes.reader import recipe_names
@@ -26,7 +26,7 @@ def find_show(path: str | Path) -> Path:
     Returns:
         The show's file, or `path` if nothing is found.
     """
-    if is_file(Path(path)):
+    if path_exists(Path(path)) and not Path(path).is_dir():
         return Path(path)
     for show in show_files():
         if str(path) == show.stem or PurePath(path) == PurePath(FOLDER.name, show.name):

@@ -86,6 +86,7 @@ def test_a_folder_goes_before_a_hub_id(tmp_path: Path) -> None:
     ("sd-turb", "show.yaml:1:1: no recipe or .yaml file 'sd-turb'; did you mean 'sd-turbo'?"),
     ("[1]", "show.yaml:1:1: a recipe is a name, a .yaml file or a mapping with the key 'base'"),
     ("missing.yaml", "missing.yaml cannot be read: No such file or directory"),
+    ("x" * 5000 + ".yaml", "cannot be read: File name too long"),
     ("{size: [512, 512]}", "a recipe needs a 'model', or a 'base' that has one"),
     ("{base: sd-turbo, size: [500, 512]}", "64 to 2048 each, in multiples of 8"),
     ("{base: sd-turbo, device: cuda:x}", "show.yaml:1:26: a device is auto, cuda, cuda:0"),
@@ -178,3 +179,10 @@ def test_files_to_pull_are_read() -> None:
 ])
 def test_a_hub_source_is_distinguished_from_a_path(source: str, split: object) -> None:
     assert split_hub(source) == split
+
+
+def test_weights_with_a_name_that_is_too_long_for_a_file_are_on_the_hub() -> None:
+    recipe, problems = read(f"{{model: owner/{'x' * 5000}}}")
+    assert problems == []
+    assert recipe is not None
+    assert recipe.model == f"owner/{'x' * 5000}"
