@@ -1,4 +1,4 @@
-"""The README's picture, demo.jpg: the test card, and what the built-in model makes of it.
+"""Render demo.jpg, the image in the README: the test card, and the built-in model's outputs for it.
 
 python -m examples.pictures.demo
 """
@@ -16,10 +16,10 @@ from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.transports.testcard import Card
 
 SIZE = (256, 256)
-GAP = 4  # pixels between two pictures
+GAP = 4  # pixels between two frames
 COLUMNS = 5
-MOMENT = 2.4  # seconds into the test card: its three balls are apart then
-LOOKS = (  # prompt, strength: 1 paints from the prompt alone
+MOMENT = 2.4  # seconds into the test card; its three balls do not overlap then
+LOOKS = (  # (prompt, strength); 1 renders from the prompt alone
     ("lava, glowing red", 0.55),
     ("ocean, deep blue", 0.6),
     ("forest, green", 0.6),
@@ -33,7 +33,7 @@ LOOKS = (  # prompt, strength: 1 paints from the prompt alone
 
 
 def paint() -> list[Pixels]:
-    """The test card, and each of the looks: uint8 (H, W, 4)."""
+    """Return the test card and one output per entry of LOOKS, each uint8 (H, W, 4)."""
     recipe = load_recipe("builtin")
     model, card = build(recipe, SIZE), Card(SIZE).draw(MOMENT)
     model.load(lambda line: None)
@@ -46,7 +46,7 @@ def paint() -> list[Pixels]:
 
 
 def arrange(pictures: list[Pixels]) -> Image.Image:
-    """In rows of COLUMNS, on black."""
+    """Arrange the frames on black, COLUMNS per row."""
     width, height = SIZE[0] + GAP, SIZE[1] + GAP
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width - GAP, rows * height - GAP))
