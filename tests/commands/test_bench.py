@@ -146,7 +146,7 @@ def test_a_recipe_whose_weights_are_missing_is_said_and_the_rest_is_measured(
 
 
 def task(name: str) -> Task:
-    return Task(load_recipe(name), frames=2, where=name)
+    return Task(load_recipe(name), frames=2, reference=name)
 
 
 def _there(name: str) -> bool:
