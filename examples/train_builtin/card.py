@@ -15,7 +15,7 @@ CARD = Path(__file__).with_name("card.md")
 
 
 def write_card(work: Path, folder: Path) -> None:
-    """README.md of the model folder: `card.md` with the figures filled in, or with a line that there are none yet."""
+    """Write README.md of the model folder: `card.md` with the figures, or a line that says that there are none yet."""
     path = work / "sheets" / "evaluation.json"
     figures = json.loads(path.read_text()) if path.exists() else None
     table = figure_table(figures) if figures else "Not evaluated yet."
@@ -37,13 +37,13 @@ def write_card(work: Path, folder: Path) -> None:
 
 
 def count_steps(path: Path, workers: int = 2) -> int:
-    """Steps that a checkpoint has behind it, those of all workers."""
+    """Return the number of steps that led to a checkpoint, summed over all workers."""
     return int(torch.load(path, weights_only=True)["step"]) * workers if path.exists() else 0
 
 
 def figure_table(figures: dict[str, Any]) -> str:
-    """The measured figures beside what was wanted."""
-    rows = ["| | wanted | measured |", "|---|---|---|"]
+    """Return a Markdown table of the targets and the measured figures."""
+    rows = ["| | target | measured |", "|---|---|---|"]
     for steps in (1, 2, 4):
         entry = figures[f"prompts_{steps}_steps"]
         colour, subject = (
@@ -72,7 +72,7 @@ def figure_table(figures: dict[str, Any]) -> str:
 
 
 def live_rows(control: dict[str, Any], loras: dict[str, dict[str, float]]) -> list[str]:
-    """The ControlNet's and the LoRAs' figures."""
+    """Return the rows of the ControlNet and the LoRAs."""
     rows = [
         "| photographs, strength 1.0, ControlNet at 1.0: edge F1 | >= .5 "
         f"| {control['f1']:.2f} (without it {control['f1_without']:.2f}) |"
