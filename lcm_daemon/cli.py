@@ -22,7 +22,6 @@ from lcm_daemon import __version__
 from lcm_daemon.commands.listing import LISTS, list_parameters
 from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.render_size import RULE, is_render_size
 
 DEFAULT_SHOW = "demo"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -113,14 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     _add_bench(bench)
 
-    midi = commands.add_parser("midi", help="learn the MIDI mapping of a show, or print incoming messages")
-    midi_commands = midi.add_subparsers(required=True, metavar="learn|monitor")
-    learn = midi_commands.add_parser("learn", help="go through the parameters and write the mapping into the show")
-    learn.set_defaults(command=_midi_learn)
-    learn.add_argument("show", metavar="SHOW", help="a YAML file")
-    monitor = midi_commands.add_parser("monitor", help="print every message of every device")
-    monitor.set_defaults(command=_midi_monitor)
-    monitor.add_argument("--backend", default="auto", help="MIDI system, as in a show; use jack without a sound card")
+    _add_midi(commands.add_parser("midi", help="learn the MIDI mapping of a show, or print incoming messages"))
 
     send = commands.add_parser("send", help="send one OSC message to a running daemon")
     send.set_defaults(command=_send)
@@ -129,6 +121,16 @@ def build_parser() -> argparse.ArgumentParser:
     send.add_argument("--host", default="127.0.0.1", help="host of the daemon (127.0.0.1)")
     send.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
     return parser
+
+
+def _add_midi(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="learn|monitor")
+    learn = commands.add_parser("learn", help="go through the parameters and write the mapping into the show")
+    learn.set_defaults(command=_midi_learn)
+    learn.add_argument("show", metavar="SHOW", help="a YAML file")
+    monitor = commands.add_parser("monitor", help="print every message of every device")
+    monitor.set_defaults(command=_midi_monitor)
+    monitor.add_argument("--backend", default="auto", help="MIDI system, as in a show; use jack without a sound card")
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +154,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     """Read "512x384" as (512, 384)."""
+    from lcm_daemon.core.render_size import RULE, is_render_size  # imports NumPy, which would delay every help text
+
     sides = [int(side) for side in text.split("x") if side.isdecimal()]
     if len(sides) != 2 or not is_render_size(*sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512x384: {RULE}")
