@@ -1,4 +1,4 @@
-"""Take a finished model folder apart into the checkpoints of the training, to go on with it where it stands."""
+"""Split a finished model folder into training checkpoints, to continue the training from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def adopt(model: Path, work: Path) -> None:
-    """Write the parts of a diffusers folder where the training steps look for theirs.
+    """Write the parts of a diffusers folder to the paths from which the training steps load them.
 
-    The denoiser becomes `distillation.pt`, the student that the finishing starts from. What is there already stays.
+    The denoiser becomes `distillation.pt`, the student that the finishing starts from. Existing files stay.
     """
     _keep(work / "vae.pt", {"vae": _read(model / "vae")})
     _keep(work / "distillation.pt", {"average": _read(model / "unet"), "step": 0})

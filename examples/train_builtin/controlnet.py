@@ -1,8 +1,8 @@
-"""Train an edge ControlNet (Zhang et al. 2023) for the student by its task: edges where they are asked for, no others.
+"""Train an edge ControlNet (Zhang et al. 2023) for the student: edges where they are requested, and no others.
 
-Its loss is read from the student's answer at both steps of a roll-out from noise: the brightness must be steep along
-the asked edges and even away from them, whichever side is the brighter, and the coarse colour must stay what the
-student paints without it.
+The loss is computed from the student's output at both steps of a roll-out from noise. The brightness must be steep
+along the requested edges and even away from them; either side may be the brighter one. The coarse colour must stay as
+the student renders it without the ControlNet.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SHARED = (
     "resnet_time_scale_shift", "addition_embed_type", "addition_embed_type_num_heads",
 )  # fmt: skip
 RATE, BATCH, DECAY = 6e-4, 6, 0.98
-STEEP, EVEN = 1.3 * HIGH, 0.7 * LOW  # what is wanted along the edges and away from them, in Canny's own measure
-COLOUR = 2.0  # the weight of the coarse colour
+STEEP, EVEN = 1.3 * HIGH, 0.7 * LOW  # targets along the edges and away from them, in Canny's gradient measure
+COLOUR = 2.0  # loss weight of the coarse colour
 FOREIGN_POOL = 192
 FIRST, SECOND = 999, (499, 499, 749, 259)
 
 
 def build(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A copy of the denoiser's lower half less its attention, with a small embedding of the edges."""
+    """Build a copy of the denoiser's lower half without its attention, with a small embedding of the edges."""
     settings = unet.config
     control = ControlNetModel(
         in_channels=vae.CHANNELS,
@@ -53,7 +53,7 @@ def build(unet: UNet2DConditionModel) -> ControlNetModel:
 
 
 class LightProbe(nn.Module):
-    """The brightness (n, 1, 256, 256) that the decoder would give to latents (n, 8, 32, 32), at a tenth of the cost."""
+    """Estimates the decoder's brightness (n, 1, 256, 256) from latents (n, 8, 32, 32), at a tenth of its cost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class LightProbe(nn.Module):
 
 
 def train_probe(work: Path, steps: int = 250, seed: int = 8) -> LightProbe:
-    """The probe, trained against the decoder; kept in `probe.pt`."""
+    """Train the probe against the decoder, or load it from `probe.pt`."""
     path, probe = work / "probe.pt", LightProbe()
     if path.exists():
         probe.load_state_dict(torch.load(path, weights_only=True))
@@ -97,7 +97,7 @@ def train_probe(work: Path, steps: int = 250, seed: int = 8) -> LightProbe:
 
 
 class Edges:
-    """Edge maps of stand-ins for photographs and, in a third of cases, of painted pictures."""
+    """Edge maps of stand-ins for photographs and, in a third of cases, of training images."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self.shards, _ = read_shards(work)
@@ -107,7 +107,7 @@ class Edges:
         )
 
     def take(self, count: int) -> Tensor:
-        """(count, 1, SIZE, SIZE), mirrored at random."""
+        """Return edge maps (count, 1, SIZE, SIZE), mirrored at random."""
         return torch.stack([self.draw() for _ in range(count)])
 
     def draw(self) -> Tensor:
@@ -121,7 +121,7 @@ class Edges:
 
 
 def edge_loss(light: Tensor, edges: Tensor) -> Tensor:
-    """Hinges on Canny's own measure: too flat within reach of an edge, too steep beyond reach of any."""
+    """Hinge losses on Canny's gradient measure: too flat within reach of an edge, too steep out of reach of any."""
     steep = steepness(light)
     reached = F.max_pool2d(steep, 5, 1, 2)
     flat = F.relu(STEEP - reached) / STEEP * edges
@@ -131,7 +131,7 @@ def edge_loss(light: Tensor, edges: Tensor) -> Tensor:
 
 
 class Controlled(nn.Module):
-    """The frozen student under the ControlNet: velocity from noisy latents, times, text and edges."""
+    """The frozen student with the ControlNet: velocity from noisy latents, times, text and edges."""
 
     def __init__(self, unet: UNet2DConditionModel, control: ControlNetModel) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class Controlled(nn.Module):
 
 
 def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: int = 9) -> None:
-    """Train for that long, resuming from `controlnet.pt`."""
+    """Train for `seconds`, resuming from `controlnet.pt`."""
     torch.manual_seed(seed)
     probe, student, noising = train_probe(work), diffusion.load(work / checkpoint), Noising(SCHEDULE)
     state = Training(work / "controlnet.pt", build(student))
@@ -177,7 +177,7 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
 
 
 def load(work: Path, checkpoint: str = "finishing.pt") -> ControlNetModel:
-    """The averaged ControlNet."""
+    """Load the averaged ControlNet."""
     model = build(diffusion.load(work / checkpoint))
     model.load_state_dict(torch.load(work / "controlnet.pt", weights_only=True)["average"])
     return model.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Paint the training pictures once, in shards of .npy files that later steps map into memory."""
+"""Draw the training images once, in shards of .npy files that later steps map into memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from examples.train_builtin.painter import paint, paint_shapes
 from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
 
 SIZE = 256
-BATCH = 6  # pictures that share subject, colour, style and kind; painted in one go
+BATCH = 6  # images that share subject, colour, style and kind; drawn together
 SHARD = 160  # batches in a shard
-KEPT = 1000  # shards numbered from here on are all of the kind `kept`
+KEPT = 1000  # all shards with this number or a higher one are of the kind `kept`
 PLAIN_SHARE, KEPT_PLAIN_SHARE, STRUCTURE_SHARE, NATURAL_SHARE = 0.6, 0.75, 0.4, 0.35
-BLEND, KEPT_BLEND = (0.4, 0.8), (0.75, 1.05)  # the weight of the shapes
+BLEND, KEPT_BLEND = (0.4, 0.8), (0.75, 1.05)  # weight of the shapes
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a picture shows; `structured`: random shapes lie under the material; `kept`: they outweigh it."""
+    """What an image shows. `structured`: random shapes lie under the material. `kept`: the shapes outweigh it."""
 
     subject: str
     colour: str
@@ -37,7 +37,7 @@ class Label:
 
 
 def draw_label(number: int, chance: random.Random, plain: float = PLAIN_SHARE) -> Label:
-    """Subjects in turn, colours and styles at random."""
+    """Return a label: subjects by number, one after the other; colours and styles at random."""
     subject = list(SUBJECTS)[number % len(SUBJECTS)]
     natural = chance.random() < NATURAL_SHARE
     colour = SUBJECTS[subject].colour if natural else chance.choice(list(COLOURS))
@@ -46,12 +46,12 @@ def draw_label(number: int, chance: random.Random, plain: float = PLAIN_SHARE) -
 
 
 def structure_pool(seed: int, count: int = 96) -> Tensor:
-    """A stock of shape fields (count, SIZE, SIZE) from 0 to 1, to be mirrored and shared out."""
+    """Return shape fields (count, SIZE, SIZE) from 0 to 1. The images of a shard use them, mirrored at random."""
     return paint_shapes(Noise(count, SIZE, seed)).clamp(0, 1)
 
 
 def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarray, list[Label]]:
-    """Pictures (batches * BATCH, SIZE, SIZE, 3) uint8 and their labels; `whole` leaves out the structured ones."""
+    """Draw images (batches * BATCH, SIZE, SIZE, 3) uint8 and their labels; with `whole`, none is structured."""
     chance = random.Random(seed)
     pool = structure_pool(seed)
     kept = KEPT <= seed < 2 * KEPT
@@ -71,7 +71,7 @@ def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarra
 
 
 def write_shard(folder: Path, seed: int) -> Path:
-    """Paint one shard unless it is there already."""
+    """Draw one shard, unless its file exists."""
     target = folder / f"{seed:05}.npy"
     if not target.exists():
         torch.set_num_threads(1)
@@ -83,17 +83,17 @@ def write_shard(folder: Path, seed: int) -> Path:
 
 
 def write_shards(work: Path, shards: int, workers: int = 2) -> None:
-    """Paint that many shards and a quarter more of the kind `kept`, `workers` at a time; those there stay."""
+    """Draw `shards` shards and a quarter more of the kind `kept`, `workers` at a time. Existing files stay."""
     folder = work / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         numbers = [*range(1, shards + 1), *range(KEPT + 1, KEPT + 1 + shards // 4)]
         for path in pool.map(write_shard, [folder] * len(numbers), numbers):
-            print(f"painted {path.name}", flush=True)
+            print(f"drew {path.name}", flush=True)
 
 
 def read_shards(work: Path) -> tuple[list[np.ndarray], list[list[Label]]]:
-    """All finished shards, mapped into memory, and their labels."""
+    """Return all finished shards, mapped into memory, and their labels."""
     paths = sorted(path for path in (work / "pictures").glob("*.npy") if ".part" not in path.name)
     labels = [[Label(**entry) for entry in json.loads(path.with_suffix(".json").read_text())] for path in paths]
     return [np.load(path, mmap_mode="r") for path in paths], labels

@@ -1,4 +1,4 @@
-"""Train the denoiser: v-prediction with zero terminal SNR, on small latents first, then on whole ones."""
+"""Train the denoiser: v-prediction with zero terminal SNR, on half-size latents first, then at full size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from examples.train_builtin.latents import Samples
 
 CHANNELS = (48, 64, 96, 96)
 RATE, FINAL_RATE, WARM_UP, DECAY, DROP = 7e-4, 5e-5, 200, 0.998, 0.1
-TOGETHER = 8  # steps that the workers take alone before they average their weights
-BATCH = {2: 20, 1: 12}  # for each worker
-# Times at which each kind is shown: pure, structured, kept, foreign (in the distillation alone). Text-to-image starts
-# above 750 and sees pure materials alone; image-to-image keeps the more of the input's shapes the lower it starts.
+TOGETHER = 8  # steps of each worker between two averages of their weights
+BATCH = {2: 20, 1: 12}  # per worker, by shrink factor
+# Timesteps at which each kind is used: pure, structured, kept, foreign (in the distillation only). Text-to-image starts
+# above 750 and sees pure materials only. The lower image-to-image starts, the more of the input's shapes it keeps.
 TIMES = ((150, 1000), (250, 750), (0, 600), (100, 650))
 SCHEDULE = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
@@ -32,7 +32,7 @@ SCHEDULE = {
 
 
 def build() -> UNet2DConditionModel:
-    """Cross-attention where it is cheap, and the pooled text in the time embedding, which reaches every layer."""
+    """Build the UNet: cross-attention where it is cheap; the pooled text in the time embedding reaches every layer."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=vae.CHANNELS,
@@ -51,7 +51,7 @@ def build() -> UNet2DConditionModel:
 
 
 def compile_denoiser(model: UNet2DConditionModel) -> Callable[..., Any]:
-    """The same model compiled, which takes some minutes and a C++ compiler, and is then the faster on a CPU."""
+    """Compile the model. It takes some minutes, needs a C++ compiler, and makes the model faster on a CPU."""
     model.set_attn_processor(AttnProcessor())
     compiled: Callable[..., Any] = torch.compile(model, dynamic=False)
     return compiled
@@ -77,26 +77,26 @@ class Noising:
         return alpha * noise - sigma * clean
 
     def split(self, noisy: Tensor, velocity: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """The clean latents and the noise that a velocity means."""
+        """Return the clean latents and the noise that a velocity stands for."""
         alpha, sigma = self.at(times)
         return alpha * noisy - sigma * velocity, alpha * velocity + sigma * noisy
 
 
 def channel_weight() -> Tensor:
-    """Colour latents are small: without a weight their error would count for little."""
+    """Return loss weights of the latent channels: colour latents are small, so their error would count for little."""
     weight = torch.ones(vae.CHANNELS)
     weight[-vae.CHROMA :] = 1 / vae.CHROMA_SCALE**1.5
     return (weight / weight.mean())[:, None, None]
 
 
 def draw_times(kinds: Tensor) -> Tensor:
-    """Even times from the range of each picture's kind."""
+    """Draw timesteps, uniform over the range of each image's kind."""
     low, high = torch.tensor(TIMES)[kinds].unbind(1)
     return (low + torch.rand(len(kinds)) * (high - low)).long()
 
 
 def learning_rate(step: int, progress: float) -> float:
-    """Warm-up, then a cosine over the whole time, in both stages."""
+    """Return the learning rate: a warm-up, then a cosine over the whole time, in both stages."""
     fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
     return min(1.0, (step + 1) / WARM_UP) * (FINAL_RATE + (RATE - FINAL_RATE) * fall)
 
@@ -133,9 +133,9 @@ class Training:
         part.rename(self.path)
 
     def update(self, loss: Tensor, rate: float, decay: float) -> None:
-        """One step of this worker's own; every TOGETHER steps all take the mean of their weights.
+        """Take one step in this worker; every TOGETHER steps, average the weights of all workers.
 
-        That is local SGD (Stich 2019): on a busy machine no worker waits for the slowest at each step.
+        This is local SGD (Stich 2019): on a busy machine, the workers need not wait for the slowest at each step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -152,11 +152,11 @@ class Training:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def ease(self, rate: float, seconds: float) -> float:
-        """The rate after fifty steps of warming up, falling to a twentieth towards the end of `seconds`."""
+        """Return the learning rate: fifty steps of warm-up to `rate`, which falls to a twentieth towards `seconds`."""
         return rate * min(1.0, (self.step + 1) / 50) * max(0.05, 1 - self.spent / seconds)
 
     def follow(self, losses: Mapping[str, Tensor], seconds: float) -> None:
-        """Smooth the losses (scalars); show them every 50 steps, save every 200."""
+        """Smooth the losses (scalars); print them every 50 steps, save every 200."""
         for name, loss in losses.items():
             value = loss.item()
             self.recent[name] = 0.98 * self.recent.get(name, value) + 0.02 * value
@@ -167,7 +167,7 @@ class Training:
             self.save()
 
     def tick(self) -> None:
-        """Count the time since the last tick; the workers agree on it, so that they stop together."""
+        """Add the time since the last call. All workers agree on it, so that they stop together."""
         now = time.monotonic()
         passed = torch.tensor([now - self.last])
         self.last = now
@@ -176,7 +176,7 @@ class Training:
 
 
 def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3) -> None:
-    """Train for those times (by the clock) on half-size and on whole pictures, resuming from `diffusion.pt`."""
+    """Train for these wall-clock times on half-size and on full-size images, resuming from `diffusion.pt`."""
     torch.manual_seed(seed)
     state = Training(work / "diffusion.pt", build())
     torch.manual_seed(seed + 1000 * workers.rank() + state.step)
@@ -202,7 +202,7 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
 
 
 def load(path: Path) -> UNet2DConditionModel:
-    """The averaged denoiser of a checkpoint."""
+    """Load the averaged denoiser of a checkpoint."""
     model = build()
     model.load_state_dict(torch.load(path, weights_only=True)["average"])
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

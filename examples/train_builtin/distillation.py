@@ -1,9 +1,9 @@
 """Distil the denoiser into a latent consistency model (Luo et al. 2023), with the guidance baked in.
 
-The student learns to see, from any point of the teacher's guided path, the end of that path. It starts as the teacher
-and is compared with its own moving average one solver step further down. Two more losses say outright what is wanted:
-the coarse brightness of a foreign picture stays under any prompt, and a reader of latents finds the subject after two
-steps from noise.
+The student learns to predict, from any point of the teacher's guided path, the end of that path. It starts as the
+teacher and is compared with its own moving average one solver step further down. Two more losses state their target
+directly: the coarse brightness of a foreign image stays under any prompt, and a classifier of latents finds the subject
+after two steps from noise.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from examples.train_builtin import diffusion, reward, vae, workers
 from examples.train_builtin.diffusion import Noising, Training, channel_weight, compile_denoiser, draw_times
 from examples.train_builtin.latents import Foreign, Samples
 
-# By kind: pure, structured, kept, foreign; more would wash the input's shapes away
+# By kind: pure, structured, kept, foreign; higher values would remove the input's shapes
 GUIDANCE = (2.5, 1.75, 1.0, 1.75)
 SKIP, RATE, DECAY = 80, 8e-4, 0.98
-# Samples of a worker's step: painted, foreign, and roll-outs for the reward. All calls see twelve: one compilation
+# Samples per step of a worker: drawn, foreign, roll-outs for the reward. All calls have twelve: one compilation
 PAINTED, FOREIGN, ROLLED = 8, 4, 12
-CONSISTENT, REWARDED = 4, 8  # every so many steps; told is every step
+CONSISTENT, REWARDED = 4, 8  # steps between two updates; `told` runs at every step
 WEIGHTS = {"told": 1.0, "consistency": 1.0, "structure": 0.12, "reward": 0.03}
-TOLD = (5, 3, 4)  # samples of pure noise, of much noise, and of the second step of a roll-out
-# The times that two steps visit, drawn in one of four samples: from noise, and from pictures at strengths .7 and .5
+TOLD = (5, 3, 4)  # samples from pure noise, from much noise, and from the second step of a roll-out
+# Timesteps of two-step sampling, used for one sample in four: from noise, and from images at strengths .7 and .5
 PLAYED, PLAYED_LIVE = (999, 499), (699, 359, 499, 259)
 HUBER = 0.03
-# The student is played on a gentler schedule than the teacher learned on: half the strength adds less noise (signal to
-# noise 1.5 in place of 0.32), so that image-to-image keeps the input's shapes there; its colour is drowned anyway.
+# The student runs on a schedule with less noise than the teacher's: half the strength gives a signal-to-noise ratio of
+# 1.5 instead of 0.32, so that image-to-image keeps the input's shapes there; the noise still covers its colour.
 SCHEDULE = diffusion.SCHEDULE | {"beta_start": 0.00002, "beta_end": 0.0004}
 
 
 class Teacher:
-    """The denoiser, asked with and without the caption, at the times of its own schedule."""
+    """The denoiser with classifier-free guidance, at the timesteps of its own schedule."""
 
     def __init__(self, denoiser: UNet2DConditionModel, noising: Noising, empty: Tensor) -> None:
         self.denoise, self.noising, self.empty = compile_denoiser(denoiser), noising, empty
@@ -57,20 +57,20 @@ class Teacher:
 
 
 def draw_played(times: Tensor, kinds: Tensor) -> Tensor:
-    """Put a quarter of the samples on the times that are played most."""
+    """Move a quarter of the samples to the timesteps that sampling uses most."""
     chosen = torch.tensor(PLAYED)[torch.randint(len(PLAYED), times.shape)]
     live = torch.tensor(PLAYED_LIVE)[torch.randint(len(PLAYED_LIVE), times.shape)]
     return torch.where(torch.rand(len(times)) < 0.25, torch.where(kinds > 0, live, chosen), times)
 
 
 def match_times(played: Noising, learned: Noising) -> Tensor:
-    """For each time of one schedule the time of the other at which as much signal is left."""
+    """Return, for each timestep of one schedule, the timestep of the other with the same signal level."""
     gaps: Tensor = (played.alpha[:, None] - learned.alpha).abs()
     return gaps.argmin(dim=1)
 
 
 def structure_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """1 less the correlation of the cells' mean brightness, latent channel 0, and half that of their detail."""
+    """1 minus the correlation of the cells' mean brightness (latent channel 0), plus half the same of their detail."""
     loss = torch.zeros(())
     for channels, share in ((slice(0, 1), 1.0), (slice(1, -vae.CHROMA), 0.5)):
         first, second = (latents[:, channels].flatten(1) for latents in (made, wanted))
@@ -89,7 +89,7 @@ def line_up(latents: Tensor) -> Tensor:
 
 @torch.no_grad()
 def roll_out(denoise: Callable[..., Any], noising: Noising, text: Tensor) -> Tensor:
-    """What the second of two steps is given: the first answer to pure noise, noised again (ROLLED, 8, 32, 32)."""
+    """Return the input of the second of two steps: the first output from pure noise, noised (ROLLED, 8, 32, 32)."""
     noise = line_up(torch.randn(len(text), vae.CHANNELS, 32, 32))
     first = torch.full((len(text),), PLAYED[0])
     clean, _ = noising.split(noise, denoise(noise, first, text).sample.float(), first)
@@ -97,7 +97,7 @@ def roll_out(denoise: Callable[..., Any], noising: Noising, text: Tensor) -> Ten
 
 
 class Student:
-    """The model in training, what it is compared with, and the four losses; each is a scalar."""
+    """The model in training, the models that it is compared with, and the four losses; each is a scalar."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self.reader = reward.train(work)
@@ -112,13 +112,13 @@ class Student:
         self.denoise, self.average = compile_denoiser(self.state.model), compile_denoiser(self.state.average)
 
     def see(self, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
-        """The clean latents that the model sees."""
+        """Return the clean latents that the model predicts."""
         with torch.autocast("cpu", torch.bfloat16):
             velocity = self.denoise(noisy, times, text).sample.float()
         return self.noising.split(noisy, velocity, times)[0]
 
     def told(self) -> dict[str, Tensor]:
-        """A subject without freedom is its own mean: the clean picture may be told outright, from pure noise on."""
+        """Direct regression: a subject without freedom is its own mean, and so a target even from noise."""
         clean, text = self.samples.take_determined(sum(TOLD))
         low, high = torch.tensor([[999, 1000]] * TOLD[0] + [[550, 999]] * TOLD[1] + [[499, 500]] * TOLD[2]).unbind(1)
         times = (low + torch.rand(len(low)) * (high - low)).long()
@@ -128,7 +128,7 @@ class Student:
         return {"told": huber(self.see(line_up(noisy), times, text), clean, self.weight)}
 
     def consistency(self) -> dict[str, Tensor]:
-        """The end of the path seen from here and from one solver step further down; and foreign pictures' structure."""
+        """Compare the path's end from here and from one solver step further down; and foreign images' structure."""
         pairs = zip(self.samples.take(PAINTED), self.foreign.take(FOREIGN), strict=True)
         clean, text, kinds = (torch.cat(pair) for pair in pairs)
         times = draw_played(draw_times(kinds).clamp(min=SKIP), kinds)
@@ -144,7 +144,7 @@ class Student:
         }
 
     def reward(self) -> dict[str, Tensor]:
-        """What the reader finds after two steps from noise."""
+        """The classifier's loss after two steps from noise."""
         text, subjects, styles = self.samples.ask(ROLLED)
         with torch.autocast("cpu", torch.bfloat16):
             rolled = roll_out(self.average, self.noising, text)
@@ -153,7 +153,7 @@ class Student:
 
 
 def train(work: Path, seconds: float, seed: int = 4) -> None:
-    """Distil for that long, resuming from `distillation.pt`."""
+    """Distil for `seconds`, resuming from `distillation.pt`."""
     torch.manual_seed(seed)
     student = Student(work, seed)
     state = student.state

@@ -1,4 +1,4 @@
-"""Measure a model: prompt adherence, image-to-image, steadiness, speed; and draw its sample sheets."""
+"""Measure a model (prompt adherence, image-to-image, steadiness, speed), and draw its sample sheets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from examples.train_builtin.text import Captions
 from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
 
 SIZE, SEED = 256, 7
-# scikit-image ships these; licences as its documentation states them
+# shipped with scikit-image; licences as its documentation states them
 PHOTOGRAPHS = {
     "astronaut": "NASA, public domain", "camera": "Lav Varshney, CC0", "chelsea": "Stefan van der Walt, CC0",
     "coffee": "Rachel Michetti, CC0", "rocket": "SpaceX, public domain", "clock": "Stefan van der Walt, public domain",
@@ -32,7 +32,7 @@ STRENGTHS = (0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and what must be seen."""
+    """A prompt, and what its output must show."""
 
     text: str
     subject: str
@@ -40,7 +40,7 @@ class Prompt:
 
 
 def fixed_prompts() -> list[Prompt]:
-    """100 prompts: every subject alone, in two colours, and in a third one with a style."""
+    """Return 100 prompts: every subject alone, in two colours, and in a third one with a style."""
     prompts = []
     colours, styles = list(COLOURS), list(STYLES)[1:]
     for number, (name, subject) in enumerate(SUBJECTS.items()):
@@ -56,8 +56,8 @@ def fixed_prompts() -> list[Prompt]:
 
 
 def photographs() -> Tensor:
-    """The photographs, cut square: (8, 3, SIZE, SIZE) from 0 to 1."""
-    from skimage import data  # an extra of this example alone
+    """Load the photographs, cropped to a square: (8, 3, SIZE, SIZE) from 0 to 1."""
+    from skimage import data  # a dependency of this example only
 
     squares = []
     for name in PHOTOGRAPHS:
@@ -74,14 +74,14 @@ def luma(pictures: Tensor) -> Tensor:
 
 
 def correlation(first: Tensor, second: Tensor) -> float:
-    """Mean Pearson correlation of brightness, picture by picture."""
+    """Return the mean Pearson correlation of brightness, image by image."""
     pairs = zip(luma(first).flatten(1), luma(second).flatten(1), strict=True)
     return float(np.mean([torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs]))
 
 
 @dataclass
 class Model:
-    """The three parts under test."""
+    """The three parts of the model under test."""
 
     unet: UNet2DConditionModel
     autoencoder: AutoencoderTiny
@@ -102,7 +102,7 @@ class Model:
         control: ControlNetModel | None = None,
         edges: Tensor | None = None,
     ) -> Tensor:
-        """Every picture gets the same noise, as a live stream does at a fixed seed."""
+        """Render over the images. Every image gets the same noise, as a live stream does at a fixed seed."""
         state = self.captions.encode([text])
         outputs = []
         for number, picture in enumerate(pictures.split(1)):
@@ -114,7 +114,7 @@ class Model:
 
 
 def measure_prompts(model: Model, work: Path, steps: int) -> tuple[dict[str, float], Tensor]:
-    """Shares of the fixed prompts whose colour and whose subject are right, and the pictures."""
+    """Return the shares of the fixed prompts whose colour and whose subject are right, and the outputs."""
     judge, accuracy = train_judge(work)
     prompts = fixed_prompts()
     pictures = model.paint([prompt.text for prompt in prompts], steps)
@@ -133,9 +133,9 @@ def measure_prompts(model: Model, work: Path, steps: int) -> tuple[dict[str, flo
 
 
 def measure_photographs(model: Model, pictures: Tensor) -> tuple[dict[str, dict[str, float]], Tensor]:
-    """Luma correlation with the input and colour movement between prompts, at each strength; and the pictures.
+    """Return luma correlation with the input and colour movement between prompts, by strength; and the outputs.
 
-    Colour movement: the distance of the outputs' mean RGB, averaged over all pairs of prompts and all photographs.
+    Colour movement is the distance of the outputs' mean RGB, averaged over all pairs of prompts and all photographs.
     """
     figures, sheets = {}, []
     for strength in STRENGTHS:
@@ -149,7 +149,10 @@ def measure_photographs(model: Model, pictures: Tensor) -> tuple[dict[str, dict[
 
 
 def measure_steadiness(model: Model, picture: Tensor, frames: int = 16) -> dict[str, float]:
-    """A still input twice, and one that pans by 2 pixels a frame: the change of mean luma from frame to frame."""
+    """Return the largest difference of a still input rendered twice, and the largest change of mean luma in a pan.
+
+    The pan moves by 2 pixels a frame.
+    """
     still = [model.repaint(picture, "fire", 0.5) for _ in range(2)]
     wide = F.interpolate(picture, scale_factor=1.25, mode="bilinear")
     panned = torch.cat([wide[:, :, 32 : 32 + SIZE, 2 * i : 2 * i + SIZE] for i in range(frames)])
@@ -159,7 +162,7 @@ def measure_steadiness(model: Model, picture: Tensor, frames: int = 16) -> dict[
 
 @torch.inference_mode()
 def measure_speed(model: Model, rounds: int = 20) -> dict[str, float]:
-    """Median milliseconds of encode, one UNet pass and decode at SIZE, one picture, eager float32."""
+    """Return the median milliseconds of encode, one UNet pass and decode at SIZE, one image, eager float32."""
     picture, text = torch.rand(1, 3, SIZE, SIZE), model.captions.encode(["fire"])
     latents = encode(model.autoencoder, picture)
     jobs = {
@@ -179,7 +182,7 @@ def measure_speed(model: Model, rounds: int = 20) -> dict[str, float]:
 
 
 def draw_sheet(rows: Tensor, side: int, path: Path) -> None:
-    """Pictures (rows, columns, 3, h, w) as one JPEG, each `side` pixels wide."""
+    """Write images (rows, columns, 3, h, w) as one JPEG, each `side` pixels wide."""
     small = F.interpolate(rows.flatten(0, 1), size=(side, side), mode="area").unflatten(0, rows.shape[:2])
     sheet = small.permute(0, 3, 1, 4, 2).reshape(rows.shape[0] * side, rows.shape[1] * side, 3)
     Image.fromarray((sheet.clamp(0, 1) * 255).round().byte().numpy()).save(path, quality=82)
@@ -194,7 +197,7 @@ def evaluate(model: Model, work: Path, folder: Path) -> dict[str, object]:
             draw_sheet(pictures.unflatten(0, (10, 10)), 96, folder / "prompts.jpg")
     shots = photographs()
     figures["photographs"], outputs = measure_photographs(model, shots)
-    shown = outputs[:, :3].permute(2, 1, 0, 3, 4, 5).flatten(1, 2)  # one row a photograph: prompts by strengths
+    shown = outputs[:, :3].permute(2, 1, 0, 3, 4, 5).flatten(1, 2)  # one row per photograph: prompts by strengths
     draw_sheet(torch.cat([shots[:, None], shown], 1), 96, folder / "photographs.jpg")
     rebuilt = decode(model.autoencoder, encode(model.autoencoder, shots))
     figures["autoencoder_psnr_photographs"] = -10 * float((rebuilt - shots).square().mean(dim=(1, 2, 3)).log10().mean())

@@ -1,4 +1,4 @@
-"""Write the trained parts as a diffusers folder, float16, with the word list; swapped into place in one go."""
+"""Write the trained parts as a diffusers folder in float16, with the word list; replace the old folder in one step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INDEX = {
 
 
 def write_words(path: Path) -> None:
-    """The words that the model knows, kind by kind with a line about each, for `lcm-daemon list prompts`."""
+    """Write the words that the model knows, by kind, with a line about each, for `lcm-daemon list prompts`."""
     tables: dict[str, Mapping[str, Subject | Colour | Style]] = {
         "subjects": SUBJECTS,
         "colours": COLOURS,
@@ -46,12 +46,12 @@ def write_words(path: Path) -> None:
 
 
 def describe(entry: Subject | Colour | Style) -> str:
-    """The line about a word, with its synonyms."""
+    """Return the line about a word, with its synonyms."""
     return f"{entry.about}; also: {', '.join(entry.names[1:])}"
 
 
 def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
-    """Every component in its own folder, as diffusers lays them out."""
+    """Write every component to its own folder, in the layout of diffusers."""
     diffusion.load(checkpoint).half().save_pretrained(folder / "unet")
     vae.load(work).half().save_pretrained(folder / "vae")
     CLIPTextModel.from_pretrained(work / "text_encoder").half().save_pretrained(folder / "text_encoder")
@@ -64,9 +64,12 @@ def write_parts(work: Path, checkpoint: Path, folder: Path) -> None:
 
 
 def export(work: Path, target: Path, checkpoint: str = "finishing.pt") -> int:
-    """Write the model folder to `target`; returns its size in bytes.
+    """Write the model folder to `target`. Return its size in bytes.
 
-    It is built aside and swapped in, so that a reader never sees half of it. Raises ValueError above LIMIT.
+    The folder is built beside the target and then renamed, so that a reader never sees an incomplete one.
+
+    Raises:
+        ValueError: The folder is larger than LIMIT.
     """
     aside = target.with_name(target.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -78,7 +81,7 @@ def export(work: Path, target: Path, checkpoint: str = "finishing.pt") -> int:
     write_card(work, aside)
     size = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
     if size > LIMIT:
-        raise ValueError(f"the model folder has {size} bytes: at most {LIMIT} are allowed")
+        raise ValueError(f"the model folder has {size} bytes; at most {LIMIT} are allowed")
     old = target.with_name(target.name + ".old")
     if target.exists():
         target.rename(old)

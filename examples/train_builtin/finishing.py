@@ -1,9 +1,9 @@
-"""Finish the student: the last geometry told outright, shapes of photographs held better, all else kept as it is.
+"""Finish the student: train the last geometry directly, keep the shapes of photographs better, preserve the rest.
 
-Told: subjects without freedom, whose clean picture is regressed from pure noise and from the second of two steps.
-Kept: the student as it came is asked the same, and its answer is the target (learning without forgetting: Li and Hoiem
-2016). Shaped: a foreign picture under any prompt, whose brightness, as the decoder would paint it, must stay; the
-coarse colour stays what it was.
+Told: subjects without freedom; direct regression to the clean image, from pure noise and at the second of two steps.
+Kept: the output of the original student for the same input is the target (learning without forgetting: Li and Hoiem
+2016). Shaped: a foreign image under any prompt, whose brightness, as the decoder would render it, must stay; the
+coarse colour must stay as the original student renders it.
 """
 
 from __future__ import annotations
@@ -27,28 +27,29 @@ from examples.train_builtin.latents import Foreign, Samples
 from examples.train_builtin.sketches import Sketches
 from examples.train_builtin.words import SUBJECTS
 
-# The passes, by the checkpoint that each leaves. The painters of these leave no freedom but the light either; told
-# together with many others they stalled as flat means, bricks beside the first two stayed courses without joints, and
-# while bricks were told alone the first two began to blur
+# The passes, by the checkpoint that each writes. The painters of these subjects leave no freedom except the light.
+# Trained together with many others, they stalled at flat means. Bricks together with the first two stayed courses
+# without joints. While bricks were trained alone, the first two began to blur.
 PASSES = {
     "cells.pt": ("checker", "honeycomb"), "walls.pt": ("bricks",), "finishing.pt": ("checker", "honeycomb", "bricks"),
 }  # fmt: skip
-LATE_SHARE = 0.8  # of the told samples; the rest are those that were told before
-# Samples of a round, at the first and at the second of two steps. The second ones are twelve, those that are not told
-# are twelve, and each of two updates takes twelve: the kernels compiled for the distillation's batch serve again
+LATE_SHARE = 0.8  # of the told samples; the rest are subjects that were told in earlier steps
+# Samples of a round, at the first and at the second of two steps. Twelve are at the second step, twelve are not told,
+# and each of the two updates has twelve: the kernels that were compiled for the distillation's batch are used again.
 TOLD, KEPT, SHAPED = (8, 4), (2, 5), (2, 3)
 UPDATES = 2
-SECONDS = (PLAYED[1], PLAYED[1], 749, 259)  # the times after the first, from noise, at 2 and 4 steps
-LIVE = ((499, 259), (499, 259), (299, 159), (699, 359))  # the two times at strengths .5, .3 and .7
+SECONDS = (PLAYED[1], PLAYED[1], 749, 259)  # timesteps after the first, from noise, at 2 and 4 steps
+LIVE = ((499, 259), (499, 259), (299, 159), (699, 359))  # the two timesteps at strengths .5, .3 and .7
 RATE, HEADS_RATE, DECAY = 8e-4, 3e-3, 0.99
 WEIGHTS = {"told": 1.0, "kept": 1.0, "shape": 1.0, "material": 0.3, "sketch": 0.3}
 
 
 @dataclass(frozen=True)
 class Round:
-    """Samples (n, ...): noisy latents, their times, text, what is wanted, and which are told, shaped, second.
+    """Samples (n, ...): noisy latents, their timesteps, text, targets, and masks of the told, shaped and second ones.
 
-    `wanted` are the clean latents of what is told, else what the student saw as it came; `clean` those of all.
+    `wanted` is the target: the clean latents of told samples, else the prediction of the original student. `clean` are
+    the clean latents of all samples.
     """
 
     noisy: Tensor
@@ -61,25 +62,25 @@ class Round:
     second: Tensor
 
     def take(self, update: int) -> Round:
-        """The samples of one of the UPDATES."""
+        """Return the samples of one of the UPDATES."""
         return Round(**{field.name: getattr(self, field.name)[update::UPDATES] for field in fields(self)})
 
 
 def shape_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """1 less the correlation of two pictures' brightness (n, 1, h, w)."""
+    """1 minus the correlation of the brightness (n, 1, h, w) of two images."""
     first, second = (light.flatten(1) - light.flatten(1).mean(dim=1, keepdim=True) for light in (made, wanted))
     return (1 - F.cosine_similarity(first, second, dim=1, eps=1e-3)).mean()
 
 
 def see(denoise: Any, noising: Noising, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
-    """The clean latents that a model sees."""
+    """Return the clean latents that a model predicts."""
     with torch.autocast("cpu", torch.bfloat16):
         velocity = denoise(line_up(noisy), times, text).sample.float()
     return noising.split(noisy, velocity, times)[0]
 
 
 def told_before(name: str) -> set[str]:
-    """The subjects that were told before the pass that leaves the checkpoint `name`."""
+    """Return the subjects that were told before the pass that writes the checkpoint `name`."""
     done = {subject for subject, entry in SUBJECTS.items() if entry.determined}
     for earlier in list(PASSES)[: list(PASSES).index(name)]:
         done |= set(PASSES[earlier])
@@ -87,7 +88,7 @@ def told_before(name: str) -> set[str]:
 
 
 class Lessons:
-    """What is told, kept and shaped in the pass that leaves the checkpoint `name`, drawn at random."""
+    """Random told, kept and shaped samples for the pass that writes the checkpoint `name`."""
 
     def __init__(self, work: Path, name: str, seed: int) -> None:
         self.samples = Samples(work, 1, seed)
@@ -97,32 +98,32 @@ class Lessons:
         self.others = [number for number, subject in enumerate(SUBJECTS) if subject not in late]
 
     def find(self, subjects: Collection[str]) -> list[int]:
-        """The numbers of the pure pictures of these subjects; no rainbow, whose hues move."""
+        """Return the indices of the pure images of these subjects, without rainbow, whose hues move."""
         labels = self.samples.labels
         return [n for n in self.samples.pure if labels[n].subject in subjects and labels[n].colour != "rainbow"]
 
     def tell(self, count: int) -> tuple[Tensor, Tensor]:
-        """Clean latents and text states of geometry."""
+        """Return clean latents and text states of geometry."""
         chance, samples = self.samples.random, self.samples
         numbers = [chance.choice(self.late if chance.random() < LATE_SHARE else self.before) for _ in range(count)]
         captions = [samples.describe(samples.labels[number]) for number in numbers]
         return torch.from_numpy(samples.latents[numbers]).float(), samples.captions.encode(captions)
 
     def ask(self, count: int) -> Tensor:
-        """Text states of all other subjects."""
+        """Return text states of all other subjects."""
         chance, samples = self.samples.random, self.samples
         labels = [draw_label(chance.choice(self.others), chance) for _ in range(count)]
         return samples.captions.encode([samples.describe(label) for label in labels])
 
     def times(self) -> Tensor:
-        """The first and the second time of each sample of a round (n, 2)."""
+        """Return the first and the second timestep of each sample of a round (n, 2)."""
         chance = self.samples.random
         pure = [(PLAYED[0], chance.choice(SECONDS)) for _ in range(sum(TOLD) + sum(KEPT))]
         return torch.tensor(pure + [chance.choice(LIVE) for _ in range(sum(SHAPED))])
 
 
 class Finishing:
-    """The student in training, the student as it came, and the losses; each is a scalar."""
+    """The student in training, the original student, and the losses; each is a scalar."""
 
     def __init__(self, work: Path, checkpoint: str, name: str, seed: int) -> None:
         self.probe, self.noising, self.weight = train_probe(work), Noising(SCHEDULE), channel_weight()
@@ -137,7 +138,7 @@ class Finishing:
 
     @torch.no_grad()
     def prepare(self) -> Round:
-        """Draw a round. What the second step is given comes from the moving average's first answer."""
+        """Draw a round. The input of the second step is made from the first output of the moving average."""
         told, told_text = self.lessons.tell(sum(TOLD))
         shaped, shaped_text, _ = self.lessons.foreign.take(sum(SHAPED))
         text = torch.cat([told_text, self.lessons.ask(sum(KEPT)), shaped_text])
@@ -168,7 +169,7 @@ class Finishing:
 
 
 def train(work: Path, seconds: float, checkpoint: str, name: str, seed: int = 14) -> None:
-    """One of the PASSES for that long, from a student's `checkpoint`, resuming from the checkpoint `name`."""
+    """Run one of the PASSES for `seconds`, from a student's `checkpoint`, resuming from the checkpoint `name`."""
     torch.manual_seed(seed)
     job = Finishing(work, checkpoint, name, seed)
     state = job.state

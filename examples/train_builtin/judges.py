@@ -1,4 +1,4 @@
-"""What judges a picture: nearest palette for the colour, a small classifier for the subject."""
+"""Judges of an output: the nearest palette for the colour, a small classifier for the subject."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from examples.train_builtin.data import paint_shard
 from examples.train_builtin.painter import look_up, ramp
 from examples.train_builtin.words import COLOURS, SUBJECTS
 
-HELD_OUT = 90_000  # seeds from here on paint pictures that the model never saw
+HELD_OUT = 90_000  # from this seed on, the images were never used in training
 PALETTE_POINTS, COVERAGE = 25, 0.1
 SIDE, BATCH, EPOCHS = 64, 64, 14
 
 
 def to_lab(rgb: Tensor) -> Tensor:
-    """sRGB (..., 3) from 0 to 1 to Oklab (Ottosson 2020)."""
+    """Convert sRGB (..., 3) from 0 to 1 to Oklab (Ottosson 2020)."""
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).pow(2.4), rgb / 12.92)
     cone = torch.tensor([
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -35,7 +35,7 @@ def to_lab(rgb: Tensor) -> Tensor:
 
 
 def palettes() -> list[Tensor]:
-    """The ramps in Oklab, (points, 3) each; the rainbow's hues in four shades."""
+    """Return the ramps in Oklab, (points, 3) each; the rainbow's hues in four shades."""
     place = torch.linspace(0, 1, PALETTE_POINTS)[None, None]
     ramps = {colour: look_up(ramp(colour), place)[0, :, 0].T for colour in COLOURS}
     ramps["rainbow"] = torch.cat([ramps["rainbow"] * shade for shade in (0.25, 0.5, 0.75, 1.0)])
@@ -43,10 +43,10 @@ def palettes() -> list[Tensor]:
 
 
 def judge_colours(pictures: Tensor) -> Tensor:
-    """Numbers (n,) of the nearest palettes.
+    """Return the indices (n,) of the nearest palettes.
 
-    The distance counts both ways: how far the pixels lie from the palette and, at the weight COVERAGE, how far the
-    palette's points lie from the pixels: else the rainbow would be near to everything.
+    The distance counts in both directions: how far the pixels are from the palette and, with the weight COVERAGE, how
+    far the palette's points are from the pixels. Without the second part, the rainbow would be near everything.
     """
     known = palettes()
     answers = []
@@ -77,7 +77,7 @@ class SubjectJudge(nn.Module):
 
 
 def held_out(seed: int, batches: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Fresh pictures (n, 3, 128, 128) at half size, and the numbers of their subjects and colours."""
+    """Draw new images (n, 3, 128, 128) at half size. Return them and the indices of their subjects and colours."""
     pictures, labels = paint_shard(HELD_OUT + seed, batches, whole=True)
     halves = F.avg_pool2d(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, 2)
     subjects, colours = list(SUBJECTS), list(COLOURS)
@@ -86,7 +86,7 @@ def held_out(seed: int, batches: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, float]]:
-    """The classifier and the accuracy of both judges on pictures that neither saw; kept in `judge.pt`."""
+    """Train the classifier, or load it from `judge.pt`; also return the accuracy of both judges on unseen images."""
     path = work / "judge.pt"
     judge = SubjectJudge()
     if path.exists():

@@ -1,4 +1,4 @@
-"""Encode once: the painted pictures, at half size and whole, and stand-ins for photographs."""
+"""Encode the training images once, at half and at full size, and stand-ins for photographs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from examples.train_builtin.text import Captions, add_noise_word
 from examples.train_builtin.words import STYLES, SUBJECTS, write_caption
 
 BATCH = 48
-PURE_SHARE = 0.65  # of the samples; half of the pictures have shapes under them
-FOREIGN, FOREIGN_KIND = 960, 3  # pictures that stand in for photographs
+PURE_SHARE = 0.65  # of the samples; half of the images have shapes under the material
+FOREIGN, FOREIGN_KIND = 960, 3  # images that stand in for photographs
 
 
 @torch.inference_mode()
 def encode(work: Path, shrink: int) -> Path:
-    """Write the latents of all pictures, shrunk by that factor, float16; kept if there."""
+    """Write the latents of all images, shrunk by this factor, in float16. An existing file stays."""
     target = work / f"latents_{SIZE // shrink}.npy"
     if target.exists():
         return target
@@ -46,7 +46,7 @@ def encode(work: Path, shrink: int) -> Path:
 
 @torch.inference_mode()
 def encode_foreign(work: Path, seed: int = 70_000) -> Path:
-    """Write latents of pictures that no caption describes, float16: what image-to-image is given."""
+    """Write latents of images that no caption describes, in float16, as inputs of image-to-image."""
     target = work / "latents_foreign.npy"
     if not target.exists():
         encoder = vae.load(work).encoder
@@ -56,10 +56,10 @@ def encode_foreign(work: Path, seed: int = 70_000) -> Path:
 
 
 def paint_foreign(noise: Noise) -> Tensor:
-    """Stand-ins for photographs (count, 3, size, size) from 0 to 1.
+    """Draw stand-ins for photographs (count, 3, size, size) from 0 to 1.
 
-    Faded colours on dead leaves (a model of natural images: Lee, Mumford and Huang 2001), with grain of any strength; a
-    fifth of them are points of light on black instead, coarse or fine.
+    Most are faded colours on dead leaves (a model of natural images: Lee, Mumford and Huang 2001), with grain of any
+    strength. A fifth are points of light on black, coarse or fine.
     """
     light = paint_shapes(noise, 40) + 0.1 * noise.uniform(0, 1) * noise.clouds((16, 16), 5, 0.7)
     crowd = noise.uniform(8, 26)
@@ -71,7 +71,7 @@ def paint_foreign(noise: Noise) -> Tensor:
 
 
 class Samples:
-    """Random latents with fresh captions."""
+    """Random latents with new captions."""
 
     def __init__(self, work: Path, shrink: int, seed: int) -> None:
         self.latents = np.load(encode(work, shrink))
@@ -88,12 +88,12 @@ class Samples:
         self.empty = self.captions.encode([""])
 
     def draw(self) -> int:
-        """The number of a picture: pure by PURE_SHARE."""
+        """Return the index of an image, which is pure with the probability PURE_SHARE."""
         pure = self.random.random() < PURE_SHARE or not self.mixed
         return self.random.choice(self.pure if pure else self.mixed)
 
     def take(self, count: int, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (count, 8, h, w), text states (count, 16, 128), and the kind (count,): pure, structured or kept.
+        """Return latents (count, 8, h, w), text states (count, 16, 128) and kinds (count,): pure, structured or kept.
 
         The captions of a share `drop` are empty, for guidance.
         """
@@ -104,7 +104,7 @@ class Samples:
         return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions), kinds
 
     def take_determined(self, count: int) -> tuple[Tensor, Tensor]:
-        """Latents and text states of pure subjects that look the same every time; no rainbow, whose hues move."""
+        """Return latents and text states of pure subjects that always look the same; no rainbow, whose hues move."""
         numbers = [self.random.choice(self.determined) for _ in range(count)]
         captions = [self.describe(self.labels[number]) for number in numbers]
         return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions)
@@ -113,7 +113,7 @@ class Samples:
         return add_noise_word(write_caption(label.subject, label.colour, label.style, self.random), self.random)
 
     def ask(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Text states of captions in which every subject is as likely, and the numbers of their subjects and styles."""
+        """Return text states of captions, all subjects equally likely, and the indices of subjects and styles."""
         labels = [draw_label(self.random.randrange(len(SUBJECTS)), self.random) for _ in range(count)]
         subjects = torch.tensor([list(SUBJECTS).index(label.subject) for label in labels])
         styles = torch.tensor([list(STYLES).index(label.style) for label in labels])
@@ -121,14 +121,14 @@ class Samples:
 
 
 class Foreign:
-    """Pictures under a caption that is not theirs: stand-ins for photographs, and in a third of cases painted ones."""
+    """Images whose caption does not describe them: stand-ins for photographs; in a third of cases, training images."""
 
     def __init__(self, work: Path, samples: Samples) -> None:
         self.latents = np.load(encode_foreign(work))
         self.samples = samples
 
     def take(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As Samples.take, all of the kind FOREIGN_KIND."""
+        """Return the same as Samples.take, with all kinds FOREIGN_KIND."""
         chance = self.samples.random
         stocks = [self.samples.latents if chance.random() < 0.33 else self.latents for _ in range(count)]
         latents = np.stack([stock[chance.randrange(len(stock))] for stock in stocks])

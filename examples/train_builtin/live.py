@@ -1,4 +1,4 @@
-"""Measure what is played beside the prompt, the edge ControlNet and the LoRAs, on photographs; draw their sheet."""
+"""Measure the edge ControlNet and the LoRAs on photographs, and draw their sheet."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from examples.train_builtin.edges import agreement, find_edges
 from examples.train_builtin.evaluation import REPAINTS, Model, correlation, draw_sheet, photographs
 from examples.train_builtin.looks import LOOKS
 
-SHOWN = ("fire", "blue ocean", "purple marble")  # columns of the sheet under the ControlNet
+SHOWN = ("fire", "blue ocean", "purple marble")  # columns of the sheet with the ControlNet
 WEIGHTS = (0.5, 1.0, 1.5)
 LOOK_STRENGTH = 0.5
 
 
 def measure_control(model: Model, control: ControlNetModel, pictures: Tensor) -> tuple[dict[str, float], Tensor]:
-    """F1 of the output's edges against the input's at strength 1.0, with and without the ControlNet; and pictures.
+    """Return the F1 score of the output's edges at strength 1.0, with and without the ControlNet; and the images.
 
-    The mean over the photographs and REPAINTS, 2 steps. The pictures (n, columns, 3, h, w): the edges, then SHOWN.
+    The reference is the input's edges. The score is the mean over the photographs and REPAINTS, at 2 steps. The images
+    (n, columns, 3, h, w) are the edges, then SHOWN.
     """
     wanted = find_edges(pictures)
     edges = wanted.expand(-1, 3, -1, -1)
@@ -37,9 +38,9 @@ def measure_control(model: Model, control: ControlNetModel, pictures: Tensor) ->
 
 
 def measure_looks(model: Model, folder: Path, pictures: Tensor) -> tuple[dict[str, dict[str, float]], Tensor]:
-    """How near a LoRA of weight 1 comes to its filter, as the correlation of brightness, and how near one was before.
+    """Return how near the output is to each filter, with its LoRA at weight 1 (`near`) and without it (`before`).
 
-    The pictures (n, looks * weights, 3, h, w).
+    The measure is the correlation of brightness. Also return the outputs (n, looks * weights, 3, h, w).
     """
     figures, columns = {}, []
     plain = model.repaint(pictures, "fire", LOOK_STRENGTH)
@@ -55,7 +56,7 @@ def measure_looks(model: Model, folder: Path, pictures: Tensor) -> tuple[dict[st
 
 
 def evaluate_live(model: Model, work: Path, folder: Path, checkpoint: str) -> dict[str, object]:
-    """Measure the ControlNet and the LoRAs of the work folder; draw their sheet, one row a photograph."""
+    """Measure the ControlNet and the LoRAs of the work folder; draw their sheet, one row per photograph."""
     pictures = photographs()
     held, control_columns = measure_control(model, controlnet.load(work, checkpoint), pictures)
     looks, look_columns = measure_looks(model, work / "loras", pictures)

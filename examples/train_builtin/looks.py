@@ -1,4 +1,4 @@
-"""The looks that the LoRAs learn, as filters of pictures: (count, 3, size, size) from 0 to 1, in and out."""
+"""The looks that the LoRAs learn, as image filters: (count, 3, size, size) from 0 to 1, in and out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAPER, INK = (0.96, 0.94, 0.88), (0.05, 0.05, 0.08)
 
 
 def blur(pictures: Tensor, width: int) -> Tensor:
-    """A box of odd `width` twice over, which is nearly a Gaussian; edges are repeated."""
+    """Apply a box filter of odd `width` twice, which approximates a Gaussian. Borders are repeated."""
     margin = (width // 2,) * 4
     for _ in range(2):
         pictures = F.avg_pool2d(F.pad(pictures, margin, mode="replicate"), width, 1)
@@ -23,7 +23,7 @@ def blur(pictures: Tensor, width: int) -> Tensor:
 
 
 def outline(pictures: Tensor) -> Tensor:
-    """How steep the brightness is, (count, 1, size, size), about 1 on the picture's strongest edges."""
+    """Return the steepness of the brightness (count, 1, size, size), about 1 on the strongest edges of each image."""
     light = F.pad(blur(to_ycc(pictures)[:, :1], 5), (1, 1, 1, 1), mode="replicate")
     across, down = light[..., 1:-1, 2:] - light[..., 1:-1, :-2], light[..., 2:, 1:-1] - light[..., :-2, 1:-1]
     steep = torch.hypot(across, down)
@@ -32,7 +32,7 @@ def outline(pictures: Tensor) -> Tensor:
 
 
 def draw_neon(pictures: Tensor) -> Tensor:
-    """Edges that glow in the colour of their place, before black."""
+    """Draw edges that glow in the local colour, on black."""
     colour = blur(pictures, 9)
     colour = (colour / colour.amax(dim=1, keepdim=True).clamp(min=0.05)).pow(1.7)
     line = smooth(outline(pictures), 0.35, 0.75)
@@ -41,7 +41,7 @@ def draw_neon(pictures: Tensor) -> Tensor:
 
 
 def draw_ink(pictures: Tensor) -> Tensor:
-    """Black strokes along the edges and in the deepest shadows, on paper."""
+    """Draw black strokes along the edges and in the deepest shadows, on paper."""
     light = blur(to_ycc(pictures)[:, :1], 7)
     shadow = smooth(0.6 * light.mean(dim=(2, 3), keepdim=True) - light, -0.02, 0.06)
     ink = torch.maximum(smooth(outline(pictures), 0.4, 0.7), shadow)

@@ -1,8 +1,8 @@
-"""Train the LoRAs (Hu et al. 2021): the student learns to give at once what a filter makes of its own pictures.
+"""Train the LoRAs (Hu et al. 2021): the student learns to render directly what a filter makes of its outputs.
 
-Each pair is made on the spot: the student paints a picture from noise, or over a foreign picture, and the look's filter
-is drawn over it. The same start, seen through the LoRA, must lead to the filtered picture; so must the filtered
-picture, noised again, which is what the second step sees.
+Each pair is made during the training: the student renders an image from noise or over a foreign image, and the filter
+of the look is applied to it. With the LoRA, the same start must lead to the filtered image. The filtered image with new
+noise, which is the input of the second step, must lead there too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from examples.train_builtin.looks import LOOKS
 from examples.train_builtin.sampler import decode, encode
 
 RANK, RATE, BATCH, PAIRS, CHUNK = 4, 2e-3, 6, 288, 24
-# What two steps visit: from noise, and from pictures at strengths .7 and .5
+# Timesteps of two-step sampling: from noise, and from images at strengths .7 and .5
 STARTS = ((999, 499), (999, 499), (699, 359), (499, 259))
 LAYERS = r".*(up_blocks|mid_block).*(conv1|conv2|to_q|to_k|to_v|to_out\.0|proj_in|proj_out)|conv_in|conv_out"
 
@@ -42,7 +42,7 @@ class Pairs:
 
 @torch.inference_mode()
 def make_pairs(work: Path, checkpoint: str, seed: int = 11) -> Pairs:
-    """PAIRS of them; kept in `pairs.pt`."""
+    """Make PAIRS pairs, or load them from `pairs.pt`."""
     path = work / "pairs.pt"
     if path.exists():
         return Pairs(**torch.load(path, weights_only=True))
@@ -69,7 +69,7 @@ def make_pairs(work: Path, checkpoint: str, seed: int = 11) -> Pairs:
 
 
 def train(work: Path, name: str, seconds: float, checkpoint: str, seed: int = 12) -> Path:
-    """Train one look for that long; writes `loras/NAME.safetensors` with keys as diffusers and peft write them."""
+    """Train one look for `seconds`. Write `loras/NAME.safetensors` with the keys that diffusers and peft use."""
     target = work / "loras" / f"{name}.safetensors"
     if target.exists():
         return target

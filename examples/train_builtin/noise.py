@@ -1,4 +1,4 @@
-"""Seeded random fields, painted for a whole batch at once: (pictures, height, width), float32."""
+"""Seeded random fields, drawn for a whole batch at once: (images, height, width), float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Noise:
-    """A seeded source of fields for `count` square pictures of `size` pixels a side."""
+    """A seeded source of fields for `count` square images of `size` pixels a side."""
 
     count: int
     size: int
@@ -25,18 +25,18 @@ class Noise:
         self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Even random numbers, one for each picture: (count, 1, 1), or (count, *shape)."""
+        """Return uniform random numbers, one for each image: (count, 1, 1), or (count, *shape)."""
         return low + (high - low) * torch.rand((self.count, *(shape or (1, 1))), generator=self.generator)
 
     def normal(self, height: int, width: int) -> Tensor:
         return torch.randn((self.count, height, width), generator=self.generator)
 
     def coin(self, chance: float) -> Tensor:
-        """True for that share of the pictures: (count, 1, 1)."""
+        """Return booleans (count, 1, 1), each true with the probability `chance`."""
         return self.uniform(0, 1) < chance
 
     def clouds(self, cells: tuple[int, int] = (4, 4), octaves: int = 5, fall: float = 0.5) -> Tensor:
-        """Fractal noise of about unit variance; `cells` are (rows, columns) of the coarsest octave."""
+        """Return fractal noise of about unit variance; `cells` are (rows, columns) of the coarsest octave."""
         total, gain = self.normal(*cells), 1.0
         for _ in range(octaves - 1):
             gain *= fall
@@ -46,17 +46,17 @@ class Noise:
         return whole / whole.std(dim=(1, 2), keepdim=True)
 
     def turned(self, degrees: float) -> tuple[Tensor, Tensor]:
-        """Coordinates from 0 to 1, turned about the centre by up to that angle either way."""
+        """Return coordinates from 0 to 1, rotated about the centre by up to this angle in either direction."""
         angle = self.uniform(-degrees, degrees) * math.pi / 180
         x, y = self.x - 0.5, self.y - 0.5
         return x * angle.cos() - y * angle.sin() + 0.5, x * angle.sin() + y * angle.cos() + 0.5
 
     def centred(self, spread: float) -> tuple[Tensor, Tensor]:
-        """Coordinates about a centre that strays from the middle by up to `spread`."""
+        """Return coordinates about a centre that is off the middle by up to `spread` on each axis."""
         return self.x - 0.5 - self.uniform(-spread, spread), self.y - 0.5 - self.uniform(-spread, spread)
 
     def cells(self, x: Tensor, y: Tensor, jitter: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Voronoi cells of a jittered unit lattice: nearest and second distance, the cell's number and its offset."""
+        """Return Voronoi cells of a jittered unit lattice: nearest and second distance, cell number, offset."""
         nearest = second = torch.full_like(x, 9.0)
         number, dx, dy = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
         salt = self.uniform(0, 100)
@@ -75,11 +75,11 @@ class Noise:
 
 
 def scatter(x: Tensor, y: Tensor, salt: Tensor) -> Tensor:
-    """A number from 0 to 1 that looks random for each lattice point (the common sine hash of shader code)."""
+    """Return a pseudo-random number from 0 to 1 for each lattice point (the common sine hash of shader code)."""
     return ((x * 12.9898 + y * 78.233 + salt).sin() * 4375.8545).frac().abs()
 
 
 def smooth(value: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    """0 below `low`, 1 above `high`, a smooth step between (the usual 3t^2 - 2t^3)."""
+    """Smoothstep: 0 below `low`, 1 above `high`, 3t^2 - 2t^3 between."""
     t = ((value - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)

@@ -1,9 +1,9 @@
-"""The procedural painter: subjects as brightness fields, dyed by a colour's ramp and drawn in a style.
+"""The procedural painter: subjects as brightness fields, coloured with a colour's ramp and drawn in a style.
 
-A painter returns brightness (pictures, size, size) from 0 to 1. Few degrees of freedom and hard contrast: what a small
-model can learn from some hundred thousand samples. Geometry stands upright at a fixed place, CELLS across, so that at
-256 pixels its lines fall on those of the denoiser's coarsest level (64 pixels); what differs from picture to picture is
-the light on it.
+A painter returns brightness (images, size, size) from 0 to 1. It has few degrees of freedom and hard contrast, so that
+a small model can learn it from some hundred thousand samples. Geometry is upright at a fixed position, CELLS across: at
+256 pixels, its lines fall on those of the denoiser's coarsest level (64 pixels). Only the light on it differs from
+image to image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CELLS = 4
 
 
 def light_up(noise: Noise, pattern: Tensor) -> Tensor:
-    """A pattern under a light that differs from place to place."""
+    """Return the pattern under a light that varies over the image."""
     return pattern * (0.7 + 0.3 * smooth(noise.clouds((2, 2), 3), -1.5, 1.5))
 
 
@@ -104,12 +104,12 @@ def paint_grid(noise: Noise) -> Tensor:
 
 
 def edge_gap(x: Tensor) -> Tensor:
-    """Distance to the nearest whole number."""
+    """Return the distance to the nearest whole number."""
     return (x - x.round()).abs()
 
 
 def paint_honeycomb(noise: Noise) -> Tensor:
-    x, y = noise.x * CELLS, noise.y * CELLS / 2  # a little taller than regular, to stay on the lattice
+    x, y = noise.x * CELLS, noise.y * CELLS / 2  # slightly taller than regular hexagons, to fit the lattice
     first = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
     x, y = x - 0.5, y - 0.5
     second = hexagon_gap(x - x.round(), (y - y.round()) * math.sqrt(3))
@@ -118,7 +118,7 @@ def paint_honeycomb(noise: Noise) -> Tensor:
 
 
 def hexagon_gap(x: Tensor, y: Tensor) -> Tensor:
-    """The hexagon's own distance from its centre: 0.5 on its edges."""
+    """Return the hexagonal distance from the centre of a cell: 0.5 on its edges."""
     x, y = x.abs(), y.abs()
     return torch.maximum(x, 0.5 * x + math.sqrt(3) / 2 * y)
 
@@ -232,7 +232,7 @@ PAINTERS: dict[str, Callable[[Noise], Tensor]] = {
 
 
 def paint_shapes(noise: Noise, shapes: int = 24) -> Tensor:
-    """Dead leaves: shapes of many sizes that hide each other, for the brightness of an unknown photograph."""
+    """Draw dead leaves: shapes of many sizes that cover each other, like the brightness of an unknown photograph."""
     light = 0.5 + 0.2 * noise.clouds((2, 2), 4)
     for shape in range(shapes):
         x, y = noise.centred(0.6)
@@ -247,7 +247,7 @@ def paint_shapes(noise: Noise, shapes: int = 24) -> Tensor:
 
 
 def blend_structure(texture: Tensor, structure: Tensor, share: Tensor) -> Tensor:
-    """The texture lies on the structure: its mean brightness follows the structure by `share` (count, 1, 1)."""
+    """Lay the texture over the structure: its mean brightness follows the structure by `share` (count, 1, 1)."""
     return (texture - 0.5) * (1 - 0.6 * share) + 0.5 + (structure - 0.5) * share
 
 
@@ -298,14 +298,14 @@ STYLES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def ramp(colour: str) -> Tensor:
-    """The colour's five stops: (5, 3), sRGB from 0 to 1."""
+    """Return the colour's five stops (5, 3), sRGB from 0 to 1."""
     return torch.tensor([[int(stop[i : i + 2], 16) / 255 for i in (1, 3, 5)] for stop in COLOURS[colour].ramp])
 
 
 def dye(light: Tensor, colour: str, noise: Noise) -> Tensor:
-    """Give each brightness its colour on the ramp: (count, 3, size, size) from 0 to 1.
+    """Map each brightness to its colour on the ramp: (count, 3, size, size) from 0 to 1.
 
-    A rainbow has a hue for each place instead: bands of the ramp's stops, shaded by the brightness.
+    In a rainbow, the position sets the hue: bands of the ramp's stops, shaded by the brightness.
     """
     stops = ramp(colour)
     if colour != "rainbow":
@@ -319,7 +319,7 @@ def dye(light: Tensor, colour: str, noise: Noise) -> Tensor:
 
 
 def look_up(stops: Tensor, value: Tensor) -> Tensor:
-    """Linear interpolation along evenly spaced stops: (..., size, size) -> (count, 3, size, size)."""
+    """Interpolate linearly along evenly spaced stops: (..., size, size) -> (count, 3, size, size)."""
     place = value * (len(stops) - 1)
     low = place.floor().long().clamp(0, len(stops) - 2)
     share = (place - low)[..., None]
@@ -334,12 +334,12 @@ def paint(
     structure: Tensor | None = None,
     blend: tuple[float, float] = (0.4, 0.8),
 ) -> Tensor:
-    """Pictures of one subject, colour and style: (count, 3, size, size), float32 from 0 to 1.
+    """Draw images of one subject, colour and style: (count, 3, size, size), float32 from 0 to 1.
 
     `structure` (count, size, size) from 0 to 1 is blended into the brightness by a share in the range `blend`.
     """
     if subject not in SUBJECTS:
-        raise KeyError(f"no subject {subject!r}: one of {', '.join(SUBJECTS)}")
+        raise KeyError(f"no subject {subject!r}; known: {', '.join(SUBJECTS)}")
     light = PAINTERS[subject](noise)
     if structure is not None:
         light = blend_structure(light, structure, noise.uniform(*blend))

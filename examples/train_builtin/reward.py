@@ -1,8 +1,8 @@
-"""A reader of latents whose opinion rewards the student: what is in the picture, and in which style.
+"""A classifier of latents that rewards the student: it predicts the subject and the style.
 
 The gradient of its cross-entropy flows through the last step of a two-step roll-out (ReFL: Xu et al. 2023; DRaFT-1:
-Clark et al. 2023). It learns from the training latents, and is another network than the judge of the evaluation, which
-sees painted pictures with other seeds.
+Clark et al. 2023). It learns from the training latents. The judge of the evaluation is another network, which learns
+from images with other seeds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from examples.train_builtin.latents import encode
 from examples.train_builtin.words import STYLES, SUBJECTS
 
 STEPS, BATCH, RATE = 1200, 64, 2e-3
-SHIFT, NOISE = 2, 0.3  # a reward that a shift by some cells or a little noise takes away is no reward
+SHIFT, NOISE = 2, 0.3  # cells; noise level. A reward that a small shift or a little noise removes is not valid
 
 
 class Reader(nn.Module):
-    """Latents (n, 8, 32, 32) in; scores of the subjects and of the styles out."""
+    """Classifier: latents (n, 8, 32, 32) in, scores of the subjects and of the styles out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Reader(nn.Module):
         return self.subjects(hidden), self.styles(hidden)
 
     def loss(self, latents: Tensor, subjects: Tensor, styles: Tensor) -> Tensor:
-        """Cross-entropy of both, on latents that are shifted and noised at random."""
+        """Return the weighted sum of both cross-entropies, on latents that are shifted and noised at random."""
         shift = torch.randint(-SHIFT, SHIFT + 1, (2,)).tolist()
         latents = latents.roll(shift, dims=(2, 3))
         what, how = self(latents + NOISE * torch.rand(()) * torch.randn_like(latents))
@@ -50,7 +50,7 @@ class Reader(nn.Module):
 
 
 def train(work: Path, seed: int = 6) -> Reader:
-    """The reader, trained on the pure pictures; kept in `reader.pt`."""
+    """Train the reader on the pure images, or load it from `reader.pt`."""
     path, reader = work / "reader.pt", Reader()
     if path.exists():
         reader.load_state_dict(torch.load(path, weights_only=True))

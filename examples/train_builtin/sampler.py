@@ -1,4 +1,4 @@
-"""Few-step sampling with LCMScheduler, as the daemon and diffusers' own pipelines do it."""
+"""Few-step sampling with LCMScheduler, as in the daemon and in diffusers' own pipelines."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def sample(
     control: ControlNetModel | None = None,
     edges: Tensor | None = None,
 ) -> Tensor:
-    """Clean latents (n, 8, h, w) for text states (n, 16, 128), from noise or from `latents` at a strength above 0.
+    """Return clean latents (n, 8, h, w) for text states (n, 16, 128), from noise or from `latents` at a strength > 0.
 
-    A ControlNet is given the `edges` (n, 3, 8 h, 8 w) from 0 to 1.
+    `edges` (n, 3, 8 h, 8 w) from 0 to 1 are the input of the ControlNet.
     """
     scheduler = LCMScheduler(**SCHEDULE)
     scheduler.set_timesteps(steps, strength=strength)
@@ -46,13 +46,13 @@ def sample(
 
 @torch.inference_mode()
 def decode(autoencoder: AutoencoderTiny, latents: Tensor) -> Tensor:
-    """Pictures (n, 3, h, w) from 0 to 1."""
+    """Return images (n, 3, h, w) from 0 to 1."""
     parts = [autoencoder.decode(part).sample for part in latents.split(25)]
     return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
 
 @torch.inference_mode()
 def encode(autoencoder: AutoencoderTiny, pictures: Tensor) -> Tensor:
-    """Latents of pictures (n, 3, h, w) from 0 to 1."""
+    """Return the latents of images (n, 3, h, w) from 0 to 1."""
     latents: Tensor = autoencoder.encode(pictures * 2 - 1).latents
     return latents

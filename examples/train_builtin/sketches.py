@@ -1,8 +1,8 @@
-"""Ask the coarse levels of a denoiser for the picture, so that it learns geometry.
+"""Losses on the coarse levels of a denoiser, so that it learns geometry.
 
-What holds geometry back is that a convolution does not know where it is: only the padding at the border tells (Islam,
-Jia and Bruce 2020), and each coarse level has to hand that on to the next finer one. So linear heads on their outputs
-ask each of them for its cells of the picture (deep supervision: Lee et al. 2015); the heads are thrown away.
+Geometry is hard to learn because a convolution does not know its position. Only the padding at the border indicates it
+(Islam, Jia and Bruce 2020), and each coarse level has to pass it on to the next finer one. Therefore linear heads on
+the outputs of the levels predict the cells of the image (deep supervision: Lee et al. 2015). They are discarded later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Sketches(nn.Module):
         levels = {"middle": denoiser.mid_block} | {f"up{n}": block for n, block in enumerate(denoiser.up_blocks)}
         channels = denoiser.config.block_out_channels
         widths = (channels[-1], *reversed(channels))
-        scales = [*(2**n for n in reversed(range(len(channels)))), 1]  # latents along a cell's side
+        scales = [*(2**n for n in reversed(range(len(channels)))), 1]  # latents along the side of a cell
         self.scales = dict(zip(levels, scales, strict=True))
         self.heads = nn.ModuleDict()
         for (name, level), width in zip(levels.items(), widths, strict=True):
@@ -32,7 +32,7 @@ class Sketches(nn.Module):
             level.register_forward_hook(self.keep(name))
 
     def keep(self, name: str) -> Any:
-        """A hook that keeps what a level makes."""
+        """Return a hook that stores the output of a level."""
 
         def hook(_module: nn.Module, _given: Any, made: Tensor) -> None:
             self.seen[name] = made
@@ -40,9 +40,9 @@ class Sketches(nn.Module):
         return hook
 
     def loss(self, asked: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
-        """Mean square error of what is read from the samples `asked` (n,), bool, of the last pass.
+        """Return the mean square error of the heads for the samples `asked` (n,), bool, of the last pass.
 
-        `clean` are the latents (n, c, h, w) of the whole pass, `weight` is that of their channels (c, 1, 1).
+        `clean` are the latents (n, c, h, w) of the whole pass; `weight` are the weights of their channels (c, 1, 1).
         """
         losses = []
         for name, head in self.heads.items():

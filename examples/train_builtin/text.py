@@ -1,4 +1,4 @@
-"""Build the tokenizer and train the text encoder on captions alone, to tell what they name."""
+"""Build the tokenizer, and train the text encoder on captions alone, to classify what they name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def known_words() -> list[str]:
-    """Every word that a caption can hold, sorted."""
+    """Return every word that a caption can contain, sorted."""
     names = [name for table in (SUBJECTS, COLOURS, STYLES) for entry in table.values() for name in entry.names]
     return sorted({word for phrase in (*names, *FILLERS) for word in phrase.split()})
 
 
 def learn_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte pair encoding (Sennrich et al. 2016) until every known word is one token."""
+    """Learn byte pairs (Sennrich et al. 2016) until every known word is one token."""
     pieces = [(*word[:-1], word[-1] + "</w>") for word in words]
     merges: list[tuple[str, str]] = []
     while any(len(word) > 1 for word in pieces):
@@ -51,7 +51,7 @@ def merge_pair(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write vocab.json, merges.txt and tokenizer_config.json, and load them."""
+    """Write vocab.json, merges.txt and tokenizer_config.json, and load the tokenizer from them."""
     folder.mkdir(parents=True, exist_ok=True)
     merges = learn_merges(known_words())
     single = [chr(code) for code in range(33, 127)]
@@ -78,14 +78,14 @@ def build(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Token ids (captions, MAX_TOKENS), cut or padded."""
+    """Return token ids (captions, MAX_TOKENS), truncated or padded."""
     encoded = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
 
 
 def add_noise_word(caption: str, chance: random.Random) -> str:
-    """Put a made-up word before or after one caption in five: what is unknown shall do no harm."""
+    """Add a made-up word before or after one caption in five, so that unknown words do no harm."""
     if chance.random() > 0.2:
         return caption
     word = "".join(chance.choice(LETTERS) for _ in range(chance.randint(2, 5)))
@@ -93,7 +93,7 @@ def add_noise_word(caption: str, chance: random.Random) -> str:
 
 
 class Heads(nn.Module):
-    """What the mean of the hidden states must tell: subject, colour, style and the ramp's fifteen values."""
+    """Predict subject, colour, style and the ramp's fifteen values from the mean of the hidden states."""
 
     ramps: Tensor
 
@@ -110,7 +110,7 @@ class Heads(nn.Module):
 
 
 def draw_batch(chance: random.Random, count: int) -> tuple[list[str], Tensor]:
-    """Captions and the numbers (count, 3) of their subject, colour and style."""
+    """Return captions and the indices (count, 3) of their subject, colour and style."""
     tables = [list(table) for table in (SUBJECTS, COLOURS, STYLES)]
     captions, labels = [], []
     for _ in range(count):
@@ -123,7 +123,7 @@ def draw_batch(chance: random.Random, count: int) -> tuple[list[str], Tensor]:
 
 
 def train(work: Path, seed: int = 2) -> None:
-    """Train the text encoder for STEPS and write `text_encoder/` and `tokenizer/`; does nothing if they are there."""
+    """Train the text encoder for STEPS; write `text_encoder/` and `tokenizer/`. Do nothing if they exist."""
     if (work / "text_encoder" / "model.safetensors").exists():
         return
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Make the built-in model from nothing: `python -m examples.train_builtin.train all --work DIR`."""
+"""Train the built-in model from scratch: `python -m examples.train_builtin.train all --work DIR`."""
 
 from __future__ import annotations
 
@@ -121,21 +121,21 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=[*STEPS, "all", "adoption"])
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder of pictures and checkpoints; every step resumes"
+        "--work", type=Path, required=True, help="folder of images and checkpoints; every step resumes"
     )
-    parser.add_argument("--target", type=Path, default=TARGET, help="where the model folder goes")
-    parser.add_argument("--threads", type=int, default=2, help="processes, of one thread each where it counts")
-    parser.add_argument("--shards", type=int, default=16, help="960 pictures each")
+    parser.add_argument("--target", type=Path, default=TARGET, help="where to write the model folder")
+    parser.add_argument("--threads", type=int, default=2, help="number of worker processes; each trains with one thread")
+    parser.add_argument("--shards", type=int, default=16, help="number of shards; each has 960 images")
     parser.add_argument("--vae-minutes", type=float, default=20)
-    parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size pictures")
-    parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on whole pictures")
+    parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size images")
+    parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on full-size images")
     parser.add_argument("--distillation-minutes", type=float, default=30)
-    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of its three passes")
+    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of the three passes")
     parser.add_argument("--passes", nargs="+", choices=tuple(finishing.PASSES), default=tuple(finishing.PASSES))
     parser.add_argument("--controlnet-minutes", type=float, default=20)
-    parser.add_argument("--lora-minutes", type=float, default=8, help="for each of them")
-    parser.add_argument("--student", default="distillation.pt", help="what the finishing starts from")
-    parser.add_argument("--checkpoint", default="finishing.pt", help="what the later steps build on, judge and export")
+    parser.add_argument("--lora-minutes", type=float, default=8, help="for each LoRA")
+    parser.add_argument("--student", default="distillation.pt", help="checkpoint that the finishing starts from")
+    parser.add_argument("--checkpoint", default="finishing.pt", help="checkpoint that the later steps use")
     return parser.parse_args()
 
 

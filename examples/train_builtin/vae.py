@@ -1,7 +1,7 @@
-"""Train the autoencoder: AutoencoderTiny with ordered latents, 8 channels at 1/8 of the picture's size.
+"""Train the autoencoder: AutoencoderTiny with ordered latents, 8 channels at 1/8 of the image's size.
 
-Channel 0 carries the mean brightness of an 8x8 cell, 1-5 its brightness detail, 6 and 7 the mean blue and red
-difference, at a smaller scale. So the noise of image-to-image drowns the input's colour first and its shapes last.
+Channel 0 holds the mean brightness of an 8x8 cell, 1-5 its brightness detail, 6 and 7 the mean blue and red difference,
+at a smaller scale. The noise of image-to-image therefore covers the input's colour first and its shapes last.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build() -> AutoencoderTiny:
 
 
 def to_ycc(rgb: Tensor) -> Tensor:
-    """(n, 3, h, w) from 0 to 1 to brightness and two colour differences, the latter about 0."""
+    """Convert RGB (n, 3, h, w) from 0 to 1 to brightness and two colour differences; the latter are centred on 0."""
     return torch.einsum("nchw,dc->ndhw", rgb, torch.tensor(TO_YCC))
 
 
@@ -48,13 +48,13 @@ def to_rgb(ycc: Tensor) -> Tensor:
 
 
 def known_latents(ycc: Tensor) -> Tensor:
-    """What channels 0, 6 and 7 must hold: the cell's means, brightness at unit scale, colour at CHROMA_SCALE."""
+    """Return the targets of channels 0, 6 and 7: the cells' means, brightness at unit scale, colour at CHROMA_SCALE."""
     means = F.avg_pool2d(ycc, CELL)
     return torch.cat([(means[:, :1] - 0.45) * 4, means[:, 1:] * 6 * CHROMA_SCALE], dim=1)
 
 
 def recolour(rgb: Tensor) -> Tensor:
-    """The same brightness in turned and faded colours, clipped."""
+    """Return the same brightness in rotated and faded colours, clipped."""
     ycc = to_ycc(rgb)
     angle = torch.rand(len(rgb), 1, 1) * 2 * math.pi
     fade = torch.rand(len(rgb), 1, 1)
@@ -68,7 +68,7 @@ def recolour(rgb: Tensor) -> Tensor:
 
 
 def dead_leaves(seed: int, count: int = 96) -> Tensor:
-    """Coloured shapes (count, 3, CROP * 2, CROP * 2), which stand in for photographs."""
+    """Draw coloured shapes (count, 3, CROP * 2, CROP * 2) as stand-ins for photographs."""
     layers = [paint_shapes(Noise(count, CROP * 2, seed), 40).clamp(0, 1)]
     layers += [Noise(count, CROP * 2, seed + shift).clouds((2, 2), 3) * 0.12 for shift in (1, 2)]
     grain = Noise(count, CROP * 2, seed + 3).clouds((16, 16), 5, 0.7) * 0.06
@@ -77,7 +77,7 @@ def dead_leaves(seed: int, count: int = 96) -> Tensor:
 
 
 class Crops:
-    """Random crops of the painted pictures and of coloured shapes."""
+    """Random crops of the training images and of coloured shapes."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self.shards, _ = read_shards(work)
@@ -85,7 +85,7 @@ class Crops:
         self.chance = np.random.default_rng(seed)
 
     def take(self, count: int) -> Tensor:
-        """Crops (count, 3, CROP, CROP) from 0 to 1; a third of them of shapes."""
+        """Return crops (count, 3, CROP, CROP) from 0 to 1; a third are of shapes."""
         crops = []
         for _ in range(count):
             chance = self.chance
@@ -98,7 +98,7 @@ class Crops:
 
 
 def picture_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """L1 on brightness and colour, on gradients (sharpness) and on coarse colour (hue)."""
+    """Return the L1 loss on brightness and colour, on gradients (sharpness) and on coarse colour (hue)."""
     error = to_ycc(made - wanted)
     light, colour = error[:, :1], error[:, 1:]
     slope = (light[..., 1:] - light[..., :-1]).abs().mean() + (light[..., 1:, :] - light[..., :-1, :]).abs().mean()
@@ -107,7 +107,7 @@ def picture_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 
 def latent_loss(latents: Tensor, ycc: Tensor) -> Tensor:
-    """Hold the known channels to their means, the detail to unit scale, and the detail of recoloured twins together."""
+    """Loss: known channels near their means, detail at unit scale, equal detail of an image and its recoloured copy."""
     detail = latents[:, 1:-CHROMA]
     known = torch.cat([latents[:, :1], latents[:, -CHROMA:]], 1)
     weight = torch.tensor([1.0] + [1 / CHROMA_SCALE] * CHROMA)[:, None, None]
@@ -118,7 +118,7 @@ def latent_loss(latents: Tensor, ycc: Tensor) -> Tensor:
 
 
 def train(work: Path, seconds: float, seed: int = 1) -> None:
-    """Train for that long (by the clock), resuming from `vae.pt`; the rate falls to nothing at the end (cosine)."""
+    """Train for `seconds` of wall-clock time, resuming from `vae.pt`. The learning rate falls to zero (cosine)."""
     torch.manual_seed(seed)
     vae = build().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(vae.parameters(), RATE, betas=(0.9, 0.99))

@@ -1,4 +1,4 @@
-"""The words the built-in model knows: subjects, colours and styles, and the captions made from them."""
+"""The words that the built-in model knows: subjects, colours and styles, and the captions made from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Subject:
     """A material or a pattern: its synonyms (the first is its name), its natural colour and one line about it.
 
-    determined: its painter draws the same every time, but for the light on it.
+    determined: its painter always draws the same, except for the light on it.
     """
 
     names: tuple[str, ...]
@@ -115,9 +115,9 @@ MAX_TOKENS = 16
 
 
 def write_caption(subject: str, colour: str, style: str, chance: random.Random) -> str:
-    """One caption in random words for a picture of that subject, colour and style.
+    """Return one caption in random words for an image of this subject, colour and style.
 
-    The colour is left out in half of the captions whose colour is the subject's own.
+    Half of the captions whose colour is the subject's natural one do not name the colour.
     """
     names = SUBJECTS[subject].names
     natural = colour == SUBJECTS[subject].colour and chance.random() < 0.5
@@ -131,13 +131,13 @@ def write_caption(subject: str, colour: str, style: str, chance: random.Random) 
 
 
 def pick(names: tuple[str, ...], chance: random.Random) -> str:
-    """The first name in two of three cases, else a synonym; "" if there is none."""
+    """Return the first name in two of three cases, else a synonym; "" if there are no names."""
     if not names:
         return ""
     return names[0] if chance.random() < 0.67 else chance.choice(names)
 
 
 def tidy(text: str) -> str:
-    """Drop the commas and spaces that empty words leave behind."""
+    """Remove the commas and spaces that empty words leave."""
     parts = (" ".join(part.split()) for part in text.split(","))
     return ", ".join(part.removesuffix(" in") for part in parts if part and part != "in")

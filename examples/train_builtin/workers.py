@@ -1,4 +1,4 @@
-"""Several one-thread processes that share each step's gradient: on a busy machine faster than one with many threads."""
+"""Several one-thread processes that train together. On a busy machine they are faster than one with many threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def run(job: Callable[..., None], workers: int, work: Path, *arguments: Any) -> None:
-    """Call job(work, *arguments) in that many processes, joined by gloo over the loopback interface."""
+    """Call job(work, *arguments) in `workers` processes, connected by gloo over the loopback interface."""
     if workers == 1:
         job(work, *arguments)
         return
@@ -38,7 +38,7 @@ def rank() -> int:
 
 
 def average(tensors: list[Tensor]) -> None:
-    """Replace the tensors by their mean over all workers."""
+    """Replace each tensor by its mean over all workers."""
     if not dist.is_initialized():
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
