@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from lcm_daemon.core.control_state import ControlState
@@ -20,7 +19,7 @@ class Controller(ABC):
     on_by_default: ClassVar[bool] = False  # whether a show has this controller without naming it
     fields: ClassVar[Fields] = {}  # the controller's keys in a show file
 
-    def __init__(self, controls: ControlState, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
         """Check the options and add the defaults.
 
         Args:
