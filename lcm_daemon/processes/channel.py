@@ -9,10 +9,10 @@ fresh as the frame it travels with, and a child that has stopped reading is sent
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection  # what Pipe() returns there
+else:
+    from multiprocessing.connection import Connection
 
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is closed
 
