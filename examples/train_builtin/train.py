@@ -120,11 +120,11 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=[*STEPS, "all", "adoption"])
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder of images and checkpoints; every step resumes"
-    )
+    parser.add_argument("--work", type=Path, required=True, help="folder of images and checkpoints; every step resumes")
     parser.add_argument("--target", type=Path, default=TARGET, help="where to write the model folder")
-    parser.add_argument("--threads", type=int, default=2, help="number of worker processes; each trains with one thread")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of worker processes; each trains with one thread"
+    )
     parser.add_argument("--shards", type=int, default=16, help="number of shards; each has 960 images")
     parser.add_argument("--vae-minutes", type=float, default=20)
     parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size images")
