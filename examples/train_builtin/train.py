@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder of images and checkpoints; every step resumes")
     parser.add_argument("--target", type=Path, default=TARGET, help="where to write the model folder")
     parser.add_argument(
-        "--threads", type=int, default=2, help="number of worker processes; each trains with one thread"
+        "--threads", type=int, default=2, help="worker processes with one thread each; threads of other steps"
     )
     parser.add_argument("--shards", type=int, default=16, help="number of shards; each has 960 images")
     parser.add_argument("--vae-minutes", type=float, default=20)
