@@ -230,6 +230,7 @@ def test_a_cue_of_the_show_that_is_recorded_again_keeps_its_settings(tmp_path: P
     assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is in the show"
 
 
+@pytest.mark.slow
 def test_a_flood_of_recordings_is_limited(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from lcm_daemon.controllers.osc.sender import send
 from lcm_daemon.core.frame import Frame
-from lcm_daemon.processes.bootstrap import ending_signals
+from lcm_daemon.processes.bootstrap import termination_signals
 from lcm_daemon.transports import load
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.testcard import read_stamp
@@ -125,7 +125,7 @@ def test_an_absent_source_shows_the_slate_and_is_found_when_it_comes(tmp_path: P
             watch(out, lambda frames: frames and np.array_equal(frames[-1].pixels, slate))
 
 
-@pytest.mark.parametrize("number", ending_signals())
+@pytest.mark.parametrize("number", termination_signals())
 def test_it_ends_within_five_seconds_and_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     with Daemon(tmp_path, show(sinks=[])) as daemon:
