@@ -130,7 +130,7 @@ def test_random_weights_measure_the_model_alone(
 
 
 def test_what_has_no_random_weights_is_said() -> None:
-    with pytest.raises(RecipeError, match="recipe sdxs-512: random weights are not available for the model IDKiro/sdxs"):
+    with pytest.raises(RecipeError, match="recipe sdxs-512: random weights are not available for the model"):
         bench_model.model_figures(replace(task("sdxs-512"), random=True))
 
 
