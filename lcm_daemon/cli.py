@@ -91,14 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     _add_show(check)
 
-    listing = commands.add_parser("list", help="list sources, recipes, parameters, transports, shows or prompts")
-    listing.set_defaults(command=_list)
-    listing.add_argument("what", choices=tuple(LISTS))
-    listing.add_argument("recipe", nargs="?", metavar="RECIPE", help="with `parameters`: include those of this recipe")
-    listing.add_argument("--live", action="store_true", help="with `parameters`: ask a running daemon for its values "
-                         "and for what set each of them last")
-    listing.add_argument("--host", default="127.0.0.1", help="with --live: host of the daemon's panel (127.0.0.1)")
-    listing.add_argument("--port", type=int, default=8000, help="with --live: port of the daemon's panel (8000)")
+    _add_list(commands.add_parser("list", help="list sources, recipes, parameters, transports, shows or prompts"))
 
     pull = commands.add_parser("pull", help="download the models that shows or recipes need")
     pull.set_defaults(command=_pull)
@@ -121,6 +114,16 @@ def build_parser() -> argparse.ArgumentParser:
     send.add_argument("--host", default="127.0.0.1", help="host of the daemon (127.0.0.1)")
     send.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
     return parser
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_list)
+    parser.add_argument("what", choices=tuple(LISTS))
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="with `parameters`: include those of this recipe")
+    parser.add_argument("--live", action="store_true", help="with `parameters`: ask a running daemon for its values "
+                        "and for what set each of them last")
+    parser.add_argument("--host", default="127.0.0.1", help="with --live: host of the daemon's panel (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="with --live: port of the daemon's panel (8000)")
 
 
 def _add_midi(parser: argparse.ArgumentParser) -> None:
