@@ -54,7 +54,7 @@ class Channel:
         self._slots = FrameSlots(size, guided)
         self._free = list(range(SLOTS))
         self._credits = 0
-        self.unanswered: dict[int, float] = {}  # slot -> when its request was sent, in monotonic seconds
+        self.unanswered: dict[int, float] = {}  # slot -> when its request was sent, until its result has arrived
 
     def child_endpoint(self) -> ChildEndpoint:
         """The child's end: pass it to the process, then call `close_child_pipe`."""
@@ -126,8 +126,10 @@ class Channel:
                 raise
             if isinstance(message, Credit):
                 self._credits += 1
-            else:
-                messages.append(message)
+                continue
+            if isinstance(message, FrameResult):
+                self.unanswered.pop(message.slot, None)
+            messages.append(message)
 
     def read_result(self, result: FrameResult) -> Frame:
         """Copy the output frame out of its slot, and free the slot."""
@@ -137,7 +139,6 @@ class Channel:
 
     def free_slot(self, result: FrameResult) -> None:
         """Free a slot without reading its frame."""
-        self.unanswered.pop(result.slot, None)
         self._free.append(result.slot)
 
     def close(self) -> None:

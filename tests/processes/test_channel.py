@@ -108,6 +108,7 @@ def test_there_are_only_so_many_slots_and_each_comes_back(pair: tuple[Channel, C
     request = child_channel.receive()
     child_channel.send(FrameResult(request.slot, request.number, request.time))
     (result,) = channel.receive()
+    assert sorted(channel.unanswered.values()) == [1.0, 2.0], "answered when it arrives, not when it is read"
     channel.free_slot(result)
     assert channel.send_frame(frame(9), {}, 9.0)
 

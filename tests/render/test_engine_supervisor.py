@@ -14,7 +14,8 @@ from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.pipelines.base import Report
-from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
+from lcm_daemon.processes.channel import Channel, ChildChannel
+from lcm_daemon.processes.protocol import Credit, Failed, FrameResult, Ready
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import SLOWEST_FRAME, EngineSupervisor
@@ -360,3 +361,45 @@ def test_more_work_than_usual_is_no_hang(
     engine.child.channel.unanswered[0] = 0.0  # type: ignore[union-attr]
     assert not engine.is_hung(engine.child, 2 * later * passes * step - 0.01)
     assert engine.is_hung(engine.child, max(engine.timeouts.frame, 32 * steps * step) + 0.01), "and a hang is one"
+
+
+@pytest.mark.parametrize("stall", [3.5, 60.0])
+def test_a_result_that_waited_for_a_stalled_stage_is_no_hang(
+    supervise: Callable[..., EngineSupervisor], stall: float, clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stage was stopped for longer than the timeout; the engine answered in time."""
+    engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=3.0), started=False)
+    child = InProcess()
+    monkeypatch.setattr(engine, "_spawn", lambda spare: child)
+    engine.start(clock.now())
+    child.engine.send(Ready(Report("own", "cuda:0", "float16", SIZE)))
+    child.engine.send(Credit())
+    engine.step(clock.now())
+    assert engine.send_frame(Frame(solid(SIZE), 7, clock.now()), VALUES, clock.now())
+    child.engine.receive()  # LoadRecipe
+    request = child.engine.receive()
+    child.engine.send(FrameResult(request.slot, request.number, request.time, {"render": 0.03}))
+    clock.sleep(stall)
+    result = engine.step(clock.now())
+    assert result is not None
+    assert result.number == 7
+    assert engine.metrics.total("engine/replaced") == 0
+    assert engine.child is child  # type: ignore[comparison-overlap]
+
+
+class InProcess:
+    """A child whose end of the channel the test holds."""
+
+    def __init__(self) -> None:
+        self.channel, self.process, self.pid = Channel(SIZE), self, 1
+        self.engine = ChildChannel(self.channel.child_endpoint())
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        self.engine.close()
+        self.channel.close()
+
+    def wait(self, seconds: float) -> bool:
+        return True
