@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.recipes.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 SIZE_STEP = 64  # pixels; every UNet halves its latents, an eighth of the frame, three times
 
@@ -65,7 +69,8 @@ class ChangeEnd:
 class RecipeState:
     """The one account of a show's recipe. The recipe transition writes it, everything else reads it.
 
-    A change is asked for, loads, plays while it fades in, and ends. Its end is announced exactly once.
+    A change is asked for, loads, plays while it fades in, and ends. Its end is announced exactly once. A listener that
+    raises is logged and stops neither the change nor the other listeners.
 
     Args:
         playing: The variant that a show starts with.
@@ -92,13 +97,13 @@ class RecipeState:
         """Ask for a variant, in place of one that was asked for and has not begun."""
         given_up, self.asked, self.error = self.asked, variant, ""  # first the new one: listeners read `wanted`
         if given_up is not None:
-            self._announce(ChangeEnd(given_up, Outcome.GIVEN_UP))
+            _call(self.on_end, ChangeEnd(given_up, Outcome.GIVEN_UP))
 
     def withdraw(self) -> None:
         """Give up a change that has not begun."""
         asked, self.asked = self.asked, None
         if asked is not None:
-            self._announce(ChangeEnd(asked, Outcome.GIVEN_UP))
+            _call(self.on_end, ChangeEnd(asked, Outcome.GIVEN_UP))
 
     def begin(self, variant: RecipeVariant) -> None:
         """`variant` begins to load, and is not merely asked for any more."""
@@ -109,8 +114,7 @@ class RecipeState:
         if variant == self.playing:
             return
         self.playing = variant
-        for listener in self.on_playing:
-            listener(variant)
+        _call(self.on_playing, variant)
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         """The change that is loading ends; nothing happens where none is."""
@@ -121,8 +125,12 @@ class RecipeState:
             self.error = f"{variant.name}: {reason}"
         elif outcome is Outcome.DONE:
             self.error = ""
-        self._announce(ChangeEnd(variant, outcome, reason))
+        _call(self.on_end, ChangeEnd(variant, outcome, reason))
 
-    def _announce(self, end: ChangeEnd) -> None:
-        for listener in self.on_end:
-            listener(end)
+
+def _call(listeners: Sequence[Callable[[Any], None]], argument: object) -> None:
+    for listener in listeners:
+        try:
+            listener(argument)
+        except Exception:  # the transition is between two states here, and must reach the second one
+            log.exception("recipe: a listener failed; the change continues")

@@ -113,7 +113,8 @@ class RecipeTransition:
         self._stopping: list[Player] = []  # stopped, their processes not yet ended
         self._fade = _Fade()
         self._returning = False  # the change is a fallen player's return to its own recipe
-        self._automatic = False  # the governor or an upgrade asked: never swap for it
+        self._automatic = False  # the governor or an upgrade asked for the change: never swap for it
+        self._asked_automatically = False  # the same of the variant that was asked for and has not begun
         self._swap_started = 0.0
         self._pauses = _ReturnPauses(pause)
 
@@ -159,7 +160,7 @@ class RecipeTransition:
             automatic: The governor or an upgrade asks. Out of memory, the variant is given up.
         """
         self.state.ask(variant)
-        self._automatic = automatic
+        self._asked_automatically = automatic
 
     def cancel(self, now: float) -> None:
         """Give up the change to another recipe that is loading or asked for. Another size of the same one comes."""
@@ -217,6 +218,7 @@ class RecipeTransition:
             self.state.begin(asked)
             if asked != self.current.variant or self.current.fallen:
                 self._load(asked, now)
+                self._automatic = self._asked_automatically
             else:
                 self.state.end(Outcome.DONE)  # it plays already
         elif asked is None and self._pauses.is_due(self.current.fallen, now):
@@ -251,7 +253,7 @@ class RecipeTransition:
             self._begin_fade(now)
 
     def _swap(self, now: float) -> None:
-        """The memory does not suffice for two: hold the last frame, stop both, and load the new one once they have ended."""
+        """Memory does not suffice for two: hold the last frame, stop both, and load the new one once they have ended."""
         assert self.next is not None
         log.warning("recipe %s: does not fit into memory beside %s; the last frame is held while they are swapped",
                     self.next.variant.name, self.current.variant.name)

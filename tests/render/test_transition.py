@@ -457,3 +457,46 @@ def test_a_recipe_that_fails_in_its_fade_plays_and_then_the_old_one_does(rig: Ri
     rig.step(1.0)
     assert playing == ["new", "old"]
     assert rig.outcomes == [("new", Outcome.FAILED)]
+
+
+def fail_to_listen(_: object) -> None:
+    raise RuntimeError("a listener failed")
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.0])
+def test_a_listener_that_fails_does_not_stop_the_change(rig: Rig, seconds: float) -> None:
+    rig.state.on_playing.insert(0, fail_to_listen)
+    rig.state.on_end.insert(0, fail_to_listen)
+    playing: list[RecipeVariant] = []
+    rig.state.on_playing.append(playing.append)
+    rig.change.seconds = seconds
+    rig.change.ask(NEW)
+    rig.step()
+    rig.made[1].deliver(200)
+    rig.step()
+    assert rig.step(seconds) == 200
+    assert (rig.running, rig.change.phase, rig.state.playing) == (["new"], Phase.PLAYING, NEW)
+    assert (playing, rig.outcomes) == ([NEW], [("new", Outcome.DONE)])
+
+
+def test_a_listener_that_fails_does_not_stop_the_way_back(rig: Rig) -> None:
+    rig.state.on_end.insert(0, fail_to_listen)
+    rig.change.ask(NEW)
+    rig.step()
+    rig.made[1].deliver(200)
+    rig.step()
+    rig.made[1].fail(Failed("died"))
+    rig.step(0.5)
+    rig.step(1.0)
+    assert (rig.running, rig.change.phase, rig.state.playing) == (["old"], Phase.PLAYING, OLD)
+    assert rig.outcomes == [("new", Outcome.FAILED)]
+
+
+def test_a_request_that_is_withdrawn_does_not_let_an_automatic_change_end_the_old_engine(rig: Rig) -> None:
+    rig.change.ask(resized(OLD, (64, 64)), automatic=True)
+    rig.step()
+    rig.change.ask(NEW)  # by hand, and panic before the next step
+    rig.change.cancel(rig.clock.now())
+    rig.made[1].fail(FULL)
+    rig.step()
+    assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
