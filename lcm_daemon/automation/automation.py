@@ -162,16 +162,14 @@ class Automation:
     def recipe_started(self, name: str, now: float) -> list[Change]:
         """Apply the values that a cue has set for parameters of this recipe. Return the parameters that moved.
 
-        Call this when the parameters of the recipe `name` have become live. Values for any other recipe are dropped.
+        Call this when the parameters of the recipe `name` have become live. Values for another recipe keep waiting:
+        the end of its change drops them, see `recipe_change_ended`.
         """
-        superseded = name != self.recipe
         self.recipe = name
         waiting = self._recipe_values
-        if waiting is None or (waiting.recipe != name and not superseded):
+        if waiting is None or waiting.recipe != name:
             return []
         self._recipe_values = None
-        if waiting.recipe != name:
-            return []
         changes = [self._fade(parameter, value, origin, now)
                    for parameter, (value, origin) in waiting.values.items() if parameter in self._parameters.table]
         return [change for change in changes if change]

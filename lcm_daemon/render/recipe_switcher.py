@@ -32,7 +32,7 @@ class RecipeSwitcher:
     ) -> None:
         self.recipes, self.transition, self.governor = dict(recipes), transition, governor
         self._throttle = LogThrottle(log, metrics)
-        self._governed = transition.state.playing.recipe  # the recipe that the governor has learned the costs of
+        self._governed = transition.state.playing  # the variant that the governor judged last
         self._upgraded: RecipeVariant | None = None  # the last variant that was checked for an upgrade
 
     def change(self, name: str) -> None:
@@ -53,8 +53,9 @@ class RecipeSwitcher:
 
     def resize(self, width: int, height: int) -> None:
         """Render the same recipe at another size in pixels, rounded to what models can render."""
-        size = nearest_render_size(width, height)
-        self.transition.ask(RecipeVariant(replace(self.transition.state.wanted.recipe, size=size)))
+        wanted = self.transition.state.wanted
+        recipe = replace(wanted.recipe, size=nearest_render_size(width, height))
+        self.transition.ask(replace(wanted, recipe=recipe, scale=1.0))
 
     def describe_governor(self) -> str:
         """What the governor has lowered, for the status: "steps -1"; "" where it has lowered nothing."""
@@ -73,15 +74,16 @@ class RecipeSwitcher:
         if self.transition.changing or player.fallen:
             governor.pause()  # two engines at work, or a recipe that was never meant to hold the rate
             return
-        if variant.recipe != self._governed:
-            self._governed = variant.recipe
+        before, self._governed = self._governed, variant
+        own_change = replace(before, scale=governor.level.size)
+        if variant not in (before, own_change) and variant.scale == 1.0:  # another recipe, size or accelerator
             governor.reset()
         if governor.level.size != variant.scale:  # the change of size has failed
             governor.refuse_size(variant.scale)
         if costs:
             governor.judge(costs, values, scales_of(variant.recipe.size), now, len(player.engines))
         if governor.level.size != variant.scale:
-            self.transition.ask(RecipeVariant(variant.recipe, governor.level.size), automatic=True)
+            self.transition.ask(replace(variant, scale=governor.level.size), automatic=True)
 
     def upgrade(self) -> None:
         """Load the compiled form of the recipe beside the eager one, once, where the device's compiler needs that."""

@@ -20,7 +20,7 @@ from lcm_daemon.pipelines.base import Report
 from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.recipes.state import Outcome, RecipeVariant
 from lcm_daemon.render.governor import Governor, Level
 from lcm_daemon.render.player import Player
 from lcm_daemon.shows.reader import load_show
@@ -257,6 +257,24 @@ def test_values_of_a_cue_belong_to_the_recipe_change_of_the_cue(stage: Stage) ->
         stage.parameters._targets.pop("lora/ink")
 
 
+def test_values_of_a_cue_survive_that_the_recipe_before_fails_in_its_fade(stage: Stage) -> None:
+    ink, first = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5}), Recipe("first")
+    old = stage.recipes.playing
+    stage.switcher.recipes |= {"ink": ink, "first": first}
+    stage.automation.cue_list.record(Cue("storm", {"lora/ink": 0.9}, recipe="ink"))
+    stage.recipes.begin(RecipeVariant(first))
+    stage.recipes.play(RecipeVariant(first))  # it fades in
+    execute(stage, CommandRequest("cue/goto", "osc", ("storm",)))
+    stage.automation.update(stage.clock.now(), "")
+    assert stage.recipes.asked == RecipeVariant(ink)
+    stage.automation.update(stage.clock.now(), "")
+    stage.recipes.end(Outcome.FAILED, "died")
+    stage.recipes.play(old)
+    stage.recipes.begin(RecipeVariant(ink))
+    stage.recipes.play(RecipeVariant(ink))
+    assert stage.parameters.targets()["lora/ink"] == 0.9
+
+
 @pytest.mark.slow
 def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> None:
     execute(stage, CommandRequest("size", "osc", (387, 64)))
@@ -270,7 +288,7 @@ def test_commands_change_recipe_and_size(stage: Stage, clock: ManualClock) -> No
 def governed(stage: Stage) -> Any:
     """The stage with a governor, and an engine that takes 0.1 s a frame where 0.05 are allowed."""
     stage.switcher.governor = Governor(20.0, stage.metrics)
-    stage.switcher._governed = Recipe("", "")
+    stage.switcher._governed = RecipeVariant(Recipe("", ""))
     engine = engines(stage)[0]
     engine.costs = []
     return engine
@@ -311,6 +329,31 @@ def test_the_governor_changes_size_by_a_change_of_recipe(stage: Stage, clock: Ma
     assert asked[-1] == RecipeVariant(replace(full.recipe, size=(640, 64))), "of the recipe as it was asked for"
     run_hot(stage, clock, 60.0, 0.001)
     assert asked[-1] == full
+
+
+def test_a_size_that_a_person_asks_for_lets_the_governor_start_again(stage: Stage, clock: ManualClock) -> None:
+    """Also if it is the size that the recipe has, from which the governor has stepped down."""
+    governed(stage)
+    asked: list[RecipeVariant] = []
+    stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
+    run_hot(stage, clock, 4.0)
+    stage.transition.current.variant = asked[-1]
+    run_hot(stage, clock, 1.0, 0.04)
+    assert asked[-1].scale == 0.75
+    execute(stage, CommandRequest("size", "osc", (512, 512)))
+    assert asked[-1].scale == 1.0
+    stage.transition.current.variant = asked[-1]
+    run_hot(stage, clock, 6.0)
+    assert asked[-1].scale == 0.75
+
+
+def test_the_governor_keeps_the_accelerator(stage: Stage, clock: ManualClock) -> None:
+    governed(stage)
+    asked: list[RecipeVariant] = []
+    stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
+    stage.transition.current.variant = replace(stage.recipes.playing, accelerator="compile")
+    run_hot(stage, clock, 4.0)
+    assert asked == [replace(stage.recipes.playing, accelerator="compile", scale=0.75)]
 
 
 @pytest.mark.slow
