@@ -125,8 +125,10 @@ def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     every = [*own, *named.values()]
     modulators = read_modulators(found["modulation"] or (), problems, parameter_table(every, ()))
     table = parameter_table(every, modulators)
-    tables = {"": table} | {name: parameter_table([recipe], modulators) for name, recipe in named.items()}
-    recipes = [*recipe_names(), *(recipe.name for recipe in own), *others]
+    tables = {"": table}
+    for name, recipe in named.items():  # a cue may also set what the recipe before it has, such as fade out its LoRA
+        tables[name] = parameter_table([*own, recipe], modulators)
+    recipes = list(dict.fromkeys([*recipe_names(), *(recipe.name for recipe in own), *others]))
     return {
         "modulators": modulators,
         "cues": read_cues(found["cues"] or (), problems, tables, recipes),

@@ -326,15 +326,37 @@ def test_a_cue_may_name_every_recipe_of_the_show_and_set_its_parameters(tmp_path
 
 @pytest.mark.parametrize(("cue", "line"), [
     ("{name: a, recipe: my, set: {lora/ink: 0.5}}", "no parameter 'lora/ink'"),
-    ("{name: a, recipe: builtin, set: {lora/mine: 0.5}}", "no parameter 'lora/mine'"),
+    ("{name: a, recipe: builtin, set: {lora/mone: 0.5}}", "no parameter 'lora/mone'"),
     ("{name: a, recipe: mine}", "no recipe 'mine'; there are builtin, "),
     ("{name: a, recipe: my.yaml}", "no recipe 'my.yaml'; there are builtin, "),
     ("{name: a, set: {lora/ink: 0.5}}", "no parameter 'lora/ink'"),
 ])
-def test_a_cue_sets_only_parameters_of_the_recipe_that_it_changes_to(tmp_path: Path, cue: str, line: str) -> None:
+def test_a_cue_sets_only_parameters_of_its_recipe_or_of_the_shows_own(tmp_path: Path, cue: str, line: str) -> None:
     (tmp_path / "my.yaml").write_text("{base: passthrough, loras: [{name: mine, model: a/b}]}")
     (found,) = complaints(tmp_path, f"recipe: my.yaml\ncues:\n  - {cue}")
     assert line in found
+
+
+def test_a_cue_may_set_what_the_recipe_before_it_has(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("{base: passthrough, loras: [{name: mine, model: a/b}]}")
+    show = load(tmp_path, "{recipe: my.yaml, cues: [{name: a, recipe: builtin, set: {lora/mine: 0, lora/ink: 1}}]}")
+    assert show.cues[0].values == {"lora/mine": 0.0, "lora/ink": 1.0}
+
+
+def test_known_recipes_are_listed_once(tmp_path: Path) -> None:
+    (found,) = complaints(tmp_path, "cues: [{name: a, recipe: zzzz}]")
+    assert found.count("builtin") == 1
+
+
+@pytest.mark.parametrize("name", ["sc\u00e8ne\u00a01", "\U0001f469\u200d\U0001f3a4", "a\tb"])
+def test_a_cue_name_may_have_every_character_of_a_line(tmp_path: Path, name: str) -> None:
+    assert load(tmp_path, f"cues: [{{name: {json.dumps(name)}}}]").cues[0].name == name
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\n", "a\u2028b"])
+def test_a_cue_name_is_one_line(tmp_path: Path, name: str) -> None:
+    (found,) = complaints(tmp_path, f"cues: [{{name: {json.dumps(name)}}}]")
+    assert "is not a cue name: one line of text is wanted" in found
 
 
 def test_a_cue_that_changes_the_recipe_is_played_with_its_values(tmp_path: Path) -> None:
