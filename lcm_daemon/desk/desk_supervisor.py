@@ -135,10 +135,11 @@ class DeskSupervisor(ChildSupervisor):
     def _send_update(self, values: Mapping[str, Value]) -> None:
         if not self.ready or self.child is None or not (self._changes or self._status or self._table):
             return
-        table_values = dict(values) if self._table else {}
-        update = desk.DeskUpdate(
-            list(self._changes.values()), self._status, self._parameter_states, self._table, table_values
-        )
+        changes, table_values = list(self._changes.values()), dict[str, Value]()
+        if self._table:  # a change that waits may be older than the table's values, which the desk applies first
+            table_values = dict(values)
+            changes = [replace(change, value=values[change.name]) for change in changes if change.name in values]
+        update = desk.DeskUpdate(changes, self._status, self._parameter_states, self._table, table_values)
         try:
             if self.child.channel.send(update):
                 self._changes, self._status, self._parameter_states, self._table = {}, None, None, None

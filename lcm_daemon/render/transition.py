@@ -253,7 +253,7 @@ class RecipeTransition:
             self._begin_fade(now)
 
     def _swap(self, now: float) -> None:
-        """Memory does not suffice for two: hold the last frame, stop both, and load the new one once they have ended."""
+        """Memory does not suffice for two: hold the last frame, stop both, then load the new one alone."""
         assert self.next is not None
         log.warning("recipe %s: does not fit into memory beside %s; the last frame is held while they are swapped",
                     self.next.variant.name, self.current.variant.name)

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +21,8 @@ from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
-from lcm_daemon.processes.protocol import Ready
+from lcm_daemon.processes.channel import Channel, ChildChannel
+from lcm_daemon.processes.protocol import Credit, Ready
 from tests.rigs.daemon import free_port
 
 SIZE = (64, 48)
@@ -87,6 +89,23 @@ def test_another_table_reaches_this_desk_and_the_next(desk: DeskSupervisor, port
     first = desk.pid
     serve(desk, lambda _: desk.ready and desk.pid not in (0, first), values=values)
     serve(desk, moved, values=values)
+
+
+def test_a_change_that_waits_has_the_value_of_the_table_that_is_sent_with_it() -> None:
+    """Panic, and in the same turn another recipe, to whose start value the parameter moves on."""
+    desk = DeskSupervisor(DeskConfig("test", TABLE, VALUES), SIZE, Metrics())
+    channel = Channel(SIZE)
+    child = ChildChannel(channel.child_endpoint())
+    desk.child, desk.ready = SimpleNamespace(channel=channel, pid=1), True  # type: ignore[assignment]
+    child.send(Credit())
+    desk.tell([Change("strength", 0.6, "osc"), Change("gone", 1.0, "osc")])
+    desk.replace_table(TABLE)
+    desk.step({**VALUES, "strength": 0.9}, time.perf_counter())
+    update = child.receive()
+    assert update.values["strength"] == 0.9
+    assert update.changes == [Change("strength", 0.9, "osc")]
+    child.close()
+    channel.close()
 
 
 @pytest.mark.slow
