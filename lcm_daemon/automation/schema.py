@@ -23,7 +23,7 @@ _SECONDS = Number(0, 86_400)
 
 
 def _read_cue_name(node: Node, problems: Problems) -> str | None:
-    name = Text().read(node, problems)
+    name: str | None = Text().read(node, problems)
     if name is not None and name.splitlines() != [name]:  # the status lists the names one a line
         problems.add(node, f"{name!r:.80} is not a cue name: one line of text is wanted")
         return None

@@ -155,7 +155,7 @@ def _count_nodes(node: yaml.Node, file: str, counts: dict[int, int]) -> int:
         raise _refused(node, file, f"the tag {node.tag!r:.80} is not allowed")
     if isinstance(node, yaml.ScalarNode):
         if any("\ud800" <= character <= "\udfff" for character in node.value):
-            raise _refused(node, file, "half of a surrogate pair is not a character")
+            node.value = _join_surrogates(node, file)
         if node.tag == f"{_TAGS}int" and len(node.value) > MAX_INT_CHARACTERS:
             node.tag = f"{_TAGS}str"
     counts[id(node)] = 0
@@ -164,6 +164,14 @@ def _count_nodes(node: yaml.Node, file: str, counts: dict[int, int]) -> int:
         raise _refused(node, file, f"aliases expand this to more than {MAX_NODES:,} values")
     counts[id(node)] = count
     return count
+
+
+def _join_surrogates(node: yaml.ScalarNode, file: str) -> str:
+    r"""The text with surrogate pairs joined: JSON, which is YAML too, writes one character as "\ud83d\ude00"."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise _refused(node, file, "half of a surrogate pair is not a character") from error
 
 
 def _children(node: yaml.Node, file: str) -> Iterator[yaml.Node]:

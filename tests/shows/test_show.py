@@ -350,7 +350,8 @@ def test_known_recipes_are_listed_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sc\u00e8ne\u00a01", "\U0001f469\u200d\U0001f3a4", "a\tb"])
 def test_a_cue_name_may_have_every_character_of_a_line(tmp_path: Path, name: str) -> None:
-    assert load(tmp_path, f"cues: [{{name: {json.dumps(name)}}}]").cues[0].name == name
+    for escaped in (True, False):
+        assert load(tmp_path, f"cues: [{{name: {json.dumps(name, ensure_ascii=escaped)}}}]").cues[0].name == name
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\n", "a\u2028b"])
