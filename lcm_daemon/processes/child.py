@@ -1,8 +1,7 @@
-"""Child: a spawned process with its channel. Reaper and RestartLimit: what a supervisor of children needs."""
+"""Child: a spawned process with its channel."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -52,45 +51,3 @@ class Child:
         """Wait up to `seconds` for a killed process to end; return whether it has."""
         self.process.join(seconds)
         return self.process.exitcode is not None
-
-
-class Reaper:
-    """Killed children until the system has ended them. A driver may take its time, and the tick must not wait."""
-
-    def __init__(self) -> None:
-        self._children: list[Child] = []
-
-    def __len__(self) -> int:
-        return len(self._children)
-
-    def kill(self, child: Child) -> None:
-        """Kill a child and remember it until it has ended."""
-        child.kill()
-        self._children.append(child)
-
-    def reap(self, seconds: float = 0.0) -> None:
-        """Drop the children that have ended, waiting up to `seconds` for each."""
-        self._children = [child for child in self._children if not child.wait(seconds)]
-
-
-class RestartLimit:
-    """At most `count` restarts within `seconds`. More mean a fault that restarting does not fix."""
-
-    def __init__(self, count: int = 3, seconds: float = 60.0) -> None:
-        self.count, self.seconds = count, seconds
-        self._times: deque[float] = deque()
-
-    @property
-    def recent(self) -> int:
-        """Number of restarts within the last `seconds`."""
-        return len(self._times)
-
-    def allows(self, now: float) -> bool:
-        """Record a restart at `now` (monotonic seconds). False if the limit is reached; counting then starts over."""
-        while self._times and now - self._times[0] > self.seconds:
-            self._times.popleft()
-        self._times.append(now)
-        if len(self._times) < self.count:
-            return True
-        self._times.clear()
-        return False

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from functools import partial
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.recipes.recipe import Recipe
-
-log = logging.getLogger(__name__)
 
 SIZE_STEP = 64  # pixels; every UNet halves its latents, an eighth of the frame, three times
 
@@ -59,18 +57,26 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class ChangeEnd:
-    """The end of a recipe change. `reason` says why it failed."""
+    """The end of a recipe change.
+
+    Args:
+        variant: What was changed to.
+        outcome: How the change ended.
+        wanted: What was wanted when it had ended: the next request, what is loading, or what plays.
+        reason: Why it failed.
+    """
 
     variant: RecipeVariant
     outcome: Outcome
+    wanted: RecipeVariant
     reason: str = ""
 
 
 class RecipeState:
     """The one account of a show's recipe. The recipe transition writes it, everything else reads it.
 
-    A change is asked for, loads, plays while it fades in, and ends. Its end is announced exactly once. A listener that
-    raises is logged and stops neither the change nor the other listeners.
+    A change is asked for, loads, plays while it fades in, and ends. Its end is announced exactly once. Listeners are
+    called by `announce`, never in the middle of a change: one that raises cannot leave a change half done.
 
     Args:
         playing: The variant that a show starts with.
@@ -83,6 +89,7 @@ class RecipeState:
         self.error = ""  # why the last change failed; "" once another is asked for or one succeeds
         self.on_playing: list[Callable[[RecipeVariant], None]] = []  # called when another variant begins to show
         self.on_end: list[Callable[[ChangeEnd], None]] = []  # called when a change ends
+        self._calls: deque[Callable[[], None]] = deque()  # of listeners, not yet made
 
     @property
     def wanted(self) -> RecipeVariant:
@@ -95,15 +102,15 @@ class RecipeState:
 
     def ask(self, variant: RecipeVariant) -> None:
         """Ask for a variant, in place of one that was asked for and has not begun."""
-        given_up, self.asked, self.error = self.asked, variant, ""  # first the new one: listeners read `wanted`
+        given_up, self.asked, self.error = self.asked, variant, ""
         if given_up is not None:
-            _call(self.on_end, ChangeEnd(given_up, Outcome.GIVEN_UP))
+            self._queue_end(given_up, Outcome.GIVEN_UP)
 
     def withdraw(self) -> None:
         """Give up a change that has not begun."""
         asked, self.asked = self.asked, None
         if asked is not None:
-            _call(self.on_end, ChangeEnd(asked, Outcome.GIVEN_UP))
+            self._queue_end(asked, Outcome.GIVEN_UP)
 
     def begin(self, variant: RecipeVariant) -> None:
         """`variant` begins to load, and is not merely asked for any more."""
@@ -114,7 +121,7 @@ class RecipeState:
         if variant == self.playing:
             return
         self.playing = variant
-        _call(self.on_playing, variant)
+        self._calls.extend(partial(listener, variant) for listener in self.on_playing)
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         """The change that is loading ends; nothing happens where none is."""
@@ -125,12 +132,16 @@ class RecipeState:
             self.error = f"{variant.name}: {reason}"
         elif outcome is Outcome.DONE:
             self.error = ""
-        _call(self.on_end, ChangeEnd(variant, outcome, reason))
+        self._queue_end(variant, outcome, reason)
 
+    def _queue_end(self, variant: RecipeVariant, outcome: Outcome, reason: str = "") -> None:
+        end = ChangeEnd(variant, outcome, self.wanted, reason)
+        self._calls.extend(partial(listener, end) for listener in self.on_end)
 
-def _call(listeners: Sequence[Callable[[Any], None]], argument: object) -> None:
-    for listener in listeners:
-        try:
-            listener(argument)
-        except Exception:  # the transition is between two states here, and must reach the second one
-            log.exception("recipe: a listener failed; the change continues")
+    def announce(self) -> None:
+        """Call the listeners of everything that has happened since the last call, in order.
+
+        An error of a listener is raised; the next call continues after it.
+        """
+        while self._calls:
+            self._calls.popleft()()

@@ -71,6 +71,7 @@ class Stage:
         self.resume_file = resume_file or ResumeFile()
         look, recipes = self.resume_file.restore(), show.catalogue()
         recipe = look.recipe_to_start(recipes, show.recipe) if look else show.recipe
+        self._fallback = show.fallback  # read once: no YAML is read while the show plays
         self.recipes = RecipeState(RecipeVariant(recipe))
         self.parameters = Parameters(show.table(recipe), show.start_values(recipe), show.glides)
         self.transition = RecipeTransition(
@@ -115,7 +116,7 @@ class Stage:
         recipe, show = variant.rendered, self.show
         plain = [replace(recipe, accelerate="none")] if recipe.accelerate not in ("auto", "none") else []
         engine = EngineSupervisor(
-            (recipe, *plain, show.fallback), show.size, self.metrics, show.timeouts, show.spare,
+            (recipe, *plain, self._fallback), show.size, self.metrics, show.timeouts, show.spare,
             guided=show.guide is not None, policy=policy,
         )
         return Player(variant, [engine], show.start_values(variant.recipe), self.metrics)
@@ -214,6 +215,7 @@ class Stage:
             self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
             starved = self._input() is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
+            self.recipes.announce()
             if result is not None:
                 self.metrics.time("latency", now - result.time)
                 self.on_result(result, now)
@@ -244,7 +246,7 @@ class Stage:
         self.desk.tell(self.automation.recipe_started(variant.name, now))
 
     def _on_change_end(self, end: ChangeEnd) -> None:
-        if end.variant.name != self.recipes.wanted.name:  # not if only the size changes while the recipe loads
+        if end.variant.name != end.wanted.name:  # not if only the size changes while the recipe loads
             self.automation.recipe_change_ended(end.variant.name, end.outcome is Outcome.DONE)
 
     # --- the tick ---

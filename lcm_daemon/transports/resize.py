@@ -22,7 +22,7 @@ BLACK = (0, 0, 0, 255)
 # is slower and changes colours by up to two steps.
 _LAYOUT = "vuya"
 
-_local = threading.local()
+_local = threading.local()  # PyAV, and a reformatter: it caches filter tables by size, and is not thread-safe
 
 
 def fit(pixels: Pixels, size: Size, mode: Fit) -> Pixels:
@@ -86,9 +86,12 @@ def _scale(pixels: Pixels, size: Size, out: Pixels | None = None) -> Pixels:
     if pixels.shape == out.shape:
         np.copyto(out, pixels)
         return out
-    frame = pyav.load("scaling").VideoFrame(pixels.shape[1], pixels.shape[0], _LAYOUT)
+    if not hasattr(_local, "av"):
+        _local.av = pyav.load("scaling")
+        _local.reformatter = _local.av.video.reformatter.VideoReformatter()
+    frame = _local.av.VideoFrame(pixels.shape[1], pixels.shape[0], _LAYOUT)
     np.copyto(_view(frame), pixels)
-    scaled = _reformatter().reformat(frame, size[0], size[1], _LAYOUT, interpolation="BILINEAR")
+    scaled = _local.reformatter.reformat(frame, size[0], size[1], _LAYOUT, interpolation="BILINEAR")
     np.copyto(out, _view(scaled))
     return out
 
@@ -98,13 +101,6 @@ def _view(frame: Any) -> Pixels:
     plane = frame.planes[0]
     lines = np.frombuffer(plane, np.uint8)[: frame.height * plane.line_size].reshape(frame.height, plane.line_size)
     return lines[:, : frame.width * 4].reshape(frame.height, frame.width, 4)
-
-
-def _reformatter() -> Any:
-    """This thread's reformatter: it caches filter tables by size, and is not thread-safe."""
-    if not hasattr(_local, "reformatter"):
-        _local.reformatter = pyav.load("scaling").video.reformatter.VideoReformatter()
-    return _local.reformatter
 
 
 _FITS: Mapping[Fit, Callable[[Pixels, Size], Pixels]] = {"cover": _cover, "contain": _contain, "stretch": _scale}

@@ -107,6 +107,7 @@ def play(stage: Stage, player: Player) -> None:
     """Let a player take over, as at the end of a recipe change."""
     stage.transition.current = player
     stage.recipes.play(player.variant)
+    stage.recipes.announce()
 
 
 @pytest.mark.slow
@@ -251,8 +252,10 @@ def test_values_of_a_cue_belong_to_the_recipe_change_of_the_cue(stage: Stage) ->
             execute(stage, CommandRequest("recipe", "osc", ("sd-turbo",)))
             execute(stage, CommandRequest("recipe", "osc", ("ink",)))
         stage.recipes.play(stage.recipes.wanted)
+        stage.recipes.announce()
         assert stage.parameters.targets()["lora/ink"] == expected
         stage.recipes.play(RecipeVariant(stage.show.recipe))
+        stage.recipes.announce()
         stage.parameters.reset()
         stage.parameters._targets.pop("lora/ink")
 
@@ -264,14 +267,18 @@ def test_values_of_a_cue_survive_that_the_recipe_before_fails_in_its_fade(stage:
     stage.automation.cue_list.record(Cue("storm", {"lora/ink": 0.9}, recipe="ink"))
     stage.recipes.begin(RecipeVariant(first))
     stage.recipes.play(RecipeVariant(first))  # it fades in
+    stage.recipes.announce()
     execute(stage, CommandRequest("cue/goto", "osc", ("storm",)))
     stage.automation.update(stage.clock.now(), "")
     assert stage.recipes.asked == RecipeVariant(ink)
     stage.automation.update(stage.clock.now(), "")
     stage.recipes.end(Outcome.FAILED, "died")
+    stage.recipes.announce()
     stage.recipes.play(old)
+    stage.recipes.announce()
     stage.recipes.begin(RecipeVariant(ink))
     stage.recipes.play(RecipeVariant(ink))
+    stage.recipes.announce()
     assert stage.parameters.targets()["lora/ink"] == 0.9
 
 

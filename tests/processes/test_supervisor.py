@@ -10,8 +10,9 @@ import pytest
 
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
-from lcm_daemon.processes.child import Child, Reaper, RestartLimit
+from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Ready
+from lcm_daemon.processes.supervisor import Reaper, RestartLimit
 
 
 def wait_for_ever(arguments: ChildEndpoint) -> None:

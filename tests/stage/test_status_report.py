@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.stage.status import Status
+from lcm_daemon.stage.status_report import StatusNumbers
 
 
 def test_counters_become_rates_and_timings_milliseconds() -> None:
     metrics = Metrics()
-    status = Status(metrics)
+    status = StatusNumbers(metrics)
     assert status.collect(100.0, {"show": "mirror"})["fps"] == 0.0
     metrics.count("engine/rendered", 15)
     metrics.count("dropped/source", 2)
@@ -19,7 +19,7 @@ def test_counters_become_rates_and_timings_milliseconds() -> None:
 
 
 def test_it_is_due_twice_a_second_and_counts_its_time() -> None:
-    status = Status(Metrics())
+    status = StatusNumbers(Metrics())
     status.collect(100.0, {})
     assert not status.is_due(100.4)
     assert status.is_due(100.5)
