@@ -48,7 +48,7 @@ def test_a_drum_machine_leads_the_show(tmp_path: Path) -> None:
         def live(name: str) -> dict[str, Any]:
             return _fetch("127.0.0.1", daemon.panel_port).get(name, {})
 
-        wait_for(lambda: "MIDI drums" in daemon.log(), what="the device")
+        wait_for(lambda: "MIDI: device drums connected" in daemon.log(), what="the device")
         with ticking(pad, 100.0):
             wait_for(lambda: 98.0 < live("bpm").get("base", 0.0) < 102.0, what="the tempo")
             assert live("bpm")["by"] == "midi clock"
