@@ -35,6 +35,8 @@ from tests.conftest import need_module
 from tests.rigs.echo import echo
 from tests.rigs.osc_peers import PATIENCE
 
+pytestmark = pytest.mark.slow  # each test opens sockets and waits for their other end
+
 INK = Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0)
 
 

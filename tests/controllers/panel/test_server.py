@@ -22,6 +22,8 @@ from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
 from tests.rigs.daemon import free_port
 from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
 
+pytestmark = pytest.mark.slow  # each test opens sockets and waits for their other end
+
 FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
 
 
