@@ -70,7 +70,7 @@ class ChildSupervisor(ABC):
     @property
     def pid(self) -> int:
         """Process id of the child, or 0."""
-        return (self.child.pid if self.child else 0) or 0
+        return (self.child.process.pid if self.child else 0) or 0
 
     def waitables(self) -> list[Any]:
         """What the stage waits on: a pipe becomes readable when a message arrives and when the child dies."""

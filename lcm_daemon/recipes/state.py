@@ -89,7 +89,7 @@ class RecipeState:
         self.error = ""  # why the last change failed; "" once another is asked for or one succeeds
         self.on_playing: list[Callable[[RecipeVariant], None]] = []  # called when another variant begins to show
         self.on_end: list[Callable[[ChangeEnd], None]] = []  # called when a change ends
-        self._calls: deque[Callable[[], None]] = deque()  # of listeners, not yet made
+        self.calls: deque[Callable[[], None]] = deque()  # calls of listeners that `announce` has still to make
 
     @property
     def wanted(self) -> RecipeVariant:
@@ -121,7 +121,7 @@ class RecipeState:
         if variant == self.playing:
             return
         self.playing = variant
-        self._calls.extend(partial(listener, variant) for listener in self.on_playing)
+        self.calls.extend(partial(listener, variant) for listener in self.on_playing)
 
     def end(self, outcome: Outcome, reason: str = "") -> None:
         """The change that is loading ends; nothing happens where none is."""
@@ -136,12 +136,12 @@ class RecipeState:
 
     def _queue_end(self, variant: RecipeVariant, outcome: Outcome, reason: str = "") -> None:
         end = ChangeEnd(variant, outcome, self.wanted, reason)
-        self._calls.extend(partial(listener, end) for listener in self.on_end)
+        self.calls.extend(partial(listener, end) for listener in self.on_end)
 
     def announce(self) -> None:
         """Call the listeners of everything that has happened since the last call, in order.
 
         An error of a listener is raised; the next call continues after it.
         """
-        while self._calls:
-            self._calls.popleft()()
+        while self.calls:
+            self.calls.popleft()()

@@ -215,7 +215,8 @@ class Stage:
             self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
             starved = self._input() is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
-            self.recipes.announce()
+            if self.recipes.calls:
+                self.recipes.announce()
             if result is not None:
                 self.metrics.time("latency", now - result.time)
                 self.on_result(result, now)
