@@ -87,11 +87,7 @@ class Stage:
             self.automation.restore(look, self.clock.now())
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
-        self.source = build_source(show.source, "source", show.size, self.metrics, self.on_input)
-        self.guide = build_source(show.guide, "guide", show.size, self.metrics, self.on_input)
-        self.sinks = [runner for config in show.sinks
-                      if (runner := build_sink(config, show.size, show.fps, self.metrics))]
-        self._endpoints = {type(runner.endpoint) for runner in self._runners()}
+        self._build_endpoints()
         self.desk = DeskSupervisor(
             DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, tuple(recipes),
                        browser_source=show.browser_source), show.size, self.metrics,
@@ -111,6 +107,14 @@ class Stage:
         self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
+
+    def _build_endpoints(self) -> None:
+        show = self.show
+        self.source = build_source(show.source, "source", show.size, self.metrics, self.on_input)
+        self.guide = build_source(show.guide, "guide", show.size, self.metrics, self.on_input)
+        self.sinks = [runner for config in show.sinks
+                      if (runner := build_sink(config, show.size, show.fps, self.metrics))]
+        self._endpoints = {type(runner.endpoint) for runner in self._runners()}
 
     def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         recipe, show = variant.rendered, self.show
