@@ -103,8 +103,7 @@ class Stage:
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
-        self._throttle = LogThrottle(log, self.metrics)
-        self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
+        self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
 
