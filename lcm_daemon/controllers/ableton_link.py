@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LINK_ORIGIN = "link"
 SESSION_POLL = 0.05  # seconds between two reads of the session
-JOIN_DELAY = 2.0  # seconds before joining: of two peers that start within one second, the younger's tempo may win
+JOIN_DELAY = 2.0  # seconds before joining: if two peers start within one second, the later one's tempo may win
 DISCOVERY_TIME = 2.0  # seconds to find other peers; until then the session's beat is only our own
 BEAT_TOLERANCE = 0.001  # seconds that the beat may differ before the stage gets it again
 

@@ -1,8 +1,8 @@
 """SafetyFilter: shows no image that Stable Diffusion's safety checker rejects. The last safe one takes its place.
 
 The verdict equals that of diffusers' `StableDiffusionSafetyChecker`, but it is computed on the device: the checker's
-own forward pass waits for the device several times. On CUDA the check runs beside the rendering of the next frame, and
-everything is shown one frame later, as soon as there is something to show in between.
+own forward pass waits for the device several times. On CUDA the check runs beside the rendering of the next frame, so
+each frame is shown one frame later, once a safe frame exists to show until then.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_sq
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.recipe import Recipe
 
-SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # where `pull` finds the checker; its own place has a pickle
+SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # for `pull`: the checker's own repository has only a pickle
 GREY = (96, 96, 96, 255)  # shown before any image was safe
 SPECIAL_CARE = 0.01  # lowers all thresholds where a special concept is recognised, as in diffusers
+
 
 class SafetyPass(nn.Module):
     """Whether an image is safe. checker: a StableDiffusionSafetyChecker."""

@@ -31,7 +31,7 @@ class FrameFeedback:
 
     def __init__(self, size: Size, device: torch.device) -> None:
         shape = 1, 3, size[1], size[0]
-        self._last = torch.zeros(shape, device=device)  # without its own mean, which the input's replaces anyway
+        self._last = torch.zeros(shape, device=device)  # the previous result minus its mean; `mix` adds the input's
         self._mixed = torch.zeros(shape, device=device)
         self._has_last = torch.zeros((), device=device)  # 1 where there is a previous result
 

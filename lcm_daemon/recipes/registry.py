@@ -50,7 +50,7 @@ ACCELERATORS: Mapping[str, AcceleratorEntry] = {
         PackageSupport("openvino", ">=2025.0, measured with 2026.4"),
     )),
     "tensorrt": AcceleratorEntry(f"{_PIPELINES}.accelerators.tensorrt:TensorRt", (
-        PackageSupport("torch-tensorrt", "of torch's own version; calls checked against 2.13"),
+        PackageSupport("torch-tensorrt", "the same version as torch; calls checked against 2.13"),
     )),
     "sfast": AcceleratorEntry(f"{_PIPELINES}.accelerators.sfast:StableFast", (
         PackageSupport("stable-fast-pruna", "1.0.8, which needs torch 2.9"),

@@ -1,10 +1,10 @@
-"""Soak: play a show, hurt it, and measure what the audience sees.
+"""Soak: play a show, kill and stop its child processes, and measure what the audience sees.
 
     python -m tests.measure.soak --seconds 60 --recipe builtin --transport ndi
 
-The engine is killed twice (-9) and stopped once (SIGSTOP), the desk is killed once. Printed: gaps between pictures at
-the receiver, black pictures, and how long it took until an engine rendered again. With --flood 50000 it is a flood of
-OSC messages instead.
+The engine is killed twice (SIGKILL) and stopped once (SIGSTOP); the desk is killed once. The report has the gaps
+between frames at the receiver, the number of black frames, and the time until an engine renders again. With --flood
+50000, the program sends 50,000 OSC messages a second instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.rigs.network import namespace
 
 @dataclass
 class Watch:
-    """Receives on a thread and notes the time and the mean brightness of every picture."""
+    """Receives frames on a thread, and records the time and the mean brightness of each."""
 
     transport: str
     name: str
@@ -67,7 +67,7 @@ class Watch:
 
 
 def hurt(daemon: Daemon, seconds: float) -> list[tuple[str, float]]:
-    """Four accidents, evenly spread; returns what was done and the seconds until an engine or desk was back."""
+    """Cause four failures, evenly spread; return each, and the seconds until an engine or desk was back."""
     events: list[tuple[str, Callable[[], int]]] = [
         ("engine kill -9", lambda: daemon.signal_engine(signal.SIGKILL)),
         ("engine SIGSTOP", lambda: daemon.signal_engine(signal.SIGSTOP)),
@@ -85,7 +85,7 @@ def hurt(daemon: Daemon, seconds: float) -> list[tuple[str, float]]:
 
 
 def flood(port: int, rate: float, seconds: float) -> None:
-    """So many `/lcm/strength` messages a second, in bursts of 100; the last one says 0.25."""
+    """Send `rate` messages to `/lcm/strength` a second, in bursts of 100; the last value is 0.25."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", port))
         head = b"/lcm/strength\0\0\0,f\0\0"
@@ -101,7 +101,7 @@ def flood(port: int, rate: float, seconds: float) -> None:
 
 
 def drown(daemon: Daemon, rate: float, seconds: float) -> list[tuple[str, float]]:
-    """A flood of OSC from another process; returns how long the last value took to be in force."""
+    """Flood the daemon with OSC from another process; return how long the last value took to be in force."""
     sender = get_context("spawn").Process(target=flood, args=(daemon.osc_port, rate, seconds))
     sender.start()
     sender.join()
@@ -135,11 +135,11 @@ def main() -> None:
         print(daemon.log())
     gaps = watch.gaps()
     for what, seconds in results:
-        print(f"{what:16} all well again after {seconds:5.2f} s")
-    print(f"pictures {len(watch.times)}, interval {1000 / options.fps:.1f} ms; gaps p50 "
+        print(f"{what:16} recovered after {seconds:5.2f} s")
+    print(f"frames {len(watch.times)}, interval {1000 / options.fps:.1f} ms; gaps p50 "
           f"{1000 * quantile_of(gaps, 0.5):.1f}, p99 {1000 * quantile_of(gaps, 0.99):.1f}, "
           f"p99.9 {1000 * quantile_of(gaps, 0.999):.1f}, longest {1000 * gaps[-1]:.1f} ms")
-    print(f"darkest picture {min(watch.means):.1f} of 255")
+    print(f"darkest frame {min(watch.means):.1f} of 255")
     print({key: status.get(key) for key in ("fps", "latency", "render", "late", "dropped", "replaced")})
 
 

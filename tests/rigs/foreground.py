@@ -91,7 +91,10 @@ def run_desk(show: Show, seconds: float) -> list[DeskRequests]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.rigs.foreground", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.rigs.foreground", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parts = parser.add_subparsers(dest="part", required=True)
     engine_parser = parts.add_parser("engine", help="render test cards")
     engine_parser.add_argument("recipe", nargs="?", default="builtin")

@@ -28,7 +28,7 @@ def _signed_bit(raw: int) -> int:
     return -(raw & 63) if raw & 64 else raw
 
 
-RELATIVE: Mapping[str, Callable[[int], int]] = {  # codings of an encoder, with the raw values of one step up, one down
+RELATIVE: Mapping[str, Callable[[int], int]] = {  # codings of an encoder; behind each: raw values of a step up and down
     "twos_complement": _twos_complement,  # 1, 127
     "binary_offset": _binary_offset,  # 65, 63
     "signed_bit": _signed_bit,  # 1, 65
@@ -100,10 +100,12 @@ TAKEOVER: Mapping[str, Callable[[float | None, float, float], float | None]] = {
 def take_over(mode: str, before: float | None, now: float, value: float) -> float | None:
     """Return the new position of a value after a fader has moved, or None if the value does not follow.
 
+    All positions are from 0 to 1.
+
     Args:
         mode: Key of TAKEOVER.
         before: The fader's position before, or None if it is unknown.
         now: The fader's position.
-        value: The position of the present value.
+        value: The position that belongs to the present value.
     """
     return TAKEOVER[mode](before, now, value)
