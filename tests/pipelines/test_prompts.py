@@ -105,6 +105,7 @@ def test_one_encoder_equals_diffusers(one, text) -> None:
     torch.testing.assert_close(encode(PromptEncoder(one), text).states, positive, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negative", [None, "red clouds"])
 @pytest.mark.parametrize("force_zeros", [True, False])
 @pytest.mark.parametrize("text", TEXTS)

@@ -63,6 +63,7 @@ def test_once_tests_run_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Placeholder("sys", lambda: sys).version == sys.version
 
 
+@pytest.mark.slow
 def test_collecting_the_pipeline_tests_imports_no_torch() -> None:
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts)
              for file in (ROOT / "tests" / "pipelines").glob("*.py")]

@@ -41,6 +41,7 @@ def test_an_empty_list_of_changes_fills_nothing():
     assert not queue.filled.is_set()
 
 
+@pytest.mark.slow
 def test_a_message_with_an_old_heartbeat_is_ignored():
     async def scenario():
         rig = Rig()
@@ -60,6 +61,7 @@ def test_a_message_with_an_old_heartbeat_is_ignored():
     assert [call.name for call in called] == ["tap"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beat", ["soon", None, [], 1e300, -1e300])
 def test_a_heartbeat_of_any_type_does_no_harm(beat):
     async def scenario():
