@@ -15,7 +15,7 @@ CARD = Path(__file__).with_name("card.md")
 
 
 def write_card(work: Path, folder: Path) -> None:
-    """Write README.md of the model folder: `card.md` with the figures, or a line that says that there are none yet."""
+    """Write README.md of the model folder: `card.md` with the figures, or a line that says that none exist yet."""
     path = work / "sheets" / "evaluation.json"
     figures = json.loads(path.read_text()) if path.exists() else None
     table = figure_table(figures) if figures else "Not evaluated yet."

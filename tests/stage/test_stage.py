@@ -21,8 +21,11 @@ from lcm_daemon.recipes.parts import Lora
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import Outcome, RecipeVariant
+from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.governor import Governor, Level
 from lcm_daemon.render.player import Player
+from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.transition import Phase
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.stage.stage import Stage
 from tests.conftest import ManualClock
@@ -481,3 +484,36 @@ def test_a_wave_in_the_picture_keeps_a_midi_clocks_bar(tmp_path: Path, clock: Ma
     clock.sleep(10.0)
     stage._serve()
     assert stage._report.parameter_states()["strength"].value == held
+
+
+def test_a_crossfade_is_blended_once_a_tick_and_not_for_the_status(
+    stage: Stage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, player = variant_of(stage, Recipe("ink"))
+    for one, value in ((stage.transition.current, 0), (player, 200)):
+        one.result, one.result_at = Frame(solid((64, 64), (value, 0, 0, 255)), 1, clock.now()), clock.now()
+    stage.transition.next, stage.transition.phase = player, Phase.FADING
+    blends: list[float] = []
+
+    def counted(a: Any, b: Any, amount: float) -> Any:
+        blends.append(amount)
+        return blend(a, b, amount)
+
+    monkeypatch.setattr("lcm_daemon.render.transition.blend", counted)
+    reports = stage.metrics.total("tick/failed")
+    for _ in range(4):
+        clock.sleep(1.0)  # the status is due in each of these ticks
+        assert stage._report.is_due(clock.now())
+        stage._tick()
+    assert len(blends) == 4
+    assert stage.metrics.total("tick/failed") == reports
+
+
+def test_no_recipe_is_read_from_a_file_while_a_show_plays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing YAML takes longer than a tick."""
+    def refuse(*_: object) -> None:
+        raise AssertionError("a recipe was read")
+
+    monkeypatch.setattr("lcm_daemon.shows.show.load_recipe", refuse)
+    player = stage._build_player(RecipeVariant(Recipe("ink")), RestartPolicy.NEVER)
+    assert player.engines[0].ladder[-1].name == "builtin (safe)"
