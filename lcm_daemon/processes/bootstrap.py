@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TextIO
 
@@ -57,6 +58,7 @@ def terminal_signals_blocked() -> Iterator[None]:
         finally:
             set_handler(None, False)
     else:
+        resource_tracker.ensure_running()  # its first start, which a spawn may need, unblocks SIGINT again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _terminal_signals())
         try:
             yield

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,24 @@ def test_what_nohup_switched_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> N
     off = {signal.SIGHUP: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}  # the second by a shell's &
     monkeypatch.setattr("signal.getsignal", lambda number: off.get(number, signal.SIG_DFL))
     assert {number.name for number in termination_signals()} == {"SIGINT", "SIGTERM"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_the_first_child_of_a_program_starts_with_ctrl_c_blocked(tmp_path: Path) -> None:
+    """The first spawn also starts multiprocessing's resource tracker, which unblocks SIGINT in the parent."""
+    code = ("import multiprocessing, signal\n"
+            "from lcm_daemon.processes.bootstrap import terminal_signals_blocked\n"
+            "def blocked(): print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
+            "if __name__ == '__main__':\n"
+            "    child = multiprocessing.get_context('spawn').Process(target=blocked)\n"
+            "    with terminal_signals_blocked():\n"
+            "        child.start()\n"
+            "    child.join()\n    blocked()\n")
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\nFalse\n", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that wait")
