@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.rigs.lazy_imports import resolve
 
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
+COMPUTING = ("tests/pipelines/", "tests/cuda/", "tests/examples/")  # tests that compute and measure no time
+FIRST_WORKER = "gw0"
 
 
 def need(present: bool, reason: str) -> None:
@@ -52,6 +55,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Import what the test's module has delayed with `lazy_imports`."""
     if isinstance(item, pytest.Function):
         resolve(item.module, item.callspec.params if hasattr(item, "callspec") else {})
+
+
+class _TwoLanes(LoadScopeScheduling):
+    """Scheduler of `pytest -n 2`: one worker runs every test that may measure time, the other those that compute."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(COMPUTING) else "one after another"  # the largest scope is started first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Replace xdist's own ways to distribute tests, which run two tests that measure time beside each other."""
+    return _TwoLanes(config, log)
+
+
+def pytest_configure() -> None:
+    """Let the worker that computes give way to the other: low priority, and one thread of OpenMP."""
+    if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
+        os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster with two; threads that wait keep a core busy
+        if hasattr(os, "nice"):
+            os.nice(10)
 
 
 class ManualClock:
