@@ -3,134 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from lcm_daemon.core.clock import Clock, MonotonicClock
 from lcm_daemon.core.errors import TransportError
-from lcm_daemon.core.frame import Frame, Pixels
+from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.schema import Boolean, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
+from lcm_daemon.transports.clip import Clip, ReportDamage
+from lcm_daemon.transports.stills import IMAGE_SUFFIXES, StillsClip
+from lcm_daemon.transports.video import VideoClip
 
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 STILL_RATE = 10.0  # frames per second of a single image
 FOLDER_RATE = 1.0  # images per second of a folder
-DEFAULT_VIDEO_RATE = 30.0  # frames per second of a video that does not declare its rate
 CATCH_UP_SECONDS = 1.0  # a reader that is later than this continues from the present
 
-ReportDamage = Callable[[Path, str], None]  # takes a damaged file and one line about it
-
 _log = logging.getLogger(__name__)
-
-
-class Clip(Protocol):
-    """Frames that can be played repeatedly."""
-
-    interval: float  # seconds from the last frame to the end
-
-    def play(self) -> Iterator[tuple[float, Any]]:
-        """Yield (seconds since the start, frame) for one pass; raises TransportError if it finds none."""
-
-    def pixels(self, frame: Any) -> Pixels:
-        """Convert a frame of `play` to uint8 (H, W, 4)."""
-
-    def close(self) -> None: ...
-
-
-class StillsClip:
-    """One image, or the images of a folder in the order of their names. Unreadable files are skipped."""
-
-    def __init__(self, paths: list[Path], rate: float, report: ReportDamage) -> None:
-        self.interval = 1 / rate
-        self._paths, self._report = paths, report
-        self._cached: tuple[Path, Pixels] | None = None
-
-    def play(self) -> Iterator[tuple[float, Any]]:
-        shown = 0
-        problem = ""
-        for path in self._paths:
-            try:
-                pixels = self._read(path)
-            except TransportError as error:
-                problem = str(error)
-                if len(self._paths) > 1:
-                    self._report(path, f"{problem}; the image is skipped")
-            else:
-                yield shown * self.interval, pixels
-                shown += 1
-        if not shown:
-            raise TransportError(problem)
-
-    def _read(self, path: Path) -> Pixels:
-        if self._cached is None or self._cached[0] != path:
-            self._cached = path, read_image(path)
-        return self._cached[1]
-
-    def pixels(self, frame: Any) -> Pixels:
-        pixels: Pixels = frame
-        return pixels
-
-    def close(self) -> None:
-        self._cached = None
-
-
-class VideoClip:
-    """A video file, decoded by PyAV. It plays as far as it can be decoded."""
-
-    def __init__(self, path: Path, fps: float, report: ReportDamage) -> None:
-        av = pyav.load("file")
-        self._path, self._report = path, report
-        self._errors: type[Exception] = av.FFmpegError
-        try:
-            # Files only: a playlist must not send the daemon to the network.
-            self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise TransportError(f"file: cannot open {path}: {pyav.reason(error)}") from error
-        with ExitStack() as on_failure:
-            on_failure.callback(self._container.close)
-            if not self._container.streams.video:
-                raise TransportError(f"file: {path} has no video stream")
-            self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
-            self._fps = fps
-            self.interval = 1 / (fps or float(self._stream.average_rate or DEFAULT_VIDEO_RATE))
-            on_failure.pop_all()
-        self._is_rewind_due = False
-
-    def play(self) -> Iterator[tuple[float, Any]]:
-        due, first, index = 0.0, None, -1
-        try:
-            if self._is_rewind_due:
-                self._container.seek(0)
-            self._is_rewind_due = True
-            for index, frame in enumerate(self._container.decode(self._stream)):
-                first = frame.time if first is None else first
-                has_time = not self._fps and frame.time is not None and first is not None
-                due = max(due, frame.time - first) if has_time else index * self.interval
-                yield due, frame
-        except self._errors as error:
-            if index < 0:
-                raise TransportError(f"file: cannot play {self._path}: {pyav.reason(error)}") from error
-            self._report(self._path, f"file: {self._path} is damaged after {due:.1f} s: {pyav.reason(error)}; "
-                                     "it plays up to there")
-        if index < 0:
-            raise TransportError(f"file: {self._path} has no frame")
-
-    def pixels(self, frame: Any) -> Pixels:
-        try:
-            pixels = frame.to_ndarray(format="rgba")
-        except (self._errors, ValueError) as error:
-            raise TransportError(f"file: cannot convert {self._path}: {pyav.reason(error)}") from error
-        # FFmpeg reports the angle of the display matrix, counter-clockwise.
-        return np.ascontiguousarray(np.rot90(pixels, int(frame.rotation) // 90))
-
-    def close(self) -> None:
-        self._container.close()
 
 
 class FileSource(Source):
@@ -237,18 +128,6 @@ def open_clip(path: Path, fps: float, report: ReportDamage) -> Clip:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return StillsClip([path], fps or STILL_RATE, report)
     return VideoClip(path, fps, report)
-
-
-def read_image(path: Path) -> Pixels:
-    """Read an image file as uint8 (H, W, 4), rotated as its EXIF data says; raises TransportError."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            pixels: Pixels = np.array(ImageOps.exif_transpose(image).convert("RGBA"), np.uint8)
-            return pixels
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TransportError(f"file: cannot read {path}: {pyav.reason(error)}") from error
 
 
 TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe)
