@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from tests.rigs.lazy_imports import resolve
 
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
-COMPUTING = ("tests/pipelines/", "tests/cuda/", "tests/examples/")  # tests that compute and measure no time
+COMPUTING = (  # tests that compute, and whose result does not depend on how long that takes
+    "tests/pipelines/", "tests/cuda/", "tests/examples/", "tests/commands/test_bench.py", "tests/commands/test_pull.py",
+    "tests/render/test_governor.py",
+)
 FIRST_WORKER = "gw0"
 
 
@@ -72,6 +76,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_configure() -> None:
     """Let the worker that computes give way to the other: low priority, and one thread of OpenMP."""
+    if "PYTEST_XDIST_WORKER" in os.environ and "PYTHONDONTWRITEBYTECODE" not in os.environ:
+        sys.dont_write_bytecode = False  # xdist sets it; every child process would compile the package again
     if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
         os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster with two; threads that wait keep a core busy
         if hasattr(os, "nice"):
