@@ -15,7 +15,8 @@ from typing import Any
 
 from lcm_daemon import __version__, transports
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
-from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.controllers.osc.udp import check_receive_buffer
+from lcm_daemon.core.errors import LcmDaemonError, RecipeError
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
@@ -57,7 +58,7 @@ def examine() -> Iterator[str]:
     yield from _section("accelerators", _check_accelerators())
     yield from _section("accelerators' packages", map(_package_row, *zip(*accelerators.versions(), strict=True)))
     yield from _section("transports", (_check_transport(name) for name in transports.TRANSPORTS))
-    yield from _section("controllers", [_check_midi(), _check_extra("link", "aalink", "aalink")])
+    yield from _section("controllers", [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")])
     yield from _section("recipes", (_check_recipe(name) for name in recipe_names()))
 
 
@@ -123,6 +124,13 @@ def _check_extra(name: str, module: str, package: str) -> Row:
     if importlib.util.find_spec(module) is None:
         return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
     return name, True, f"{package} {importlib.metadata.version(package)}"
+
+
+def _check_osc() -> Row:
+    try:
+        return "osc", True, check_receive_buffer()
+    except LcmDaemonError as error:
+        return "osc", False, str(error)
 
 
 def _check_midi() -> Row:

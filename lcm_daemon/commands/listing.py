@@ -22,7 +22,7 @@ def list_sources() -> list[str]:
             found = source.discover(SOURCE_SEARCH_SECONDS) if source else []
             lines += [f"{name}: {label}" for label in found]
         except LcmDaemonError as error:
-            lines.append(f"{name}: {error}")
+            lines.append(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}")
     return lines or ["no sources found (testcard and file need none)"]
 
 
@@ -44,6 +44,13 @@ def list_parameters(recipe: str | None = None) -> list[str]:
 
     table = find_recipes(recipe)[0].table() if recipe else TABLE
     return [parameter.describe() for parameter in table.values()]
+
+
+def list_commands() -> list[str]:
+    """List the commands that OSC, MIDI, OSCQuery and the page can give, with their arguments."""
+    from lcm_daemon.core.requests import COMMANDS
+
+    return [f"/lcm/{name + ' ' + command.usage:38} {command.help}" for name, command in COMMANDS.items()]
 
 
 def list_transports() -> list[str]:
@@ -88,6 +95,7 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "sources": list_sources,
     "recipes": list_recipes,
     "parameters": list_parameters,
+    "commands": list_commands,
     "transports": list_transports,
     "shows": list_shows,
     "prompts": list_prompts,

@@ -35,11 +35,11 @@ def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_accelerators_say_where_they_work_or_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"openvino": ["cpu", ""], "tensorrt": ["cpu", "it is for CUDA, and the recipe runs on cpu"]}
+    found = {"openvino": ["cpu", ""], "tensorrt": ["cpu", "it is for CUDA, and the device is cpu"]}
     first, second = report(monkeypatch, accelerators=found)["accelerators"]
     assert first.split() == ["works", "openvino", "on", "cpu"]
     assert second.split()[:2] == ["missing", "tensorrt"]
-    assert second.endswith("it is for CUDA, and the recipe runs on cpu")
+    assert second.endswith("it is for CUDA, and the device is cpu")
 
 
 def test_the_versions_that_adapters_were_written_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +84,11 @@ def test_midi_without_its_package_says_what_the_port_would(monkeypatch: pytest.M
     midi = next(line for line in report(monkeypatch)["controllers"] if " midi " in line)
     assert midi.split()[0] == "missing"
     assert "python-rtmidi is not installed" in midi
+
+
+def test_osc_says_how_large_its_receive_buffer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    osc = next(line for line in report(monkeypatch)["controllers"] if " osc " in line)
+    assert osc.split()[:4] == ["works", "osc", "receive", "buffer"]
 
 
 def test_a_driver_that_breaks_its_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

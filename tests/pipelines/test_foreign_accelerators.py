@@ -122,4 +122,4 @@ def test_bakes_weights() -> None:
 def test_without_an_nvidia_gpu_one_line_says_so(name: str) -> None:
     lines: list[str] = []
     assert name not in [one.name for one in choose(name, CPU, Features(), lines.append)]
-    assert lines[0] == f"{name}: it needs an NVIDIA GPU, and the recipe runs on cpu"
+    assert lines[0] == f"{name}: it needs an NVIDIA GPU, and the device is cpu"

@@ -122,7 +122,7 @@ def check_receive_buffer() -> str:
     """Describe the receive buffer that the system grants. Raises LcmDaemonError if UDP does not work."""
     with _bind("127.0.0.1", 0) as sock:
         size = _granted_buffer(sock)
-    text = f"works; receive buffer {size >> 10} of {RECEIVE_BUFFER >> 10} KiB"
+    text = f"receive buffer {size >> 10} of {RECEIVE_BUFFER >> 10} KiB"
     if size < RECEIVE_BUFFER:
         text += "; bursts may be lost: raise net.core.rmem_max (Linux) or kern.ipc.maxsockbuf (macOS)"
     return text

@@ -39,7 +39,7 @@ class Compile(Accelerator):
     @classmethod
     def probe(cls, device: torch.device) -> str:
         probe = _PROBES.get(device.type)
-        return probe() if probe else f"it runs on CPU and CUDA only, and the recipe runs on {device.type}"
+        return probe() if probe else f"it runs on CPU and CUDA only, and the device is {device.type}"
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import torch._dynamo

@@ -20,7 +20,7 @@ class OneDiff(Accelerator):
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
-            return f"it needs an NVIDIA GPU, and the recipe runs on {device.type}"
+            return f"it needs an NVIDIA GPU, and the device is {device.type}"
         return missing_package("onediff", "onediff") or missing_package("oneflow", "oneflow, as OneDiff's README says")
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:

@@ -48,7 +48,7 @@ class OpenVino(Accelerator):
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cpu":
-            return f"it runs on the CPU only, and the recipe runs on {device.type}"
+            return f"it runs on the CPU only, and the device is {device.type}"
         return missing_package("openvino", '"lcm-daemon[openvino]"')
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:

@@ -20,7 +20,7 @@ class StableFast(Accelerator):
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
-            return f"it needs an NVIDIA GPU, and the recipe runs on {device.type}"
+            return f"it needs an NVIDIA GPU, and the device is {device.type}"
         if sys.platform == "darwin":
             return "it runs on Linux and Windows only"
         return missing_package("sfast", "stable-fast-pruna, the maintained fork of stable-fast")

@@ -22,7 +22,7 @@ class TensorRt(Accelerator):
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cuda":
-            return f"it needs an NVIDIA GPU, and the recipe runs on {device.type}"
+            return f"it needs an NVIDIA GPU, and the device is {device.type}"
         return missing_package("torch_tensorrt", '"lcm-daemon[tensorrt]"')
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
