@@ -81,7 +81,7 @@ def pytest_configure() -> None:
     if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
         os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster with two; threads that wait keep a core busy
         if hasattr(os, "nice"):
-            os.nice(10)
+            os.nice(19)
 
 
 class ManualClock:
