@@ -8,6 +8,8 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 
 TIMINGS_KEPT = 512  # per path
+TEXTS = 32  # texts of one path that a log throttle counts each by itself
+OTHER_TEXTS = ""  # stands for all further ones
 
 
 class Metrics:
@@ -50,11 +52,16 @@ def quantile_of(ordered: Sequence[float], quantile: float) -> float:
 
 
 class LogThrottle:
-    """Counts a repeated event and logs it the 1st, 2nd, 4th, 8th ... time, so that it cannot fill a log."""
+    """Counts a repeated event and logs it the 1st, 2nd, 4th, 8th ... time, so that it cannot fill a log.
+
+    Events of one path with different texts are different events: the first TEXTS of them are logged each by itself, the
+    others as one.
+    """
 
     def __init__(self, log: logging.Logger, metrics: Metrics | None = None) -> None:
         """The events are counted in `metrics`, or in counters of the throttle's own."""
         self._log, self._metrics = log, metrics or Metrics()
+        self._texts: dict[str, dict[str, int]] = {}  # how often each text came, by path
 
     def warn(self, path: str, text: str) -> None:
         """Count `path`; log a warning if it is due."""
@@ -65,6 +72,11 @@ class LogThrottle:
         self._write(logging.ERROR, path, text, traceback=True)
 
     def _write(self, level: int, path: str, text: str, traceback: bool) -> None:
-        count = self._metrics.count(path)
+        self._metrics.count(path)
+        texts = self._texts.setdefault(path, {})
+        is_own = text in texts or len(texts) < TEXTS
+        key = text if is_own else OTHER_TEXTS
+        texts[key] = count = texts.get(key, 0) + 1
         if count & (count - 1) == 0:
-            self._log.log(level, "%s%s", text, f" ({count} times)" if count > 1 else "", exc_info=traceback)
+            times = f" ({count} {'times' if is_own else 'others like it'})" if count > 1 else ""
+            self._log.log(level, "%s%s", text, times, exc_info=traceback)

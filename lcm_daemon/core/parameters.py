@@ -77,6 +77,8 @@ class Parameter:
 
 
 def _number(parameter: Parameter, value: Any) -> float:
+    if isinstance(value, bytes):  # a blob or a colour; Python would read digits in it
+        raise Refused(f"{parameter.name} takes a number, not {_shown(value)}")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

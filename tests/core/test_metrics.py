@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from lcm_daemon.core.metrics import LogThrottle, Metrics, quantile_of
+from lcm_daemon.core.metrics import TEXTS, LogThrottle, Metrics, quantile_of
 
 
 def test_counts_add_up_by_path_and_prefix() -> None:
@@ -38,6 +38,26 @@ def test_a_million_warnings_are_twenty_lines(caplog: pytest.LogCaptureFixture) -
         seldom.warn("bad", "bad packet")
     assert len(caplog.records) == 20
     assert caplog.records[-1].getMessage() == "bad packet (524288 times)"
+
+
+def test_different_texts_are_counted_each_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    throttle = LogThrottle(logging.getLogger("test"), metrics)
+    for number in range(7):
+        throttle.warn("refused", f"value {number}")
+    throttle.warn("refused", "value 3")
+    assert caplog.messages == [*(f"value {number}" for number in range(7)), "value 3 (2 times)"]
+    assert metrics.counts() == {"refused": 8}
+
+
+def test_a_flood_of_different_texts_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = LogThrottle(logging.getLogger("test"))
+    for number in range(10_000):
+        throttle.warn("refused", f"value {number}")
+    assert len(caplog.messages) == TEXTS + 14
+    assert caplog.messages[-1] == f"value {TEXTS + 8191} (8192 others like it)"
+    throttle.warn("refused", "value 1")
+    assert caplog.messages[-1] == "value 1 (2 times)"
 
 
 def test_an_exception_is_logged_with_its_traceback_as_rarely(caplog: pytest.LogCaptureFixture) -> None:

@@ -37,13 +37,14 @@ def padded(data: bytes) -> bytes:
 
 def argument(rng: random.Random) -> tuple[bytes, bytes]:
     """A type tag and its data."""
-    tag = rng.choice(b"iiffffsshdbtrmTFN")
+    tag = rng.choice(b"iiffffsshdbtrmTFNIScX[]")
     data = {
+        b"S": lambda: padded(b"symbol"),
         b"s": lambda: padded(rng.choice([b"lava", b"", "über".encode(), b"0.5", b"127.0.0.1:9", b"nan", b"x" * 300,
                                          b'[["ocean", 0.7], ["lava", 0.3]]', b"[[[[", b"txt2img"])),
         b"b": lambda: struct.pack(">i", 5) + b"12345\0\0\0",
         b"f": lambda: struct.pack(">f", rng.choice([0.0, 1.0, rng.random(), 1e30, float("nan"), float("inf")])),
-    }.get(bytes([tag]), lambda: rng.randbytes({"h": 8, "d": 8, "t": 8, "T": 0, "F": 0, "N": 0}.get(chr(tag), 4)))()
+    }.get(bytes([tag]), lambda: rng.randbytes(8 if tag in b"hdt" else 0 if tag in b"TFNI[]" else 4))()
     return bytes([tag]), data
 
 

@@ -175,11 +175,13 @@ class Osc(Controller):
                 "osc/denied", f"OSC: {source.host} is not in osc.allow; packets from {source} are ignored")
             return
         try:
-            messages = check_packet(packet)
+            checked = check_packet(packet)
         except MalformedPacket as reason:
             self._throttle.warn("osc/malformed", f"OSC: malformed packet from {source}: {reason}; it is ignored")
             return
-        for message, timetag in messages:
+        for fault in checked.faults:
+            self._throttle.warn("osc/malformed", f"OSC: packet from {source}: {fault}")
+        for message, timetag in checked.messages:
             if timetag == IMMEDIATELY or not self._postponed.postpone(message, timetag, source):
                 self._handle_message(message, source)
             yield

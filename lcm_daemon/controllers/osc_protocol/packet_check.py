@@ -1,15 +1,25 @@
-"""Checks the structure of an OSC 1.0 packet and splits it into messages with time tags, before it is parsed.
+"""Checks the structure of an OSC packet and splits it into messages with time tags, before it is parsed.
 
-A packet that passes is safe for python-osc: parsing it ends, reads only data of the packet and raises nothing. (Without
-the check, python-osc 1.10.2 loops forever on a bundle element with a negative size and recurses on nested bundles.)
-The work is linear in the packet's size: each byte is read once per bundle level, and MAX_DEPTH limits the levels.
+A message that passes is safe for python-osc: parsing it ends, reads only data of the message and raises nothing.
+(Without the check, python-osc 1.10.2 loops forever on a bundle element with a negative size and recurses on nested
+bundles.) A malformed message costs itself only: the other messages of its bundle pass. Type tags of OSC 1.0 and 1.1
+that python-osc does not know are rewritten by `type_tags`. The work is linear in the packet's size: each byte is read
+once per bundle level, and MAX_DEPTH limits the levels.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from lcm_daemon.controllers.osc_protocol.type_tags import (
+    PLAIN_TAGS,
+    ArgumentError,
+    padded,
+    rewrite_arguments,
+    skip_arguments,
+)
 from lcm_daemon.core.errors import LcmDaemonError
 
 MAX_DEPTH = 8  # levels of nested bundles
@@ -29,25 +39,40 @@ class MalformedPacket(LcmDaemonError):
     """A packet that is not OSC, or that exceeds the limits of this module. The text is the reason."""
 
 
-def check_packet(packet: bytes) -> list[tuple[bytes, int]]:
+class CheckedPacket(NamedTuple):
+    """What a packet holds.
+
+    Attributes:
+        messages: The messages in order, each as bytes that python-osc reads, and its time tag: that of its bundle, or
+            IMMEDIATELY outside a bundle. A nested bundle is never earlier than the bundle that contains it, as OSC 1.0
+            requires.
+        faults: For each message that is malformed, and each argument that is unknown, what was skipped and why.
+    """
+
+    messages: Sequence[tuple[bytes, int]]
+    faults: Sequence[str]
+
+
+def check_packet(packet: bytes) -> CheckedPacket:
     """Split a packet into its messages.
 
-    Returns:
-        The messages in order, each as its raw bytes and its time tag: that of its bundle, or IMMEDIATELY outside a
-        bundle. A nested bundle is never earlier than the bundle that contains it, as OSC 1.0 requires.
-
     Raises:
-        MalformedPacket: The packet is not OSC 1.0 or exceeds a limit.
+        MalformedPacket: The packet is not OSC or exceeds a limit, or it is one message and that is malformed.
     """
     if len(packet) % 4 or not packet:
         raise MalformedPacket(f"the size of {len(packet)} bytes is not a positive multiple of 4")
     messages: list[tuple[bytes, int]] = []
+    faults: list[str] = []
     waiting, count = [(packet, 0, IMMEDIATELY)], 0
     while waiting:
         element, depth, timetag = waiting.pop()
         if not element.startswith(_BUNDLE):
-            _check_message(element)
-            messages.append((element, timetag))
+            try:
+                messages.append((_checked_message(element, faults), timetag))
+            except MalformedPacket as fault:
+                if not depth:
+                    raise
+                faults.append(f"{fault}; the other messages of its bundle are taken")
             continue
         inside = _elements(element)
         count += len(inside)
@@ -55,7 +80,7 @@ def check_packet(packet: bytes) -> list[tuple[bytes, int]]:
             raise MalformedPacket(f"more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} nested bundles")
         timetag = max(timetag, _timetag(element)[0])
         waiting += [(each, depth + 1, timetag) for each in reversed(inside)]
-    return messages
+    return CheckedPacket(messages, faults)
 
 
 def _elements(bundle: bytes) -> list[bytes]:
@@ -72,78 +97,24 @@ def _elements(bundle: bytes) -> list[bytes]:
     return elements
 
 
-def _check_message(message: bytes) -> None:
+def _checked_message(message: bytes, faults: list[str]) -> bytes:
+    """Return the message as python-osc reads it; add arguments that are skipped to `faults`."""
     end = message.find(0)
     if not message.startswith(b"/") or not 0 < end <= MAX_ADDRESS:
         raise MalformedPacket(f"no valid address: the message starts with {message[:8]!r}")
     if message[:end].translate(None, _PRINTABLE):
-        raise MalformedPacket("the address has characters that are not printable ASCII")
-    at = _padded(end + 1)
-    if at < len(message):  # some senders omit the type tags of a message without arguments
-        _check_arguments(message, at)
-
-
-def _check_arguments(message: bytes, at: int) -> None:
+        raise MalformedPacket(f"the address {message[:end]!r:.80} has characters that are not printable ASCII")
+    at = padded(end + 1)
+    if at >= len(message):  # some senders omit the type tags of a message without arguments
+        return message
     end = message.find(0, at)
     tags = message[at + 1:end]
     if not message.startswith(b",", at) or end < 0 or len(tags) > MAX_ARGUMENTS:
         raise MalformedPacket(f"no type tags, or more than {MAX_ARGUMENTS}")
-    at = _padded(end + 1)
-    for tag in tags:
-        skip = _SKIP_ARGUMENT.get(tag)
-        if skip is None:
-            raise MalformedPacket(f"unknown type tag {chr(tag)!r}")
-        at = skip(message, at)
-        if at > len(message):
-            raise MalformedPacket(f"the message is too short for its type tags {tags[:16]!r}")
-    if at != len(message):
-        raise MalformedPacket(f"the message is too long for its type tags {tags[:16]!r}")
-    if b"[" in tags or b"]" in tags:
-        _check_brackets(tags)
-
-
-def _check_brackets(tags: bytes) -> None:
-    level = 0
-    for tag in tags:
-        level += {0x5B: 1, 0x5D: -1}.get(tag, 0)
-        if level < 0:
-            break
-    if level:
-        raise MalformedPacket(f"unbalanced brackets in the type tags {tags[:16]!r}")
-
-
-def _padded(size: int) -> int:
-    return (size + 3) & ~3
-
-
-def _skip_bytes(count: int) -> Callable[[bytes, int], int]:
-    return lambda message, at: at + count
-
-
-def _skip_string(message: bytes, at: int) -> int:
-    end = message.find(0, at)
-    if end < 0:
-        raise MalformedPacket("a string is not terminated")
     try:
-        message[at:end].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedPacket("a string is not UTF-8") from error
-    return _padded(end + 1)
-
-
-def _skip_blob(message: bytes, at: int) -> int:
-    size = _int32(message, at)[0] if at + 4 <= len(message) else -1
-    if size < 0:
-        raise MalformedPacket(f"a blob has the invalid size {size}")
-    return _padded(at + 4 + size)
-
-
-# Position after an argument, by type tag. Only tags that python-osc knows: it does not skip the data of any other.
-_SKIP_ARGUMENT: Mapping[int, Callable[[bytes, int], int]] = {
-    ord(tag): skip
-    for tags, skip in (
-        ("ifrm", _skip_bytes(4)), ("hdt", _skip_bytes(8)), ("TFN[]", _skip_bytes(0)), ("s", _skip_string),
-        ("b", _skip_blob),
-    )
-    for tag in tags
-}
+        if tags.translate(None, PLAIN_TAGS):
+            return message[:at] + rewrite_arguments(message, tags, padded(end + 1), faults)
+        skip_arguments(message, tags, padded(end + 1))
+    except ArgumentError as fault:
+        raise MalformedPacket(str(fault)) from fault
+    return message

@@ -120,7 +120,10 @@ class OscQuery(Controller):
     def _on_packet(self, packet: bytes, client: QueryClient) -> None:
         """Handle a client's OSC packet. Time tags are ignored."""
         try:
-            for message, _ in check_packet(packet):
+            checked = check_packet(packet)
+            for fault in checked.faults:
+                self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin}: {fault}")
+            for message, _ in checked.messages:
                 self._handle_message(message, client)
         except (MalformedPacket, Refused) as reason:
             self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin} is refused: {reason}")

@@ -222,7 +222,7 @@ TOUCHOSC = [  # hexler.net/touchosc-mk1/manual: /page/control with floats, multi
 
 @pytest.mark.parametrize("packet", RESOLUME + TOUCHOSC)
 def test_they_are_well_formed(packet: bytes) -> None:
-    assert check_packet(packet) == [(packet, 1)]
+    assert check_packet(packet).messages == [(packet, 1)]
 
 
 def test_resolume_and_touchosc() -> None:

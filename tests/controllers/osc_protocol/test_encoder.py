@@ -17,7 +17,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 def test_types_on_the_wire(value: object, tag: str) -> None:
     packet = encode("/a", [value])
     assert packet[4:6] == f",{tag}".encode()
-    assert check_packet(packet) == [(packet, 1)]
+    assert check_packet(packet) == ([(packet, 1)], [])
     assert OscMessage(packet).params == [value]
 
 
