@@ -132,7 +132,8 @@ class ControlState:
             for subscriber in list(self.subscribers):
                 if subscriber.on_panic:
                     subscriber.on_panic()
-        if request.arguments:  # of several requests with arguments only the newest counts
+        command = self.commands[request.name]
+        if command.required and not command.cumulative:  # of several requests with arguments only the newest counts
             key = self._key(request)
             queue.steps = [
                 step for step in queue.steps if not isinstance(step, CommandRequest) or self._key(step) != key

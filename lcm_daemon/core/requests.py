@@ -17,18 +17,34 @@ class Command:
 
     Attributes:
         help: One sentence for users.
-        arguments: The arguments, all required.
+        arguments: The arguments, the optional ones last.
         keyed: Requests with different first arguments are different: one does not replace another that waits.
+        optional: How many of the last arguments a request may omit.
+        cumulative: Each request counts; a newer one does not replace one that waits.
     """
 
     help: str
     arguments: tuple[Parameter, ...] = ()
     keyed: bool = False
+    optional: int = 0
+    cumulative: bool = False
+
+    @property
+    def required(self) -> tuple[Parameter, ...]:
+        """The arguments that every request has."""
+        return self.arguments[:len(self.arguments) - self.optional]
+
+    @property
+    def usage(self) -> str:
+        """The arguments as a line of help: `<name> [<fade>]`."""
+        required = len(self.required)
+        return " ".join(f"<{argument.name}>" if place < required else f"[<{argument.name}>]"
+                        for place, argument in enumerate(self.arguments))
 
     def coerce(self, given: Sequence[Any]) -> tuple[Value, ...]:
-        """Convert the arguments; surplus ones are ignored. Raises Refused."""
-        if len(given) < len(self.arguments):
-            raise Refused(f"it takes {' '.join(f'<{argument.name}>' for argument in self.arguments)}")
+        """Convert the arguments that were given; surplus ones are ignored. Raises Refused."""
+        if len(given) < len(self.required):
+            raise Refused(f"it takes {self.usage}")
         return tuple(_coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
 
 

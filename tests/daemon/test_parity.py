@@ -360,8 +360,9 @@ async def give_by_oscquery(stage: Stage, ports: Ports, name: str) -> None:
     query = Query("127.0.0.1", ports.oscquery)
     node = (await query.methods())[f"/lcm/{name}"]
     assert (node["ACCESS"], node["DESCRIPTION"]) == (2, COMMANDS[name].help)
+    signature = node.get("OVERLOADS", [node])[0]  # with the optional arguments
     async with query.stream() as hand:
-        await hand.send(f"/lcm/{name}", node["TYPE"], *(ARGUMENTS[name] or [None]))
+        await hand.send(f"/lcm/{name}", signature["TYPE"], *(ARGUMENTS[name] or [None]))
         await until(lambda: stage.calls)
 
 

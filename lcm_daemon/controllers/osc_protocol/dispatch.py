@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.requests import Command
 
 ROOT = "/lcm/"
 
@@ -25,13 +27,44 @@ def set_parameter(controls: ControlState, name: str, arguments: Sequence[Any], o
 def run_command(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
     """Request a command.
 
-    A command without arguments may come with a button's value: 0 or false means that the button was released, and
-    does nothing.
+    A command without required arguments may come with a button's value: 0 or false means that the button was
+    released, and does nothing. A number above 1 is the first optional argument, such as the seconds of a fade.
     """
-    takes_arguments = bool(controls.commands[name].arguments)
-    if not takes_arguments and arguments and isinstance(arguments[0], int | float) and not arguments[0]:
-        return
-    controls.command(name, origin, arguments if takes_arguments else ())
+    command = controls.commands[name]
+    if not command.required:
+        if arguments and isinstance(arguments[0], int | float) and not arguments[0]:
+            return
+        if not (command.optional and arguments and _is_above_one(arguments[0])):
+            arguments = ()
+    controls.command(name, origin, _joined(command, arguments))
+
+
+def _joined(command: Command, arguments: Sequence[Any]) -> Sequence[Any]:
+    """Join the words of the last text that a command takes: Max and Pd send `cue/goto Act One` as two texts."""
+    place = max((place for place, each in enumerate(command.arguments) if each.kind == "text"), default=-1)
+    if place < 0 or len(arguments) <= place + 1:
+        return arguments
+    words = list(itertools.takewhile(lambda word: isinstance(word, str), arguments[place:]))
+    if len(command.arguments) > place + 1 and len(words) > 1 and _is_number(words[-1]):
+        words.pop()  # a number that was sent as text
+    if len(words) < 2:
+        return arguments
+    return [*arguments[:place], " ".join(words), *arguments[place + len(words):]]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_above_one(value: Any) -> bool:
+    """Whether this is a finite number that no button sends. `lcm-daemon send` and some clients send it as text."""
+    try:
+        return not isinstance(value, bool) and 1.0 < float(value) < math.inf
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def weighted_prompt(arguments: Sequence[Any]) -> str:

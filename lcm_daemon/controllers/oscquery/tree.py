@@ -1,8 +1,8 @@
 """The OSCQuery tree: every address of the control state as JSON, with the attributes of the OSCQuery proposal.
 
 https://github.com/Vidvox/OSCQueryProposal. ACCESS is 3 for parameters (read and write), 1 for the status (read only)
-and 2 for commands (write only). A command without arguments has the type N. A bool has the type T. A choice has the
-type s, with its names in VALS.
+and 2 for commands (write only). A command without required arguments has the type N; OVERLOADS has its type with the
+optional ones. A bool has the type T. A choice has the type s, with its names in VALS.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from lcm_daemon.core.requests import Command
 QueryNode = dict[str, Any]
 QueryNodes = dict[str, QueryNode]  # methods by their full path
 
-ATTRIBUTES = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS")  # listed in HOST_INFO's EXTENSIONS
+# Listed in HOST_INFO's EXTENSIONS.
+ATTRIBUTES = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS", "OVERLOADS")
 STREAMING = ("LISTEN", "PATH_ADDED", "PATH_REMOVED", "PATH_CHANGED")
 SERVED = frozenset({*ATTRIBUTES, "FULL_PATH", "CONTENTS", "TYPE"})
-PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "OVERLOADS", "HTML"}
+PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "HTML"}
 NO_ACCESS, READ_ONLY, WRITE_ONLY, READ_WRITE = 0, 1, 2, 3  # ACCESS
 
 _TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
@@ -124,18 +125,22 @@ def _range(parameter: Parameter) -> QueryNode:
 
 def _command_node(name: str, command: Command) -> QueryNode:
     """Build the node of a command. Its VALUE is null: some clients take a node without VALUE for a container."""
-    types = "".join(type_of(argument) for argument in command.arguments) or "N"
     node = {
         "FULL_PATH": ROOT + name,
         "ACCESS": WRITE_ONLY,
-        "TYPE": types,
-        "VALUE": [None] * len(types),
         "DESCRIPTION": command.help,
         "TAGS": ["command"],
+        **_signature(command.required),
     }
-    if command.arguments:
-        node["RANGE"] = [_range(argument).get("RANGE", [None])[0] for argument in command.arguments]
+    if command.optional:  # a client that draws a field for each letter of TYPE would always send them
+        node["OVERLOADS"] = [_signature(command.arguments)]
     return node
+
+
+def _signature(arguments: Sequence[Parameter]) -> QueryNode:
+    types = "".join(map(type_of, arguments)) or "N"
+    ranges = [_range(argument).get("RANGE", [None])[0] for argument in arguments]
+    return {"TYPE": types, "VALUE": [None] * len(types), **({"RANGE": ranges} if ranges else {})}
 
 
 def _status_node(name: str, value: Value) -> QueryNode:

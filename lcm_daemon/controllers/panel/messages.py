@@ -84,7 +84,8 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _describe_command(name: str, command: Command) -> dict[str, Any]:
-    return {"name": name, "help": command.help, "arguments": [_describe_parameter(a) for a in command.arguments]}
+    return {"name": name, "help": command.help, "arguments": [_describe_parameter(a) for a in command.arguments],
+            "optional": command.optional}
 
 
 def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
