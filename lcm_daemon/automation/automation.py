@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from lcm_daemon.automation.cue_list import Cue, CueList
 from lcm_daemon.automation.cue_store import CueStore
@@ -46,6 +47,15 @@ class _RecipeValues:
     values: dict[str, tuple[Value, str]]  # value and origin by parameter name
 
 
+class Sources(Protocol):
+    """The source and the guide of a running show; `kind` is "source" or "guide"."""
+
+    def change(self, kind: str, name: str, origin: str, now: float) -> None: ...
+
+    def names(self) -> dict[str, str]:
+        """Name by kind, for a recorded cue and the resume file; none where the show has only its own."""
+
+
 class Automation:
     """The cues, the modulators and the tempo of a running show.
 
@@ -58,16 +68,18 @@ class Automation:
         change_recipe: called with the name of the recipe that a starting cue names.
         file: the show file; recorded cues are stored next to it. Without it, they last for this run only.
         metrics: counts refused requests.
+        sources: changes the source and the guide for a cue, and names those that play.
     """
 
     def __init__(
         self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
         change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self.cue_list, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
         self.table: Table = {**AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
         self.recipe = ""  # name of the recipe whose parameters are live
-        self._parameters, self._change_recipe = parameters, change_recipe
+        self._parameters, self._change_recipe, self._sources = parameters, change_recipe, sources
         self._throttle = LogThrottle(log, metrics or Metrics())
         self._store = CueStore(file)
         self._tap = Tap()
@@ -196,7 +208,7 @@ class Automation:
         cue, table = self.cue_list.current.name if self.cue_list.current else "", self._parameters.table
         values = {name: value for name, value in self._parameters.touched().items()
                   if table[name].look or name in AUTOMATION_PARAMETERS}
-        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute)
+        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute, **self._source_names())
 
     def restore(self, look: Look, now: float) -> None:
         """Apply the look of an earlier run at once. Values that do not fit the show any more are skipped."""
@@ -237,6 +249,9 @@ class Automation:
         if cue.recipe:
             self._change_recipe(cue.recipe)
             self._defer_values(cue, origin)
+        for kind, name in (("source", cue.source), ("guide", cue.guide)):
+            if name and self._sources is not None:
+                self._sources.change(kind, name, origin, now)
         changes = [self._fade(name, value, origin, now, cue.fade, cue.curve)
                    for name, value in cue.values.items() if name in table]
         return [change for change in changes if change]
@@ -271,9 +286,14 @@ class Automation:
                                 f"is {MAX_CUES} cues")
             return
         values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
-        self._recorded[name] = replace(existing or Cue(name, fade=RECORDED_FADE), values=values, recipe=self.recipe)
+        self._recorded[name] = replace(
+            existing or Cue(name, fade=RECORDED_FADE), values=values, recipe=self.recipe, **self._source_names()
+        )
         self.cue_list.record(self._recorded[name])
         self._store.write(list(self._recorded.values()))
+
+    def _source_names(self) -> dict[str, Any]:
+        return self._sources.names() if self._sources is not None else {}
 
     # --- values that wait for the beat ---
 

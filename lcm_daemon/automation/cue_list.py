@@ -24,6 +24,7 @@ class Cue:
         delay: seconds from GO to the start of the fade.
         follow: seconds from the end of the fade to an automatic GO, or None.
         recipe: name of the recipe to change to, or an empty string.
+        source: name of the source to change to, or an empty string; guide: the same for the guide.
         at: time of day at which the cue starts every day, as "21:30", or an empty string.
     """
 
@@ -34,6 +35,8 @@ class Cue:
     delay: float = 0.0
     follow: float | None = None
     recipe: str = ""
+    source: str = ""
+    guide: str = ""
     at: str = ""
 
 

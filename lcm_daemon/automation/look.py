@@ -20,6 +20,7 @@ class Look:
         cue: name of the current cue, or an empty string.
         values: target value of each parameter that was set, by name.
         minute: time of day of the last schedule check, as "21:30".
+        source: name of the source, or an empty string for the show's own; guide: the same for the guide.
     """
 
     recipe: str
@@ -27,6 +28,8 @@ class Look:
     cue: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     minute: str = ""
+    source: str = ""
+    guide: str = ""
 
     def recipe_to_start(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
         """Return the recipe of this look in its size, or `otherwise` if the show no longer has it."""

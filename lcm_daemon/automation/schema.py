@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -71,6 +71,8 @@ _CUE_SETTINGS: Fields = {
     "delay": Field(_SECONDS, 0.0, "seconds from GO to the fade"),
     "follow": Field(_SECONDS, None, "seconds from the end of the fade to an automatic GO"),
     "recipe": Field(Text(), "", "name of a recipe to change to"),
+    "source": Field(Text(), "", "name of a source to change to: one of `sources`, or such as `ndi CAM 1`"),
+    "guide": Field(Text(), "", "the same for the guide"),
     "at": Field(Custom(_read_time, "a time of day"), "", "time of day at which it starts, every day"),
 }
 CUE: Fields = {
@@ -104,7 +106,8 @@ def cue_recipes(nodes: Sequence[Node]) -> list[str]:
 
 
 def read_cues(
-    nodes: Sequence[Node], problems: Problems, tables: Mapping[str, Table], recipes: Sequence[str]
+    nodes: Sequence[Node], problems: Problems, tables: Mapping[str, Table], recipes: Sequence[str],
+    source_problem: Callable[[str], str] = lambda name: "",
 ) -> tuple[Cue, ...]:
     """Read the cues of a show.
 
@@ -113,10 +116,14 @@ def read_cues(
         problems: receives every mistake.
         tables: the parameters that a cue may set, by the recipe that it changes to; "" if it does not change it.
         recipes: names of the recipes that a cue may change to.
+        source_problem: says why there is no source of a name; "" if there may be one.
     """
     cues: dict[str, Cue] = {}
     for node in nodes:
         cue = _read_cue(node, problems, tables, recipes)
+        for key, given in node.items() if cue else ():
+            if key.raw.value in ("source", "guide") and (problem := source_problem(str(given.raw.value))):
+                problems.add(given, problem)
         if cue and cue.name in cues:
             problems.add(node, f"two cues are called {cue.name!r}")
         elif cue:

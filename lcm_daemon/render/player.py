@@ -49,7 +49,7 @@ class Player:
     ) -> None:
         self.variant, self.engines, self.start_values, self.metrics = variant, list(engines), start_values, metrics
         self.result: Frame | None = None  # the newest one
-        self.result_at = 0.0  # when it arrived
+        self.result_at = 0.0  # when it arrived, or was last known to be what the newest input gives
         self._values: dict[str, Value | Blend] = dict(start_values)
         self._sent: RenderInput | None = None  # the last one
         self._sent_to = 0  # process id of the engine that got it
@@ -132,6 +132,8 @@ class Player:
         request = replace(render_input, values=self._complete(render_input.values))
         for engine in self.engines:
             if request == self._sent and any(other.pid == self._sent_to for other in self.engines):
+                if self.result is not None and self.result.number == self._requests - 1:
+                    self.result_at = now  # nothing is owed: an input that does not change makes no result old
                 return
             if not engine.accepts_frame:
                 continue

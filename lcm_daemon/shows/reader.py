@@ -42,6 +42,7 @@ from lcm_daemon.shows.show import Show, find_recipe, parameter_table
 from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
 
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
+from lcm_daemon.transports.source_table import OWN, SourceTable
 _SECONDS = Number(0, 86_400)
 
 
@@ -88,7 +89,9 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
     moved = _read_moves(found, problems)
     if found["tempo"] and found["midi"] and found["midi"]["clock"]:
         problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
-    if found["panel"] is None and "browser" in {end.transport for end in (found["source"], found["guide"]) if end}:
+    if found["panel"] is None and "browser" in {
+        end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
+    }:
         problems.add(node, "a source of the transport browser needs the panel, which is off")
     if problems:
         return None
@@ -104,6 +107,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
         guide=found["guide"],
         size=output["size"],
         fps=output["fps"],
+        sources=found["sources"],
         crossfade=output["crossfade"],
         target_fps=output["target_fps"],
         failsafe=FailsafeConfig(output["failsafe"], output["hold_seconds"], output["fade_seconds"], output["fade_to"]),
@@ -131,7 +135,7 @@ def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     recipes = list(dict.fromkeys([*recipe_names(), *(recipe.name for recipe in own), *others]))
     return {
         "modulators": modulators,
-        "cues": read_cues(found["cues"] or (), problems, tables, recipes),
+        "cues": read_cues(found["cues"] or (), problems, tables, recipes, SourceTable(None, found["sources"]).problem),
         "parameters": read_parameters(found["parameters"], problems, table) if found["parameters"] else {},
         "glides": _read_glides(found["glides"], problems, table) if found["glides"] else {},
     }
@@ -175,6 +179,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(Items(sink_schema(recordings)), ()),
         "parameters": Field(Deferred("a mapping of parameters to values"), None),
+        "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),
         "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
         "modulation": Field(Items(Deferred("a modulator")), (), "what moves parameters around their values"),
@@ -207,6 +212,26 @@ def _read_glides(node: Node, problems: Problems, table: Table) -> dict[str, floa
     glides: dict[str, float] = {}
     for name, value in known_parameters(node, problems, table):
         if not table[name].glides:
+def _sources(base: Path) -> Custom:
+    """A mapping of names to sources."""
+    schema, wanted = source_schema(base), "a mapping of names to sources is wanted, such as {wide: {transport: camera}}"
+
+    def read(node: Node, problems: Problems) -> dict[str, EndpointConfig]:
+        found: dict[str, EndpointConfig] = {}
+        if not isinstance(node.raw, yaml.MappingNode):
+            problems.add(node, wanted)
+            return found
+        for name, key, value in unique_items(node, problems):
+            if name == OWN or name.splitlines() != [name]:
+                problems.add(key, f"{name!r:.80} is not a name for a source: one line of text is wanted, and "
+                             f"{OWN!r} is the show's own source")
+            elif (config := schema.read(value, problems)) is not None:
+                found[name] = config
+        return found
+
+    return Custom(read, "a mapping of names to sources")
+
+
             problems.add(value, f"{name} cannot glide: only floats, prompts and seeds do")
         glides[name] = _SECONDS.read(value, problems) or 0.0
     return glides

@@ -59,6 +59,7 @@ class Show:
         source: The source; None for none.
         guide: The second source, for ControlNets; None for none.
         size: (width, height) of the output in pixels.
+        sources: Further sources that source and guide can be changed to, by name.
         fps: Rate of the output.
         crossfade: Seconds from one recipe to the next.
         target_fps: Rate of rendered frames that the governor holds; 0 switches it off.
@@ -84,6 +85,7 @@ class Show:
     guide: EndpointConfig | None
     size: Size
     fps: float
+    sources: Mapping[str, EndpointConfig]
     crossfade: float
     target_fps: float
     failsafe: FailsafeConfig
@@ -159,8 +161,8 @@ class Show:
     @property
     def browser_source(self) -> str:
         """Name of the browser source, or an empty string."""
-        sources = [source for source in (self.source, self.guide) if source and source.transport == "browser"]
-        return str(sources[0].options["name"]) if sources else ""
+        sources = (self.source, self.guide, *self.sources.values())
+        return next((str(one.options["name"]) for one in sources if one and one.transport == "browser"), "")
 
     @property
     def companion_file(self) -> Path:

@@ -123,7 +123,9 @@ def _check(found: Any) -> dict[str, Any]:
         ValueError, TypeError, KeyError: The file is damaged.
     """
     width, height = found["size"]
-    types: Mapping[str, type] = {"recipe": str, "cue": str, "minute": str, "values": dict, "tries": int}
+    types: Mapping[str, type] = {"recipe": str, "cue": str, "minute": str, "values": dict, "tries": int,
+                                 "source": str, "guide": str}
+    found = {"source": "", "guide": "", **found}  # files of 0.1 have neither
     if found.keys() != {*types, "size"} or not all(isinstance(found[key], kind) for key, kind in types.items()):
         raise ValueError("it does not have the keys of a resume file")
     if not is_render_size(width, height):
@@ -132,5 +134,6 @@ def _check(found: Any) -> dict[str, Any]:
 
 
 def _describe(look: Look) -> str:
-    parts = [look.recipe, *([f"cue {look.cue!r}"] if look.cue else []), *look.values]
+    named = (("cue", look.cue), ("source", look.source), ("guide", look.guide))
+    parts = [look.recipe, *(f"{kind} {name!r}" for kind, name in named if name), *look.values]
     return ", ".join(parts)

@@ -68,7 +68,13 @@ class Endpoint(ABC):
 
 
 class Source(Endpoint):
-    """An endpoint that frames come from."""
+    """An endpoint that frames come from.
+
+    Attributes:
+        is_listed: `list sources` prints names by which a running show can change to these sources.
+    """
+
+    is_listed: ClassVar[bool] = False
 
     def open(self) -> None:
         """Find the sender and connect to it.
@@ -98,10 +104,26 @@ class Source(Endpoint):
             check_pixels(frame.pixels)
         return frame
 
+    @property
+    def is_connected(self) -> bool | None:
+        """Whether the sender is there now, also if it sends nothing new; None if the transport cannot tell.
+
+        Ask on the source's own thread.
+        """
+        return None
+
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
         """Search for at most `seconds` and return the names that `list sources` prints; empty without discovery."""
         return []
+
+    @classmethod
+    def listed_options(cls, label: str) -> Mapping[str, Any] | None:
+        """Options of the source that `list sources` prints as `label`; None if there is none. May take seconds.
+
+        Called if `is_listed` is set. The label may come from the network: it must not become a path.
+        """
+        return {"name": label} if label else None
 
     @abstractmethod
     def _open_source(self) -> None: ...

@@ -20,11 +20,16 @@ _FIELDS = {"name": Field(Text(), "page", "name that page and source share; two d
 class BrowserSource(MemorySource):
     """Reads the page's frames. It waits for a page, and follows it through reloads and changes of size."""
 
+    is_listed = False  # the desk serves one name, the show's
     fields = _FIELDS
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
         super().__init__(options, clock)
         self._name = _browser_segment(self.options["name"])
+
+    @property
+    def is_connected(self) -> None:
+        return None  # the daemon's own desk keeps the name, whether a page sends or not
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:

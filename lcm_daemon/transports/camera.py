@@ -74,6 +74,7 @@ class CameraSource(Source):
     The time of a frame is the time at which it was read from the driver.
     """
 
+    is_listed = True
     fields = {
         "device": Field(Text(), "", "the camera's number, name or path; empty: the first camera"),
         "size": Field(PixelSize(), None, "width and height to request from the camera; it may choose the nearest"),
@@ -89,6 +90,11 @@ class CameraSource(Source):
         self._capture: _CaptureThread | None = None
         self._last_number = -1
         self._last_time = 0.0  # of the last frame, or of opening the camera
+
+    @classmethod
+    def listed_options(cls, label: str) -> Mapping[str, Any] | None:
+        """The label is looked up in the list: `device` may also be a path, which a label never becomes."""
+        return {"device": label} if label in cls.discover(0.0) else None
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from lcm_daemon.core.frame import Fit
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, nearest, read_fields
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint
+from lcm_daemon.transports.silence import DEFAULT_SILENCE, SILENCE, SilencePolicy
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,16 @@ class EndpointConfig:
         options: the transport's own options.
         fit: how frames are brought to the output size; for sources only.
         optional: skip the endpoint if its integration is missing.
+        silence: what a source is that sends no new frame.
+        idle: whether a sink begins switched off.
     """
 
     transport: str
     options: Mapping[str, Any]
     fit: Fit = "cover"
     optional: bool = False
+    silence: SilencePolicy = DEFAULT_SILENCE
+    idle: bool = False
 
     @property
     def label(self) -> str:
@@ -52,8 +58,10 @@ def sink_schema(base: Path) -> Custom:
 def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
     """The key `transport` decides which options the other keys are read against."""
     common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
-    if not is_sink:
-        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover")}
+    if is_sink:
+        common = {**common, "idle": Field(Boolean(), False, "begin switched off, until /lcm/sink/NAME 1")}
+    else:
+        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover"), **SILENCE}
 
     def read(node: Node, problems: Problems) -> EndpointConfig | None:
         name = _read_transport(node, is_sink, problems)
@@ -67,9 +75,31 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
         options = {key: values[key] for key in own}
         if options.get("path"):
             options["path"] = str(base / Path(options["path"]).expanduser())
-        return EndpointConfig(name, options, values.get("fit", "cover"), values["optional"])
+        silence = SilencePolicy(values.get("unchanged", ""), values.get("after"))
+        return EndpointConfig(
+            name, options, values.get("fit", "cover"), values["optional"], silence, values.get("idle", False)
+        )
 
     return Custom(read, "a mapping with the key transport")
+
+
+def switch_names(sinks: Sequence[EndpointConfig]) -> dict[str, list[int]]:
+    """The names by which sinks are switched off and on, each with the places of its sinks in the list.
+
+    A sink is called by its name, or by its transport where it has none. Where several have one name, that name is all
+    of them, and each is also called TRANSPORT-NAME. Characters that an OSC address cannot have become "_".
+    """
+    found: dict[str, list[int]] = {}
+    for place, sink in enumerate(sinks):
+        found.setdefault(_address_part(sink.options.get("name") or sink.transport), []).append(place)
+    for name, places in list(found.items()):
+        for place in places if len(places) > 1 else ():
+            found.setdefault(_address_part(f"{sinks[place].transport}-{name}"), []).append(place)
+    return found
+
+
+def _address_part(name: str) -> str:
+    return re.sub(r"[^!-~]|[#*,/?\[\]{}]", "_", name)
 
 
 def _endpoint_type(name: str, is_sink: bool) -> type[Endpoint] | None:

@@ -38,7 +38,7 @@ def build_source(
     source = _build_endpoint(config, transports.load(config.transport).source) if config else None
     if config is None or not isinstance(source, Source):
         return None
-    return SourceRunner(config.label, source, size, config.fit, metrics, on_frame, kind)
+    return SourceRunner(config.label, source, size, config.fit, metrics, on_frame, kind, config.silence)
 
 
 def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics) -> SinkRunner | None:
@@ -48,7 +48,11 @@ def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics)
         MissingIntegration: the integration is missing and the sink is not optional.
     """
     sink = _build_endpoint(config, transports.load(config.transport).sink)
-    return SinkRunner(config.label, sink, size, fps, metrics) if isinstance(sink, Sink) else None
+    if not isinstance(sink, Sink):
+        return None
+    runner = SinkRunner(config.label, sink, size, fps, metrics)
+    runner.switch(not config.idle)
+    return runner
 
 
 def _build_endpoint(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:

@@ -1,7 +1,8 @@
-"""NDI: video over the network, found by name. Wraps ndi-python, which includes the NDI runtime of Vizrt NDI AB.
+"""NDI: video over the network, found by name, with the NDI runtime of Vizrt NDI AB (ndi_library.py).
 
 Senders are found by mDNS (on Linux through avahi-daemon), by asking listed machines, or at a given address and port.
-Frames are sent as compressed YUV: flat areas come back within about 5 of 255 (full blue as 240); alpha is kept.
+Frames are sent as compressed YUV 4:2:2, and converted here (ndi_colour.py): flat areas come back within 3 of 255 after
+two hops; alpha is kept.
 """
 
 from __future__ import annotations
@@ -31,35 +32,6 @@ LISTING_SECONDS = 2.0  # how long an error message searches for names to list
 BUFFERS = 3  # asynchronous sending still reads the last buffer, and may read the one before it
 
 _log = logging.getLogger(__name__)
-_lock = threading.Lock()
-_loaded: list[Any] = []
-
-
-def _library() -> Any:
-    """The module NDIlib, initialised once per process."""
-    with _lock:
-        if not _loaded:
-            _loaded.append(_initialize())
-        return _loaded[0]
-
-
-def _initialize() -> Any:
-    try:
-        import NDIlib
-    except (ImportError, OSError) as error:
-        raise _missing(error) from error
-    if not NDIlib.initialize():
-        raise TransportError("ndi: the NDI runtime does not start on this processor; it needs SSE4.2 or NEON")
-    return NDIlib
-
-
-def _missing(error: Exception) -> MissingIntegration:
-    if isinstance(error, ModuleNotFoundError) and error.name == "NDIlib":
-        return MissingIntegration("ndi", "ndi-python is not installed", 'pip install "lcm-daemon[ndi]"')
-    if "avahi" in str(error):
-        return MissingIntegration("ndi", "libavahi-client is not installed", "apt install libavahi-client3")
-    reason = f"ndi-python does not load ({str(error).splitlines()[0]})"
-    return MissingIntegration("ndi", reason, 'pip install --force-reinstall "ndi-python>=6.3"')
 
 
 def sender_part(name: str) -> str:
@@ -89,7 +61,7 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _create_finder(ndi: Any, groups: str = "", addresses: str = "") -> Any:
-    finder = ndi.find_create_v2(ndi.FindCreate(True, groups or None, addresses or None))
+    finder = ndi.find_create(groups, addresses)
     if finder is None:
         raise TransportError("ndi: cannot create a finder")
     return finder
@@ -100,7 +72,7 @@ def _find_names(ndi: Any, seconds: float, groups: str = "", addresses: str = "")
     finder = _create_finder(ndi, groups, addresses)
     try:
         time.sleep(seconds)
-        return sorted(source.ndi_name for source in ndi.find_get_current_sources(finder))
+        return sorted(sender.name for sender in ndi.senders(finder))
     finally:
         ndi.find_destroy(finder)
 
@@ -149,6 +121,8 @@ class NdiSource(Source):
     receives whichever sender uses that port; a restarted sender may get another port.
     """
 
+    is_listed = True
+
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "", 'the sender: "MACHINE (Sender)", or a part of it that only one sender has'),
         "address": Field(Text(), "", 'machines to ask where mDNS does not reach ("10.0.0.7,10.0.0.8"), or "ip:port"'),
@@ -165,18 +139,23 @@ class NdiSource(Source):
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
-        return _find_names(_library(), seconds)
+        return _find_names(runtime(), seconds)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._receiver is not None and self._ndi.recv_get_no_connections(self._receiver) > 0
 
     def _open_source(self) -> None:
-        self._ndi = _library()
+        self._ndi = runtime()
         self._search = SenderSearch(self.options["name"])
         self._connected: tuple[str, str] | None = None  # name and address
         self._unconnected = 0
         self._next_search = time.perf_counter()
+        self._matrix = MatrixChoice()
         direct = self._direct_address()
         self._receiver = self._create_receiver()
         if direct:
-            self._ndi.recv_connect(self._receiver, self._ndi.Source(None, direct))
+            self._ndi.recv_connect(self._receiver, b"", direct)
         else:
             self._finder = _create_finder(self._ndi, self.options["groups"], self.options["address"])
 
@@ -193,12 +172,7 @@ class NdiSource(Source):
         return ""
 
     def _create_receiver(self) -> Any:
-        ndi = self._ndi
-        bandwidths = {"highest": ndi.RECV_BANDWIDTH_HIGHEST, "lowest": ndi.RECV_BANDWIDTH_LOWEST}
-        bandwidth = bandwidths[self.options["bandwidth"]]
-        receiver = ndi.recv_create_v3(
-            ndi.RecvCreateV3(None, ndi.RECV_COLOR_FORMAT_RGBX_RGBA, bandwidth, False, "lcm-daemon")
-        )
+        receiver = self._ndi.recv_create(self.options["bandwidth"], "lcm-daemon")
         if receiver is None:
             raise TransportError("ndi: cannot create a receiver")
         return receiver
@@ -219,21 +193,38 @@ class NdiSource(Source):
         ndi, newest, until = self._ndi, None, time.perf_counter() + wait
         while True:
             left = 0.0 if newest is not None else max(0.0, until - time.perf_counter())
-            kind, video, _, _ = ndi.recv_capture_v2(self._receiver, int(left * 1000), True, False, False)
-            if kind == ndi.FRAME_TYPE_VIDEO:
+            kind, video = ndi.recv_capture(self._receiver, int(left * 1000))
+            if kind == FRAME_TYPE_VIDEO:
                 if newest is not None:
-                    ndi.recv_free_video_v2(self._receiver, newest)
+                    ndi.recv_free(self._receiver, newest)
                 newest = video
-            elif kind in (ndi.FRAME_TYPE_NONE, ndi.FRAME_TYPE_ERROR):
-                time.sleep(left if kind == ndi.FRAME_TYPE_ERROR else 0.0)  # an error returns at once: do not spin
+            elif kind in (FRAME_TYPE_NONE, FRAME_TYPE_ERROR):
+                time.sleep(left if kind == FRAME_TYPE_ERROR else 0.0)  # an error returns at once: do not spin
                 return newest
 
     def _to_frame(self, video: Any) -> Frame:
         now = time.perf_counter()
-        pixels: Pixels = np.ascontiguousarray(video.data)  # `data` is a copy already, made by each access
-        self._ndi.recv_free_video_v2(self._receiver, video)
+        try:
+            pixels = self._convert(video)
+            aspect = video.aspect * pixels.shape[0] / pixels.shape[1] if is_stretched(video, pixels) else 1.0
+        finally:
+            self._ndi.recv_free(self._receiver, video)
         self._number += 1
-        return Frame(pixels, self._number - 1, now)
+        return Frame(pixels, self._number - 1, now, aspect)
+
+    def _convert(self, video: Any) -> Pixels:
+        """Pixels of a frame, or of a field with the lines between its own filled in."""
+        lines, alpha = planes(video)
+        is_field = video.frame_format in (FIELD_0, FIELD_1)
+        metadata, size = video.metadata or b"", (video.xres, video.yres * (2 if is_field else 1))
+        matrix = self._matrix.of(lines.reshape(len(lines), -1, 4), size, metadata, alpha is not None)
+        if is_field:
+            is_second = video.frame_format == FIELD_1
+            lines, alpha = (None if plane is None else deinterlace(plane, is_second) for plane in (lines, alpha))
+        elif video.frame_format == INTERLEAVED:
+            lines, alpha = (None if plane is None else deinterlace(plane[::2], False) for plane in (lines, alpha))
+        is_rounded_down = alpha is not None and not metadata  # sent as RGB, and not by this transport
+        return to_rgba(lines, video.xres, matrix, alpha, is_rounded_down)
 
     def _search_sender(self) -> None:
         """Once a second: connect to the sender if it has appeared, returned, or moved."""
@@ -241,21 +232,22 @@ class NdiSource(Source):
         if self._finder is None or now < self._next_search:
             return
         self._next_search = now + SEARCH_INTERVAL
-        listed = {source.ndi_name: source for source in self._ndi.find_get_current_sources(self._finder)}
+        listed = {sender.name: sender for sender in self._ndi.senders(self._finder)}
         name = self._search.choose(list(listed))
         if name is None:
             self._connected = None
         else:
             self._connect(name, listed[name])
 
-    def _connect(self, name: str, source: Any) -> None:
-        target = (name, source.url_address)
+    def _connect(self, name: str, sender: Sender) -> None:
+        target = (name, sender.address)
         is_alive = self._ndi.recv_get_no_connections(self._receiver) > 0
         self._unconnected = 0 if is_alive else self._unconnected + 1
         if target == self._connected and self._unconnected < RECONNECT_AFTER:
             return
         _log.info("ndi: receiving %s", name)
-        self._ndi.recv_connect(self._receiver, source)
+        self._matrix = MatrixChoice()
+        self._ndi.recv_connect(self._receiver, sender.raw_name, sender.address)
         self._connected, self._unconnected = target, 0
 
     def _close(self) -> None:
@@ -273,55 +265,62 @@ class NdiSink(Sink):
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "lcm", "the sender's name; receivers see it as MACHINE (name)"),
         "groups": Field(Text(), "", "NDI groups to send to, separated by commas; empty: the public group"),
-        "alpha": Field(Boolean(), True, "also send the alpha channel; false saves bandwidth"),
+        "alpha": ALPHA_FIELD,
     }
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._ndi: Any = None
         self._sender: Any = None
-        self._video: Any = None
-        self._buffers: list[Pixels] = []
+        self._video = VideoFrame()
+        self._buffers: list[NDArray[np.uint8]] = []
         self._sent = 0
 
     @property
     def receivers(self) -> int:
         """Number of receivers that are connected now."""
-        return int(self._ndi.send_get_no_connections(self._sender, 0)) if self.is_open else 0
+        return int(self._ndi.send_get_no_connections(self._sender)) if self.is_open else 0
 
     def _open_sink(self, size: Size, fps: float) -> None:
-        ndi = self._ndi = _library()
-        name, groups = self.options["name"], self.options["groups"]
-        self._sender = ndi.send_create(ndi.SendCreate(name, groups or None, False, False))  # the tick paces, not NDI
+        self._ndi = runtime()
+        name = self.options["name"]
+        self._sender = self._ndi.send_create(name, self.options["groups"])  # the tick paces, not NDI
         if self._sender is None:
             raise TransportError(f"ndi: cannot create the sender {name!r}; another one may have that name")
-        self._video = ndi.VideoFrameV2()
-        self._video.FourCC = ndi.FOURCC_VIDEO_TYPE_RGBA if self.options["alpha"] else ndi.FOURCC_VIDEO_TYPE_RGBX
-        self._video.frame_rate_N, self._video.frame_rate_D = frame_rate(fps)
-        self._video.timecode = ndi.SEND_TIMECODE_SYNTHESIZE
-        self._buffers = [np.empty((size[1], size[0], 4), np.uint8) for _ in range(BUFFERS)]
+        self._video = VideoFrame(frame_format=PROGRESSIVE, timecode=TIMECODE_SYNTHESIZE, metadata=BT709_TAG)
+        self._video.rate_n, self._video.rate_d = frame_rate(fps)
         self._sent = 0
 
     def _write(self, frame: Frame) -> None:
-        slot = self._sent % BUFFERS
-        if self._buffers[slot].shape != frame.pixels.shape:
-            self._buffers[slot] = np.empty_like(frame.pixels)
-        np.copyto(self._buffers[slot], frame.pixels)
-        self._video.data = self._buffers[slot]  # by reference, with its width, height and stride
-        self._ndi.send_send_video_async_v2(self._sender, self._video)
+        pixels = frame.pixels
+        if pixels.shape[0] % 2 or pixels.shape[1] % 2:  # NDI sends pairs: the last column or line is cut
+            pixels = np.ascontiguousarray(pixels[: pixels.shape[0] & ~1 or 1, : pixels.shape[1] & ~1])
+        height, width = pixels.shape[:2]
+        has_alpha = self.options["alpha"] != "ignore"
+        if not self._buffers or (self._video.xres, self._video.yres) != (width, height):
+            # The runtime still reads the buffer before: it is kept until the next frame is sent.
+            self._buffers = [np.empty(height * width * (3 if has_alpha else 2), np.uint8) for _ in range(BUFFERS)]
+            self._video.xres, self._video.yres, self._video.stride = width, height, 2 * width
+            self._video.four_cc = UYVA if has_alpha else UYVY
+        buffer = self._buffers[self._sent % BUFFERS]
+        to_uyvy(pixels, buffer[: 2 * width * height].reshape(height, 2 * width))
+        if has_alpha:
+            np.copyto(buffer[2 * width * height :].reshape(height, width), pixels[..., 3])
+        self._video.data = buffer.ctypes.data
+        self._ndi.send_video(self._sender, self._video)
         self._sent += 1
 
     def _close(self) -> None:
         sender, self._sender = self._sender, None
         if sender is not None:
             self._ndi.send_destroy(sender)  # also waits for the buffer in flight
-        self._video, self._buffers = None, []
+        self._buffers = []
 
 
 def probe() -> Probe:
     """Test whether NDI can be used here."""
     try:
-        version = str(_library().version())
+        version = str(runtime().version())
     except MissingIntegration as error:
         return Probe(False, error.reason, error.install)
     except LcmDaemonError as error:

@@ -17,12 +17,14 @@ from lcm_daemon.core.frame import Fit, Frame, Size
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.resize import fit
+from lcm_daemon.transports.silence import DEFAULT_SILENCE, SilencePolicy
 
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.1  # longest wait for a frame, and so the delay until a thread sees that it should stop
 SILENCE_SECONDS = 2.0  # an open source without a frame for that long is "waiting"
 WAITING = "waiting"
+OFF = "off"
 MAX_RETRY_DELAY = 10.0  # seconds
 
 
@@ -39,16 +41,18 @@ class Runner(ABC):
 
     Attributes:
         label: name of the endpoint in log and status.
-        state: "opening", "running", WAITING, or the reason of the last failure.
+        state: "opening", "running", WAITING, OFF, "unchanged for 40 s", or the reason of the last failure.
+        failure: why the endpoint is not open; "" while it is, and before the first try.
     """
 
     def __init__(self, label: str, endpoint: Endpoint, metrics: Metrics) -> None:
         self.label, self.endpoint, self.metrics = label, endpoint, metrics
         self._clock = MonotonicClock()
-        self.state = "opening"
+        self.state, self.failure = "opening", ""
         self._last_failure = ""
         self._throttle = LogThrottle(log, Metrics())
-        self._stop = threading.Event()
+        self._stop, self._hurry = threading.Event(), threading.Event()
+        self._switches = 0  # how often it was switched; odd: it is off. Off and on within one write still reopens it
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
 
     def start(self) -> None:
@@ -57,6 +61,19 @@ class Runner(ABC):
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
         self._stop.set()
+        self._hurry.set()
+
+    @property
+    def is_on(self) -> bool:
+        return self._switches % 2 == 0
+
+    def switch(self, on: bool) -> None:
+        """Open the endpoint, or close it until it is switched on again. Returns at once."""
+        if on == self.is_on:
+            return
+        self.state = "opening" if on else OFF
+        self._switches += 1
+        self._hurry.set()
 
     def join(self, seconds: float) -> bool:
         """Wait for the thread; False if a library still blocks it after `seconds` (a daemon thread: exit is safe)."""
@@ -66,12 +83,17 @@ class Runner(ABC):
 
     def _run(self) -> None:
         delays = retry_delays()
+        opened: float | None
         while not self._stop.is_set():
-            opened: float | None = None
+            switches, opened = self._switches, None
+            if switches % 2:
+                self.state, self.failure, self._last_failure, delays = OFF, "", "", retry_delays()
+                self._pause(WAIT_SECONDS)
+                continue
             try:
                 self._open()
-                self.state, opened = "running", self._clock.now()
-                while not self._stop.is_set():
+                self.state, self.failure, opened = "running", "", self._clock.now()
+                while switches == self._switches and not self._stop.is_set():
                     self._step()
             except LcmDaemonError as error:
                 self._record_failure(str(error))
@@ -85,14 +107,20 @@ class Runner(ABC):
             # An endpoint that fails at its first write did not work.
             if opened is not None and self._clock.now() - opened > MAX_RETRY_DELAY:
                 delays, self._last_failure = retry_delays(), ""
-            self._stop.wait(next(delays))
+            if switches == self._switches:
+                self._pause(next(delays))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait until `seconds` have passed, or the runner is switched or stopped."""
+        self._hurry.wait(seconds)
+        self._hurry.clear()
 
     def _record_failure(self, reason: str) -> None:
         """Count a failure and log it: a new reason at once, a repeated one more and more rarely."""
         if reason != self._last_failure:
             self._last_failure, self._throttle = reason, LogThrottle(log, Metrics())
         self._throttle.warn("failures", f"{self.label}: {reason}")
-        self.state = reason
+        self.state = self.failure = reason
         self.metrics.count(f"failed/{self.label}")
 
     def _close(self) -> None:
@@ -115,17 +143,24 @@ class SourceRunner(Runner):
     Args:
         on_frame: called after each new frame, on this runner's thread.
         kind: name of the source in the metrics, "source" or "guide".
+        silence: what it means that no new frame comes.
     """
 
     def __init__(
         self, label: str, source: Source, size: Size, mode: Fit, metrics: Metrics, on_frame: Callable[[], None],
-        kind: str = "source",
+        kind: str = "source", silence: SilencePolicy = DEFAULT_SILENCE,
     ) -> None:
         super().__init__(label, source, metrics)
+        self._silence = silence
         self._source, self._size, self._mode, self._on_frame, self._kind = source, size, mode, on_frame, kind
         self.newest: Frame | None = None
         self._last_number = -1
         self._last_arrival = 0.0  # time of the last frame, or of opening the source
+        self._live_at = 0.0  # when `newest` was last known to be what the sender shows
+
+    def age(self, now: float) -> float | None:
+        """Seconds since the newest frame was known to be the sender's present one; None before the first frame."""
+        return None if self.newest is None else max(0.0, now - self._live_at)
 
     def _open(self) -> None:
         self._source.open()
@@ -134,16 +169,28 @@ class SourceRunner(Runner):
     def _step(self) -> None:
         frame, now = self._source.read(WAIT_SECONDS), self._clock.now()
         if frame is None:
-            if now - self._last_arrival > SILENCE_SECONDS:
-                self.state = WAITING
+            self._on_silence(now)
             return
         self.state, self._last_arrival = "running", now
         if self._last_number >= 0 and frame.number > self._last_number + 1:
             self.metrics.count(f"dropped/{self._kind}", frame.number - self._last_number - 1)
         self._last_number = frame.number
         self.metrics.count(f"{self._kind}/frames")
-        self.newest = Frame(fit(frame.pixels, self._size, self._mode), frame.number, frame.time)
+        self.newest, self._live_at = Frame(fit(frame.pixels, self._size, self._mode), frame.number, frame.time), now
         self._on_frame()
+
+    def _on_silence(self, now: float) -> None:
+        """No new frame has come: decide whether the last one is still good."""
+        silence, is_connected = now - self._last_arrival, self._source.is_connected
+        if self._silence.is_live(silence, is_connected):
+            self._live_at = now
+        elif is_connected:
+            self._live_at = self._last_arrival
+        if is_connected and self.newest is not None:
+            is_long = silence >= self._silence.unchanged_after
+            self.state = f"unchanged for {silence:.0f} s" if is_long else "running"
+        elif silence > SILENCE_SECONDS:
+            self.state = WAITING
 
 
 class SinkRunner(Runner):
@@ -156,7 +203,9 @@ class SinkRunner(Runner):
         self._pending: Frame | None = None
 
     def post(self, frame: Frame) -> None:
-        """Put a frame into the mailbox; never waits."""
+        """Put a frame into the mailbox; never waits. A sink that is off takes none."""
+        if not self.is_on:
+            return
         with self._condition:
             if self._pending is not None and self.state == "running":
                 self.metrics.count("dropped/sink")
@@ -166,6 +215,13 @@ class SinkRunner(Runner):
     def stop(self) -> None:
         super().stop()
         with self._condition:
+            self._condition.notify()
+
+    def switch(self, on: bool) -> None:
+        super().switch(on)
+        with self._condition:
+            if not on:
+                self._pending = None
             self._condition.notify()
 
     def _open(self) -> None:

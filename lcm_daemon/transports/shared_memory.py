@@ -25,6 +25,7 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from lcm_daemon.core.clock import Clock, MonotonicClock
@@ -189,6 +190,7 @@ class MemorySource(Source):
     Number and time of a frame are the sender's. After a restart of the sender, numbers continue where they were.
     """
 
+    is_listed = True
     fields = {"name": _NAME_FIELD}
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
@@ -200,6 +202,20 @@ class MemorySource(Source):
         self._session = self._generation = self._count = self._offset = 0
         self._last_number = -1
         self._next_search = 0.0
+
+    @property
+    def is_connected(self) -> bool | None:
+        index = self._index
+        if index is None or index[_SESSION] == 0:
+            return False
+        if index[_HOME] != _process_namespace():  # in another container: its process cannot be looked up
+            return None
+        try:
+            return psutil.Process(index[_PROCESS]).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.Error:
+            return None
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:

@@ -44,6 +44,7 @@ def _create_context(native: Any) -> None:
 class SpoutSource(Source):
     """Receives the sender of one exact name. Waits for it, and finds it again after a restart."""
 
+    is_listed = True
     fields: ClassVar[Fields] = {"name": Field(Text(), "", "the sender's exact name, as other Spout programs list it")}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -52,6 +53,11 @@ class SpoutSource(Source):
         self._receiver: Any = None
         self._buffer: Pixels | None = None
         self._unfilled = 0
+        self._is_connected = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self._is_connected
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
@@ -84,13 +90,14 @@ class SpoutSource(Source):
     def _receive(self) -> bool:
         """Receive into the buffer; whether it holds a new frame now."""
         receiver = self._receiver
-        is_connected = receiver.receiveImage(self._buffer, self._format, False, 0)
+        # True without a new frame, too: `receiveImage` then has found the sender and its texture.
+        self._is_connected = bool(receiver.receiveImage(self._buffer, self._format, False, 0))
         if receiver.isUpdated():  # must be asked at every cycle; after an update nothing is received until it was
             width, height = receiver.getSenderWidth(), receiver.getSenderHeight()
             self._buffer = np.zeros((height, width, 4), np.uint8) if width and height else None
             self._unfilled = UNFILLED_READS
             return False
-        if not is_connected or self._buffer is None:
+        if not self._is_connected or self._buffer is None:
             return False
         if receiver.isFrameCountEnabled() and not receiver.isFrameNew():
             return False
@@ -107,6 +114,7 @@ class SpoutSource(Source):
 
     def _close(self) -> None:
         receiver, self._receiver, self._buffer = self._receiver, None, None
+        self._is_connected = False
         if receiver is not None:
             with ExitStack() as stack:
                 stack.callback(receiver.closeOpenGL)

@@ -99,6 +99,7 @@ def _title(server: Any) -> str:
 class SyphonSource(Source):
     """Receives one server, found by exact name, application, or both. Waits for it, and finds it after a restart."""
 
+    is_listed = True
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "", "the server's exact name; may be empty if the application has only one"),
         "app": Field(Text(), "", "exact name of the server's application; empty: any"),
@@ -111,6 +112,16 @@ class SyphonSource(Source):
         self._client: Any = None
         self._buffer: Any = None
         self._logged: list[str] = []
+
+    @classmethod
+    def listed_options(cls, label: str) -> Mapping[str, Any] | None:
+        """The label is "Application: Server", or a server's name alone."""
+        app, colon, name = label.partition(": ")
+        return ({"app": app, "name": name} if colon else {"name": label}) if label else None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None and bool(self._client.is_valid)
 
     @classmethod
     def pump(cls) -> None:

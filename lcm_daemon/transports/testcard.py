@@ -130,6 +130,7 @@ class TestcardSource(Source):
     """Test card frames at `fps`, or one at every read if `fps` is 0. The image depends only on the frame number."""
 
     __test__ = False  # not a test, despite its name
+    is_listed = True
     fields = {
         "size": Field(PixelSize(), (512, 512), "width and height in pixels"),
         "fps": Field(Number(0, 1000), 30.0, "frames per second; 0: one frame at every read"),
@@ -142,6 +143,10 @@ class TestcardSource(Source):
         self._card: Card | None = None
         self._start = 0.0
         self._number = -1
+
+    @classmethod
+    def listed_options(cls, label: str) -> Mapping[str, Any] | None:
+        return {} if label in ("", "testcard") else None
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:

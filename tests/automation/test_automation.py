@@ -16,6 +16,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
+from lcm_daemon.recipes.reader import load_recipe
 
 CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
 LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
@@ -116,11 +117,12 @@ def test_a_cue_without_a_recipe_change_leaves_no_values_behind() -> None:
 
 @pytest.mark.parametrize("name", commands())
 def test_every_declared_command_has_one_handler(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """panic, recipe and size are the stage's; it hands on everything else."""
+    """What the stage carries out itself has no handler here; it hands on everything else."""
+    stage = ("panic", "recipe", "size", "adjust", "toggle", "source", "guide", "record/start", "record/stop")
     rig = Rig()
     arguments = {"cue/goto": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5")}.get(name, ())
     rig.call(name, 0.0, *arguments)
-    assert bool(caplog.records) == (name in ("panic", "recipe", "size"))
+    assert bool(caplog.records) == (name in stage)
     assert ("no handler" in caplog.text) == bool(caplog.records)
 
 
@@ -414,3 +416,46 @@ def test_a_cue_without_a_name_is_not_recorded(caplog: pytest.LogCaptureFixture) 
     rig.call("cue/record", 0.0, "")
     assert rig.automation.status()["cues"] == "dawn\nink"
     assert "cue/record: a cue needs a name" in caplog.text
+
+
+class FakeSources:
+    """Stands where the stage's Inputs do."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, str, str]] = []
+        self.playing = {"source": "wide", "guide": "show"}
+
+    def change(self, kind: str, name: str, origin: str, now: float) -> None:
+        self.changes.append((kind, name, origin))
+
+    def names(self) -> dict[str, str]:
+        return self.playing
+
+
+def test_a_cue_changes_source_and_guide_and_a_recorded_one_keeps_those_that_play(tmp_path: Path) -> None:
+    sources = FakeSources()
+    cues = (Cue("one", source="wide"), Cue("two", {"strength": 0.5}), Cue("three", source="ndi CAM 1", guide="film"))
+    automation = Automation(cues, (), Rig().parameters, [].append, tmp_path / "show.yaml", sources=sources)
+    for _ in cues:
+        automation.execute(CommandRequest("cue/go", "osc/test"), 0.0)
+        automation.update(0.0, "")
+    assert sources.changes == [
+        ("source", "wide", "cue/one"), ("source", "ndi CAM 1", "cue/three"), ("guide", "film", "cue/three"),
+    ]
+    automation.execute(CommandRequest("cue/record", "osc/test", ("new",)), 0.0)
+    automation.execute(CommandRequest("cue/record", "osc/test", ("three",)), 0.0)
+    automation.close()
+    again = Automation(cues, (), Rig().parameters, [].append, tmp_path / "show.yaml")
+    assert [(cue.name, cue.source, cue.guide) for cue in again.cue_list.cues[2:]] == [
+        ("three", "wide", "show"), ("new", "wide", "show"),
+    ]
+    look = automation.current_look(load_recipe("builtin"))
+    assert (look.source, look.guide) == ("wide", "show")
+
+
+def test_without_other_sources_a_recorded_cue_and_a_look_name_none(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "show.yaml")
+    rig.call("cue/record", 0.0, "new")
+    rig.automation.close()
+    assert "source" not in (tmp_path / "show.cues.yaml").read_text()
+    assert rig.automation.current_look(load_recipe("builtin")).source == ""

@@ -394,3 +394,36 @@ def test_the_json_schema_of_a_show_has_every_key(tmp_path: Path) -> None:
     schema = json.loads(json.dumps(Section(fields).json_schema()))
     assert schema["properties"].keys() == fields.keys()
     assert schema["properties"]["output"]["properties"]["fps"]["maximum"] == 240
+
+
+SOURCES = "{sources: {wide: {transport: camera}, film: {transport: file, path: a.mp4}}"
+
+
+def test_sources_are_read_by_name_and_cues_name_them(tmp_path: Path) -> None:
+    show = load(tmp_path, SOURCES + ", cues: [{name: a, source: wide}, {name: b, source: ndi CAM 1, guide: film}]}")
+    assert {name: source.label for name, source in show.sources.items()} == {
+        "wide": "camera", "film": f"file {tmp_path / 'a.mp4'}",
+    }
+    assert [(cue.source, cue.guide) for cue in show.cues] == [("wide", ""), ("ndi CAM 1", "film")]
+    assert show.can_guide
+    assert not load(tmp_path, "{}").can_guide
+
+
+@pytest.mark.parametrize(("rest", "place", "line"), [
+    (", cues: [{name: a, source: wid}]}", ":1:", "no source 'wid'; did you mean 'wide'?"),
+    (", cues: [{name: a, guide: /etc/passwd}]}", ":1:", "no source '/etc/passwd'"),
+    (", cues: [{name: a, source: file b.mp4}]}", ":1:", "a source of the transport file needs an entry in `sources`"),
+    (",\n  cues: [{name: a, source: nid CAM}]}", ":2:28:", "no source 'nid CAM'"),
+])
+def test_a_cue_with_an_unknown_source_is_a_mistake(tmp_path: Path, rest: str, place: str, line: str) -> None:
+    (found,) = complaints(tmp_path, SOURCES + rest)
+    assert line in found
+    assert place in found
+
+
+@pytest.mark.parametrize("text", [
+    "sources: [wide]", "sources: {show: {transport: camera}}", "sources: {wide: camera}",
+    "{panel: false, sources: {page: {transport: browser}}}", "sources: {a: {transport: ndy}}",
+])
+def test_wrong_sources_are_one_mistake_each(tmp_path: Path, text: str) -> None:
+    assert len(complaints(tmp_path, text)) == 1

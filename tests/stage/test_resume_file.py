@@ -38,6 +38,20 @@ def test_a_run_that_broke_off_leaves_its_look(tmp_path: Path, caplog: pytest.Log
     assert "the last run was interrupted; restoring builtin, cue 'storm', strength, prompt, seed" in caplog.text
 
 
+def test_source_and_guide_come_back_and_files_without_them_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    look = Look("builtin", (256, 256), source="wide", guide="ndi CAM 1")
+    run(tmp_path, look)
+    assert run(tmp_path) == look
+    assert "restoring builtin, source 'wide', guide 'ndi CAM 1'" in caplog.text
+    state = json.loads(side_file(tmp_path).read_text())
+    del state["source"], state["guide"]
+    side_file(tmp_path).write_text(json.dumps(state))
+    assert run(tmp_path) == Look("builtin", (256, 256))
+
+
 def test_one_that_ended_in_order_leaves_none(tmp_path: Path) -> None:
     run(tmp_path, STORM, orderly=True)
     assert run(tmp_path) is None

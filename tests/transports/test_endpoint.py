@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.core.document import Problems, compose
-from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
+from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema, switch_names
+from lcm_daemon.transports.silence import SilencePolicy
 
 
 def read(text: str, base: Path, sink: bool = False) -> tuple[EndpointConfig | None, list[str]]:
@@ -44,3 +45,39 @@ def _expanduser(path: Path) -> Path:
     if str(path).startswith("~nobody"):
         raise RuntimeError("Could not determine home directory.")
     return path
+
+
+@pytest.mark.parametrize(("text", "silence"), [
+    ("{transport: ndi, name: a}", SilencePolicy()),
+    ("{transport: ndi, name: a, unchanged: ok}", SilencePolicy("ok")),
+    ("{transport: spout, name: a, unchanged: lost, after: 2.5}", SilencePolicy("lost", 2.5)),
+    ("{transport: camera, after: 60}", SilencePolicy("", 60.0)),
+])
+def test_what_a_silent_source_is(tmp_path: Path, text: str, silence: SilencePolicy) -> None:
+    config, problems = read(text, tmp_path)
+    assert problems == []
+    assert config is not None
+    assert config.silence == silence
+
+
+@pytest.mark.parametrize("text", ["unchanged: fine", "after: -1", "after: soon", "idle: true"])
+def test_a_wrong_word_about_silence_is_a_problem(tmp_path: Path, text: str) -> None:
+    assert len(read(f"{{transport: ndi, name: a, {text}}}", tmp_path)[1]) == 1
+    assert len(read("{transport: ndi, name: a, unchanged: ok}", tmp_path, sink=True)[1]) == 1
+
+
+def test_a_sink_may_begin_switched_off(tmp_path: Path) -> None:
+    config, problems = read("{transport: record, path: a.mp4, idle: true}", tmp_path, sink=True)
+    assert problems == []
+    assert config is not None
+    assert config.idle
+
+
+def test_sinks_are_switched_by_name_by_transport_or_by_both() -> None:
+    sinks = [EndpointConfig("ndi", {"name": "lcm"}), EndpointConfig("spout", {"name": "lcm"}),
+             EndpointConfig("memory", {"name": "B\u00fchne 1/links"}), EndpointConfig("record", {"path": "a.mp4"}),
+             EndpointConfig("record", {"path": "b.mov"})]
+    assert switch_names(sinks) == {
+        "lcm": [0, 1], "ndi-lcm": [0], "spout-lcm": [1], "B_hne_1_links": [2], "record": [3, 4],
+        "record-record": [3, 4],
+    }

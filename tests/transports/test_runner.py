@@ -13,7 +13,9 @@ from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.schema import Fields
 from lcm_daemon.transports.base import Sink, Source
-from lcm_daemon.transports.runner import WAITING, SinkRunner, SourceRunner, retry_delays
+from lcm_daemon.transports.runner import OFF, WAITING, SinkRunner, SourceRunner, retry_delays
+from lcm_daemon.transports.silence import SilencePolicy
+from tests.conftest import ManualClock
 from tests.rigs.daemon import wait_for
 
 SIZE = (32, 16)
@@ -28,6 +30,11 @@ class Script(Source):
         super().__init__({})
         self.lines = list(lines)
         self.opened = 0
+        self.connected: bool | None = None
+
+    @property
+    def is_connected(self) -> bool | None:
+        return self.connected
 
     def _open_source(self) -> None:
         self.opened += 1
@@ -164,3 +171,103 @@ def test_repeated_failure_is_logged_more_and_more_rarely(caplog: pytest.LogCaptu
     runner._record_failure("unplugged")
     assert caplog.messages[-1] == "script: unplugged"
     assert runner.metrics.counts()["failed/script"] == 1001
+
+
+def silent_runner(silence: SilencePolicy, connected: bool | None) -> tuple[SourceRunner, Script, ManualClock]:
+    """A source that has sent one frame, stepped by the test."""
+    script, clock = Script(frame(0)), ManualClock()
+    script.connected = connected
+    runner = SourceRunner("script", script, SIZE, "stretch", Metrics(), lambda: None, silence=silence)
+    runner._clock = clock  # type: ignore[assignment]
+    runner._open()
+    runner._step()
+    return runner, script, clock
+
+
+@pytest.mark.parametrize(("silence", "connected", "age", "state"), [
+    (SilencePolicy(), True, 0.0, "unchanged for 40 s"),
+    (SilencePolicy(), None, 40.0, WAITING),
+    (SilencePolicy(), False, 40.0, WAITING),
+    (SilencePolicy("lost"), True, 40.0, "unchanged for 40 s"),
+    (SilencePolicy("lost", 60.0), True, 0.0, "running"),
+    (SilencePolicy("ok"), None, 0.0, WAITING),
+    (SilencePolicy("ok"), False, 40.0, WAITING),
+    (SilencePolicy("ok", 60.0), True, 0.0, "running"),
+    (SilencePolicy("", 60.0), None, 0.0, WAITING),
+])
+def test_what_a_silent_source_is(silence: SilencePolicy, connected: bool | None, age: float, state: str) -> None:
+    runner, _, clock = silent_runner(silence, connected)
+    for _ in range(40):
+        clock.sleep(1.0)
+        runner._step()
+    assert (runner.age(clock.now()), runner.state) == (age, state)
+
+
+def test_a_connection_that_is_lost_counts_from_its_end(clock: ManualClock) -> None:
+    runner, script, clock = silent_runner(SilencePolicy(), True)
+    for connected in (True, False, True):
+        script.connected = connected
+        for _ in range(10):
+            clock.sleep(1.0)
+            runner._step()
+        assert runner.age(clock.now()) == (0.0 if connected else 10.0)
+    script.lines.append(frame(1))
+    runner._step()
+    assert (runner.age(clock.now()), runner.state) == (0.0, "running")
+
+
+def test_a_source_without_a_frame_has_no_age() -> None:
+    assert SourceRunner("script", Script(), SIZE, "stretch", Metrics(), lambda: None).age(5.0) is None
+
+
+def test_a_sink_is_switched_off_and_on() -> None:
+    sink = Gate()
+    sink.passed.release(1000)
+    runner = SinkRunner("gate", sink, SIZE, 30.0, Metrics())
+    runner.start()
+    runner.post(frame(0))
+    wait_for(lambda: sink.written == [0])
+    runner.switch(False)
+    wait_for(lambda: not sink.is_open)
+    assert (runner.is_on, runner.state) == (False, OFF)
+    runner.post(frame(1))
+    runner.switch(True)
+    wait_for(lambda: sink.is_open)
+    runner.post(frame(2))
+    wait_for(lambda: sink.written == [0, 2])
+    assert runner.state == "running"
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_off_and_on_within_one_write_reopens_the_sink() -> None:
+    sink = Gate()
+    runner = SinkRunner("gate", sink, SIZE, 30.0, Metrics())
+    runner.start()
+    runner.post(frame(0))
+    assert sink.entered.acquire(timeout=5)
+    runner.switch(False)
+    runner.switch(True)
+    sink.passed.release()
+    wait_for(lambda: sink.opened == 2)
+    runner.stop()
+    assert runner.join(5)
+
+
+def test_a_sink_that_begins_off_is_not_opened_and_a_failing_one_is_tried_at_once_when_switched() -> None:
+    sink = Gate(fail_at=0)
+    sink.passed.release(1000)
+    runner = SinkRunner("gate", sink, SIZE, 30.0, Metrics())
+    runner.switch(False)
+    runner.start()
+    wait_for(lambda: runner.state == OFF)
+    assert sink.opened == 0
+    for opened in range(1, 6):  # the pause after the fifth failure would be 4 s
+        runner.switch(True)
+        wait_for(lambda: runner.state == "running", 2.0)
+        runner.post(frame(0))
+        wait_for(lambda: runner.failure == "the wire was cut", 2.0)
+        assert sink.opened == opened
+        runner.switch(False)
+    runner.stop()
+    assert runner.join(5)

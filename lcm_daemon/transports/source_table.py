@@ -1,0 +1,77 @@
+"""SourceTable: the sources that a running show can change to, by name.
+
+A name may come from the network. It is looked up: in the show's `sources`, or by the transport among what the transport
+lists. It is never opened as a path, so files are reached through `sources` only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.schema import nearest
+from lcm_daemon.transports import TRANSPORTS, load
+from lcm_daemon.transports.base import Source
+from lcm_daemon.transports.endpoint import EndpointConfig
+
+OWN = "show"  # name of the source that the show starts with
+
+_LISTED = re.compile(r"(\w+)(?:\s*:\s*|\s+|$)(.*)", re.DOTALL)  # "ndi CAM 1", or "ndi: CAM 1" as `list sources` prints
+
+
+def split_listed(name: str) -> tuple[str, str]:
+    """Transport and label of a name such as "ndi CAM 1"."""
+    match = _LISTED.fullmatch(name.strip())
+    return (match[1].lower(), match[2].strip()) if match else ("", "")
+
+
+def _listed_source(transport: str) -> type[Source] | None:
+    source = load(transport).source if transport in TRANSPORTS else None
+    return source if source is not None and source.is_listed else None
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """What one of a show's two sources can be changed to.
+
+    Attributes:
+        own: what the show starts with; None for none.
+        named: the show's `sources`.
+    """
+
+    own: EndpointConfig | None = None
+    named: Mapping[str, EndpointConfig] = field(default_factory=dict)
+
+    def problem(self, name: str) -> str:
+        """Why there is no source of this name; empty if there may be one. Quick: no transport is asked."""
+        transport, label = split_listed(name)
+        if name == OWN or name in self.named or (_listed_source(transport) is not None):
+            return ""
+        if transport in TRANSPORTS and label:
+            return f"a source of the transport {transport} needs an entry in `sources`"
+        known = [*self.named, OWN]
+        return f"no source {name!r:.80}{nearest(name, known)}, and a transport with a name, such as 'ndi CAM 1'"
+
+    def find(self, name: str) -> EndpointConfig | None:
+        """The source of this name; None for the show's own where it has none. May take seconds: a transport may look.
+
+        Raises:
+            Refused: there is no such source.
+            TransportError: the transport cannot look.
+        """
+        if name == OWN:
+            return self.own
+        if name in self.named:
+            return self.named[name]
+        if problem := self.problem(name):
+            raise Refused(problem)
+        transport, label = split_listed(name)
+        source = _listed_source(transport)
+        assert source is not None
+        options = source.listed_options(label)
+        if options is None:
+            raise TransportError(f"{transport}: no source is listed as {label!r:.80}")
+        return EndpointConfig(transport, options)
