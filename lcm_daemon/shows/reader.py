@@ -40,9 +40,9 @@ from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
 from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
+from lcm_daemon.transports.source_table import OWN, SourceTable
 
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
-from lcm_daemon.transports.source_table import OWN, SourceTable
 _SECONDS = Number(0, 86_400)
 
 
@@ -105,9 +105,9 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
         recipe_overrides=overrides,
         source=found["source"],
         guide=found["guide"],
+        sources=found["sources"],
         size=output["size"],
         fps=output["fps"],
-        sources=found["sources"],
         crossfade=output["crossfade"],
         target_fps=output["target_fps"],
         failsafe=FailsafeConfig(output["failsafe"], output["hold_seconds"], output["fade_seconds"], output["fade_to"]),
@@ -176,10 +176,10 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "accelerate": Field(Choice(ACCELERATOR_CHOICES), None, "accelerator of every recipe"),
         "source": Field(OrFalse(source_schema(base)), EndpointConfig("testcard", {})),
         "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets"),
+        "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(Items(sink_schema(recordings)), ()),
         "parameters": Field(Deferred("a mapping of parameters to values"), None),
-        "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),
         "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
         "modulation": Field(Items(Deferred("a modulator")), (), "what moves parameters around their values"),
@@ -208,10 +208,6 @@ def _recipes(base: Path) -> Custom:
     return Custom(read, "a mapping of names to recipes")
 
 
-def _read_glides(node: Node, problems: Problems, table: Table) -> dict[str, float]:
-    glides: dict[str, float] = {}
-    for name, value in known_parameters(node, problems, table):
-        if not table[name].glides:
 def _sources(base: Path) -> Custom:
     """A mapping of names to sources."""
     schema, wanted = source_schema(base), "a mapping of names to sources is wanted, such as {wide: {transport: camera}}"
@@ -232,6 +228,10 @@ def _sources(base: Path) -> Custom:
     return Custom(read, "a mapping of names to sources")
 
 
+def _read_glides(node: Node, problems: Problems, table: Table) -> dict[str, float]:
+    glides: dict[str, float] = {}
+    for name, value in known_parameters(node, problems, table):
+        if not table[name].glides:
             problems.add(value, f"{name} cannot glide: only floats, prompts and seeds do")
         glides[name] = _SECONDS.read(value, problems) or 0.0
     return glides

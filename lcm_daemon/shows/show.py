@@ -58,8 +58,8 @@ class Show:
         recipe_overrides: Keys that it sets for every recipe (safety, accelerate).
         source: The source; None for none.
         guide: The second source, for ControlNets; None for none.
-        size: (width, height) of the output in pixels.
         sources: Further sources that source and guide can be changed to, by name.
+        size: (width, height) of the output in pixels.
         fps: Rate of the output.
         crossfade: Seconds from one recipe to the next.
         target_fps: Rate of rendered frames that the governor holds; 0 switches it off.
@@ -83,9 +83,9 @@ class Show:
     recipe_overrides: Mapping[str, Any]
     source: EndpointConfig | None
     guide: EndpointConfig | None
+    sources: Mapping[str, EndpointConfig]
     size: Size
     fps: float
-    sources: Mapping[str, EndpointConfig]
     crossfade: float
     target_fps: float
     failsafe: FailsafeConfig
@@ -99,6 +99,11 @@ class Show:
     timeouts: EngineTimeouts
     spare: bool
     resume: bool
+
+    @property
+    def can_guide(self) -> bool:
+        """Whether it has a guide, or may be given one while it plays."""
+        return self.guide is not None or bool(self.sources) or any(cue.guide for cue in self.cues)
 
     @property
     def fallback(self) -> Recipe:
