@@ -10,15 +10,14 @@ from typing import Any
 from lcm_daemon.core.clock import Clock, MonotonicClock
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.pictures import picture_suffixes
 from lcm_daemon.core.schema import Boolean, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
 from lcm_daemon.transports.clip import Clip, ReportDamage
-from lcm_daemon.transports.stills import IMAGE_SUFFIXES, StillsClip
+from lcm_daemon.transports.stills import FolderClip, PictureClip
 from lcm_daemon.transports.video import VideoClip
 
-STILL_RATE = 10.0  # frames per second of a single image
-FOLDER_RATE = 1.0  # images per second of a folder
 CATCH_UP_SECONDS = 1.0  # a reader that is later than this continues from the present
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ class FileSource(Source):
     fields = {
         "path": Field(Text(), help="a video, an image, or a folder of images, shown in the order of their names"),
         "loop": Field(Boolean(), True, "start again at the end; otherwise the last frame is held"),
-        "fps": Field(Number(0, 1000), 0.0, "frames per second; 0: the video's own rate, 1 for a folder"),
+        "fps": Field(Number(0, 1000), 0.0, "frames per second; 0: the file's own rate, 1 for folders and pages"),
     }
 
     def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
@@ -43,6 +42,10 @@ class FileSource(Source):
         self._pass_start = 0.0  # clock time
         self._last_offset = 0.0  # seconds from the start of the pass to its last frame so far
         self._number = -1  # of `_next`
+
+    @property
+    def is_connected(self) -> bool:
+        return self._next is not None  # another frame comes, even if that takes minutes
 
     def _open_source(self) -> None:
         self._clip = open_clip(Path(self.options["path"]), self.options["fps"], self._report_damage)
@@ -121,12 +124,9 @@ def open_clip(path: Path, fps: float, report: ReportDamage) -> Clip:
     if not path.exists():
         raise TransportError(f"file: {path} does not exist")
     if path.is_dir():
-        paths = sorted(found for found in path.iterdir() if found.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise TransportError(f"file: the folder {path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return StillsClip(paths, fps or FOLDER_RATE, report)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return StillsClip([path], fps or STILL_RATE, report)
+        return FolderClip(path, fps, report)
+    if path.suffix.lower() in picture_suffixes():
+        return PictureClip(path, fps, report)
     return VideoClip(path, fps, report)
 
 
