@@ -9,11 +9,17 @@ from typing import Any
 
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.moving_values import MovingValues
+from lcm_daemon.core.network import NO_POLICY
 from lcm_daemon.core.parameters import Refused, Table, Value
+from lcm_daemon.core.presses import Presses
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest, Commands, ParameterState, RequestQueue
+from lcm_daemon.core.tempo import Tempo
 
 log = logging.getLogger(__name__)
 
+RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
 COMMANDS_KEPT = 64  # commands that wait for the stage; further ones are dropped
 
 
@@ -25,6 +31,9 @@ class Subscription:
     on_status: Callable[[Mapping[str, Value]], None] | None
     on_table: Callable[[], None] | None
     on_panic: Callable[[], None] | None
+    on_moving: Callable[[Mapping[str, Value]], None] | None = None
+    on_refusal: Callable[[Refusal], None] | None = None
+    on_tempo: Callable[[Tempo], None] | None = None
 
 
 class ControlState:
@@ -39,17 +48,24 @@ class ControlState:
         commands: Commands = COMMANDS,
     ) -> None:
         self.show = ""  # the show's name
+        self.network = NO_POLICY
         self.browser_source = ""  # name of the show's browser source; empty if it has none
         self.table = table
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
+        self.presses = Presses()  # the buttons of OSC peers
+        self.moving = MovingValues()  # up to date while a subscriber has `on_moving`
         self.parameter_states: Mapping[str, ParameterState] = {}  # of every parameter, at the time of the last status
+        self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
         self.metrics = metrics
         self.frame: Frame | None = None  # the newest output frame, for previews
         self.subscribers: list[Subscription] = []
         self._queue = RequestQueue()
+        self._wanting: list[Callable[[], None]] = []  # called once the present queue has been handled
+        self._unhandled: dict[int, list[Callable[[], None]]] = {}  # the same of queues that were sent, by receipt
+        self._receipt = 0
         self._wake = wake
         self._throttle = LogThrottle(log, metrics)
 
@@ -60,6 +76,9 @@ class ControlState:
         on_status: Callable[[Mapping[str, Value]], None] | None = None,
         on_table: Callable[[], None] | None = None,
         on_panic: Callable[[], None] | None = None,
+        on_moving: Callable[[Mapping[str, Value]], None] | None = None,
+        on_refusal: Callable[[Refusal], None] | None = None,
+        on_tempo: Callable[[Tempo], None] | None = None,
     ) -> Callable[[], None]:
         """Call these functions from now until the returned function is called.
 
@@ -68,12 +87,18 @@ class ControlState:
             on_status: called with every status.
             on_table: called once `table` and `values` have been replaced.
             on_panic: called when a panic is requested, which cancels every request made before it.
+            on_moving: called with the values in force that have changed, some 20 times a second while something
+                moves. Without such a subscriber the stage does not send them.
+            on_refusal: called with every request that is refused, here or by the stage.
+            on_tempo: called with the tempo of the show when it has changed.
 
         Returns:
             A function that ends the subscription; further calls of it do nothing.
         """
-        subscription = Subscription(on_changes, on_status, on_table, on_panic)
+        subscription = Subscription(on_changes, on_status, on_table, on_panic, on_moving, on_refusal, on_tempo)
         self.subscribers.append(subscription)
+        if on_moving:
+            self._wake()  # the stage learns that it is wanted
 
         def unsubscribe() -> None:
             if subscription in self.subscribers:
@@ -81,16 +106,36 @@ class ControlState:
 
         return unsubscribe
 
+    @property
+    def wants_moving(self) -> bool:
+        """Whether a subscriber wants the values in force."""
+        return any(subscriber.on_moving for subscriber in self.subscribers)
+
+    def faded(self, name: str) -> Value:
+        """A parameter's value on its fade, without modulation; needs a subscriber with `on_moving`."""
+        return self.moving.faded.get(name, self.values[name])
+
+    def update_tempo(self, tempo: Tempo) -> None:
+        """Take the show's tempo from the stage, and call the subscribers."""
+        self.tempo = tempo
+        for subscriber in list(self.subscribers):
+            if subscriber.on_tempo:
+                subscriber.on_tempo(tempo)
+
+    def in_force(self, name: str) -> Value:
+        """A parameter's value in force; needs a subscriber with `on_moving`."""
+        return self.moving.in_force.get(name, self.values[name])
+
     def set(self, name: str, value: Any, origin: str) -> bool:
         """Request a new value of a parameter. Returns False, and counts it, if the name or the value is invalid."""
         parameter = self.table.get(name)
         if parameter is None:
-            self._throttle.warn("desk/unknown", f"{origin}: no parameter {name!r:.80}")
+            self._refuse("desk/unknown", origin, f"no parameter {name!r:.80}")
             return False
         try:
             coerced = parameter.coerce(value)
         except Refused as refusal:
-            self._throttle.warn("desk/refused", f"{origin}: {refusal}")
+            self._refuse("desk/refused", origin, str(refusal))
             return False
         self._queue.set(Change(name, coerced, origin))
         self._wake()
@@ -102,11 +147,20 @@ class ControlState:
             coerced = self._coerce(name, arguments)
         except Refused as refusal:
             path = "desk/refused" if name in self.commands else "desk/unknown"
-            self._throttle.warn(path, f"{origin}: {refusal}")
+            self._refuse(path, origin, str(refusal))
             return False
         self._add(CommandRequest(name, origin, coerced))
         self._wake()
         return True
+
+    def _refuse(self, path: str, origin: str, text: str) -> None:
+        self._throttle.warn(path, f"{origin}: {text}")
+        self._report_refusal(Refusal(origin, text))
+
+    def _report_refusal(self, refusal: Refusal) -> None:
+        for subscriber in list(self.subscribers):
+            if subscriber.on_refusal:
+                subscriber.on_refusal(refusal)
 
     def refusal(self, name: str, arguments: Sequence[Any] = ()) -> str:
         """The reason why `command` would reject this; empty if it would accept it."""
@@ -156,7 +210,21 @@ class ControlState:
     def pop_requests(self) -> RequestQueue:
         """Return the requests made since the last call, and start an empty queue."""
         queue, self._queue = self._queue, RequestQueue()
+        if self._wanting:
+            self._receipt = queue.receipt = self._receipt + 1
+            self._unhandled[queue.receipt], self._wanting = self._wanting, []
         return queue
+
+    def when_handled(self, callback: Callable[[], None]) -> None:
+        """Call a function once the stage has handled everything that was requested before."""
+        if len(self._wanting) < RECEIPTS_KEPT and len(self._unhandled) < RECEIPTS_KEPT:
+            self._wanting.append(callback)
+            self._wake()
+
+    def _on_receipt(self, receipt: int) -> None:
+        for number in [each for each in self._unhandled if each <= receipt]:
+            for callback in self._unhandled.pop(number):
+                callback()
 
     def replace_table(self, table: Table, values: Mapping[str, Value]) -> None:
         """Use another table of parameters with its values. Drops requests for parameters that it does not have."""
@@ -174,18 +242,35 @@ class ControlState:
         changes: list[Change],
         status: Mapping[str, Value] | None,
         parameter_states: Mapping[str, ParameterState] | None = None,
+        moving: MovingValues | None = None,
+        refusals: Sequence[Refusal] = (),
+        receipt: int = 0,
     ) -> None:
         """Apply what the stage reports, and call the subscribers."""
         if parameter_states is not None:
             self.parameter_states = parameter_states
+        before, self.moving = self.moving.in_force, moving or self.moving
         changes = [change for change in changes if change.name in self.table]
         if changes:
             self.values.update({change.name: change.value for change in changes})
             for subscriber in list(self.subscribers):
                 if subscriber.on_changes:
                     subscriber.on_changes(changes)
+        if moving is not None:
+            self._report_moving(before)
         if status is not None:
             self.status = dict(status)
             for subscriber in list(self.subscribers):
                 if subscriber.on_status:
                     subscriber.on_status(status)
+        for refusal in refusals:
+            self._report_refusal(refusal)
+        self._on_receipt(receipt)
+
+    def _report_moving(self, before: Mapping[str, Value]) -> None:
+        now = self.moving.in_force
+        moved = {name: self.in_force(name) for name in {**before, **now}
+                 if name in self.table and before.get(name) != now.get(name)}
+        for subscriber in list(self.subscribers):
+            if subscriber.on_moving and moved:
+                subscriber.on_moving(moved)

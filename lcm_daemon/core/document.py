@@ -21,6 +21,7 @@ MAX_DEPTH = 32
 MAX_NODES = 100_000  # with every alias counted as often as it is used
 MAX_INT_CHARACTERS = 64  # a longer integer is read as text: Python refuses to print one of more than 4,300 digits
 _TAGS = "tag:yaml.org,2002:"
+_TYPED = "typed"  # attribute of an override's node: its text
 # What PyYAML's constructors raise for a scalar that is not what its tag says: !!int "", !!bool maybe, 2024-06-31.
 _NO_VALUE = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 
@@ -39,6 +40,22 @@ class Node:
             return yaml.constructor.SafeConstructor().construct_document(self.raw)
         except _NO_VALUE:
             return self.raw.value
+
+    @property
+    def text(self) -> str:
+        """A scalar as it is written, or all of an override: the prompt "yes: no" would be a mapping in YAML."""
+        return str(getattr(self.raw, _TYPED, self.raw.value))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this may be read as its `text`: a number or text of a file, or any override."""
+        is_scalar = isinstance(self.raw, yaml.ScalarNode) and not isinstance(self.value, bool | None)
+        return is_scalar or hasattr(self.raw, _TYPED)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is written here, as behind a key whose lines are all commented out; or null, or ~."""
+        return self.raw.tag == f"{_TAGS}null" and not hasattr(self.raw, _TYPED)
 
     def problem(self, text: str) -> Problem:
         """A mistake at the place of this node."""
@@ -133,6 +150,7 @@ def compose(text: str, file: str, max_characters: int = MAX_CHARACTERS) -> Node:
     if raw is None:
         return Node(file, yaml.MappingNode(f"{_TAGS}map", [], *(_mark(file),) * 2))
     _count_nodes(raw, file, {})
+    _merge(raw, file, set())
     return Node(file, raw)
 
 
@@ -181,9 +199,39 @@ def _children(node: yaml.Node, file: str) -> Iterator[yaml.Node]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _refused(key, file, "a key must be plain text, not a list or a mapping")
-            if key.tag == f"{_TAGS}merge":
-                raise _refused(key, file, "the merge key << is not supported; write the keys out")
             yield from (key, value)
+
+
+def _merge(node: yaml.Node, file: str, done: set[int]) -> None:
+    """Replace every merge key << by the keys that it brings (https://yaml.org/type/merge.html).
+
+    A key of the mapping itself wins over one that is merged, and an earlier mapping of a list over a later one.
+    """
+    if id(node) in done:
+        return
+    done.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _merge(child, file, done)
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            _merge(value, file, done)
+        is_merge = [key.tag == f"{_TAGS}merge" for key, _ in node.value]
+        if any(is_merge):
+            own = [pair for pair, merged in zip(node.value, is_merge, strict=True) if not merged]
+            names = {key.value for key, _ in own}
+            for (key, value), merged in zip(node.value, is_merge, strict=True):
+                for source in _merged_mappings(key, value, file) if merged else ():
+                    own += [pair for pair in source.value if pair[0].value not in names]
+                    names |= {inner.value for inner, _ in source.value}
+            node.value = own
+
+
+def _merged_mappings(key: yaml.Node, value: yaml.Node, file: str) -> list[yaml.MappingNode]:
+    sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    if not all(isinstance(source, yaml.MappingNode) for source in sources):
+        raise _refused(key, file, "the merge key << takes a mapping or a list of mappings, such as <<: *name")
+    return list(sources)
 
 
 def _refused(node: yaml.Node, file: str, text: str) -> DocumentError:
@@ -196,17 +244,32 @@ def override(root: Node, path: str, text: str, where: str) -> None:
     Args:
         root: the document.
         path: keys joined by dots; a number counts the items of a list from 0.
-        text: the value, as YAML.
+        text: the value, as YAML; text that is not YAML is text.
         where: what the places of mistakes name instead of a file, such as "--set output.fps".
 
     Raises:
-        DocumentError: the path leads nowhere, or the text is not YAML.
+        DocumentError: the path leads nowhere, or the text is nested too deeply.
     """
     *way, last = path.split(".")
     here = root.raw
     for step in way:
         here = _child(here, step, where)
-    _put(here, last, compose(text, where).raw if text.strip() else _text_node("", where), where)
+    _put(here, last, _typed_node(text, where), where)
+
+
+def _typed_node(text: str, where: str) -> yaml.Node:
+    """The node of an override, which also remembers its text."""
+    if not text.strip():
+        return _text_node("", where)
+    try:
+        node = compose(text, where).raw
+    except DocumentError as error:
+        if "not YAML" not in str(error):
+            raise
+        node = _text_node(text, where)
+    is_quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+    setattr(node, _TYPED, str(node.value) if is_quoted else text)
+    return node
 
 
 def _child(node: yaml.Node, step: str, where: str) -> yaml.Node:

@@ -7,6 +7,7 @@ Reading collects every mistake instead of stopping at the first one; the caller 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ from lcm_daemon.core.document import BACKSLASH, Node, Problems
 
 REQUIRED: Any = object()
 _SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
+
+_WRITTEN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?(/\d+(\.\d*)?)?")
+_SIDES = re.compile(r"(\d{1,5}) ?[xX×*] ?(\d{1,5})")  # 1920x1080
+_NOTE = "x-"  # keys that begin so are ignored: they hold anchors, as in Docker Compose
 
 JsonSchema = dict[str, Any]  # https://json-schema.org, draft 2020-12
 
@@ -48,9 +53,7 @@ class Text(FieldKind):
     """Text as it is written: 007 stays 007."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        if isinstance(node.raw, yaml.ScalarNode) and not isinstance(node.value, bool | None):
-            return str(node.raw.value)
-        return self._refuse(node, problems)
+        return node.text if node.is_text else self._refuse(node, problems)
 
     def describe(self) -> str:
         return "text"
@@ -89,32 +92,46 @@ class Number(FieldKind):
 
     def read(self, node: Node, problems: Problems) -> Any:
         value = node.value if isinstance(node.raw, yaml.ScalarNode) else None
-        if isinstance(value, int if self.whole else int | float) and not isinstance(value, bool):
-            if self.low <= value <= self.high:
-                return int(value) if self.whole else float(value)
+        if isinstance(value, str):
+            value = _written_number(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
+            if not self.whole:
+                return float(value)
+            if isinstance(value, int) or (isinstance(node.value, str) and value.is_integer()):
+                return int(value)
         return self._refuse(node, problems)
 
     def describe(self) -> str:
         return f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}"
 
     def json_schema(self) -> JsonSchema:
-        return {"type": "integer" if self.whole else "number", "minimum": self.low, "maximum": self.high}
+        number = {"type": "integer" if self.whole else "number", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [number, {"type": "string", "pattern": f"^({_WRITTEN_NUMBER.pattern})$"}]}
+
+
+def _written_number(text: str) -> float | None:
+    """A number in a form that YAML reads as text: 3e1, "30" or 30000/1001; None for anything else."""
+    if not _WRITTEN_NUMBER.fullmatch(text):
+        return None
+    above, _, below = text.partition("/")
+    divisor = float(below) if below else 1.0
+    return float(above) / divisor if divisor else None
 
 
 @dataclass(frozen=True)
 class Boolean(FieldKind):
-    """true or false; YAML 1.1 also reads yes, no, on and off."""
+    """true or false; YAML 1.1 also reads yes, no, on and off. 1 and 0 are the same."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
-            return node.value
+        if isinstance(node.raw, yaml.ScalarNode) and node.value in (0, 1) and isinstance(node.value, bool | int):
+            return bool(node.value)
         return self._refuse(node, problems)
 
     def describe(self) -> str:
         return "true or false"
 
     def json_schema(self) -> JsonSchema:
-        return {"type": "boolean"}
+        return {"enum": [True, False, 1, 0]}
 
 
 @dataclass(frozen=True)
@@ -144,6 +161,8 @@ class PixelSize(FieldKind):
 
     def read(self, node: Node, problems: Problems) -> Any:
         value = node.value if isinstance(node.raw, yaml.SequenceNode) else None
+        if isinstance(node.raw, yaml.ScalarNode) and (sides := _SIDES.fullmatch(node.text)):
+            value = [int(sides[1]), int(sides[2])]
         if isinstance(value, list) and len(value) == 2 and all(
             isinstance(side, int) and self.low <= side <= self.high and side % self.step == 0 for side in value
         ):
@@ -152,11 +171,12 @@ class PixelSize(FieldKind):
 
     def describe(self) -> str:
         multiples = f", in multiples of {self.step}" if self.step > 1 else ""
-        return f"a size such as [512, 512] (pixels, {self.low} to {self.high} each{multiples})"
+        return f"a size such as [512, 512] or 512x512 (pixels, {self.low} to {self.high} each{multiples})"
 
     def json_schema(self) -> JsonSchema:
         side = {"type": "integer", "minimum": self.low, "maximum": self.high, "multipleOf": self.step}
-        return {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
+        written = {"type": "string", "pattern": f"^({_SIDES.pattern})$"}
+        return {"anyOf": [{"type": "array", "items": side, "minItems": 2, "maxItems": 2}, written]}
 
 
 @dataclass(frozen=True)
@@ -205,21 +225,23 @@ class Section(FieldKind):
 
     def json_schema(self) -> JsonSchema:
         properties = {
-            name: spec.kind.json_schema() | ({"description": spec.help} if spec.help else {})
+            name: {"anyOf": [spec.kind.json_schema(), {"type": "null"}]}
+            | ({"description": spec.help} if spec.help else {})
             for name, spec in self.fields.items()
         }
         required = [name for name, spec in self.fields.items() if spec.default is REQUIRED]
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+        return {"type": "object", "properties": properties, "required": required,
+                "patternProperties": {f"^{_NOTE}": {}}, "additionalProperties": False}
 
 
 @dataclass(frozen=True)
 class OrFalse(FieldKind):
-    """A kind, or `false`, which reads to None."""
+    """A kind, or `false` (or null), which reads to None."""
 
     kind: FieldKind
 
     def read(self, node: Node, problems: Problems) -> Any:
-        if isinstance(node.raw, yaml.ScalarNode) and node.value is False:
+        if isinstance(node.raw, yaml.ScalarNode) and node.value in (False, None):
             return None
         return self.kind.read(node, problems)
 
@@ -258,12 +280,16 @@ class Deferred(FieldKind):
 
 
 def read_fields(node: Node, fields: Fields, problems: Problems) -> dict[str, Any]:
-    """Read a mapping node; unknown, repeated and missing keys are mistakes."""
+    """Read a mapping node; unknown, repeated and missing keys are mistakes.
+
+    A key without a value has its default, as one that is not there. Keys that begin with "x-" are ignored.
+    """
     found: dict[str, Any] = {}
     for name, key, value in unique_items(node, problems):
         if name in fields:
-            found[name] = fields[name].kind.read(value, problems)
-        else:
+            if not value.is_null:
+                found[name] = fields[name].kind.read(value, problems)
+        elif not name.startswith(_NOTE):
             problems.add(key, f"unknown key {name!r:.80}{nearest(name, fields)}")
     for name, spec in fields.items():
         if name not in found and spec.default is REQUIRED:
@@ -294,6 +320,12 @@ def complete_options(owner: str, options: Mapping[str, Any], fields: Fields) -> 
     if unknown:
         raise ValueError(f"{owner}: unknown option {', '.join(unknown)}; there are {', '.join(fields)}")
     return {name: options.get(name, spec.default) for name, spec in fields.items()}
+
+
+def suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """The end of an error line where many names are known: "; did you mean 'x'?", or nothing."""
+    close = difflib.get_close_matches(name[:80], list(known), 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:

@@ -15,8 +15,12 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.moving_values import MovingValues
+from lcm_daemon.core.network import NO_POLICY, NetworkPolicy
 from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
+from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
@@ -37,6 +41,10 @@ class DeskUpdate:
         parameter_states: With the status: every parameter, and who set it.
         table: The parameters, where they were replaced.
         values: With the table: every parameter's value.
+        moving: The numbers that move, where they have changed since the last update.
+        refusals: Requests that the stage has refused since the last update.
+        receipt: That of the last queue that the stage has handled and that asked for one; 0 for none.
+        tempo: The show's tempo, where it has changed since the last update.
     """
 
     changes: list[Change]
@@ -44,6 +52,10 @@ class DeskUpdate:
     parameter_states: Mapping[str, ParameterState] | None = None
     table: Table | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
+    moving: MovingValues | None = None
+    refusals: tuple[Refusal, ...] = ()
+    receipt: int = 0
+    tempo: Tempo | None = None
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,13 @@ class DeskRequests:
         queue: What the controllers request.
         counts: The desk's counters.
         kept: What a later desk should know, by controller.
+        wants_moving: Whether a controller wants the values in force while they move.
     """
 
     queue: RequestQueue
     counts: Mapping[str, int]
     kept: Mapping[str, Any]
+    wants_moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,8 @@ class DeskConfig:
         recipes: Names of the recipes that can be changed to.
         kept: What the previous desk kept, by controller.
         browser_source: Name of the show's browser source, "" if it has none.
+        network: Who may reach the servers.
+        sinks: Names by which sinks are switched.
     """
 
     show: str
@@ -82,6 +98,8 @@ class DeskConfig:
     recipes: tuple[str, ...] = ()
     kept: Mapping[str, Any] = field(default_factory=dict)
     browser_source: str = ""
+    network: NetworkPolicy = NO_POLICY
+    sinks: tuple[str, ...] = ()
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -110,10 +128,10 @@ class Desk:
     def __init__(self, channel: ChildChannel, config: DeskConfig) -> None:
         self.metrics = Metrics()
         self.controls = ControlState(
-            config.table, config.values, self.metrics, self._schedule_send, commands(config.recipes)
+            config.table, config.values, self.metrics, self._schedule_send, commands(config.recipes, config.sinks)
         )
         self.controls.show, self.controls.kept = config.show, dict(config.kept)
-        self.controls.browser_source = config.browser_source
+        self.controls.browser_source, self.controls.network = config.browser_source, config.network
         self._channel = channel
         self._controllers = [
             controllers.load(name)(self.controls, options) for name, options in config.options.items()
@@ -150,7 +168,11 @@ class Desk:
             else:
                 if message.table is not None:
                     self.controls.replace_table(message.table, message.values)
-                self.controls.apply_update(message.changes, message.status, message.parameter_states)
+                if message.tempo is not None:
+                    self.controls.update_tempo(message.tempo)
+                self.controls.apply_update(
+                    message.changes, message.status, message.parameter_states, message.moving, message.refusals,
+                    message.receipt)
                 if message.status is not None:
                     self._schedule_send()  # the next status needs the desk's counters
         finally:
@@ -164,4 +186,6 @@ class Desk:
 
     def _send_requests(self) -> None:
         self._scheduled, self._sent_at = None, self._loop.time()
-        self._channel.send(DeskRequests(self.controls.pop_requests(), self.metrics.counts(), self.controls.kept))
+        controls = self.controls
+        self._channel.send(DeskRequests(
+            controls.pop_requests(), self.metrics.counts(), controls.kept, controls.wants_moving))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -221,13 +222,17 @@ def known_parameters(node: Node, problems: Problems, table: Table = TABLE) -> It
 
 
 def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], problems: Problems) -> None:
-    name = parameter.name
+    name, given = parameter.name, node.value
+    if parameter.kind == "text" and node.is_text:
+        given = node.text  # 007 stays 007; of an override, "yes: no" is text too
     try:
-        values[name] = parameter.coerce(node.value)
+        values[name] = parameter.coerce(given)
+        if parameter.kind in ("float", "int"):  # 33% and 0,33 are numbers too
+            given = replace(parameter, low=-math.inf, high=math.inf).coerce(given)
     except Refused as error:
         problems.add(node, str(error))
         return
-    if parameter.kind in ("float", "int") and values[name] != node.value:
+    if parameter.kind in ("float", "int") and values[name] != given:
         problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r:.80}")
 
 

@@ -12,8 +12,10 @@ import yaml
 
 from lcm_daemon import controllers
 from lcm_daemon.automation.schema import cue_recipes, read_cues, read_modulators
+from lcm_daemon.controllers.network import NETWORK_FIELDS
 from lcm_daemon.core.document import Node, Problems, compose, override
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.schema import (
     Boolean,
@@ -87,7 +89,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
     if found is None:
         return None
     moved = _read_moves(found, problems)
-    if found["tempo"] and found["midi"] and found["midi"]["clock"]:
+    if found["tempo"] and found["tempo"]["source"] == "link" and found["midi"] and found["midi"]["clock"]:
         problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
     if found["panel"] is None and "browser" in {
         end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
@@ -118,6 +120,8 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
         timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
         resume=found["resume"],
+        network=NetworkPolicy(**found["network"]),
+        prompts=found["prompts"],
     )
 
 
@@ -180,9 +184,11 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(Items(sink_schema(recordings)), ()),
         "parameters": Field(Deferred("a mapping of parameters to values"), None),
+        "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompt/bank 3` plays by number"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),
         "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
         "modulation": Field(Items(Deferred("a modulator")), (), "what moves parameters around their values"),
+        "network": Field(Section(NETWORK_FIELDS), defaults(NETWORK_FIELDS), "who may reach the servers"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
         "resume": Field(Boolean(), True, "after a power cut or a crash, start with the look of the last run"),
         "engine": Field(Section(_ENGINE), defaults(_ENGINE)),

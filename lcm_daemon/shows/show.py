@@ -11,6 +11,7 @@ from lcm_daemon.automation.automation import AUTOMATION_PARAMETERS
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import Modulator, table_of_modulators
 from lcm_daemon.core.frame import Size
+from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.paths import state_folder
@@ -74,6 +75,8 @@ class Show:
         timeouts: When an engine counts as hung.
         spare: Whether a second engine process waits for a quick restart.
         resume: Whether a run continues with the look of an earlier one that was interrupted.
+        network: Who may reach the servers.
+        prompts: The bank of prompts, which are played by their number.
     """
 
     name: str
@@ -99,6 +102,8 @@ class Show:
     timeouts: EngineTimeouts
     spare: bool
     resume: bool
+    network: NetworkPolicy
+    prompts: tuple[str, ...] = ()
 
     @property
     def can_guide(self) -> bool:
@@ -185,7 +190,7 @@ class Show:
         """Options of the controllers that are on, by name."""
         options = {name: given for name, given in self.controllers.items() if given is not None}
         if "oscquery" in options and self.osc is not None:
-            options["oscquery"] = {**options["oscquery"], "osc_port": self._osc_ports[0]}
+            options["oscquery"] = {**options["oscquery"], "osc_port": self._osc_ports[0], "osc": self.osc}
         return options
 
     @property

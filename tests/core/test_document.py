@@ -24,6 +24,31 @@ def mistake(text: str) -> str:
     return str(problem)
 
 
+@pytest.mark.parametrize(("text", "value"), [
+    ("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}", {"x": 1, "y": 3}),
+    ("a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a}", {"y": 3, "x": 1}),
+    ("b: {<<: [{x: 1}, {x: 2, y: 2}], z: 3}", {"z": 3, "x": 1, "y": 2}),
+    ("a: &a {x: 1}\nc: &c {<<: *a, y: 2}\nb: {<<: *c, z: 3}", {"z": 3, "y": 2, "x": 1}),
+    ("a: &a {x: 1}\nb: [{<<: *a}, {<<: *a, x: 2}]", [{"x": 1}, {"x": 2}]),
+    ("b: {<<: {}}", {}),
+])
+def test_merge_keys_are_merged(text: str, value: object) -> None:
+    found = {key.raw.value: node.value for key, node in compose(text, "show.yaml").items()}
+    assert found["b"] == value
+
+
+@pytest.mark.parametrize(("typed", "text"), [
+    ("yes: no", "yes: no"), ("yes", "yes"), ("null", "null"), ("[a", "[a"), ("@home", "@home"), ("a # b", "a # b"),
+    ("'yes: no'", "yes: no"), ('"a"', "a"), ("{a: b}", "{a: b}"), ("", ""), ("- a", "- a"), ("007", "007"),
+    ("*x", "*x"),
+])
+def test_an_override_may_be_read_as_text(typed: str, text: str) -> None:
+    root = compose("{}", "show.yaml")
+    override(root, "name", typed, "--set name")
+    node = root.items()[0][1]
+    assert (node.is_text, node.text) == (True, text)
+
+
 @pytest.mark.parametrize(("text", "line"), [
     ("a: [1", "bad.yaml:1:6: not YAML: expected ',' or ']'"),
     ("a: b: c", "bad.yaml:1:5: not YAML: mapping values are not allowed here"),
@@ -39,7 +64,9 @@ def mistake(text: str) -> str:
     ("a: *x", "bad.yaml:1:4: not YAML: found undefined alias 'x'"),
     ("a: &a [*a]", "bad.yaml:1:4: an alias must not be inside the value that it repeats"),
     ("a: &a {b: {c: *a}}", "bad.yaml:1:4: an alias must not be inside the value that it repeats"),
-    ("a: {<<: {b: 1}}", "bad.yaml:1:5: the merge key << is not supported"),
+    ("a: {<<: 5}", "bad.yaml:1:5: the merge key << takes a mapping or a list of mappings"),
+    ("a: {<<: [{b: 1}, 5]}", "bad.yaml:1:5: the merge key << takes a mapping or a list of mappings"),
+    ("a: &a {<<: *a}", "bad.yaml:1:4: an alias must not be inside the value that it repeats"),
     ("? [a, b]\n: c", "bad.yaml:1:3: a key must be plain text"),
     ("{? {a: b} : c}", "bad.yaml:1:4: a key must be plain text"),
     (BILLION_LAUGHS, "bad.yaml:6:4: aliases expand this to more than 100,000 values"),

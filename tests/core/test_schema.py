@@ -12,6 +12,7 @@ from lcm_daemon.core.schema import (
     Boolean,
     Choice,
     Field,
+    FieldKind,
     Fields,
     Items,
     Number,
@@ -20,6 +21,7 @@ from lcm_daemon.core.schema import (
     Section,
     Text,
     complete_options,
+    read_fields,
 )
 
 FIELDS: Fields = {
@@ -65,7 +67,7 @@ def test_every_kind_reads_its_value() -> None:
     ("gain: true", "show.yaml:1:7: True is not a number from 0 to 2"),
     ("gain: .nan", "show.yaml:1:7: nan is not a number from 0 to 2"),
     ("\nmode: fad", "show.yaml:2:7: 'fad' is not one of hold, fade"),
-    ("size: [1, 2]", "show.yaml:1:7: a list is not a size such as [512, 512] (pixels, 16 to 8192 each)"),
+    ("size: [1, 2]", "show.yaml:1:7: a list is not a size such as [512, 512] or 512x512 (pixels, 16 to 8192 each)"),
     ("title: [a]", "show.yaml:1:8: a list is not text"),
     ("prt: 1", "show.yaml:1:1: unknown key 'prt'; did you mean 'port'?"),
     ("port: 1\nport: 2", "show.yaml:2:1: key 'port' is here twice"),
@@ -111,17 +113,53 @@ def test_a_long_value_does_not_make_a_long_message(text: str) -> None:
     assert len(line) < 250
 
 
+@pytest.mark.parametrize(("kind", "text", "value"), [
+    (Number(1, 240), "30000/1001", 30000 / 1001), (Number(1, 240), "3e1", 30.0), (Number(1, 240), "'30'", 30.0),
+    (Number(1, 240), ".5e2", 50.0), (Number(1, 240, whole=True), "3e1", 30), (Number(1, 240, whole=True), "'30'", 30),
+    (Number(1, 240, whole=True), "60/2", 30), (PixelSize(), "512x512", (512, 512)),
+    (PixelSize(), "1920X1080", (1920, 1080)), (PixelSize(), "640 x 360", (640, 360)), (PixelSize(), "64×32", (64, 32)),
+    (PixelSize(), "64*32", (64, 32)), (Boolean(), "1", True), (Boolean(), "0", False), (Boolean(), "on", True),
+    (OrFalse(Boolean()), "null", None),
+])
+def test_values_are_read_as_people_type_them(kind: FieldKind, text: str, value: object) -> None:
+    problems = Problems()
+    node = compose(f"value: {text}", "show.yaml").items()[0][1]
+    assert (kind.read(node, problems), problems.found) == (value, [])
+
+
+@pytest.mark.parametrize(("kind", "text"), [
+    (Number(1, 240), "30000/0"), (Number(1, 240), "30 fps"), (Number(1, 240), "1e999"), (Number(1, 240), "30/1/1"),
+    (Number(1, 240, whole=True), "1/3"), (Number(1, 240, whole=True), "9000.0"), (Number(1, 240), "''"),
+    (PixelSize(), "512"), (PixelSize(), "512x"), (PixelSize(), "8x8"), (PixelSize(), "512x512x3"), (Boolean(), "2"),
+    (Boolean(), "1.0"), (Boolean(), "''"),
+])
+def test_other_forms_are_mistakes(kind: FieldKind, text: str) -> None:
+    problems = Problems()
+    assert kind.read(compose(f"value: {text}", "show.yaml").items()[0][1], problems) is None
+    (problem,) = problems.found
+    assert str(problem).startswith("show.yaml:1:8: ")
+
+
+def test_a_key_without_a_value_has_its_default_and_notes_are_ignored() -> None:
+    problems = Problems()
+    fields: Fields = {"port": Field(Number(0, 9), 1), "must": Field(Text())}
+    text = "x-base: &base {must: a}\nport:\n<<: *base\nx-: 5"
+    assert read_fields(compose(text, "show.yaml"), fields, problems) == {"port": 1, "must": "a"}
+    assert problems.found == []
+    read_fields(compose("must: null", "show.yaml"), fields, problems)
+    assert str(problems.found[0]).startswith("show.yaml:1:1: key 'must' is missing")
+
+
 def test_the_json_schema_says_what_a_show_may_contain() -> None:
     schema = Section(FIELDS).json_schema()
     assert schema["additionalProperties"] is False
     assert schema["required"] == []
-    assert {name: schema["properties"][name] for name in ("port", "gain", "on", "mode", "names")} == {
-        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
-        "gain": {"type": "number", "minimum": 0, "maximum": 2},
-        "on": {"type": "boolean"},
-        "mode": {"enum": ["hold", "fade"]},
-        "names": {"type": "array", "items": {"type": ["string", "number"]}},
-    }
-    assert schema["properties"]["inner"]["required"] == ["must"]
-    assert OrFalse(Boolean()).json_schema() == {"anyOf": [{"const": False}, {"type": "boolean"}]}
+    shapes = {name: schema["properties"][name]["anyOf"] for name in ("port", "gain", "mode", "names", "inner")}
+    assert all(shape[1] == {"type": "null"} for shape in shapes.values()), "a key may be without a value"
+    assert shapes["port"][0]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 65535}
+    assert shapes["gain"][0]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 2}
+    assert shapes["mode"][0] == {"enum": ["hold", "fade"]}
+    assert shapes["names"][0] == {"type": "array", "items": {"type": ["string", "number"]}}
+    assert shapes["inner"][0]["required"] == ["must"]
+    assert OrFalse(Text()).json_schema() == {"anyOf": [{"const": False}, Text().json_schema()]}
     assert json.loads(json.dumps(schema)) == schema

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web.origin_guard import Message, OriginGuard
+from lcm_daemon.core.network import NetworkPolicy
+from lcm_daemon.web.origin_guard import Message, OriginGuard, mdns_host
 
 NAME = socket.gethostname()
 HERE = "127.0.0.1:8000"
@@ -19,12 +20,17 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"let": "in"})
 
 
+async def answering_app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+
+
 def guard(bound: str = "127.0.0.1", metrics: Metrics | None = None, **options: Any) -> OriginGuard:
     return OriginGuard(app, bound, metrics or Metrics(), "web/foreign", **options)
 
 
 def ask(
     one: OriginGuard, *headers: tuple[str, str], kind: str = "http", client: Any = ("127.0.0.1", 5),
+    method: str = "GET",
 ) -> list[Message]:
     """Return the messages that the guard, or the app behind it, sends."""
     sent: list[Message] = []
@@ -35,7 +41,8 @@ def ask(
     async def receive() -> Message:
         return {"type": f"{kind}.connect"}
 
-    scope = {"type": kind, "client": client, "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers]}
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    scope = {"type": kind, "method": method, "client": client, "headers": encoded}
     asyncio.run(one(scope, receive, send))
     return sent
 
@@ -84,10 +91,45 @@ def test_own_pages_and_programs_without_an_origin_are_admitted(headers: list[tup
 def test_foreign_requests_are_refused_and_counted(headers: list[tuple[str, str]], reason: str) -> None:
     metrics = Metrics()
     start, body = ask(guard(metrics=metrics), *headers)
-    assert (start["status"], body["body"]) == (403, f"{reason}\n".encode())
+    assert start["status"] == 403
+    assert body["body"].decode().startswith(f"{reason}; to allow it, add it to ")
     assert ask(guard(metrics=metrics), *headers, kind="websocket") == [
         {"type": "websocket.close", "code": 1008, "reason": reason}]
     assert metrics.counts() == {"web/foreign": 2}
+
+
+@pytest.mark.parametrize("host", ["lcm.lan", "LCM.lan:9080", "lcm.lan.", "lcm.lan.:9080"])
+def test_names_of_the_show_are_own_names(host: str) -> None:
+    one = guard(policy=NetworkPolicy(hosts=("lcm.lan",)))
+    assert ask(one, ("host", host)) == [{"let": "in"}]
+    assert ask(one, ("host", host), ("origin", f"http://{host}"), kind="websocket") == [{"let": "in"}]
+    assert ask(guard(), ("host", host))[0]["status"] == 403
+    assert ask(one, ("host", f"{host}.evil.example"))[0]["status"] == 403
+
+
+def test_the_announced_name_is_an_own_name_with_and_without_its_last_dot() -> None:
+    for host in (mdns_host(), f"{mdns_host()}.", f"{mdns_host().upper()}.:8000"):
+        assert ask(guard(), ("host", host)) == [{"let": "in"}]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_pages_of_an_allowed_origin_may_use_the_server(kind: str) -> None:
+    one = guard(policy=NetworkPolicy(origins=("https://studio.example",)))
+    assert ask(one, ("host", HERE), ("origin", "https://Studio.example"), kind=kind) == [{"let": "in"}]
+    refused = ask(one, ("host", HERE), ("origin", "http://studio.example"), kind=kind)
+    assert refused[0]["type"] in ("websocket.close", "http.response.start")
+
+
+def test_answers_for_an_allowed_origin_may_be_read_by_its_page() -> None:
+    policy = NetworkPolicy(origins=("https://studio.example",))
+    one = OriginGuard(answering_app, "127.0.0.1", Metrics(), "web/foreign", policy=policy)
+    readable = (b"access-control-allow-origin", b"https://studio.example")
+    page = [("host", HERE), ("origin", "https://studio.example")]
+    assert readable in ask(one, *page)[0]["headers"]
+    assert ask(one, ("host", HERE))[0]["headers"] == [(b"a", b"b")]
+    start, _ = ask(one, *page, ("access-control-request-method", "GET"), method="OPTIONS")
+    assert start["status"] == 204
+    assert readable in start["headers"]
 
 
 def test_address_that_the_show_does_not_allow_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starlette.responses import Response
@@ -19,19 +19,25 @@ CONTENT_TYPES: Mapping[str, str] = {
     ".woff2": "font/woff2",
 }
 
-SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+SECURITY_POLICY = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
-def load_page(page: Path = PAGE) -> dict[str, Response]:
+def frame_ancestors(embed: Sequence[str]) -> str:
+    """The Content-Security-Policy directive that lets this server's pages, and those of `embed`, show an answer."""
+    return " ".join(["frame-ancestors 'self'", *embed])
+
+
+def load_page(page: Path = PAGE, embed: Sequence[str] = ()) -> dict[str, Response]:
     """Read the built page.
+
+    Args:
+        page: The folder with the built files.
+        embed: Origins of pages that may show this one inside them; "*" is every page.
 
     Returns:
         A response for each URL path, such as "/assets/index-1a2b.js" and "/".
@@ -43,12 +49,13 @@ def load_page(page: Path = PAGE) -> dict[str, Response]:
         raise LcmDaemonError("panel: the page is missing from this installation; reinstall lcm-daemon, or in a "
                              "checkout run: npm ci && npm run build, in lcm_daemon/controllers/panel/ui")
     files = [path for path in sorted(page.rglob("*")) if path.suffix in CONTENT_TYPES and path.is_file()]
-    responses = {f"/{path.relative_to(page).as_posix()}": _response(path) for path in files}
+    policy = f"{SECURITY_POLICY}; {frame_ancestors(embed)}"
+    responses = {f"/{path.relative_to(page).as_posix()}": _response(path, policy) for path in files}
     return {"/": responses["/index.html"], **responses}
 
 
-def _response(path: Path) -> Response:
+def _response(path: Path, policy: str) -> Response:
     hashed = path.parent.name == "assets"  # the name changes with the content
     cache = "public, max-age=31536000, immutable" if hashed else "no-cache"
-    headers = {**HEADERS, "Cache-Control": cache}
+    headers = {**HEADERS, "Content-Security-Policy": policy, "Cache-Control": cache}
     return Response(path.read_bytes(), media_type=CONTENT_TYPES[path.suffix], headers=headers)

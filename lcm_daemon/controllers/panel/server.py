@@ -3,7 +3,7 @@
     GET /                   the page and its files
     GET /ws                 WebSocket; protocol below
     GET /stream.mjpg        the output as Motion JPEG, for programs without WebSocket
-    GET /frame.jpg          the newest output frame
+    GET /frame.jpg          the newest output frame (pages of other origins show both if `network.embed` names them)
     GET /health             status, values, value origins and counters as JSON
     GET /parameters.json    the parameter table and the commands as JSON
 
@@ -64,6 +64,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from lcm_daemon.controllers.allowlist import Allowlist
+from lcm_daemon.controllers.network import read_origin
 from lcm_daemon.controllers.panel import assets, messages
 from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, CameraInput, FrameSink
 from lcm_daemon.controllers.panel.client import PageClient
@@ -76,6 +78,7 @@ from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
 NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
+EVERY_ORIGIN = "cross-origin"  # value of Cross-Origin-Resource-Policy, https://fetch.spec.whatwg.org
 BOUNDARY = b"--picture\r\n"
 
 
@@ -88,7 +91,7 @@ class PanelServer:
     """
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None) -> None:
-        self._controls = controls
+        self._controls, self._network = controls, controls.network
         self._host, self._port = str(options["host"]), int(options["port"])
         self._preview = Preview(controls, float(options["preview_fps"]), int(options["preview_quality"]))
         self._camera = CameraInput(sink, controls.metrics) if sink else None
@@ -102,7 +105,8 @@ class PanelServer:
         """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen or the page is missing."""
         port = await self._server.start(self._app(), self._host, self._port)
         self._unsubscribe = self._controls.subscribe(
-            on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table
+            on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
+            on_panic=self._on_panic,
         )
         return port
 
@@ -114,15 +118,18 @@ class PanelServer:
         await self._server.stop()
 
     def _app(self) -> Starlette:
+        page = assets.load_page(embed=self._network.embed)
         routes = [
             WebSocketRoute("/ws", self._serve_websocket),
             Route("/stream.mjpg", self._get_stream),
             Route("/frame.jpg", self._get_frame),
             Route("/health", self._get_health),
             Route("/parameters.json", self._get_parameters),
-            *(Route(path, _constant(response)) for path, response in assets.load_page().items()),
+            *(Route(path, _constant(response)) for path, response in page.items()),
         ]
-        guard = Middleware(OriginGuard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign")
+        guard = Middleware(
+            OriginGuard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign",
+            admits=Allowlist(self._network.allow).allows, policy=self._network)
         return Starlette(routes=routes, middleware=[guard])
 
     @property
@@ -147,7 +154,7 @@ class PanelServer:
             self._controls.metrics.count("panel/full")
             return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
         content_type = "multipart/x-mixed-replace; boundary=picture"
-        return StreamingResponse(self._stream_parts(), media_type=content_type, headers=NO_STORE)
+        return StreamingResponse(self._stream_parts(), media_type=content_type, headers=self._frame_headers(request))
 
     async def _stream_parts(self) -> AsyncIterator[bytes]:
         """The boundary follows each frame at once, because some readers show a frame only when they see its end."""
@@ -165,7 +172,15 @@ class PanelServer:
         jpeg = self._preview.newest()
         if jpeg is None:
             return PlainTextResponse("no frame has been rendered yet\n", 503, headers={**NO_STORE, "Retry-After": "1"})
-        return Response(jpeg.data, media_type="image/jpeg", headers={**NO_STORE, "X-Frame-Number": str(jpeg.number)})
+        headers = {**self._frame_headers(request), "X-Frame-Number": str(jpeg.number)}
+        return Response(jpeg.data, media_type="image/jpeg", headers=headers)
+
+    def _frame_headers(self, request: Request) -> dict[str, str]:
+        """Headers of a frame: whether the page that asks for it, named by its Referer, may show it."""
+        headers = {**NO_STORE, "Content-Security-Policy": assets.frame_ancestors(self._network.embed)}
+        if self._network.embeds(read_origin(request.headers.get("referer", ""), path=True) or ""):
+            headers["Cross-Origin-Resource-Policy"] = EVERY_ORIGIN
+        return headers
 
     async def _get_health(self, request: Request) -> Response:
         clients = len(self._clients) + self._streams
@@ -177,6 +192,10 @@ class PanelServer:
     def _on_changes(self, changes: list[Change]) -> None:
         for client in self._clients.values():
             client.on_changes(changes)
+
+    def _on_panic(self) -> None:
+        for client in self._clients.values():
+            client.on_panic()
 
     def _on_table(self) -> None:
         message = messages.table(self._controls)

@@ -17,6 +17,7 @@ from lcm_daemon import __version__
 from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
 from tests.rigs.daemon import free_port
@@ -305,6 +306,47 @@ def test_the_panels_own_page_and_a_client_without_a_browser_are_let_in():
             return (await get(panel, "/health", Host="localhost:9", Origin="http://localhost:9")).status
 
     assert asyncio.run(scenario()) == 200
+
+
+def test_the_shows_network_section_holds_for_the_panel():
+    async def scenario():
+        rig = Rig()
+        rig.controls.network = NetworkPolicy(hosts=("lcm.lan",), origins=("https://studio.example",))
+        async with serving(rig) as panel:
+            async with visiting(panel, origin="https://studio.example"):
+                pass
+            named = await get(panel, "/health", Host="lcm.lan:9080")
+            read = await get(panel, "/health", Origin="https://studio.example")
+            foreign = await get(panel, "/health", Origin="https://other.example")
+        rig.controls.network = NetworkPolicy(allow=("192.0.2.1",))
+        async with serving(rig) as panel:
+            denied = await get(panel, "/health")
+        return named.status, read.headers["access-control-allow-origin"], foreign.status, denied.status, denied.body
+
+    named, origin, foreign, denied, why = asyncio.run(scenario())
+    assert (named, origin, foreign, denied) == (200, "https://studio.example", 403, 403)
+    assert why.startswith(b"the show does not allow the address 127.0.0.1; to allow it, add it to allow")
+
+
+@pytest.mark.parametrize(("embed", "referer", "policy"), [
+    ((), "https://a.example/x", "same-origin"), (("https://a.example",), "https://a.example/x", "cross-origin"),
+    (("https://a.example",), "https://b.example/", "same-origin"), (("https://a.example",), "", "same-origin"),
+    (("*",), "", "cross-origin"), (("https://a.example",), "http://[", "same-origin"),
+])
+def test_pages_may_embed_frames_where_the_show_says(embed, referer, policy):
+    async def scenario():
+        rig = Rig()
+        rig.controls.network = NetworkPolicy(embed=embed)
+        async with serving(rig) as panel:
+            rig.show()
+            frame = await get(panel, "/frame.jpg", Referer=referer)
+            return frame, await get(panel, "/")
+
+    frame, page = asyncio.run(scenario())
+    assert frame.headers["cross-origin-resource-policy"] == policy
+    ancestors = " ".join(["frame-ancestors 'self'", *embed])
+    assert page.headers["content-security-policy"].endswith(f"; {ancestors}")
+    assert frame.headers["content-security-policy"] == ancestors
 
 
 def test_a_foreign_origin_cannot_open_the_websocket():

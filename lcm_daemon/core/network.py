@@ -1,0 +1,29 @@
+"""NetworkPolicy: who may reach the daemon's servers, and under which names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NetworkPolicy:
+    """The show's section `network`. It holds for the page, OSCQuery, and OSC over UDP and TCP.
+
+    Attributes:
+        allow: addresses and networks that may use the servers; an empty list allows all.
+        hosts: names of this machine in HTTP requests, beside its own; lower case, without port.
+        origins: origins of pages that may use the web servers, such as "https://example.org".
+        embed: origins of pages that may show the stream, the frame or the page inside them; "*" is every page.
+    """
+
+    allow: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    embed: tuple[str, ...] = ()
+
+    def embeds(self, origin: str) -> bool:
+        """Whether pages of this origin may embed frames."""
+        return "*" in self.embed or origin in self.embed
+
+
+NO_POLICY = NetworkPolicy()  # of a show without the section
