@@ -40,6 +40,11 @@ class Endpoint(ABC):
         self.options = complete_options(type(self).__name__, options, self.fields)
         self._open = False
 
+    @classmethod
+    def option_problems(cls, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """What is wrong with options that are right one by one, by the option to name. Quick; asks no device."""
+        return {}
+
     @property
     def is_open(self) -> bool:
         return self._open

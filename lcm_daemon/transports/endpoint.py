@@ -71,8 +71,12 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
         assert endpoint_type is not None
         own = {key: Field(PathText(), spec.default, spec.help) if key == "path" else spec
                for key, spec in endpoint_type.fields.items()}
+        before = len(problems)
         values = read_fields(node, {**common, **own}, problems)
         options = {key: values[key] for key in own}
+        places = {key.raw.value: value for key, value in node.items()}
+        for key, problem in endpoint_type.option_problems(options).items() if len(problems) == before else ():
+            problems.add(places.get(key, node), problem)
         if options.get("path"):
             options["path"] = str(base / Path(options["path"]).expanduser())
         silence = SilencePolicy(values.get("unchanged", ""), values.get("after"))

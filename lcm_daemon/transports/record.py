@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -25,14 +25,15 @@ from lcm_daemon.transports.base import Sink, Transport
 TIME_BASE = Fraction(1, 60_000)  # seconds per time stamp unit; MPEG-4 allows at most 65,535 units per second
 FRAGMENT_SECONDS = 1.0  # what a power cut can cost, besides the frames that the encoder still holds
 MIB = 1 << 20
+DEFAULT_PATH = "recordings/{date}_{time}.mp4"  # .mov for a codec that .mp4 cannot hold
 
 _log = logging.getLogger(__name__)
 
 # Fragments instead of one index at the end. A Matroska file consists of clusters anyway.
-_FRAGMENTS = {
-    "movflags": "frag_keyframe+empty_moov+default_base_moof",
-    "frag_duration": str(int(FRAGMENT_SECONDS * 1e6)),
-}
+_FRAGMENT = {"frag_duration": str(int(FRAGMENT_SECONDS * 1e6))}
+_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", **_FRAGMENT}
+# Fragments while it is written, one index once it is complete: programs that edit video read no fragments.
+_EDITING = {"movflags": "hybrid_fragmented", **_FRAGMENT}
 _CLUSTERS = {"cluster_time_limit": str(int(FRAGMENT_SECONDS * 1e3))}
 CONTAINERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ".mkv": ("matroska", _CLUSTERS),
@@ -57,16 +58,51 @@ def _mpeg4_options(quality: float) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class VideoEncoder:
-    """An FFmpeg encoder. options: returns its options for a quality from 0 to 100."""
+    """An FFmpeg encoder.
+
+    Attributes:
+        name: its name in FFmpeg.
+        options: returns its options for a quality from 0 to 100.
+        pixels: the pixel format that it gets.
+        suffixes: the files that can hold its video.
+        side: width and height must be multiples of this.
+        threads: how many frames it encodes at the same time, and so holds back.
+        keeps_alpha: whether transparent pixels stay transparent.
+        editing: for editing: a .mov file becomes one without fragments.
+    """
 
     name: str
     options: Callable[[float], dict[str, str]]
+    pixels: str = "yuv420p"
+    suffixes: tuple[str, ...] = (".mkv", ".mov", ".mp4")
+    side: int = 2
+    threads: int = 0
+    keeps_alpha: bool = False
+    editing: bool = False
+
+
+def _prores(name: str, profile: str, alpha: bool = False) -> VideoEncoder:
+    """ProRes: its quality is the profile's. Anatoliy's encoder (aw) takes half the time of Kostya's (ks)."""
+    options = {"profile": profile, "vendor": "apl0", **({"alpha_bits": "16"} if alpha and name == "prores_ks" else {})}
+    pixels = "yuva444p10le" if alpha else "yuv422p10le"
+    return VideoEncoder(name, lambda quality: options, pixels, (".mkv", ".mov"), 2, 4, alpha, editing=True)
+
+
+def _hap(format_: str, alpha: bool = False) -> VideoEncoder:
+    """HAP, for media servers: textures in blocks of 4x4 pixels, which the graphics card reads as they are."""
+    options = {"format": format_, "chunks": "4"}
+    return VideoEncoder("hap", lambda quality: options, "rgba", (".mov",), 4, keeps_alpha=alpha, editing=True)
 
 
 _MPEG4 = VideoEncoder("mpeg4", _mpeg4_options)
 CODECS: Mapping[str, tuple[VideoEncoder, ...]] = {  # the first one that FFmpeg was built with is used
     "h264": (VideoEncoder("libx264", _x264_options), _MPEG4),
     "mpeg4": (_MPEG4,),
+    "prores": (_prores("prores_aw", "3"), _prores("prores_ks", "hq")),  # 422 HQ
+    "prores4444": (_prores("prores_aw", "4", True), _prores("prores_ks", "4444", True)),
+    "hap": (_hap("hap"),),
+    "hap_alpha": (_hap("hap_alpha", True),),
+    "hap_q": (_hap("hap_q"),),
 }
 
 
@@ -74,9 +110,9 @@ class RecordSink(Sink):
     """Writes frames with their own times. A frame of another size starts another file."""
 
     fields = {
-        "path": Field(Text(), "recordings/{date}_{time}.mp4", "a .mp4, .mov or .mkv file; may hold {date} and {time}"),
-        "codec": Field(Choice(tuple(CODECS)), "h264", "video codec"),
-        "quality": Field(Number(0, 100), 75.0, "0 is small and poor, 100 is large and without visible loss"),
+        "path": Field(Text(), DEFAULT_PATH, "a .mp4, .mov or .mkv file; may hold {date} and {time}"),
+        "codec": Field(Choice(tuple(CODECS)), "h264", "video codec; prores is 422 HQ, prores4444 keeps alpha"),
+        "quality": Field(Number(0, 100), 75.0, "of h264 and mpeg4: 0 is small and poor, 100 without visible loss"),
         "keep_free": Field(Number(0, 1e9), 256.0, "stop when the disk has less free space than this, in MiB"),
     }
 
@@ -96,12 +132,17 @@ class RecordSink(Sink):
             self._recording = self._start_recording(frame.size)
         self._recording.write(frame)
 
+    @classmethod
+    def option_problems(cls, options: Mapping[str, Any]) -> Mapping[str, str]:
+        problem = _path_problem(_pattern(options), options["codec"])
+        return {"path": problem} if problem else {}
+
     def _start_recording(self, size: Size) -> _Recording:
-        path = Path(expand_path(self.options["path"], self._now()))
-        if path.suffix.lower() not in CONTAINERS:
-            raise TransportError(f"record: {path} must end in one of {', '.join(CONTAINERS)}")
+        path = Path(expand_path(_pattern(self.options), self._now()))
+        if problem := _path_problem(str(path), self.options["codec"]):
+            raise TransportError(f"record: {problem}")
         av = pyav.load("record")
-        encoder = choose_encoder(self.options["codec"], av.codecs_available)
+        encoder = choose_encoder(self.options["codec"], available_encoders(av))
         keep_free = int(self.options["keep_free"] * MIB)
         return _Recording(path, size, self._fps, encoder, self.options["quality"], keep_free)
 
@@ -121,7 +162,8 @@ class _Recording:
         self, path: Path, size: Size, fps: float, encoder: VideoEncoder, quality: float, keep_free: int
     ) -> None:
         av = pyav.load("record")
-        self.size, self._keep_free = size, keep_free
+        self.size, self._keep_free, self._pixel_format = size, keep_free, encoder.pixels
+        self._has_failed = False
         self._errors = (av.FFmpegError, OSError, ValueError)
         self._path, self._file = create_file(path)
         self._first_time: float | None = None  # of the first frame, in monotonic seconds
@@ -132,11 +174,13 @@ class _Recording:
             try:
                 self._check_free_space()
                 format_, options = CONTAINERS[path.suffix.lower()]
+                if encoder.editing and format_ == "mov":
+                    options = _EDITING
                 self._container = av.open(self._file, "w", format=format_, options=dict(options))
                 on_failure.callback(self._container.close)
                 self._stream = self._container.add_stream(encoder.name, rate=max(1, round(fps)))
                 self._stream.options = encoder.options(quality)
-                _configure(self._stream, size, fps)
+                _configure(self._stream, encoder, size, fps)
             except self._errors as error:
                 raise self._to_transport_error(error) from error
             self._new_frame = av.VideoFrame.from_ndarray
@@ -147,11 +191,11 @@ class _Recording:
         if self._first_time is None:
             self._first_time = self._saved_time = frame.time
         self._last_stamp = max(self._last_stamp + 1, round((frame.time - self._first_time) / TIME_BASE))
-        # 4:2:0 needs even sides.
+        # 4:2:0 needs even sides, HAP multiples of 4.
         pixels = np.ascontiguousarray(frame.pixels[: self._stream.height, : self._stream.width])
         try:
             video_frame = self._reformatter.reformat(
-                self._new_frame(pixels, format="rgba"), format="yuv420p", dst_colorspace="ITU709"
+                self._new_frame(pixels, format="rgba"), format=self._pixel_format, dst_colorspace="ITU709"
             )
             video_frame.pts, video_frame.time_base = self._last_stamp, TIME_BASE
             self._container.mux(self._stream.encode(video_frame))
@@ -159,6 +203,7 @@ class _Recording:
                 self._saved_time = frame.time
                 self._save()
         except self._errors as error:
+            self._has_failed = True
             raise self._to_transport_error(error) from error
 
     def finish(self) -> None:
@@ -173,6 +218,7 @@ class _Recording:
                     self._container.close()
                 self._save()
             except (*self._errors, TransportError) as error:
+                self._has_failed = True
                 _log.warning("%s", self._to_transport_error(error))
 
     def _save(self) -> None:
@@ -187,12 +233,13 @@ class _Recording:
             raise TransportError(f"record: {self._path}: the disk has {free // MIB} MiB left, and {limit}")
 
     def _close_file(self) -> None:
-        """Close the file, and delete it if no frame was written."""
+        """Close the file, and delete it if it holds no frame: a full disk leaves none, at every try."""
         try:
             self._file.close()
         except OSError:
+            self._has_failed = True
             _log.debug("record: cannot write the end of %s", self._path)
-        if self._first_time is None:
+        if self._first_time is None or (self._has_failed and not _holds_frame(self._path)):
             self._path.unlink(missing_ok=True)
 
     def _to_transport_error(self, error: Exception) -> TransportError:
@@ -201,13 +248,40 @@ class _Recording:
         return TransportError(f"record: cannot write {self._path}: {pyav.reason(error)}")
 
 
-def _configure(stream: Any, size: Size, fps: float) -> None:
+def _configure(stream: Any, encoder: VideoEncoder, size: Size, fps: float) -> None:
     """Set a stream's size, time base and colours (BT.709, limited range: ITU-T H.273 code points 1 and 1)."""
-    stream.width, stream.height = (side - side % 2 for side in size)
-    stream.pix_fmt = "yuv420p"
+    stream.width, stream.height = (side - side % encoder.side for side in size)
+    stream.pix_fmt = encoder.pixels
     context = stream.codec_context
+    if encoder.threads:
+        context.thread_type, context.thread_count = "AUTO", encoder.threads
     context.time_base, context.gop_size = TIME_BASE, max(1, round(fps * FRAGMENT_SECONDS))
     context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
+
+
+def _pattern(options: Mapping[str, Any]) -> str:
+    """The path of a recording, before date and time are known."""
+    pattern = str(options["path"])
+    is_default = pattern.endswith(DEFAULT_PATH) and ".mp4" not in CODECS[options["codec"]][0].suffixes
+    return pattern.removesuffix(".mp4") + ".mov" if is_default else pattern
+
+
+def _path_problem(path: str, codec: str) -> str:
+    """Why no video of this codec can be written to `path`; "" if it can."""
+    suffixes, suffix = CODECS[codec][0].suffixes, Path(path).suffix.lower()
+    if suffix not in CONTAINERS:
+        return f"{path} must end in one of {', '.join(suffixes)}"
+    return "" if suffix in suffixes else f"{path}: {codec} is written to {' or '.join(suffixes)}, not to {suffix}"
+
+
+def _holds_frame(path: Path) -> bool:
+    """Whether a file that was not completed holds a frame that can be read."""
+    av = pyav.load("record")
+    try:
+        with av.open(str(path)) as container:
+            return any(packet.size for packet in container.demux(video=0))
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        return False
 
 
 def expand_path(pattern: str, now: datetime) -> str:
@@ -230,6 +304,16 @@ def create_file(path: Path) -> tuple[Path, IO[bytes]]:
     except OSError as error:
         raise TransportError(f"record: cannot write {path}: {pyav.reason(error)}") from error
     raise AssertionError
+
+
+def available_encoders(av: Any) -> set[str]:
+    """Names of the encoders of CODECS that this FFmpeg has. It has decoders of the same names without an encoder."""
+    found = set()
+    for name in {encoder.name for encoders in CODECS.values() for encoder in encoders}:
+        with suppress(av.codec.codec.UnknownCodecError):
+            av.Codec(name, "w")
+            found.add(name)
+    return found
 
 
 def choose_encoder(codec: str, available: set[str]) -> VideoEncoder:

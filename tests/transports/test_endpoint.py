@@ -81,3 +81,14 @@ def test_sinks_are_switched_by_name_by_transport_or_by_both() -> None:
         "lcm": [0, 1], "ndi-lcm": [0], "spout-lcm": [1], "B_hne_1_links": [2], "record": [3, 4],
         "record-record": [3, 4],
     }
+
+
+def test_a_recording_that_cannot_be_is_a_problem_at_its_path(tmp_path: Path) -> None:
+    problems = Problems()
+    text = "transport: record\npath: take.avi\n"
+    sink_schema(tmp_path).read(compose(text, "show.yaml"), problems)
+    assert [str(problem) for problem in problems.found] == [
+        "show.yaml:2:7: take.avi must end in one of .mkv, .mov, .mp4"]
+    assert "prores is written to .mkv or .mov" in read("{transport: record, path: a.mp4, codec: prores}", tmp_path,
+                                                       True)[1][0]
+    assert read("{transport: record, codec: prores}", tmp_path, True)[1] == []

@@ -19,7 +19,14 @@ from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.transports import record
 from lcm_daemon.transports.file import FileSource
-from lcm_daemon.transports.record import CODECS, CONTAINERS, RecordSink, choose_encoder, create_file, expand_path
+from lcm_daemon.transports.record import (
+    CODECS,
+    RecordSink,
+    available_encoders,
+    choose_encoder,
+    create_file,
+    expand_path,
+)
 from tests.conftest import ManualClock, need
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -54,8 +61,13 @@ def recording(path: Path, **options: Any) -> RecordSink:
     return RecordSink({"path": str(path), "keep_free": 0.0, **options})
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("suffix", CONTAINERS)
+def is_here(codec: str) -> bool:
+    return any(encoder.name in available_encoders(av) for encoder in CODECS[codec])
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [
+    (suffix, codec) for codec, (encoder, *_) in CODECS.items() for suffix in encoder.suffixes if is_here(codec)
+])
 def test_pictures_come_back_as_they_were(tmp_path, suffix, codec) -> None:
     path = tmp_path / f"take{suffix}"
     sink = recording(path, codec=codec)
@@ -117,8 +129,8 @@ def test_quality_is_size(tmp_path) -> None:
     assert sizes[2] > 1.5 * sizes[0]
 
 
-def record_for_ever(path: str, ready: Any) -> None:
-    sink = RecordSink({"path": path, "keep_free": 0.0})
+def record_for_ever(path: str, codec: str, ready: Any) -> None:
+    sink = RecordSink({"path": path, "codec": codec, "keep_free": 0.0})
     sink.open(SIZE, 30.0)
     for number in range(10_000):
         sink.write(Frame(quarters(), number, number / 30))
@@ -127,11 +139,11 @@ def record_for_ever(path: str, ready: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_killed_recording_is_playable(tmp_path, suffix) -> None:
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "h264"), (".mkv", "h264"), (".mov", "prores4444")])
+def test_a_killed_recording_is_playable(tmp_path, suffix, codec) -> None:
     path = tmp_path / f"take{suffix}"
     ready = SPAWN.Event()
-    process = SPAWN.Process(target=record_for_ever, args=(str(path), ready))
+    process = SPAWN.Process(target=record_for_ever, args=(str(path), codec, ready))
     process.start()
     try:
         assert ready.wait(60)
@@ -173,11 +185,13 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch) -> None:
     full = open("/dev/full", "wb")  # noqa: SIM115  # the sink closes it
     monkeypatch.setattr(record, "create_file", lambda path: (path, full))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no disk is behind it
+    (tmp_path / "take.mp4").touch()
     sink = recording(tmp_path / "take.mp4")
     sink.open(SIZE, 30.0)
     with pytest.raises(TransportError, match=r"^record: cannot write .*take.mp4: No space left on device$"):
         write_for_ever(sink)
     sink.close()
+    assert list(tmp_path.iterdir()) == [], "no empty file, however often it is tried"
 
 
 def write_for_ever(sink: RecordSink) -> None:
@@ -237,7 +251,7 @@ def test_path_tells_when(tmp_path) -> None:
 
 
 def test_failed_open_leaves_no_file(tmp_path, monkeypatch) -> None:
-    def refuse(stream: Any, size: Any, fps: float) -> None:
+    def refuse(stream: Any, encoder: Any, size: Any, fps: float) -> None:
         raise OverflowError("too large")
 
     monkeypatch.setattr(record, "_configure", refuse)
@@ -262,3 +276,82 @@ def test_another_encoder_takes_the_place_of_a_missing_one(caplog) -> None:
     assert "no libx264 here; mpeg4 is used instead" in caplog.text
     with pytest.raises(TransportError, match="none of libx264, mpeg4"):
         choose_encoder("h264", set())
+
+
+def boxes(path: Path) -> list[str]:
+    """The boxes of a QuickTime file, of the top level (ISO/IEC 14496-12, 4.2)."""
+    data, found, place = path.read_bytes(), [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 4]) or len(data) - place
+        found.append(data[place + 4 : place + 8].decode("latin-1"))
+        place += int.from_bytes(data[place + 8 : place + 16]) if size == 1 else size
+    return found
+
+
+@pytest.mark.parametrize(("codec", "name", "pixels"), [
+    ("prores", "prores", ("HQ", "yuv422p10le")), ("prores4444", "prores", ("4444", "yuva444p12le")),
+])
+def test_prores_is_what_editing_programs_expect(tmp_path, codec, name, pixels) -> None:
+    """Profile, pixel format and BT.709 are said, and a complete file has one index and no fragments."""
+    path = tmp_path / "take.mov"
+    sink = recording(path, codec=codec)
+    sink.open(SIZE, 30.0)
+    for number in range(40):
+        sink.write(Frame(quarters(), number, 5.0 + number / 30))
+    sink.close()
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert context.name == name
+        assert (context.profile, context.format.name) == pixels
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (1, 1, 1)
+        assert container.streams.video[0].frames == 40
+    assert boxes(path) == ["ftyp", "wide", "mdat", "moov"]
+    assert times_of(path) == pytest.approx([number / 30 for number in range(40)], abs=0.001)
+
+
+def test_prores_4444_keeps_transparent_pixels(tmp_path) -> None:
+    path, pixels = tmp_path / "take.mov", quarters()
+    pixels[:, :32, 3], pixels[:, 32:64, 3] = 0, 128
+    sink = recording(path, codec="prores4444")
+    sink.open(SIZE, 30.0)
+    for number in range(6):
+        sink.write(Frame(pixels, number, number / 30))
+    sink.close()
+    with av.open(str(path)) as container:
+        (*_, last) = container.decode(video=0)
+    found = last.to_ndarray(format="rgba")
+    assert found[48, [8, 48, 100], 3].tolist() == pytest.approx([0, 128, 255], abs=2)
+    assert found[24, 100, :3].tolist() == pytest.approx(QUARTERS[1], abs=3)
+
+
+@pytest.mark.parametrize(("options", "problem"), [
+    ({"path": "take.avi"}, "take.avi must end in one of .mkv, .mov, .mp4"),
+    ({"path": "take"}, "take must end in one of .mkv, .mov, .mp4"),
+    ({"path": "take.mp4", "codec": "prores"}, "take.mp4: prores is written to .mkv or .mov, not to .mp4"),
+    ({"path": "take.mkv", "codec": "hap"}, "take.mkv: hap is written to .mov, not to .mkv"),
+    ({"path": "Take.MOV", "codec": "prores4444"}, ""),
+    ({"codec": "hap_alpha"}, ""),
+    ({}, ""),
+])
+def test_a_codec_and_a_file_that_do_not_go_together(options: dict[str, str], problem: str) -> None:
+    sink = RecordSink(options)
+    assert RecordSink.option_problems(sink.options).get("path", "") == problem
+    if problem:
+        with pytest.raises(TransportError, match=r"^record: "):
+            sink.open(SIZE, 30.0)
+
+
+def test_a_missing_hap_encoder_is_one_clear_line(tmp_path) -> None:
+    with pytest.raises(TransportError, match=r"^record: PyAV has none of hap here$"):
+        choose_encoder("hap", {"libx264"})
+    names = ["hap", "hap_alpha", "hap_q"]
+    assert [CODECS[name][0].options(75.0)["format"] for name in names] == names
+
+
+def test_without_a_path_the_file_fits_the_codec(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = RecordSink({"codec": "prores", "keep_free": 0.0}, lambda: datetime(2026, 1, 2, 3, 4, 5))
+    sink.open(SIZE, 30.0)
+    sink.write(noise(0))
+    sink.close()
+    assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["2026-01-02_03-04-05.mov"]
