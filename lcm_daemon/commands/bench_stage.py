@@ -47,7 +47,7 @@ class StageRun:
     def __init__(self, show: Show, frames: int) -> None:
         self.stage = Stage(show, on_result=self._on_result)
         metrics, on_input = self.stage.metrics, self.stage.on_input
-        self.stage.source = SourceRunner("flood", FloodSource({}), show.size, "cover", metrics, on_input)
+        self.stage.source.runner = SourceRunner("flood", FloodSource({}), show.size, "cover", metrics, on_input)
         self.memory: dict[int, float] = {}  # MiB, by number of results
         self.started = self.ended = 0.0
         self._frames = frames

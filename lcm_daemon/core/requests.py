@@ -58,8 +58,8 @@ def _coerce(argument: Parameter, value: Any) -> Value:
 Commands = Mapping[str, Command]
 
 
-def commands(recipes: Sequence[str] = ()) -> Commands:
-    """All commands by name, for a show that can change to these recipes. The only list of them."""
+def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands:
+    """All commands by name, for a show that can change to these recipes and has these sinks. The only list of them."""
     return {
         "panic": Command("Reset all parameters to the show's values at once."),
         "recipe": Command("Change to another recipe: it is loaded in the background, then faded in.", (
@@ -69,6 +69,15 @@ def commands(recipes: Sequence[str] = ()) -> Commands:
             Parameter("width", "int", 512, "Width of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
             Parameter("height", "int", 512, "Height of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
         )),
+        "source": Command("Change the source: it opens beside the old one, then is faded in.", (
+            Parameter("name", "text", "", "One of the show's `sources`, `show` for its own source, or a transport and "
+                      "a name that `list sources` prints, such as `ndi CAM 1`."),)),
+        "guide": Command("Change the guide, as `source` changes the source.", (
+            Parameter("name", "text", "", "A source's name."),)),
+        "record/start": Command("Start a recording: each start is another file. Needs a sink with transport record."),
+        "record/stop": Command("Stop the recording and close its file."),
+        **{f"sink/{name}": Command(f"Switch the sink {name} on (1) or off (0).", (
+            Parameter("on", "bool", True, "1 or 0."),)) for name in sinks},
         "cue/go": Command("Start the next cue."),
         "cue/back": Command("Start the previous cue."),
         "cue/goto": Command("Start the cue of this name or number.", (

@@ -6,13 +6,19 @@ from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.outputs import Outputs
 
 
 class Dispatch:
     """Applies changes of parameters, and carries out commands: its own, and through `automation` all others."""
 
-    def __init__(self, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher) -> None:
+    def __init__(
+        self, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
+        outputs: Outputs,
+    ) -> None:
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
+        self._inputs, self._outputs = inputs, outputs
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
@@ -28,6 +34,15 @@ class Dispatch:
                 width, height = request.arguments
                 self._switcher.resize(int(width), int(height))
                 return []
+            case "source" | "guide":
+                self._inputs.change(request.name, str(request.arguments[0]), request.origin, now)
+                return []
+            case "record/start" | "record/stop":
+                self._outputs.record(request.name == "record/start", request.origin)
+                return []
+            case name if name.startswith("sink/"):
+                self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))
+                return []
             case _:
                 return self._automation.execute(request, now)
 
@@ -39,6 +54,7 @@ class Dispatch:
 
     def _panic(self, request: CommandRequest, now: float) -> list[Change]:
         self._automation.panic()
+        self._inputs.cancel()
         self._switcher.transition.cancel(now)
         changed = self._parameters.reset(f"panic/{request.origin}")
         return [Change(name, value, request.origin) for name, value in changed.items()]

@@ -38,11 +38,13 @@ from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.dispatch import Dispatch
+from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.outputs import Outputs
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.status_report import StatusReport
 from lcm_daemon.stage.systemd_notify import SystemdNotifier
 from lcm_daemon.stage.wakeup import WakeupPipe
-from lcm_daemon.transports.factory import build_sink, build_source
+from lcm_daemon.transports.endpoint import switch_names
 from lcm_daemon.transports.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -79,18 +81,22 @@ class Stage:
         )
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
         self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics)
+        self.inputs = Inputs(show, self.metrics, self.on_input, look)
+        self.source, self.guide = self.inputs.source, self.inputs.guide
+        self.outputs = Outputs(show, self.metrics)
         self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self.switcher.change_by_cue, show.companion_file, self.metrics
+            show.cues, show.modulators, self.parameters, self.switcher.change_by_cue, show.companion_file, self.metrics,
+            self.inputs,
         )
         self.automation.recipe = recipe.name
         if look:
             self.automation.restore(look, self.clock.now())
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
-        self._build_endpoints()
         self.desk = DeskSupervisor(
             DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, tuple(recipes),
-                       browser_source=show.browser_source), show.size, self.metrics,
+                       browser_source=show.browser_source, network=show.network, sinks=tuple(switch_names(show.sinks))),
+            show.size, self.metrics,
         )
         self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -99,7 +105,7 @@ class Stage:
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
-        self._dispatch = Dispatch(self.parameters, self.automation, self.switcher)
+        self._dispatch = Dispatch(self.parameters, self.automation, self.switcher, self.inputs, self.outputs)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
@@ -107,29 +113,21 @@ class Stage:
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
 
-    def _build_endpoints(self) -> None:
-        show = self.show
-        self.source = build_source(show.source, "source", show.size, self.metrics, self.on_input)
-        self.guide = build_source(show.guide, "guide", show.size, self.metrics, self.on_input)
-        self.sinks = [runner for config in show.sinks
-                      if (runner := build_sink(config, show.size, show.fps, self.metrics))]
-        self._endpoints = {type(runner.endpoint) for runner in self._runners()}
-
     def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         recipe, show = variant.rendered, self.show
         plain = [replace(recipe, accelerate="none")] if recipe.accelerate not in ("auto", "none") else []
         engine = EngineSupervisor(
             (recipe, *plain, self._fallback), show.size, self.metrics, show.timeouts, show.spare,
-            guided=show.guide is not None, policy=policy,
+            guided=show.can_guide, policy=policy,
         )
         return Player(variant, [engine], show.start_values(variant.recipe), self.metrics)
 
     def _runners(self) -> list[Runner]:
-        return [runner for runner in (self.source, self.guide, *self.sinks) if runner is not None]
+        return [*self.inputs.runners(), *self.outputs.sinks]
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that are not installed."""
-        return self.show.describe([sink.label for sink in self.sinks])
+        return self.show.describe([sink.label for sink in self.outputs.sinks])
 
     # --- life ---
 
@@ -216,7 +214,7 @@ class Stage:
                 for request in queue:
                     self.desk.tell(self._dispatch.execute(request, now))
             self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
-            starved = self._input() is None and self.values["mode"] != "text"
+            starved = self.source.newest is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
             if self.recipes.calls:
                 self.recipes.announce()
@@ -229,9 +227,6 @@ class Stage:
             self.feeder.feed(self.source, self.guide, values, self._ticks, self.clock.now())
         except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
             self._throttle.exception("tick/failed", "serving failed; the show continues")
-
-    def _input(self) -> Frame | None:
-        return self.source.newest if self.source else None
 
     def on_input(self) -> None:
         """A new input frame has arrived. Called on the source's thread."""
@@ -260,20 +255,30 @@ class Stage:
         try:
             now = self.clock.now()
             self.values = self.automation.evaluate(now)
+            self.inputs.step(now)
             if self._undimmed is None or not self.values["freeze"]:
-                source = self._input()
-                age, rendered = self.transition.age(now), self.transition.output(now)
-                self._undimmed = self.failsafe.choose(rendered, age or 0.0, source.pixels if source else None)
+                frame, rendered = self.source.newest, self.transition.output(now)
+                self._undimmed = self.failsafe.choose(rendered, self._age(now) or 0.0, frame.pixels if frame else None)
             self.output = Frame(self._dim(self._undimmed), self._ticks, now)
             self._ticks += 1
-            for sink in self.sinks:
-                sink.post(self.output)
+            self.outputs.post(self.output)
             self._report_to_desk(now, self.output)
-            for endpoint in self._endpoints:
+            for endpoint in {type(runner.endpoint) for runner in self._runners()}:
                 endpoint.pump()
             self._notifier.alive(now)
         except Exception:  # noqa: BLE001 - the top of the tick: nothing may stop it
             self._throttle.exception("tick/failed", "tick failed; the show continues")
+
+    def _age(self, now: float) -> float | None:
+        """Seconds for which the output is out of date, because of the engine or of the input; None before a result.
+
+        A lost input counts also while its last frame is rendered over and over, as with feedback. Mode `text` and a
+        show without a source need no input.
+        """
+        age, input_age = self.transition.age(now), self.source.age(now)
+        if age is None or input_age is None or self.values["mode"] == "text":
+            return age
+        return max(age, input_age)
 
     def _dim(self, pixels: Pixels) -> Pixels:
         """Apply the master brightness; a frozen frame is dimmed too."""
@@ -283,7 +288,7 @@ class Stage:
 
     def _report_to_desk(self, now: float, output: Frame) -> None:
         if self._report.is_due(now):
-            status = self._report.status(now, self.source, self.guide, self.sinks, self.ticker.skipped)
+            status = self._report.status(now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))
             self.desk.tell([], status, self._report.parameter_states())
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
         if now - self._previewed_at >= PREVIEW_INTERVAL:

@@ -13,6 +13,7 @@ from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.render.failsafe import Failsafe
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.value_origin import describe_last_move, parameter_states, start_origins
 from lcm_daemon.transports.runner import Runner
 
@@ -80,14 +81,16 @@ class StatusReport:
         return self._status.is_due(now)
 
     def status(
-        self, now: float, source: Runner | None, guide: Runner | None, sinks: Sequence[Runner], missed: int
+        self, now: float, inputs: Inputs, sinks: Sequence[Runner], missed: int, age: float | None
     ) -> Mapping[str, Value]:
         """The entries that the page and OSC's /lcm/status show.
 
         Args:
             now: Monotonic seconds.
-            source, guide, sinks: What the show's endpoints run on.
+            inputs: Source and guide.
+            sinks: What the show's sinks run on.
             missed: Ticks that were skipped so far.
+            age: Seconds for which the output is out of date; None before the first result.
         """
         transition = self._switcher.transition
         engine = transition.leading.engines[0]
@@ -99,19 +102,19 @@ class StatusReport:
             **self._automation.status(),
             "moved": describe_last_move(self._parameters),
             "governor": self._switcher.describe_governor(),
-            "error": transition.state.error,
+            "error": "; ".join(filter(None, (transition.state.error, inputs.error))),
             "engine": engine.state,
             "engine_pid": engine.pid,
             "desk_pid": self._desk.pid,
             "alarm": "; ".join(one.alarm for one in transition.leading.engines if one.alarm),
-            "source": f"{source.label}: {source.state}" if source else "none",
+            "source": inputs.source.describe(),
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",
             "missed": missed,
-            "failsafe": self._failsafe.is_active(transition.age(now)),
+            "failsafe": self._failsafe.is_active(age),
             "refused": sum(n for path, n in self._desk.counts.items() if path.endswith(_REFUSED)),
         }
-        if guide:
-            entries["guide"] = f"{guide.label}: {guide.state}"
+        if self._show.can_guide:
+            entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)
 
     def parameter_states(self) -> Mapping[str, ParameterState]:

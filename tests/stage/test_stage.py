@@ -59,11 +59,14 @@ class PatientEngine:
 
 
 class Still:
-    """Stands where a SourceRunner does."""
+    """Stands where a LiveSource does."""
 
     def __init__(self, value: int) -> None:
         self.newest: Frame | None = Frame(solid((64, 64), (value, 0, 0, 255)), 0, 999.0)
-        self.label, self.state = "still", "running"
+        self.seconds: float | None = 0.0  # its age
+
+    def age(self, now: float) -> float | None:
+        return self.seconds
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ def test_the_newest_value_rides_with_the_next_frame(stage: Stage, clock: ManualC
 def test_nothing_is_rendered_twice_from_the_same_input_and_values(stage: Stage, clock: ManualClock) -> None:
     assert len(feed(stage)) == 1
     assert feed(stage) == []
-    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[misc]
     ((frame, _),) = feed(stage)
     assert (frame.number, frame.time) == (1, 1000.0)
 
@@ -146,7 +149,7 @@ def test_two_engines_never_paint_the_same_picture_twice(stage: Stage) -> None:
     second.accepts_frame = True
     assert feed(stage) == []
     assert second.requests == []
-    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[union-attr]
+    stage.source.newest = Frame(solid((64, 64)), 1, 1000.0)  # type: ignore[misc]
     send(stage)  # both want it by now; the first one gets it
     assert [len(engine.requests) for engine in engines(stage)] == [2, 0]
 
@@ -187,7 +190,7 @@ def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> N
 
 
 def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock: ManualClock) -> None:
-    stage.source = None
+    stage.source.newest = None  # type: ignore[misc]
     assert feed(stage) == []
     execute(stage, Change("mode", "text", "osc"))
     assert len(feed(stage)) == 1
@@ -322,7 +325,7 @@ def test_the_governor_moves_what_rides_along_and_never_the_truth(stage: Stage, c
     run_hot(stage, clock, 1.5)
     assert feed(stage)[-1][1]["steps"] == 1
     assert stage.parameters.targets()["steps"] == 2
-    assert stage._report.status(clock.now(), None, None, [], 0)["governor"] == "steps -1"
+    assert stage._report.status(clock.now(), stage.inputs, [], 0, None)["governor"] == "steps -1"
 
 
 @pytest.mark.slow
@@ -517,3 +520,59 @@ def test_no_recipe_is_read_from_a_file_while_a_show_plays(stage: Stage, monkeypa
     monkeypatch.setattr("lcm_daemon.shows.show.load_recipe", refuse)
     player = stage._build_player(RecipeVariant(Recipe("ink")), RestartPolicy.NEVER)
     assert player.engines[0].ladder[-1].name == "builtin (safe)"
+
+
+def rendered_each_tick(stage: Stage, clock: ManualClock, seconds: float) -> bool:
+    """Let the engine answer every request at once for a while; whether the failsafe is active then."""
+    engine = engines(stage)[0]
+    for _ in range(round(seconds / 0.1)):
+        clock.sleep(0.1)
+        engine.accepts_frame = True
+        before = len(engine.requests)
+        stage._serve()
+        engine.coming += [Frame(solid((64, 64), (90, 0, 0, 255)), frame.number, frame.time)
+                          for frame, _ in engine.requests[before:]]
+        stage._serve()
+        stage._tick()
+    return bool(stage.failsafe.is_active(stage._age(clock.now())))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("values", "has_guide", "needs_input"), [
+    ({}, False, True), ({}, True, True), ({"feedback": 0.5}, False, True), ({"noise": "walking"}, False, True),
+    ({"mode": "control"}, True, True), ({"mode": "text"}, False, False),
+    ({"mode": "text", "feedback": 0.5}, True, False),
+])
+def test_the_failsafe_follows_the_age_of_the_input_in_each_mode_that_needs_one(
+    stage: Stage, clock: ManualClock, values: dict[str, Any], has_guide: bool, needs_input: bool
+) -> None:
+    execute(stage, *(Change(name, value, "osc") for name, value in values.items()))
+    source: Any = stage.source
+    if has_guide:
+        stage.guide = Still(0)  # type: ignore[assignment]
+    assert not rendered_each_tick(stage, clock, 7.0), "an input that only does not change"
+    if has_guide:
+        stage.guide.newest = Frame(solid((64, 64)), 1, clock.now())  # type: ignore[misc]
+    source.seconds = 5.1  # lost, and hold_seconds is 5
+    assert rendered_each_tick(stage, clock, 1.0) is needs_input
+    source.seconds = 0.1
+    assert not rendered_each_tick(stage, clock, 1.0)
+
+
+def test_the_failsafe_comes_while_an_engine_owes_a_result(stage: Stage, clock: ManualClock) -> None:
+    assert not rendered_each_tick(stage, clock, 1.0)
+    execute(stage, Change("strength", 0.2, "osc"))
+    feed(stage)
+    clock.sleep(5.1)
+    assert stage.failsafe.is_active(stage._age(clock.now()))
+
+
+def test_a_show_without_a_source_has_no_input_that_could_be_lost(tmp_path: Path, clock: ManualClock) -> None:
+    file = tmp_path / "show.yaml"
+    file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false, source: false,"
+                    " parameters: {mode: text}}")
+    stage = Stage(load_show(file, environment={}), clock)
+    stage.transition.current.engines = [PatientEngine()]  # type: ignore[list-item]
+    assert not rendered_each_tick(stage, clock, 7.0)
+    execute(stage, Change("mode", "image", "osc"))
+    assert stage.source.age(clock.now()) is None
