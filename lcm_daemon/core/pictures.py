@@ -124,47 +124,6 @@ class Picture:
             raise PictureError(f"cannot read {self.path}: {text.splitlines()[0]}") from error
 
 
-class PictureWatch:
-    """A picture file that is read again after it has changed.
-
-    Attributes:
-        picture: The newest that could be read.
-
-    Raises:
-        PictureError, MissingIntegration: As `Picture`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.picture = Picture(path)
-        self._seen = self._tried = self.picture.version
-
-    def look(self) -> bool:
-        """Read the file if it is another one than was read last. Call this now and then, at most 20 times a second.
-
-        A file that changes between two calls is still being written: it is read later. A file that has gone changes
-        nothing.
-
-        Returns:
-            Whether `picture` is a new one.
-
-        Raises:
-            PictureError, MissingIntegration: The new file cannot be read. `picture` stays as it was.
-        """
-        version = file_version(self.picture.path)
-        is_at_rest, self._seen = version == self._seen, version
-        if version is None or version == self._tried or not is_at_rest:
-            return False
-        self._tried = version
-        try:
-            self.picture = Picture(self.picture.path)
-        except PictureError as error:
-            if getattr(error.__cause__, "errno", None):  # the system's word, not Pillow's: another program has it open
-                self._tried = None
-            raise
-        self._tried = self.picture.version
-        return True
-
-
 @cache
 def _pillow() -> Any:
     """Pillow's module `Image`, with all its readers."""

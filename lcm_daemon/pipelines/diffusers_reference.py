@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -14,6 +15,7 @@ from PIL import Image
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
+from lcm_daemon.core.pictures import Picture
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
@@ -171,7 +173,7 @@ class DiffusersReference:
     def _prompt_image(self, frame: Pixels) -> Image.Image:
         assert self.recipe.image_prompt is not None
         file = self.recipe.image_prompt.image
-        return Image.open(file).convert("RGB") if file else self._to_pil(frame)
+        return Image.fromarray(Picture(Path(file)).pixels[..., :3]) if file else self._to_pil(frame)
 
     def _to_pil(self, frame: Pixels) -> Image.Image:
         image = Image.fromarray(frame[..., :3])

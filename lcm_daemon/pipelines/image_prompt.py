@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.loaders import IPAdapterMixin
-from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.torch import load_file
 from torch import nn
 
-from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.errors import LcmDaemonError, RecipeError
+from lcm_daemon.core.frame import Pixels
+from lcm_daemon.core.picture_watch import PictureFollower
+from lcm_daemon.core.pictures import Picture
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square
@@ -54,7 +55,8 @@ def read_adapter(recipe: Recipe) -> AdapterWeights:
 class ImagePromptAdapter:
     """An IP-Adapter in the UNet of `components`, and the image that the UNet attends to.
 
-    recipe.image_prompt.image: a file, or "" for the live input, which is embedded every EMBED_INTERVAL frames.
+    recipe.image_prompt.image: a file, which is read again after it has changed, or "" for the live input, which is
+    embedded every EMBED_INTERVAL frames.
 
     Raises:
         RecipeError: Adapter, image encoder and UNet do not fit together.
@@ -72,8 +74,11 @@ class ImagePromptAdapter:
         self._prompt = torch.cat([self._tokens, self._tokens], dim=2)
         self._weight, self._frame = 1.0, 0
         self._is_live = not recipe.image_prompt.image
+        self._changed: Pixels | None = None  # a new picture of the file, set on the follower's thread
         if not self._is_live:
-            self._embed(read_image(recipe.image_prompt.image, recipe).to(components.device))
+            picture = read_picture(recipe)
+            self._embed(to_tensor(picture.pixels).to(components.device))
+            PictureFollower(picture, f"recipe {recipe.name}: image prompt").start(self._take_changed)
 
     @torch.inference_mode()
     def update(self, image: torch.Tensor, weight: float) -> torch.Tensor:
@@ -91,6 +96,9 @@ class ImagePromptAdapter:
             if self._frame % EMBED_INTERVAL == 0:
                 self._embed(image)
             self._frame += 1
+        if self._changed is not None:
+            changed, self._changed = self._changed, None
+            self._embed(to_tensor(changed).to(self._tokens.device))
         if weight != self._weight:
             self._weight = weight
             self._write()
@@ -112,6 +120,9 @@ class ImagePromptAdapter:
         self._tokens[1].copy_(self._projection(self._features(pixels)))
         self._write()
 
+    def _take_changed(self, pixels: Pixels) -> None:
+        self._changed = pixels
+
     def _write(self) -> None:
         keys, values = self._prompt.chunk(2, dim=2)
         keys.copy_(self._tokens)
@@ -126,14 +137,18 @@ class ImagePromptAdapter:
         return patches
 
 
-def read_image(file: str, recipe: Recipe) -> torch.Tensor:
-    """Read an image file as (1, 3, h, w) from -1 to 1."""
+def read_picture(recipe: Recipe) -> Picture:
+    """Read the file of the recipe's image prompt; raises RecipeError."""
+    assert recipe.image_prompt is not None
     try:
-        with Image.open(file) as image:
-            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise RecipeError(_message(recipe, f"the image {file} cannot be read", error)) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
+        return Picture(Path(recipe.image_prompt.image))
+    except LcmDaemonError as error:
+        raise RecipeError(f"recipe {recipe.name}: image prompt: {error}") from error
+
+
+def to_tensor(pixels: Pixels) -> torch.Tensor:
+    """Convert uint8 (h, w, 4) to (1, 3, h, w) from -1 to 1."""
+    return torch.from_numpy(pixels[..., :3].copy()).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
 
 
 def _check(components: Components, recipe: Recipe, weights: AdapterWeights, is_plain: bool) -> None:

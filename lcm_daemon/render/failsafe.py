@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Pixels, Size, solid
 
 Mode = Literal["hold", "fade", "passthrough", "slate"]
@@ -41,6 +40,10 @@ class Failsafe:
         self.config = config
         self._slate = slate
         self._black = solid(size)
+
+    def show_slate(self, slate: Pixels) -> None:
+        """Replace the slate; may be called on any thread."""
+        self._slate = slate
 
     def choose(self, rendered: Pixels | None, age: float, source: Pixels | None) -> Pixels:
         """The pixels to show.
@@ -86,34 +89,3 @@ def blend(a: Pixels, b: Pixels, amount: float) -> Pixels:
     size = (a.shape[1], a.shape[0])
     first, second = (Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1) for pixels in (a, b))
     return np.asarray(Image.blend(first, second, min(max(amount, 0.0), 1.0)))
-
-
-def load_slate(path: str, size: Size, title: str) -> Pixels:
-    """The show's slate, cropped to `size`; a card with `title` where the show names none.
-
-    Raises:
-        LcmDaemonError: The file cannot be read as an image.
-    """
-    from PIL import Image, ImageOps
-
-    if not path:
-        return draw_slate(size, title)
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.fit(image.convert("RGBA"), size))
-    except OSError as error:
-        raise LcmDaemonError(f"slate {path}: cannot be read: {error}") from error
-
-
-def draw_slate(size: Size, title: str) -> Pixels:
-    """A card with the show's name, for shows without a slate of their own."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    width, height = size
-    y = np.linspace(0.0, 1.0, height)[:, None, None]
-    top, bottom = np.array([26, 32, 52]), np.array([64, 40, 72])
-    ground = np.broadcast_to(top + (bottom - top) * y, (height, width, 3)).astype(np.uint8)
-    image = Image.fromarray(ground).convert("RGBA")
-    font = ImageFont.load_default(max(10, height // 16))
-    ImageDraw.Draw(image).text((width / 2, height / 2), title, (214, 208, 224, 255), font, "mm")
-    return np.array(image)

@@ -29,12 +29,13 @@ from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
-from lcm_daemon.render.failsafe import Failsafe, blend, load_slate
+from lcm_daemon.render.failsafe import Failsafe, blend
 from lcm_daemon.render.feeder import Feeder
 from lcm_daemon.render.governor import Governor
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.render.slate import Slate
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.dispatch import Dispatch
@@ -98,7 +99,8 @@ class Stage:
                        browser_source=show.browser_source, network=show.network, sinks=tuple(switch_names(show.sinks))),
             show.size, self.metrics,
         )
-        self.failsafe = Failsafe(show.failsafe, show.size, load_slate(show.slate, show.size, show.name))
+        self.slate = Slate(show.slate, show.size, show.name)
+        self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
         self.feeder = Feeder(self.transition, self.parameters, self._blank)
         self.values: Mapping[str, Value | Blend] = self.automation.evaluate(self.clock.now())
@@ -172,12 +174,14 @@ class Stage:
         self.desk.open(self.parameters.targets(), now)
         for runner in self._runners():
             runner.start()
+        self.slate.start(self.failsafe.show_slate)
         self.transition.start(now)
         self.resume_file.on_open(now)
         gc.collect()
         gc.freeze()  # what exists now stays: later collections need not visit it
 
     def _close(self) -> None:
+        self.slate.stop()
         for runner in self._runners():
             runner.stop()
         self.transition.stop(STOP_SECONDS)

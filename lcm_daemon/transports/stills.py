@@ -12,7 +12,8 @@ from typing import Any
 
 from lcm_daemon.core.errors import MissingIntegration, TransportError
 from lcm_daemon.core.frame import Pixels
-from lcm_daemon.core.pictures import Picture, PictureError, PictureWatch, Version, file_version, picture_suffixes
+from lcm_daemon.core.picture_watch import PictureWatch
+from lcm_daemon.core.pictures import Picture, PictureError, Version, file_version, picture_suffixes
 from lcm_daemon.transports.clip import ReportDamage
 
 STILL_RATE = 10.0  # frames per second of a single still picture, and how often its file is looked at
@@ -32,19 +33,20 @@ class PictureClip:
         self.interval = 1 / STILL_RATE
         self._looked = 0.0  # seconds since the start of the pass; below 0: in an earlier one
         try:
-            self._watch = PictureWatch(path)
+            self._picture = Picture(path)
         except _UNREADABLE as error:
             raise TransportError(f"file: {error}") from error
+        self._watch = PictureWatch(self._picture)
 
     def play(self) -> Iterator[tuple[float, Any]]:
-        yield from self._play_frames() if self._watch.picture.is_animated else self._repeat()
+        yield from self._play_frames() if self._picture.is_animated else self._repeat()
 
     def _repeat(self) -> Iterator[tuple[float, Any]]:
         """Yield the still for as long as it is one."""
         self.interval = 1 / max(self._fps or STILL_RATE, LEAST_STILL_RATE)
         at = 0.0
-        while not self._watch.picture.is_animated:
-            yield at, self._watch.picture.pixels
+        while not self._picture.is_animated:
+            yield at, self._picture.pixels
             at += self.interval
             self._look(at)
 
@@ -52,7 +54,7 @@ class PictureClip:
         """Yield the frames of one pass, long ones more than once; end early if the file is another."""
         at = 0.0
         try:
-            for seconds, pixels in self._watch.picture.frames():
+            for seconds, pixels in self._picture.frames():
                 duration = 1 / self._fps if self._fps else seconds or PAGE_SECONDS
                 repeats = math.ceil(duration * LEAST_STILL_RATE)
                 self.interval = duration / repeats
@@ -80,13 +82,14 @@ class PictureClip:
             return False
         self._looked = at
         try:
-            if not self._watch.look():
-                return False
-            self._looked = 0.0  # a new pass begins, or the still is another
-            return True
+            picture = self._watch.look()
         except _UNREADABLE as error:
             self._report(self._path, f"file: {error}; the picture before it stays")
             return False
+        if picture is None:
+            return False
+        self._picture, self._looked = picture, 0.0  # a new pass begins, or the still is another
+        return True
 
     def pixels(self, frame: Any) -> Pixels:
         pixels: Pixels = frame

@@ -1,4 +1,4 @@
-"""Picture files: kinds, orientation, animations, limits, damage, and files that change."""
+"""Picture files: kinds, orientation, animations, limits and damage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from lcm_daemon.core import pictures
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.frame import Pixels
-from lcm_daemon.core.pictures import Picture, PictureError, PictureWatch, picture_suffixes
+from lcm_daemon.core.pictures import Picture, PictureError, picture_suffixes
 from tests.conftest import need_module
 from tests.rigs.tiled import tiled
 
@@ -243,71 +243,3 @@ def test_what_is_not_a_picture(tmp_path: Path, make, text: str) -> None:
     make(tmp_path / "a.png")
     with pytest.raises(PictureError, match=rf"cannot read .*a\.png: {text}"):
         Picture(tmp_path / "a.png")
-
-
-def write(path: Path, colour: tuple[int, int, int], at: int) -> bytes:
-    """Write a picture with a modification time."""
-    Image.new("RGB", (64, 36), colour).save(path)
-    os.utime(path, (at, at))
-    return path.read_bytes()
-
-
-def test_a_changed_file_is_read_once_it_is_at_rest(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    write(path, RED, 1000)
-    watch = PictureWatch(path)
-    assert not any(watch.look() for _ in range(3))
-    write(path, GREEN, 1001)
-    assert [watch.look() for _ in range(3)] == [False, True, False]
-    assert colour(watch.picture.pixels) == list(GREEN)
-    write(path, BLUE, 1002)
-    assert not watch.look()
-    write(path, GREY, 1003)  # still being written
-    assert [watch.look(), watch.look()] == [False, True]
-    assert colour(watch.picture.pixels) == list(GREY)
-
-
-def test_a_file_replaced_by_an_older_one_of_the_same_size_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "a.bmp", RED, 1000)
-    watch = PictureWatch(tmp_path / "a.bmp")
-    write(tmp_path / "b.bmp", BLUE, 1000)
-    (tmp_path / "b.bmp").replace(tmp_path / "a.bmp")
-    assert [watch.look(), watch.look()] == [False, True]
-    assert colour(watch.picture.pixels) == list(BLUE)
-
-
-def test_the_old_picture_stays_until_the_new_one_can_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    write(path, RED, 1000)
-    watch = PictureWatch(path)
-    path.unlink()
-    assert not any(watch.look() for _ in range(3))
-    data = write(path, GREEN, 1001)
-    path.write_bytes(data[:-30])
-    assert not watch.look()
-    with pytest.raises(PictureError, match="cannot read"):
-        watch.look()
-    assert not any(watch.look() for _ in range(3))  # once a content
-    assert colour(watch.picture.pixels) == list(RED)
-    path.write_bytes(data)
-    assert [watch.look(), watch.look()] == [False, True]
-    assert colour(watch.picture.pixels) == list(GREEN)
-
-
-def test_a_file_that_another_program_has_open_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows refuses to open it."""
-    path = tmp_path / "a.png"
-    write(path, RED, 1000)
-    watch = PictureWatch(path)
-    write(path, GREEN, 1001)
-    watch.look()
-    with monkeypatch.context() as patch:
-        def refuse(path: Path) -> bytes:
-            raise PermissionError(13, "Permission denied", str(path))
-
-        patch.setattr(Path, "read_bytes", refuse)
-        for _ in range(2):
-            with pytest.raises(PictureError, match="Permission denied"):
-                watch.look()
-    assert watch.look()
-    assert colour(watch.picture.pixels) == list(GREEN)

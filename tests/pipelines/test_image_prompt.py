@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lcm_daemon.core import picture_watch
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.recipes import parts
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import inference_mode, make_picture
-from tests.rigs import tiny
+from tests.rigs import icc, tiny
 from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
@@ -109,6 +111,11 @@ def picture_of(seed: int = 0, size: tuple[int, int] = (64, 48)) -> torch.Tensor:
     return torch.from_numpy(make_picture(size, seed)[..., :3]).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+def shown_in(file: Path) -> torch.Tensor:
+    """The picture of a file as the adapter gets it."""
+    return image_prompt.to_tensor(image_prompt.read_picture(recipe_of(str(file))).pixels)
+
+
 def make(kind: str = "plain", image: str = "") -> tuple[ImagePromptAdapter, Any]:
     unet = make_unet(SD)
     return ImagePromptAdapter(parts_of(unet), recipe_of(image), make_adapter(unet, kind)), unet
@@ -136,7 +143,7 @@ def test_the_unet_predicts_like_diffusers(kind: str, family: dict[str, Any], gui
     if family is XL:
         texts |= {"pooled_prompt_embeds": torch.randn(1, 32), "negative_pooled_prompt_embeds": torch.randn(1, 32)}
     prompt = ImagePromptAdapter(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind))
-    shown = image_prompt.read_image(str(tmp_path / "picture.png"), recipe_of())
+    shown = shown_in(tmp_path / "picture.png")
     pixels = prompt._normalizer.normalize(image_prompt.centre_square(shown, SIDE), torch.float32)
     pipeline(**texts, ip_adapter_image=pixels, num_inference_steps=2, guidance_scale=guidance, width=64, height=64,
              output_type="latent")
@@ -284,7 +291,7 @@ def test_an_unreadable_image_is_one_line(content: bytes | None, tmp_path: Path) 
     file = tmp_path / "picture.png"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(RecipeError, match=r"image prompt: the image .*picture.png cannot be read: "):
+    with pytest.raises(RecipeError, match=r"image prompt: cannot read .*picture\.png: it "):
         make(image=str(file))
 
 
@@ -293,5 +300,33 @@ def test_an_image_is_rotated_by_its_exif_orientation(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # turn it a quarter to the right
     image.save(tmp_path / "turned.png", exif=exif)
-    picture = image_prompt.read_image(str(tmp_path / "turned.png"), recipe_of())
+    picture = shown_in(tmp_path / "turned.png")
     assert picture.shape == (1, 3, 8, 24)
+
+
+def test_every_depth_and_profile_is_read(tmp_path: Path) -> None:
+    Image.fromarray(np.full((24, 32), 100 * 257, np.uint16)).save(tmp_path / "deep.png")
+    torch.testing.assert_close(shown_in(tmp_path / "deep.png"), torch.full((1, 3, 24, 32), 100 / 127.5 - 1))
+    Image.new("RGB", (32, 24), (200, 100, 50)).save(
+        tmp_path / "p3.png", icc_profile=icc.rgb_profile(icc.DISPLAY_P3, None))
+    shown = (shown_in(tmp_path / "p3.png")[0, :, 5, 5] + 1) * 127.5
+    assert shown.tolist() == pytest.approx([215, 93, 31], abs=1.1)
+
+
+@pytest.mark.slow
+def test_a_changed_file_is_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_watch.PictureFollower.start, "__defaults__", (0.01,))
+    first, second = (make_picture((40, 40), seed) for seed in (1, 2))
+    Image.fromarray(second).save(tmp_path / "second.png")
+    expected = make(image=str(tmp_path / "second.png"))[0].update(picture_of(), 0.7).clone()
+    Image.fromarray(first).save(tmp_path / "picture.png")
+    prompt, _ = make(image=str(tmp_path / "picture.png"))
+    held = prompt.update(picture_of(), 0.7)
+    assert not torch.equal(held, expected)
+    Image.fromarray(second).save(tmp_path / "picture.png")
+    pause, tries = threading.Event(), 0
+    while not torch.equal(prompt.update(picture_of(), 0.7), expected):
+        tries += 1
+        assert tries < 500
+        pause.wait(0.01)
+    assert prompt.update(picture_of(), 0.7) is held

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import solid
-from lcm_daemon.render.failsafe import Failsafe, FailsafeConfig, blend, draw_slate, load_slate
+from lcm_daemon.render.failsafe import Failsafe, FailsafeConfig, blend
 
 SIZE = (32, 16)
 RENDERED, SOURCE, SLATE = (solid(SIZE, (value, value, value, 255)) for value in (200, 100, 50))
@@ -57,19 +53,3 @@ def test_blend_is_exact_at_its_ends_and_keeps_alpha() -> None:
     assert np.array_equal(blend(a, b, 1.0), b)
     exact = 0.7 * a.astype(float) + 0.3 * b.astype(float)
     assert np.abs(blend(a, b, 0.3).astype(float) - exact).max() <= 1.0
-
-
-def test_a_card_is_painted_with_the_title() -> None:
-    card = draw_slate((320, 180), "mirror")
-    assert card.shape == (180, 320, 4)
-    assert card[..., 3].min() == 255
-    assert card[80:100, :, :3].max() > 180, "the title is bright"
-    assert card[:60, :, :3].max() < 120, "the ground is quiet"
-
-
-def test_a_slate_is_an_image_file(tmp_path: Path) -> None:
-    Image.new("RGB", (100, 100), (10, 200, 30)).save(tmp_path / "slate.png")
-    assert load_slate(str(tmp_path / "slate.png"), SIZE, "")[5, 5].tolist() == [10, 200, 30, 255]
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(LcmDaemonError, match=r"broken\.png: cannot be read"):
-        load_slate(str(tmp_path / "broken.png"), SIZE, "")
