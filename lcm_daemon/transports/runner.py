@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.frame import Fit, Frame, Size
+from lcm_daemon.core.frame import Fit, Frame, Pixels, Size
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.resize import fit
@@ -154,6 +155,7 @@ class SourceRunner(Runner):
         self._silence = silence
         self._source, self._size, self._mode, self._on_frame, self._kind = source, size, mode, on_frame, kind
         self.newest: Frame | None = None
+        self._placed: Callable[[], Pixels | None] = lambda: None  # what `newest` was made from, while it is kept
         self._last_number = -1
         self._last_arrival = 0.0  # time of the last frame, or of opening the source
         self._live_at = 0.0  # when `newest` was last known to be what the sender shows
@@ -176,8 +178,16 @@ class SourceRunner(Runner):
             self.metrics.count(f"dropped/{self._kind}", frame.number - self._last_number - 1)
         self._last_number = frame.number
         self.metrics.count(f"{self._kind}/frames")
-        self.newest, self._live_at = Frame(fit(frame.pixels, self._size, self._mode), frame.number, frame.time), now
+        self.newest, self._live_at = Frame(self._place_once(frame), frame.number, frame.time), now
         self._on_frame()
+
+    def _place_once(self, frame: Frame) -> Pixels:
+        """Scale; pixels that the source has sent before, as those of a still picture, are not scaled again."""
+        if self.newest is not None and self._placed() is frame.pixels:
+            return self.newest.pixels
+        pixels = fit(frame.pixels, self._size, self._mode)
+        self._placed = weakref.ref(frame.pixels)
+        return pixels
 
     def _on_silence(self, now: float) -> None:
         """No new frame has come: decide whether the last one is still good."""

@@ -96,6 +96,22 @@ def test_newest_frame_is_kept_and_fitted_and_gaps_are_counted() -> None:
     assert runner.join(5)
 
 
+def test_pixels_that_come_again_are_scaled_once() -> None:
+    still, other = frame(0, (64, 32)).pixels, frame(0, (64, 32), 70).pixels
+    script = Script(*(Frame(pixels, number, 0.0) for number, pixels in enumerate([still] * 3 + [other])))
+    runner = SourceRunner("script", script, SIZE, "stretch", Metrics(), lambda: None)
+    runner._open()
+    shown = []
+    for number in range(4):
+        runner._step()
+        assert runner.newest is not None
+        assert runner.newest.number == number
+        shown.append(runner.newest.pixels)
+    assert shown[0] is shown[1] is shown[2]
+    assert shown[3].shape == (SIZE[1], SIZE[0], 4)
+    assert (shown[3][..., :3] == 70).all()
+
+
 @pytest.mark.slow
 def test_source_without_frames_is_waiting() -> None:
     script = Script(frame(0))
