@@ -21,11 +21,13 @@ class Frame:
         pixels: uint8 (H, W, 4), RGBA, top-left origin, C-contiguous. Never written to once the frame exists.
         number: Counts up from 0 where the frame was made; gaps are lost frames.
         time: Monotonic seconds at which a source captured the frame, or the engine began to render it.
+        pixel_aspect: Width : height of a pixel as the picture is meant to be shown.
     """
 
     pixels: Pixels
     number: int
     time: float
+    pixel_aspect: float = 1.0
 
     @property
     def size(self) -> Size:

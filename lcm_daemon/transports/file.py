@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from lcm_daemon.core.pictures import picture_suffixes
 from lcm_daemon.core.schema import Boolean, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
-from lcm_daemon.transports.clip import Clip, ReportDamage
+from lcm_daemon.transports.clip import Clip, Note, ReportDamage
+from lcm_daemon.transports.file_watch import FileWatch
 from lcm_daemon.transports.stills import FolderClip, PictureClip
 from lcm_daemon.transports.video import VideoClip
 
@@ -36,7 +38,9 @@ class FileSource(Source):
         super().__init__(options)
         self._clock = clock or MonotonicClock()
         self._damaged: dict[Path, tuple[int, int]] = {}  # reported files, with their size and modification time
+        self._noted: set[str] = set()  # what was said in the log
         self._clip: Clip | None = None
+        self._watch: FileWatch | None = None  # of a video; pictures watch their own files
         self._frames: Iterator[tuple[float, Any]] = iter(())  # of the current pass
         self._next: tuple[float, Any] | None = None  # clock time at which the next frame is due, and the frame
         self._pass_start = 0.0  # clock time
@@ -48,15 +52,44 @@ class FileSource(Source):
         return self._next is not None  # another frame comes, even if that takes minutes
 
     def _open_source(self) -> None:
-        self._clip = open_clip(Path(self.options["path"]), self.options["fps"], self._report_damage)
-        self._frames = self._clip.play()
+        path = Path(self.options["path"])
+        self._clip = open_clip(path, self.options["fps"], self._report_damage, self._note)
+        self._watch = FileWatch(path, self._clock) if isinstance(self._clip, VideoClip) else None
         self._number = -1
+        self._begin(self._clip.play())
+
+    def _begin(self, frames: Iterator[tuple[float, Any]]) -> None:
+        """Play from the first of `frames`, now."""
+        self._frames = frames
         self._fetch_next()
         self._pass_start = self._clock.now()
         if self._next is not None:
             self._next = self._pass_start, self._next[1]
 
+    def _change_file(self) -> None:
+        """Open the file again and play it; the old one stays if that fails."""
+        path = Path(self.options["path"])
+        try:
+            clip = open_clip(path, self.options["fps"], self._report_damage, self._note)
+        except TransportError as error:
+            self._report_damage(path, f"{error}; the file before it stays")
+            return
+        try:
+            frames = clip.play()
+            first = next(frames)
+        except TransportError as error:
+            clip.close()
+            self._report_damage(path, f"{error}; the file before it stays")
+            return
+        _log.info("file: %s has changed; the new file plays", path)
+        old, self._clip = self._clip, clip
+        self._begin(chain([first], frames))
+        if old is not None:
+            old.close()
+
     def _read(self, timeout: float) -> Frame | None:
+        if self._watch is not None and self._watch.has_changed():
+            self._change_file()
         assert self._clip is not None
         if self._next is None:
             self._clock.sleep(timeout)
@@ -72,7 +105,8 @@ class FileSource(Source):
         while self._next is not None and self._next[0] <= now:
             number, (due, frame) = self._number, self._next
             self._fetch_next()
-        return Frame(self._clip.pixels(frame), number, due)
+        pixels = self._clip.pixels(frame)
+        return Frame(pixels, number, due, self._clip.pixel_aspect)
 
     def _skip_stall(self, late: float) -> None:
         """After a stall, continue from the present instead of racing through what was missed."""
@@ -83,11 +117,16 @@ class FileSource(Source):
     def _fetch_next(self) -> None:
         """Decode the next frame; at the end start the next pass, or stop."""
         assert self._clip is not None
-        found = next(self._frames, None)
-        if found is None and self.options["loop"]:
-            self._pass_start += self._last_offset + self._clip.interval
-            self._frames = self._clip.play()
+        try:
             found = next(self._frames, None)
+            if found is None and self.options["loop"]:
+                self._pass_start += self._last_offset + self._clip.interval
+                self._frames = self._clip.play()
+                found = next(self._frames, None)
+        except TransportError:
+            if self._watch is None or not self._watch.is_other:
+                raise
+            found = None  # the file is being written: the last frame stays until it can be opened
         self._number += 1
         self._last_offset = found[0] if found else 0.0
         self._next = (self._pass_start + found[0], found[1]) if found else None
@@ -104,19 +143,25 @@ class FileSource(Source):
             self._damaged[path] = version
             _log.warning("%s", text)
 
+    def _note(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            _log.info("%s", text)
+
     def _close(self) -> None:
         clip, self._clip, self._frames, self._next = self._clip, None, iter(()), None
         if clip is not None:
             clip.close()
 
 
-def open_clip(path: Path, fps: float, report: ReportDamage) -> Clip:
+def open_clip(path: Path, fps: float, report: ReportDamage, note: Note) -> Clip:
     """Open the file or folder at `path`.
 
     Args:
         path: a video, an image, or a folder of images.
         fps: frames per second; 0 for the clip's own rate.
         report: called with each damaged file that is skipped or cut short, on every pass.
+        note: called with what the log should say once of the file.
 
     Raises:
         TransportError: the path does not exist, or cannot be played.
@@ -127,7 +172,7 @@ def open_clip(path: Path, fps: float, report: ReportDamage) -> Clip:
         return FolderClip(path, fps, report)
     if path.suffix.lower() in picture_suffixes():
         return PictureClip(path, fps, report)
-    return VideoClip(path, fps, report)
+    return VideoClip(path, fps, report, note)
 
 
 TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe)

@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 class PictureClip:
     """One picture, still or animated. Its file is read again when it changes; until that can be read, the old plays."""
 
+    pixel_aspect = 1.0
+
     def __init__(self, path: Path, fps: float, report: ReportDamage) -> None:
         self._path, self._fps, self._report = path, fps, report
         self.interval = 1 / STILL_RATE
@@ -105,6 +107,8 @@ class FolderClip:
     Every picture is read when its turn comes, and the folder is listed for each pass, and within one after it has
     changed. New and changed pictures are so seen at the next pass at the latest. An animation plays once.
     """
+
+    pixel_aspect = 1.0
 
     def __init__(self, folder: Path, fps: float, report: ReportDamage) -> None:
         self._folder, self._fps, self._report = folder, fps, report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +12,66 @@ import numpy as np
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.transports import pyav
-from lcm_daemon.transports.clip import ReportDamage
+from lcm_daemon.transports.clip import Note, ReportDamage
+from lcm_daemon.transports.deinterlace import Deinterlacer
+from lcm_daemon.transports.display_matrix import UPRIGHT, Orientation, orient, orientation_of
+from lcm_daemon.transports.video_colour import ColourConverter, Colours, colours_of
+from lcm_daemon.transports.video_decoder import VideoDecoder
+from lcm_daemon.transports.wide_colour import WHITE_NITS
 
-DEFAULT_VIDEO_RATE = 30.0  # frames per second of a video that does not declare its rate
+MOST_STRETCH = 8  # pixels that are narrower or wider than this are a mistake in the file
+
+Look = tuple[Colours, Orientation]  # what a decoder said of a frame
 
 
 class VideoClip:
-    """A video file, decoded by PyAV. It plays as far as it can be decoded."""
+    """A video file. Damaged parts are skipped; a longer damaged part ends the pass."""
 
-    def __init__(self, path: Path, fps: float, report: ReportDamage) -> None:
-        av = pyav.load("file")
-        self._path, self._report = path, report
-        self._errors: type[Exception] = av.FFmpegError
-        try:
-            # Files only: a playlist must not send the daemon to the network.
-            self._container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise TransportError(f"file: cannot open {path}: {pyav.reason(error)}") from error
-        with ExitStack() as on_failure:
-            on_failure.callback(self._container.close)
-            if not self._container.streams.video:
-                raise TransportError(f"file: {path} has no video stream")
-            self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
-            self._fps = fps
-            self.interval = 1 / (fps or float(self._stream.average_rate or DEFAULT_VIDEO_RATE))
-            on_failure.pop_all()
-        self._is_rewind_due = False
+    def __init__(self, path: Path, fps: float, report: ReportDamage, note: Note) -> None:
+        self._av = pyav.load("file")
+        self._path, self._fps, self._note = path, fps, note
+        self._decoder = VideoDecoder(path, report)
+        self.interval = 1 / (fps or self._decoder.rate)
+        self.pixel_aspect = 1.0
+        self._converter = ColourConverter()
 
     def play(self) -> Iterator[tuple[float, Any]]:
-        due, first, index = 0.0, None, -1
-        try:
-            if self._is_rewind_due:
-                self._container.seek(0)
-            self._is_rewind_due = True
-            for index, frame in enumerate(self._container.decode(self._stream)):
-                first = frame.time if first is None else first
-                has_time = not self._fps and frame.time is not None and first is not None
-                due = max(due, frame.time - first) if has_time else index * self.interval
-                yield due, frame
-        except self._errors as error:
-            if index < 0:
-                raise TransportError(f"file: cannot play {self._path}: {pyav.reason(error)}") from error
-            self._report(self._path, f"file: {self._path} is damaged after {due:.1f} s: {pyav.reason(error)}; "
-                                     "it plays up to there")
+        due, first, index = 0.0, None, -1  # `due`: seconds since the start of the pass
+        deinterlacer = Deinterlacer()
+        for index, (time, frame) in enumerate(self._decoder.frames()):
+            first = time if first is None else first
+            due = index * self.interval if self._fps or time is None or first is None else max(due, time - first)
+            yield from self._finish(deinterlacer.push(frame, (due, self._look(frame))))
         if index < 0:
-            raise TransportError(f"file: {self._path} has no frame")
+            raise TransportError(f"file: cannot play {self._path}: {self._decoder.problem or 'it has no frame'}")
+        yield from self._finish(deinterlacer.flush())
 
-    def pixels(self, frame: Any) -> Pixels:
+    def _look(self, frame: Any) -> Look:
+        colours = colours_of(frame, self._decoder.context)
+        return colours, orientation_of(frame)
+
+    @staticmethod
+    def _finish(found: Iterator[tuple[Any, tuple[float, Look]]]) -> Iterator[tuple[float, tuple[Any, Look]]]:
+        for frame, (due, look) in found:
+            yield due, (frame, look)
+
+    def pixels(self, frame: tuple[Any, Look]) -> Pixels:
+        video_frame, (colours, orientation) = frame
+        aspect = plausible(self._decoder.pixel_aspect)
+        self.pixel_aspect = 1 / aspect if orientation.transposed else aspect
+        if colours.name:
+            self._note(f"file: {self._path} is {colours.name}; its colours become those of BT.709"
+                       + (f", {WHITE_NITS} nits are white" if colours.transfer else ""))
         try:
-            pixels = frame.to_ndarray(format="rgba")
-        except (self._errors, ValueError) as error:
+            pixels = self._converter.to_rgba(video_frame, colours)
+        except (self._av.FFmpegError, ValueError) as error:
             raise TransportError(f"file: cannot convert {self._path}: {pyav.reason(error)}") from error
-        # FFmpeg reports the angle of the display matrix, counter-clockwise.
-        return np.ascontiguousarray(np.rot90(pixels, int(frame.rotation) // 90))
+        return pixels if orientation == UPRIGHT else np.ascontiguousarray(orient(pixels, orientation))
 
     def close(self) -> None:
-        self._container.close()
+        self._decoder.close()
+
+
+def plausible(aspect: Fraction | None) -> float:
+    """Width : height of a pixel, from what a file says; None and what can only be a mistake become 1."""
+    return float(aspect) if aspect and 1 / MOST_STRETCH <= aspect <= MOST_STRETCH else 1.0
