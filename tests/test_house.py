@@ -38,7 +38,7 @@ MOST_AT_THE_TOP = 5  # modules directly in lcm_daemon/
 MOST_ARROWS = 70  # pairs of packages of which one imports the other
 ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors", "accelerate"}
 NATIVE = {
-    "NDIlib": "transports/ndi.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
+    "NDIlib": "transports/ndi_library.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
     "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py"),
     "starlette": ("controllers/panel/", "controllers/oscquery"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",

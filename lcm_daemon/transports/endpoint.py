@@ -15,6 +15,7 @@ from lcm_daemon.core.frame import Fit
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, nearest, read_fields
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint
+from lcm_daemon.transports.placement import ALPHA, DEFAULT_VIEW, VIEW, View, read_view
 from lcm_daemon.transports.silence import DEFAULT_SILENCE, SILENCE, SilencePolicy
 
 
@@ -29,6 +30,7 @@ class EndpointConfig:
         optional: skip the endpoint if its integration is missing.
         silence: what a source is that sends no new frame.
         idle: whether a sink begins switched off.
+        view: how a source's frames are turned, mirrored and aligned; of a sink only its alpha.
     """
 
     transport: str
@@ -37,6 +39,7 @@ class EndpointConfig:
     optional: bool = False
     silence: SilencePolicy = DEFAULT_SILENCE
     idle: bool = False
+    view: View = DEFAULT_VIEW
 
     @property
     def label(self) -> str:
@@ -57,11 +60,11 @@ def sink_schema(base: Path) -> Custom:
 
 def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
     """The key `transport` decides which options the other keys are read against."""
-    common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False)}
+    common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False), "alpha": ALPHA}
     if is_sink:
         common = {**common, "idle": Field(Boolean(), False, "begin switched off, until /lcm/sink/NAME 1")}
     else:
-        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover"), **SILENCE}
+        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover"), **VIEW, **SILENCE}
 
     def read(node: Node, problems: Problems) -> EndpointConfig | None:
         name = _read_transport(node, is_sink, problems)
@@ -81,7 +84,8 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
             options["path"] = str(base / Path(options["path"]).expanduser())
         silence = SilencePolicy(values.get("unchanged", ""), values.get("after"))
         return EndpointConfig(
-            name, options, values.get("fit", "cover"), values["optional"], silence, values.get("idle", False)
+            name, options, values.get("fit", "cover"), values["optional"], silence, values.get("idle", False),
+            read_view(values),
         )
 
     return Custom(read, "a mapping with the key transport")

@@ -38,7 +38,7 @@ def build_source(
     source = _build_endpoint(config, transports.load(config.transport).source) if config else None
     if config is None or not isinstance(source, Source):
         return None
-    return SourceRunner(config.label, source, size, config.fit, metrics, on_frame, kind, config.silence)
+    return SourceRunner(config.label, source, size, config.fit, metrics, on_frame, kind, config.silence, config.view)
 
 
 def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics) -> SinkRunner | None:
@@ -50,7 +50,7 @@ def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics)
     sink = _build_endpoint(config, transports.load(config.transport).sink)
     if not isinstance(sink, Sink):
         return None
-    runner = SinkRunner(config.label, sink, size, fps, metrics)
+    runner = SinkRunner(config.label, sink, size, fps, metrics, config.view.alpha)
     runner.switch(not config.idle)
     return runner
 

@@ -10,20 +10,24 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
 from lcm_daemon.core.frame import Frame, Pixels, Size
-from lcm_daemon.core.schema import Boolean, Choice, Field, Fields, Text
+from lcm_daemon.core.schema import Choice, Field, Fields, Text
+from lcm_daemon.transports import ndi_library as ndi_sdk
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
+from lcm_daemon.transports.ndi_colour import BT709_TAG, MatrixChoice, deinterlace, to_rgba, to_uyvy
+from lcm_daemon.transports.ndi_library import NdiSender, NdiVideo, Plane, planes, runtime
+from lcm_daemon.transports.placement import ALPHA
 
 SEARCH_INTERVAL = 1.0  # seconds between two checks of the list of senders
 RECONNECT_AFTER = 3  # checks without a connection to a listed sender, after which it is connected again
@@ -54,6 +58,30 @@ def frame_rate(fps: float) -> tuple[int, int]:
         return ntsc * 1000, 1001
     rate = Fraction(fps).limit_denominator(1000)
     return rate.numerator, rate.denominator
+
+
+def pixel_aspect(picture_aspect: float, size: Size) -> float:
+    """Width : height of a pixel; 1 for square ones.
+
+    Args:
+        picture_aspect: width : height of the picture; 0 if the sender does not say.
+        size: (width, height) in pixels. Odd sizes have lost a column or line on their way.
+    """
+    width, height = size
+    is_square = picture_aspect <= 0 or (width - 1) / (height + 2) <= picture_aspect <= (width + 2) / (height - 1 or 1)
+    return 1.0 if is_square else min(max(picture_aspect * height / width, 0.1), 10.0)
+
+
+@overload
+def _progressive(plane: Plane, frame_format: int) -> Plane: ...
+@overload
+def _progressive(plane: Plane | None, frame_format: int) -> Plane | None: ...
+def _progressive(plane: Plane | None, frame_format: int) -> Plane | None:
+    """The lines of a whole frame, from one of its fields if it is interlaced."""
+    if plane is None or frame_format == ndi_sdk.PROGRESSIVE:
+        return plane
+    own = plane[::2] if frame_format == ndi_sdk.INTERLEAVED else plane
+    return deinterlace(own, is_second=frame_format == ndi_sdk.FIELD_1)
 
 
 def _listing(names: Sequence[str]) -> str:
@@ -194,19 +222,19 @@ class NdiSource(Source):
         while True:
             left = 0.0 if newest is not None else max(0.0, until - time.perf_counter())
             kind, video = ndi.recv_capture(self._receiver, int(left * 1000))
-            if kind == FRAME_TYPE_VIDEO:
+            if kind == ndi_sdk.FRAME_TYPE_VIDEO:
                 if newest is not None:
                     ndi.recv_free(self._receiver, newest)
                 newest = video
-            elif kind in (FRAME_TYPE_NONE, FRAME_TYPE_ERROR):
-                time.sleep(left if kind == FRAME_TYPE_ERROR else 0.0)  # an error returns at once: do not spin
+            elif kind in (ndi_sdk.FRAME_TYPE_NONE, ndi_sdk.FRAME_TYPE_ERROR):
+                time.sleep(left if kind == ndi_sdk.FRAME_TYPE_ERROR else 0.0)  # an error returns at once: do not spin
                 return newest
 
     def _to_frame(self, video: Any) -> Frame:
         now = time.perf_counter()
         try:
             pixels = self._convert(video)
-            aspect = video.aspect * pixels.shape[0] / pixels.shape[1] if is_stretched(video, pixels) else 1.0
+            aspect = pixel_aspect(video.aspect, (pixels.shape[1], pixels.shape[0]))
         finally:
             self._ndi.recv_free(self._receiver, video)
         self._number += 1
@@ -215,14 +243,10 @@ class NdiSource(Source):
     def _convert(self, video: Any) -> Pixels:
         """Pixels of a frame, or of a field with the lines between its own filled in."""
         lines, alpha = planes(video)
-        is_field = video.frame_format in (FIELD_0, FIELD_1)
+        is_field = video.frame_format in (ndi_sdk.FIELD_0, ndi_sdk.FIELD_1)
         metadata, size = video.metadata or b"", (video.xres, video.yres * (2 if is_field else 1))
-        matrix = self._matrix.of(lines.reshape(len(lines), -1, 4), size, metadata, alpha is not None)
-        if is_field:
-            is_second = video.frame_format == FIELD_1
-            lines, alpha = (None if plane is None else deinterlace(plane, is_second) for plane in (lines, alpha))
-        elif video.frame_format == INTERLEAVED:
-            lines, alpha = (None if plane is None else deinterlace(plane[::2], False) for plane in (lines, alpha))
+        matrix = self._matrix.of(lines, size, metadata, alpha is not None)
+        lines, alpha = _progressive(lines, video.frame_format), _progressive(alpha, video.frame_format)
         is_rounded_down = alpha is not None and not metadata  # sent as RGB, and not by this transport
         return to_rgba(lines, video.xres, matrix, alpha, is_rounded_down)
 
@@ -239,7 +263,7 @@ class NdiSource(Source):
         else:
             self._connect(name, listed[name])
 
-    def _connect(self, name: str, sender: Sender) -> None:
+    def _connect(self, name: str, sender: NdiSender) -> None:
         target = (name, sender.address)
         is_alive = self._ndi.recv_get_no_connections(self._receiver) > 0
         self._unconnected = 0 if is_alive else self._unconnected + 1
@@ -265,14 +289,14 @@ class NdiSink(Sink):
     fields: ClassVar[Fields] = {
         "name": Field(Text(), "lcm", "the sender's name; receivers see it as MACHINE (name)"),
         "groups": Field(Text(), "", "NDI groups to send to, separated by commas; empty: the public group"),
-        "alpha": ALPHA_FIELD,
+        "alpha": ALPHA,
     }
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._ndi: Any = None
         self._sender: Any = None
-        self._video = VideoFrame()
+        self._video = NdiVideo()
         self._buffers: list[NDArray[np.uint8]] = []
         self._sent = 0
 
@@ -287,7 +311,8 @@ class NdiSink(Sink):
         self._sender = self._ndi.send_create(name, self.options["groups"])  # the tick paces, not NDI
         if self._sender is None:
             raise TransportError(f"ndi: cannot create the sender {name!r}; another one may have that name")
-        self._video = VideoFrame(frame_format=PROGRESSIVE, timecode=TIMECODE_SYNTHESIZE, metadata=BT709_TAG)
+        self._video = NdiVideo(frame_format=ndi_sdk.PROGRESSIVE, metadata=BT709_TAG)
+        self._video.timecode = ndi_sdk.TIMECODE_SYNTHESIZE
         self._video.rate_n, self._video.rate_d = frame_rate(fps)
         self._sent = 0
 
@@ -296,12 +321,12 @@ class NdiSink(Sink):
         if pixels.shape[0] % 2 or pixels.shape[1] % 2:  # NDI sends pairs: the last column or line is cut
             pixels = np.ascontiguousarray(pixels[: pixels.shape[0] & ~1 or 1, : pixels.shape[1] & ~1])
         height, width = pixels.shape[:2]
-        has_alpha = self.options["alpha"] != "ignore"
+        has_alpha = self.options["alpha"] not in ("ignore", False)
         if not self._buffers or (self._video.xres, self._video.yres) != (width, height):
             # The runtime still reads the buffer before: it is kept until the next frame is sent.
             self._buffers = [np.empty(height * width * (3 if has_alpha else 2), np.uint8) for _ in range(BUFFERS)]
             self._video.xres, self._video.yres, self._video.stride = width, height, 2 * width
-            self._video.four_cc = UYVA if has_alpha else UYVY
+            self._video.four_cc = ndi_sdk.UYVA if has_alpha else ndi_sdk.UYVY
         buffer = self._buffers[self._sent % BUFFERS]
         to_uyvy(pixels, buffer[: 2 * width * height].reshape(height, 2 * width))
         if has_alpha:

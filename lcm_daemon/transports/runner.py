@@ -11,12 +11,15 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from lcm_daemon.core.alpha import Alpha, from_straight, to_straight
 from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Fit, Frame, Pixels, Size
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.transports.base import Endpoint, Sink, Source
+from lcm_daemon.transports.placement import DEFAULT_VIEW, View
 from lcm_daemon.transports.resize import fit
 from lcm_daemon.transports.silence import DEFAULT_SILENCE, SilencePolicy
 
@@ -145,14 +148,15 @@ class SourceRunner(Runner):
         on_frame: called after each new frame, on this runner's thread.
         kind: name of the source in the metrics, "source" or "guide".
         silence: what it means that no new frame comes.
+        view: how frames are turned, mirrored and aligned, and what their alpha means.
     """
 
     def __init__(
         self, label: str, source: Source, size: Size, mode: Fit, metrics: Metrics, on_frame: Callable[[], None],
-        kind: str = "source", silence: SilencePolicy = DEFAULT_SILENCE,
+        kind: str = "source", silence: SilencePolicy = DEFAULT_SILENCE, view: View = DEFAULT_VIEW,
     ) -> None:
         super().__init__(label, source, metrics)
-        self._silence = silence
+        self._silence, self._view = silence, view
         self._source, self._size, self._mode, self._on_frame, self._kind = source, size, mode, on_frame, kind
         self.newest: Frame | None = None
         self._placed: Callable[[], Pixels | None] = lambda: None  # what `newest` was made from, while it is kept
@@ -182,12 +186,19 @@ class SourceRunner(Runner):
         self._on_frame()
 
     def _place_once(self, frame: Frame) -> Pixels:
-        """Scale; pixels that the source has sent before, as those of a still picture, are not scaled again."""
+        """As `_place`; pixels that the source has sent before, as those of a still picture, are not scaled again."""
         if self.newest is not None and self._placed() is frame.pixels:
             return self.newest.pixels
-        pixels = fit(frame.pixels, self._size, self._mode)
+        pixels = self._place(frame)
         self._placed = weakref.ref(frame.pixels)
         return pixels
+
+    def _place(self, frame: Frame) -> Pixels:
+        """Pixels of the output's size, with straight alpha."""
+        view, size = self._view, self._size
+        sideways = (size[1], size[0]) if view.is_sideways else size
+        pixels = fit(frame.pixels, sideways, self._mode, frame.pixel_aspect, view.anchor, view.alpha)
+        return view.orient(to_straight(pixels, view.alpha))
 
     def _on_silence(self, now: float) -> None:
         """No new frame has come: decide whether the last one is still good."""
@@ -204,11 +215,17 @@ class SourceRunner(Runner):
 
 
 class SinkRunner(Runner):
-    """Sends the newest output frame. A frame that is replaced before it could be sent is dropped and counted."""
+    """Sends the newest output frame. A frame that is replaced before it could be sent is dropped and counted.
 
-    def __init__(self, label: str, sink: Sink, size: Size, fps: float, metrics: Metrics) -> None:
+    Args:
+        alpha: how the sink wants its pixels.
+    """
+
+    def __init__(
+        self, label: str, sink: Sink, size: Size, fps: float, metrics: Metrics, alpha: Alpha = "straight"
+    ) -> None:
         super().__init__(label, sink, metrics)
-        self._sink, self._size, self._fps = sink, size, fps
+        self._sink, self._size, self._fps, self._alpha = sink, size, fps, alpha
         self._condition = threading.Condition()
         self._pending: Frame | None = None
 
@@ -243,5 +260,7 @@ class SinkRunner(Runner):
                 self._condition.wait(WAIT_SECONDS)
             frame, self._pending = self._pending, None
         if frame is not None:
+            if self._alpha != "straight":
+                frame = replace(frame, pixels=from_straight(frame.pixels, self._alpha))
             self._sink.write(frame)
             self.metrics.count(f"sent/{self.label}")

@@ -15,24 +15,20 @@ import os
 import re
 import secrets
 import shutil
-import sys
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from hashlib import blake2s
-from multiprocessing import resource_tracker
-from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from lcm_daemon.core.clock import Clock, MonotonicClock
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.schema import Field, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
+from lcm_daemon.transports.segment import Segment
 
 PREFIX = "lcm."
 SLOTS = 3
@@ -40,83 +36,27 @@ POLL_SECONDS = 0.0005  # between two checks of the index segment
 SEARCH_INTERVAL = 0.1  # seconds between two searches for a new sender, while no frame arrives
 MAGIC = 0x31304D434C  # "LCM01"; another layout gets another number
 
-# 64-bit words of the index segment. _HOME is the process namespace of _PROCESS.
-_MAGIC, _SESSION, _GENERATION, _CAPACITY, _NEWEST, _PROCESS, _HOME = range(7)
+# 64-bit words of the index segment. _HOME is the process namespace of _PROCESS, _STARTED when it began, in seconds.
+_MAGIC, _SESSION, _GENERATION, _CAPACITY, _NEWEST, _PROCESS, _HOME, _STARTED = range(8)
 _INDEX_BYTES = 64
 # 64-bit words of a slot's header.
 _BEGUN, _DONE, _NUMBER, _TIME, _WIDTH, _HEIGHT = range(6)
 _HEAD_BYTES = 64
 
-_tracker_lock = threading.Lock()
-
 _NAME_FIELD = Field(Text(), "lcm", "name under which sink and source find each other on this machine")
 
 
-class _Segment:
-    """A shared-memory segment: 64-bit words by index, and bytes. Python's resource tracker does not track it.
-
-    Before Python 3.13, a process that only attaches is registered as an owner, and its end would remove the segment
-    from all other processes. So no process is registered: the sink unlinks the segment when it closes. What a killed
-    sink leaves is removed by the next one: on Linux under any name, elsewhere under the same name.
-    """
-
-    def __init__(self, name: str, size: int = 0) -> None:
-        """Create a segment of `size` bytes, or attach to the existing one if `size` is 0; raises OSError."""
-        self.name = name
-        with _tracker_lock:
-            if sys.version_info >= (3, 13):
-                self._shared = SharedMemory(name, create=size > 0, size=size, track=False)
-            else:
-                self._shared = SharedMemory(name, create=size > 0, size=size)
-                _call_tracker("unregister", self._shared)
-        assert self._shared.buf is not None
-        self._bytes: NDArray[np.uint8] = np.frombuffer(self._shared.buf, np.uint8)
-        self._words: NDArray[np.uint64] = self._bytes[: self.size // 8 * 8].view(np.uint64)
-
-    @property
-    def size(self) -> int:
-        return self._bytes.size
-
-    def __getitem__(self, index: int) -> int:
-        return int(self._words[index])
-
-    def __setitem__(self, index: int, word: int) -> None:
-        self._words[index] = word
-
-    def part(self, start: int, size: int) -> NDArray[np.uint8]:
-        """View of some bytes. The segment cannot be closed while the caller keeps it."""
-        return self._bytes[start : start + size]
-
-    def close(self) -> None:
-        del self._words, self._bytes  # the mapping cannot be closed while these views exist
-        self._shared.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_words"):
-            self.close()
-
-    def unlink(self) -> None:
-        """Remove the name. Processes that are attached keep the memory."""
-        with _tracker_lock:
-            if sys.version_info < (3, 13):
-                _call_tracker("register", self._shared)  # `unlink` unregisters it
-            try:
-                self._shared.unlink()
-            except FileNotFoundError:
-                if sys.version_info < (3, 13):
-                    _call_tracker("unregister", self._shared)
-
-
 class MemorySink(Sink):
-    """Publishes frames under a name. A newer sink of the same name replaces this one."""
+    """Publishes frames under a name. A second sink of the same name is refused until this one closes or its process
+    ends."""
 
     fields = {"name": _NAME_FIELD}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._name = segment_name(self.options["name"])
-        self._index: _Segment | None = None
-        self._data: _Segment | None = None
+        self._index: Segment | None = None
+        self._data: Segment | None = None
         self._capacity = self._count = self._session = 0
 
     def _open_sink(self, size: Size, fps: float) -> None:
@@ -126,16 +66,24 @@ class MemorySink(Sink):
             if self._index.size < _INDEX_BYTES:
                 raise TransportError(f"memory: another program uses the name {self._name!r}; choose another name")
             if self._index[_MAGIC] == MAGIC:
+                self._refuse_second(self._index)
                 _remove(f"{self._name}.{self._index[_GENERATION]}")
             else:
                 self._index.part(0, _INDEX_BYTES)[:] = 0
             self._index[_PROCESS], self._index[_HOME] = os.getpid(), _process_namespace()
+            self._index[_STARTED] = _start_of(psutil.Process())
             self._count = self._index[_NEWEST]
             self._session = secrets.randbits(63) | 1
             self._grow(size[0] * size[1] * 4)
             self._index[_SESSION], self._index[_MAGIC] = self._session, MAGIC
         except OSError as error:
             raise TransportError(f"memory: cannot share {self.options['name']!r}: {error}") from error
+
+    def _refuse_second(self, index: Segment) -> None:
+        if index[_SESSION] != 0 and _is_running(index):
+            process = "this daemon" if index[_PROCESS] == os.getpid() else f"process {index[_PROCESS]}"
+            name = self.options["name"]
+            raise TransportError(f"memory: another sink of {process} has the name {name!r}; give one another name")
 
     def _write(self, frame: Frame) -> None:
         assert self._index is not None
@@ -165,7 +113,7 @@ class MemorySink(Sink):
         while data is None:
             generation += 1
             with suppress(FileExistsError):
-                data = _Segment(f"{self._name}.{generation}", SLOTS * (_HEAD_BYTES + capacity))
+                data = Segment(f"{self._name}.{generation}", SLOTS * (_HEAD_BYTES + capacity))
         if self._data is not None:
             self._data.unlink()
             self._data.close()
@@ -197,8 +145,8 @@ class MemorySource(Source):
         super().__init__(options)
         self._name = segment_name(self.options["name"])
         self._clock = clock or MonotonicClock()
-        self._index: _Segment | None = None
-        self._data: _Segment | None = None
+        self._index: Segment | None = None
+        self._data: Segment | None = None
         self._session = self._generation = self._count = self._offset = 0
         self._last_number = -1
         self._next_search = 0.0
@@ -208,14 +156,7 @@ class MemorySource(Source):
         index = self._index
         if index is None or index[_SESSION] == 0:
             return False
-        if index[_HOME] != _process_namespace():  # in another container: its process cannot be looked up
-            return None
-        try:
-            return psutil.Process(index[_PROCESS]).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.Error:
-            return None
+        return _is_running(index)
 
     @classmethod
     def discover(cls, seconds: float) -> list[str]:
@@ -243,10 +184,10 @@ class MemorySource(Source):
     def _search_sender(self) -> None:
         """Attach to the index segment that has the name now, unless it is the attached one."""
         try:
-            index = _Segment(self._name)
-        except FileNotFoundError:
+            index = Segment(self._name)
+        except (FileNotFoundError, ValueError):  # not there, or without a size yet: its sender is creating it now
             return
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise TransportError(f"memory: cannot read {self.options['name']!r}: {error}") from error
         is_ready = index.size >= _INDEX_BYTES and index[_MAGIC] == MAGIC and index[_SESSION] != 0
         if not is_ready or (self._index is not None and index[_SESSION] == self._index[_SESSION]):
@@ -275,7 +216,7 @@ class MemorySource(Source):
     def _attach(self, session: int, generation: int) -> bool:
         """Attach to a data segment; False if it no longer exists."""
         try:
-            data = _Segment(f"{self._name}.{generation}")
+            data = Segment(f"{self._name}.{generation}")
         except (OSError, ValueError):
             return False
         if self._data is not None:
@@ -306,12 +247,30 @@ def segment_name(name: str) -> str:
     return PREFIX + (name if plain else blake2s(name.encode(), digest_size=8).hexdigest())
 
 
-def _index_state(index: _Segment) -> tuple[int, int, int, int]:
+def _is_running(index: Segment) -> bool | None:
+    """Whether the sender's process runs; None if it cannot be looked up, as from another container."""
+    if index[_HOME] != _process_namespace():
+        return None
+    try:
+        process = psutil.Process(index[_PROCESS])
+        is_other = index[_STARTED] and abs(_start_of(process) - index[_STARTED]) > 2  # its number was given away again
+        return process.status() != psutil.STATUS_ZOMBIE and not is_other
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return None
+
+
+def _start_of(process: psutil.Process) -> int:
+    return int(process.create_time())
+
+
+def _index_state(index: Segment) -> tuple[int, int, int, int]:
     """Session, generation, capacity and newest count. Each is whole; together they may be of different moments."""
     return index[_SESSION], index[_GENERATION], index[_CAPACITY], index[_NEWEST]
 
 
-def _copy_slot(data: _Segment, capacity: int, count: int) -> tuple[Pixels, int, float] | None:
+def _copy_slot(data: Segment, capacity: int, count: int) -> tuple[Pixels, int, float] | None:
     """Pixels, number and time of frame `count`; None if its slot holds another one, before or after copying."""
     start = count % SLOTS * (_HEAD_BYTES + capacity)
     if SLOTS * (_HEAD_BYTES + capacity) > data.size:
@@ -324,17 +283,17 @@ def _copy_slot(data: _Segment, capacity: int, count: int) -> tuple[Pixels, int, 
     return (pixels, number, nanoseconds / 1e9) if data[start // 8 + _BEGUN] == count else None
 
 
-def _create_or_attach(name: str, size: int) -> _Segment:
+def _create_or_attach(name: str, size: int) -> Segment:
     try:
-        return _Segment(name, size)
+        return Segment(name, size)
     except FileExistsError:
-        return _Segment(name)
+        return Segment(name)
 
 
 def _remove(name: str) -> None:
     """Remove a segment that a killed sender left."""
     with suppress(OSError, ValueError):
-        left = _Segment(name)
+        left = Segment(name)
         left.unlink()
         left.close()
 
@@ -359,7 +318,7 @@ def _remove_stale() -> None:
     """Remove the segments that killed senders left, under any name."""
     namespace = _process_namespace()
     for name in _index_names():
-        with suppress(OSError, ValueError), closing(_Segment(name)) as index:
+        with suppress(OSError, ValueError), closing(Segment(name)) as index:
             is_ours = index.size >= _INDEX_BYTES and index[_MAGIC] == MAGIC
             is_ours = is_ours and namespace != 0 and index[_HOME] == namespace
             if is_ours and not os.path.exists(f"/proc/{index[_PROCESS]}"):
@@ -373,11 +332,6 @@ def _check_room(size: int) -> None:
         free = shutil.disk_usage("/dev/shm").free
         if free < size:
             raise TransportError(f"memory: {size >> 20} MiB do not fit into /dev/shm, which has {free >> 20} MiB free")
-
-
-def _call_tracker(verb: str, shared: SharedMemory) -> None:
-    if os.name == "posix":
-        getattr(resource_tracker, verb)(shared._name, "shared_memory")  # type: ignore[attr-defined]
 
 
 def _probe() -> Probe:

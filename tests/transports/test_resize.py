@@ -64,7 +64,7 @@ def test_is_as_good_as_pillow(width, height) -> None:
     pixels = np.ascontiguousarray(pixels[:height, :width])
     image = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
     expected = np.asarray(image.resize((256, 256), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(fit(pixels, (256, 256), "stretch") - expected).max() <= 2
+    assert np.abs(fit(pixels, (256, 256), "stretch", alpha="ignore") - expected).max() <= 2
 
 
 def test_shrinking_a_fine_grid_gives_grey() -> None:

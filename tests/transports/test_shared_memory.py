@@ -172,20 +172,48 @@ def test_several_sources_see_the_same() -> None:
         assert next_frame(source).number == 4
 
 
-def test_the_newest_sink_has_the_name() -> None:
+def test_a_second_sink_is_refused_until_the_first_closes() -> None:
     with connected() as (sink, source):
         sink.open((64, 48), 30.0)
         source.open()
         sink.write(picture(0))
         next_frame(source)
         other = MemorySink(sink.options)
-        other.open((32, 32), 30.0)
-        with pytest.raises(TransportError, match="another sender took the name"):
-            sink.write(picture(1))
+        with pytest.raises(TransportError, match=r"another sink of this daemon has the name '.*'; give one another"):
+            other.open((32, 32), 30.0)
+        sink.write(picture(1))
+        assert next_frame(source).size == (64, 48)
         sink.close()
+        other.open((32, 32), 30.0)
         other.write(picture(2, (32, 32)))
         assert next_frame(source).size == (32, 32)
         other.close()
+
+
+def test_a_name_whose_process_number_was_given_away_is_free() -> None:
+    with connected() as (sink, _):
+        sink.open((64, 48), 30.0)
+        sink._index[shared_memory._STARTED] -= 3600  # the process that has the number now began later
+        other = MemorySink(sink.options)
+        other.open((32, 32), 30.0)
+        with pytest.raises(TransportError, match="another sender took the name"):
+            sink.write(picture(1))
+        other.close()
+
+
+def test_a_segment_that_is_being_created_is_waited_for() -> None:
+    """Its sender has opened it and not yet set its size."""
+    need(SHARED.is_dir(), "shared memory lies in a folder on Linux alone")
+    with connected() as (sink, source):
+        source.open()
+        empty = SHARED / segment_name(sink.options["name"])
+        empty.touch()
+        assert source.read(0.0) is None
+        empty.unlink()
+        source._next_search = 0.0
+        sink.open((64, 48), 30.0)
+        sink.write(picture(1))
+        assert next_frame(source).number == 1
 
 
 def test_a_half_written_slot_is_never_read() -> None:
@@ -204,7 +232,7 @@ def test_a_half_written_slot_is_never_read() -> None:
 
 def test_a_foreign_segment_is_left_alone() -> None:
     name = fresh_name()
-    foreign = shared_memory._Segment(segment_name(name), 16)
+    foreign = shared_memory.Segment(segment_name(name), 16)
     try:
         source = MemorySource({"name": name})
         source.open()
@@ -296,6 +324,31 @@ def test_sender_is_killed_and_comes_back() -> None:
             last = frame.number
         while (rest := source.read(0.05)) is not None:
             last = rest.number
+    source.close()
+    clean_up(name)
+
+
+@pytest.mark.slow
+def test_a_sender_is_connected_until_it_closes_or_dies() -> None:
+    name = fresh_name()
+    source = MemorySource({"name": name})
+    source.open()
+    assert source.is_connected is False
+    sink = MemorySink({"name": name})
+    sink.open((64, 48), 30.0)
+    sink.write(picture(1))
+    next_frame(source)
+    assert source.read(0.0) is None
+    assert source.is_connected is True
+    sink.close()
+    assert source.is_connected is False
+    with sender(name) as process:
+        next_frame(source)
+        assert source.is_connected is True
+        process.kill()  # nothing has waited for it yet: it is a zombie
+        while source.read(0.1) is not None:
+            pass
+        assert source.is_connected is False
     source.close()
     clean_up(name)
 
