@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -166,6 +167,11 @@ def test_children_follow_a_stage_that_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not any(child.is_running() for child in family), 10, "the end of every child")
 
 
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))
+
+
 def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, out: Source) -> None:
     mounts = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode
     need(bool(mounts), "a small disk needs the right to mount one (root on Linux)")
@@ -177,5 +183,8 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, out: So
     with Daemon(tmp_path, settings, small) as daemon:
         wait_for(lambda: "space left" in daemon.log(), 60, "a line that says the disk is full")
         watch(out, lambda seen: len(seen) >= 60)
+        wait_for(lambda: "space left on device (4 times)" in daemon.log(), 60, "further tries")
+        takes = list(Path(f"/proc/{daemon.process.pid}/root{disk}").iterdir())  # as the daemon sees the disk
+        assert [take.name for take in takes if not frames_of(take)] == [], "no try leaves an empty file"
         assert daemon.log().count("space left") < 10
         assert daemon.status()["engine"] == "rendering"

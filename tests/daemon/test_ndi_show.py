@@ -8,6 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pythonosc.udp_client import SimpleUDPClient
+
 from lcm_daemon.transports.ndi import NdiSource
 from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.ndi_children import middles, send
@@ -61,3 +63,58 @@ def test_sender_comes_late_is_killed_and_returns_in_another_size(tmp_path: Path)
             sender.kill()
             wait_for(lambda: not shows_corners(watcher), 30, "the slate")
         watcher.stop()
+
+
+def play_live(pipe: Connection, folder: str, sender: str, output: str) -> None:
+    """A child: runs the daemon. Answers ("osc", address, argument), ("status", key) and ("picture",)."""
+    live = show(sender, output)
+    live["source"] = {**live["source"], "after": 2}
+    with Daemon(Path(folder), live) as daemon:
+        source = NdiSource({"name": output})
+        source.open()
+        wait_for(lambda: source.read(1.0), 60, "the daemon's first frame")
+        pipe.send("playing")
+        while True:
+            what, *arguments = pipe.recv()
+            if what == "osc":
+                SimpleUDPClient("127.0.0.1", daemon.osc_port).send_message(*arguments)
+                pipe.send(None)
+            elif what == "status":
+                pipe.send(daemon.status().get(arguments[0]))
+            else:
+                frame = source.read(1.0)
+                quarters = middles(frame.pixels) if frame else []
+                strongest = [int(quarter[:3].argmax()) for quarter in quarters]
+                pipe.send({(0, 1, 2, 0): "corners", (2, 2, 2, 2): "blue"}.get(tuple(strongest)))
+
+
+def ask(child: Child, *question: str) -> Any:
+    child.pipe.send(question)
+    return child.receive(30.0)
+
+
+def test_a_sender_that_sends_only_changes_is_held_and_another_one_is_faded_in(tmp_path: Path) -> None:
+    first, second, output = (f"{word}-{os.getpid()}" for word in ("still", "other", "live"))
+    with namespace() as net:
+        still = net.start(send, {"name": first}, "corners", (320, 240), 30.0)
+        still.receive(60.0)
+        daemon = net.start(play_live, str(tmp_path), first, output)
+        daemon.receive(120.0)
+        wait_for(lambda: ask(daemon, "picture") == "corners", 60, "the sender's frames")
+        still.pipe.send("pause")
+        wait_for(lambda: "unchanged for 4 s" in ask(daemon, "status", "source"), 30, "silence in the status")
+        assert ask(daemon, "picture") == "corners"
+        assert ask(daemon, "status", "failsafe") is False, "hold_seconds is 1"
+        other = net.start(send, {"name": second}, "blue", (320, 240), 30.0)
+        other.receive(60.0)
+        ask(daemon, "osc", "/lcm/source", f"ndi {second}")
+        wait_for(lambda: ask(daemon, "picture") == "blue", 30, "the other sender")
+        assert ask(daemon, "status", "source") == f"ndi {second}: running"
+        ask(daemon, "osc", "/lcm/source", "ndi nothing-of-this-name")
+        wait_for(lambda: "no frame within 10 s" in ask(daemon, "status", "error"), 30, "the error")
+        assert ask(daemon, "picture") == "blue"
+        ask(daemon, "osc", "/lcm/source", "show")
+        other.kill()
+        still.kill()
+        wait_for(lambda: ask(daemon, "status", "failsafe") is True, 30, "the failsafe once the sender is gone")
+        daemon.stop()

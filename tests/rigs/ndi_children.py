@@ -40,11 +40,19 @@ def age(pixels: Pixels) -> float:
     return (time.perf_counter() * 100 - round(pixels[..., 1].mean() / 4)) % 64 / 100
 
 
-PICTURES = {"corners": corners, "clock": clock_face}
+def blue(size: Size) -> Pixels:
+    return solid(size, (20, 20, 200, 255))
+
+
+PICTURES = {"corners": corners, "clock": clock_face, "blue": blue}
 
 
 def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fps: float) -> None:
-    """A child: sends until the pipe closes. It receives a new size, or "receivers", which it answers with a number."""
+    """A child: sends until the pipe closes.
+
+    It receives a new size; "receivers", which it answers with a number; or "pause": it sends nothing until it receives
+    something else.
+    """
     sink = NdiSink(options)
     sink.open(size, fps)
     number, start = 0, time.perf_counter()
@@ -54,6 +62,8 @@ def send(pipe: Connection, options: dict[str, Any], picture: str, size: Size, fp
             request = pipe.recv()
             if request == "receivers":
                 pipe.send(sink.receivers)
+            elif request == "pause":
+                pipe.recv()
             else:
                 size = request
         sink.write(Frame(PICTURES[picture](size), number, time.perf_counter()))

@@ -116,6 +116,19 @@ def test_an_absent_sender_comes_goes_and_comes_back(machine: Machine, source: Sp
         assert source.read(0.0) is None
 
 
+def test_a_sender_is_connected_while_it_sends_nothing_new(machine: Machine, source: SpoutSource) -> None:
+    """As TouchDesigner does while it does not cook."""
+    assert source.read(0.0) is None
+    assert not source.is_connected
+    read_published(machine, source, picture())
+    for _ in range(3):
+        assert source.read(0.0) is None
+        assert source.is_connected
+    machine.crash("other")
+    assert source.read(0.0) is None
+    assert not source.is_connected
+
+
 def test_size_changes_are_followed(machine: Machine, source: SpoutSource) -> None:
     for size in ((64, 48), (128, 96), (32, 32)):
         assert read_published(machine, source, picture(size)).size == size

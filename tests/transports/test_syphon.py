@@ -143,6 +143,19 @@ def test_an_absent_server_comes_goes_and_comes_back(mac: Mac) -> None:
     assert numbers == [0, 1]
 
 
+def test_a_server_is_connected_while_it_publishes_nothing_new(mac: Mac) -> None:
+    source = opened(name="out")
+    assert source.read(0.0) is None
+    assert not source.is_connected
+    server = mac.publish("out", "TouchDesigner", picture())
+    SyphonSource.pump()
+    assert source.read(0.0) is not None
+    assert source.read(0.0) is None
+    assert source.is_connected
+    mac.retire(server)
+    assert not source.is_connected
+
+
 def test_a_server_that_is_gone_but_still_listed(mac: Mac) -> None:
     mac.retire(mac.publish("out", "TouchDesigner", picture()))
     mac.servers.append(standin_syphon.Server("out", "TouchDesigner", is_alive=False))
