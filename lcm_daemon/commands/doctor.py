@@ -10,10 +10,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lcm_daemon import __version__, transports
+from lcm_daemon.commands.midi_list import backend_opener, list_ports
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
 from lcm_daemon.controllers.osc.udp import check_receive_buffer
 from lcm_daemon.core.errors import LcmDaemonError, RecipeError
@@ -45,7 +46,7 @@ from lcm_daemon.pipelines.accelerators import load
 from lcm_daemon.pipelines.device import choose_device
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import ACCELERATORS
-device = choose_device(Recipe("doctor"))
+device = choose_device(Recipe("doctor", device="{device}"))
 print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCELERATORS if name != "none"}))
 """
 
@@ -75,6 +76,22 @@ def _check_library(name: str) -> Row:
         return name, False, f"not installed; install it with: pip install {name}"
 
 
+def probe_devices() -> Mapping[str, str] | str:
+    """The devices that torch finds, each with a description; or one line about why torch does not start."""
+    found = _run_json(_DEVICES)
+    return found if isinstance(found, str) else found["devices"]
+
+
+def probe_accelerators(device: str) -> Mapping[str, tuple[str, str]] | str:
+    """Test every accelerator for a device of a recipe ("auto", "cuda:1", ...).
+
+    Returns:
+        For each, the kind of device and why it does not work there, or an empty string. Or one line about why torch
+        does not start.
+    """
+    return _run_json(_ACCELERATORS.replace("{device}", device))
+
+
 def _check_devices() -> list[Row]:
     found = _run_json(_DEVICES)
     if isinstance(found, str):
@@ -87,7 +104,7 @@ def _check_devices() -> list[Row]:
 
 def _check_accelerators() -> list[Row]:
     """Check the accelerators on the device that recipes use by default."""
-    found = _run_json(_ACCELERATORS)
+    found = probe_accelerators("auto")
     if isinstance(found, str):
         return [("torch", False, found)]
     return [(name, not reason, reason or f"on {device}") for name, (device, reason) in found.items()]
@@ -137,7 +154,11 @@ def _check_midi() -> Row:
     if importlib.util.find_spec("rtmidi") is None:
         error = missing_rtmidi()
         return "midi", False, f"{error.reason}; install it with: {error.install}"
-    return "midi", True, f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
+    version = f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
+    try:
+        return "midi", True, "; ".join([version, *list_ports(backend_opener("auto"))])
+    except LcmDaemonError as error:
+        return "midi", True, f"{version}; {error}"
 
 
 def _check_recipe(name: str) -> Row:

@@ -57,6 +57,12 @@ class Node:
         """Whether nothing is written here, as behind a key whose lines are all commented out; or null, or ~."""
         return self.raw.tag == f"{_TAGS}null" and not hasattr(self.raw, _TYPED)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the document has nothing but comments; {} is something."""
+        is_absent = isinstance(self.raw, yaml.MappingNode) and self.raw.start_mark.buffer is None and not self.raw.value
+        return is_absent or self.is_null
+
     def problem(self, text: str) -> Problem:
         """A mistake at the place of this node."""
         mark = self.raw.start_mark  # it names the file, or the override that the node came from
@@ -67,11 +73,34 @@ class Node:
         return [(Node(self.file, k), Node(self.file, v)) for k, v in self.raw.value]
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A value that names something outside of the document: a parameter, a file, a device.
+
+    A show plays without it, as it may come later; `check` looks whether it is there.
+
+    Attributes:
+        node: the value's node.
+        kind: what it names, such as "parameter" or "file".
+        name: the name.
+    """
+
+    node: Node
+    kind: str
+    name: str
+
+
 class Problems:
-    """The mistakes found while a document is read."""
+    """The mistakes found while a document is read, and what it refers to."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self.references: list[Reference] = []
+
+    def refer(self, node: Node, kind: str, name: str) -> None:
+        """Note what the value of `node` refers to; nothing for an empty kind or name."""
+        if kind and name:
+            self.references.append(Reference(node, kind, name))
 
     def __len__(self) -> int:
         return len(self.found)

@@ -50,10 +50,15 @@ class FieldKind:
 
 @dataclass(frozen=True)
 class Text(FieldKind):
-    """Text as it is written: 007 stays 007."""
+    """Text as it is written: 007 stays 007. refers: what it is the name of, as in Reference.kind."""
+
+    refers: str = ""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        return node.text if node.is_text else self._refuse(node, problems)
+        if not node.is_text:
+            return self._refuse(node, problems)
+        problems.refer(node, self.refers, node.text)
+        return node.text
 
     def describe(self) -> str:
         return "text"
@@ -136,13 +141,17 @@ class Boolean(FieldKind):
 
 @dataclass(frozen=True)
 class Choice(FieldKind):
-    """One word of several."""
+    """One word of several. refers: what the word is the name of, as in Reference.kind."""
 
     options: tuple[str, ...]
+    refers: str = ""
 
     def read(self, node: Node, problems: Problems) -> Any:
         value = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else None
-        return value if value in self.options else self._refuse(node, problems)
+        if value not in self.options:
+            return self._refuse(node, problems)
+        problems.refer(node, self.refers, value)
+        return value
 
     def describe(self) -> str:
         return f"one of {', '.join(self.options)}"

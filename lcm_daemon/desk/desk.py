@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lcm_daemon import controllers
+from lcm_daemon.automation.cue_messages import CueMessage
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
@@ -21,6 +22,7 @@ from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
 from lcm_daemon.core.tempo import Tempo
+from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
@@ -45,6 +47,7 @@ class DeskUpdate:
         refusals: Requests that the stage has refused since the last update.
         receipt: That of the last queue that the stage has handled and that asked for one; 0 for none.
         tempo: The show's tempo, where it has changed since the last update.
+        outgoing: Messages of cues that have started since the last update.
     """
 
     changes: list[Change]
@@ -56,6 +59,7 @@ class DeskUpdate:
     refusals: tuple[Refusal, ...] = ()
     receipt: int = 0
     tempo: Tempo | None = None
+    outgoing: tuple[CueMessage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class DeskConfig:
         browser_source: Name of the show's browser source, "" if it has none.
         network: Who may reach the servers.
         sinks: Names by which sinks are switched.
+        cue_destinations: Where cues send messages to, as in `CueMessage.destination`.
     """
 
     show: str
@@ -100,6 +105,7 @@ class DeskConfig:
     browser_source: str = ""
     network: NetworkPolicy = NO_POLICY
     sinks: tuple[str, ...] = ()
+    cue_destinations: tuple[tuple[str, ...], ...] = ()
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -136,6 +142,8 @@ class Desk:
         self._controllers = [
             controllers.load(name)(self.controls, options) for name, options in config.options.items()
         ]
+        backend = config.options.get("midi", {}).get("backend", "auto")
+        self._cue_sender = CueSender(config.cue_destinations, self.metrics, connect_to(backend))
         self._scheduled: asyncio.TimerHandle | None = None
         self._sent_at = 0.0
 
@@ -143,15 +151,27 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._stage_gone = asyncio.Event()
         try:
-            for controller in self._controllers:
-                await controller.start()
+            await self._start_controllers()
+            self._cue_sender.start()
             self._channel.send(Ready())
             threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
             for _ in range(CREDITS):
                 self._channel.send(Credit())
             await self._stage_gone.wait()
         finally:
-            await asyncio.gather(*(c.stop() for c in self._controllers), return_exceptions=True)
+            await asyncio.gather(
+                *(c.stop() for c in self._controllers), self._cue_sender.stop(), return_exceptions=True)
+
+    async def _start_controllers(self) -> None:
+        """Start every controller. Raises LcmDaemonError with a line for each that fails, such as two ports in use."""
+        failures = []
+        for controller in self._controllers:
+            try:
+                await controller.start()
+            except LcmDaemonError as error:
+                failures.append(str(error))
+        if failures:
+            raise LcmDaemonError("\n".join(failures))
 
     def _read_messages(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the desk has ended first
@@ -168,6 +188,8 @@ class Desk:
             else:
                 if message.table is not None:
                     self.controls.replace_table(message.table, message.values)
+                if message.outgoing:
+                    self._cue_sender.send(message.outgoing)
                 if message.tempo is not None:
                     self.controls.update_tempo(message.tempo)
                 self.controls.apply_update(

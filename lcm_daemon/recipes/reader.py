@@ -162,13 +162,14 @@ def _resolve_path(text: str, folder: Path) -> str:
 
 def _read_device(node: Node, problems: Problems) -> str | None:
     if isinstance(node.raw, yaml.ScalarNode) and _DEVICE.fullmatch(node.raw.value):
+        problems.refer(node, "device", node.raw.value)
         return str(node.raw.value)
     problems.add(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps or cpu")
     return None
 
 
 def _read_weights(node: Node, problems: Problems) -> WeightsPath | None:
-    text = PathText().read(node, problems)
+    text = PathText("weights").read(node, problems)
     return None if text is None else WeightsPath(text)
 
 
@@ -282,7 +283,7 @@ FIELDS: Fields = {
     "size": Field(PixelSize(MIN_SIDE, MAX_SIDE, SIDE_STEP), (512, 512), "width and height of the rendered frames"),
     "device": Field(Custom(_read_device, "a device"), "auto"),
     "dtype": Field(Choice(("auto", "float16", "bfloat16", "float32")), "auto"),
-    "accelerate": Field(Choice(ACCELERATOR_CHOICES), "auto"),
+    "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), "auto"),
     "stream_batch": Field(Boolean(), False, "one pass for all steps; the output is as many frames late, less one"),
     "safety": Field(Boolean(), False, "do not show frames that the safety checker rejects"),
     "licence": Field(Text(), "", "of the weights"),

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from lcm_daemon import controllers
-from lcm_daemon.automation.schema import cue_recipes, read_cues, read_modulators
+from lcm_daemon.automation.schema import CUE_LIST, cue_recipes, is_endless_loop, read_cues, read_modulators
 from lcm_daemon.controllers.network import NETWORK_FIELDS
-from lcm_daemon.core.document import Node, Problems, compose, override
-from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.document import Node, Problems, Reference, compose, override
+from lcm_daemon.core.errors import DocumentError, LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.schema import (
@@ -51,6 +51,20 @@ _SECONDS = Number(0, 86_400)
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
     """Read a show.
 
+    Args as of `read_show`, which also returns what the show refers to.
+
+    Raises:
+        DocumentError: The show has mistakes; it carries all of them.
+        LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
+    """
+    return read_show(path, overrides, environment)[0]
+
+
+def read_show(
+    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> tuple[Show, list[Reference]]:
+    """Read a show, and what it names outside of itself: files, devices, the targets of its maps.
+
     Args:
         path: The show's file, or the name of a show that comes with the package.
         overrides: "output.fps=60" each.
@@ -61,6 +75,8 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
         LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
     """
     node = compose(read_text(path), str(path))
+    if node.is_empty:
+        raise DocumentError([node.problem("the show is empty; a show of defaults alone is {}")])
     problems = Problems()
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
         _refuse_part_of_recipe(node, dotted, value, where)
@@ -68,7 +84,7 @@ def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapp
     show = _read_show(node, find_show(path), problems)
     problems.raise_if_any()
     assert show is not None
-    return show
+    return show, problems.references
 
 
 def _refuse_part_of_recipe(node: Node, dotted: str, value: str, where: str) -> None:
@@ -91,6 +107,8 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
     moved = _read_moves(found, problems)
     if found["tempo"] and found["tempo"]["source"] == "link" and found["midi"] and found["midi"]["clock"]:
         problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
+    if found["cue_list"] and found["cue_list"]["loop"] and is_endless_loop(moved["cues"]):
+        problems.add(node, "cue_list.loop: the cues would start one another for ever without any time between them")
     if found["panel"] is None and "browser" in {
         end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
     }:
@@ -120,6 +138,8 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
         timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
         spare=engine["spare"],
         resume=found["resume"],
+        cue_loop=found["cue_list"]["loop"],
+        lookahead=found["cue_list"]["lookahead"],
         network=NetworkPolicy(**found["network"]),
         prompts=found["prompts"],
     )
@@ -150,12 +170,12 @@ _OUTPUT: Fields = {
     "fps": Field(Number(1, 240), 30.0, "frames per second of the output, held under all conditions"),
     "target_fps": Field(Number(0, 240), 0.0, "rendered frames per second that the governor holds; 0 switches it off"),
     "crossfade": Field(Number(0, 60), 1.0, "seconds from one recipe to the next"),
-    "failsafe": Field(Choice(("hold", "fade", "passthrough", "slate")), "hold",
+    "failsafe": Field(Choice(("hold", "fade", "passthrough", "slate"), "failsafe"), "hold",
                       "what the output shows when no fresh frame has come"),
     "hold_seconds": Field(_SECONDS, 5.0, "how long the last frame is held before the failsafe"),
     "fade_seconds": Field(_SECONDS, 2.0, "how long the fade takes"),
     "fade_to": Field(Choice(("black", "input")), "black", "what it fades to"),
-    "slate": Field(PathText(), "", "an image file; without it, a plain card with the show's name"),
+    "slate": Field(PathText("file"), "", "an image file; without it, a plain card with the show's name"),
 }
 _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds without an answer after which the engine counts as hung"),
@@ -177,7 +197,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "recipe": Field(recipe, load_recipe("builtin")),
         "recipes": Field(_recipes(base), {}, "recipes to change to, by names of your choice"),
         "safety": Field(Boolean(), None, "whether every recipe uses the safety checker"),
-        "accelerate": Field(Choice(ACCELERATOR_CHOICES), None, "accelerator of every recipe"),
+        "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), None, "accelerator of every recipe"),
         "source": Field(OrFalse(source_schema(base)), EndpointConfig("testcard", {})),
         "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets"),
         "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
@@ -187,6 +207,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompt/bank 3` plays by number"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),
         "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
+        "cue_list": Field(Section(CUE_LIST), defaults(CUE_LIST), "how the cues play"),
         "modulation": Field(Items(Deferred("a modulator")), (), "what moves parameters around their values"),
         "network": Field(Section(NETWORK_FIELDS), defaults(NETWORK_FIELDS), "who may reach the servers"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},

@@ -72,7 +72,7 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
             return None
         endpoint_type = _endpoint_type(name, is_sink)
         assert endpoint_type is not None
-        own = {key: Field(PathText(), spec.default, spec.help) if key == "path" else spec
+        own = {key: Field(PathText("" if is_sink else "file"), spec.default, spec.help) if key == "path" else spec
                for key, spec in endpoint_type.fields.items()}
         before = len(problems)
         values = read_fields(node, {**common, **own}, problems)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import count
@@ -16,15 +17,18 @@ from typing import IO, Any
 
 import numpy as np
 
+from lcm_daemon.core.alpha import opaque, over_black
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.schema import Choice, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Sink, Transport
+from lcm_daemon.transports.placement import ALPHA
 
 TIME_BASE = Fraction(1, 60_000)  # seconds per time stamp unit; MPEG-4 allows at most 65,535 units per second
 FRAGMENT_SECONDS = 1.0  # what a power cut can cost, besides the frames that the encoder still holds
 MIB = 1 << 20
+PLACEHOLDERS: Mapping[str, str] = {"date": "%Y-%m-%d", "time": "%H-%M-%S"}  # of a path, as strftime writes them
 DEFAULT_PATH = "recordings/{date}_{time}.mp4"  # .mov for a codec that .mp4 cannot hold
 
 _log = logging.getLogger(__name__)
@@ -114,6 +118,7 @@ class RecordSink(Sink):
         "codec": Field(Choice(tuple(CODECS)), "h264", "video codec; prores is 422 HQ, prores4444 keeps alpha"),
         "quality": Field(Number(0, 100), 75.0, "of h264 and mpeg4: 0 is small and poor, 100 without visible loss"),
         "keep_free": Field(Number(0, 1e9), 256.0, "stop when the disk has less free space than this, in MiB"),
+        "alpha": ALPHA,
     }
 
     def __init__(self, options: Mapping[str, Any], now: Callable[[], datetime] = datetime.now) -> None:
@@ -127,6 +132,8 @@ class RecordSink(Sink):
         self._recording = self._start_recording(size)
 
     def _write(self, frame: Frame) -> None:
+        if self.options["alpha"] == "premultiplied" and not CODECS[self.options["codec"]][0].keeps_alpha:
+            frame = replace(frame, pixels=opaque(frame.pixels))  # on black already
         if self._recording is None or frame.size != self._recording.size:
             self._finish_recording()
             self._recording = self._start_recording(frame.size)
@@ -163,6 +170,7 @@ class _Recording:
     ) -> None:
         av = pyav.load("record")
         self.size, self._keep_free, self._pixel_format = size, keep_free, encoder.pixels
+        self._is_on_black = not encoder.keeps_alpha
         self._has_failed = False
         self._errors = (av.FFmpegError, OSError, ValueError)
         self._path, self._file = create_file(path)
@@ -192,7 +200,8 @@ class _Recording:
             self._first_time = self._saved_time = frame.time
         self._last_stamp = max(self._last_stamp + 1, round((frame.time - self._first_time) / TIME_BASE))
         # 4:2:0 needs even sides, HAP multiples of 4.
-        pixels = np.ascontiguousarray(frame.pixels[: self._stream.height, : self._stream.width])
+        shown = over_black(frame.pixels) if self._is_on_black else frame.pixels
+        pixels = np.ascontiguousarray(shown[: self._stream.height, : self._stream.width])
         try:
             video_frame = self._reformatter.reformat(
                 self._new_frame(pixels, format="rgba"), format=self._pixel_format, dst_colorspace="ITU709"
@@ -268,6 +277,10 @@ def _pattern(options: Mapping[str, Any]) -> str:
 
 def _path_problem(path: str, codec: str) -> str:
     """Why no video of this codec can be written to `path`; "" if it can."""
+    unknown = [name for name in re.findall(r"\{(\w*)\}", path) if name not in PLACEHOLDERS]
+    if unknown:
+        known = " and ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        return f"{path}: {{{unknown[0]}}} is not known; there are {known}"
     suffixes, suffix = CODECS[codec][0].suffixes, Path(path).suffix.lower()
     if suffix not in CONTAINERS:
         return f"{path} must end in one of {', '.join(suffixes)}"
@@ -285,8 +298,10 @@ def _holds_frame(path: Path) -> bool:
 
 
 def expand_path(pattern: str, now: datetime) -> str:
-    """Replace {date} (2026-01-31) and {time} (23-59-59) in a path."""
-    return pattern.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H-%M-%S}")
+    """Replace the PLACEHOLDERS in a path: {date} (2026-01-31) and {time} (23-59-59)."""
+    for name, form in PLACEHOLDERS.items():
+        pattern = pattern.replace(f"{{{name}}}", now.strftime(form))
+    return pattern
 
 
 def create_file(path: Path) -> tuple[Path, IO[bytes]]:

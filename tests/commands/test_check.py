@@ -1,0 +1,115 @@
+"""`check` names what a show refers to and this machine lacks, each with its place."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.cli import main
+from lcm_daemon.commands import check, doctor
+from lcm_daemon.core.errors import DocumentError
+from lcm_daemon.shows.reader import read_show
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What `check` finds in a show, without the path of its folder."""
+    file = folder / "show.yaml"
+    file.write_text(text)
+    try:
+        found = [str(problem) for problem in check.find_missing(*read_show(file, environment={}))]
+    except DocumentError as error:
+        found = str(error).splitlines()
+    return [line.replace(f"{folder}/", "") for line in found]
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("osc:\n  map: [{from: /1/fader1, to: strenght}]", "show.yaml:2:31: no parameter or command 'strenght'; did you"),
+    ("osc:\n  map: [{from: /1/push1, to: cue/goo}]", "show.yaml:2:30: no parameter or command 'cue/goo'; did you mean"),
+    ("midi:\n  map: [{cc: 0, to: strenght}]", "show.yaml:2:21: no parameter 'strenght'; did you mean 'strength'?"),
+    ("midi: {map: [{note: 0, command: pannic}]}", "show.yaml:1:33: no command 'pannic'; did you mean 'panic'?"),
+    ("midi: {map: [{note: 0, to: panic}]}", "show.yaml:1:28: panic is a command, not a parameter: write command"),
+    ("midi: {map: [{cc: 0, command: steps}]}", "show.yaml:1:31: steps is a parameter, not a command: write to: steps"),
+    ("midi: {map: [{note: 0, bank: tow}], banks: {one: [], two: []}}", "show.yaml:1:30: no bank 'tow'; did you mean"),
+    ("midi: {banks: {one: [{cc: 0, to: x}]}}", "show.yaml:1:34: no parameter 'x'"),
+    ("source: {transport: file, path: absent.mp4}", "show.yaml:1:33: there is no file or folder 'absent.mp4'"),
+    ("guide: {transport: file, path: a/b}", "show.yaml:1:32: there is no file or folder 'a/b'"),
+    ("output: {slate: absent.png, failsafe: slate}", "show.yaml:1:17: there is no file or folder 'absent.png'"),
+    ("output:\n  failsafe: slate", "show.yaml:2:13: failsafe: slate needs an image: add slate: FILE to output"),
+    ("recipe: {base: builtin, loras: [ink.safetensors]}",
+     "show.yaml:1:33: there is no file or folder 'ink.safetensors'"),
+    ("recipes: {a: {base: builtin, controlnets: [{name: e, model: ./net}]}}",
+     "show.yaml:1:61: there is no file or folder 'net'"),
+    ("recipe: {base: builtin, vae: /nowhere/vae}", "show.yaml:1:30: there is no file or folder '/nowhere/vae'"),
+    ("recipe: {model: ./model}", "show.yaml:1:17: there is no file or folder 'model'"),
+    ("sinks: [{transport: record, path: take.avi}]", "show.yaml:1:35: "),
+    ("sinks: [{transport: record, path: '{show}.mp4'}]", "show.yaml:1:35: "),
+    ("", "show.yaml:1:1: the show is empty"), ("# all\n# comments\n", "show.yaml:1:1: the show is empty"),
+    ("---\n", "show.yaml:2:1: the show is empty"),
+])
+def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, text)
+    assert found.startswith(line)
+
+
+def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
+    for name in ("a.mp4", "slate.png", "ink.safetensors", "my.yaml"):
+        (tmp_path / name).write_text("base: builtin\nloras: [ink.safetensors, {name: neon, model: owner/name}]")
+    text = """
+        source: {transport: file, path: a.mp4}
+        output: {failsafe: slate, slate: slate.png}
+        recipe: my.yaml
+        osc: {map: [{from: /1/fader1, to: lora/neon}, {from: /2, to: cue/go}]}
+        midi: {map: [{cc: 0, to: steps}, {note: 1, command: cue/goto, with: [a]}, {note: 2, bank: next}]}
+        sinks: [{transport: record, path: "{date}.mp4"}]
+    """
+    assert problems(tmp_path, text) == []
+
+
+def test_a_recipes_own_files_are_looked_for_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "my.yaml").write_text("base: builtin\nloras:\n  - ink.safetensors")
+    assert problems(tmp_path, "recipe: sub/my.yaml") == [
+        "sub/my.yaml:3:5: there is no file or folder 'sub/ink.safetensors'"]
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("recipe: {base: builtin, device: 'cuda:1'}",
+     "show.yaml:1:33: this machine has no device cuda:1; there are cpu, cuda:0"),
+    ("recipe: {base: builtin, device: mps}", "show.yaml:1:33: this machine has no device mps; there are cpu, cuda:0"),
+    ("recipe: {base: builtin, accelerate: tensorrt}",
+     "show.yaml:1:37: tensorrt does not work on this machine: no package"),
+    ("accelerate: tensorrt", "show.yaml:1:13: tensorrt does not work on this machine: no package"),
+    ("recipe: {base: builtin, device: cuda, accelerate: compile}", ""),
+])
+def test_devices_and_accelerators_are_tested_here(
+    text: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"devices": {"devices": {"cpu": "2 threads", "cuda:0": "a card"}, "cuda": True},
+               "accelerators": {"tensorrt": ["cuda", "no package"], "compile": ["cuda", ""]}}
+    monkeypatch.setattr(
+        doctor, "_run_json", lambda code: answers["accelerators" if "ACCELERATORS" in code else "devices"])
+    assert problems(tmp_path, text) == ([line] if line else [])
+
+
+def test_all_mistakes_are_printed_and_the_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "show.yaml"
+    file.write_text("source: {transport: file, path: a}\nosc: {map: [{from: /1, to: x}]}\n")
+    assert main(["check", str(file)]) == 2
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == ["1", "2"]
+
+
+def test_ports_that_are_in_use_are_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+        udp.bind(("127.0.0.1", 0))
+        ports = udp.getsockname()[1], tcp.getsockname()[1]
+        file = tmp_path / "show.yaml"
+        file.write_text(json.dumps({"osc": {"port": ports[0]}, "panel": {"port": ports[1]}}))
+        assert main(["check", str(file)]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if "in use" in line]
+        assert [line.split(":")[0].split() for line in lines] == [
+            ["in", "use", "osc.port", str(ports[0])], ["in", "use", "panel.port", str(ports[1])]]
+    assert main(["check", str(file)]) == 0
+    assert "in use" not in capsys.readouterr().out
