@@ -40,6 +40,7 @@ def find_missing(show: Show, references: Sequence[Reference]) -> Iterator[Proble
     lookups: Mapping[str, Callable[[Reference], str]] = {
         "parameter": names.parameter_problem, "command": names.command_problem, "target": names.target_problem,
         "bank": names.bank_problem, "file": names.file_problem, "weights": names.weights_problem,
+        "emptiness": lambda reference: "the show is empty; a show of defaults alone is {}",
         "failsafe": names.failsafe_problem, "device": _device_problem, "accelerator": names.accelerator_problem,
     }
     for reference in references:

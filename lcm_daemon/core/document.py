@@ -60,8 +60,7 @@ class Node:
     @property
     def is_empty(self) -> bool:
         """Whether the document has nothing but comments; {} is something."""
-        is_absent = isinstance(self.raw, yaml.MappingNode) and self.raw.start_mark.buffer is None and not self.raw.value
-        return is_absent or self.is_null
+        return isinstance(self.raw, yaml.MappingNode) and self.raw.start_mark.buffer is None and not self.raw.value
 
     def problem(self, text: str) -> Problem:
         """A mistake at the place of this node."""
@@ -176,7 +175,7 @@ def compose(text: str, file: str, max_characters: int = MAX_CHARACTERS) -> Node:
         raise _not_yaml(file, text, mark.index if mark else 0, reason) from error
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
         raise _not_yaml(file, text, loader.get_mark().index, f"not a character: {error}") from error
-    if raw is None:
+    if raw is None or raw.tag == f"{_TAGS}null":
         return Node(file, yaml.MappingNode(f"{_TAGS}map", [], *(_mark(file),) * 2))
     _count_nodes(raw, file, {})
     _merge(raw, file, set())

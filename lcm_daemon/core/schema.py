@@ -110,8 +110,8 @@ class Number(FieldKind):
         return f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}"
 
     def json_schema(self) -> JsonSchema:
-        number = {"type": "integer" if self.whole else "number", "minimum": self.low, "maximum": self.high}
-        return {"anyOf": [number, {"type": "string", "pattern": f"^({_WRITTEN_NUMBER.pattern})$"}]}
+        return {"type": ["integer" if self.whole else "number", "string"], "minimum": self.low, "maximum": self.high,
+                "pattern": f"^({_WRITTEN_NUMBER.pattern})$"}
 
 
 def _written_number(text: str) -> float | None:
@@ -184,8 +184,8 @@ class PixelSize(FieldKind):
 
     def json_schema(self) -> JsonSchema:
         side = {"type": "integer", "minimum": self.low, "maximum": self.high, "multipleOf": self.step}
-        written = {"type": "string", "pattern": f"^({_SIDES.pattern})$"}
-        return {"anyOf": [{"type": "array", "items": side, "minItems": 2, "maxItems": 2}, written]}
+        return {"type": ["array", "string"], "items": side, "minItems": 2, "maxItems": 2,
+                "pattern": f"^({_SIDES.pattern})$"}
 
 
 @dataclass(frozen=True)
@@ -234,13 +234,22 @@ class Section(FieldKind):
 
     def json_schema(self) -> JsonSchema:
         properties = {
-            name: {"anyOf": [spec.kind.json_schema(), {"type": "null"}]}
-            | ({"description": spec.help} if spec.help else {})
+            name: _or_null(spec.kind.json_schema()) | ({"description": spec.help} if spec.help else {})
             for name, spec in self.fields.items()
         }
         required = [name for name, spec in self.fields.items() if spec.default is REQUIRED]
         return {"type": "object", "properties": properties, "required": required,
                 "patternProperties": {f"^{_NOTE}": {}}, "additionalProperties": False}
+
+
+def _or_null(schema: JsonSchema) -> JsonSchema:
+    """The schema of a value that may also be null."""
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    types = schema.get("type", [])
+    return {**schema, "type": [*([types] if isinstance(types, str) else types), "null"]} if types else schema
 
 
 @dataclass(frozen=True)

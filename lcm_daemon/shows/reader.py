@@ -14,7 +14,7 @@ from lcm_daemon import controllers
 from lcm_daemon.automation.schema import CUE_LIST, cue_recipes, is_endless_loop, read_cues, read_modulators
 from lcm_daemon.controllers.network import NETWORK_FIELDS
 from lcm_daemon.core.document import Node, Problems, Reference, compose, override
-from lcm_daemon.core.errors import DocumentError, LcmDaemonError
+from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.schema import (
@@ -75,9 +75,8 @@ def read_show(
         LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
     """
     node = compose(read_text(path), str(path))
-    if node.is_empty:
-        raise DocumentError([node.problem("the show is empty; a show of defaults alone is {}")])
     problems = Problems()
+    problems.refer(node, "emptiness", "show" if node.is_empty else "")
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
         _refuse_part_of_recipe(node, dotted, value, where)
         override(node, dotted, value, where)
@@ -204,7 +203,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(Items(sink_schema(recordings)), ()),
         "parameters": Field(Deferred("a mapping of parameters to values"), None),
-        "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompt/bank 3` plays by number"),
+        "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompts/play 3` plays by number"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),
         "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
         "cue_list": Field(Section(CUE_LIST), defaults(CUE_LIST), "how the cues play"),

@@ -47,7 +47,7 @@ def problems(folder: Path, text: str) -> list[str]:
     ("sinks: [{transport: record, path: take.avi}]", "show.yaml:1:35: "),
     ("sinks: [{transport: record, path: '{show}.mp4'}]", "show.yaml:1:35: "),
     ("", "show.yaml:1:1: the show is empty"), ("# all\n# comments\n", "show.yaml:1:1: the show is empty"),
-    ("---\n", "show.yaml:2:1: the show is empty"),
+    ("---\n", "show.yaml:1:1: the show is empty"),
 ])
 def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)

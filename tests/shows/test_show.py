@@ -169,6 +169,38 @@ def test_a_mistake_in_an_override_names_it_as_its_place(tmp_path: Path) -> None:
         load(tmp_path, "", "output.fps")
 
 
+@pytest.mark.parametrize("text", ["yes: no", "[a", "@home", "on", "1e3", "a # b", "{a: b}", "null"])
+def test_a_text_from_outside_is_taken_as_text(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, "", LCM_DAEMON__PARAMETERS__PROMPT=text).parameters["prompt"] == text
+    assert load(tmp_path, "", f"parameters.prompt={text}").parameters["prompt"] == text
+    assert load(tmp_path, "", f"source.name={text}", "source.transport=ndi").source.options["name"] == text
+
+
+def test_other_values_from_outside_are_read_as_meant(tmp_path: Path) -> None:
+    show = load(tmp_path, "{recipe: {base: builtin}}", "parameters.strength=33%", "parameters.mix=0,25",
+                LCM_DAEMON__OUTPUT__SIZE="640x360", LCM_DAEMON__OUTPUT__FPS="30000/1001", LCM_DAEMON__RESUME="0",
+                LCM_DAEMON__OSC="false", LCM_DAEMON__PARAMETERS__STEPS="2e0")
+    assert (show.size, show.fps, show.resume, show.osc) == ((640, 360), 30000 / 1001, False, None)
+    assert dict(show.parameters) == {"strength": 0.33, "mix": 0.25, "steps": 2}
+    assert complaints(tmp_path, "parameters: {strength: 133%}")[0].startswith(
+        "show.yaml:1:24: strength goes from 0 to 1, not '133%'")
+
+
+def test_anchors_are_merged_and_notes_are_ignored(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+x-sender: &sender {transport: memory, optional: true}
+x-note: [anything, {at: all}]
+osc:
+sinks:
+  - {<<: *sender, name: a}
+  - {<<: *sender, name: b, optional: false}
+""")
+    assert [(sink.transport, sink.options["name"], sink.optional) for sink in show.sinks] == [
+        ("memory", "a", True), ("memory", "b", False)]
+    assert show.osc is not None
+    assert show.osc["port"] == 9000
+
+
 def test_overriding_a_key_of_a_recipe_name_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(LcmDaemonError) as caught:
         load(tmp_path, "recipe: sd-turbo", "recipe.device=cuda:1")
