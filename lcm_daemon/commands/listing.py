@@ -19,8 +19,9 @@ def list_sources() -> list[str]:
     for name in transports.TRANSPORTS:
         source = transports.load(name).source
         try:
-            found = source.discover(SOURCE_SEARCH_SECONDS) if source else []
-            lines += [f"{name}: {label}" for label in found]
+            for label in source.discover(SOURCE_SEARCH_SECONDS) if source else []:
+                lines.append(f"{name}: {label}")
+                lines += [f"    {line}" for line in source.details(label)] if source else []
         except LcmDaemonError as error:
             lines.append(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}")
     return lines or ["no sources found (testcard and file need none)"]

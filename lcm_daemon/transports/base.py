@@ -123,6 +123,11 @@ class Source(Endpoint):
         return []
 
     @classmethod
+    def details(cls, label: str) -> list[str]:
+        """Lines that `list sources` prints below a source that `discover` has found, such as a camera's modes."""
+        return []
+
+    @classmethod
     def listed_options(cls, label: str) -> Mapping[str, Any] | None:
         """Options of the source that `list sources` prints as `label`; None if there is none. May take seconds.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from glob import glob
@@ -16,11 +16,13 @@ from lcm_daemon.core.clock import Clock, MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError, TransportError
 from lcm_daemon.core.frame import Frame, Pixels
 from lcm_daemon.core.schema import Field, Number, PixelSize, Text
-from lcm_daemon.transports import pyav
+from lcm_daemon.transports import camera_modes, pyav
 from lcm_daemon.transports.base import Probe, Source, Transport
+from lcm_daemon.transports.camera_modes import PREFERRED, CameraMode, format_name, read_modes
 
 STALL_SECONDS = 5.0  # without a frame for that long, the camera counts as lost
 JOIN_SECONDS = 2.0  # how long closing waits for a driver that does not respond
+ANY = "any"  # the format that the driver chooses
 RETRY_SECONDS = 0.005  # pause before asking again a camera that had no complete frame
 
 
@@ -32,11 +34,19 @@ class CameraBackend:
         format: FFmpeg's input format.
         address: converts the option `device` to FFmpeg's address.
         options: options that FFmpeg needs for every camera.
+        format_options: converts a format's name to FFmpeg's options.
+        preferred: the format that is tried first if the show names none; "" for the driver's own choice.
+        question: options with which opening a camera fails and logs its modes; none if there are no such options.
+        parse_modes: reads that log.
     """
 
     format: str
     address: Callable[[str], str]
     options: Mapping[str, str] = field(default_factory=dict)
+    format_options: Callable[[str], dict[str, str]] = camera_modes.v4l2_format
+    preferred: str = ""
+    question: Mapping[str, str] = field(default_factory=dict)
+    parse_modes: Callable[[Iterable[str]], list[CameraMode]] = camera_modes.v4l2_modes
 
 
 def _linux_address(device: str) -> str:
@@ -62,9 +72,15 @@ def _windows_address(device: str) -> str:
 
 # avfoundation refuses to open a camera at a rate that the camera does not list. FFmpeg's own default is such a rate.
 BACKENDS: Mapping[str, CameraBackend] = {
-    "linux": CameraBackend("v4l2", _linux_address),
-    "darwin": CameraBackend("avfoundation", lambda device: f"{device or 0}:none", {"framerate": "30"}),
-    "win32": CameraBackend("dshow", _windows_address),
+    "linux": CameraBackend("v4l2", _linux_address, preferred=PREFERRED, question={"list_formats": "all"}),
+    "darwin": CameraBackend(
+        "avfoundation", lambda device: f"{device or 0}:none", {"framerate": "30"}, camera_modes.avfoundation_format,
+        question={"framerate": "1000"}, parse_modes=camera_modes.avfoundation_modes,
+    ),
+    "win32": CameraBackend(
+        "dshow", _windows_address, {}, camera_modes.dshow_format, PREFERRED, {"list_options": "true"},
+        camera_modes.dshow_modes,
+    ),
 }
 
 
@@ -79,6 +95,7 @@ class CameraSource(Source):
         "device": Field(Text(), "", "the camera's number, name or path; empty: the first camera"),
         "size": Field(PixelSize(), None, "width and height to request from the camera; it may choose the nearest"),
         "fps": Field(Number(0, 1000), 0.0, "frames per second to request from the camera; 0: the camera's choice"),
+        "format": Field(Text(), "", "mjpeg, yuyv422, nv12, ...; empty: mjpeg where the camera has it; any: its own"),
     }
 
     def __init__(
@@ -101,16 +118,19 @@ class CameraSource(Source):
         backend = BACKENDS.get(sys.platform)
         return [description for _, description in _enumerate(backend.format)] if backend else []
 
+    @classmethod
+    def details(cls, label: str) -> list[str]:
+        backend = BACKENDS.get(sys.platform)
+        if backend is None:
+            return []
+        av = pyav.load("camera")
+        return [str(mode) for mode in _modes(av, backend, backend.address(label))]
+
     def _open_source(self) -> None:
         if self._backend is None:
             raise TransportError(f"camera: cameras are not supported on {sys.platform}")
         av = pyav.load("camera")
-        address = self._backend.address(self.options["device"])
-        try:
-            container = av.open(address, format=self._backend.format, options=self._requested(self._backend))
-        except (av.FFmpegError, OSError, ValueError) as error:
-            names = self.discover(0.0)
-            raise TransportError(f"camera: cannot open {address}: {pyav.reason(error)}; {_listing(names)}") from error
+        container = self._open_camera(av, self._backend)
         with ExitStack() as on_failure:
             on_failure.callback(container.close)  # the thread closes it, once it runs
             capture = _CaptureThread(container, av, self._clock)
@@ -118,6 +138,29 @@ class CameraSource(Source):
             on_failure.pop_all()
         self._capture = capture
         self._last_number, self._last_time = -1, self._clock.now()
+
+    def _open_camera(self, av: Any, backend: CameraBackend) -> Any:
+        """Open the container with the wanted format, or with the first one of those to try that the camera has."""
+        address = backend.address(self.options["device"])
+        wanted = format_name(self.options["format"])
+        formats = [wanted] if wanted else [backend.preferred, ANY] if backend.preferred else [ANY]
+        requested = self._requested(backend)
+        for format_ in formats:
+            options = requested if format_ == ANY else {**requested, **backend.format_options(format_)}
+            try:
+                return av.open(address, format=backend.format, options=options)
+            except (av.FFmpegError, OSError, ValueError) as error:
+                if format_ == formats[-1]:
+                    hint = self._hint(av, backend, address, wanted)
+                    raise TransportError(f"camera: cannot open {address}: {pyav.reason(error)}; {hint}") from error
+        raise AssertionError
+
+    def _hint(self, av: Any, backend: CameraBackend, address: str, wanted: str) -> str:
+        """What would be right: the modes if some were requested, else the cameras."""
+        if wanted or self.options["size"] or self.options["fps"]:
+            if modes := _modes(av, backend, address):
+                return f"its modes: {'; '.join(map(str, modes))}"
+        return _listing(self.discover(0.0))
 
     def _requested(self, backend: CameraBackend) -> dict[str, str]:
         requested = dict(backend.options)
@@ -217,6 +260,12 @@ def _enumerate(format_: str) -> list[tuple[str, str]]:
     except (LcmDaemonError, AttributeError, OSError, ValueError):  # older PyAV cannot list; some formats cannot either
         found = []
     return found or [(path, path) for path in sorted(glob("/dev/video[0-9]*"))]
+
+
+def _modes(av: Any, backend: CameraBackend, address: str) -> Sequence[CameraMode]:
+    if not backend.question:
+        return []
+    return read_modes(av, address, backend.format, backend.question, backend.parse_modes)
 
 
 def _listing(names: list[str]) -> str:

@@ -190,6 +190,7 @@ def test_what_the_camera_is_asked_for(monkeypatch) -> None:
         raise OSError("refused")
 
     monkeypatch.setattr(pyav, "load", lambda _: SimpleNamespace(open=refuse, FFmpegError=OSError))
+    monkeypatch.setattr(camera, "read_modes", lambda *_: [])
     source = CameraSource({"size": (1280, 720), "fps": 29.97}, backend=BACKENDS["darwin"])
     with pytest.raises(TransportError, match="cannot open 0:none: refused"):
         source.open()

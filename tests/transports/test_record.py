@@ -355,3 +355,19 @@ def test_without_a_path_the_file_fits_the_codec(tmp_path, monkeypatch) -> None:
     sink.write(noise(0))
     sink.close()
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["2026-01-02_03-04-05.mov"]
+
+
+@pytest.mark.parametrize(("alpha", "red"), [("straight", 100), ("premultiplied", 200), ("ignore", 200)])
+def test_without_alpha_the_picture_is_on_black(tmp_path, alpha: str, red: int) -> None:
+    """A premultiplied frame comes multiplied, and one without alpha comes opaque: the runner has done it."""
+    pixels = solid(SIZE, (200, 0, 0, 255 if alpha == "ignore" else 128))
+    pixels[:, : SIZE[0] // 2, 3] = 255 if alpha == "ignore" else 0
+    sink = recording(tmp_path / "a.mp4", alpha=alpha)
+    sink.open(SIZE, 30.0)
+    for number in range(3):
+        sink.write(Frame(pixels, number, number / 30))
+    sink.close()
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert shown[SIZE[1] // 2, -8, 0] == pytest.approx(red, abs=6)
+    assert shown[SIZE[1] // 2, 8, 0] == pytest.approx(0 if alpha == "straight" else 200, abs=6)

@@ -1,4 +1,4 @@
-"""The output as JPEG frames. A frame is encoded once for all viewers, and only if there is a viewer."""
+"""The output as JPEG frames, on black. A frame is encoded once for all viewers, and only if there is a viewer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import simplejpeg
 
+from lcm_daemon.core.alpha import over_black
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame
 
@@ -80,7 +81,7 @@ class Preview:
 
     def _encode(self, frame: Frame) -> JpegFrame:
         started = self._now()
-        data = simplejpeg.encode_jpeg(frame.pixels, self._quality, "RGBA", "420")
+        data = simplejpeg.encode_jpeg(over_black(frame.pixels), self._quality, "RGBA", "420")
         self._controls.metrics.time("panel/encode", self._now() - started)
         self._controls.metrics.count("panel/pictures")
         return JpegFrame(data, frame.number, frame.time)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import simplejpeg
 
-from lcm_daemon.core.frame import solid
+from lcm_daemon.controllers.panel.preview import Preview
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.metrics import Metrics
 from tests.rigs.panel import Rig, get, serving, until, visiting
 
 ORANGE = (230, 120, 20, 255)
@@ -122,3 +127,10 @@ async def _part(reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         return await reader.readexactly(length)
+
+
+def test_hidden_colours_are_black() -> None:
+    controls = SimpleNamespace(frame=Frame(solid((16, 16), (200, 200, 200, 0)), 1, 0.0), metrics=Metrics())
+    jpeg = Preview(cast(ControlState, controls), 30.0, 90).newest()
+    assert jpeg is not None
+    assert simplejpeg.decode_jpeg(jpeg.data).max() <= 2
