@@ -40,7 +40,7 @@ class FileSource(Source):
         self._damaged: dict[Path, tuple[int, int]] = {}  # reported files, with their size and modification time
         self._noted: set[str] = set()  # what was said in the log
         self._clip: Clip | None = None
-        self._watch: FileWatch | None = None  # of a video; pictures watch their own files
+        self._watch: FileWatch | None = None  # of what may end; pictures that play on watch their own files
         self._frames: Iterator[tuple[float, Any]] = iter(())  # of the current pass
         self._next: tuple[float, Any] | None = None  # clock time at which the next frame is due, and the frame
         self._pass_start = 0.0  # clock time
@@ -54,7 +54,8 @@ class FileSource(Source):
     def _open_source(self) -> None:
         path = Path(self.options["path"])
         self._clip = open_clip(path, self.options["fps"], self._report_damage, self._note)
-        self._watch = FileWatch(path, self._clock) if isinstance(self._clip, VideoClip) else None
+        watched = VideoClip if self.options["loop"] else (VideoClip, PictureClip)
+        self._watch = FileWatch(path, self._clock) if isinstance(self._clip, watched) else None
         self._number = -1
         self._begin(self._clip.play())
 

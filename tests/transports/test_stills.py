@@ -119,6 +119,10 @@ def test_an_animation_ends_without_loop(clock, tmp_path) -> None:
     source = opened(clock, write(tmp_path / "a.gif", RED, GREEN, duration=100), loop=False)
     assert shown(source, 2) == [RED, GREEN]
     assert source.read(1.0) is None
+    write(tmp_path / "a.gif", BLUE, RED, duration=100)
+    assert [shown(source, 1) for _ in range(10)].count([(0, 0, 250)]) == 1
+    write(tmp_path / "a.gif", GREEN)
+    assert shown(source, 15)[-1] == GREEN
 
 
 def test_pages_of_a_tiff_are_shown_for_a_second(clock, tmp_path) -> None:
