@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.schema import Fields, complete_options
+from lcm_daemon.core.schema import Choice, Field, Fields, complete_options
+
+LIVE = "live"
+REPORT = Field(
+    Choice(("target", LIVE)), "target",
+    "what is sent while a value fades: what it was set to, or `live` the value in force, 20 times a second")
 
 
 class Controller(ABC):

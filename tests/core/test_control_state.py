@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.core.control_state import COMMANDS_KEPT, ControlState
+from lcm_daemon.core.control_state import COMMANDS_KEPT, RECEIPTS_KEPT, ControlState
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter
+from lcm_daemon.core.parameters import Parameter, Value
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, CommandRequest, commands
 
 
@@ -172,3 +174,57 @@ def test_the_arguments_of_a_command_are_coerced_once(rig: Rig, monkeypatch: pyte
     monkeypatch.setattr(Parameter, "coerce", lambda self, value: coerced.append(self.name) or coerce(self, value))
     assert rig.controls.command("size", "osc/a", [512, 384])
     assert coerced == ["width", "height"]
+
+
+def test_values_that_move_reach_those_that_want_them(rig: Rig) -> None:
+    seen: list[dict[str, Value]] = []
+    assert not rig.controls.wants_moving
+    stop = rig.controls.subscribe(on_moving=lambda values: seen.append(dict(values)))
+    assert (rig.controls.wants_moving, rig.woken) == (True, 1)
+    for moving in (MovingValues({"mix": 0.5}, {"mix": 0.4}), MovingValues({"mix": 0.6}, {"mix": 0.4}), MovingValues()):
+        rig.controls.apply_update([], None, moving=moving)
+        assert rig.controls.faded("mix") == moving.faded.get("mix", 1.0)
+        assert rig.controls.in_force("mix") == moving.in_force.get("mix", 1.0)
+    assert seen == [{"mix": 0.4}, {"mix": 1.0}]
+    stop()
+    assert not rig.controls.wants_moving
+
+
+def test_refusals_of_the_desk_and_of_the_stage_reach_the_subscribers(rig: Rig) -> None:
+    refusals: list[Refusal] = []
+    rig.controls.subscribe(on_refusal=refusals.append)
+    rig.controls.set("strength", "lava", "osc/127.0.0.1:9")
+    rig.controls.set("nothing", 1, "osc/127.0.0.1:9")
+    rig.controls.command("cue/goto", "midi/pad")
+    rig.controls.apply_update([], None, refusals=[Refusal("panel/3", "no cue 'x'")])
+    assert [refusal.origin for refusal in refusals] == ["osc/127.0.0.1:9", "osc/127.0.0.1:9", "midi/pad", "panel/3"]
+    assert refusals[0].text == "strength takes a number, not 'lava'"
+    assert refusals[3].text == "no cue 'x'"
+
+
+def test_a_receipt_is_asked_for_once_and_comes_after_the_changes(rig: Rig) -> None:
+    seen: list[object] = []
+    rig.controls.subscribe(on_changes=lambda changes: seen.append("changes"))
+    assert rig.controls.pop_requests().receipt == 0
+    rig.controls.set("strength", 0.25, "test")
+    rig.controls.when_handled(lambda: seen.append("handled"))
+    rig.controls.when_handled(lambda: seen.append("handled too"))
+    queue = rig.controls.pop_requests()
+    assert queue.receipt == 1
+    assert rig.controls.pop_requests().receipt == 0
+    rig.controls.apply_update([], None)
+    assert seen == []
+    rig.controls.apply_update(list(queue.changes.values()), None, receipt=1)
+    assert seen == ["changes", "handled", "handled too"]
+    rig.controls.when_handled(lambda: seen.append("next"))
+    assert rig.controls.pop_requests().receipt == 2
+    rig.controls.apply_update([], None, receipt=2)
+    assert seen[-1] == "next"
+
+
+def test_callers_that_wait_for_a_receipt_are_limited(rig: Rig) -> None:
+    called: list[int] = []
+    for number in range(2 * RECEIPTS_KEPT):
+        rig.controls.when_handled(lambda number=number: called.append(number))
+    rig.controls.apply_update([], None, receipt=rig.controls.pop_requests().receipt)
+    assert called == list(range(RECEIPTS_KEPT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lcm_daemon.controllers.echo_gate import EchoGate
 from lcm_daemon.controllers.panel import messages
 from lcm_daemon.controllers.panel.camera import CameraInput
 from lcm_daemon.controllers.panel.echo_filter import EchoFilter
@@ -46,6 +48,7 @@ class PageClient:
         self._socket, self._origin, self._controls, self._preview = socket, origin, controls, preview
         self._camera = camera
         self._echo = EchoFilter(controls.values, origin)
+        self._gate = EchoGate()
         self._queue = SendQueue()
         self._frame_acknowledged = asyncio.Event()
         self._throttle = LogThrottle(log, controls.metrics)
@@ -66,10 +69,27 @@ class PageClient:
     def on_changes(self, changes: Sequence[Change]) -> None:
         """Values of the control state have changed."""
         now = time.perf_counter()
-        self._queue.put_changes([change for change in changes if self._echo.must_send(change, now)])
+        self._send_changes([change for change in changes if self._echo.must_send(change, now)])
+
+    def _send_changes(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            mover = self._origin if change.origin == self._origin else ""
+            self._gate.report(self._origin, change.name, change.value, mover)
+        self._queue.put_changes(changes)
+
+    def _report_all(self) -> None:
+        """The client is sent every value."""
+        for name, value in self._controls.values.items():
+            self._gate.report(self._origin, name, value)
+
+    def on_panic(self) -> None:
+        """Drop moves that wait."""
+        self._gate.clear_waiting()
 
     def on_table(self, message: str) -> None:
         """The parameters have been replaced. `message` describes the new ones."""
+        self._gate.clear_waiting()
+        self._report_all()
         self._echo.on_table(self._controls.values)
         self._queue.put_table(message)
 
@@ -82,13 +102,14 @@ class PageClient:
 
     async def _send_messages(self) -> None:
         try:
+            self._report_all()
             await self._socket.send_text(messages.hello(self._controls, self._origin, self._camera is not None))
             while True:
                 await self._send_heartbeat(time.perf_counter())
                 for message in self._queue.pop_all():
                     await self._send(message)
                 await self._wait_for_queue()
-                self._queue.put_changes(self._echo.corrections(self._controls.values, time.perf_counter()))
+                self._send_changes(self._echo.corrections(self._controls.values, time.perf_counter()))
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # disconnected; `_receive_messages` ends too
 
@@ -174,7 +195,7 @@ class PageClient:
         self._controls.metrics.count("panel/late")
         requested = message.get("set")
         names = self._controls.values.keys() & (requested if isinstance(requested, dict) else {})
-        self._queue.put_changes([Change(name, self._controls.values[name], "panel") for name in names])
+        self._send_changes([Change(name, self._controls.values[name], "panel") for name in names])
         self._queue.put_error(f"the network delayed this by {age:.0f} s: ignored")
 
     def _set_all(self, values: Any) -> None:
@@ -185,6 +206,14 @@ class PageClient:
             self._set(name, value)
 
     def _set(self, name: str, value: Any) -> None:
+        """Set a parameter, unless the client only sends back what it was sent."""
+        later = functools.partial(self._move, name, value)
+        if self._gate.is_move((self._origin,), self._origin, name, value, later):
+            self._move(name, value)
+        elif name in self._controls.table:
+            self._echo.on_reflection(name, self._controls.table[name].coerce(value))
+
+    def _move(self, name: str, value: Any) -> None:
         accepted = self._controls.set(name, value, self._origin)  # counts and logs what it refuses
         if name not in self._controls.table:
             self._queue.put_error(f"no parameter {name!r:.80}")
@@ -198,7 +227,7 @@ class PageClient:
             self._echo.on_request(name, coerced, time.perf_counter())
             self._queue.drop_change(name)
         if coerced != value:
-            self._queue.put_changes([Change(name, coerced, self._origin)])
+            self._send_changes([Change(name, coerced, self._origin)])
 
     def _command(self, content: Any) -> None:
         name: Any = content

@@ -42,6 +42,10 @@ class EchoFilter:
         self._shown[name] = None if crossed else value
         self._requests[name] = _Request(value, now)
 
+    def on_reflection(self, name: str, value: Value) -> None:
+        """The client has sent back a value that it was sent, so it shows that value."""
+        self._shown[name] = value
+
     def on_command(self) -> None:
         """The client gives a command, which cancels its requests: all further changes are news to it."""
         self._requests.clear()

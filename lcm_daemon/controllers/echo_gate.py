@@ -1,0 +1,186 @@
+"""EchoGate: keeps what peers send back of what they were sent from being taken for moves.
+
+A slider that is bound both ways sends back every value that it is sent. By then a newer value may be set, and the older
+one must not replace it. So each value that is reported to a peer excuses one identical value from that peer for a
+second. Numbers are identical if they are as 32-bit floats.
+
+Some programs listen on another port than they send from, and nothing says that both belong together. They are also sent
+their own moves. A value that such a sender has moved to itself, and sends again after another one, may be an echo or
+the hand that has come back. It waits: if the next value that comes is an echo too, it was one; if nothing comes, it was
+a move. From then on it is known whether this sender echoes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lcm_daemon.core.float32 import float32
+
+EXCUSE_SECONDS = 1.0
+DOUBT_SECONDS = 0.45  # how long a value waits that may be an echo or a move
+SILENCE_SECONDS = 0.5  # after which a peer that was sent its own move would have sent it back
+MAX_DOUBTS = 3  # values in a row that may wait; after that, the peer is one that echoes slowly
+MAX_REPORTS = 64  # of one control to one peer that are remembered
+MAX_CONTROLS = 4096  # controls of all peers and senders that are remembered
+
+
+@dataclass(frozen=True)
+class _Report:
+    value: Any
+    time: float
+    mover: str  # who has moved the control to this value
+
+
+@dataclass
+class _Sender:
+    """What is known of one control of one sender."""
+
+    last: Any = None  # the last value that was taken for a move
+    echoes: bool | None = None  # whether it sends back its own moves; None: unknown
+    waiting: asyncio.TimerHandle | None = None  # a value that may be an echo or a move
+    doubts: int = 0  # values in a row that waited and were carried out
+
+    def stop_waiting(self) -> bool:
+        """Drop the value that waits. Returns whether there was one."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        return waiting is not None
+
+
+@dataclass
+class EchoGate:
+    """What the peers of one controller were sent, and what came back. Call it from the desk's event loop.
+
+    Attributes:
+        latency: Seconds after which a peer has sent back what it was sent, if it has moved its control since.
+        now: Monotonic seconds.
+    """
+
+    latency: float = EXCUSE_SECONDS
+    now: Callable[[], float] = time.monotonic
+    _reports: dict[tuple[Hashable, Hashable], deque[_Report]] = field(default_factory=dict)
+    _senders: dict[tuple[str, Hashable], _Sender] = field(default_factory=dict)
+
+    def report(self, peer: Hashable, control: Hashable, value: Any, mover: str = "") -> None:
+        """A value is sent to a peer.
+
+        Args:
+            peer: Who receives it.
+            control: The address or control that it is sent to.
+            value: The value.
+            mover: Origin of the change that is reported; "" for an answer.
+        """
+        reports = self._reports.get((peer, control))
+        if reports is None:
+            if len(self._reports) >= MAX_CONTROLS:
+                del self._reports[next(iter(self._reports))]
+            reports = self._reports[peer, control] = deque(maxlen=MAX_REPORTS)
+        now = self.now()
+        self._expire(reports, control, now)
+        value = comparable(value)
+        reports.append(_Report(value, now, mover))
+        if mover and (mover, control) not in self._senders:
+            self._add_sender(mover, control).last = value
+
+    def is_move(
+        self, peers: Iterable[Hashable], sender: str, control: Hashable, value: Any, later: Callable[[], None],
+    ) -> bool:
+        """Whether a value that a sender sends is to be carried out now.
+
+        Args:
+            peers: The peers that the sender can be.
+            sender: Origin of the sender's changes.
+            control: The address or control that sends it.
+            value: The value.
+            later: Called if the value turns out to be a move after a short wait; the result is False until then.
+        """
+        value, now = comparable(value), self.now()
+        report = self._find(peers, control, value, now)
+        known = self._senders.get((sender, control))
+        if report is None:
+            if known is not None:
+                known.stop_waiting()
+                known.last, known.doubts = value, 0
+            if self.latency < EXCUSE_SECONDS:
+                self._forget_older(peers, control, now - self.latency)
+            return True
+        if known is None or report.mover != sender:
+            return False
+        if known.stop_waiting() or known.last == value or known.doubts >= MAX_DOUBTS:
+            known.echoes = True
+        elif known.echoes is False:
+            known.last = value
+            return True
+        elif known.echoes is None:
+            known.waiting = asyncio.get_running_loop().call_later(
+                DOUBT_SECONDS, self._end_doubt, known, value, later)
+        return False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was reported yet: every value is a move."""
+        return not self._reports
+
+    def clear_waiting(self) -> None:
+        """Drop the values that wait: a panic cancels them."""
+        for sender in self._senders.values():
+            sender.stop_waiting()
+
+    def _end_doubt(self, sender: _Sender, value: Any, later: Callable[[], None]) -> None:
+        sender.waiting, sender.last, sender.doubts = None, value, sender.doubts + 1
+        later()
+
+    def _find(self, peers: Iterable[Hashable], control: Hashable, value: Any, now: float) -> _Report | None:
+        """Remove the oldest report of this value to one of the peers, and the reports before it."""
+        for peer in peers:
+            reports = self._reports.get((peer, control))
+            if not reports:
+                continue
+            self._expire(reports, control, now)
+            for place, report in enumerate(reports):
+                if report.value == value:
+                    for _ in range(place + 1):
+                        reports.popleft()
+                    return report
+        return None
+
+    def _expire(self, reports: deque[_Report], control: Hashable, now: float) -> None:
+        """Drop the reports that excuse nothing any more. A sender that has not sent back its own move never does."""
+        for report in reports:
+            if now - report.time < SILENCE_SECONDS:
+                break
+            sender = self._senders.get((report.mover, control))
+            if sender is not None and sender.echoes is None:
+                sender.echoes = False
+        while reports and now - reports[0].time >= EXCUSE_SECONDS:
+            reports.popleft()
+
+    def _forget_older(self, peers: Iterable[Hashable], control: Hashable, oldest: float) -> None:
+        for peer in peers:
+            reports = self._reports.get((peer, control), ())
+            while reports and reports[0].time <= oldest:
+                reports.popleft()
+
+    def _add_sender(self, sender: str, control: Hashable) -> _Sender:
+        if len(self._senders) >= MAX_CONTROLS:
+            self._senders.pop(next(iter(self._senders))).stop_waiting()
+        known = self._senders[sender, control] = _Sender()
+        return known
+
+
+def comparable(value: Any) -> Any:
+    """A value as it is compared: every number as a 32-bit float, everything else as text."""
+    return float32(value) if isinstance(value, int | float) else str(value)
+
+
+def sent_value(arguments: Sequence[Any]) -> Any:
+    """The value of a message: its first argument, or the words of a text that a program sends as several."""
+    if len(arguments) > 1 and all(isinstance(argument, str) for argument in arguments):
+        return " ".join(arguments)
+    return arguments[0] if arguments else None
