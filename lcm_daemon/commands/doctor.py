@@ -59,6 +59,7 @@ def examine() -> Iterator[str]:
     yield from _section("accelerators", _check_accelerators())
     yield from _section("accelerators' packages", map(_package_row, *zip(*accelerators.versions(), strict=True)))
     yield from _section("transports", (_check_transport(name) for name in transports.TRANSPORTS))
+    yield from _section("pictures", [_check_extra("heif", "pillow_heif", "pillow-heif")])
     yield from _section("controllers", [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")])
     yield from _section("recipes", (_check_recipe(name) for name in recipe_names()))
 
@@ -137,7 +138,7 @@ def _check_transport(name: str) -> Row:
 
 
 def _check_extra(name: str, module: str, package: str) -> Row:
-    """Check the package of a controller. It is installed with the extra of the controller's name."""
+    """Check a package that is installed with an extra."""
     if importlib.util.find_spec(module) is None:
         return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
     return name, True, f"{package} {importlib.metadata.version(package)}"

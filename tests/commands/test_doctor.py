@@ -31,7 +31,7 @@ def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = list(report(monkeypatch))
     assert sections[0].startswith("lcm-daemon ")
     assert sections[1:] == ["libraries", "devices", "accelerators", "accelerators' packages", "transports",
-                            "controllers", "recipes"]
+                            "pictures", "controllers", "recipes"]
 
 
 def test_accelerators_say_where_they_work_or_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
