@@ -1,36 +1,40 @@
 """Automation moves parameters without a controller: cues, modulation, and the tempo that both can follow.
 
-Order of precedence: the base value, then the fade of a cue, then modulation. A controller that moves a parameter ends
-its fade; modulation continues around the new value.
+Order of precedence: the base value, then the fade of a cue or the crossfader, then modulation. A controller that moves
+a parameter ends its fade; modulation continues around the new value.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from lcm_daemon.automation.crossfade import POSITION
 from lcm_daemon.automation.cue_list import Cue, CueList
+from lcm_daemon.automation.cue_messages import CueMessage
+from lcm_daemon.automation.cue_names import name_from_number
+from lcm_daemon.automation.cue_player import CUES, CuePlayer
 from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.look import Look
 from lcm_daemon.automation.modulation import Modulation, Modulator, table_of_modulators
 from lcm_daemon.automation.quantize import GRIDS, QuantizedRequests
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, Values, table_of
+from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, ExternalTempo, Tap, Tempo
 from lcm_daemon.recipes.recipe import Recipe
 
-log = logging.getLogger(__name__)
-
 AUTOMATION_PARAMETERS: Table = table_of([
     Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", MIN_BPM, MAX_BPM, "bpm", look=False),
-    Parameter("quantise", "choice", "off", "Cues begin at once, on the next beat or on the next bar.",
+    Parameter("quantise", "choice", "off", "Cues begin at once, or on the next beat, bar, 2 bars or 4 bars.",
               choices=tuple(GRIDS), look=False),
+    Parameter(POSITION, "float", 0.0, "Fade by hand from the current look to the next cue. At its other end the cue is "
+              "current, and the fader goes the other way.", 0.0, 1.0, look=False),
 ])
 MAX_CUE_NAME = 80  # characters of a recorded cue's name; the rest is cut off
 MAX_CUES = 256  # with this many cues, no new one is recorded
@@ -69,29 +73,32 @@ class Automation:
         file: the show file; recorded cues are stored next to it. Without it, they last for this run only.
         metrics: counts refused requests.
         sources: changes the source and the guide for a cue, and names those that play.
+        loop: whether GO after the last cue starts the first one.
+        lookahead: returns the seconds from a change to its picture; requests that wait for a beat start earlier by it.
     """
 
     def __init__(
         self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
         change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None,
-        sources: Sources | None = None,
+        sources: Sources | None = None, loop: bool = False, lookahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.cue_list, self.modulation, self.tempo = CueList(cues), Modulation(modulators), Tempo()
+        self.cue_list, self.modulation, self.tempo = CueList(cues, loop), Modulation(modulators), Tempo()
         self.table: Table = {**AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
         self.recipe = ""  # name of the recipe whose parameters are live
         self._parameters, self._change_recipe, self._sources = parameters, change_recipe, sources
-        self._throttle = LogThrottle(log, metrics or Metrics())
+        self.refusals = Refusals(metrics or Metrics())
         self._store = CueStore(file)
         self._tap = Tap()
         self._bpm = self.tempo.bpm  # the last known value of the parameter `bpm`
         self._beat = 0.0  # the position in beats that the waves have reached
         self._external_tempo: ExternalTempo | None = None  # the last report of an external clock
-        self._quantized = QuantizedRequests()
+        self._quantized, self._lookahead = QuantizedRequests(), lookahead
+        self._player = CuePlayer(self.cue_list, parameters, self._start_cue, self.refusals)
         self._recipe_values: _RecipeValues | None = None
         self._tick_time = 0.0
         self._values: Values = {}
         self._revision = -1  # revision of the parameters that `_values` holds
-        self._recorded = {cue.name: cue for cue in self._store.read()}
+        self._recorded = {cue.name: self._player.keep_known(cue, cues) for cue in self._store.read()}
         for cue in self._recorded.values():
             self.cue_list.record(cue)
 
@@ -104,13 +111,24 @@ class Automation:
         """
         grid = GRIDS[str(self._parameters.targets()["quantise"])]
         match request.name:
+            case "cue/goto" | "cue/load" if not self._player.is_known(request):
+                pass
             case "cue/go" | "cue/back" | "cue/goto" if grid:
-                self._quantized.put(CUE_KEY, request, grid, self.tempo, now)
+                self._quantized.put(CUE_KEY, request, grid, self.tempo, now, self._lookahead())
             case "cue/go" | "cue/back" | "cue/goto":
-                self._request_cue(request, now)
+                self._player.request(request, now)
+            case "cue/load":
+                self.cue_list.load(str(request.arguments[0]))
+            case "cue/pause":
+                self._player.pause(now)
+            case "cue/resume":
+                self._player.resume(now)
+            case "cue/stop":
+                self._quantized.remove(CUE_KEY)
+                return self._player.stop(request.name, now)
             case "cue/release":
                 self._quantized.remove(CUE_KEY)
-                self.cue_list.release()
+                self._player.release(now)
             case "cue/record":
                 self._record(request)
             case "next":
@@ -118,7 +136,7 @@ class Automation:
             case "tap":
                 return self._tap_tempo(request, now)
             case _:
-                self._throttle.warn("command/unhandled", f"{request.origin}: no handler for {request.name!r:.80}")
+                self.refusals.add("command/unhandled", request.origin, f"no handler for {request.name!r:.80}")
         return []
 
     def update(self, now: float, time_of_day: str, external_tempo: ExternalTempo | None = None) -> list[Change]:
@@ -130,13 +148,13 @@ class Automation:
             external_tempo: the last report of an external clock, or None.
         """
         changes = self._follow_tempo(external_tempo, now)
-        for request in self._quantized.pop_due(self.tempo, now):
+        lookahead = self._lookahead() if self._quantized else 0.0
+        for request in self._quantized.pop_due(self.tempo, now, lookahead):
             if request.name == "next":
                 changes += self._set_value(request, now)
             else:
-                self._request_cue(request, now)
-        cue = self.cue_list.update(now, time_of_day)
-        return changes + (self._start_cue(cue, now) if cue else [])
+                self._player.request(request, now, lookahead)
+        return changes + self._player.update(now, time_of_day)
 
     def evaluate(self, now: float) -> Values:
         """Advance the modulators to `now` and return all values, modulation included. Call this once a tick."""
@@ -168,8 +186,12 @@ class Automation:
         The position in the cue list stays: the next GO starts the cue after the last one.
         """
         self._quantized.clear()
-        self.cue_list.panic()
+        self._player.panic()
         self._recipe_values = None
+
+    def pop_messages(self, now: float) -> list[CueMessage]:
+        """Return the messages of cues that are due, once each."""
+        return self._player.pop_messages(now)
 
     def recipe_started(self, name: str, now: float) -> list[Change]:
         """Apply the values that a cue has set for parameters of this recipe. Return the parameters that moved.
@@ -194,10 +216,18 @@ class Automation:
         if not done and self._recipe_values and self._recipe_values.recipe == name:
             self._recipe_values = None
 
-    def status(self) -> dict[str, Value]:
-        """Return the status entries: the current cue, the cue that is about to start, and all names, one a line."""
+    def status(self, now: float) -> dict[str, Value]:
+        """Return the status entries.
+
+        cue: the current cue.
+        next_cue: the cue that is about to start: it waits for its delay or a beat, or the crossfader goes to it.
+        cues: all names, one a line.
+        """
+        waiting = self._quantized.peek(CUE_KEY)
+        next_cue = self.cue_list.pending or (self._player.requested_name(waiting) if waiting else "")
         return {"cue": self.cue_list.current.name if self.cue_list.current else "",
-                "next_cue": self.cue_list.pending or self._quantized_cue(),
+                "next_cue": next_cue or self._player.crossfader.cue,
+                **self._player.status(now),
                 "cues": "\n".join(cue.name for cue in self.cue_list.cues)}
 
     def current_look(self, recipe: Recipe) -> Look:
@@ -215,6 +245,7 @@ class Automation:
         for name, value in look.values.items():
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
+        self._player.crossfader.rest(now)
         self.cue_list.restore(look.cue, now, look.minute)
 
     def close(self) -> None:
@@ -223,36 +254,15 @@ class Automation:
 
     # --- cues ---
 
-    def _request_cue(self, request: CommandRequest, now: float) -> None:
-        match request.name:
-            case "cue/go":
-                self.cue_list.go(now)
-            case "cue/back":
-                self.cue_list.back(now)
-            case "cue/goto" if self.cue_list.goto(str(request.arguments[0]), now) is None:
-                self._throttle.warn("cue/unknown", f"{request.origin}: cue/goto: no cue {request.arguments[0]!r:.80}")
-
-    def _quantized_cue(self) -> str:
-        """Return the name of the cue that waits for the beat, or an empty string."""
-        request = self._quantized.peek(CUE_KEY)
-        match request.name if request else "":
-            case "cue/go":
-                return self.cue_list.name_at_offset(1)
-            case "cue/back":
-                return self.cue_list.name_at_offset(-1)
-            case "cue/goto" if request:
-                return self.cue_list.resolve(str(request.arguments[0]))
-        return ""
-
     def _start_cue(self, cue: Cue, now: float) -> list[Change]:
-        origin, table = f"cue/{cue.name}", self._parameters.table
+        origin, table = f"{CUES}{cue.name}", self._parameters.table
         if cue.recipe:
             self._change_recipe(cue.recipe)
             self._defer_values(cue, origin)
         for kind, name in (("source", cue.source), ("guide", cue.guide)):
             if name and self._sources is not None:
                 self._sources.change(kind, name, origin, now)
-        changes = [self._fade(name, value, origin, now, cue.fade, cue.curve)
+        changes = [self._fade(name, value, origin, now, cue.seconds(name), cue.curve)
                    for name, value in cue.values.items() if name in table]
         return [change for change in changes if change]
 
@@ -271,18 +281,18 @@ class Automation:
         try:
             return Change(name, self._parameters.fade(name, value, now, seconds, curve, origin), origin)
         except Refused as refusal:
-            self._throttle.warn("cue/refused", f"{origin}: {refusal}")
+            self.refusals.add("cue/refused", origin, str(refusal))
             return None
 
     def _record(self, request: CommandRequest) -> None:
         """Record the present look: the recipe and every value. An existing cue keeps its fade and other settings."""
-        name, table = str(request.arguments[0])[:MAX_CUE_NAME], self._parameters.table
+        name, table = name_from_number(str(request.arguments[0]))[:MAX_CUE_NAME], self._parameters.table
         if not name:
-            self._throttle.warn("cue/refused", f"{request.origin}: cue/record: a cue needs a name")
+            self.refusals.add("cue/refused", request.origin, "cue/record: a cue needs a name")
             return
         existing = next((cue for cue in self.cue_list.cues if cue.name == name), None)
         if existing is None and len(self.cue_list.cues) >= MAX_CUES:
-            self._throttle.warn("cue/refused", f"{request.origin}: cue/record: {name!r} is not recorded: the limit "
+            self.refusals.add("cue/refused", request.origin, f"cue/record: {name!r} is not recorded: the limit "
                                 f"is {MAX_CUES} cues")
             return
         values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
@@ -300,19 +310,20 @@ class Automation:
     def _queue_value(self, request: CommandRequest, grid: float, now: float) -> None:
         name = str(request.arguments[0])
         if name in self._parameters.table:
-            self._quantized.put(name, request, grid, self.tempo, now)
+            self._quantized.put(name, request, grid, self.tempo, now, self._lookahead())
         else:
-            self._throttle.warn("next/unknown", f"{request.origin}: next: no parameter {name!r:.80}")
+            self.refusals.add("next/unknown", request.origin, f"next: no parameter {name!r:.80}")
 
     def _set_value(self, request: CommandRequest, now: float) -> list[Change]:
         """Set the parameter of a `next` request. The recipe may have changed since, and the parameter be gone."""
         name, given = map(str, request.arguments)
         try:
-            return [Change(name, self._parameters.set(name, given, now, request.origin), request.origin)]
+            value = self._parameters.move(name, given, now, request.origin)
+            return [] if value is None else [Change(name, value, request.origin)]
         except KeyError:
             return []
         except Refused as refusal:
-            self._throttle.warn("next/refused", f"{request.origin}: {refusal}")
+            self.refusals.add("next/refused", request.origin, str(refusal))
             return []
 
     # --- tempo ---

@@ -1,4 +1,4 @@
-"""The cue list of a show: GO, BACK, GOTO and release, delays, automatic follow, and cues that start at a time of day.
+"""The cue list of a show: GO, BACK, GOTO, load, release, delays, automatic GOs, and cues that start at a time of day.
 
 The list decides when a cue starts. `Automation` then fades the parameters. If a controller moves a parameter during a
 fade, the controller wins, because the newest move of a parameter counts.
@@ -7,8 +7,10 @@ fade, the controller wins, because the newest move of a parameter counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lcm_daemon.automation.cue_messages import CueMessage
+from lcm_daemon.automation.cue_names import find_cue
 from lcm_daemon.core.parameters import Value
 
 
@@ -20,12 +22,15 @@ class Cue:
         name: what GOTO calls the cue.
         values: target value by parameter name.
         fade: seconds. Numbers, prompts and seeds fade; everything else changes when the fade starts.
+        fades: seconds by parameter name, in place of `fade`.
         curve: a name in `FADE_CURVES`.
         delay: seconds from GO to the start of the fade.
         follow: seconds from the end of the fade to an automatic GO, or None.
+        auto_continue: seconds from the start of the fade to an automatic GO, or None. A cue has one of both at most.
         recipe: name of the recipe to change to, or an empty string.
         source: name of the source to change to, or an empty string; guide: the same for the guide.
         at: time of day at which the cue starts every day, as "21:30", or an empty string.
+        send: messages to other programs, sent when the fade starts.
     """
 
     name: str
@@ -38,6 +43,18 @@ class Cue:
     source: str = ""
     guide: str = ""
     at: str = ""
+    fades: Mapping[str, float] = field(default_factory=dict)
+    auto_continue: float | None = None
+    send: tuple[CueMessage, ...] = ()
+
+    def seconds(self, name: str) -> float:
+        """Return the fade time of a parameter."""
+        return self.fades.get(name, self.fade)
+
+    @property
+    def duration(self) -> float:
+        """Seconds until the last fade ends."""
+        return max((self.seconds(name) for name in self.values), default=self.fade)
 
 
 MAX_SLEEP = 12 * 60  # minutes that a machine may have slept; a larger step of the clock means it was set back
@@ -49,24 +66,24 @@ def _minutes_between(earlier: str, later: str) -> int:
     return ((hours - hour) * 60 + minutes - minute) % (24 * 60)
 
 
-def _index_of_number(text: str) -> int:
-    """Return the index for a number that counts from 1, or -1. Buttons and faders send numbers as floats."""
-    try:
-        return int(float(text)) - 1
-    except (ValueError, OverflowError):
-        return -1
-
-
 class CueList:
-    """The cues in order, and the position of the show among them. `update` returns each cue when its fade starts."""
+    """The cues in order, and the position of the show among them. `update` returns each cue when its fade starts.
 
-    def __init__(self, cues: Sequence[Cue]) -> None:
-        self.cues = list(cues)
+    Args:
+        cues: the cues.
+        loop: whether GO after the last cue starts the first one.
+    """
+
+    def __init__(self, cues: Sequence[Cue], loop: bool = False) -> None:
+        self.cues, self.loop = list(cues), loop
         self.current: Cue | None = None  # the cue that is shown as active
         self.minute = ""  # the time of day of the last schedule check, as "21:30"
         self._last: Cue | None = None  # the last cue that started; GO and BACK count from here. PANIC keeps it
         self._requested: tuple[float, Cue] | None = None  # start time and cue; a newer request replaces it
         self._follow_time: float | None = None  # when the automatic GO is due
+        self._loaded = ""  # name of the cue that the next GO starts, if it is not the next one of the list
+        self._fade_end = 0.0  # when the fade of the current cue ends
+        self._paused_at: float | None = None
         self._restored = False
 
     @property
@@ -74,25 +91,94 @@ class CueList:
         """Name of the cue that waits for its delay, or an empty string."""
         return self._requested[1].name if self._requested else ""
 
-    def name_at_offset(self, offset: int) -> str:
-        """Return the name of the cue `offset` places after the newest one, or an empty string beyond the ends."""
-        return self._name_at(self._position() + offset)
+    @property
+    def standby(self) -> str:
+        """Name of the cue that the next GO starts, or an empty string at the end of the list."""
+        return self._name_at(self._index_of_go())
+
+    @property
+    def before(self) -> str:
+        """Name of the cue that BACK starts, or an empty string at the start of the list."""
+        return self._name_at(self._index_of_back())
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether delay and automatic GO wait for `resume`."""
+        return self._paused_at is not None
 
     def resolve(self, name: str) -> str:
         """Return the name of the cue that GOTO would request, or an empty string."""
         return self._name_at(self._find(name))
 
-    def go(self, now: float) -> Cue | None:
-        """Request the cue after the newest one. Return None after the last."""
-        return self._request(self._position() + 1, now)
+    def named(self, name: str) -> Cue | None:
+        """Return the cue with exactly this name."""
+        return next((cue for cue in self.cues if cue.name == name), None)
 
-    def back(self, now: float) -> Cue | None:
+    def go(self, now: float, fade: float | None = None) -> Cue | None:
+        """Request the loaded cue, or the one after the newest one. Return None after the last.
+
+        Args:
+            now: monotonic seconds.
+            fade: seconds, in place of the cue's own fade times.
+        """
+        cue = self._request(self._index_of_go(), now, fade)
+        if cue is not None:
+            self._loaded = ""
+        return cue
+
+    def back(self, now: float, fade: float | None = None) -> Cue | None:
         """Request the cue before the newest one. Return None before the first."""
-        return self._request(self._position() - 1, now)
+        return self._request(self._index_of_back(), now, fade)
 
-    def goto(self, name: str, now: float) -> Cue | None:
+    def goto(self, name: str, now: float, fade: float | None = None) -> Cue | None:
         """Request a cue by its name or its number ("1" is the first). Return None if none matches."""
-        return self._request(self._find(name), now)
+        return self._request(self._find(name), now, fade)
+
+    def load(self, name: str) -> str:
+        """Let the next GO start a cue, by its name or number. Return its name, or an empty string if none matches."""
+        found = self.resolve(name)
+        self._loaded = found or self._loaded
+        return found
+
+    def is_under_way(self, name: str, now: float, fade: float | None = None) -> bool:
+        """Whether GOTO would request the cue, with this fade, that waits for its delay or still fades."""
+        wanted = self.named(name)
+        if wanted is None:
+            return False
+        wanted = _with_fade(wanted, fade)
+        if self._requested:
+            return self._requested[1] == wanted
+        return self.current == wanted and (now if self._paused_at is None else self._paused_at) < self._fade_end
+
+    def start(self, cue: Cue, now: float) -> None:
+        """Make a cue the current one now, without a delay. Its automatic GO is timed from here."""
+        self._requested = self._paused_at = None
+        if cue.name == self._loaded:
+            self._loaded = ""
+        self.current = self._last = cue
+        self._fade_end = now + cue.duration
+        self._schedule_follow(now)
+
+    def pause(self, now: float) -> None:
+        """Let the delay and the automatic GO wait for `resume`."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Continue after `pause`, with the time that was left."""
+        if self._paused_at is None:
+            return
+        passed, self._paused_at = now - self._paused_at, None
+        self._fade_end += passed
+        if self._requested:
+            self._requested = (self._requested[0] + passed, self._requested[1])
+        if self._follow_time is not None:
+            self._follow_time += passed
+
+    def stop(self) -> None:
+        """Cancel what waits; the current cue stays current."""
+        self._requested = self._follow_time = self._paused_at = None
+        self._fade_end = 0.0
 
     def restore(self, name: str, now: float, minute: str = "") -> None:
         """Continue at a cue that an earlier run had started. Its automatic follow is timed from now.
@@ -105,14 +191,16 @@ class CueList:
 
     def release(self) -> None:
         """Leave the cue list: no cue is current, nothing follows, and the next GO starts the first cue."""
-        self.current, self._last, self._requested, self._follow_time = None, None, None, None
+        self.stop()
+        self.current, self._last, self._loaded = None, None, ""
 
     def panic(self) -> None:
         """Cancel what waits, and show no cue as current, because its look is gone.
 
         GO and BACK still count from the last cue that started: after PANIC, GO starts the cue after that one.
         """
-        self.current, self._requested, self._follow_time = None, None, None
+        self.stop()
+        self.current, self._loaded = None, ""
 
     def record(self, cue: Cue) -> None:
         """Append a cue, or replace the cue of the same name."""
@@ -126,19 +214,22 @@ class CueList:
         """Return the cue that starts now, if one does. time_of_day: the wall clock as "21:30"."""
         if time_of_day and time_of_day != self.minute:
             self._check_schedule(time_of_day, now)
+        if self._paused_at is not None:
+            return None
         if self._follow_time is not None and now >= self._follow_time:
             self._follow_time = None  # also after the last cue: one that is recorded later must not start by itself
             self.go(now)
         if self._requested is None or now < self._requested[0]:
             return None
-        self.current = self._last = self._requested[1]
-        self._requested = None
-        self._schedule_follow(now)
+        self.start(self._requested[1], now)
         return self.current
 
     def _schedule_follow(self, now: float) -> None:
         cue = self.current
-        self._follow_time = None if cue is None or cue.follow is None else now + cue.fade + cue.follow
+        if cue is not None and cue.auto_continue is not None:
+            self._follow_time = now + cue.auto_continue
+        else:
+            self._follow_time = None if cue is None or cue.follow is None else now + cue.duration + cue.follow
 
     def _check_schedule(self, time_of_day: str, now: float) -> None:
         """Request the newest cue that fell due since the last check: the machine may have slept or been off."""
@@ -152,9 +243,18 @@ class CueList:
             self._request(-index, now)
 
     def _find(self, name: str) -> int:
-        """Return the index of the cue with this name, otherwise the index that the name gives as a number."""
+        return find_cue([cue.name for cue in self.cues], name)
+
+    def _index_of_go(self) -> int:
         names = [cue.name for cue in self.cues]
-        return names.index(name) if name in names else _index_of_number(name)
+        if self._loaded in names:
+            return names.index(self._loaded)
+        index = self._position() + 1
+        return index % len(names) if self.loop and names else index
+
+    def _index_of_back(self) -> int:
+        position = self._position()
+        return len(self.cues) - 1 if self.loop and position == 0 else position - 1
 
     def _name_at(self, index: int) -> str:
         return self.cues[index].name if 0 <= index < len(self.cues) else ""
@@ -165,8 +265,14 @@ class CueList:
         names = [cue.name for cue in self.cues]  # by name, because the cue may have been recorded again
         return names.index(newest.name) if newest and newest.name in names else -1
 
-    def _request(self, index: int, now: float) -> Cue | None:
+    def _request(self, index: int, now: float, fade: float | None = None) -> Cue | None:
+        """Let a cue start after its delay, in place of what waits. It ends a pause."""
         if not 0 <= index < len(self.cues):
             return None
-        self._requested, self._follow_time = (now + self.cues[index].delay, self.cues[index]), None
-        return self.cues[index]
+        cue = _with_fade(self.cues[index], fade)
+        self._requested, self._follow_time, self._paused_at = (now + cue.delay, cue), None, None
+        return cue
+
+
+def _with_fade(cue: Cue, fade: float | None) -> Cue:
+    return cue if fade is None else replace(cue, fade=fade, fades={})

@@ -97,5 +97,11 @@ def _read_text(path: Path) -> str:
 def _as_mapping(cue: Cue) -> dict[str, Any]:
     """Return the fields of a cue that differ from the defaults."""
     defaults = Cue("")
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(cue).items()
+    return {name: _plain(value) for name, value in vars(cue).items()
             if name == "name" or value != getattr(defaults, name)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [message.as_mapping() for message in value]
+    return dict(value) if isinstance(value, Mapping) else value

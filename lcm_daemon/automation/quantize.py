@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.tempo import BEATS, Tempo
 
-GRIDS: Mapping[str, float] = {"off": 0.0, "beat": 1.0, "bar": float(BEATS)}  # in beats; 0 means no wait
+GRIDS: Mapping[str, float] = {  # in beats; 0 means no wait
+    "off": 0.0, "beat": 1.0, "bar": float(BEATS), "2 bars": 2.0 * BEATS, "4 bars": 4.0 * BEATS,
+}
+LATEST = 0.2  # seconds that the picture of a request may change after its beat; if later, it waits for the next one
 
 
 @dataclass
@@ -36,13 +39,27 @@ class QuantizedRequests:
         """Return the request that waits under a key, without removing it."""
         return self._waiting[key].request if key in self._waiting else None
 
-    def put(self, key: str, request: CommandRequest, grid: float, tempo: Tempo, now: float) -> None:
-        """Let a request wait for the next multiple of `grid` beats, in place of an earlier one under this key."""
-        self._waiting[key] = _Waiting(request, grid, tempo.next(grid, now))
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
 
-    def pop_due(self, tempo: Tempo, now: float) -> list[CommandRequest]:
-        """Remove and return the requests that are due."""
-        due = [key for key, waiting in self._waiting.items() if waiting.is_due(tempo, now)]
+    def put(
+        self, key: str, request: CommandRequest, grid: float, tempo: Tempo, now: float, lookahead: float = 0.0,
+    ) -> None:
+        """Let a request wait for the next multiple of `grid` beats, in place of an earlier one under this key.
+
+        Args:
+            key: identifies the request.
+            request: the request.
+            grid: beats.
+            tempo: the musical time.
+            now: monotonic seconds.
+            lookahead: seconds from a request to its picture, see `pop_due`.
+        """
+        self._waiting[key] = _Waiting(request, grid, tempo.next(grid, now + max(0.0, lookahead - LATEST)))
+
+    def pop_due(self, tempo: Tempo, now: float, lookahead: float = 0.0) -> list[CommandRequest]:
+        """Remove and return the requests whose beat is `lookahead` seconds away or nearer."""
+        due = [key for key, waiting in self._waiting.items() if waiting.is_due(tempo, now + lookahead)]
         return [self._waiting.pop(key).request for key in due]
 
     def remove(self, key: str) -> None:

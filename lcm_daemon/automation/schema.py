@@ -11,12 +11,25 @@ from typing import Any
 import yaml
 
 from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.cue_messages import MESSAGES
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameters import Table, Value
-from lcm_daemon.core.schema import Choice, Custom, Deferred, Field, Fields, Number, Section, Text, nearest
-from lcm_daemon.recipes.reader import NAME, read_parameters
+from lcm_daemon.core.schema import (
+    Boolean,
+    Choice,
+    Custom,
+    Deferred,
+    Field,
+    Fields,
+    Number,
+    Section,
+    Text,
+    nearest,
+    unique_items,
+)
+from lcm_daemon.recipes.reader import NAME, known_parameters, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
 _SECONDS = Number(0, 86_400)
@@ -64,6 +77,35 @@ def _read_value(node: Node, problems: Problems) -> Value | None:
     return None
 
 
+def _read_auto_continue(node: Node, problems: Problems) -> float | None:
+    """Read seconds; `true` is at once, and `false` not at all."""
+    if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
+        return 0.0 if node.value else None
+    seconds: float | None = _SECONDS.read(node, problems)
+    return seconds
+
+
+def _read_recorded_fades(node: Node, problems: Problems) -> dict[str, float]:
+    if not isinstance(node.raw, yaml.MappingNode):
+        problems.add(node, "a mapping of parameters to seconds is wanted, such as {strength: 2}")
+        return {}
+    return {name: _SECONDS.read(value, problems) for name, _, value in unique_items(node, problems)}
+
+
+def _read_lookahead(node: Node, problems: Problems) -> float | None:
+    """Read seconds; `auto` is None."""
+    if isinstance(node.raw, yaml.ScalarNode) and node.raw.value == "auto":
+        return None
+    seconds: float | None = Number(0, MAX_LOOKAHEAD).read(node, problems)
+    return seconds
+
+
+MAX_LOOKAHEAD = 10.0  # seconds
+CUE_LIST: Fields = {
+    "loop": Field(Boolean(), False, "GO after the last cue starts the first one"),
+    "lookahead": Field(Custom(_read_lookahead, "seconds, or auto"), None, "how much earlier than its beat a quantised "
+                       "cue starts, so that the picture changes on the beat: seconds, or auto (as measured)"),
+}
 _CUE_NAME = Field(Custom(_read_cue_name, "a name"), help="what GOTO calls it")
 _CUE_SETTINGS: Fields = {
     "fade": Field(_SECONDS, 0.0, "seconds"),
@@ -74,15 +116,21 @@ _CUE_SETTINGS: Fields = {
     "source": Field(Text(), "", "name of a source to change to: one of `sources`, or such as `ndi CAM 1`"),
     "guide": Field(Text(), "", "the same for the guide"),
     "at": Field(Custom(_read_time, "a time of day"), "", "time of day at which it starts, every day"),
+    "auto_continue": Field(Custom(_read_auto_continue, "seconds"), None, "seconds from the start of the fade to an "
+                           "automatic GO; true is at once"),
+    "send": Field(MESSAGES, (), "OSC and MIDI messages to send when the fade starts"),
 }
+_FADES = "seconds by parameter, in place of fade"
 CUE: Fields = {
     "name": _CUE_NAME,
     "set": Field(Deferred("a mapping of parameters to values"), None, "the look"),
+    "fades": Field(Deferred("a mapping of parameters to seconds"), None, _FADES),
     **_CUE_SETTINGS,
 }
 RECORDED_CUE: Fields = {
     "name": _CUE_NAME,
     "values": Field(Custom(_read_recorded_values, "a mapping of parameters to values"), {}, "the look"),
+    "fades": Field(Custom(_read_recorded_fades, "a mapping of parameters to seconds"), {}, _FADES),
     **_CUE_SETTINGS,
 }
 MODULATOR: Fields = {
@@ -116,7 +164,7 @@ def read_cues(
         problems: receives every mistake.
         tables: the parameters that a cue may set, by the recipe that it changes to; "" if it does not change it.
         recipes: names of the recipes that a cue may change to.
-        source_problem: says why there is no source of a name; "" if there may be one.
+        source_problem: says why a source of a name cannot exist; "" if it may.
     """
     cues: dict[str, Cue] = {}
     for node in nodes:
@@ -141,7 +189,28 @@ def _read_cue(
     if found["recipe"] and found["recipe"] not in recipes:
         problems.add(node, f"no recipe {found['recipe']!r}{nearest(found['recipe'], recipes)}")
     table = tables.get(found["recipe"], tables[""])
-    return Cue(values=read_parameters(look, problems, table) if look else {}, **found)
+    values = read_parameters(look, problems, table) if look else {}
+    fades = found.pop("fades")
+    return Cue(values=values, fades=_read_fades(fades, problems, table, values) if fades else {}, **found)
+
+
+def _read_fades(node: Node, problems: Problems, table: Table, values: Mapping[str, Value]) -> dict[str, float]:
+    fades: dict[str, float] = {}
+    for name, value in known_parameters(node, problems, table):
+        if name not in values:
+            problems.add(value, f"fades: the cue does not set {name}")
+        elif not (table[name].glides or table[name].kind == "int"):
+            problems.add(value, f"fades: {name} cannot fade: only numbers, prompts and seeds do")
+        fades[name] = _SECONDS.read(value, problems) or 0.0
+    return fades
+
+
+def is_endless_loop(cues: Sequence[Cue]) -> bool:
+    """Whether the cues of a loop would start one another for ever without any time between them."""
+    pauses = [None if cue.auto_continue is None and cue.follow is None else
+              cue.delay + (cue.duration + (cue.follow or 0.0) if cue.auto_continue is None else cue.auto_continue)
+              for cue in cues]
+    return bool(pauses) and None not in pauses and not any(pauses)
 
 
 def read_recorded_cues(root: Node, problems: Problems) -> list[Cue]:
@@ -188,4 +257,6 @@ def _read_section(fields: Fields, node: Node, problems: Problems) -> dict[str, A
     """Read a mapping. Return None if anything in it is wrong."""
     before = len(problems)
     found: dict[str, Any] | None = Section(fields).read(node, problems)
+    if found and found.get("follow") is not None and found.get("auto_continue") is not None:
+        problems.add(node, "follow and auto_continue are both an automatic GO: a cue has one of them")
     return found if len(problems) == before else None

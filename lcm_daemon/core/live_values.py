@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lcm_daemon.core.float32 import float32
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, Value
 
@@ -42,10 +43,29 @@ FADE_CURVES: Mapping[str, Callable[[float], float]] = {  # progress of a fade, 0
 
 @dataclass
 class _Glide:
+    """A value on its way.
+
+    Attributes:
+        start: Value that it comes from.
+        begun: When it began, monotonic seconds.
+        seconds: How long it takes.
+        curve: Key of FADE_CURVES.
+        held: Progress, 0 to 1, that it stays at; None while it moves.
+        paused: Whether `resume` lets it move again.
+    """
+
     start: float | Blend
     begun: float
     seconds: float
     curve: str = "linear"
+    held: float | None = None
+    paused: bool = False
+
+    def progress(self, now: float) -> float:
+        """Progress over its time, 0 to 1."""
+        if self.held is not None:
+            return self.held
+        return min(max((now - self.begun) / self.seconds, 0.0), 1.0)
 
 
 @dataclass
@@ -99,6 +119,19 @@ class Parameters:
         """
         return self.fade(name, value, now, self._seconds(self.table[name]), origin=origin)
 
+    def move(self, name: str, value: Any, now: float, origin: str = "") -> Value | None:
+        """As `set`, for the move of a controller. A move to the target already set is none: it ends no fade.
+
+        Returns:
+            The value that it glides to, or None if it was the target already.
+        """
+        target, before, glide = self.table[name].coerce(value), self._targets[name], self._travel.get(name)
+        is_held = glide is not None and glide.held is not None and not glide.paused  # not on its way to the target
+        same = target == before or (isinstance(target, float) and float32(target) == float32(float(before)))
+        if same and not is_held:
+            return None
+        return self.set(name, target, now, origin)
+
     def fade(
         self, name: str, value: Any, now: float, seconds: float, curve: str = "linear", origin: str = "",
     ) -> Value:
@@ -115,6 +148,31 @@ class Parameters:
         self.revision += 1
         return target
 
+    def hold(self, name: str, start: Value | Blend, value: Any, share: float, now: float, origin: str = "") -> Value:
+        """Put one parameter at `share` (0 to 1) of the way from `start` to a value, where it stays.
+
+        A text or a seed is blended, with the nearer value as its target. A boolean or a choice has the new value as
+        soon as `share` is above 0.
+
+        Returns:
+            The value, or the target of a blend.
+
+        Raises:
+            Refused: The value is invalid.
+            KeyError: The name is unknown.
+        """
+        parameter = self.table[name]
+        target = parameter.coerce(value)
+        if parameter.glided_by:
+            mix = Blend.of(start).towards(target, share)
+            held = self.fade(name, max(mix.parts, key=lambda part: part[1])[0], now, 0.0, origin=origin)
+            if len(mix.parts) > 1:
+                self._travel[name] = _Glide(mix, now, 1.0, held=0.0)
+            return held
+        if isinstance(start, Blend) or isinstance(target, str | bool):
+            return self.fade(name, target if share > 0.0 else start, now, 0.0, origin=origin)
+        return self.fade(name, float(start) + (float(target) - float(start)) * share, now, 0.0, origin=origin)
+
     def follow_recipe(self, name: str, now: float) -> None:
         """Set a parameter that is untouched to the start value of the recipe that plays now."""
         self.set(name, self._start[name], now, "recipe")
@@ -128,19 +186,70 @@ class Parameters:
         """Target values of all parameters that have been set since the start or the last reset."""
         return {name: self._targets[name] for name in self.table if name in self._touched}
 
-    def reset(self, origin: str = "") -> dict[str, Value]:
-        """Return to the show's values at once, except for parameters that are not part of a look.
+    def reset(self, origin: str = "", now: float = 0.0, seconds: float = 0.0) -> dict[str, Value]:
+        """Return to the show's values, except for parameters that are not part of a look.
+
+        Args:
+            origin: Who resets them, as in Change.origin.
+            now: Monotonic seconds.
+            seconds: How long numbers, prompts and seeds take; everything else changes at once.
 
         Returns:
             The values that changed.
         """
         look = {name: value for name, value in self._start.items() if self.table[name].look}
         changed = {n: v for n, v in look.items() if self._targets[n] != v or n in self._travel}
-        self._targets, self._travel = {**self._targets, **look}, {}
-        self._origins |= dict.fromkeys(changed, origin)
+        if seconds > 0.0:
+            self.resume(now)
+            for name, value in changed.items():
+                self.fade(name, value, now, seconds, origin=origin)
+        else:
+            self._targets, self._travel = {**self._targets, **look}, {}
+            self._origins |= dict.fromkeys(changed, origin)
         self._touched -= look.keys()
         self.revision += 1
         return changed
+
+    # --- fades on their way; `prefix` is how the origin of their last move begins, such as "cue/" ---
+
+    def pause(self, prefix: str, now: float) -> None:
+        """Stop fades where they are until `resume`."""
+        for name in self._moving(prefix, now):
+            glide = self._travel[name]
+            glide.held, glide.paused = glide.progress(now), True
+
+    def resume(self, now: float) -> None:
+        """Continue the fades that were paused, with the time that they had left."""
+        for glide in self._travel.values():
+            if glide.paused and glide.held is not None:
+                glide.begun, glide.held, glide.paused = now - glide.held * glide.seconds, None, False
+
+    def stop(self, prefix: str, now: float) -> dict[str, Value]:
+        """End fades where they are. Return the new targets.
+
+        A text or a seed that is blended stays blended; its target is the value with the larger share.
+        """
+        self.resume(now)
+        stopped: dict[str, Value] = {}
+        for name in self._moving(prefix, now):
+            here, origin = self._at(name, now), self._origins.get(name, "")
+            value = here.parts[0][0] if isinstance(here, Blend) else here
+            stopped[name] = self.hold(name, here, value, 0.0, now, origin)
+        return stopped
+
+    def fade_progress(self, prefix: str, now: float) -> tuple[float, float]:
+        """Progress (0 to 1) and seconds left of the fade that ends last; (1, 0) if nothing fades."""
+        fades = [self._travel[name] for name in (*self._moving(prefix, now), *self._paused())]
+        left = [((1.0 - fade.progress(now)) * fade.seconds, fade.progress(now)) for fade in fades]
+        seconds, progress = max(left, default=(0.0, 1.0))
+        return progress, seconds
+
+    def _moving(self, prefix: str, now: float) -> list[str]:
+        return [name for name, glide in self._travel.items()
+                if glide.held is None and glide.progress(now) < 1.0 and self._origins.get(name, "").startswith(prefix)]
+
+    def _paused(self) -> list[str]:
+        return [name for name, glide in self._travel.items() if glide.paused]
 
     def shown(self) -> Table:
         """The table for controllers: the defaults are the show's start values."""
@@ -153,6 +262,10 @@ class Parameters:
     def targets(self) -> dict[str, Value]:
         """Every parameter's value, or the value that it glides to."""
         return {name: self._targets[name] for name in self.table}
+
+    def at(self, name: str, now: float) -> Any:
+        """One parameter's value at `now` (monotonic seconds): a Value, or a Blend while it glides."""
+        return self._at(name, now) if name in self._travel else self._targets[name]
 
     def evaluate(self, now: float) -> dict[str, Any]:
         """Every parameter's value at `now` (monotonic seconds), on its way where it glides."""
@@ -168,13 +281,13 @@ class Parameters:
 
     def _start_glide(self, parameter: Parameter, now: float, seconds: float, curve: str) -> None:
         name = parameter.name
-        here = self._at(name, now) if name in self._travel else self._targets[name]
+        here = self.at(name, now)
         start = Blend.of(here) if isinstance(here, Blend) or parameter.glided_by else float(here)
         self._travel[name] = _Glide(start, now, seconds, curve)
 
     def _at(self, name: str, now: float) -> Value | Blend:
         glide, target = self._travel[name], self._targets[name]
-        progress = max((now - glide.begun) / glide.seconds, 0.0)
+        progress = glide.progress(now)
         if progress >= 1.0:
             del self._travel[name]
             return target

@@ -58,10 +58,16 @@ def _coerce(argument: Parameter, value: Any) -> Value:
 Commands = Mapping[str, Command]
 
 
+MAX_FADE = 86_400.0  # seconds
+_FADE = Parameter("fade", "float", 0.0, "Seconds, in place of the cue's own fade.", 0.0, MAX_FADE, "s")
+_CUE_NAME = Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1.")
+
+
 def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands:
     """All commands by name, for a show that can change to these recipes and has these sinks. The only list of them."""
     return {
-        "panic": Command("Reset all parameters to the show's values at once."),
+        "panic": Command("Reset all parameters to the show's values, at once or over some seconds.", (
+            Parameter("seconds", "float", 0.0, "Seconds that it takes.", 0.0, MAX_FADE, "s"),), optional=1),
         "recipe": Command("Change to another recipe: it is loaded in the background, then faded in.", (
             Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
         )),
@@ -78,10 +84,13 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands
         "record/stop": Command("Stop the recording and close its file."),
         **{f"sink/{name}": Command(f"Switch the sink {name} on (1) or off (0).", (
             Parameter("on", "bool", True, "1 or 0."),)) for name in sinks},
-        "cue/go": Command("Start the next cue."),
-        "cue/back": Command("Start the previous cue."),
-        "cue/goto": Command("Start the cue of this name or number.", (
-            Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1."),)),
+        "cue/go": Command("Start the next cue.", (_FADE,), optional=1),
+        "cue/back": Command("Start the previous cue.", (_FADE,), optional=1),
+        "cue/goto": Command("Start the cue of this name or number.", (_CUE_NAME, _FADE), optional=1),
+        "cue/load": Command("Let the next GO start the cue of this name or number.", (_CUE_NAME,)),
+        "cue/pause": Command("Stop the fade where it is until it is resumed. A delay and an automatic GO wait too."),
+        "cue/resume": Command("Continue the fade that was paused."),
+        "cue/stop": Command("End the fade where it is. No cue that waits will start."),
         "cue/release": Command("Leave the cue list; the next GO starts the first cue."),
         "cue/record": Command(
             "Store the current look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
@@ -133,9 +142,11 @@ class RequestQueue:
 
     Attributes:
         steps: Commands, and between them the changes by parameter name.
+        receipt: A number that the stage returns once it has handled the queue; 0 asks for none.
     """
 
     steps: list[dict[str, Change] | CommandRequest] = field(default_factory=list)
+    receipt: int = 0
 
     def __bool__(self) -> bool:
         return any(self.steps)  # a step without changes is left when its parameters were removed

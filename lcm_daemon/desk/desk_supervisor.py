@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lcm_daemon.automation.cue_messages import CueMessage
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.refusals import MAX_WAITING, Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
+from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
@@ -23,6 +27,8 @@ log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 5.0  # a desk that grants no credit for this long is replaced
 START_SECONDS = 30.0  # how long a desk may take to open
+MAX_OUTGOING = 256  # messages of cues that wait for a desk; further ones are dropped
+MOVING_INTERVAL = 0.05  # seconds between two reports of values that move
 RETRY_PAUSE = 5.0  # seconds until the next try, after three desks in a minute have failed
 
 
@@ -47,6 +53,14 @@ class DeskSupervisor(ChildSupervisor):
         self._parameter_states: Mapping[str, ParameterState] | None = None
         self._table: Table | None = None  # not yet sent
         self._requests: list[RequestQueue] = []
+        self._refusals: list[Refusal] = []  # not yet sent
+        self._receipt = 0  # not yet sent
+        self.moving_values: Callable[[float], MovingValues] | None = None  # asked while the desk wants them
+        self._wants_moving = False
+        self._moving, self._moving_at = MovingValues(), 0.0  # what was sent last, and when
+        self._outgoing: list[CueMessage] = []  # not yet sent
+        self._tempo: Tempo | None = None
+        self._is_tempo_new = False  # not yet sent
         self._credit_at: float | None = 0.0  # when the desk last had a credit; None: it has only just opened
         self._earlier_counts: dict[str, int] = {}
         self._retry_at = 0.0
@@ -84,7 +98,9 @@ class DeskSupervisor(ChildSupervisor):
         config = replace(self._config, values=dict(self._values), kept=self.kept)
         self.child = Child("lcm-desk", desk.run, self._size, config, log_levels())
         self.ready, self.started_at, self._credit_at = False, now, now
-        self._table = None
+        self._table, self._receipt = None, 0
+        self._wants_moving, self._moving = False, MovingValues()
+        self._is_tempo_new = self._tempo is not None
 
     def start_next(self, now: float) -> None:
         if now < self._retry_at:
@@ -105,7 +121,7 @@ class DeskSupervisor(ChildSupervisor):
         """
         self._values = values
         self.poll(now)
-        self._send_update(values)
+        self._send_update(values, now)
         requests, self._requests = self._requests, []
         return requests
 
@@ -120,6 +136,26 @@ class DeskSupervisor(ChildSupervisor):
         if parameter_states is not None:
             self._parameter_states = parameter_states
 
+    def tell_refusals(self, refusals: list[Refusal]) -> None:
+        """Collect refusals for the next update."""
+        self._refusals += refusals[:MAX_WAITING - len(self._refusals)]
+
+    def acknowledge(self, queue: RequestQueue) -> None:
+        """Everything in the queue has been handled; the next update says it if the desk wants to know."""
+        self._receipt = queue.receipt or self._receipt
+
+    def tell_tempo(self, tempo: Tempo) -> None:
+        """Send the show's tempo with the next update, if it has changed."""
+        if tempo != self._tempo:
+            self._tempo, self._is_tempo_new = tempo, True
+
+    def send_messages(self, messages: list[CueMessage]) -> None:
+        """Let the desk send the messages of cues."""
+        kept = messages[:MAX_OUTGOING - len(self._outgoing)]
+        self._outgoing += kept
+        if len(kept) < len(messages):
+            self.metrics.count("dropped/cue messages", len(messages) - len(kept))
+
     def replace_table(self, table: Table) -> None:
         """Replace the parameter table, of this desk and later ones."""
         self._config, self._table = replace(self._config, table=table), table
@@ -132,19 +168,35 @@ class DeskSupervisor(ChildSupervisor):
             except CLOSED:
                 return  # `step` finds the same closed pipe
 
-    def _send_update(self, values: Mapping[str, Value]) -> None:
-        if not self.ready or self.child is None or not (self._changes or self._status or self._table):
+    def _send_update(self, values: Mapping[str, Value], now: float) -> None:
+        if not self.ready or self.child is None or not self.child.channel.has_credit:
+            return
+        moving = self._new_moving(now)
+        if not (self._changes or self._status or self._table or moving or self._refusals or self._receipt
+                or self._is_tempo_new or self._outgoing):
             return
         changes, table_values = list(self._changes.values()), dict[str, Value]()
         if self._table:  # a change that waits may be older than the table's values, which the desk applies first
             table_values = dict(values)
             changes = [replace(change, value=values[change.name]) for change in changes if change.name in values]
-        update = desk.DeskUpdate(changes, self._status, self._parameter_states, self._table, table_values)
+        update = desk.DeskUpdate(
+            changes, self._status, self._parameter_states, self._table, table_values, moving, tuple(self._refusals),
+            self._receipt, self._tempo if self._is_tempo_new else None, tuple(self._outgoing))
         try:
             if self.child.channel.send(update):
                 self._changes, self._status, self._parameter_states, self._table = {}, None, None, None
+                self._moving, self._refusals, self._receipt = moving or self._moving, [], 0
+                self._is_tempo_new, self._outgoing = False, []
         except CLOSED:
             return
+
+    def _new_moving(self, now: float) -> MovingValues | None:
+        """The values that move, with every change and else 20 times a second; None if the desk has them already."""
+        is_due = self._changes or now - self._moving_at >= MOVING_INTERVAL
+        if not (self._wants_moving and self.moving_values and is_due):
+            return None
+        self._moving_at, moving = now, self.moving_values(now)
+        return moving if moving != self._moving else None
 
     # --- the child ---
 
@@ -152,7 +204,7 @@ class DeskSupervisor(ChildSupervisor):
         match message:
             case desk.DeskRequests():
                 self._requests.append(message.queue)
-                self.kept = message.kept
+                self.kept, self._wants_moving = message.kept, message.wants_moving
                 self.counts = {path: n + self._earlier_counts.get(path, 0) for path, n in message.counts.items()}
             case FrameResult():
                 child.channel.free_slot(message)

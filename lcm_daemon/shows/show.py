@@ -75,6 +75,8 @@ class Show:
         timeouts: When an engine counts as hung.
         spare: Whether a second engine process waits for a quick restart.
         resume: Whether a run continues with the look of an earlier one that was interrupted.
+        cue_loop: Whether GO after the last cue starts the first one.
+        lookahead: Seconds by which a quantised cue starts before its beat; None for what a picture takes.
         network: Who may reach the servers.
         prompts: The bank of prompts, which are played by their number.
     """
@@ -102,8 +104,15 @@ class Show:
     timeouts: EngineTimeouts
     spare: bool
     resume: bool
+    cue_loop: bool
+    lookahead: float | None
     network: NetworkPolicy
     prompts: tuple[str, ...] = ()
+
+    @property
+    def cue_destinations(self) -> tuple[tuple[str, ...], ...]:
+        """Where cues send messages to, each once, as in `CueMessage.destination`."""
+        return tuple(dict.fromkeys(message.destination for cue in self.cues for message in cue.send))
 
     @property
     def can_guide(self) -> bool:

@@ -56,5 +56,6 @@ class Dispatch:
         self._automation.panic()
         self._inputs.cancel()
         self._switcher.transition.cancel(now)
-        changed = self._parameters.reset(f"panic/{request.origin}")
+        seconds = float(request.arguments[0]) if request.arguments else 0.0
+        changed = self._parameters.reset(f"panic/{request.origin}", now, seconds)
         return [Change(name, value, request.origin) for name, value in changed.items()]

@@ -50,6 +50,7 @@ from lcm_daemon.transports.runner import Runner
 
 log = logging.getLogger(__name__)
 
+MAX_LATENCY = 2.0  # seconds that a quantised cue starts before its beat at most, if the show says nothing
 PREVIEW_INTERVAL = 1 / 15  # seconds between two frames for the page
 STOP_SECONDS = 1.0  # how long each thread and process may take to end
 
@@ -87,18 +88,14 @@ class Stage:
         self.outputs = Outputs(show, self.metrics)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self.switcher.change_by_cue, show.companion_file, self.metrics,
-            self.inputs,
+            self.inputs, show.cue_loop, self._lookahead,
         )
         self.automation.recipe = recipe.name
         if look:
             self.automation.restore(look, self.clock.now())
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
-        self.desk = DeskSupervisor(
-            DeskConfig(show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, tuple(recipes),
-                       browser_source=show.browser_source, network=show.network, sinks=tuple(switch_names(show.sinks))),
-            show.size, self.metrics,
-        )
+        self.desk = DeskSupervisor(self._desk_config(tuple(recipes)), show.size, self.metrics)
         self.slate = Slate(show.slate, show.size, show.name)
         self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -111,9 +108,18 @@ class Stage:
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
+        self.desk.moving_values = self._report.moving_values
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
+
+    def _desk_config(self, recipes: tuple[str, ...]) -> DeskConfig:
+        show = self.show
+        return DeskConfig(
+            show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, recipes,
+            browser_source=show.browser_source, network=show.network, sinks=tuple(switch_names(show.sinks)),
+            cue_destinations=show.cue_destinations,
+        )
 
     def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         recipe, show = variant.rendered, self.show
@@ -217,7 +223,12 @@ class Stage:
             for queue in self.desk.step(self.parameters.targets(), now):
                 for request in queue:
                     self.desk.tell(self._dispatch.execute(request, now))
+                self.desk.acknowledge(queue)
             self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
+            self.desk.tell_tempo(self.automation.tempo)
+            self.desk.send_messages(self.automation.pop_messages(now))
+            reporters = (self.automation, self.switcher, self.inputs, self.outputs)
+            self.desk.tell_refusals([refusal for reporter in reporters for refusal in reporter.refusals.pop()])
             starved = self.source.newest is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
             if self.recipes.calls:
@@ -231,6 +242,12 @@ class Stage:
             self.feeder.feed(self.source, self.guide, values, self._ticks, self.clock.now())
         except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
             self._throttle.exception("tick/failed", "serving failed; the show continues")
+
+    def _lookahead(self) -> float:
+        """Seconds by which a cue starts before its beat: what the show says, or what a picture takes at present."""
+        if self.show.lookahead is not None:
+            return self.show.lookahead
+        return min(self.metrics.timing("latency") + 0.5 / self.show.fps, MAX_LATENCY)
 
     def on_input(self) -> None:
         """A new input frame has arrived. Called on the source's thread."""

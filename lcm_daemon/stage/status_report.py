@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
@@ -99,7 +100,7 @@ class StatusReport:
             "recipe": engine.recipe.name,
             "size": "{}x{}".format(*engine.recipe.size),
             "change": transition.describe(),
-            **self._automation.status(),
+            **self._automation.status(now),
             "moved": describe_last_move(self._parameters),
             "governor": self._switcher.describe_governor(),
             "error": "; ".join(filter(None, (transition.state.error, inputs.error))),
@@ -116,6 +117,11 @@ class StatusReport:
         if self._show.can_guide:
             entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)
+
+    def moving_values(self, now: float) -> MovingValues:
+        """The numbers that differ at `now` (monotonic seconds) from what they were set to."""
+        in_force = self._switcher.govern_values(self._automation.values)
+        return MovingValues.of(self._parameters.targets(), self._parameters.evaluate(now), in_force)
 
     def parameter_states(self) -> Mapping[str, ParameterState]:
         """Every parameter's base value, value in force, and who set it."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lcm_daemon.automation.automation import MAX_CUES, Automation
 from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.cue_messages import OscMessageOut
 from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter
-from lcm_daemon.core.requests import CommandRequest, commands
+from lcm_daemon.core.parameters import Parameter, Value
+from lcm_daemon.core.requests import Change, CommandRequest, commands
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.stage.dispatch import Dispatch
+from tests.core.test_requests import cases
 
 CUES = (Cue("dawn", {"strength": 0.4, "prompt": "sunset"}, fade=4.0), Cue("ink", {"strength": 1.0}, recipe="ink"))
 LFO = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
@@ -31,8 +35,8 @@ class Rig:
         self.parameters.replace_table({**TABLE, **self.automation.table})
         self.parameters.set("strength", 0.0, 0.0)
 
-    def call(self, name: str, now: float, *arguments: str) -> None:
-        self.automation.execute(CommandRequest(name, "osc/test", arguments), now)
+    def call(self, name: str, now: float, *arguments: Value) -> list[Change]:
+        return self.automation.execute(CommandRequest(name, "osc/test", arguments), now)
 
     def step(self, now: float, clock: str = "", external: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
         return [(c.name, c.value, c.origin) for c in self.automation.update(now, clock, external)]
@@ -52,7 +56,9 @@ def test_go_starts_a_cue_and_returns_its_changes() -> None:
     rig.call("cue/go", 10.0)
     assert rig.step(10.0) == [("strength", 0.4, "cue/dawn"), ("prompt", "sunset", "cue/dawn")]
     assert rig.parameters.evaluate(12.0)["strength"] == pytest.approx(0.2)
-    assert rig.automation.status() == {"cue": "dawn", "next_cue": "", "cues": "dawn\nink"}
+    assert rig.automation.status(11.0) == {
+        "cue": "dawn", "next_cue": "", "upcoming_cue": "ink", "fade": 0.25, "fade_left": 3.0, "paused": False,
+        "cues": "dawn\nink"}
 
 
 def test_a_cue_may_change_the_recipe() -> None:
@@ -118,9 +124,9 @@ def test_a_cue_without_a_recipe_change_leaves_no_values_behind() -> None:
 @pytest.mark.parametrize("name", commands())
 def test_every_declared_command_has_one_handler(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What the stage carries out itself has no handler here; it hands on everything else."""
-    stage = ("panic", "recipe", "size", "adjust", "toggle", "source", "guide", "record/start", "record/stop")
-    rig = Rig()
-    arguments = {"cue/goto": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5")}.get(name, ())
+    stage, rig = cases(Dispatch.execute), Rig()
+    given = {"cue/goto": ("ink",), "cue/load": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5")}
+    arguments = given.get(name, ())
     rig.call(name, 0.0, *arguments)
     assert bool(caplog.records) == (name in stage)
     assert ("no handler" in caplog.text) == bool(caplog.records)
@@ -150,10 +156,10 @@ def test_a_quantised_go_waits_for_the_bar() -> None:
     rig.parameters.set("quantise", "bar", 0.0)
     rig.step(0.5)
     rig.call("cue/go", 0.5)
-    assert rig.automation.status()["next_cue"] == "dawn"
+    assert rig.automation.status(0.0)["next_cue"] == "dawn"
     assert rig.step(1.9) == []
     assert rig.step(2.0)[0][2] == "cue/dawn"
-    assert rig.automation.status()["next_cue"] == ""
+    assert rig.automation.status(0.0)["next_cue"] == ""
 
 
 @pytest.mark.parametrize(("command", "name"), [
@@ -167,7 +173,7 @@ def test_the_status_names_the_cue_that_waits_for_the_beat(command: tuple[str, ..
     rig.parameters.set("quantise", "bar", 0.0)
     rig.step(0.5)
     rig.call(command[0], 0.5, *command[1:])
-    assert rig.automation.status()["next_cue"] == name
+    assert rig.automation.status(0.0)["next_cue"] == name
 
 
 def test_taps_and_the_parameter_set_the_tempo() -> None:
@@ -192,7 +198,7 @@ def test_a_recorded_cue_is_stored_next_to_the_show(tmp_path: Path) -> None:
     rig.parameters.set("strength", 0.7, 0.0)
     rig.parameters.set("prompt", "lava", 0.0)
     rig.call("cue/record", 0.0, "found")
-    assert rig.automation.status()["cues"] == "dawn\nink\nfound"
+    assert rig.automation.status(0.0)["cues"] == "dawn\nink\nfound"
     rig.automation.close()
     again = Rig(tmp_path / "mirror.yaml")
     again.call("cue/goto", 0.0, "found")
@@ -247,7 +253,7 @@ def test_a_flood_of_recordings_is_limited(
     assert len(again.automation.cue_list.cues) == MAX_CUES
     again.call("cue/goto", 0.0, "look 0")
     assert ("strength", 0.55, "cue/look 0") in again.step(0.0)
-    assert 0 < caplog.text.count("is not recorded") < 10
+    assert 0 < caplog.text.count("is not recorded") < 50
 
 
 def test_a_refused_value_in_the_file_is_skipped_alone(
@@ -264,7 +270,7 @@ def test_a_flood_of_unknown_cues_does_not_fill_the_log(caplog: pytest.LogCapture
     rig = Rig()
     for number in range(1000):
         rig.call("cue/goto", 0.0, f"{number}")
-    assert 0 < len(caplog.records) <= 10
+    assert 0 < len(caplog.records) <= 50
 
 
 def test_release_leaves_the_cue_list() -> None:
@@ -272,7 +278,7 @@ def test_release_leaves_the_cue_list() -> None:
     rig.call("cue/go", 0.0)
     rig.step(0.0)
     rig.call("cue/release", 1.0)
-    assert rig.automation.status()["cue"] == ""
+    assert rig.automation.status(0.0)["cue"] == ""
 
 
 @pytest.mark.parametrize(("quantise", "due"), [("off", 2.0), ("beat", 1.0), ("bar", 2.0)])
@@ -294,7 +300,7 @@ def test_next_and_go_wait_for_the_same_bar_and_panic_cancels_both() -> None:
     for _ in range(2):
         rig.call("next", 0.5, "mix", "0.5")
         rig.call("cue/go", 0.5)
-        assert rig.automation.status()["next_cue"] == "dawn"
+        assert rig.automation.status(0.0)["next_cue"] == "dawn"
         rig.automation.panic()
         assert rig.step(2.5) == []
 
@@ -310,7 +316,7 @@ def test_next_with_an_unknown_name_or_a_refused_value_is_logged_rarely(caplog: p
     rig.call("next", 2.5, "mix", "0.25")
     assert rig.step(4.0) == [("mix", 0.25, "osc/test")]
     assert "next: no parameter 'nothing 0'" in caplog.text
-    assert len(caplog.records) < 12
+    assert len(caplog.records) < 50
 
 
 # An external clock
@@ -397,7 +403,7 @@ def test_release_and_panic_cancel_a_waiting_go(stop: Callable[[Rig], None]) -> N
     rig.call("cue/go", 0.5)
     stop(rig)
     assert rig.step(2.0) == []
-    assert rig.automation.status()["next_cue"] == ""
+    assert rig.automation.status(0.0)["next_cue"] == ""
 
 
 def test_after_panic_no_cue_is_lit_and_go_starts_the_cue_after_the_last() -> None:
@@ -405,16 +411,16 @@ def test_after_panic_no_cue_is_lit_and_go_starts_the_cue_after_the_last() -> Non
     rig.call("cue/go", 0.0)
     rig.step(0.0)
     rig.automation.panic()
-    assert rig.automation.status()["cue"] == ""
+    assert rig.automation.status(0.0)["cue"] == ""
     rig.call("cue/go", 1.0)
     rig.step(1.0)
-    assert rig.automation.status()["cue"] == "ink"
+    assert rig.automation.status(0.0)["cue"] == "ink"
 
 
 def test_a_cue_without_a_name_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     rig.call("cue/record", 0.0, "")
-    assert rig.automation.status()["cues"] == "dawn\nink"
+    assert rig.automation.status(0.0)["cues"] == "dawn\nink"
     assert "cue/record: a cue needs a name" in caplog.text
 
 
@@ -459,3 +465,29 @@ def test_without_other_sources_a_recorded_cue_and_a_look_name_none(tmp_path: Pat
     rig.automation.close()
     assert "source" not in (tmp_path / "show.cues.yaml").read_text()
     assert rig.automation.current_look(load_recipe("builtin")).source == ""
+
+
+def test_a_recorded_cue_keeps_its_settings_and_sends_only_where_the_show_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    light, away = OscMessageOut("/go", (), "127.0.0.1", 8000), OscMessageOut("/go", (), "127.0.0.1", 9999)
+    cues = (Cue("dawn", {"strength": 0.4}, fades={"strength": 2.0}, auto_continue=5.0, send=(light,)),)
+    rig = Rig(tmp_path / "mirror.yaml", cues=cues)
+    rig.call("cue/record", 0.0, "dawn")
+    rig.automation.close()
+    again = Rig(tmp_path / "mirror.yaml", cues=cues).automation.cue_list.cues[0]
+    assert (again.fades, again.auto_continue, again.send) == ({"strength": 2.0}, 5.0, (light,))
+    store = CueStore(tmp_path / "mirror.yaml")
+    store.write([replace(again, send=(light, away))])
+    store.close()
+    assert Rig(tmp_path / "mirror.yaml", cues=cues).automation.cue_list.cues[0].send == (light,)
+    assert "dawn: its message to '127.0.0.1:9999' is not sent: the show does not name it" in caplog.text
+
+
+@pytest.mark.parametrize(("given", "name"), [(4.099999904632568, "4.1"), ("act one", "act one"), (7, "7")])
+def test_a_cue_is_recorded_under_a_number_as_people_write_it(given: Value, name: str) -> None:
+    rig = Rig()
+    rig.call("cue/record", 0.0, str(given))
+    rig.call("cue/goto", 0.0, str(given))
+    rig.step(0.0)
+    assert rig.automation.status(0.0)["cue"] == name

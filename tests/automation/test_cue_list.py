@@ -68,7 +68,7 @@ def test_after_panic_no_cue_is_current_and_go_starts_the_next_one() -> None:
     assert cues.pending == "storm"
     cues.panic()
     assert (cues.current, cues.pending, begun(cues, 60.0)) == (None, "", "")
-    assert cues.name_at_offset(1) == "storm"
+    assert cues.standby == "storm"
     cues.go(60.0)
     assert begun(cues, 61.0) == "storm"
     cues.panic()

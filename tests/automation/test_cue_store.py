@@ -8,19 +8,22 @@ import pytest
 import yaml
 
 from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.cue_messages import MidiMessageOut, OscMessageOut
 from lcm_daemon.automation.cue_store import CueStore
 
 DAWN = Cue("dawn", {"prompt": "sunset — ocean", "strength": 0.4, "seed": 2**32 - 1, "freeze": True}, fade=6.0)
 STORM = Cue("storm", curve="smooth", delay=0.5, follow=20.0, recipe="night", at="22:00")
+SENDS = (OscMessageOut("/light/go", (1, 0.5, "go", True), "desk.local", 8000), MidiMessageOut(b"\x90\x3c\x7f", "APC*"))
+LIGHT = Cue("light", {"mix": 0.5}, fades={"mix": 2.0}, auto_continue=0.0, send=SENDS)
 
 
 def test_written_cues_are_read_back_without_their_defaults(tmp_path: Path) -> None:
     file = CueStore(tmp_path / "mirror.yaml")
     file.write([DAWN])
-    file.write([DAWN, STORM])
+    file.write([DAWN, STORM, LIGHT])
     file.close()
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
-    assert CueStore(tmp_path / "mirror.yaml").read() == [DAWN, STORM]
+    assert CueStore(tmp_path / "mirror.yaml").read() == [DAWN, STORM, LIGHT]
     rows = yaml.safe_load((tmp_path / "mirror.cues.yaml").read_text("utf-8"))
     assert rows[0].keys() == {"name", "values", "fade"}
 
@@ -62,7 +65,12 @@ def test_without_a_show_file_nothing_is_stored() -> None:
     ("- {name: x, fade: -1}", "1:19: -1 is not a number from 0 to 86400"),
     ("- {name: x, fade: true}", "1:19: True is not a number from 0 to 86400"),
     ("- {name: x, delay: .inf}", "1:20: inf is not a number from 0 to 86400"),
-    ("- {name: x, follow: '5'}", "1:21: '5' is not a number from 0 to 86400"),
+    ("- {name: x, follow: soon}", "1:21: 'soon' is not a number from 0 to 86400"),
+    ("- {name: x, follow: 1, auto_continue: 2}", "1:3: follow and auto_continue are both an automatic GO"),
+    ("- {name: x, auto_continue: later}", "1:28: 'later' is not a number from 0 to 86400"),
+    ("- {name: x, fades: 2}", "1:20: a mapping of parameters to seconds is wanted"),
+    ("- {name: x, fades: {mix: -1}}", "1:26: -1 is not a number from 0 to 86400"),
+    ("- {name: x, send: [{osc: light, to: 'a:1'}]}", "1:26: 'light' is not an OSC address"),
     ("- {name: x, curve: smoth}", "1:20: 'smoth' is not one of linear, smooth, in, out"),
     ("- {name: x, recipe: {a: 1}}", "1:21: a mapping is not text"),
     ("- {name: x, at: 25:00}", "1:17: a time of day is wanted"),
