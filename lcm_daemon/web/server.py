@@ -69,6 +69,7 @@ class WebServer:
             if not host:
                 raise OSError("no address given")
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.sort(key=lambda each: each[0] != socket.AF_INET)  # localhost is ::1 first on some systems
             family, kind, protocol, _, address = found[0]
             listener = socket.socket(family, kind, protocol)
         except OSError as error:

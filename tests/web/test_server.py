@@ -41,6 +41,25 @@ def test_it_serves_on_a_free_port_and_releases_it() -> None:
     asyncio.run(scenario())
 
 
+def test_a_name_with_two_addresses_is_served_on_that_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As localhost on Debian 13. The daemon's own programs ask 127.0.0.1."""
+    asked = socket.getaddrinfo
+
+    def both(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        return [*asked("::1", port, *rest, **options), *asked("127.0.0.1", port, *rest, **options)]
+
+    async def scenario() -> bytes:
+        server = WebServer("page", "page")
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", both)
+            port = await server.start(app, "localhost", 0)
+        try:
+            return await asyncio.to_thread(get, port, "/a")
+        finally:
+            await server.stop()
+    assert asyncio.run(scenario()) == b"/a"
+
+
 def test_port_in_use_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
