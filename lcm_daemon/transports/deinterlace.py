@@ -21,10 +21,11 @@ class Deinterlacer:
         self._graph: Any = None
         self._key: tuple[Any, ...] = ()
         self._labels: deque[Any] = deque()
+        self._first: tuple[Any, Any] | None = None  # frame and label, until the second comes
         self._count = 0
 
     def push(self, frame: Any, label: Any) -> Iterator[tuple[Any, Any]]:
-        """Take an `av.VideoFrame`, and yield each finished (frame, its label)."""
+        """Take an `av.VideoFrame` and a label other than None, and yield each finished (frame, its label)."""
         key = frame.width, frame.height, frame.format.name
         if self._graph is not None and key != self._key:
             yield from self.flush()
@@ -33,17 +34,29 @@ class Deinterlacer:
                 yield frame, label
                 return
             self._build(frame, key)
+            self._first = frame, label
+            return
+        if self._first is not None:
+            # The filter finds motion by the frame before. For the first one, the second takes that place.
+            self._feed(frame, None)
+            self._feed(*self._first)
+            self._first = None
+        self._feed(frame, label)
+        yield from self._pull()
+
+    def _feed(self, frame: Any, label: Any) -> None:
         self._labels.append(label)
         frame.pts, frame.time_base, self._count = self._count, Fraction(1, 1000), self._count + 1
         self._graph.vpush(frame)
-        yield from self._pull()
 
     def flush(self) -> Iterator[tuple[Any, Any]]:
         """Yield the frames that are still in the filter."""
         if self._graph is not None:
+            if self._first is not None:
+                self._feed(*self._first)
             self._graph.vpush(None)
             yield from self._pull()
-        self._graph = None
+        self._graph, self._first = None, None
         self._labels.clear()
 
     def _build(self, frame: Any, key: tuple[Any, ...]) -> None:
@@ -59,4 +72,6 @@ class Deinterlacer:
                 frame = self._graph.vpull()
             except (BlockingIOError, EOFError):
                 return
-            yield frame, self._labels.popleft()
+            label = self._labels.popleft()
+            if label is not None:
+                yield frame, label
