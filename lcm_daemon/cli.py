@@ -3,8 +3,8 @@
 This module parses arguments and hands them to a module of `lcm_daemon.commands`, which it imports only when the command
 runs: help and errors are there at once.
 
-Exit codes: 0 success; 1 `pull --offline` found a missing file, or the output cannot be written; 2 wrong arguments, a
-mistake in a file, or a missing integration; 130 ended by Ctrl-C.
+Exit codes: 0 success; 1 `pull --offline` found a missing file, the daemon refused what `send` sent, or the output
+cannot be written; 2 wrong arguments, a mistake in a file, or a missing integration; 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_midi(commands.add_parser("midi", help="learn the MIDI mapping of a show, or print incoming messages"))
 
-    send = commands.add_parser("send", help="send one OSC message to a running daemon")
+    send = commands.add_parser("send", help="send one OSC message to a running daemon, and print its answer")
     send.set_defaults(command=_send)
     send.add_argument("address", help="such as /lcm/strength")
     send.add_argument("values", nargs="*", metavar="VALUE", help="numbers, true, false, or text")
@@ -258,7 +258,6 @@ def _midi_monitor(options: argparse.Namespace) -> int:
 
 
 def _send(options: argparse.Namespace) -> int:
-    from lcm_daemon.controllers.osc.sender import send
+    from lcm_daemon.commands.send import send_message
 
-    send(options.address, options.values, options.host, options.port)
-    return 0
+    return send_message(options.address, options.values, options.host, options.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ Value = float | int | bool | str
 Values = Mapping[str, Any]  # values of one moment by parameter name: each a Value, or a Blend while it glides
 ParameterKind = Literal["float", "int", "bool", "text", "choice"]
 
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
 
 
@@ -60,6 +62,21 @@ class Parameter:
         """
         return _COERCE[self.kind](self, value)
 
+    def moved(self, value: Value, amount: float) -> Value:
+        """The value after a move by an amount; a choice moves by places. Raises Refused for a text."""
+        if self.kind == "text":
+            raise Refused(f"{self.name} is text, which cannot be moved by an amount")
+        here = self.choices.index(value) if isinstance(value, str) else value
+        return self.coerce(here + round(amount) if self.kind == "int" else here + amount)
+
+    def toggled(self, value: Value) -> Value:
+        """The other value of a switch, or the next option of a choice. Raises Refused for anything else."""
+        if self.kind == "bool":
+            return not value
+        if self.kind == "choice" and isinstance(value, str):
+            return self.choices[(self.choices.index(value) + 1) % len(self.choices)]
+        raise Refused(f"{self.name} cannot be toggled: it is {'text' if self.kind == 'text' else 'a number'}")
+
     @property
     def glides(self) -> bool:
         """Whether it can glide to a new value; otherwise it jumps."""
@@ -80,12 +97,21 @@ def _number(parameter: Parameter, value: Any) -> float:
     if isinstance(value, bytes):  # a blob or a colour; Python would read digits in it
         raise Refused(f"{parameter.name} takes a number, not {_shown(value)}")
     try:
-        number = float(value)
+        number = _typed_number(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         raise Refused(f"{parameter.name} takes a number, not {_shown(value)}") from None
     if not math.isfinite(number):
         raise Refused(f"{parameter.name} takes a finite number, not {number}")
     return min(max(number, parameter.low), parameter.high)
+
+
+def _typed_number(text: str) -> float:
+    """Read a number as people type it: `0.33`, `0,33` or `33%`. Raises ValueError."""
+    bare = text.strip()
+    number = bare.removesuffix("%").rstrip()
+    if _DECIMAL_COMMA.fullmatch(number):
+        number = number.replace(",", ".")
+    return float(number) / (100.0 if bare.endswith("%") else 1.0)
 
 
 def _shown(value: Any) -> str:
@@ -98,6 +124,8 @@ def _shown(value: Any) -> str:
 def _int(parameter: Parameter, value: Any) -> int:
     if isinstance(value, int):  # a seed above 2**53 must not pass through a float
         return int(min(max(value, parameter.low), parameter.high))
+    if isinstance(value, str) and ("%" in value or "," in value):  # a share of what? 1,000 is one or a thousand?
+        raise Refused(f"{parameter.name} takes a whole number, not {_shown(value)}")
     return round(_number(parameter, value))
 
 

@@ -95,6 +95,14 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands
         "cue/record": Command(
             "Store the current look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
         ),
+        "prompts/play": Command("Set the prompt to one of the show's bank, `prompts`.", (
+            Parameter("number", "float", 1.0, "Its place in the bank, counted from 1.", 0.0, 9999.0),)),
+        "adjust": Command("Move a parameter by an amount from where it is; a choice by places.", (
+            Parameter("name", "text", "", "The parameter's name."),
+            Parameter("amount", "float", 0.0, "What is added to its value; below 0 it is subtracted."),
+        ), cumulative=True),
+        "toggle": Command("Switch a parameter on or off, or a choice to its next option.", (
+            Parameter("name", "text", "", "The parameter's name."),), cumulative=True),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (
             Parameter("name", "text", "", "The parameter's name."),

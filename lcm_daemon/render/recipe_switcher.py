@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
 from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value, Values
+from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.render_size import nearest_render_size
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.governor import Governor, scales_of
 from lcm_daemon.render.transition import RecipeTransition
-
-log = logging.getLogger(__name__)
 
 
 class RecipeSwitcher:
@@ -31,7 +29,7 @@ class RecipeSwitcher:
         self, recipes: Mapping[str, Recipe], transition: RecipeTransition, governor: Governor | None, metrics: Metrics
     ) -> None:
         self.recipes, self.transition, self.governor = dict(recipes), transition, governor
-        self._throttle = LogThrottle(log, metrics)
+        self.refusals = Refusals(metrics)
         self._governed = transition.state.playing  # the variant that the governor judged last
         self._upgraded: RecipeVariant | None = None  # the last variant that was checked for an upgrade
 
@@ -47,7 +45,7 @@ class RecipeSwitcher:
         A recorded cue may name a recipe that no longer exists: that is logged and counted.
         """
         if name not in self.recipes:
-            self._throttle.warn("cue/refused", f"cue: no recipe {name!r:.80}; the recipe stays as it is")
+            self.refusals.add("cue/refused", "cue", f"no recipe {name!r:.80}; the recipe stays as it is")
         elif name != self.transition.state.wanted.name:
             self.change(name)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.requests import Change, CommandRequest
+from lcm_daemon.recipes.state import ChangeEnd, Outcome
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.moves import Moves
 from lcm_daemon.stage.outputs import Outputs
 
 
@@ -14,11 +17,13 @@ class Dispatch:
     """Applies changes of parameters, and carries out commands: its own, and through `automation` all others."""
 
     def __init__(
-        self, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
+        self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
         outputs: Outputs,
     ) -> None:
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs = inputs, outputs
+        self._moves = Moves(parameters, automation.refusals, show.prompts)
+        self._asked_by = ""  # who asked for the last change of recipe or size
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
@@ -29,11 +34,15 @@ class Dispatch:
                 return self._panic(request, now)
             case "recipe":
                 self._switcher.change(str(request.arguments[0]))
+                self._asked_by = request.origin
                 return []
             case "size":
                 width, height = request.arguments
                 self._switcher.resize(int(width), int(height))
+                self._asked_by = request.origin
                 return []
+            case "adjust" | "toggle" | "prompts/play":
+                return self._moves.execute(request, now)
             case "source" | "guide":
                 self._inputs.change(request.name, str(request.arguments[0]), request.origin, now)
                 return []
@@ -49,8 +58,13 @@ class Dispatch:
     def _set(self, change: Change, now: float) -> list[Change]:
         if change.name not in self._parameters.table:  # its recipe was changed after the request
             return []
-        value = self._parameters.set(change.name, change.value, now, change.origin)
-        return [Change(change.name, value, change.origin)]
+        value = self._parameters.move(change.name, change.value, now, change.origin)
+        return [] if value is None else [Change(change.name, value, change.origin)]
+
+    def on_change_end(self, end: ChangeEnd) -> None:
+        """A change of recipe or size has ended: report it to the one who asked for it if it has failed."""
+        if end.outcome is Outcome.FAILED:
+            self._automation.refusals.report(self._asked_by, f"recipe {end.variant.name}: {end.reason}")
 
     def _panic(self, request: CommandRequest, now: float) -> list[Change]:
         self._automation.panic()

@@ -104,7 +104,7 @@ class Stage:
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
-        self._dispatch = Dispatch(self.parameters, self.automation, self.switcher, self.inputs, self.outputs)
+        self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
@@ -266,6 +266,7 @@ class Stage:
         self.desk.tell(self.automation.recipe_started(variant.name, now))
 
     def _on_change_end(self, end: ChangeEnd) -> None:
+        self._dispatch.on_change_end(end)
         if end.variant.name != end.wanted.name:  # not if only the size changes while the recipe loads
             self.automation.recipe_change_ended(end.variant.name, end.outcome is Outcome.DONE)
 

@@ -29,7 +29,8 @@ def test_values_are_coerced_and_clamped(name: str, given: object, taken: object)
 @pytest.mark.parametrize(("name", "given"), [
     ("strength", math.nan), ("strength", math.inf), ("strength", "loud"), ("strength", None), ("strength", [1]),
     ("steps", "many"), ("seed", -math.inf), ("freeze", "perhaps"), ("mode", "video"), ("prompt", b"bytes"),
-    ("prompt", None),
+    ("prompt", None), ("strength", b"1"), ("strength", b"\x00\x00\x00\xff"), ("steps", b"1"), ("freeze", b"1"),
+    ("mode", b"1"), ("strength", "1,5,2"), ("strength", "%"), ("steps", "33%"), ("seed", "1,000"),
 ])
 def test_invalid_values_are_refused_and_the_old_value_stays(name: str, given: object) -> None:
     parameters = Parameters()
@@ -37,6 +38,14 @@ def test_invalid_values_are_refused_and_the_old_value_stays(name: str, given: ob
     with pytest.raises(Refused, match=name):
         parameters.set(name, given, 0.0)
     assert parameters.targets() == before
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("0.33", 0.33), ("0,33", 0.33), (",33", 0.33), ("33%", 0.33), ("33 %", 0.33), ("33,5%", 0.335), (" 0,5 ", 0.5),
+    ("1e-1", 0.1), ("+0,25", 0.25), ("-0,25", 0.0), ("150%", 1.0),
+])
+def test_numbers_as_people_type_them(text: str, number: float) -> None:
+    assert TABLE["strength"].coerce(text) == pytest.approx(number)
 
 
 def test_every_default_is_in_its_range() -> None:
@@ -163,3 +172,27 @@ def test_the_shown_table_has_the_shows_start_values_as_defaults() -> None:
     shown = parameters.shown()
     assert (shown["prompt"].default, shown["strength"].default, shown["steps"].default) == ("ocean", 0.5, 2)
     assert shown.keys() == parameters.table.keys()
+
+
+def test_a_move_to_the_target_already_set_ends_no_fade() -> None:
+    parameters = Parameters()
+    parameters.fade("strength", 0.7, 0.0, 10.0, origin="cue/storm")
+    parameters.fade("prompt", "lava", 0.0, 10.0, origin="cue/storm")
+    revision = parameters.revision
+    assert parameters.move("strength", 0.699999988079071, 5.0, "osc/a") is None  # 0.7 as OSC sends it
+    assert parameters.move("prompt", " lava ", 5.0, "osc/a") is None
+    assert parameters.move("strength", 0.7, 5.0, "osc/a") is None
+    assert parameters.move("freeze", 0.2, 5.0, "osc/a") is None
+    assert (parameters.revision, parameters.origin("strength")) == (revision, "cue/storm")
+    assert parameters.evaluate(5.0)["strength"] == pytest.approx(0.65)
+    assert parameters.move("strength", 0.8, 5.0, "osc/a") == 0.8
+    assert parameters.move("seed", 16_777_216, 5.0) == 16_777_216
+    assert parameters.move("seed", 16_777_217, 5.0) == 16_777_217  # the same as a 32-bit float, but a number of its own
+
+
+def test_a_value_that_is_held_on_its_way_is_moved_to_its_target() -> None:
+    parameters = Parameters()
+    parameters.hold("prompt", "clouds", "lava", 0.75, 0.0)
+    assert parameters.move("prompt", "lava", 1.0, "osc/a") == "lava"
+    assert parameters.evaluate(1.0)["prompt"] == "lava"
+    assert parameters.move("prompt", "lava", 2.0, "osc/a") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,13 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from lcm_daemon.controllers.osc.sender import send
+from lcm_daemon.controllers.osc.sender import parse_argument
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
@@ -72,6 +76,36 @@ def test_a_recipe_is_asked_for_by_its_name(desk: DeskSupervisor, port: int) -> N
     ((name, arguments),) = [(call.name, call.arguments) for call in pending.commands]
     assert (name, arguments) == ("recipe", ("sd-turbo",))
     assert isinstance(pending.commands[0], CommandRequest)
+
+
+def send(address: str, arguments: list[str], host: str, port: int) -> None:
+    """Send one message, and wait for no answer: here, no stage gives one by itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(encode(address, [parse_argument(argument) for argument in arguments]), (host, port))
+
+
+@pytest.mark.slow
+def test_refusals_and_receipts_reach_the_desk(desk: DeskSupervisor, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(10)
+        sock.bind(("127.0.0.1", 0))
+        sock.sendto(encode("/lcm/cue/goto", ["nowhere"]), ("127.0.0.1", port))
+        sock.sendto(encode("/lcm/sync", [7]), ("127.0.0.1", port))
+        received = serve(desk, lambda queues: any(queue.receipt for queue in queues))
+        origin = f"osc/127.0.0.1:{sock.getsockname()[1]}"
+        desk.tell_refusals([Refusal(origin, "no cue 'nowhere'")])
+        for queue in received:
+            desk.acknowledge(queue)
+        sock.setblocking(False)
+        packets: list[bytes] = []
+
+        def answered(queues: list[RequestQueue]) -> bool:
+            with contextlib.suppress(BlockingIOError):
+                packets.append(sock.recv(999))
+            return len(packets) == 2
+
+        serve(desk, answered)
+    assert packets == [encode("/lcm/error", ["no cue 'nowhere'"]), encode("/lcm/sync", [7])]
 
 
 @pytest.mark.slow
@@ -188,6 +222,30 @@ def test_a_system_without_room_for_a_desk_is_asked_again(
         assert desk.pid == 0
     desk.step(VALUES, time.perf_counter() + 6.0)
     serve(desk, lambda _: desk.ready and desk.pid != 0)
+
+
+@pytest.mark.slow
+def test_values_that_move_are_sent_to_a_desk_that_wants_them(port: int) -> None:
+    options = {"osc": {"port": port, "report": "live"}}
+    supervisor = DeskSupervisor(DeskConfig("test", TABLE, VALUES, options), SIZE, Metrics())
+    supervisor.moving_values = lambda now: MovingValues({}, {"mix": now % 1.0})
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind(("127.0.0.1", 0))
+    peer.settimeout(0.01)
+    heard: list[bytes] = []
+
+    def hears(_: object) -> bool:
+        with contextlib.suppress(TimeoutError):
+            heard.append(peer.recv(4096))
+        return len({message for message in heard if message.startswith(b"/lcm/mix")}) > 3
+
+    try:
+        supervisor.open(VALUES, time.perf_counter())
+        peer.sendto(encode("/lcm/subscribe", []), ("127.0.0.1", port))
+        serve(supervisor, hears)
+    finally:
+        supervisor.stop()
+        peer.close()
 
 
 @pytest.mark.slow

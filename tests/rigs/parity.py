@@ -44,7 +44,7 @@ def other(parameter: Parameter, than: Value) -> Value:
 
 def tag_of(parameter: Parameter) -> str:
     """Its OSC type."""
-    return "h" if parameter.kind == "int" and parameter.high >= 2**31 else TAGS[parameter.kind]
+    return TAGS[parameter.kind]
 
 
 COMMANDS = commands(recipe_names())

@@ -6,6 +6,7 @@
     /lcm/<command>              run a command (panic); the argument 0 or false is a released button and does nothing
     /lcm/<command> values       run a command with arguments (recipe <name>, size <width> <height>)
     /lcm/get [name]             ask for one parameter, or without a name for all values
+    /lcm/sync [number]          ask for it back once everything that was sent before has been carried out or refused
     /lcm/subscribe [port [seconds [namespaces]]]    receive all values now and every change later: on that port of
     /lcm/unsubscribe [port]     the sender's host or, without a port (or with 0), at the address the message came from
 
@@ -25,28 +26,34 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.allowlist import Allowlist
-from lcm_daemon.controllers.base import Controller
+from lcm_daemon.controllers.base import LIVE, Controller
+from lcm_daemon.controllers.echo_gate import EchoGate, sent_value
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
-from lcm_daemon.controllers.osc.aliases import OWN_NAMESPACE, Alias, Aliases, MapEntry
+from lcm_daemon.controllers.osc.error_reports import ErrorReports
 from lcm_daemon.controllers.osc.options import FIELDS
-from lcm_daemon.controllers.osc.subscribers import (
-    DEFAULT_LIFETIME,
-    MAX_LIFETIME,
-    Subscriber,
-    Subscribers,
-    parse_endpoint,
-)
+from lcm_daemon.controllers.osc.planning import Planner
+from lcm_daemon.controllers.osc.subscribers import Subscriber, Subscribers, parse_endpoint
+from lcm_daemon.controllers.osc.subscription import is_own_port, read_listener, read_subscriber
 from lcm_daemon.controllers.osc.tcp import TcpServer
 from lcm_daemon.controllers.osc.timetags import TimetagQueue
 from lcm_daemon.controllers.osc.udp import Address, UdpSocket
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT, run_command, set_parameter
+from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE, Alias, Aliases, MapEntry, use_alias
+from lcm_daemon.controllers.osc_protocol.dispatch import (
+    ERROR,
+    ROOT,
+    STATUS,
+    SYNC,
+    is_question,
+    run_command,
+    set_parameter,
+    status_values,
+)
 from lcm_daemon.controllers.osc_protocol.packet_check import IMMEDIATELY, MalformedPacket, check_packet
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
@@ -56,8 +63,6 @@ from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Fields, nearest
 
 log = logging.getLogger(__name__)
-
-MAX_LOGGED_UNKNOWN = 32  # unknown addresses that are logged, once each; further ones are only counted
 
 Handler = Callable[[Sequence[Any], Address], None]
 
@@ -71,13 +76,18 @@ class Osc(Controller):
     def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
         super().__init__(controls, options)
         self._metrics, self._throttle = controls.metrics, LogThrottle(log, controls.metrics)
-        self._allowlist = Allowlist(self.options["allow"])
+        self._allowlist = Allowlist(controls.network.allow, self.options["allow"])
         self._subscribers = Subscribers(
-            self._transmit, controls.metrics, self.options["feedback_rate"], self._keep_subscribers)
-        self._postponed = TimetagQueue(self._handle_message, controls.metrics)
+            self._transmit, controls.metrics, self.options["feedback_rate"], self._keep_subscribers, self._on_sent)
+        self._echoes = EchoGate()
+        self._errors = ErrorReports(self._subscribers, controls.metrics)
+        self._postponed = TimetagQueue(
+            self._handle_message, controls.metrics, mode=self.options["time_tags"],
+            plan=lambda message: self._planner.plan(message))
         self._build_addresses()
         self._status: dict[str, Value] = {}
-        self._logged_unknown: set[str] = set()
+        self._is_live = self.options["report"] == LIVE
+        self._movers: dict[str, str] = {}  # origin of the last change by parameter; only for live reports
         self._sockets: list[UdpSocket] = []
         self._tcp: TcpServer | None = None
         self._receiving: dict[UdpSocket, asyncio.Task[None]] = {}
@@ -108,7 +118,7 @@ class Osc(Controller):
         ports = self.options["ports"] or (self.options["port"],)
         fixed = {parse_endpoint(each.endpoint, "127.0.0.1"): each.namespaces for each in self.options["feedback"]}
         for listener in fixed:
-            if self._is_own_port(listener, ports):
+            if is_own_port(listener, self.options["host"], ports):
                 raise LcmDaemonError(f"OSC: osc.feedback names port {listener.port}, which is osc.port itself")
         try:
             await self._open(ports)
@@ -117,7 +127,8 @@ class Osc(Controller):
             raise
         self._unsubscribe_controls = self.controls.subscribe(
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
-            on_panic=self._postponed.clear)
+            on_panic=self._on_panic, on_refusal=self._errors.on_refusal,
+            on_moving=self._on_moving if self._is_live else None)
         self._warn_of_unknown_targets()
         for listener, namespaces in fixed.items():
             self._add_subscriber(listener, Subscriber(listener, namespaces))
@@ -133,7 +144,7 @@ class Osc(Controller):
             return
         self._unsubscribe_controls()
         self._subscribers.close()
-        self._postponed.clear()
+        self._on_panic()
         await self._close()
 
     async def _open(self, ports: Sequence[int]) -> None:
@@ -171,8 +182,8 @@ class Osc(Controller):
     def _handle_packet(self, packet: bytes, source: Address) -> Iterator[None]:
         """Handle the messages of a packet, one per step."""
         if not self._allowlist.allows(source.host):
-            self._throttle.warn(
-                "osc/denied", f"OSC: {source.host} is not in osc.allow; packets from {source} are ignored")
+            self._throttle.warn("osc/denied", f"OSC: {source.host} is not in network.allow and osc.allow; "
+                                f"packets from {source} are ignored")
             return
         try:
             checked = check_packet(packet)
@@ -190,20 +201,23 @@ class Osc(Controller):
         address = message[:message.index(0)].decode("ascii")
         handlers = self._addresses.find(address)
         if not handlers:
-            self._count_unknown(address, source)
+            self._handle_other(address, OscMessage(message).params, source)
             return
         arguments = OscMessage(message).params
         for handler in handlers:
             try:
                 handler(arguments, source)
             except Refused as reason:
-                self._throttle.warn("osc/refused", f"OSC: {address} from {source} is refused: {reason}")
+                self._errors.on_refused(address, source, str(reason))
 
-    def _count_unknown(self, address: str, source: Address) -> None:
-        self._metrics.count("osc/unknown")
-        if len(self._logged_unknown) < MAX_LOGGED_UNKNOWN and address not in self._logged_unknown:
-            self._logged_unknown.add(address)
-            log.warning("OSC: unknown address %r from %s%s", address, source, nearest(address, self._handlers))
+    def _handle_other(self, address: str, arguments: Sequence[Any], source: Address) -> None:
+        """Answer a question for the status. Reports that a peer sends back are ignored: they would circle."""
+        if not address.startswith((STATUS, ERROR)):
+            self._errors.on_unknown(address, source, self._handlers)
+        elif is_question(arguments):
+            self._on_get([address.removeprefix(ROOT)], source)
+        else:
+            self._metrics.count("osc/reflected")
 
     # Handlers by address
 
@@ -213,12 +227,14 @@ class Osc(Controller):
         self._handlers = self._build_handlers()
         parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.controls.table}
         self._addresses = AddressMap(self._handlers, parameters)
+        self._planner = Planner(self.controls.table, self._aliases.targets)
 
     def _build_handlers(self) -> dict[str, Handler]:
         return {
             **{address: functools.partial(self._on_alias, aliases)
                for address, aliases in self._aliases.targets.items()},
             ROOT + "get": self._on_get,
+            SYNC: self._on_sync,
             ROOT + "subscribe": self._on_subscribe,
             ROOT + "unsubscribe": self._on_unsubscribe,
             **{ROOT + name: functools.partial(self._on_command, name) for name in self.controls.commands},
@@ -234,24 +250,48 @@ class Osc(Controller):
                             entry.address, entry.to, nearest(entry.to, sorted(known)))
 
     def _on_parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:
-        if arguments:
-            set_parameter(self.controls, name, arguments, self._subscribers.origin(source))
-        else:
-            self._subscribers.reply(source, ROOT + name, self.controls.values[name])
+        if is_question(arguments):
+            self._subscribers.reply(source, ROOT + name, self._reported(name, self.controls.values[name]))
+            return
+        origin = self._subscribers.origin(source)
+        act = functools.partial(set_parameter, self.controls, name, arguments, origin)
+        if self._echoes.is_idle or self._is_move(ROOT + name, arguments, source, act):
+            if self._postponed:
+                self._postponed.cancel(name)
+            act()
+
+    def _is_move(self, address: str, arguments: Sequence[Any], source: Address, act: Callable[[], None]) -> bool:
+        """Whether to act at once: the message is not what the peer was sent. In doubt, `act` is called later."""
+        peers, origin = self._subscribers.peers(source), self._subscribers.origin(source)
+        later = functools.partial(self._act_late, act, address, source)
+        if self._echoes.is_move(peers, origin, address, sent_value(arguments), later):
+            return True
+        self._metrics.count("osc/reflected")
+        return False
+
+    def _act_late(self, act: Callable[[], None], address: str, source: Address) -> None:
+        try:
+            act()
+        except Refused as reason:
+            self._errors.on_refused(address, source, str(reason))
 
     def _on_command(self, name: str, arguments: Sequence[Any], source: Address) -> None:
         run_command(self.controls, name, arguments, self._subscribers.origin(source))
 
     def _on_alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:
+        act = functools.partial(self._act_on_alias, aliases, arguments, source)
+        if is_question(arguments) or self._is_move(aliases[0].address, arguments, source, act):
+            act()
+
+    def _act_on_alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:
+        origin = self._subscribers.origin(source)
         for alias in aliases:
-            if alias.to not in self.controls.table:
-                self._on_command(alias.to, arguments, source)
-            elif arguments or alias.trigger:
-                set_parameter(self.controls, alias.to, alias.read(arguments), self._subscribers.origin(source))
-            else:
-                value = alias.write(self.controls.values[alias.to])
-                if value is not None:
-                    self._subscribers.reply(source, alias.address, value)
+            if self._postponed and not is_question(arguments):
+                self._postponed.cancel(alias.to)
+            answer = use_alias(
+                self.controls, alias, arguments, origin, lambda name: self._reported(name, self.controls.values[name]))
+            if answer is not None:
+                self._subscribers.reply(source, alias.address, answer)
 
     def _on_get(self, arguments: Sequence[Any], source: Address) -> None:
         known = self._all_values()
@@ -260,48 +300,21 @@ class Osc(Controller):
             if address in known:
                 self._subscribers.reply(source, address, known[address])
             else:
-                self._count_unknown(address, source)
+                self._errors.on_unknown(address, source, known)
+
+    def _on_sync(self, arguments: Sequence[Any], source: Address) -> None:
+        """Send the argument back once everything that came before has been carried out or refused."""
+        token = next((each for each in arguments if isinstance(each, int | float | str)), 0)
+        self.controls.when_handled(lambda: self._subscribers.answer(source, SYNC, token, key=f"{SYNC} {token!r:.80}"))
 
     def _on_subscribe(self, arguments: Sequence[Any], source: Address) -> None:
-        listener = self._read_listener(arguments, source)
+        listener = read_listener(arguments, source, self.options["host"], self.ports)
         before = self._subscribers.by_listener().get(listener)
-        namespaces: tuple[str, ...] = (OWN_NAMESPACE,)
-        if len(arguments) > 2:
-            namespaces = self._read_namespaces(arguments[2])
-        elif before is not None:
-            namespaces = tuple(before.namespaces)
-        seconds = DEFAULT_LIFETIME
-        if listener.tcp or (before is not None and before.seconds == math.inf):
-            seconds = math.inf
-        elif len(arguments) > 1:
-            seconds = _read_lifetime(arguments[1])
-        self._add_subscriber(listener, Subscriber(source, namespaces, seconds))
+        self._add_subscriber(
+            listener, read_subscriber(arguments, source, listener, before, self._aliases.namespaces))
 
     def _on_unsubscribe(self, arguments: Sequence[Any], source: Address) -> None:
-        self._subscribers.remove(self._read_listener(arguments, source))
-
-    def _read_listener(self, arguments: Sequence[Any], source: Address) -> Address:
-        """The listener of a subscription: a port of the sender's host, and not this controller. Raises Refused."""
-        try:
-            named = bool(arguments) and (len(arguments) == 1 or arguments[0] != 0)
-            listener = parse_endpoint(arguments[0], source.host) if named else source
-        except LcmDaemonError as error:
-            raise Refused(str(error)) from error
-        if listener.host != source.host or self._is_own_port(listener, self.ports):
-            raise Refused(f"{listener} is not a port of the sender's host, or is this daemon's own port")
-        return listener
-
-    def _is_own_port(self, listener: Address, ports: Sequence[int]) -> bool:
-        host = self.options["host"]
-        reached = listener.host == host or (host == "0.0.0.0" and listener.host.startswith("127."))
-        return reached and listener.port in ports and not listener.tcp
-
-    def _read_namespaces(self, value: Any) -> tuple[str, ...]:
-        namespaces = tuple(dict.fromkeys(str(value)[:200].split()))
-        known = (OWN_NAMESPACE, *self._aliases.namespaces)
-        if not namespaces or not set(known).issuperset(namespaces):
-            raise Refused(f"a subscription can name the addresses of {', '.join(known)}, not {value!r:.80}")
-        return namespaces
+        self._subscribers.remove(read_listener(arguments, source, self.options["host"], self.ports))
 
     # Feedback
 
@@ -318,9 +331,9 @@ class Osc(Controller):
 
     def _all_values(self, namespace: str = OWN_NAMESPACE) -> dict[str, Value]:
         values = dict(
-            pair for name, value in self.controls.values.items() for pair in self._feedback(name, value, namespace))
-        status = self.controls.status.items() if namespace == OWN_NAMESPACE else ()
-        return values | {f"{ROOT}status/{name}": value for name, value in status}
+            pair for name, value in self.controls.values.items()
+            for pair in self._feedback(name, self._reported(name, value), namespace))
+        return values | (status_values(self.controls) if namespace == OWN_NAMESPACE else {})
 
     def _feedback(self, name: str, value: Value, namespace: str) -> Iterator[tuple[str, Value]]:
         """Address and argument of each feedback message for a parameter's value in one namespace."""
@@ -329,6 +342,11 @@ class Osc(Controller):
         else:
             yield from self._aliases.feedback(name, value, namespace)
 
+    def _on_sent(self, listener: Address, address: str, value: Value, origin: str) -> None:
+        """A value was sent. If the peer sends it back, that is not a move."""
+        if not address.startswith((STATUS, ERROR)):
+            self._echoes.report(listener, address, value, origin if origin.startswith("osc/") else "")
+
     def _publish(self, name: str, value: Value, origin: str = "") -> None:
         for namespace in self._subscribers.namespaces():
             for address, argument in self._feedback(name, value, namespace):
@@ -336,28 +354,41 @@ class Osc(Controller):
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            self._publish(change.name, change.value, change.origin)
+            self._publish(change.name, self._reported(change.name, change.value), change.origin)
+            if self._is_live:
+                self._movers[change.name] = change.origin
+            if self._postponed and not change.origin.startswith(("osc/", "cue/")):
+                self._postponed.cancel(change.name)
+
+    def _on_moving(self, values: Mapping[str, Value]) -> None:
+        """Report values in force. The peer that has started a glide by a move of its own is not sent its way."""
+        for name, value in values.items():
+            self._publish(name, value, self._movers.get(name, "") if name in self.controls.moving.faded else "")
+
+    def _reported(self, name: str, target: Value) -> Value:
+        """What peers are sent as a parameter's value."""
+        return self.controls.moving.in_force.get(name, target) if self._is_live else target
+
+    def _on_panic(self) -> None:
+        """Drop every move that waits."""
+        self._postponed.clear()
+        self._echoes.clear_waiting()
 
     def _on_table(self) -> None:
+        self._echoes.clear_waiting()
         self._build_addresses()
         for name, value in self.controls.values.items():
-            self._publish(name, value)
+            self._publish(name, self._reported(name, value))
 
     def _on_status(self, status: Mapping[str, Value]) -> None:
-        for name, value in status.items():
-            if self._status.get(name) != value:
-                self._subscribers.publish(f"{ROOT}status/{name}", value)
-        self._status = dict(status)
+        found = status_values(self.controls)
+        for address, value in found.items():
+            if self._status.get(address) != value:
+                self._subscribers.publish(address, value)
+        self._status = found
 
     def _transmit(self, packet: bytes, listener: Address) -> None:
         if listener.tcp and self._tcp is not None:
             self._tcp.send(packet, listener)
         elif self._sockets and not listener.tcp:
             self._sockets[0].send(packet, listener)
-
-
-def _read_lifetime(value: Any) -> float:
-    """Seconds of a subscription. Raises Refused if the value is not a positive, finite number."""
-    if isinstance(value, int | float) and 0 < value < math.inf:
-        return min(float(value), MAX_LIFETIME)
-    raise Refused(f"{value!r:.80} is not the lifetime of a subscription in seconds")

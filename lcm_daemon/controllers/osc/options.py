@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import yaml
 
-from lcm_daemon.controllers.allowlist import HOST, NETWORK
+from lcm_daemon.controllers.allowlist import LISTEN_HOST, NETWORK
+from lcm_daemon.controllers.base import REPORT
 from lcm_daemon.controllers.curves import FADER_CURVES
-from lcm_daemon.controllers.osc.aliases import MAP_NAMESPACE, OWN_NAMESPACE, PROFILES, MapEntry
 from lcm_daemon.controllers.osc.subscribers import parse_endpoint
+from lcm_daemon.controllers.osc.timetags import AUTO, MODES
+from lcm_daemon.controllers.osc_protocol.aliases import MAP_NAMESPACE, OWN_NAMESPACE, PROFILES, MapEntry
 from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Text, read_fields
 
 _PORT = Number(0, 65535, whole=True)
@@ -77,11 +80,24 @@ def _read_map_entry(node: Node, problems: Problems) -> MapEntry | None:
         problems.add(node, f"an entry of the map is {_MAP_ENTRY.describe()}")
         return None
     found = read_fields(node, _MAP_FIELDS, problems)
-    return MapEntry(found.get("from") or "/", found.get("to") or "", found.get("range"), found.get("input"),
-                    found.get("curve"), found.get("argument") or 0)
+    value, arguments = found["value"], found["with"]
+    if value is not None and arguments:
+        problems.add(node, "`value` and `with` cannot be together: `with` holds all arguments")
+    if (value is not None or arguments) and (found["range"] or found["input"] or found["curve"]):
+        problems.add(node, "`value` and `with` do not depend on the message: remove range, input and curve")
+    return MapEntry(found["from"] or "/", found["to"] or "", found["range"], found["input"], found["curve"],
+                    found["argument"] or 0, tuple(arguments or ()) or (() if value is None else (value,)),
+                    value is not None)
 
 
-_ENDPOINT = Custom(_read_endpoint, 'an IPv4 address and a port such as "127.0.0.1:9001"')
+def _read_scalar(node: Node, problems: Problems) -> Value | None:
+    if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool | int | float | str):
+        return node.value
+    problems.add(node, f"{node.value!r:.80} is not a number, true, false or text")
+    return None
+
+
+_ENDPOINT = Custom(_read_endpoint, 'an IP address and a port such as "127.0.0.1:9001" or "[::1]:9001"')
 _NAMESPACE = Choice((OWN_NAMESPACE, MAP_NAMESPACE, *PROFILES))
 _SUBSCRIBER = Custom(
     _read_subscriber,
@@ -91,23 +107,31 @@ _ADDRESS = Custom(_read_address, "an OSC address such as /1/fader3")
 _MAP_ENTRY = Custom(
     _read_map_entry, "a mapping such as {from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp}")
 
+_SCALAR = Custom(_read_scalar, "a number, true, false or text")
 _MAP_FIELDS: Fields = {
     "from": Field(_ADDRESS, help="OSC address of the incoming message"),
-    "to": Field(Text(), help="parameter to set, or command to run"),
+    "to": Field(Text("target"), help="parameter to set, or command to run"),
     "range": Field(_RANGE, None, "parameter values at the fader's two ends; default: the parameter's own range"),
     "input": Field(_RANGE, None, "what the fader sends at its two ends; default: [0, 1]"),
     "curve": Field(Choice(tuple(FADER_CURVES)), None, "curve between the two ends; default: linear"),
     "argument": Field(Number(0, 255, whole=True), 0, "index of the message's argument that counts, from 0"),
+    "value": Field(_SCALAR, None, "value that every message sets, except a released button's"),
+    "with": Field(Items(_SCALAR), (), "arguments in place of the message's own; a released button does nothing"),
 }
 
 FIELDS: Fields = {
     "port": Field(_PORT, 9000, "UDP port to listen on; 0 takes any free one"),
     "ports": Field(Items(_PORT), (), "several UDP ports, instead of `port`; feedback is sent from the first"),
     "tcp": Field(_PORT, None, "TCP port to listen on as well; 0 takes any free one"),
-    "host": Field(HOST, "127.0.0.1", "address to listen on; 0.0.0.0 opens OSC to every network"),
+    "host": Field(LISTEN_HOST, "127.0.0.1", "address to listen on; 0.0.0.0 opens OSC to every network, :: also to "
+                  "IPv6; a multicast group such as 239.0.0.7 is joined on every network"),
     "allow": Field(Items(NETWORK), (), "addresses and networks that may send; an empty list allows all"),
     "feedback": Field(Items(_SUBSCRIBER), (), "subscribers from the start, each as host:port"),
     "feedback_rate": Field(Number(1, 1000), 60.0, "most messages a second about one parameter to one subscriber"),
+    "report": REPORT,
+    "time_tags": Field(
+        Choice(MODES), AUTO, "when a bundle whose time tag is ahead is carried out: then (honour), at once (ignore), "
+        "or then unless the sender's tags are steadily ahead, as those of a wrong clock are (auto)"),
     "profiles": Field(Items(Choice(tuple(PROFILES))), (), "tools whose OSC addresses are accepted as well"),
     "map": Field(Items(_MAP_ENTRY), (), "own OSC addresses for parameters and commands"),
 }

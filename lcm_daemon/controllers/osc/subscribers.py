@@ -9,16 +9,16 @@ belong to the last one. A subscription expires unless it is renewed; those of th
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from lcm_daemon.controllers.osc.aliases import OWN_NAMESPACE
+from lcm_daemon.controllers.osc.ip import parse_ip
 from lcm_daemon.controllers.osc.udp import Address
+from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -50,20 +50,32 @@ class Subscriber:
     seconds: float = math.inf
 
 
+class _Message(NamedTuple):
+    """A message that waits. origin: of the change that it reports, or ""."""
+
+    packet: bytes
+    address: str
+    value: Value
+    origin: str
+
+
 def parse_endpoint(value: Any, default_host: str) -> Address:
-    """Parse "host:port", or a port at `default_host`. Host names are not resolved.
+    """Parse "host:port", "[IPv6 address]:port", or a port at `default_host`. Host names are not resolved.
 
     Raises:
         LcmDaemonError: The value is neither.
     """
     host, _, port = str(value)[:64].rpartition(":")
     try:
-        address = str(ipaddress.IPv4Address(_HOSTS.get(host, host or default_host)))
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if ":" in bare and bare == host:
+            raise ValueError(f"{host} needs brackets")
+        address = str(parse_ip(_HOSTS.get(bare, bare or default_host)))
         number = float(port)  # TouchDesigner sends floats for everything
         if not 1 <= number <= 65535 or number != int(number):
             raise ValueError(port)
     except ValueError as error:
-        raise LcmDaemonError(f"{str(value)!r:.80} is not a port (1 to 65535), or an IPv4 address and a port") from error
+        raise LcmDaemonError(f"{str(value)!r:.80} is not a port (1 to 65535), or an IP address and a port") from error
     return Address(address, int(number))
 
 
@@ -75,20 +87,24 @@ class Subscribers:
         metrics: Counters.
         rate: Highest rate in Hz: of several messages to one address within 1 / rate seconds, only the newest is sent.
         on_change: Called when the set of subscribers has changed.
+        on_sent: Called with each value that was sent: listener, address, value, and the origin of the change if
+            an OSC peer has made it.
     """
 
     def __init__(
         self, transmit: Callable[[bytes, Address], object], metrics: Metrics, rate: float,
         on_change: Callable[[], None] = lambda: None,
+        on_sent: Callable[[Address, str, Value, str], None] = lambda listener, address, value, origin: None,
     ) -> None:
-        self._transmit, self._metrics, self._on_change = transmit, metrics, on_change
+        self._transmit, self._metrics, self._on_change, self._on_sent = transmit, metrics, on_change, on_sent
         self._interval = 1.0 / rate
         self._throttle = LogThrottle(log, metrics)
         self._subscribers: dict[Address, Subscriber] = {}  # by listener
         self._expiries: dict[Address, asyncio.TimerHandle] = {}
         self._listeners: dict[Address, Address] = {}  # listener by the source of its subscription
+        self._by_host: dict[str, dict[Address, None]] = {}  # listeners
         self._encoded: dict[str, tuple[Value, bytes]] = {}  # the last message at each address
-        self._queues: dict[Address, dict[str, bytes]] = {}
+        self._queues: dict[Address, dict[str, _Message]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._flushed = -math.inf
 
@@ -112,6 +128,7 @@ class Subscribers:
         self._remove(listener)
         self._subscribers[listener] = subscriber
         self._listeners[subscriber.source] = listener
+        self._by_host.setdefault(listener.host, {})[listener] = None
         if subscriber.seconds < math.inf:
             loop = asyncio.get_running_loop()
             self._expiries[listener] = loop.call_later(subscriber.seconds, self._expire, listener)
@@ -134,6 +151,10 @@ class Subscribers:
             return False
         if self._listeners.get(subscriber.source) == listener:
             del self._listeners[subscriber.source]
+        listeners = self._by_host[listener.host]
+        del listeners[listener]
+        if not listeners:
+            del self._by_host[listener.host]
         expiry = self._expiries.pop(listener, None)
         if expiry is not None:
             expiry.cancel()
@@ -143,29 +164,40 @@ class Subscribers:
         """Return the origin of a source's changes: the address of its subscriber if it has one, else its own."""
         return f"osc/{self._listeners.get(source, source)}"
 
+    def peers(self, source: Address) -> tuple[Address, ...]:
+        """Return the listeners that a source can be: its own, or all of its host if it has not subscribed."""
+        listener = self._listeners.get(source, source)
+        if listener in self._subscribers:
+            return (listener,)
+        return (source, *self._by_host.get(source.host, ()))
+
     def publish(self, address: str, value: Value, origin: str = "", namespace: str = OWN_NAMESPACE) -> None:
         """Queue a message for every subscriber of a namespace, except the subscriber that is the origin."""
         for listener, subscriber in self._subscribers.items():
             # An older value that waits for the origin itself would arrive after its own change: replace it.
             outdated = address in self._queues.get(listener, ())
             if namespace in subscriber.namespaces and (outdated or self.origin(listener) != origin):
-                self.send(listener, address, value)
+                self.send(listener, address, value, origin=origin)
 
     def reply(self, asker: Address, address: str, value: Value) -> None:
         """Queue a message for the address that a question came from, and for every subscriber on that host."""
         asked_before = address in self._queues.get(asker, ())
         others = () if asked_before else (known for known in self._subscribers if known[0] == asker[0])
         for listener in {asker, *others}:
-            if listener in self._queues or listener in self._subscribers or len(self._queues) < MAX_QUEUES:
-                self.send(listener, address, value)
-            else:
-                self._metrics.count("osc/feedback/dropped")
+            self.answer(listener, address, value)
 
-    def send(self, listener: Address, address: str, value: Value) -> None:
-        """Queue a message for one listener."""
+    def answer(self, listener: Address, address: str, value: Value, key: str = "") -> None:
+        """Queue a message for an address that need not be a subscriber's; it is dropped if too many wait."""
+        if listener in self._queues or listener in self._subscribers or len(self._queues) < MAX_QUEUES:
+            self.send(listener, address, value, key)
+        else:
+            self._metrics.count("osc/feedback/dropped")
+
+    def send(self, listener: Address, address: str, value: Value, key: str = "", origin: str = "") -> None:
+        """Queue a message for one listener, in place of one that waits under the same key; the address is the key."""
         packet = self._encode(address, value)
         if packet:
-            self._queues.setdefault(listener, {})[address] = packet
+            self._queues.setdefault(listener, {})[key or address] = _Message(packet, address, value, origin)
         if self._timer is None:
             self._arm()
 
@@ -173,7 +205,7 @@ class Subscribers:
         """Remove all subscribers and waiting messages."""
         for expiry in self._expiries.values():
             expiry.cancel()
-        for entries in (self._subscribers, self._listeners, self._expiries, self._queues):
+        for entries in (self._subscribers, self._listeners, self._by_host, self._expiries, self._queues):
             entries.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -213,8 +245,10 @@ class Subscribers:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, self._flushed + self._interval - loop.time()), self._flush)
 
-    def _send_now(self, packet: bytes, listener: Address) -> None:
+    def _send_now(self, message: _Message, listener: Address) -> None:
         try:
-            self._transmit(packet, listener)
+            self._transmit(message.packet, listener)
         except OSError as error:
             self._throttle.warn("osc/feedback/failed", f"OSC: cannot send to {listener}: {error}; the message is lost")
+            return
+        self._on_sent(listener, message.address, message.value, message.origin)

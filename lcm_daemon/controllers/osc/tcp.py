@@ -1,8 +1,4 @@
-"""OSC over TCP connections in both directions. Each packet follows its size in four bytes (OSC 1.0, as in liblo).
-
-The SLIP framing of OSC 1.1 is not supported: its first bytes read as an impossible size, and the connection is closed
-with a log line that says so.
-"""
+"""OSC over TCP connections in both directions. A connection is answered in the framing that its first byte shows."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ import socket
 import time
 from collections.abc import Callable
 
+from lcm_daemon.controllers.osc.framing import Framing, FramingError, SizeFraming, detect_framing
+from lcm_daemon.controllers.osc.ip import family_of, host_of
 from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, TURN, Address, PacketHandler, bind_error, run_steps
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
@@ -20,7 +18,6 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32
 MAX_UNSENT = 1 << 18  # bytes waiting for a peer that does not read, beyond which its connection is closed
-SIZE_BYTES = 4  # of the big-endian size before each packet
 
 
 class TcpServer:
@@ -40,6 +37,7 @@ class TcpServer:
         self._handle, self._allows, self._on_disconnect = handle, allows, on_disconnect
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
+        self._framings: dict[Address, Framing] = {}  # of connections that have sent their first byte
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -51,7 +49,10 @@ class TcpServer:
     async def open(self, host: str, port: int) -> None:
         """Start listening. Raises LcmDaemonError if the port cannot be bound."""
         try:
-            self._server = await asyncio.start_server(self._accept, host, port)
+            limit = 2 * MAX_DATAGRAM  # bytes of a packet: SLIP can double it
+            sock = socket.create_server(
+                (host, port), family=family_of(host), dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6())
+            self._server = await asyncio.start_server(self._accept, sock=sock, limit=limit)
         except OSError as error:
             raise bind_error("TCP", host, port, error) from error
 
@@ -73,13 +74,15 @@ class TcpServer:
             self._throttle.warn("osc/tcp/slow", f"OSC: {address} does not read its packets; the connection is closed")
             writer.transport.abort()
             return
-        writer.write(len(packet).to_bytes(SIZE_BYTES, "big") + packet)
+        writer.write(self._framings.get(address, SizeFraming()).write(packet))
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = writer.get_extra_info("peername")[:2]
-        address = Address(host, port, tcp=True)
+        peer = writer.get_extra_info("peername")
+        host = host_of(peer)
+        address = Address(host, peer[1], tcp=True)
         if not self._allows(host):
-            self._throttle.warn("osc/denied", f"OSC: {host} is not in osc.allow; connection of {address} refused")
+            self._throttle.warn("osc/denied", f"OSC: {host} is not in network.allow and osc.allow; "
+                                f"connection of {address} refused")
             return writer.transport.abort()
         if len(self._writers) >= MAX_CONNECTIONS:
             self._throttle.warn(
@@ -95,6 +98,7 @@ class TcpServer:
     def _on_end(self, ended: asyncio.Task[None], address: Address) -> None:
         self._tasks.discard(ended)
         self._writers.pop(address).transport.abort()
+        self._framings.pop(address, None)
         self._on_disconnect(address)
         error = None if ended.cancelled() else ended.exception()
         if error is not None:  # a defect in a handler costs this connection, not the port
@@ -105,23 +109,18 @@ class TcpServer:
         """Handle packets until the peer closes; after each turn, let the loop's other work run."""
         end = time.perf_counter() + TURN
         try:
-            while size := await self._read_size(reader, address):
-                packet = await reader.readexactly(size)
+            framing = self._framings[address] = await detect_framing(reader)
+            while True:
+                packet = await framing.read(reader)
                 self._metrics.count("osc/packets")
                 await run_steps(self._handle(packet, address))
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN
+        except FramingError as reason:
+            self._throttle.warn(
+                "osc/malformed",
+                f"OSC: {address}: {reason}; the connection is closed. Each packet must follow its size in four bytes "
+                "(OSC 1.0), or be framed by SLIP (OSC 1.1)")
         except (asyncio.IncompleteReadError, OSError):
             return  # the peer has closed, perhaps in the middle of a packet
-
-    async def _read_size(self, reader: asyncio.StreamReader, address: Address) -> int:
-        """Size of the next packet in bytes, or 0 if the size is impossible."""
-        size = int.from_bytes(await reader.readexactly(SIZE_BYTES), "big")
-        if 0 < size <= MAX_DATAGRAM:
-            return size
-        self._throttle.warn(
-            "osc/malformed",
-            f"OSC: {address} announces {size} bytes for a packet; the connection is closed. Each packet must follow "
-            "its size in four bytes (OSC 1.0); SLIP is not supported")
-        return 0

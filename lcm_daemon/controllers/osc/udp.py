@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
@@ -27,14 +28,21 @@ TURN_DATAGRAMS = 256  # datagrams in one turn at most
 
 
 class Address(NamedTuple):
-    """Host (an IPv4 address as text) and port of a peer. tcp: the peer is the other end of a TCP connection."""
+    """Host (an IP address as text) and port of a peer. tcp: the peer is the other end of a TCP connection."""
 
     host: str
     port: int
     tcp: bool = False
 
     def __str__(self) -> str:
-        return f"{'tcp/' if self.tcp else ''}{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tcp/' if self.tcp else ''}{host}:{self.port}"
+
+    @staticmethod
+    def parse(text: str) -> Address:
+        """Return the address that `str` has written. Raises ValueError for any other text."""
+        host, _, port = text.removeprefix("tcp/").rpartition(":")
+        return Address(host.strip("[]"), int(port), text.startswith("tcp/"))
 
 
 PacketHandler = Callable[[bytes, Address], Iterator[None]]  # handles one packet; each step is one message
@@ -42,8 +50,8 @@ PacketHandler = Callable[[bytes, Address], Iterator[None]]  # handles one packet
 _BIND_ERRORS: Mapping[int, str] = {
     errno.EADDRINUSE: "is in use by another program; stop that program, or set another osc.{key} in the show",
     errno.EACCES: "needs more privileges; set an osc.{key} above 1023 in the show",
-    errno.EADDRNOTAVAIL: "is not an address of this machine; set osc.host to 127.0.0.1, 0.0.0.0 (every network) or "
-                         "one of its addresses",
+    errno.EADDRNOTAVAIL: "is not an address of this machine; set osc.host to 127.0.0.1, 0.0.0.0 or :: (every network) "
+                         "or one of its addresses",
 }
 _RESERVED = "is in use by another program or reserved by Windows; set another osc.{key} in the show"  # error 10013
 
@@ -76,7 +84,7 @@ class UdpSocket:
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send one datagram. Raises OSError if it cannot be sent at once."""
-        self._socket.sendto(packet, address[:2])
+        self._socket.sendto(packet, (destination(address.host, self._socket.family), address.port))
 
     async def receive_forever(self, handle: PacketHandler) -> None:
         """Pass every datagram to `handle` until cancelled. A datagram that takes longer than a turn lets others run."""
@@ -86,7 +94,7 @@ class UdpSocket:
                 packet, source = await loop.sock_recvfrom(self._socket, MAX_DATAGRAM)
                 if source is None:
                     raise ConnectionResetError
-                await run_steps(handle(packet, Address(*source)))
+                await run_steps(handle(packet, Address(host_of(source), source[1])))
                 await self._drain(handle)
             except ConnectionError:  # Windows reports this way that an earlier datagram had no receiver
                 self._metrics.count("osc/feedback/gone")
@@ -101,7 +109,7 @@ class UdpSocket:
         try:
             while received < TURN_DATAGRAMS and time.perf_counter() < end:
                 packet, source = self._socket.recvfrom(MAX_DATAGRAM)
-                await run_steps(handle(packet, Address(*source)))
+                await run_steps(handle(packet, Address(host_of(source), source[1])))
                 received += 1
         except BlockingIOError:
             pass
@@ -129,14 +137,11 @@ def check_receive_buffer() -> str:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)  # without it, Windows lets another program share the port
+    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
     try:
-        if exclusive is not None:
-            sock.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         _enlarge_buffer(sock)
         sock.setblocking(False)
-        sock.bind((host, port))
+        bind(sock, host, port)
     except OSError as error:
         sock.close()
         raise bind_error("UDP", host, port, error) from error

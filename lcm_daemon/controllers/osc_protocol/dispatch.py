@@ -8,20 +8,57 @@ from collections.abc import Sequence
 from typing import Any
 
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.requests import Command
 
 ROOT = "/lcm/"
+STATUS = ROOT + "status/"
+LIVE_VALUES = STATUS + "live/"  # values in force: with fade, modulation and the governor's changes
+ERROR = ROOT + "error"  # why a message was refused, to its sender and to every subscriber
+SYNC = ROOT + "sync"  # is sent back once everything before it has been handled
 
 
 def set_parameter(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
     """Set a parameter to the first argument. A text parameter takes several, as `weighted_prompt` reads them.
 
+    Any other parameter can also be moved from where it is: `"+" 0.1`, `"-" 0.1`, and a switch or a choice by `toggle`.
+
     Raises:
-        Refused: The arguments are not texts and weights.
+        Refused: The arguments are not texts and weights, or the amount of a move is missing.
     """
-    several = len(arguments) > 1 and controls.table[name].kind == "text"
-    controls.set(name, weighted_prompt(arguments) if several else arguments[0], origin)
+    parameter, first = controls.table[name], arguments[0]
+    if parameter.kind == "text":
+        controls.set(name, weighted_prompt(arguments) if len(arguments) > 1 else first, origin)
+    elif first in ("+", "-"):
+        if len(arguments) < 2:
+            raise Refused(f"{name}: {first!r} takes the amount as a second argument")
+        controls.command("adjust", origin, (name, _negative(arguments[1]) if first == "-" else arguments[1]))
+    elif first == "toggle" and first not in parameter.choices:
+        if not controls.presses.is_repeat(origin, name, arguments):
+            controls.command("toggle", origin, (name,))
+    else:
+        controls.set(name, first, origin)
+
+
+def status_values(controls: ControlState) -> dict[str, Value]:
+    """Every status entry, and every value in force, by its address."""
+    live = {LIVE_VALUES + name: state.value for name, state in controls.parameter_states.items()
+            if name in controls.table}
+    return {**{STATUS + name: value for name, value in controls.status.items()}, **live}
+
+
+def is_release(value: Any) -> bool:
+    """Whether this is the value of a button that is released: 0 or false."""
+    return isinstance(value, int | float) and not value
+
+
+def is_question(arguments: Sequence[Any]) -> bool:
+    """Whether a message to a parameter asks for its value: it has no arguments, or a question mark."""
+    return not arguments or (len(arguments) == 1 and arguments[0] == "?")
+
+
+def _negative(amount: Any) -> Any:
+    return f"-{amount.strip()}" if isinstance(amount, str) else -amount if isinstance(amount, int | float) else amount
 
 
 def run_command(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
@@ -29,14 +66,17 @@ def run_command(controls: ControlState, name: str, arguments: Sequence[Any], ori
 
     A command without required arguments may come with a button's value: 0 or false means that the button was
     released, and does nothing. A number above 1 is the first optional argument, such as the seconds of a fade.
+    A held button may send the same again and again: that is one press (core/presses.py).
     """
-    command = controls.commands[name]
+    command, given = controls.commands[name], arguments
     if not command.required:
-        if arguments and isinstance(arguments[0], int | float) and not arguments[0]:
+        if arguments and is_release(arguments[0]):
+            controls.presses.release(origin, name)
             return
         if not (command.optional and arguments and _is_above_one(arguments[0])):
             arguments = ()
-    controls.command(name, origin, _joined(command, arguments))
+    if name == "adjust" or not controls.presses.is_repeat(origin, name, given):
+        controls.command(name, origin, _joined(command, arguments))
 
 
 def _joined(command: Command, arguments: Sequence[Any]) -> Sequence[Any]:
@@ -68,17 +108,24 @@ def _is_above_one(value: Any) -> bool:
 
 
 def weighted_prompt(arguments: Sequence[Any]) -> str:
-    """Convert the arguments `"ocean" 0.7 "lava" 0.3` to `ocean::0.7 lava::0.3`. The default weight is 1.
+    """Convert the arguments `"deep" "ocean" 0.7 "lava" 0.3` to `deep ocean::0.7 lava::0.3`.
+
+    Texts without a number between them are the words of one text, as Max and Pd send it. Without any number, the
+    arguments are one text without a weight.
 
     Raises:
-        Refused: The arguments are not texts, each followed by at most one finite number.
+        Refused: A number is not finite, or does not follow a text; or an argument is neither text nor number.
     """
-    texts: list[tuple[str, float]] = []
+    texts: list[tuple[str, float | None]] = []
     for argument in arguments:
         if isinstance(argument, str):
-            texts.append((argument, 1.0))
+            if texts and texts[-1][1] is None:
+                argument = f"{texts.pop()[0]} {argument}"
+            texts.append((argument, None))
         elif texts and isinstance(argument, int | float) and math.isfinite(argument):
             texts[-1] = texts[-1][0], float(argument)
         else:
             raise Refused(f"a prompt takes texts, each with an optional weight; {argument!r:.80} is neither")
-    return " ".join(f"{text}::{weight:g}" for text, weight in texts)
+    if all(weight is None for _, weight in texts):
+        return " ".join(text for text, _ in texts)
+    return " ".join(f"{text}::{1.0 if weight is None else weight:g}" for text, weight in texts)

@@ -3,7 +3,7 @@
 Tags that python-osc reads as meant are *plain*. The others are rewritten:
 
     S   a symbol, and c, a character    become strings
-    r   a colour                        becomes a blob: it is no number, and python-osc would make one of it
+    r   a colour                        becomes a blob: python-osc would read it as a number
     I   an impulse ("bang")             is dropped: its message has no value, as a button's
     [ ] the brackets of an array        are dropped: `[f]` is `f`
     any other                           is dropped, with a fault, and its data skipped

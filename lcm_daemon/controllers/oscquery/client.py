@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lcm_daemon.controllers.echo_gate import EchoGate
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.web.origin_guard import POLICY_VIOLATION
 
 MAX_NOTIFICATIONS = 1024  # PATH_ messages that wait; a client further behind is disconnected
@@ -35,9 +37,10 @@ class QueryClient:
         self, web: WebSocket, origin: str, on_packet: OnPacket, has_path: Callable[[str], bool], metrics: Metrics,
     ) -> None:
         self.origin = origin
+        self.echoes = EchoGate()
         self._web, self._on_packet, self._has_path, self._metrics = web, on_packet, has_path, metrics
         self._listening: set[str] = set()
-        self._values: dict[str, bytes] = {}  # waiting OSC packets by address
+        self._values: dict[str, tuple[bytes, Value, str]] = {}  # waiting packets by address, with value and origin
         self._notifications: list[str] = []
         self._waiting = asyncio.Event()  # set while something waits to be sent
 
@@ -54,14 +57,14 @@ class QueryClient:
             if error is not None and not isinstance(error, WebSocketDisconnect | OSError | RuntimeError):
                 raise error
 
-    def publish(self, address: str, packet: bytes, origin: str = "") -> None:
+    def publish(self, address: str, packet: bytes, value: Value, origin: str = "") -> None:
         """Queue a value if the client listens to the address and is not the origin of the value."""
         if address in self._listening and (origin != self.origin or address in self._values):
-            self.reply(address, packet)
+            self.reply(address, packet, value, origin)
 
-    def reply(self, address: str, packet: bytes) -> None:
+    def reply(self, address: str, packet: bytes, value: Value, origin: str = "") -> None:
         """Queue a value that the client asked for."""
-        self._values[address] = packet
+        self._values[address] = packet, value, origin
         self._waiting.set()
 
     def notify(self, command: str, path: str) -> None:
@@ -106,5 +109,6 @@ class QueryClient:
             values, self._values = self._values, {}
             for notification in notifications:
                 await self._web.send_text(notification)
-            for packet in values.values():
+            for address, (packet, value, origin) in values.items():
+                self.echoes.report(self.origin, address, value, origin if origin == self.origin else "")
                 await self._web.send_bytes(packet)

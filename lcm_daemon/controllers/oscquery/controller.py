@@ -12,15 +12,26 @@ defines and this server does not support is 204, as is a VALUE that cannot be re
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pythonosc.osc_message import OscMessage
 
-from lcm_daemon.controllers.allowlist import HOST, NETWORK, Allowlist
-from lcm_daemon.controllers.base import Controller
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT, run_command, set_parameter
+from lcm_daemon.controllers.allowlist import HOST, NETWORK, Allowlist, is_loopback
+from lcm_daemon.controllers.base import LIVE, REPORT, Controller
+from lcm_daemon.controllers.echo_gate import sent_value
+from lcm_daemon.controllers.osc_protocol.aliases import Aliases, use_alias
+from lcm_daemon.controllers.osc_protocol.dispatch import (
+    ERROR,
+    ROOT,
+    STATUS,
+    SYNC,
+    is_question,
+    run_command,
+    set_parameter,
+)
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.packet_check import MalformedPacket, check_packet
 from lcm_daemon.controllers.oscquery import tree
@@ -28,6 +39,7 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused, Value
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Boolean, Field, Fields, Items, Number
 
@@ -47,13 +59,19 @@ class OscQuery(Controller):
         "host": Field(HOST, "127.0.0.1", "address to listen on; 0.0.0.0 opens OSCQuery to every network"),
         "allow": Field(Items(NETWORK), (), "addresses and networks that may connect; an empty list allows all"),
         "osc_port": Field(Number(0, 65535, whole=True), 9000, "UDP port of OSC that clients are referred to"),
+        "report": REPORT,
         "mdns": Field(Boolean(), None, "announce the server by mDNS; default: if it listens beyond this machine"),
     }
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
-        super().__init__(controls, options)
+        """As Controller. The show adds the OSC controller's options under "osc" if that is on."""
+        super().__init__(controls, {key: value for key, value in options.items() if key != "osc"})
+        self._osc: Mapping[str, Any] | None = options.get("osc")
+        self._is_live = self.options["report"] == LIVE
+        self._movers: dict[str, str] = {}  # origin of the last change by parameter; only for live reports
         self.port = 0  # the listening port; 0 while stopped
         self._throttle = LogThrottle(log, controls.metrics)
+        self._build_aliases()
         self._nodes: tree.QueryNodes = {}
         self._server: QueryServer | None = None
         self._announcement: Announcement | None = None
@@ -64,13 +82,15 @@ class OscQuery(Controller):
 
         if self._server is not None:
             return
-        self._nodes = tree.method_nodes(self.controls)
-        allows = Allowlist(self.options["allow"]).allows
-        server = QueryServer(self._current_nodes, self._on_packet, self._host_info(), allows, self.controls.metrics)
+        self._nodes = tree.method_nodes(self.controls, self._aliases)
+        policy = self.controls.network
+        server = QueryServer(self._current_nodes, self._on_packet, self._host_info(),
+                             Allowlist(policy.allow, self.options["allow"]).allows, policy, self.controls.metrics)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
         self._unsubscribe_controls = self.controls.subscribe(
-            on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table)
+            on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
+            on_panic=self._on_panic, on_refusal=self._on_refusal, on_moving=self._on_moving if self._is_live else None)
         await self._announce()
 
     async def stop(self) -> None:
@@ -89,14 +109,20 @@ class OscQuery(Controller):
 
         wanted = self.options["mdns"]
         if wanted is None:
-            wanted = not self.options["host"].startswith("127.")
+            wanted = not is_loopback(self.options["host"])
         if not wanted:
             return
-        self._announcement = Announcement(self._name, self.options["host"], self.port)
+        host, osc = self.options["host"], self._osc
+        reaches_osc = osc is not None and (is_loopback(host) or not is_loopback(osc["host"]))
+        self._announcement = Announcement(self._name, host, self.port, self.options["osc_port"] if reaches_osc else 0)
         try:
             await self._announcement.start()
         except LcmDaemonError as error:
             log.warning("%s; clients must be given the address", error)
+
+    def _build_aliases(self) -> None:
+        osc = self._osc or {"profiles": (), "map": ()}
+        self._aliases = Aliases(osc["profiles"], osc["map"], self.controls.table, self.controls.commands)
 
     @property
     def _name(self) -> str:
@@ -110,9 +136,10 @@ class OscQuery(Controller):
     def _current_nodes(self) -> tree.QueryNodes:
         """The nodes with the present values."""
         for name, value in self.controls.values.items():
-            node = self._nodes.get(ROOT + name)
-            if node is not None:
-                node["VALUE"] = [value]
+            for path, shown in self._paths(name, value):
+                node = self._nodes.get(path)
+                if node is not None:
+                    node["VALUE"] = [shown]
         return self._nodes
 
     # From the clients
@@ -123,38 +150,124 @@ class OscQuery(Controller):
             checked = check_packet(packet)
             for fault in checked.faults:
                 self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin}: {fault}")
-            for message, _ in checked.messages:
+        except MalformedPacket as reason:
+            self._refuse(client, str(reason))
+            return
+        for message, _ in checked.messages:
+            try:
                 self._handle_message(message, client)
-        except (MalformedPacket, Refused) as reason:
-            self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin} is refused: {reason}")
+            except Refused as reason:
+                self._refuse(client, str(reason))
+
+    def _refuse(self, client: QueryClient, reason: str) -> None:
+        self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin} is refused: {reason}")
+        self._send_error(client, reason)
 
     def _handle_message(self, message: bytes, client: QueryClient) -> None:
         address = message[:message.index(0)].decode("ascii")
         name = address.removeprefix(ROOT)
         arguments: Sequence[Any] = OscMessage(message).params
-        if address == name or (name not in self.controls.table and name not in self.controls.commands):
-            self.controls.metrics.count("oscquery/unknown")
+        if address in self._aliases.targets:
+            self._use_aliases(address, arguments, client)
+        elif address == name or (name not in self.controls.table and name not in self.controls.commands):
+            self._handle_other(address, arguments, client)
         elif name in self.controls.commands:
             run_command(self.controls, name, arguments, client.origin)
-        elif arguments:
-            set_parameter(self.controls, name, arguments, client.origin)
+        elif not is_question(arguments):
+            act = functools.partial(set_parameter, self.controls, name, arguments, client.origin)
+            later = functools.partial(self._act_late, act, client)
+            if client.echoes.is_move((client.origin,), client.origin, address, sent_value(arguments), later):
+                act()
         else:
-            client.reply(address, self._encode(address, self.controls.values[name]))
+            value = self._reported(name, self.controls.values[name])
+            client.reply(address, self._encode(address, value), value)
+
+    def _handle_other(self, address: str, arguments: Sequence[Any], client: QueryClient) -> None:
+        """Answer a question for the status, and `/lcm/sync`. An unknown address is refused."""
+        node = self._nodes.get(address)
+        if address == SYNC:
+            token = next((each for each in arguments if isinstance(each, int | float | str)), 0)
+            self.controls.when_handled(lambda: client.reply(SYNC, encode(SYNC, [token]), token))
+        elif node and is_question(arguments):
+            client.reply(address, self._encode(address, node["VALUE"][0]), node["VALUE"][0])
+        elif address.startswith((STATUS, ERROR)):  # a client that sends reports back is not answered: they would circle
+            self.controls.metrics.count("oscquery/reflected")
+        else:
+            self.controls.metrics.count("oscquery/unknown")
+            self._send_error(client, f"unknown address {address[:80]}")
+
+    def _use_aliases(self, address: str, arguments: Sequence[Any], client: QueryClient) -> None:
+        act = functools.partial(self._act_on_aliases, address, arguments, client)
+        later = functools.partial(self._act_late, act, client)
+        if is_question(arguments) or client.echoes.is_move(
+            (client.origin,), client.origin, address, sent_value(arguments), later
+        ):
+            act()
+
+    def _act_on_aliases(self, address: str, arguments: Sequence[Any], client: QueryClient) -> None:
+        for alias in self._aliases.targets.get(address, ()):
+            answer = use_alias(self.controls, alias, arguments, client.origin,
+                               lambda name: self._reported(name, self.controls.values[name]))
+            if answer is not None:
+                client.reply(address, self._encode(address, answer), answer)
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        """Tell a client that its request was refused."""
+        client = self._server.client(refusal.origin) if self._server is not None else None
+        if client is not None:
+            self._send_error(client, refusal.text)
+
+    def _send_error(self, client: QueryClient, text: str) -> None:
+        client.reply(ERROR, encode(ERROR, [text]), text)
+
+    def _act_late(self, act: Callable[[], None], client: QueryClient) -> None:
+        try:
+            act()
+        except Refused as reason:
+            self._refuse(client, str(reason))
 
     # To the clients
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            self._publish(ROOT + change.name, change.value, change.origin)
+            self._publish_value(change.name, self._reported(change.name, change.value), change.origin)
+            if self._is_live:
+                self._movers[change.name] = change.origin
+
+    def _on_moving(self, values: Mapping[str, Value]) -> None:
+        """Report values in force. The client that has started a glide by a move of its own is not sent its way."""
+        for name, value in values.items():
+            self._publish_value(name, value, self._movers.get(name, "") if name in self.controls.moving.faded else "")
+
+    def _reported(self, name: str, target: Value) -> Value:
+        """What clients are sent as a parameter's value."""
+        return self.controls.moving.in_force.get(name, target) if self._is_live else target
+
+    def _paths(self, name: str, value: Value) -> Iterator[tuple[str, Value]]:
+        """Every path that shows a parameter, and what it shows."""
+        yield ROOT + name, value
+        for namespace in self._aliases.namespaces:
+            yield from self._aliases.feedback(name, value, namespace)
+
+    def _publish_value(self, name: str, value: Value, origin: str = "") -> None:
+        for path, shown in self._paths(name, value):
+            self._publish(path, shown, origin)
 
     def _on_status(self, status: Mapping[str, Value]) -> None:
-        self._replace_nodes(tree.method_nodes(self.controls))
+        self._replace_nodes(tree.method_nodes(self.controls, self._aliases))
+
+    def _on_panic(self) -> None:
+        """Drop every move that waits."""
+        if self._server is not None:
+            self._server.clear_waiting()
 
     def _on_table(self) -> None:
         """Notify the clients of added, removed and changed paths, and send all values again."""
-        self._replace_nodes(tree.method_nodes(self.controls))
+        self._on_panic()
+        self._build_aliases()
+        self._replace_nodes(tree.method_nodes(self.controls, self._aliases))
         for name, value in self.controls.values.items():
-            self._publish(ROOT + name, value)
+            self._publish_value(name, value)
 
     def _replace_nodes(self, nodes: tree.QueryNodes) -> None:
         """Replace the nodes, and notify the clients of the differences."""
@@ -178,12 +291,12 @@ class OscQuery(Controller):
 
     def _publish(self, path: str, value: Value, origin: str = "") -> None:
         if self._server is not None:
-            self._server.publish(path, self._encode(path, value), origin)
+            self._server.publish(path, self._encode(path, value), value, origin)
 
     def _encode(self, path: str, value: Value) -> bytes:
-        """Encode a value with the type of its node, or without arguments (counted) if OSC cannot encode it."""
+        """Encode a value, or a message without arguments (counted) if OSC cannot encode it."""
         try:
-            return encode(path, [value], wide=self._nodes.get(path, {}).get("TYPE") == "h")
+            return encode(path, [value])
         except LcmDaemonError as error:
             self._throttle.warn("oscquery/failed", f"{error}; the message is sent without the value")
             return encode(path, [])

@@ -15,6 +15,8 @@ from starlette.websockets import WebSocket
 from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.network import NetworkPolicy
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
@@ -31,15 +33,16 @@ class QueryServer:
         on_packet: Handles the OSC packets of the clients.
         host_info: The answer to HOST_INFO.
         allows: Whether a host may connect.
+        policy: Host names and origins that are allowed.
         metrics: Counters.
     """
 
     def __init__(
         self, nodes: Callable[[], tree.QueryNodes], on_packet: OnPacket, host_info: tree.QueryNode,
-        allows: Callable[[str], bool], metrics: Metrics,
+        allows: Callable[[str], bool], policy: NetworkPolicy, metrics: Metrics,
     ) -> None:
         self._nodes, self._on_packet, self._host_info = nodes, on_packet, host_info
-        self._allows, self._metrics = allows, metrics
+        self._allows, self._policy, self._metrics = allows, policy, metrics
         self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
         self._web = WebServer("OSCQuery", "oscquery")
@@ -57,15 +60,25 @@ class QueryServer:
         for client in self._clients.values():
             client.notify(command, path)
 
-    def publish(self, path: str, packet: bytes, origin: str) -> None:
+    def client(self, origin: str) -> QueryClient | None:
+        """Return the client that is the origin of a change, or None."""
+        return self._clients.get(origin)
+
+    def clear_waiting(self) -> None:
+        """Drop the clients' moves that wait."""
+        for client in self._clients.values():
+            client.echoes.clear_waiting()
+
+    def publish(self, path: str, packet: bytes, value: Value, origin: str) -> None:
         """Send a packet to every client that listens to the path, except the client that is the origin."""
         for client in self._clients.values():
-            client.publish(path, packet, origin)
+            client.publish(path, packet, value, origin)
 
     def _app(self, host: str) -> Starlette:
         routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
         guard = Middleware(
-            OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows)
+            OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows,
+            policy=self._policy)
         return Starlette(routes=routes, middleware=[guard])
 
     async def _get(self, request: Request) -> Response:

@@ -12,7 +12,8 @@ import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
+from lcm_daemon.controllers.osc_protocol.aliases import Alias, Aliases
+from lcm_daemon.controllers.osc_protocol.dispatch import LIVE_VALUES, ROOT
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, ParameterKind, Value
 from lcm_daemon.core.requests import Command
@@ -20,8 +21,8 @@ from lcm_daemon.core.requests import Command
 QueryNode = dict[str, Any]
 QueryNodes = dict[str, QueryNode]  # methods by their full path
 
-# Listed in HOST_INFO's EXTENSIONS.
-ATTRIBUTES = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS", "OVERLOADS")
+# Listed in HOST_INFO's EXTENSIONS. LABEL is not in the proposal.
+ATTRIBUTES = ("ACCESS", "VALUE", "RANGE", "LABEL", "DESCRIPTION", "UNIT", "CLIPMODE", "TAGS", "OVERLOADS")
 STREAMING = ("LISTEN", "PATH_ADDED", "PATH_REMOVED", "PATH_CHANGED")
 SERVED = frozenset({*ATTRIBUTES, "FULL_PATH", "CONTENTS", "TYPE"})
 PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "HTML"}
@@ -30,15 +31,26 @@ NO_ACCESS, READ_ONLY, WRITE_ONLY, READ_WRITE = 0, 1, 2, 3  # ACCESS
 _TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 _STATUS_TYPES: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
 _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
-_INT32 = 2**31
+_MAX_INT32 = 2**31 - 1
 
 
-def method_nodes(controls: ControlState) -> QueryNodes:
-    """Return every method by its full path, with its present value."""
+def method_nodes(controls: ControlState, aliases: Aliases | None = None) -> QueryNodes:
+    """Return every method by its full path, with its present value.
+
+    Args:
+        controls: Control state of the show.
+        aliases: Further addresses for some of them. One that others begin with is omitted: it would be a container too,
+            which the proposal does not allow.
+    """
+    targets = aliases.targets if aliases else {}
     return {
+        **{address: _alias_node(controls, found[0]) for address, found in targets.items()
+           if not any(other.startswith(f"{address}/") for other in targets)},
         **{ROOT + name: _parameter_node(p, controls.values[name]) for name, p in controls.table.items()},
         **{ROOT + name: _command_node(name, command) for name, command in controls.commands.items()},
         **{f"{ROOT}status/{name}": _status_node(name, value) for name, value in controls.status.items()},
+        **{LIVE_VALUES + name: _live_node(controls.table[name], state.value)
+           for name, state in controls.parameter_states.items() if name in controls.table},
     }
 
 
@@ -91,9 +103,8 @@ def shape(node: QueryNode) -> QueryNode:
 
 
 def type_of(parameter: Parameter) -> str:
-    """Return the OSC type tag of a parameter. An int whose range needs more than 32 bits (a seed) is an h."""
-    wide = parameter.kind == "int" and math.isfinite(parameter.high) and parameter.high >= _INT32
-    return "h" if wide else _TYPES[parameter.kind]
+    """Return the OSC type tag of a parameter."""
+    return _TYPES[parameter.kind]
 
 
 def _container(path: str) -> QueryNode:
@@ -106,6 +117,7 @@ def _parameter_node(parameter: Parameter, value: Value) -> QueryNode:
         "ACCESS": READ_WRITE,
         "TYPE": type_of(parameter),
         "VALUE": [value],
+        "LABEL": parameter.name,
         "DESCRIPTION": parameter.help,
         **_range(parameter),
     }
@@ -115,9 +127,11 @@ def _parameter_node(parameter: Parameter, value: Value) -> QueryNode:
 
 
 def _range(parameter: Parameter) -> QueryNode:
+    """The range of a parameter. That of a seed ends with 32 bits, which every client can send."""
     if parameter.choices:
         return {"RANGE": [{"VALS": list(parameter.choices)}]}
-    ends = {"MIN": parameter.low, "MAX": parameter.high}
+    is_wide = parameter.kind == "int" and _MAX_INT32 < parameter.high < math.inf
+    ends = {"MIN": parameter.low, "MAX": _MAX_INT32 if is_wide else parameter.high}
     number = int if parameter.kind == "int" else float
     finite = {key: number(end) for key, end in ends.items() if math.isfinite(end)}
     return {"RANGE": [finite], "CLIPMODE": ["both"]} if len(finite) == 2 else {}
@@ -128,6 +142,7 @@ def _command_node(name: str, command: Command) -> QueryNode:
     node = {
         "FULL_PATH": ROOT + name,
         "ACCESS": WRITE_ONLY,
+        "LABEL": name,
         "DESCRIPTION": command.help,
         "TAGS": ["command"],
         **_signature(command.required),
@@ -141,6 +156,34 @@ def _signature(arguments: Sequence[Parameter]) -> QueryNode:
     types = "".join(map(type_of, arguments)) or "N"
     ranges = [_range(argument).get("RANGE", [None])[0] for argument in arguments]
     return {"TYPE": types, "VALUE": [None] * len(types), **({"RANGE": ranges} if ranges else {})}
+
+
+def _alias_node(controls: ControlState, alias: Alias) -> QueryNode:
+    """The node of another address for a parameter or a command."""
+    parameter = controls.table.get(alias.to)
+    if parameter is None:
+        node = _command_node(alias.to, controls.commands[alias.to])
+        if alias.argument is not None:  # a button with arguments of its own
+            node = {**node, **_signature([])}
+            node.pop("OVERLOADS", None)
+            node.pop("RANGE", None)
+    else:
+        shown = alias.argument or parameter
+        value = alias.write(controls.values[alias.to])
+        node = {**_parameter_node(shown, shown.default if value is None else value), "LABEL": alias.to,
+                "DESCRIPTION": parameter.help}
+        if not alias.has_feedback:
+            node |= {"ACCESS": WRITE_ONLY, "VALUE": [None]}
+    return {**node, "FULL_PATH": alias.address, "TAGS": ["alias"]}
+
+
+def _live_node(parameter: Parameter, value: Value) -> QueryNode:
+    """The node of a parameter's value in force. A seed is text here: on its way, it is several with their shares."""
+    is_text = bool(parameter.glided_by)
+    return {"FULL_PATH": LIVE_VALUES + parameter.name, "ACCESS": READ_ONLY,
+            "TYPE": "s" if is_text else type_of(parameter),
+            "VALUE": [str(value) if is_text else _json_value(value)],
+            "LABEL": parameter.name, "TAGS": ["status"]}
 
 
 def _status_node(name: str, value: Value) -> QueryNode:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
 from pythonosc.osc_message import OscMessage
 
-from lcm_daemon.controllers.osc.sender import parse_argument, send
+from lcm_daemon.controllers.osc import sender
+from lcm_daemon.controllers.osc.sender import Answers, parse_argument, send
+from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 
 
@@ -21,14 +26,54 @@ def test_arguments_get_the_type_they_look_like(text: str, value: object) -> None
     assert (found, type(found)) == (value, type(value))
 
 
-def test_send() -> None:
+@contextlib.contextmanager
+def listening(*answers: bytes, syncs: bool = True) -> Iterator[tuple[int, list[OscMessage]]]:
+    """A program that answers the first message; its port, and what it receives."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(10)
-        send("/lcm/prompt", ["lava, glowing red", "0.5", "7"], port=sock.getsockname()[1])
-        message = OscMessage(sock.recv(999))
-    assert message.address == "/lcm/prompt"
-    assert message.params == ["lava, glowing red", 0.5, 7]
+        received: list[OscMessage] = []
+
+        def answer() -> None:
+            for _ in range(2):
+                packet, source = sock.recvfrom(999)
+                received.append(OscMessage(packet))
+            for each in (*answers, *([packet] if syncs else [])):
+                sock.sendto(each, source)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield sock.getsockname()[1], received
+        thread.join()
+
+
+def test_send() -> None:
+    with listening() as (port, received):
+        answers = send("/lcm/prompt", ["lava, glowing red", "0.5", "7"], port=port)
+    assert received[0].address == "/lcm/prompt"
+    assert received[0].params == ["lava, glowing red", 0.5, 7]
+    assert answers == Answers(confirmed=True)
+
+
+def test_answers_and_refusals() -> None:
+    packets = encode("/lcm/seed", [7]), b"junk", encode("/lcm/sync", [-1]), encode("/lcm/error", ["no"])
+    with listening(*packets) as (port, _):
+        answers = send("/lcm/seed", [], "localhost", port)
+    assert answers == Answers([("/lcm/seed", [7])], ["no"], confirmed=True)
+
+
+def test_a_program_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "PATIENCE", 0.05)
+    with listening(syncs=False) as (port, _):
+        assert send("/lcm/panic", [], port=port) == Answers()
+
+
+def test_nothing_listens() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    with pytest.raises(LcmDaemonError, match=f"nothing listens on UDP port {port} of localhost: is the daemon running"):
+        send("/lcm/panic", [], "localhost", port)
 
 
 @pytest.mark.parametrize(("arguments", "reason"), [

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from lcm_daemon.controllers.osc import subscribers
-from lcm_daemon.controllers.osc.aliases import MapEntry
 from lcm_daemon.controllers.osc.options import FixedSubscriber
+from lcm_daemon.controllers.osc_protocol.aliases import MapEntry
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
 from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
@@ -120,7 +121,7 @@ def test_invalid_subscriptions_are_refused() -> None:
                 await one.until(lambda: one.count("osc/refused") == len(bad))
                 one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 peer.send("/lcm/steps")
-                assert await peer.receive() == ("/lcm/steps", 5)
+                assert (await peer.receive_until("/lcm/steps")).keys() == {"/lcm/error", "/lcm/steps"}
     asyncio.run(scenario())
 
 
@@ -168,7 +169,7 @@ def test_an_invalid_lifetime_is_refused(seconds: float | str) -> None:
             with Peer(one.osc.port) as peer:
                 peer.send("/lcm/subscribe", 0, seconds)
                 await one.until(lambda: one.count("osc/refused") == 1)
-                assert (await peer.everything()).keys() == {"/lcm/mix"}
+                assert (await peer.everything()).keys() == {"/lcm/error", "/lcm/mix"}
     asyncio.run(scenario())
 
 
@@ -308,3 +309,35 @@ def test_changes_to_a_subscriber_coalesce() -> None:
                     one.controls.apply_update([Change("seed", seed, "panel/1")], None)
                 assert await first.receive() == ("/lcm/seed", 1000)
     asyncio.run(scenario())
+
+
+def test_live_reports_follow_a_fade_and_spare_the_peer_that_began_it() -> None:
+    async def scenario() -> None:
+        async with rig(report="live", feedback_rate=1000) as one:
+            with Peer(one.osc.port) as mover, Peer(one.osc.port) as other:
+                await mover.subscribed()
+                await other.subscribed()
+                origin = f"osc/127.0.0.1:{mover.port}"
+                for value in (0.6, 0.7, 0.8):
+                    moving = MovingValues({"strength": value}, {"strength": value})
+                    changes = [Change("strength", 0.9, origin)] if value == 0.6 else []
+                    one.controls.apply_update(changes, None, moving=moving)
+                    assert await other.receive() == ("/lcm/strength", pytest.approx(value))
+                one.controls.apply_update([], None, moving=MovingValues())
+                for peer in (other, mover):
+                    assert await peer.receive() == ("/lcm/strength", pytest.approx(0.9))
+
+    play(scenario())
+
+
+def test_target_reports_send_what_a_value_fades_to() -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as peer:
+                await peer.subscribed()
+                assert not one.controls.wants_moving
+                moving = MovingValues({}, {"strength": 0.6})
+                one.controls.apply_update([Change("strength", 0.9, "page")], None, moving=moving)
+                assert await peer.everything() == {"/lcm/strength": pytest.approx(0.9), "/lcm/mix": 1.0}
+
+    play(scenario())

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 
 import pytest
+from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc import tcp
+from lcm_daemon.controllers.osc.framing import SlipFraming
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.requests import Change
 from tests.conftest import need, need_module
@@ -32,6 +34,28 @@ def test_packets_set_values_and_ask() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
+def test_slip_is_answered_by_slip() -> None:
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as sized:
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.osc.tcp_port)
+            slip = SlipFraming()
+            for packet in (encode("/lcm/seed", [192]), encode("/lcm/subscribe", [])):
+                writer.write(slip.write(packet))
+            await one.becomes("seed", 192)
+            async with asyncio.timeout(PATIENCE):
+                while OscMessage(await slip.read(reader)).address != "/lcm/freeze":
+                    pass
+                sized.send("/lcm/seed", 219)
+                await one.becomes("seed", 219)
+                while OscMessage(await slip.read(reader)).params != [219]:
+                    pass
+            sized.send("/lcm/seed")
+            assert await sized.receive() == ("/lcm/seed", 219)
+            writer.transport.abort()
+    asyncio.run(scenario())
+
+
 def test_a_connection_and_a_socket_with_one_port_are_distinct() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
@@ -42,7 +66,7 @@ def test_a_connection_and_a_socket_with_one_port_are_distinct() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("head", [b"\xc0/lcm/seed\0\0\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\1\0\4"])
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\1\0\4"])
 def test_an_impossible_size_closes_the_connection(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer, connection(one.osc.tcp_port) as other:

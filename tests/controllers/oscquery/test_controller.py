@@ -130,11 +130,11 @@ def test_the_whole_tree() -> None:
             assert {path.removeprefix("/lcm/") for path in methods(root)} == {
                 *TABLE, *desk.controls.commands, *(f"status/{name}" for name in desk.controls.status)}
             assert inside["strength"] == {
-                "FULL_PATH": "/lcm/strength", "ACCESS": 3, "TYPE": "f", "VALUE": [0.6],
+                "FULL_PATH": "/lcm/strength", "ACCESS": 3, "TYPE": "f", "VALUE": [0.6], "LABEL": "strength",
                 "DESCRIPTION": TABLE["strength"].help, "RANGE": [{"MIN": 0.0, "MAX": 1.0}], "CLIPMODE": ["both"]}
             assert inside["prompt_glide"]["UNIT"] == ["time.second"]
             assert (inside["steps"]["TYPE"], inside["steps"]["RANGE"]) == ("i", [{"MIN": 1, "MAX": 8}])
-            assert (inside["seed"]["TYPE"], inside["seed"]["RANGE"]) == ("h", [{"MIN": 0, "MAX": 2**32 - 1}])
+            assert (inside["seed"]["TYPE"], inside["seed"]["RANGE"]) == ("i", [{"MIN": 0, "MAX": 2**31 - 1}])
             assert (inside["freeze"]["TYPE"], inside["freeze"]["VALUE"]) == ("T", [False])
             assert (inside["prompt"]["TYPE"], inside["prompt"]["VALUE"]) == ("s", ["clouds"])
             assert inside["noise"]["RANGE"] == [{"VALS": ["fixed", "walking"]}]
@@ -233,7 +233,7 @@ def test_listen_and_ignore() -> None:
             assert await receive(client) == ("/lcm/freeze", True)
             desk.controls.apply_update([Change("seed", 7, "osc/127.0.0.1:9")], None)
             async with asyncio.timeout(PATIENCE):
-                assert await client.recv() == encode("/lcm/seed", [7], wide=True)  # an h, as its TYPE says
+                assert await client.recv() == encode("/lcm/seed", [7])  # an i, as its TYPE says
             await order(client, "IGNORE", "/lcm/strength")
             await listens(client)
             desk.controls.apply_update([Change("strength", 0.75, "panel/1"), Change("seed", 8, "panel/1")], None)
@@ -318,8 +318,13 @@ def test_invalid_messages_are_counted_and_ignored() -> None:
             await desk.counts("oscquery/refused", len(bad))
             await client.send(encode("/unknown", [1]))
             await client.send(encode("/lcm/status/fps", [1]))
-            await desk.counts("oscquery/unknown", 2)
-            await listens(client)
+            await client.send(encode("/lcm/error", ["sent back"]))
+            await desk.counts("oscquery/reflected", 2)
+            assert desk.metrics.counts()["oscquery/unknown"] == 1
+            await client.send(encode("/lcm/mix", []))
+            while (received := await receive(client))[0] == "/lcm/error":
+                assert "sent back" not in received[1]
+            assert received[0] == "/lcm/mix"
     asyncio.run(scenario())
 
 
@@ -409,7 +414,7 @@ def test_a_port_in_use_has_a_clear_error() -> None:
 def test_the_shows_keys() -> None:
     problems = Problems()
     assert read_fields(compose("{host: localhost, mdns: true}", "show"), OscQuery.fields, problems) == {
-        "port": 9080, "host": "127.0.0.1", "allow": (), "osc_port": 9000, "mdns": True}
+        "port": 9080, "host": "127.0.0.1", "allow": (), "osc_port": 9000, "report": "target", "mdns": True}
     assert problems.found == []
     assert controllers.load("oscquery") is OscQuery
     with pytest.raises(ValueError, match="bogus"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 
 import pytest
 
-from lcm_daemon.controllers.osc.aliases import PROFILES, MapEntry
+from lcm_daemon.controllers.osc_protocol.aliases import PROFILES, MapEntry
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.packet_check import check_packet
 from lcm_daemon.core.parameter_table import TABLE
@@ -123,10 +124,44 @@ def test_a_mapped_fader_gets_answers_and_changes_but_no_echo() -> None:
                 player.send("/1/fader3")
                 assert await player.receive() == ("/1/fader3", 1.0)
                 assert await surface.receive() == ("/1/fader3", 1.0)  # an answer is for every subscriber on that host
+                one.osc._echoes.now = lambda: time.monotonic() + 60.0  # what it was sent is long ago
                 surface.send("/1/fader3", 0.0)
                 await one.becomes("strength", 0.2)
                 one.controls.apply_update([Change("seed", 9, "panel/1")], None)
                 assert await surface.receive() == ("/1/fader4", 9)  # and not its own strength before
+    asyncio.run(scenario())
+
+
+def test_a_button_has_a_value_or_arguments_of_its_own() -> None:
+    entries = (
+        MapEntry("/1/red", "prompt", fixed=("red",), is_value=True),
+        MapEntry("/1/half", "mix", fixed=(0.5,), is_value=True),
+        MapEntry("/1/storm", "cue/goto", fixed=("storm", 5)), MapEntry("/1/more", "strength", fixed=("+", 0.25)),
+        MapEntry("/1/bad", "mix", fixed=("much",), is_value=True),
+    )
+
+    async def scenario() -> None:
+        async with rig(map=entries) as one:
+            with Peer(one.osc.port) as peer, Peer(one.osc.port) as lamps:
+                lamps.send("/lcm/subscribe", 0, 60, "map")
+                await lamps.receive_until("/1/bad")
+                peer.send("/1/red", 0.0)
+                peer.send("/1/half", False)
+                peer.send("/1/red", 1.0)
+                await one.becomes("prompt", "red")
+                assert await lamps.receive() == ("/1/red", 1)
+                peer.send("/lcm/prompt", "blue")
+                await one.becomes("prompt", "blue")
+                assert await lamps.receive() == ("/1/red", 0)
+                peer.send("/1/half")
+                await one.becomes("mix", 0.5)
+                for address in ("/1/storm", "/1/more", "/1/bad"):
+                    peer.send(address, 1)
+                    peer.send(address, 0)
+                await one.until(lambda: len(one.commands) == 2)
+                await one.until(lambda: one.count("desk/refused") == 1)
+                assert [(each.name, each.arguments) for each in one.commands] == [
+                    ("cue/goto", ("storm", 5.0)), ("adjust", ("strength", 0.25))]
     asyncio.run(scenario())
 
 

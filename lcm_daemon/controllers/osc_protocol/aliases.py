@@ -22,14 +22,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcm_daemon.controllers.curves import FADER_CURVES, clamp
-from lcm_daemon.controllers.osc_protocol.dispatch import weighted_prompt
+from lcm_daemon.controllers.osc_protocol.dispatch import (
+    is_question,
+    is_release,
+    run_command,
+    set_parameter,
+    weighted_prompt,
+)
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 
 OWN_NAMESPACE = "lcm"  # the daemon's own addresses
 MAP_NAMESPACE = "map"  # the addresses of the show's `osc.map`
 _SCHEDULE_LENGTH = 50  # timesteps of StreamDiffusion's schedule; a t_list holds indices into it
 
-ReadArguments = Callable[[Sequence[Any]], Sequence[Any]]
+ReadArguments = Callable[[Sequence[Any]], Sequence[Any] | None]
 WriteValue = Callable[[Value], Value | None]
 
 
@@ -52,9 +59,10 @@ class Alias:
     Attributes:
         address: The OSC address.
         to: Name of the parameter or command.
-        read: Converts the message's arguments to the parameter's; raises Refused.
+        read: Converts the message's arguments to those of the parameter or command; None does nothing. Raises Refused.
         write: Converts a value to the argument of a feedback message; None sends no feedback.
         trigger: A message without arguments sets the parameter instead of asking for its value.
+        argument: How OSCQuery describes the argument; None describes that of the parameter or command.
     """
 
     address: str
@@ -62,13 +70,19 @@ class Alias:
     read: ReadArguments = _same_arguments
     write: WriteValue = _same_value
     trigger: bool = False
+    argument: Parameter | None = None
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether the address can be asked for its value."""
+        return self.write is not _no_feedback
 
 
 @dataclass(frozen=True)
 class MapEntry:
     """One entry of a show's `osc.map`.
 
-    Without `span`, `input_range` and `curve`, the arguments are passed on unchanged.
+    Without `span`, `input_range`, `curve` and `fixed`, the arguments are passed on unchanged.
 
     Attributes:
         address: The OSC address.
@@ -77,6 +91,8 @@ class MapEntry:
         input_range: What the fader sends at its two ends, or None for (0, 1).
         curve: Key of FADER_CURVES, or None for linear.
         argument: Index of the message's argument that counts.
+        fixed: The arguments in place of the message's own; a released button does nothing.
+        is_value: Whether `fixed` is a value of the parameter, which a lamp can show.
     """
 
     address: str
@@ -85,9 +101,13 @@ class MapEntry:
     input_range: tuple[float, float] | None = None
     curve: str | None = None
     argument: int = 0
+    fixed: tuple[Value, ...] = ()
+    is_value: bool = False
 
     def alias(self, parameter: Parameter | None) -> Alias:
         """Build the alias. `parameter` is the target, or None for a command."""
+        if self.fixed:
+            return self._button(parameter)
         if parameter is None:
             return Alias(self.address, self.to, write=_no_feedback)
         if not (self.span or self.input_range or self.curve):
@@ -96,8 +116,25 @@ class MapEntry:
             return Alias(self.address, self.to)
         scale = _FaderScale(
             self.input_range or (0.0, 1.0), self.span or _value_range(parameter), self.curve or "linear", parameter)
+        low, high = sorted(scale.input_range)
         return Alias(self.address, self.to, lambda arguments: [scale.to_value(self._pick(arguments))],
-                     _no_feedback if self.argument else scale.to_fader)
+                     _no_feedback if self.argument else scale.to_fader,
+                     argument=Parameter(self.to, "float", low, parameter.help, low, high))
+
+    def _button(self, parameter: Parameter | None) -> Alias:
+        """An alias of which any message, but that of a released button, carries the same arguments."""
+        write: WriteValue = _no_feedback
+        if parameter is not None and self.is_value:
+            try:
+                pressed = parameter.coerce(self.fixed[0])
+            except Refused:
+                pressed = ""  # logged with each message
+            write = lambda value: value == pressed  # noqa: E731
+        return Alias(self.address, self.to, self._read_button, write, trigger=True,
+                     argument=Parameter(self.to, "bool", False, parameter.help if parameter else ""))
+
+    def _read_button(self, arguments: Sequence[Any]) -> Sequence[Any] | None:
+        return None if len(arguments) > self.argument and is_release(arguments[self.argument]) else self.fixed
 
     def _pick(self, arguments: Sequence[Any]) -> Any:
         if len(arguments) <= self.argument:
@@ -165,8 +202,8 @@ def _count_arguments(arguments: Sequence[Any]) -> Sequence[Any]:
     return [len(arguments)]
 
 
-def _renamed_choice(names: Mapping[str, str]) -> tuple[ReadArguments, WriteValue]:
-    """Read and write a choice whose options have other names in the other tool."""
+def _renamed_choice(address: str, to: str, names: Mapping[str, str]) -> Alias:
+    """An alias of a choice whose options have other names in the other tool."""
 
     def read(arguments: Sequence[Any]) -> Sequence[Any]:
         if arguments[0] not in names:
@@ -174,7 +211,11 @@ def _renamed_choice(names: Mapping[str, str]) -> tuple[ReadArguments, WriteValue
         return [names[arguments[0]]]
 
     others = {own: other for other, own in names.items()}
-    return read, lambda value: others.get(str(value))
+    argument = Parameter(to, "choice", next(iter(names)), "", choices=tuple(names))
+    return Alias(address, to, read, lambda value: others.get(str(value)), argument=argument)
+
+
+_SEED_LIST = Parameter("seed", "text", "", "Seeds with their weights as JSON: the one with the highest weight is used.")
 
 
 PROFILES: Mapping[str, tuple[Alias, ...]] = {
@@ -186,10 +227,10 @@ PROFILES: Mapping[str, tuple[Alias, ...]] = {
         *(Alias(f"/{name}", name) for name in ("prompt", "negative_prompt", "seed")),
         Alias("/guidance_scale", "guidance"),
         Alias("/prompt_list", "prompt", _read_prompt_list, _no_feedback),
-        Alias("/seed_list", "seed", _read_seed_list, _no_feedback),
+        Alias("/seed_list", "seed", _read_seed_list, _no_feedback, argument=_SEED_LIST),
         Alias("/t_list", "strength", _read_first_timestep, _no_feedback),
         Alias("/t_list", "steps", _count_arguments, _no_feedback),
-        Alias("/sdmode", "mode", *_renamed_choice({"txt2img": "text", "img2img": "image"})),
+        _renamed_choice("/sdmode", "mode", {"txt2img": "text", "img2img": "image"}),
         Alias("/pause", "freeze", lambda _: [True], _no_feedback, trigger=True),
         Alias("/play", "freeze", lambda _: [False], _no_feedback, trigger=True),
     ),
@@ -197,7 +238,7 @@ PROFILES: Mapping[str, tuple[Alias, ...]] = {
         Alias("/scope/prompt", "prompt"),
         Alias("/scope/noise_scale", "strength"),
         Alias("/scope/denoising_step_list", "steps", _count_arguments, _no_feedback),
-        Alias("/scope/input_mode", "mode", *_renamed_choice({"text": "text", "video": "image"})),
+        _renamed_choice("/scope/input_mode", "mode", {"text": "text", "video": "image"}),
         Alias("/scope/paused", "freeze"),
     ),
 }
@@ -246,3 +287,35 @@ class Aliases:
             written = alias.write(value)
             if written is not None:
                 yield alias.address, written
+
+
+def use_alias(
+    controls: ControlState, alias: Alias, arguments: Sequence[Any], origin: str, value: Callable[[str], Value],
+) -> Value | None:
+    """Do what a message to an alias asks for.
+
+    Args:
+        controls: Control state of the show.
+        alias: The alias.
+        arguments: The message's arguments.
+        origin: Who sent it.
+        value: Returns the value of a parameter that is reported.
+
+    Returns:
+        The answer to a question, or None.
+
+    Raises:
+        Refused: The arguments are not those of the parameter or command.
+    """
+    is_parameter = alias.to in controls.table
+    if is_parameter and is_question(arguments) and not alias.trigger:
+        return alias.write(value(alias.to))
+    read = alias.read(arguments)
+    if read is None:
+        controls.presses.release(origin, alias.to)
+        return None
+    if is_parameter:
+        set_parameter(controls, alias.to, read, origin)
+    else:
+        run_command(controls, alias.to, read, origin)
+    return None

@@ -1,0 +1,81 @@
+"""Logs what was refused, and tells peers: `/lcm/error` with one line of text, to the sender and to every subscriber."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lcm_daemon.controllers.osc.subscribers import Subscribers
+from lcm_daemon.controllers.osc.udp import Address
+from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE
+from lcm_daemon.controllers.osc_protocol.dispatch import ERROR
+from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.refusals import Refusal
+from lcm_daemon.core.schema import suggestion
+
+log = logging.getLogger(__name__)
+
+MAX_LOGGED_UNKNOWN = 32  # unknown addresses that are logged, once each; further ones are only counted
+REPEAT_SECONDS = 1.0  # the same text is sent to the same listener once in this time
+MAX_RECENT = 256  # reports within REPEAT_SECONDS, beyond which further ones are not sent
+
+_ORIGIN = "osc/"
+
+
+class ErrorReports:
+    """Sends the reports.
+
+    Args:
+        subscribers: The OSC subscribers.
+        metrics: Counters.
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, subscribers: Subscribers, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
+        self._subscribers, self._metrics, self._now = subscribers, metrics, now
+        self._throttle = LogThrottle(log, metrics)
+        self._unknown: dict[str, str] = {}  # unknown addresses that were logged, with the address that was meant
+        self._recent: dict[tuple[Address, str], float] = {}
+
+    def send(self, text: str, source: Address | None = None) -> None:
+        """Send a text to the source of the refused message, if there is one, and to every subscriber."""
+        now = self._now()
+        listeners = dict.fromkeys([source] if source else [])
+        for listener, subscriber in self._subscribers.by_listener().items():
+            if OWN_NAMESPACE in subscriber.namespaces:
+                listeners[listener] = None
+        for listener in listeners:
+            if self._is_due(listener, text, now):
+                self._subscribers.answer(listener, ERROR, text, key=f"{ERROR} {text}")
+
+    def on_unknown(self, address: str, source: Address, known: Mapping[str, Any]) -> None:
+        """Handle a message to an address that is not in `known`."""
+        self._metrics.count("osc/unknown")
+        if len(self._unknown) < MAX_LOGGED_UNKNOWN and address not in self._unknown:
+            self._unknown[address] = suggestion(address, known)
+            log.warning("OSC: unknown address %r from %s%s", address, source, self._unknown[address])
+        self.send(f"unknown address {address}{self._unknown.get(address, '')}", source)
+
+    def on_refused(self, address: str, source: Address, reason: str) -> None:
+        """Handle a message that the OSC controller has refused."""
+        self._throttle.warn("osc/refused", f"OSC: {address} from {source} is refused: {reason}")
+        self.send(f"{address}: {reason}", source)
+
+    def on_refusal(self, refusal: Refusal) -> None:
+        """Send what the control state or the stage has refused."""
+        is_own = refusal.origin.startswith(_ORIGIN)
+        source = Address.parse(refusal.origin.removeprefix(_ORIGIN)) if is_own else None
+        self.send(refusal.text if is_own else f"{refusal.origin}: {refusal.text}", source)
+
+    def _is_due(self, listener: Address, text: str, now: float) -> bool:
+        key = listener, text
+        if now - self._recent.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return False
+        if len(self._recent) >= MAX_RECENT:
+            self._recent = {key: sent for key, sent in self._recent.items() if now - sent < REPEAT_SECONDS}
+        if len(self._recent) >= MAX_RECENT:
+            return False
+        self._recent[key] = now
+        return True
