@@ -46,7 +46,7 @@ NATIVE = {
     "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_"),
 }
 BROAD = {"Exception", "BaseException"}
-BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "transports/runner.py",
+BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "transports/runner.py", "stage/live_source.py",
                  "pipelines/accelerators/manager.py"}  # the tick, the loops, the threads
 UNSAFE = ("torch.load", "yaml.load(", "yaml.unsafe_load", "pickle.load", "shell=True", "eval(")
 

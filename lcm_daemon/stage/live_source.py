@@ -139,7 +139,7 @@ class LiveSource:
         """Open another source beside this one. A change that has not begun to fade is given up for it.
 
         Raises:
-            Refused: there is no source of this name.
+            Refused: the name is not known.
         """
         if name not in self.table.named and name != OWN:
             name = " ".join(split_listed(name)).strip() or name

@@ -46,7 +46,7 @@ class SourceTable:
     named: Mapping[str, EndpointConfig] = field(default_factory=dict)
 
     def problem(self, name: str) -> str:
-        """Why there is no source of this name; empty if there may be one. Quick: no transport is asked."""
+        """Why no source can have this name; empty if one may. Quick: no transport is asked."""
         transport, label = split_listed(name)
         if name == OWN or name in self.named or (_listed_source(transport) is not None):
             return ""
@@ -59,7 +59,7 @@ class SourceTable:
         """The source of this name; None for the show's own where it has none. May take seconds: a transport may look.
 
         Raises:
-            Refused: there is no such source.
+            Refused: the name is not known.
             TransportError: the transport cannot look.
         """
         if name == OWN:
