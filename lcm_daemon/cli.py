@@ -106,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     _add_bench(bench)
 
-    _add_midi(commands.add_parser("midi", help="learn the MIDI mapping of a show, or print incoming messages"))
+    _add_midi(commands.add_parser("midi", help="learn the MIDI mapping of a show, list the ports, or print messages"))
 
     send = commands.add_parser("send", help="send one OSC message to a running daemon, and print its answer")
     send.set_defaults(command=_send)
@@ -128,13 +128,17 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_midi(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="learn|monitor")
+    commands = parser.add_subparsers(required=True, metavar="learn|list|monitor")
     learn = commands.add_parser("learn", help="go through the parameters and write the mapping into the show")
     learn.set_defaults(command=_midi_learn)
     learn.add_argument("show", metavar="SHOW", help="a YAML file")
+    ports = commands.add_parser("list", help="print the ports, and the numbers of devices of one name")
+    ports.set_defaults(command=_midi_list)
     monitor = commands.add_parser("monitor", help="print every message of every device")
     monitor.set_defaults(command=_midi_monitor)
-    monitor.add_argument("--backend", default="auto", help="MIDI system, as in a show; use jack without a sound card")
+    for command in (ports, monitor):
+        command.add_argument("--backend", default="auto", help="MIDI system, as in a show; "
+                             "use jack without a sound card")
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -249,6 +253,14 @@ def _midi_learn(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.midi_learn import learn
 
     return learn(options.show)
+
+
+def _midi_list(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.midi_list import backend_opener, list_ports
+
+    for line in list_ports(backend_opener(options.backend)):
+        print(line)
+    return 0
 
 
 def _midi_monitor(options: argparse.Namespace) -> int:

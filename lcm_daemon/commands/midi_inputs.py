@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lcm_daemon.controllers.midi.mapping import matches_name
+from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, device_name
 from lcm_daemon.controllers.midi.ports import MidiBackend, MidiPorts
 from lcm_daemon.core.metrics import Metrics
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MidiMessage:
-    """A message, and the name of the port that it came from."""
+    """A message, and the port that it came from. device: index of the pattern that the port matches."""
 
     port: str
     message: Message
+    device: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ class MidiInputs:
 
     Args:
         connect: opens the MIDI system.
-        patterns: patterns of the names of the devices to listen to.
+        patterns: the devices to listen to.
 
     Raises:
         LcmDaemonError: the MIDI system cannot be opened.
     """
 
-    def __init__(self, connect: Callable[[], MidiBackend], patterns: Sequence[str] = ("*",)) -> None:
+    def __init__(
+        self, connect: Callable[[], MidiBackend], patterns: Sequence[DevicePattern] = (DevicePattern("*"),),
+    ) -> None:
         connect().close()  # raises at once if MIDI is not available
         self.events: queue.Queue[InputEvent] = queue.Queue()
         self.patterns = tuple(patterns)
@@ -66,10 +69,11 @@ class MidiInputs:
     def __exit__(self, *_: object) -> None:
         self._ports.stop()
 
-    def device_key(self, port: str) -> dict[str, str]:
-        """Return the key of a map line that limits it to the device of a port. Empty if the show has one device."""
-        pattern = next((pattern for pattern in self.patterns if matches_name(pattern, port)), "*")
-        return {"device": pattern} if len(self.patterns) > 1 else {}
+    def device_key(self, device: int) -> dict[str, str]:
+        """Return the key of a map line that limits it to a device of the show. Empty if the show has one device."""
+        pattern = self.patterns[device]
+        name = device_name(pattern.name, pattern.number) if pattern.number else pattern.name
+        return {"device": name} if len(self.patterns) > 1 else {}
 
     def read_keyboard(self) -> None:
         """Start to read lines from standard input."""
@@ -80,8 +84,8 @@ class MidiInputs:
             self.events.put(TypedLine(line.strip()))
         self.events.put(TypedLine(None))
 
-    def _on_message(self, device: int, port: str, when: float, message: Message) -> None:
-        self.events.put(MidiMessage(port, message))
+    def _on_message(self, device: int, port: DevicePort, when: float, message: Message) -> None:
+        self.events.put(MidiMessage(str(port), message, device))
 
-    def _on_ports(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self.events.put(PortsChanged(tuple(inputs)))
+    def _on_ports(self, device: int, inputs: Sequence[DevicePort], outputs: Sequence[DevicePort]) -> None:
+        self.events.put(PortsChanged(tuple(map(str, inputs))))

@@ -13,6 +13,7 @@ from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, TypedLine
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.controllers.midi.learn_detect import DetectedControl, detect_control, is_button
 from lcm_daemon.controllers.midi.learn_write import MapLine, add_map_lines
+from lcm_daemon.controllers.midi.port_names import DevicePattern
 from lcm_daemon.controllers.midi.ports import MidiBackend, RtMidi
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
@@ -45,7 +46,8 @@ def learn(
     """
     show, path = load_show(show_path), find_show(show_path).resolve()
     options: Mapping[str, Any] = show.controllers["midi"] or {}
-    patterns = [device["name"] for device in options.get("devices") or ()] or ["*"]
+    devices: Sequence[Mapping[str, Any]] = options.get("devices") or ({"name": "*"},)
+    patterns = [DevicePattern(device["name"], device.get("number")) for device in devices]
     backend = functools.partial(RtMidi, options.get("backend", "auto"))
     with inputs or MidiInputs(connect or backend, patterns) as opened:
         if inputs is None:
@@ -71,40 +73,40 @@ def _learn_lines(
         gesture = _read_gesture(inputs)
         if gesture is None:
             return
-        port, messages = gesture
+        device, messages = gesture
         control = detect_control(messages)
         if control is None:
             continue
-        line = {**_map_line(parameter, control, messages, inputs, print_line), **inputs.device_key(port)}
+        line = {**_map_line(parameter, control, messages, inputs, print_line), **inputs.device_key(device)}
         print_line(f"  {line}")
         yield line
 
 
-def _read_gesture(inputs: MidiInputs) -> tuple[str, list[Message]] | None:
-    """Return the port and the messages that one device sends until it is quiet.
+def _read_gesture(inputs: MidiInputs) -> tuple[int, list[Message]] | None:
+    """Return the device (the index of its pattern) and the messages that one of its ports sends until it is quiet.
 
     The messages are empty if the user typed Enter. The result is None if the user ended.
     """
     messages: list[Message] = []
-    port, started = "", time.perf_counter()
+    device, port, started = 0, "", time.perf_counter()
     while not messages or time.perf_counter() < started + MAX_GESTURE:
         try:
             event = inputs.events.get(timeout=QUIET_SECONDS if messages else None)
         except queue.Empty:
             if detect_control(messages) is not None:
-                return port, messages
+                return device, messages
             messages = []
             continue
         if isinstance(event, TypedLine) and event.text in (END, None):
             return None
         if isinstance(event, TypedLine) and event.text == SKIP:
-            return port, []
+            return device, []
         if isinstance(event, MidiMessage) and hasattr(event.message, "channel") and port in ("", event.port):
             if not messages:
                 started = time.perf_counter()
-            port = event.port
+            device, port = event.device, event.port
             messages.append(event.message)
-    return port, messages
+    return device, messages
 
 
 def _map_line(

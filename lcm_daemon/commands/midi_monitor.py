@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, PortsChanged
+from lcm_daemon.commands.midi_list import backend_opener
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.controllers.midi.messages import ControlEvent, MessageDecoder
-from lcm_daemon.controllers.midi.ports import BACKENDS, MidiBackend, RtMidi
-from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.controllers.midi.ports import MidiBackend
 
 if TYPE_CHECKING:
     from mido import Message
@@ -31,17 +29,16 @@ def monitor(
     Raises:
         LcmDaemonError: MIDI is not available, or the backend is unknown.
     """
-    if backend not in BACKENDS:
-        raise LcmDaemonError(f"MIDI: no backend {backend!r}{nearest(backend, BACKENDS)}")
+    opener = connect or backend_opener(backend)
     decoders: dict[str, MessageDecoder] = {}
     connected: tuple[str, ...] | None = None
-    with MidiInputs(connect or functools.partial(RtMidi, backend)) as inputs:
+    with MidiInputs(opener) as inputs:
         print_line("MIDI messages; press Ctrl-C to end")
         try:
             while True:
                 event = inputs.events.get()
                 if isinstance(event, MidiMessage):
-                    decoder = decoders.setdefault(event.port, MessageDecoder(nrpn=True))
+                    decoder = decoders.setdefault(event.port, MessageDecoder(nrpn=True, rpn=True))
                     print_line(f"{event.port}: {describe(event.message, decoder)}")
                 elif isinstance(event, PortsChanged) and event.inputs != connected:
                     connected = event.inputs

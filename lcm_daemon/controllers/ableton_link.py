@@ -1,16 +1,19 @@
 """Ableton Link: tempo and beat shared with Live, Resolume, TouchDesigner and other programs on the network.
 
     tempo: {source: link}                  # join the session; `start_stop: true` also follows its transport
+    tempo: {source: show}                  # lead the session; `start_stop: true` also leads its transport
 
-The session's tempo is kept as "tempo" for the stage. A change of `bpm`, or a tap, changes the tempo of the session.
-Bars are aligned with those of the other peers. Without aalink, there is one line in the log, and the show keeps its own
-tempo. Only this file imports aalink, which wraps Ableton's library.
+With `link`, the session's tempo is kept as "tempo" for the stage. A change of `bpm`, or a tap, changes the tempo of the
+session. Bars are aligned with those of the other peers. With `show`, the session gets the show's tempo and beat: those
+of taps, of `bpm` or of a MIDI clock; a tempo that another peer sets is set back. Without aalink, there is one line in
+the log, and the show keeps its own tempo. Only this file imports aalink, which wraps Ableton's library.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
@@ -25,10 +28,13 @@ from lcm_daemon.core.tempo import BEATS, MAX_BPM, MIN_BPM, ExternalTempo, Tempo
 log = logging.getLogger(__name__)
 
 LINK_ORIGIN = "link"
+SHOW = "show"  # source of the tempo: the show leads the session
 SESSION_POLL = 0.05  # seconds between two reads of the session
 JOIN_DELAY = 2.0  # seconds before joining: if two peers start within one second, the later one's tempo may win
 DISCOVERY_TIME = 2.0  # seconds to find other peers; until then the session's beat is only our own
 BEAT_TOLERANCE = 0.001  # seconds that the beat may differ before the stage gets it again
+TEMPO_TOLERANCE = 0.005  # beats a minute; Link rounds a beat to whole microseconds
+LEAD_TOLERANCE = 0.008  # seconds that the session's beat may differ from the show's; each correction is heard
 
 
 class LinkSession(Protocol):
@@ -38,15 +44,17 @@ class LinkSession(Protocol):
     tempo: float
     quantum: float
     start_stop_sync_enabled: bool
+    playing: bool
 
     @property
     def beat(self) -> float: ...
 
     @property
-    def playing(self) -> bool: ...
-
-    @property
     def num_peers(self) -> int: ...
+
+    def force_beat(self, beat: float) -> None:
+        """Make this the beat of now, for all peers."""
+        ...
 
 
 def open_session(bpm: float) -> LinkSession:
@@ -63,8 +71,10 @@ class AbletonLink(Controller):
     """The controller for the show's `tempo`. It polls the session and publishes the tempo when it has changed."""
 
     fields: ClassVar[Fields] = {
-        "source": Field(Choice((LINK_ORIGIN,)), LINK_ORIGIN, "source of the beat: the Ableton Link session"),
-        "start_stop": Field(Boolean(), False, "pause while the session's transport is stopped"),
+        "source": Field(Choice((LINK_ORIGIN, SHOW)), LINK_ORIGIN,
+                        "what leads the Ableton Link session and the show: the session, or the show"),
+        "start_stop": Field(Boolean(), False,
+                            "pause while the session's transport is stopped; with `show` the reverse"),
     }
 
     def __init__(
@@ -107,7 +117,10 @@ class AbletonLink(Controller):
         session.enabled, found = True, time.perf_counter() + DISCOVERY_TIME
         while True:
             now = time.perf_counter()
-            if session.num_peers or now >= found:
+            self._count_peers(session)
+            if self.options["source"] == SHOW:
+                self._lead(session, now)
+            elif session.num_peers or now >= found:
                 self._publish(session, now)
             await asyncio.sleep(SESSION_POLL)
 
@@ -118,13 +131,27 @@ class AbletonLink(Controller):
         if _differs(self._published, tempo):
             self._published = tempo
             self.controls.keep_for_restart("tempo", ExternalTempo(tempo, LINK_ORIGIN))
+
+    def _lead(self, session: LinkSession, now: float) -> None:
+        """Give the session the show's tempo, and its beat within a bar."""
+        tempo = self.controls.tempo
+        if abs(session.tempo - tempo.bpm) > TEMPO_TOLERANCE:
+            session.tempo = tempo.bpm
+        if self.options["start_stop"] and session.playing != tempo.running:
+            session.playing = tempo.running
+        offset = math.remainder(tempo.beat_at(now) - session.beat, BEATS)
+        if tempo.running and abs(offset) * 60.0 / tempo.bpm > LEAD_TOLERANCE:
+            session.force_beat(session.beat + offset)
+
+    def _count_peers(self, session: LinkSession) -> None:
         if session.num_peers != self._peers:
             self._peers = session.num_peers
             log.info("Ableton Link: %d other peer%s in the session", self._peers, "" if self._peers == 1 else "s")
 
     def _on_changes(self, changes: list[Change]) -> None:
         for change in changes:
-            if change.name == "bpm" and change.origin != LINK_ORIGIN and self._session is not None:
+            leads = self.options["source"] == SHOW  # then `_lead` sets it
+            if change.name == "bpm" and not leads and change.origin != LINK_ORIGIN and self._session is not None:
                 self._session.tempo = float(change.value)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ from mido import Message
 from lcm_daemon.commands import midi_learn
 from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, TypedLine
 from lcm_daemon.commands.midi_learn import learn
+from lcm_daemon.commands.midi_list import list_ports
 from lcm_daemon.commands.midi_monitor import describe, monitor
 from lcm_daemon.controllers.midi.learn_detect import detect_control, is_button
 from lcm_daemon.controllers.midi.learn_write import add_map_lines
 from lcm_daemon.controllers.midi.messages import MessageDecoder, parse
+from lcm_daemon.controllers.midi.port_names import DevicePattern
 from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
 from tests.rigs.midi import Plugboard, bindings
@@ -112,7 +113,7 @@ class Script(MidiInputs):
     """Inputs that answer from a script: a list of messages for each gesture, or a typed line."""
 
     def __init__(self, *gestures: list[tuple[int, ...]] | str) -> None:
-        self.events, self.patterns = queue.Queue(), ("*",)
+        self.events, self.patterns = queue.Queue(), (DevicePattern("*"),)
         self._gestures = list(gestures)
 
     def __enter__(self) -> Script:
@@ -212,7 +213,24 @@ def test_the_monitor_prints_until_ctrl_c() -> None:
 
 
 def test_a_map_line_names_the_device_if_the_show_has_several() -> None:
-    patterns: Sequence[str] = ("nano*", "Pad")
+    patterns = (DevicePattern("nano*"), DevicePattern("Pad*", 2))
     inputs = MidiInputs(lambda: Plugboard(), patterns)
-    assert inputs.device_key("nanoKONTROL2 1") == {"device": "nano*"}
-    assert MidiInputs(lambda: Plugboard()).device_key("nanoKONTROL2 1") == {}
+    assert [inputs.device_key(device) for device in (0, 1)] == [{"device": "nano*"}, {"device": "Pad 2"}]
+    assert MidiInputs(lambda: Plugboard()).device_key(0) == {}
+
+
+def test_the_monitor_and_the_list_number_devices_of_one_name() -> None:
+    controls, said = Plugboard("Pad", "Pad"), []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text == "devices: Pad (number 1), Pad (number 2)":
+            controls.play(0x90, 36, 100, name="Pad#1")
+        if text.startswith("Pad"):
+            raise KeyboardInterrupt
+
+    assert monitor(connect=lambda: controls, print_line=say) == 0
+    assert said[-1] == "Pad (number 2): note 36, channel 1: 100 of 127   (90 24 64)"
+    assert list(list_ports(lambda: controls)) == [
+        "input   Pad (number 1)", "input   Pad (number 2)", "output  Pad (number 1)", "output  Pad (number 2)"]
+    assert list(list_ports(lambda: Plugboard())) == ["no MIDI devices"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from tests.rigs.network import Child, namespace
 from tests.rigs.standin_aalink import Link
 
 TABLE = table_of([Parameter("bpm", "float", 120.0, "Tempo.", 20.0, 400.0)])
-USED = ("enabled", "tempo", "quantum", "start_stop_sync_enabled", "beat", "playing", "num_peers")
+USED = ("enabled", "force_beat", "tempo", "quantum", "start_stop_sync_enabled", "beat", "playing", "num_peers")
 PATIENCE = 20.0
 
 
@@ -96,6 +98,27 @@ def test_a_change_of_bpm_sets_the_session_but_its_own_changes_do_not() -> None:
     asyncio.run(scenario())
 
 
+def test_the_show_leads_the_session() -> None:
+    async def scenario() -> None:
+        async with rig(source="show", start_stop=True) as one:
+            one.controls.update_tempo(Tempo(150.0, 7.0, time.perf_counter()))
+            async with asyncio.timeout(PATIENCE):
+                while one.session.tempo != 150.0 or not one.session.playing:
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(2 * ableton_link.SESSION_POLL)
+            now = time.perf_counter()
+            apart = math.remainder(one.controls.tempo.beat_at(now) - one.session.beat, BEATS)
+            assert abs(apart) * 60.0 / 150.0 < 2 * ableton_link.LEAD_TOLERANCE
+            one.session.tempo = 99.0  # another peer
+            one.controls.apply_update([Change("bpm", 151.0, "osc/127.0.0.1:1")], None)  # the tempo comes with it
+            one.controls.update_tempo(replace(one.controls.tempo, running=False))
+            async with asyncio.timeout(PATIENCE):
+                while one.session.tempo != 150.0 or one.session.playing:
+                    await asyncio.sleep(0.005)
+            assert not one.published
+    asyncio.run(scenario())
+
+
 def test_start_stop_pauses_with_the_session() -> None:
     async def scenario() -> None:
         async with rig(start_stop=True) as one:
@@ -145,6 +168,8 @@ def test_a_show_has_one_source_of_the_tempo(tmp_path: Path) -> None:
     file.write_text("tempo: {source: link}\nmidi: {clock: true}")
     with pytest.raises(DocumentError, match="cannot both set the tempo"):
         load_show(file, environment={})
+    file.write_text("tempo: {source: show}\nmidi: {clock: {device: Drums}}")
+    assert load_show(file, environment={}).desk_options["tempo"]["source"] == "show"
     file.write_text("tempo: {source: likn}")
     with pytest.raises(DocumentError, match="is not one of link"):
         load_show(file, environment={})

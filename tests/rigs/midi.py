@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
-from lcm_daemon.controllers.midi import controller
+from lcm_daemon.controllers.midi import controller, feedback, ports
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.controller import Midi
 from lcm_daemon.core.control_state import ControlState
@@ -47,12 +47,20 @@ def bindings(text: str) -> tuple[Binding, ...]:
 
 
 class Plugboard:
-    """A stand-in for ports.MidiBackend. Names in `plugged` are both inputs and outputs."""
+    """A stand-in for ports.MidiBackend. Names in `plugged` are both inputs and outputs.
+
+    A name that is plugged in twice is that of two devices, as under CoreMIDI: the second is "Pad#1" here.
+
+    Attributes:
+        inputs: What receives the messages of each open input.
+        opened: How many ports are open.
+    """
 
     def __init__(self, *plugged: str) -> None:
         self.plugged = list(plugged)
         self.inputs: dict[str, Callable[[Sequence[int]], None]] = {}
         self.sent: list[tuple[str, tuple[int, ...]]] = []
+        self.opened = 0
         self.broken: Exception | None = None
 
     def port_names(self) -> tuple[list[str], list[str]]:
@@ -60,12 +68,14 @@ class Plugboard:
             raise self.broken
         return list(self.plugged), list(self.plugged)
 
-    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> PlugboardPort:
-        self.inputs[name] = on_data
-        return PlugboardPort(self, name)
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None], place: int = 0) -> PlugboardPort:
+        port = PlugboardPort(self, f"{name}#{place}" if place else name)
+        assert port.name not in self.inputs, "the input is open already"
+        self.inputs[port.name] = on_data
+        return port
 
-    def open_output(self, name: str) -> PlugboardPort:
-        return PlugboardPort(self, name)
+    def open_output(self, name: str, place: int = 0) -> PlugboardPort:
+        return PlugboardPort(self, f"{name}#{place}" if place else name, is_input=False)
 
     def close(self) -> None: ...
 
@@ -75,14 +85,17 @@ class Plugboard:
 
 
 class PlugboardPort:
-    def __init__(self, plugboard: Plugboard, name: str) -> None:
-        self._plugboard, self._name = plugboard, name
+    def __init__(self, plugboard: Plugboard, name: str, is_input: bool = True) -> None:
+        self._plugboard, self.name, self._is_input = plugboard, name, is_input
+        plugboard.opened += 1
 
     def close(self) -> None:
-        self._plugboard.inputs.pop(self._name, None)
+        self._plugboard.opened -= 1
+        if self._is_input:
+            self._plugboard.inputs.pop(self.name, None)
 
     def send(self, message: bytes) -> None:
-        self._plugboard.sent.append((self._name, tuple(message)))
+        self._plugboard.sent.append((self.name, tuple(message)))
 
 
 class Rig:
@@ -131,33 +144,42 @@ async def rig(text: str, connect: Callable[[], Any] | None = None) -> AsyncItera
 async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plugboard]]:
     """A rig with one stand-in device, connected."""
     device = Plugboard(name)
-    with mock.patch.object(controller, "REFRESH_DELAY", 1e6):
+    with (mock.patch.object(controller, "REFRESH_DELAY", 1e6), mock.patch.object(ports, "PORT_SCAN", 0.02),
+          mock.patch.object(feedback, "SEND_INTERVAL", 0.002)):
         async with rig(text, lambda: device) as one:
             await one.until(lambda: name in device.inputs)
-            await asyncio.sleep(0.05)  # until the first feedback has been sent
+            await asyncio.sleep(0.01)  # until the first feedback has been sent
             yield one, device
 
 
 # Real ports
 
 @contextlib.contextmanager
-def jack() -> Iterator[None]:
-    """Run a JACK server; processes that are started inside use it."""
+def jack(period: int = 64) -> Iterator[None]:
+    """Run a JACK server; processes that are started inside use it.
+
+    Args:
+        period: Frames of 1/48000 s. With many ports, short periods leave their processes too little time.
+    """
     need(shutil.which("jackd") is not None, "jackd is not installed")
     need_module("rtmidi", "python-rtmidi")
-    name, server = _start_jack()
+    name, server = _start_jack(period)
     with mock.patch.dict(os.environ, JACK_DEFAULT_SERVER=name):
         try:
             yield
         finally:
             server.terminate()
-            server.wait(PATIENCE)
+            try:
+                server.wait(PATIENCE / 4)
+            except subprocess.TimeoutExpired:  # it waits for a client that was killed
+                server.kill()
+                server.wait(PATIENCE)
 
 
-def _start_jack() -> tuple[str, subprocess.Popen[bytes]]:
+def _start_jack(period: int) -> tuple[str, subprocess.Popen[bytes]]:
     """Start it under the first free one of four names: JACK's registry holds eight, and keeps those of dead servers."""
     for name in (f"lcm-test-{number}" for number in range(4)):
-        command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "64"]
+        command = ["jackd", "-n", name, "-r", "--no-mlock", "-d", "dummy", "-r", "48000", "-p", str(period)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.perf_counter() + PATIENCE
         while server.poll() is None and time.perf_counter() < end:

@@ -18,6 +18,7 @@ def main(name: str, count: int = 0, rate: int = 1) -> None:
     sender = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name)
     sender.open_virtual_port(name)
     receiver = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name)
+    receiver.ignore_types(timing=False)
     receiver.set_callback(lambda data, _: print(bytes(data[0]).hex(), flush=True))
     receiver.open_virtual_port(f"{name} in")
     print("ready", flush=True)

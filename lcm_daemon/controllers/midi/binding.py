@@ -1,17 +1,22 @@
 """One line of a MIDI map, such as `{cc: 0, to: strength, range: [0.2, 0.9]}`.
 
-    cc, cc14, nrpn, note        the control: a number, or several numbers with `button: radio`
+    cc, cc14, nrpn, rpn, note   the control: a number; several numbers with `button: radio` or with `command`
     pitchbend, aftertouch       controls without a number; aftertouch with a number is that of one key
     program                     without a number, the program number is the value; with one, that program is a button
     channel                     1 to 16; default: any
     device                      name pattern of the device that the line is for, if there are several
     to, command, bank           target: a parameter, a command of the show, or a bank ("next", "previous" or a name)
-    with                        arguments of the command
+    with                        arguments of the command. Of several buttons each adds its own: the one of `values`, or
+                                its place, counted from 1; a program change without a number adds its number. With
+                                `range`, a fader or a velocity runs the command with its value added
     range, curve, takeover      of a fader or knob
+    touch                       of a motor fader: the note that says that it is touched, or {note: 104, channel: 1}.
+                                Only a touched fader moves the value, and only an untouched one is moved
     relative, step              of an endless encoder: its coding, and the change per detent in the value's unit
     button, value, values       of a button; `value` alone: a press sets that value
     feedback                    false; or the control that shows the value (lamp, ring, motor), if it is another one:
-                                {note: 3, channel: 1, range: [0, 1]}, where the range is sent for low and high
+                                {note: 3, channel: 1, range: [0, 1]}, where the range is sent for low and high;
+                                {echo: true} also sends a fader's own moves back, as Mackie Control expects it
 """
 
 from __future__ import annotations
@@ -23,19 +28,20 @@ from typing import Any
 import yaml
 
 from lcm_daemon.controllers.curves import FADER_CURVES
-from lcm_daemon.controllers.midi.messages import full_scale
+from lcm_daemon.controllers.midi.messages import Control, full_scale
 from lcm_daemon.controllers.midi.takeover import RELATIVE, TAKEOVER
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text, read_fields
+from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, Items, Number, Section, Text
 
 MAX_NUMBER: Mapping[str, int] = {  # highest number of each kind of control
-    "cc": 127, "cc14": 31, "nrpn": 16382, "note": 127, "pitchbend": 0, "aftertouch": 127, "program": 127,
+    "cc": 127, "cc14": 31, "nrpn": 16382, "rpn": 16382, "note": 127, "pitchbend": 0, "aftertouch": 127, "program": 127,
 }
-NUMBERED = frozenset({"cc", "cc14", "nrpn", "note"})  # kinds that require a number
-SENDABLE = frozenset({"cc", "cc14", "nrpn", "note", "pitchbend"})
-TARGETS = ("to", "command", "bank")
+NUMBERED = frozenset({"cc", "cc14", "nrpn", "rpn", "note"})  # kinds that require a number
+SENDABLE = frozenset({"cc", "cc14", "nrpn", "rpn", "note", "pitchbend"})
+TOUCHES = frozenset({"cc", "note"})  # kinds that say that a fader is touched
+TARGETS: Mapping[str, str] = {"to": "parameter", "command": "command", "bank": "bank"}  # keys, and what they name
 BUTTONS = ("toggle", "momentary", "radio")
-_PICKUP_KINDS = frozenset({"cc", "cc14", "nrpn"})  # pickup by default; the other kinds return to rest when released
+_PICKUP_KINDS = frozenset({"cc", "cc14", "nrpn", "rpn"})  # pickup by default; others return to rest when released
 _ABSENT: Any = object()
 
 
@@ -49,6 +55,7 @@ class MidiFeedback:
         channel: 1 to 16, or 0 for the channel of the binding.
         low: Raw value for the low end.
         high: Raw value for the high end.
+        echo: Whether a fader's own moves are sent back to it.
     """
 
     kind: str
@@ -56,6 +63,20 @@ class MidiFeedback:
     channel: int
     low: int
     high: int
+    echo: bool = False
+
+
+@dataclass(frozen=True)
+class Touch:
+    """The control that says that a motor fader is touched. channel: 1 to 16, or 0 for any."""
+
+    kind: str
+    number: int
+    channel: int = 0
+
+    def is_sent_by(self, control: Control) -> bool:
+        """Whether this is the control."""
+        return (self.kind, self.number) == (control.kind, control.number) and self.channel in (0, control.channel)
 
 
 @dataclass(frozen=True)
@@ -81,12 +102,16 @@ class Binding:
     button: str = ""
     values: tuple[Any, ...] = ()
     feedback: MidiFeedback | None = None
+    touch: Touch | None = None
 
     @property
     def action(self) -> str:
-        """What it does: command, bank, set, toggle, momentary, radio, relative, program or absolute."""
+        """What it does: command, send, bank, set, toggle, momentary, radio, relative, program or absolute.
+
+        `send` runs the command with the value of a fader.
+        """
         if self.command:
-            return "command"
+            return "command" if self.span is None else "send"
         if self.bank:
             return "bank"
         if self.button:
@@ -98,6 +123,15 @@ class Binding:
         if self.kind == "program" and self.span is None:
             return "program"
         return "absolute"
+
+    def command_arguments(self, number: int | None) -> tuple[Any, ...]:
+        """Return the arguments of the command for the button with this number, None for the first one."""
+        if self.kind == "program" and self.numbers == (None,):
+            return (*self.arguments, number or 0)
+        if len(self.numbers) == 1:
+            return (*self.arguments, *self.values)
+        place = self.numbers.index(number) if number in self.numbers else 0
+        return (*self.arguments, self.values[place] if self.values else place + 1)
 
     def __str__(self) -> str:
         numbers = ", ".join(str(number) for number in self.numbers if number is not None)
@@ -147,10 +181,35 @@ def _read_scalar(node: Node, problems: Problems) -> Any:
     return None
 
 
+def _read_keys(node: Node, fields: Fields, problems: Problems) -> dict[str, Any] | None:
+    """Read a mapping. Its kind of control may be a key without a value: `pitchbend:`."""
+    found: dict[str, Any] | None = Section(fields).read(node, problems)
+    if found is not None:
+        for key, value in node.items():
+            name = str(key.raw.value)
+            if name in MAX_NUMBER and found.get(name) is _ABSENT:
+                found[name] = fields[name].kind.read(value, problems)
+    return found
+
+
 def _read_feedback(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.ScalarNode) and isinstance(node.value, bool):
         return node.value
-    return Section(_FEEDBACK_FIELDS).read(node, problems)
+    return _read_keys(node, _FEEDBACK_FIELDS, problems)
+
+
+def _read_touch(node: Node, problems: Problems) -> Touch | None:
+    if isinstance(node.raw, yaml.ScalarNode):
+        numbers = _number_field("note").read(node, problems)
+        return Touch("note", numbers[0]) if numbers else None
+    found = _read_keys(node, _TOUCH_FIELDS, problems)
+    if found is None:
+        return None
+    kinds = [kind for kind in sorted(TOUCHES) if found[kind] is not _ABSENT]
+    if len(kinds) != 1 or not found[kinds[0]]:
+        problems.add(node, f"touch needs exactly one of {', '.join(sorted(TOUCHES))}")
+        return None
+    return Touch(kinds[0], found[kinds[0]][0], found["channel"])
 
 
 _SCALAR = Custom(_read_scalar, "a number, true, false or text")
@@ -159,12 +218,16 @@ _FEEDBACK_FIELDS: Fields = {
     **{kind: Field(_number_field(kind), _ABSENT) for kind in MAX_NUMBER if kind in SENDABLE},
     "channel": Field(_CHANNEL, 0),
     "range": Field(_pair_field(0, 16383, True), None),
+    "echo": Field(Boolean(), False),
+}
+_TOUCH_FIELDS: Fields = {
+    **{kind: Field(_number_field(kind), _ABSENT) for kind in sorted(TOUCHES)}, "channel": Field(_CHANNEL, 0),
 }
 _FIELDS: Fields = {
     **{kind: Field(_number_field(kind), _ABSENT) for kind in MAX_NUMBER},
     "channel": Field(_CHANNEL, 0),
     "device": Field(Text(), "*"),
-    **{target: Field(Text(), "") for target in TARGETS},
+    **{target: Field(Text(refers), "") for target, refers in TARGETS.items()},
     "with": Field(Items(_SCALAR), ()),
     "range": Field(_pair_field(-1e9, 1e10, False), None),
     "curve": Field(Choice(tuple(FADER_CURVES)), "linear"),
@@ -175,6 +238,7 @@ _FIELDS: Fields = {
     "value": Field(_SCALAR, _ABSENT),
     "values": Field(Items(_SCALAR), ()),
     "feedback": Field(Custom(_read_feedback, "false, or a mapping such as {note: 3, range: [0, 1]}"), True),
+    "touch": Field(Custom(_read_touch, "the number of a note, or a mapping such as {note: 104, channel: 1}"), None),
 }
 
 
@@ -183,8 +247,8 @@ def _read_binding(node: Node, problems: Problems) -> Binding | None:
         problems.add(node, f"{node.value!r:.80} is not {BINDING.describe()}")
         return None
     before = len(problems)
-    found = read_fields(node, _FIELDS, problems)
-    if len(problems) > before:
+    found = _read_keys(node, _FIELDS, problems)
+    if found is None or len(problems) > before:
         return None
     mistake = _mistake(found)
     if mistake:
@@ -202,10 +266,13 @@ def _mistake(found: Mapping[str, Any]) -> str:
     if len(targets) != 1:
         return f"a line needs exactly one of {', '.join(TARGETS)}; it has {' and '.join(targets) or 'none'}"
     numbers = len(found[kinds[0]])
-    if numbers > 1 and found["button"] != "radio":
+    if numbers > 1 and found["button"] != "radio" and not found["command"]:
         return "several controls on one line are the buttons of a radio group: add `button: radio`"
-    if found["button"] == "radio" and found["values"] and len(found["values"]) != numbers:
-        return f"a radio group needs as many values as buttons: {numbers}"
+    if found["values"] and len(found["values"]) != numbers and (found["button"] == "radio" or found["command"]):
+        buttons = "a radio group" if found["button"] == "radio" else "a command"
+        return f"{buttons} needs as many values as buttons: {numbers}"
+    if found["touch"] and (not found["to"] or found["button"] or found["relative"]):
+        return "only a fader can have `touch`"
     if found["relative"] and kinds[0] != "cc":
         return "only a cc can be a relative encoder"
     return ""
@@ -219,7 +286,7 @@ def _build_binding(found: Mapping[str, Any]) -> Binding:
         kind, found[kind], channel=found["channel"], device=found["device"], to=found["to"], command=found["command"],
         bank=found["bank"], arguments=found["with"], span=found["range"], curve=found["curve"], takeover=takeover,
         relative=found["relative"], step=found["step"], button=found["button"], values=found["values"] or value,
-        feedback=_build_feedback(kind, found[kind], found["feedback"]),
+        feedback=_build_feedback(kind, found[kind], found["feedback"]), touch=found["touch"],
     )
 
 
@@ -234,7 +301,8 @@ def _build_feedback(kind: str, numbers: tuple[int | None, ...], found: Any) -> M
     if kind not in SENDABLE:
         return None
     low, high = given.get("range") or (0, full_scale(kind))
-    return MidiFeedback(kind, numbers, given.get("channel", 0), min(low, full_scale(kind)), min(high, full_scale(kind)))
+    return MidiFeedback(kind, numbers, given.get("channel", 0), min(low, full_scale(kind)), min(high, full_scale(kind)),
+                        given.get("echo", False))
 
 
 BINDING = Custom(_read_binding, "a mapping such as {cc: 0, to: strength}")

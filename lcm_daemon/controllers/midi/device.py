@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from lcm_daemon.controllers.echo_gate import EchoGate
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.buttons import button_values, next_toggle_value
 from lcm_daemon.controllers.midi.feedback import IndicatorValue, indicator_values
+from lcm_daemon.controllers.midi.fourteen_bit import HOLD
 from lcm_daemon.controllers.midi.mapping import MidiMap
 from lcm_daemon.controllers.midi.messages import Control, ControlEvent, MessageDecoder
 from lcm_daemon.controllers.midi.pending_values import PendingValues
-from lcm_daemon.controllers.midi.takeover import PICKUP_DISTANCE, RELATIVE, scale_of, take_over
+from lcm_daemon.controllers.midi.port_names import DevicePort
+from lcm_daemon.controllers.midi.takeover import PICKUP_DISTANCE, RELATIVE, ControlScale, scale_of, take_over
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import LogThrottle
-from lcm_daemon.core.parameters import Parameter, Refused
+from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.requests import Change
 
 if TYPE_CHECKING:
     from mido import Message
 
 log = logging.getLogger(__name__)
+
+ECHO_LATENCY = 0.1  # seconds in which a motor fader sends back the position that it was sent
+
+
+class _PortState:
+    """What one input of a device has sent so far."""
+
+    def __init__(self, decoder: MessageDecoder) -> None:
+        self.decoder = decoder
+        self.positions: dict[Control, float] = {}
+        self.engaged: set[Binding] = set()  # bindings whose value follows the fader
 
 
 class MidiDevice:
@@ -33,26 +49,33 @@ class MidiDevice:
         controls: Control state of the show.
         values: The values, with pending requests.
         on_bank_change: Called after the device has changed its bank.
+        show_again: Called with what indicators must show now, where no change of a value says so.
+        call_later: Calls a function in some seconds.
+        live: Whether the indicators show the values in force, or the values that were set.
     """
 
     def __init__(
         self, name: str, midi_map: MidiMap, controls: ControlState, values: PendingValues,
-        on_bank_change: Callable[[], None],
+        on_bank_change: Callable[[], None], show_again: Callable[[dict[Control, int]], None],
+        call_later: Callable[[float, Callable[[], None]], object], live: bool = False,
     ) -> None:
         self.name, self.map = name, midi_map
         self._controls, self._values, self._on_bank_change = controls, values, on_bank_change
+        self._show_again, self._call_later, self._live = show_again, call_later, live
         self._throttle = LogThrottle(log, controls.metrics)
-        self._engaged: set[Binding] = set()  # bindings whose value follows the fader
+        self._echoes = EchoGate(latency=ECHO_LATENCY)  # of motor faders
         self.reset()
 
     def reset(self) -> None:
         """Forget the positions of all controls: another device may have been connected."""
         bindings = list(self.map.all_bindings())
-        coarse = {number for b in bindings if b.kind == "cc14" for number in b.numbers if number is not None}
-        self._decoder = MessageDecoder(coarse, any(b.kind == "nrpn" for b in bindings))
-        self._positions: dict[Control, float] = {}
+        self._coarse = {number for b in bindings if b.kind == "cc14" for number in b.numbers if number is not None}
+        self._kinds = {binding.kind for binding in bindings}
+        self._ports: dict[DevicePort, _PortState] = {}
+        self._touches = {binding.touch for binding in bindings if binding.touch}
+        self._touched: set[Control] = set()  # controls that say that a fader is touched
+        self._flushing = False  # whether `_flush` will be called
         self._channel = 1  # of the last message
-        self._engaged.clear()
 
     def origin(self, binding: Binding) -> str:
         """Return the origin of a binding's changes."""
@@ -60,26 +83,74 @@ class MidiDevice:
 
     # Receiving
 
-    def receive(self, message: Message) -> None:
-        """Handle a message from the device."""
-        event = self._decoder.decode(message)
-        if event is None:
-            return
-        before = self._positions.get(event.control)
-        self._positions[event.control] = event.position
+    def receive(self, message: Message, port: DevicePort, now: float) -> None:
+        """Handle a message from an input of the device that arrived at `now` (perf_counter)."""
+        state = self._ports.get(port)
+        if state is None:
+            decoder = MessageDecoder(self._coarse, "nrpn" in self._kinds, "rpn" in self._kinds)
+            state = self._ports[port] = _PortState(decoder)
+        event = state.decoder.decode(message, now)
+        if event is not None:
+            self._on_event(event, state, now)
+        if state.decoder.is_waiting and not self._flushing:
+            self._flushing = True
+            self._call_later(HOLD, self._flush)
+
+    def _flush(self) -> None:
+        """Handle halves of 14-bit values whose other half does not come."""
+        self._flushing, now = False, time.perf_counter()
+        for state in self._ports.values():
+            for event in state.decoder.flush(now):
+                self._on_event(event, state, now)
+        if any(state.decoder.is_waiting for state in self._ports.values()):
+            self._flushing = True
+            self._call_later(HOLD / 2, self._flush)
+
+    def _on_event(self, event: ControlEvent, state: _PortState, now: float) -> None:
+        before = state.positions.get(event.control)
+        state.positions[event.control] = event.position
         self._channel = event.control.channel
+        self._on_touch(event)
+        carry_out = functools.partial(self._carry_out, event, before, state)
+        if self._echoes.is_move((self.name,), self.name, event.control, event.raw, carry_out):
+            carry_out()
+
+    def _carry_out(self, event: ControlEvent, before: float | None, state: _PortState) -> None:
         for binding in self.map.find(event.control):
             try:
-                self._apply(binding, event, before)
+                self._apply(binding, event, before, state)
             except Refused as refusal:
                 self._throttle.warn("midi/refused", f"MIDI: {self.origin(binding)} is refused: {refusal}")
 
-    def _apply(self, binding: Binding, event: ControlEvent, before: float | None) -> None:
+    def _on_touch(self, event: ControlEvent) -> None:
+        """Note that a motor fader is touched, or move it to its value once it is released."""
+        control = event.control
+        if not any(touch.is_sent_by(control) for touch in self._touches):
+            return
+        if event.pressed:
+            self._touched.add(control)
+        elif control in self._touched:
+            self._touched.discard(control)
+            released = [b for b in self.map.active_bindings() if b.touch and b.touch.is_sent_by(control)]
+            self._show_again({indicator: raw for binding in released for indicator, raw in self._indicators(binding)})
+
+    def _is_touched(self, binding: Binding) -> bool:
+        return binding.touch is not None and any(binding.touch.is_sent_by(control) for control in self._touched)
+
+    def _apply(self, binding: Binding, event: ControlEvent, before: float | None, state: _PortState) -> None:
         """Do what a binding says. `before` is the control's position before, or None if it is unknown."""
         action = "relative" if event.step else binding.action
         match action:
+            case "absolute" if binding.touch is None or self._is_touched(binding):
+                self._move_to(binding, event, before, state)
             case "absolute":
-                self._move_to(binding, event, before)
+                return  # its motor moves it
+            case "send" if event.control.kind != "note" or event.raw:
+                low, high = binding.span or (0.0, 1.0)
+                value = ControlScale(low, high, binding.curve).value(event.position)
+                self._controls.command(binding.command, self.origin(binding), (*binding.arguments, value))
+            case "send":
+                return  # the velocity of the press counts, not the release
             case "relative":
                 self._move_by(binding, event)
             case "program":
@@ -105,11 +176,12 @@ class MidiDevice:
                 if index < len(values):
                     self._values.set(binding.to, values[index], self.origin(binding))
             case "command":
-                if self._controls.command(binding.command, self.origin(binding), binding.arguments):
+                arguments = binding.command_arguments(event.control.number)
+                if self._controls.command(binding.command, self.origin(binding), arguments):
                     self._values.clear()  # a panic cancels what was requested before
             case "bank":
                 if self.map.change_bank(binding.bank):
-                    self._engaged.clear()
+                    self.release_faders()
                     self._on_bank_change()
 
     def _parameter(self, binding: Binding) -> Parameter:
@@ -118,7 +190,7 @@ class MidiDevice:
             raise Refused(f"the present recipe has no parameter {binding.to!r:.80}")
         return parameter
 
-    def _move_to(self, binding: Binding, event: ControlEvent, before: float | None) -> None:
+    def _move_to(self, binding: Binding, event: ControlEvent, before: float | None, state: _PortState) -> None:
         """Set the value to the position of a fader or knob, if the fader has taken it over."""
         parameter, now = self._parameter(binding), event.position
         if parameter.kind == "text":
@@ -127,12 +199,15 @@ class MidiDevice:
             return  # the velocity of the press counts, not the release
         scale = scale_of(parameter, binding.span, binding.curve)
         position: float | None = now
-        if binding not in self._engaged:
-            position = take_over(binding.takeover, before, now, scale.position(self._values[binding.to]))
+        if binding not in state.engaged:
+            position = take_over(binding.takeover, before, now, scale.position(self._values.in_force(binding.to)))
         if position is None:
             return
+        for other in self._ports.values():
+            if other is not state:
+                other.engaged.discard(binding)
         if abs(position - now) <= PICKUP_DISTANCE / 4:
-            self._engaged.add(binding)
+            state.engaged.add(binding)
         self._values.set(binding.to, scale.value(position), self.origin(binding))
 
     def _move_by(self, binding: Binding, event: ControlEvent) -> None:
@@ -142,7 +217,7 @@ class MidiDevice:
             raise Refused(f"{binding.to} is text; an encoder cannot set it")
         detents = event.step or RELATIVE[binding.relative](event.raw)
         scale = scale_of(parameter, binding.span, "linear")
-        value = self._values[binding.to]
+        value = self._values.start_of_step(binding.to)
         number = float(parameter.choices.index(str(value)) if parameter.choices else value)
         step = binding.step or ((scale.high - scale.low) / 127 if parameter.kind == "float" else 1.0)
         low, high = sorted((scale.low, scale.high))
@@ -165,10 +240,18 @@ class MidiDevice:
                 continue
             own = change.origin == self.origin(binding)
             if not own:
-                self._engaged.discard(binding)
-            if not own or binding.action != "absolute":
-                shown.update(self._indicators(binding))
+                self._release(binding)
+            if not own or binding.action != "absolute" or (binding.feedback and binding.feedback.echo):
+                shown.update(self._indicators(binding, own))
         return shown
+
+    def on_moving(self, values: Mapping[str, Value]) -> dict[Control, int]:
+        """Return what the indicators show now that these values in force have changed."""
+        if not self._live:
+            return {}
+        engaged = {binding for state in self._ports.values() for binding in state.engaged if binding.touch is None}
+        moved = [b for b in self.map.active_bindings() if b.to in values and b not in engaged]  # else a hand moves it
+        return {indicator: raw for binding in moved for indicator, raw in self._indicators(binding)}
 
     def all_indicators(self) -> dict[Control, int]:
         """Return the values of all indicators: the present ones in the active bank, dark in the other banks."""
@@ -176,21 +259,40 @@ class MidiDevice:
         active = self.map.active_bindings()
         return dark | {indicator: raw for binding in active for indicator, raw in self._indicators(binding)}
 
+    def drop_waiting(self) -> None:
+        """Drop moves that wait: a panic cancels them."""
+        self._echoes.clear_waiting()
+
     def release_faders(self) -> None:
         """Make every fader take its value over again: each parameter may have another value."""
-        self._engaged.clear()
+        self.drop_waiting()
+        for state in self._ports.values():
+            state.engaged.clear()
 
-    def _indicators(self, binding: Binding) -> Iterator[IndicatorValue]:
+    def _release(self, binding: Binding) -> None:
+        for state in self._ports.values():
+            state.engaged.discard(binding)
+
+    def _indicators(self, binding: Binding, own: bool = False) -> Iterator[IndicatorValue]:
+        """What the indicators of a binding show. own: the fader itself has moved the value there."""
+        if self._is_touched(binding):
+            return
         parameter = self._values.parameter(binding.to)
-        value = self._values[binding.to] if parameter else 0.0
+        value: Value = 0.0
+        if parameter:
+            value = self._controls.in_force(binding.to) if self._live else self._values[binding.to]
         try:
-            yield from indicator_values(binding, parameter, value, self.map.active_bank, self._channel)
+            shown = list(indicator_values(binding, parameter, value, self.map.active_bank, self._channel))
         except Refused:
             return  # logged when the control is moved
+        if binding.action == "absolute" and binding.touch is None:
+            for control, raw in shown:
+                self._echoes.report(self.name, control, raw, self.name if own else "")
+        yield from shown
 
     def _dark(self, binding: Binding) -> Iterator[IndicatorValue]:
         target = binding.feedback
-        if target is not None and binding.action not in ("absolute", "command"):
+        if target is not None and binding.action not in ("absolute", "command", "send"):
             for number in target.numbers:
                 yield Control(target.kind, number, target.channel or binding.channel or self._channel), target.low
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.controllers.midi.mapping import matches_name
+from lcm_daemon.controllers.midi.port_names import matches_name
 from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
 

@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 
 from lcm_daemon.controllers.midi.binding import BINDING, Binding
 from lcm_daemon.controllers.midi.messages import Control
+from lcm_daemon.controllers.midi.port_names import matches_name
 from lcm_daemon.core.document import Node, Problems, compose
 from lcm_daemon.core.schema import Custom, Field, Fields, Items, nearest, read_fields
 
@@ -25,11 +25,6 @@ Banks = Mapping[str, tuple[Binding, ...]]
 def ready_map_names() -> list[str]:
     """Return the names of the ready maps."""
     return sorted(path.stem for path in MAPS.glob("*.yaml"))
-
-
-def matches_name(pattern: str, name: str) -> bool:
-    """Whether a device's name matches a pattern (as in fnmatch), regardless of case."""
-    return fnmatchcase(name.lower(), pattern.lower())
 
 
 def _read_banks(node: Node, problems: Problems) -> Banks:
@@ -110,7 +105,9 @@ class MidiMap:
         return self._found[control]
 
 
-def build_map(device: str, ready: str | None, lines: Sequence[Binding], banks: Banks) -> MidiMap:
+def build_map(
+    device: str, ready: str | None, lines: Sequence[Binding], banks: Banks, without_number: str = "",
+) -> MidiMap:
     """Build the map of a device: the show's lines, and those of a ready map for controls that the show does not use.
 
     Args:
@@ -118,9 +115,11 @@ def build_map(device: str, ready: str | None, lines: Sequence[Binding], banks: B
         ready: Name of a ready map, or None.
         lines: The show's `map`.
         banks: The show's `banks`.
+        without_number: Name that a device with a number shares with others, so that one line is for all of them.
     """
-    own = _of_device(lines, device)
-    own_banks = {bank: _of_device(bindings, device) for bank, bindings in banks.items()}
+    names = (device, without_number or device)
+    own = _of_device(lines, names)
+    own_banks = {bank: _of_device(bindings, names) for bank, bindings in banks.items()}
     used = [*itertools.chain(own, *own_banks.values())]
     given: Mapping[str, Any] = ready_map(ready) if ready else {"map": (), "banks": {}}
     always = [*own, *_unused(given["map"], used)]
@@ -129,8 +128,8 @@ def build_map(device: str, ready: str | None, lines: Sequence[Binding], banks: B
     return MidiMap(always, {bank: tuple(bindings) for bank, bindings in merged.items()})
 
 
-def _of_device(bindings: Sequence[Binding], device: str) -> tuple[Binding, ...]:
-    return tuple(binding for binding in bindings if matches_name(binding.device, device))
+def _of_device(bindings: Sequence[Binding], names: Sequence[str]) -> tuple[Binding, ...]:
+    return tuple(binding for binding in bindings if any(matches_name(binding.device, name) for name in names))
 
 
 def _unused(bindings: Sequence[Binding], used: Sequence[Binding]) -> list[Binding]:

@@ -28,6 +28,7 @@ class PendingValues:
     def __init__(self, controls: ControlState, now: Callable[[], float] = time.perf_counter) -> None:
         self._controls, self._now = controls, now
         self._requested: dict[str, tuple[Value, float]] = {}  # with the time of the request
+        self._own: set[str] = set()  # parameters that MIDI was the last to change
 
     def parameter(self, name: str) -> Parameter | None:
         """Return a parameter, or None if the present recipe does not have it."""
@@ -38,6 +39,17 @@ class PendingValues:
         if value is None or self._now() - requested > ECHO_TIMEOUT:
             return self._controls.values[name]
         return value
+
+    def in_force(self, name: str) -> Value:
+        """Return the value where a fade has brought it, without modulation; the requested one if there is one."""
+        value, requested = self._requested.get(name, (None, 0.0))
+        if value is None or self._now() - requested > ECHO_TIMEOUT:
+            return self._controls.faded(name)
+        return value
+
+    def start_of_step(self, name: str) -> Value:
+        """Return the value that a step is added to: as `in_force`, but not where MIDI's own value is gliding."""
+        return self[name] if name in self._own else self.in_force(name)
 
     def set(self, name: str, value: Any, origin: str) -> bool:
         """Request a value; return whether it is accepted. The present value is requested too: it may be gliding."""
@@ -52,9 +64,13 @@ class PendingValues:
     def on_changes(self, changes: Iterable[Change]) -> None:
         """Drop the requested value of each parameter that something other than MIDI has changed."""
         for change in changes:
-            if not change.origin.startswith("midi/"):
+            if change.origin.startswith("midi/"):
+                self._own.add(change.name)
+            else:
                 self._requested.pop(change.name, None)
+                self._own.discard(change.name)
 
     def clear(self) -> None:
         """Drop all requested values."""
         self._requested.clear()
+        self._own.clear()

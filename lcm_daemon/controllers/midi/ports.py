@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lcm_daemon.controllers.midi.mapping import matches_name
 from lcm_daemon.controllers.midi.messages import parse
+from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, PortNumbers
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
@@ -30,10 +30,9 @@ log = logging.getLogger(__name__)
 
 PORT_SCAN = 0.5  # seconds between two scans of the port names, so that a new device works within a second
 RECONNECT = 10.0  # seconds between two attempts to reach a MIDI system that does not answer
-EXCLUDED_PORTS = ("RtMidi*", "lcm-daemon*", "Midi Through*")  # not matched by "*": what is sent there comes back
 
-OnMessage = Callable[[int, str, float, "Message"], None]  # (device, port name, perf_counter seconds, message)
-OnPorts = Callable[[int, Sequence[str], Sequence[str]], None]  # (device, names of its inputs, names of its outputs)
+OnMessage = Callable[[int, DevicePort, float, "Message"], None]  # (device, port, perf_counter seconds, message)
+OnPorts = Callable[[int, Sequence[DevicePort], Sequence[DevicePort]], None]  # (device, its inputs, its outputs)
 ErrorContext = Callable[[], contextlib.AbstractContextManager[None]]
 
 BACKENDS: Mapping[str, str] = {  # names in a show: names in python-rtmidi
@@ -57,33 +56,44 @@ class MidiBackend(Protocol):
         """Return the names of the inputs and of the outputs."""
         ...
 
-    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> MidiPort: ...
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None], place: int = 0) -> MidiPort:
+        """Open an input. `place` is its place among inputs with exactly this name."""
+        ...
 
-    def open_output(self, name: str) -> MidiPort: ...
+    def open_output(self, name: str, place: int = 0) -> MidiPort: ...
 
     def close(self) -> None: ...
 
 
 class RtMidiPort:
-    """A port of python-rtmidi."""
+    """A port of python-rtmidi. `send` may be called from two threads: that of the feedback and that of the clock."""
 
-    def __init__(self, native: Any, name: str, translate_errors: ErrorContext) -> None:
+    def __init__(self, native: Any, name: str, place: int, translate_errors: ErrorContext) -> None:
         self._native, self._translate_errors = native, translate_errors
+        self._lock, self._is_open = threading.Lock(), False
         with translate_errors():
-            names = native.get_ports()
-            if name not in names:
-                raise OSError("the port is gone")
-            native.open_port(names.index(name), "lcm-daemon")
+            try:
+                places = [i for i, other in enumerate(native.get_ports()) if other == name]
+                if place >= len(places):
+                    raise OSError("the port is gone")
+                native.open_port(places[place], "lcm-daemon")
+                self._is_open = True
+            finally:
+                if not self._is_open:
+                    native.delete()  # else its client stays visible to other programs
 
     def close(self) -> None:
-        with self._translate_errors():
+        with self._lock, self._translate_errors():
+            self._is_open = False
             if hasattr(self._native, "cancel_callback"):
                 self._native.cancel_callback()
             self._native.close_port()
             self._native.delete()
 
     def send(self, message: bytes) -> None:
-        with self._translate_errors():
+        with self._lock, self._translate_errors():
+            if not self._is_open:
+                raise OSError("the port is closed")
             self._native.send_message(message)
 
 
@@ -137,18 +147,18 @@ class RtMidi:
         with self._translate_errors():
             return self._inputs.get_ports(), self._outputs.get_ports()
 
-    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> MidiPort:
+    def open_input(self, name: str, on_data: Callable[[Sequence[int]], None], place: int = 0) -> MidiPort:
         with self._translate_errors():
             native = self._rtmidi.MidiIn(self._api, "lcm-daemon")
             native.ignore_types(sysex=True, timing=not self._clock, active_sense=True)
-        port = RtMidiPort(native, name, self._translate_errors)
+        port = RtMidiPort(native, name, place, self._translate_errors)
         native.set_callback(lambda data, _: on_data(data[0]))
         return port
 
-    def open_output(self, name: str) -> MidiPort:
+    def open_output(self, name: str, place: int = 0) -> MidiPort:
         with self._translate_errors():
             native = self._rtmidi.MidiOut(self._api, "lcm-daemon")
-        return RtMidiPort(native, name, self._translate_errors)
+        return RtMidiPort(native, name, place, self._translate_errors)
 
     def close(self) -> None:
         with self._translate_errors():
@@ -158,24 +168,24 @@ class RtMidi:
 
 @dataclass
 class _DevicePorts:
-    """The open ports of one pattern, by name."""
+    """The open ports of one pattern."""
 
-    inputs: dict[str, MidiPort] = field(default_factory=dict)
-    outputs: dict[str, MidiPort] = field(default_factory=dict)
+    inputs: dict[DevicePort, MidiPort] = field(default_factory=dict)
+    outputs: dict[DevicePort, MidiPort] = field(default_factory=dict)
 
 
 class MidiPorts:
     """The open ports of all patterns. A device is the index of its pattern.
 
     Args:
-        patterns: Name patterns. A port belongs to the first pattern that it matches.
+        patterns: The devices of the show. A port belongs to the first one that it matches.
         connect: Opens the backend. If it raises, that is logged once, and it is called again after RECONNECT.
         on_message: Called in a thread of the backend with every message.
         on_ports: Called in the thread of this object when the open ports of a device have changed.
         metrics: Counters.
     """
 
-    def __init__(self, patterns: Sequence[str], connect: Callable[[], MidiBackend], on_message: OnMessage,
+    def __init__(self, patterns: Sequence[DevicePattern], connect: Callable[[], MidiBackend], on_message: OnMessage,
                  on_ports: OnPorts, metrics: Metrics) -> None:
         self._patterns, self._connect, self._on_message, self._on_ports = patterns, connect, on_message, on_ports
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
@@ -183,6 +193,7 @@ class MidiPorts:
         self._connected = 0.0  # time of the connection to the backend
         self._logged_error = ""
         self._devices = [_DevicePorts() for _ in patterns]
+        self._numbers = PortNumbers()
         self._outgoing: dict[tuple[int, object], Sequence[bytes]] = {}
         self._wake_up = threading.Condition()
         self._stopping = False
@@ -206,6 +217,10 @@ class MidiPorts:
             self._outgoing.update({(device, key): sent for key, sent in messages.items()})
             self._wake_up.notify()
 
+    def outputs(self) -> list[tuple[DevicePort, MidiPort]]:
+        """Return every open output. May be called from any thread."""
+        return [output for device in self._devices for output in list(device.outputs.items())]
+
     # In the thread
 
     def _run(self) -> None:
@@ -224,9 +239,9 @@ class MidiPorts:
                 self._wake_up.wait(max(0.0, due - time.perf_counter()))
             outgoing, self._outgoing = self._outgoing, {}
         for (device, _), messages in outgoing.items():
-            for name, port in self._devices[device].outputs.items():
+            for place, port in self._devices[device].outputs.items():
                 for message in messages:
-                    self._try(f"cannot send to {name!r}", port.send, message)
+                    self._try(f"cannot send to '{place}'", port.send, message)
 
     def _scan(self) -> bool:
         """Open new ports and close missing ones. Return whether the MIDI system answers."""
@@ -237,7 +252,9 @@ class MidiPorts:
             self._log_missing(str(error) if isinstance(error, LcmDaemonError) else f"MIDI: {error}")
             return False
         self._logged_error = ""
-        inputs_by_device, outputs_by_device = self._by_device(inputs), self._by_device(outputs)
+        numbered_inputs, numbered_outputs = self._numbers.number(inputs, outputs)
+        inputs_by_device = self._by_device(numbered_inputs, lambda pattern: pattern.inputs)
+        outputs_by_device = self._by_device(numbered_outputs, lambda pattern: pattern.outputs)
         for device in range(len(self._patterns)):
             self._update(device, inputs_by_device[device], outputs_by_device[device])
         return True
@@ -250,48 +267,51 @@ class MidiPorts:
             self._disconnect()  # only a new client sees a JACK server that was restarted
         return inputs, outputs
 
-    def _by_device(self, names: Sequence[str]) -> list[list[str]]:
-        """The names of each device: a name belongs to the first pattern that it matches."""
-        found: list[list[str]] = [[] for _ in self._patterns]
-        for name in names:
-            device = next((i for i, pattern in enumerate(self._patterns) if _is_wanted(pattern, name)), None)
+    def _by_device(
+        self, ports: Sequence[DevicePort], is_wanted: Callable[[DevicePattern], bool],
+    ) -> list[list[DevicePort]]:
+        """The ports of each device: a port belongs to the first pattern that it matches."""
+        found: list[list[DevicePort]] = [[] for _ in self._patterns]
+        for port in ports:
+            device = next((i for i, one in enumerate(self._patterns) if is_wanted(one) and one.matches(port)), None)
             if device is not None:
-                found[device].append(name)
+                found[device].append(port)
         return found
 
-    def _update(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def _update(self, device: int, inputs: Sequence[DevicePort], outputs: Sequence[DevicePort]) -> None:
         ports = self._devices[device]
         before = list(ports.inputs), list(ports.outputs)
-        self._open_and_close(ports.inputs, inputs, lambda name: self._open_input(device, name))
+        self._open_and_close(ports.inputs, inputs, lambda port: self._open_input(device, port))
         self._open_and_close(ports.outputs, outputs, self._open_output)
         after = list(ports.inputs), list(ports.outputs)
         if after != before:
             self._on_ports(device, *after)
 
     def _open_and_close(
-        self, ports: dict[str, MidiPort], names: Sequence[str], open_port: Callable[[str], MidiPort],
+        self, opened: dict[DevicePort, MidiPort], wanted: Sequence[DevicePort],
+        open_port: Callable[[DevicePort], MidiPort],
     ) -> None:
-        for name in [name for name in ports if name not in names]:
-            self._try(f"cannot close {name!r}", ports.pop(name).close)
-        for name in [name for name in names if name not in ports]:
-            port = self._try(f"cannot open {name!r}", open_port, name)
-            if port is not None:
-                ports[name] = port
+        for port in [port for port in opened if port not in wanted]:
+            self._try(f"cannot close '{port}'", opened.pop(port).close)
+        for port in [port for port in wanted if port not in opened]:
+            native = self._try(f"cannot open '{port}'", open_port, port)
+            if native is not None:
+                opened[port] = native
 
-    def _open_input(self, device: int, name: str) -> MidiPort:
+    def _open_input(self, device: int, port: DevicePort) -> MidiPort:
         def on_data(data: Sequence[int]) -> None:
             now, message = time.perf_counter(), parse(data)
             if message is None:
                 self._metrics.count("midi/malformed")
             else:
-                self._on_message(device, name, now, message)
+                self._on_message(device, port, now, message)
 
         assert self._backend is not None
-        return self._backend.open_input(name, on_data)
+        return self._backend.open_input(port.name, on_data, port.place)
 
-    def _open_output(self, name: str) -> MidiPort:
+    def _open_output(self, port: DevicePort) -> MidiPort:
         assert self._backend is not None
-        return self._backend.open_output(name)
+        return self._backend.open_output(port.name, port.place)
 
     def _try(self, failure: str, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call `act`; log `failure` and return None if it raises OSError."""
@@ -315,8 +335,3 @@ class MidiPorts:
         if self._backend is not None:
             self._try("cannot close the MIDI system", self._backend.close)
         self._backend = None
-
-
-def _is_wanted(pattern: str, name: str) -> bool:
-    excluded = pattern.startswith("*") and any(matches_name(own, name) for own in EXCLUDED_PORTS)
-    return matches_name(pattern, name) and not excluded

@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from lcm_daemon.controllers.midi.binding import MidiFeedback
+from lcm_daemon.controllers.midi.binding import MidiFeedback, Touch
+from lcm_daemon.controllers.midi.messages import Control
 from lcm_daemon.core.errors import DocumentError
 from tests.rigs.midi import bindings, options
 
@@ -54,7 +55,7 @@ def test_feedback_can_name_another_control(feedback: str, meant: MidiFeedback | 
     ("{cc: , to: mix}", "None is not a whole number from 0 to 127"),
     ("{cc14: 32, to: mix}", "32 is not a whole number from 0 to 31"),
     ("{pitchbend: 3, to: mix}", "pitchbend has no number"),
-    ("{to: mix}", "exactly one of cc, cc14, nrpn, note, pitchbend, aftertouch, program; it has none"),
+    ("{to: mix}", "exactly one of cc, cc14, nrpn, rpn, note, pitchbend, aftertouch, program; it has none"),
     ("{cc: 1, note: 2, to: mix}", "it has cc and note"),
     ("{cc: 1}", "a line needs exactly one of to, command, bank; it has none"),
     ("{cc: 1, to: mix, bank: next}", "it has to and bank"),
@@ -66,6 +67,11 @@ def test_feedback_can_name_another_control(feedback: str, meant: MidiFeedback | 
     ("{note: [1, 2], to: mode, button: radio, values: [image]}", "as many values as buttons: 2"),
     ("{note: 1, to: seed, relative: signed_bit}", "only a cc can be a relative encoder"),
     ("{note: 1, to: prompt, value: [a]}", "is not a number, true, false or text"),
+    ("{note: [1, 2], command: cue/goto, values: [a]}", "a command needs as many values as buttons: 2"),
+    ("{note: 1, to: mix, touch: {program: 3}}", "unknown key 'program'"),
+    ("{note: 1, to: mix, touch: {channel: 3}}", "touch needs exactly one of cc, note"),
+    ("{note: 1, to: mix, touch: 200}", "200 is not a whole number from 0 to 127"),
+    ("{note: 1, command: panic, touch: 1}", "only a fader can have `touch`"),
     ("12", "12 is not a mapping such as {cc: 0, to: strength}"),
 ])
 def test_a_mistake_is_reported_with_its_place(line: str, text: str) -> None:
@@ -76,10 +82,45 @@ def test_a_mistake_is_reported_with_its_place(line: str, text: str) -> None:
 
 
 def test_other_keys_of_the_section() -> None:
-    found = options('{devices: [{name: "nano*", map: nanokontrol2}, {name: Pad}], clock: true, backend: jack}')
-    assert found["devices"] == ({"name": "nano*", "map": "nanokontrol2"}, {"name": "Pad", "map": None})
+    devices = '[{name: "nano*", map: nanokontrol2}, {name: Pad, number: 2}]'
+    found = options(f"{{devices: {devices}, clock: true, backend: jack}}")
+    assert found["devices"] == (
+        {"name": "nano*", "number": None, "map": "nanokontrol2"}, {"name": "Pad", "number": 2, "map": None})
     assert (found["clock"], found["backend"], found["map"], found["banks"]) == (True, "jack", (), {})
     with pytest.raises(DocumentError, match="no ready map 'nanokontrol'; did you mean 'nanokontrol2'"):
         options("devices: [{name: x, map: nanokontrol}]")
     with pytest.raises(DocumentError, match="a mapping of names to lists"):
         options("banks: [one]")
+
+
+def test_several_buttons_of_one_command() -> None:
+    (pads,) = bindings("{note: [36, 37, 38], command: cue/goto}")
+    assert [pads.command_arguments(number) for number in (36, 38)] == [(1,), (3,)]
+    (named,) = bindings("{note: [36, 37], command: next, with: [prompt], values: [lava, ice]}")
+    assert named.command_arguments(37) == ("prompt", "ice")
+    (program,) = bindings("{program: , command: cue/goto}")
+    assert program.command_arguments(5) == (5,)
+    (fader,) = bindings("{cc: 1, command: cue/goto, range: [1, 9]}")
+    assert fader.action == "send"
+
+
+def test_touch_and_echo_of_motor_faders() -> None:
+    first, second = bindings("{pitchbend: , channel: 1, to: mix, touch: 104, feedback: {echo: true}}")[0], bindings(
+        "{pitchbend: , channel: 1, to: mix, touch: {cc: 9, channel: 2}}")[0]
+    assert (first.touch, second.touch) == (Touch("note", 104, 0), Touch("cc", 9, 2))
+    assert first.feedback == MidiFeedback("pitchbend", (None,), 0, 0, 16383, echo=True)
+    assert first.touch is not None
+    assert second.touch is not None
+    assert first.touch.is_sent_by(Control("note", 104, 7))
+    assert not second.touch.is_sent_by(Control("cc", 9, 1))
+
+
+def test_the_forms_of_the_clock() -> None:
+    assert options("{}")["clock"] is False
+    found = options("{clock: {device: Drums, number: 2}, send_clock: [{name: Synth}], report: live}")
+    assert found["clock"] == {"device": "Drums", "number": 2}
+    assert found["send_clock"] == ({"name": "Synth", "number": None},)
+    with pytest.raises(DocumentError, match=r"show\.yaml:1:9: 'yess' is not true, false, or a mapping such as"):
+        options("{clock: yess}")
+    with pytest.raises(DocumentError, match="unknown key 'devise'; did you mean 'device'"):
+        options("{clock: {devise: Drums}}")

@@ -14,12 +14,19 @@ from lcm_daemon.controllers.midi.controller import Midi
 from lcm_daemon.controllers.midi.messages import parse
 from lcm_daemon.controllers.midi.ports import RtMidi
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
+from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 from tests.conftest import need_module
 from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
+
+
+def forget_reports(one: Rig) -> None:
+    """Let what the indicators were sent be long ago: an identical value is no longer what a motor sends back."""
+    for device in one.midi.devices:
+        device._echoes.now = lambda: time.monotonic() + 60.0
 
 
 def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None = None) -> Rig:
@@ -28,6 +35,7 @@ def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None
         async with plugged(f"map: [{line}]") as (one, device):
             if before:
                 one.move(*before)
+            forget_reports(one)
             for message in messages:
                 device.play(*message)
                 await asyncio.sleep(0)
@@ -39,7 +47,7 @@ def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None
 
 def test_the_controller_is_found_by_name_and_has_fields() -> None:
     assert controllers.load("midi") is Midi
-    assert set(Midi.fields) == {"devices", "map", "banks", "clock", "backend"}
+    assert set(Midi.fields) == {"devices", "map", "banks", "clock", "send_clock", "report", "backend"}
 
 
 @pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind != "text"])
@@ -90,6 +98,33 @@ def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
 ])
 def test_messages_set_values(line: str, messages: list[tuple[int, ...]], name: str, value: Value) -> None:
     assert play(line, *messages).controls.values[name] == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize(("messages", "raw"), [
+    ([(0xB0, 1, 64), (0xB0, 33, 5), (0xB0, 1, 80)], 80 << 7),  # coarse, fine; later coarse alone
+    ([(0xB0, 33, 5), (0xB0, 1, 64), (0xB0, 33, 9), (0xB0, 1, 65)], 65 << 7 | 9),  # fine first
+    ([(0xB0, 33, 124), (0xB0, 1, 127)], 16383),  # a fader with 12 bits at its end
+])
+def test_halves_of_fourteen_bits(messages: list[tuple[int, ...]], raw: int) -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc14: 1, to: mix, takeover: jump}]") as (one, device):
+            for message in messages:
+                device.play(*message)
+            await one.becomes("mix", raw / 16383)
+    asyncio.run(scenario())
+
+
+def test_rpns_are_controls_too() -> None:
+    line = "{rpn: 1, to: mix, takeover: jump}"
+    one = play(line, (0xB0, 101, 0), (0xB0, 100, 1), (0xB0, 6, 32), (0xB0, 38, 0), (0xB0, 99, 0), (0xB0, 6, 99))
+    assert one.controls.values["mix"] == (32 << 7) / 16383
+
+
+def test_commands_with_the_number_of_a_pad_and_with_the_value_of_a_fader() -> None:
+    one = play("{note: [40, 41], command: cue/goto}, {cc: 9, command: cue/goto, range: [1, 3]}",
+               (0x90, 41, 9), (0x80, 41, 0), (0xB0, 9, 127))
+    assert [(request.name, request.arguments) for request in one.commands] == [
+        ("cue/goto", ("2",)), ("cue/goto", ("3.0",))]
 
 
 def test_commands() -> None:
@@ -191,6 +226,7 @@ def test_a_bank_changes_the_map_and_the_indicators() -> None:
             device.play(0x90, 1, 9)
             await one.until(lambda: len(device.sent) >= 3)
             assert {("Pad", (0xB0, 1, 0)), ("Pad", (0x90, 9, 0)), ("Pad", (0x90, 2, 0))} <= set(device.sent)
+            forget_reports(one)
             device.play(0xB0, 1, 127)
             await one.becomes("blend", 1.0)
             device.play(0x90, 2, 9)
@@ -200,7 +236,178 @@ def test_a_bank_changes_the_map_and_the_indicators() -> None:
     asyncio.run(scenario())
 
 
+# A fade
+
+async def fade(one: Rig, here: float, to: float) -> None:
+    """Let a cue fade `mix`; `here` is where it is now."""
+    one.controls.apply_update([Change("mix", to, "cue/storm")], None)
+    in_force({"mix": here}, one)
+    await asyncio.sleep(0.01)
+
+
+def in_force(values: dict[str, Value], one: Rig) -> None:
+    one.controls.apply_update([], None, moving=MovingValues.of(one.controls.values, {**one.controls.values, **values},
+                                                               {**one.controls.values, **values}))
+
+
+def test_a_fader_takes_over_where_a_fade_is() -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc: 1, to: mix, feedback: false}, {cc: 2, to: mix, relative: signed_bit}]") as (
+                one, device):
+            await fade(one, 0.5, to=0.1)
+            device.play(0xB0, 1, 13)  # near the end of the fade
+            await asyncio.sleep(0.02)
+            assert not one.controls.pop_requests()
+            device.play(0xB0, 1, 62)
+            device.play(0xB0, 1, 66)
+            await one.becomes("mix", 66 / 127)
+            await fade(one, 0.5, to=0.1)
+            device.play(0xB0, 2, 1)
+            await one.becomes("mix", 0.5 + 1 / 127)
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("report", "sent"), [("target", [13]), ("live", [64, 95])])
+def test_motor_faders_are_sent_the_end_of_a_fade_or_its_way(report: str, sent: list[int]) -> None:
+    async def scenario() -> None:
+        async with plugged(f"map: [{{cc: 1, to: mix}}]\nreport: {report}") as (one, device):
+            device.sent.clear()
+            await fade(one, 0.5, to=0.1)
+            in_force({"mix": 0.75}, one)
+            await asyncio.sleep(0.02)
+            assert [message[2] for _, message in device.sent] == sent
+            if report == "live":  # the motor reports where it was sent: no move of a hand
+                device.play(0xB0, 1, 95)
+                await asyncio.sleep(0.02)
+                assert not one.controls.pop_requests()
+    asyncio.run(scenario())
+
+
+# Motor faders
+
+def test_a_touched_motor_fader_moves_the_value_and_is_not_moved() -> None:
+    async def scenario() -> None:
+        line = "{pitchbend: , channel: 1, to: mix, touch: 104}"
+        async with plugged(f"map: [{line}]") as (one, device):
+            device.sent.clear()
+            device.play(0xE0, 0, 64)  # the motor
+            await asyncio.sleep(0.02)
+            assert not one.controls.pop_requests()
+            device.play(0x90, 104, 127)
+            device.play(0xE0, 0, 32)
+            await one.becomes("mix", 4096 / 16383)
+            one.move("mix", 0.0)
+            await asyncio.sleep(0.02)
+            assert device.sent == []
+            device.play(0x90, 104, 0)
+            await one.until(lambda: device.sent)
+            assert device.sent == [("Pad", (0xE0, 0, 0))]
+    asyncio.run(scenario())
+
+
+def test_own_moves_are_sent_back_with_echo() -> None:
+    async def scenario() -> None:
+        line = "{pitchbend: , channel: 1, to: mix, takeover: jump, feedback: {echo: true}}"
+        async with plugged(f"map: [{line}]") as (one, device):
+            device.sent.clear()
+            device.play(0xE0, 0, 32)
+            await one.until(lambda: device.sent)
+            assert device.sent == [("Pad", (0xE0, 0, 32))]
+            device.play(0xE0, 0, 32)  # the motor's report
+            await asyncio.sleep(0.02)
+            assert not one.controls.pop_requests()
+            device.play(0xE0, 0, 33)
+            await one.becomes("mix", (33 << 7) / 16383)
+    asyncio.run(scenario())
+
+
 # Devices
+
+def test_two_devices_of_one_name_are_opened_once_and_have_a_state_each() -> None:
+    text = """
+      devices: [{name: Pad, number: 1}, {name: Pad, number: 2}]
+      map:
+        - {cc: 1, to: mix, device: "Pad 1"}
+        - {cc: 1, to: blend, device: "Pad 2"}
+        - {note: 1, to: freeze, button: toggle}
+        - {note: 3, bank: next}
+      banks: {one: [{note: 2, to: steps, value: 3}], two: [{note: 2, to: steps, value: 5}]}
+    """
+
+    async def scenario() -> None:
+        async with plugged(text) as (one, device):
+            device.plugged.append("Pad")
+            await one.until(lambda: len(device.inputs) == 2 and device.opened == 4)
+            device.play(0x90, 1, 9)
+            await one.becomes("freeze", True)  # once
+            device.play(0x90, 1, 9, name="Pad#1")
+            await one.becomes("freeze", False)
+            one.move("mix", 0.5)
+            one.move("blend", 0.5)
+            device.sent.clear()
+            device.play(0xB0, 1, 65)
+            await one.becomes("mix", 65 / 127)
+            device.play(0xB0, 1, 100, name="Pad#1")
+            await asyncio.sleep(0.02)
+            one.pass_on()
+            assert one.controls.values["blend"] == 0.5  # the other fader has picked nothing up
+            assert one.origins[-1] == "midi/Pad 1/cc 1"
+            device.play(0x90, 3, 9, name="Pad#1")  # its bank
+            device.play(0x90, 2, 9, name="Pad#1")
+            await one.becomes("steps", 5)
+            device.play(0x90, 2, 9)
+            await one.becomes("steps", 3)
+            device.plugged.pop()
+            await one.until(lambda: len(device.inputs) == 1 and device.opened == 2)
+            device.play(0x90, 1, 9)
+            await one.becomes("freeze", True)
+        assert device.opened == 0
+    asyncio.run(scenario())
+
+
+def test_what_one_device_shows_of_another_ones_move() -> None:
+    async def scenario() -> None:
+        text = "devices: [{name: Pad, number: 1}, {name: Pad, number: 2}]\nmap: [{cc: 1, to: mix, takeover: jump}]"
+        async with plugged(text) as (one, device):
+            device.plugged.append("Pad")
+            await one.until(lambda: len(device.inputs) == 2 and device.opened == 4)
+            await asyncio.sleep(0.02)
+            device.sent.clear()
+            device.play(0xB0, 1, 9, name="Pad#1")
+            await one.until(lambda: device.sent)
+            assert device.sent == [("Pad", (0xB0, 1, 9))]
+    asyncio.run(scenario())
+
+
+def test_the_clock_of_one_device_is_followed() -> None:
+    async def scenario() -> None:
+        async with plugged("devices: [{name: Pad}]\nclock: {device: Drums}") as (one, device):
+            device.plugged += ["Drums", "Keys"]
+            await one.until(lambda: len(device.inputs) == 2)  # nothing asks for Keys
+            device.play(0xFA)
+            await asyncio.sleep(0.02)
+            assert "tempo" not in one.controls.kept
+            device.play(0xFA, name="Drums")
+            await one.until(lambda: "tempo" in one.controls.kept)
+            assert device.opened == 3  # Pad's input and output, and the input of Drums
+    asyncio.run(scenario())
+
+
+def test_the_clock_is_sent_at_the_shows_tempo() -> None:
+    async def scenario() -> None:
+        async with plugged("devices: [{name: Pad}]\nsend_clock: [{name: Synth}]") as (one, device):
+            device.plugged.append("Synth")
+            one.controls.update_tempo(Tempo(300.0, 0.0, time.perf_counter()))
+            await one.until(lambda: len(device.sent) > 30)
+            assert {name for name, _ in device.sent} == {"Synth"}
+            kinds = [message[0] for _, message in device.sent]
+            assert kinds.count(0xFA) <= 1
+            assert kinds.count(0xF8) > 20
+            one.controls.update_tempo(Tempo(300.0, 8.0, time.perf_counter()))
+            await one.until(lambda: ("Synth", (0xFA,)) in device.sent)
+        assert device.sent[-1] == ("Synth", (0xFC,))
+    asyncio.run(scenario())
+
 
 @pytest.mark.slow
 def test_values_stay_while_a_device_is_away_and_its_indicators_are_updated_when_it_is_back() -> None:
@@ -236,8 +443,8 @@ def test_two_devices_with_different_maps() -> None:
             one.pass_on()
             assert one.controls.values["blend"] == 0.0  # not yet picked up
             device.play(0xB0, 0, 0, name="Pad")
-            await asyncio.sleep(0.05)
-            one.pass_on()
+            device.play(0xB0, 0, 1, name="Pad")
+            await one.becomes("blend", 1 / 127)
             assert one.origins[-1] == "midi/Pad/cc 0"
     asyncio.run(scenario())
 

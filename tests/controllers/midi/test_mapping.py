@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.controllers.midi.mapping import MidiMap, build_map, matches_name, ready_map, ready_map_names
+from lcm_daemon.controllers.midi.mapping import MidiMap, build_map, ready_map, ready_map_names
 from lcm_daemon.controllers.midi.messages import Control
+from lcm_daemon.controllers.midi.port_names import matches_name
 from lcm_daemon.core.parameter_table import TABLE
 from tests.rigs.midi import bindings, options
 

@@ -12,6 +12,7 @@ import pytest
 from mido import Message
 
 from lcm_daemon.controllers.midi import ports
+from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort
 from lcm_daemon.controllers.midi.ports import MidiPorts
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
@@ -22,18 +23,18 @@ from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort
 class OpenPorts:
     """MidiPorts, with a record of their calls."""
 
-    def __init__(self, patterns: Sequence[str], connect: Callable[[], Plugboard]) -> None:
+    def __init__(self, patterns: Sequence[DevicePattern], connect: Callable[[], Plugboard]) -> None:
         self.received: list[tuple[int, str, Message]] = []
         self.here: dict[int, list[str]] = {}
         self.metrics = Metrics()
         self.ports = MidiPorts(patterns, connect, self._on_message, self._on_ports, self.metrics)
 
-    def _on_message(self, device: int, port: str, when: float, message: Message) -> None:
+    def _on_message(self, device: int, port: DevicePort, when: float, message: Message) -> None:
         assert abs(time.perf_counter() - when) < PATIENCE
-        self.received.append((device, port, message))
+        self.received.append((device, str(port), message))
 
-    def _on_ports(self, device: int, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self.here[device] = list(inputs)
+    def _on_ports(self, device: int, inputs: Sequence[DevicePort], outputs: Sequence[DevicePort]) -> None:
+        self.here[device] = list(map(str, inputs))
 
     def until(self, condition: Callable[[], object]) -> None:
         end = time.perf_counter() + PATIENCE
@@ -43,8 +44,8 @@ class OpenPorts:
 
 
 @contextmanager
-def opened(controls: Plugboard, *patterns: str) -> Iterator[OpenPorts]:
-    one = OpenPorts(patterns, lambda: controls)
+def opened(controls: Plugboard, *patterns: str | DevicePattern) -> Iterator[OpenPorts]:
+    one = OpenPorts([DevicePattern(p) if isinstance(p, str) else p for p in patterns], lambda: controls)
     one.ports.start()
     try:
         yield one
@@ -75,10 +76,10 @@ def test_a_device_that_another_program_holds_is_tried_again(caplog: pytest.LogCa
     class Held(Plugboard):
         held = True
 
-        def open_input(self, name: str, on_data: Callable[[Sequence[int]], None]) -> PlugboardPort:
+        def open_input(self, name: str, on_data: Callable[[Sequence[int]], None], place: int = 0) -> PlugboardPort:
             if self.held:
                 raise OSError("in use")
-            return super().open_input(name, on_data)
+            return super().open_input(name, on_data, place)
 
     controls = Held("Pad")
     with caplog.at_level(logging.WARNING), opened(controls, "Pad") as one:
@@ -97,8 +98,8 @@ def test_a_slow_device_does_not_block_the_sender() -> None:
             super().send(message)
 
     class SlowBoard(Plugboard):
-        def open_output(self, name: str) -> PlugboardPort:
-            return Slow(self, name)
+        def open_output(self, name: str, place: int = 0) -> PlugboardPort:
+            return Slow(self, name, is_input=False)
 
     controls = SlowBoard("Pad")
     with opened(controls, "Pad") as one:
