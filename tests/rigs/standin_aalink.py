@@ -25,6 +25,9 @@ class Link:
     def tempo(self, bpm: float) -> None:
         self._beat, self._time, self._bpm = self.beat - self.shift, time.perf_counter(), bpm
 
+    def force_beat(self, beat: float) -> None:
+        self._beat, self._time, self.shift = beat, time.perf_counter(), 0.0
+
     @property
     def num_peers(self) -> int:
         return self.others if self.enabled else 0
