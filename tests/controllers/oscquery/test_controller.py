@@ -429,11 +429,13 @@ def zeroconf_or_skip() -> Any:
 
 
 @pytest.mark.slow
-def test_it_is_announced_on_its_interface() -> None:
+@pytest.mark.parametrize(("service", "port"), [(mdns.SERVICE, 0), (mdns.OSC_SERVICE, 9007)])
+def test_it_is_announced_on_its_interface_with_osc(service: str, port: int) -> None:
     zeroconf = zeroconf_or_skip()
+    osc = {"host": "127.0.0.1", "profiles": (), "map": ()}
 
     async def scenario() -> None:
-        async with served(mdns=True) as desk:
+        async with served(mdns=True, osc_port=9007, osc=osc) as desk:
             found: asyncio.Queue[str] = asyncio.Queue()
             browsing = zeroconf.asyncio.AsyncZeroconf(["127.0.0.1"])
 
@@ -441,16 +443,42 @@ def test_it_is_announced_on_its_interface() -> None:
                 found.put_nowait(name)
 
             browser = zeroconf.asyncio.AsyncServiceBrowser(
-                browsing.zeroconf, mdns.SERVICE, handlers=[hear])
+                browsing.zeroconf, service, handlers=[hear])
             try:
                 async with asyncio.timeout(PATIENCE):
                     name = await found.get()
-                info = await browsing.async_get_service_info(mdns.SERVICE, name)
-                assert name == f"lcm-daemon mirror.{mdns.SERVICE}"
-                assert (info.port, info.parsed_addresses()) == (desk.query.port, ["127.0.0.1"])
+                info = await browsing.async_get_service_info(service, name)
+                assert name == f"lcm-daemon mirror.{service}"
+                assert (info.port, info.parsed_addresses()) == (port or desk.query.port, ["127.0.0.1"])
             finally:
                 await browser.async_cancel()
                 await browsing.async_close()
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("host", "osc", "port"), [
+    ("0.0.0.0", {"host": "0.0.0.0"}, 9007), ("0.0.0.0", {"host": "::"}, 9007), ("0.0.0.0", {"host": "239.0.0.7"}, 9007),
+    ("0.0.0.0", {"host": "127.0.0.1"}, 0), ("0.0.0.0", None, 0), ("127.0.0.1", {"host": "127.0.0.1"}, 9007),
+])
+def test_osc_is_announced_where_it_can_be_reached(
+    host: str, osc: dict[str, Any] | None, port: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    announced: list[int] = []
+
+    class Announcement:
+        def __init__(self, name: str, host: str, port: int, osc_port: int) -> None:
+            announced.append(osc_port)
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None: ...
+
+    monkeypatch.setattr(mdns, "Announcement", Announcement)
+    given = None if osc is None else {"profiles": (), "map": (), **osc}
+
+    async def scenario() -> None:
+        async with served(host=host, mdns=True, osc_port=9007, osc=given):
+            assert announced == [port]
     asyncio.run(scenario())
 
 
