@@ -220,6 +220,19 @@ def ours(pipe: Connection) -> None:
     asyncio.run(follow())
 
 
+def leading(pipe: Connection) -> None:
+    """The controller of a show that leads the session. It sends the show's tempo."""
+    async def lead() -> None:
+        controls = ControlState(TABLE, {"bpm": 90.0}, Metrics(), lambda: None)
+        link = AbletonLink(controls, {"source": "show", "start_stop": True})
+        await link.start()
+        controls.update_tempo(Tempo(150.0, 1.5, time.perf_counter()))
+        while True:
+            pipe.send(controls.tempo)
+            await asyncio.sleep(0.02)
+    asyncio.run(lead())
+
+
 def newest(child: Child) -> Any:
     found = child.receive(PATIENCE)
     while child.pipe.poll():
@@ -268,3 +281,22 @@ def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
         assert worst < 0.005
         theirs.pipe.send({"playing": False})
         wait_for("stop", lambda: tempo(140.0, False))
+
+
+@pytest.mark.slow
+def test_a_real_peer_follows_the_show() -> None:
+    present()
+    with namespace(discovery=False) as net:
+        theirs = net.start(other)
+        wait_for("the other peer", lambda: newest(theirs))
+        mine = net.start(leading)
+
+        def agree() -> bool:
+            when, beat, bpm, _ = newest(theirs)
+            apart = math.remainder(newest(mine).beat_at(when) - beat, BEATS) * 60.0 / bpm
+            return abs(bpm - 150.0) < 0.01 and abs(apart) < 2 * ableton_link.LEAD_TOLERANCE
+
+        wait_for("the show's tempo and bar", agree)
+        theirs.pipe.send({"tempo": 100.0})
+        wait_for("the other peer's change", lambda: not agree())
+        wait_for("that the show sets it back", agree)

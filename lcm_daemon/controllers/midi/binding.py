@@ -7,8 +7,8 @@
     device                      name pattern of the device that the line is for, if there are several
     to, command, bank           target: a parameter, a command of the show, or a bank ("next", "previous" or a name)
     with                        arguments of the command. Of several buttons each adds its own: the one of `values`, or
-                                its place, counted from 1; a program change without a number adds its number. With
-                                `range`, a fader or a velocity runs the command with its value added
+                                its place, counted from 1. A program change without a number adds its number, counted
+                                from 1. With `range`, a fader or a velocity runs the command with its value added
     range, curve, takeover      of a fader or knob
     touch                       of a motor fader: the note that says that it is touched, or {note: 104, channel: 1}.
                                 Only a touched fader moves the value, and only an untouched one is moved
@@ -127,7 +127,7 @@ class Binding:
     def command_arguments(self, number: int | None) -> tuple[Any, ...]:
         """Return the arguments of the command for the button with this number, None for the first one."""
         if self.kind == "program" and self.numbers == (None,):
-            return (*self.arguments, number or 0)
+            return (*self.arguments, (number or 0) + 1)
         if len(self.numbers) == 1:
             return (*self.arguments, *self.values)
         place = self.numbers.index(number) if number in self.numbers else 0

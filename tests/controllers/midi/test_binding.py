@@ -99,7 +99,7 @@ def test_several_buttons_of_one_command() -> None:
     (named,) = bindings("{note: [36, 37], command: next, with: [prompt], values: [lava, ice]}")
     assert named.command_arguments(37) == ("prompt", "ice")
     (program,) = bindings("{program: , command: cue/goto}")
-    assert program.command_arguments(5) == (5,)
+    assert program.command_arguments(5) == (6,)
     (fader,) = bindings("{cc: 1, command: cue/goto, range: [1, 9]}")
     assert fader.action == "send"
 

@@ -546,3 +546,22 @@ def test_a_missing_backend_has_a_clear_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_option_raises() -> None:
     with pytest.raises(ValueError, match="unknown option"):
         Rig({**options("{}"), "colour": 1})
+
+
+def test_what_a_motor_fader_sends_back_is_no_move() -> None:
+    async def scenario() -> None:
+        async with plugged("map: [{cc: 1, to: mix, takeover: jump}]") as (one, device):
+            one.move("mix", 0.0)
+            await asyncio.sleep(0.1)
+            device.sent.clear()
+            for value in (10 / 127, 100 / 127):
+                one.move("mix", value)
+                await one.until(lambda: device.sent)
+                device.sent.clear()
+            for raw in (10, 100, 10):  # the first two as they were sent, the third by a hand
+                device.play(0xB0, 1, raw)
+                await asyncio.sleep(0.01)
+                one.pass_on()
+                assert one.controls.values["mix"] == pytest.approx((10 if one.origins else 100) / 127)
+            assert one.origins == ["midi/Pad/cc 1"]
+    asyncio.run(scenario())
