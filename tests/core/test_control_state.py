@@ -12,6 +12,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, CommandRequest, commands
+from lcm_daemon.core.tempo import Tempo
 
 
 class Rig:
@@ -228,3 +229,12 @@ def test_callers_that_wait_for_a_receipt_are_limited(rig: Rig) -> None:
         rig.controls.when_handled(lambda number=number: called.append(number))
     rig.controls.apply_update([], None, receipt=rig.controls.pop_requests().receipt)
     assert called == list(range(RECEIPTS_KEPT))
+
+
+def test_subscribers_are_called_with_the_shows_tempo() -> None:
+    controls, heard = ControlState(TABLE, dict.fromkeys(TABLE, 0.0), Metrics(), lambda: None), []
+    stop = controls.subscribe(on_tempo=heard.append)
+    controls.update_tempo(Tempo(90.0))
+    stop()
+    controls.update_tempo(Tempo(91.0))
+    assert (heard, controls.tempo) == ([Tempo(90.0)], Tempo(91.0))

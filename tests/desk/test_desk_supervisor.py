@@ -23,6 +23,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, CommandRequest, RequestQueue
+from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.channel import Channel, ChildChannel
@@ -138,6 +139,21 @@ def test_a_change_that_waits_has_the_value_of_the_table_that_is_sent_with_it() -
     update = child.receive()
     assert update.values["strength"] == 0.9
     assert update.changes == [Change("strength", 0.9, "osc")]
+    child.close()
+    channel.close()
+
+
+def test_the_tempo_is_sent_when_it_has_changed() -> None:
+    desk = DeskSupervisor(DeskConfig("test", TABLE, VALUES), SIZE, Metrics())
+    channel = Channel(SIZE)
+    child = ChildChannel(channel.child_endpoint())
+    desk.child, desk.ready = SimpleNamespace(channel=channel, pid=1), True  # type: ignore[assignment]
+    for _ in range(3):
+        child.send(Credit())
+    for bpm in (100.0, 100.0, 140.0):
+        desk.tell_tempo(Tempo(bpm))
+        desk.step(VALUES, time.perf_counter())
+    assert [child.receive().tempo, child.receive().tempo] == [Tempo(100.0), Tempo(140.0)]
     child.close()
     channel.close()
 
