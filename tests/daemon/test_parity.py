@@ -112,7 +112,8 @@ def lacks(node: Mapping[str, Any] | None, parameter: Parameter, value: Value) ->
     if node is None:
         return "it has no node"
     ranges = {"choice": [{"VALS": list(parameter.choices)}], "text": None, "bool": None}
-    ends = [{"MIN": parameter.low, "MAX": parameter.high}]
+    high = min(parameter.high, 2**31 - 1) if parameter.kind == "int" else parameter.high  # what every client can send
+    ends = [{"MIN": parameter.low, "MAX": high}]
     said = {"ACCESS": 3, "VALUE": [value], "DESCRIPTION": parameter.help, "RANGE": ranges.get(parameter.kind, ends)}
     wrong = [key for key, wanted in said.items() if node.get(key) != wanted]
     wrong += ["TYPE"] if node["TYPE"] != tag_of(parameter) else []

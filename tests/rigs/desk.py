@@ -86,7 +86,7 @@ class Stage:
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes
-        self._mail.put(DeskUpdate(changes, self.automation.status()))
+        self._mail.put(DeskUpdate(changes, self.automation.status(self.now)))
 
 
 @contextlib.asynccontextmanager

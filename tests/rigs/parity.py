@@ -32,13 +32,13 @@ BUTTONS = 16  # the MIDI channel of the commands' keys
 def other(parameter: Parameter, than: Value) -> Value:
     """A value in this parameter's range that is well away from `than`."""
     if parameter.kind == "text":
-        return TEXT
+        return TEXT if than != TEXT else f"more {TEXT}"
     if parameter.choices:
         return next(choice for choice in parameter.choices if choice != than)
     if parameter.kind == "bool":
         return not than
     low, high = (end if math.isfinite(end) else 1.0 for end in (parameter.low, parameter.high))
-    found = [parameter.coerce(low + share * (high - low)) for share in (0.25, 0.75)]
+    found = [parameter.coerce(low + share * (min(high, 2**31 - 1) - low)) for share in (0.25, 0.75)]
     return max(found, key=lambda value: abs(float(value) - float(than)))
 
 

@@ -37,7 +37,7 @@ class ErrorReports:
         self._subscribers, self._metrics, self._now = subscribers, metrics, now
         self._throttle = LogThrottle(log, metrics)
         self._unknown: dict[str, str] = {}  # unknown addresses that were logged, with the address that was meant
-        self._recent: dict[tuple[Address, str], float] = {}
+        self._recent: dict[tuple[Address, str], float] = {}  # when each report was sent, the oldest first
 
     def send(self, text: str, source: Address | None = None) -> None:
         """Send a text to the source of the refused message, if there is one, and to every subscriber."""
@@ -70,12 +70,10 @@ class ErrorReports:
         self.send(refusal.text if is_own else f"{refusal.origin}: {refusal.text}", source)
 
     def _is_due(self, listener: Address, text: str, now: float) -> bool:
-        key = listener, text
-        if now - self._recent.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        recent, key = self._recent, (listener, text)
+        while recent and now - next(iter(recent.values())) >= REPEAT_SECONDS:
+            del recent[next(iter(recent))]
+        if key in recent or len(recent) >= MAX_RECENT:
             return False
-        if len(self._recent) >= MAX_RECENT:
-            self._recent = {key: sent for key, sent in self._recent.items() if now - sent < REPEAT_SECONDS}
-        if len(self._recent) >= MAX_RECENT:
-            return False
-        self._recent[key] = now
+        recent[key] = now
         return True
