@@ -99,7 +99,7 @@ class _Names:
 
     def file_problem(self, reference: Reference) -> str:
         path = self._folder(reference) / Path(reference.name).expanduser()
-        return "" if path_exists(path) else f"there is no file or folder {str(path)!r:.200}"
+        return "" if path_exists(path) else f"file or folder {str(path)!r:.200} does not exist"
 
     def weights_problem(self, reference: Reference) -> str:
         """Weights of the hub are looked for by `pull --offline`."""

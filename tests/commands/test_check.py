@@ -34,16 +34,16 @@ def problems(folder: Path, text: str) -> list[str]:
     ("midi: {map: [{cc: 0, command: steps}]}", "show.yaml:1:31: steps is a parameter, not a command: write to: steps"),
     ("midi: {map: [{note: 0, bank: tow}], banks: {one: [], two: []}}", "show.yaml:1:30: no bank 'tow'; did you mean"),
     ("midi: {banks: {one: [{cc: 0, to: x}]}}", "show.yaml:1:34: no parameter 'x'"),
-    ("source: {transport: file, path: absent.mp4}", "show.yaml:1:33: there is no file or folder 'absent.mp4'"),
-    ("guide: {transport: file, path: a/b}", "show.yaml:1:32: there is no file or folder 'a/b'"),
-    ("output: {slate: absent.png, failsafe: slate}", "show.yaml:1:17: there is no file or folder 'absent.png'"),
+    ("source: {transport: file, path: absent.mp4}", "show.yaml:1:33: file or folder 'absent.mp4' does not exist"),
+    ("guide: {transport: file, path: a/b}", "show.yaml:1:32: file or folder 'a/b' does not exist"),
+    ("output: {slate: absent.png, failsafe: slate}", "show.yaml:1:17: file or folder 'absent.png' does not exist"),
     ("output:\n  failsafe: slate", "show.yaml:2:13: failsafe: slate needs an image: add slate: FILE to output"),
     ("recipe: {base: builtin, loras: [ink.safetensors]}",
-     "show.yaml:1:33: there is no file or folder 'ink.safetensors'"),
+     "show.yaml:1:33: file or folder 'ink.safetensors' does not exist"),
     ("recipes: {a: {base: builtin, controlnets: [{name: e, model: ./net}]}}",
-     "show.yaml:1:61: there is no file or folder 'net'"),
-    ("recipe: {base: builtin, vae: /nowhere/vae}", "show.yaml:1:30: there is no file or folder '/nowhere/vae'"),
-    ("recipe: {model: ./model}", "show.yaml:1:17: there is no file or folder 'model'"),
+     "show.yaml:1:61: file or folder 'net' does not exist"),
+    ("recipe: {base: builtin, vae: /nowhere/vae}", "show.yaml:1:30: file or folder '/nowhere/vae' does not exist"),
+    ("recipe: {model: ./model}", "show.yaml:1:17: file or folder 'model' does not exist"),
     ("sinks: [{transport: record, path: take.avi}]", "show.yaml:1:35: "),
     ("sinks: [{transport: record, path: '{show}.mp4'}]", "show.yaml:1:35: "),
     ("", "show.yaml:1:1: the show is empty"), ("# all\n# comments\n", "show.yaml:1:1: the show is empty"),
@@ -72,7 +72,7 @@ def test_a_recipes_own_files_are_looked_for_beside_it(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "my.yaml").write_text("base: builtin\nloras:\n  - ink.safetensors")
     assert problems(tmp_path, "recipe: sub/my.yaml") == [
-        "sub/my.yaml:3:5: there is no file or folder 'sub/ink.safetensors'"]
+        "sub/my.yaml:3:5: file or folder 'sub/ink.safetensors' does not exist"]
 
 
 @pytest.mark.parametrize(("text", "line"), [
