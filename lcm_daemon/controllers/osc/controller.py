@@ -254,11 +254,12 @@ class Osc(Controller):
             self._subscribers.reply(source, ROOT + name, self._reported(name, self.controls.values[name]))
             return
         origin = self._subscribers.origin(source)
-        act = functools.partial(set_parameter, self.controls, name, arguments, origin)
-        if self._echoes.is_idle or self._is_move(ROOT + name, arguments, source, act):
+        if self._echoes.is_idle or self._is_move(
+            ROOT + name, arguments, source, functools.partial(set_parameter, self.controls, name, arguments, origin)
+        ):
             if self._postponed:
                 self._postponed.cancel(name)
-            act()
+            set_parameter(self.controls, name, arguments, origin)
 
     def _is_move(self, address: str, arguments: Sequence[Any], source: Address, act: Callable[[], None]) -> bool:
         """Whether to act at once: the message is not what the peer was sent. In doubt, `act` is called later."""
