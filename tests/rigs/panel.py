@@ -81,7 +81,7 @@ class Rig:
     def step(self, done: Sequence[Change] = ()) -> None:
         """Start the cues that are due; report these changes, the others in `done`, and the status of the cues."""
         moved = [*done, *self.automation.update(self.now, "")]
-        cues = self.automation.status()
+        cues = self.automation.status(self.now)
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
         self.controls.apply_update(moved, news)
 

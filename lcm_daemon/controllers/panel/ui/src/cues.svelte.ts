@@ -8,12 +8,13 @@ class Cues {
   #timer = 0;
 
   names = $derived(String(link.status.cues ?? "").split("\n").filter(Boolean));
+  paused = $derived(link.status.paused === true);
   current = $derived(this.names.indexOf(String(link.status.cue ?? "")));
   /** The cue that waits for its delay or its beat; -1 if there is none. */
   coming = $derived(this.names.indexOf(this.#requested || String(link.status.next_cue ?? "")));
   #position = $derived(this.coming < 0 ? this.current : this.coming);
   /** The cues that GO and BACK start; "" at the ends of the list. */
-  next = $derived(this.names[this.#position + 1] ?? "");
+  next = $derived(String((!this.#requested && link.status.upcoming_cue) || (this.names[this.#position + 1] ?? "")));
   previous = $derived(this.names[this.#position - 1] ?? "");
 
   go = (): void => {
@@ -25,6 +26,15 @@ class Cues {
   };
 
   goto = (name: string): void => this.#request(name, "cue/goto", name);
+
+  /** Let the next GO start this cue. */
+  load = (name: string): void => link.command("cue/load", name);
+
+  pause = (): void => this.#command("cue/pause");
+
+  resume = (): void => this.#command("cue/resume");
+
+  stop = (): void => this.#command("cue/stop");
 
   release = (): void => this.#command("cue/release");
 

@@ -34,7 +34,7 @@ export function facts(parameter: Parameter): string {
 
 /** Status entries that come first. The others follow, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
-const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "cues"]; // shown in the header and in the deck
+const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "upcoming_cue", "cues"]; // shown in the header and in the deck
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {
@@ -45,13 +45,14 @@ export function statusKeys(status: Status): { first: string[]; rest: string[] } 
   };
 }
 
-const UNITS: Record<string, string> = { latency: "ms", render: "ms", late: "ms" };
+const UNITS: Record<string, string> = { latency: "ms", render: "ms", late: "ms", fade_left: "s" };
 
 export function statusText(key: string, value: Value | null | undefined): string {
   if (value === null || value === undefined || value === "") return "–";
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "string") return value;
   if (key === "uptime") return duration(value);
+  if (key === "fade") return `${Math.round(value * 100)} %`;
   const text = Number.isInteger(value) && !UNITS[key] ? String(value) : value.toFixed(1);
   return UNITS[key] ? `${text} ${UNITS[key]}` : text;
 }

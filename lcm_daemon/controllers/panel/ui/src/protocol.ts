@@ -20,6 +20,7 @@ export interface Command {
   name: string;
   help: string;
   arguments: Parameter[];
+  optional: number; // how many of the last arguments may be missing
 }
 
 /** The parameters and commands; a change of the recipe replaces them. */
