@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lcm_daemon.commands.output import format_table
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.schema import Fields
 
 SOURCE_SEARCH_SECONDS = 2.0  # how long each transport looks for sources
 
@@ -57,15 +58,21 @@ def list_commands() -> list[str]:
 def list_transports() -> list[str]:
     """List the transports and their options."""
     from lcm_daemon import transports
+    from lcm_daemon.transports.endpoint import EVERY_SINK, EVERY_SOURCE
 
-    lines = []
+    lines = ["every source", *_options(EVERY_SOURCE), "every sink", *_options(EVERY_SINK)]
     for name in transports.TRANSPORTS:
         transport = transports.load(name)
         for end, kind in (("source", transport.source), ("sink", transport.sink)):
             if kind:
+                common = EVERY_SOURCE if end == "source" else EVERY_SINK
                 lines.append(f"{name} ({end})")
-                lines += [f"    {key:10} {spec.kind.describe()}. {spec.help}" for key, spec in kind.fields.items()]
+                lines += _options({key: spec for key, spec in kind.fields.items() if key not in common})
     return lines
+
+
+def _options(fields: Fields) -> list[str]:
+    return [f"    {key:10} {spec.kind.describe()}. {spec.help}" for key, spec in fields.items()]
 
 
 def list_prompts() -> list[str]:

@@ -36,7 +36,7 @@ class CameraBackend:
         options: options that FFmpeg needs for every camera.
         format_options: converts a format's name to FFmpeg's options.
         preferred: the format that is tried first if the show names none; "" for the driver's own choice.
-        question: options with which opening a camera fails and logs its modes; none if there are no such options.
+        question: options with which opening a camera fails and logs its modes; empty where FFmpeg has none.
         parse_modes: reads that log.
     """
 

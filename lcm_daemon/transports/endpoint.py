@@ -18,6 +18,16 @@ from lcm_daemon.transports.base import Endpoint
 from lcm_daemon.transports.placement import ALPHA, DEFAULT_VIEW, VIEW, View, read_view
 from lcm_daemon.transports.silence import DEFAULT_SILENCE, SILENCE, SilencePolicy
 
+_OPTIONAL = Field(Boolean(), False, "skip it where its library is not installed")
+EVERY_SOURCE: Fields = {
+    "fit": Field(Choice(get_args(Fit)), "cover", "fill the output, show everything, or ignore the shape"),
+    **VIEW, **SILENCE, "optional": _OPTIONAL,
+}
+EVERY_SINK: Fields = {
+    "alpha": ALPHA, "idle": Field(Boolean(), False, "begin switched off, until /lcm/sink/NAME 1"),
+    "optional": _OPTIONAL,
+}
+
 
 @dataclass(frozen=True)
 class EndpointConfig:
@@ -60,11 +70,7 @@ def sink_schema(base: Path) -> Custom:
 
 def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
     """The key `transport` decides which options the other keys are read against."""
-    common: Fields = {"transport": Field(Text()), "optional": Field(Boolean(), False), "alpha": ALPHA}
-    if is_sink:
-        common = {**common, "idle": Field(Boolean(), False, "begin switched off, until /lcm/sink/NAME 1")}
-    else:
-        common = {**common, "fit": Field(Choice(get_args(Fit)), "cover"), **VIEW, **SILENCE}
+    common = {"transport": Field(Text()), **(EVERY_SINK if is_sink else EVERY_SOURCE)}
 
     def read(node: Node, problems: Problems) -> EndpointConfig | None:
         name = _read_transport(node, is_sink, problems)
