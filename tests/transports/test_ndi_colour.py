@@ -136,3 +136,14 @@ def test_a_field_becomes_a_frame_with_its_lines_in_place() -> None:
 ])
 def test_pixel_aspect(picture: float, size, expected: float) -> None:
     assert pixel_aspect(picture, size) == pytest.approx(expected, rel=1e-3)
+
+
+def test_one_pixel_edges_are_no_worse_than_the_runtimes() -> None:
+    """Red with blue lines of one pixel. With the runtime's conversions the mean error is 18.9 and the largest 255."""
+    pixels = solid((256, 32), (255, 0, 0, 255))
+    pixels[:, 50::16] = pixels[:, 57::16] = (0, 0, 255, 255)
+    lines = np.empty((32, 512), np.uint8)
+    to_uyvy(pixels, lines)
+    error = np.abs(to_rgba(lines, 256, "bt709").astype(int) - pixels)[..., :3]
+    assert error.mean() <= 18.9
+    assert error.max() <= 160
