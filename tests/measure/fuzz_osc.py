@@ -13,8 +13,8 @@ import socket
 import struct
 import time
 
-from lcm_daemon.controllers.osc_protocol.aliases import PROFILES, MapEntry
 from lcm_daemon.controllers.osc.controller import Osc
+from lcm_daemon.controllers.osc_protocol.aliases import PROFILES, MapEntry
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
