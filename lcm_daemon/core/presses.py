@@ -31,7 +31,7 @@ class Presses:
         """
         key, now = (sender, button), self._now()
         sent = tuple((type(argument), argument) for argument in arguments)  # a held button never changes its type
-        before, last = self._last.pop(key, ((), now - HELD_SECONDS))
+        before, last = self._last.pop(key, (None, now))
         if len(self._last) >= MAX_BUTTONS:
             del self._last[next(iter(self._last))]
         self._last[key] = sent, now

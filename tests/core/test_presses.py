@@ -27,6 +27,12 @@ def test_presses_without_a_release_count_from_a_tenth_of_a_second_apart() -> Non
     assert Button().count([0.0, 0.09, 0.18, 0.27, 0.38], 1) == 2  # the silence counts from the last message
 
 
+def test_the_first_message_is_a_press_at_any_time() -> None:
+    """t - (t - 0.1) is less than 0.1 at half of all times."""
+    for place in range(200):
+        assert Button().count([16_400.0 + place * 0.37]) == 1
+
+
 def test_a_release_ends_the_press() -> None:
     one = Button()
     assert one.count([0.0], 1.0) == 1
