@@ -133,8 +133,9 @@ class VideoDecoder:
                     self._tell("the damaged part is skipped")
                 # Not `frame.time`: the decoder's last frames lack its time base.
                 time = None if frame.pts is None else float(frame.pts * self._stream.time_base)
-                start = time if start is None else start
-                self._shown = time - start if time is not None and start is not None else self._shown
+                if time is not None:
+                    start = time if start is None else start
+                    self._shown = time - start
                 self._damaged, patience = 0.0, DAMAGE_SECONDS
                 yield TimedFrame(time, frame)
             if self._damaged > patience:
