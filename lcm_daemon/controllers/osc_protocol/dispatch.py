@@ -65,7 +65,8 @@ def run_command(controls: ControlState, name: str, arguments: Sequence[Any], ori
     """Request a command.
 
     A command without required arguments may come with a button's value: 0 or false means that the button was
-    released, and does nothing. A number above 1 is the first optional argument, such as the seconds of a fade.
+    released, and does nothing. A number from 1 to 100, both excluded, is the first optional argument, such as the
+    seconds of a fade: a press is 1, or 100, 127 or 255, and a panic button that sends 127 must not start a slow fade.
     A held button may send the same again and again: that is one press (core/presses.py).
     """
     command, given = controls.commands[name], arguments
@@ -73,7 +74,7 @@ def run_command(controls: ControlState, name: str, arguments: Sequence[Any], ori
         if arguments and is_release(arguments[0]):
             controls.presses.release(origin, name)
             return
-        if not (command.optional and arguments and _is_above_one(arguments[0])):
+        if not (command.optional and arguments and _is_between_presses(arguments[0])):
             arguments = ()
     if name == "adjust" or not controls.presses.is_repeat(origin, name, given):
         controls.command(name, origin, _joined(command, arguments))
@@ -99,10 +100,10 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _is_above_one(value: Any) -> bool:
-    """Whether this is a finite number that no button sends. `lcm-daemon send` and some clients send it as text."""
+def _is_between_presses(value: Any) -> bool:
+    """Whether no button sends this number when pressed. `lcm-daemon send` and some clients send it as text."""
     try:
-        return not isinstance(value, bool) and 1.0 < float(value) < math.inf
+        return not isinstance(value, bool) and 1.0 < float(value) < 100.0
     except (TypeError, ValueError, OverflowError):
         return False
 

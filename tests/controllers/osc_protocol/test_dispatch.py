@@ -25,7 +25,8 @@ def given(name: str, arguments: list[Any]) -> list[tuple[str, tuple[object, ...]
     return [(command.name, command.arguments) for command in controls.pop_requests().commands]
 
 
-@pytest.mark.parametrize("arguments", [[], [1], [1.0], [True], [0.4], [None], ["bang"], [math.inf], [math.nan], [-1]])
+@pytest.mark.parametrize("arguments", [[], [1], [1.0], [True], [0.4], [None], ["bang"], [math.inf], [math.nan], [-1],
+                                       [100], [127], [127.0], [255]])
 def test_a_button_gives_the_command_without_optional_arguments(arguments: list[Any]) -> None:
     assert given("panic", arguments) == [("panic", ())]
     assert given("tap", arguments) == [("tap", ())]
