@@ -204,12 +204,12 @@ class Midi(Controller):
         one.reset()
         if outputs:
             self._refresh(device)
-            self._loop.call_later(REFRESH_DELAY, self._refresh, device)
+            self._loop.call_later(REFRESH_DELAY, self._refresh, device, True)
 
-    def _refresh(self, device: int) -> None:
-        """Send all feedback to a device."""
+    def _refresh(self, device: int, again: bool = False) -> None:
+        """Send all feedback to a device. again: it was sent shortly before."""
         if self._ports is not None:
-            self._feedback.add(device, self.devices[device].all_indicators())
+            self._feedback.add(device, self.devices[device].all_indicators(again))
 
     def _on_changes(self, changes: list[Change]) -> None:
         self._values.on_changes(changes)

@@ -253,11 +253,16 @@ class MidiDevice:
         moved = [b for b in self.map.active_bindings() if b.to in values and b not in engaged]  # else a hand moves it
         return {indicator: raw for binding in moved for indicator, raw in self._indicators(binding)}
 
-    def all_indicators(self) -> dict[Control, int]:
-        """Return the values of all indicators: the present ones in the active bank, dark in the other banks."""
+    def all_indicators(self, again: bool = False) -> dict[Control, int]:
+        """Return the values of all indicators: the present ones in the active bank, dark in the other banks.
+
+        Args:
+            again: Whether the same was sent shortly before: motor faders have come to their positions since.
+        """
         dark = {indicator: low for binding in self.map.all_bindings() for indicator, low in self._dark(binding)}
         active = self.map.active_bindings()
-        return dark | {indicator: raw for binding in active for indicator, raw in self._indicators(binding)}
+        return dark | {
+            indicator: raw for binding in active for indicator, raw in self._indicators(binding, echoes=not again)}
 
     def drop_waiting(self) -> None:
         """Drop moves that wait: a panic cancels them."""
@@ -273,8 +278,13 @@ class MidiDevice:
         for state in self._ports.values():
             state.engaged.discard(binding)
 
-    def _indicators(self, binding: Binding, own: bool = False) -> Iterator[IndicatorValue]:
-        """What the indicators of a binding show. own: the fader itself has moved the value there."""
+    def _indicators(self, binding: Binding, own: bool = False, echoes: bool = True) -> Iterator[IndicatorValue]:
+        """What the indicators of a binding show.
+
+        Args:
+            own: Whether the fader itself has moved the value there.
+            echoes: Whether a motor fader is expected to report the position that it is sent.
+        """
         if self._is_touched(binding):
             return
         parameter = self._values.parameter(binding.to)
@@ -285,7 +295,7 @@ class MidiDevice:
             shown = list(indicator_values(binding, parameter, value, self.map.active_bank, self._channel))
         except Refused:
             return  # logged when the control is moved
-        if binding.action == "absolute" and binding.touch is None:
+        if binding.action == "absolute" and binding.touch is None and echoes:
             for control, raw in shown:
                 self._echoes.report(self.name, control, raw, self.name if own else "")
         yield from shown
