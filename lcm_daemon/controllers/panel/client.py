@@ -31,6 +31,7 @@ HEARTBEAT_SECONDS = 0.5
 LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
 NO_BROWSER_SOURCE = "the show has no browser source; the page's camera is not used"
 KEYS = ("set", "command", "frame", "camera")  # of a client's message
+ECHO_LATENCY = 0.1  # seconds; the daemon's own page sends nothing back, and its buttons may be pressed quickly
 
 
 class PageClient:
@@ -48,7 +49,7 @@ class PageClient:
         self._socket, self._origin, self._controls, self._preview = socket, origin, controls, preview
         self._camera = camera
         self._echo = EchoFilter(controls.values, origin)
-        self._gate = EchoGate()
+        self._gate = EchoGate(latency=ECHO_LATENCY)
         self._queue = SendQueue()
         self._frame_acknowledged = asyncio.Event()
         self._throttle = LogThrottle(log, controls.metrics)
@@ -77,11 +78,6 @@ class PageClient:
             self._gate.report(self._origin, change.name, change.value, mover)
         self._queue.put_changes(changes)
 
-    def _report_all(self) -> None:
-        """The client is sent every value."""
-        for name, value in self._controls.values.items():
-            self._gate.report(self._origin, name, value)
-
     def on_panic(self) -> None:
         """Drop moves that wait."""
         self._gate.clear_waiting()
@@ -89,7 +85,6 @@ class PageClient:
     def on_table(self, message: str) -> None:
         """The parameters have been replaced. `message` describes the new ones."""
         self._gate.clear_waiting()
-        self._report_all()
         self._echo.on_table(self._controls.values)
         self._queue.put_table(message)
 
@@ -102,7 +97,6 @@ class PageClient:
 
     async def _send_messages(self) -> None:
         try:
-            self._report_all()
             await self._socket.send_text(messages.hello(self._controls, self._origin, self._camera is not None))
             while True:
                 await self._send_heartbeat(time.perf_counter())
