@@ -33,6 +33,8 @@ class VideoClip:
         self._decoder = VideoDecoder(path, report)
         self.interval = 1 / (fps or self._decoder.rate)
         self.pixel_aspect = 1.0
+        self._orientation: Orientation | None = None  # as the newest frame with another rotation says
+        self._rotation = 0  # degrees
         self._converter = ColourConverter()
 
     def play(self) -> Iterator[tuple[float, Any]]:
@@ -47,8 +49,10 @@ class VideoClip:
         yield from self._finish(deinterlacer.flush())
 
     def _look(self, frame: Any) -> Look:
-        colours = colours_of(frame, self._decoder.context)
-        return colours, orientation_of(frame)
+        # Side data ties a frame into a reference cycle: its memory would wait for the garbage collector.
+        if self._orientation is None or frame.rotation != self._rotation:
+            self._orientation, self._rotation = orientation_of(frame), frame.rotation
+        return colours_of(frame, self._decoder.context), self._orientation
 
     @staticmethod
     def _finish(found: Iterator[tuple[Any, tuple[float, Look]]]) -> Iterator[tuple[float, tuple[Any, Look]]]:

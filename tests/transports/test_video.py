@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.transports.file import FileSource
 from lcm_daemon.transports.video import VideoClip, plausible
 from tests.conftest import ManualClock
-from tests.rigs.videos import MATRICES, damage, quarters, seen_quarters, shade_of, shades, write_video
+from tests.rigs.videos import MATRICES, RED, damage, quarters, seen_quarters, shade_of, shades, write_video
 
 CODECS = {  # container, encoder, pixel format, its options
     "H.264 mp4": ("mp4", "libx264", "yuv420p", {"g": "8"}),
@@ -62,6 +63,26 @@ def test_a_damaged_packet_is_a_glitch(tmp_path, kind) -> None:
         assert first[-1][0] == pytest.approx(2.9)
     if kind not in ("H.264 ts", "raw H.264"):  # their demuxer finds the next start by itself
         assert "damaged part is skipped" in reports[0]
+
+
+@pytest.mark.slow
+def test_hevc_plays_on_after_damage_though_no_keyframe_comes(tmp_path) -> None:
+    options = {"g": "250", "x265-params": "log-level=none:keyint=250"}
+    path = write_video(tmp_path / "clip.mkv", "libx265", "yuv420p", shades(30), options=options)
+    frames = pass_of(damage(path, [10]))[0]
+    assert len(frames) > 25
+    assert frames[-1][0] == pytest.approx(2.9)
+
+
+def test_after_a_second_of_damage_a_good_keyframe_is_waited_for(tmp_path) -> None:
+    """As with AV1, whose decoder fails from one damaged packet to the next keyframe."""
+    options = {"g": "20", "b": "8M", "sc_threshold": "1000000000"}
+    path = write_video(tmp_path / "clip.avi", "mpeg4", "yuv420p", shades(30), options=options)
+    reports: list[str] = []
+    frames = pass_of(damage(path, range(3, 16)), 1, reports)[0]
+    assert [shade_of(pixels) for _, pixels in frames] == [0, 1, 2, *range(20, 30)]
+    assert frames[3][0] == pytest.approx(2.0)
+    assert "the damaged part is skipped" in reports[0]
 
 
 def hap(path: Path, frames: int, alpha: int = 100) -> Path:
@@ -142,6 +163,17 @@ def test_raw_streams_loop(tmp_path, suffix, codec) -> None:
         assert frames[-1][0] == pytest.approx(24 / 25)
 
 
+@pytest.mark.parametrize("width", [854, 1366, 2, 101])
+def test_every_width_plays(clock, tmp_path, width) -> None:
+    path = write_video(tmp_path / "clip.mkv", "ffv1", "yuv444p", [solid((width, 36), RED)] * 2)
+    source = FileSource({"path": str(path)}, clock)
+    source.open()
+    frame = source.read(1.0)
+    assert frame is not None
+    assert frame.size == (width, 36)
+    assert np.abs(frame.pixels.astype(int) - RED).max() <= 3
+
+
 def test_a_raw_stream_has_the_rate_that_it_declares(tmp_path) -> None:
     path = write_video(tmp_path / "clip.h264", "libx264", "yuv420p", shades(50), rate=50)
     assert pass_of(path)[0][-1][0] == pytest.approx(49 / 50)
@@ -217,6 +249,17 @@ def test_display_matrix(tmp_path, name, suffix) -> None:
                        prepare=lambda stream: stream.set_display_matrix(matrix))
     found = seen_quarters(pass_of(path)[0][0][1])
     assert np.abs(np.subtract(found, expected)).max() <= 6
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(tmp_path) -> None:
+    path = encoded(tmp_path, "H.264 mp4", 60)
+    gc.collect()
+    gc.disable()
+    try:
+        pass_of(path)
+        assert gc.collect() < 30
+    finally:
+        gc.enable()
 
 
 def opened(clock: ManualClock, path: Path, **options: Any) -> FileSource:
