@@ -141,7 +141,8 @@ class RecordSink(Sink):
 
     @classmethod
     def option_problems(cls, options: Mapping[str, Any]) -> Mapping[str, str]:
-        problem = _path_problem(_pattern(options), options["codec"])
+        pattern = _pattern(options)
+        problem = _placeholder_problem(pattern) or _path_problem(pattern, options["codec"])
         return {"path": problem} if problem else {}
 
     def _start_recording(self, size: Size) -> _Recording:
@@ -275,12 +276,15 @@ def _pattern(options: Mapping[str, Any]) -> str:
     return pattern.removesuffix(".mp4") + ".mov" if is_default else pattern
 
 
+def _placeholder_problem(pattern: str) -> str:
+    """Which placeholder of a path is not known; "" if all are."""
+    unknown = [name for name in re.findall(r"\{(\w*)\}", pattern) if name not in PLACEHOLDERS]
+    known = " and ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    return f"{pattern}: {{{unknown[0]}}} is not known; there are {known}" if unknown else ""
+
+
 def _path_problem(path: str, codec: str) -> str:
     """Why no video of this codec can be written to `path`; "" if it can."""
-    unknown = [name for name in re.findall(r"\{(\w*)\}", path) if name not in PLACEHOLDERS]
-    if unknown:
-        known = " and ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        return f"{path}: {{{unknown[0]}}} is not known; there are {known}"
     suffixes, suffix = CODECS[codec][0].suffixes, Path(path).suffix.lower()
     if suffix not in CONTAINERS:
         return f"{path} must end in one of {', '.join(suffixes)}"

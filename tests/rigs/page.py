@@ -11,13 +11,13 @@ from tests.rigs.panel import SHOWN, Rig, serving
 
 WIDGETS = {
     "float": "[role=slider]", "int": "[role=slider]", "bool": "[role=switch]", "text": "textarea",
-    "choice": "[role=radiogroup]",
+    "choice": ":is([role=radiogroup], select)",
 }
 
 
 def control(name: str, part: str = "") -> str:
     """Selector of a parameter's control, or of a part of its row."""
-    return f"[data-parameter={name}] {part or WIDGETS[SHOWN[name].kind]}"
+    return f'[data-parameter="{name}"] {part or WIDGETS[SHOWN[name].kind]}'
 
 
 def number(name: str) -> str:

@@ -24,7 +24,7 @@ def test_there_is_a_named_control_for_every_parameter(devtools):
                     "(e => ['aria-labelledby', 'aria-describedby'].map("
                     "key => document.getElementById(e.getAttribute(key)).innerText))"
                     f"(document.querySelector({control(parameter.name)!r}))")
-                assert label == parameter.name.replace("_", " ").capitalize()
+                assert label == parameter.name.replace("_", " ").replace("/", " ").capitalize()
                 assert parameter.help in described
             return names
 
