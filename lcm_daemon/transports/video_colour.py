@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.wide_colour import (
@@ -100,8 +102,8 @@ class ColourConverter:
             src_colorspace=colours.matrix, src_color_range=colours.range or None,
         )
         if not is_wide:
-            pixels: Pixels = converted.to_ndarray()
-            return pixels
+            # PyAV's array keeps the padding of lines whose width is not a multiple of 4, such as 854.
+            return np.ascontiguousarray(converted.to_ndarray())
         white = WHITE_OF_RGB if frame.format.is_rgb else WHITE_OF_YUV
         key = frame.width, frame.height, converted.format.name, colours, white
         if self._filter is None or self._filter_key != key:

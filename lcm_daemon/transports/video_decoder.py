@@ -13,8 +13,9 @@ from lcm_daemon.transports import pyav
 from lcm_daemon.transports.clip import ReportDamage
 
 DEFAULT_RATE = 30.0  # frames per second of a video that does not declare its rate
-DAMAGE_SECONDS = 1.0  # after more damage than this without a frame, the pass ends
+DAMAGE_SECONDS = 1.0  # after more damage than this without a frame, the pass ends, unless a later keyframe is good
 DAMAGE_AT_START = 30.0  # the same in seconds, before the first frame
+SHOW_DAMAGED = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT; without it, HEVC shows nothing until the next keyframe
 READ_FAILURES = 25  # after that many in succession, the pass ends
 
 # FFmpeg's own decoders of these codecs ignore alpha, which is a second picture in each packet.
@@ -126,8 +127,16 @@ class VideoDecoder:
         """Yield the frames of one pass, from where the file is."""
         self.problem, self._shown, self._damaged = "", 0.0, 0.0
         start: float | None = None
-        patience = DAMAGE_AT_START
+        patience, is_last_try = DAMAGE_AT_START, False
+        # What comes before the first keyframe of a cut stream is not shown. Later frames are, though parts are missing.
+        self._codec.flags &= ~SHOW_DAMAGED
         for packet in self._packets():
+            is_keyframe = packet is not None and packet.is_keyframe
+            if self._damaged > patience and packet is not None:
+                if not is_keyframe:
+                    continue  # AV1 decodes nothing until the next keyframe, which may be many seconds away
+                self._codec.flush_buffers()  # else it has errors of earlier packets
+                self._damaged, is_last_try = 0.0, True
             for frame in self._decode_packet(packet):
                 if self.problem:
                     self._tell("the damaged part is skipped")
@@ -136,9 +145,10 @@ class VideoDecoder:
                 if time is not None:
                     start = time if start is None else start
                     self._shown = time - start
-                self._damaged, patience = 0.0, DAMAGE_SECONDS
+                self._damaged, patience, is_last_try = 0.0, DAMAGE_SECONDS, False
+                self._codec.flags |= SHOW_DAMAGED
                 yield TimedFrame(time, frame)
-            if self._damaged > patience:
+            if self._damaged > patience and (is_keyframe or is_last_try):
                 break
         if self.problem and patience == DAMAGE_SECONDS:
             self._tell("it plays up to there")
