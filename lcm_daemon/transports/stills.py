@@ -153,9 +153,18 @@ class FolderClip:
         """
         version = file_version(self._folder)
         if last is None or version != self._listed:
-            self._paths, self._listed = list_pictures(self._folder), version
+            self._paths, self._listed = self._list(), version
         place = 0 if last is None else bisect_right(self._paths, natural_key(last), key=natural_key)
         return self._paths[place] if place < len(self._paths) else None
+
+    def _list(self) -> list[Path]:
+        """The pictures; none if the folder cannot be listed, such as that of a network drive, but once could."""
+        try:
+            return list_pictures(self._folder)
+        except TransportError:
+            if self._pixels is None:
+                raise
+            return []
 
     def _play_picture(self, path: Path) -> Iterator[tuple[float, Any]]:
         """Yield a picture's frames, from `_end` on. Without `fps`, it is shown for a second at least."""

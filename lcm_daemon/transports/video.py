@@ -19,6 +19,7 @@ from lcm_daemon.transports.video_colour import ColourConverter, Colours, colours
 from lcm_daemon.transports.video_decoder import VideoDecoder
 from lcm_daemon.transports.wide_colour import WHITE_NITS
 
+JUMP_BACK_SECONDS = 0.5  # times that fall further than this begin again
 MOST_STRETCH = 8  # pixels that are narrower or wider than this are a mistake in the file
 
 Look = tuple[Colours, Orientation]  # what a decoder said of a frame
@@ -42,6 +43,8 @@ class VideoClip:
         deinterlacer = Deinterlacer()
         for index, (time, frame) in enumerate(self._decoder.frames()):
             first = time if first is None else first
+            if time is not None and first is not None and time - first < due - JUMP_BACK_SECONDS:
+                first = time - due - self.interval  # recordings that were put together: each has its own clock
             due = index * self.interval if self._fps or time is None or first is None else max(due, time - first)
             yield from self._finish(deinterlacer.push(frame, (due, self._look(frame))))
         if index < 0:

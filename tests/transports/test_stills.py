@@ -223,6 +223,21 @@ def test_an_emptied_folder_keeps_its_last_picture(clock, tmp_path, caplog) -> No
     assert shown(source, 3)[-1] == GREEN
 
 
+def test_a_folder_that_is_gone_for_a_while_keeps_its_last_picture(clock, tmp_path, caplog) -> None:
+    """As with a network drive."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write(folder / "1.png", RED)
+    source = opened(clock, folder)
+    shown(source, 2)
+    folder.rename(tmp_path / "away")
+    assert shown(source, 5) == [RED] * 5
+    assert len([message for message in caplog.messages if "the last image stays" in message]) == 1
+    write(tmp_path / "away" / "1.png", GREEN)
+    (tmp_path / "away").rename(folder)
+    assert shown(source, 3)[-1] == GREEN
+
+
 def test_a_still_is_one_array_however_often_it_is_shown(clock, tmp_path) -> None:
     """The runner scales an array once."""
     source = opened(clock, write(tmp_path / "1.png", RED))

@@ -174,6 +174,16 @@ def test_every_width_plays(clock, tmp_path, width) -> None:
     assert np.abs(frame.pixels.astype(int) - WHITE).max() <= 3
 
 
+def test_recordings_that_were_put_together_play_one_after_the_other(tmp_path) -> None:
+    parts = [write_video(tmp_path / f"{colour[0]}.ts", "mpeg2video", "yuv420p", [solid((64, 48), colour)] * 10)
+             for colour in (WHITE, (0, 0, 0, 255))]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = pass_of(path)[0]
+    assert [pixels[24, 32, 0] > 128 for _, pixels in frames] == [True] * 10 + [False] * 10
+    assert frames[-1][0] == pytest.approx(1.9, abs=0.15)
+
+
 def test_a_raw_stream_has_the_rate_that_it_declares(tmp_path) -> None:
     path = write_video(tmp_path / "clip.h264", "libx264", "yuv420p", shades(50), rate=50)
     assert pass_of(path)[0][-1][0] == pytest.approx(49 / 50)
