@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -42,13 +43,15 @@ class Inputs:
 
         def live(kind: str, own: EndpointConfig | None, name: str) -> LiveSource:
             table, make = SourceTable(own, show.sources), partial(build, kind)
+            replaces = kind == "source" and show.failsafe.mode in ("fade", "slate")  # the others keep the last picture
+            lost_after = show.failsafe.hold_seconds if replaces else math.inf
             try:
-                return LiveSource(kind, table, make, show.crossfade, name or OWN)
+                return LiveSource(kind, table, make, show.crossfade, name or OWN, lost_after)
             except LcmDaemonError as error:
                 if not name:
                     raise
                 log.warning("%s %s of the last run: %s; the show's own is used", kind, name, error)
-                return LiveSource(kind, table, make, show.crossfade)
+                return LiveSource(kind, table, make, show.crossfade, lost_after=lost_after)
 
         self.source = live("source", show.source, look.source if look else "")
         self.guide = live("guide", show.guide, look.guide if look and show.can_guide else "")

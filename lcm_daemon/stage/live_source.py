@@ -10,6 +10,7 @@ The new source opens beside the old one, in threads of its own: nothing here blo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
@@ -93,12 +94,14 @@ class LiveSource:
         build: makes a runner, not started.
         seconds: length of a crossfade.
         name: what it begins with; OWN is the show's own.
+        lost_after: age in seconds of the old source from which it is not faded out: the failsafe shows another picture.
     """
 
     def __init__(
-        self, kind: str, table: SourceTable, build: BuildSource, seconds: float = 1.0, name: str = OWN
+        self, kind: str, table: SourceTable, build: BuildSource, seconds: float = 1.0, name: str = OWN,
+        lost_after: float = math.inf,
     ) -> None:
-        self.kind, self.table, self.seconds = kind, table, seconds
+        self.kind, self.table, self.seconds, self._lost_after = kind, table, seconds, lost_after
         self.name, self.error = name, ""  # what plays; why the last change failed
         self._build = build
         config = table.find(name)
@@ -185,9 +188,12 @@ class LiveSource:
         return ""
 
     def _play(self, runner: SourceRunner | None, name: str, now: float) -> None:
-        """Begin the fade to another source; cut where a frame to fade between is missing."""
+        """Begin the fade to another source; cut where a frame to fade between is missing, or no longer shown."""
         log.info("%s %s: playing", self.kind, name)
         self._retire(self._old)
+        if (self.age(now) or 0.0) >= self._lost_after:
+            self._retire(self.runner)
+            self.runner = None
         self._old, self.runner, self.name, self._fade_started, self._mixed = self.runner, runner, name, now, None
         self._step_fade(now)
 

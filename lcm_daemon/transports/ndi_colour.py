@@ -10,6 +10,7 @@ itself (6.3) converts RGB with BT.709 at every size, and so does everything that
 from __future__ import annotations
 
 import math
+import re
 import threading
 from typing import Any, Literal
 
@@ -26,10 +27,8 @@ _COLORSPACES: dict[Matrix, str] = {"bt601": "ITU601", "bt709": "ITU709", "bt2020
 _WEIGHTS: dict[Matrix, tuple[float, float]] = {  # of red and blue in luma: ITU-R BT.601, BT.709, BT.2020
     "bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593),
 }
-_TAGS: dict[Matrix, tuple[bytes, ...]] = {  # of <ndi_color_info> in a frame's metadata, NDI SDK 6
-    "bt601": (b'matrix="bt_601"',), "bt709": (b'matrix="bt_709"',),
-    "bt2020": (b'matrix="bt_2020"', b'matrix="bt_2100"'),
-}
+_TAG = re.compile(rb"""<ndi_color_info\b[^>]*\smatrix\s*=\s*["'](\w+)""")  # in a frame's metadata, NDI SDK 6
+_TAGS: dict[bytes, Matrix] = {b"bt_601": "bt601", b"bt_709": "bt709", b"bt_2020": "bt2020", b"bt_2100": "bt2020"}
 BT709_TAG = b'<ndi_color_info transfer="bt_709" matrix="bt_709" primaries="bt_709"/>'
 
 _ALIGN = 32  # columns: swscale's vector code handles whole groups, and its rest is less exact
@@ -64,9 +63,8 @@ class MatrixChoice:
             metadata: XML of the frame; `<ndi_color_info matrix="...">` decides.
             has_alpha: the runtime sends alpha with RGB only, which it converts with BT.709.
         """
-        for matrix, tags in _TAGS.items():
-            if metadata and any(tag in metadata for tag in tags):
-                return matrix
+        if metadata and (tag := _TAG.search(metadata)) and (tagged := _TAGS.get(tag[1])):
+            return tagged
         of_size = matrix_of_size(size)
         if has_alpha or of_size == "bt709":
             return "bt709"

@@ -29,6 +29,7 @@ class FakeRunner:
     def __init__(self, label: str) -> None:
         self.label, self.state, self.failure = label, "running", ""
         self.newest: Frame | None = None
+        self.seconds_old = 0.0
         self.started = self.stopped = False
 
     def start(self) -> None:
@@ -41,7 +42,7 @@ class FakeRunner:
         return self.stopped
 
     def age(self, now: float) -> float | None:
-        return 0.0 if self.newest else None
+        return self.seconds_old if self.newest else None
 
     def show(self, value: int) -> None:
         self.newest = Frame(solid(SIZE, (value, value, value, 255)), 0, 0.0)
@@ -190,6 +191,18 @@ def test_without_a_frame_to_fade_from_it_is_a_cut() -> None:
     assert rig.value() == 240
     rig.ask(OWN)
     assert (rig.value(), rig.live.name, rig.built["a"].stopped) == (None, OWN, True)
+
+
+@pytest.mark.parametrize(("seconds_old", "value"), [(4.9, 40), (5.0, 240)])
+def test_a_lost_source_that_the_failsafe_has_replaced_does_not_show_again(seconds_old, value) -> None:
+    rig = Rig(lost_after=5.0)
+    rig.built["own"].show(40)
+    rig.built["own"].seconds_old = seconds_old
+    rig.ask("a")
+    rig.built["a"].show(240)
+    rig.step()
+    assert rig.value() == value
+    assert rig.built["own"].stopped == (value == 240)
 
 
 def test_no_crossfade_is_a_cut() -> None:

@@ -108,6 +108,8 @@ def test_the_sender_decides_and_rgb_is_bt709(size) -> None:
     assert choice.of(grey, size, BT709_TAG, False) == "bt709"
     assert choice.of(grey, size, b'<ndi_color_info matrix="bt_601"/>', False) == "bt601"
     assert choice.of(grey, size, b'<a/><ndi_color_info primaries="bt_2020" matrix="bt_2020"/>', True) == "bt2020"
+    assert choice.of(grey, size, b"<ndi_color_info\n transfer = 'bt_601' matrix = 'bt_601' />", False) == "bt601"
+    assert choice.of(grey, size, b'<ndi_color_info matrix="other"/>', False) == matrix_of_size(size)
     assert choice.of(grey, size, b"<other/>", False) == matrix_of_size(size)
 
 
