@@ -86,7 +86,7 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
         places = {key.raw.value: value for key, value in node.items()}
         for key, problem in endpoint_type.option_problems(options).items() if len(problems) == before else ():
             problems.add(places.get(key, node), problem)
-        if options.get("path"):
+        if isinstance(options.get("path"), str) and options["path"]:  # REQUIRED where it is missing
             options["path"] = str(base / Path(options["path"]).expanduser())
         silence = SilencePolicy(values.get("unchanged", ""), values.get("after"))
         return EndpointConfig(

@@ -47,6 +47,10 @@ class FileSource(Source):
         self._last_offset = 0.0  # seconds from the start of the pass to its last frame so far
         self._number = -1  # of `_next`
 
+    @classmethod
+    def option_problems(cls, options: Mapping[str, Any]) -> Mapping[str, str]:
+        return {} if options["path"] else {"path": "empty: a video, an image or a folder of images is wanted"}
+
     @property
     def is_connected(self) -> bool:
         return self._next is not None  # another frame comes, even if that takes minutes

@@ -27,6 +27,15 @@ def test_a_path_starts_at_the_base_and_a_home_is_found(tmp_path: Path, monkeypat
         assert config.options["path"] == str(expected)
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ("{transport: file}", "key 'path' is missing"),
+    ("{transport: file, pat: sea.mp4}", "unknown key 'pat'; did you mean 'path'?"),
+    ('{transport: file, path: ""}', "empty: a video, an image or a folder of images is wanted"),
+])
+def test_a_file_without_a_path_is_a_problem(text: str, words: str, tmp_path: Path) -> None:
+    assert words in read(text, tmp_path)[1][0]
+
+
 @pytest.mark.parametrize(("path", "words"), [
     (r'"C:\new\take.mp4"', "is not a path: in double quotes a backslash begins a special character; write / instead"),
     ("~nobody-of-this-name/x.mp4", "no user of that name has a home folder here"),
