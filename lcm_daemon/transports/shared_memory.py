@@ -18,10 +18,9 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from hashlib import blake2s
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from lcm_daemon.core.clock import Clock, MonotonicClock
 from lcm_daemon.core.errors import TransportError
@@ -29,6 +28,9 @@ from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.schema import Field, Text
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 from lcm_daemon.transports.segment import Segment
+
+if TYPE_CHECKING:
+    import psutil
 
 PREFIX = "lcm."
 SLOTS = 3
@@ -60,6 +62,8 @@ class MemorySink(Sink):
         self._capacity = self._count = self._session = 0
 
     def _open_sink(self, size: Size, fps: float) -> None:
+        import psutil  # a small command must not load it
+
         try:
             _remove_stale()
             self._index = _create_or_attach(self._name, _INDEX_BYTES)
@@ -249,6 +253,8 @@ def segment_name(name: str) -> str:
 
 def _is_running(index: Segment) -> bool | None:
     """Whether the sender's process runs; None if it cannot be looked up, as from another container."""
+    import psutil
+
     if index[_HOME] != _process_namespace():
         return None
     try:

@@ -27,6 +27,6 @@ def test_the_schema_of_recipes_offers_exactly_these_names() -> None:
     kinds = {key: FIELDS[key].kind for key in ("pipeline", "sampler", "accelerate")}
     assert kinds == {
         "pipeline": Choice(tuple(PIPELINES)), "sampler": Choice(tuple(SAMPLERS)),
-        "accelerate": Choice(ACCELERATOR_CHOICES),
+        "accelerate": Choice(ACCELERATOR_CHOICES, "accelerator"),
     }
     assert ACCELERATOR_CHOICES[0] == "auto"

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
-
 ANY = ("0.0.0.0", "::")  # hosts that stand for every network of this machine
 CACHED_PEERS = 256
 
@@ -90,6 +88,8 @@ def _bind_group(sock: socket.socket, group: IpAddress, port: int) -> None:
 
 def _memberships(group: IpAddress, zone: str | None) -> Iterator[tuple[int, int, bytes]]:
     """One socket option for each network of this machine, or for that of the zone."""
+    import psutil  # a small command must not load it
+
     if isinstance(group, ipaddress.IPv4Address):
         for card in psutil.net_if_addrs().values():
             for each in card:
