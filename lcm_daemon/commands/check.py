@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lcm_daemon.core.document import Reference, path_exists
 from lcm_daemon.core.errors import DocumentError, Problem
-from lcm_daemon.core.requests import commands
+from lcm_daemon.core.parameters import Refused, Table
+from lcm_daemon.core.requests import Commands, commands
 from lcm_daemon.core.schema import nearest
 from lcm_daemon.recipes.recipe import split_hub
 from lcm_daemon.shows.library import find_show
@@ -41,6 +42,7 @@ def find_missing(show: Show, references: Sequence[Reference]) -> Iterator[Proble
         "parameter": names.parameter_problem, "command": names.command_problem, "target": names.target_problem,
         "bank": names.bank_problem, "file": names.file_problem, "weights": names.weights_problem,
         "emptiness": lambda reference: "the show is empty; a show of defaults alone is {}",
+        "value": names.value_problem, "arguments": names.arguments_problem,
         "failsafe": names.failsafe_problem, "device": _device_problem, "accelerator": names.accelerator_problem,
     }
     for reference in references:
@@ -56,13 +58,13 @@ class _Names:
         self._base = find_show(show.file).resolve().parent
 
     @cached_property
-    def _commands(self) -> Sequence[str]:
-        return tuple(commands(tuple(self._show.catalogue()), tuple(switch_names(self._show.sinks))))
+    def _commands(self) -> Commands:
+        return commands(tuple(self._show.catalogue()), tuple(switch_names(self._show.sinks)))
 
     @cached_property
-    def _parameters(self) -> Sequence[str]:
+    def _parameters(self) -> Table:
         """Of every recipe that the show may change to."""
-        return tuple(parameter_table(list(self._show.catalogue().values()), self._show.modulators))
+        return parameter_table(list(self._show.catalogue().values()), self._show.modulators)
 
     @cached_property
     def _banks(self) -> Sequence[str]:
@@ -89,9 +91,28 @@ class _Names:
         return f"no command {name!r:.80}{nearest(name, self._commands)}"
 
     def target_problem(self, reference: Reference) -> str:
-        known = (*self._parameters, *self._commands)
+        known = [*self._parameters, *self._commands]
         name = reference.name
         return "" if name in known else f"no parameter or command {name!r:.80}{nearest(name, known)}"
+
+    def value_problem(self, reference: Reference) -> str:
+        """A value that a line of a map sets. A wrong name of the parameter is a problem of its own."""
+        parameter, node = self._parameters.get(reference.name), reference.node
+        if parameter is None:
+            return ""
+        given = node.text if parameter.kind == "text" and node.is_text else node.value
+        return _refusal(lambda: parameter.coerce(given))
+
+    def arguments_problem(self, reference: Reference) -> str:
+        """The arguments that a line of a map gives to a command, or to a parameter."""
+        name, given = reference.name, reference.node.value
+        if command := self._commands.get(name):
+            reason = _refusal(lambda: command.coerce(given))
+            return f"{name}: {reason}" if reason else ""
+        parameter = self._parameters.get(name)
+        if parameter is None or parameter.kind == "text" or given[0] in ("+", "-", "toggle"):
+            return ""
+        return _refusal(lambda: parameter.coerce(given[0]))
 
     def bank_problem(self, reference: Reference) -> str:
         name = reference.name
@@ -129,6 +150,15 @@ class _Names:
         return f"{reference.name} does not work on this machine: {reason}" if reason else ""
 
 
+def _refusal(coerce: Callable[[], object]) -> str:
+    """The reason why a value is refused; empty if it is not."""
+    try:
+        coerce()
+    except Refused as reason:
+        return str(reason)
+    return ""
+
+
 def _device_problem(reference: Reference) -> str:
     if reference.name in ("auto", "cpu"):
         return ""
@@ -151,8 +181,18 @@ def ports_in_use(show: Show) -> list[str]:
             wanted.append(("osc.tcp", osc["host"], osc["tcp"], socket.SOCK_STREAM))
     wanted += [(f"{name}.port", section["host"], section["port"], socket.SOCK_STREAM)
                for name, section in (("panel", panel), ("oscquery", query)) if section]
-    return [f"  in use   {key} {port}: another program, or this show, uses it now"
-            for key, host, port, kind in wanted if port and _is_in_use(host, port, kind)]
+    in_use = [f"  in use   {key} {port}: another program, or this show, uses it now"
+              for key, host, port, kind in wanted if port and _is_in_use(host, port, kind)]
+    return [*_named_twice(wanted), *in_use]
+
+
+def _named_twice(wanted: Sequence[tuple[str, str, int, socket.SocketKind]]) -> Iterator[str]:
+    """One line for each port that the show gives to two of its servers."""
+    owners: dict[tuple[int, socket.SocketKind], str] = {}
+    for key, _, port, kind in wanted:
+        if port and (port, kind) in owners:
+            yield f"  in use   {key} {port}: {owners[port, kind]} of this show has it"
+        owners[port, kind] = key
 
 
 def _is_in_use(host: str, port: int, kind: socket.SocketKind) -> bool:

@@ -187,13 +187,22 @@ class ControlState:
                 if subscriber.on_panic:
                     subscriber.on_panic()
         command = self.commands[request.name]
-        if command.required and not command.cumulative:  # of several requests with arguments only the newest counts
-            key = self._key(request)
-            queue.steps = [
-                step for step in queue.steps if not isinstance(step, CommandRequest) or self._key(step) != key
-            ]
+        if command.required and not command.cumulative:
+            self._drop_replaced(self._key(request))
         if len(queue.commands) < COMMANDS_KEPT:
             queue.steps.append(request)
+
+    def _drop_replaced(self, key: tuple[Any, ...]) -> None:
+        """Drop the request that a newer one replaces, unless another command came between: `load A`, GO, `load B`."""
+        steps = self._queue.steps
+        for place in range(len(steps) - 1, -1, -1):
+            step = steps[place]
+            if not isinstance(step, CommandRequest):
+                continue
+            if self._key(step) == key:
+                del steps[place]
+            if step.name != key[0]:
+                return
 
     def _key(self, request: CommandRequest) -> tuple[Any, ...]:
         is_keyed = self.commands[request.name].keyed

@@ -97,7 +97,7 @@ def _number(parameter: Parameter, value: Any) -> float:
     if isinstance(value, bytes):  # a blob or a colour; Python would read digits in it
         raise Refused(f"{parameter.name} takes a number, not {_shown(value)}")
     try:
-        number = _typed_number(value) if isinstance(value, str) else float(value)
+        number = typed_number(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         raise Refused(f"{parameter.name} takes a number, not {_shown(value)}") from None
     if not math.isfinite(number):
@@ -105,7 +105,7 @@ def _number(parameter: Parameter, value: Any) -> float:
     return min(max(number, parameter.low), parameter.high)
 
 
-def _typed_number(text: str) -> float:
+def typed_number(text: str) -> float:
     """Read a number as people type it: `0.33`, `0,33` or `33%`. Raises ValueError."""
     bare = text.strip()
     number = bare.removesuffix("%").rstrip()

@@ -99,11 +99,15 @@ class Number(FieldKind):
         value = node.value if isinstance(node.raw, yaml.ScalarNode) else None
         if isinstance(value, str):
             value = _written_number(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            value = _meant_number(node.raw.value, value)
         if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
             if not self.whole:
                 return float(value)
             if isinstance(value, int) or (isinstance(node.value, str) and value.is_integer()):
                 return int(value)
+        if value is None and ":" in str(node.raw.value):  # YAML has read another number in it
+            return problems.add(node, f"{node.raw.value!r:.80} is not {self.describe()}")
         return self._refuse(node, problems)
 
     def describe(self) -> str:
@@ -121,6 +125,13 @@ def _written_number(text: str) -> float | None:
     above, _, below = text.partition("/")
     divisor = float(below) if below else 1.0
     return float(above) / divisor if divisor else None
+
+
+def _meant_number(text: str, value: float) -> float | None:
+    """A number that YAML 1.1 reads as people do not mean it: 030 is 30, not 24, and 1:30 is none, not 90."""
+    if ":" in text:
+        return None
+    return int(text) if text.isdecimal() else value
 
 
 @dataclass(frozen=True)

@@ -224,8 +224,9 @@ def known_parameters(node: Node, problems: Problems, table: Table = TABLE) -> It
 
 def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], problems: Problems) -> None:
     name, given = parameter.name, node.value
-    if parameter.kind == "text" and node.is_text:
-        given = node.text  # 007 stays 007; of an override, "yes: no" is text too
+    is_word = isinstance(given, bool) and parameter.kind in ("text", "choice")
+    if is_word or (parameter.kind == "text" and node.is_text):
+        given = node.text  # 007 stays 007, yes stays yes; of an override, "yes: no" is text too
     try:
         values[name] = parameter.coerce(given)
         if parameter.kind in ("float", "int"):  # 33% and 0,33 are numbers too

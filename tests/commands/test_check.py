@@ -12,6 +12,7 @@ from lcm_daemon.cli import main
 from lcm_daemon.commands import check, doctor
 from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.shows.reader import read_show
+from tests.rigs.daemon import free_port
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -48,6 +49,13 @@ def problems(folder: Path, text: str) -> list[str]:
     ("sinks: [{transport: record, path: '{show}.mp4'}]", "show.yaml:1:35: "),
     ("", "show.yaml:1:1: the show is empty"), ("# all\n# comments\n", "show.yaml:1:1: the show is empty"),
     ("---\n", "show.yaml:1:1: the show is empty"),
+    ("osc: {map: [{from: /1, to: strength, value: much}]}", "show.yaml:1:45: strength takes a number, not 'much'"),
+    ("osc: {map: [{from: /1, to: mode, with: [video]}]}", "show.yaml:1:40: mode is one of image, text, control, not"),
+    ("osc: {map: [{from: /1, to: recipe, with: [nope]}]}", "show.yaml:1:42: recipe: 'nope' is not known"),
+    ("osc: {map: [{from: /1, to: cue/goto, with: [a, b]}]}", "show.yaml:1:44: cue/goto: fade takes a number, not 'b'"),
+    ("midi: {map: [{note: 1, to: mode, value: video}]}", "show.yaml:1:41: mode is one of image, text, control, not"),
+    ("midi: {map: [{note: [1, 2], to: mode, button: radio, values: [text, vid]}]}", "show.yaml:1:69: mode is one of"),
+    ("midi: {map: [{note: 1, command: size, with: [64]}]}", "show.yaml:1:45: size: it takes <width> <height>"),
 ])
 def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
@@ -61,8 +69,11 @@ def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
         source: {transport: file, path: a.mp4}
         output: {failsafe: slate, slate: slate.png}
         recipe: my.yaml
-        osc: {map: [{from: /1/fader1, to: lora/neon}, {from: /2, to: cue/go}]}
-        midi: {map: [{cc: 0, to: steps}, {note: 1, command: cue/goto, with: [a]}, {note: 2, bank: next}]}
+        osc: {map: [{from: /1/fader1, to: lora/neon}, {from: /2, to: cue/go}, {from: /3, to: strength, with: ["+", 1]},
+                    {from: /4, to: prompt, value: 7}, {from: /5, to: cue/goto, with: [a, 5]}]}
+        midi: {map: [{cc: 0, to: steps}, {note: 1, command: cue/goto, with: [a]}, {note: 2, bank: next},
+                     {note: 3, to: prompt, value: 7}, {note: 4, to: mode, value: 1},
+                     {note: [5, 6], command: next, with: [steps]}]}
         sinks: [{transport: record, path: "{date}.mp4"}]
     """
     assert problems(tmp_path, text) == []
@@ -99,6 +110,16 @@ def test_all_mistakes_are_printed_and_the_code_says_so(tmp_path: Path, capsys: p
     file.write_text("source: {transport: file, path: a}\nosc: {map: [{from: /1, to: x}]}\n")
     assert main(["check", str(file)]) == 2
     assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == ["1", "2"]
+
+
+def test_a_port_that_two_servers_of_the_show_have_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    file = tmp_path / "show.yaml"
+    file.write_text(json.dumps({"osc": {"port": port, "tcp": port}, "panel": {"port": port}}))
+    assert main(["check", str(file)]) == 0
+    assert f"  in use   panel.port {port}: osc.tcp of this show has it" in capsys.readouterr().out.splitlines()
 
 
 def test_ports_that_are_in_use_are_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,14 @@ def test_changes_and_commands_keep_their_order(rig: Rig) -> None:
         0.9, "high", 0.2, "low"]
 
 
+def test_a_request_is_not_replaced_across_another_command(rig: Rig) -> None:
+    """`load A`, GO, `load B` starts A."""
+    for name, *arguments in (["cue/load", "a"], ["cue/load", "b"], ["cue/go"], ["cue/load", "c"], ["cue/load", "d"]):
+        rig.controls.command(name, "osc/a", arguments)
+    assert [(each.name, *each.arguments) for each in rig.controls.pop_requests().commands] == [
+        ("cue/load", "b"), ("cue/go",), ("cue/load", "d")]
+
+
 def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for arguments in ([], ["sd-trubo"], [1], [["ink"]]):
         assert not rig.controls.command("recipe", "osc/a", arguments)

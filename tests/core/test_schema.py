@@ -119,7 +119,8 @@ def test_a_long_value_does_not_make_a_long_message(text: str) -> None:
     (Number(1, 240, whole=True), "60/2", 30), (PixelSize(), "512x512", (512, 512)),
     (PixelSize(), "1920X1080", (1920, 1080)), (PixelSize(), "640 x 360", (640, 360)), (PixelSize(), "64×32", (64, 32)),
     (PixelSize(), "64*32", (64, 32)), (Boolean(), "1", True), (Boolean(), "0", False), (Boolean(), "on", True),
-    (OrFalse(Boolean()), "null", None),
+    (OrFalse(Boolean()), "null", None), (Number(1, 240), "030", 30.0), (Number(1, 240, whole=True), "08", 8),
+    (Number(1, 240), "0x1E", 30.0),
 ])
 def test_values_are_read_as_people_type_them(kind: FieldKind, text: str, value: object) -> None:
     problems = Problems()
@@ -131,7 +132,7 @@ def test_values_are_read_as_people_type_them(kind: FieldKind, text: str, value: 
     (Number(1, 240), "30000/0"), (Number(1, 240), "30 fps"), (Number(1, 240), "1e999"), (Number(1, 240), "30/1/1"),
     (Number(1, 240, whole=True), "1/3"), (Number(1, 240, whole=True), "9000.0"), (Number(1, 240), "''"),
     (PixelSize(), "512"), (PixelSize(), "512x"), (PixelSize(), "8x8"), (PixelSize(), "512x512x3"), (Boolean(), "2"),
-    (Boolean(), "1.0"), (Boolean(), "''"),
+    (Boolean(), "1.0"), (Boolean(), "''"), (Number(1, 240), "1:30"), (Number(1, 240), "1:30.5"),
 ])
 def test_other_forms_are_mistakes(kind: FieldKind, text: str) -> None:
     problems = Problems()

@@ -237,6 +237,30 @@ def test_moves_from_where_a_value_is(peer: Peer) -> None:
     assert peer.value("steps") == 3
 
 
+def test_a_packet_that_is_skipped_is_reported_to_its_sender(peer: Peer) -> None:
+    peer.send_bytes(message("/lcm/prompt", b"s", text("café".encode("latin-1"))))
+    peer.send_bytes(bundle(message("/lcm/strength", b"f", number(0.25)), b"/lcm/\xfc\0\0"))
+    malformed, address = peer.errors()
+    assert malformed == "malformed packet: a string is not UTF-8"
+    assert address.startswith("the address ") and "/lcm/" in address
+    assert peer.value("strength") == 0.25
+
+
+def test_commands_of_one_bundle_run_in_their_order(daemon: Daemon, peer: Peer) -> None:
+    """The second `load` does not replace the first one: a GO is between them."""
+    peer.send("/lcm/prompts/play", 1)
+    peer.send_bytes(bundle(
+        encode("/lcm/prompts/play", [2]), encode("/lcm/cue/record", ["second"]), encode("/lcm/prompts/play", [3]),
+        encode("/lcm/cue/load", ["second"]), encode("/lcm/cue/go", []), encode("/lcm/cue/load", ["storm"])))
+    assert peer.value("prompt") == PROMPTS[1]
+    wait_for(lambda: daemon.status().get("upcoming_cue") == "storm", 5, "the cue that is loaded")
+    assert daemon.status()["cue"] == "second"
+    peer.send("/lcm/quantise", 2, "bars")
+    assert peer.value("quantise") == "2 bars"
+    peer.send("/lcm/quantise", "off")
+    peer.send("/lcm/cue/release")
+
+
 def test_the_bank_of_prompts(peer: Peer) -> None:
     for place, prompt in enumerate(PROMPTS, 1):
         peer.send("/lcm/prompts/play", float(place))

@@ -254,7 +254,21 @@ def _read_binding(node: Node, problems: Problems) -> Binding | None:
     if mistake:
         problems.add(node, mistake)
         return None
+    _refer_to_values(node, found, problems)
     return _build_binding(found)
+
+
+def _refer_to_values(node: Node, found: Mapping[str, Any], problems: Problems) -> None:
+    """Note the values and arguments, which fit the target or not."""
+    nodes = {str(key.raw.value): value for key, value in node.items()}
+    if found["to"] and "value" in nodes:
+        problems.refer(nodes["value"], "value", found["to"])
+    if found["to"] and "values" in nodes:
+        for item in nodes["values"].raw.value:
+            problems.refer(Node(node.file, item), "value", found["to"])
+    is_one_button = isinstance(found.get("note"), tuple) and len(found["note"]) == 1
+    if found["command"] and "with" in nodes and is_one_button and not found["range"] and "value" not in nodes:
+        problems.refer(nodes["with"], "arguments", found["command"])
 
 
 def _mistake(found: Mapping[str, Any]) -> str:

@@ -189,9 +189,11 @@ class Osc(Controller):
             checked = check_packet(packet)
         except MalformedPacket as reason:
             self._throttle.warn("osc/malformed", f"OSC: malformed packet from {source}: {reason}; it is ignored")
+            self._errors.send(f"malformed packet: {reason}", source)
             return
         for fault in checked.faults:
             self._throttle.warn("osc/malformed", f"OSC: packet from {source}: {fault}")
+            self._errors.send(fault, source)
         for message, timetag in checked.messages:
             if timetag == IMMEDIATELY or not self._postponed.postpone(message, timetag, source):
                 self._handle_message(message, source)

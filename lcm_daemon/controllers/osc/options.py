@@ -85,6 +85,9 @@ def _read_map_entry(node: Node, problems: Problems) -> MapEntry | None:
         problems.add(node, "`value` and `with` cannot be together: `with` holds all arguments")
     if (value is not None or arguments) and (found["range"] or found["input"] or found["curve"]):
         problems.add(node, "`value` and `with` do not depend on the message: remove range, input and curve")
+    for key, given in node.items():
+        if kind := _CHECKED.get(str(key.raw.value)):
+            problems.refer(given, kind, found["to"] or "")
     return MapEntry(found["from"] or "/", found["to"] or "", found["range"], found["input"], found["curve"],
                     found["argument"] or 0, tuple(arguments or ()) or (() if value is None else (value,)),
                     value is not None)
@@ -108,6 +111,7 @@ _MAP_ENTRY = Custom(
     _read_map_entry, "a mapping such as {from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp}")
 
 _SCALAR = Custom(_read_scalar, "a number, true, false or text")
+_CHECKED = {"value": "value", "with": "arguments"}  # keys that fit the target or not, with their Reference.kind
 _MAP_FIELDS: Fields = {
     "from": Field(_ADDRESS, help="OSC address of the incoming message"),
     "to": Field(Text("target"), help="parameter to set, or command to run"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.parameters import Refused, Value
+from lcm_daemon.core.parameters import Refused, Value, typed_number
 from lcm_daemon.core.requests import Command
 
 ROOT = "/lcm/"
@@ -33,6 +33,8 @@ def set_parameter(controls: ControlState, name: str, arguments: Sequence[Any], o
         if len(arguments) < 2:
             raise Refused(f"{name}: {first!r} takes the amount as a second argument")
         controls.command("adjust", origin, (name, _negative(arguments[1]) if first == "-" else arguments[1]))
+    elif parameter.choices and len(arguments) > 1 and (words := _words(arguments)) in parameter.choices:
+        controls.set(name, words, origin)
     elif first == "toggle" and first not in parameter.choices:
         if not controls.presses.is_repeat(origin, name, arguments):
             controls.command("toggle", origin, (name,))
@@ -57,8 +59,16 @@ def is_question(arguments: Sequence[Any]) -> bool:
     return not arguments or (len(arguments) == 1 and arguments[0] == "?")
 
 
+def _words(arguments: Sequence[Any]) -> str:
+    """The arguments as one text: Max and Pd send `2 bars` as a number and a text."""
+    return " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in arguments)
+
+
 def _negative(amount: Any) -> Any:
-    return f"-{amount.strip()}" if isinstance(amount, str) else -amount if isinstance(amount, int | float) else amount
+    if isinstance(amount, str):
+        bare = amount.strip()
+        return bare[1:] if bare.startswith("-") else f"-{bare.removeprefix('+')}"
+    return -amount if isinstance(amount, int | float) else amount
 
 
 def run_command(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:
@@ -95,7 +105,7 @@ def _joined(command: Command, arguments: Sequence[Any]) -> Sequence[Any]:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(typed_number(text))
     except ValueError:
         return False
 

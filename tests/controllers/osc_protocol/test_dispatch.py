@@ -72,6 +72,8 @@ def given_next(arguments: list[Any]) -> list[tuple[str, tuple[object, ...]]]:
     ("strength", ["+", 0.1], ("adjust", ("strength", 0.1))),
     ("strength", ["-", 0.1], ("adjust", ("strength", -0.1))),
     ("strength", ["-", "10%"], ("adjust", ("strength", -0.1))),
+    ("strength", ["-", "-0.1"], ("adjust", ("strength", 0.1))),
+    ("strength", ["-", "+0,1"], ("adjust", ("strength", -0.1))),
     ("steps", ["+", 1], ("adjust", ("steps", 1.0))),
     ("mode", ["+", 1], ("adjust", ("mode", 1.0))),
     ("freeze", ["toggle"], ("toggle", ("freeze",))),
@@ -84,6 +86,24 @@ def test_relative_moves(name: str, arguments: list[Any], command: tuple[str, tup
     requests = controls.pop_requests()
     assert [(each.name, each.arguments) for each in requests.commands] == [command] * 3, "each of them counts"
     assert not requests.changes
+
+
+@pytest.mark.parametrize(("arguments", "value"), [
+    ([2, "bars"], "2 bars"), ([4.0, "bars"], "4 bars"), (["2", "bars"], "2 bars"), (["bar"], "bar"), ([1], "bar"),
+    (["bar", 1], "bar"),
+])
+def test_the_words_of_a_choice_are_joined(arguments: list[Any], value: str) -> None:
+    quantise = Parameter("quantise", "choice", "off", "When.", choices=("off", "bar", "beat", "2 bars", "4 bars"))
+    controls = ControlState({"quantise": quantise}, {}, Metrics(), lambda: None)
+    set_parameter(controls, "quantise", arguments, "osc/test")
+    assert controls.pop_requests().changes["quantise"].value == value
+
+
+@pytest.mark.parametrize("amount", ["-10%", "-0,1", "-0.1"])
+def test_an_amount_as_people_type_it(amount: str) -> None:
+    controls = ControlState(TABLE, {}, Metrics(), lambda: None)
+    run_command(controls, "adjust", ["strength", amount], "osc/test")
+    assert controls.pop_requests().commands[0].arguments == ("strength", -0.1)
 
 
 def test_a_move_without_an_amount() -> None:
