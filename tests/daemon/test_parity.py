@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from lcm_daemon.controllers.midi.device import ECHO_LATENCY
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
@@ -125,6 +126,7 @@ def lacks(node: Mapping[str, Any] | None, parameter: Parameter, value: Value) ->
 async def check_midi(stage: Stage, ports: Ports) -> Wrong:
     """A fader takes it from one end to the other; a button sets a text. Lamps and motors are told."""
     assert await until(lambda: "Pad" in stage.midi.inputs)
+    await asyncio.sleep(2 * ECHO_LATENCY)  # until then, a position that the device has just been sent is its echo
     wrong = []
     for place, (name, parameter) in enumerate(stage.table.items()):
         channel, number = control_of(place)
