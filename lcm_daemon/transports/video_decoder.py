@@ -13,6 +13,7 @@ from lcm_daemon.transports import pyav
 from lcm_daemon.transports.clip import ReportDamage
 
 DEFAULT_RATE = 30.0  # frames per second of a video that does not declare its rate
+MOST_RATE = 1000.0  # a file that declares more has no rate: the cover picture of a song has 90,000
 DAMAGE_SECONDS = 1.0  # after more damage than this without a frame, the pass ends, unless a later keyframe is good
 DAMAGE_AT_START = 30.0  # the same in seconds, before the first frame
 SHOW_DAMAGED = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT; without it, HEVC shows nothing until the next keyframe
@@ -48,7 +49,8 @@ class VideoDecoder:
         self._open()
         stream = self._stream
         has_times = stream.average_rate and self._container.format.name not in ("h264", "hevc")
-        self.rate = float((stream.average_rate if has_times else stream.guessed_rate) or DEFAULT_RATE)
+        rate = float((stream.average_rate if has_times else stream.guessed_rate) or DEFAULT_RATE)
+        self.rate = rate if rate <= MOST_RATE else DEFAULT_RATE
         self.pixel_aspect: Fraction | None = stream.sample_aspect_ratio or self.context.sample_aspect_ratio
         self._is_rewind_due, self._can_seek = False, True
         self._first_time: float | None = None  # of the first frame of the first pass

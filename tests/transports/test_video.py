@@ -163,6 +163,21 @@ def test_raw_streams_loop(tmp_path, suffix, codec) -> None:
         assert frames[-1][0] == pytest.approx(24 / 25)
 
 
+def test_an_absurd_rate_is_ignored(tmp_path) -> None:
+    """The cover picture of a song took a whole core."""
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=90_000)
+        stream.width, stream.height, stream.pix_fmt = 64, 36, "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame(64, 36, "yuvj420p")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 90_000
+    clip = VideoClip(path, 0.0, lambda path, text: None, lambda text: None)
+    assert clip.interval == pytest.approx(1 / 30)
+    clip.close()
+
+
 @pytest.mark.parametrize("width", [854, 1366, 2, 101])
 def test_every_width_plays(clock, tmp_path, width) -> None:
     path = write_video(tmp_path / "clip.mkv", "ffv1", "yuv444p", [solid((width, 36), WHITE)] * 2)
