@@ -35,6 +35,7 @@ SHOW = {
             {"device": "twin 1", "nrpn": 300, "to": "master", "takeover": "jump"},
             {"device": "twin 1", "pitchbend": None, "to": "master"},
             {"device": "twin", "note": [40, 41, 42], "command": "cue/goto", "values": ["slow", "storm", "calm"]},
+            {"device": "twin", "cc": 50, "command": "cue/go"},
             {"device": "twin", "note": [44, 45, 46], "command": "prompts/play"},
             {"device": "twin 1", "cc": 7, "to": "strength", "feedback": False},
             {"device": "motors", "pitchbend": None, "channel": 1, "to": "strength", "touch": 104},
@@ -97,6 +98,13 @@ def ticking(pad: Peer, bpm: float) -> Iterator[None]:
     pad.send(0xFC)
 
 
+def settled(motors: Peer) -> list[int]:
+    """The positions that the fader was sent, if none comes for a while; else nothing."""
+    before = positions(motors)
+    time.sleep(0.2)
+    return before if positions(motors) == before else []
+
+
 def positions(peer: Peer) -> list[int]:
     """The pitch bends that a motor fader was sent."""
     return [message[1] | message[2] << 7 for message in peer.received if message[0] == 0xE0]
@@ -124,6 +132,20 @@ def take_over(show: Stage, peer: Peer) -> float:
         if show.base("strength") == pytest.approx(last, abs=1.1 / 127):  # the last message may be lost
             return last
     return 0.0
+
+
+def hold(peer: Peer, *message: int) -> None:
+    """Send a message 60 times a second for 0.7 s. Again after a stall: a gap of 0.1 s ends a press."""
+    while True:
+        longest, last = 0.0, time.perf_counter()
+        for _ in range(42):
+            peer.send(*message)
+            time.sleep(1 / 60)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        if longest < 0.05:
+            return
+        time.sleep(0.2)
 
 
 def test_two_devices_of_one_name_and_every_kind_of_control(tmp_path: Path) -> None:
@@ -155,11 +177,16 @@ def test_two_devices_of_one_name_and_every_kind_of_control(tmp_path: Path) -> No
 
         # While the motor fader is touched, it is not moved; then it is.
         show.becomes("strength", 4096 / 16383, motors, (0x90, 104, 127), (0xE0, 0, 32))
-        sent = positions(motors)
+        sent = wait_for(lambda: settled(motors), what="the last position that was under way")
         show.becomes("strength", 60 / 127, first, *((0xB0, 7, position) for position in range(20, 61)))
         assert positions(motors) == sent
         insist(lambda: motors.send(0x90, 104, 0), lambda: positions(motors) != sent, "the motor fader")
         assert positions(motors)[-1] == round(60 / 127 * 16383)
+
+        hold(first, 0xB0, 50, 127)  # one GO, not one for each message
+        wait_for(lambda: show.daemon.status().get("cue") == "storm", 5, "the cue after the slow one")
+        time.sleep(0.7)
+        assert show.daemon.status()["cue"] == "storm"
 
         # The clock: of the drums, not of another device; and sent on.
         wait_for(lambda: (0xF8,) in synth.received, what="pulses")
