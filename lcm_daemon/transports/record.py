@@ -228,8 +228,9 @@ class _Recording:
                     self._container.close()
                 self._save()
             except (*self._errors, TransportError) as error:
+                level = logging.DEBUG if self._has_failed else logging.WARNING  # `write` has raised it already
                 self._has_failed = True
-                _log.warning("%s", self._to_transport_error(error))
+                _log.log(level, "%s", self._to_transport_error(error))
 
     def _save(self) -> None:
         self._file.flush()

@@ -180,7 +180,7 @@ def test_a_failing_write_is_one_clear_line_and_keeps_what_was_written(tmp_path) 
     assert len(times_of(path)) > 2
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch) -> None:
+def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch, caplog) -> None:
     need(Path("/dev/full").exists(), "there is no /dev/full here")
     full = open("/dev/full", "wb")  # noqa: SIM115  # the sink closes it
     monkeypatch.setattr(record, "create_file", lambda path: (path, full))
@@ -192,6 +192,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch) -> None:
         write_for_ever(sink)
     sink.close()
     assert list(tmp_path.iterdir()) == [], "no empty file, however often it is tried"
+    assert caplog.messages == [], "the runner logs the error, more and more rarely"
 
 
 def write_for_ever(sink: RecordSink) -> None:
