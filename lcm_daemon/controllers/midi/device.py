@@ -21,6 +21,7 @@ from lcm_daemon.controllers.midi.takeover import PICKUP_DISTANCE, RELATIVE, Cont
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Parameter, Refused, Value
+from lcm_daemon.core.presses import HELD_SECONDS
 from lcm_daemon.core.requests import Change
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLACES = ("cue/goto", "cue/load", "prompts/play")  # commands whose argument is a place in a list
 ECHO_LATENCY = 0.1  # seconds in which a motor fader sends back the position that it was sent
 
 
@@ -38,6 +40,15 @@ class _PortState:
         self.decoder = decoder
         self.positions: dict[Control, float] = {}
         self.engaged: set[Binding] = set()  # bindings whose value follows the fader
+        self.places: dict[Binding, int] = {}  # the last place that each fader has sent, see PLACES
+        self._pressed: dict[Control, tuple[int, float]] = {}  # what each pressed button has sent last, and when
+
+    def is_repeat(self, event: ControlEvent, now: float) -> bool:
+        """Record an event. Returns whether it belongs to the press before: a button that is held may send again."""
+        raw, time_ = self._pressed.pop(event.control, (None, now))
+        if event.pressed:
+            self._pressed[event.control] = event.raw, now
+        return event.pressed and raw == event.raw and now - time_ < HELD_SECONDS
 
 
 class MidiDevice:
@@ -111,14 +122,14 @@ class MidiDevice:
         state.positions[event.control] = event.position
         self._channel = event.control.channel
         self._on_touch(event)
-        carry_out = functools.partial(self._carry_out, event, before, state)
+        carry_out = functools.partial(self._carry_out, event, before, state, state.is_repeat(event, now))
         if self._echoes.is_move((self.name,), self.name, event.control, event.raw, carry_out):
             carry_out()
 
-    def _carry_out(self, event: ControlEvent, before: float | None, state: _PortState) -> None:
+    def _carry_out(self, event: ControlEvent, before: float | None, state: _PortState, is_repeat: bool) -> None:
         for binding in self.map.find(event.control):
             try:
-                self._apply(binding, event, before, state)
+                self._apply(binding, event, before, state, is_repeat)
             except Refused as refusal:
                 self._throttle.warn("midi/refused", f"MIDI: {self.origin(binding)} is refused: {refusal}")
 
@@ -137,8 +148,18 @@ class MidiDevice:
     def _is_touched(self, binding: Binding) -> bool:
         return binding.touch is not None and any(binding.touch.is_sent_by(control) for control in self._touched)
 
-    def _apply(self, binding: Binding, event: ControlEvent, before: float | None, state: _PortState) -> None:
-        """Do what a binding says. `before` is the control's position before, or None if it is unknown."""
+    def _apply(
+        self, binding: Binding, event: ControlEvent, before: float | None, state: _PortState, is_repeat: bool,
+    ) -> None:
+        """Do what a binding says.
+
+        Args:
+            binding: The binding.
+            event: The event.
+            before: The control's position before, or None if it is unknown.
+            state: What the input has sent so far.
+            is_repeat: Whether the event belongs to the press before.
+        """
         action = "relative" if event.step else binding.action
         match action:
             case "absolute" if binding.touch is None or self._is_touched(binding):
@@ -146,9 +167,7 @@ class MidiDevice:
             case "absolute":
                 return  # its motor moves it
             case "send" if event.control.kind != "note" or event.raw:
-                low, high = binding.span or (0.0, 1.0)
-                value = ControlScale(low, high, binding.curve).value(event.position)
-                self._controls.command(binding.command, self.origin(binding), (*binding.arguments, value))
+                self._send_position(binding, event, state)
             case "send":
                 return  # the velocity of the press counts, not the release
             case "relative":
@@ -159,8 +178,19 @@ class MidiDevice:
                 released, pressed = button_values(binding, self._parameter(binding))
                 self._values.set(binding.to, pressed if event.pressed else released, self.origin(binding))
             case _:
-                if _is_press(event, before):
+                if _is_press(event, before) and not is_repeat:
                     self._press(action, binding, event)
+
+    def _send_position(self, binding: Binding, event: ControlEvent, state: _PortState) -> None:
+        """Run the command with the value of a fader. A fader that chooses a place sends each place once."""
+        low, high = binding.span or (0.0, 1.0)
+        value = ControlScale(low, high, binding.curve).value(event.position)
+        if binding.command in PLACES and not (binding.arguments or isinstance(value, str)):
+            value = place = round(value)
+            if event.control.kind != "note" and state.places.get(binding) == place:
+                return
+            state.places[binding] = place
+        self._controls.command(binding.command, self.origin(binding), (*binding.arguments, value))
 
     def _press(self, action: str, binding: Binding, event: ControlEvent) -> None:
         """Do what a button does when it is pressed."""

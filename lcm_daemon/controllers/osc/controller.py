@@ -183,7 +183,7 @@ class Osc(Controller):
         """Handle the messages of a packet, one per step."""
         if not self._allowlist.allows(source.host):
             self._throttle.warn("osc/denied", f"OSC: {source.host} is not in network.allow and osc.allow; "
-                                f"packets from {source} are ignored")
+                                "its packets are ignored")
             return
         try:
             checked = check_packet(packet)

@@ -82,6 +82,10 @@ class PageClient:
         """Drop moves that wait."""
         self._gate.clear_waiting()
 
+    def on_refusal(self, reason: str) -> None:
+        """A request of this client was refused, by the control state or by the stage."""
+        self._queue.put_error(reason)
+
     def on_table(self, message: str) -> None:
         """The parameters have been replaced. `message` describes the new ones."""
         self._gate.clear_waiting()
@@ -210,12 +214,10 @@ class PageClient:
     def _move(self, name: str, value: Any) -> None:
         accepted = self._controls.set(name, value, self._origin)  # counts and logs what it refuses
         if name not in self._controls.table:
-            self._queue.put_error(f"no parameter {name!r:.80}")
             return
         try:
             coerced = self._controls.table[name].coerce(value)
-        except Refused as refusal:
-            self._queue.put_error(str(refusal))
+        except Refused:
             coerced = self._echo.current(name, self._controls.values)
         if accepted:
             self._echo.on_request(name, coerced, time.perf_counter())
@@ -233,8 +235,6 @@ class PageClient:
             return
         if self._controls.command(name, self._origin, arguments):  # counts and logs what it refuses
             self._echo.on_command()
-        else:
-            self._queue.put_error(self._controls.refusal(name, arguments))
 
     def _acknowledge_frame(self, content: Any) -> None:
         if content != "ack":

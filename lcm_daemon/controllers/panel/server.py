@@ -72,6 +72,7 @@ from lcm_daemon.controllers.panel.client import PageClient
 from lcm_daemon.controllers.panel.preview import Preview
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
@@ -106,7 +107,7 @@ class PanelServer:
         port = await self._server.start(self._app(), self._host, self._port)
         self._unsubscribe = self._controls.subscribe(
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
-            on_panic=self._on_panic,
+            on_panic=self._on_panic, on_refusal=self._on_refusal,
         )
         return port
 
@@ -192,6 +193,11 @@ class PanelServer:
     def _on_changes(self, changes: list[Change]) -> None:
         for client in self._clients.values():
             client.on_changes(changes)
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        client = self._clients.get(refusal.origin)
+        if client is not None:
+            client.on_refusal(refusal.text)
 
     def _on_panic(self) -> None:
         for client in self._clients.values():

@@ -17,10 +17,13 @@ from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.presses import HELD_SECONDS
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 from tests.conftest import need_module
 from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
+
+PAUSE = ()
 
 
 def forget_reports(one: Rig) -> None:
@@ -30,13 +33,16 @@ def forget_reports(one: Rig) -> None:
 
 
 def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None = None) -> Rig:
-    """Play messages of a device with one line of a map."""
+    """Play messages of a device with one line of a map; PAUSE ends a press."""
     async def scenario() -> Rig:
         async with plugged(f"map: [{line}]") as (one, device):
             if before:
                 one.move(*before)
             forget_reports(one)
             for message in messages:
+                if not message:
+                    await asyncio.sleep(HELD_SECONDS + 0.01)
+                    continue
                 device.play(*message)
                 await asyncio.sleep(0)
                 await asyncio.sleep(0.005)
@@ -85,10 +91,12 @@ def test_a_press_sets_text_and_a_fader_does_not(name: str) -> None:
     ("{cc: 1, to: mode, relative: signed_bit}", [(0xB0, 1, 1), (0xB0, 1, 1), (0xB0, 1, 1)], "mode", "control"),
     ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 0)], "freeze", True),
     ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 0), (0xB0, 1, 127)], "freeze", False),
-    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), (0xB0, 1, 127)], "freeze", False),  # no releases
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127), PAUSE, (0xB0, 1, 127)], "freeze", False),  # no releases
+    ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 127)] * 5, "freeze", True),  # held
+    ("{note: 1, to: freeze, button: toggle}", [(0x90, 1, 9)] * 4 + [(0x80, 1, 0), (0x90, 1, 9)], "freeze", False),
     ("{cc: 1, to: freeze, button: toggle}", [(0xB0, 1, 100), (0xB0, 1, 127)], "freeze", True),  # a knob is one press
     ("{note: 1, to: prompt, button: toggle, values: [ice, lava]}", [(0x90, 1, 9)], "prompt", "lava"),
-    ("{note: 1, to: prompt, button: toggle, values: [ice, lava]}", [(0x90, 1, 9)] * 2, "prompt", "ice"),
+    ("{note: 1, to: prompt, button: toggle, values: [ice, lava]}", [(0x90, 1, 9), PAUSE] * 2, "prompt", "ice"),
     ("{note: 1, to: mix, button: momentary, range: [0.2, 0.8]}", [(0x90, 1, 9)], "mix", 0.8),
     ("{note: 1, to: mix, button: momentary, range: [0.2, 0.8]}", [(0x90, 1, 9), (0x80, 1, 9)], "mix", 0.2),
     ("{note: [36, 37, 38], to: mode, button: radio}", [(0x90, 37, 9), (0x90, 37, 0)], "mode", "text"),
@@ -124,7 +132,14 @@ def test_commands_with_the_number_of_a_pad_and_with_the_value_of_a_fader() -> No
     one = play("{note: [40, 41], command: cue/goto}, {cc: 9, command: cue/goto, range: [1, 3]}",
                (0x90, 41, 9), (0x80, 41, 0), (0xB0, 9, 127))
     assert [(request.name, request.arguments) for request in one.commands] == [
-        ("cue/goto", ("2",)), ("cue/goto", ("3.0",))]
+        ("cue/goto", ("2",)), ("cue/goto", ("3",))]
+
+
+def test_a_fader_that_chooses_a_place_sends_each_place_once() -> None:
+    one = play("{cc: 9, command: cue/goto, range: [1, 3]}, {cc: 10, command: cue/goto, with: [a], range: [0, 10]}",
+               *((0xB0, 9, position) for position in (0, 20, 50, 60, 70, 64, 127)), (0xB0, 10, 64))
+    assert [request.arguments for request in one.commands] == [
+        ("1",), ("2",), ("3",), ("a", pytest.approx(640 / 127))]
 
 
 def test_commands() -> None:

@@ -19,6 +19,7 @@ from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Parameter
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
 from tests.rigs.daemon import free_port
 from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
@@ -115,6 +116,17 @@ def test_a_value_that_is_refused_is_answered_and_the_old_one_shown_again(name, v
     assert changes == [{"name": name, "value": rig.parameters.targets()[name], "origin": "panel/1"}]
     assert rig.controls.metrics.counts("desk/") == {"desk/refused": 1}
     assert not rig.taken
+
+
+def test_what_the_stage_refuses_is_answered_to_the_client_that_asked():
+    async def scenario():
+        rig = Rig()
+        async with serving(rig) as panel, visiting(panel) as page, visiting(panel) as other:
+            rig.controls.apply_update([], None, refusals=[
+                Refusal("panel/2", "cue/goto: no cue 'a'"), Refusal("osc/1", "x"), Refusal("panel/1", "next: no")])
+            return await page.heard("error"), await other.heard("error")
+
+    assert asyncio.run(scenario()) == ("next: no", "cue/goto: no cue 'a'")
 
 
 def test_an_unknown_name_and_an_unknown_command_are_answered():
