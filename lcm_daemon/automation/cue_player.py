@@ -15,6 +15,7 @@ from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest
 
 CUES = "cue/"  # how the origins of a cue's changes begin
+FADES = (CUES, "panic/")  # those of everything that fades: a panic may take some seconds
 
 
 class CuePlayer:
@@ -76,7 +77,7 @@ class CuePlayer:
     def pause(self, now: float) -> None:
         """Stop the fade where it is; delay and automatic GO wait too."""
         self.cue_list.pause(now)
-        self._parameters.pause(CUES, now)
+        self._parameters.pause(FADES, now)
 
     def resume(self, now: float) -> None:
         """Continue after a pause."""
@@ -87,7 +88,7 @@ class CuePlayer:
         """End the fade where it is, and cancel every cue that waits. Return the parameters whose value is new."""
         self.cue_list.stop()
         self.crossfader.end()
-        return [Change(name, value, origin) for name, value in self._parameters.stop(CUES, now).items()]
+        return [Change(name, value, origin) for name, value in self._parameters.stop(FADES, now).items()]
 
     def release(self, now: float) -> None:
         """Leave the list. A fade continues, also one that was paused."""
@@ -124,7 +125,7 @@ class CuePlayer:
         fade_left: seconds until the fade ends.
         paused: whether the fade is paused.
         """
-        progress, left = self._parameters.fade_progress(CUES, now)
+        progress, left = self._parameters.fade_progress(FADES, now)
         return {"upcoming_cue": self.cue_list.standby, "fade": round(min(progress, self.crossfader.progress), 3),
                 "fade_left": round(left, 1), "paused": self.cue_list.is_paused}
 

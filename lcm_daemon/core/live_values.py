@@ -210,9 +210,9 @@ class Parameters:
         self.revision += 1
         return changed
 
-    # --- fades on their way; `prefix` is how the origin of their last move begins, such as "cue/" ---
+    # --- fades on their way; `prefix` is how the origin of their last move begins, or several of these ---
 
-    def pause(self, prefix: str, now: float) -> None:
+    def pause(self, prefix: str | tuple[str, ...], now: float) -> None:
         """Stop fades where they are until `resume`."""
         for name in self._moving(prefix, now):
             glide = self._travel[name]
@@ -224,7 +224,7 @@ class Parameters:
             if glide.paused and glide.held is not None:
                 glide.begun, glide.held, glide.paused = now - glide.held * glide.seconds, None, False
 
-    def stop(self, prefix: str, now: float) -> dict[str, Value]:
+    def stop(self, prefix: str | tuple[str, ...], now: float) -> dict[str, Value]:
         """End fades where they are. Return the new targets.
 
         A text or a seed that is blended stays blended; its target is the value with the larger share.
@@ -237,14 +237,14 @@ class Parameters:
             stopped[name] = self.hold(name, here, value, 0.0, now, origin)
         return stopped
 
-    def fade_progress(self, prefix: str, now: float) -> tuple[float, float]:
+    def fade_progress(self, prefix: str | tuple[str, ...], now: float) -> tuple[float, float]:
         """Progress (0 to 1) and seconds left of the fade that ends last; (1, 0) if nothing fades."""
         fades = [self._travel[name] for name in (*self._moving(prefix, now), *self._paused())]
         left = [((1.0 - fade.progress(now)) * fade.seconds, fade.progress(now)) for fade in fades]
         seconds, progress = max(left, default=(0.0, 1.0))
         return progress, seconds
 
-    def _moving(self, prefix: str, now: float) -> list[str]:
+    def _moving(self, prefix: str | tuple[str, ...], now: float) -> list[str]:
         return [name for name, glide in self._travel.items()
                 if glide.held is None and glide.progress(now) < 1.0 and self._origins.get(name, "").startswith(prefix)]
 

@@ -283,6 +283,19 @@ def test_messages_of_a_quantised_cue_are_due_on_the_beat() -> None:
     assert desk.automation.pop_messages(2.0) == [LIGHT]
 
 
+def test_a_panic_that_takes_its_time_is_paused_and_stopped_as_a_fade() -> None:
+    desk = Desk()
+    desk.parameters.set("strength", 0.0, 0.0)
+    desk.parameters.reset("panic/osc/a", 0.0, 10.0)
+    assert desk.status(2.0) == (0.2, 8.0, False)
+    desk.call("cue/pause", 2.0)
+    assert (desk.value("strength", 5.0), desk.status(5.0)) == (pytest.approx(0.2), (0.2, 8.0, True))
+    desk.call("cue/resume", 5.0)
+    assert desk.value("strength", 8.0) == pytest.approx(0.5)
+    assert desk.call("cue/stop", 8.0) == [Change("strength", pytest.approx(0.5), "cue/stop")]
+    assert desk.value("strength", 20.0) == pytest.approx(0.5)
+
+
 def test_panic_cancels_messages_that_wait() -> None:
     desk = Desk(Cue("a", send=(LIGHT,)))
     desk.call("cue/go")

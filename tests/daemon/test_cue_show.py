@@ -17,6 +17,7 @@ from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.midi import Peer, jack
 from tests.rigs.picture_show import PictureShow
 
+STATUS = 0.7  # seconds in which a status is certain to come
 CUES: list[dict[str, Any]] = [
     {"name": "dawn", "set": {"master": 0.2, "mix": 1.0}},
     {"name": "10", "set": {"master": 0.4}},
@@ -139,6 +140,13 @@ def test_a_soft_panic_takes_its_time_and_a_plain_one_none(hand: Hand) -> None:
     hand.cue("/lcm/cue/goto", "dawn", name="dawn")
     hand.cue("/lcm/panic", 4.0, name="")
     assert 0.2 <= hand.live("master") < 0.9
+    hand.send("/lcm/cue/pause")
+    wait_for(lambda: hand.daemon.status()["paused"], what="the pause")
+    time.sleep(STATUS)
+    assert 0.0 < hand.daemon.status()["fade_left"] < 4.0
+    held = hand.live("master")
+    time.sleep(STATUS)
+    assert hand.live("master") == held
     hand.send("/lcm/panic", 1.0)  # as a button sends it
     hand.becomes("master", 1.0, 0.0)
 
