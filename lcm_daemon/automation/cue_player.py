@@ -9,6 +9,7 @@ from dataclasses import replace
 from lcm_daemon.automation.crossfade import Crossfader
 from lcm_daemon.automation.cue_list import Cue, CueList
 from lcm_daemon.automation.cue_messages import CueMessage
+from lcm_daemon.automation.cue_names import name_from_number
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
@@ -46,7 +47,8 @@ class CuePlayer:
             return True
         close = difflib.get_close_matches(given[:80], names, 1, 0.5)
         hint = f"did you mean {close[0]!r:.80}?" if close else f"the list has {len(names)} cues"
-        self._refusals.add("cue/unknown", request.origin, f"{request.name}: no cue {given!r:.80}; {hint}")
+        shown = name_from_number(given)
+        self._refusals.add("cue/unknown", request.origin, f"{request.name}: no cue {shown!r:.80}; {hint}")
         return False
 
     def request(self, request: CommandRequest, now: float, early: float = 0.0) -> None:
