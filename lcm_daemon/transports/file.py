@@ -53,7 +53,8 @@ class FileSource(Source):
 
     @property
     def is_connected(self) -> bool:
-        return self._next is not None  # another frame comes, even if that takes minutes
+        # Another frame comes, even if that takes minutes; or the last one is held, as `loop: false` asks for.
+        return self._next is not None or not self.options["loop"]
 
     def _open_source(self) -> None:
         path = Path(self.options["path"])

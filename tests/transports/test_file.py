@@ -95,6 +95,7 @@ def test_end_without_loop_holds(clock, tmp_path) -> None:
     assert source.read(0.5) is None
     assert source.read(0.5) is None
     assert clock.now() == pytest.approx(before + 1.0)
+    assert source.is_connected, "the last frame is held, and no failsafe replaces it"
     source.close()
     source.open()
     assert shade(source.read(1.0)) == 0
