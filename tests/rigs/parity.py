@@ -49,7 +49,8 @@ def tag_of(parameter: Parameter) -> str:
 
 COMMANDS = commands(recipe_names())
 ARGUMENTS: Mapping[str, tuple[Value, ...]] = {
-    name: tuple(other(each, each.default) for each in command.arguments) for name, command in COMMANDS.items()}
+    name: tuple(12.0 if each.unit == "s" else other(each, each.default) for each in command.arguments)
+    for name, command in COMMANDS.items()}  # seconds: 1 and 100 are what buttons send
 
 
 def control_of(place: int) -> tuple[int, int]:
