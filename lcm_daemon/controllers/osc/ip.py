@@ -72,8 +72,9 @@ def destination(host: str, family: int) -> str:
 def _bind_group(sock: socket.socket, group: IpAddress, port: int) -> None:
     """Bind to a group's address, so that nothing else is received, where the system can do that."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several programs of a machine may listen to a group
-    with contextlib.suppress(AttributeError, OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     zone = getattr(group, "scope_id", None)
     can_bind = sys.platform != "win32" and (group.version == 4 or bool(zone))
     sock.bind(_numeric(str(group), port) if can_bind else ("", port))

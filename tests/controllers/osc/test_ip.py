@@ -62,6 +62,6 @@ def test_a_group_is_joined_by_several_programs() -> None:
 
 
 def test_a_group_that_no_network_carries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ip.psutil, "net_if_addrs", dict)
+    monkeypatch.setattr("psutil.net_if_addrs", dict)
     with pytest.raises(LcmDaemonError, match=r"no network of this machine has multicast for 239\.83\.77\.3"):
         UdpSocket("239.83.77.3", 0, Metrics())
