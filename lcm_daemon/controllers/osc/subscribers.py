@@ -9,6 +9,7 @@ belong to the last one. A subscription expires unless it is renewed; those of th
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import math
@@ -27,6 +28,7 @@ from lcm_daemon.core.parameters import Value
 log = logging.getLogger(__name__)
 
 MAX_SUBSCRIBERS = 64
+CACHED_ORIGINS = 256
 DEFAULT_LIFETIME = 60.0  # seconds of a subscription that names none
 MAX_LIFETIME = 86_400.0  # seconds
 FLUSH_MESSAGES = 128  # messages sent in one flush at most
@@ -77,6 +79,11 @@ def parse_endpoint(value: Any, default_host: str) -> Address:
     except ValueError as error:
         raise LcmDaemonError(f"{str(value)!r:.80} is not a port (1 to 65535), or an IP address and a port") from error
     return Address(address, int(number))
+
+
+@functools.lru_cache(CACHED_ORIGINS)  # it is needed several times for each message
+def _origin_of(address: Address) -> str:
+    return f"osc/{address}"
 
 
 class Subscribers:
@@ -162,7 +169,7 @@ class Subscribers:
 
     def origin(self, source: Address) -> str:
         """Return the origin of a source's changes: the address of its subscriber if it has one, else its own."""
-        return f"osc/{self._listeners.get(source, source)}"
+        return _origin_of(self._listeners.get(source, source))
 
     def peers(self, source: Address) -> tuple[Address, ...]:
         """Return the listeners that a source can be: its own, or all of its host if it has not subscribed."""
