@@ -80,7 +80,7 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ and "PYTHONDONTWRITEBYTECODE" not in os.environ:
         sys.dont_write_bytecode = False  # xdist sets it; every child process would compile the package again
     if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
-        os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster with two; threads that wait keep a core busy
+        os.environ["OMP_NUM_THREADS"] = "1"  # two make tiny models no faster, and a waiting thread keeps a core busy
         if hasattr(os, "nice"):
             os.nice(19)
 

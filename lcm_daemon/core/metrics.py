@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 TIMINGS_KEPT = 512  # per path
 TEXTS = 32  # texts of one path that a log throttle counts each by itself
-OTHER_TEXTS = ""  # stands for all further ones
+OTHER_TEXTS = ""  # counts all further ones
 
 
 class Metrics:

@@ -28,7 +28,7 @@ class Planner:
     def plan(self, message: bytes) -> list[PlannedMessage]:
         """Return the messages that stand for a message while it waits: for a pattern, one for each parameter.
 
-        A newer move of one parameter then cancels that one only. A panic must not wait: nothing stands for it.
+        A newer move of one parameter then cancels that one only. A panic must not wait, so nothing is planned for it.
         """
         end = message.index(0)
         address = message[:end].decode("ascii")

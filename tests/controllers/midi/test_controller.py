@@ -27,7 +27,7 @@ PAUSE = ()
 
 
 def forget_reports(one: Rig) -> None:
-    """Let what the indicators were sent be long ago: an identical value is no longer what a motor sends back."""
+    """Let what the indicators were sent be long ago: an identical value then counts as a move."""
     for device in one.midi.devices:
         device._echoes.now = lambda: time.monotonic() + 60.0
 

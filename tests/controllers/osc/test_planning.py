@@ -1,4 +1,4 @@
-"""Planner: what stands for a message while it waits for its time tag."""
+"""Tests of Planner: what is kept of a message while it waits for its time tag."""
 
 from __future__ import annotations
 

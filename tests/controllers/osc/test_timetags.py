@@ -301,7 +301,7 @@ def test_a_newer_move_of_any_controller_cancels_one_that_waits() -> None:
                 pass_time(5.1)
                 await one.becomes("seed", 1)
                 assert (one.controls.values["strength"], one.controls.values["mix"]) == (0.25, 0.5)
-                assert one.controls.values["steps"] == 1, "a cue is no hand: what waits for its time stays"
+                assert one.controls.values["steps"] == 1, "a cue cancels nothing that waits for its time"
 
     play(scenario())
 
