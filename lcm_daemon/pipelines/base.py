@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lcm_daemon.core.errors import EngineError
 from lcm_daemon.core.frame import Pixels, Size, check_pixels
@@ -97,11 +101,42 @@ def _control_values(values: Values, path: str) -> ControlValues:
                          float(values[f"{path}/end"]), int(values[f"{path}/interval"]))
 
 
+class Pending(Protocol):
+    """A frame that was submitted. Its input, guide and output belong to the pipeline until `wait` returns."""
+
+    def wait(self) -> dict[str, float]:
+        """Block until `out` holds the picture; return what `Pipeline.render` returns.
+
+        Called once for each frame, in the order of submission, and not always on the thread that submits.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A frame that was rendered while it was submitted."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def wait(self) -> dict[str, float]:
+        return self.seconds
+
+
 class Pipeline(ABC):
     """One recipe at one output size.
 
     Input and output frames have the output size. The pipeline scales to and from its own render size.
+
+    A pipeline has `_render`, which returns when the frame is rendered, or `_submit`, which returns once it is launched.
+
+    Attributes:
+        frames_in_flight: The largest number of frames that may be under way at once; known when `load` returns.
+        loads_beside: Another engine renders while this one loads: compile at low priority, and tune nothing that a
+            busy device would decide wrongly. Set before `load`.
     """
+
+    frames_in_flight: int = 1
+    loads_beside: bool = False
 
     def __init__(self, recipe: Recipe, size: Size) -> None:
         self.recipe, self.size = recipe, size
@@ -117,26 +152,48 @@ class Pipeline(ABC):
         self._loaded = True
         return report
 
-    def render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
-        """Render `frame` into `out`. Alpha is copied unchanged.
+    def use_memory(self, slots: NDArray[np.uint8]) -> None:
+        """Prepare the memory that every later frame, guide and output lies in, such as for direct copies to a device.
+
+        Called once, after `load` and before the first frame. Frames elsewhere in memory must still work.
+
+        Args:
+            slots: All of it, uint8 (bytes,), contiguous.
+        """
+
+    def close(self) -> None:
+        """Release what `use_memory` prepared, before that memory is unmapped. No frame is under way or comes later."""
+
+    def submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> Pending:
+        """Begin to render `frame` into `out`. Alpha is copied unchanged.
+
+        At most `frames_in_flight` frames may be under way.
 
         Args:
             frame: The input, uint8 (H, W, 4), of the output size.
             values: Every parameter of `recipe.table()`.
             out: The result, uint8 (H, W, 4), of the output size.
             guide: The newest frame of the show's second source, of the output size, or None.
-
-        Returns:
-            Seconds by part ("encode", "denoise", "decode") where the pipeline knows them.
         """
         if not self._loaded:
             raise EngineError("the pipeline is not loaded")
         if not frame.shape == out.shape == (self.size[1], self.size[0], 4):
             raise ValueError(f"frames must have the size {self.size}, got {frame.shape} and {out.shape}")
-        return self._render(check_pixels(frame), values, check_pixels(out), guide)
+        return self._submit(check_pixels(frame), values, check_pixels(out), guide)
+
+    def render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
+        """Render `frame` into `out` and wait for it. Arguments as of `submit`.
+
+        Returns:
+            Seconds by part ("encode", "denoise", "decode") where the pipeline knows them.
+        """
+        return self.submit(frame, values, out, guide).wait()
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...
 
-    @abstractmethod
-    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]: ...
+    def _submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> Pending:
+        return Finished(self._render(frame, values, out, guide))
+
+    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+        raise NotImplementedError
