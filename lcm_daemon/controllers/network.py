@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from lcm_daemon.controllers.allowlist import NETWORK
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Custom, Field, Fields, Items, Text
+from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
+from lcm_daemon.core.schema import Custom, Field, Fields, Items, PixelSize, Text
 
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -70,4 +71,7 @@ NETWORK_FIELDS: Fields = {
     "origins": Field(Items(ORIGIN), (), "origins of other pages that may use the page's server and OSCQuery"),
     "embed": Field(Items(EMBEDDER), (), "origins of pages that may show /stream.mjpg, /frame.jpg or the page inside "
                                         'them; "*" for every page'),
+    "max_size": Field(PixelSize(MIN_SIDE, MAX_SIDE, SIDE_STEP), None,
+                      "the largest size to render, [width, height], that a controller may ask for with `size` or "
+                      "with the name of a recipe that comes with the package"),
 }

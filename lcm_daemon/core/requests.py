@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE
 from lcm_daemon.core.schema import nearest
@@ -21,6 +23,8 @@ class Command:
         keyed: Requests with different first arguments are different: one does not replace another that waits.
         optional: How many of the last arguments a request may omit.
         cumulative: Each request counts; a newer one does not replace one that waits.
+        limited_by: The key of the show that sets the ranges. A number outside of them is refused; without such a key,
+            the nearest one inside is taken.
     """
 
     help: str
@@ -28,6 +32,7 @@ class Command:
     keyed: bool = False
     optional: int = 0
     cumulative: bool = False
+    limited_by: str = ""
 
     @property
     def required(self) -> tuple[Parameter, ...]:
@@ -45,7 +50,17 @@ class Command:
         """Convert the arguments that were given; surplus ones are ignored. Raises Refused."""
         if len(given) < len(self.required):
             raise Refused(f"it takes {self.usage}")
-        return tuple(_coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
+        coerce = self._coerce_within if self.limited_by else _coerce
+        return tuple(coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
+
+    def _coerce_within(self, argument: Parameter, value: Any) -> Value:
+        """Convert a number; refuse it outside of its range."""
+        number = replace(argument, low=-math.inf, high=math.inf).coerce(value)
+        assert isinstance(number, int)
+        if not argument.low <= number <= argument.high:
+            span = f"{argument.low:g} to {argument.high:g} {argument.unit}"
+            raise Refused(f"{argument.name} may be {span}, not {number}: the show's {self.limited_by} sets the limit")
+        return number
 
 
 def _coerce(argument: Parameter, value: Any) -> Value:
@@ -63,8 +78,15 @@ _FADE = Parameter("fade", "float", 0.0, "Seconds, in place of the cue's own fade
 _CUE_NAME = Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1.")
 
 
-def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands:
-    """All commands by name, for a show that can change to these recipes and has these sinks. The only list of them."""
+def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: Size | None = None) -> Commands:
+    """All commands by name. The only list of them.
+
+    Args:
+        recipes: Names of the recipes that the show can change to.
+        sinks: Names of its sinks.
+        max_size: Its `network.max_size`, in pixels.
+    """
+    widest, highest = max_size or (MAX_SIDE, MAX_SIDE)
     return {
         "panic": Command("Reset all parameters to the show's values, at once or over some seconds.", (
             Parameter("seconds", "float", 0.0, "Seconds that it takes.", 0.0, MAX_FADE, "s"),), optional=1),
@@ -72,9 +94,9 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = ()) -> Commands
             Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
         )),
         "size": Command("Render at another size, in pixels: it is loaded in the background, then faded in.", (
-            Parameter("width", "int", 512, "Width of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
-            Parameter("height", "int", 512, "Height of the rendered frames.", MIN_SIDE, MAX_SIDE, "px"),
-        )),
+            Parameter("width", "int", min(512, widest), "Width of the rendered frames.", MIN_SIDE, widest, "px"),
+            Parameter("height", "int", min(512, highest), "Height of the rendered frames.", MIN_SIDE, highest, "px"),
+        ), limited_by="network.max_size" if max_size else ""),
         "source": Command("Change the source: it opens beside the old one, then is faded in.", (
             Parameter("name", "text", "", "One of the show's `sources`, `show` for its own source, or a transport and "
                       "a name that `list sources` prints, such as `ndi CAM 1`."),)),

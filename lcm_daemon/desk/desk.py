@@ -134,7 +134,8 @@ class Desk:
     def __init__(self, channel: ChildChannel, config: DeskConfig) -> None:
         self.metrics = Metrics()
         self.controls = ControlState(
-            config.table, config.values, self.metrics, self._schedule_send, commands(config.recipes, config.sinks)
+            config.table, config.values, self.metrics, self._schedule_send,
+            commands(config.recipes, config.sinks, config.network.max_size),
         )
         self.controls.show, self.controls.kept = config.show, dict(config.kept)
         self.controls.browser_source, self.controls.network = config.browser_source, config.network

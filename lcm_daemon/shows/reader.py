@@ -51,6 +51,7 @@ _SECONDS = Number(0, 86_400)
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
     """Read a show.
 
+MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
     Args as of `read_show`, which also returns what the show refers to.
 
     Raises:
@@ -166,8 +167,8 @@ def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
 
 _OUTPUT: Fields = {
     "size": Field(PixelSize(), (512, 512), "width and height of the output, in pixels"),
-    "fps": Field(Number(1, 240), 30.0, "frames per second of the output, held under all conditions"),
-    "target_fps": Field(Number(0, 240), 0.0, "rendered frames per second that the governor holds; 0 switches it off"),
+    "fps": Field(Number(1, MAX_FPS), 30.0, "frames per second of the output, held under all conditions"),
+    "target_fps": Field(Number(0, MAX_FPS), 0.0, "rendered frames per second that the governor holds; 0 for none"),
     "crossfade": Field(Number(0, 60), 1.0, "seconds from one recipe to the next"),
     "failsafe": Field(Choice(("hold", "fade", "passthrough", "slate"), "failsafe"), "hold",
                       "what the output shows when no fresh frame has come"),

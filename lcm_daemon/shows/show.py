@@ -137,6 +137,15 @@ class Show:
 
     def table(self, recipe: Recipe) -> Table:
         """Every parameter while this recipe plays."""
+    def too_large_recipes(self) -> dict[str, Size]:
+        """The size of each recipe of the package that is above `network.max_size`. The show's own may be larger."""
+        if self.network.max_size is None:
+            return {}
+        widest, highest = self.network.max_size
+        own = {self.recipe.name, *self.recipes}
+        return {name: recipe.size for name, recipe in self.catalogue().items()
+                if name not in own and (recipe.size[0] > widest or recipe.size[1] > highest)}
+
         return parameter_table([recipe], self.modulators)
 
     def start_values(self, recipe: Recipe) -> dict[str, Value]:

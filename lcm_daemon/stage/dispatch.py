@@ -23,6 +23,7 @@ class Dispatch:
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs = inputs, outputs
         self._moves = Moves(parameters, automation.refusals, show.prompts)
+        self._too_large = show.too_large_recipes()
         self._asked_by = ""  # who asked for the last change of recipe or size
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
@@ -33,8 +34,7 @@ class Dispatch:
             case "panic":
                 return self._panic(request, now)
             case "recipe":
-                self._switcher.change(str(request.arguments[0]))
-                self._asked_by = request.origin
+                self._change_recipe(str(request.arguments[0]), request.origin)
                 return []
             case "size":
                 width, height = request.arguments
@@ -60,6 +60,15 @@ class Dispatch:
             return []
         value = self._parameters.move(change.name, change.value, now, change.origin)
         return [] if value is None else [Change(change.name, value, change.origin)]
+
+    def _change_recipe(self, name: str, origin: str) -> None:
+        if name in self._too_large:
+            width, height = self._too_large[name]
+            reason = f"it renders {width}x{height}, more than the show's network.max_size allows"
+            self._switcher.refusals.add("recipe/refused", origin, f"recipe {name}: {reason}; the recipe stays as it is")
+            return
+        self._switcher.change(name)
+        self._asked_by = origin
 
     def on_change_end(self, end: ChangeEnd) -> None:
         """A change of recipe or size has ended: report it to the one who asked for it if it has failed."""

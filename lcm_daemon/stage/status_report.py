@@ -15,6 +15,7 @@ from lcm_daemon.render.failsafe import Failsafe
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.output_rate import OutputRate
 from lcm_daemon.stage.value_origin import describe_last_move, parameter_states, start_origins
 from lcm_daemon.transports.runner import Runner
 
@@ -76,7 +77,7 @@ class StatusReport:
     ) -> None:
         self._show, self._parameters, self._automation, self._switcher = show, parameters, automation, switcher
         self._desk, self._failsafe = desk, failsafe
-        self._status = StatusNumbers(metrics)
+        self._status, self._output_rate = StatusNumbers(metrics), OutputRate(show.fps, metrics)
 
     def is_due(self, now: float) -> bool:
         return self._status.is_due(now)
@@ -114,6 +115,7 @@ class StatusReport:
             "failsafe": self._failsafe.is_active(age),
             "refused": sum(n for path, n in self._desk.counts.items() if path.endswith(_REFUSED)),
         }
+            "output_fps": round(self._output_rate.reached(now, missed), 1),
         if self._show.can_guide:
             entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)

@@ -26,16 +26,18 @@ def test_the_origin_of_a_url() -> None:
 
 def test_the_section_is_read() -> None:
     problems = Problems()
-    text = """{allow: [10.0.0.0/8], hosts: [LCM.lan, stage.local.], origins: ["https://A.example/"], embed: ["*"]}"""
+    text = """{allow: [10.0.0.0/8], hosts: [LCM.lan, stage.local.], origins: ["https://A.example/"], embed: ["*"],
+        max_size: 1024x512}"""
     assert read_fields(compose(text, "show"), NETWORK_FIELDS, problems) == {
         "allow": ("10.0.0.0/8",), "hosts": ("lcm.lan", "stage.local"), "origins": ("https://a.example",),
-        "embed": ("*",)}
+        "embed": ("*",), "max_size": (1024, 512)}
     assert problems.found == []
 
 
 @pytest.mark.parametrize("text", [
     "{allow: [lights]}", "{hosts: ['lcm.lan:9080']}", "{hosts: ['http://lcm.lan']}", "{hosts: ['*']}", "{hosts: ['']}",
     "{origins: ['*']}", "{origins: [example.org]}", "{embed: ['http://a/b']}", "{hosts: lcm.lan}", "{alow: []}",
+    "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}",
 ])
 def test_mistakes_have_a_place(text: str) -> None:
     problems = Problems()

@@ -13,7 +13,7 @@ import pytest
 
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.parameters import Parameter, Refused
-from lcm_daemon.core.requests import COMMANDS, Command
+from lcm_daemon.core.requests import COMMANDS, Command, commands
 from lcm_daemon.stage.dispatch import Dispatch
 
 
@@ -53,3 +53,21 @@ def test_optional_arguments_may_be_missing(given: list[object], coerced: tuple[o
 def test_an_optional_argument_is_checked_and_a_required_one_is_required(given: list[object], reason: str) -> None:
     with pytest.raises(Refused, match=re.escape(reason)):
         OPTIONAL.coerce(given)
+
+
+@pytest.mark.parametrize(("size", "found"), [
+    ((1024, 768), (1024, 768)), ((64, 64), (64, 64)), ((512.4, "768"), (512, 768)),
+])
+def test_a_size_within_the_limit_of_the_show(size: tuple[object, object], found: tuple[int, int]) -> None:
+    assert commands(max_size=(1024, 768))["size"].coerce(size) == found
+
+
+@pytest.mark.parametrize(("size", "reason"), [
+    ((1032, 512), "width may be 64 to 1024 px, not 1032: the show's network.max_size sets the limit"),
+    ((512, 99999.0), "height may be 64 to 768 px, not 99999: "), ((512, 8), "height may be 64 to 768 px, not 8: "),
+    ((512, "big"), "height takes a number, not 'big'"),
+])
+def test_a_size_beyond_the_limit_of_the_show_is_refused_not_reduced(size: tuple[object, object], reason: str) -> None:
+    with pytest.raises(Refused, match=re.escape(reason)):
+        commands(max_size=(1024, 768))["size"].coerce(size)
+    assert COMMANDS["size"].coerce((5000, 2000)) == (2048, 2000), "without a limit, it is the nearest that is possible"

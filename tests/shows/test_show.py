@@ -82,6 +82,14 @@ panel: false
     assert "640x480 at 60 fps" in show.describe()
 
 
+def test_only_what_the_show_names_may_be_larger_than_its_limit(tmp_path: Path) -> None:
+    text = "{recipe: sd-turbo, recipes: {big: {base: sd-turbo, size: [768, 768]}}"
+    assert load(tmp_path, text + "}").too_large_recipes() == {}
+    limited = load(tmp_path, text + ", network: {max_size: [504, 1024]}}").too_large_recipes()
+    assert limited["sdxl-turbo"] == (512, 512)
+    assert not {"sd-turbo", "big", "builtin"} & set(limited)
+
+
 def test_the_catalogue_has_the_shows_recipes_by_their_names(tmp_path: Path) -> None:
     show = load(tmp_path, """
 recipe: {base: builtin, size: [128, 128]}
@@ -127,7 +135,7 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "line"), [
     ("outptu: {}", "show.yaml:1:1: unknown key 'outptu'; did you mean 'output'?"),
-    ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 240"),
+    ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 1000"),
     ("recipe: sd-trubo", "show.yaml:1:9: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
     ("source: {transport: ndy}", "show.yaml:1:21: no source has the transport 'ndy'; did you mean 'ndi'?"),
     ("sinks: [{transport: testcard}]", "show.yaml:1:21: no sink has the transport 'testcard'; "),
@@ -425,7 +433,7 @@ def test_the_json_schema_of_a_show_has_every_key(tmp_path: Path) -> None:
     fields = show_fields(tmp_path, tmp_path)
     schema = json.loads(json.dumps(Section(fields).json_schema()))
     assert schema["properties"].keys() == fields.keys()
-    assert schema["properties"]["output"]["properties"]["fps"]["maximum"] == 240
+    assert schema["properties"]["output"]["properties"]["fps"]["maximum"] == 1000
 
 
 SOURCES = "{sources: {wide: {transport: camera}, film: {transport: file, path: a.mp4}}"
