@@ -13,6 +13,7 @@ a move. From then on it is known whether this sender echoes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -26,7 +27,8 @@ DOUBT_SECONDS = 0.45  # how long a value waits that may be an echo or a move
 SILENCE_SECONDS = 0.5  # after which a peer that was sent its own move would have sent it back
 MAX_DOUBTS = 3  # values in a row that may wait; after that, the peer is one that echoes slowly
 MAX_REPORTS = 64  # of one control to one peer that are remembered
-MAX_CONTROLS = 4096  # controls of all peers and senders that are remembered
+MAX_CONTROLS = 4096  # that are remembered
+MAX_PEERS = 64  # peers, and senders, of one control that are remembered
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,50 @@ class _Sender:
 
 
 @dataclass
+class _Control:
+    """What is known of one control."""
+
+    reports: dict[Hashable, deque[_Report]] = field(default_factory=dict)  # by peer
+    senders: dict[str, _Sender] = field(default_factory=dict)
+
+    def find(self, peers: Iterable[Hashable], value: Any, now: float) -> _Report | None:
+        """Remove the oldest report of this value to one of the peers, and the reports before it."""
+        for peer in peers:
+            reports = self.reports.get(peer)
+            if not reports:
+                continue
+            self.expire(reports, now)
+            compared = comparable(value)
+            for place, report in enumerate(reports):
+                if report.value == compared:
+                    for _ in range(place + 1):
+                        reports.popleft()
+                    return report
+        return None
+
+    def expire(self, reports: deque[_Report], now: float) -> None:
+        """Drop the reports that excuse nothing any more. A sender that has not sent back its own move never does."""
+        for report in reports:
+            if now - report.time < SILENCE_SECONDS:
+                break
+            sender = self.senders.get(report.mover)
+            if sender is not None and sender.echoes is None:
+                sender.echoes = False
+        while reports and now - reports[0].time >= EXCUSE_SECONDS:
+            reports.popleft()
+
+    def forget_older(self, peers: Iterable[Hashable], oldest: float) -> None:
+        for peer in peers:
+            reports = self.reports.get(peer, ())
+            while reports and reports[0].time <= oldest:
+                reports.popleft()
+
+    def clear_waiting(self) -> None:
+        for sender in self.senders.values():
+            sender.stop_waiting()
+
+
+@dataclass
 class EchoGate:
     """What the peers of one controller were sent, and what came back. Call it from the desk's event loop.
 
@@ -64,8 +110,7 @@ class EchoGate:
 
     latency: float = EXCUSE_SECONDS
     now: Callable[[], float] = time.monotonic
-    _reports: dict[tuple[Hashable, Hashable], deque[_Report]] = field(default_factory=dict)
-    _senders: dict[tuple[str, Hashable], _Sender] = field(default_factory=dict)
+    _controls: dict[Hashable, _Control] = field(default_factory=dict)
 
     def report(self, peer: Hashable, control: Hashable, value: Any, mover: str = "") -> None:
         """A value is sent to a peer.
@@ -76,20 +121,31 @@ class EchoGate:
             value: The value.
             mover: Origin of the change that is reported; "" for an answer.
         """
-        reports = self._reports.get((peer, control))
+        known = self._controls.get(control)
+        if known is None:
+            if len(self._controls) >= MAX_CONTROLS:
+                self._controls.pop(next(iter(self._controls))).clear_waiting()
+            known = self._controls[control] = _Control()
+        reports = known.reports.get(peer)
         if reports is None:
-            if len(self._reports) >= MAX_CONTROLS:
-                del self._reports[next(iter(self._reports))]
-            reports = self._reports[peer, control] = deque(maxlen=MAX_REPORTS)
+            if len(known.reports) >= MAX_PEERS:
+                del known.reports[next(iter(known.reports))]
+            reports = known.reports[peer] = deque(maxlen=MAX_REPORTS)
         now = self.now()
-        self._expire(reports, control, now)
-        value = comparable(value)
-        reports.append(_Report(value, now, mover))
-        if mover and (mover, control) not in self._senders:
-            self._add_sender(mover, control).last = value
+        known.expire(reports, now)
+        reports.append(_Report(comparable(value), now, mover))
+        if mover and mover not in known.senders:
+            if len(known.senders) >= MAX_PEERS:
+                known.senders.pop(next(iter(known.senders))).stop_waiting()
+            known.senders[mover] = _Sender(last=value)
+
+    def has_reported(self, control: Hashable) -> bool:
+        """Whether a value of this control was reported; if not, every value is a move."""
+        return control in self._controls
 
     def is_move(
-        self, peers: Iterable[Hashable], sender: str, control: Hashable, value: Any, later: Callable[[], None],
+        self, peers: Iterable[Hashable], sender: str, control: Hashable, value: Any,
+        later: Callable[..., None], *arguments: Any,
     ) -> bool:
         """Whether a value that a sender sends is to be carried out now.
 
@@ -99,79 +155,40 @@ class EchoGate:
             control: The address or control that sends it.
             value: The value.
             later: Called if the value turns out to be a move after a short wait; the result is False until then.
+            arguments: Arguments of `later`.
         """
-        value, now = comparable(value), self.now()
-        report = self._find(peers, control, value, now)
-        known = self._senders.get((sender, control))
+        seen = self._controls.get(control)
+        if seen is None:
+            return True
+        now = self.now()
+        report, known = seen.find(peers, value, now), seen.senders.get(sender)
         if report is None:
             if known is not None:
                 known.stop_waiting()
                 known.last, known.doubts = value, 0
             if self.latency < EXCUSE_SECONDS:
-                self._forget_older(peers, control, now - self.latency)
+                seen.forget_older(peers, now - self.latency)
             return True
         if known is None or report.mover != sender:
             return False
-        if known.stop_waiting() or known.last == value or known.doubts >= MAX_DOUBTS:
+        if known.stop_waiting() or comparable(known.last) == report.value or known.doubts >= MAX_DOUBTS:
             known.echoes = True
         elif known.echoes is False:
             known.last = value
             return True
         elif known.echoes is None:
             known.waiting = asyncio.get_running_loop().call_later(
-                DOUBT_SECONDS, self._end_doubt, known, value, later)
+                DOUBT_SECONDS, self._end_doubt, known, value, functools.partial(later, *arguments))
         return False
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing was reported yet: every value is a move."""
-        return not self._reports
 
     def clear_waiting(self) -> None:
         """Drop the values that wait: a panic cancels them."""
-        for sender in self._senders.values():
-            sender.stop_waiting()
+        for control in self._controls.values():
+            control.clear_waiting()
 
     def _end_doubt(self, sender: _Sender, value: Any, later: Callable[[], None]) -> None:
         sender.waiting, sender.last, sender.doubts = None, value, sender.doubts + 1
         later()
-
-    def _find(self, peers: Iterable[Hashable], control: Hashable, value: Any, now: float) -> _Report | None:
-        """Remove the oldest report of this value to one of the peers, and the reports before it."""
-        for peer in peers:
-            reports = self._reports.get((peer, control))
-            if not reports:
-                continue
-            self._expire(reports, control, now)
-            for place, report in enumerate(reports):
-                if report.value == value:
-                    for _ in range(place + 1):
-                        reports.popleft()
-                    return report
-        return None
-
-    def _expire(self, reports: deque[_Report], control: Hashable, now: float) -> None:
-        """Drop the reports that excuse nothing any more. A sender that has not sent back its own move never does."""
-        for report in reports:
-            if now - report.time < SILENCE_SECONDS:
-                break
-            sender = self._senders.get((report.mover, control))
-            if sender is not None and sender.echoes is None:
-                sender.echoes = False
-        while reports and now - reports[0].time >= EXCUSE_SECONDS:
-            reports.popleft()
-
-    def _forget_older(self, peers: Iterable[Hashable], control: Hashable, oldest: float) -> None:
-        for peer in peers:
-            reports = self._reports.get((peer, control), ())
-            while reports and reports[0].time <= oldest:
-                reports.popleft()
-
-    def _add_sender(self, sender: str, control: Hashable) -> _Sender:
-        if len(self._senders) >= MAX_CONTROLS:
-            self._senders.pop(next(iter(self._senders))).stop_waiting()
-        known = self._senders[sender, control] = _Sender()
-        return known
 
 
 def comparable(value: Any) -> Any:

@@ -121,9 +121,9 @@ def never() -> None:
 def test_each_report_excuses_one_identical_value_for_a_second() -> None:
     times = [0.0]
     gate = gate_at(times)
-    assert gate.is_idle
+    assert not gate.has_reported("x")
     gate.report("a", "x", 0.7)
-    assert not gate.is_idle
+    assert gate.has_reported("x")
     times[0] = EXCUSE_SECONDS - 0.01
     assert gate.is_move(("a",), "a", "y", 0.7, never), "another control"
     assert gate.is_move(("b",), "b", "x", 0.7, never), "another peer"
@@ -174,13 +174,16 @@ def test_a_value_in_doubt_is_carried_out_after_a_while_unless_a_panic_comes() ->
 
 def test_the_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(echo_gate, "MAX_CONTROLS", 4)
+    monkeypatch.setattr(echo_gate, "MAX_PEERS", 3)
     gate = EchoGate()
     for number in range(8):
         gate.report("a", number, 0.5, f"sender {number}")
-        for _ in range(100):
-            gate.report("b", "x", 0.5)
-    assert len(gate._reports) == len(gate._senders) == 4
-    assert max(map(len, gate._reports.values())) == echo_gate.MAX_REPORTS
+    for number in range(100):
+        gate.report("b", "x", 0.5)
+        gate.report(f"peer {number % 5}", "x", 0.5, f"sender {number}")
+    assert len(gate._controls) == 4
+    assert len(gate._controls["x"].reports) == len(gate._controls["x"].senders) == 3
+    assert max(map(len, gate._controls["x"].reports.values())) <= echo_gate.MAX_REPORTS
 
 
 def test_the_value_of_a_message() -> None:

@@ -90,7 +90,6 @@ class Osc(Controller):
         self._movers: dict[str, str] = {}  # origin of the last change by parameter; only for live reports
         self._sockets: list[UdpSocket] = []
         self._tcp: TcpServer | None = None
-        self._receiving: dict[UdpSocket, asyncio.Task[None]] = {}
 
     @property
     def ports(self) -> list[int]:
@@ -135,12 +134,12 @@ class Osc(Controller):
         for listener, subscriber in self.controls.kept.get("osc", {}).items():  # those of the desk before a restart
             self._add_subscriber(listener, subscriber)
         for udp in self._sockets:
-            self._receive(udp)
+            udp.start(self._handle_packet)
         listening = ", ".join(f"UDP {port}" for port in self.ports) + (f", TCP {self.tcp_port}" if self._tcp else "")
         log.info("OSC: listening on %s: %s", self.options["host"], listening)
 
     async def stop(self) -> None:
-        if not self._receiving:
+        if not self._sockets:
             return
         self._unsubscribe_controls()
         self._subscribers.close()
@@ -155,29 +154,13 @@ class Osc(Controller):
             await self._tcp.open(self.options["host"], self.options["tcp"])
 
     async def _close(self) -> None:
-        receiving, self._receiving = list(self._receiving.values()), {}
-        for task in receiving:
-            task.cancel()
-        await asyncio.gather(*receiving, return_exceptions=True)
-        for udp in self._sockets:
-            udp.close()
-        self._sockets.clear()
+        sockets, self._sockets = self._sockets, []
+        await asyncio.gather(*(udp.stop() for udp in sockets))
         tcp, self._tcp = self._tcp, None
         if tcp is not None:
             await tcp.close()
 
     # Receiving
-
-    def _receive(self, udp: UdpSocket) -> None:
-        self._receiving[udp] = asyncio.create_task(udp.receive_forever(self._handle_packet), name=f"osc {udp.port}")
-        self._receiving[udp].add_done_callback(functools.partial(self._on_receiver_end, udp))
-
-    def _on_receiver_end(self, udp: UdpSocket, ended: asyncio.Task[None]) -> None:
-        """Receive again after a defect in a handler: it costs one packet, not the port."""
-        error = None if ended.cancelled() else ended.exception()
-        if error is not None:
-            self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}; the packet is dropped")
-            self._receive(udp)
 
     def _handle_packet(self, packet: bytes, source: Address) -> Iterator[None]:
         """Handle the messages of a packet, one per step."""
@@ -252,29 +235,33 @@ class Osc(Controller):
                             entry.address, entry.to, nearest(entry.to, sorted(known)))
 
     def _on_parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:
+        address = ROOT + name
         if is_question(arguments):
-            self._subscribers.reply(source, ROOT + name, self._reported(name, self.controls.values[name]))
+            self._subscribers.reply(source, address, self._reported(name, self.controls.values[name]))
             return
         origin = self._subscribers.origin(source)
-        if self._echoes.is_idle or self._is_move(
-            ROOT + name, arguments, source, functools.partial(set_parameter, self.controls, name, arguments, origin)
+        given = (self.controls, name, arguments, origin)
+        if not self._echoes.has_reported(address) or self._is_move(
+            address, arguments, source, origin, set_parameter, *given
         ):
             if self._postponed:
                 self._postponed.cancel(name)
-            set_parameter(self.controls, name, arguments, origin)
+            set_parameter(*given)
 
-    def _is_move(self, address: str, arguments: Sequence[Any], source: Address, act: Callable[[], None]) -> bool:
-        """Whether to act at once: the message is not what the peer was sent. In doubt, `act` is called later."""
-        peers, origin = self._subscribers.peers(source), self._subscribers.origin(source)
-        later = functools.partial(self._act_late, act, address, source)
-        if self._echoes.is_move(peers, origin, address, sent_value(arguments), later):
+    def _is_move(
+        self, address: str, arguments: Sequence[Any], source: Address, origin: str, act: Callable[..., None],
+        *given: Any,
+    ) -> bool:
+        """Whether to act at once: the message is not what the peer was sent. In doubt `act(*given)` is called later."""
+        if self._echoes.is_move(self._subscribers.peers(source), origin, address, sent_value(arguments),
+                                self._act_late, address, source, act, *given):
             return True
         self._metrics.count("osc/reflected")
         return False
 
-    def _act_late(self, act: Callable[[], None], address: str, source: Address) -> None:
+    def _act_late(self, address: str, source: Address, act: Callable[..., None], *given: Any) -> None:
         try:
-            act()
+            act(*given)
         except Refused as reason:
             self._errors.on_refused(address, source, str(reason))
 
@@ -282,12 +269,16 @@ class Osc(Controller):
         run_command(self.controls, name, arguments, self._subscribers.origin(source))
 
     def _on_alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:
-        act = functools.partial(self._act_on_alias, aliases, arguments, source)
-        if is_question(arguments) or self._is_move(aliases[0].address, arguments, source, act):
-            act()
-
-    def _act_on_alias(self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address) -> None:
         origin = self._subscribers.origin(source)
+        given = (aliases, arguments, source, origin)
+        if is_question(arguments) or self._is_move(
+            aliases[0].address, arguments, source, origin, self._act_on_alias, *given
+        ):
+            self._act_on_alias(*given)
+
+    def _act_on_alias(
+        self, aliases: Sequence[Alias], arguments: Sequence[Any], source: Address, origin: str
+    ) -> None:
         for alias in aliases:
             if self._postponed and not is_question(arguments):
                 self._postponed.cancel(alias.to)

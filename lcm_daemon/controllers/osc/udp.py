@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import socket
 import sys
@@ -74,6 +75,7 @@ class UdpSocket:
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.buffer = _granted_buffer(self._socket)  # bytes
+        self._receiving: asyncio.Task[None] | None = None
         metrics.count("osc/receive_buffer", self.buffer)
 
     def close(self) -> None:
@@ -86,8 +88,28 @@ class UdpSocket:
         """Send one datagram. Raises OSError if it cannot be sent at once."""
         self._socket.sendto(packet, (destination(address.host, self._socket.family), address.port))
 
-    async def receive_forever(self, handle: PacketHandler) -> None:
-        """Pass every datagram to `handle` until cancelled. A datagram that takes longer than a turn lets others run."""
+    def start(self, handle: PacketHandler) -> None:
+        """Pass every datagram to `handle` until `stop`."""
+        self._receiving = asyncio.create_task(self._receive_forever(handle), name=f"osc {self.port}")
+        self._receiving.add_done_callback(functools.partial(self._on_end, handle))
+
+    async def stop(self) -> None:
+        """Stop receiving and close the socket."""
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+        self.close()
+
+    def _on_end(self, handle: PacketHandler, ended: asyncio.Task[None]) -> None:
+        """Receive again after a defect in a handler: it costs one packet, not the port."""
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None and self._receiving is ended:
+            self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}; the packet is dropped")
+            self.start(handle)
+
+    async def _receive_forever(self, handle: PacketHandler) -> None:
+        """A datagram that takes longer than a turn lets others run."""
         loop = asyncio.get_running_loop()
         while True:
             try:
