@@ -6,7 +6,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from lcm_daemon.commands.bench_report import Figures, diffusers_ratios, summarize, table_row
+from lcm_daemon.commands.bench_report import Figures, diffusers_ratios, summarize, table_rows
 from lcm_daemon.commands.bench_task import Task
 from lcm_daemon.core.errors import EngineError, LcmDaemonError
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
@@ -59,11 +59,15 @@ def model_figures(task: Task) -> Figures:
     for steps in task.steps:
         measured = comparison.measure(steps, task.frames)
         title = f"{steps} step{'s' if steps > 1 else ''}"
+        labels = comparison.labels()
         for name, frames in measured.items():
+            figures[f"{title}: {name}, plays"] = labels[name]
             figures |= {f"{title}: {name}, {key}": value for key, value in summarize(frames).items()}
         figures |= {f"{title}: diffusers' time / {name}": ratio for name, ratio in diffusers_ratios(measured).items()}
         figures[f"{title}: accelerated by"] = comparison.accelerators
-        figures[f"{title}: as a table"] = table_row(recipe, steps, comparison.where, comparison.accelerators, measured)
+        rows = table_rows(recipe, steps, comparison.where, labels, measured)
+        figures[f"{title}: as a table"] = next(iter(rows.values()))
+        figures |= {f"{title}: {name}, as a table": row for name, row in rows.items()}
     return figures
 
 

@@ -107,7 +107,9 @@ def test_the_models_part_compares_with_diffusers() -> None:
     need(Path(locate(recipe).model).exists(), "the built-in model is not in this checkout")
     rows = bench_model.measure_model(replace(task("builtin"), steps=(2,)))
     assert {"2 steps: eager, frames/s", "2 steps: eager, frame, ms (p99)", "2 steps: diffusers, frame, ms (p50)",
-            "2 steps: diffusers' time / eager", "2 steps: eager, outside the modules, ms"} <= set(rows)
+            "2 steps: diffusers' time / eager", "2 steps: eager, outside the modules, ms",
+            "2 steps: eager, in to out, ms (p99)"} <= set(rows)
+    assert "not recorded, 1 frame in flight" in str(rows["2 steps: eager, plays"])
     assert str(rows["2 steps: as a table"]).startswith("| builtin | cpu (")
 
 
