@@ -102,7 +102,7 @@ def test_a_sender_that_sends_only_changes_is_held_and_another_one_is_faded_in(tm
         daemon.receive(120.0)
         wait_for(lambda: ask(daemon, "picture") == "corners", 60, "the sender's frames")
         still.pipe.send("pause")
-        wait_for(lambda: "unchanged for 4 s" in ask(daemon, "status", "source"), 30, "silence in the status")
+        wait_for(lambda: "unchanged for" in ask(daemon, "status", "source"), 30, "silence in the status")
         assert ask(daemon, "picture") == "corners"
         assert ask(daemon, "status", "failsafe") is False, "hold_seconds is 1"
         other = net.start(send, {"name": second}, "blue", (320, 240), 30.0)
@@ -110,9 +110,6 @@ def test_a_sender_that_sends_only_changes_is_held_and_another_one_is_faded_in(tm
         ask(daemon, "osc", "/lcm/source", f"ndi {second}")
         wait_for(lambda: ask(daemon, "picture") == "blue", 30, "the other sender")
         assert ask(daemon, "status", "source") == f"ndi {second}: running"
-        ask(daemon, "osc", "/lcm/source", "ndi nothing-of-this-name")
-        wait_for(lambda: "no frame within 10 s" in ask(daemon, "status", "error"), 30, "the error")
-        assert ask(daemon, "picture") == "blue"
         ask(daemon, "osc", "/lcm/source", "show")
         other.kill()
         still.kill()
