@@ -152,7 +152,7 @@ class Pipeline(ABC):
         self._loaded = True
         return report
 
-    def use_memory(self, slots: NDArray[np.uint8]) -> None:
+    def use_memory(self, slots: NDArray[np.uint8]) -> None:  # noqa: B027 - most pipelines need no preparation
         """Prepare the memory that every later frame, guide and output lies in, such as for direct copies to a device.
 
         Called once, after `load` and before the first frame. Frames elsewhere in memory must still work.
@@ -161,7 +161,7 @@ class Pipeline(ABC):
             slots: All of it, uint8 (bytes,), contiguous.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - as `use_memory`
         """Release what `use_memory` prepared, before that memory is unmapped. No frame is under way or comes later."""
 
     def submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> Pending:

@@ -2,22 +2,24 @@
 
 Pixels cross in shared memory, everything else as small messages on the pipe. A slot belongs to the process that was
 last sent its number, so no lock exists that a dead process could hold. The child grants credits (`Credit`); for each
-credit the stage sends one message: the newest frame with the values of that moment. Nothing queues up, a value is as
-fresh as the frame it travels with, and a child that has stopped reading is sent no more than it granted.
+credit the stage sends one message: the newest frame with the values of that moment. No more queues up than was granted,
+a value is as fresh as the frame it travels with, and a child that has stopped reading is sent no more.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+import threading
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
-from lcm_daemon.core.frame import Frame, Size
+from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
@@ -28,7 +30,12 @@ if sys.platform == "win32":
 else:
     from multiprocessing.connection import Connection
 
+Holds = Callable[[], Pixels | None]
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is closed
+
+
+def _nothing() -> None:
+    """What an empty slot holds."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class ChildEndpoint:
     memory: str
     size: Size
     guided: bool = False
+    slots: int = SLOTS
 
 
 class Channel:
@@ -47,18 +55,22 @@ class Channel:
     Args:
         size: (width, height) of every frame, in pixels.
         guided: Whether frames may come with a guide frame.
+        slots: Number of frame slots, one more than frames may be under way; fewer where memory is short.
     """
 
-    def __init__(self, size: Size, guided: bool = False) -> None:
+    def __init__(self, size: Size, guided: bool = False, slots: int = SLOTS) -> None:
+        self._slots = FrameSlots(size, guided, count=slots)
         self.pipe, self._child_pipe = get_context("spawn").Pipe()
-        self._slots = FrameSlots(size, guided)
-        self._free = list(range(SLOTS))
+        self._free = list(range(self._slots.count))
+        self._held: list[Holds] = [_nothing] * self._slots.count  # the pixels that each input slot is a copy of
         self._credits = 0
-        self.unanswered: dict[int, float] = {}  # slot -> when its request was sent, until its result has arrived
+        self.requested: dict[int, float] = {}  # slot -> when its last request was sent
+        self.unanswered: dict[int, float] = {}  # the same, until the result has arrived
 
     def child_endpoint(self) -> ChildEndpoint:
         """The child's end: pass it to the process, then call `close_child_pipe`."""
-        return ChildEndpoint(self._child_pipe, self._slots.name, self._slots.size, self._slots.guided)
+        slots = self._slots
+        return ChildEndpoint(self._child_pipe, slots.name, slots.size, slots.guided, slots.count)
 
     def close_child_pipe(self) -> None:
         """Close this process's copy of the child's pipe. While it is open, the child's death goes unnoticed."""
@@ -91,11 +103,13 @@ class Channel:
         if not self.accepts_frame:
             return False
         slot = self._free.pop()
-        np.copyto(self._slots.inputs[slot], frame.pixels)
+        if self._held[slot]() is not frame.pixels:  # no frame's pixels are ever written to
+            np.copyto(self._slots.inputs[slot], frame.pixels)
+            self._held[slot] = weakref.ref(frame.pixels)
         if guide is not None:
             np.copyto(self._slots.guides[slot], guide.pixels)
         self._credits -= 1
-        self.unanswered[slot] = now
+        self.requested[slot] = self.unanswered[slot] = now
         self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None))
         return True
 
@@ -125,7 +139,7 @@ class Channel:
                     return messages
                 raise
             if isinstance(message, Credit):
-                self._credits += 1
+                self._credits += message.count
                 continue
             if isinstance(message, FrameResult):
                 self.unanswered.pop(message.slot, None)
@@ -153,7 +167,8 @@ class ChildChannel:
     def __init__(self, endpoint: ChildEndpoint) -> None:
         self._pipe = endpoint.pipe
         self.size = endpoint.size
-        self.slots = FrameSlots(endpoint.size, endpoint.guided, endpoint.memory)
+        self.slots = FrameSlots(endpoint.size, endpoint.guided, endpoint.memory, endpoint.slots)
+        self._sending = threading.Lock()
 
     def receive(self) -> Any:
         """The next message, waiting for it; None once the stage is gone."""
@@ -163,8 +178,8 @@ class ChildChannel:
             return None
 
     def send(self, message: Any) -> None:
-        """Send a message; does nothing once the stage is gone."""
-        with contextlib.suppress(*CLOSED):
+        """Send a message, from any thread; does nothing once the stage is gone."""
+        with self._sending, contextlib.suppress(*CLOSED):
             self._pipe.send(message)
 
     def close(self) -> None:

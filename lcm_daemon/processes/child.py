@@ -10,6 +10,7 @@ from typing import Any
 from lcm_daemon.core.frame import Size
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
 from lcm_daemon.processes.channel import Channel
+from lcm_daemon.processes.frame_slots import SLOTS
 
 
 class Child:
@@ -20,14 +21,17 @@ class Child:
         target: Function that the process runs, called with the ChildEndpoint and `args`.
         size: (width, height) of the channel's frames, in pixels.
         guided: Whether frames may come with a guide frame.
+        slots: Number of frame slots, as of `Channel`.
 
     Raises:
         OSError: The system has no memory, process or file left.
     """
 
-    def __init__(self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False) -> None:
+    def __init__(
+        self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False, slots: int = SLOTS,
+    ) -> None:
         prepare_environment()
-        self.channel = Channel(size, guided)
+        self.channel = Channel(size, guided, slots)
         arguments = (self.channel.child_endpoint(), *args)
         self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:

@@ -7,13 +7,15 @@ import errno
 import os
 import sys
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lcm_daemon.core.frame import Pixels, Size
 
-SLOTS = 3  # one being rendered, one handed over, one spare
+SLOTS = 3  # one at work, one handed over, one spare
+FEWEST_SLOTS = 2
 
 
 class FrameSlots:
@@ -23,47 +25,62 @@ class FrameSlots:
         size: (width, height) of every frame in pixels.
         guided: Whether there are guide frames as well: `guides[i]` goes to the child beside `inputs[i]`.
         name: Name of an existing block. None creates a new one, which this object then owns.
+        count: Number of slots. A new block has fewer, down to FEWEST_SLOTS, where the system has no room for more.
 
     Raises:
         OSError: The system has no room for the block.
     """
 
-    def __init__(self, size: Size, guided: bool = False, name: str | None = None) -> None:
+    _kept: ClassVar[list[SharedMemory]] = []  # no reference ends these
+
+    def __init__(self, size: Size, guided: bool = False, name: str | None = None, count: int = SLOTS) -> None:
         self.size, self.guided = size, guided
-        shape = (3 if guided else 2, SLOTS, size[1], size[0], 4)
         self._owner = name is None
-        self._memory = _create(int(np.prod(shape))) if name is None else _attach(name)
+        slot_bytes = (3 if guided else 2) * size[1] * size[0] * 4
+        self._memory, self.count = _create(slot_bytes, count) if name is None else (_attach(name), count)
+        self._bytes = self.count * slot_bytes
+        shape = (3 if guided else 2, self.count, size[1], size[0], 4)
         frames: Any = np.ndarray(shape, np.uint8, self._memory.buf)
         self.inputs: list[Pixels] = list(frames[0])
         self.outputs: list[Pixels] = list(frames[1])
         self.guides: list[Pixels] = list(frames[2]) if guided else []
 
+    def memory(self) -> NDArray[np.uint8]:
+        """All slots as one array, (bytes,)."""
+        return np.ndarray((self._bytes,), np.uint8, self._memory.buf)
+
     @property
     def name(self) -> str:
         return self._memory.name
 
+    def keep_mapped(self) -> None:
+        """Leave the mapping to the end of the process: something may still write to a slot."""
+        self._kept.append(self._memory)
+
     def close(self) -> None:
         """Unmap the memory; the owner also removes it from the system. May be called twice."""
         self.inputs, self.outputs, self.guides = [], [], []
-        with contextlib.suppress(BufferError):  # a slot is still referenced: the mapping ends with the process
-            self._memory.close()
+        if self._memory not in self._kept:
+            with contextlib.suppress(BufferError):  # a slot is still referenced: the mapping ends with the process
+                self._memory.close()
         if self._owner:
             self._owner = False
             with contextlib.suppress(FileNotFoundError):
                 self._memory.unlink()
 
 
-def _create(length: int) -> SharedMemory:
-    """Create shared memory.
+def _create(slot_bytes: int, count: int) -> tuple[SharedMemory, int]:
+    """Create shared memory for `count` slots, or for as many as there is room for; return it and their number.
 
     Linux grants more than /dev/shm holds, and kills the process that writes to it later, so check the free space first.
     """
     if sys.platform == "linux":
         room = os.statvfs("/dev/shm")
-        if room.f_bavail * room.f_frsize < length:
-            raise OSError(errno.ENOSPC, f"{length >> 20} MiB for frames do not fit into /dev/shm; "
+        count = max(FEWEST_SLOTS, min(count, room.f_bavail * room.f_frsize // slot_bytes))
+        if room.f_bavail * room.f_frsize < count * slot_bytes:
+            raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
                           "in a container, raise --shm-size")
-    return SharedMemory(create=True, size=length)
+    return SharedMemory(create=True, size=count * slot_bytes), count
 
 
 def _attach(name: str) -> SharedMemory:

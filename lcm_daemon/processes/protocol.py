@@ -12,7 +12,12 @@ from lcm_daemon.core.parameters import Value
 
 @dataclass(frozen=True)
 class Credit:
-    """Child to stage: one more message may be sent, a frame or (to the desk) an update."""
+    """Child to stage: `count` more messages may be sent, each a frame or (to the desk) an update.
+
+    A frame that is sent waits for those before it, so a child grants no more than keeps it busy.
+    """
+
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class FrameRequest:
 class FrameResult:
     """Child to stage: the output slot is filled, and the slot is free again once the stage has read it.
 
+    Results come in the order of their requests.
+
     `seconds` holds the time spent, by part ("render", "encode", ...).
     """
 
@@ -56,9 +63,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """Child to stage: started. An engine sends its pipeline's report."""
+    """Child to stage: started. An engine sends its pipeline's report, and how many frames it renders at once."""
 
     report: Any = None
+    in_flight: int = 1
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from lcm_daemon.core.schema import (
     unique_items,
 )
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
-from lcm_daemon.recipes.recipe import Recipe, split_hub
-from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, PIPELINES, PREPROCESSORS, SAMPLERS
+from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
+from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO, PIPELINES, PREPROCESSORS, SAMPLERS
 
 FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
@@ -168,6 +168,13 @@ def _read_device(node: Node, problems: Problems) -> str | None:
     return None
 
 
+def _read_in_flight(node: Node, problems: Problems) -> int | None:
+    if node.value in (AUTO, *range(1, MAX_IN_FLIGHT + 1)) and not isinstance(node.value, bool):
+        return 0 if node.value == AUTO else int(node.value)
+    problems.add(node, f"frames in flight are auto or 1 to {MAX_IN_FLIGHT}, not {node.value!r:.80}")
+    return None
+
+
 def _read_weights(node: Node, problems: Problems) -> WeightsPath | None:
     text = PathText("weights").read(node, problems)
     return None if text is None else WeightsPath(text)
@@ -285,6 +292,9 @@ FIELDS: Fields = {
     "device": Field(Custom(_read_device, "a device"), "auto"),
     "dtype": Field(Choice(("auto", "float16", "bfloat16", "float32")), "auto"),
     "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), "auto"),
+    "in_flight": Field(Custom(_read_in_flight, f"auto, or 1 to {MAX_IN_FLIGHT}"), 0,
+                       "frames under way in the engine at once: more are faster on a GPU, and later; auto chooses"),
+    "recorded": Field(Boolean(), True, "record frames as CUDA graphs; false launches each kernel by itself"),
     "stream_batch": Field(Boolean(), False, "one pass for all steps; the output is as many frames late, less one"),
     "safety": Field(Boolean(), False, "do not show frames that the safety checker rejects"),
     "licence": Field(Text(), "", "of the weights"),

@@ -14,6 +14,7 @@ from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 
+MAX_IN_FLIGHT = 4  # each frame more adds to the latency; three keep upload, computation and download busy
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 
 
@@ -41,6 +42,8 @@ class Recipe:
         device: "auto", "cuda", "cuda:1", "mps" or "cpu".
         dtype: "auto", "float16", "bfloat16" or "float32".
         accelerate: A name in `registry.ACCELERATOR_CHOICES`.
+        in_flight: Largest number of frames under way in the engine, up to MAX_IN_FLIGHT; 0 leaves it to the pipeline.
+        recorded: Record frames as CUDA graphs, where the device is one of CUDA.
         stream_batch: One pass of the UNet for all steps; the output is late by as many frames as steps, less one.
         safety: Do not show frames that the safety checker rejects.
         licence: Licences of the weights, for users.
@@ -66,6 +69,8 @@ class Recipe:
     device: str = "auto"
     dtype: str = "auto"
     accelerate: str = "auto"
+    in_flight: int = 0
+    recorded: bool = True
     stream_batch: bool = False
     safety: bool = False
     licence: str = ""

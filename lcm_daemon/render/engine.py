@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import build, warm_imports
-from lcm_daemon.pipelines.base import Pipeline
+from lcm_daemon.pipelines.base import Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Progress, Ready
@@ -17,15 +19,21 @@ from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+ENDING_SECONDS = 1.0  # how long an ending engine waits for the frames under way
+
 # CUDA and MPS say "out of memory", torch's CPU allocator says "can't allocate memory".
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class LoadRecipe:
-    """Stage to engine, once: load this recipe. Until then the engine is a spare with its libraries imported."""
+    """Stage to engine, once: load this recipe. Until then the engine is a spare with its libraries imported.
+
+    beside: Another engine renders while this one loads.
+    """
 
     recipe: Recipe
+    beside: bool = False
 
 
 def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLevels) -> None:
@@ -47,14 +55,19 @@ def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLeve
             warm_imports(pipeline)
         message = channel.receive()
         if isinstance(message, LoadRecipe):
-            _render_frames(_load(message.recipe, channel), channel)
-    except RecipeError as error:
-        channel.send(Failed(str(error), retry=False, memory=is_out_of_memory(error)))
-    except Exception as error:  # the top of the engine's loop: report it, and let a new engine replace this one
-        log.exception("engine failed")
-        channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0], memory=is_out_of_memory(error)))
+            _render_frames(_load(message, channel), channel)
+    except Exception as error:  # noqa: BLE001 - the top of the engine's loop: report it; a new engine replaces this one
+        channel.send(_failure(error))
     finally:
         channel.close()
+
+
+def _failure(error: Exception) -> Failed:
+    """The message that ends the engine after an error; logs the error if a user cannot have caused it."""
+    if isinstance(error, RecipeError):
+        return Failed(str(error), retry=False, memory=is_out_of_memory(error))
+    log.error("engine failed", exc_info=error)
+    return Failed(f"{type(error).__name__}: {error}".splitlines()[0], memory=is_out_of_memory(error))
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -72,20 +85,93 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _load(recipe: Recipe, channel: ChildChannel) -> Pipeline:
-    pipeline = build(recipe, channel.size)
-    channel.send(Ready(pipeline.load(lambda text: channel.send(Progress(text)))))
+def _load(message: LoadRecipe, channel: ChildChannel) -> Pipeline:
+    pipeline = build(message.recipe, channel.size)
+    pipeline.loads_beside = message.beside
+    report = pipeline.load(lambda text: channel.send(Progress(text)))
+    pipeline.use_memory(channel.slots.memory())
+    channel.send(Ready(report, _frames_in_flight(pipeline, channel)))
     return pipeline
+
+
+def _frames_in_flight(pipeline: Pipeline, channel: ChildChannel) -> int:
+    """How many frames may be under way: what the pipeline can, while one slot is left for the stage to read."""
+    return max(1, min(pipeline.frames_in_flight, channel.slots.count - 1))
 
 
 def _render_frames(pipeline: Pipeline, channel: ChildChannel) -> None:
     """Render one frame a request, until a message comes that is not one."""
-    slots = channel.slots
-    channel.send(Credit())
-    while isinstance(request := channel.receive(), FrameRequest):
-        started = time.perf_counter()
-        guide = {"guide": slots.guides[request.slot]} if request.guided else {}
-        parts = pipeline.render(slots.inputs[request.slot], request.values, slots.outputs[request.slot], **guide)
-        seconds = {"render": time.perf_counter() - started, **parts}
-        channel.send(FrameResult(request.slot, request.number, request.time, seconds))
+    limit = _frames_in_flight(pipeline, channel)
+    if limit > 1:
+        _FramesInFlight(pipeline, channel, limit).run()
+        return
+    try:
         channel.send(Credit())
+        while isinstance(request := channel.receive(), FrameRequest):
+            started = time.perf_counter()
+            parts = _submit(request, pipeline, channel).wait()
+            _send_result(request, channel, time.perf_counter() - started, parts)
+            channel.send(Credit())
+    finally:
+        pipeline.close()
+
+
+def _submit(request: FrameRequest, pipeline: Pipeline, channel: ChildChannel) -> Pending:
+    slots, slot = channel.slots, request.slot
+    guide = slots.guides[slot] if request.guided else None
+    return pipeline.submit(slots.inputs[slot], request.values, slots.outputs[slot], guide)
+
+
+def _send_result(request: FrameRequest, channel: ChildChannel, seconds: float, parts: dict[str, float]) -> None:
+    """seconds: What the frame cost: at full rate, the time from one frame to the next."""
+    channel.send(FrameResult(request.slot, request.number, request.time, {"render": seconds, **parts}))
+
+
+class _FramesInFlight:
+    """Renders up to `limit` frames at once. `run` submits them; a thread waits for each, in order, and answers.
+
+    A credit is granted while fewer than `limit` frames are under way, one at a time: a frame that is asked for earlier
+    would only wait here, and show an older input.
+    """
+
+    def __init__(self, pipeline: Pipeline, channel: ChildChannel, limit: int) -> None:
+        self._pipeline, self._channel = pipeline, channel
+        self._room = threading.Semaphore(limit)
+        self._submitted: SimpleQueue[tuple[FrameRequest, float, Pending] | None] = SimpleQueue()
+        self._collector = threading.Thread(target=self._collect, name="collect", daemon=True)
+        self._failed = False
+
+    def run(self) -> None:
+        """Submit frames until a message comes that is not a request, or a frame fails."""
+        self._collector.start()
+        try:
+            while self._room.acquire() and not self._failed:
+                self._channel.send(Credit())
+                request = self._channel.receive()
+                if self._failed or not isinstance(request, FrameRequest):
+                    break
+                started = time.perf_counter()
+                self._submitted.put((request, started, _submit(request, self._pipeline, self._channel)))
+        finally:
+            self._submitted.put(None)
+            self._collector.join(ENDING_SECONDS)
+            if self._collector.is_alive():  # a frame hangs, and its memory is still in use
+                self._channel.slots.keep_mapped()
+            else:
+                self._pipeline.close()
+
+    def _collect(self) -> None:
+        """Wait for the frames and answer, until `run` ends or a frame fails."""
+        try:
+            ended = 0.0  # when the last frame ended
+            while (submitted := self._submitted.get()) is not None:
+                request, started, pending = submitted
+                parts = pending.wait()
+                now = time.perf_counter()
+                _send_result(request, self._channel, now - max(started, ended), parts)
+                ended = now
+                self._room.release()
+        except Exception as error:  # noqa: BLE001 - the top of the thread: end the engine, as an error of `run` does
+            self._failed = True
+            self._channel.send(_failure(error))
+            self._room.release()

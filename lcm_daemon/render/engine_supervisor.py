@@ -19,7 +19,7 @@ from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
 from lcm_daemon.processes.supervisor import ChildSupervisor
-from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe
 from lcm_daemon.render import engine
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 
@@ -59,6 +59,7 @@ class EngineSupervisor(ChildSupervisor):
         self.ladder, self.size, self.timeouts = ladder, size, timeouts
         self.guided, self.policy = guided, policy
         self.report: Any = None  # of the loaded pipeline; None while it loads
+        self.in_flight = 1  # frames that the engine renders at once
         self.state = "starting"
         self.alarm = ""
         self.failure: Failed | None = None  # why no engine runs, and none will be started
@@ -87,6 +88,11 @@ class EngineSupervisor(ChildSupervisor):
     @property
     def accepts_frame(self) -> bool:
         return self.ready and self.child is not None and self.child.channel.accepts_frame
+
+    @property
+    def frames_under_way(self) -> int:
+        """Frames that were sent, and whose results have not come."""
+        return len(self.child.channel.unanswered) if self.child is not None else 0
 
     @property
     def fallen(self) -> bool:
@@ -139,7 +145,7 @@ class EngineSupervisor(ChildSupervisor):
             case Progress():
                 self.state = message.text
             case Ready():
-                self.report, self.state = message.report, "rendering"
+                self.report, self.in_flight, self.state = message.report, message.in_flight, "rendering"
                 self.metrics.time("engine/load", now - self.started_at)
                 report = message.report
                 log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype,
@@ -150,10 +156,13 @@ class EngineSupervisor(ChildSupervisor):
                 raise TypeError(f"unknown message from the engine: {message!r}")
 
     def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
-        if self._result is not None:  # an older result that was never read
-            child.channel.free_slot(self._result)
+        self.metrics.time("engine/latency", now - child.channel.requested[result.slot])
+        newest = result
+        if self._result is not None:  # two in one step: the newer one is shown
+            late, newest = sorted((self._result, result), key=lambda each: each.number)
+            child.channel.free_slot(late)
             self.metrics.count("dropped/rendered")
-        self._result = result
+        self._result = newest
         if self._rung == 0:
             self.alarm = ""
         if self._last_result is not None:
@@ -169,8 +178,11 @@ class EngineSupervisor(ChildSupervisor):
 
     # --- start and stop ---
 
-    def start(self, now: float, spare: Child | None = None) -> None:
-        """Start an engine on the present rung: from a spare if there is one, else from a new process."""
+    def start(self, now: float, spare: Child | None = None, beside: bool = False) -> None:
+        """Start an engine on the present rung: from a spare if there is one, else from a new process.
+
+        beside: Another engine renders while this one loads.
+        """
         self.failure, self.started_at = None, now
         self.report, self._last_result = None, None
         self.frame_times.clear()
@@ -180,14 +192,15 @@ class EngineSupervisor(ChildSupervisor):
             self._on_spawn_error(error)
             return
         self.state = "loading"
-        self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe))
+        self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe, beside))
 
     def start_next(self, now: float) -> None:
         if self.failure is None and now - self.started_at >= self.timeouts.alarm:
             self.start(now)
 
     def _spawn(self, spare: bool) -> Child:
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, log_levels(), guided=self.guided)
+        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, log_levels(),
+                     guided=self.guided, slots=MAX_IN_FLIGHT + 1)
 
     def _on_spawn_error(self, error: OSError) -> None:
         self.child, self.state, self.alarm = None, "alarm", f"no engine can be started: {error}"
@@ -209,7 +222,7 @@ class EngineSupervisor(ChildSupervisor):
     def is_hung(self, child: Child, now: float) -> bool:
         if self.report is None:
             return now - self.started_at > self.timeouts.loading
-        silence = now - min(child.channel.unanswered.values(), default=now)
+        silence = now - self._oldest_at(child, now)
         on_cpu = str(self.report.device).startswith("cpu")
         busy = on_cpu and silence > self.timeouts.frame - 1.5 and self._cpu.is_busy(child.pid, now)
         if silence <= self.timeouts.frame:
@@ -220,6 +233,14 @@ class EngineSupervisor(ChildSupervisor):
         if busy:  # other programs starve it: it is slow and does not hang
             limit = max(limit, STARVED_TIMEOUTS * self.timeouts.frame)
         return silence > limit
+
+    def _oldest_at(self, child: Child, now: float) -> float:
+        """When the engine began with the oldest frame under way; `now` if there is none.
+
+        A frame behind another one has waited for it: it counts from that one's result.
+        """
+        sent = min(child.channel.unanswered.values(), default=now)
+        return sent if self._last_result is None else max(sent, self._last_result)
 
     def on_failure(self, reason: str, now: float) -> None:
         self._replace(Failed(reason), now)

@@ -34,6 +34,10 @@ class RenderInput:
     tick: int = 0
 
 
+def _work(engine: EngineSupervisor) -> int:
+    return engine.frames_under_way
+
+
 class Player:
     """The engines of one recipe variant.
 
@@ -85,9 +89,10 @@ class Player:
         for engine in self.engines:
             engine.policy = policy
 
-    def start(self, now: float, spare: Child | None = None) -> None:
+    def start(self, now: float, spare: Child | None = None, beside: bool = False) -> None:
+        """Start the engines. beside: Another player's engines render while these load."""
         for engine in self.engines:
-            engine.start(now, spare)
+            engine.start(now, spare, beside)
             spare = None
 
     def stop(self, seconds: float = 0.0) -> None:
@@ -128,9 +133,9 @@ class Player:
             self.result, self.result_at = replace(other.result, number=-1), other.result_at
 
     def send(self, render_input: RenderInput, now: float) -> None:
-        """Send an input to each engine that accepts a frame, unless a live engine has had an equal one already."""
+        """Send an input to the engine with the least work, unless a live engine has had an equal one already."""
         request = replace(render_input, values=self._complete(render_input.values))
-        for engine in self.engines:
+        for engine in sorted(self.engines, key=_work):
             if request == self._sent and any(other.pid == self._sent_to for other in self.engines):
                 if self.result is not None and self.result.number == self._requests - 1:
                     self.result_at = now  # nothing is owed: an input that does not change makes no result old

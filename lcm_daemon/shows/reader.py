@@ -34,6 +34,7 @@ from lcm_daemon.core.schema import (
     defaults,
     unique_items,
 )
+from lcm_daemon.recipes.engine_defaults import ENGINE_DEFAULTS, EngineDefaults
 from lcm_daemon.recipes.reader import known_parameters, load_recipe, read_parameters, read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES
@@ -46,12 +47,12 @@ from lcm_daemon.transports.source_table import OWN, SourceTable
 
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
 _SECONDS = Number(0, 86_400)
+MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
 
 
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
     """Read a show.
 
-MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
     Args as of `read_show`, which also returns what the show refers to.
 
     Raises:
@@ -117,12 +118,15 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
         return None
     output, engine = found["output"], found["engine"]
     overrides = {key: found[key] for key in ("safety", "accelerate") if found[key] is not None}
+    defaults_of_engine = EngineDefaults(**{key: engine[key] for key in ENGINE_DEFAULTS})
+    recipes = {name: replace(recipe, name=name, **overrides) for name, recipe in found["recipes"].items()}
     return Show(
         name=found["name"] or file.stem,
         file=str(file),
-        recipe=replace(found["recipe"], **overrides),
-        recipes={name: replace(recipe, name=name, **overrides) for name, recipe in found["recipes"].items()},
+        recipe=defaults_of_engine.apply(replace(found["recipe"], **overrides)),
+        recipes={name: defaults_of_engine.apply(recipe) for name, recipe in recipes.items()},
         recipe_overrides=overrides,
+        engine_defaults=defaults_of_engine,
         source=found["source"],
         guide=found["guide"],
         sources=found["sources"],
@@ -181,6 +185,7 @@ _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds without an answer after which the engine counts as hung"),
     "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds that a model may take to load and compile"),
     "spare": Field(Boolean(), True, "keep a second engine with its libraries imported, for a quick restart"),
+    **ENGINE_DEFAULTS,
 }
 
 
@@ -197,7 +202,8 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "recipe": Field(recipe, load_recipe("builtin")),
         "recipes": Field(_recipes(base), {}, "recipes to change to, by names of your choice"),
         "safety": Field(Boolean(), None, "whether every recipe uses the safety checker"),
-        "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), None, "accelerator of every recipe"),
+        "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), None,
+                            "accelerator of every recipe, in place of what recipes and `engine` say"),
         "source": Field(OrFalse(source_schema(base)), EndpointConfig("testcard", {})),
         "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets"),
         "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),

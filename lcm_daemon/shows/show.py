@@ -15,6 +15,7 @@ from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.paths import state_folder
+from lcm_daemon.recipes.engine_defaults import EngineDefaults
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import FailsafeConfig
@@ -57,6 +58,7 @@ class Show:
         recipe: The recipe that it starts with.
         recipes: Its other recipes, by the names that it gives them.
         recipe_overrides: Keys that it sets for every recipe (safety, accelerate).
+        engine_defaults: What its `engine` sets for recipes that leave the choice open.
         source: The source; None for none.
         guide: The second source, for ControlNets; None for none.
         sources: Further sources that source and guide can be changed to, by name.
@@ -86,6 +88,7 @@ class Show:
     recipe: Recipe
     recipes: Mapping[str, Recipe]
     recipe_overrides: Mapping[str, Any]
+    engine_defaults: EngineDefaults
     source: EndpointConfig | None
     guide: EndpointConfig | None
     sources: Mapping[str, EndpointConfig]
@@ -132,11 +135,9 @@ class Show:
             recipe = find_recipe(name, self.recipe, self.recipes)
             assert recipe is not None
             is_own = recipe is self.recipe or name in self.recipes
-            found[name] = recipe if is_own else replace(recipe, **self.recipe_overrides)
+            found[name] = recipe if is_own else self.engine_defaults.apply(replace(recipe, **self.recipe_overrides))
         return found
 
-    def table(self, recipe: Recipe) -> Table:
-        """Every parameter while this recipe plays."""
     def too_large_recipes(self) -> dict[str, Size]:
         """The size of each recipe of the package that is above `network.max_size`. The show's own may be larger."""
         if self.network.max_size is None:
@@ -146,6 +147,8 @@ class Show:
         return {name: recipe.size for name, recipe in self.catalogue().items()
                 if name not in own and (recipe.size[0] > widest or recipe.size[1] > highest)}
 
+    def table(self, recipe: Recipe) -> Table:
+        """Every parameter while this recipe plays."""
         return parameter_table([recipe], self.modulators)
 
     def start_values(self, recipe: Recipe) -> dict[str, Value]:

@@ -41,7 +41,8 @@ class StatusNumbers:
         fps: rendered frames a second.
         input_fps: frames a second from the source.
         latency: milliseconds from the capture of an input to its result, median.
-        render: milliseconds in the engine, median.
+        engine_latency: milliseconds from the request of a frame to its result, median.
+        render: milliseconds that the engine spends on a frame, median; with several under way, without its wait.
         late: milliseconds that a tick is late, 99th percentile.
         dropped: frames dropped so far.
         replaced: engines and desks replaced so far.
@@ -53,6 +54,7 @@ class StatusNumbers:
             "fps": round(self._rate("engine/rendered", now), 1),
             "input_fps": round(self._rate("source/frames", now), 1),
             "latency": round(1000 * self._metrics.timing("latency"), 1),
+            "engine_latency": round(1000 * self._metrics.timing("engine/latency"), 1),
             "render": round(1000 * self._metrics.timing("engine/render"), 1),
             "late": round(1000 * self._metrics.timing("tick/late", 0.99), 2),
             "dropped": self._metrics.total("dropped/"),
@@ -106,16 +108,17 @@ class StatusReport:
             "governor": self._switcher.describe_governor(),
             "error": "; ".join(filter(None, (transition.state.error, inputs.error))),
             "engine": engine.state,
+            "in_flight": engine.in_flight,
             "engine_pid": engine.pid,
             "desk_pid": self._desk.pid,
             "alarm": "; ".join(one.alarm for one in transition.leading.engines if one.alarm),
             "source": inputs.source.describe(),
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",
+            "output_fps": round(self._output_rate.reached(now, missed), 1),
             "missed": missed,
             "failsafe": self._failsafe.is_active(age),
             "refused": sum(n for path, n in self._desk.counts.items() if path.endswith(_REFUSED)),
         }
-            "output_fps": round(self._output_rate.reached(now, missed), 1),
         if self._show.can_guide:
             entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import weakref
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ import pytest
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.processes.channel import CLOSED, Channel, ChildChannel, ChildEndpoint
-from lcm_daemon.processes.frame_slots import SLOTS
+from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult, Ready
 from tests.conftest import need
 
@@ -75,7 +77,7 @@ def test_nothing_is_handed_over_before_it_is_wanted(pair: tuple[Channel, ChildCh
     child_channel.send(Credit())
     channel.receive()
     assert channel.send_frame(frame(1), {"steps": 2}, 0.0)
-    assert not channel.send_frame(frame(2), {}, 0.0), "one Want is one frame"
+    assert not channel.send_frame(frame(2), {}, 0.0), "one credit is one frame"
     request = child_channel.receive()
     assert (request.number, request.values) == (1, {"steps": 2})
     assert np.array_equal(child_channel.slots.inputs[request.slot], frame(1).pixels)
@@ -100,8 +102,7 @@ def test_a_guide_rides_in_a_plane_of_its_own() -> None:
 
 def test_there_are_only_so_many_slots_and_each_comes_back(pair: tuple[Channel, ChildChannel]) -> None:
     channel, child_channel = pair
-    for _ in range(SLOTS + 1):
-        child_channel.send(Credit())
+    child_channel.send(Credit(SLOTS + 1))
     channel.receive()
     assert [channel.send_frame(frame(n), {}, float(n)) for n in range(SLOTS + 1)] == [True] * SLOTS + [False]
     assert sorted(channel.unanswered.values()) == [0.0, 1.0, 2.0]
@@ -154,3 +155,62 @@ def test_a_copy_is_taken_before_the_slot_is_given_back(pair: tuple[Channel, Chil
     taken = channel.read_result(channel.receive()[0])
     child_channel.slots.outputs[request.slot][:] = 99
     assert int(taken.pixels.max()) == 50
+
+
+def test_credits_are_counted(pair: tuple[Channel, ChildChannel]) -> None:
+    channel, child_channel = pair
+    child_channel.send(Credit(2))
+    channel.receive()
+    assert [channel.send_frame(frame(n), {}, 0.0) for n in range(3)] == [True, True, False]
+
+
+def test_pixels_that_a_slot_holds_already_are_not_copied_again(
+    pair: tuple[Channel, ChildChannel], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A still input, or none, is rendered again with other values."""
+    channel, child_channel = pair
+    copied: list[object] = []
+    monkeypatch.setattr("lcm_daemon.processes.channel.np.copyto", lambda to, pixels: copied.append(pixels))
+    still, other = frame(0), frame(9)
+    for sent in (still, still, Frame(still.pixels, 5, 5.0), other, still):
+        child_channel.send(Credit())
+        channel.receive()
+        assert channel.send_frame(sent, {}, 0.0)
+        request = child_channel.receive()
+        child_channel.send(FrameResult(request.slot, request.number, request.time))
+        channel.free_slot(channel.receive()[0])
+    assert [pixels is still.pixels for pixels in copied] == [True, False, True]
+
+
+def test_a_slot_does_not_keep_a_frame_alive(pair: tuple[Channel, ChildChannel]) -> None:
+    channel, child_channel = pair
+    child_channel.send(Credit())
+    channel.receive()
+    sent = frame(0)
+    alive = weakref.ref(sent.pixels)
+    channel.send_frame(sent, {}, 0.0)
+    del sent
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.parametrize(("free", "slots"), [(100, 5), (5, 5), (4, 4), (2, 2)])
+def test_short_memory_gives_fewer_slots(free: int, slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    need(sys.platform == "linux", "only Linux gives more shared memory than there is")
+    room = SimpleNamespace(f_bavail=free, f_frsize=2 * SIZE[0] * SIZE[1] * 4)
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    channel = Channel(SIZE, slots=5)
+    child_channel = ChildChannel(channel.child_endpoint())
+    assert child_channel.slots.count == len(child_channel.slots.inputs) == slots
+    child_channel.close()
+    channel.close()
+
+
+def test_the_memory_of_all_slots_is_one_block() -> None:
+    slots = FrameSlots(SIZE, guided=True, count=4)
+    memory = slots.memory()
+    assert memory.size == 3 * 4 * SIZE[0] * SIZE[1] * 4
+    memory[:] = 7
+    assert all(int(pixels.min()) == 7 for pixels in (*slots.inputs, *slots.outputs, *slots.guides))
+    del memory
+    slots.close()

@@ -3,49 +3,224 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.errors import EngineError, RecipeError
+from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.core.parameters import Values
+from lcm_daemon.pipelines.base import Pending, Pipeline, Progress, Report
 from lcm_daemon.processes.channel import Channel, ChildChannel
-from lcm_daemon.processes.protocol import FrameResult
-from lcm_daemon.render.engine import _render_frames, is_out_of_memory
+from lcm_daemon.processes.protocol import Failed, FrameResult
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.engine import _frames_in_flight, _render_frames, is_out_of_memory
+from tests.measure import in_flight
 
 SIZE = (32, 16)
 
 
-class Adding:
-    """A pipeline that adds the guide to the input; without one it is not even told of it."""
+class Adding(Pipeline):
+    """Adds the guide to the input, if there is one."""
 
-    def render(self, pixels: Any, values: Any, out: Any, **more: Any) -> dict[str, float]:
-        out[:] = pixels
-        for guide in more.values():
-            out[:] += guide
+    def _load(self, progress: Progress) -> Report:
+        return Report("adding", "cpu", "uint8", self.size)
+
+    def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
+        out[:] = frame if guide is None else frame + guide
         return {"denoise": 0.1}
 
 
+class Slow(Adding):
+    """Frames under way end when the test says so. It notes what happens to it."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__(Recipe("slow"), SIZE)
+        self.frames_in_flight = in_flight
+        self.finishing: SimpleQueue[Exception | None] = SimpleQueue()  # one entry ends one frame
+        self.refusal: Exception | None = None  # what the next frame is refused with
+        self.closed = threading.Event()
+        self.load(lambda text: None)
+
+    def _submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> Pending:
+        if self.refusal:
+            raise self.refusal
+        return Unfinished(self.finishing, frame, out)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass
+class Unfinished:
+    finishing: SimpleQueue[Exception | None]
+    frame: Pixels
+    out: Pixels
+
+    def wait(self) -> dict[str, float]:
+        if error := self.finishing.get():
+            raise error
+        self.out[:] = self.frame
+        return {}
+
+
+class Rig:
+    """The stage's end of an engine that renders in this process."""
+
+    def __init__(self, pipeline: Pipeline, guided: bool = False, slots: int = 5) -> None:
+        self.stage = Channel(SIZE, guided, slots)
+        self.channel = ChildChannel(self.stage.child_endpoint())
+        self.messages: list[Any] = []
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(pipeline,), daemon=True)
+        self._thread.start()
+
+    def _run(self, pipeline: Pipeline) -> None:
+        try:
+            _render_frames(pipeline, self.channel)
+        except EngineError as error:
+            self.error = error
+
+    def hear(self, seconds: float = 20.0) -> None:
+        """Wait for the next message of the engine."""
+        assert self.stage.pipe.poll(seconds)
+        self.messages += self.stage.receive()
+
+    def send(self, number: int, guide: Frame | None = None) -> None:
+        """Send a frame once the engine has asked for one."""
+        while not self.stage.accepts_frame:
+            self.hear()
+        assert self.stage.send_frame(Frame(solid(SIZE, (number, 2, 2, 2)), number, 0.0), {}, float(number), guide)
+
+    def result(self) -> FrameResult:
+        """The next result."""
+        while not (found := [each for each in self.messages if isinstance(each, FrameResult)]):
+            self.hear()
+        self.messages.remove(found[0])
+        return found[0]
+
+    def take(self) -> tuple[int, int]:
+        """Number and red of the next result."""
+        frame = self.stage.read_result(self.result())
+        return frame.number, int(frame.pixels[0, 0, 0])
+
+    def end(self) -> bool:
+        """Take the stage away; return whether the engine has ended."""
+        self.stage.pipe.close()
+        self._thread.join(20)
+        self.channel.close()
+        self.stage.close()
+        return not self._thread.is_alive()
+
+
+def loaded(pipeline: Pipeline) -> Pipeline:
+    pipeline.load(lambda text: None)
+    return pipeline
+
+
 def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
-    parent = Channel(SIZE, guided=True)
-    channel = ChildChannel(parent.child_endpoint())
-    engine = threading.Thread(target=_render_frames, args=(Adding(), channel), daemon=True)
-    engine.start()
-    results = []
+    rig = Rig(loaded(Adding(Recipe("adding"), SIZE)), guided=True)
+    found = []
     for guide in (None, Frame(solid(SIZE, (5, 5, 5, 5)), 0, 0.0), None):
-        while not parent.accepts_frame:
-            assert parent.pipe.poll(20)
-            parent.receive()
-        parent.send_frame(Frame(solid(SIZE, (2, 2, 2, 2)), 0, 0.0), {}, 0.0, guide)
-        while not (done := [m for m in parent.receive() if isinstance(m, FrameResult)]):
-            assert parent.pipe.poll(20)
-        results.append(int(parent.read_result(done[0]).pixels[0, 0, 0]))
-    parent.pipe.close()
-    engine.join(20)
-    assert results == [2, 7, 2]
-    assert done[0].seconds["denoise"] == 0.1
-    channel.close()
-    parent.close()
+        rig.send(2, guide)
+        result = rig.result()
+        found.append(int(rig.stage.read_result(result).pixels[0, 0, 0]))
+    assert rig.end()
+    assert found == [2, 7, 2]
+    assert result.seconds["denoise"] == 0.1
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_no_more_frames_are_asked_for_than_may_be_under_way(limit: int) -> None:
+    pipeline = Slow(limit)
+    rig = Rig(pipeline)
+    for number in range(limit):
+        rig.send(number)
+    assert not rig.stage.pipe.poll(0.05), "nothing is granted before a frame has come back"
+    pipeline.finishing.put(None)
+    assert rig.take() == (0, 0)
+    rig.send(limit)
+    assert sorted(rig.stage.unanswered.values()) == [float(number) for number in range(1, limit + 1)]
+    for _ in range(limit):
+        pipeline.finishing.put(None)
+    assert [rig.take() for _ in range(limit)] == [(number, number) for number in range(1, limit + 1)]
+    assert rig.end()
+    assert pipeline.closed.is_set()
+
+
+def test_a_channel_with_few_slots_holds_fewer_frames() -> None:
+    pipeline = Slow(3)
+    rig = Rig(pipeline, slots=2)
+    rig.send(0)
+    assert not rig.stage.pipe.poll(0.05)
+    assert _frames_in_flight(pipeline, rig.channel) == 1
+    pipeline.finishing.put(None)
+    assert rig.take() == (0, 0)
+    assert rig.end()
+
+
+def test_a_frame_costs_the_time_since_the_one_before_it() -> None:
+    """Otherwise the governor would count the wait behind other frames as work."""
+    pipeline = Slow(2)
+    rig = Rig(pipeline)
+    rig.send(0)
+    rig.send(1)
+    time.sleep(0.1)
+    pipeline.finishing.put(None)
+    pipeline.finishing.put(None)
+    first, second = (rig.result().seconds["render"] for _ in range(2))
+    assert rig.end()
+    assert first > 0.09
+    assert second < 0.09
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_frame_that_fails_while_it_is_under_way_ends_the_engine(memory: bool) -> None:
+    pipeline = Slow(3)
+    rig = Rig(pipeline)
+    for number in range(3):
+        rig.send(number)
+    pipeline.finishing.put(None)
+    pipeline.finishing.put(RuntimeError("CUDA error: " + ("out of memory" if memory else "misaligned address")))
+    while not any(isinstance(each, Failed) for each in rig.messages):
+        rig.hear()
+    failed = rig.messages.pop()
+    assert (failed.text.split(":")[0], failed.memory, failed.retry) == ("RuntimeError", memory, True)
+    assert rig.take() == (0, 0), "the frame before it has come back"
+    assert rig.end()
+    assert pipeline.closed.is_set()
+
+
+def test_a_frame_that_is_refused_ends_the_engine_after_those_under_way() -> None:
+    pipeline = Slow(3)
+    rig = Rig(pipeline)
+    rig.send(0)
+    rig.send(1)
+    while not rig.stage.accepts_frame:
+        rig.hear()
+    pipeline.refusal = EngineError("no kernel")
+    pipeline.finishing.put(None)
+    pipeline.finishing.put(None)
+    rig.send(2)
+    assert [rig.take(), rig.take()] == [(0, 0), (1, 1)]
+    assert rig.end()
+    assert str(rig.error) == "no kernel"
+
+
+@pytest.mark.slow
+def test_a_frame_that_hangs_does_not_keep_an_engine_whose_stage_is_gone() -> None:
+    pipeline = Slow(2)
+    rig = Rig(pipeline)
+    rig.send(0)
+    assert rig.end()
+    assert not pipeline.closed.is_set(), "the memory is still in use"
+    pipeline.finishing.put(None)
+    for thread in threading.enumerate():
+        if thread.name == "collect":
+            thread.join(20)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -75,3 +250,16 @@ def test_no_memory_left(error: Exception) -> None:
 ])
 def test_anything_else(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.slow
+def test_two_frames_in_flight_are_quicker_than_one() -> None:
+    """The real engine and stage: 30 ms of computation with 15 ms of copies before and after, one after the other or not.
+
+    `python -m tests.measure.in_flight` measures it on a quiet machine.
+    """
+    one, two = (in_flight.fly(frames, 40, service=0.03, copy=0.015) for frames in (1, 2))
+    assert two.interval < 0.8 * one.interval
+    assert one.is_ordered
+    assert two.is_ordered
+    assert two.latency[0] < 3 * one.latency[0]

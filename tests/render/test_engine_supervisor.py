@@ -21,6 +21,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import SLOWEST_FRAME, EngineSupervisor
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from tests.conftest import ManualClock
+from tests.rigs import timed_pipeline
 
 SIZE = (64, 48)
 THROUGH = load_recipe("passthrough")
@@ -292,6 +293,7 @@ class Doomed:
     def __init__(self, clock: ManualClock, loading: float, frames: int) -> None:
         self.channel = self.process = self
         self.accepts_frame, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
+        self.requested = {0: 0.0}
         self._clock, self._ready, self._left, self._said = clock, clock.now() + loading, frames, False
 
     def receive(self) -> list[Any]:
@@ -387,11 +389,109 @@ def test_a_result_that_waited_for_a_stalled_stage_is_no_hang(
     assert engine.child is child  # type: ignore[comparison-overlap]
 
 
+def test_a_frame_behind_another_has_waited_for_it(
+    supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three are under way, each takes 2 of the 3 seconds: none hangs. The last one does."""
+    engine, child = supervise(THROUGH, timeouts=EngineTimeouts(frame=3.0), started=False), InProcess()
+    monkeypatch.setattr(engine, "_spawn", lambda spare: child)
+    engine.start(clock.now())
+    child.engine.send(Ready(Report("own", "cuda:0", "float16", SIZE), 3))
+    child.engine.send(Credit(3))
+    engine.step(clock.now())
+    assert engine.in_flight == 3
+    for number in range(3):
+        assert engine.send_frame(Frame(solid(SIZE), number, clock.now()), VALUES, clock.now())
+    child.engine.receive()  # LoadRecipe
+    for expected in range(2):
+        request = child.engine.receive()
+        clock.sleep(2.0)
+        assert engine.step(clock.now()) is None
+        child.engine.send(FrameResult(request.slot, request.number, request.time, {"render": 0.01}))
+        result = engine.step(clock.now())
+        assert result is not None
+        assert result.number == expected
+    assert engine.metrics.total("engine/replaced") == 0
+    assert engine.metrics.timing("engine/latency", 0.0) == 2.0
+    assert engine.metrics.timing("engine/latency", 1.0) == 4.0
+    clock.sleep(3.1)
+    engine.step(clock.now())
+    assert engine.metrics.total("engine/replaced") == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_results_the_newer_one_is_shown(
+    supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+    order: tuple[int, int],
+) -> None:
+    engine, child = supervise(THROUGH, started=False), InProcess()
+    monkeypatch.setattr(engine, "_spawn", lambda spare: child)
+    engine.start(clock.now())
+    child.engine.send(Ready(Report("own", "cuda:0", "float16", SIZE), 2))
+    child.engine.send(Credit(2))
+    engine.step(clock.now())
+    for number in range(2):
+        assert engine.send_frame(Frame(solid(SIZE), number, clock.now()), VALUES, clock.now())
+    child.engine.receive()  # LoadRecipe
+    requests = [child.engine.receive() for _ in range(2)]
+    for number in order:
+        child.engine.send(FrameResult(requests[number].slot, number, 0.0, {"render": 0.01}))
+    result = engine.step(clock.now())
+    assert result is not None
+    assert result.number == 1
+    assert engine.metrics.total("dropped/rendered") == 1
+    child.engine.send(Credit(3))
+    engine.step(clock.now())
+    assert [engine.send_frame(Frame(solid(SIZE), n, 0.0), VALUES, 0.0) for n in range(2, 5)] == [True] * 3, "both slots"
+
+
+@pytest.mark.slow
+def test_an_engine_killed_with_three_frames_under_way_loses_those_only(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lcm_daemon.render.engine.run", timed_pipeline.run)
+    engine = supervise(timed_pipeline.timed_recipe(3, service=0.05), timeouts=EngineTimeouts(frame=20.0))
+    sent: list[int] = []
+    results: list[int] = []
+
+    def serve(until: Callable[[], bool], send: bool = True) -> None:
+        end = time.perf_counter() + 60.0
+        while not until():
+            now = time.perf_counter()
+            assert now < end, f"still {engine.state}: {engine.alarm}"
+            if frame := engine.step(now):
+                results.append(frame.number)
+            if send and engine.send_frame(Frame(solid(SIZE), len(sent), now), VALUES, now):
+                sent.append(len(sent))
+            time.sleep(0.001)
+
+    def under_way() -> int:
+        return len(engine.child.channel.unanswered) if engine.child else 0
+
+    serve(lambda: len(results) >= 8)
+    serve(lambda: under_way() == 3)
+    first = engine.pid
+    os.kill(first, signal.SIGSTOP)
+    heard, end = len(results), time.perf_counter() + 0.3
+    serve(lambda: time.perf_counter() > end, send=False)  # what it had sent already
+    lost = sent[len(sent) - under_way():]
+    assert len(results) - heard == 3 - len(lost)
+    os.kill(first, signal.SIGKILL)
+    serve(lambda: len(results) >= heard + 8)
+    serve(lambda: under_way() == 0, send=False)
+    dropped = engine.metrics.total("dropped/rendered")
+    assert engine.pid not in (0, first)
+    assert results == sorted(set(results))
+    assert set(lost) <= set(sent) - set(results)
+    assert len(set(sent) - set(results)) == len(lost) + dropped
+    assert dropped <= 2
+
+
 class InProcess:
     """A child whose end of the channel the test holds."""
 
     def __init__(self) -> None:
-        self.channel, self.process, self.pid = Channel(SIZE), self, 1
+        self.channel, self.process, self.pid = Channel(SIZE, slots=4), self, 1
         self.engine = ChildChannel(self.channel.child_endpoint())
 
     def is_alive(self) -> bool:

@@ -40,7 +40,7 @@ class FakeEngine:
         self.given: Any = None
         self.coming: list[Frame] = []
 
-    def start(self, now: float, spare: Any = None) -> None:
+    def start(self, now: float, spare: Any = None, beside: bool = False) -> None:
         self.running, self.gone, self.failure, self.given, self.state = True, False, None, spare, "loading"
 
     def stop(self, seconds: float = 1.0) -> None:

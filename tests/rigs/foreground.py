@@ -37,7 +37,7 @@ def run_engine(recipe: Recipe, frames: int) -> list[float]:
     seconds: list[float] = []
     feeding = threading.Thread(target=_feed, args=(parent, recipe, frames, seconds), daemon=True)
     try:
-        pipeline = engine._load(recipe, child)
+        pipeline = engine._load(engine.LoadRecipe(recipe), child)
         feeding.start()
         engine._render_frames(pipeline, child)
     finally:

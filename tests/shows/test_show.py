@@ -12,6 +12,7 @@ from lcm_daemon.core.errors import DocumentError, LcmDaemonError
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.schema import Section
+from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.shows.library import show_files
 from lcm_daemon.shows.reader import load_show, show_fields
 from lcm_daemon.shows.show import Show
@@ -108,6 +109,32 @@ accelerate: none
     assert not load(tmp_path, "").recipe.safety
 
 
+def test_the_engines_defaults_are_for_recipes_that_leave_the_choice_open(tmp_path: Path) -> None:
+    show = load(tmp_path, """
+engine: {device: cpu, dtype: bfloat16, accelerate: compile, in_flight: 3, recorded: false}
+recipe: {base: builtin, dtype: float32}
+recipes: {quick: {base: builtin, device: "cuda:1", accelerate: none, in_flight: 1}}
+""")
+    catalogue = show.catalogue()
+    found = {name: (recipe.device, recipe.dtype, recipe.accelerate, recipe.in_flight, recipe.recorded)
+             for name, recipe in catalogue.items()}
+    assert found["builtin"] == ("cpu", "float32", "compile", 3, False)
+    assert found["quick"] == ("cuda:1", "bfloat16", "none", 1, False)
+    assert found["sd-turbo"][:1] + found["sd-turbo"][2:] == ("cpu", "compile", 3, False), "the package's recipes too"
+    assert show.recipe == catalogue["builtin"]
+
+
+def test_without_a_word_the_engine_chooses(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "{engine: {in_flight: auto}, recipe: sd-turbo}").recipe
+    assert (recipe.device, recipe.accelerate, recipe.in_flight, recipe.recorded) == ("auto", "auto", 0, True)
+    assert recipe == load_recipe("sd-turbo")
+
+
+def test_the_shows_own_accelerator_goes_before_that_of_its_engine(tmp_path: Path) -> None:
+    show = load(tmp_path, "{accelerate: none, engine: {accelerate: compile}}")
+    assert {recipe.accelerate for recipe in show.catalogue().values()} == {"none"}
+
+
 def test_a_show_may_name_parameters_of_any_of_its_recipes(tmp_path: Path) -> None:
     recipes = "recipes: {lace: {base: builtin, loras: [{name: lace, model: a/b}]}}"
     show = load(tmp_path, f"{recipes}\nparameters: {{lora/lace: 0.5}}\nglides: {{lora/lace: 2}}")
@@ -151,6 +178,12 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("recipes: [ink]", "show.yaml:1:10: a mapping of names to recipes is wanted, such as {ink: {base: sd-turbo}}"),
     ("recipes: {ink: sd-trubo}", "show.yaml:1:16: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
     ("accelerate: warp", "show.yaml:1:13: 'warp' is not one of auto, none, compile"),
+    ("engine: {in_flight: 5}", "show.yaml:1:21: frames in flight are auto or 1 to 4, not 5"),
+    ("engine: {in_flight: true}", "show.yaml:1:21: frames in flight are auto or 1 to 4, not True"),
+    ("engine: {device: gpu}", "show.yaml:1:18: a device is auto, "),
+    ("engine: {dtype: float8}", "show.yaml:1:17: 'float8' is not one of auto, "),
+    ("engine: {recorded: maybe}", "show.yaml:1:20: 'maybe' is not true or false"),
+    ("recipe: {base: builtin, in_flight: 0}", "show.yaml:1:36: frames in flight are auto or 1 to 4, not 0"),
     ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),
     ("- a", "show.yaml:1:1: a list is not a mapping"),
     ("{source: {transport: browser}, panel: false}", "show.yaml:1:1: a source of the transport browser needs"),

@@ -40,7 +40,7 @@ class PatientEngine:
         self.guides: list[Frame | None] = []
         self.coming: list[Frame] = []
         self.costs: list[float] = []
-        self.fallen, self.failure = False, None
+        self.fallen, self.failure, self.in_flight, self.frames_under_way = False, None, 1, 0
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
         self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
 
