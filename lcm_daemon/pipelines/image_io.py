@@ -1,16 +1,14 @@
-"""FrameConverter: frames as bytes on the host to images as tensors on the device, and back."""
+"""FrameConverter: frames as bytes on the host to images as tensors on the device, and back.
+
+CUDA has a converter of its own that is part of a recorded frame: `DeviceImages`.
+"""
 
 from __future__ import annotations
-
-import logging
 
 import torch
 
 from lcm_daemon.core.frame import Pixels, Size
-from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.pipelines.scaling import Shape, scale
-
-log = logging.getLogger(__name__)
 
 
 class _Buffer:
@@ -35,13 +33,9 @@ class FrameConverter:
         render_size: Render size, (width, height).
         device: Where images are rendered.
         dtype: Precision of the image that `to_image` returns.
-
-    Attributes:
-        broken: Number of broken images.
     """
 
     def __init__(self, size: Size, render_size: Size, device: torch.device, dtype: torch.dtype) -> None:
-        self.broken = 0
         self._shape, self._render_shape = (size[1], size[0]), (render_size[1], render_size[0])
         # Two buffers alternate: one is read into and written to, the other holds the last good result.
         self._next, self._last = (_Buffer(self._shape, torch.device("cpu"), device.type == "cuda") for _ in range(2))
@@ -52,7 +46,6 @@ class FrameConverter:
         self._image = torch.empty_like(self._floats, dtype=dtype)
         # On the CPU torch scales bytes several times faster than floats. Other devices may not scale bytes at all.
         self._scaled = torch.uint8 if device.type == "cpu" else torch.float32
-        self._throttle = LogThrottle(log, Metrics())
 
     def to_image(self, frame: Pixels) -> torch.Tensor:
         """Convert a frame to (1, 3, h, w) of the render size. The next call reuses the tensor."""
@@ -99,9 +92,6 @@ class FrameConverter:
 
     def _write_last(self, out: Pixels) -> None:
         """Write the last good result, with the alpha of this frame."""
-        self.broken += 1
-        self._throttle.warn("broken", "the model rendered NaN or infinity; the last good frame stays; dtype float32 or "
-                            "bfloat16, or LoRA weights nearer to 0, may help")
         assert self._frame is not None
         out[:] = self._frame
         if self._has_last:

@@ -54,7 +54,7 @@ class Noise:
         parts = _merge(parts)
         written, valid = self._written
         if parts != written or steps > valid:
-            self._write([(self._draw(seed, steps), share) for seed, share in parts], steps)
+            self._update(parts, steps)
             self._written = parts, steps
         return self.values
 
@@ -79,6 +79,14 @@ class Noise:
     def restart_walk(self) -> None:
         """Let the next walk start at its seed."""
         self.position, self._last_walk = 0.0, None
+
+    def run(self, steps: int) -> torch.Tensor:
+        """Return the values, of which `steps` are needed, where they are read. May be part of a recording."""
+        return self.values
+
+    def _update(self, parts: SeedShares, steps: int) -> None:
+        """Make `values` those of other parts, or of more steps."""
+        self._write([(self._draw(seed, steps), share) for seed, share in parts], steps)
 
     def _draw(self, seed: int, steps: int) -> _SeedNoise:
         if seed not in self._cache:

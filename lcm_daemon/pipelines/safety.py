@@ -1,8 +1,8 @@
 """SafetyFilter: shows no image that Stable Diffusion's safety checker rejects. The last safe one takes its place.
 
 The verdict equals that of diffusers' `StableDiffusionSafetyChecker`, but it is computed on the device: the checker's
-own forward pass waits for the device several times. On CUDA the check runs beside the rendering of the next frame, so
-each frame is shown one frame later, once a safe frame exists to show until then.
+own forward pass waits for the device several times. On CUDA it is part of the frame's recording, and the verdict comes
+to the host with the picture.
 """
 
 from __future__ import annotations
@@ -54,14 +54,13 @@ class SafetyPass(nn.Module):
 
 
 class SafetyFilter:
-    """Filters the frames between decoder and output.
+    """Filters the frames between decoder and output. `verdict` runs on the device, the rest on the host.
 
     Args:
         recipe: For the place of the checker.
         size: Output size, (width, height).
         device: Where the checker runs.
         dtype: The checker's precision.
-        late: Wait for a verdict one frame later; by default on CUDA.
 
     Attributes:
         flagged: Number of frames that were not shown.
@@ -70,73 +69,48 @@ class SafetyFilter:
         RecipeError: The checker is missing or corrupt.
     """
 
-    def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype,
-                 late: bool | None = None) -> None:
+    def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype) -> None:
         checker, config = _load(recipe, dtype)
         self._check, self._dtype = SafetyPass(checker.to(device)), dtype
         self._normalizer, self._side = Normalizer(config, device), int(checker.config.vision_config.image_size)
-        cuda = device.type == "cuda"
-        self._late = cuda if late is None else late
-        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
-        self._verdict = torch.zeros((), dtype=torch.bool, pin_memory=cuda)  # on the host; True is safe
-        self._pending, self._shown = solid(size), solid(size, GREY)
-        self._is_pending = False  # `_pending` waits for its verdict
-        self._has_safe = False  # `_shown` is a safe frame, not grey
-        self._checked: torch.Tensor | None = None  # input of the checker; its memory must stay until the verdict
+        self._shown = solid(size, GREY)
         self.flagged = 0
 
     @torch.inference_mode()
-    def check(self, image: torch.Tensor, out: Pixels) -> None:
-        """Check a rendered image and replace the content of `out` by what may be shown.
+    def verdict(self, image: torch.Tensor) -> torch.Tensor:
+        """Whether the checker rejects an image: bool (), on the device. May be part of a recording.
+
+        image: (1, 3, h, w) from -1 to 1, as decoded. The checker sees its middle square, as in diffusers.
+        """
+        pixels = self._normalizer.normalize(centre_square(image, self._side), self._dtype)
+        is_safe: torch.Tensor = self._check(pixels)
+        return is_safe.logical_not()
+
+    def judge(self, out: Pixels, is_rejected: bool) -> None:
+        """Replace the content of `out` by what may be shown.
 
         Args:
-            image: (1, 3, h, w) from -1 to 1, as decoded. The checker sees its middle square, as in diffusers.
-            out: uint8 (H, W, 4), this image as it would be shown.
+            out: uint8 (H, W, 4), an image as it would be shown.
+            is_rejected: The verdict on it.
         """
-        self._await_verdict()
-        self._start_check(self._normalizer.normalize(centre_square(image, self._side), self._dtype))
-        np.copyto(self._pending, out)
-        self._is_pending = True
-        if self._late and self._has_safe:
+        if is_rejected:
+            self.flagged += 1
             np.copyto(out, self._shown)
         else:
-            self.show_last(out)
+            np.copyto(self._shown, out)
 
     def show_last(self, out: Pixels) -> None:
         """Write the last safe frame to `out`, where no new one was rendered."""
-        self._await_verdict()
         np.copyto(out, self._shown)
 
     def accept(self, out: Pixels) -> None:
         """Store an unrendered frame that was shown, as the replacement of a later flagged one."""
-        self._is_pending, self._has_safe = False, True
         np.copyto(self._shown, out)
 
     def clear(self) -> None:
         """Drop all frames, such as those of the warm-up."""
-        self._is_pending, self._has_safe, self.flagged = False, False, 0
+        self.flagged = 0
         self._shown[:] = GREY
-
-    def _start_check(self, pixels: torch.Tensor) -> None:
-        if self._stream is None:
-            self._verdict.copy_(self._check(pixels))
-            return
-        self._stream.wait_stream(torch.cuda.current_stream(pixels.device))
-        self._checked = pixels
-        with torch.cuda.stream(self._stream):
-            self._verdict.copy_(self._check(pixels), non_blocking=True)
-
-    def _await_verdict(self) -> None:
-        """Wait for the verdict on the pending frame, if there is one."""
-        if not self._is_pending:
-            return
-        if self._stream is not None:
-            self._stream.synchronize()
-        if bool(self._verdict):
-            self._pending, self._shown, self._has_safe = self._shown, self._pending, True
-        else:
-            self.flagged += 1
-        self._is_pending = False
 
 
 def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:

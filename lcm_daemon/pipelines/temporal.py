@@ -2,7 +2,8 @@
 frames, on the host.
 
 FrameFeedback and LatentSmoothing read their amount from a tensor and write to memory of their own that keeps its
-address, so they may be part of a captured graph. A broken frame (NaN) leaves no trace in them.
+address, so they may be part of a captured graph. There they always take part, so that a fader that leaves 0 needs no
+other graph; at 0 they change no bit. A broken frame (NaN) leaves no trace in them.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ class FrameFeedback:
     between Images", 2001, in the channels as they are), and a model's drift cannot add up.
 
     size: (width, height) of the images.
+    always: `mix` and `store` are called at amount 0 as well, as in a recording, which then leaves no trace.
     """
 
-    def __init__(self, size: Size, device: torch.device) -> None:
-        shape = 1, 3, size[1], size[0]
+    def __init__(self, size: Size, device: torch.device, always: bool = False) -> None:
+        shape, self._always = (1, 3, size[1], size[0]), always
         self._last = torch.zeros(shape, device=device)  # the previous result minus its mean; `mix` adds the input's
         self._mixed = torch.zeros(shape, device=device)
         self._has_last = torch.zeros((), device=device)  # 1 where there is a previous result
@@ -50,15 +52,18 @@ class FrameFeedback:
         wanted = _deviation(mixed)
         actual = _deviation(mixed.lerp_(self._last, share))
         gain = torch.minimum(wanted / actual.clamp_(min=MIN_DEVIATION), 1 / (1 - share))
-        image.copy_(mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0))
+        mixed.mul_(gain).add_(mean).clamp_(-1.0, 1.0)
+        image.copy_(torch.where(share > 0.0, mixed, image) if self._always else mixed)
 
-    def store(self, image: torch.Tensor) -> None:
-        """Store a result, (1, 3, h, w), unless it is broken."""
+    def store(self, image: torch.Tensor, amount: torch.Tensor) -> None:
+        """Store a result, (1, 3, h, w), unless it is broken. amount: as for `mix`."""
         stored = self._mixed.copy_(image).clamp_(-1.0, 1.0)
         is_finite = stored.sum().isfinite()
         _subtract_mean(stored)
         torch.where(is_finite, stored, self._last, out=self._last)
         self._has_last.masked_fill_(is_finite, 1.0)
+        if self._always:
+            self._has_last.mul_(amount > 0.0)
 
     def clear(self) -> None:
         """Drop the previous result: the next input stays as it is."""
@@ -83,9 +88,11 @@ class LatentSmoothing:
     """Averages latents over frames: y <- amount * y + (1 - amount) * x. After n frames 1 - amount^n of a change shows.
 
     shape: (channels, height, width).
+    always: `average` is called at amount 0 as well, as in a recording, which then leaves no trace.
     """
 
-    def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
+    def __init__(self, shape: tuple[int, int, int], device: torch.device, always: bool = False) -> None:
+        self._always = always
         self._average = torch.zeros(1, *shape, device=device)
         self._has_average = torch.zeros((), device=device)
 
@@ -95,6 +102,8 @@ class LatentSmoothing:
         is_finite = mixed.sum().isfinite()
         torch.where(is_finite, mixed, self._average, out=self._average)
         self._has_average.masked_fill_(is_finite, 1.0)
+        if self._always:
+            self._has_average.mul_(amount > 0.0)
         latents.copy_(mixed)
 
     def clear(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -189,30 +189,3 @@ def test_what_the_safety_checker_flags_is_never_shown(
     grey = np.full_like(pictures[0], test_safety.GREY[0])
     assert all(np.array_equal(picture, grey) is not shown for picture in pictures)
     assert np.array_equal(paint(pipeline, 0, mix=0.0), make_picture((64, 64), 0)[..., :3]), "the input is not painted"
-
-
-@pytest.mark.slow
-def test_the_graph_key_changes_only_with_the_kernels(
-    live: LatentConsistency, monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What would be recorded on CUDA: one key as long as the same kernels run, another where they do not."""
-    keys: list[Hashable] = []
-
-    class Recorder:
-        def launch(self, key: Hashable, work: Callable[[], torch.Tensor]) -> torch.Tensor:
-            keys.append(key)
-            return work()
-
-    expected = paint(live, mode="text")
-    monkeypatch.setattr(live.renderer, "_graphs", Recorder())
-    monkeypatch.setattr(live.renderer._controlnets, "controlnets", [])
-    assert np.array_equal(paint(live, mode="text"), expected)
-    for same in ({"strength": 0.3}, {"prompt": "ocean"}, {"seed": 5}, {"lora/ink": 0.5}, {"guidance": 1.0}):
-        paint(live, mode="text", **same)
-    assert len(set(keys)) == 1
-    for other in ({"steps": 3}, {"mode": "image"}, {"smooth": 0.5}, {"feedback": 0.5}):
-        paint(live, **{"mode": "text", **other})
-    assert len(set(keys)) == 5
-    live.renderer.acceleration.installs += 1
-    paint(live, mode="text")
-    assert len(set(keys)) == 6

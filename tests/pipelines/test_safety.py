@@ -51,11 +51,11 @@ def write(folder: Path, checker: StableDiffusionSafetyChecker) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., SafetyFilter]:
-    def make(late: bool = True) -> SafetyFilter:
+    def make() -> SafetyFilter:
         folder = tmp_path / "model"
         if not folder.exists():
             write(folder, make_checker())
-        made = SafetyFilter(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32, late)
+        made = SafetyFilter(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32)
         made._check = Brightness()  # pictures above grey are flagged
         return made
     return make
@@ -64,7 +64,7 @@ def make(tmp_path: Path) -> Callable[..., SafetyFilter]:
 def shown(guard: SafetyFilter, level: int, bad: bool = False) -> int:
     """The level of the output after a frame of `level` was rendered."""
     out = solid(SIZE, (level, level, level, 255))
-    guard.check(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0), out)
+    guard.judge(out, bool(guard.verdict(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0))))
     assert (out == out[0, 0]).all()
     return int(out[0, 0, 0])
 
@@ -104,42 +104,16 @@ def test_nan_is_not_safe() -> None:
 # --- what is shown ---
 
 
-def test_a_frame_is_shown_one_frame_late(make: Callable[..., SafetyFilter]) -> None:
-    guard = make()
-    assert [shown(guard, level) for level in (10, 20, 30, 40)] == [10, 10, 20, 30]  # the first has none before it
-
-
-def test_a_still_input_is_not_left_grey(make: Callable[..., SafetyFilter]) -> None:
-    guard, out = make(), solid(SIZE)
-    assert shown(guard, 10) == 10
-    guard.show_last(out)
-    assert (out[..., :3] == 10).all()
-
-
-def test_the_filter_waits_for_verdicts_until_a_frame_was_safe(make: Callable[..., SafetyFilter]) -> None:
-    guard = make()
-    frames = [(10, True), (20, True), (30, False), (40, True), (50, False), (60, False)]
-    assert [shown(guard, *frame) for frame in frames] == [GREY[0], GREY[0], 30, 30, 30, 50]
-    assert guard.flagged == 3
-
-
-@pytest.mark.slow
 def test_a_flagged_frame_is_never_shown(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
-    assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 10, 40, 40, 60]
+    assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 40, 40, 60, 70]
     assert guard.flagged == 3
 
 
 def test_grey_is_shown_before_the_first_safe_frame(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     assert [shown(guard, 10, bad=True) for _ in range(3)] == [GREY[0]] * 3
-
-
-def test_without_late_verdicts_a_frame_is_shown_at_once(make: Callable[..., SafetyFilter]) -> None:
-    guard = make(late=False)
-    frames = [(10, False), (20, True), (30, False)]
-    assert [shown(guard, *frame) for frame in frames] == [10, 10, 30]
 
 
 def test_a_skipped_frame_shows_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
@@ -157,8 +131,8 @@ def test_an_unrendered_frame_replaces_the_last_safe_one(make: Callable[..., Safe
     guard = make()
     shown(guard, 10)
     guard.accept(solid(SIZE, (200, 200, 200, 255)))
-    assert shown(guard, 20) == 200
-    assert shown(guard, 30) == 20
+    assert shown(guard, 20, bad=True) == 200
+    assert shown(guard, 30) == 30
 
 
 @pytest.mark.slow
@@ -173,9 +147,9 @@ def test_frames_of_the_warm_up_are_dropped(make: Callable[..., SafetyFilter]) ->
 def test_the_callers_buffer_is_its_own(make: Callable[..., SafetyFilter]) -> None:
     guard = make()
     out: Pixels = solid(SIZE, (10, 10, 10, 255))
-    guard.check(torch.full((1, 3, 32, 48), -1.0), out)
+    guard.judge(out, False)
     out[:] = 99  # painted over by the next frame
-    assert shown(guard, 20) == 10
+    assert shown(guard, 20, bad=True) == 10
 
 
 def test_the_real_checker_runs(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ SIZE = (48, 40)
 SHAPE = (1, 3, 40, 48)
 CPU = torch.device("cpu")
 CHANNELS = (2, 3)
+AMOUNT = torch.tensor(0.5)
 
 
 def picture(seed: int) -> torch.Tensor:
@@ -53,7 +54,7 @@ def test_two_hundred_rounds_do_not_drift(amount: float) -> None:
     for _ in range(200):
         seen = source.clone()
         feedback.mix(seen, share)
-        feedback.store(drifting(seen))
+        feedback.store(drifting(seen), AMOUNT)
         naive = torch.lerp(source, drifting(naive), amount)
     for found, wanted in ((seen.mean(CHANNELS), source.mean(CHANNELS)), (seen.std(CHANNELS), source.std(CHANNELS))):
         torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
@@ -67,7 +68,7 @@ def test_the_previous_result_has_its_share_in_the_next() -> None:
     other = (other - other.mean(CHANNELS, keepdim=True)) / other.std(CHANNELS, keepdim=True)
     other = other * one.std(CHANNELS, keepdim=True) + one.mean(CHANNELS, keepdim=True)
     feedback, seen = FrameFeedback(SIZE, CPU), one.clone()
-    feedback.store(other)
+    feedback.store(other, AMOUNT)
     feedback.mix(seen, torch.tensor(0.4))
     plain = 0.6 * one + 0.4 * other
     mean = one.mean(CHANNELS, keepdim=True)
@@ -79,7 +80,7 @@ def test_the_previous_result_has_its_share_in_the_next() -> None:
 def test_without_feedback_the_input_is_unchanged(kept: bool, forgotten: bool, amount: float) -> None:
     feedback, seen = FrameFeedback(SIZE, CPU), picture(1)
     if kept:
-        feedback.store(picture(2))
+        feedback.store(picture(2), AMOUNT)
     if forgotten:
         feedback.clear()
     feedback.mix(seen, torch.tensor(amount))
@@ -94,7 +95,7 @@ def test_no_previous_result_causes_harm(last: str) -> None:
     feedback = FrameFeedback(SIZE, CPU)
     for _ in range(5):
         seen = source.clone()
-        feedback.store(spoilt)
+        feedback.store(spoilt, AMOUNT)
         feedback.mix(seen, torch.tensor(0.5))
         assert torch.isfinite(seen).all()
         assert float(seen.abs().max()) <= 1.0
@@ -106,7 +107,7 @@ def test_no_previous_result_causes_harm(last: str) -> None:
 @pytest.mark.parametrize("amount", [0.0, 0.9])
 def test_a_flat_input_stays_flat(amount: float) -> None:
     feedback, seen = FrameFeedback(SIZE, CPU), torch.full(SHAPE, 0.25)
-    feedback.store(picture(1))
+    feedback.store(picture(1), AMOUNT)
     feedback.mix(seen, torch.tensor(amount))
     torch.testing.assert_close(seen, torch.full(SHAPE, 0.25), atol=1e-5, rtol=0)
 
@@ -114,7 +115,7 @@ def test_a_flat_input_stays_flat(amount: float) -> None:
 def test_half_precision_images_in_any_layout() -> None:
     feedback, source = FrameFeedback(SIZE, CPU), picture(1)
     seen = source.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    feedback.store(picture(2).to(torch.bfloat16))
+    feedback.store(picture(2).to(torch.bfloat16), AMOUNT)
     feedback.mix(seen, torch.tensor(0.5))
     torch.testing.assert_close(seen.float().mean(CHANNELS), source.mean(CHANNELS), atol=1e-2, rtol=0)
 
@@ -125,7 +126,7 @@ def test_a_recorded_feedback_follows_the_fader() -> None:
         return seen
 
     feedback = FrameFeedback(SIZE, CPU)
-    feedback.store(picture(2))
+    feedback.store(picture(2), AMOUNT)
     recorded = make_fx(one_frame)(picture(1), torch.tensor(0.2))
     expected = one_frame(picture(1), torch.tensor(0.8))
     torch.testing.assert_close(recorded(picture(1), torch.tensor(0.8)), expected)
@@ -182,12 +183,34 @@ def test_smoothing_passes_a_broken_frame_on_and_continues_from_the_last_good_one
 def test_feedback_continues_with_the_last_good_result() -> None:
     kept, spoilt = FrameFeedback(SIZE, CPU), FrameFeedback(SIZE, CPU)
     for feedback in (kept, spoilt):
-        feedback.store(picture(1))
-    spoilt.store(torch.full(SHAPE, float("nan")))
+        feedback.store(picture(1), AMOUNT)
+    spoilt.store(torch.full(SHAPE, float("nan")), AMOUNT)
     seen = [picture(2), picture(2)]
     kept.mix(seen[0], torch.tensor(0.5))
     spoilt.mix(seen[1], torch.tensor(0.5))
     assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_what_always_runs_changes_no_bit_at_zero_and_looks_back_from_then_on(dtype: torch.dtype) -> None:
+    """As parts of a recording: up from 0 there is nothing to look back to, as where they run on demand."""
+    feedback, smooth = FrameFeedback(SIZE, CPU, always=True), LatentSmoothing((3, 40, 48), CPU, always=True)
+    on_demand, zero = FrameFeedback(SIZE, CPU), torch.tensor(0.0)
+    for number, amount in enumerate([zero, zero, AMOUNT, AMOUNT, zero, AMOUNT, AMOUNT]):
+        given = picture(number).to(dtype)
+        seen, latents, expected = given.clone(), given.float().clone(), given.clone()
+        feedback.mix(seen, amount)
+        smooth.average(latents, amount)
+        if amount > 0.0:
+            on_demand.mix(expected, amount)
+        looks_back = number in (3, 6)
+        assert torch.equal(seen, given) is not looks_back
+        assert torch.equal(latents, given.float()) is not looks_back
+        torch.testing.assert_close(seen, expected, atol=1e-6 if dtype == torch.float32 else 1e-3, rtol=0)
+        feedback.store(given, amount)
+        on_demand.store(given, amount)
+        if amount == 0.0:
+            on_demand.clear()
 
 
 # --- SimilarityFilter ---

@@ -1,0 +1,113 @@
+"""DeviceFrames: frames of a CUDA device. Several are under way, and the host waits only for finished pictures.
+
+A frame is: its upload on a stream of its own, one small copy of the numbers that have changed, one replay of a
+recording on the current stream, its download on a third stream. Events order the streams. Nothing else is launched,
+except for what has just changed: a LoRA's weights, a prompt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.pipelines.base import Pending
+from lcm_daemon.pipelines.cuda_graph import CudaGraphs
+from lcm_daemon.pipelines.device_images import DeviceImages
+from lcm_daemon.pipelines.frame_job import FrameJob
+from lcm_daemon.pipelines.frame_model import FrameModel, FramePlan, Mark
+from lcm_daemon.pipelines.frame_transfer import Flight, FrameTransfer
+from lcm_daemon.pipelines.safety import SafetyFilter
+from lcm_daemon.pipelines.shown_frames import ShownFrames
+
+
+class DeviceFrames:
+    """Launches frames.
+
+    Args:
+        model: The loaded model.
+        size: Output size, (width, height).
+        safety: The recipe's safety filter.
+        shown: What is shown.
+        in_flight: Largest number of frames under way.
+        recorded: Record frames as CUDA graphs; else each frame launches its kernels one by one.
+
+    Attributes:
+        transfer: Uploads and downloads.
+        graphs: The recordings of frames.
+        change_graphs: The recordings of what runs before a frame when something has changed.
+    """
+
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, shown: ShownFrames,
+                 in_flight: int, recorded: bool) -> None:
+        self._model, self._safety, self._shown = model, safety, shown
+        device = model.components.device
+        self._images = DeviceImages(size, model.size, device, model.components.dtype, model.numbers)
+        self.transfer = FrameTransfer(self._images, device, in_flight)
+        self.graphs = CudaGraphs(device) if recorded else None
+        self.change_graphs = CudaGraphs(device) if recorded else None
+
+    def submit(self, job: FrameJob) -> Pending:
+        """Launch a frame."""
+        has_input = job.mix < 1.0 or self._model.reads_input(job.values)
+        flight = self.transfer.begin()
+        plan = self._model.prepare(job.values, job.strength, job.guide is not None)
+        self._images.prepare(flight.row, job.mix, has_input)
+        guide = job.guide if plan.controls.uses_guide else None
+        self.transfer.upload(flight, job.frame if has_input else None, guide)
+        self._model.numbers.send()
+        for key, work in self._model.changes():
+            if self.change_graphs is None or key is None:
+                work()
+            else:
+                self.change_graphs.launch(key, work)
+        flight.watch.start()
+        self._launch(plan, flight.watch.mark)
+        flight.watch.mark("decode")
+        self.transfer.download(flight, job.out)
+        return _DeviceFrame(job, flight, self.transfer, self._shown, has_input)
+
+    def forget(self) -> None:
+        """Drop the last good picture: something else was shown since."""
+        self._images.forget()
+
+    def _launch(self, plan: FramePlan, mark: Mark) -> None:
+        if self.graphs is None or not plan.controls.is_recordable:
+            self._run(plan, mark)
+            return
+        key = plan.key, self._model.acceleration.installs, self._model.acceleration.bypassed
+        self.graphs.launch(key, lambda: self._run(plan, lambda part: None))
+
+    def _run(self, plan: FramePlan, mark: Mark) -> Tensor:
+        """What is recorded: from the uploaded bytes to those that are downloaded."""
+        self._images.begin()
+        image = self._images.to_image()
+        guide = self._images.to_guide() if plan.controls.uses_guide else None
+        rendered = self._model.run(plan, image, guide, mark)
+        return self._images.finish(rendered, self._safety.verdict(rendered) if self._safety else None)
+
+
+class _DeviceFrame:
+    """A frame under way."""
+
+    def __init__(self, job: FrameJob, flight: Flight, transfer: FrameTransfer, shown: ShownFrames,
+                 has_input: bool) -> None:
+        self._job, self._flight, self._transfer, self._shown = job, flight, transfer, shown
+        self._has_input = has_input
+
+    def wait(self) -> dict[str, float]:
+        """Wait for the picture: the only wait of a frame."""
+        job, flight = self._job, self._flight
+        is_broken, is_rejected = self._transfer.wait(flight, job.out)
+        if not self._has_input:
+            _copy_alpha(job.frame, job.out)
+        self._shown.show(job.out, is_broken, is_rejected, job.is_kept)
+        seconds = flight.watch.seconds()
+        self._transfer.end(flight)
+        return seconds
+
+
+def _copy_alpha(frame: Pixels, out: Pixels) -> None:
+    """Copy the alpha of a frame that was not uploaded, if it is not 255 everywhere, as `out` has it."""
+    if int(np.bitwise_and.reduce(frame.view("<u4"), axis=None)) >> 24 != 255:
+        out[..., 3] = frame[..., 3]

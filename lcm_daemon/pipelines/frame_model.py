@@ -1,0 +1,237 @@
+"""FrameModel: the parts of a loaded model, and the way of a frame through them.
+
+A frame has two halves. `prepare` runs on the host in every frame: it decides which kernels the frame launches, and
+writes numbers. `run` launches them. On CUDA `run` is recorded, and later frames with an equal plan only replay the
+recording. So `run` branches on the plan alone, reads and writes tensors that keep their address, and reads nothing from
+the device. What changes rarely (the weights of LoRAs, a prompt) has work of its own: `changes`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.accelerators.base import Features
+from lcm_daemon.pipelines.accelerators.folding import fold_vae
+from lcm_daemon.pipelines.accelerators.low_rank import live_form
+from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
+from lcm_daemon.pipelines.accelerators.upsampling import fold_upsampling
+from lcm_daemon.pipelines.base import FrameValues, Progress
+from lcm_daemon.pipelines.components import Components, ComponentsLoader
+from lcm_daemon.pipelines.conditioning import Conditioner, Conditioning
+from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
+from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
+from lcm_daemon.pipelines.device import openvino_device
+from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter, read_adapter
+from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
+from lcm_daemon.pipelines.numbers import Numbers
+from lcm_daemon.pipelines.recorded_noise import RecordedNoise
+from lcm_daemon.pipelines.sampler import Sampler
+from lcm_daemon.pipelines.temporal import FrameFeedback, LatentSmoothing
+from lcm_daemon.pipelines.unet import UNetPass
+from lcm_daemon.pipelines.vae import VaeCodec
+from lcm_daemon.recipes.recipe import Recipe
+
+Mark = Callable[[str], None]  # marks the end of a part of the frame: "encode", "denoise"
+Work = tuple[Hashable, Callable[[], Any]]  # a key of what it launches, and the work; None: it must not be recorded
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """Everything that decides which kernels a frame launches. All other values are in tensors.
+
+    passes: As `DenoiseLoop.prepare` returns it.
+    embeds: As `ImagePromptAdapter.prepare` returns it.
+    """
+
+    mode: str
+    steps: int
+    has_feedback: bool
+    has_smoothing: bool
+    passes: int
+    controls: ControlPlan
+    conditioning: Conditioning
+    embeds: bool
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for plans whose frames launch the same kernels on the same memory."""
+        return (self.mode, self.steps, self.has_feedback, self.has_smoothing, self.passes, self.controls,
+                self.conditioning.shape, self.embeds)
+
+
+class FrameModel:
+    """A loaded model. Loading happens in `__init__`.
+
+    Args:
+        recipe: The recipe.
+        loader: Where the model's parts come from.
+        device: Where it runs.
+        dtype: Its precision.
+        progress: Called with what is being loaded.
+        always: Feedback and smoothing always run, so that a fader that leaves 0 needs no other recording.
+        tuned: As of `Features`.
+        beside: As of `Features`.
+
+    Attributes:
+        components: The model's parts.
+        acceleration: The compilers of the three modules that a frame runs.
+        conditioner: Makes the UNet's inputs beside the latents.
+        sampler: Makes the step plans.
+        controlnets: The recipe's.
+        noise: The random tensors that frames start from.
+        numbers: What a frame reads as numbers. Send them after `prepare`.
+        size: Render size, (width, height).
+    """
+
+    def __init__(self, recipe: Recipe, loader: ComponentsLoader, device: torch.device, dtype: torch.dtype,
+                 progress: Progress, always: bool, tuned: bool = False, beside: bool = False) -> None:
+        self.size = recipe.size
+        self.components = loader(recipe, device, dtype, progress)
+        codec = VaeCodec(self.components.vae)
+        shape = _latent_shape(recipe, self.components.unet.config.in_channels, codec)
+        _fold(self.components, shape)
+        self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
+        self.numbers = Numbers(device)
+        self.components.loras.use(self.numbers)
+        self._image_prompt: ImagePromptAdapter | None = None
+        if recipe.image_prompt:
+            self._image_prompt = ImagePromptAdapter(self.components, recipe, read_adapter(recipe), self.numbers)
+
+        # The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready.
+        loras = self.components.loras
+        features = Features(live_weights=bool(loras.names), moving=loras.layers, tuned=tuned, beside=beside,
+                            int8=self.components.int8 if recipe.dtype == "auto" else {},
+                            openvino_device=openvino_device(recipe))
+        self.acceleration = AcceleratorManager(recipe.accelerate, device, features, progress)
+        self._encoder = self.acceleration.accelerate("encoder", codec.encoder, moves=False)
+        unet_pass = UNetPass(self.components.unet)
+        low_rank = loras.low_rank(unet_pass)
+        unet = self.acceleration.accelerate("denoiser", unet_pass, moves=bool(low_rank),
+                                            make_live=lambda: live_form(unet_pass, low_rank, lambda: loras.weights))
+        self._decoder = self.acceleration.accelerate("decoder", codec.decoder, moves=False)
+
+        self.conditioner = Conditioner(self.components, recipe.guidance, recipe.size, self.numbers)
+        self.sampler = Sampler(recipe.sampler, self.components.schedule)
+        self.controlnets = ControlNets(self.components, recipe, recipe.size, self.numbers, recorded=always)
+        self._denoise_loop = DenoiseLoop(unet, self.controlnets, shape, device, dtype, recipe.stream_batch)
+        self.noise = RecordedNoise(*shape, device, self.numbers) if always else Noise(*shape, device)
+        self._always = always
+        self._feedback = FrameFeedback(recipe.size, device, always)
+        self._smoothing = LatentSmoothing(shape, device, always)
+        self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
+        self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
+
+    def reads_input(self, values: FrameValues) -> bool:
+        """Whether a frame of these values needs the input for more than its result is mixed over."""
+        prompt = self._image_prompt
+        return values.mode != "text" or (prompt is not None and prompt.is_live and values.image_prompt > 0.0)
+
+    def prepare(self, values: FrameValues, strength: float, has_guide: bool) -> FramePlan:
+        """Decide what a frame launches, and write its numbers.
+
+        Args:
+            values: Those of the frame.
+            strength: The one in force.
+            has_guide: There is a guide.
+        """
+        self.acceleration.set_weights_moved(values.loras != self._loaded_weights)
+        if self.components.loras.prepare(values.loras):
+            self.conditioner.change_encoders()
+        plan = self.sampler.plan(values.steps, strength, text=values.mode != "image")
+        self._factors.write(plan.tensor.numpy().ravel())
+        self._amounts.write((values.feedback, values.smooth))
+        self._move_noise(values)
+        embeds = self._image_prompt.prepare(values.image_prompt) if self._image_prompt else False
+        conditioning = self.conditioner.prepare(values, self._image_prompt.prompt if self._image_prompt else None)
+        return FramePlan(values.mode, values.steps, self._always or values.feedback > 0.0,
+                         self._always or values.smooth > 0.0, self._denoise_loop.prepare(values.steps),
+                         self.controlnets.prepare(values, conditioning.count, has_guide), conditioning, embeds)
+
+    def changes(self) -> Iterator[Work]:
+        """Work that has to run before the next `run`, once the numbers are sent. Nothing while nothing changes."""
+        loras = self.components.loras.pending()
+        if loras is not None:
+            yield ("loras", loras[0]), loras[1]
+        picture = self._image_prompt.pending() if self._image_prompt else None
+        if picture is not None:
+            yield picture
+        yield from self.conditioner.pending()
+
+    def run(self, plan: FramePlan, image: Tensor, guide: Tensor | None, mark: Mark) -> Tensor:
+        """Encode, denoise, decode. Reads and writes only tensors that keep their address.
+
+        Args:
+            plan: The frame's.
+            image: The input, (1, 3, h, w) from -1 to 1. It may be written to.
+            guide: The guide, if the plan's ControlNets use it.
+            mark: Called at the end of each part.
+
+        Returns:
+            The rendered image, (1, 3, h, w) from -1 to 1, valid until the next call.
+        """
+        feedback, smooth = self._amounts.tensor
+        if self._image_prompt:
+            self._image_prompt.run(plan.embeds, image)
+        self.controlnets.run(plan.controls, image, guide)
+        if plan.mode == "image":
+            if plan.has_feedback:
+                self._feedback.mix(image, feedback)
+            else:
+                self._feedback.clear()
+            self._denoise_loop.latents.copy_(self._encoder(image))
+        mark("encode")
+        latents = self._denoise_loop.denoise(
+            plan.conditioning, plan.steps, self._factors.tensor.view(1 + MAX_STEPS, 4), self.noise.run(plan.steps),
+            plan.mode != "image", plan.controls, plan.passes)
+        if plan.has_smoothing:
+            self._smoothing.average(latents, smooth)
+        else:
+            self._smoothing.clear()
+        mark("denoise")
+        rendered = self._decoder(latents)
+        if plan.has_feedback:
+            self._feedback.store(rendered, feedback)
+        return rendered
+
+    def clear(self) -> None:
+        """Drop everything that frames leave behind for later ones, such as those of a warm-up."""
+        self.noise.restart_walk()
+        self._denoise_loop.clear()
+        self._feedback.clear()
+        self._smoothing.clear()
+
+    def _move_noise(self, values: FrameValues) -> None:
+        seeds = [(int(seed), share) for seed, share in values.seed.parts]
+        if values.noise == "walking":
+            self.noise.walk(seeds, values.noise_speed, time.perf_counter(), values.steps)
+        else:
+            self.noise.blend(seeds, values.steps)
+
+
+def _latent_shape(recipe: Recipe, channels: int, codec: VaeCodec) -> tuple[int, int, int]:
+    """(channels, height, width) of the latents."""
+    if channels != codec.channels:
+        raise RecipeError(f"recipe {recipe.name}: the UNet has {channels} channels, the VAE {codec.channels}; "
+                          "choose a VAE of the same family")
+    width, height = recipe.size
+    if width % codec.factor or height % codec.factor:
+        raise RecipeError(f"recipe {recipe.name}: size {width}x{height} is not a multiple of {codec.factor} pixels")
+    return channels, height // codec.factor, width // codec.factor
+
+
+def _fold(components: Components, shape: tuple[int, int, int]) -> None:
+    """Save operations without changing the result. This is known to be faster only on the CPU."""
+    fold_vae(components.vae)
+    if components.device.type != "cpu":
+        return
+    fold_upsampling(components.vae.decoder)
+    levels = len(components.unet.config.block_out_channels)
+    if not any(side % (1 << levels - 1) for side in shape[1:]):  # else the UNet upsamples to sizes that are not double
+        fold_upsampling(components.unet, kept=components.loras.layers)

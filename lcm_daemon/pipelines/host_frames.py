@@ -1,0 +1,50 @@
+"""HostFrames: frames of devices that compute one after the other, while the host waits: CPU and MPS."""
+
+from __future__ import annotations
+
+from lcm_daemon.core.frame import Size
+from lcm_daemon.pipelines import device as devices
+from lcm_daemon.pipelines.base import Finished, Pending
+from lcm_daemon.pipelines.frame_job import FrameJob
+from lcm_daemon.pipelines.frame_model import FrameModel
+from lcm_daemon.pipelines.image_io import FrameConverter
+from lcm_daemon.pipelines.safety import SafetyFilter
+from lcm_daemon.pipelines.shown_frames import ShownFrames
+
+
+class HostFrames:
+    """Renders each frame while it is submitted.
+
+    Args:
+        model: The loaded model.
+        size: Output size, (width, height).
+        safety: The recipe's safety filter.
+        shown: What is shown.
+    """
+
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, shown: ShownFrames) -> None:
+        self._model, self._safety, self._shown = model, safety, shown
+        device, dtype = model.components.device, model.components.dtype
+        self._converter, self._guides = (FrameConverter(size, model.size, device, dtype) for _ in range(2))
+        self._stopwatch = devices.Stopwatch(device)
+
+    def submit(self, job: FrameJob) -> Pending:
+        """Render a frame."""
+        self._stopwatch.start()
+        image = self._converter.to_image(job.frame)
+        plan = self._model.prepare(job.values, job.strength, job.guide is not None)
+        self._model.numbers.send()
+        for _, work in self._model.changes():
+            work()
+        is_guided = plan.controls.uses_guide and job.guide is not None
+        guide = self._guides.to_image(job.guide) if is_guided and job.guide is not None else None
+        rendered = self._model.run(plan, image, guide, self._stopwatch.mark)
+        is_good = self._converter.to_frame(rendered, job.mix, job.out)
+        is_rejected = is_good and self._safety is not None and bool(self._safety.verdict(rendered))
+        self._shown.show(job.out, not is_good, is_rejected, job.is_kept)
+        self._stopwatch.mark("decode")
+        return Finished(self._stopwatch.seconds())
+
+    def forget(self) -> None:
+        """Drop the last good picture: something else was shown since."""
+        self._converter.clear()
