@@ -9,6 +9,7 @@ from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.render.player import Player, RenderInput
+from lcm_daemon.render.still_input import StillInput
 from lcm_daemon.render.transition import RecipeTransition
 
 Values = Mapping[str, Value | Blend]
@@ -32,6 +33,7 @@ class Feeder:
 
     def __init__(self, transition: RecipeTransition, parameters: Parameters, blank: Frame) -> None:
         self._transition, self._parameters, self._blank = transition, parameters, blank
+        self._frames, self._guides = StillInput(), StillInput()
         self.waiting = False  # a player accepts a frame, and there was nothing new to send
 
     def feed(
@@ -49,10 +51,10 @@ class Feeder:
         self.waiting = bool(accepting)  # set before the source is read: no frame can arrive unnoticed in between
         if not accepting:
             return
-        frame = source.newest if source is not None else None
+        frame = self._frames.settle(source.newest if source is not None else None)
         if frame is None and values["mode"] != "text":
             return
-        guide_frame = guide.newest if guide is not None else None
+        guide_frame = self._guides.settle(guide.newest if guide is not None else None)
         number = tick if self._changes_every_tick(values) else 0
         for player in accepting:
             player.send(RenderInput(frame or self._blank, guide_frame, self._values_for(player, values), number), now)

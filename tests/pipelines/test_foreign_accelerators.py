@@ -35,8 +35,13 @@ def names_of(name: str) -> dict[str, Any]:
     fixture: dict[str, Any] = accelerator_names.load()[PACKAGES[name]]
     names = fixture["names"]
     if name == "tensorrt":
-        names["torch_tensorrt"]["compile"]["keywords"] += names["dynamo"]["compile"]["keywords"]
+        names["torch_tensorrt"]["compile"]["keywords"] += [*names["dynamo"]["compile"]["keywords"], "**"]
     return fixture
+
+
+def names_of_version(version: str) -> dict[str, Any]:
+    names: dict[str, Any] = accelerator_names.load()[version]["names"]
+    return names
 
 
 @pytest.mark.parametrize("name", list(PACKAGES))
@@ -69,6 +74,8 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
     seen = Seen()
 
+    def compile_2_11(exported_program: Any, inputs: Any = None, *, use_explicit_typing: bool = True) -> None: ...
+
     def compile_any(module: nn.Module, *_: Any, **options: Any) -> nn.Module:
         seen.module, seen.options = module, options
         return module
@@ -87,6 +94,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
 
     monkeypatch.setenv("LCM_DAEMON_CACHE", str(tmp_path))
     package("torch_tensorrt", compile=compile_any)
+    package("torch_tensorrt.dynamo", compile=compile_2_11)
     package("onediff")
     package("onediff.infer_compiler", compile=compile_any, OneflowCompileOptions=lambda **named: named)
     package("sfast")
@@ -112,6 +120,19 @@ def test_tensorrt_keeps_its_engines_in_our_cache(seen: Seen, tmp_path: Path) -> 
         load("tensorrt")(CUDA, Features()).compile("denoiser", ToyWithNone(), example)
     assert Path(seen.options["engine_cache_dir"]).parent == tmp_path
     assert not any(tensor.is_inference() for tensor in seen.options["arg_inputs"])
+
+
+def test_tensorrt_keeps_the_precision_of_the_module(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explicit types where that is a setting (2.11); 2.13 has no other types, and drops `enabled_precisions`."""
+    settings = {version: names_of_version(version)["dynamo"]["compile"]["keywords"]
+                for version in ("torch_tensorrt 2.11.0", "torch_tensorrt")}
+    assert ["use_explicit_typing" in keywords for keywords in settings.values()] == [True, False]
+    example = (torch.ones(1, 4, 8, 8), None, torch.ones(1))
+    load("tensorrt")(CUDA, Features()).compile("denoiser", ToyWithNone(), example)
+    assert (seen.options["use_explicit_typing"], "enabled_precisions" in seen.options) == (True, False)
+    monkeypatch.setattr(sys.modules["torch_tensorrt.dynamo"], "compile", lambda exported_program, inputs=None: None)
+    load("tensorrt")(CUDA, Features()).compile("denoiser", ToyWithNone(), example)
+    assert "use_explicit_typing" not in seen.options
 
 
 def test_bakes_weights() -> None:

@@ -3,6 +3,8 @@
     pip download --no-deps torch-tensorrt onediff stable-fast-pruna
     python -m tests.rigs.accelerator_names WHEEL...
 
+A second wheel of a package, for an older version, is kept under "PACKAGE VERSION".
+
 stable-fast itself has wheels only for older versions of torch; its diffusion_pipeline_compiler.py is the same.
 """
 
@@ -73,7 +75,8 @@ def main(wheels: list[str]) -> None:
     for path in map(Path, wheels):
         package, version = path.name.split("-")[:2]
         with zipfile.ZipFile(path) as wheel:
-            content[package] = {"version": version, "made": f"{path.name} "
+            key = f"{package} {version}" if package in content else package
+            content[key] = {"version": version, "made": f"{path.name} "
                                 f"(sha256 {hashlib.sha256(path.read_bytes()).hexdigest()})",
                                 "names": read(wheel, package)}
     FILE.write_text(json.dumps(content, indent=1) + "\n")

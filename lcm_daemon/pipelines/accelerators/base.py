@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from lcm_daemon.core.errors import LcmDaemonError
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-CompiledModule = Callable[..., "Tensor"]  # takes the same arguments as the module that it was compiled from
+    from lcm_daemon.pipelines.accelerators.int8 import Int8
+
+# Takes the same arguments as the module that it was compiled from. If it has an attribute `tolerance`, that is the
+# largest accepted distance of its output from the module's, relative to the output's norm.
+CompiledModule = Callable[..., "Tensor"]
 
 
 class AcceleratorError(LcmDaemonError):
@@ -27,9 +31,19 @@ class Features:
 
     Attributes:
         live_weights: LoRAs change the weights in place while the pipeline plays.
+        moving: the layers whose weights they change.
+        tuned: Choose kernels by measuring them: the device is free for it, or the result is in the cache.
+        beside: Another engine renders while this pipeline loads.
+        int8: how parts may be quantised, by part; empty where that is unknown or unwanted.
+        openvino_device: OpenVINO's name of the device that the recipe names ("GPU", "NPU"); "" leaves the choice.
     """
 
     live_weights: bool = False
+    moving: frozenset[nn.Module] = frozenset()
+    tuned: bool = False
+    beside: bool = False
+    int8: Mapping[str, Int8] = field(default_factory=dict)
+    openvino_device: str = ""
 
 
 class Accelerator(ABC):
@@ -41,11 +55,17 @@ class Accelerator(ABC):
             methods of all modules in the process while they work, so accelerators that use them compile at load,
             while nothing plays.
         bakes_weights: whether compiled modules contain the weights of that moment, and do not see later changes.
+        takes_live_form: whether it compiles modules whose LoRA weights are an input (`low_rank.LowRankForm`), so that
+            baked weights do not matter.
+        any_shape: whether a compiled module takes inputs of all shapes, so that one that has been verified needs no
+            compilation for others.
     """
 
     name: ClassVar[str]
     compiles_in_background: ClassVar[bool] = False
     bakes_weights: ClassVar[bool] = False
+    takes_live_form: ClassVar[bool] = False
+    any_shape: ClassVar[bool] = False
 
     def __init__(self, device: torch.device, features: Features) -> None:
         self.device, self.features = device, features

@@ -12,7 +12,12 @@ from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensor
 
 
 class OneDiff(Accelerator):
-    """The OneFlow backend, with static shapes."""
+    """The OneFlow backend, with static shapes.
+
+    It does not take live forms. Their layers read the LoRAs' weights from one object, and OneDiff copies the attributes
+    of every module that it translates, so each layer would read an object of its own that is never written. A denoiser
+    plays eagerly while one of its LoRAs is off its loaded weight.
+    """
 
     name = "onediff"
     bakes_weights = True

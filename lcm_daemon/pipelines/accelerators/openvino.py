@@ -1,16 +1,19 @@
-"""OpenVINO on the CPU: static shapes, weights as constants, inputs and outputs in memory shared with torch.
+"""OpenVINO: static shapes, weights as constants, inputs and outputs in memory shared with torch.
 
 The module is traced in this process. A process of its own compiles it, which may crash or take long while the eager
-module plays. Modules in 16 bits are computed in bfloat16 on processors that support it natively.
+module plays. Several contenders (float on the CPU, int8 where the model says how, an Intel GPU) run there in turn, and
+the fastest is kept. Modules in 16 bits are computed in bfloat16 on processors that support it natively.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,20 @@ from lcm_daemon.pipelines.accelerators.base import (
     missing_package,
 )
 from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
+from lcm_daemon.pipelines.accelerators.openvino_contenders import (
+    INT8,
+    Contender,
+    attempts,
+    list_contenders,
+    read_winner,
+)
+from lcm_daemon.pipelines.accelerators.openvino_devices import gpus
 from lcm_daemon.pipelines.accelerators.openvino_trace import trace
 from lcm_daemon.pipelines.accelerators.tensor_inputs import tensors_of
 
 TIMEOUT = 3600  # seconds for one module, in the background; SD-Turbo's UNet takes one or two minutes on an idle machine
 
-# Tried one after another. OpenVINO 2026.4 crashes on small float32 attention heads while it fuses them into snippets.
-_ATTEMPTS: tuple[Mapping[str, str], ...] = ({}, {"SNIPPETS_MODE": "DISABLE"})
+log = logging.getLogger(__name__)
 
 
 class OpenVino(Accelerator):
@@ -40,58 +50,61 @@ class OpenVino(Accelerator):
     name = "openvino"
     compiles_in_background = True
     bakes_weights = True
+    takes_live_form = True
 
     def __init__(self, device: torch.device, features: Features, cache: CompileCache | None = None) -> None:
         super().__init__(device, features)
         self._cache = cache or CompileCache(self.name)
+        wanted = features.openvino_device
+        self._devices = [wanted] if wanted else ["CPU", *gpus()]
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
         if device.type != "cpu":
-            return f"it runs on the CPU only, and the device is {device.type}"
+            return f"it runs on the CPU, Intel GPUs and NPUs, and the device is {device.type}"
         return missing_package("openvino", '"lcm-daemon[openvino]"')
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import openvino
 
-        properties = _properties(module)
-        name = fingerprint(module, example, openvino.__version__, json.dumps(properties), sys.platform,
+        int8 = self.features.int8.get(part)
+        contenders = list_contenders(module, int8, self._devices)
+        name = fingerprint(module, example, openvino.__version__, repr(contenders), repr(int8), sys.platform,
                            torch.backends.cpu.get_cpu_capability())
         name = f"{part}-{name}.blob"
-        file = self._cache.find(name) or self._build(part, name, module, example, properties)
+        file = self._cache.find(name) or self._build(part, name, module, example, contenders)
         try:
-            compiled = openvino.Core().import_model(file.read_bytes(), "CPU", properties)
-        except RuntimeError as error:
+            winner, seconds, blob = read_winner(file)
+            compiled = openvino.Core().import_model(blob, winner.device, dict(winner.properties))
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
             self._cache.remove(file.name)
             raise AcceleratorError(
                 f"{part}: the cached model cannot be read; it is compiled again at the next start") from error
-        return _InferRequest(compiled, example)
+        log.info("openvino: %s runs as %s (%s)", part, winner.name, _milliseconds(seconds))
+        return _InferRequest(compiled, winner.tolerance)
 
     def _build(self, part: str, name: str, module: nn.Module, example: tuple[Tensor | None, ...],
-               properties: Mapping[str, str]) -> Path:
+               contenders: Sequence[Contender]) -> Path:
         with self._cache.work_folder() as folder:
-            traced, blob = folder / "traced.pt", folder / "model.blob"
-            trace(module, example, traced)
-            shapes = [tuple(tensor.shape) for tensor in tensors_of(example)]
+            for form in dict.fromkeys(each.form for each in contenders):
+                trace(module, example, folder / f"{form}.pt", self.features.int8[part] if form == INT8 else None)
+            torch.save([tensor.float().clone() for tensor in tensors_of(example)], folder / "example.pt")
             reasons = []
-            for attempt in _ATTEMPTS:
-                if not (reason := _run_compiler(traced, blob, json.dumps(shapes), {**properties, **attempt})):
-                    return self._cache.store(blob, name)
+            for attempt in attempts(contenders):
+                if not (reason := _run_compiler(folder, attempt)):
+                    return self._cache.store(folder / "model.blob", name)
                 reasons.append(reason)
             raise AcceleratorError(f"{part}: OpenVINO's compiler {reasons[-1]}")
 
 
-def _properties(module: nn.Module) -> dict[str, str]:
-    """One stream, for latency. No CPU pinning: the stage and the desk need these cores too."""
-    half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in module.parameters())
-    return {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(torch.get_num_threads()), "ENABLE_CPU_PINNING": "NO"}
+def _milliseconds(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {1000 * each:.1f} ms" for name, each in seconds.items())
 
 
-def _run_compiler(traced: Path, blob: Path, shapes: str, properties: Mapping[str, str]) -> str:
+def _run_compiler(folder: Path, contenders: Sequence[Contender]) -> str:
     """Run the compiler process; returns "" on success, else the reason. It ends when this process ends."""
-    command = [sys.executable, "-m", "lcm_daemon.pipelines.accelerators.openvino_compile", str(traced), str(blob),
-               shapes, json.dumps(properties)]
+    command = [sys.executable, "-m", "lcm_daemon.pipelines.accelerators.openvino_compile", str(folder),
+               json.dumps([asdict(each) for each in contenders])]
     theirs, ours = os.pipe()
     try:
         done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=TIMEOUT)
@@ -109,9 +122,11 @@ def _run_compiler(traced: Path, blob: Path, shapes: str, properties: Mapping[str
 class _InferRequest:
     """An inference request with float32 buffers that it shares with torch. Every call overwrites the output."""
 
-    def __init__(self, compiled: Any, example: tuple[Tensor | None, ...]) -> None:
+    def __init__(self, compiled: Any, tolerance: float) -> None:
         import openvino
 
+        if tolerance:
+            self.tolerance = tolerance
         self._request = compiled.create_infer_request()
         self._inputs = [torch.zeros(tuple(port.shape)) for port in compiled.inputs]
         self._output = torch.zeros(tuple(compiled.output(0).shape))

@@ -1,7 +1,7 @@
 """OpenVINO's compiler in a process of its own, so that a crash of the compiler does not end the engine.
 
-Run as: python -m lcm_daemon.pipelines.accelerators.openvino_compile TRACED.pt OUT.blob SHAPES PROPERTIES
-with the inputs' shapes and OpenVINO's properties as JSON: '[[1, 4, 64, 64]]' '{"INFERENCE_PRECISION_HINT": "f32"}'.
+Run as: python -m lcm_daemon.pipelines.accelerators.openvino_compile FOLDER CONTENDERS
+with the contenders as JSON. FOLDER holds the traced modules and example.pt, their inputs; model.blob is written there.
 The process ends at the end of its standard input, which the engine keeps open.
 """
 
@@ -10,31 +10,87 @@ from __future__ import annotations
 import io
 import json
 import os
+import statistics
 import sys
 import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import openvino
 import torch
 
+from lcm_daemon.pipelines.accelerators.openvino_contenders import Contender, write_winner
+
 NICENESS = 10  # the engine renders at the same time
+ROUNDS, SECONDS = 15, 3.0  # of the contest; it ends with the first of the two, but not before MIN_ROUNDS
+MIN_ROUNDS = 3
+MARGIN = 0.95  # of the reference's time: what is not clearly faster is not worth its distance
 
 
-def main(traced: str, out: str, shapes: str, properties: str) -> None:
-    """Convert, compile, run once, and export a traced module. Raises SystemExit if the conversion loses an input."""
+def main(folder: str, contenders: str) -> None:
+    """Convert, compile, compare and time the contenders, and export the fastest. Raises SystemExit if none works."""
     threading.Thread(target=_exit_with_engine, name="exit-with-engine", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    module = torch.jit.load(traced)  # type: ignore[no-untyped-call]
-    example = tuple(torch.zeros(shape) for shape in json.loads(shapes))
-    model = openvino.convert_model(module, example_input=example, input=[tuple(tensor.shape) for tensor in example])
-    del module
-    if len(model.inputs) != len(example):
-        raise SystemExit(f"{len(example)} inputs became {len(model.inputs)}: the module does not use all of them")
-    compiled = openvino.Core().compile_model(model, "CPU", json.loads(properties))
-    compiled([tensor.numpy() for tensor in example])
-    exported = compiled.export_model()  # a BytesIO, despite its annotation
-    Path(out).write_bytes(exported.getbuffer() if isinstance(exported, io.BytesIO) else exported)
+    example = [tensor.contiguous().numpy() for tensor in torch.load(Path(folder) / "example.pt")]
+    entered = {}
+    for contender in (Contender(**each) for each in json.loads(contenders)):
+        try:
+            entered[contender] = _Compiled(Path(folder), contender, example)
+        except RuntimeError as error:  # a device or a form that does not work; the others may
+            print(f"{contender.name}: {error}".splitlines()[0], file=sys.stderr)
+    if not entered:
+        raise SystemExit(1)
+    winner, seconds = choose(entered)
+    write_winner(Path(folder) / "model.blob", winner, seconds, entered[winner].export())
+
+
+class _Compiled:
+    """One contender, compiled; it has run once."""
+
+    def __init__(self, folder: Path, contender: Contender, example: Sequence[np.ndarray[Any, Any]]) -> None:
+        traced = torch.jit.load(folder / f"{contender.form}.pt")  # type: ignore[no-untyped-call]
+        tensors = tuple(map(torch.from_numpy, example))
+        model = openvino.convert_model(traced, example_input=tensors, input=[each.shape for each in example])
+        if len(model.inputs) != len(example):
+            raise RuntimeError(f"{len(example)} inputs became {len(model.inputs)}: the module does not use all of them")
+        self._compiled = openvino.Core().compile_model(model, contender.device, dict(contender.properties))
+        self._request, self._example = self._compiled.create_infer_request(), [*example]
+        self.output = self.run().copy()
+
+    def run(self) -> np.ndarray[Any, Any]:
+        output: np.ndarray[Any, Any] = self._request.infer(self._example)[0]
+        return output
+
+    def export(self) -> bytes:
+        exported = self._compiled.export_model()  # a BytesIO, despite its annotation
+        return bytes(exported.getbuffer() if isinstance(exported, io.BytesIO) else exported)
+
+
+def choose(entered: Mapping[Contender, Any]) -> tuple[Contender, dict[str, float]]:
+    """Return the fastest contender, and the seconds of each by name.
+
+    The first one is the reference. Another one must be clearly faster, and no further away from the reference than its
+    tolerance. They run in turn, so that other load on the machine slows all of them.
+    """
+    reference = next(iter(entered))
+    expected = entered[reference].output
+    near = [each for each in entered if each is reference
+            or np.linalg.norm(entered[each].output - expected) <= each.tolerance * np.linalg.norm(expected)]
+    times: dict[Contender, list[float]] = {each: [] for each in near}
+    begun = time.perf_counter()
+    while len(near) > 1 and len(times[reference]) < ROUNDS and (
+            len(times[reference]) < MIN_ROUNDS or time.perf_counter() - begun < SECONDS):
+        for each in near:
+            started = time.perf_counter()
+            entered[each].run()
+            times[each].append(time.perf_counter() - started)
+    seconds = {each: statistics.median(every) for each, every in times.items() if every}
+    fastest = min(near, key=lambda each: seconds.get(each, 0.0) * (1.0 if each is reference else 1 / MARGIN))
+    return fastest, {each.name: second for each, second in seconds.items()}
 
 
 def _exit_with_engine() -> None:

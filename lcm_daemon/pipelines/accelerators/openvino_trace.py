@@ -13,26 +13,42 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lcm_daemon.pipelines.accelerators.int8 import Int8, quantise
 from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensors_of
 
 FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
-def trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path) -> None:
-    """Trace `module` and write it to `file`. Its inputs are the tensors of `example` in float32, in the same order."""
+def trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path, int8: Int8 | None = None) -> None:
+    """Trace `module` and write it to `file`. Its inputs are the tensors of `example` in float32, in the same order.
+
+    Args:
+        module: the module; it stays as it is.
+        example: its arguments.
+        file: where to write.
+        int8: trace the module's quantised form.
+    """
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about shapes that become constants, which is intended
         tensors = tuple(tensor.float().clone() for tensor in tensors_of(example))
-        traced = torch.jit.trace(_widened(TensorInputs(module, example)), tensors,  # type: ignore[no-untyped-call]
+        form = _copy(module)
+        if int8 is not None:
+            quantise(form, int8)
+        _widen(form)
+        traced = torch.jit.trace(TensorInputs(form, example), tensors,  # type: ignore[no-untyped-call]
                                  check_trace=False)
         torch.jit.save(traced, file)
 
 
-def _widened(module: nn.Module) -> nn.Module:
-    """Copy a module without copying weights. 16-bit weights become float16, which each layer widens when it runs."""
+def _copy(module: nn.Module) -> nn.Module:
+    """Copy a module without copying weights."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    widened = copy.deepcopy(module, shared)
-    for layer in widened.modules():
+    return copy.deepcopy(module, shared)
+
+
+def _widen(module: nn.Module) -> None:
+    """Replace 16-bit weights by float16, which each layer widens when it runs, in place."""
+    for layer in module.modules():
         narrow = {name: f"{name}_narrow" for name, weight in layer.named_parameters(recurse=False)
                   if weight.dtype != torch.float32}
         for name, kept in narrow.items():
@@ -40,7 +56,6 @@ def _widened(module: nn.Module) -> nn.Module:
             layer.register_parameter(name, _placeholder())
         if narrow:
             _widen_when_run(layer, narrow)
-    return widened
 
 
 def _widen_when_run(layer: nn.Module, narrow: dict[str, str]) -> None:

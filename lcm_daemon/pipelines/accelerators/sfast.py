@@ -13,7 +13,7 @@ from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensor
 
 
 class StableFast(Accelerator):
-    """TorchScript with fused kernels. It uses the module's own weights, so LoRAs may change them."""
+    """TorchScript with fused kernels. It uses the module's own weights, so LoRAs may change them in place."""
 
     name = "sfast"
 

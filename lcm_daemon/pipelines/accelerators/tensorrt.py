@@ -1,7 +1,13 @@
-"""TensorRT through the dynamo frontend of torch_tensorrt: one engine per module, stored in the user's cache."""
+"""TensorRT through the dynamo frontend of torch_tensorrt: one engine per module, stored in the user's cache.
+
+LoRAs that move are inputs of the engine. Refitting an engine (`torch_tensorrt.dynamo.refit_module_weights`) takes
+seconds for a large UNet, which is too long for a fader.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +24,7 @@ class TensorRt(Accelerator):
 
     name = "tensorrt"
     bakes_weights = True
+    takes_live_form = True
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
@@ -27,6 +34,7 @@ class TensorRt(Accelerator):
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
         import torch_tensorrt
+        from torch_tensorrt.dynamo import compile as compile_dynamo
 
         folder = cache_folder() / self.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,10 +43,21 @@ class TensorRt(Accelerator):
             engine: Any = torch_tensorrt.compile(
                 TensorInputs(module, example), ir="dynamo", arg_inputs=tensors, truncate_double=True,
                 timing_cache_path=str(folder / "timing.bin"), immutable_weights=False, cache_built_engines=True,
-                reuse_cached_engines=True, engine_cache_dir=str(folder), engine_cache_size=SIZE_LIMIT)
+                reuse_cached_engines=True, engine_cache_dir=str(folder), engine_cache_size=SIZE_LIMIT,
+                **_typing(compile_dynamo))
 
         def run(*arguments: Tensor | None) -> Tensor:
             output: Tensor = engine(*tensors_of(arguments))
             return output
 
         return run
+
+
+def _typing(compile_dynamo: Callable[..., Any]) -> dict[str, bool]:
+    """The setting that keeps the module's precision.
+
+    Without explicit types `enabled_precisions` decides, and its default is float32. torch_tensorrt 2.11 has them by
+    default, versions before it do not. Version 2.13 always has them, and no such setting.
+    """
+    name = "use_explicit_typing"
+    return {name: True} if name in inspect.signature(compile_dynamo).parameters else {}

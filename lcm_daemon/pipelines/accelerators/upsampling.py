@@ -8,7 +8,7 @@ borders are equal too, since both pad with zeros.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -54,17 +54,24 @@ class Upsampling(nn.Module):
     def forward(self, small: Tensor) -> Tensor:
         """Map (n, channels, h, w) to (n, outputs, 2 h, 2 w)."""
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return self._run_phases(small)  # transposed convolutions are slow in OpenVINO 2026.4
+            return run_phases(small, phase_kernels(self.weight), self.bias)  # transposed ones are slow in OpenVINO
         return functional.conv_transpose2d(small, self.weight, self.bias, stride=2, padding=1)
 
-    def _run_phases(self, small: Tensor) -> Tensor:
-        weight = self.weight.transpose(0, 1)
-        phases = [functional.conv2d(functional.pad(small, (*_PADDING[column], *_PADDING[row])),
-                                    weight[:, :, list(_TAPS[row])][..., list(_TAPS[column])], self.bias)
-                  for row in (0, 1) for column in (0, 1)]
-        n, channels, height, width = phases[0].shape
-        squares = torch.cat(phases, 1).view(n, 2, 2, channels, height, width)
-        return squares.permute(0, 3, 4, 1, 5, 2).reshape(n, channels, 2 * height, 2 * width)
+
+def phase_kernels(weight: Tensor) -> list[Tensor]:
+    """Kernels of the four convolutions that an `Upsampling` of this weight equals, each (outputs, channels, 2, 2)."""
+    weight = weight.transpose(0, 1)
+    return [weight[:, :, list(_TAPS[row])][..., list(_TAPS[column])] for row in (0, 1) for column in (0, 1)]
+
+
+def run_phases(small: Tensor, kernels: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+    """Map (n, channels, h, w) to (n, outputs, 2 h, 2 w) with the kernels of `phase_kernels`."""
+    places = [(row, column) for row in (0, 1) for column in (0, 1)]
+    phases = [functional.conv2d(functional.pad(small, (*_PADDING[column], *_PADDING[row])), kernel, bias)
+              for (row, column), kernel in zip(places, kernels, strict=True)]
+    n, channels, height, width = phases[0].shape
+    squares = torch.cat(phases, 1).view(n, 2, 2, channels, height, width)
+    return squares.permute(0, 3, 4, 1, 5, 2).reshape(n, channels, 2 * height, 2 * width)
 
 
 def _fold_block(block: Any, kept: Collection[nn.Module]) -> bool:

@@ -1,0 +1,129 @@
+"""Modules whose LoRA weights are inputs, for accelerators that bake the model's weights into what they compile.
+
+A LoRA adds up @ (scale * down) to a layer's weight W. Instead of W, the scale moves: a layer computes
+W x + up (scale * down x), with two small layers beside its own (Hu et al., "LoRA", arXiv:2106.09685, section 4.1). What
+is compiled from that form stays valid while faders move.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lcm_daemon.pipelines.lora_file import Layer
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What the live LoRAs add to one layer.
+
+    weight: the layer's own weight, at scale 0.
+    up: (outputs, ranks), the matrices of all LoRAs, side by side.
+    down: (ranks, inputs); for a convolution (ranks, inputs, height, width).
+    loras: for each rank, the number of its LoRA.
+    """
+
+    weight: Tensor
+    up: Tensor
+    down: Tensor
+    loras: tuple[int, ...]
+
+
+_NO_SCALES = torch.empty(0)
+
+
+class _Scales:
+    """The scales of one call: per LoRA as they come in, per rank as the layers use them."""
+
+    def __init__(self) -> None:
+        self._by_ranks: dict[tuple[int, ...], Tensor] = {}
+        self._scales = _NO_SCALES
+
+    def set(self, scales: Tensor) -> None:
+        self._scales = scales
+        self._by_ranks.clear()
+
+    def of(self, loras: tuple[int, ...]) -> Tensor:
+        """The scale of each rank, (ranks,). Layers with the same LoRAs share the result."""
+        if loras not in self._by_ranks:
+            self._by_ranks[loras] = torch.cat([self._scales[number:number + 1] for number in loras])
+        return self._by_ranks[loras]
+
+
+class LowRankForm(nn.Module):
+    """Computes what a module with live LoRAs computes. Its first argument are their scales, float32 (LoRAs,).
+
+    It shares the weights of the module where no LoRA changes them.
+
+    Args:
+        module: the module; it stays as it is.
+        layers: what the LoRAs add, by layer of the module.
+    """
+
+    def __init__(self, module: nn.Module, layers: Mapping[Layer, LowRank]) -> None:
+        super().__init__()
+        self._scales = _Scales()
+        shared: dict[int, object] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+        shared |= {id(layer.weight): nn.Parameter(state.weight, requires_grad=False)
+                   for layer, state in layers.items()}
+        named = [(name, layer) for name, layer in module.named_modules()
+                 if isinstance(layer, nn.Linear | nn.Conv2d) and layer in layers]
+        self.module = copy.deepcopy(module, shared)
+        for name, layer in named:
+            parent, _, child = name.rpartition(".")
+            own = self.module.get_submodule(name)
+            setattr(self.module.get_submodule(parent), child, LowRankLayer(own, layers[layer], self._scales))
+
+    def forward(self, scales: Tensor, *arguments: Tensor | None) -> Tensor:
+        """Call the module as it is with these scales."""
+        self._scales.set(scales)
+        output: Tensor = self.module(*arguments)
+        self._scales.set(_NO_SCALES)
+        return output
+
+
+class LowRankLayer(nn.Module):
+    """A linear layer or a convolution with LoRAs beside it."""
+
+    def __init__(self, base: nn.Module, state: LowRank, scales: _Scales) -> None:
+        super().__init__()
+        self.base, self._loras, self._scales = base, state.loras, scales
+        # Parameters, not buffers: the tracer widens parameters of 16 bits.
+        self.up = nn.Parameter(state.up.to(state.weight), requires_grad=False)
+        self.down = nn.Parameter(state.down.to(state.weight), requires_grad=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        scales = self._scales.of(self._loras).to(values.dtype)
+        if isinstance(self.base, nn.Conv2d):
+            layer = self.base
+            small = functional.conv2d(values, self.down, None, layer.stride, layer.padding, layer.dilation)
+            added = functional.conv2d(small * scales.view(1, -1, 1, 1), self.up[..., None, None])
+        else:
+            added = functional.linear(functional.linear(values, self.down) * scales, self.up)
+        output: Tensor = self.base(values) + added
+        return output
+
+
+@dataclass(frozen=True)
+class LiveForm:
+    """A module whose LoRA weights are an input, so that an accelerator that bakes weights may compile it.
+
+    module: takes the scales before the module's own arguments.
+    scales: returns them as they are at this moment, float32 (LoRAs,), on the device.
+    """
+
+    module: nn.Module
+    scales: Callable[[], Tensor]
+
+
+def live_form(module: nn.Module, layers: Mapping[Layer, LowRank], scales: Callable[[], Tensor]) -> LiveForm | None:
+    """Return the form of `module`; None if one of the layers has no such form (a grouped convolution)."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros"):
+            return None
+    return LiveForm(LowRankForm(module, layers), scales) if layers else None
