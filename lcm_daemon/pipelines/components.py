@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import load_file
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.accelerators.int8 import Int8, read_int8
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.lora_file import Factors, read_lora
@@ -59,6 +60,7 @@ class Components:
     controlnets: by their names in the recipe.
     image_encoder, feature_extractor: of the image prompt.
     force_zeros: an empty negative prompt is embedded as zeros, not as the embedding of an empty text.
+    int8: how the "encoder", the "denoiser" and the "decoder" may be quantised, where the weights' folders say it.
     """
 
     unet: Any
@@ -72,6 +74,7 @@ class Components:
     image_encoder: Any = None
     feature_extractor: Any = None
     force_zeros: bool = False
+    int8: Mapping[str, Int8] = field(default_factory=dict)
 
 
 def load_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
@@ -105,7 +108,8 @@ class _Loader:
         loras = self._loras(unet, [encoder.model for encoder in encoders])
         image_encoder = self._image_encoder(weights.encoder) if weights.encoder else None
         return Components(unet, vae, tuple(encoders), {**schedule, **self._recipe.schedule}, self._device, self._dtype,
-                          loras, controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros())
+                          loras, controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros(),
+                          {**read_int8(weights.unet), **read_int8(weights.vae)})
 
     def _read(self, part: str, place: Path, read: Callable[[Path], _T]) -> _T:
         """Read one part. Errors that a damaged file causes are raised as a RecipeError of one line."""
