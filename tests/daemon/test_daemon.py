@@ -68,8 +68,10 @@ def watch(out: Source, until: Callable[[list[Frame]], object], seconds: float = 
 
 
 def test_the_picture_goes_on_while_engine_and_desk_die(tmp_path: Path, out: Source) -> None:
-    with Daemon(tmp_path, show(engine={"deadline": 1})) as daemon:
+    with Daemon(tmp_path, show(engine={"deadline": 1, "in_flight": 3})) as daemon:
         daemon.wait_rendering()
+        wait_for(lambda: daemon.status()["engine_latency"] > 0, 20, "the time from a request to its result")
+        assert daemon.status()["in_flight"] == 1, "passthrough renders one frame at a time"
         accidents: list[Callable[[], int]] = [
             lambda: daemon.signal_engine(signal.SIGKILL),
             daemon.kill_desk,
