@@ -15,7 +15,8 @@ from lcm_daemon.core.pictures import picture_suffixes
 from lcm_daemon.core.schema import Boolean, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Source, Transport
-from lcm_daemon.transports.clip import Clip, Note, ReportDamage
+from lcm_daemon.transports.clip import Clip
+from lcm_daemon.transports.file_reports import REPORTS, FileReports
 from lcm_daemon.transports.file_watch import FileWatch
 from lcm_daemon.transports.stills import FolderClip, PictureClip
 from lcm_daemon.transports.video import VideoClip
@@ -34,11 +35,10 @@ class FileSource(Source):
         "fps": Field(Number(0, 1000), 0.0, "frames per second; 0: the file's own rate, 1 for folders and pages"),
     }
 
-    def __init__(self, options: Mapping[str, Any], clock: Clock | None = None) -> None:
+    def __init__(self, options: Mapping[str, Any], clock: Clock | None = None, reports: FileReports = REPORTS) -> None:
         super().__init__(options)
         self._clock = clock or MonotonicClock()
-        self._damaged: dict[Path, tuple[int, int]] = {}  # reported files, with their size and modification time
-        self._noted: set[str] = set()  # what was said in the log
+        self._reports = reports
         self._clip: Clip | None = None
         self._watch: FileWatch | None = None  # of what may end; pictures that play on watch their own files
         self._frames: Iterator[tuple[float, Any]] = iter(())  # of the current pass
@@ -58,7 +58,7 @@ class FileSource(Source):
 
     def _open_source(self) -> None:
         path = Path(self.options["path"])
-        self._clip = open_clip(path, self.options["fps"], self._report_damage, self._note)
+        self._clip = open_clip(path, self.options["fps"], self._reports)
         watched = VideoClip if self.options["loop"] else (VideoClip, PictureClip)
         self._watch = FileWatch(path, self._clock) if isinstance(self._clip, watched) else None
         self._number = -1
@@ -76,16 +76,16 @@ class FileSource(Source):
         """Open the file again and play it; the old one stays if that fails."""
         path = Path(self.options["path"])
         try:
-            clip = open_clip(path, self.options["fps"], self._report_damage, self._note)
+            clip = open_clip(path, self.options["fps"], self._reports)
         except TransportError as error:
-            self._report_damage(path, f"{error}; the file before it stays")
+            self._reports.damage(path, f"{error}; the file before it stays")
             return
         try:
             frames = clip.play()
             first = next(frames)
         except TransportError as error:
             clip.close()
-            self._report_damage(path, f"{error}; the file before it stays")
+            self._reports.damage(path, f"{error}; the file before it stays")
             return
         _log.info("file: %s has changed; the new file plays", path)
         old, self._clip = self._clip, clip
@@ -137,37 +137,19 @@ class FileSource(Source):
         self._last_offset = found[0] if found else 0.0
         self._next = (self._pass_start + found[0], found[1]) if found else None
 
-    def _report_damage(self, path: Path, text: str) -> None:
-        """Log a damaged file once, and again after it has changed."""
-        try:
-            status = path.stat()
-        except OSError:
-            version = 0, 0
-        else:
-            version = status.st_size, status.st_mtime_ns
-        if self._damaged.get(path) != version:
-            self._damaged[path] = version
-            _log.warning("%s", text)
-
-    def _note(self, text: str) -> None:
-        if text not in self._noted:
-            self._noted.add(text)
-            _log.info("%s", text)
-
     def _close(self) -> None:
         clip, self._clip, self._frames, self._next = self._clip, None, iter(()), None
         if clip is not None:
             clip.close()
 
 
-def open_clip(path: Path, fps: float, report: ReportDamage, note: Note) -> Clip:
+def open_clip(path: Path, fps: float, reports: FileReports) -> Clip:
     """Open the file or folder at `path`.
 
     Args:
         path: a video, an image, or a folder of images.
         fps: frames per second; 0 for the clip's own rate.
-        report: called with each damaged file that is skipped or cut short, on every pass.
-        note: called with what the log should say once of the file.
+        reports: gets what the log says of the files.
 
     Raises:
         TransportError: the path does not exist, or cannot be played.
@@ -175,10 +157,10 @@ def open_clip(path: Path, fps: float, report: ReportDamage, note: Note) -> Clip:
     if not path.exists():
         raise TransportError(f"file: {path} does not exist")
     if path.is_dir():
-        return FolderClip(path, fps, report)
+        return FolderClip(path, fps, reports.damage)
     if path.suffix.lower() in picture_suffixes():
-        return PictureClip(path, fps, report)
-    return VideoClip(path, fps, report, note)
+        return PictureClip(path, fps, reports.damage)
+    return VideoClip(path, fps, reports.damage, reports.note)
 
 
 TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe)

@@ -257,19 +257,6 @@ def test_damaged_image_is_logged_once_until_it_changes(clock, tmp_path, caplog) 
     assert damage_reports(caplog) == 2
 
 
-def test_damaged_video_is_logged_once(clock, tmp_path, caplog, monkeypatch) -> None:
-    source = opened(clock, write_video(tmp_path / "clip.mkv", frames=3))
-    source.close()
-    monkeypatch.setattr(source, "_damaged", {})
-    for _ in range(5):
-        source._report_damage(tmp_path / "clip.mkv", "file: clip.mkv is damaged after 0.3 s")
-    assert damage_reports(caplog) == 1
-    (tmp_path / "clip.mkv").unlink()
-    for _ in range(5):
-        source._report_damage(tmp_path / "clip.mkv", "file: clip.mkv is damaged after 0.3 s")
-    assert damage_reports(caplog) == 2
-
-
 def test_unplayable_video_is_closed(clock, tmp_path, monkeypatch) -> None:
     closed: list[bool] = []
     container = SimpleNamespace(streams=SimpleNamespace(video=[]), close=lambda: closed.append(True))
