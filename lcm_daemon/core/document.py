@@ -80,8 +80,8 @@ class Reference:
 
     Attributes:
         node: the value's node.
-        kind: what it names, such as "parameter" or "file".
-        name: the name.
+        kind: what it names, such as "parameter" or "file"; "repeat" if it repeats another value.
+        name: the name; of a repeat, a line that says what is repeated.
     """
 
     node: Node

@@ -218,6 +218,29 @@ class Items(FieldKind):
 
 
 @dataclass(frozen=True)
+class DistinctItems(Items):
+    """A list that should not hold one thing twice. A second one is no mistake; `check` names it.
+
+    Attributes:
+        thing: What an item is, such as "the device 'Pad'"; empty for what may be there twice.
+    """
+
+    thing: Callable[[Any], str] = str
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        found = super().read(node, problems)
+        first: dict[str, Node] = {}
+        for item, raw in zip(found or (), node.raw.value, strict=False):
+            thing, here = "" if item is None else self.thing(item), Node(node.file, raw)
+            if thing and thing in first:
+                other = first[thing].problem("")
+                where = f"{other.line}:{other.column}"
+                problems.refer(here, "repeat", f"{thing} is here twice; the other one is at {where}")
+            first.setdefault(thing, here)
+        return found
+
+
+@dataclass(frozen=True)
 class Field:
     """One key of a mapping. Without a default it is required."""
 

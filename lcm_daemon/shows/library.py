@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
 from lcm_daemon.core.document import path_exists, read_error
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.paths import state_folder
 from lcm_daemon.core.schema import nearest
 from lcm_daemon.recipes.reader import recipe_names
 
@@ -53,6 +54,11 @@ def _not_found(path: str) -> str:
 def show_files() -> list[Path]:
     """Files of the shows that come with the package."""
     return sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith(RECORDED_CUES_SUFFIX))
+
+
+def companion_file(file: Path) -> Path:
+    """The path that files beside a show are named after: the show's own, or in the state folder if it is packaged."""
+    return state_folder() / file.name if is_packaged(file) else file
 
 
 def is_packaged(file: Path) -> bool:

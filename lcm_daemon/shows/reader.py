@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lcm_daemon import controllers
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.automation.schema import CUE_LIST, cue_recipes, is_endless_loop, read_cues, read_modulators
 from lcm_daemon.controllers.network import NETWORK_FIELDS
-from lcm_daemon.core.document import Node, Problems, Reference, compose, override
+from lcm_daemon.core.document import Node, Problems, compose, override
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Table
@@ -22,6 +24,7 @@ from lcm_daemon.core.schema import (
     Choice,
     Custom,
     Deferred,
+    DistinctItems,
     Field,
     Fields,
     Items,
@@ -41,8 +44,9 @@ from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
+from lcm_daemon.shows.names import ShowNames
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
-from lcm_daemon.transports.endpoint import EndpointConfig, sink_schema, source_schema
+from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
 
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
@@ -53,20 +57,6 @@ MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
 def load_show(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Show:
     """Read a show.
 
-    Args as of `read_show`, which also returns what the show refers to.
-
-    Raises:
-        DocumentError: The show has mistakes; it carries all of them.
-        LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
-    """
-    return read_show(path, overrides, environment)[0]
-
-
-def read_show(
-    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> tuple[Show, list[Reference]]:
-    """Read a show, and what it names outside of itself: files, devices, the targets of its maps.
-
     Args:
         path: The show's file, or the name of a show that comes with the package.
         overrides: "output.fps=60" each.
@@ -76,16 +66,43 @@ def read_show(
         DocumentError: The show has mistakes; it carries all of them.
         LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
     """
+    reading = inspect_show(path, overrides, environment)
+    reading.problems.raise_if_any()
+    assert reading.show is not None
+    return reading.show
+
+
+@dataclass(frozen=True)
+class ShowReading:
+    """What was read of a show file.
+
+    Attributes:
+        show: The show; None if it has mistakes.
+        names: What its lines may name; None if nothing could be read.
+        problems: The mistakes, and what it names outside of itself: files, devices, the targets of its maps.
+    """
+
+    show: Show | None
+    names: ShowNames | None
+    problems: Problems
+
+
+def inspect_show(
+    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> ShowReading:
+    """Read as much of a show as can be read. Args as of `load_show`.
+
+    Raises:
+        DocumentError: The file is not YAML, or an override leads nowhere.
+        LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
+    """
     node = compose(read_text(path), str(path))
     problems = Problems()
     problems.refer(node, "emptiness", "show" if node.is_empty else "")
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):
         _refuse_part_of_recipe(node, dotted, value, where)
         override(node, dotted, value, where)
-    show = _read_show(node, find_show(path), problems)
-    problems.raise_if_any()
-    assert show is not None
-    return show, problems.references
+    return ShowReading(*_read_show(node, find_show(path), problems), problems)
 
 
 def _refuse_part_of_recipe(node: Node, dotted: str, value: str, where: str) -> None:
@@ -99,23 +116,31 @@ def _refuse_part_of_recipe(node: Node, dotted: str, value: str, where: str) -> N
                              f"{{base: {recipe.value}, {key}: {value}}}")
 
 
-def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
+def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None, ShowNames | None]:
     base = file.resolve().parent
     recordings = Path.cwd() if is_packaged(file) else base  # a user does not look for recordings inside the package
     found = Section(show_fields(base, recordings)).read(node, problems)
     if found is None:
-        return None
+        return None, None
     moved = _read_moves(found, problems)
     if found["tempo"] and found["tempo"]["source"] == "link" and found["midi"] and found["midi"]["clock"]:
         problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
-    if found["cue_list"] and found["cue_list"]["loop"] and is_endless_loop(moved["cues"]):
+    _check_together(node, found, moved["cues"], problems)
+    show = None if problems else _build_show(file, base, found, moved)
+    return show, _read_names(node, file, found, moved["modulators"], is_whole=show is not None)
+
+
+def _check_together(node: Node, found: Mapping[str, Any], cues: Sequence[Cue], problems: Problems) -> None:
+    """Find keys that are right one by one, but not together."""
+    if found["cue_list"] and found["cue_list"]["loop"] and is_endless_loop(cues):
         problems.add(node, "cue_list.loop: the cues would start one another for ever without any time between them")
     if found["panel"] is None and "browser" in {
         end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
     }:
         problems.add(node, "a source of the transport browser needs the panel, which is off")
-    if problems:
-        return None
+
+
+def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping[str, Any]) -> Show:
     output, engine = found["output"], found["engine"]
     overrides = {key: found[key] for key in ("safety", "accelerate") if found[key] is not None}
     defaults_of_engine = EngineDefaults(**{key: engine[key] for key in ENGINE_DEFAULTS})
@@ -152,6 +177,30 @@ def _read_show(node: Node, file: Path, problems: Problems) -> Show | None:
 def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """Read what names parameters: start values, glides, cues and modulators. The recipes decide which ones exist."""
     first, others = found["recipe"], found["recipes"] or {}
+def _read_names(
+    node: Node, file: Path, found: Mapping[str, Any], modulators: Sequence[Modulator], is_whole: bool
+) -> ShowNames:
+    entries = {str(key.raw.value): value for key, value in node.items()}
+    recipes: Mapping[str, Recipe] = found["recipes"] or {}
+    output, network, midi = (found[key] or {} for key in ("output", "network", "midi"))
+    return ShowNames(
+        file, found["recipe"], {name: recipes.get(name) for name in _keys(entries.get("recipes"))}, modulators,
+        [sink for sink in found["sinks"] or () if sink], _keys(entries.get("sources")), _cue_names(found["cues"] or ()),
+        list(midi.get("banks") or ()), len(found["prompts"] or ()), output.get("slate") or "",
+        network.get("max_size"), is_whole)
+
+
+def _keys(node: Node | None) -> list[str]:
+    """The keys of a mapping; none of anything else."""
+    pairs = node.items() if node is not None and isinstance(node.raw, yaml.MappingNode) else []
+    return [str(key.raw.value) for key, _ in pairs]
+
+
+def _cue_names(nodes: Sequence[Node]) -> list[str]:
+    pairs = [pair for node in nodes if isinstance(node.raw, yaml.MappingNode) for pair in node.items()]
+    return [str(value.raw.value) for key, value in pairs if key.raw.value == "name"]
+
+
     own = [*([first] if first else []), *others.values()]
     named = {name: recipe for name in cue_recipes(found["cues"] or ()) if (recipe := find_recipe(name, first, others))}
     every = [*own, *named.values()]
@@ -208,7 +257,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets"),
         "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
-        "sinks": Field(Items(sink_schema(recordings)), ()),
+        "sinks": Field(DistinctItems(sink_schema(recordings), sender), ()),
         "parameters": Field(Deferred("a mapping of parameters to values"), None),
         "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompts/play 3` plays by number"),
         "glides": Field(Deferred("a mapping of parameters to seconds"), None),

@@ -14,13 +14,12 @@ from lcm_daemon.core.frame import Size
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
-from lcm_daemon.core.paths import state_folder
 from lcm_daemon.recipes.engine_defaults import EngineDefaults
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
-from lcm_daemon.shows.library import is_packaged
+from lcm_daemon.shows.library import companion_file
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.web.address import browser_url
 
@@ -198,8 +197,7 @@ class Show:
     @property
     def companion_file(self) -> Path:
         """The path that files beside the show are named after: its own, or in the state folder if it is packaged."""
-        file = Path(self.file)
-        return state_folder() / file.name if is_packaged(file) else file
+        return companion_file(Path(self.file))
 
     @property
     def osc(self) -> Mapping[str, Any] | None:

@@ -97,6 +97,12 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
     return Custom(read, "a mapping with the key transport")
 
 
+def sender(sink: EndpointConfig) -> str:
+    """The sink by the name that receivers find it by, such as "the memory sink 'lcm'"; empty without one."""
+    name = sink.options.get("name")
+    return f"the {sink.transport} sink {name!r:.80}" if name else ""
+
+
 def switch_names(sinks: Sequence[EndpointConfig]) -> dict[str, list[int]]:
     """The names by which sinks are switched off and on, each with the places of its sinks in the list.
 

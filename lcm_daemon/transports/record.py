@@ -115,7 +115,7 @@ class RecordSink(Sink):
 
     fields = {
         "path": Field(Text(), DEFAULT_PATH, "a .mp4, .mov or .mkv file; may hold {date} and {time}"),
-        "codec": Field(Choice(tuple(CODECS)), "h264", "video codec; prores is 422 HQ, prores4444 keeps alpha"),
+        "codec": Field(Choice(tuple(CODECS), "codec"), "h264", "video codec; prores is 422 HQ, prores4444 keeps alpha"),
         "quality": Field(Number(0, 100), 75.0, "of h264 and mpeg4: 0 is small and poor, 100 without visible loss"),
         "keep_free": Field(Number(0, 1e9), 256.0, "stop when the disk has less free space than this, in MiB"),
         "alpha": ALPHA,

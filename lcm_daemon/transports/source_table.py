@@ -7,7 +7,7 @@ lists. It is never opened as a path, so files are reached through `sources` only
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from lcm_daemon.core.errors import TransportError
@@ -33,6 +33,16 @@ def _listed_source(transport: str) -> type[Source] | None:
     return source if source is not None and source.is_listed else None
 
 
+def source_problem(name: str, named: Collection[str]) -> str:
+    """Why no source can have this name; empty if one may. named: the names of the show's `sources`."""
+    transport, label = split_listed(name)
+    if name == OWN or name in named or (_listed_source(transport) is not None):
+        return ""
+    if transport in TRANSPORTS and label:
+        return f"a source of the transport {transport} needs an entry in `sources`"
+    return f"no source {name!r:.80}{nearest(name, [*named, OWN])}, and a transport with a name, such as 'ndi CAM 1'"
+
+
 @dataclass(frozen=True)
 class SourceTable:
     """What one of a show's two sources can be changed to.
@@ -47,13 +57,7 @@ class SourceTable:
 
     def problem(self, name: str) -> str:
         """Why no source can have this name; empty if one may. Quick: no transport is asked."""
-        transport, label = split_listed(name)
-        if name == OWN or name in self.named or (_listed_source(transport) is not None):
-            return ""
-        if transport in TRANSPORTS and label:
-            return f"a source of the transport {transport} needs an entry in `sources`"
-        known = [*self.named, OWN]
-        return f"no source {name!r:.80}{nearest(name, known)}, and a transport with a name, such as 'ndi CAM 1'"
+        return source_problem(name, self.named)
 
     def find(self, name: str) -> EndpointConfig | None:
         """The source of this name; None for the show's own where it has none. May take seconds: a transport may look.

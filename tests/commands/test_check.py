@@ -10,8 +10,9 @@ import pytest
 
 from lcm_daemon.cli import main
 from lcm_daemon.commands import check, doctor
-from lcm_daemon.core.errors import DocumentError
-from lcm_daemon.shows.reader import read_show
+from lcm_daemon.core.errors import DocumentError, MissingIntegration
+from lcm_daemon.shows.reader import inspect_show
+from lcm_daemon.transports import pyav, record
 from tests.rigs.daemon import free_port
 
 
@@ -20,7 +21,7 @@ def problems(folder: Path, text: str) -> list[str]:
     file = folder / "show.yaml"
     file.write_text(text)
     try:
-        found = [str(problem) for problem in check.find_missing(*read_show(file, environment={}))]
+        found = str(DocumentError(check.find_problems(inspect_show(file, environment={})))).splitlines()
     except DocumentError as error:
         found = str(error).splitlines()
     return [line.replace(f"{folder}/", "") for line in found]
@@ -56,6 +57,28 @@ def problems(folder: Path, text: str) -> list[str]:
     ("midi: {map: [{note: 1, to: mode, value: video}]}", "show.yaml:1:41: mode is one of image, text, control, not"),
     ("midi: {map: [{note: [1, 2], to: mode, button: radio, values: [text, vid]}]}", "show.yaml:1:69: mode is one of"),
     ("midi: {map: [{note: 1, command: size, with: [64]}]}", "show.yaml:1:45: size: it takes <width> <height>"),
+    ("cues: [{name: storm}]\nosc: {map: [{from: /1, to: cue/goto, with: [strom, 5]}]}",
+     "show.yaml:2:44: cue/goto: no cue 'strom'; did you mean 'storm'?"),
+    ("cues: [{name: storm}]\nosc: {map: [{from: /1, to: cue/load, value: 2}]}",
+     "show.yaml:2:45: cue/load: no cue '2'; there are storm"),
+    ("cues: [{name: storm}]\nmidi: {map: [{note: 1, command: cue/goto, with: [strom]}]}",
+     "show.yaml:2:49: cue/goto: no cue 'strom'; did you mean 'storm'?"),
+    ("cues: [{name: storm}]\nmidi: {map: [{cc: 1, command: cue/goto, with: [strom], range: [0, 5]}]}",
+     "show.yaml:2:47: cue/goto: no cue 'strom'; did you mean 'storm'?"),
+    ("cues: [{name: storm}]\nmidi: {map: [{note: [1, 2], command: cue/goto, values: [storm, strom]}]}",
+     "show.yaml:2:64: cue/goto: no cue 'strom'; did you mean 'storm'?"),
+    ("midi: {map: [{note: 1, command: cue/goto, value: storm}]}", "show.yaml:1:50: cue/goto: no cue 'storm'; there"),
+    ("osc: {map: [{from: /1, to: source, with: [wide]}]}", "show.yaml:1:42: source: no source 'wide'; there are show"),
+    ("prompts: [a]\nosc: {map: [{from: /1, to: prompts/play, value: 2}]}",
+     "show.yaml:2:49: prompts/play: no prompt 2; the bank `prompts` has 1"),
+    ("osc: {map: [{from: /1, to: toggle, with: [freez]}]}", "show.yaml:1:42: toggle: no parameter 'freez'; did you"),
+    ("midi:\n  devices: [{name: Pad*}, {name: pad*}]",
+     "show.yaml:2:27: the device 'pad*' is here twice; the other one is at 2:13"),
+    ("midi: {devices: [{name: Pad, number: 2}, {name: Pad, number: 1}, {name: Pad, number: 2}]}",
+     "show.yaml:1:66: the device 'pad' with the number 2 is here twice; the other one is at 1:18"),
+    ("sinks:\n  - {transport: memory, name: a}\n  - {transport: memory, name: a}",
+     "show.yaml:3:5: the memory sink 'a' is here twice; the other one is at 2:5"),
+    ("sinks: [{transport: ndi}, {transport: ndi}]", "show.yaml:1:27: the ndi sink 'lcm' is here twice; the other one"),
 ])
 def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
@@ -63,6 +86,7 @@ def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path:
 
 
 def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "show.cues.yaml").write_text("- {name: stored}")
     for name in ("a.mp4", "slate.png", "ink.safetensors", "my.yaml"):
         (tmp_path / name).write_text("base: builtin\nloras: [ink.safetensors, {name: neon, model: owner/name}]")
     text = """
@@ -70,13 +94,54 @@ def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
         output: {failsafe: slate, slate: slate.png}
         recipe: my.yaml
         osc: {map: [{from: /1/fader1, to: lora/neon}, {from: /2, to: cue/go}, {from: /3, to: strength, with: ["+", 1]},
-                    {from: /4, to: prompt, value: 7}, {from: /5, to: cue/goto, with: [a, 5]}]}
+                    {from: /4, to: prompt, value: 7}, {from: /5, to: cue/goto, with: [a, 5]},
+                    {from: /6, to: panic, with: []}, {from: /7, to: strength, value: , with: }]}
+        cues: [{name: a}, {name: "4.1"}]
+        prompts: [lava]
         midi: {map: [{cc: 0, to: steps}, {note: 1, command: cue/goto, with: [a]}, {note: 2, bank: next},
+                     {note: [7, 8], command: cue/goto, values: [4.1, kept]}, {note: 9, command: cue/goto, with: [2]},
+                     {note: 10, command: cue/record, with: [kept]}, {note: 11, command: cue/load, with: [stored]},
+                     {note: [12, 13], command: cue/goto, with: [a], values: [0, 5]}, {program: , command: cue/goto},
+                     {note: 14, command: prompts/play, with: [1]}, {note: 15, command: source, with: [show]},
+                     {note: 16, command: source, with: ["ndi CAM 1"]},
+                     {note: 17, command: cue/goto, with: [a], value: },
                      {note: 3, to: prompt, value: 7}, {note: 4, to: mode, value: 1},
                      {note: [5, 6], command: next, with: [steps]}]}
-        sinks: [{transport: record, path: "{date}.mp4"}]
+        sinks: [{transport: record, path: "{date}.mp4", codec: h264}, {transport: record}, {transport: memory, name: a},
+                {transport: ndi, name: a}, {transport: memory, name: b}]
     """
     assert problems(tmp_path, text) == []
+
+
+def test_maps_are_checked_beside_other_mistakes(tmp_path: Path) -> None:
+    text = """
+outptu: {}
+recipes: {ink: {base: builtin, loras: [{name: 1 2, model: a/b}]}, b: {base: builtin, loras: [{name: neon, model: a/b}]}}
+cues: [{name: storm, fade: slow}]
+sources: {wide: {transport: camera, frm: 1}}
+sinks: [{transport: memory, name: x, siez: 1}]
+osc:
+  map: [{from: /1, to: strenght}, {from: /2, to: lora/maybe}, {from: /3, to: lora/neon}, {from: /4, to: sink/x},
+        {from: /5, to: cue/goto, with: [storm]}, {from: /6, to: cue/goto, with: [strom]}, {from: 7, to: mix},
+        {from: /8, to: recipe, with: [ink]}, {from: /9, to: source, with: [wide]}]
+"""
+    found = problems(tmp_path, text)
+    assert [line.split(":")[1] for line in found] == ["2", "3", "4", "5", "6", "8", "9", "9"]
+    assert found[5].startswith("show.yaml:8:24: no parameter or command 'strenght'; did you mean 'strength'?")
+    assert found[6].startswith("show.yaml:9:81: cue/goto: no cue 'strom'; did you mean 'storm'?")
+
+
+def test_a_codec_that_pyav_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "sinks: [{transport: record, codec: hap}, {transport: record, codec: prores}]"
+    monkeypatch.setattr(record, "available_encoders", lambda av: {"prores_ks", "mpeg4"})
+    assert problems(tmp_path, text) == [
+        "show.yaml:1:36: the FFmpeg of PyAV on this machine has no encoder hap"]
+
+    def missing(integration: str) -> None:
+        raise MissingIntegration(integration, "none", "pip install av")
+
+    monkeypatch.setattr(pyav, "load", missing)
+    assert problems(tmp_path, text) == [], "doctor says that it is missing; an optional sink is skipped"
 
 
 def test_a_recipes_own_files_are_looked_for_beside_it(tmp_path: Path) -> None:

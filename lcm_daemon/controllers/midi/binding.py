@@ -266,9 +266,22 @@ def _refer_to_values(node: Node, found: Mapping[str, Any], problems: Problems) -
     if found["to"] and "values" in nodes:
         for item in nodes["values"].raw.value:
             problems.refer(Node(node.file, item), "value", found["to"])
+    if found["command"]:
+        _refer_to_arguments(nodes, found, problems)
+
+
+def _refer_to_arguments(nodes: Mapping[str, Node], found: Mapping[str, Any], problems: Problems) -> None:
+    """Note the arguments of a command: those of the line, and those that each button adds."""
+    command, buttons = found["command"], [nodes[key] for key in ("value", "values") if key in nodes]
     is_one_button = isinstance(found.get("note"), tuple) and len(found["note"]) == 1
-    if found["command"] and "with" in nodes and is_one_button and not found["range"] and "value" not in nodes:
-        problems.refer(nodes["with"], "arguments", found["command"])
+    if "with" in nodes:
+        is_all = is_one_button and not found["range"] and not buttons
+        problems.refer(nodes["with"], "arguments" if is_all else "subject", command)
+    elif not found["range"]:
+        for node in buttons:
+            items = node.raw.value if isinstance(node.raw, yaml.SequenceNode) else [node.raw]
+            for item in items:
+                problems.refer(Node(node.file, item), "arguments", command)
 
 
 def _mistake(found: Mapping[str, Any]) -> str:

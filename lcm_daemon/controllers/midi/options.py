@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ from lcm_daemon.controllers.midi.mapping import MAP_FIELDS, READY_MAP
 from lcm_daemon.controllers.midi.port_names import MAX_NUMBER
 from lcm_daemon.controllers.midi.ports import BACKENDS
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text
+from lcm_daemon.core.schema import Choice, Custom, DistinctItems, Field, Fields, Items, Number, Section, Text
 
 _NUMBER = Field(Number(1, MAX_NUMBER, whole=True), None, "which one, if there are several of the name; default: all")
 _DEVICE: Fields = {
@@ -24,6 +25,12 @@ _RECEIVER: Fields = {"name": Field(Text(), help="name of the receiver, or a patt
 _CLOCK_FORMS = "true, false, or a mapping such as {device: Drums}"
 
 
+def _device(found: Mapping[str, Any]) -> str:
+    """What an entry of `devices` names, for the line about one that is there twice."""
+    number = f" with the number {found['number']}" if found["number"] else ""
+    return f"the device {str(found['name']).lower()!r:.80}{number}"
+
+
 def _read_clock(node: Node, problems: Problems) -> Any:
     if isinstance(node.raw, yaml.MappingNode):
         return Section(_CLOCK).read(node, problems)
@@ -34,7 +41,8 @@ def _read_clock(node: Node, problems: Problems) -> Any:
 
 
 FIELDS: Fields = {
-    "devices": Field(Items(Section(_DEVICE)), (), "devices by name pattern, with or without a ready map"),
+    "devices": Field(DistinctItems(Section(_DEVICE), _device), (),
+                     "devices by name pattern, with or without a ready map"),
     **MAP_FIELDS,
     "clock": Field(Custom(_read_clock, _CLOCK_FORMS), False,
                    "follow MIDI clock, start and stop, of any device or of one"),
