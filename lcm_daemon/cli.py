@@ -111,7 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     send = commands.add_parser("send", help="send one OSC message to a running daemon, and print its answer")
     send.set_defaults(command=_send)
     send.add_argument("address", help="such as /lcm/strength")
-    send.add_argument("values", nargs="*", metavar="VALUE", help="numbers, true, false, or text")
+    send.add_argument("values", nargs="*", metavar="VALUE", help="text as it is typed where that is wanted, such as a "
+                      "prompt or a cue's name; elsewhere numbers, true, false, or text")
     send.add_argument("--host", default="127.0.0.1", help="host of the daemon (127.0.0.1)")
     send.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
     return parser

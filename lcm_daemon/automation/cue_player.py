@@ -122,14 +122,16 @@ class CuePlayer:
     def status(self, now: float) -> dict[str, Value]:
         """Return the status entries.
 
-        upcoming_cue: name of the cue that the next GO starts.
+        upcoming_cue: name of the cue that the next GO starts; empty at the end of the list.
+        previous_cue: name of the cue that BACK starts; empty at the start of the list.
         fade: progress of the fade or the crossfade, 0 to 1.
         fade_left: seconds until the fade ends.
         paused: whether the fade is paused.
         """
         progress, left = self._parameters.fade_progress(FADES, now)
-        return {"upcoming_cue": self.cue_list.standby, "fade": round(min(progress, self.crossfader.progress), 3),
-                "fade_left": round(left, 1), "paused": self.cue_list.is_paused}
+        return {"upcoming_cue": self.cue_list.standby, "previous_cue": self.cue_list.before,
+                "fade": round(min(progress, self.crossfader.progress), 3), "fade_left": round(left, 1),
+                "paused": self.cue_list.is_paused}
 
     def keep_known(self, recorded: Cue, cues: Sequence[Cue]) -> Cue:
         """Return a recorded cue without messages to destinations that the cues of the show file do not name."""

@@ -57,8 +57,8 @@ def test_go_starts_a_cue_and_returns_its_changes() -> None:
     assert rig.step(10.0) == [("strength", 0.4, "cue/dawn"), ("prompt", "sunset", "cue/dawn")]
     assert rig.parameters.evaluate(12.0)["strength"] == pytest.approx(0.2)
     assert rig.automation.status(11.0) == {
-        "cue": "dawn", "next_cue": "", "upcoming_cue": "ink", "fade": 0.25, "fade_left": 3.0, "paused": False,
-        "cues": "dawn\nink"}
+        "cue": "dawn", "next_cue": "", "upcoming_cue": "ink", "previous_cue": "", "fade": 0.25, "fade_left": 3.0,
+        "paused": False, "cues": "dawn\nink"}
 
 
 def test_a_cue_may_change_the_recipe() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lcm_daemon.automation.automation import Automation
@@ -99,6 +101,23 @@ def test_goto_restarts_a_cue_from_which_a_hand_has_taken_a_value_or_with_another
     assert desk.value("strength", 5.0) == 0.0
     desk.call("cue/goto", 4.5, "dawn", 1.0)
     assert desk.value("strength", 5.0) == 0.0, "the same fade once more does not restart it"
+
+
+# GO and BACK
+
+@pytest.mark.parametrize(("loop", "expected"), [
+    (False, ["", "", "dawn", "storm"]), (True, ["", "night", "dawn", "storm"]),
+])
+def test_the_status_names_the_cue_that_back_starts(loop: bool, expected: list[str]) -> None:
+    desk = Desk(DAWN, replace(STORM, delay=0.0), NIGHT, loop=loop)
+    found = []
+    for _ in expected:
+        found.append(desk.automation.status(0.0)["previous_cue"])
+        desk.call("cue/go")
+    assert found == expected
+    desk.call("cue/goto", 0.0, "dawn")
+    desk.call("cue/back", 0.0)
+    assert desk.step(0.0) == ("night" if loop else "dawn"), "BACK starts it"
 
 
 # Load

@@ -43,13 +43,14 @@ class Rig:
 
     answers: bool = True
     cues: Sequence[Cue] = ()
+    loop: bool = False
     now: float = 0.0
     taken: list[Change] = field(default_factory=list)
     called: list[CommandRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
-        self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None)
+        self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None, loop=self.loop)
         self.parameters.replace_table(SHOWN)
         self.controls = ControlState(
             self.parameters.table, self.parameters.targets(), Metrics(), self._wake, commands(["ink", "sd-turbo"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import secrets
 import socket
 import time
@@ -13,11 +14,14 @@ from typing import Any
 
 from pythonosc.osc_message import OscMessage
 
-from lcm_daemon.controllers.osc_protocol.dispatch import ERROR, SYNC
+from lcm_daemon.controllers.osc_protocol.aliases import PROFILES
+from lcm_daemon.controllers.osc_protocol.dispatch import ERROR, ROOT, SYNC
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.packet_check import MalformedPacket, check_packet
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.requests import COMMANDS
 
 PATIENCE = 1.0  # seconds to wait for the daemon's answer
 
@@ -33,6 +37,25 @@ def parse_argument(text: str) -> Value:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
+
+
+def typed_arguments(address: str, arguments: Sequence[str]) -> list[Value]:
+    """Give command-line arguments the types that the parameter or command at an address takes.
+
+    What takes text gets it as it was typed: 007 stays 007. Of several arguments of a text parameter, that is the first;
+    the others may be weights. Everything else, also at an address that only the show's `osc.map` knows, is typed by its
+    look (`parse_argument`): the daemon converts numbers, switches and choices to what the parameter takes.
+    """
+    name = address.removeprefix(ROOT) if address.startswith(ROOT) else _PROFILE_TARGETS.get(address, "")
+    if name in TABLE:
+        kinds = [TABLE[name].kind]
+    else:
+        kinds = [argument.kind for argument in COMMANDS[name].arguments] if name in COMMANDS else []
+    typed = itertools.zip_longest(arguments, kinds[:len(arguments)])
+    return [text if kind == "text" else parse_argument(text) for text, kind in typed]
+
+
+_PROFILE_TARGETS = {alias.address: alias.to for aliases in PROFILES.values() for alias in aliases}
 
 
 @dataclass
@@ -55,7 +78,7 @@ def send(address: str, arguments: Sequence[str], host: str = "127.0.0.1", port: 
 
     Args:
         address: The OSC address.
-        arguments: The arguments as text; `parse_argument` gives them their types.
+        arguments: The arguments as text; `typed_arguments` gives them their types.
         host: Where to send it: an address, a name or a multicast group.
         port: UDP port at the host.
 
@@ -69,7 +92,7 @@ def send(address: str, arguments: Sequence[str], host: str = "127.0.0.1", port: 
         raise LcmDaemonError(f"an OSC address starts with a slash, such as /lcm/strength, and {address!r} does not")
     if not 0 < port < 65536:
         raise LcmDaemonError(f"OSC: could not send to {host}:{port}: ports are 1 to 65535")
-    packet = encode(address, [parse_argument(argument) for argument in arguments])
+    packet = encode(address, typed_arguments(address, arguments))
     try:
         for family, _, _, _, target in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
             with contextlib.suppress(ConnectionRefusedError):  # a name may have several addresses

@@ -11,7 +11,7 @@ import pytest
 from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc import sender
-from lcm_daemon.controllers.osc.sender import Answers, parse_argument, send
+from lcm_daemon.controllers.osc.sender import Answers, parse_argument, send, typed_arguments
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 
@@ -24,6 +24,21 @@ from lcm_daemon.core.errors import LcmDaemonError
 def test_arguments_get_the_type_they_look_like(text: str, value: object) -> None:
     found = parse_argument(text)
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(("address", "typed", "sent"), [
+    ("/lcm/prompt", ["007"], ["007"]), ("/lcm/prompt", ["true"], ["true"]), ("/lcm/prompt_b", ["0.5"], ["0.5"]),
+    ("/lcm/prompt", ["7", "0.5", "lava", "0.3"], ["7", 0.5, "lava", 0.3]), ("/lcm/prompt", [], []),
+    ("/lcm/strength", ["0.5"], [0.5]), ("/lcm/steps", ["007"], [7]), ("/lcm/freeze", ["true"], [True]),
+    ("/lcm/strength", ["+", "0.1"], ["+", 0.1]), ("/lcm/mode", ["1"], [1]), ("/lcm/lora/ink", ["1"], [1]),
+    ("/lcm/cue/goto", ["007", "5"], ["007", 5]), ("/lcm/cue/record", ["1e3"], ["1e3"]), ("/lcm/cue/go", ["5"], [5]),
+    ("/lcm/next", ["prompt", "007"], ["prompt", "007"]), ("/lcm/adjust", ["steps", "1"], ["steps", 1]),
+    ("/lcm/size", ["640", "360"], [640, 360]), ("/prompt", ["007"], ["007"]), ("/scope/prompt", ["7"], ["7"]),
+    ("/scope/noise_scale", ["7"], [7]), ("/1/prompt", ["007"], [7]), ("/lcm/nothing", ["007"], [7]),
+])
+def test_what_takes_text_gets_it_as_it_is_typed(address: str, typed: list[str], sent: list[object]) -> None:
+    found = typed_arguments(address, typed)
+    assert [(each, type(each)) for each in found] == [(each, type(each)) for each in sent]
 
 
 @contextlib.contextmanager

@@ -69,6 +69,24 @@ def test_go_back_and_a_click_lead_through_the_cues(devtools):
         ("cue/go", ()), ("cue/goto", ("night",)), ("cue/back", ()), ("cue/release", ())]
 
 
+def test_back_at_the_first_cue_leads_to_the_last_in_a_loop_only(devtools):
+    back = f"document.querySelector({button('cue/back')!r})"
+
+    async def first(page):
+        await page.click(button("cue/go"))
+        await are(page, dawn="current", storm="next")
+        return await page.js(f"{back}.disabled")
+
+    async def wraps(page):
+        await first(page)
+        await page.until(f"!{back}.disabled && {back}.innerText.includes('night')")
+        await page.click(button("cue/back"))
+        await are(page, dawn="next", night="current")
+
+    assert asyncio.run(playing(devtools, Rig(cues=CUES), first)) is True
+    asyncio.run(playing(devtools, Rig(cues=CUES, loop=True), wraps))
+
+
 def test_go_says_where_it_leads_and_counts_from_what_was_just_asked_for(devtools):
     rig = Rig(cues=CUES)
 

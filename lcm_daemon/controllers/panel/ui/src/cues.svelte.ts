@@ -15,7 +15,7 @@ class Cues {
   #position = $derived(this.coming < 0 ? this.current : this.coming);
   /** The cues that GO and BACK start; "" at the ends of the list. */
   next = $derived(String((!this.#requested && link.status.upcoming_cue) || (this.names[this.#position + 1] ?? "")));
-  previous = $derived(this.names[this.#position - 1] ?? "");
+  previous = $derived(String((this.#requested ? undefined : link.status.previous_cue) ?? this.names[this.#position - 1] ?? ""));
 
   go = (): void => {
     if (this.next) this.#request(this.next, "cue/go");

@@ -34,7 +34,7 @@ export function facts(parameter: Parameter): string {
 
 /** Status entries that come first. The others follow, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
-const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "upcoming_cue", "cues"]; // shown in the header and in the deck
+const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "upcoming_cue", "previous_cue", "cues"]; // shown in the header and in the deck
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {
