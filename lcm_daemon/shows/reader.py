@@ -123,8 +123,6 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
     if found is None:
         return None, None
     moved = _read_moves(found, problems)
-    if found["tempo"] and found["tempo"]["source"] == "link" and found["midi"] and found["midi"]["clock"]:
-        problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
     _check_together(node, found, moved["cues"], problems)
     show = None if problems else _build_show(file, base, found, moved)
     return show, _read_names(node, file, found, moved["modulators"], is_whole=show is not None)
@@ -132,6 +130,8 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
 
 def _check_together(node: Node, found: Mapping[str, Any], cues: Sequence[Cue], problems: Problems) -> None:
     """Find keys that are right one by one, but not together."""
+    if found["tempo"] and found["tempo"]["source"] == "link" and found["midi"] and found["midi"]["clock"]:
+        problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
     if found["cue_list"] and found["cue_list"]["loop"] and is_endless_loop(cues):
         problems.add(node, "cue_list.loop: the cues would start one another for ever without any time between them")
     if found["panel"] is None and "browser" in {
@@ -174,9 +174,6 @@ def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping
     )
 
 
-def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Read what names parameters: start values, glides, cues and modulators. The recipes decide which ones exist."""
-    first, others = found["recipe"], found["recipes"] or {}
 def _read_names(
     node: Node, file: Path, found: Mapping[str, Any], modulators: Sequence[Modulator], is_whole: bool
 ) -> ShowNames:
@@ -201,6 +198,9 @@ def _cue_names(nodes: Sequence[Node]) -> list[str]:
     return [str(value.raw.value) for key, value in pairs if key.raw.value == "name"]
 
 
+def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """Read what names parameters: start values, glides, cues and modulators. The recipes decide which ones exist."""
+    first, others = found["recipe"], found["recipes"] or {}
     own = [*([first] if first else []), *others.values()]
     named = {name: recipe for name in cue_recipes(found["cues"] or ()) if (recipe := find_recipe(name, first, others))}
     every = [*own, *named.values()]
@@ -230,6 +230,8 @@ _OUTPUT: Fields = {
     "fade_to": Field(Choice(("black", "input")), "black", "what it fades to"),
     "slate": Field(PathText("file"), "", "an image file; without it, a plain card with the show's name"),
 }
+
+
 _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds without an answer after which the engine counts as hung"),
     "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds that a model may take to load and compile"),
