@@ -1,15 +1,17 @@
 """ControlNets: hold the image to the shapes of a control map (Zhang et al., arXiv:2302.05543).
 
 The control map and its embedding are computed once per update, not once per step as in diffusers, and not at all for a
-ControlNet of weight 0 or outside its start..end. Weights are tensors on the device, and the sums have the same address
-from frame to frame, so that a captured or compiled UNet that reads them stays valid while faders move.
+ControlNet of weight 0 or outside its start..end. A frame has two halves. `ControlNets.prepare` decides on the host what
+runs, and writes the weights as numbers. `run` and `residuals` then launch what its plan says, on memory that keeps its
+address, so they may be part of a recorded frame. Frames with equal plans launch the same kernels.
 
 "guide" is the show's second source. A ControlNet makes its map from the input or from the guide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import ControlValues, FrameValues
 from lcm_daemon.pipelines.components import Components
+from lcm_daemon.pipelines.noise import MAX_STEPS
+from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor
 from lcm_daemon.recipes.parts import ControlNet
@@ -26,6 +30,10 @@ from lcm_daemon.recipes.recipe import Recipe
 
 Residuals = tuple[torch.Tensor, ...]  # one for the output of each of the UNet's down blocks, the middle block's last
 _PassKey = tuple[int, int]  # step, samples in the batch
+
+# Plans for which start and end must stay the same before a recorded frame leaves out the steps that they exclude. Until
+# then these steps run at weight 0: each other range of steps is a recording, and a moving fader would cause many.
+SETTLE_PLANS = 60
 
 # Keys that must be equal in the configs of a ControlNet and of the UNet that it was trained with.
 _SHARED = ("in_channels", "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type")
@@ -81,113 +89,185 @@ class _MapEmbedding(nn.Module):
         return embedding
 
 
+@dataclass(frozen=True)
+class _PlannedControlNet:
+    """What one ControlNet does in a frame.
+
+    number: Its place in the recipe.
+    first, end: It runs from step `first` to the one before `end`.
+    makes_map: It makes a map and embeds it.
+    reads, stores: It takes its residuals from an earlier frame; it stores them for later ones.
+    """
+
+    number: int
+    first: int
+    end: int
+    makes_map: bool
+    reads: bool
+    stores: bool
+
+
+@dataclass(frozen=True)
+class ControlPlan:
+    """Everything that decides which kernels the ControlNets of a frame launch. All other values are on the device.
+
+    uses_guide: A map is made of the guide's image.
+    is_recordable: Whether the frame may be part of a recording; false while a preprocessor that must not be recorded
+        makes a map.
+    """
+
+    active: tuple[_PlannedControlNet, ...] = ()
+    uses_guide: bool = False
+    is_recordable: bool = True
+
+    def at(self, step: int) -> Iterator[_PlannedControlNet]:
+        """The ControlNets that run in this step."""
+        return (each for each in self.active if each.first <= step < each.end)
+
+
 class LiveControlNet:
     """One ControlNet of a recipe, its live values and its current map.
 
+    number: its place in the recipe.
+    recorded: frames are recorded, so few different plans are better than the shortest one.
+
     Attributes:
         control: Its declaration in the recipe.
-        weight: The current one.
+        gates: The current weight for each step, 0 for steps outside of start..end.
         module: The pass on embedded maps.
         run: Calls the pass. May be replaced by a compiled one.
     """
 
-    def __init__(self, control: ControlNet, network: Any, preprocessor: Preprocessor) -> None:
-        self.control, self.weight = control, 0.0
+    def __init__(self, number: int, control: ControlNet, network: Any, preprocessor: Preprocessor,
+                 recorded: bool) -> None:
+        self.number, self.control = number, control
+        self.gates = [0.0] * MAX_STEPS
         self.module = ControlNetPass(network)
         self.run: Callable[..., Residuals] = self.module
-        self._preprocessor = preprocessor
-        self._start, self._end, self._interval = 0.0, 1.0, 1
+        self.preprocessor = preprocessor
+        self._recorded = recorded
         self._has_map = False  # whether the embedding is that of a map which still counts
         self._embedding = torch.empty(0)
-        self._cached: dict[_PassKey, Residuals] = {}
-        self._cached_steps: dict[_PassKey, int] = {}  # number of steps that the cached residuals were made for
+        self._stored: dict[_PassKey, Residuals] = {}
+        self._stored_for: tuple[int, ...] | None = None  # steps, samples and range that the stored ones are valid for
+        self._range, self._still = (0, 0), SETTLE_PLANS  # of steps within start..end, and plans since it changed
 
-    def update(self, image: torch.Tensor, guide: torch.Tensor | None, values: ControlValues, frame: int) -> None:
-        """Read the values, and make the control map if it is due in this frame."""
-        self.weight, self._start, self._end = values.weight, values.start, values.end
-        self._interval = values.interval
-        source = guide if self.control.source == "guide" else image
-        if self.weight <= 0.0:
-            self._has_map = False  # a new map is made as soon as the weight is above 0 again
-        elif source is not None and (not self._has_map or frame % self._interval == 0):
-            self._embed(self._preprocessor.map(source))
+    def prepare(self, values: ControlValues, steps: int, samples: int, has_source: bool,
+                frame: int) -> _PlannedControlNet | None:
+        """Decide what runs in this frame; None for nothing."""
+        active = [step for step in range(steps) if _is_within(values, step, steps)]
+        self.gates[:] = [values.weight if step in active else 0.0 for step in range(MAX_STEPS)]
+        first, end = self._settle((active[0], active[-1] + 1) if active else (0, 0), steps)
+        if values.weight <= 0.0 or first == end or not (has_source or self._has_map):
+            self._has_map = False  # a new map is made as soon as it is needed again
+            return None
+        is_due = has_source and (not self._has_map or frame % values.interval == 0)
+        self._has_map = True
+        if values.interval == 1:
+            self._stored_for = None
+            return _PlannedControlNet(self.number, first, end, is_due, reads=False, stores=False)
+        reads = not is_due and self._stored_for == (steps, samples, first, end)
+        self._stored_for = steps, samples, first, end
+        # Residuals for other steps are computed together with a new map: that is the recording which exists.
+        return _PlannedControlNet(self.number, first, end, has_source and not reads, reads, stores=not reads)
 
-    def _embed(self, control_map: torch.Tensor) -> None:
-        embedding = self.module.embed(control_map)
+    def _settle(self, active: tuple[int, int], steps: int) -> tuple[int, int]:
+        """The range of steps to run: all of them while the active range of a recorded frame moves."""
+        self._still = min(self._still + 1, SETTLE_PLANS) if active == self._range else 0
+        self._range = active
+        return active if not self._recorded or self._still == SETTLE_PLANS else (0, steps)
+
+    def make_map(self, source: torch.Tensor) -> None:
+        """Make the control map of an image, and embed it."""
+        embedding = self.module.embed(self.preprocessor.map(source))
         if self._embedding.shape != embedding.shape:
             self._embedding = torch.empty_like(embedding)
         self._embedding.copy_(embedding)
-        self._has_map = True
-        self._cached_steps.clear()
 
-    def is_active(self, step: int, steps: int) -> bool:
-        """Whether it is used in this step, by the rule of diffusers' controlnet_keep."""
-        within = not (step / steps < self._start or (step + 1) / steps > self._end)
-        return within and self._has_map
-
-    def residuals(self, step: int, steps: int, sample: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor,
-                  pooled: torch.Tensor | None, ids: torch.Tensor | None) -> Residuals:
-        """Residuals at weight 1. Between two updates of the map those of the last one are reused."""
+    def residuals(self, plan: _PlannedControlNet, step: int, sample: torch.Tensor, timestep: torch.Tensor,
+                  states: torch.Tensor, pooled: torch.Tensor | None, ids: torch.Tensor | None) -> Residuals:
+        """Residuals at weight 1, computed or stored."""
         key = (step, len(sample))
-        if self._cached_steps.get(key) == steps:
-            return self._cached[key]
+        if plan.reads:
+            return self._stored[key]
         if self._embedding.shape[-2:] != sample.shape[-2:]:
             raise RecipeError(f"controlnet {self.control.name}: it scales images down by another factor than the VAE")
         residuals = self.run(sample, timestep, states, self._embedding, pooled, ids)
-        if self._interval > 1:
-            self._cache(key, residuals)
-            self._cached_steps[key] = steps
+        if plan.stores:  # a copy: a captured pass overwrites its last result with the next one
+            for own, each in zip(_memory_for(self._stored, key, residuals), residuals, strict=True):
+                own.copy_(each)
         return residuals
-
-    def _cache(self, key: _PassKey, residuals: Residuals) -> None:
-        """Store a copy: a captured pass overwrites its last result with the next one."""
-        for own, each in zip(_memory_for(self._cached, key, residuals), residuals, strict=True):
-            own.copy_(each)
 
 
 class ControlNets:
-    """All ControlNets of a recipe. size: render size, (width, height)."""
+    """All ControlNets of a recipe.
 
-    def __init__(self, components: Components, recipe: Recipe, size: Size) -> None:
-        self.controlnets = [_make(components, recipe, control) for control in recipe.controlnets]
+    size: render size, (width, height).
+    numbers: where the weights are written to.
+    recorded: frames are recorded.
+    """
+
+    def __init__(self, components: Components, recipe: Recipe, size: Size, numbers: Numbers,
+                 recorded: bool = False) -> None:
+        self.controlnets = [_make(components, recipe, number, recorded) for number in range(len(recipe.controlnets))]
         self._shape = (1, 3, size[1], size[0])
-        self._weights = torch.zeros(len(self.controlnets), device=components.device, dtype=components.dtype)
-        self._written: list[float] = []  # what `_weights` holds
+        self._gates = numbers.reserve(len(self.controlnets) * MAX_STEPS)
+        self._weights = torch.zeros(len(self.controlnets), MAX_STEPS, device=components.device, dtype=components.dtype)
         self._sums: dict[int, Residuals] = {}  # by the number of samples in the batch
         self._frame = 0
 
-    @torch.inference_mode()
-    def update(self, image: torch.Tensor, guide: torch.Tensor | None, values: FrameValues) -> None:
-        """Update values and maps. Call once a frame, before its steps.
+    def prepare(self, values: FrameValues, samples: int, has_guide: bool) -> ControlPlan:
+        """Decide what runs in this frame, and write the weights. Call once a frame, before the numbers are sent.
 
         Each ControlNet makes its map every `interval` frames; several of them do so in different frames. One whose
         source is the guide has no effect until the guide has sent a frame.
 
+        Args:
+            values: Those of the frame. In mode "text" nothing runs.
+            samples: Samples in a pass of the UNet; with classifier-free guidance a batch of two.
+            has_guide: Whether `run` will be given an image of the guide.
+        """
+        if not self.controlnets or values.mode == "text":
+            return ControlPlan()
+        planned = []
+        for each in self.controlnets:
+            has_source = has_guide or each.control.source != "guide"
+            planned.append(each.prepare(values.controlnets[each.control.name], values.steps, samples, has_source,
+                                        self._frame + each.number))
+        self._frame += 1
+        self._gates.write([gate for each in self.controlnets for gate in each.gates])
+        active = tuple(one for one in planned if one is not None)
+        makers = [self.controlnets[one.number] for one in active if one.makes_map]
+        return ControlPlan(active, any(each.control.source == "guide" for each in makers),
+                           all(each.preprocessor.is_recordable for each in makers))
+
+    @torch.inference_mode()
+    def run(self, plan: ControlPlan, image: torch.Tensor, guide: torch.Tensor | None) -> None:
+        """Make the maps that are due. Call before the steps.
+
         image, guide: (1, 3, h, w) of the render size, from -1 to 1.
         """
+        if not plan.active:
+            return
         for source in (image, guide):
             if source is not None and source.shape != self._shape:
                 raise ValueError(f"an image must have the shape {self._shape}, got {tuple(source.shape)}")
-        for number, each in enumerate(self.controlnets):
-            each.update(image, guide, values.controlnets[each.control.name], self._frame + number)
-        self._frame += 1
-        self._write_weights()
-
-    def _write_weights(self) -> None:
-        """Copy the weights to the device if one has changed."""
-        weights = [each.weight for each in self.controlnets]
-        if weights != self._written:
-            self._weights.copy_(torch.tensor(weights))
-            self._written = weights
+        self._weights.copy_(self._gates.tensor.view(self._weights.shape))
+        for planned in plan.active:
+            each = self.controlnets[planned.number]
+            source = guide if each.control.source == "guide" else image
+            if planned.makes_map and source is not None:
+                each.make_map(source)
 
     @torch.inference_mode()
-    def residuals(self, step: int, steps: int, sample: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor,
-                  pooled: torch.Tensor | None = None, ids: torch.Tensor | None = None) -> Residuals:
+    def residuals(self, plan: ControlPlan, step: int, sample: torch.Tensor, timestep: torch.Tensor,
+                  states: torch.Tensor, pooled: torch.Tensor | None = None,
+                  ids: torch.Tensor | None = None) -> Residuals:
         """Compute what to add in the UNet at one step.
 
         Args:
+            plan: The frame's.
             step: From 0.
-            steps: Number of steps.
             sample: As the UNet gets it, in its dtype; with classifier-free guidance a batch of two.
             timestep: As the UNet gets it.
             states: As the UNet gets them.
@@ -197,27 +277,35 @@ class ControlNets:
         Returns:
             Weighted sums, the middle block's last; () where no ControlNet is active. The next call overwrites them.
         """
-        active = [number for number, each in enumerate(self.controlnets) if each.is_active(step, steps)]
         sums: Residuals = ()
-        for number in active:
-            residuals = self.controlnets[number].residuals(step, steps, sample, timestep, states, pooled, ids)
+        for planned in plan.at(step):
+            each, weight = self.controlnets[planned.number], self._weights[planned.number, step]
+            residuals = each.residuals(planned, step, sample, timestep, states, pooled, ids)
+            is_first = not sums
             sums = _memory_for(self._sums, len(sample), residuals)
-            for total, each in zip(sums, residuals, strict=True):
-                if number == active[0]:
-                    torch.mul(each, self._weights[number], out=total)
+            for total, residual in zip(sums, residuals, strict=True):
+                if is_first:
+                    torch.mul(residual, weight, out=total)
                 else:
-                    total.addcmul_(each, self._weights[number])
+                    total.addcmul_(residual, weight)
         return sums
 
 
-def _make(components: Components, recipe: Recipe, control: ControlNet) -> LiveControlNet:
+def _is_within(values: ControlValues, step: int, steps: int) -> bool:
+    """Whether a step is within start..end, by the rule of diffusers' controlnet_keep."""
+    return not (step / steps < values.start or (step + 1) / steps > values.end)
+
+
+def _make(components: Components, recipe: Recipe, number: int, recorded: bool) -> LiveControlNet:
+    control = recipe.controlnets[number]
     network = components.controlnets[control.name]
     for key in _SHARED:
         of_network, of_unet = getattr(network.config, key), getattr(components.unet.config, key)
         if of_network != of_unet:
             raise RecipeError(f"recipe {recipe.name}: controlnet {control.name} is for another family of models: "
                               f"its {key} is {of_network}, the UNet's {of_unet}")
-    return LiveControlNet(control, network, build(control, recipe, components.device, components.dtype))
+    preprocessor = build(control, recipe, components.device, components.dtype)
+    return LiveControlNet(number, control, network, preprocessor, recorded)
 
 
 def _memory_for(memory: dict[Any, Residuals], key: Any, like: Residuals) -> Residuals:

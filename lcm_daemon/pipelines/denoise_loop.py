@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lcm_daemon.pipelines.conditioning import Conditioning
-from lcm_daemon.pipelines.controlnet import ControlNets
+from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
 from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.sampler import Model, denoise
 from lcm_daemon.pipelines.stream_batch import StreamBatch
@@ -33,14 +33,30 @@ class DenoiseLoop:
                  device: torch.device, dtype: torch.dtype, stream: bool) -> None:
         self.latents = torch.zeros(1, *shape, device=device)
         self._unet, self._controlnets, self._shape = unet, controlnets, shape
-        self._stream = StreamBatch(1, shape, device) if stream else None
+        self._is_stream = stream
+        self._streams: dict[int, StreamBatch] = {}  # by the number of steps; recordings read their memory
+        self._stream: StreamBatch | None = None  # the one in use
         # Twice the samples, because classifier-free guidance runs the UNet with both prompts at once.
         self._input = torch.zeros(2 * (MAX_STEPS if stream else 1), *shape, device=device, dtype=dtype).contiguous(
             memory_format=torch.channels_last)
 
+    def prepare(self, steps: int) -> int:
+        """Call once a frame, on the host. Returns the number of passes: 1, more for the first frame of a stream batch.
+
+        The number of passes decides what `denoise` launches.
+        """
+        if not self._is_stream:
+            return 1
+        if steps not in self._streams:
+            self._streams[steps] = StreamBatch(steps, self._shape, self.latents.device)
+        if self._stream is not self._streams[steps]:
+            self._stream = self._streams[steps]
+            self._stream.clear()
+        return self._stream.passes()
+
     def denoise(self, conditioning: Conditioning, steps: int, factors: Tensor, noise: Tensor, text: bool,
-                controlled: bool) -> Tensor:
-        """Denoise one frame.
+                controls: ControlPlan, passes: int = 1) -> Tensor:
+        """Denoise one frame. Reads and writes only device tensors, so it may be part of a recorded frame.
 
         Args:
             conditioning: What the UNet is given beside the latents.
@@ -48,18 +64,17 @@ class DenoiseLoop:
             factors: `StepPlan.tensor` on the device.
             noise: `Noise.values`.
             text: Start from noise only.
-            controlled: Use the ControlNets.
+            controls: What the ControlNets do in this frame.
+            passes: What `prepare` returned.
 
         Returns:
             Clean latents, float32 (1, channels, height, width), valid until the next call.
         """
-        predict = self._model(conditioning, steps, controlled)
+        predict = self._model(conditioning, controls)
         if self._stream is None:
             denoise(predict, steps, self.latents, factors, noise, text)
             return self.latents
-        if self._stream.steps != steps:
-            self._stream = StreamBatch(steps, self._shape, factors.device)
-        for _ in range(self._stream.passes()):
+        for _ in range(passes):
             self._stream.step(predict, self.latents, factors, noise, text)
         return self._stream.finished
 
@@ -68,7 +83,7 @@ class DenoiseLoop:
         if self._stream is not None:
             self._stream.clear()
 
-    def _model(self, conditioning: Conditioning, steps: int, controlled: bool) -> Model:
+    def _model(self, conditioning: Conditioning, controls: ControlPlan) -> Model:
         def predict(sample: Tensor, timestep: Tensor, step: int) -> Tensor:
             batch, count = len(sample), conditioning.count
             samples = self._input[:count * batch]
@@ -77,10 +92,9 @@ class DenoiseLoop:
             states = conditioning.states.repeat_interleave(batch, dim=0) if batch > 1 else conditioning.states
             pooled, ids, image = (
                 _repeat(one, batch) for one in (conditioning.pooled, conditioning.ids, conditioning.image))
-            residuals: tuple[Tensor, ...] = ()
-            if controlled:
-                residuals = self._controlnets.residuals(step, steps, samples, timesteps, states, pooled, ids)
-            output = self._unet(samples, timesteps, states, conditioning.scale, pooled, ids, image, *residuals)
+            scale = None if conditioning.scale is None else conditioning.scale.to(samples.dtype)
+            residuals = self._controlnets.residuals(controls, step, samples, timesteps, states, pooled, ids)
+            output = self._unet(samples, timesteps, states, scale, pooled, ids, image, *residuals)
             if conditioning.guidance is None:
                 return output
             without, with_prompt = output.float().chunk(2)

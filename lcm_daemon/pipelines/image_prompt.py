@@ -3,12 +3,13 @@
 diffusers puts the adapter into the UNet. What differs here: the image is embedded and projected once, not in every
 pass, and the weight is part of the result. Attention to the image, softmax(Q K) V, is linear in its values V, and these
 are linear in the tokens that they are made of. So the UNet is given the tokens twice: unchanged for the keys, and times
-the weight for the values. A captured, compiled or exported UNet then follows the fader like any other input.
+the weight for the values. A captured, compiled or exported UNet then follows the fader like any other input. The weight
+is a number on the device, so moving it launches nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from lcm_daemon.core.picture_watch import PictureFollower
 from lcm_daemon.core.pictures import Picture
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
+from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square
+from lcm_daemon.pipelines.upload import upload
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -58,11 +61,16 @@ class ImagePromptAdapter:
     recipe.image_prompt.image: a file, which is read again after it has changed, or "" for the live input, which is
     embedded every EMBED_INTERVAL frames.
 
+    Attributes:
+        prompt: (2, 1, 2 * tokens, width), always the same tensor: the negative and then the image prompt for the UNet,
+            each as tokens for the keys and then for the values.
+        is_live: The live input is embedded, not a file.
+
     Raises:
         RecipeError: Adapter, image encoder and UNet do not fit together.
     """
 
-    def __init__(self, components: Components, recipe: Recipe, weights: AdapterWeights) -> None:
+    def __init__(self, components: Components, recipe: Recipe, weights: AdapterWeights, numbers: Numbers) -> None:
         assert recipe.image_prompt is not None
         self._encoder, self._dtype = components.image_encoder, components.dtype
         self._side = int(components.image_encoder.config.image_size)
@@ -71,38 +79,47 @@ class ImagePromptAdapter:
         _check(components, recipe, weights, self._is_plain)
         self._projection = _install(components.unet, weights, recipe)
         self._tokens = self._blank_tokens(components.device)
-        self._prompt = torch.cat([self._tokens, self._tokens], dim=2)
-        self._weight, self._frame = 1.0, 0
-        self._is_live = not recipe.image_prompt.image
+        self.prompt = torch.cat([self._tokens, self._tokens], dim=2)
+        self._weight, self._frame = numbers.reserve(1), 0
+        self.is_live = not recipe.image_prompt.image
         self._changed: Pixels | None = None  # a new picture of the file, set on the follower's thread
-        if not self._is_live:
+        if not self.is_live:
             picture = read_picture(recipe)
             self._embed(to_tensor(picture.pixels).to(components.device))
             PictureFollower(picture, f"recipe {recipe.name}: image prompt").start(self._take_changed)
 
-    @torch.inference_mode()
-    def update(self, image: torch.Tensor, weight: float) -> torch.Tensor:
-        """Call once a frame.
-
-        Args:
-            image: (1, 3, h, w) from -1 to 1, the live input. Its middle square is used.
-            weight: Value of the parameter `image_prompt`.
+    def prepare(self, weight: float) -> bool:
+        """Call once a frame, on the host, with the value of the parameter `image_prompt`.
 
         Returns:
-            (2, 1, 2 * tokens, width), always the same tensor: the negative and then the image prompt for the UNet, each
-            as tokens for the keys and then for the values.
+            Whether `run` embeds the live input in this frame. This decides what it launches.
         """
-        if self._is_live and weight > 0.0:
-            if self._frame % EMBED_INTERVAL == 0:
-                self._embed(image)
-            self._frame += 1
-        if self._changed is not None:
-            changed, self._changed = self._changed, None
-            self._embed(to_tensor(changed).to(self._tokens.device))
-        if weight != self._weight:
-            self._weight = weight
-            self._write()
-        return self._prompt
+        self._weight.write(weight)
+        if not self.is_live or weight <= 0.0:
+            return False
+        self._frame += 1
+        return (self._frame - 1) % EMBED_INTERVAL == 0
+
+    def pending(self) -> tuple[None, Callable[[], torch.Tensor]] | None:
+        """Work that has to run before the next frame: embed a file that has changed. It is rare, and not recorded."""
+        if self._changed is None:
+            return None
+        changed, self._changed = self._changed, None
+        return None, lambda: self._embed(upload(to_tensor(changed), self._tokens.device))
+
+    @torch.inference_mode()
+    def run(self, embeds: bool, image: torch.Tensor) -> None:
+        """Write `prompt`. Reads and writes only device tensors, so it may be part of a recorded frame.
+
+        Args:
+            embeds: What `prepare` returned.
+            image: (1, 3, h, w) from -1 to 1, the live input. Its middle square is used.
+        """
+        if embeds:
+            self._embed(image)
+        keys, values = self.prompt.chunk(2, dim=2)
+        keys.copy_(self._tokens)
+        torch.mul(self._tokens, self._weight.tensor, out=values)
 
     @torch.inference_mode()
     def _blank_tokens(self, device: torch.device) -> torch.Tensor:
@@ -115,18 +132,12 @@ class ImagePromptAdapter:
         return torch.stack([negative, negative])
 
     @torch.inference_mode()
-    def _embed(self, image: torch.Tensor) -> None:
+    def _embed(self, image: torch.Tensor) -> torch.Tensor:
         pixels = self._normalizer.normalize(centre_square(image, self._side), self._dtype)
-        self._tokens[1].copy_(self._projection(self._features(pixels)))
-        self._write()
+        return self._tokens[1].copy_(self._projection(self._features(pixels)))
 
     def _take_changed(self, pixels: Pixels) -> None:
         self._changed = pixels
-
-    def _write(self) -> None:
-        keys, values = self._prompt.chunk(2, dim=2)
-        keys.copy_(self._tokens)
-        torch.mul(self._tokens, self._weight, out=values)
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Input of the projection: the pooled embedding (1, width), or the patches of the last layer but one."""

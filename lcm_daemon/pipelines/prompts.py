@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lcm_daemon.pipelines.components import Components, TextEncoder
 from lcm_daemon.pipelines.prompt_syntax import Texts, emphases, mix
+from lcm_daemon.pipelines.upload import upload
 
 TEXTS_CACHED = 64  # 0.3 MB each with SDXL in half precision
 BLENDS_CACHED = 16  # prompts that do not change, for the frames after the first
@@ -21,6 +22,31 @@ ROUNDS = 3  # of the spherical mean: within 0.001 of its limit for texts that ar
 
 Part = tuple[str, float]
 Chunk = Sequence[tuple[int, float]]  # tokens with their emphasis
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """The tokens of one text, for each text encoder.
+
+    numbers: int64 (rows, tokens), a row for each chunk, and a row of the empty prompt where words are emphasized.
+    factors: float32 (rows - 1, tokens), the emphasis; None where no word is emphasized.
+    chunks: chunks of the embedding.
+    """
+
+    numbers: tuple[torch.Tensor, ...]
+    factors: tuple[torch.Tensor | None, ...]
+    chunks: int
+
+    @property
+    def layout(self) -> tuple[tuple[int, bool], ...]:
+        """Rows for each encoder, and whether words are emphasized. Equal ones launch the same operations."""
+        return tuple((len(numbers), factors is not None)
+                     for numbers, factors in zip(self.numbers, self.factors, strict=True))
+
+    def to(self, device: torch.device) -> TokenRows:
+        """Copy to the device."""
+        return TokenRows(tuple(upload(each, device) for each in self.numbers),
+                         tuple(None if each is None else upload(each, device) for each in self.factors), self.chunks)
 
 
 @dataclass(frozen=True)
@@ -49,6 +75,7 @@ class PromptEncoder:
         self._device, self._dtype, self._force_zeros = parts.device, parts.dtype, parts.force_zeros
         self._projected = any(hasattr(encoder.model, "text_projection") for encoder in self._encoders)
         self._widths = [int(encoder.model.config.hidden_size) for encoder in self._encoders]
+        self.rows = functools.lru_cache(maxsize=TEXTS_CACHED)(self._rows)
         self._text = functools.lru_cache(maxsize=TEXTS_CACHED)(self._encode)
         self._single = functools.lru_cache(maxsize=BLENDS_CACHED)(self._embed)
         self._double = functools.lru_cache(maxsize=BLENDS_CACHED)(self._pair)
@@ -81,14 +108,72 @@ class PromptEncoder:
         for cache in (self._text, self._single, self._double):
             cache.cache_clear()
 
+    @torch.inference_mode()
+    def text(self, text: str) -> Embedding:
+        """The embedding of one text without `::`, including its emphasis."""
+        return self._text(text)
+
+    @torch.inference_mode()
+    def run(self, rows: TokenRows) -> Embedding:
+        """Embed rows on the device. Launches the same operations for rows of the same layout, so it may be recorded."""
+        outputs = [self._run_encoder(*each) for each in zip(self._encoders, rows.numbers, rows.factors, strict=True)]
+        states = torch.cat([states for states, _ in outputs], dim=-1)
+        return Embedding(states.flatten(0, 1)[None].to(self._dtype), outputs[-1][1])
+
+    @torch.inference_mode()
+    def blend(self, texts: Embedding, shares: torch.Tensor) -> Embedding:
+        """Blend n texts into one embedding.
+
+        Each encoder's part is blended separately: their spaces have nothing in common.
+
+        Args:
+            texts: n embeddings of equal length.
+            shares: float32 (n,) on the device, summing to 1.
+        """
+        states = torch.split(texts.states.float(), self._widths, dim=-1)
+        pooled = texts.pooled
+        return Embedding(torch.cat([spherical_mean(part, shares) for part in states], dim=-1).to(self._dtype),
+                         None if pooled is None else spherical_mean(pooled.float(), shares).to(self._dtype))
+
+    def is_zeros(self, text: str, negative: bool) -> bool:
+        """Whether zeros stand for the text: for a blank negative prompt, where the model was trained that way."""
+        return negative and not text and self._force_zeros
+
+    @torch.inference_mode()
+    def padded(self, text: str, chunks: int, is_zeros: bool) -> Embedding:
+        """A text's embedding of `chunks` chunks; zeros with `is_zeros`."""
+        embedding = None if is_zeros else self._text(text)
+        if embedding is not None and embedding.states.shape[1] == chunks * self.tokens:
+            return embedding
+        return self.pad(embedding, self._text(""), chunks)
+
+    def pad(self, embedding: Embedding | None, empty: Embedding | None, chunks: int) -> Embedding:
+        """Pad an embedding to `chunks` chunks with that of the empty prompt, which is not read if none is missing.
+
+        None instead of an embedding gives zeros.
+        """
+        if embedding is None:
+            return self.zeros(1, chunks)
+        missing = chunks - embedding.states.shape[1] // self.tokens
+        if not missing or empty is None:
+            return embedding
+        return Embedding(torch.cat([embedding.states, *[empty.states] * missing], dim=1), embedding.pooled)
+
+    def zeros(self, count: int, chunks: int) -> Embedding:
+        """An embedding of zeros, for `count` prompts of `chunks` chunks."""
+        last = self._encoders[-1].model
+        states = torch.zeros(count, chunks * self.tokens, sum(self._widths), device=self._device, dtype=self._dtype)
+        return Embedding(states, states.new_zeros(count, int(last.config.projection_dim))
+                         if hasattr(last, "text_projection") else None)
+
     def _embed(self, parts: tuple[Part, ...]) -> Embedding:
         texts = mix(parts)
-        return self._blend(texts, self._chunks(texts), zeros=False)
+        return self._blend(texts, self._chunks(texts), negative=False)
 
     def _pair(self, negative: tuple[Part, ...], positive: tuple[Part, ...]) -> Embedding:
         without, with_prompt = mix(negative), mix(positive)
         chunks = max(self._chunks(without), self._chunks(with_prompt))
-        pair = (self._blend(without, chunks, self._force_zeros), self._blend(with_prompt, chunks, zeros=False))
+        pair = self._blend(without, chunks, negative=True), self._blend(with_prompt, chunks, negative=False)
         return Embedding(torch.cat([one.states for one in pair]), _cat(one.pooled for one in pair))
 
     def _chunks(self, texts: Texts) -> int:
@@ -96,40 +181,32 @@ class PromptEncoder:
         lengths = [(self._text(text).states.shape[1] // self.tokens, share) for text, share in texts]
         return max(length for length, share in lengths if share > 0.0)
 
-    def _blend(self, texts: Texts, chunks: int, zeros: bool) -> Embedding:
-        """Blend each encoder's part separately: their spaces have nothing in common."""
-        blended = [(self._padded(text, chunks, zeros), share) for text, share in texts if share > 0.0]
+    def _blend(self, texts: Texts, chunks: int, negative: bool) -> Embedding:
+        blended = [(self.padded(text, chunks, self.is_zeros(text, negative)), share)
+                   for text, share in texts if share > 0.0]
         if len(blended) == 1:
             return blended[0][0]
-        shares = torch.tensor([share for _, share in blended], device=self._device)
-        states = torch.split(torch.cat([one.states for one, _ in blended]).float(), self._widths, dim=-1)
-        pooled = _cat(one.pooled for one, _ in blended)
-        return Embedding(torch.cat([spherical_mean(part, shares) for part in states], dim=-1).to(self._dtype),
-                         None if pooled is None else spherical_mean(pooled.float(), shares).to(self._dtype))
-
-    def _padded(self, text: str, chunks: int, zeros: bool) -> Embedding:
-        """A text's embedding, padded with the empty prompt's to `chunks` chunks."""
-        is_zeros = zeros and not text
-        embedding = self._zeros() if is_zeros else self._text(text)
-        missing = chunks - embedding.states.shape[1] // self.tokens
-        if not missing:
-            return embedding
-        filler = embedding if is_zeros else self._text("")
-        return Embedding(torch.cat([embedding.states, *[filler.states] * missing], dim=1), embedding.pooled)
-
-    def _zeros(self) -> Embedding:
-        empty = self._text("")
-        return Embedding(torch.zeros_like(empty.states),
-                         None if empty.pooled is None else torch.zeros_like(empty.pooled))
+        embeddings = Embedding(torch.cat([one.states for one, _ in blended]), _cat(one.pooled for one, _ in blended))
+        return self.blend(embeddings, torch.tensor([share for _, share in blended], device=self._device))
 
     def _encode(self, text: str) -> Embedding:
         """Encode one text without `::`, including its emphasis."""
+        return self.run(self.rows(text).to(self._device))
+
+    def _rows(self, text: str) -> TokenRows:
+        """Tokenize one text without `::`, on the host."""
         rows = [self._tokenize(encoder.tokenizer, text) for encoder in self._encoders]
         chunks = max(map(len, rows))
-        outputs = [self._run_encoder(encoder, [*row, *[()] * (chunks - len(row))])
-                for encoder, row in zip(self._encoders, rows, strict=True)]
-        states = torch.cat([states for states, _ in outputs], dim=-1)
-        return Embedding(states.flatten(0, 1)[None].to(self._dtype), outputs[-1][1])
+        numbers, factors = zip(*(self._tensors(encoder.tokenizer, [*row, *[()] * (chunks - len(row))])
+                                 for encoder, row in zip(self._encoders, rows, strict=True)), strict=True)
+        return TokenRows(numbers, factors, chunks)
+
+    def _tensors(self, tokenizer: Any, chunks: Sequence[Chunk]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Token numbers and their emphasis, as in `TokenRows`."""
+        weighted = any(factor != 1.0 for chunk in chunks for _, factor in chunk)
+        rows = [self._row(tokenizer, chunk) for chunk in ([*chunks, ()] if weighted else chunks)]
+        factors = torch.tensor([[factor for _, factor in row] for row in rows[:-1]]) if weighted else None
+        return torch.tensor([[number for number, _ in row] for row in rows]), factors
 
     def _tokenize(self, tokenizer: Any, text: str) -> list[Chunk]:
         pieces = emphases(text.encode("utf-8", "replace").decode()) or (("", 1.0),)  # tokenizers refuse surrogates
@@ -139,15 +216,12 @@ class PromptEncoder:
         limit = CHUNKS_LIMIT if self.tokens >= CLIP_LENGTH else 1
         return [tokens[start:start + room] for start in range(0, min(max(len(tokens), 1), limit * room), room)]
 
-    def _run_encoder(self, encoder: TextEncoder, chunks: Sequence[Chunk]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _run_encoder(self, encoder: TextEncoder, numbers: torch.Tensor,
+                     factors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """States (chunks, tokens, width) with the emphasis applied, and the first chunk's projection (1, width)."""
-        weighted = any(factor != 1.0 for chunk in chunks for _, factor in chunk)
-        rows = [self._row(encoder.tokenizer, chunk) for chunk in ([*chunks, ()] if weighted else chunks)]
-        numbers = torch.tensor([[number for number, _ in row] for row in rows], device=self._device)
         output = encoder.model(numbers, output_hidden_states=self._projected)
         states = output.hidden_states[-2] if self._projected else output.last_hidden_state
-        if weighted:
-            factors = torch.tensor([[factor for _, factor in row] for row in rows[:-1]], device=self._device)
+        if factors is not None:
             states = emphasize(states[:-1].float(), states[-1].float(), factors)
         pooled = getattr(output, "text_embeds", None)
         return states, None if pooled is None else pooled[:1].to(self._dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.recipes.parts import ControlNet
@@ -22,7 +23,8 @@ with lazy_imports(globals()):
     import torch
     from diffusers import ControlNetModel, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
 
-    from lcm_daemon.pipelines.controlnet import ControlNetPass, ControlNets
+    from lcm_daemon.pipelines.controlnet import SETTLE_PLANS, ControlNetPass, ControlNets, ControlPlan
+    from lcm_daemon.pipelines.numbers import Numbers
 
 SIZE = (64, 48)
 SD, XL = {}, {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
@@ -43,7 +45,8 @@ def make_controlnet(unet: UNet2DConditionModel, seed: int, **config: Any) -> Con
 class Stage:
     """ControlNets with their networks and what is given to them; untouched networks beside them for diffusers."""
 
-    def __init__(self, kind: dict[str, Any], controls: Sequence[ControlNet], **config: Any) -> None:
+    def __init__(self, kind: dict[str, Any], controls: Sequence[ControlNet], recorded: bool = False,
+                 **config: Any) -> None:
         torch.manual_seed(0)
         self.kind, self.controls, self.unet = kind, controls, tiny.make_unet(**kind).eval()
         self.networks = [make_controlnet(self.unet, seed, **config) for seed, _ in enumerate(controls)]
@@ -52,7 +55,8 @@ class Stage:
         parts: Any = SimpleNamespace(unet=self.unet, controlnets=named, device=torch.device("cpu"),
                                      dtype=torch.float32)
         self.recipe = Recipe("own", controlnets=tuple(controls))
-        self.controlnets = ControlNets(parts, self.recipe, SIZE)
+        self.controlnets = ControlNets(parts, self.recipe, SIZE, Numbers(torch.device("cpu")), recorded)
+        self.plan = ControlPlan()
         self.maps = [torch.rand(1, 3, SIZE[1], SIZE[0]) for _ in controls]
         self.calls = [0 for _ in controls]
         for number, live in enumerate(self.controlnets.controlnets):
@@ -62,20 +66,23 @@ class Stage:
         self.calls[number] += 1
 
     def values(self, **changes: Value) -> FrameValues:
-        """`edge` is that ControlNet's weight, `edge_start` its start."""
+        """`edge` is that ControlNet's weight, `edge_start` its start; `steps` is that parameter."""
         faders = {name: name.replace("_", "/") if "_" in name else f"{name}/weight" for name in changes}
-        moved = {f"control/{faders[name]}": value for name, value in changes.items()}
-        return FrameValues.of(self.recipe.start_values() | moved)
+        moved = {name if name in TABLE else f"control/{faders[name]}": value for name, value in changes.items()}
+        return FrameValues.of(self.recipe.start_values() | {"steps": 1} | moved)
 
-    def update(self, seed: int = 0, **changes: Value) -> None:
+    def update(self, seed: int = 0, samples: int = 1, **changes: Value) -> ControlPlan:
+        """One frame, up to its maps."""
         torch.manual_seed(seed)
-        self.controlnets.update(torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None, self.values(**changes))
+        self.plan = self.controlnets.prepare(self.values(**changes), samples, has_guide=False)
+        self.controlnets.run(self.plan, torch.rand(1, 3, SIZE[1], SIZE[0]) * 2 - 1, None)
+        return self.plan
 
-    def residuals(self, step: int = 0, steps: int = 1, batch: int = 1, seed: int = 9) -> list[torch.Tensor]:
+    def residuals(self, step: int = 0, batch: int = 1, seed: int = 9) -> list[torch.Tensor]:
         """Copies, since the sums are written over."""
         torch.manual_seed(seed)
-        made = self.controlnets.residuals(step, steps, torch.randn(batch, 4, 6, 8), torch.tensor([500.0]),
-                                     torch.randn(batch, 5, 32))
+        made = self.controlnets.residuals(self.plan, step, torch.randn(batch, 4, 6, 8), torch.tensor([500.0]),
+                                          torch.randn(batch, 5, 32))
         return [each.clone() for each in made]
 
 
@@ -142,14 +149,14 @@ def test_residuals_equal_diffusers(kind: str, family: dict[str, Any], controls: 
                                  guidance: float) -> None:
     stage = Stage(family, controls)
     seen = passes(stage, kind, guidance)
-    values = stage.values()
+    plan = stage.update(steps=len(seen))
     for live, chart in zip(stage.controlnets.controlnets, stage.maps, strict=True):  # each has its own map
-        live.update(chart * 2 - 1, None, values.controlnets[live.control.name], 0)
-    stage.controlnets._write_weights()
+        live.make_map(chart * 2 - 1)
     for step, one in enumerate(seen):
         added = one["added_cond_kwargs"] or {}
-        found = stage.controlnets.residuals(step, len(seen), one["sample"], one["timestep"].reshape(1),
-                                       one["encoder_hidden_states"], added.get("text_embeds"), added.get("time_ids"))
+        found = stage.controlnets.residuals(plan, step, one["sample"], one["timestep"].reshape(1),
+                                            one["encoder_hidden_states"], added.get("text_embeds"),
+                                            added.get("time_ids"))
         expected = (*one["down_block_additional_residuals"], one["mid_block_additional_residual"])
         if not found:
             assert not any(each.any() for each in expected)
@@ -184,15 +191,17 @@ def test_the_weight_moves_without_a_new_tensor() -> None:
 
 def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
     stage = Stage(SD, (EDGE,))
-    stage.update(edge=0.0)
+    off = stage.update(edge=0.0)
     assert stage.residuals() == []
-    stage.update(edge=1.0, edge_start=0.5)
-    assert stage.residuals(0, 2) == []
+    stage.update(edge=1.0, edge_start=0.5, steps=2)
+    assert stage.residuals(0) == []
     assert stage.calls == [0]
-    assert stage.residuals(1, 2)
-    stage.update(edge=1.0, edge_end=0.5)
-    assert stage.residuals(1, 2) == []
+    assert stage.residuals(1)
+    stage.update(edge=1.0, edge_end=0.5, steps=2)
+    assert stage.residuals(1) == []
     assert stage.calls == [1]
+    assert stage.update(edge=1.0, edge_start=0.5, edge_end=0.6) == off, "no step is left"
+    assert stage.update(mode="text") == off == ControlPlan()
 
 
 @pytest.mark.slow
@@ -200,8 +209,8 @@ def test_between_updates_residuals_are_reused() -> None:
     stage = Stage(SD, (EDGE,))
     made = []
     for frame in range(6):
-        stage.update(seed=frame, edge=1.0, edge_interval=3)
-        made.append([stage.residuals(step, 2) for step in (0, 1)])
+        stage.update(seed=frame, edge=1.0, edge_interval=3, steps=2)
+        made.append([stage.residuals(step) for step in (0, 1)])
     assert stage.calls == [4]
     for step in (0, 1):
         assert same(made[0][step], made[1][step])
@@ -220,13 +229,41 @@ def test_the_weight_moves_between_updates() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{"steps": 3}, {"batch": 2}])
-def test_residuals_cached_for_other_steps_are_not_used(change: dict[str, int]) -> None:
+@pytest.mark.parametrize("change", [{"steps": 3}, {"samples": 2}, {"edge_end": 0.5}])
+def test_residuals_stored_for_other_passes_are_not_used(change: dict[str, Any]) -> None:
     stage = Stage(SD, (EDGE,))
-    stage.update(edge_interval=8)
-    stage.residuals(0, 2)
-    stage.residuals(**{"step": 0, "steps": 2, **change})
+    stage.update(edge_interval=8, steps=2)
+    stage.residuals()
+    stage.update(**{"edge_interval": 8, "steps": 2, **change})
+    stage.residuals(batch=change.get("samples", 1))
     assert stage.calls == [2]
+
+
+def test_few_plans_are_made() -> None:
+    """Each is a recording: on and off, with and without an update. Weights are numbers."""
+    stage = Stage(SD, (EDGE,), recorded=True)
+    plans = {stage.update(edge=frame / 40, edge_interval=1 + 3 * (frame > 20), steps=4) for frame in range(40)}
+    assert len(plans) == 4
+
+
+@pytest.mark.slow
+def test_a_recorded_window_moves_as_numbers_until_it_rests() -> None:
+    """Steps outside of it run at weight 0 until then, which gives the same sums; at rest they are omitted."""
+    stage, plain = Stage(SD, (EDGE,), recorded=True), Stage(SD, (EDGE,))
+    whole = stage.update(steps=4)
+    for start in (0.2, 0.4, 0.5, 0.3):
+        assert stage.update(edge_start=start, steps=4) == whole
+        plain.update(edge_start=start, steps=4)
+        for step in range(4):
+            torch.testing.assert_close(sum_of(stage.residuals(step)), sum_of(plain.residuals(step)))
+    rested = [stage.update(edge_start=0.3, steps=4) for _ in range(SETTLE_PLANS + 1)]
+    assert rested[-1] == plain.plan != whole
+    assert len(set(rested)) == 2
+    assert stage.residuals(0) == []
+
+
+def sum_of(residuals: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([each.sum() for each in residuals] or [torch.zeros(())]).sum()
 
 
 @pytest.mark.slow
@@ -256,10 +293,19 @@ def test_the_second_source_has_no_effect_before_its_first_frame() -> None:
     stage.update()
     assert stage.residuals() == []
     picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
-    stage.controlnets.update(picture, picture + 0.5, stage.values())
+    stage.plan = stage.controlnets.prepare(stage.values(), 1, has_guide=True)
+    assert stage.plan.uses_guide
+    stage.controlnets.run(stage.plan, picture, picture + 0.5)
     assert (first := stage.residuals())
-    stage.controlnets.update(picture, None, stage.values())
+    assert not stage.update().uses_guide, "it keeps its last map while the guide sends nothing"
     assert same(stage.residuals(), first)
+
+
+def test_a_map_that_cannot_be_recorded_is_reported() -> None:
+    stage = Stage(SD, (EDGE,))
+    stage.controlnets.controlnets[0].preprocessor.is_recordable = False  # type: ignore[misc]
+    made = [stage.update(edge_interval=2).is_recordable for _ in range(4)]
+    assert made == [False, True, False, True]
 
 
 @pytest.mark.slow
@@ -278,7 +324,7 @@ def test_controlnets_may_be_built_twice_on_one_network() -> None:
     first = stage.residuals()
     parts: Any = SimpleNamespace(unet=stage.unet, controlnets={"edge": stage.networks[0]}, dtype=torch.float32,
                                  device=torch.device("cpu"))
-    stage.controlnets = ControlNets(parts, stage.recipe, SIZE)
+    stage.controlnets = ControlNets(parts, stage.recipe, SIZE, Numbers(torch.device("cpu")))
     stage.update()
     assert same(stage.residuals(), first)
 
@@ -294,13 +340,13 @@ def test_a_controlnet_of_another_family_is_one_line(network: dict[str, Any], key
     parts: Any = SimpleNamespace(unet=tiny.make_unet(), device=torch.device("cpu"), dtype=torch.float32,
                                  controlnets={"edge": make_controlnet(tiny.make_unet(**network), 0)})
     with pytest.raises(RecipeError, match=f"recipe own: controlnet edge is for another family.*: its {key} is "):
-        ControlNets(parts, Recipe("own", controlnets=(EDGE,)), SIZE)
+        ControlNets(parts, Recipe("own", controlnets=(EDGE,)), SIZE, Numbers(torch.device("cpu")))
 
 
 def test_an_image_of_another_size_is_refused() -> None:
     stage = Stage(SD, (EDGE,))
     with pytest.raises(ValueError, match=r"an image must have the shape \(1, 3, 48, 64\), got \(1, 3, 64, 64\)"):
-        stage.controlnets.update(torch.zeros(1, 3, 64, 64), None, stage.values())
+        stage.controlnets.run(stage.update(), torch.zeros(1, 3, 64, 64), None)
 
 
 def test_another_factor_than_the_vaes_is_one_line() -> None:

@@ -28,6 +28,7 @@ with lazy_imports(globals()):
 
     from lcm_daemon.pipelines import image_prompt
     from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter
+    from lcm_daemon.pipelines.numbers import Numbers
     from lcm_daemon.pipelines.unet import UNetPass
 
 SD: dict[str, Any] = {}
@@ -116,9 +117,22 @@ def shown_in(file: Path) -> torch.Tensor:
     return image_prompt.to_tensor(image_prompt.read_picture(recipe_of(str(file))).pixels)
 
 
+def numbers() -> Numbers:
+    return Numbers(torch.device("cpu"))
+
+
+def update(prompt: ImagePromptAdapter, image: torch.Tensor, weight: float) -> torch.Tensor:
+    """One frame's update; the prompt for the UNet."""
+    embeds = prompt.prepare(weight)
+    if (pending := prompt.pending()) is not None:
+        pending[1]()
+    prompt.run(embeds, image)
+    return prompt.prompt
+
+
 def make(kind: str = "plain", image: str = "") -> tuple[ImagePromptAdapter, Any]:
     unet = make_unet(SD)
-    return ImagePromptAdapter(parts_of(unet), recipe_of(image), make_adapter(unet, kind)), unet
+    return ImagePromptAdapter(parts_of(unet), recipe_of(image), make_adapter(unet, kind), numbers()), unet
 
 
 # --- against diffusers ---
@@ -142,12 +156,13 @@ def test_the_unet_predicts_like_diffusers(kind: str, family: dict[str, Any], gui
     texts = {"prompt_embeds": torch.randn(1, 5, 32), "negative_prompt_embeds": torch.randn(1, 5, 32)}
     if family is XL:
         texts |= {"pooled_prompt_embeds": torch.randn(1, 32), "negative_pooled_prompt_embeds": torch.randn(1, 32)}
-    prompt = ImagePromptAdapter(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind))
+    prompt = ImagePromptAdapter(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind),
+                                numbers())
     shown = shown_in(tmp_path / "picture.png")
     pixels = prompt._normalizer.normalize(image_prompt.centre_square(shown, SIDE), torch.float32)
     pipeline(**texts, ip_adapter_image=pixels, num_inference_steps=2, guidance_scale=guidance, width=64, height=64,
              output_type="latent")
-    image = prompt.update(picture_of(), 0.6)
+    image = update(prompt, picture_of(), 0.6)
     denoiser = UNetPass(ours)
     assert len(seen) == 2
     for named, expected in seen:
@@ -175,7 +190,7 @@ def pipeline_of(unet: Any, family: dict[str, Any]) -> Any:
 
 
 def said(prompt: ImagePromptAdapter, unet: Any, weight: float, seed: int = 0) -> torch.Tensor:
-    image = prompt.update(picture_of(seed), weight)
+    image = update(prompt, picture_of(seed), weight)
     torch.manual_seed(5)
     with torch.inference_mode():
         output: torch.Tensor = UNetPass(unet)(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 5, 32),
@@ -193,11 +208,11 @@ def test_weight_zero_equals_no_adapter() -> None:
 
 def test_the_weight_moves_in_the_same_tensor() -> None:
     prompt, unet = make()
-    place = prompt.update(picture_of(), 0.5).data_ptr()
+    place = update(prompt, picture_of(), 0.5).data_ptr()
     half, full_weight = said(prompt, unet, 0.5), said(prompt, unet, 1.0)
     assert not torch.equal(half, full_weight)
     assert torch.equal(said(prompt, unet, 0.5), half)
-    assert prompt.update(picture_of(), 2.0).data_ptr() == place
+    assert update(prompt, picture_of(), 2.0).data_ptr() == place
 
 
 def test_a_file_is_embedded_once(tmp_path: Path) -> None:
@@ -220,7 +235,7 @@ def test_nothing_is_embedded_at_weight_zero() -> None:
     prompt, _ = make()
     prompt._encoder = None
     for seed in range(image_prompt.EMBED_INTERVAL * 2):
-        prompt.update(picture_of(seed), 0.0)
+        update(prompt, picture_of(seed), 0.0)
 
 
 @inference_mode
@@ -274,7 +289,7 @@ def test_a_mismatch_of_adapter_and_model_is_one_line(change: dict[str, torch.Ten
     adapter = make_adapter(unet, "plain")
     adapter["image_proj"] |= change
     with pytest.raises(RecipeError, match=f"recipe own: image prompt: {line}") as caught:
-        ImagePromptAdapter(parts_of(unet), recipe_of(), adapter)
+        ImagePromptAdapter(parts_of(unet), recipe_of(), adapter, numbers())
     assert "\n" not in str(caught.value)
 
 
@@ -282,7 +297,7 @@ def test_a_mismatch_of_adapter_and_model_is_one_line(change: dict[str, torch.Ten
 def test_an_adapter_of_another_family_is_one_line() -> None:
     unet, other = make_unet(SD), make_unet({"width": 64})
     with pytest.raises(RecipeError, match="the adapter is for a UNet of cross_attention_dim 32, not 64"):
-        ImagePromptAdapter(parts_of(other), recipe_of(), make_adapter(unet, "plain"))
+        ImagePromptAdapter(parts_of(other), recipe_of(), make_adapter(unet, "plain"), numbers())
 
 
 @pytest.mark.slow
@@ -318,15 +333,15 @@ def test_a_changed_file_is_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(picture_watch.PictureFollower.start, "__defaults__", (0.01,))
     first, second = (make_picture((40, 40), seed) for seed in (1, 2))
     Image.fromarray(second).save(tmp_path / "second.png")
-    expected = make(image=str(tmp_path / "second.png"))[0].update(picture_of(), 0.7).clone()
+    expected = update(make(image=str(tmp_path / "second.png"))[0], picture_of(), 0.7).clone()
     Image.fromarray(first).save(tmp_path / "picture.png")
     prompt, _ = make(image=str(tmp_path / "picture.png"))
-    held = prompt.update(picture_of(), 0.7)
+    held = update(prompt, picture_of(), 0.7)
     assert not torch.equal(held, expected)
     Image.fromarray(second).save(tmp_path / "picture.png")
     pause, tries = threading.Event(), 0
-    while not torch.equal(prompt.update(picture_of(), 0.7), expected):
+    while not torch.equal(update(prompt, picture_of(), 0.7), expected):
         tries += 1
         assert tries < 500
         pause.wait(0.01)
-    assert prompt.update(picture_of(), 0.7) is held
+    assert update(prompt, picture_of(), 0.7) is held

@@ -33,9 +33,13 @@ class Preprocessor(ABC):
 
     Attributes:
         detector: example of the model that the recipe must name, for error messages; "" if it needs none.
+        is_recordable: whether `map` may be part of a CUDA graph. It then launches the same kernels for each image,
+            reads nothing back from the device, copies nothing to it, and keeps what it remembers at one address. A
+            frame for which another preprocessor makes a map is rendered without a graph.
     """
 
     detector: ClassVar[str] = ""
+    is_recordable: ClassVar[bool] = False
 
     @classmethod
     def load(cls, config: PreprocessorConfig) -> Preprocessor:
@@ -61,6 +65,8 @@ class Preprocessor(ABC):
 
 class NoPreprocessor(Preprocessor):
     """For images that are control maps already."""
+
+    is_recordable = True
 
     def _map(self, image: torch.Tensor) -> torch.Tensor:
         return image.mul(0.5).add_(0.5).clamp_(0.0, 1.0)

@@ -25,6 +25,8 @@ TAN_22 = 13573.0  # tangent of 22.5 degrees times 2**15, OpenCV's constant; that
 class Canny(Preprocessor):
     """Canny edges, as three equal channels of 0 or 1."""
 
+    is_recordable = True
+
     def _map(self, image: torch.Tensor) -> torch.Tensor:
         return edges(grey(image)).expand(-1, 3, -1, -1).to(image.dtype)
 

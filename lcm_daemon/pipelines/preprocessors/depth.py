@@ -24,6 +24,7 @@ class Depth(Preprocessor):
     """The model's disparity, scaled to 0 to 1 for each image, which is what ControlNets for depth were trained on."""
 
     detector = "depth-anything/Depth-Anything-V2-Small-hf"
+    is_recordable = True
 
     def __init__(self, model: Any, image_config: Mapping[str, Any], config: PreprocessorConfig) -> None:
         self._model, self._image_config, self._dtype = model, image_config, config.dtype

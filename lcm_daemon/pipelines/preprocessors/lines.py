@@ -23,6 +23,7 @@ class SoftEdge(Preprocessor):
     """Soft edges, white on black (HED: Xie & Tu, arXiv:1504.06375, as retrained for ControlNet 1.1)."""
 
     detector = "ControlNetHED.safetensors, made of lllyasviel/Annotators' ControlNetHED.pth"
+    is_recordable = True
 
     def __init__(self, network: HolisticEdges) -> None:
         self._network = network
@@ -42,6 +43,7 @@ class LineArt(Preprocessor):
     """Drawn lines, white on black (Chan et al., "Learning to generate line drawings", arXiv:2203.12691)."""
 
     detector = "sk_model.safetensors, made of lllyasviel/Annotators' sk_model.pth"
+    is_recordable = True
 
     def __init__(self, network: LineDrawing, dtype: torch.dtype) -> None:
         self._network, self._dtype = network, dtype

@@ -26,6 +26,7 @@ class Pose(Preprocessor):
     """The person's joints and limbs in OpenPose's colours."""
 
     detector = "usyd-community/vitpose-base-simple"
+    is_recordable = True
 
     def __init__(self, model: Any, normalizer: Normalizer, config: PreprocessorConfig) -> None:
         self._model, self._normalizer, self._dtype = model, normalizer, config.dtype
@@ -35,7 +36,8 @@ class Pose(Preprocessor):
         if backbone.num_experts > 1:  # ViTPose++: the first set of experts was trained on COCO
             self._options["dataset_index"] = torch.zeros(1, dtype=torch.long, device=config.device)
         self._skeleton = Skeleton(config.device)
-        self._box: torch.Tensor | None = None  # (4,): centre x, y and half width, height, relative to the image
+        # (4,): centre x, y and half width, height, relative to the image. Empty before the first image.
+        self._box = torch.empty(0, device=config.device)
 
     @classmethod
     def load(cls, config: PreprocessorConfig) -> Pose:
@@ -46,9 +48,10 @@ class Pose(Preprocessor):
 
     def _map(self, image: torch.Tensor) -> torch.Tensor:
         whole = self._whole(image)
-        box = whole if self._box is None else self._box
-        points, scores = self._detect(image, box)
-        self._box = self._next_box(points, scores, image, whole)
+        if not len(self._box):
+            self._box = whole.clone()
+        points, scores = self._detect(image, self._box)
+        self._box.copy_(self._next_box(points, scores, image, whole))
         return self._skeleton.draw(points, scores, (image.shape[-2], image.shape[-1])).to(image.dtype)
 
     def _detect(self, image: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
