@@ -39,16 +39,25 @@ class _Recording:
 class CudaGraphs:
     """The recorded graphs of one pipeline; the most recently used are cached. For the render thread only.
 
-    cached: the largest number of graphs.
+    Args:
+        cached: The largest number of graphs.
+
+    Attributes:
+        refused: Why a frame could not be recorded; "" while every one could.
     """
 
     def __init__(self, device: torch.device, cached: int = GRAPHS_CACHED) -> None:
         self._device, self._cached = device, cached
         self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
         self._warm_ups: Counter[Hashable] = Counter()
-        self._is_disabled = False
+        self._is_disabled, self.refused = False, ""
         self._side: torch.cuda.Stream | None = None
         self._pool: Any = None
+
+    @property
+    def count(self) -> int:
+        """Number of graphs."""
+        return len(self._recordings)
 
     def launch(self, key: Hashable, work: Work) -> Tensor:
         """Return the result of `work`: run it, or launch its recording. The next launch may overwrite the result.
@@ -118,5 +127,5 @@ class CudaGraphs:
         """Record no more graphs: torch's allocator does not recover from a failed capture. Existing ones still run."""
         self._is_disabled = True
         cause = error.__context__ or error  # ending a capture that has failed raises a second error
-        log.warning("CUDA graph: a frame cannot be recorded: %s; frames are rendered without new graphs",
-                    first_line(cause))
+        self.refused = first_line(cause)
+        log.warning("CUDA graph: a frame cannot be recorded: %s; frames are rendered without new graphs", self.refused)

@@ -17,7 +17,7 @@ from lcm_daemon.pipelines.accelerators import find_upgrade
 from lcm_daemon.pipelines.accelerators.compile import is_tuned
 from lcm_daemon.pipelines.base import DeviceMemory, FrameValues, Pending, Pipeline, Progress, Report
 from lcm_daemon.pipelines.components import ComponentsLoader, load_components
-from lcm_daemon.pipelines.cuda_graph import WARM_UPS
+from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
 from lcm_daemon.pipelines.device_frames import DeviceFrames
 from lcm_daemon.pipelines.device_memory import MemoryWatch
 from lcm_daemon.pipelines.frame_job import FrameJob, Unrendered
@@ -122,6 +122,21 @@ class FrameRenderer:
         if on_cuda:
             self.on_device = DeviceFrames(self.model, size, self._safety, self.shown, self.in_flight, recipe.recorded)
         self._frames = self.on_device or HostFrames(self.model, size, self._safety, self.shown)
+
+    @property
+    def recordings(self) -> int:
+        """Number of CUDA graphs."""
+        return sum(graphs.count for graphs in self._all_graphs())
+
+    @property
+    def refused(self) -> str:
+        """Why a frame could not be recorded; "" while every one could."""
+        return next((graphs.refused for graphs in self._all_graphs() if graphs.refused), "")
+
+    def _all_graphs(self) -> list[CudaGraphs]:
+        """The recordings of frames and of what runs before one; none where frames are not recorded."""
+        every = (self.on_device.graphs, self.on_device.change_graphs) if self.on_device else ()
+        return [graphs for graphs in every if graphs is not None]
 
     def report(self) -> Report:
         """Describe the loaded model."""
