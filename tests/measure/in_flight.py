@@ -1,7 +1,7 @@
 """What frames in flight are worth: a stage, an engine process and a stand-in for a graphics card (5 ms a frame, 1 ms a
 copy), with 1, 2 and 3 frames under way.
 
-    python -m tests.measure.in_flight [--frames 2000] [--fps 60]
+    python -m tests.measure.in_flight [--runs 3] [--fps 60]
 
 A share of 1 is the rate that the stand-in's own computations allow. They are measured in the same run.
 """
@@ -12,10 +12,11 @@ import argparse
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 from lcm_daemon.commands.bench_task import BENCH_SIZE, show_of
 from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.metrics import TIMINGS_KEPT
 from lcm_daemon.render import engine
 from lcm_daemon.stage.stage import Stage
 from lcm_daemon.transports.base import Source
@@ -25,6 +26,7 @@ from tests.rigs import timed_pipeline
 TIMEOUT = 120.0  # seconds
 FRAME_PERIOD = 0.001  # seconds between two input frames
 CYCLE = 16  # different input frames
+WARM_UP = 50  # results that do not count
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Flight:
     Attributes:
         rate: Results a second.
         interval: Median seconds from one result to the next.
-        service: Median seconds of a computation.
+        service: Mean seconds of a computation.
         latency: Seconds from request to result, median and 99th percentile.
         age: Seconds from the capture of an input to its result, median.
         late: Seconds that a tick of the output was late, 99th percentile.
@@ -82,9 +84,10 @@ class _Cards(Source):
 
 
 def fly(in_flight: int, frames: int, fps: float = 60.0, service: float = 0.005, copy: float = 0.001) -> Flight:
-    """Play until `frames` results have come, and return the figures of those after the first tenth.
+    """Play until `frames` results have come after the first WARM_UP, and return their figures.
 
     Args:
+        frames: At most TIMINGS_KEPT.
         service: Seconds that a frame computes.
         copy: Seconds that an upload and a download take, each.
     """
@@ -96,7 +99,7 @@ def fly(in_flight: int, frames: int, fps: float = 60.0, service: float = 0.005, 
     def on_result(frame: Frame, now: float) -> None:
         times.append(now)
         numbers.append(frame.number)
-        if len(times) >= frames:
+        if len(times) > WARM_UP + frames:
             stage.stop()
 
     before, engine.run = engine.run, timed_pipeline.run
@@ -106,12 +109,12 @@ def fly(in_flight: int, frames: int, fps: float = 60.0, service: float = 0.005, 
         stage.run(TIMEOUT)
     finally:
         engine.run = before
-    if len(times) < frames:
+    if len(times) <= WARM_UP + frames:
         raise RuntimeError(f"{len(times)} of {frames} results in {TIMEOUT:.0f} s")
-    timing, times_counted = stage.metrics.timing, times[frames // 10:]
+    timing, intervals = stage.metrics.timing, [b - a for a, b in pairwise(times[WARM_UP:])]
+    services = list(stage.metrics._timings["engine/denoise"])[-len(intervals):]
     return Flight(
-        in_flight, (len(times_counted) - 1) / (times_counted[-1] - times_counted[0]),
-        median(b - a for a, b in pairwise(times_counted)), timing("engine/denoise"),
+        in_flight, 1 / fmean(intervals), median(intervals), fmean(services),
         (timing("engine/latency"), timing("engine/latency", 0.99)), timing("latency"), timing("tick/late", 0.99),
         stage.ticker.skipped, all(a < b for a, b in pairwise(numbers)),
     )
@@ -119,11 +122,11 @@ def fly(in_flight: int, frames: int, fps: float = 60.0, service: float = 0.005, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=2000, help="results of each run (2000)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of 1, 2 and 3 in flight, one after the other (3)")
     parser.add_argument("--fps", type=float, default=60.0, help="rate of the output (60)")
     arguments = parser.parse_args()
-    for in_flight in (1, 2, 3):
-        print(fly(in_flight, arguments.frames, arguments.fps), flush=True)
+    for in_flight in (1, 2, 3) * arguments.runs:
+        print(fly(in_flight, TIMINGS_KEPT, arguments.fps), flush=True)
 
 
 if __name__ == "__main__":
