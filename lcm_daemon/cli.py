@@ -1,10 +1,11 @@
-"""The command line: `lcm-daemon run`, `check`, `list`, `pull`, `doctor`, `bench`, `midi` and `send`.
+"""The command line: `lcm-daemon run`, `check`, `list`, `pull`, `prepare`, `doctor`, `bench`, `midi` and `send`.
 
 This module parses arguments and hands them to a module of `lcm_daemon.commands`, which it imports only when the command
 runs: help and errors are there at once.
 
-Exit codes: 0 success; 1 `pull --offline` found a missing file, the daemon refused what `send` sent, or the output
-cannot be written; 2 wrong arguments, a mistake in a file, or a missing integration; 130 ended by Ctrl-C.
+Exit codes: 0 success; 1 `pull --offline` found a missing file, `prepare` could not compile a recipe, the daemon refused
+what `send` sent, or the output cannot be written; 2 wrong arguments, a mistake in a file, or a missing integration; 130
+ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
     pull.set_defaults(command=_pull)
     pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
     pull.add_argument("--offline", action="store_true", help="download nothing; list missing and damaged files")
+
+    prepare = commands.add_parser("prepare", help="compile every recipe and size of a show ahead, on an idle card")
+    prepare.set_defaults(command=_prepare)
+    _add_show(prepare)
 
     doctor = commands.add_parser("doctor", help="check every integration and device, and print what is missing")
     doctor.set_defaults(command=_doctor)
@@ -231,6 +236,12 @@ def _pull(options: argparse.Namespace) -> int:
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask the hub for files and send it nothing else
     return pull(options.what, options.offline)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.prepare import prepare
+
+    return prepare(options.show, options.overrides)
 
 
 def _doctor(options: argparse.Namespace) -> int:

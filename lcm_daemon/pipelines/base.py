@@ -31,6 +31,23 @@ class Report:
 
 
 @dataclass(frozen=True)
+class DeviceMemory:
+    """Memory of the device, in bytes. The engine sends it to the stage every few seconds.
+
+    Attributes:
+        free: Not in use by any program.
+        total: All of it.
+        used: The most that this process has used, with the driver's own share, which is estimated.
+        lent: The computer's own memory that Windows has lent because the device's was full.
+    """
+
+    free: int
+    total: int
+    used: int
+    lent: int = 0
+
+
+@dataclass(frozen=True)
 class ControlValues:
     """Values of one ControlNet: `control/<name>/weight` and so on."""
 
@@ -133,10 +150,14 @@ class Pipeline(ABC):
         frames_in_flight: The largest number of frames that may be under way at once; known when `load` returns.
         loads_beside: Another engine renders while this one loads: compile at low priority, and tune nothing that a
             busy device would decide wrongly. Set before `load`.
+        returns: It takes the place of an engine that died: be back soon. Set before `load`.
+        tunes: The device is its own: choose kernels by measuring them, however long it takes. Set before `load`.
     """
 
     frames_in_flight: int = 1
     loads_beside: bool = False
+    returns: bool = False
+    tunes: bool = False
 
     def __init__(self, recipe: Recipe, size: Size) -> None:
         self.recipe, self.size = recipe, size
@@ -188,6 +209,14 @@ class Pipeline(ABC):
             Seconds by part ("encode", "denoise", "decode") where the pipeline knows them.
         """
         return self.submit(frame, values, out, guide).wait()
+
+    def compiled(self, seconds: float) -> Mapping[str, str]:
+        """Wait up to `seconds` for what compiles in the background; return the accelerator of each part."""
+        return {}
+
+    def memory(self) -> DeviceMemory | None:
+        """The device's memory; None where that is the computer's own. Called on another thread than `submit`."""
+        return None
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...

@@ -11,6 +11,12 @@ import torch
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.recipes.recipe import Recipe
 
+# How many algorithms cuDNN times for each convolution. That takes seconds at each start, and torch cannot store the
+# result. An engine that takes the place of a dead one does without: a compiled one, which is searched, follows soon.
+FULL_SEARCH = 10  # torch's default
+SHORT_SEARCH = 3  # while another engine renders: the times are less sure, and they cost that one frames
+NO_SEARCH = 0
+
 DTYPES: Mapping[str, torch.dtype] = {
     "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32,
 }
@@ -59,12 +65,18 @@ def describe(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
-def configure(device: torch.device) -> None:
-    """Apply process-wide settings. Call once, before the first tensor is made."""
+def configure(device: torch.device, searched: int = FULL_SEARCH) -> None:
+    """Apply process-wide settings. Call once, before the first tensor is made.
+
+    Args:
+        device: The device.
+        searched: Algorithms that cuDNN times for each convolution; NO_SEARCH takes the first of its own list.
+    """
     if device.type == "cuda":
         if device.index is not None:  # pinned memory, CUDA graphs and Triton use the current device
             torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True  # sizes never change
+        torch.backends.cudnn.benchmark = searched != NO_SEARCH  # sizes never change
+        torch.backends.cudnn.benchmark_limit = searched or FULL_SEARCH
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     elif device.type == "cpu" and hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than exist
         torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))

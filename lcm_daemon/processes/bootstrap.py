@@ -18,6 +18,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TextIO
 
+import psutil
+
 from lcm_daemon.processes.log_handler import LogHandler
 
 # Environment of every child, unless the user has set these variables. glibc returns every large block to the system as
@@ -93,10 +95,20 @@ def set_up_child(log_levels: LogLevels) -> None:
 def run_at_low_priority(work: Callable[[], object]) -> None:
     """Run `work` at low priority and wait for it; raise what it raises.
 
-    A spare's imports are seconds of work beside a rendering engine, whose threads wait for each other and would slow
-    down many times over. Linux has a niceness per thread, so a thread does the work and this one keeps its priority.
-    Elsewhere the work runs at normal priority.
+    A spare's imports and a compilation are much work beside a rendering engine, whose threads wait for each other and
+    would slow down many times over. Linux has a niceness per thread, which processes inherit that the thread starts; it
+    can be raised only, so another thread does the work and this one keeps its priority. Windows has a class for the
+    process, which returns to normal. Elsewhere the work runs at normal priority.
     """
+    if sys.platform == "win32":
+        process = psutil.Process()
+        before = process.nice()
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        try:
+            work()
+        finally:
+            process.nice(before)
+        return
     if sys.platform != "linux":
         work()
         return

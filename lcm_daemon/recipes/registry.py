@@ -37,31 +37,47 @@ class PackageSupport:
 
 @dataclass(frozen=True)
 class AcceleratorEntry:
-    """An accelerator: its class, and the packages behind it."""
+    """An accelerator: its class, and the packages behind it.
+
+    Attributes:
+        path: Import path of the class.
+        packages: The packages.
+        slow: It compiles for minutes while a recipe loads. A show plays the recipe without it first.
+    """
 
     path: str
     packages: tuple[PackageSupport, ...] = ()
+    slow: bool = False
 
 
 ACCELERATORS: Mapping[str, AcceleratorEntry] = {
     "none": AcceleratorEntry(f"{_PIPELINES}.accelerators.none:NoAccelerator"),
-    "compile": AcceleratorEntry(f"{_PIPELINES}.accelerators.compile:Compile", (PackageSupport("torch", ">=2.6"),)),
+    "compile": AcceleratorEntry(f"{_PIPELINES}.accelerators.compile:Compile", (
+        PackageSupport("torch", ">=2.6"),
+    ), slow=True),
     "openvino": AcceleratorEntry(f"{_PIPELINES}.accelerators.openvino:OpenVino", (
         PackageSupport("openvino", ">=2025.0, measured with 2026.4"),
     )),
     "tensorrt": AcceleratorEntry(f"{_PIPELINES}.accelerators.tensorrt:TensorRt", (
         PackageSupport("torch-tensorrt", "the same version as torch; calls checked against 2.13"),
-    )),
+    ), slow=True),
     "sfast": AcceleratorEntry(f"{_PIPELINES}.accelerators.sfast:StableFast", (
         PackageSupport("stable-fast-pruna", "1.0.8, which needs torch 2.9"),
         PackageSupport("stable-fast", "1.0.5, built from source; not maintained"),
-    )),
+    ), slow=True),
     "onediff": AcceleratorEntry(f"{_PIPELINES}.accelerators.onediff:OneDiff", (
         PackageSupport("onediff", "1.2.0, with oneflow; not maintained"),
-    )),
+    ), slow=True),
 }
+NONE = "none"  # the accelerator that compiles nothing
+QUICK = NONE  # the accelerator of a quick form, see `RecipeVariant`
 AUTO = "auto"  # in place of an accelerator's name: the best one that works here
 ACCELERATOR_CHOICES = (AUTO, *ACCELERATORS)
+
+
+def compiles_for_minutes(accelerator: str) -> bool:
+    """Whether a recipe with this accelerator, or with AUTO, keeps a show waiting while it loads."""
+    return accelerator != AUTO and ACCELERATORS[accelerator].slow
 
 
 @dataclass(frozen=True)

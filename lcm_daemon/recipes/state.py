@@ -10,6 +10,7 @@ from functools import partial
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import QUICK, compiles_for_minutes
 
 SIZE_STEP = 64  # pixels; every UNet halves its latents, an eighth of the frame, three times
 
@@ -18,10 +19,13 @@ SIZE_STEP = 64  # pixels; every UNet halves its latents, an eighth of the frame,
 class RecipeVariant:
     """A recipe as it was asked for, and how it is rendered.
 
+    A recipe whose accelerator compiles for minutes has two forms: the quick form, which renders without it, and the
+    compiled form, which names it in `accelerator`.
+
     Args:
         recipe: As it was asked for, with the size that was asked for.
         scale: Factor on both sides of the rendered size, which the governor chooses.
-        accelerator: Used in place of the recipe's own; "" keeps that.
+        accelerator: Of the compiled form; "" is the quick form.
     """
 
     recipe: Recipe
@@ -35,8 +39,14 @@ class RecipeVariant:
     @property
     def rendered(self) -> Recipe:
         """The recipe that an engine loads."""
-        size = scale_size(self.recipe.size, self.scale)
-        return replace(self.recipe, size=size, accelerate=self.accelerator or self.recipe.accelerate)
+        size, own = scale_size(self.recipe.size, self.scale), self.recipe.accelerate
+        quick = QUICK if compiles_for_minutes(own) else own
+        return replace(self.recipe, size=size, accelerate=self.accelerator or quick)
+
+    @property
+    def quick(self) -> RecipeVariant:
+        """The form that loads within seconds."""
+        return replace(self, accelerator="") if self.accelerator else self
 
 
 def scale_size(size: Size, scale: float) -> Size:
@@ -64,12 +74,14 @@ class ChangeEnd:
         outcome: How the change ended.
         wanted: What was wanted when it had ended: the next request, what is loading, or what plays.
         reason: Why it failed.
+        memory: Whether it failed because the device has not enough memory.
     """
 
     variant: RecipeVariant
     outcome: Outcome
     wanted: RecipeVariant
     reason: str = ""
+    memory: bool = False
 
 
 class RecipeState:
@@ -123,7 +135,7 @@ class RecipeState:
         self.playing = variant
         self.calls.extend(partial(listener, variant) for listener in self.on_playing)
 
-    def end(self, outcome: Outcome, reason: str = "") -> None:
+    def end(self, outcome: Outcome, reason: str = "", memory: bool = False) -> None:
         """The change that is loading ends; nothing happens where none is."""
         variant, self.loading = self.loading, None
         if variant is None:
@@ -132,10 +144,10 @@ class RecipeState:
             self.error = f"{variant.name}: {reason}"
         elif outcome is Outcome.DONE:
             self.error = ""
-        self._queue_end(variant, outcome, reason)
+        self._queue_end(variant, outcome, reason, memory)
 
-    def _queue_end(self, variant: RecipeVariant, outcome: Outcome, reason: str = "") -> None:
-        end = ChangeEnd(variant, outcome, self.wanted, reason)
+    def _queue_end(self, variant: RecipeVariant, outcome: Outcome, reason: str = "", memory: bool = False) -> None:
+        end = ChangeEnd(variant, outcome, self.wanted, reason, memory)
         self.calls.extend(partial(listener, end) for listener in self.on_end)
 
     def announce(self) -> None:

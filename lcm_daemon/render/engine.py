@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import build, warm_imports
-from lcm_daemon.pipelines.base import Pending, Pipeline
+from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Progress, Ready
@@ -19,6 +19,7 @@ from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+MEMORY_SECONDS = 5.0  # between two reports of the device's memory
 ENDING_SECONDS = 1.0  # how long an ending engine waits for the frames under way
 
 # CUDA and MPS say "out of memory", torch's CPU allocator says "can't allocate memory".
@@ -30,10 +31,12 @@ class LoadRecipe:
     """Stage to engine, once: load this recipe. Until then the engine is a spare with its libraries imported.
 
     beside: Another engine renders while this one loads.
+    returns: This engine takes the place of one that died.
     """
 
     recipe: Recipe
     beside: bool = False
+    returns: bool = False
 
 
 def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLevels) -> None:
@@ -87,11 +90,24 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def _load(message: LoadRecipe, channel: ChildChannel) -> Pipeline:
     pipeline = build(message.recipe, channel.size)
-    pipeline.loads_beside = message.beside
+    pipeline.loads_beside, pipeline.returns = message.beside, message.returns
     report = pipeline.load(lambda text: channel.send(Progress(text)))
     pipeline.use_memory(channel.slots.memory())
     channel.send(Ready(report, _frames_in_flight(pipeline, channel)))
+    if memory := pipeline.memory():
+        channel.send(memory)
+        threading.Thread(target=_report_memory, args=(pipeline, channel, memory), name="memory", daemon=True).start()
     return pipeline
+
+
+def _report_memory(pipeline: Pipeline, channel: ChildChannel, last: DeviceMemory) -> None:
+    """Tell the stage every few seconds how much of the device's memory is in use, if that has changed."""
+    while True:
+        time.sleep(MEMORY_SECONDS)
+        memory = pipeline.memory()
+        if memory is not None and memory != last:
+            channel.send(memory)
+            last = memory
 
 
 def _frames_in_flight(pipeline: Pipeline, channel: ChildChannel) -> int:

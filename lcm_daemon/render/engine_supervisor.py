@@ -14,6 +14,7 @@ from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.pipelines.base import DeviceMemory
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
@@ -21,7 +22,7 @@ from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
 from lcm_daemon.processes.supervisor import ChildSupervisor
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe
 from lcm_daemon.render import engine
-from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy, lacks
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ SLOWEST_FRAME = 32.0
 STARVED_TIMEOUTS = 10.0  # an engine on the CPU that still works may take this many frame timeouts
 SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST_FRAME_TIMEOUTS = 10.0  # the first frame after a start may take this many frame timeouts
+LONGEST_QUICK_LOAD = 60.0  # seconds that a form may take to load which was prepared, while nothing else plays
 LONGEST_FRAME = 1.0  # seconds between two results that count as rendering; longer gaps are waiting
 RECENT_FRAMES = 63  # frames whose times define what is usual
 
@@ -44,33 +46,45 @@ class EngineSupervisor(ChildSupervisor):
     spent loading and dying does not count. Below the last rung no engine runs: the alarm is raised, the failsafe
     shows, and the ladder is tried again from the top every `timeouts.alarm` seconds. `policy` may say otherwise.
 
+    A compiled recipe takes minutes to load. The engine that replaces one renders its quick form, which then is the
+    first rung; the compiled one is loaded again beside it, as any other change.
+
     Args:
         ladder: The recipe that the show asks for, then what to fall back to.
         size: (width, height) of the frames in pixels.
         spare: Keep a second process with its libraries imported, for quick restarts.
+        loads_spare: Let that process load the recipe too, so that it takes over within a frame; twice the memory.
         guided: Whether frames may come with a guide frame.
+        quick: The quick form of the first rung, where that is a compiled recipe.
     """
 
     def __init__(
         self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts, spare: bool = True,
-        guided: bool = False, policy: RestartPolicy = RestartPolicy.ALWAYS,
+        guided: bool = False, policy: RestartPolicy = RestartPolicy.ALWAYS, quick: Recipe | None = None,
+        loads_spare: bool = False,
     ) -> None:
         super().__init__(metrics)
+        self._quick, self.downgraded = quick, False  # downgraded: the quick form has replaced the compiled one
         self.ladder, self.size, self.timeouts = ladder, size, timeouts
         self.guided, self.policy = guided, policy
         self.report: Any = None  # of the loaded pipeline; None while it loads
         self.in_flight = 1  # frames that the engine renders at once
+        self.memory: DeviceMemory | None = None  # of the device, as the engine last reported it
         self.state = "starting"
         self.alarm = ""
         self.failure: Failed | None = None  # why no engine runs, and none will be started
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
-        self._keeps_spare = spare
+        self._keeps_spare, self._loads_spare = spare, loads_spare
+        self._spare_recipe: Recipe | None = None  # what the spare loads; None while it waits for that
+        self._spare_ready: Ready | None = None  # that it has loaded
         self._spare: Child | None = None
         self._spare_warm = False  # it has imported its libraries; until then a new process is quicker
         self._spare_tried_at = -SPARE_PAUSE
         self._rung = 0
         self._cpu = _CpuWatch()
+        self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
+        self._progress_at = 0.0  # when the loading engine last said that it makes progress
         self._rendering_time = 0.0  # seconds in which results arrived, of all engines
         self._last_result: float | None = None  # when this engine's last result arrived
         self._result: FrameResult | None = None  # the newest one not yet read
@@ -143,13 +157,15 @@ class EngineSupervisor(ChildSupervisor):
             case FrameResult():
                 self._on_result(message, child, now)
             case Progress():
-                self.state = message.text
+                self.state, self._progress_at = message.text, now
             case Ready():
                 self.report, self.in_flight, self.state = message.report, message.in_flight, "rendering"
                 self.metrics.time("engine/load", now - self.started_at)
                 report = message.report
                 log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype,
                          *report.size)
+            case DeviceMemory():
+                self.memory = message
             case Failed():
                 self._replace(message, now)
             case _:
@@ -183,16 +199,18 @@ class EngineSupervisor(ChildSupervisor):
 
         beside: Another engine renders while this one loads.
         """
-        self.failure, self.started_at = None, now
+        self.failure, self.started_at, self._progress_at = None, now, now
         self.report, self._last_result = None, None
         self.frame_times.clear()
+        if spare is None and self._take_loaded_spare():
+            return
         try:
             self.child = spare or self.pop_spare() or self._spawn(spare=False)
         except OSError as error:
             self._on_spawn_error(error)
             return
         self.state = "loading"
-        self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe, beside))
+        self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe, beside, self._returns))
 
     def start_next(self, now: float) -> None:
         if self.failure is None and now - self.started_at >= self.timeouts.alarm:
@@ -212,16 +230,16 @@ class EngineSupervisor(ChildSupervisor):
     def stop(self, seconds: float = 1.0) -> None:
         """Kill the engine and the spare for good, and wait up to `seconds` for the end of each."""
         self.failure = Failed("stopped", retry=False)
-        if self._spare is not None:
-            self._reaper.kill(self._spare)
-            self._spare = None
+        self._drop_spare()
         super().stop(seconds)
 
     # --- failures ---
 
     def is_hung(self, child: Child, now: float) -> bool:
         if self.report is None:
-            return now - self.started_at > self.timeouts.loading
+            is_late = self._quick is not None and self.policy is RestartPolicy.ALWAYS
+            return (now - self._progress_at > self.timeouts.loading
+                    or (is_late and now - self.started_at > LONGEST_QUICK_LOAD))
         silence = now - self._oldest_at(child, now)
         on_cpu = str(self.report.device).startswith("cpu")
         busy = on_cpu and silence > self.timeouts.frame - 1.5 and self._cpu.is_busy(child.pid, now)
@@ -249,12 +267,16 @@ class EngineSupervisor(ChildSupervisor):
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         log.warning("engine %s (%s): %s", self.pid or "", self.recipe.name, failed.text)
         self.kill_child()
+        self._returns = self._quick is not None or self.downgraded or bool(self.report and self.report.upgrade)
         self.report, self.started_at, self._result = None, now, None
         spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
         if self.policy is RestartPolicy.NEVER or spares_memory:
             self.failure, self.state = failed, "failed"
             return
         self.metrics.count("engine/replaced")
+        if self._quick is not None:
+            self.ladder, self._quick, self.downgraded = (self._quick, *self.ladder[1:]), None, True
+            failed = Failed(failed.text, memory=failed.memory)
         if failed.retry and self.restarts.allows(self._rendering_time):
             if self.restarts.recent > 1:
                 self.alarm = f"{self.recipe.name}: {failed.text}"
@@ -276,6 +298,8 @@ class EngineSupervisor(ChildSupervisor):
 
     def pop_spare(self) -> Child | None:
         """Give the spare away, to an engine beside this one; None if there is none that is alive and warm."""
+        if self._spare_recipe is not None:  # it cannot load another one; what it has loaded only takes memory
+            self._drop_spare()
         if self._spare is None or not self._spare_warm or not self._spare.process.is_alive():
             return None
         spare, self._spare = self._spare, None
@@ -292,12 +316,39 @@ class EngineSupervisor(ChildSupervisor):
 
     def _read_spare(self, spare: Child) -> None:
         try:
-            if spare.channel.receive():
-                self._spare_warm = True
+            messages = spare.channel.receive()
         except CLOSED:
             self.metrics.count("engine/spare_died")
-            self._reaper.kill(spare)
-            self._spare = None
+            self._drop_spare()
+            return
+        for message in messages:
+            if isinstance(message, Ready):
+                self._spare_ready = message
+            elif isinstance(message, Failed):
+                log.warning("engine: the spare cannot load %s: %s", self.recipe.name, message.text)
+                self._loads_spare = False  # one that only waits is kept
+                self._drop_spare()
+                return
+        self._spare_warm = self._spare_warm or bool(messages)
+        if self._loads_spare and self._spare_warm and self._spare_recipe is None and not lacks(self.memory):
+            self._spare_recipe = self._quick or self.recipe
+            spare.channel.send_without_credit(engine.LoadRecipe(self._spare_recipe, beside=True))
+
+    def _take_loaded_spare(self) -> bool:
+        """Continue with the spare if it has loaded the recipe, or is loading it; return whether it has."""
+        recipe, ready, spare = self._spare_recipe, self._spare_ready, self._spare
+        if spare is None or recipe != self.recipe or not spare.process.is_alive():
+            return False
+        self._spare, self._spare_recipe, self._spare_ready = None, None, None
+        self.child, self.state = spare, "loading"
+        if ready is not None:
+            self.report, self.in_flight, self.state = ready.report, ready.in_flight, "rendering"
+        return True
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._reaper.kill(self._spare)
+        self._spare, self._spare_recipe, self._spare_ready = None, None, None
 
 
 class _CpuWatch:

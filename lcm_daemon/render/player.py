@@ -84,6 +84,13 @@ class Player:
         """Whether every process of a stopped player has ended."""
         return all(engine.gone for engine in self.engines)
 
+    def follow_downgrade(self) -> bool:
+        """Take over that an engine renders the quick form since the compiled one has failed; return whether it does."""
+        if not self.variant.accelerator or not any(engine.downgraded for engine in self.engines):
+            return False
+        self.variant = self.variant.quick
+        return True
+
     def set_policy(self, policy: RestartPolicy) -> None:
         """Say what happens when an engine fails."""
         for engine in self.engines:

@@ -1,9 +1,13 @@
-"""How an engine's failures are handled: timeouts and restart policy."""
+"""How an engine's failures are handled, and whether there is room for a second engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from lcm_daemon.pipelines.base import DeviceMemory
+
+ROOM = 1.1  # a second engine is estimated to need this many times what the first one uses: compilers need work space
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,7 @@ class EngineTimeouts:
 
     Args:
         frame: After this long without a result the engine counts as hung.
-        loading: After this long without `Ready` the engine counts as hung.
+        loading: After this long without progress a loading engine counts as hung. A compiler that works is progress.
         alarm: Pause between two tries once every recipe of the ladder has failed.
     """
 
@@ -27,3 +31,13 @@ class RestartPolicy(Enum):
     ALWAYS = "restart it"
     UNLESS_OUT_OF_MEMORY = "restart it, except after out-of-memory: leave the memory to the engine that loads beside it"
     NEVER = "report the failure; the owner decides"
+
+
+def lacks(memory: DeviceMemory | None) -> str:
+    """Why a second engine would not fit, by what the first one uses; "" if it fits or nothing is known."""
+    if memory is None:
+        return ""
+    needed = ROOM * memory.used
+    if memory.free >= needed:
+        return ""
+    return f"{memory.free / 2**30:.1f} GiB of the device's memory are free, and it needs about {needed / 2**30:.1f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from lcm_daemon.core.live_values import Blend
@@ -10,10 +10,12 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value, Values
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.render_size import nearest_render_size
+from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.governor import Governor, scales_of
 from lcm_daemon.render.transition import RecipeTransition
+from lcm_daemon.render.upgrade import Upgrade
 
 
 class RecipeSwitcher:
@@ -23,21 +25,24 @@ class RecipeSwitcher:
         recipes: Every recipe that can be changed to, by name.
         transition: Carries the changes out.
         governor: Lowers steps and size to hold a frame rate; None where the show names none.
+        prepared: What `lcm-daemon prepare` has compiled; None for nothing.
     """
 
     def __init__(
-        self, recipes: Mapping[str, Recipe], transition: RecipeTransition, governor: Governor | None, metrics: Metrics
+        self, recipes: Mapping[str, Recipe], transition: RecipeTransition, governor: Governor | None, metrics: Metrics,
+        prepared: Prepared | None = None,
     ) -> None:
         self.recipes, self.transition, self.governor = dict(recipes), transition, governor
         self.refusals = Refusals(metrics)
         self._governed = transition.state.playing  # the variant that the governor judged last
-        self._upgraded: RecipeVariant | None = None  # the last variant that was checked for an upgrade
+        self._prepared = prepared or Prepared()
+        self._upgrade = Upgrade(transition, self._prepared)
 
     def change(self, name: str) -> None:
         """Change to a recipe, or back to its own size; do nothing if it plays that way already."""
         state, recipe = self.transition.state, self.recipes[name]
         if state.wanted.recipe != recipe or self.transition.leading.fallen:
-            self.transition.ask(RecipeVariant(recipe))
+            self.transition.ask(self._prepared.form_of(RecipeVariant(recipe)))
 
     def change_by_cue(self, name: str) -> None:
         """Change to the recipe that a cue names, unless it plays already, at any size.
@@ -53,7 +58,8 @@ class RecipeSwitcher:
         """Render the same recipe at another size in pixels, rounded to what models can render."""
         wanted = self.transition.state.wanted
         recipe = replace(wanted.recipe, size=nearest_render_size(width, height))
-        self.transition.ask(replace(wanted, recipe=recipe, scale=1.0))
+        variant = replace(wanted, recipe=recipe, scale=1.0)
+        self.transition.ask(variant if variant == wanted else self._prepared.form_of(variant))
 
     def describe_governor(self) -> str:
         """What the governor has lowered, for the status: "steps -1"; "" where it has lowered nothing."""
@@ -74,21 +80,32 @@ class RecipeSwitcher:
             return
         before, self._governed = self._governed, variant
         own_change = replace(before, scale=governor.level.size)
+        if own_change != before:  # the other size may play in another form
+            own_change = replace(own_change, accelerator=variant.accelerator)
         if variant not in (before, own_change) and variant.scale == 1.0:  # another recipe, size or accelerator
             governor.reset()
         if governor.level.size != variant.scale:  # the change of size has failed
             governor.refuse_size(variant.scale)
         if costs:
-            governor.judge(costs, values, scales_of(variant.recipe.size), now, len(player.engines))
+            governor.judge(costs, values, self._scales(variant), now, len(player.engines))
         if governor.level.size != variant.scale:
-            self.transition.ask(replace(variant, scale=governor.level.size), automatic=True)
+            sized = replace(variant, scale=governor.level.size)
+            self.transition.ask(self._prepared.form_of(sized), automatic=True)
 
-    def upgrade(self) -> None:
-        """Load the compiled form of the recipe beside the eager one, once, where the device's compiler needs that."""
-        player = self.transition.leading
-        engine, variant = player.engines[0], player.variant
-        if variant == self._upgraded or self.transition.changing or player.fallen or not engine.ready:
-            return
-        self._upgraded = variant  # tried once, however it ends
-        if variant.rendered.accelerate == "auto" and engine.report.upgrade:
-            self.transition.ask(replace(variant, accelerator=engine.report.upgrade), automatic=True)
+    def _scales(self, variant: RecipeVariant) -> list[float]:
+        """Smaller sizes that the governor may choose: none that would have to be compiled for minutes first."""
+        return [scale for scale in scales_of(variant.recipe.size)
+                if not variant.accelerator or self._prepared.form_of(replace(variant, scale=scale)).accelerator]
+
+    def upgrade(self, now: float, is_silent: Callable[[], bool]) -> None:
+        """Load the compiled form of the recipe beside its quick one, where its accelerator compiles for minutes.
+
+        Args:
+            now: Monotonic seconds.
+            is_silent: Whether the input shows nothing.
+        """
+        self._upgrade.step(now, is_silent)
+
+    def describe_upgrade(self) -> str:
+        """Why the compiled form is not loaded now, for the status; "" if nothing waits."""
+        return self._upgrade.waiting

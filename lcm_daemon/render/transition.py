@@ -115,6 +115,7 @@ class RecipeTransition:
         self._returning = False  # the change is a fallen player's return to its own recipe
         self._automatic = False  # the governor or an upgrade asked for the change: never swap for it
         self._asked_automatically = False  # the same of the variant that was asked for and has not begun
+        self._asked_alone = False  # that variant is to be loaded without the playing one beside it
         self._swap_started = 0.0
         self._pauses = _ReturnPauses(pause)
 
@@ -153,14 +154,25 @@ class RecipeTransition:
         for player in [*self.players, *self._stopping]:
             player.stop(seconds)
 
-    def ask(self, variant: RecipeVariant, automatic: bool = False) -> None:
+    @property
+    def swapping_automatically(self) -> bool:
+        """Whether the last frame is held while an engine loads alone that the governor or an upgrade asked for."""
+        return self.phase is Phase.SWAPPING and self._automatic
+
+    def ask(self, variant: RecipeVariant, automatic: bool = False, alone: bool = False) -> None:
         """Ask for a variant. One that is loading is given up for it; one that is fading in is let in first.
 
         Args:
             automatic: The governor or an upgrade asks. Out of memory, the variant is given up.
+            alone: Stop the one that plays and hold its last frame while the variant loads: two do not fit into memory.
         """
         self.state.ask(variant)
-        self._asked_automatically = automatic
+        self._asked_automatically, self._asked_alone = automatic, alone
+
+    def give_up_swap(self, now: float) -> None:
+        """Start the recipe again that played before the swap."""
+        if self.phase is Phase.SWAPPING:
+            self._restart_old(now, Outcome.GIVEN_UP)
 
     def cancel(self, now: float) -> None:
         """Give up the change to another recipe that is loading or asked for. Another size of the same one comes."""
@@ -179,6 +191,7 @@ class RecipeTransition:
         self._stopping = [player for player in self._stopping if not player.gone]
         players = self.players
         results = [player.step(now) for player in players]
+        self._follow_downgrade()
         match self.phase:
             case Phase.PLAYING:
                 self._step_playing(now)
@@ -210,15 +223,25 @@ class RecipeTransition:
             return now - max(self.current.result_at, self.next.result_at)
         return now - self.current.result_at
 
+    def _follow_downgrade(self) -> None:
+        """Account for a compiled engine that failed and was replaced by one of the quick form."""
+        before = self.current.variant
+        if self.current.follow_downgrade() and self.state.playing == before:
+            log.warning("recipe %s: the engine compiled by %s has failed; it plays without that", before.name,
+                        before.accelerator)
+            self.state.play(self.current.variant)
+
     # --- one step of each phase ---
 
     def _step_playing(self, now: float) -> None:
         asked = self.state.asked
         if asked is not None and now - self._started_at >= START_PAUSE:
             self.state.begin(asked)
-            if asked != self.current.variant or self.current.fallen:
+            self._automatic = self._asked_automatically
+            if self._asked_alone:
+                self._swap(now)
+            elif asked != self.current.variant or self.current.fallen:
                 self._load(asked, now)
-                self._automatic = self._asked_automatically
             else:
                 self.state.end(Outcome.DONE)  # it plays already
         elif asked is None and self._pauses.is_due(self.current.fallen, now):
@@ -234,7 +257,7 @@ class RecipeTransition:
         self.metrics.count("change/begun")
         self.current.set_policy(RestartPolicy.UNLESS_OUT_OF_MEMORY)
         self.next, self._returning, self.phase = self._build(variant, RestartPolicy.NEVER), False, Phase.LOADING
-        self.next.start(now, self.current.pop_spare())
+        self.next.start(now, self.current.pop_spare(), beside=True)
         self._started_at = now
 
     def _step_loading(self, now: float, starved: bool) -> None:
@@ -246,7 +269,7 @@ class RecipeTransition:
             self._swap(now)
         elif failure is not None:
             self._report(self.next.variant, failure)
-            self._abandon(now, Outcome.FAILED, failure.text)
+            self._abandon(now, Outcome.FAILED, failure.text, failure.memory)
         elif self.current.failure is not None:  # it ran out of memory and made room: the new one continues alone
             self._swap_started, self.phase = now, Phase.SWAPPING
         elif self._delivers(starved):
@@ -254,9 +277,8 @@ class RecipeTransition:
 
     def _swap(self, now: float) -> None:
         """Memory does not suffice for two: hold the last frame, stop both, then load the new one alone."""
-        assert self.next is not None
         log.warning("recipe %s: does not fit into memory beside %s; the last frame is held while they are swapped",
-                    self.next.variant.name, self.current.variant.name)
+                    self.state.loading.name if self.state.loading else "", self.current.variant.name)
         self.metrics.count("change/swapped")
         for player in self.players:
             self._dismiss(player)
@@ -267,6 +289,7 @@ class RecipeTransition:
         if asked is not None:
             self.state.end(Outcome.GIVEN_UP)
             self.state.begin(asked)
+            self._automatic = self._asked_automatically
             if self.next is not None:
                 self._dismiss(self.next)
             self.next = None
@@ -325,7 +348,7 @@ class RecipeTransition:
         log.info("recipe %s: playing", self.current.variant.name)
         self.state.end(Outcome.DONE)
 
-    def _abandon(self, now: float, outcome: Outcome, reason: str = "") -> None:
+    def _abandon(self, now: float, outcome: Outcome, reason: str = "", memory: bool = False) -> None:
         """The old player continues. If it has made room for the new one, it is started again."""
         if self.current.failure is not None:
             self._restart_old(now, outcome, reason)
@@ -334,20 +357,20 @@ class RecipeTransition:
             self._dismiss(self.next)
         self.current.set_policy(RestartPolicy.ALWAYS)
         self.next, self.phase = None, Phase.PLAYING
-        self.state.end(outcome, reason)
+        self.state.end(outcome, reason, memory)
 
     def _restart_old(self, now: float, outcome: Outcome, reason: str = "") -> None:
-        """The old engine is gone too: start its recipe again, with the ladder below it, and hold its last frame."""
-        before = self.current
+        """The old engine is gone too: start its recipe again, in its quick form, and hold its last frame."""
+        before, quick = self.current, self.current.variant.quick
         for player in self.players:
             self._dismiss(player)
-        self.current = self._build(before.variant, RestartPolicy.ALWAYS)
+        self.current = self._build(quick, RestartPolicy.ALWAYS)
         self.current.inherit_result(before)
         self.current.result_at = now
         self.current.start(now)
         self.next, self.phase = None, Phase.PLAYING
         self.state.end(outcome, reason)
-        self.state.play(before.variant)
+        self.state.play(quick)
 
     def _dismiss(self, player: Player) -> None:
         player.stop()

@@ -49,6 +49,8 @@ from lcm_daemon.shows.show import Show, find_recipe, parameter_table
 from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
 
+LOADED = "loaded"  # in place of `true`
+SPARES = f"true, false or {LOADED}"
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
 _SECONDS = Number(0, 86_400)
 MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
@@ -165,7 +167,8 @@ def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping
         **moved,
         controllers={name: found[name] for name in controllers.CONTROLLERS},
         timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
-        spare=engine["spare"],
+        spare=bool(engine["spare"]),
+        loads_spare=engine["spare"] == LOADED,
         resume=found["resume"],
         cue_loop=found["cue_list"]["loop"],
         lookahead=found["cue_list"]["lookahead"],
@@ -232,10 +235,21 @@ _OUTPUT: Fields = {
 }
 
 
+def _read_spare(node: Node, problems: Problems) -> bool | str | None:
+    if node.value == LOADED:
+        return LOADED
+    if isinstance(node.value, bool | int) and node.value in (0, 1):
+        return bool(node.value)
+    problems.add(node, f"spare is {SPARES}, not {node.value!r:.80}")
+    return None
+
+
 _ENGINE: Fields = {
     "deadline": Field(Number(0.1, 3600), 3.0, "seconds without an answer after which the engine counts as hung"),
-    "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds that a model may take to load and compile"),
-    "spare": Field(Boolean(), True, "keep a second engine with its libraries imported, for a quick restart"),
+    "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds without progress after which a loading engine counts "
+                              "as hung; a compiler at work is progress"),
+    "spare": Field(Custom(_read_spare, SPARES), True, "keep a second engine, for a quick restart: with its libraries "
+                   "imported, or `loaded`, with the recipe on the card too, which takes its memory twice"),
     **ENGINE_DEFAULTS,
 }
 

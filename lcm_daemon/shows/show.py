@@ -75,6 +75,7 @@ class Show:
         controllers: Options of each controller by its name; None if it is off.
         timeouts: When an engine counts as hung.
         spare: Whether a second engine process waits for a quick restart.
+        loads_spare: Whether that process loads the recipe too.
         resume: Whether a run continues with the look of an earlier one that was interrupted.
         cue_loop: Whether GO after the last cue starts the first one.
         lookahead: Seconds by which a quantised cue starts before its beat; None for what a picture takes.
@@ -110,6 +111,7 @@ class Show:
     lookahead: float | None
     network: NetworkPolicy
     prompts: tuple[str, ...] = ()
+    loads_spare: bool = False
 
     @property
     def cue_destinations(self) -> tuple[tuple[str, ...], ...]:

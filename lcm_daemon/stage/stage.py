@@ -27,6 +27,8 @@ from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+from lcm_daemon.recipes.prepared import Prepared
+from lcm_daemon.recipes.registry import AUTO, NONE
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.failsafe import Failsafe, blend
@@ -35,6 +37,7 @@ from lcm_daemon.render.governor import Governor
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
+from lcm_daemon.render.silence import InputSilence
 from lcm_daemon.render.slate import Slate
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
@@ -76,13 +79,14 @@ class Stage:
         look, recipes = self.resume_file.restore(), show.catalogue()
         recipe = look.recipe_to_start(recipes, show.recipe) if look else show.recipe
         self._fallback = show.fallback  # read once: no YAML is read while the show plays
-        self.recipes = RecipeState(RecipeVariant(recipe))
+        prepared = Prepared.read()
+        self.recipes = RecipeState(prepared.form_of(RecipeVariant(recipe)))
         self.parameters = Parameters(show.table(recipe), show.start_values(recipe), show.glides)
         self.transition = RecipeTransition(
             self.recipes, self._build_player, self.metrics, show.crossfade, show.timeouts.alarm
         )
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
-        self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics)
+        self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics, prepared)
         self.inputs = Inputs(show, self.metrics, self.on_input, look)
         self.source, self.guide = self.inputs.source, self.inputs.guide
         self.outputs = Outputs(show, self.metrics)
@@ -110,6 +114,7 @@ class Stage:
         )
         self.desk.moving_values = self._report.moving_values
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
+        self._silence = InputSilence()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
 
@@ -123,10 +128,11 @@ class Stage:
 
     def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         recipe, show = variant.rendered, self.show
-        plain = [replace(recipe, accelerate="none")] if recipe.accelerate not in ("auto", "none") else []
+        quick = variant.quick.rendered if variant.accelerator else None
+        plain = [] if quick or recipe.accelerate in (AUTO, NONE) else [replace(recipe, accelerate=NONE)]
         engine = EngineSupervisor(
             (recipe, *plain, self._fallback), show.size, self.metrics, show.timeouts, show.spare,
-            guided=show.can_guide, policy=policy,
+            guided=show.can_guide, policy=policy, quick=quick, loads_spare=show.loads_spare,
         )
         return Player(variant, [engine], show.start_values(variant.recipe), self.metrics)
 
@@ -237,11 +243,18 @@ class Stage:
                 self.metrics.time("latency", now - result.time)
                 self.on_result(result, now)
             self.switcher.govern(self.parameters.targets(), now)
-            self.switcher.upgrade()
+            self.switcher.upgrade(now, lambda: self._is_silent(now))
             values = self.switcher.govern_values(self.automation.values)
             self.feeder.feed(self.source, self.guide, values, self._ticks, self.clock.now())
         except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
             self._throttle.exception("tick/failed", "serving failed; the show continues")
+
+    def _is_silent(self, now: float) -> bool:
+        """Whether the input shows nothing. In mode `text` the output needs no input and is never silent."""
+        if self.values["mode"] == "text":
+            self._silence.reset()
+            return False
+        return self._silence.is_silent(self.source.newest, now)
 
     def _lookahead(self) -> float:
         """Seconds by which a cue starts before its beat: what the show says, or what a picture takes at present."""

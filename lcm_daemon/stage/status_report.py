@@ -106,6 +106,7 @@ class StatusReport:
             **self._automation.status(now),
             "moved": describe_last_move(self._parameters),
             "governor": self._switcher.describe_governor(),
+            "upgrade": self._switcher.describe_upgrade(),
             "error": "; ".join(filter(None, (transition.state.error, inputs.error))),
             "engine": engine.state,
             "in_flight": engine.in_flight,

@@ -16,8 +16,9 @@ from lcm_daemon.controllers.midi.clock import PULSES_PER_BEAT, MidiClock
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo
-from lcm_daemon.pipelines.base import Report
+from lcm_daemon.pipelines.base import DeviceMemory, Report
 from lcm_daemon.recipes.parts import Lora
+from lcm_daemon.recipes.prepared import PreparedForm, digest_of, installed_torch
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import Outcome, RecipeVariant
@@ -41,6 +42,8 @@ class PatientEngine:
         self.coming: list[Frame] = []
         self.costs: list[float] = []
         self.fallen, self.failure, self.in_flight, self.frames_under_way = False, None, 1, 0
+        self.memory: DeviceMemory | None = None
+        self.downgraded = False
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
         self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
 
@@ -309,7 +312,7 @@ def governed(stage: Stage) -> Any:
 
 def keep_in(asked: list[RecipeVariant]) -> Callable[..., None]:
     """In place of RecipeTransition.ask."""
-    return lambda variant, automatic=False: asked.append(variant)
+    return lambda variant, automatic=False, alone=False: asked.append(variant)
 
 
 def run_hot(stage: Stage, clock: ManualClock, seconds: float, cost: float = 0.1) -> None:
@@ -360,13 +363,20 @@ def test_a_size_that_a_person_asks_for_lets_the_governor_start_again(stage: Stag
     assert asked[-1].scale == 0.75
 
 
-def test_the_governor_keeps_the_accelerator(stage: Stage, clock: ManualClock) -> None:
+@pytest.mark.parametrize("prepared", [True, False])
+def test_the_governor_keeps_the_accelerator_and_chooses_no_size_that_is_not_compiled(
+    stage: Stage, clock: ManualClock, prepared: bool
+) -> None:
     governed(stage)
     asked: list[RecipeVariant] = []
     stage.transition.ask = keep_in(asked)  # type: ignore[method-assign]
-    stage.transition.current.variant = replace(stage.recipes.playing, accelerator="compile")
+    playing = replace(stage.recipes.playing, accelerator="compile")
+    stage.transition.current.variant = playing
+    smaller = replace(playing, scale=0.75)
+    form = PreparedForm(digest_of(smaller.rendered), "own", "384x384", "compile", installed_torch(), "card", True, 5.0)
+    stage.switcher._prepared.forms = [form] if prepared else []
     run_hot(stage, clock, 4.0)
-    assert asked == [replace(stage.recipes.playing, accelerator="compile", scale=0.75)]
+    assert asked == ([smaller] if prepared else [])
 
 
 @pytest.mark.slow
@@ -429,7 +439,7 @@ def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, capl
 
 
 @pytest.mark.parametrize(("upgrade", "accelerate", "compiled"), [
-    ("compile", "auto", True), ("compile", "none", False), ("", "auto", False),
+    ("compile", "auto", True), ("compile", "none", False), ("", "auto", False), ("", "compile", True),
 ])
 def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_once(
     stage: Stage, upgrade: str, accelerate: str, compiled: bool, monkeypatch: pytest.MonkeyPatch,
@@ -440,11 +450,11 @@ def test_where_the_device_has_a_compiler_the_compiled_recipe_is_loaded_aside_onc
     stage.transition.current.variant = variant
     engines(stage)[0].report = replace(engines(stage)[0].report, upgrade=upgrade)
     engines(stage)[0].ready = False
-    stage.switcher.upgrade()
+    stage.switcher.upgrade(0.0, lambda: False)
     assert asked == [], "it does not play yet"
     engines(stage)[0].ready = True
     for _ in range(3):
-        stage.switcher.upgrade()
+        stage.switcher.upgrade(0.0, lambda: False)
     assert asked == ([replace(variant, accelerator="compile")] if compiled else [])
 
 

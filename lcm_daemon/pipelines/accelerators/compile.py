@@ -1,13 +1,19 @@
-"""torch.compile: static shapes, one graph if the module allows it, files below the user's cache folder."""
+"""torch.compile: static shapes, one graph if the module allows it, files below the user's cache folder.
+
+Inductor chooses most kernels by rules ("default"). The tuned form measures several of each, which takes minutes and is
+wrong on a busy card: only `lcm-daemon prepare` makes it, and an engine loads it where that was done.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +21,8 @@ from torch import Tensor, nn
 
 from lcm_daemon.core.paths import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule
+from lcm_daemon.recipes.prepared import Prepared
+from lcm_daemon.recipes.recipe import Recipe
 
 VARIANTS = 64  # limit of compiled variants of one function; batch and prompt sizes soon exceed torch's own limit, 8
 
@@ -47,7 +55,7 @@ class Compile(Accelerator):
 
         # By default torch uses a folder below the system's temporary folder, which a restart empties.
         if os.environ.get(_FOLDER, tempfile.gettempdir()).startswith(tempfile.gettempdir()):
-            os.environ[_FOLDER] = str(cache_folder() / "inductor")
+            os.environ[_FOLDER] = str(inductor_folder(self.device))
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
         # Frozen weights are laid out for the kernels once, and are constants from then on.
         frozen = self.device.type == "cpu" and not self.features.live_weights
@@ -61,11 +69,34 @@ class Compile(Accelerator):
         self, module: nn.Module, example: tuple[Tensor | None, ...], fullgraph: bool
     ) -> CompiledModule:
         """Compile without CUDA graphs: the pipeline captures the whole frame in one, instead of one per module."""
-        mode = "max-autotune-no-cudagraphs" if self.device.type == "cuda" else None
+        mode = "max-autotune-no-cudagraphs" if self.device.type == "cuda" and self.features.tuned else None
         compiled: Any = torch.compile(module, dynamic=False, fullgraph=fullgraph, mode=mode)
         compiled(*example)
         result: CompiledModule = compiled
         return result
+
+
+def torch_version() -> str:
+    """Version of torch, as `recipes.prepared.installed_torch` returns it."""
+    return str(torch.__version__)
+
+
+def card_name(device: torch.device) -> str:
+    """The device that compiled code is for: a card's name, or the instructions of the processor."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
+
+
+def inductor_folder(device: torch.device) -> Path:
+    """Folder of the compiled files for this torch on this device."""
+    return cache_folder() / "inductor" / re.sub(r"[^\w.+-]+", "-", f"{torch_version()}-{card_name(device)}")
+
+
+def is_tuned(recipe: Recipe, device: torch.device) -> bool:
+    """Whether `lcm-daemon prepare` has made the tuned form of this recipe, as it is rendered, for this device."""
+    form = Prepared.read().find(recipe, torch_version(), card_name(device))
+    return form is not None and form.tuned
 
 
 def _probe_cpu() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from lcm_daemon.pipelines.accelerators import ReportLine, choose
 from lcm_daemon.pipelines.accelerators.base import Accelerator, AcceleratorError, CompiledModule, Features
+from lcm_daemon.pipelines.accelerators.heartbeat import Heartbeat
+from lcm_daemon.processes.bootstrap import run_at_low_priority
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class AcceleratorManager:
     def __init__(self, name: str, device: torch.device, features: Features, report: ReportLine,
                  choices: list[Accelerator] | None = None) -> None:
         self.choices = choose(name, device, features, report) if choices is None else choices
+        self._report, self._device, self._beside = report, device, features.beside
         self.loading = True
         self.parts: dict[str, AcceleratedModule] = {}
         self._jobs: SimpleQueue[_CompileJob] = SimpleQueue()
@@ -110,7 +114,7 @@ class AcceleratorManager:
         """Compile in the background, or at once. The thread starts with its first job."""
         if not self.choices[0].compiles_in_background:
             if self.loading:
-                self._compile(job, self.choices)
+                self._compile_at_load(job)
             return
         with self._changed:
             self._pending += 1
@@ -118,6 +122,15 @@ class AcceleratorManager:
         if self._thread is None:
             self._thread = threading.Thread(target=self._compile_jobs, name="accelerate", daemon=True)
             self._thread.start()
+
+    def _compile_at_load(self, job: _CompileJob) -> None:
+        """Compile while the caller waits, at low priority if another engine renders, and report that it works."""
+        work = functools.partial(self._compile, job, self.choices)
+        with Heartbeat(self._report, f"compiling the {job.module.part}"):
+            if self._beside:
+                run_at_low_priority(functools.partial(_run_on, self._device, work))
+            else:
+                work()
 
     def _compile_jobs(self) -> None:
         while True:
@@ -198,6 +211,17 @@ class AcceleratedModule:
             return
         example = tuple(None if tensor is None else tensor.clone() for tensor in tensors)
         self._manager.request(_CompileJob(self, shapes, example))
+
+
+def _run_on(device: torch.device, work: Callable[[], None]) -> None:
+    """Run `work` on another thread than the one that loads: each has a current device and stream of its own."""
+    if device.type != "cuda":
+        work()
+        return
+    with torch.cuda.device(device):
+        torch.cuda.synchronize(device)  # the example is there
+        work()
+        torch.cuda.synchronize(device)
 
 
 @torch.inference_mode()
