@@ -27,12 +27,13 @@ from lcm_daemon.core.requests import Change
 from lcm_daemon.core.tempo import BEATS, ExternalTempo, Tempo
 from lcm_daemon.shows.reader import load_show
 from tests.conftest import need_module
-from tests.rigs.network import Child, namespace
+from tests.rigs import link_peer
+from tests.rigs.link_peer import PATIENCE, newest
+from tests.rigs.network import namespace
 from tests.rigs.standin_aalink import Link
 
 TABLE = table_of([Parameter("bpm", "float", 120.0, "Tempo.", 20.0, 400.0)])
 USED = ("enabled", "force_beat", "tempo", "quantum", "start_stop_sync_enabled", "beat", "playing", "num_peers")
-PATIENCE = 20.0
 
 
 class Rig:
@@ -189,23 +190,6 @@ def test_the_stand_in_has_the_names_of_the_real_library() -> None:
     assert all(hasattr(Link(120.0), name) for name in USED)
 
 
-def other(pipe: Connection) -> None:
-    """Another program in the session. It sets what it receives, and sends its time, beat, tempo and number of peers."""
-    async def play() -> None:
-        from aalink import Link as Real
-
-        session = Real(128.0)
-        session.quantum, session.start_stop_sync_enabled = float(BEATS), True
-        session.enabled = True
-        while True:
-            if pipe.poll():
-                for name, value in pipe.recv().items():
-                    setattr(session, name, value)
-            pipe.send((time.perf_counter(), session.beat, session.tempo, session.num_peers))
-            await asyncio.sleep(0.02)
-    asyncio.run(play())
-
-
 def ours(pipe: Connection) -> None:
     """The controller. It sends the tempo that it publishes, and receives changes of `bpm`."""
     async def follow() -> None:
@@ -233,13 +217,6 @@ def leading(pipe: Connection) -> None:
     asyncio.run(lead())
 
 
-def newest(child: Child) -> Any:
-    found = child.receive(PATIENCE)
-    while child.pipe.poll():
-        found = child.receive(PATIENCE)
-    return found
-
-
 def wait_for(what: str, true: Any) -> Any:
     end = time.perf_counter() + PATIENCE
     while not (found := true()):
@@ -251,7 +228,7 @@ def wait_for(what: str, true: Any) -> Any:
 def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
     present()
     with namespace(discovery=False) as net:
-        theirs = net.start(other)
+        theirs = net.start(link_peer.play)
         wait_for("the other peer", lambda: newest(theirs))
         mine = net.start(ours)
 
@@ -287,7 +264,7 @@ def test_two_real_peers_agree_upon_tempo_bar_start_and_stop() -> None:
 def test_a_real_peer_follows_the_show() -> None:
     present()
     with namespace(discovery=False) as net:
-        theirs = net.start(other)
+        theirs = net.start(link_peer.play)
         wait_for("the other peer", lambda: newest(theirs))
         mine = net.start(leading)
 

@@ -14,9 +14,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pythonosc.udp_client import SimpleUDPClient
 
+import lcm_daemon
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.transports import load
 from tests.rigs.daemon import wait_for
@@ -234,3 +236,62 @@ def test_sinks_are_switched_and_recordings_start_and_stop(tmp_path: Path) -> Non
         with av.open(str(tmp_path / "edit.mov")) as container:
             assert container.streams.video[0].codec_context.profile == "4444"
         assert "Traceback" not in show.daemon.log()
+
+
+def test_a_guide_is_changed_live_and_shapes_the_picture(tmp_path: Path) -> None:
+    """The ControlNet of the built-in model gets its outlines from the guide."""
+    for name, colour in (("grey", (90, 90, 90)), ("none", (0, 0, 0)), ("square", (0, 0, 0))):
+        picture = Image.new("RGB", (128, 128), colour)
+        if name == "square":
+            picture.paste((255, 255, 255), (32, 32, 96, 96))
+            picture.paste((0, 0, 0), (35, 35, 93, 93))
+        picture.save(tmp_path / f"{name}.png")
+    net = Path(lcm_daemon.__file__).parent / "models" / "builtin" / "controlnet"
+    control = {"name": "shape", "model": str(net), "preprocessor": "none", "source": "guide", "weight": 1.0}
+    recipe = {"base": "builtin", "size": [128, 128], "device": "cpu", "accelerate": "none", "controlnets": [control]}
+
+    def file(name: str) -> dict[str, str]:
+        return {"transport": "file", "path": f"{name}.png"}
+
+    with PictureShow(
+        tmp_path, file("grey"), (128, 128), recipe=recipe, guide=file("square"), sources={"none": file("none")},
+        cues=[{"name": "back", "guide": "show"}], output={"crossfade": 0.2},
+    ) as show:
+        show.daemon.wait_rendering(180)
+        first = settled(show)
+        osc(show, "/lcm/guide", "none")
+        wait_status(show, "guide", "none (file")
+        show.frame(lambda pixels: np.abs(pixels - first).max() > 20)
+        osc(show, "/lcm/guide", "nowhere")
+        wait_status(show, "error", "guide: no source 'nowhere'")
+        osc(show, "/lcm/cue/go")
+        wait_status(show, "guide", "square.png")
+        show.frame(lambda pixels: np.abs(pixels - first).max() <= 1)
+        assert "Traceback" not in show.daemon.log()
+
+
+def settled(show: PictureShow) -> NDArray[np.int_]:
+    """The picture, int (H, W, 4), once it has not changed for a second."""
+    for _ in range(40):
+        frames = show.frames(1.0)
+        if frames and np.array_equal(frames[0], frames[-1]):
+            return frames[-1].astype(int)
+    raise AssertionError("the picture does not settle")
+
+
+def test_stream_batch_without_an_input_goes_to_the_failsafe(tmp_path: Path) -> None:
+    Image.new("RGB", SIZE, GREEN).save(tmp_path / "slate.png")
+    output = {"failsafe": "slate", "hold_seconds": 1, "slate": "slate.png"}
+    recipe = {"base": "builtin", "stream_batch": True, "size": [64, 64], "device": "cpu"}
+    with Sender(RED) as sender, PictureShow(
+        tmp_path, sender.source, SIZE, recipe=recipe, output=output, parameters={"steps": 3}
+    ) as show:
+        show.daemon.wait_rendering(180)
+        assert show.daemon.status()["failsafe"] is False
+        sender.close()
+        show.frame(is_colour(GREEN))
+        wait_for(lambda: show.daemon.status()["failsafe"], 10, "the failsafe")
+        with Sender(BLUE) as other:
+            osc(show, "/lcm/source", f"memory {other.name}")
+            wait_for(lambda: not show.daemon.status()["failsafe"], 20, "the end of the failsafe")
+            show.frame(lambda pixels: not is_colour(GREEN)(pixels))

@@ -24,6 +24,7 @@ from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.parameters import Value
 from tests.conftest import need
 from tests.rigs.daemon import Daemon, free_port, wait_for
+from tests.rigs.network import namespace
 
 PROMPTS = ["a red field", "a blue ocean::0.7 fog::0.3", "green hills"]
 TCP, OSCQUERY = "tcp", "oscquery"
@@ -422,3 +423,22 @@ def test_multicast(tmp_path: Path) -> None:
             sock.sendto(encode("/lcm/get", ["strength"]), (group, port))
             assert OscMessage(sock.recv(999)).params == [0.25]
         assert re.search(rf"OSC: listening on {group}: UDP {port}", daemon.log())
+
+
+@pytest.mark.parametrize(("group", "own"), [("239.83.77.2", "10.77.0.1"), ("ff02::77%studio", "")])
+def test_multicast_on_a_network_beside_others(group: str, own: str, tmp_path: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    show = {"recipe": "passthrough", "output": {"size": [64, 64]}, "resume": False,
+            "osc": {"host": group, "port": port}}
+    with namespace(discovery=False) as net:
+        net.add_network("studio", "10.77.0.1/24", "fd77::1/64")
+        with net.inside(), Daemon(tmp_path, show) as daemon, socket.socket(
+                socket.AF_INET if own else socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(10)
+            if own:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+            target = socket.getaddrinfo(group, port, type=socket.SOCK_DGRAM)[0][4]
+            sock.sendto(encode("/lcm/strength", [0.25]), target)
+            wait_for(lambda: daemon.values().get("strength") == 0.25, what="the value")
+            sock.sendto(encode("/lcm/get", ["strength"]), target)
+            assert OscMessage(sock.recv(999)).params == [0.25]

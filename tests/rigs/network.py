@@ -152,6 +152,15 @@ class Network:
             finally:
                 _set_namespace(home.fileno())
 
+    def add_network(self, interface: str, *addresses: str) -> None:
+        """Connect another network that nothing else is on; addresses as in "10.77.0.1/24"."""
+        far_end = f"{interface}-far"
+        _ip("-n", self.name, "link", "add", interface, "type", "veth", "peer", "name", far_end)
+        for end in (interface, far_end):
+            _ip("-n", self.name, "link", "set", end, "up")
+        for address in addresses:
+            _ip("-n", self.name, "address", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
+
     def discover(self) -> None:
         """Start a private dbus and avahi."""
         bus, avahi = self.folder / "dbus.conf", self.folder / "avahi.conf"
