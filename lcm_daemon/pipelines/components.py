@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import load_file
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines import precision
 from lcm_daemon.pipelines.accelerators.int8 import Int8, read_int8
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
@@ -52,7 +53,7 @@ class TextEncoder:
 class Components:
     """The parts of one model on one device.
 
-    The VAE may have another dtype: one that overflows in float16 stays in float32.
+    The VAE may have another dtype: one that overflows in float16 has a wider range.
 
     text_encoders: one; two for Stable Diffusion XL.
     schedule: the content of scheduler_config.json, overridden by the recipe's `schedule`.
@@ -146,9 +147,10 @@ class _Loader:
 
     def _read_vae(self, folder: Path) -> Any:
         """Stable Diffusion XL's own VAE overflows in float16 and says so. The VAE of 1.x says the same but does not."""
-        upcast = (self._weights.second and self._dtype == torch.float16
-                  and bool(read_json(folder / "config.json").get("force_upcast")))
-        return read_pretrained(_kind(folder, _VAES), folder, torch.float32 if upcast else self._dtype)
+        overflows = (self._weights.second and self._dtype == torch.float16
+                     and bool(read_json(folder / "config.json").get("force_upcast")))
+        return read_pretrained(_kind(folder, _VAES), folder,
+                               precision.for_overflow(self._device) if overflows else self._dtype)
 
     def _loras(self, unet: Any, encoders: Sequence[Any]) -> LiveLoras:
         """Merge LoRAs without a name; make the others live, at the recipe's weights."""

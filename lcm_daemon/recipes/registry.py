@@ -55,6 +55,10 @@ ACCELERATORS: Mapping[str, AcceleratorEntry] = {
     "compile": AcceleratorEntry(f"{_PIPELINES}.accelerators.compile:Compile", (
         PackageSupport("torch", ">=2.6"),
     ), slow=True),
+    "fused": AcceleratorEntry(f"{_PIPELINES}.accelerators.fused:Fused", (
+        PackageSupport("triton", "that of torch; on Windows triton-windows. Without it GroupNorm stays torch's"),
+    )),
+    "fp8": AcceleratorEntry(f"{_PIPELINES}.accelerators.fp8:Fp8", slow=True),
     "openvino": AcceleratorEntry(f"{_PIPELINES}.accelerators.openvino:OpenVino", (
         PackageSupport("openvino", ">=2025.0, measured with 2026.4"),
     )),

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 # stage loads the compiled one in a second engine (_UPGRADES, `RecipeSwitcher.upgrade`).
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "cpu": ("openvino", "none"),
-    "cuda": ("none",),
+    "cuda": ("fused", "none"),
     "mps": ("none",),
 }
 
-_UPGRADES: Mapping[str, str] = {"cuda": "compile"}
+_UPGRADES: Mapping[str, tuple[str, ...]] = {"cuda": ("fp8", "compile")}  # the best first
+
+_NEXT: Mapping[str, tuple[str, ...]] = {"fp8": ("compile",)}  # what follows an accelerator, before the device's order
+_ALONE = ("fused", "none")  # the device's order does not follow these
 
 ReportLine = Callable[[str], None]
 
@@ -41,10 +44,7 @@ def choose(name: str, device: torch.device, features: Features, report: ReportLi
         The requested accelerator, then the next best ones. The last one is always `none`.
     """
     order = _ORDER.get(device.type, ("none",))
-    if name == "none":
-        names: tuple[str, ...] = ("none",)
-    else:
-        names = order if name == "auto" else (name, *order)
+    names = order if name == "auto" else (name, *_NEXT.get(name, ()), *(("none",) if name in _ALONE else order))
     chosen: list[Accelerator] = []
     for kind in map(load, dict.fromkeys(names)):
         if reason := kind.probe(device):
@@ -56,8 +56,8 @@ def choose(name: str, device: torch.device, features: Features, report: ReportLi
 
 def find_upgrade(device: torch.device) -> str:
     """Name of the accelerator that is worth a second load in another engine; "" if none is, or it does not work."""
-    name = _UPGRADES.get(device.type, "")
-    return name if name and not load(name).probe(device) else ""
+    names = _UPGRADES.get(device.type, ())
+    return next((name for name in names if not load(name).probe(device)), "")
 
 
 def load(name: str) -> type[Accelerator]:
