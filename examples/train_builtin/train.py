@@ -16,6 +16,7 @@ from examples.train_builtin import (
     diffusion,
     distillation,
     finishing,
+    int8,
     loras,
     reward,
     text,
@@ -97,6 +98,13 @@ def run_evaluation(options: argparse.Namespace) -> None:
         print(name, figure)
 
 
+def run_int8(options: argparse.Namespace) -> None:
+    found = int8.calibrate(options.target)
+    for part, each in found.items():
+        print(f"{part}: {len(each.ranges)} layers, tolerance {each.tolerance}")
+    print(int8.compare(options.target, found))
+
+
 def run_export(options: argparse.Namespace) -> None:
     print(f"{export(options.work, options.target, options.checkpoint)} bytes in {options.target}")
 
@@ -114,6 +122,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "loras": run_loras,
     "evaluation": run_evaluation,
     "export": run_export,
+    "int8": run_int8,
 }
 
 

@@ -127,7 +127,8 @@ class _SeedNoise:
 
     def draw(self, steps: int) -> None:
         for number in range(self._drawn, steps):
-            self.values[number].copy_(torch.randn(self.values[number].shape, generator=self._generator))
+            drawn = torch.randn(self.values[number].shape, generator=self._generator)
+            self.values[number].copy_(drawn, non_blocking=True)  # a blocking copy waits for the whole queue on MPS
         if steps > self._drawn:
             self.lengths[:steps] = _lengths(self.values[:steps])
             self._drawn = steps

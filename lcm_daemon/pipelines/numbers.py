@@ -62,7 +62,7 @@ class Numbers:
     def send(self) -> bool:
         """Launch the copy of what has changed since the last call, on the current stream. Call once a frame.
 
-        The copy reads a pinned block of its own, so the host may write the next frame's numbers at once. A block is
+        The copy reads a block of its own (pinned on CUDA), so the host may write the next frame's numbers at once. A block is
         used again BLOCKS calls later, when its frame has long been waited for.
 
         Returns:
@@ -75,5 +75,5 @@ class Numbers:
         block = self._blocks[self._next]
         self._next = (self._next + 1) % len(self._blocks)
         block.numpy()[what] = self._sent[what] = self._host[what]
-        self._tensor[what].copy_(block[what], non_blocking=block.is_pinned())
+        self._tensor[what].copy_(block[what], non_blocking=True)  # else MPS waits for everything before it
         return True

@@ -24,9 +24,10 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.accelerators import choose, load, openvino, versions
     from lcm_daemon.pipelines.accelerators import compile as compiling
     from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
-    from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
+    from lcm_daemon.pipelines.accelerators.low_rank import LiveForm
+    from lcm_daemon.pipelines.accelerators.manager import AcceleratedModule, AcceleratorManager
     from lcm_daemon.pipelines.unet import UNetPass
-    from tests.rigs.torch_stand_ins import ToyUNet
+    from tests.rigs.torch_stand_ins import Scaled, ToyUNet
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 PATIENCE = 120.0  # seconds; a guard against hanging, nothing waits that long
@@ -159,6 +160,103 @@ def test_module_compiled_while_weights_moved_is_compiled_again() -> None:
         part(*example)
         assert manager.wait(PATIENCE)
     assert manager.installs == 1
+
+
+class Live(Baking):
+    """Bakes weights, but takes LoRA weights as an input."""
+
+    name = "live"
+    takes_live_form = True
+
+
+class LiveAtLoad(Live):
+    compiles_in_background = False
+
+
+class Refusing(LiveAtLoad):
+    """Compiles no live form."""
+
+    def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
+        if isinstance(module, Scaled):
+            raise RuntimeError("no such layer")
+        return super()._compile(part, module, example)
+
+
+def live_manager(choice: Accelerator) -> tuple[AcceleratorManager, AcceleratedModule, nn.Module, Tensor]:
+    """A manager with one denoiser, whose LoRA's weight is the tensor."""
+    manager, module, scales = manager_of(choice), ToyUNet(), torch.tensor([2.0])
+    form = LiveForm(Scaled(copy.deepcopy(module)), lambda: scales)
+    return manager, manager.accelerate("denoiser", module, make_live=lambda: form), module, scales
+
+
+def test_a_moved_fader_plays_the_compiled_live_form() -> None:
+    live, example = Live(), inputs()
+    manager, part, module, scales = live_manager(live)
+    with torch.inference_mode():
+        at_load = part(*example)
+        assert manager.wait(PATIENCE)
+        assert live.made == ["denoiser", "denoiser"]  # both forms, before a fader moves
+        manager.set_weights_moved(True)
+        assert torch.allclose(part(*example), 2.0 * at_load)
+        scales.fill_(3.0)
+        assert torch.allclose(part(*example), 3.0 * at_load)
+        assert not manager.bypassed
+        manager.set_weights_moved(False)
+        assert torch.allclose(part(*example), at_load)
+        assert manager.wait(PATIENCE)
+    assert live.made == ["denoiser", "denoiser"]
+
+
+def test_the_eager_module_plays_until_the_live_form_is_ready() -> None:
+    live, example = Live(), inputs()
+    live.gate.clear()
+    manager, part, module, _ = live_manager(live)
+    manager.set_weights_moved(True)
+    with torch.inference_mode():
+        assert torch.equal(part(*example), module(*example))
+        live.gate.set()
+        assert manager.wait(PATIENCE)
+        assert torch.allclose(part(*example), 2.0 * module(*example))
+
+
+def test_an_accelerator_that_compiles_at_load_compiles_the_live_form_alone() -> None:
+    live, example = LiveAtLoad(), inputs()
+    manager, part, module, scales = live_manager(live)
+    with torch.inference_mode():
+        assert torch.allclose(part(*example), 2.0 * module(*example))
+        scales.fill_(0.5)
+        manager.set_weights_moved(True)
+        assert torch.allclose(part(*example), 0.5 * module(*example))
+    assert live.made == ["denoiser"]
+
+
+def test_where_no_live_form_compiles_the_module_does_and_its_loras_play_eagerly(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing, example = Refusing(), inputs()
+    manager, part, module, _ = live_manager(refusing)
+    with torch.inference_mode():
+        part(*example)
+        part(*example)
+        assert (refusing.made, part.name) == (["denoiser"], "live")
+        next(module.parameters()).detach().mul_(2.0)
+        manager.set_weights_moved(True)
+        assert manager.bypassed
+        assert torch.equal(part(*example), module(*example))
+    assert "live: denoiser plays eagerly while a LoRA's fader is off its loaded weight" in caplog.messages
+
+
+def test_a_part_without_loras_stays_compiled_while_they_move() -> None:
+    baking, example = Baking(), inputs()
+    manager, module = manager_of(baking), ToyUNet()
+    part = manager.accelerate("decoder", module, moves=False)
+    with torch.inference_mode():
+        at_load = part(*example)
+        assert manager.wait(PATIENCE)
+        manager.set_weights_moved(True)
+        next(module.parameters()).detach().mul_(2.0)  # which a part that does not move would never see
+        assert torch.allclose(part(*example), at_load)
+        assert not manager.bypassed
 
 
 def test_versions_for_the_doctor() -> None:

@@ -22,13 +22,13 @@ def test_a_compiler_does_not_outlive_its_engine(tmp_path: Path) -> None:
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid\n"
                       f"exec {sys.executable} -c 'import sys, time\n"
                       "from lcm_daemon.pipelines.accelerators import openvino_compile as compiler\n"
-                      "compiler.torch.jit.load = lambda path: time.sleep(3600)\n"
+                      "compiler.torch.load = lambda path: time.sleep(3600)\n"
                       "compiler.main(*sys.argv[3:])' \"$@\"\n")
     script.chmod(0o755)
     engine = subprocess.Popen([sys.executable, "-c", "import sys\nfrom pathlib import Path\n"
                                "from lcm_daemon.pipelines.accelerators import openvino\n"
                                f"sys.executable = {str(script)!r}\n"
-                               "openvino._run_compiler(Path('traced'), Path('blob'), '[]', {})"])
+                               "openvino._run_compiler(Path('folder'), [])"])
     try:
         wait_for((tmp_path / "pid").exists, 60, "the compiler")
         compiler = psutil.Process(int((tmp_path / "pid").read_text()))

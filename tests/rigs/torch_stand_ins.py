@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lcm_daemon.pipelines.safety import SafetyPass
 
@@ -21,6 +22,18 @@ class ToyUNet(nn.Module):
         output: Tensor = self.layer(sample) * timestep
         for more in (scale, *residuals):
             output = output if more is None else output + more
+        return output
+
+
+class Scaled(nn.Module):
+    """A live form of a `ToyUNet`: its output is multiplied by the LoRA's weight."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, scales: Tensor, *arguments: Tensor | None) -> Tensor:
+        output: Tensor = self.module(*arguments) * scales
         return output
 
 
@@ -56,3 +69,23 @@ class Brightness(SafetyPass):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pixels.mean() < 0.2
+
+
+class Copies(TorchFunctionMode):
+    """Notes of each copy from the host to another device whether it is asked not to block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_device: list[bool] = []
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        name = getattr(function, "__name__", "")
+        if name == "copy_" and arguments[0].device.type != "cpu" and arguments[1].device.type == "cpu":
+            self.to_device.append(bool(named.get("non_blocking")))
+        if name in ("to", "cuda") and arguments[0].device.type == "cpu":
+            result = function(*arguments, **named)
+            if result.device.type != "cpu":
+                self.to_device.append(bool(named.get("non_blocking")))
+            return result
+        return function(*arguments, **named)

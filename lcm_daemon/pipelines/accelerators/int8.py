@@ -24,8 +24,10 @@ from lcm_daemon.pipelines.accelerators.upsampling import Upsampling, phase_kerne
 FILE = "int8.json"
 
 _LEVELS = 255  # of inputs, from 0
-# Weights have 7 bits. Without VNNI, processors add pairs of products in 16 bits (vpmaddubsw), and 2 * 255 * 63 fits.
-_WEIGHT_LIMIT = 63
+# Without VNNI, processors add the products of neighbouring inputs in pairs of 16 bits (vpmaddubsw), which must not
+# overflow: 255 * (127 + 1) is just below 2**15. The kernels pair inputs within groups of four.
+WEIGHT_LIMIT = 127
+_GROUP = 4
 _SMALLEST = 1e-12  # step of an input or a weight that is always 0
 
 
@@ -101,7 +103,7 @@ class _Int8Layer(nn.Module):
         self._step = max((high - low) / _LEVELS, _SMALLEST)
         self._zero = round(-low / self._step)
         self.weight, self.bias = layer.weight, layer.bias
-        self._steps = _steps(layer.weight)
+        self._steps = weight_steps(layer.weight)
 
     def _round(self, values: Tensor) -> Tensor:
         return torch.fake_quantize_per_tensor_affine(values, self._step, self._zero, 0, _LEVELS)
@@ -119,19 +121,12 @@ class _Int8Conv2d(_Int8Layer):
                                  *self._settings)
 
 
-class _Int8Linear(_Int8Layer):
-    """Stands for a linear layer."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        return functional.linear(self._round(values), _round_weight(self.weight, self._steps), self.bias)
-
-
 class _Int8Upsampling(_Int8Layer):
     """Stands for an `Upsampling`: four convolutions, each with steps of its own."""
 
     def __init__(self, layer: Upsampling, low: float, high: float) -> None:
         super().__init__(layer, low, high)
-        self._each = [_steps(kernel) for kernel in phase_kernels(layer.weight)]
+        self._each = [weight_steps(kernel) for kernel in phase_kernels(layer.weight)]
 
     def forward(self, small: Tensor) -> Tensor:
         kernels = phase_kernels(self.weight)
@@ -139,15 +134,20 @@ class _Int8Upsampling(_Int8Layer):
         return run_phases(self._round(small), rounded, self.bias)
 
 
-def _steps(weight: Tensor) -> Tensor:
-    """The step of each output of weights (outputs, ...)."""
-    return (weight.detach().float().flatten(1).abs().amax(1) / _WEIGHT_LIMIT).clamp_min(_SMALLEST).cpu()
+def weight_steps(weight: Tensor) -> Tensor:
+    """The step of each output of weights (outputs, inputs, ...): no pair of a group adds up to more than the limit."""
+    size = weight.detach().float().abs().flatten(2) if weight.dim() > 2 else weight.detach().float().abs()[..., None]
+    padded = functional.pad(size, (0, 0, 0, -size.shape[1] % _GROUP))
+    pairs = padded.unflatten(1, (-1, _GROUP)).topk(2, dim=2).values.sum(2)
+    return (pairs.flatten(1).amax(1) / WEIGHT_LIMIT).clamp_min(_SMALLEST).cpu()
 
 
 def _round_weight(weight: Tensor, steps: Tensor) -> Tensor:
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return weight  # OpenVINO's compiler needs both forms, and rounds the weights itself (`openvino_forms`)
     zeros = torch.zeros(len(steps), dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -_WEIGHT_LIMIT, _WEIGHT_LIMIT)
+    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 
 _KINDS: Mapping[type[nn.Module], Callable[[Any, float, float], _Int8Layer]] = {
-    nn.Conv2d: _Int8Conv2d, nn.Linear: _Int8Linear, Upsampling: _Int8Upsampling}
+    nn.Conv2d: _Int8Conv2d, Upsampling: _Int8Upsampling}

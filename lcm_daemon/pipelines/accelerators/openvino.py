@@ -28,13 +28,7 @@ from lcm_daemon.pipelines.accelerators.base import (
     missing_package,
 )
 from lcm_daemon.pipelines.accelerators.cache import CompileCache, fingerprint
-from lcm_daemon.pipelines.accelerators.openvino_contenders import (
-    INT8,
-    Contender,
-    attempts,
-    list_contenders,
-    read_winner,
-)
+from lcm_daemon.pipelines.accelerators.openvino_contenders import Contender, attempts, list_contenders, read_winner
 from lcm_daemon.pipelines.accelerators.openvino_devices import gpus
 from lcm_daemon.pipelines.accelerators.openvino_trace import trace
 from lcm_daemon.pipelines.accelerators.tensor_inputs import tensors_of
@@ -86,8 +80,7 @@ class OpenVino(Accelerator):
     def _build(self, part: str, name: str, module: nn.Module, example: tuple[Tensor | None, ...],
                contenders: Sequence[Contender]) -> Path:
         with self._cache.work_folder() as folder:
-            for form in dict.fromkeys(each.form for each in contenders):
-                trace(module, example, folder / f"{form}.pt", self.features.int8[part] if form == INT8 else None)
+            trace(module, example, folder / "traced.pt", self.features.int8.get(part))
             torch.save([tensor.float().clone() for tensor in tensors_of(example)], folder / "example.pt")
             reasons = []
             for attempt in attempts(contenders):

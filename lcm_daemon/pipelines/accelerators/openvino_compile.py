@@ -1,7 +1,7 @@
 """OpenVINO's compiler in a process of its own, so that a crash of the compiler does not end the engine.
 
 Run as: python -m lcm_daemon.pipelines.accelerators.openvino_compile FOLDER CONTENDERS
-with the contenders as JSON. FOLDER holds the traced modules and example.pt, their inputs; model.blob is written there.
+with the contenders as JSON. FOLDER holds the traced module and example.pt, its inputs; model.blob is written there.
 The process ends at the end of its standard input, which the engine keeps open.
 """
 
@@ -22,7 +22,8 @@ import numpy as np
 import openvino
 import torch
 
-from lcm_daemon.pipelines.accelerators.openvino_contenders import Contender, write_winner
+from lcm_daemon.pipelines.accelerators.openvino_contenders import INT8, Contender, write_winner
+from lcm_daemon.pipelines.accelerators.openvino_forms import float_form, int8_form
 
 NICENESS = 10  # the engine renders at the same time
 ROUNDS, SECONDS = 15, 3.0  # of the contest; it ends with the first of the two, but not before MIN_ROUNDS
@@ -36,10 +37,11 @@ def main(folder: str, contenders: str) -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     example = [tensor.contiguous().numpy() for tensor in torch.load(Path(folder) / "example.pt")]
+    model = _convert(Path(folder) / "traced.pt", example)
     entered = {}
     for contender in (Contender(**each) for each in json.loads(contenders)):
         try:
-            entered[contender] = _Compiled(Path(folder), contender, example)
+            entered[contender] = _Compiled(model, contender, example)
         except RuntimeError as error:  # a device or a form that does not work; the others may
             print(f"{contender.name}: {error}".splitlines()[0], file=sys.stderr)
     if not entered:
@@ -48,16 +50,21 @@ def main(folder: str, contenders: str) -> None:
     write_winner(Path(folder) / "model.blob", winner, seconds, entered[winner].export())
 
 
+def _convert(traced: Path, example: Sequence[np.ndarray[Any, Any]]) -> Any:
+    tensors = tuple(map(torch.from_numpy, example))
+    model = openvino.convert_model(torch.jit.load(traced), example_input=tensors,  # type: ignore[no-untyped-call]
+                                   input=[each.shape for each in example])
+    if len(model.inputs) != len(example):
+        raise SystemExit(f"{len(example)} inputs became {len(model.inputs)}: the module does not use all of them")
+    return model
+
+
 class _Compiled:
     """One contender, compiled; it has run once."""
 
-    def __init__(self, folder: Path, contender: Contender, example: Sequence[np.ndarray[Any, Any]]) -> None:
-        traced = torch.jit.load(folder / f"{contender.form}.pt")  # type: ignore[no-untyped-call]
-        tensors = tuple(map(torch.from_numpy, example))
-        model = openvino.convert_model(traced, example_input=tensors, input=[each.shape for each in example])
-        if len(model.inputs) != len(example):
-            raise RuntimeError(f"{len(example)} inputs became {len(model.inputs)}: the module does not use all of them")
-        self._compiled = openvino.Core().compile_model(model, contender.device, dict(contender.properties))
+    def __init__(self, model: Any, contender: Contender, example: Sequence[np.ndarray[Any, Any]]) -> None:
+        form = int8_form(model) if contender.form == INT8 else float_form(model)
+        self._compiled = openvino.Core().compile_model(form, contender.device, dict(contender.properties))
         self._request, self._example = self._compiled.create_infer_request(), [*example]
         self.output = self.run().copy()
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from lcm_daemon.pipelines.accelerators.int8 import Int8
 
-FLOAT, INT8 = "float", "int8"  # forms; a form's traced module is in FORM.pt
+FLOAT, INT8 = "float", "int8"  # forms
 
 # The manager's for modules in float16. GPUs and NPUs compute in it.
 _DEVICE_TOLERANCE = 0.03
