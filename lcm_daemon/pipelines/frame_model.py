@@ -29,6 +29,7 @@ from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
 from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
 from lcm_daemon.pipelines.device import openvino_device
 from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter, read_adapter
+from lcm_daemon.pipelines.kept_keys import KeptKeys
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.recorded_noise import RecordedNoise
@@ -39,6 +40,9 @@ from lcm_daemon.pipelines.vae import VaeCodec
 from lcm_daemon.recipes.recipe import Recipe
 
 Mark = Callable[[str], None]  # marks the end of a part of the frame: "encode", "denoise"
+# Accelerators that leave the UNet's projections of the prompt as they are. What others compile computes them itself.
+KEEPS_KEYS = ("none", "fused")
+
 Work = tuple[Hashable, Callable[[], Any]]  # a key of what it launches, and the work; None: it must not be recorded
 
 
@@ -111,6 +115,9 @@ class FrameModel:
                             openvino_device=openvino_device(recipe))
         self.acceleration = AcceleratorManager(recipe.accelerate, device, features, progress)
         self._encoder = self.acceleration.accelerate("encoder", codec.encoder, moves=False)
+        self._kept: KeptKeys | None = None
+        if always and not recipe.stream_batch and self.acceleration.choices[0].name in KEEPS_KEYS:
+            self._kept = KeptKeys(self.components.unet)
         unet_pass = UNetPass(self.components.unet)
         low_rank = loras.low_rank(unet_pass)
         unet = self.acceleration.accelerate("denoiser", unet_pass, moves=bool(low_rank),
@@ -127,6 +134,7 @@ class FrameModel:
         self._smoothing = LatentSmoothing(shape, device, always)
         self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
         self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
+        self._states = torch.empty(0)  # the prompts of the frame that was prepared last
 
     def reads_input(self, values: FrameValues) -> bool:
         """Whether a frame of these values needs the input for more than its result is mixed over."""
@@ -150,6 +158,7 @@ class FrameModel:
         self._move_noise(values)
         embeds = self._image_prompt.prepare(values.image_prompt) if self._image_prompt else False
         conditioning = self.conditioner.prepare(values, self._image_prompt.prompt if self._image_prompt else None)
+        self._states = conditioning.states
         return FramePlan(values.mode, values.steps, self._always or values.feedback > 0.0,
                          self._always or values.smooth > 0.0, self._denoise_loop.prepare(values.steps),
                          self.controlnets.prepare(values, conditioning.count, has_guide), conditioning, embeds)
@@ -159,10 +168,15 @@ class FrameModel:
         loras = self.components.loras.pending()
         if loras is not None:
             yield ("loras", loras[0]), loras[1]
+            if self._kept:
+                self._kept.change_weights()
         picture = self._image_prompt.pending() if self._image_prompt else None
         if picture is not None:
             yield picture
-        yield from self.conditioner.pending()
+        prompts = self.conditioner.pending()
+        yield from prompts
+        if self._kept:
+            yield from self._kept.pending(self._states, changed=bool(prompts))
 
     def run(self, plan: FramePlan, image: Tensor, guide: Tensor | None, mark: Mark) -> Tensor:
         """Encode, denoise, decode. Reads and writes only tensors that keep their address.

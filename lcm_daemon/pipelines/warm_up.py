@@ -24,7 +24,7 @@ def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
         interval = max(int(start[f"control/{control.name}/interval"]) for control in recipe.controlnets)
         is_on = any(float(start[name]) > 0.0 for name in weights)
         yield dict.fromkeys(weights, 0.0) if is_on else dict.fromkeys(weights, 1.0), _RECORD
-        if interval > 1:  # one frame in so many makes a map
+        if interval > 1:  # one frame of an interval makes a map
             yield {}, _RECORD * interval
     if recipe.image_prompt and not recipe.image_prompt.image:
         yield {}, _RECORD * EMBED_INTERVAL
