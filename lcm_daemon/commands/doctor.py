@@ -32,12 +32,16 @@ Row = tuple[str, bool, str]  # name, whether it works, details
 
 _DEVICES = """
 import json, torch
-found = {"cpu": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"}
+from lcm_daemon.pipelines.accelerators.openvino_devices import devices
+from lcm_daemon.pipelines.precision import of_device
+names = {"cpu": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"}
 for i in range(torch.cuda.device_count()):
     p = torch.cuda.get_device_properties(i)
-    found[f"cuda:{i}"] = f"{p.name}, {p.total_memory / 2**30:.0f} GiB"
+    names[f"cuda:{i}"] = f"{p.name}, {p.total_memory / 2**30:.0f} GiB"
 if torch.backends.mps.is_available():
-    found["mps"] = "Apple GPU"
+    names["mps"] = "Apple GPU"
+found = {name: f"{text}; recipes run in {of_device(torch.device(name))}" for name, text in names.items()}
+found |= {f"openvino:{name}": text for name, text in devices().items()}
 print(json.dumps({"devices": found, "cuda": bool(torch.version.cuda or torch.version.hip)}))
 """
 _ACCELERATORS = """

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 import torch
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines import precision
+from lcm_daemon.pipelines.accelerators import openvino_devices
+from lcm_daemon.pipelines.precision import Precision
 from lcm_daemon.recipes.recipe import Recipe
 
 # How many algorithms cuDNN times for each convolution. That takes seconds at each start, and torch cannot store the
@@ -28,6 +31,8 @@ def choose_device(recipe: Recipe) -> torch.device:
     Raises:
         RecipeError: The named device is not available.
     """
+    if openvino_device(recipe):
+        return torch.device("cpu")  # torch does the rest of the frame there
     if recipe.device == "auto":
         return torch.device(next(name for name, is_available in _AVAILABLE.items() if is_available()))
     device = torch.device(recipe.device)
@@ -37,25 +42,39 @@ def choose_device(recipe: Recipe) -> torch.device:
     return device
 
 
+def openvino_device(recipe: Recipe) -> str:
+    """OpenVINO's name of the recipe's device; "" if the recipe does not name one of OpenVINO.
+
+    Raises:
+        RecipeError: OpenVINO is not installed, does not find the device, or the recipe plays without it.
+    """
+    kind, _, wanted = recipe.device.partition(":")
+    if kind != "openvino":
+        return ""
+    if recipe.accelerate not in ("auto", "openvino"):
+        raise RecipeError(f"recipe {recipe.name}: device {recipe.device} needs accelerate: auto or openvino, "
+                          f"not {recipe.accelerate}")
+    if not (name := openvino_devices.find(wanted)):
+        there = ", ".join(f"openvino:{each}" for each in openvino_devices.devices()) or "none; install openvino"
+        raise RecipeError(f"recipe {recipe.name}: OpenVINO finds no {wanted} on this machine; there are: {there}")
+    return name
+
+
 _AVAILABLE: Mapping[str, Callable[[], bool]] = {  # the best first
     "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True,
 }
 
 
-def choose_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """Return the recipe's precision; for "auto" the fastest that the device supports natively."""
+def choose_precision(recipe: Recipe, device: torch.device) -> Precision:
+    """Return the recipe's precision and why; for "auto" the fastest that the device computes well."""
     if recipe.dtype != "auto":
-        return DTYPES[recipe.dtype]
-    return _cpu_dtype() if device.type == "cpu" else torch.float16
+        return Precision(DTYPES[recipe.dtype], "the recipe says so")
+    return precision.of_device(device)
 
 
-def _cpu_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX), else float32.
-
-    Without these instructions oneDNN emulates bfloat16 and is slower than float32.
-    """
-    native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return torch.bfloat16 if any(getattr(torch.cpu, name, bool)() for name in native) else torch.float32
+def choose_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """Return the dtype of `choose_precision`."""
+    return choose_precision(recipe, device).dtype
 
 
 def describe(device: torch.device) -> str:
@@ -77,7 +96,9 @@ def configure(device: torch.device, searched: int = FULL_SEARCH) -> None:
             torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = searched != NO_SEARCH  # sizes never change
         torch.backends.cudnn.benchmark_limit = searched or FULL_SEARCH
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        # This sets the new switch (`fp32_precision`, torch 2.9) and the old one alike, so that readers of either agree.
+        # Reading the old one warns. TF32 in convolutions is torch's default; setting it warns in torch 2.9 and 2.10.
+        torch.backends.cuda.matmul.allow_tf32 = True
     elif device.type == "cpu" and hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than exist
         torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
 
@@ -115,7 +136,8 @@ class Stopwatch:
         """Seconds from one mark to another."""
         if self._device.type != "cuda":
             return self._marks[second][1] - self._marks[first][1]
-        self._events[second].synchronize()  # an event ends microseconds after it is recorded; torch raises until then
+        if not self._events[second].query():  # an event ends microseconds after it is recorded; torch raises until then
+            self._events[second].synchronize()
         return float(self._events[first].elapsed_time(self._events[second])) / 1000
 
     def _event(self, number: int) -> torch.cuda.Event:

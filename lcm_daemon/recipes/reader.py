@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -40,7 +41,7 @@ from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO, PIPELINES, PR
 
 FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
-_DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu")
+_DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu|openvino:(CPU|GPU(\.\d+)?|NPU)")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
 
 
@@ -49,6 +50,7 @@ def recipe_names() -> list[str]:
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name))
 
 
+@functools.cache  # the package's files do not change, and a show reads all of them to name what its maps may move
 def load_recipe(name: str) -> Recipe:
     """Load one of the package's recipes. Raises DocumentError if there is none of that name or it has mistakes."""
     problems = Problems()
@@ -164,7 +166,8 @@ def _read_device(node: Node, problems: Problems) -> str | None:
     if isinstance(node.raw, yaml.ScalarNode) and _DEVICE.fullmatch(node.raw.value):
         problems.refer(node, "device", node.raw.value)
         return str(node.raw.value)
-    problems.add(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps or cpu")
+    problems.add(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps, cpu, openvino:CPU, openvino:GPU "
+                       "(openvino:GPU.1, ...) or openvino:NPU")
     return None
 
 

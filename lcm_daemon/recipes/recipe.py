@@ -39,7 +39,7 @@ class Recipe:
         guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
             prompt if the scale is above 1), or "none" (baked into the weights).
         size: (width, height) of the rendered frames, in pixels.
-        device: "auto", "cuda", "cuda:1", "mps" or "cpu".
+        device: "auto", "cuda", "cuda:1", "mps", "cpu", or a device of OpenVINO ("openvino:GPU").
         dtype: "auto", "float16", "bfloat16" or "float32".
         accelerate: A name in `registry.ACCELERATOR_CHOICES`.
         in_flight: Largest number of frames under way in the engine, up to MAX_IN_FLIGHT; 0 leaves it to the pipeline.
