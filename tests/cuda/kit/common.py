@@ -21,7 +21,9 @@ WORK = Path(os.environ.get("KIT_WORK") or f"{os.environ.get('TMPDIR', '/tmp')}/l
 RESULTS = Path(os.environ.get("KIT_RESULTS", WORK / "results.jsonl"))
 DEADLINE = float(os.environ.get("KIT_DEADLINE", time.time() + 3600))
 STAGE = os.environ.get("KIT_STAGE", Path(sys.argv[0]).stem)
-SIDE = 128 if SMALL else 512
+SIDE = 128 if SMALL else 512  # of the daemon's output; below 128x112 a test card has no stamp, and no card is seen
+RENDER = 64 if SMALL else 512  # of the rendered frames
+PACE = 0.15 if SMALL else 1.0  # how long things are watched
 
 
 def left() -> float:
@@ -84,7 +86,7 @@ def shrink() -> None:
         heads = one.unet["attention_head_dim"]
         unet = {**one.unet, "block_out_channels": (32, 64, 64) if xl else (32, 64, 64, 64),
                 "attention_head_dim": heads if isinstance(heads, int) else (1, 2, 2) if xl else (1, 2, 2, 2),
-                "cross_attention_dim": 64 if xl else 32}
+                "cross_attention_dim": 64 if xl else 32, "layers_per_block": 1}
         if xl:
             unet |= {"transformer_layers_per_block": (1, 1, 1), "projection_class_embeddings_input_dim": 6 * 256 + 32}
             unet.pop("reverse_transformer_layers_per_block", None)
@@ -92,14 +94,21 @@ def shrink() -> None:
         text = {**one.text, **small}
         second = {**one.second, **small, "projection_dim": 32} if xl else None
         table[name] = replace(one, unet=unet, text=text, second=second)
-    random_weights.ARCHITECTURES = table
+    random_weights.ARCHITECTURES, random_weights.make_vae = table, make_small_vae
+
+
+def make_small_vae(*_):
+    import torch
+    from diffusers import AutoencoderTiny
+    with torch.device("meta"):
+        return AutoencoderTiny(encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4)
 
 
 def recipe_of(name: str, **changes):
     from lcm_daemon.recipes.reader import load_recipe
     recipe = replace(load_recipe(name), device=DEVICE)
-    if SMALL and name != "builtin":
-        recipe = replace(recipe, size=(SIDE, SIDE))
+    if SMALL:
+        recipe = replace(recipe, size=(RENDER, RENDER))
     return replace(recipe, **changes)
 
 
@@ -139,6 +148,12 @@ def make_cards(size, count: int = 8) -> list[np.ndarray]:
         write_stamp(pixels, Stamp(number, float(number)))
         found.append(pixels)
     return found
+
+
+def state_of(pipeline) -> dict[str, object]:
+    """How many recordings a pipeline holds, why one was refused, and how many frames overflowed."""
+    renderer = pipeline.renderer
+    return {"recordings": renderer.recordings, "REFUSED": renderer.refused or False, "broken": renderer.shown.broken}
 
 
 def values_of(recipe, **changes) -> dict:

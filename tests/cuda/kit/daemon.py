@@ -1,4 +1,4 @@
-"""The daemon end to end: test cards at 240 a second through shared memory, in and out, on a model of real size.
+"""The daemon end to end: test cards at 500 a second through shared memory, in and out, on a model of real size.
 
 Its random weights are read from disk like any other model's. The card's number and time are in its pixels and survive,
 since the result is mixed over the input at `mix` 0.3: every number is of a frame that went the whole way.
@@ -9,19 +9,36 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
 
 import numpy as np
+from pythonosc.osc_packet import OscPacket
 
-from tests.cuda.kit.common import DEVICE, SIDE, SMALL, WORK, figures, left, loading, put, recipe_of, trying
+from lcm_daemon.controllers.osc_protocol.encoder import encode
+from tests.cuda.kit.common import (
+    DEVICE,
+    PACE,
+    RENDER,
+    SIDE,
+    SMALL,
+    WORK,
+    figures,
+    left,
+    loading,
+    make_cards,
+    put,
+    recipe_of,
+    trying,
+)
+from tests.rigs.daemon import free_port
 
 FOLDER = WORK / ("model-small" if SMALL else "model")
-PORT, STATUS = 9731, 9732
-FPS = 60 if SMALL else 240
+FPS = 60 if SMALL else 500  # of input and output: a result waits for the next tick
+CARDS = 32  # pictures of the input that are drawn before; only the stamp changes
+RETURNS_IN = 10.0  # seconds: the limit for a killed engine
 
 
 def write_model() -> None:
@@ -59,71 +76,47 @@ def write_model() -> None:
     put("model written", seconds=time.perf_counter() - begun)
 
 
-def osc(address: str, *arguments) -> bytes:
-    def pad(raw):
-        return raw + b"\0" * (4 - len(raw) % 4)
-    tags, data = ",", b""
-    for one in arguments:
-        if isinstance(one, int):
-            tags, data = tags + "i", data + struct.pack(">i", one)
-        elif isinstance(one, float):
-            tags, data = tags + "f", data + struct.pack(">f", one)
-        else:
-            tags, data = tags + "s", data + pad(str(one).encode())
-    return pad(address.encode()) + pad(tags.encode()) + data
+def bus_of(name: str, end: str) -> str:
+    """The name of one end of a show, which no other run has."""
+    return f"{name}-{os.getpid()}-{end}"
 
 
-def parse(packet: bytes) -> list[tuple[str, object]]:
-    if packet.startswith(b"#bundle\0"):
-        found, place = [], 16
-        while place + 4 <= len(packet):
-            length = struct.unpack(">i", packet[place:place + 4])[0]
-            found += parse(packet[place + 4:place + 4 + length])
-            place += 4 + length
-        return found
-    def text(at):
-        end = packet.index(b"\0", at)
-        return packet[at:end].decode(errors="replace"), end + 4 - end % 4
-    address, at = text(0)
-    tags, at = text(at)
-    if tags[1:2] == "s":
-        return [(address, text(at)[0])]
-    if tags[1:2] in ("i", "f"):
-        return [(address, struct.unpack(">" + tags[1], packet[at:at + 4])[0])]
-    return []
+def write_show(name: str, recipe: dict, others: dict | None, osc_options: dict | bool):
+    """The show's file. It has test cards in, and their results out, on the memory bus."""
+    import yaml
+    show = {
+        "name": name, "recipe": recipe, "recipes": others or {}, "panel": False, "resume": False, "osc": osc_options,
+        "source": {"transport": "memory", "name": bus_of(name, "in")},
+        "sinks": [{"transport": "memory", "name": bus_of(name, "out")}],
+        "output": {"size": [SIDE, SIDE], "fps": FPS, "crossfade": 0.5, "failsafe": "hold"},
+        "parameters": {"prompt": "lava, glowing red", "strength": 0.7, "mix": 0.3, "steps": 1},
+    }
+    WORK.mkdir(parents=True, exist_ok=True)
+    path = WORK / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(show))
+    return path
 
 
 class Daemon:
-    def __init__(self, name: str, recipe: dict, **environment: str) -> None:
+    def __init__(self, name: str, recipe: dict, others: dict | None = None, **environment: str) -> None:
         self.status: dict[str, object] = {}
         self.seen: list[tuple[float, int, float]] = []  # arrival, number, age, of each new card
         self.arrivals: list[float] = []  # of every picture
         self._ends = False
-        import yaml
-        show = {
-            "name": name, "recipe": recipe, "recipes": {"other": {"base": "builtin", "device": DEVICE}}, "panel": False,
-            "source": {"transport": "memory", "name": f"{name}-in"},
-            "output": {"size": [SIDE, SIDE], "fps": FPS, "crossfade": 0.5, "failsafe": "hold"},
-            "sinks": [{"transport": "memory", "name": name}], "resume": False,
-            "osc": {"port": PORT, "feedback": [f"127.0.0.1:{STATUS}"]},
-            "parameters": {"prompt": "lava, glowing red", "strength": 0.7, "mix": 0.3, "steps": 1},
-        }
-        WORK.mkdir(parents=True, exist_ok=True)
-        path = WORK / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(show))
+        self._port, status = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+        path = write_show(name, recipe, others, {"port": self._port, "feedback": [f"127.0.0.1:{status}"]})
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._ears = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._ears.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._ears.bind(("127.0.0.1", STATUS))
+        self._ears.bind(("127.0.0.1", status))
         self._ears.settimeout(0.5)
         self.log = WORK / f"{name}.log"
-        self.feeder = subprocess.Popen([sys.executable, "-m", "tests.cuda.kit.daemon", "feed", f"{name}-in"])
+        self.feeder = subprocess.Popen([sys.executable, "-m", "tests.cuda.kit.daemon", "feed", bus_of(name, "in")])
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "lcm_daemon", "run", str(path), "-v"], stdout=log,
                                             stderr=subprocess.STDOUT, start_new_session=True,
                                             env={**os.environ, **environment})
         self._threads = [threading.Thread(target=self._listen, daemon=True), threading.Thread(target=self._watch,
-                         args=(name,), daemon=True)]
+                         args=(bus_of(name, "out"),), daemon=True)]
         for thread in self._threads:
             thread.start()
 
@@ -133,9 +126,9 @@ class Daemon:
                 packet = self._ears.recv(65536)
             except OSError:
                 continue
-            for address, value in parse(packet):
-                if address.startswith("/lcm/status/"):
-                    self.status[address.rpartition("/")[2]] = value
+            for timed in OscPacket(packet).messages:
+                if timed.message.address.startswith("/lcm/status/"):
+                    self.status[timed.message.address.rpartition("/")[2]] = timed.message.params[0]
 
     def _watch(self, name: str) -> None:
         from lcm_daemon.transports.shared_memory import MemorySource
@@ -155,7 +148,7 @@ class Daemon:
         source.close()
 
     def send(self, address: str, *arguments) -> None:
-        self._socket.sendto(osc(address, *arguments), ("127.0.0.1", PORT))
+        self._socket.sendto(encode(address, arguments), ("127.0.0.1", self._port))
 
     def wait(self, test, seconds: float) -> float | None:
         begun = time.perf_counter()
@@ -174,9 +167,9 @@ class Daemon:
         return self.status.get("engine") == "rendering" and float(self.status.get("fps") or 0) > 0 and recent
 
     def measure(self, name: str, seconds: float) -> None:
-        time.sleep(0.7)  # let what was before pass
+        time.sleep(0.7 * PACE)  # let what was before pass
         begun = time.perf_counter()
-        time.sleep(min(seconds, max(left() - 5, 1)))
+        time.sleep(min(seconds * PACE, max(left() - 5, 1)))
         over = time.perf_counter()
         seen = [one for one in self.seen if begun <= one[0] <= over]
         arrivals = [one for one in self.arrivals if begun <= one <= over]
@@ -186,8 +179,22 @@ class Daemon:
         put(name, rendered_seen_fps=len(seen) / (over - begun), pictures_fps=len(arrivals) / (over - begun),
             in_to_out_p50_ms=lags.get("p50_ms", 0), in_to_out_p99_ms=lags.get("p99_ms", 0),
             between_rendered_p99_ms=gaps.get("p99_ms", 0), longest_beat_ms=float(beats.max() * 1000),
-            **{f"status_{key}": self.status.get(key) for key in ("fps", "latency", "render", "late", "recipe", "engine",
-                                                                 "change", "error", "alarm", "dropped", "replaced")})
+            **{f"status_{key}": self.status.get(key) for key in (
+                "fps", "in_flight", "latency", "engine_latency", "render", "output_fps", "late", "missed", "recipe",
+                "engine", "change", "error", "alarm", "dropped", "replaced")})
+
+    def wait_compiled(self, name: str, limit: float) -> None:
+        """Wait until the compiled form has taken over; measure what plays while it loads."""
+        if SMALL:
+            return
+        if self.wait(lambda: bool(self.status.get("change")), 15) is None:
+            put(f"{name}: no upgrade begins", FAILED="the status names no change")
+            return
+        begun = time.perf_counter()
+        self.measure(f"{name}: plays while the compiled form loads beside it", 5)
+        taken = self.wait(lambda: not self.status.get("change"), limit)
+        put(f"{name}: the compiled form", took_over_after_s=None if taken is None else time.perf_counter() - begun,
+            error=self.status.get("error") or "")
 
     def kill_engine(self, name: str, limit: float) -> None:
         pid = int(self.status.get("engine_pid", 0) or 0)
@@ -201,7 +208,8 @@ class Daemon:
         first = next((one[0] - killed for one in self.seen if one[0] > killed + 0.15), None)  # none before: it is held
         beats = np.diff(self.arrivals[max(before - 1, 0):])
         put(name, renders_again_s=again if again is not None else f"not within {limit}",
-            longest_beat_ms=float(beats.max() * 1000) if len(beats) else None, first_new_card_s=first)
+            longest_beat_ms=float(beats.max() * 1000) if len(beats) else None, first_new_card_s=first,
+            ok=SMALL or (first is not None and first < RETURNS_IN))
 
     def stop(self) -> None:
         self._ends = True
@@ -221,7 +229,7 @@ class Daemon:
 
 
 def recipe(accelerate: str) -> dict:
-    return {"base": "sd-turbo", "model": str(FOLDER), "vae": str(FOLDER / "vae"), "size": [SIDE, SIDE],
+    return {"base": "sd-turbo", "model": str(FOLDER), "vae": str(FOLDER / "vae"), "size": [RENDER, RENDER],
             "device": DEVICE, "accelerate": accelerate, "parameters": {"steps": 1},
             "loras": [{"name": "kit", "model": str(FOLDER / "lora.safetensors"), "weight": 0}]}
 
@@ -229,13 +237,18 @@ def recipe(accelerate: str) -> dict:
 def play_recorded() -> None:
     """As every show begins: eager modules in a recording. Without a C compiler there is no upgrade to disturb it."""
     name = "kit-recorded"
-    daemon = Daemon(name, recipe("none" if SMALL else "auto"), CC="/nonexistent/cc")
+    plays = recipe("none" if SMALL else "auto")
+    daemon = Daemon(name, plays, {"serial": {**plays, "in_flight": 1}}, CC="/nonexistent/cc")
     try:
         put(f"{name}: first rendered", seconds=daemon.wait(daemon.rendering, 300 if SMALL else 60))
-        daemon.measure(f"{name}: plays", 3 if SMALL else 6)
+        daemon.measure(f"{name}: plays", 6)
         move(daemon, name)
         daemon.kill_engine(f"{name}: engine killed", 300 if SMALL else 40)
         daemon.measure(f"{name}: plays again", 2)
+        if not SMALL and left() > 20:
+            daemon.send("/lcm/recipe", "serial")
+            daemon.wait(lambda: daemon.status.get("recipe") == "serial" and not daemon.status.get("change"), 60)
+            daemon.measure(f"{name}: plays with 1 frame in flight", 4)
     finally:
         daemon.stop()
 
@@ -243,17 +256,11 @@ def play_recorded() -> None:
 def play_upgraded() -> None:
     """The compiled form loads beside the one that plays, and takes over."""
     name = "kit-upgraded"
-    daemon = Daemon(name, recipe("none" if SMALL else "auto"))
+    daemon = Daemon(name, recipe("none" if SMALL else "auto"), {"other": {"base": "builtin", "device": DEVICE}})
     try:
         put(f"{name}: first rendered", seconds=daemon.wait(daemon.rendering, 300 if SMALL else 60))
-        if not SMALL and daemon.wait(lambda: bool(daemon.status.get("change")), 15) is None:
-            put(f"{name}: no upgrade begins", FAILED="the status names no change")
-        begun = time.perf_counter()
-        daemon.measure(f"{name}: plays while the compiled form loads beside it", 6)
-        taken = daemon.wait(lambda: not daemon.status.get("change"), max(left() - 60, 5))
-        put(f"{name}: the compiled form", took_over_after_s=None if taken is None else time.perf_counter() - begun,
-            error=daemon.status.get("error") or "")
-        daemon.measure(f"{name}: plays compiled", 3 if SMALL else 6)
+        daemon.wait_compiled(name, max(left() - 60, 5))
+        daemon.measure(f"{name}: plays compiled", 6)
         move(daemon, name)
         if left() > 30:
             change(daemon, name)
@@ -266,12 +273,13 @@ def play_upgraded() -> None:
 
 
 def kill_compiled() -> None:
-    """How long the picture stands when an engine dies that was loaded compiled."""
+    """How long the picture stands still when an engine dies that has taken over compiled."""
     name = "kit-compiled"
     daemon = Daemon(name, recipe("none" if SMALL else "compile"))
     try:
         put(f"{name}: first rendered", seconds=daemon.wait(daemon.rendering, left() / 2))
-        daemon.measure(f"{name}: plays", 3)
+        daemon.wait_compiled(name, max(left() - 30, 5))
+        daemon.measure(f"{name}: plays compiled", 4)
         daemon.kill_engine(f"{name}: compiled engine killed", left() - 8)
     finally:
         daemon.stop()
@@ -310,22 +318,35 @@ def change(daemon: Daemon, name: str) -> None:
 
 
 def feed(name: str) -> None:
-    """The test card on the memory bus, from a process of its own, as a live input is."""
+    """Test cards on the memory bus, from a process of its own, as a live input is. Each has its number and time."""
+    from lcm_daemon.core.frame import Frame
     from lcm_daemon.transports.shared_memory import MemorySink
-    from lcm_daemon.transports.testcard import TestcardSource
-    card, sink = TestcardSource({"size": (SIDE, SIDE), "fps": FPS}), MemorySink({"name": name})
-    card.open()
+    from lcm_daemon.transports.testcard import Stamp, write_stamp
+    cards, sink, number = make_cards((SIDE, SIDE), CARDS), MemorySink({"name": name}), 0
     sink.open((SIDE, SIDE), FPS)
+    begun = time.perf_counter()
     try:
         while True:
-            frame = card.read(0.1)
-            if frame:
-                sink.write(frame)
+            time.sleep(max(0.0, begun + number / FPS - time.perf_counter()))
+            now = time.perf_counter()
+            number = max(number, int((now - begun) * FPS))
+            card = cards[number % CARDS]
+            write_stamp(card, Stamp(number, now))
+            sink.write(Frame(card, number, now))
+            number += 1
     finally:
         sink.close()
 
 
-PLAYS = {"recorded": play_recorded, "upgraded": play_upgraded, "compiled": kill_compiled}
+def prepare() -> None:
+    """`lcm-daemon prepare` of the same recipe: how long it takes with the card to itself."""
+    path = write_show("kit-prepared", recipe("none" if SMALL else "compile"), None, False)
+    command, begun = [sys.executable, "-m", "lcm_daemon", "prepare", str(path)], time.perf_counter()
+    done = subprocess.run(command, timeout=max(left() - 5, 10), check=False)
+    put("kit-prepared: prepare", seconds=time.perf_counter() - begun, code=done.returncode, ok=done.returncode == 0)
+
+
+PLAYS = {"recorded": play_recorded, "upgraded": play_upgraded, "compiled": kill_compiled, "prepare": prepare}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from tests.cuda.kit.common import (
     memory,
     put,
     recipe_of,
+    state_of,
     sync,
     trying,
     values_of,
@@ -47,7 +48,7 @@ class Bench:
         begun = time.perf_counter()
         report = self.pipeline.load(lambda line: print(f"  {line}", flush=True))
         self.title = f"{arguments.recipe} {arguments.accelerate}{' stream batch' if arguments.stream else ''}"
-        self.values = values_of(self.recipe, steps=arguments.steps)
+        self.values, self.timed = values_of(self.recipe, steps=arguments.steps), None
         self.cards = make_cards(self.pipeline.size)
         self.out = np.zeros((self.pipeline.size[1], self.pipeline.size[0], 4), np.uint8)
         put(f"{self.title}: load", seconds=time.perf_counter() - begun, where=report.device, dtype=report.dtype,
@@ -71,12 +72,20 @@ class Bench:
         for one in parts:
             for name, seconds in one.items():
                 inside[name].append(seconds * 1000)
-        graphs = self.pipeline.renderer._graphs
         put(f"{self.title}, {self.arguments.steps} steps: frame", **figures(times),
             **{f"device_{k}_ms": float(np.median(v)) for k, v in inside.items()}, **memory(),
-            recordings=len(graphs._recordings) if graphs else "none", REFUSED=bool(graphs and graphs._is_disabled),
-            broken=self.pipeline.renderer._converter.broken,
-            plays=str(self.pipeline.renderer.acceleration.active_names()))
+            **state_of(self.pipeline), plays=str(self.pipeline.renderer.acceleration.active_names()))
+
+    def flight(self, steps: int) -> None:
+        """As an engine plays: as many frames under way as the pipeline takes. Interval and age of results."""
+        from lcm_daemon.pipelines.bench_forms import TimedPipeline
+        self.timed = self.timed or TimedPipeline(self.pipeline)
+        card, values = self.cards[0], {**self.values, "steps": steps}
+        self.timed.play(card, values, 1 if SMALL else 20)
+        rows = self.timed.play(card, values, self.arguments.frames + 4)[self.pipeline.frames_in_flight:]
+        late = figures([row["latency"] for row in rows])
+        put(f"{self.title}, {steps} steps: frames in flight", in_flight=self.pipeline.frames_in_flight,
+            **figures([row["frame"] for row in rows]), in_to_out_p50_ms=late["p50_ms"], in_to_out_p99_ms=late["p99_ms"])
 
     def moves(self) -> None:
         """The cost of each kind of move: the first frames after it, and while it continues."""
@@ -163,6 +172,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("accelerate")
     parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--and-steps", type=int, default=0, help="another number of steps, only in flight")
     parser.add_argument("--frames", type=int, default=3 if SMALL else 200)
     for flag in ("lora", "stream", "moves", "trace"):
         parser.add_argument(f"--{flag}", action="store_true")
@@ -174,6 +184,9 @@ def main() -> None:
     if SMALL and arguments.accelerate != "none":
         bench.pipeline.renderer.acceleration.wait(120)
     trying("steady", bench.steady)
+    trying("flight", bench.flight, arguments.steps)
+    if arguments.and_steps:
+        trying("flight", bench.flight, arguments.and_steps)
     if arguments.trace and left() > 15:
         trying("trace", bench.trace)
     if arguments.moves:

@@ -12,7 +12,8 @@ mkdir -p .gpu/wheels
 
 # diffusers 0.42 needs huggingface_hub 1.32 to 2 and safetensors 0.8; the CUDA machine has 1.33 and 0.8.0.
 packages="diffusers==0.42.1 importlib-metadata==8.7.1 simplejpeg==1.9.0 python-osc==1.10.2 mido==1.3.3
-          starlette==1.10.0 uvicorn==0.54.0 websockets==17.4"
+          starlette==1.10.0 uvicorn==0.54.0 websockets==17.4 pytest-xdist==3.8.0 execnet==2.1.2 hypothesis==6.170.17
+          sortedcontainers==2.4.0"
 [ -z "${WITH_AV:-}" ] || packages="$packages av==18.1.0"
 platforms=""
 for n in 2_34 2_31 2_28 2_27 2_24 2_17; do platforms="$platforms --platform manylinux_${n}_x86_64"; done
@@ -39,7 +40,7 @@ python3 - <<'PY'
 import email, glob, re, sys, tomllib, zipfile
 has = {"accelerate": "1.15.0", "huggingface-hub": "1.33.0", "numpy": "2.5.2", "safetensors": "0.8.0", "torch": "2.11.0",
        "transformers": "5.17.0", "tokenizers": "0.23.2", **dict.fromkeys(
-    "anyio click filelock h11 idna packaging peft pillow psutil pyyaml regex requests tqdm typing-extensions zipp".split(), "")}
+    "anyio click filelock h11 idna packaging peft pillow psutil pytest pyyaml regex requests tqdm typing-extensions zipp".split(), "")}
 def key(text): return re.sub(r"[-_.]+", "-", text).lower()
 def numbers(text): return [int(n) for n in re.findall(r"\d+", text)][:3]
 wants = []

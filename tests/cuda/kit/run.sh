@@ -3,8 +3,8 @@
 #   bash tests/cuda/kit/run.sh                  # every stage, the most valuable first, within BUDGET seconds (530)
 #   bash tests/cuda/kit/run.sh live sdxl        # these stages only
 #   DEVICE=cpu BUDGET=1500 SLOW=4 bash tests/cuda/kit/run.sh smoke baseline    # small, without a card
-# Stages: smoke graph baseline live compile tests compiled upgraded killed bench sdxl sd15 control builtin tuned
-# Results are in $OUT (default .gpu/out), rewritten after every stage: summary.txt, results.jsonl, logs.tar.gz.
+# Stages: smoke live baseline bench sdxl control compile cuda killed graph compiled upgraded sd15 builtin tests prepare tuned
+# Results are in $OUT (default .gpu/out), rewritten after every stage: summary.txt, figures.md, results.jsonl, logs.tar.gz.
 set -u
 [ -d lcm_daemon ] || { echo "run.sh: run it in the project's root"; exit 1; }
 begun=$(date +%s)
@@ -27,7 +27,8 @@ fi
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH}
 
 keep() {
-    "$python" -m tests.cuda.kit.summary "$KIT_RESULTS" >"$out/summary.txt" 2>&1
+    "$python" -m tests.cuda.kit.figures "$KIT_RESULTS" "$logs"/bench*.json >"$out/figures.md" 2>&1
+    { "$python" -m tests.cuda.kit.summary "$KIT_RESULTS"; echo; cat "$out/figures.md"; } >"$out/summary.txt" 2>&1
     cp "$KIT_RESULTS" "$out/" 2>/dev/null
     tar -C "$KIT_WORK" -czf "$out/logs.tar.gz" --exclude=cache --exclude=site --exclude='model*' --exclude=state . 2>/dev/null
 }
@@ -57,48 +58,54 @@ bench() {  # NAME SECONDS RECIPE...: the project's own command, at full size
 wanted() { [ ${#chosen[@]} -eq 0 ] || printf '%s\n' "${chosen[@]}" | grep -qx "$1"; }
 chosen=("$@")
 
-{ nvidia-smi; nproc; "$python" -m pip list --disable-pip-version-check; } >"$logs/machine.txt" 2>&1 &
+[ "$DEVICE" = cpu ] || { nvidia-smi; nproc; "$python" -m pip list --disable-pip-version-check; } >"$logs/machine.txt" 2>&1 &
 ( cd "$PWD" && git rev-parse HEAD 2>/dev/null ) >"$logs/commit.txt"
 
-wanted smoke && stage smoke 75 "$python" -m tests.cuda.kit.smoke
-wanted graph && stage graph 60 "$python" -m tests.cuda.kit.pipeline sd-turbo auto --trace --moves
-wanted baseline && stage baseline 75 "$python" -m tests.cuda.kit.baseline sd-turbo eager,default
-wanted live && stage live 75 "$python" -m tests.cuda.kit.daemon recorded
-# Compiling takes minutes and many cores. The tests, whose models are tiny, run at the same time; nothing is timed then.
+module() { local name=$1 limit=$2; shift 2; stage "$name" "$limit" "$python" -m "$@"; }
+kit=tests.cuda.kit
+
+wanted smoke && module smoke 70 $kit.smoke
+wanted live && module live 80 $kit.daemon recorded
+wanted baseline && module baseline 75 $kit.baseline sd-turbo eager,default
+wanted bench && bench bench 60 sd-turbo --random-weights --steps 1 --accelerate none --frames 60
+wanted sdxl && module sdxl 50 $kit.pipeline sdxl-turbo auto --frames 100 --and-steps 2
+wanted control && module control 45 $kit.control
+# Compiling takes minutes and many cores. Tests run at the same time; nothing is timed then but an engine's return.
 background=""
 if wanted compile && [ $((end - $(date +%s))) -gt 60 ]; then
     say "compile (in the background, at most 200 s)"
-    KIT_STAGE=compile KIT_DEADLINE=$(($(date +%s) + 196 * ${SLOW:-1})) timeout -k 8 $((200 * ${SLOW:-1})) "$python" -m tests.cuda.kit.pipeline sd-turbo compile \
-        --lora --frames 20 >"$logs/compile.log" 2>&1 &
+    KIT_STAGE=compile KIT_DEADLINE=$(($(date +%s) + 196 * ${SLOW:-1})) timeout -k 8 $((200 * ${SLOW:-1})) "$python" -m \
+        $kit.pipeline sd-turbo compile --lora --frames 20 >"$logs/compile.log" 2>&1 &
     background=$!
 fi
-if wanted tests; then
-    spread=""
-    "$python" -c "import xdist" 2>/dev/null && spread="-n 6"
-    # No test of the suite needs a real card. These render on the best device of the machine, or check recording,
-    # stopwatch and accelerators with stand-ins.
-    # shellcheck disable=SC2086
-    stage tests 130 "$python" -m pytest -q --maxfail=30 -p no:cacheprovider $spread \
-        ${TESTS:-tests/pipelines tests/render tests/commands/test_bench.py tests/daemon/test_live_change.py}
-    tail -25 "$logs/tests.log"
+if wanted cuda; then
+    stage cuda 150 "$python" -m pytest -q -s -rs -p no:cacheprovider tests/cuda --ignore=tests/cuda/test_kit.py
+    tail -25 "$logs/cuda.log"
 fi
 if [ -n "$background" ]; then
     wait "$background"
     say "compile ended with $?"
     keep
 fi
-wanted compiled && stage compiled 80 "$python" -m tests.cuda.kit.pipeline sd-turbo compile --lora --trace --moves
-wanted upgraded && stage upgraded 100 "$python" -m tests.cuda.kit.daemon upgraded
-wanted killed && stage killed 90 "$python" -m tests.cuda.kit.daemon compiled
-wanted bench && bench bench-none 45 sd-turbo --random-weights --steps 1 --accelerate none --frames 40
-wanted sdxl && stage sdxl 45 "$python" -m tests.cuda.kit.pipeline sdxl-turbo auto --frames 100
-wanted sd15 && stage sd15 40 "$python" -m tests.cuda.kit.pipeline sd15-lcm auto --steps 4 --frames 60 --moves
-wanted sd15 && stage stream 30 "$python" -m tests.cuda.kit.pipeline sd15-lcm auto --steps 4 --frames 60 --stream
-wanted control && stage control 40 "$python" -m tests.cuda.kit.pipeline sd-turbo-canny auto --frames 60
-wanted builtin && stage builtin 40 "$python" -m tests.cuda.kit.pipeline builtin auto --steps 2 --moves
-wanted bench && bench bench-compile 90 sd-turbo --random-weights --steps 1 --accelerate compile --frames 40
-wanted bench && bench bench-sdxl 60 sdxl-turbo --random-weights --steps 1 --accelerate none --frames 30
-wanted tuned && stage tuned 200 "$python" -m tests.cuda.kit.baseline sd-turbo max-autotune-no-cudagraphs
+wanted killed && module killed 90 $kit.daemon compiled
+wanted bench && bench bench-compiled 100 sd-turbo --random-weights --steps 1 --accelerate compile --frames 60
+wanted graph && module graph 60 $kit.pipeline sd-turbo auto --trace --moves
+wanted compiled && module compiled 80 $kit.pipeline sd-turbo compile --lora --trace --moves
+wanted upgraded && module upgraded 100 $kit.daemon upgraded
+wanted sd15 && module sd15 40 $kit.pipeline sd15-lcm auto --steps 4 --frames 60 --moves
+wanted sd15 && module stream 30 $kit.pipeline sd15-lcm auto --steps 4 --frames 60 --stream
+wanted builtin && module builtin 40 $kit.pipeline builtin auto --steps 2 --moves
+if wanted tests; then
+    spread=""
+    "$python" -c "import xdist" 2>/dev/null && spread="-n 6"
+    # The part of the suite that renders on the best device of the machine, or checks recording with stand-ins.
+    # shellcheck disable=SC2086
+    stage tests 130 "$python" -m pytest -q --maxfail=30 -p no:cacheprovider $spread \
+        ${TESTS:-tests/pipelines tests/render tests/commands/test_bench.py tests/daemon/test_live_change.py}
+    tail -25 "$logs/tests.log"
+fi
+wanted prepare && module prepare 250 $kit.daemon prepare
+wanted tuned && module tuned 200 $kit.baseline sd-turbo max-autotune-no-cudagraphs
 keep
 say "over"
 cat "$out/summary.txt"

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 import time
 
 import numpy as np
 
-from tests.cuda.kit.common import DEVICE, SMALL, figures, left, make_cards, put, recipe_of, trying, values_of
+from tests.cuda.kit.common import (
+    DEVICE,
+    SMALL,
+    figures,
+    left,
+    make_cards,
+    put,
+    recipe_of,
+    state_of,
+    trying,
+    values_of,
+)
+from tests.cuda.rig import MOVES
 
 
 def about() -> None:
@@ -19,8 +33,10 @@ def about() -> None:
         transformers=transformers.__version__, hub=huggingface_hub.__version__, numpy=np.__version__)
     if not SMALL:
         card = torch.cuda.get_device_properties(0)
-        put("card", name=card.name, sm=card.multi_processor_count, gib=card.total_memory / 2**30,
-            cudnn=torch.backends.cudnn.version())
+        ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        asked = subprocess.run(ask, capture_output=True, text=True, check=False) if shutil.which(ask[0]) else None
+        put("card", name_of_card=card.name, sm=card.multi_processor_count, gib=card.total_memory / 2**30,
+            cudnn=torch.backends.cudnn.version(), driver=asked.stdout.strip() if asked else "unknown")
 
 
 def loaded(**changes):
@@ -31,11 +47,6 @@ def loaded(**changes):
     report = pipeline.load(lambda line: None)
     put("load " + report.device + " " + report.dtype + " " + recipe.accelerate, seconds=time.perf_counter() - begun)
     return pipeline
-
-
-MOVES = [{}, {"strength": 0.4}, {"seed": 5}, {"prompt": "ocean, deep blue"}, {"lora/neon": 0.8}, {"feedback": 0.5},
-         {"smooth": 0.6, "feedback": 0.0}, {"steps": 3}, {"steps": 2}, {"mode": "text"}, {"mode": "image"},
-         {"control/edges/weight": 1.0}, {"control/edges/weight": 0.0, "smooth": 0.0}, {"mix": 0.5}, {"lora/neon": 0.0}]
 
 
 def render(pipeline, frames: int) -> tuple[list[np.ndarray], list[float]]:
@@ -70,21 +81,24 @@ def compare(name: str, ours: list[np.ndarray], theirs: list[np.ndarray], enough:
 def main() -> None:
     trying("about", about)
     frames = 1 if SMALL else 6
-    eager = trying("eager", lambda: loaded(accelerate="none"))
+    eager = trying("eager", lambda: loaded(accelerate="none", recorded=False))
     found = trying("eager renders", lambda: render(eager, frames)) if eager else None
     if found:
-        put("eager", broken=eager.renderer._converter.broken, **figures(found[1]))
-    recorded = trying("recorded", lambda: loaded(accelerate="none" if SMALL else "auto"))
+        put("eager", **state_of(eager), **figures(found[1]))
+    recorded = trying("recorded", lambda: loaded(accelerate="none", recorded=True))
     again = trying("recorded renders", lambda: render(recorded, frames)) if recorded else None
     if again:
-        graphs = recorded.renderer._graphs
-        put("recorded", broken=recorded.renderer._converter.broken, graphs=len(graphs._recordings) if graphs else 0,
-            REFUSED=bool(graphs and graphs._is_disabled), **figures(again[1]))
+        put("recorded", **state_of(recorded), **figures(again[1]))
     if found and again:
         compare("recorded against eager", again[0], found[0], 45.0)
-    if left() < 15 or SMALL:  # without a card, the reference is what has just been compared
+    if left() < 15 or SMALL:  # without a card, the others are what has just been compared
         return
-    reference = trying("reference", lambda: loaded(device="cpu", dtype="float32", accelerate="none"))
+    best = trying("auto", lambda: loaded(accelerate="auto"))
+    chosen = trying("auto renders", lambda: render(best, frames)) if best and found else None
+    if chosen:
+        put("auto", **state_of(best), plays=str(best.renderer.acceleration.active_names()), **figures(chosen[1]))
+        compare("accelerate: auto against eager", chosen[0], found[0], 35.0)
+    reference = trying("reference", lambda: loaded(device="cpu", dtype="float32", accelerate="none", recorded=False))
     if reference and found:
         expected = trying("reference renders", lambda: render(reference, frames))
         if expected:
