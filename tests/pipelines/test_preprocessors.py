@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ with lazy_imports(globals()):
     from torch.nn import functional
 
     from lcm_daemon.pipelines import preprocessors
+    from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
     from lcm_daemon.pipelines.preprocessors import base, canny, lines
     from lcm_daemon.pipelines.preprocessors.depth import input_shape
     from lcm_daemon.pipelines.preprocessors.pose import MARGIN, Pose, peaks
     from lcm_daemon.pipelines.preprocessors.skeleton import Skeleton
+    from tests.rigs.cuda import install
 
 CPU = torch.device("cpu")
 # Pictures, and what OpenCV 5.0.0 makes of them: Canny(GaussianBlur(cvtColor(picture, COLOR_RGB2GRAY), (5, 5), 0), 100,
@@ -330,6 +333,40 @@ def test_line_art_is_white_on_black_in_any_size(shape: tuple[int, int], tmp_path
 
 
 # --- mistakes ---
+
+
+def write_small(name: str, folder: Path) -> dict[str, str]:
+    """Write a small random model for a preprocessor, if it needs one; what its ControlNet says of it."""
+    write: dict[str, Callable[[], Path]] = {
+        "depth": lambda: write_depth(folder, "depth_anything"), "pose": lambda: write_pose(folder),
+        "softedge": lambda: write_network(folder, lines.HolisticEdges()),
+        "lineart": lambda: write_network(folder, lines.LineDrawing()),
+    }
+    return {"detector": str(write[name]())} if name in write else {}
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("name", ["none", "softedge", "lineart", "depth", "pose"])
+@inference_mode
+def test_a_recorded_map_equals_one_that_is_computed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a preprocessor remembers (where the person is) moves on with each replay."""
+    machine, source = install(monkeypatch), torch.zeros(1, 3, 48, 64)
+    control = write_small(name, tmp_path)
+    recorded, plain = (build(name, **control) for _ in range(2))
+    assert recorded.is_recordable
+    graphs = CudaGraphs(torch.device("cuda"))
+    for seed in range(WARM_UPS + 3):
+        source.copy_(torch.rand(source.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1)
+        found = graphs.launch("map", lambda: recorded.map(source))
+        torch.testing.assert_close(found, plain.map(source), atol=1e-4, rtol=1e-4)
+    assert machine.log.count("replay") == 3
+
+
+def test_canny_reads_nothing_back_from_a_device() -> None:
+    """On the meta device that is an error. On the CPU edges are followed in bytes, which is not recorded."""
+    assert build("canny").is_recordable
+    found = build("canny").map(torch.empty(1, 3, 48, 64, device="meta"))
+    assert found.shape == (1, 3, 48, 64)
 
 
 @pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
