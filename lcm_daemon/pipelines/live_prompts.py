@@ -82,7 +82,8 @@ class LivePrompts:
             Where `pending` writes their embedding: the same tensors for all prompts of one length.
         """
         if parts != self._parts:
-            self._parts, self._texts = parts, tuple(map(mix, parts))
+            # In the order of the texts, not of their shares: where two shares cross, nothing has to be copied.
+            self._parts, self._texts = parts, tuple(tuple(sorted(mix(row))) for row in parts)
             plan = self._planned()
             if self._plan is None or (plan.counts, plan.chunks) != (self._plan.counts, self._plan.chunks):
                 self._written = ()
@@ -183,7 +184,7 @@ class LivePrompts:
     def _fill_tokens(self, layout: Hashable, rows: Sequence[TokenRows]) -> Tensor:
         device = self._shares.tensor.device
         if layout not in self._tokens:
-            self._tokens[layout] = [row.to(device) for row in (*rows, self._encoder.rows(""))]
+            self._tokens[layout] = [row.clone_to(device) for row in (*rows, self._encoder.rows(""))]
         for own, row in zip(self._tokens[layout], rows, strict=False):
             for mine, theirs in zip((*own.numbers, *own.factors), (*row.numbers, *row.factors), strict=True):
                 if mine is not None and theirs is not None:

@@ -48,6 +48,12 @@ class TokenRows:
         return TokenRows(tuple(upload(each, device) for each in self.numbers),
                          tuple(None if each is None else upload(each, device) for each in self.factors), self.chunks)
 
+    def clone_to(self, device: torch.device) -> TokenRows:
+        """Copy to memory of its own on the device."""
+        return TokenRows(tuple(each.clone() for each in self.numbers),
+                         tuple(None if each is None else each.clone() for each in self.factors),
+                         self.chunks).to(device)
+
 
 @dataclass(frozen=True)
 class Embedding:

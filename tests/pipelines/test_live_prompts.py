@@ -54,9 +54,10 @@ def expected(parts: Components, rows: Rows) -> Embedding:
 
 
 def same(one: Embedding, other: Embedding) -> bool:
+    """Texts are blended in another order, which may round otherwise."""
     if one.pooled is None or other.pooled is None:
-        return one.pooled is other.pooled and torch.equal(one.states, other.states)
-    return torch.equal(one.pooled, other.pooled) and torch.equal(one.states, other.states)
+        return one.pooled is other.pooled and torch.allclose(one.states, other.states, atol=1e-5)
+    return torch.allclose(one.pooled, other.pooled, atol=1e-5) and torch.allclose(one.states, other.states, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -81,7 +82,8 @@ def test_a_glide_is_one_recordable_work_whatever_its_texts(parts: Components) ->
     first, then = frame(live, MOVES[1])[1], frame(live, MOVES[2])[1]
     assert first == [None, *then]
     assert then == [("blend", (2,), 1)]
-    assert frame(live, ([("sky", 0.9), ("fire", 0.1)],))[1] == first
+    assert frame(live, MOVES[3])[1] == first
+    assert frame(live, ([("lava", 0.6), ("(ocean:1.3)", 0.4)],))[1] == then, "the larger share has changed sides"
 
 
 @pytest.mark.slow
