@@ -20,7 +20,7 @@ from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.web.address import browser_url
 
-HEADER = ("RECIPE", "SIZE", "READY", "COMPILED BY", "LOADS IN")
+HEADER = ("RECIPE", "SIZE", "READY", "LOADS IN", "COMPILED BY")
 REQUEST_TIMEOUT = 2.0  # seconds
 LoadForm = Callable[[FormTask, Callable[[str], None]], PreparedForm]
 
@@ -36,10 +36,10 @@ class _Row:
     def cells(self) -> tuple[str, ...]:
         size = "{}x{}".format(*self.recipe.size)
         if self.reason:
-            return self.recipe.name, size, f"failed: {self.reason}", "", ""
+            return self.recipe.name, size, "no", "", f"failed: {self.reason}"
         if self.form is None or self.form.accelerator == NONE:
-            return self.recipe.name, size, "yes", "nothing to compile", ""
-        return self.recipe.name, size, "yes", self.form.accelerator, f"{self.form.seconds:.0f} s"
+            return self.recipe.name, size, "yes", "", "nothing: it plays as torch runs it"
+        return self.recipe.name, size, "yes", f"{self.form.seconds:.0f} s", self.form.accelerator
 
 
 def prepare(
@@ -89,7 +89,7 @@ def _prepare_one(recipe: Recipe, show: Show, prepared: Prepared, load: LoadForm,
     title = "{} {}x{}".format(recipe.name, *recipe.size)
     started = time.perf_counter()
     try:
-        form = load(FormTask(recipe, show.size), lambda text: write(f"{title}: {text}"))
+        form = load(FormTask(recipe, show.size), _Progress(title, write).report)
         if form.accelerator == NONE:
             return _Row(recipe)
         prepared.add(form)  # the next load finds it, as that of a show does
@@ -104,6 +104,18 @@ def _prepare_one(recipe: Recipe, show: Show, prepared: Prepared, load: LoadForm,
         raise LcmDaemonError(f"the cache folder cannot be written: {error}") from error
     write(f"{title}: ready; a show loads it in {ready.seconds:.0f} s")
     return _Row(recipe, ready)
+
+
+class _Progress:
+    """Prints lines of progress, each once."""
+
+    def __init__(self, title: str, write: PrintLine) -> None:
+        self._title, self._write, self._last = title, write, ""
+
+    def report(self, text: str) -> None:
+        if text != self._last:
+            self._write(f"{self._title}: {text}")
+        self._last = text
 
 
 def _where_it_plays(show: Show) -> str:

@@ -97,6 +97,8 @@ def _load(task: FormTask, report: Callable[[str], None]) -> PreparedForm:
     eager = [part for part, used in parts.items() if used == NONE]
     if eager and (name or len(eager) < len(parts)):
         raise EngineError(f"{' and '.join(eager)} cannot be compiled and would play as torch runs it")
+    if recipe.accelerate != AUTO and parts and recipe.accelerate not in parts.values():
+        raise EngineError(f"{recipe.accelerate} does not work here; {' and '.join({*parts.values()})} is used instead")
     used = next((each for each in parts.values() if each != NONE), NONE)
     folder = str(inductor_folder(device)) if inductor_folder(device).is_dir() else ""
     return PreparedForm(digest_of(recipe), recipe.name, "{}x{}".format(*recipe.size), used, torch_version(),

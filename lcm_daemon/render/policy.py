@@ -33,6 +33,14 @@ class RestartPolicy(Enum):
     NEVER = "report the failure; the owner decides"
 
 
+def describe_memory(memory: DeviceMemory) -> str:
+    """For the status: "10.2 of 24.0 GiB free", and that Windows has lent some of the computer's own."""
+    text = f"{memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+    if not memory.lent:
+        return text
+    return f"{text}; Windows lends {memory.lent / 2**30:.1f} GiB of the computer's own memory, which is slow"
+
+
 def lacks(memory: DeviceMemory | None) -> str:
     """Why a second engine would not fit, by what the first one uses; "" if it fits or nothing is known."""
     if memory is None:

@@ -12,6 +12,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.render.failsafe import Failsafe
+from lcm_daemon.render.policy import describe_memory
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.inputs import Inputs
@@ -120,6 +121,8 @@ class StatusReport:
             "failsafe": self._failsafe.is_active(age),
             "refused": sum(n for path, n in self._desk.counts.items() if path.endswith(_REFUSED)),
         }
+        if engine.memory is not None:
+            entries["memory"] = describe_memory(engine.memory)
         if self._show.can_guide:
             entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,20 @@ from typing import Any
 import pytest
 
 from lcm_daemon.cli import main
-from lcm_daemon.commands import prepare
+from lcm_daemon.commands import prepare, prepare_form
 from lcm_daemon.commands.prepare import recipes_to_prepare
 from lcm_daemon.commands.prepare_form import FormTask
 from lcm_daemon.core.errors import EngineError, LcmDaemonError, RecipeError
 from lcm_daemon.recipes.prepared import Prepared, PreparedForm, digest_of, installed_torch
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import PIPELINES
+from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.shows.reader import load_show
+from tests.rigs import toy_pipeline
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    from lcm_daemon.pipelines.accelerators import compile as compiling
 
 SHOW = """
 recipe: {base: builtin, accelerate: compile, size: [256, 128]}
@@ -65,8 +75,8 @@ def test_the_table_says_what_is_ready_and_a_run_finds_it(show: Path, tmp_path: P
     assert "builtin 256x128: compiling the denoiser: 5 s" in lines
     assert "builtin 256x128: ready; a show loads it in 7 s" in lines
     table = lines[[line.startswith("RECIPE") for line in lines].index(True):]
-    assert table[1].split() == ["builtin", "256x128", "yes", "compile", "7", "s"]
-    assert table[-1].split() == ["through", *table[-1].split()[1:2], "yes", "nothing", "to", "compile"]
+    assert table[1].split() == ["builtin", "256x128", "yes", "7", "s", "compile"]
+    assert re.fullmatch(r"through  \d+x\d+ +yes +nothing: it plays as torch runs it", table[-1])
     recipe = load_show(show, environment={}).recipe
     form = Prepared.read().find(recipe, installed_torch(), "a card")
     assert form is not None
@@ -108,3 +118,33 @@ def test_a_changed_recipe_is_not_what_was_prepared(show: Path) -> None:
     prepare.prepare(str(show), load=compiler(), write=lambda line: None)
     recipe = load_show(show, environment={}).recipe
     assert Prepared.read().find(replace(recipe, size=(320, 128)), installed_torch()) is None
+
+
+@pytest.mark.compile
+def test_the_real_compiler_makes_files_that_the_next_load_finds(
+    show: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.compile on the processor, in processes of its own, with a model of one layer."""
+    monkeypatch.setattr(prepare_form, "_run", toy_pipeline.run)
+    recipe = Recipe("toy", pipeline=toy_pipeline.NAME, device="cpu", size=(64, 64), accelerate="compile")
+    monkeypatch.setattr(prepare, "recipes_to_prepare", lambda show: [recipe])
+    lines: list[str] = []
+    assert prepare.prepare(str(show), write=lines.append) == 0, lines
+    assert "toy 64x64: compiling the denoiser" in lines
+    form = Prepared.read().find(recipe, installed_torch())
+    assert form is not None
+    assert (form.accelerator, form.tuned) == ("compile", False)
+    assert any(Path(form.folder).rglob("*.so"))
+    assert str(tmp_path) in form.folder
+    monkeypatch.setattr("lcm_daemon.recipes.prepared.DIRECT_SECONDS", math.inf)  # this machine may be busy
+    assert Prepared.read().form_of(RecipeVariant(recipe)).accelerator == "compile", "a show starts with it"
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compiled_is_an_error_and_names_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIPELINES, toy_pipeline.NAME, "tests.rigs.toy_pipeline:ToyPipeline")
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    recipe, lines = Recipe("toy", pipeline=toy_pipeline.NAME, device="cpu", accelerate="compile"), list[str]()
+    with pytest.raises(EngineError, match="denoiser cannot be compiled and would play as torch runs it"):
+        prepare_form._load(FormTask(recipe, (64, 64)), lines.append)
+    assert lines[0].startswith("compile: no C++ compiler")

@@ -95,3 +95,14 @@ def test_a_device_named_by_its_number_is_the_current_one(monkeypatch: pytest.Mon
     configure(torch.device("cuda:1"))
     configure(CUDA)
     assert chosen == [torch.device("cuda:1")]
+
+
+@pytest.mark.parametrize(("searched", "searches", "limit"), [(10, True, 10), (3, True, 3), (0, False, 10)])
+@pytest.mark.usefixtures("_settings_put_back")
+def test_how_long_cudnn_searches(
+    monkeypatch: pytest.MonkeyPatch, searched: int, searches: bool, limit: int
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark_limit", None)
+    configure(CUDA, searched)
+    assert torch.backends.cudnn.benchmark is searches
+    assert torch.backends.cudnn.benchmark_limit == limit

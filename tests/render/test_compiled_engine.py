@@ -21,7 +21,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeState, RecipeVariant
 from lcm_daemon.render.engine_supervisor import LONGEST_QUICK_LOAD, EngineSupervisor
 from lcm_daemon.render.player import Player, RenderInput
-from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy, describe_memory
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.render.upgrade import Upgrade
 from tests.conftest import ManualClock
@@ -100,6 +100,8 @@ def test_a_killed_compiled_engine_paints_again_at_once_and_the_compiled_one_foll
     gate, show = tmp_path / "gate", play(spare=False)
     assert show.play(lambda: show.red == QUICK) < AT_ONCE
     show.play(lambda: "compiling the denoiser" in show.transition.describe())
+    assert show.engine.memory is not None
+    assert describe_memory(show.engine.memory) == "20.0 of 24.0 GiB free"
     gate.touch()
     show.play(lambda: show.red == COMPILED)
     assert show.state.playing.accelerator == "compile"

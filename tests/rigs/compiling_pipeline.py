@@ -15,7 +15,7 @@ import numpy as np
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.accelerators.heartbeat import Heartbeat
-from lcm_daemon.pipelines.base import Pipeline, Progress, Report
+from lcm_daemon.pipelines.base import DeviceMemory, Pipeline, Progress, Report
 from lcm_daemon.processes.bootstrap import LogLevels
 from lcm_daemon.processes.channel import ChildEndpoint
 from lcm_daemon.recipes import registry
@@ -50,6 +50,9 @@ class CompilingPipeline(Pipeline):
                     time.sleep(0.01)
         how = [word for word, given in (("beside", self.loads_beside), ("returns", self.returns)) if given]
         return Report(NAME, "stand-in", " ".join(how), self.size)
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(free=20 << 30, total=24 << 30, used=3 << 30)
 
     def _render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> dict[str, float]:
         np.copyto(out, frame)

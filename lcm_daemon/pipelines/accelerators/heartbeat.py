@@ -80,8 +80,8 @@ class Heartbeat:
 def measure_work() -> WorkDone:
     """The work of this process and its children, which compile for it."""
     dynamo = sys.modules.get("torch._dynamo.utils")
-    groups = list(dynamo.counters.values()) if dynamo else []
-    return WorkDone(sum(sum(list(group.values())) for group in groups), _cpu_seconds())
+    counters = getattr(dynamo, "counters", {})  # absent while another thread imports the module
+    return WorkDone(sum(sum(list(group.values())) for group in list(counters.values())), _cpu_seconds())
 
 
 def _cpu_seconds() -> float:
