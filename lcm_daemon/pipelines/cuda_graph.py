@@ -24,7 +24,7 @@ from lcm_daemon.pipelines.load_errors import first_line
 
 log = logging.getLogger(__name__)
 
-GRAPHS_CACHED = 16  # one to eight steps in two modes
+GRAPHS_CACHED = 48  # one to eight steps in two modes, each with and without ControlNets or a second prompt
 WARM_UPS = 3  # frames before the recording: lazy initialisation, kernel selection by cuDNN and Triton
 
 Work = Callable[[], Tensor]  # reads and writes only tensors that keep their address
