@@ -99,6 +99,13 @@ def list_shows() -> list[str]:
     return [path.stem for path in show_files()]
 
 
+def list_displays() -> list[str]:
+    """List the displays that the window sink can fill."""
+    from lcm_daemon.transports.window import list_displays
+
+    return list_displays()
+
+
 LISTS: Mapping[str, Callable[[], list[str]]] = {
     "sources": list_sources,
     "recipes": list_recipes,
@@ -107,4 +114,5 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "transports": list_transports,
     "shows": list_shows,
     "prompts": list_prompts,
+    "displays": list_displays,
 }

@@ -17,6 +17,7 @@ TRANSPORTS: Mapping[str, str] = {
     "memory": "lcm_daemon.transports.shared_memory",
     "browser": "lcm_daemon.transports.browser",
     "record": "lcm_daemon.transports.record",
+    "window": "lcm_daemon.transports.window",
 }
 
 
