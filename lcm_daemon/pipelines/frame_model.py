@@ -9,7 +9,7 @@ the device. What changes rarely (the weights of LoRAs, a prompt) has work of its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,9 +174,8 @@ class FrameModel:
         if picture is not None:
             yield picture
         prompts = self.conditioner.pending()
-        yield from prompts
-        if self._kept:
-            yield from self._kept.pending(self._states, changed=bool(prompts))
+        kept = self._kept.pending(self._states, changed=bool(prompts)) if self._kept else []
+        yield from _join(prompts, kept)
 
     def run(self, plan: FramePlan, image: Tensor, guide: Tensor | None, mark: Mark) -> Tensor:
         """Encode, denoise, decode. Reads and writes only tensors that keep their address.
@@ -227,6 +226,19 @@ class FrameModel:
             self.noise.walk(seeds, values.noise_speed, time.perf_counter(), values.steps)
         else:
             self.noise.blend(seeds, values.steps)
+
+
+def _join(prompts: Sequence[Work], kept: Sequence[Work]) -> Sequence[Work]:
+    """Make one work of the last of `prompts` and of `kept`: a prompt that changes always changes what is kept of it."""
+    if not prompts or not kept or prompts[-1][0] is None:
+        return [*prompts, *kept]
+    (key, write), (_, keep) = prompts[-1], kept[0]
+
+    def both() -> Any:
+        write()
+        return keep()
+
+    return [*prompts[:-1], (("prompts and keys", key), both)]
 
 
 def _latent_shape(recipe: Recipe, channels: int, codec: VaeCodec) -> tuple[int, int, int]:
