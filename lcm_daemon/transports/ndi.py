@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any, ClassVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lcm_daemon.core.alpha import is_opaque
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
 from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.schema import Choice, Field, Fields, Text
@@ -297,8 +298,8 @@ class NdiSink(Sink):
         self._ndi: Any = None
         self._sender: Any = None
         self._video = NdiVideo()
-        self._buffers: list[NDArray[np.uint8]] = []
-        self._sent = 0
+        self._kept: deque[Plane] = deque(maxlen=BUFFERS)  # what the runtime may still read
+        self._has_alpha = False  # whether a frame was transparent; then all frames have alpha, as a format should stay
 
     @property
     def receivers(self) -> int:
@@ -314,32 +315,39 @@ class NdiSink(Sink):
         self._video = NdiVideo(frame_format=ndi_sdk.PROGRESSIVE, metadata=BT709_TAG)
         self._video.timecode = ndi_sdk.TIMECODE_SYNTHESIZE
         self._video.rate_n, self._video.rate_d = frame_rate(fps)
-        self._sent = 0
+        self._has_alpha = False
 
     def _write(self, frame: Frame) -> None:
         pixels = frame.pixels
         if pixels.shape[0] % 2 or pixels.shape[1] % 2:  # NDI sends pairs: the last column or line is cut
             pixels = np.ascontiguousarray(pixels[: pixels.shape[0] & ~1 or 1, : pixels.shape[1] & ~1])
+        if not self._has_alpha and self.options["alpha"] not in ("ignore", False):
+            self._has_alpha = not is_opaque(pixels)
         height, width = pixels.shape[:2]
-        has_alpha = self.options["alpha"] not in ("ignore", False)
-        if not self._buffers or (self._video.xres, self._video.yres) != (width, height):
-            # The runtime still reads the buffer before: it is kept until the next frame is sent.
-            self._buffers = [np.empty(height * width * (3 if has_alpha else 2), np.uint8) for _ in range(BUFFERS)]
-            self._video.xres, self._video.yres, self._video.stride = width, height, 2 * width
-            self._video.four_cc = ndi_sdk.UYVA if has_alpha else ndi_sdk.UYVY
-        buffer = self._buffers[self._sent % BUFFERS]
-        to_uyvy(pixels, buffer[: 2 * width * height].reshape(height, 2 * width))
-        if has_alpha:
-            np.copyto(buffer[2 * width * height :].reshape(height, width), pixels[..., 3])
-        self._video.data = buffer.ctypes.data
+        lines = to_uyvy(pixels)
+        if self._has_alpha:
+            lines = _with_alpha(lines, pixels)
+        self._kept.append(lines)
+        self._video.xres, self._video.yres, self._video.stride = width, height, lines.strides[0]
+        self._video.four_cc = ndi_sdk.UYVA if self._has_alpha else ndi_sdk.UYVY
+        self._video.data = lines.ctypes.data
         self._ndi.send_video(self._sender, self._video)
-        self._sent += 1
 
     def _close(self) -> None:
         sender, self._sender = self._sender, None
         if sender is not None:
             self._ndi.send_destroy(sender)  # also waits for the buffer in flight
-        self._buffers = []
+        self._kept.clear()
+
+
+def _with_alpha(lines: Plane, pixels: Pixels) -> Plane:
+    """UYVA: the lines of UYVY, uint8 (H, 2 * W), and after them alpha in the same memory, uint8 (H, W)."""
+    height, width = pixels.shape[:2]
+    buffer = np.empty(height * width * 3, np.uint8)
+    own = buffer[: 2 * width * height].reshape(height, 2 * width)
+    np.copyto(own, lines)
+    np.copyto(buffer[2 * width * height :].reshape(height, width), pixels[..., 3])
+    return own
 
 
 def probe() -> Probe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from lcm_daemon.core.errors import MissingIntegration, TransportError
-from lcm_daemon.core.frame import Frame, Size
+from lcm_daemon.core.frame import Frame, Size, solid
 from lcm_daemon.transports import ndi, ndi_library
 from lcm_daemon.transports.base import Sink, Source
 from lcm_daemon.transports.ndi import NdiSink, NdiSource, SenderSearch, frame_rate, matching_senders, sender_part
@@ -272,6 +273,35 @@ def test_a_sender_that_is_refused_is_one_clear_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ndi_library, "_loaded", [FailingNdi("send_create", None)])
     with pytest.raises(TransportError, match="cannot create the sender 'lcm'; another one may have that name"):
         NdiSink({}).open((64, 64), 30)
+
+
+@pytest.mark.parametrize("alpha", ["straight", "ignore"])
+def test_alpha_is_sent_from_the_first_transparent_frame_on(monkeypatch: pytest.MonkeyPatch, alpha: str) -> None:
+    sent: list[tuple[int, int, int, int]] = []
+
+    def send_video(sender: Any, video: Any) -> None:
+        lines = (ctypes.c_uint8 * (video.stride * video.yres)).from_address(video.data)
+        first_alpha = 0
+        if video.four_cc == ndi_library.UYVA:
+            size = video.xres * video.yres
+            plane = (ctypes.c_uint8 * size).from_address(video.data + video.stride * video.yres)
+            assert video.stride == 2 * video.xres
+            assert len(set(plane)) == 1
+            first_alpha = plane[0]
+        sent.append((video.xres, video.yres, lines[video.stride * (video.yres - 1) + 1], first_alpha))
+
+    library = FailingNdi("send_get_no_connections", 0)
+    library.send_video = send_video
+    monkeypatch.setattr(ndi_library, "_loaded", [library])
+    sink = NdiSink({"alpha": alpha})
+    sink.open((64, 36), 30)
+    for number, (size, opacity) in enumerate([((64, 36), 255), ((51, 37), 255), ((64, 36), 100), ((64, 36), 255)]):
+        sink.write(Frame(solid(size, (128, 128, 128, opacity)), number, 0.0))
+    sink.close()
+    seen = [0, 0, 100, 255] if alpha == "straight" else [0] * 4
+    assert [each[:2] for each in sent] == [(64, 36), (50, 36), (64, 36), (64, 36)]
+    assert all(abs(each[2] - 126) <= 1 for each in sent), "the last line's luma"
+    assert [each[3] for each in sent] == seen
 
 
 def test_failing_search_keeps_no_finder(monkeypatch: pytest.MonkeyPatch) -> None:
