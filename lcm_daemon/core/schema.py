@@ -219,7 +219,7 @@ class Items(FieldKind):
 
 @dataclass(frozen=True)
 class DistinctItems(Items):
-    """A list that should not hold one thing twice. A second one is no mistake; `check` names it.
+    """A list that should not hold one thing twice. A show plays with a second one; `check` names it.
 
     Attributes:
         thing: What an item is, such as "the device 'Pad'"; empty for what may be there twice.

@@ -35,7 +35,7 @@ class ShowNames:
         prompts: Length of its bank of prompts.
         slate: Path of an image file; may be empty.
         max_size: Its `network.max_size`.
-        is_whole: Whether it has no mistakes, so that there are no other names.
+        is_whole: Whether it has no mistakes, so that it has no other names.
     """
 
     file: Path
