@@ -68,7 +68,7 @@ _AVAILABLE: Mapping[str, Callable[[], bool]] = {  # the best first
 def choose_precision(recipe: Recipe, device: torch.device) -> Precision:
     """Return the recipe's precision and why; for "auto" the fastest that the device computes well."""
     if recipe.dtype != "auto":
-        return Precision(DTYPES[recipe.dtype], "the recipe says so")
+        return Precision(DTYPES[recipe.dtype])
     return precision.of_device(device)
 
 

@@ -34,7 +34,7 @@ class Timings:
     def __init__(self, device: torch.device, dtype: torch.dtype, has_triton: bool, timer: Timer | None = None,
                  file: Path | None = None) -> None:
         self._device, self._dtype, self._has_triton = device, dtype, has_triton
-        self._timer = timer or _recorded_seconds
+        self._timer = timer or recorded_seconds
         self._file = file or cache_folder() / "fp8" / "timings.json"
         card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         self._key = f"{card}, torch {torch.__version__}, {dtype}, {'triton' if has_triton else 'plain'}"
@@ -117,7 +117,7 @@ def _log(usages: Mapping[str, Usage], times: Mapping[Shape, Times], faster: int,
         log.debug("fp8: %s takes %.1f us in 16 bits, %.1f us in float8", shape, half * 1e6, eighth * 1e6)
 
 
-def _recorded_seconds(work: Callable[[], Tensor]) -> float:
+def recorded_seconds(work: Callable[[], Tensor]) -> float:
     """Seconds that the device takes for one call, in a CUDA graph of several."""
     current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(current)

@@ -107,7 +107,8 @@ class FrameRenderer:
         searched = devices.NO_SEARCH if returns else devices.SHORT_SEARCH if beside else devices.FULL_SEARCH
         devices.configure(device, searched)
         self.memory = MemoryWatch(device)
-        self.dtype = dtype = devices.choose_dtype(recipe, device)
+        self._precision = devices.choose_precision(recipe, device)
+        self.dtype = dtype = self._precision.dtype
         on_cuda = device.type == "cuda"
         tuned = tunes or is_tuned(recipe, device)
         self.model = FrameModel(recipe, loader, device, dtype, progress, on_cuda, tuned, beside)
@@ -140,8 +141,7 @@ class FrameRenderer:
 
     def report(self) -> Report:
         """Describe the loaded model."""
-        precision = str(self.dtype).removeprefix("torch.")
-        return Report(self.recipe.name, devices.describe(self.device), precision, self.recipe.size,
+        return Report(self.recipe.name, devices.describe(self.device), str(self._precision), self.recipe.size,
                       find_upgrade(self.device))
 
     def submit(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> Pending:

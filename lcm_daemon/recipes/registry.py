@@ -74,7 +74,7 @@ ACCELERATORS: Mapping[str, AcceleratorEntry] = {
     ), slow=True),
 }
 NONE = "none"  # the accelerator that compiles nothing
-QUICK = NONE  # the accelerator of a quick form, see `RecipeVariant`
+QUICK = "fused"  # the accelerator of a quick form: `none` where it does not work, see `RecipeVariant`
 AUTO = "auto"  # in place of an accelerator's name: the best one that works here
 ACCELERATOR_CHOICES = (AUTO, *ACCELERATORS)
 

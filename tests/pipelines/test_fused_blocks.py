@@ -21,6 +21,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
     from lcm_daemon.pipelines.fused_blocks import FusedAttention, FusedResnet, fuse
     from lcm_daemon.pipelines.group_norm import GroupNorm
+    from lcm_daemon.pipelines.random_weights import ARCHITECTURES, make_unet
     from lcm_daemon.pipelines.unet import UNetPass
     from lcm_daemon.pipelines.vae import VaeDecoder, VaeEncoder
     from tests.rigs.fused import Kernels, install
@@ -163,6 +164,66 @@ def test_it_is_chosen_on_cuda_alone() -> None:
     names = {device: [one.name for one in choose("auto", torch.device(device), Features(), pytest.fail)]
              for device in ("cuda", "mps")}
     assert names == {"cuda": ["fused", "none"], "mps": ["none"]}
-    lines: list[str] = []
-    assert [one.name for one in choose("fused", torch.device("cpu"), Features(), lines.append)] == ["none"]
-    assert lines == ["fused: it is for CUDA, and the device is cpu"]
+    assert [one.name for one in choose("fused", torch.device("cpu"), Features(), pytest.fail)] == ["none"]
+    assert load("fused").probe(torch.device("cpu")) == "it is for CUDA, and the device is cpu"
+
+
+# --- counted ---
+
+
+class Counted:
+    """Kernels of one pass, as CUDA launches them, and layouts of the inputs of convolutions."""
+
+    def __init__(self) -> None:
+        self.kernels = 0
+        self.layouts: list[bool] = []
+
+
+VIEWS = {"view", "_unsafe_view", "transpose", "permute", "expand", "t", "slice", "unsqueeze", "split", "detach",
+         "alias", "as_strided", "squeeze", "select", "_reshape_alias", "empty_like", "empty", "new_empty"}
+
+
+def count(module: Any, inputs: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> Counted:
+    """Run a pass on the meta device. Attention is one kernel; a convolution's bias is another one (ATen/native)."""
+    counted = Counted()
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0,
+                  is_causal: bool = False) -> Tensor:
+        counted.kernels += 1
+        return torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+
+    class Watch(TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result, name = func(*args, **(kwargs or {})), func._schema.name.removeprefix("aten::")
+            if name == "convolution":
+                counted.layouts.append(args[0].movedim(1, -1).is_contiguous())
+                counted.kernels += 1 if args[2] is None else 2
+                return result.contiguous(memory_format=torch.channels_last)  # the weight's layout decides
+            if name == "native_group_norm":  # contiguous(), moments, parameters, result
+                counted.kernels += 3 if args[0].is_contiguous() else 4
+                return result[0].contiguous(), *result[1:]
+            counted.kernels += name not in VIEWS
+            return result
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", attention)
+    with torch.no_grad(), Watch():
+        module(*inputs)
+    return counted
+
+
+@pytest.mark.slow
+def test_a_pass_of_sd_turbo_needs_a_third_fewer_kernels_and_no_other_layout(
+        kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of the change log: 974 and 614, and as many hidden copies before as convolutions get NCHW."""
+    model = make_unet(ARCHITECTURES["stabilityai/sd-turbo"]).half()
+    plain = channels_last(UNetPass(model))
+    quick = fused(plain)
+    inputs = (torch.empty(1, 4, 64, 64, device="meta", dtype=torch.half).to(memory_format=torch.channels_last),
+              torch.empty(1, device="meta"), torch.empty(1, 77, 1024, device="meta", dtype=torch.half))
+    before, after = (count(module, inputs, monkeypatch) for module in (plain, quick))
+    assert len(before.layouts) == len(after.layouts) == 66
+    assert sum(before.layouts) < 10
+    assert all(after.layouts)
+    launched = after.kernels + kernels.counts.total()
+    assert before.kernels > 950
+    assert launched < 620, f"{before.kernels} before, {launched} after"

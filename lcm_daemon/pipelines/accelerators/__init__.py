@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lcm_daemon.pipelines.accelerators.base import Accelerator, Features
-from lcm_daemon.recipes.registry import ACCELERATORS
+from lcm_daemon.recipes.registry import ACCELERATORS, QUICK
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,8 @@ def choose(name: str, device: torch.device, features: Features, report: ReportLi
     chosen: list[Accelerator] = []
     for kind in map(load, dict.fromkeys(names)):
         if reason := kind.probe(device):
-            report(f"{kind.name}: {reason}")
+            if kind.name != QUICK:  # elsewhere than on CUDA it is `none`
+                report(f"{kind.name}: {reason}")
         else:
             chosen.append(kind(device, features))
     return chosen

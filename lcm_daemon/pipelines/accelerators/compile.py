@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lcm_daemon.core.paths import cache_folder
+from lcm_daemon.pipelines import accumulation
 from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule
 from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.recipe import Recipe
@@ -56,6 +57,8 @@ class Compile(Accelerator):
         # By default torch uses a folder below the system's temporary folder, which a restart empties.
         if os.environ.get(_FOLDER, tempfile.gettempdir()).startswith(tempfile.gettempdir()):
             os.environ[_FOLDER] = str(inductor_folder(self.device))
+        if part == "denoiser":
+            accumulation.decide(self.device, module, example)
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
         # Frozen weights are laid out for the kernels once, and are constants from then on.
         frozen = self.device.type == "cpu" and not self.features.live_weights
