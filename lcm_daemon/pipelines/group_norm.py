@@ -3,7 +3,7 @@
 torch's group_norm on CUDA makes its input and output contiguous (ATen/native/group_norm.cpp). Behind each of a UNet's
 norms, the convolutions then get another layout than their weights have. Here a Triton kernel reads and writes the
 layout that the image has, and does in the same pass: the addition of a value per channel before it (a convolution's
-bias, the time embedding), and the SiLU after it. Sums are float32, whatever the image is.
+bias, the time embedding), and the SiLU after it. Sums are float32 for images of every format.
 
 Mean and variance are those of tiles, merged by the formula of Chan, Golub and LeVeque ("Updating Formulae and a
 Pairwise Algorithm for Computing Sample Variances", 1979), so that a mean far from 0 costs no precision.
@@ -44,7 +44,7 @@ class Plan:
 
     @staticmethod
     def of(pixels: int, channels: int, groups: int) -> Plan:
-        """Plan for images of so many pixels."""
+        """Plan for images with this number of pixels."""
         width = power_of_two(channels // groups)
         if power_of_two(pixels) * width <= ONE_PASS:
             return Plan(width, power_of_two(pixels))
