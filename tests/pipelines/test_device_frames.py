@@ -37,7 +37,7 @@ def card() -> Iterator[Card]:
         patch.setitem(devices._AVAILABLE, "cuda", lambda: True)
         for module in (cuda_graph, latent_consistency, warm_up):
             patch.setattr(module, "WARM_UPS", 1)
-        patch.setattr(latent_consistency, "WARM_UP_FRAMES", 0)
+        patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)
         patch.setattr(latent_consistency, "RECORDED_STEPS", range(1, 3))
         yield card
 
