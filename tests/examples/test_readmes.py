@@ -13,6 +13,7 @@ import yaml
 
 from lcm_daemon.automation.schema import CUE
 from lcm_daemon.cli import build_parser
+from lcm_daemon.commands.check import find_problems
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.controllers.midi.binding import MAX_NUMBER
 from lcm_daemon.shows.reader import inspect_show, show_fields
@@ -138,3 +139,9 @@ def test_links_lead_to_files() -> None:
             if not (paper.parent / match[1]).exists():
                 wrong.append(f"{place(paper, text, match.start())}: {match[1]}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("show", [*ROOT.glob("examples/*/*.yaml"), *ROOT.glob("show_configs/*.yaml")],
+                         ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_shows_are_in_order(show: Path) -> None:
+    assert [str(problem) for problem in find_problems(inspect_show(show, environment={}))] == []
