@@ -139,7 +139,7 @@ def list_displays() -> list[str]:
 
     Raises:
         MissingIntegration: SDL2 is not installed.
-        TransportError: There is no display.
+        TransportError: No display was found.
     """
     _require_library()
     process = _Process()
