@@ -20,12 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from examples.train_builtin.data import BATCH, paint_shard
+from examples.train_builtin.evaluation import Model
 from examples.train_builtin.judges import HELD_OUT
 from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.pipelines.accelerators.int8 import FILE, Int8, quantise
-from lcm_daemon.pipelines.accelerators.upsampling import Upsampling
+from lcm_daemon.pipelines.accelerators.folding import fold_vae
+from lcm_daemon.pipelines.accelerators.int8 import FILE, Int8, quantise, read_int8
+from lcm_daemon.pipelines.accelerators.upsampling import Upsampling, fold_upsampling
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+from lcm_daemon.pipelines.unet import UNetPass
+from lcm_daemon.pipelines.vae import VaeDecoder, VaeEncoder
 from lcm_daemon.recipes.reader import load_recipe
 
 SEED, PICTURES = 70_000, 96  # of the calibration; the judges' images begin at HELD_OUT
@@ -74,6 +78,17 @@ def compare(target: Path, int8: dict[str, Int8], pictures: int = 100) -> dict[st
               for (picture, values), wanted in zip(frames, expected, strict=True)]
     decibels = [10 * float(np.log10(255**2 / max(error, 1e-6))) for error in errors]
     return {"psnr": float(np.mean(decibels)), "psnr_smallest": min(decibels)}
+
+
+def quantise_model(model: Model, target: Path) -> None:
+    """Quantise a model in place as the daemon plays it on a CPU: folded, with the ranges in int8.json."""
+    found = {**read_int8(target / "unet"), **read_int8(target / "vae")}
+    fold_vae(model.autoencoder)
+    fold_upsampling(model.autoencoder.decoder)
+    fold_upsampling(model.unet)
+    quantise(UNetPass(model.unet), found["denoiser"])
+    quantise(VaeEncoder(model.autoencoder), found["encoder"])
+    quantise(VaeDecoder(model.autoencoder), found["decoder"])
 
 
 def load_pipeline(target: Path) -> LatentConsistency:

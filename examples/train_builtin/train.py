@@ -91,9 +91,13 @@ def run_evaluation(options: argparse.Namespace) -> None:
     folder.mkdir(exist_ok=True)
     parts = diffusion.load(options.work / options.checkpoint), vae.load(options.work), text.Captions(options.work)
     model = Model(*parts)
+    if options.int8:
+        int8.quantise_model(model, options.target)
     figures = evaluate(model, options.work, folder)
-    figures |= evaluate_live(model, options.work, folder, options.checkpoint)
-    (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if not options.int8:  # LoRAs and ControlNets are loaded into float layers
+        figures |= evaluate_live(model, options.work, folder, options.checkpoint)
+    name = "evaluation-int8.json" if options.int8 else "evaluation.json"
+    (folder / name).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     for name, figure in figures.items():
         print(name, figure)
 
@@ -145,6 +149,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lora-minutes", type=float, default=8, help="for each LoRA")
     parser.add_argument("--student", default="distillation.pt", help="checkpoint that the finishing starts from")
     parser.add_argument("--checkpoint", default="finishing.pt", help="checkpoint that the later steps use")
+    parser.add_argument("--int8", action="store_true", help="evaluate the model as its int8.json quantises it")
     return parser.parse_args()
 
 

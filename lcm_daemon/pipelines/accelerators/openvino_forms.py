@@ -21,7 +21,10 @@ def float_form(model: Any) -> Any:
     model = model.clone()
     for operation in model.get_ops():
         if operation.get_type_name() == _ROUNDING:
-            operation.output(0).replace(operation.input_value(0))
+            source = operation.input_value(0)
+            starts_at_0 = not _constant(operation.input_value(1).get_node()).any()
+            # The converter merges a ReLU into rounding that starts at 0.
+            operation.output(0).replace(opset.relu(source).output(0) if starts_at_0 else source)
     return model
 
 
@@ -44,9 +47,9 @@ def _is_rounded(node: Any) -> bool:
 
 
 def _constant(node: Any) -> Any:
-    """The float32 value of a weight, which may be stored in 16 bits."""
+    """The float32 value of a constant, which may be stored in 16 bits."""
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     if node.get_type_name() != "Constant":
-        raise RuntimeError(f"a weight is computed by {node.get_type_name()}")
+        raise RuntimeError(f"a constant is computed by {node.get_type_name()}")
     return node.get_data(dtype="float32").copy()
