@@ -166,10 +166,15 @@ class LiveControlNet:
         if values.interval == 1:
             self._stored_for = None
             return _PlannedControlNet(self.number, first, end, is_due, reads=False, stores=False)
-        reads = not is_due and self._stored_for == (steps, samples, first, end)
+        if not is_due and self._has_stored(steps, samples, first, end):
+            return _PlannedControlNet(self.number, first, end, makes_map=False, reads=True, stores=False)
         self._stored_for = steps, samples, first, end
         # Residuals for other steps are computed together with a new map: that is the recording which exists.
-        return _PlannedControlNet(self.number, first, end, has_source and not reads, reads, stores=not reads)
+        return _PlannedControlNet(self.number, first, end, has_source, reads=False, stores=True)
+
+    def _has_stored(self, steps: int, samples: int, first: int, end: int) -> bool:
+        stored = self._stored_for
+        return stored is not None and stored[:2] == (steps, samples) and stored[2] <= first and end <= stored[3]
 
     def _settle(self, active: tuple[int, int], steps: int) -> tuple[int, int]:
         """The range of steps to run: all of them while the active range of a recorded frame moves."""

@@ -336,6 +336,19 @@ def test_accelerators_that_cannot_compile_in_the_background_compile_at_load() ->
     assert blocking.made == ["denoiser"]
 
 
+def test_inputs_that_come_too_late_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a longer prompt: its frames play uncompiled for good, so it must not be silent."""
+    manager = manager_of(Blocking())
+    part = manager.accelerate("denoiser", ToyUNet())
+    with torch.inference_mode():
+        part(*inputs())
+        manager.loading = False
+        for batch in (1, 2, 3):
+            part(*inputs(batch))
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("blocking: the denoiser gets inputs of a size that was not there when the")
+
+
 def test_none_starts_no_thread() -> None:
     before = threading.active_count()
     part = AcceleratorManager("none", CPU, Features(), print).accelerate("denoiser", ToyUNet())

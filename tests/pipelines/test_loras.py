@@ -28,6 +28,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.components import Components, load_components
     from lcm_daemon.pipelines.lora_file import _original, read_lora
     from lcm_daemon.pipelines.loras import LiveLoras, merge
+    from lcm_daemon.pipelines.numbers import Numbers
 
 Plain = Callable[[str], list[Any]]
 Kohya = Callable[[str], Path]
@@ -160,6 +161,28 @@ def test_it_reports_whether_prompts_must_be_embedded_again(plain: Plain, tmp_pat
     assert not loras.set_weights({"unet": 1.0})
     assert loras.set_weights({"text_encoder": 1.0})
     assert not loras.set_weights({"unet": 0.0, "text_encoder": 1.0})
+
+
+@pytest.mark.slow
+def test_a_move_is_a_work_that_reads_numbers(folders: dict[str, Path], kohya: Kohya) -> None:
+    """Moves of the same kind have the same key, so that one recording of the work serves them all."""
+    parts, expected = (load(folders["one"], Lora(str(kohya("one")), 0.0, "style")) for _ in range(2))
+    parts.loras.use(Numbers(CPU))
+    assert parts.loras.pending() is None
+    keys = []
+    for weight in (0.5, -0.7, 0.0):
+        assert parts.loras.prepare({"style": weight}), "the text encoder changes too"
+        assert parts.loras.weights.tolist() == pytest.approx([weight])
+        pending = parts.loras.pending()
+        assert pending is not None
+        pending[1]()
+        keys.append(pending[0])
+        expected.loras.set_weights({"style": weight})
+        for ours, theirs in zip(models_of(parts), models_of(expected), strict=True):
+            assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+    assert keys[0] == keys[1] != keys[2]
+    assert parts.loras.prepare({"style": 0.0}) is False
+    assert parts.loras.pending() is None
 
 
 @pytest.mark.slow
