@@ -68,7 +68,7 @@ class Count:
 def moves(number: int) -> Values:
     """Values of a frame in which everything moves."""
     share = 0.1 + 0.8 * ((number * 7) % 50) / 50
-    return {"steps": STEPS, "strength": 0.4 + share / 4, "lora/ink": share, "noise": "walking", "noise_speed": 3.0,
+    return {"steps": STEPS, "strength": 0.4 + share / 4, "lora/ink": share, "noise": "walking", "noise_speed": 0.1,
             "prompt": Blend((("red lava", 1 - share), ("deep ocean", share))),
             "seed": Blend(((1, 1 - share), (2, share)))}
 

@@ -20,7 +20,7 @@ from tests.rigs.tiny import recipe_of
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines import cuda_graph, latent_consistency, warm_up
+    from lcm_daemon.pipelines import cuda_graph, frame_model, latent_consistency, warm_up
     from lcm_daemon.pipelines import device as devices
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from tests.rigs.card import Card, plugged_in, unplugged
@@ -35,6 +35,7 @@ def card() -> Iterator[Card]:
     with pytest.MonkeyPatch.context() as patch, plugged_in(patch) as card:
         patch.setattr(devices, "configure", lambda *arguments, **named: None)
         patch.setitem(devices._AVAILABLE, "cuda", lambda: True)
+        patch.setattr(frame_model, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
         for module in (cuda_graph, latent_consistency, warm_up):
             patch.setattr(module, "WARM_UPS", 1)
         patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)
@@ -89,9 +90,7 @@ MOVES: list[Values] = [
 def test_frames_on_the_card_equal_those_of_the_cpu(record: bool, card: Card, checkpoint: Checkpoint) -> None:
     """Each change lasts long enough to warm up, record and replay; state advances by one a frame."""
     changes: dict[str, Any] = {"guidance": "classifier_free", "recorded": record}
-    ours = load(checkpoint("epsilon"), **changes)
-    with unplugged():
-        plain = load(checkpoint("epsilon"), device="cpu", **changes)
+    ours, plain = (load(checkpoint("epsilon"), device=device, **changes) for device in ("cuda", "cpu"))
     settings, moves = values(steps=2, prompt="red lava"), [move for move in MOVES for _ in range(3 if record else 1)]
     card.log.clear()
     for number, move in enumerate(moves):
@@ -109,9 +108,7 @@ def test_frames_on_the_card_equal_those_of_the_cpu(record: bool, card: Card, che
 def test_scaled_frames_on_the_card_are_near_those_of_the_cpu(card: Card, checkpoint: Checkpoint) -> None:
     """The CPU scales bytes, and rounds once more. Alpha passes through."""
     size = (96, 72)
-    ours = load(checkpoint("epsilon"), size, recorded=False)
-    with unplugged():
-        plain = load(checkpoint("epsilon"), size, device="cpu")
+    ours, plain = (load(checkpoint("epsilon"), size, device=device, recorded=False) for device in ("cuda", "cpu"))
     for seed, mix in ((0, 1.0), (1, 0.5)):
         frame = make_picture(size, seed), values(steps=1, strength=0.3, mix=mix)
         found = paint(ours, *frame).astype(int)

@@ -209,7 +209,7 @@ def quietly(work: Callable[[], object]) -> Callable[[], bool]:
 
 @contextmanager
 def unplugged() -> Iterator[None]:
-    """Work in the block is the CPU's: faster, and not logged."""
+    """Work in the block is the CPU's: faster, and not logged. Load no model here: torch's loaders use modes too."""
     with torch._C.DisableTorchFunction(), _disable_current_modes():
         yield
 
