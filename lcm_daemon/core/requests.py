@@ -78,25 +78,23 @@ _FADE = Parameter("fade", "float", 0.0, "Seconds, in place of the cue's own fade
 _CUE_NAME = Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1.")
 
 
-def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: Size | None = None) -> Commands:
-    """All commands by name. The only list of them.
-
-    Args:
-        recipes: Names of the recipes that the show can change to.
-        sinks: Names of its sinks.
-        max_size: Its `network.max_size`, in pixels.
-    """
+def _sides(max_size: Size | None) -> tuple[Parameter, Parameter]:
+    """Width and height of rendered frames, up to a size in pixels."""
     widest, highest = max_size or (MAX_SIDE, MAX_SIDE)
+    return (Parameter("width", "int", min(512, widest), "Width of the rendered frames.", MIN_SIDE, widest, "px"),
+            Parameter("height", "int", min(512, highest), "Height of the rendered frames.", MIN_SIDE, highest, "px"))
+
+
+def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: Size | None = None) -> Commands:
+    """All commands by name, for a show with these recipes, sinks and `network.max_size`. The only list of them."""
     return {
         "panic": Command("Reset all parameters to the show's values, at once or over some seconds.", (
             Parameter("seconds", "float", 0.0, "Seconds that it takes.", 0.0, MAX_FADE, "s"),), optional=1),
         "recipe": Command("Change to another recipe: it is loaded in the background, then faded in.", (
             Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
         )),
-        "size": Command("Render at another size, in pixels: it is loaded in the background, then faded in.", (
-            Parameter("width", "int", min(512, widest), "Width of the rendered frames.", MIN_SIDE, widest, "px"),
-            Parameter("height", "int", min(512, highest), "Height of the rendered frames.", MIN_SIDE, highest, "px"),
-        ), limited_by="network.max_size" if max_size else ""),
+        "size": Command("Render at another size, in pixels: it is loaded in the background, then faded in.",
+                        _sides(max_size), limited_by="network.max_size" if max_size else ""),
         "source": Command("Change the source: it opens beside the old one, then is faded in.", (
             Parameter("name", "text", "", "One of the show's `sources`, `show` for its own source, or a transport and "
                       "a name that `list sources` prints, such as `ndi CAM 1`."),)),

@@ -18,6 +18,7 @@ from lcm_daemon.pipelines.base import Pending
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import QUICK
 
 UNTIMED_FRAMES = 3  # rendered before times are recorded
 UNTIMED_RECORDED = 8  # the same where frames are recorded first: warm-up, recording, and those in flight
@@ -39,7 +40,7 @@ def forms_of(recipe: Recipe, device: str, upgrade: str) -> dict[str, Recipe]:
     accelerator = (upgrade or "none") if is_cuda and recipe.accelerate == "auto" else recipe.accelerate  # as in a show
     forms = {
         ACCELERATED: replace(recipe, accelerate=accelerator),
-        RECORDED: replace(recipe, accelerate="auto" if recipe.accelerate == "auto" else "none", recorded=True),
+        RECORDED: replace(recipe, accelerate="none" if recipe.accelerate == "none" else QUICK, recorded=True),
         EAGER: replace(recipe, accelerate="none", recorded=False, in_flight=1),
     }
     left_out = {ACCELERATED} if accelerator == "none" else set()
@@ -106,7 +107,7 @@ class TimedPipeline:
         self._pipeline.renderer.acceleration.wait(COMPILE_TIMEOUT)
 
     def play(self, frame: Pixels, values: Values, frames: int) -> list[Row]:
-        """Render `frame` so many times. A row has the interval between two results, and the time from input to output.
+        """Render `frame` as often as `frames` says. A row has the interval between two results, and the time from input to output.
 
         For plain modules on the CPU a row also has the time outside of forward passes.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.governor import Governor, scales_of
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.render.upgrade import Upgrade
+
+log = logging.getLogger(__name__)
 
 
 class RecipeSwitcher:
@@ -37,6 +40,7 @@ class RecipeSwitcher:
         self._governed = transition.state.playing  # the variant that the governor judged last
         self._prepared = prepared or Prepared()
         self._upgrade = Upgrade(transition, self._prepared)
+        self._unprepared: RecipeVariant | None = None  # the last variant whose smaller sizes were found not prepared
 
     def change(self, name: str) -> None:
         """Change to a recipe, or back to its own size; do nothing if it plays that way already."""
@@ -94,8 +98,14 @@ class RecipeSwitcher:
 
     def _scales(self, variant: RecipeVariant) -> list[float]:
         """Smaller sizes that the governor may choose: none that would have to be compiled for minutes first."""
-        return [scale for scale in scales_of(variant.recipe.size)
-                if not variant.accelerator or self._prepared.form_of(replace(variant, scale=scale)).accelerator]
+        scales = scales_of(variant.recipe.size)
+        ready = [scale for scale in scales
+                 if not variant.accelerator or self._prepared.form_of(replace(variant, scale=scale)).accelerator]
+        if len(ready) < len(scales) and variant != self._unprepared:
+            self._unprepared = variant
+            log.info("governor: %s is not prepared for %s at smaller sizes, so it keeps its size; "
+                     "lcm-daemon prepare compiles them", variant.name, variant.accelerator)
+        return ready
 
     def upgrade(self, now: float, is_silent: Callable[[], bool]) -> None:
         """Load the compiled form of the recipe beside its quick one, where its accelerator compiles for minutes.

@@ -25,11 +25,11 @@ Forms = dict[str, tuple[str, bool, int]]
 
 
 @pytest.mark.parametrize(("device", "accelerate", "upgrade", "forms"), [
-    ("cuda", "auto", "compile", {"accelerated": ("compile", True, 0), "recorded": ("auto", True, 0),
+    ("cuda", "auto", "compile", {"accelerated": ("compile", True, 0), "recorded": ("fused", True, 0),
                                  "eager": ("none", False, 1)}),
-    ("cuda", "auto", "", {"recorded": ("auto", True, 0), "eager": ("none", False, 1)}),
+    ("cuda", "auto", "", {"recorded": ("fused", True, 0), "eager": ("none", False, 1)}),
     ("cuda", "none", "compile", {"recorded": ("none", True, 0), "eager": ("none", False, 1)}),
-    ("cuda", "tensorrt", "compile", {"accelerated": ("tensorrt", True, 0), "recorded": ("none", True, 0),
+    ("cuda", "tensorrt", "compile", {"accelerated": ("tensorrt", True, 0), "recorded": ("fused", True, 0),
                                      "eager": ("none", False, 1)}),
     ("cpu", "auto", "", {"accelerated": ("auto", True, 0), "eager": ("none", False, 1)}),
     ("cpu", "none", "", {"eager": ("none", False, 1)}),

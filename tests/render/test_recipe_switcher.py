@@ -79,3 +79,13 @@ def test_a_cue_whose_recipe_no_longer_exists_changes_nothing(
     switcher.change_by_cue("gone")
     assert transition.asked == []
     assert "no recipe 'gone'" in caplog.text
+
+
+def test_a_compiled_form_keeps_its_size_unless_smaller_ones_are_prepared(
+    transition: FakeTransition, switcher: RecipeSwitcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert switcher._scales(RecipeVariant(OLD)) == [0.75, 0.5], "its quick form loads in seconds at any size"
+    for _ in range(2):
+        assert switcher._scales(RecipeVariant(OLD, accelerator="compile")) == []
+    assert caplog.text.count("old is not prepared for compile at smaller sizes") == 1

@@ -54,7 +54,8 @@ def lines(rows: list[dict], benches: list[dict]) -> list[tuple[str, str | None, 
         shown = f"{ratio:.2f} times" if ratio else None
         found.append((what, shown, f"{least} times", ratio >= least if ratio else None))
 
-    for steps, what, least in ((1, "SDXL-Turbo 512, 1 step", 90), (1, BEYOND_XL, 120), (2, "SDXL-Turbo 512, 2 steps", 0)):
+    aims = ((1, "SDXL-Turbo 512, 1 step", 90), (1, BEYOND_XL, 120), (2, "SDXL-Turbo 512, 2 steps", 0))
+    for steps, what, least in aims:
         xl = best_fps(rows, "sdxl-turbo", f"{steps} steps: frames in flight")
         shown, wanted = f"{xl:.0f} fps" if xl else None, f"{least} fps" if least else "-"
         found.append((what, shown, wanted, xl >= least if xl and least else None))
