@@ -107,8 +107,9 @@ class TimedPipeline:
         self._pipeline.renderer.acceleration.wait(COMPILE_TIMEOUT)
 
     def play(self, frame: Pixels, values: Values, frames: int) -> list[Row]:
-        """Render `frame` as often as `frames` says. A row has the interval between two results, and the time from input to output.
+        """Render `frame` as often as `frames` says.
 
+        A row has the interval between two results ("frame"), and the time from input to output ("latency").
         For plain modules on the CPU a row also has the time outside of forward passes.
         """
         np.copyto(self._input, frame)
