@@ -14,7 +14,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.image_prompt import EMBED_INTERVAL
     from lcm_daemon.pipelines.warm_up import rehearsals
 
-OWN = Recipe("own")
+OWN = Recipe("own", guidance="none")
 
 
 def of(recipe: Recipe, **changes: float) -> list[tuple[Values, int]]:
