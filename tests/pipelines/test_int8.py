@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -15,6 +16,7 @@ from lcm_daemon.pipelines.accelerators.base import Features
 from lcm_daemon.recipes.reader import FOLDER as RECIPES
 from tests.conftest import need
 from tests.pipelines.conftest import inference_mode
+from tests.rigs import tiny
 from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
@@ -30,6 +32,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.accelerators.upsampling import Upsampling
     from lcm_daemon.pipelines.lora_file import Factor
     from lcm_daemon.pipelines.loras import LiveLoras
+    from lcm_daemon.pipelines.vae import VaeDecoder
 
 HINT = {"INFERENCE_PRECISION_HINT": "f32"}
 BUILTIN = RECIPES.parent / "models" / "builtin"
@@ -48,6 +51,21 @@ def layers() -> nn.Sequential:
 
 
 RANGES = {"0": (-4.0, 4.0), "2": (0.0, 3.0), "4": (-0.3, 2.0)}
+
+
+def ranges_of(module: nn.Module, argument: torch.Tensor) -> dict[str, tuple[float, float]]:
+    """The range of every convolution's input."""
+    found: dict[str, tuple[float, float]] = {}
+
+    def watch(path: str) -> Any:
+        return lambda layer, arguments: found.update({path: (float(arguments[0].min()), float(arguments[0].max()))})
+
+    hooks = [layer.register_forward_pre_hook(watch(path)) for path, layer in module.named_modules()
+             if isinstance(layer, nn.Conv2d)]
+    module(argument)
+    for hook in hooks:
+        hook.remove()
+    return found
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -103,20 +121,23 @@ def test_the_built_in_model_says_how_it_is_quantised() -> None:
 @pytest.mark.compile
 @inference_mode
 def test_openvino_makes_both_forms_from_one_conversion(tmp_path: Path) -> None:
-    """The float form is exact, though the converter merges a ReLU into rounding; the int8 form is as torch rounds it."""
+    """The float form is exact, though the converter merges ReLUs and factors into rounding; int8 is as torch rounds."""
     openvino = need_openvino()
     from lcm_daemon.pipelines.accelerators.openvino_forms import float_form, int8_form
 
-    plain, rounded, image = layers(), layers(), torch.randn(1, 6, 16, 16)
-    quantise(rounded, Int8(RANGES, 0.1))
-    trace(plain, (image,), tmp_path / "traced.pt", Int8(RANGES, 0.1))
-    model = openvino.convert_model(torch.jit.load(tmp_path / "traced.pt"), example_input=(image,),
-                                   input=[tuple(image.shape)])
-    outputs = {name: torch.from_numpy(openvino.Core().compile_model(form, "CPU", HINT)([image.numpy()])[0])
+    torch.manual_seed(0)
+    plain, latents = VaeDecoder(tiny.make_tiny_vae(4).eval()), torch.randn(1, 4, 8, 8)
+    int8 = Int8(ranges_of(plain, latents), 0.1)
+    rounded = copy.deepcopy(plain)
+    quantise(rounded, int8)
+    trace(plain, (latents,), tmp_path / "traced.pt", int8)
+    model = openvino.convert_model(torch.jit.load(tmp_path / "traced.pt"), example_input=(latents,),
+                                   input=[tuple(latents.shape)])
+    outputs = {name: torch.from_numpy(openvino.Core().compile_model(form, "CPU", HINT)([latents.numpy()])[0])
                for name, form in (("float", float_form(model)), ("int8", int8_form(model)))}
-    assert distance(outputs["float"], plain(image)) < 1e-5
-    assert 1e-3 < distance(outputs["int8"], plain(image)) < 0.03
-    assert distance(outputs["int8"], rounded(image)) < 0.01
+    assert distance(outputs["float"], plain(latents)) < 1e-5
+    assert 1e-3 < distance(outputs["int8"], plain(latents)) < 0.1
+    assert distance(outputs["int8"], rounded(latents)) < 0.02
 
 
 @pytest.mark.compile

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from openvino import opset13 as opset
 
@@ -21,10 +22,7 @@ def float_form(model: Any) -> Any:
     model = model.clone()
     for operation in model.get_ops():
         if operation.get_type_name() == _ROUNDING:
-            source = operation.input_value(0)
-            starts_at_0 = not _constant(operation.input_value(1).get_node()).any()
-            # The converter merges a ReLU into rounding that starts at 0.
-            operation.output(0).replace(opset.relu(source).output(0) if starts_at_0 else source)
+            operation.output(0).replace(_without_rounding(operation))
     return model
 
 
@@ -38,6 +36,20 @@ def int8_form(model: Any) -> Any:
             rounded = opset.fake_quantize(opset.constant(weight), -ends, ends, -ends, ends, 2 * WEIGHT_LIMIT + 1)
             operation.input(1).replace_source_output(rounded.output(0))
     return model
+
+
+def _without_rounding(operation: Any) -> Any:
+    """What the converter has merged into the rounding: factors and sums before it, and a ReLU where it starts at 0."""
+    low, high, out_low, out_high = (
+        _constant(operation.input_value(number).get_node()).astype(np.float64) for number in range(1, 5))
+    factor = (out_high - out_low) / (high - low)
+    shift = out_low - low * factor
+    result = operation.input_value(0)
+    if not np.allclose(factor, 1.0, rtol=1e-6):
+        result = opset.multiply(result, opset.constant(factor.astype(np.float32))).output(0)
+    if np.abs(shift).max() > 1e-6 * np.abs(out_high - out_low).max():
+        result = opset.add(result, opset.constant(shift.astype(np.float32))).output(0)
+    return opset.relu(result).output(0) if not out_low.any() else result
 
 
 def _is_rounded(node: Any) -> bool:
