@@ -39,6 +39,9 @@ class Event:
     def synchronize(self) -> None:
         self._device.now = max(self._device.now, self._done)
 
+    def query(self) -> bool:
+        return self._done <= self._device.now
+
     def elapsed_time(self, end_event: Event) -> float:
         if max(self._done, end_event._done) > self._device.now:
             raise RuntimeError("Both events must be completed before calculating elapsed time.")
@@ -48,7 +51,7 @@ class Event:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     device = Device()
-    for name in ("record", "synchronize", "elapsed_time"):
+    for name in ("record", "synchronize", "query", "elapsed_time"):
         assert list(inspect.signature(getattr(Event, name)).parameters) == list(
             inspect.signature(getattr(torch.cuda.Event, name)).parameters)
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event(device))
