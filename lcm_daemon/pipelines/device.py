@@ -136,8 +136,9 @@ class Stopwatch:
         """Seconds from one mark to another."""
         if self._device.type != "cuda":
             return self._marks[second][1] - self._marks[first][1]
-        if not self._events[second].query():  # an event ends microseconds after it is recorded; torch raises until then
-            self._events[second].synchronize()
+        end = self._events[second]
+        if not end.query():  # type: ignore[no-untyped-call]  # it ends microseconds after its record; torch raises then
+            end.synchronize()
         return float(self._events[first].elapsed_time(self._events[second])) / 1000
 
     def _event(self, number: int) -> torch.cuda.Event:

@@ -138,7 +138,7 @@ def weight_steps(weight: Tensor) -> Tensor:
     """The step of each output of weights (outputs, inputs, ...): no pair of a group adds up to more than the limit."""
     size = weight.detach().float().abs().flatten(2) if weight.dim() > 2 else weight.detach().float().abs()[..., None]
     padded = functional.pad(size, (0, 0, 0, -size.shape[1] % _GROUP))
-    pairs = padded.unflatten(1, (-1, _GROUP)).topk(2, dim=2).values.sum(2)
+    pairs = torch.unflatten(padded, 1, (-1, _GROUP)).topk(2, dim=2).values.sum(2)
     return (pairs.flatten(1).amax(1) / WEIGHT_LIMIT).clamp_min(_SMALLEST).cpu()
 
 
