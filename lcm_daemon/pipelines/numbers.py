@@ -62,8 +62,8 @@ class Numbers:
     def send(self) -> bool:
         """Launch the copy of what has changed since the last call, on the current stream. Call once a frame.
 
-        The copy reads a block of its own (pinned on CUDA), so the host may write the next frame's numbers at once. A block is
-        used again BLOCKS calls later, when its frame has long been waited for.
+        The copy reads a block of its own (pinned on CUDA), so the host may write the next frame's numbers at once. A
+        block is used again BLOCKS calls later, when its frame has long been waited for.
 
         Returns:
             Whether anything was copied.

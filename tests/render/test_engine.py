@@ -254,7 +254,7 @@ def test_anything_else(error: Exception) -> None:
 
 @pytest.mark.slow
 def test_two_frames_in_flight_are_quicker_than_one() -> None:
-    """The real engine and stage: 30 ms of computation with 15 ms of copies before and after, one after the other or not.
+    """The real engine and stage: 30 ms of computation, 15 ms of copies before and after, one after the other or not.
 
     `python -m tests.measure.in_flight` measures it on a quiet machine.
     """
