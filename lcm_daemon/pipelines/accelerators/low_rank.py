@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +93,16 @@ class LowRankLayer(nn.Module):
 
     def __init__(self, base: nn.Module, state: LowRank, scales: _Scales) -> None:
         super().__init__()
-        self.base, self._loras, self._scales = base, state.loras, scales
+        self.base, self._loras, self._scales = base, state.loras, scales  # `base` may be replaced by a quantised layer
+        self._settings: Any = (base.stride, base.padding, base.dilation) if isinstance(base, nn.Conv2d) else None
         # Parameters, not buffers: the tracer widens parameters of 16 bits.
         self.up = nn.Parameter(state.up.to(state.weight), requires_grad=False)
         self.down = nn.Parameter(state.down.to(state.weight), requires_grad=False)
 
     def forward(self, values: Tensor) -> Tensor:
         scales = self._scales.of(self._loras).to(values.dtype)
-        if isinstance(self.base, nn.Conv2d):
-            layer = self.base
-            small = functional.conv2d(values, self.down, None, layer.stride, layer.padding, layer.dilation)
+        if self._settings is not None:
+            small = functional.conv2d(values, self.down, None, *self._settings)
             added = functional.conv2d(small * scales.view(1, -1, 1, 1), self.up[..., None, None])
         else:
             added = functional.linear(functional.linear(values, self.down) * scales, self.up)

@@ -126,7 +126,7 @@ class AcceleratorManager:
     def keeps_plain(self) -> bool:
         """Whether a module with a live form is compiled without LoRAs too, for frames in which none is up.
 
-        That costs a second compilation, and twice the memory. Where compilation is in the background, nobody waits.
+        That costs a second compilation, and twice the memory. Where it compiles in the background, no frame waits.
         """
         return self.choices[0].compiles_in_background
 
