@@ -12,6 +12,7 @@ memory.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 import numpy as np
@@ -127,9 +128,14 @@ class FrameTransfer:
             flight.verdicts.copy_(images.verdicts[flight.row], non_blocking=True)
         row.downloaded.record(self._down)
         flight.done.record(self._down)
+        if sys.platform == "win32":
+            # Windows (WDDM) collects work until it is asked for its end. The frame before this one is waited for first.
+            flight.done.query()
 
     def wait(self, flight: Flight, out: Pixels) -> tuple[bool, bool]:
         """Wait until the frame is in `out`; return its verdicts: broken, rejected."""
+        if self._device.index:  # a new thread is on the first card, and would open a context there
+            torch.cuda.set_device(self._device)
         flight.done.synchronize()
         if flight.landing is not None:
             np.copyto(out, flight.landing.numpy())

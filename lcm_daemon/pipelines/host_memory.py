@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -32,6 +33,7 @@ class RegisteredMemory:
         if result == 0:
             self._tensor = torch.from_numpy(memory)
         else:
+            _discard_error()
             log.warning("cuda: %d MiB of frames cannot be registered with the driver (error %d); each frame is copied "
                         "once more; a higher limit of locked memory (ulimit -l) helps", memory.nbytes >> 20, result)
 
@@ -47,6 +49,15 @@ class RegisteredMemory:
         if self._tensor is not None:
             self._tensor = None
             _driver().cudaHostUnregister(self._start)
+
+
+def _discard_error() -> None:
+    """Discard the error of a call that has failed: the runtime keeps it, and the next launch would raise it again.
+
+    torch binds no function for this. A launch of no consequence raises the error here.
+    """
+    with contextlib.suppress(RuntimeError):
+        torch.ones(1, device="cuda").add_(1.0)
 
 
 def _driver() -> Any:

@@ -20,10 +20,11 @@ from tests.rigs.tiny import recipe_of
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines import cuda_graph, frame_model, latent_consistency, warm_up
+    from lcm_daemon.pipelines import cuda_graph, frame_model, frame_transfer, latent_consistency, warm_up
     from lcm_daemon.pipelines import device as devices
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from tests.rigs.card import Card, plugged_in, unplugged
+    from tests.rigs.card_streams import CardEvent
 
 SIZE = (64, 64)
 Checkpoint = Callable[[str], Path]
@@ -225,7 +226,36 @@ def test_memory_that_cannot_be_registered_is_reported_and_works(
     recorded.render(slots[0], values(), slots[1])
     recorded.close()
     assert np.array_equal(slots[1], expected)
+    paint(recorded, slots[0], values(prompt="a text that is encoded first here"))  # launches do not report it again
     assert "of frames cannot be registered with the driver (error 2)" in caplog.messages[0]
+
+
+@pytest.mark.slow
+def test_windows_is_asked_for_each_frame_at_once(card: Card, recorded: LatentConsistency,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """WDDM holds work back. While the frame before is waited for, the next one would not begin."""
+    asked: list[str] = []
+    monkeypatch.setattr(CardEvent, "query", lambda event: bool(asked.append("query")) or True)
+    monkeypatch.setattr(frame_transfer.sys, "platform", "win32")
+    pending = recorded.submit(make_picture(SIZE), values(), solid(SIZE))
+    assert asked
+    monkeypatch.undo()
+    pending.wait()
+
+
+@pytest.mark.slow
+def test_another_thread_waits_on_the_pipelines_own_card(card: Card, recorded: LatentConsistency,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread starts on the first card, and CUDA would open a context of half a gigabyte there."""
+    current: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    assert recorded.renderer.on_device is not None
+    transfer = recorded.renderer.on_device.transfer
+    for device in (torch.device("cuda"), torch.device("cuda", 1)):
+        pending = recorded.submit(make_picture(SIZE), values(), solid(SIZE))
+        monkeypatch.setattr(transfer, "_device", device)
+        pending.wait()
+    assert current == [torch.device("cuda", 1)]
 
 
 @pytest.mark.slow

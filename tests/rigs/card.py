@@ -12,7 +12,9 @@ What it does as torch 2.11 to 2.13 do it, by their sources:
 - It refuses what torch refuses: `numpy` of a tensor on the device; reading a value, and copies from and to the host,
   while a graph is captured.
 - It logs every operation, copy, replay and wait (`Entry`). A copy from or to memory that is neither pinned nor
-  registered waits, and so does one without `non_blocking`.
+  registered waits, and so does one without `non_blocking`. `torch.tensor` makes such a copy too.
+- A call of the runtime that fails leaves its error to the next launch, which raises it.
+- A replay spoils what the replay before it has allocated: all recordings share that memory.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ CUDA = torch.device("cuda")
 _ATEN = torch.ops.aten
 _COPY = _ATEN.copy_.default
 _READ = _ATEN._local_scalar_dense.default
+_FROM_HOST = ("tensor", "as_tensor", "asarray")  # make a tensor on the device of numbers on the host
 _DEVICE, _IS_CUDA = Tensor.device.__get__, Tensor.is_cuda.__get__  # type: ignore[attr-defined]
 
 
@@ -66,8 +69,11 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is _COPY and {place_of(args[0]), place_of(args[1])} != {"cuda"}:
             return self._transfer(args[0], args[1], bool(args[2]) if len(args) > 2 else kwargs.get("non_blocking"))
         card = self._card
+        if card.last_error and not func.is_view and not is_free(func):
+            error, card.last_error = card.last_error, ""
+            raise RuntimeError(error)
         if func is _READ:
-            self._refuse_in_capture("reading a value from the device")
+            refuse_in_capture(card, "reading a value from the device")
             card.note("wait", "reading a value")
             with forced():
                 card.current.run(len(card.current.queue))
@@ -87,7 +93,7 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _transfer(self, target: Tensor, source: Tensor, non_blocking: bool | None) -> Tensor:
         card = self._card
         kind = "upload" if place_of(target) == "cuda" else "download"
-        self._refuse_in_capture(f"an {kind}")
+        refuse_in_capture(card, f"an {kind}")
         host = source if kind == "upload" else target
         waits = not non_blocking or not card.is_pinned(host)
         card.note(kind, f"{host.numel() * host.element_size()} bytes{'' if card.is_pinned(host) else ', pageable'}")
@@ -98,13 +104,18 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 card.current.run(len(card.current.queue))
         return target
 
-    def _refuse_in_capture(self, what: str) -> None:
-        if self._card.capture is not None:
-            raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({what})")
+
+def refuse_in_capture(card: Card, what: str) -> None:
+    if card.capture is not None:
+        raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({what})")
 
 
 class Places(TorchFunctionMode):
     """Lets tensors on the CPU be on the card, by a label on their memory, which their `device` reads."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        self._card = card
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -120,7 +131,12 @@ class Places(TorchFunctionMode):
         pinned = kwargs.pop("pin_memory", False)
         if device is not None and torch.device(device).type == "cuda":
             del kwargs["device"]
-            return put(func(*args, **kwargs), "cuda")
+            made = put(func(*args, **kwargs), "cuda")
+            if name in _FROM_HOST:
+                refuse_in_capture(self._card, f"torch.{name}")
+                self._card.note("upload", f"{made.numel() * made.element_size()} bytes, pageable")
+                self._card.note("wait", f"for torch.{name}")
+            return made
         result = func(*args, **kwargs)
         return put(result, "pinned") if pinned else result
 
@@ -166,6 +182,7 @@ class _Runtime:
 
     def cudaHostRegister(self, ptr: int, size: int, flags: int) -> int:  # noqa: N802 - the driver's name
         if self._card.refuses_registration:
+            self._card.last_error = "CUDA error: out of memory"
             return 2
         self._card.registered[ptr] = size
         return 0
@@ -209,5 +226,5 @@ def plugged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
         "mem_get_info": lambda device=None: (60 << 30, 80 << 30), "max_memory_reserved": lambda device=None: 1 << 30,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    with Places(), Launches(card):
+    with Places(card), Launches(card):
         yield card

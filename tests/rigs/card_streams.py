@@ -33,6 +33,7 @@ class Card:
         lazy: Names of streams whose work does not run before somebody waits for it.
         current: The current stream.
         capture: The graph that is being captured.
+        last_error: The runtime's, of a call that has returned it; the next launch reports it again.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,8 @@ class Card:
         self.current = CardStream(self)
         self.capture: CardGraph | None = None
         self.refuses_registration = False
+        self.last_error = ""
+        self.scratch: list[Any] = []  # memory that the last replay allocated
 
     def note(self, kind: str, what: str) -> None:
         if self.capture is None:
@@ -164,20 +167,28 @@ class CardEvent:
 
 
 class CardGraph:
-    """Operations with their arguments and results."""
+    """Operations with their arguments and results.
+
+    What a recording allocates is shared with all other recordings: the next replay, of whichever graph, spoils it.
+    """
 
     def __init__(self, card: Card) -> None:
         self.card = card
         self.operations: list[tuple[Callable[..., Any], Any, Any, Any]] = []
         self._before: dict[int, tuple[Any, Any]] = {}
+        self._scratch: dict[int, Any] = {}
 
     def record(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run it, since the next operations need its result; at the end memory is as it was: nothing has run."""
         for tensor in tensors_in((args, kwargs)):
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in self._before:
+            if storage.data_ptr() not in self._before and storage.data_ptr() not in self._scratch:
                 self._before[storage.data_ptr()] = storage, storage.clone()  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
+        for tensor in tensors_in(result):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._before:
+                self._scratch[storage.data_ptr()] = storage
         self.operations.append((func, args, kwargs, result))
         return result
 
@@ -192,6 +203,9 @@ class CardGraph:
         self.card.current.add(quietly(self._run))
 
     def _run(self) -> None:
+        for storage in self.card.scratch:
+            storage.fill_(255)  # NaN in every float format
+        self.card.scratch = list(self._scratch.values())
         for func, args, kwargs, result in self.operations:
             for again, before in zip(tree_leaves(func(*args, **kwargs)), tree_leaves(result), strict=True):
                 if isinstance(before, Tensor) and again.data_ptr() != before.data_ptr():
