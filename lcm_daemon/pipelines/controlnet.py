@@ -172,6 +172,10 @@ class LiveControlNet:
         # Residuals for other steps are computed together with a new map: that is the recording which exists.
         return _PlannedControlNet(self.number, first, end, has_source, reads=False, stores=True)
 
+    def clear(self) -> None:
+        """Drop the map and everything that was made of it."""
+        self._has_map, self._stored_for = False, None
+
     def _has_stored(self, steps: int, samples: int, first: int, end: int) -> bool:
         stored = self._stored_for
         return stored is not None and stored[:2] == (steps, samples) and stored[2] <= first and end <= stored[3]
@@ -245,6 +249,12 @@ class ControlNets:
         makers = [self.controlnets[one.number] for one in active if one.makes_map]
         return ControlPlan(active, any(each.control.source == "guide" for each in makers),
                            all(each.preprocessor.is_recordable for each in makers))
+
+    def clear(self) -> None:
+        """Drop all maps: the next frame makes new ones."""
+        self._frame = 0
+        for each in self.controlnets:
+            each.clear()
 
     @torch.inference_mode()
     def run(self, plan: ControlPlan, image: torch.Tensor, guide: torch.Tensor | None) -> None:

@@ -103,6 +103,15 @@ def configure(device: torch.device, searched: int = FULL_SEARCH) -> None:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
 
 
+def end_search(device: torch.device) -> None:
+    """Let cuDNN choose the algorithms of further convolutions by its own rules. Those that it has timed stay in use.
+
+    What a show asks for after loading would be timed while its frames wait: seconds for a whole model.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+
+
 class Stopwatch:
     """Seconds by part of one frame, in the device's own time, without blocking the host.
 

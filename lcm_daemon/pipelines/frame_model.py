@@ -217,6 +217,9 @@ class FrameModel:
         """Drop everything that frames leave behind for later ones, such as those of a warm-up."""
         self.noise.restart_walk()
         self._denoise_loop.clear()
+        self.controlnets.clear()
+        if self._image_prompt:
+            self._image_prompt.clear()
         self._feedback.clear()
         self._smoothing.clear()
 

@@ -96,9 +96,14 @@ class ImagePromptAdapter:
         """
         self._weight.write(weight)
         if not self.is_live or weight <= 0.0:
+            self._frame = 0
             return False
         self._frame += 1
         return (self._frame - 1) % EMBED_INTERVAL == 0
+
+    def clear(self) -> None:
+        """Embed the live input of the next frame: what it was embedded of before does not count."""
+        self._frame = 0
 
     def pending(self) -> tuple[None, Callable[[], torch.Tensor]] | None:
         """Work that has to run before the next frame: embed a file that has changed. It is rare, and not recorded."""

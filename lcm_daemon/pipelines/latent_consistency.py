@@ -172,6 +172,7 @@ class FrameRenderer:
             progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
         self._clear()
         self.acceleration.loading = False
+        devices.end_search(self.device)
 
     def _warm_up_frames(self, start: Values, mode: str) -> Iterator[tuple[Values, int]]:
         """Changes of the start values, and for how many frames to render them."""
@@ -187,8 +188,9 @@ class FrameRenderer:
 
     def _render_blank(self, values: Values, count: int) -> None:
         frame, out = solid(self.size), solid(self.size)
+        guide = solid(self.size) if any(control.source == "guide" for control in self.recipe.controlnets) else None
         for _ in range(count):
-            self.submit(frame, FrameValues.of(values), out, None).wait()
+            self.submit(frame, FrameValues.of(values), out, guide).wait()
 
     def _clear(self) -> None:
         """Drop every trace of the warm-up: nothing of it is shown or mixed in, and a walk starts at its seed."""

@@ -301,6 +301,21 @@ def test_the_second_source_has_no_effect_before_its_first_frame() -> None:
     assert same(stage.residuals(), first)
 
 
+def test_a_map_of_the_warm_up_does_not_stay() -> None:
+    guided = Stage(SD, (ControlNet("edge", "", "none", source="guide"),))
+    picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
+    guided.plan = guided.controlnets.prepare(guided.values(), 1, has_guide=True)
+    guided.controlnets.run(guided.plan, picture, picture + 0.5)
+    guided.controlnets.clear()
+    guided.update()
+    assert guided.residuals() == []
+    stage = Stage(SD, (EDGE,))
+    for _ in range(2):
+        stage.update(edge_interval=16)
+    stage.controlnets.clear()
+    assert stage.update(edge_interval=16).active[0].makes_map
+
+
 def test_a_map_that_cannot_be_recorded_is_reported() -> None:
     stage = Stage(SD, (EDGE,))
     stage.controlnets.controlnets[0].preprocessor.is_recordable = False  # type: ignore[misc]

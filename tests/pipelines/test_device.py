@@ -13,7 +13,7 @@ from tests.rigs.lazy_imports import lazy_imports
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines.device import Stopwatch, configure
+    from lcm_daemon.pipelines.device import Stopwatch, configure, end_search
 
 CUDA = torch.device("cuda")
 LAG = 5  # microseconds from recording an event to its end
@@ -109,3 +109,7 @@ def test_how_long_cudnn_searches(
     configure(CUDA, searched)
     assert torch.backends.cudnn.benchmark is searches
     assert torch.backends.cudnn.benchmark_limit == limit
+    end_search(torch.device("cpu"))
+    assert torch.backends.cudnn.benchmark is searches
+    end_search(CUDA)
+    assert not torch.backends.cudnn.benchmark

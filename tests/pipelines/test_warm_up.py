@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from lcm_daemon.core.frame import Pixels, solid
+from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import Values, make_picture, values
 from tests.rigs.lazy_imports import lazy_imports
-from tests.rigs.tiny import recipe_of
+from tests.rigs.tiny import recipe_of, write_controlnet
 
 with lazy_imports(globals()):
     import torch
 
+    from lcm_daemon.pipelines.controlnet import LiveControlNet
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.unet import UNetPass
 
@@ -46,6 +48,29 @@ def test_the_warm_up_leaves_no_trace(checkpoint: Checkpoint, monkeypatch: pytest
     first = paint(pipeline, make_picture(SIZE), back)
     assert pipeline.renderer.model.noise.position == 0.0
     assert np.array_equal(first, paint(loaded(checkpoint("epsilon")), make_picture(SIZE), values()))
+
+
+@pytest.mark.slow
+def test_the_warm_up_runs_what_the_second_source_will(checkpoint: Checkpoint, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first frame in the show costs no first run of a network; before that frame it still has no effect."""
+    maps: list[str] = []
+    make_map = LiveControlNet.make_map
+
+    def count(self: LiveControlNet, source: torch.Tensor) -> None:
+        maps.append(self.control.name)
+        make_map(self, source)
+
+    monkeypatch.setattr(LiveControlNet, "make_map", count)
+    folder = checkpoint("epsilon")
+    control = ControlNet("edges", str(write_controlnet(tmp_path, folder)), "none", source="guide")
+    pipeline = loaded(folder, controlnets=(control,))
+    assert maps
+    maps.clear()
+    start, picture = pipeline.recipe.start_values(), make_picture(SIZE)
+    first = paint(pipeline, picture, start)
+    assert np.array_equal(first, paint(pipeline, picture, {**start, "control/edges/weight": 0.0}))
+    assert not maps
 
 
 @pytest.mark.slow
