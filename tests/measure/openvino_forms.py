@@ -1,7 +1,7 @@
-"""Time the built-in model in OpenVINO's forms, in turn: `python -m tests.measure.openvino_forms --seconds 60`.
+"""Time the built-in model in OpenVINO's forms, alternately: `python -m tests.measure.openvino_forms --seconds 60`.
 
 Float and int8, each without LoRAs and with both up, beside torch's eager form and diffusers' own pipeline. The machine
-should be quiet. Everything runs in turn in one process, so other load slows all of them; the medians are compared.
+should be quiet. Everything runs alternately in one process, so other load slows all of them; the medians are compared.
 """
 
 from __future__ import annotations

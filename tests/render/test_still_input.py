@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.feeder import Feeder
+from lcm_daemon.render.player import RenderInput
 from lcm_daemon.render.still_input import StillInput
 
 
@@ -36,3 +42,30 @@ def test_without_a_frame_there_is_none_and_the_next_one_is_new() -> None:
     still.settle(first)
     assert still.settle(None) is None
     assert still.settle(later) is later
+
+
+class Sink:
+    """Stands for a player that always accepts a frame."""
+
+    accepts_frame = True
+
+    def __init__(self, variant: RecipeVariant) -> None:
+        self.variant, self.start_values, self.inputs = variant, dict[str, object](), list[RenderInput]()
+
+    def send(self, render_input: RenderInput, now: float) -> None:
+        self.inputs.append(render_input)
+
+
+def test_a_source_that_repeats_its_picture_feeds_equal_inputs_until_a_value_changes() -> None:
+    """A player does not render an input that equals the last one."""
+    player = Sink(RecipeVariant(Recipe("still")))
+    transition = SimpleNamespace(players=[player], state=SimpleNamespace(playing=player.variant))
+    feeder = Feeder(transition, SimpleNamespace(), frame(0, 0))  # type: ignore[arg-type]
+    values = {"mode": "image", "noise": "fixed", "feedback": 0.0, "strength": 0.5}
+    for number, (grey, strength) in enumerate([(10, 0.5), (10, 0.5), (10, 0.6), (11, 0.6)]):
+        source = SimpleNamespace(newest=frame(number, grey))
+        feeder.feed(source, source, {**values, "strength": strength}, number, float(number))
+    first, second, moved, other = player.inputs
+    assert first == second
+    assert second != moved
+    assert moved != other

@@ -1,8 +1,8 @@
 """OpenVINO: static shapes, weights as constants, inputs and outputs in memory shared with torch.
 
 The module is traced in this process. A process of its own compiles it, which may crash or take long while the eager
-module plays. Several contenders (float on the CPU, int8 where the model says how, an Intel GPU) run there in turn, and
-the fastest is kept. Modules in 16 bits are computed in bfloat16 on processors that support it natively.
+module plays. Several contenders (float on the CPU, int8 where the model says how, an Intel GPU) run there alternately,
+and the fastest is kept. Modules in 16 bits are computed in bfloat16 on processors that support it natively.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def choose(entered: Mapping[Contender, Any]) -> tuple[Contender, dict[str, float
     """Return the fastest contender, and the seconds of each by name.
 
     The first one is the reference. Another one must be clearly faster, and no further away from the reference than its
-    tolerance. They run in turn, so that other load on the machine slows all of them.
+    tolerance. They run alternately, so that other load on the machine slows all of them.
     """
     reference = next(iter(entered))
     expected = entered[reference].output

@@ -1,6 +1,6 @@
 """Contenders: the forms of one module and the devices that OpenVINO could run it with. The fastest one wins.
 
-The engine lists them, the compiler's process runs them in turn, and the winner's file starts with a line that says
+The engine lists them, the compiler's process runs them alternately, and the winner's file starts with a line that says
 which it is.
 """
 
