@@ -52,7 +52,7 @@ def test_python_m_is_the_same() -> None:
 
 def test_check_prints_every_mistake_and_returns_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show = tmp_path / "show.yaml"
-    show.write_text("outptu: 1\noutput: {fps: 1000}\n")
+    show.write_text("outptu: 1\noutput: {fps: 1001}\n")
     assert main(["check", str(show)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[1] for line in lines] == ["1", "2"]

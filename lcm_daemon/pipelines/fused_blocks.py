@@ -9,7 +9,7 @@ In eager mode each operation is a kernel that reads and writes whole images. Wha
 - GEGLU is one kernel.
 - A convolution with ReLU, and one with a sum and ReLU, are one kernel of cuDNN each.
 
-Each block keeps the layers of the original and has its results, up to the rounding of values that are no longer stored.
+Each block keeps the layers of the original and has its results, up to the rounding of values that it does not store.
 """
 
 from __future__ import annotations

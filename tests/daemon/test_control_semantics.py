@@ -279,7 +279,7 @@ def test_what_peers_are_sent_while_a_cue_fades(tmp_path: Path, report: str) -> N
         wait_for(lambda: peer.heard, 5, "all values")
         peer.heard.clear()
         Surface(one.osc_port).send("/lcm/cue/go", 1)
-        wait_for(lambda: peer.heard and abs(peer.heard[-1] - 0.8) < 1e-6, 5, "the end of the fade")
+        wait_for(lambda: peer.heard and abs(peer.heard[-1] - 0.8) < 1e-6, 20, "the end of the fade")
         if report == "target":
             assert len(peer.heard) == 1
         else:

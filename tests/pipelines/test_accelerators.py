@@ -191,7 +191,7 @@ def live_manager(choice: Accelerator) -> tuple[AcceleratorManager, AcceleratedMo
 
 def test_a_moved_fader_plays_the_compiled_live_form() -> None:
     live, example = Live(), inputs()
-    manager, part, module, scales = live_manager(live)
+    manager, part, _, scales = live_manager(live)
     with torch.inference_mode():
         at_load = part(*example)
         assert manager.wait(PATIENCE)

@@ -46,7 +46,7 @@ def core(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         def available_devices(self) -> list[str]:
             return list(found)
 
-        def get_property(self, device_name: str, property: str) -> str:
+        def get_property(self, device_name: str, property: str) -> str:  # noqa: A002 - openvino.Core has this name
             assert property == "FULL_DEVICE_NAME"
             return found[device_name]
 
@@ -121,7 +121,7 @@ def test_a_recipe_may_name_a_device_of_openvino(core: dict[str, str], tmp_path: 
     with pytest.raises(RecipeError, match="needs accelerate: auto or openvino, not none"):
         named("openvino:NPU", accelerate="none")
     del core["NPU"]
-    with pytest.raises(RecipeError, match="finds no NPU on this machine; there are: openvino:CPU, openvino:GPU.0, "):
+    with pytest.raises(RecipeError, match=r"finds no NPU on this machine; there are: openvino:CPU, openvino:GPU\.0, "):
         named("openvino:NPU")
 
 

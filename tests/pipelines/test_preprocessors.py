@@ -280,6 +280,9 @@ def write_network(folder: Path, network: torch.nn.Module) -> Path:
     """As published: the weights under these names, and nothing else."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.reset_parameters()  # those of its construction depend on the tests before this one
     for parameter in network.parameters():
         if parameter.ndim == 4 and parameter.shape[-1] > 1:
             torch.nn.init.kaiming_normal_(parameter)

@@ -187,7 +187,7 @@ def test_the_guide_rides_along_and_a_new_one_is_a_new_picture(stage: Stage) -> N
     first = guide.newest
     feed(stage)
     assert feed(stage) == []
-    guide.newest = Frame(solid((64, 64)), 1, 1000.0)
+    guide.newest = Frame(solid((64, 64), (9, 9, 9, 255)), 1, 1000.0)
     assert len(feed(stage)) == 1
     assert engines(stage)[0].guides == [first, guide.newest]
 

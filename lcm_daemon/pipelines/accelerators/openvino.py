@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lcm_daemon.pipelines.accelerators.base import (
@@ -81,7 +82,8 @@ class OpenVino(Accelerator):
                contenders: Sequence[Contender]) -> Path:
         with self._cache.work_folder() as folder:
             trace(module, example, folder / "traced.pt", self.features.int8.get(part))
-            torch.save([tensor.float().clone() for tensor in tensors_of(example)], folder / "example.pt")
+            tensors = {str(place): each.float().contiguous().clone() for place, each in enumerate(tensors_of(example))}
+            save_file(tensors, folder / "example.safetensors")
             reasons = []
             for attempt in attempts(contenders):
                 if not (reason := _run_compiler(folder, attempt)):

@@ -1,7 +1,8 @@
 """OpenVINO's compiler in a process of its own, so that a crash of the compiler does not end the engine.
 
 Run as: python -m lcm_daemon.pipelines.accelerators.openvino_compile FOLDER CONTENDERS
-with the contenders as JSON. FOLDER holds the traced module and example.pt, its inputs; model.blob is written there.
+with the contenders as JSON. FOLDER holds the traced module and example.safetensors, its inputs; model.blob is written
+there.
 The process ends at the end of its standard input, which the engine keeps open.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import openvino
 import torch
+from safetensors.numpy import load_file
 
 from lcm_daemon.pipelines.accelerators.openvino_contenders import INT8, Contender, write_winner
 from lcm_daemon.pipelines.accelerators.openvino_forms import float_form, int8_form
@@ -36,7 +38,8 @@ def main(folder: str, contenders: str) -> None:
     threading.Thread(target=_exit_with_engine, name="exit-with-engine", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    example = [tensor.contiguous().numpy() for tensor in torch.load(Path(folder) / "example.pt")]
+    tensors = load_file(Path(folder) / "example.safetensors")
+    example = [tensors[str(place)] for place in range(len(tensors))]
     model = _convert(Path(folder) / "traced.pt", example)
     entered = {}
     for contender in (Contender(**each) for each in json.loads(contenders)):
