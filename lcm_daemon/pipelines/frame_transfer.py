@@ -134,7 +134,7 @@ class FrameTransfer:
 
     def wait(self, flight: Flight, out: Pixels) -> tuple[bool, bool]:
         """Wait until the frame is in `out`; return its verdicts: broken, rejected."""
-        if self._device.index:  # a new thread is on the first card, and would open a context there
+        if self._device.index:  # a new thread is on the first card, where CUDA may open a context
             torch.cuda.set_device(self._device)
         flight.done.synchronize()
         if flight.landing is not None:

@@ -5,7 +5,7 @@ without. Every change starts from the original weights, so nothing drifts, and a
 price is twice the memory for the layers that live LoRAs change.
 
 A change launches one operation a layer, which are hundreds. They read the LoRAs' weights from the device, so they are
-recorded once for each set of LoRAs that moves, and replayed as one launch.
+recorded once for each set of layers that is written, and replayed as one launch.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Move:
-    """What a change of weights launches: the LoRAs that have moved, and those that are not at 0."""
+    """What a change of weights launches: numbers of the groups that are written, and of those that are restored."""
 
-    moved: frozenset[str]
-    up: frozenset[str]
+    written: tuple[int, ...]
+    restored: tuple[int, ...]
 
 
 class LiveLoras:
@@ -108,20 +108,21 @@ class LiveLoras:
         self._room: NumberRange | None = None
         self._move: _Move | None = None
         numbers = {name: number for number, name in enumerate(factors)}
-        self._unet = _groups(unet, factors, numbers)
+        unet_groups = _groups(unet, factors, numbers)
         self._text = [group for encoder in text_encoders for group in _groups(encoder, factors, numbers)]
-        groups = (*self._unet, *self._text)
-        self.weights = torch.zeros(len(factors), device=groups[0].states[0].original.device if groups else None)
+        self._groups = (*unet_groups, *self._text)
+        first = next(iter(self._groups), None)
+        self.weights = torch.zeros(len(factors), device=first.states[0].original.device if first else None)
 
     @property
     def layers(self) -> frozenset[Layer]:
         """Layers whose weights move."""
-        return frozenset(layer for group in (*self._unet, *self._text) for layer in group.layers)
+        return frozenset(layer for group in self._groups for layer in group.layers)
 
     def low_rank(self, module: nn.Module) -> dict[Layer, LowRank]:
         """What the LoRAs add to each layer of `module`, for accelerators that cannot see weights move."""
         inside = frozenset(module.modules())
-        return {layer: low_rank for group in (*self._unet, *self._text) for layer, low_rank in group.low_rank()
+        return {layer: low_rank for group in self._groups for layer, low_rank in group.low_rank()
                 if layer in inside}
 
     def use(self, numbers: Numbers) -> None:
@@ -145,7 +146,10 @@ class LiveLoras:
             self._room.write(list(self._weights.values()))
         else:
             self.weights.copy_(torch.tensor(list(self._weights.values())))
-        self._move = _Move(frozenset(moved), frozenset(name for name, weight in self._weights.items() if weight))
+        up = {name for name, weight in self._weights.items() if weight}
+        numbers = [number for number, group in enumerate(self._groups) if group.names & moved]
+        written = tuple(number for number in numbers if self._groups[number].names & up)
+        self._move = _Move(written, tuple(number for number in numbers if number not in written))
         return any(group.names & moved for group in self._text)
 
     def pending(self) -> tuple[_Move, Callable[[], torch.Tensor]] | None:
@@ -164,13 +168,10 @@ class LiveLoras:
         return changes_text
 
     def _apply(self, move: _Move) -> torch.Tensor:
-        for group in (*self._unet, *self._text):
-            if not group.names & move.moved:
-                continue
-            if group.names & move.up:
-                group.apply(self.weights)
-            else:
-                group.restore()
+        for number in move.written:
+            self._groups[number].apply(self.weights)
+        for number in move.restored:
+            self._groups[number].restore()
         return self.weights
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.cuda_graph import WARM_UPS
 from lcm_daemon.pipelines.image_prompt import EMBED_INTERVAL
@@ -11,14 +12,21 @@ from lcm_daemon.recipes.recipe import Recipe
 
 _RECORD = WARM_UPS + 1  # frames until a plan is recorded
 _GUIDED = 2.0  # any guidance that needs both prompts
+_TEXTS = "a", "b"  # any prompts
 
 
 def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
     """Changes of the start values, and for how many frames each is rendered.
 
-    Recorded are: ControlNets on and off, frames with and without a new map, both passes of classifier-free guidance, a
-    live image prompt that is embedded, and each LoRA as it moves and as it returns to 0.
+    Recorded are: a prompt that is replaced and one on its way to another, ControlNets on and off, frames with and
+    without a new map, both passes of classifier-free guidance, a live image prompt that is embedded, and each LoRA as
+    it moves and as it returns to 0.
     """
+    for number in range(_RECORD):
+        yield {"prompt": _TEXTS[number % 2]}, 1
+    for number in range(_RECORD):
+        share = (number + 1) / (_RECORD + 1)
+        yield {"prompt": Blend(((_TEXTS[0], 1.0 - share), (_TEXTS[1], share)))}, 1
     weights = [f"control/{control.name}/weight" for control in recipe.controlnets]
     if weights:
         interval = max(int(start[f"control/{control.name}/interval"]) for control in recipe.controlnets)

@@ -40,6 +40,7 @@ def card() -> Iterator[Card]:
         for module in (cuda_graph, latent_consistency, warm_up):
             patch.setattr(module, "WARM_UPS", 1)
         patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)
+        patch.setattr(warm_up, "_RECORD", 2)
         patch.setattr(latent_consistency, "RECORDED_STEPS", range(1, 3))
         yield card
 
@@ -246,7 +247,7 @@ def test_windows_is_asked_for_each_frame_at_once(card: Card, recorded: LatentCon
 @pytest.mark.slow
 def test_another_thread_waits_on_the_pipelines_own_card(card: Card, recorded: LatentConsistency,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread starts on the first card, and CUDA would open a context of half a gigabyte there."""
+    """A thread starts on the first card, where CUDA may open a context of half a gigabyte."""
     current: list[Any] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     assert recorded.renderer.on_device is not None
@@ -307,8 +308,19 @@ def test_after_a_broken_frame_the_last_one_stays_without_a_trace(card: Card, che
 
 
 @pytest.mark.slow
+def test_the_first_prompts_of_a_show_are_replays(card: Card, recorded: LatentConsistency) -> None:
+    """The blend of their texts, with the keys and values, and the frame. Only a new text itself is encoded."""
+    for share in (0.2, 0.6):
+        card.log.clear()
+        paint(recorded, make_picture(SIZE), values(prompt=Blend((("a", share), ("b", 1.0 - share)))))
+        assert card.counts()["replay"] == 2
+    assert not card.counts().get("launch")
+
+
+@pytest.mark.slow
 def test_recordings_exist_when_the_show_starts(card: Card, recorded: LatentConsistency) -> None:
     """For every number of steps that is recorded at load, in both modes; faders need no other one."""
+    paint(recorded, make_picture(SIZE), values())  # the prompt may be another test's
     card.log.clear()
     for mode, steps, fader in itertools.product(("image", "text"), (1, 2), (
             {}, {"feedback": 0.5}, {"smooth": 0.5}, {"strength": 0.3}, {"mix": 0.4}, {"noise": "walking"})):

@@ -186,6 +186,20 @@ def test_a_move_is_a_work_that_reads_numbers(folders: dict[str, Path], kohya: Ko
 
 
 @pytest.mark.slow
+def test_faders_of_the_same_layers_need_two_recordings(plain: Plain, folders: dict[str, Path], tmp_path: Path) -> None:
+    """Whichever of them move, and whichever are up: the layers are written, or restored."""
+    files = [tiny_loras.write_kohya(make_lora(plain("one"), seed), tmp_path / f"{seed}.safetensors", plain("one"))
+             for seed in range(3)]
+    loras = load(folders["one"], *(Lora(str(file), 0.0, name) for file, name in zip(files, "abc", strict=True))).loras
+    keys = set()
+    for weights in ({"a": 0.5}, {"b": 0.5}, {"a": 0.2, "c": 0.1}, {"a": 0.0}, {"b": 0.0, "c": 0.0}, {"a": 1.0}):
+        loras.prepare(weights)
+        pending = loras.pending()
+        assert pending is not None
+        keys.add(pending[0])
+    assert len(keys) == 2
+
+
 def test_a_merged_lora_equals_a_live_one(folders: dict[str, Path], kohya: Kohya) -> None:
     file = str(kohya("xl"))
     merged = load(folders["xl"], Lora(file, 0.8))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
+from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
 from lcm_daemon.recipes.recipe import Recipe
@@ -18,11 +20,16 @@ OWN = Recipe("own", guidance="none")
 
 
 def of(recipe: Recipe, **changes: float) -> list[tuple[Values, int]]:
-    return list(rehearsals(recipe, {**recipe.start_values(), **changes}))
+    """Without the prompts, which every recipe has."""
+    return [each for each in rehearsals(recipe, {**recipe.start_values(), **changes}) if "prompt" not in each[0]]
 
 
-def test_a_plain_recipe_needs_no_more_than_its_start() -> None:
+def test_a_plain_recipe_needs_no_more_than_its_start_and_prompts() -> None:
     assert of(OWN) == []
+    prompts = [Blend.of(values["prompt"]).parts for values, frames in rehearsals(OWN, OWN.start_values())
+               if frames == 1]
+    assert all(one != other for one, other in pairwise(prompts)), "a recording of what has changed needs a change"
+    assert [len(parts) for parts in prompts] == [1] * (WARM_UPS + 1) + [2] * (WARM_UPS + 1)
 
 
 def test_controlnets_are_recorded_on_and_off_and_with_their_interval() -> None:
