@@ -92,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     _add_show(check)
 
-    _add_list(commands.add_parser("list", help="list sources, recipes, parameters, commands, "
+    _add_list(commands.add_parser("list", help="list sources, displays, recipes, parameters, commands, "
                                            "transports, shows or prompts"))
 
     pull = commands.add_parser("pull", help="download the models that shows or recipes need")

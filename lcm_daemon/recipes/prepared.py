@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -67,12 +67,15 @@ class Prepared:
         """Read the file; None for the user's own."""
         file = file or cache_folder() / FILE
         try:
-            return Prepared([PreparedForm(**row) for row in json.loads(file.read_text("utf-8"))], file)
+            return Prepared(_read_forms(file.read_text("utf-8")), file)
         except FileNotFoundError:
             return Prepared(file=file)
-        except (OSError, ValueError, TypeError) as error:
-            log.warning("%s: cannot be read (%s); run lcm-daemon prepare again", file, error)
-            return Prepared(file=file)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+        except (ValueError, TypeError):
+            reason = "is damaged"
+        log.warning("%s %s; nothing counts as prepared until lcm-daemon prepare has run again", file, reason)
+        return Prepared(file=file)
 
     def find(self, recipe: Recipe, torch: str, card: str = "") -> PreparedForm | None:
         """The compiled form of this recipe at its size.
@@ -118,6 +121,17 @@ def digest_of(recipe: Recipe) -> str:
     plain = replace(recipe, name="", title="", licence="", download="", vram="", parameters={}, files=(),
                     accelerate=AUTO, in_flight=0, recorded=True)
     return hashlib.blake2b(repr(plain).encode(), digest_size=12).hexdigest()
+
+
+def _read_forms(text: str) -> list[PreparedForm]:
+    """The forms in the file's text. Raises ValueError or TypeError if it is damaged."""
+    forms = [PreparedForm(**row) for row in json.loads(text)]
+    for form in forms:
+        for field in fields(form):
+            kinds = {"bool": (bool,), "float": (int, float)}.get(str(field.type), (str,))
+            if type(getattr(form, field.name)) not in kinds:
+                raise TypeError(field.name)
+    return forms
 
 
 def _key(form: PreparedForm) -> tuple[str, str, str, str]:

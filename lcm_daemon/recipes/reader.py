@@ -167,7 +167,7 @@ def _read_device(node: Node, problems: Problems) -> str | None:
         problems.refer(node, "device", node.raw.value)
         return str(node.raw.value)
     problems.add(node, "a device is auto, cuda, cuda:0 (cuda:1, ...), mps, cpu, openvino:CPU, openvino:GPU "
-                       "(openvino:GPU.1, ...) or openvino:NPU")
+                       f"(openvino:GPU.1, ...) or openvino:NPU, not {node.value!r:.80}")
     return None
 
 

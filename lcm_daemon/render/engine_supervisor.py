@@ -161,15 +161,17 @@ class EngineSupervisor(ChildSupervisor):
             case Ready():
                 self.report, self.in_flight, self.state = message.report, message.in_flight, "rendering"
                 self.metrics.time("engine/load", now - self.started_at)
-                report = message.report
-                log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype,
-                         *report.size)
+                self._log_rendering()
             case DeviceMemory():
                 self.memory = message
             case Failed():
                 self._replace(message, now)
             case _:
                 raise TypeError(f"unknown message from the engine: {message!r}")
+
+    def _log_rendering(self) -> None:
+        report = self.report
+        log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
 
     def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
         self.metrics.time("engine/latency", now - child.channel.requested[result.slot])
@@ -201,9 +203,9 @@ class EngineSupervisor(ChildSupervisor):
         """
         self.failure, self.started_at, self._progress_at = None, now, now
         self.report, self._last_result = None, None
-        self.frame_times.clear()
         if spare is None and self._take_loaded_spare():
             return
+        self.frame_times.clear()
         try:
             self.child = spare or self.pop_spare() or self._spawn(spare=False)
         except OSError as error:
@@ -265,12 +267,14 @@ class EngineSupervisor(ChildSupervisor):
 
     def _replace(self, failed: Failed, now: float) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
-        log.warning("engine %s (%s): %s", self.pid or "", self.recipe.name, failed.text)
+        spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
+        is_last = self.policy is RestartPolicy.NEVER or spares_memory
+        log.warning("engine %s (%s): %s%s", self.pid or "", self.recipe.name, failed.text,
+                    "" if is_last else "; it is replaced")
         self.kill_child()
         self._returns = self._quick is not None or self.downgraded or bool(self.report and self.report.upgrade)
         self.report, self.started_at, self._result = None, now, None
-        spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
-        if self.policy is RestartPolicy.NEVER or spares_memory:
+        if is_last:
             self.failure, self.state = failed, "failed"
             return
         self.metrics.count("engine/replaced")
@@ -341,8 +345,12 @@ class EngineSupervisor(ChildSupervisor):
             return False
         self._spare, self._spare_recipe, self._spare_ready = None, None, None
         self.child, self.state = spare, "loading"
-        if ready is not None:
+        if ready is None:
+            self.frame_times.clear()
+        else:  # it is warm: a first frame that takes longer than others is a hang
             self.report, self.in_flight, self.state = ready.report, ready.in_flight, "rendering"
+            log.info("engine: the loaded spare takes over")
+            self._log_rendering()
         return True
 
     def _drop_spare(self) -> None:

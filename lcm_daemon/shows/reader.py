@@ -40,7 +40,7 @@ from lcm_daemon.core.schema import (
 from lcm_daemon.recipes.engine_defaults import ENGINE_DEFAULTS, EngineDefaults
 from lcm_daemon.recipes.reader import known_parameters, load_recipe, read_parameters, read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES
+from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
@@ -127,6 +127,8 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
     moved = _read_moves(found, problems)
     _check_together(node, found, moved["cues"], problems)
     show = None if problems else _build_show(file, base, found, moved)
+    if show is not None:
+        _check_devices(node, show, problems)
     return show, _read_names(node, file, found, moved["modulators"], is_whole=show is not None)
 
 
@@ -140,6 +142,14 @@ def _check_together(node: Node, found: Mapping[str, Any], cues: Sequence[Cue], p
         end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
     }:
         problems.add(node, "a source of the transport browser needs the panel, which is off")
+
+
+def _check_devices(node: Node, show: Show, problems: Problems) -> None:
+    """Find recipes on a device of OpenVINO with another accelerator: they would play on the CPU without it."""
+    for recipe in (show.recipe, *show.recipes.values()):
+        if recipe.device.startswith("openvino:") and recipe.accelerate not in (AUTO, "openvino"):
+            problems.add(node, f"recipe {recipe.name}: {recipe.device} computes what OpenVINO compiles, so accelerate "
+                               f"is auto or openvino, not {recipe.accelerate}")
 
 
 def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping[str, Any]) -> Show:

@@ -53,8 +53,8 @@ class EndpointConfig:
 
     @property
     def label(self) -> str:
-        """Name in log and status, such as "ndi lcm"."""
-        name = self.options.get("name") or self.options.get("path") or ""
+        """Name in log and status, such as "ndi lcm" or "window 2"."""
+        name = self.options.get("name") or self.options.get("path") or self.options.get("display") or ""
         return f"{self.transport} {name}".strip()
 
 
@@ -107,14 +107,16 @@ def switch_names(sinks: Sequence[EndpointConfig]) -> dict[str, list[int]]:
     """The names by which sinks are switched off and on, each with the places of its sinks in the list.
 
     A sink is called by its name, or by its transport where it has none. Where several have one name, that name is all
-    of them, and each is also called TRANSPORT-NAME. Characters that an OSC address cannot have become "_".
+    of them, and each is also called TRANSPORT-NAME, a window by its display: window-2. Characters that an OSC address
+    cannot have become "_".
     """
     found: dict[str, list[int]] = {}
     for place, sink in enumerate(sinks):
         found.setdefault(_address_part(sink.options.get("name") or sink.transport), []).append(place)
     for name, places in list(found.items()):
         for place in places if len(places) > 1 else ():
-            found.setdefault(_address_part(f"{sinks[place].transport}-{name}"), []).append(place)
+            own = sinks[place].options.get("display") or name
+            found.setdefault(_address_part(f"{sinks[place].transport}-{own}"), []).append(place)
     return found
 
 

@@ -121,6 +121,7 @@ class Runner(ABC):
 
     def _record_failure(self, reason: str) -> None:
         """Count a failure and log it: a new reason at once, a repeated one more and more rarely."""
+        reason = reason.removeprefix(f"{self.label.partition(' ')[0]}: ")  # the label names the transport
         if reason != self._last_failure:
             self._last_failure, self._throttle = reason, LogThrottle(log, Metrics())
         self._throttle.warn("failures", f"{self.label}: {reason}")

@@ -106,6 +106,11 @@ class WindowSink(Sink):
         self._process: _Process | None = None
         self._answered_at = 0.0
 
+    @classmethod
+    def option_problems(cls, options: Mapping[str, Any]) -> Mapping[str, str]:
+        number = options["display"]
+        return {"display": "displays are numbered from 1"} if number.isdecimal() and int(number) == 0 else {}
+
     def _open_sink(self, size: Size, fps: float) -> None:
         _require_library()
         name = f"window-{os.getpid()}-{secrets.token_hex(4)}"

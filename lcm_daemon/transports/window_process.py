@@ -86,8 +86,10 @@ def choose_display(wanted: str, displays: list[Display]) -> Display:
     Raises:
         WindowError: There is none, or several.
     """
-    found = [display for display in displays if wanted == str(display.number)] or [
-        display for display in displays if wanted.casefold() in display.name.casefold()]
+    if wanted.isdecimal():  # never a part of a name: without display 2, "2" would be the desk's own "DELL U2720Q"
+        found = [display for display in displays if wanted == str(display.number)]
+    else:
+        found = [display for display in displays if wanted.casefold() in display.name.casefold()]
     if len(found) == 1:
         return found[0]
     problem = "several displays have that name" if found else "no display has that number or name"

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from lcm_daemon.pipelines.accelerators.base import AcceleratorError
 from tests.conftest import need
 from tests.rigs.daemon import wait_for
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines.accelerators import openvino_trace
+
+
+def test_a_disk_without_room_is_found_before_torch_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, module = tmp_path / "work" / "traced.pt", torch.nn.Linear(512, 1024)
+    file.parent.mkdir()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=66 << 20))
+    place = re.escape(str(tmp_path))
+    with pytest.raises(AcceleratorError, match=rf"cache folder {place} has 66 MiB free, .* needs 68; "):
+        openvino_trace.trace(module, (torch.zeros(1, 512),), file)
+    assert not file.exists()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=70 << 20))
+    openvino_trace.trace(module, (torch.zeros(1, 512),), file)
+    assert file.exists()
 
 
 @pytest.mark.compile

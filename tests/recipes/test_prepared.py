@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,13 @@ def test_a_form_replaces_its_older_one_and_keeps_those_of_other_processes(tmp_pa
     assert sorted(form.seconds for form in Prepared.read(file).forms) == [5.0, 8.0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"name": "an older version"}]', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"name": "an older version"}]', "null",
+                                     json.dumps([{**asdict(FORM), "seconds": "8"}])])
 def test_a_damaged_file_is_as_none(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "prepared.json"
     file.write_text(content)
     assert Prepared.read(file).forms == []
-    assert "run lcm-daemon prepare again" in caplog.text
+    assert caplog.messages == [f"{file} is damaged; nothing counts as prepared until lcm-daemon prepare has run again"]
 
 
 def test_a_form_is_lost_with_its_folder(tmp_path: Path) -> None:

@@ -148,6 +148,9 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[EngineSupervi
         def send_without_credit(self, message: Any) -> None:
             self.loaded.append(message.recipe)
 
+        def is_alive(self) -> bool:
+            return True
+
         def kill(self) -> None: ...
 
         def wait(self, seconds: float) -> bool:
@@ -200,3 +203,27 @@ def test_a_compiled_recipe_that_can_never_load_is_replaced_by_its_quick_form(sil
     made[-1].messages.append(Ready(Report("own", "stand-in", "", SIZE)))
     engine.step(clock.now())
     assert engine.ready
+
+
+def test_a_loaded_spare_that_hangs_is_found_within_the_deadline(
+    silent: Any, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is warm, so its first frame has no more time than others."""
+    engine, made = silent(loads_spare=True)
+    engine._keeps_spare = True
+    engine.start(clock.now())
+    engine.frame_times.append(0.02)
+    made[0].messages.append(Ready(Report("own", "stand-in", "", SIZE)))
+    engine.step(clock.now())
+    made[1].messages.append(Progress("waiting"))
+    engine.step(clock.now())
+    made[1].messages.append(Ready(Report("own", "stand-in", "", SIZE)))
+    engine.step(clock.now())
+    with caplog.at_level("INFO"):
+        engine.on_failure("died", clock.now())
+    assert engine.child is made[1]
+    assert "engine: the loaded spare takes over" in caplog.messages
+    made[1].unanswered[0] = clock.now()
+    clock.sleep(engine.timeouts.frame + 0.1)
+    engine.step(clock.now())
+    assert engine.child is not made[1]

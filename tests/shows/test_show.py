@@ -182,6 +182,8 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
     ("engine: {in_flight: true}", "show.yaml:1:21: frames in flight are auto or 1 to 4, not True"),
     ("engine: {device: gpu}", "show.yaml:1:18: a device is auto, "),
     ("engine: {dtype: float8}", "show.yaml:1:17: 'float8' is not one of auto, "),
+    ("engine: {accelerate: compile, device: \"openvino:CPU\"}", "show.yaml:1:1: recipe builtin: openvino:CPU computes "
+     "what OpenVINO compiles, so accelerate is auto or openvino, not compile"),
     ("engine: {recorded: maybe}", "show.yaml:1:20: 'maybe' is not true or false"),
     ("recipe: {base: builtin, in_flight: 0}", "show.yaml:1:36: frames in flight are auto or 1 to 4, not 0"),
     ("osc: {port: 99999}", "show.yaml:1:13: 99999 is not a whole number from 0 to 65535"),

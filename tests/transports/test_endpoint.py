@@ -85,11 +85,19 @@ def test_a_sink_may_begin_switched_off(tmp_path: Path) -> None:
 def test_sinks_are_switched_by_name_by_transport_or_by_both() -> None:
     sinks = [EndpointConfig("ndi", {"name": "lcm"}), EndpointConfig("spout", {"name": "lcm"}),
              EndpointConfig("memory", {"name": "B\u00fchne 1/links"}), EndpointConfig("record", {"path": "a.mp4"}),
-             EndpointConfig("record", {"path": "b.mov"})]
+             EndpointConfig("record", {"path": "b.mov"}), EndpointConfig("window", {"display": "1"}),
+             EndpointConfig("window", {"display": "EPSON PJ"})]
     assert switch_names(sinks) == {
         "lcm": [0, 1], "ndi-lcm": [0], "spout-lcm": [1], "B_hne_1_links": [2], "record": [3, 4],
-        "record-record": [3, 4],
+        "record-record": [3, 4], "window": [5, 6], "window-1": [5], "window-EPSON_PJ": [6],
     }
+    assert [sink.label for sink in sinks[-2:]] == ["window 1", "window EPSON PJ"]
+
+
+def test_there_is_no_display_0(tmp_path: Path) -> None:
+    problems = Problems()
+    sink_schema(tmp_path).read(compose("transport: window\ndisplay: 0\n", "show.yaml"), problems)
+    assert [str(problem) for problem in problems.found] == ["show.yaml:2:10: displays are numbered from 1"]
 
 
 def test_a_recording_that_cannot_be_is_a_problem_at_its_path(tmp_path: Path) -> None:

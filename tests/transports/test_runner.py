@@ -187,6 +187,8 @@ def test_repeated_failure_is_logged_more_and_more_rarely(caplog: pytest.LogCaptu
     runner._record_failure("unplugged")
     assert caplog.messages[-1] == "script: unplugged"
     assert runner.metrics.counts()["failed/script"] == 1001
+    runner._record_failure("script: no signal")
+    assert (caplog.messages[-1], runner.state) == ("script: no signal", "no signal"), "the transport is named once"
 
 
 def silent_runner(silence: SilencePolicy, connected: bool | None) -> tuple[SourceRunner, Script, ManualClock]:

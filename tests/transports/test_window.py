@@ -209,3 +209,5 @@ def test_a_display_is_chosen_by_number_or_name() -> None:
         choose_display("epson", displays)
     with pytest.raises(WindowError, match=r"^display '4': no display has that number or name; there are: none$"):
         choose_display("4", [])
+    with pytest.raises(WindowError, match="no display has that number or name"):
+        choose_display("2", displays[:1])  # not the DELL U2720Q, which is the desk's

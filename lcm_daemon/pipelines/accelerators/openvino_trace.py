@@ -7,16 +7,19 @@ Modules in 16 bits cannot be traced as they are: OpenVINO's converter replaces f
 from __future__ import annotations
 
 import copy
+import shutil
 import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lcm_daemon.pipelines.accelerators.base import AcceleratorError
 from lcm_daemon.pipelines.accelerators.int8 import Int8, quantise
 from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensors_of
 
 FLOAT16_MAX = torch.finfo(torch.float16).max
+ROOM = 64 << 20  # bytes on the disk for all that is written beside the weights
 
 
 def trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path, int8: Int8 | None = None) -> None:
@@ -27,7 +30,11 @@ def trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path, int
         example: its arguments.
         file: where to write.
         int8: trace the module's quantised form.
+
+    Raises:
+        AcceleratorError: The disk has no room for it.
     """
+    _require_room(module, file)
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about shapes that become constants, which is intended
         tensors = tuple(tensor.float().clone() for tensor in tensors_of(example))
@@ -38,6 +45,16 @@ def trace(module: nn.Module, example: tuple[Tensor | None, ...], file: Path, int
         traced = torch.jit.trace(TensorInputs(form, example), tensors,  # type: ignore[no-untyped-call]
                                  check_trace=False)
         torch.jit.save(traced, file)
+
+
+def _require_room(module: nn.Module, file: Path) -> None:
+    """Check that the disk has room. torch ends the whole process if the disk becomes full while it writes a file."""
+    weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    needed, free = 2 * weights + ROOM, shutil.disk_usage(file.parent).free  # the trace, then the compiled model
+    if free < needed:
+        raise AcceleratorError(
+            f"openvino: the cache folder {file.parent.parent} has {free >> 20} MiB free, and compiling a module needs "
+            f"{needed >> 20}; the module plays as torch runs it")
 
 
 def _copy(module: nn.Module) -> nn.Module:
