@@ -308,6 +308,14 @@ def test_after_a_broken_frame_the_last_one_stays_without_a_trace(card: Card, che
 
 
 @pytest.mark.slow
+def test_cudnn_does_not_search_once_a_pipeline_is_loaded(card: Card, checkpoint: Checkpoint,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    load(checkpoint("epsilon"), recorded=False)
+    assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.slow
 def test_the_first_prompts_of_a_show_are_replays(card: Card, recorded: LatentConsistency) -> None:
     """The blend of their texts, with the keys and values, and the frame. Only a new text itself is encoded."""
     for share in (0.2, 0.6):
