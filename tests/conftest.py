@@ -21,6 +21,7 @@ SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
 COMPUTING = (  # tests that compute, and whose result does not depend on how long that takes
     "tests/pipelines/", "tests/cuda/", "tests/examples/", "tests/commands/test_bench.py", "tests/commands/test_pull.py",
+    "tests/commands/test_prepare.py", "tests/daemon/test_parity.py", "tests/transports/test_window.py",
     "tests/render/test_governor.py", "tests/daemon/test_picture_files.py", "tests/daemon/test_video_files.py",
     "tests/daemon/test_endpoint_options.py", "tests/daemon/test_ndi_pictures.py", "tests/test_cli.py",
     "tests/controllers/panel/test_deck.py", "tests/controllers/panel/test_page.py",
@@ -68,7 +69,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _TwoLanes(LoadScopeScheduling):
-    """Scheduler of `pytest -n 2`: one worker runs every test that may measure time, the other those that compute."""
+    """Scheduler of `pytest -n 3`: one worker runs every test that may measure time, the others those that compute."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(COMPUTING) else "one after another"  # the largest scope is started first
@@ -81,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure() -> None:
-    """Let the worker that computes give way to the other: low priority, and one thread of OpenMP."""
+    """Let the workers that compute give way to the other: low priority, and one thread of OpenMP."""
     if "PYTEST_XDIST_WORKER" in os.environ and "PYTHONDONTWRITEBYTECODE" not in os.environ:
         sys.dont_write_bytecode = False  # xdist sets it; every child process would compile the package again
     if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
