@@ -115,7 +115,8 @@ def test_addresses_exist(tmp_path: Path) -> None:
         "recipe": {"base": "builtin", "loras": [{"name": "NAME", "model": "a/b"}, {"name": "ink", "model": "a/b"}],
                    "controlnets": [{"name": "NAME", "model": "a/b"}],
                    "image_prompt": {"model": "a/b", "encoder": "a/b"}},
-        "sinks": [{"transport": "ndi", "name": "NAME"}, {"transport": "record"}, {"transport": "spout", "name": "lcm"}],
+        "sinks": [{"transport": "ndi", "name": "NAME"}, {"transport": "record"}, {"transport": "window", "display": 2},
+                  {"transport": "spout", "name": "lcm"}],
         "modulation": [{"name": "NAME", "to": "strength"}],
     }))
     names = inspect_show(tmp_path / "show.yaml", environment={}).names
