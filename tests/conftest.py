@@ -22,6 +22,7 @@ DAEMON = Path(__file__).parent / "daemon"
 COMPUTING = (  # tests that compute, and whose result does not depend on how long that takes
     "tests/pipelines/", "tests/cuda/", "tests/examples/", "tests/commands/test_bench.py", "tests/commands/test_pull.py",
     "tests/commands/test_prepare.py", "tests/daemon/test_parity.py", "tests/transports/test_window.py",
+    "tests/daemon/test_live_sources.py::test_stream_batch", "tests/daemon/test_live_sources.py::test_a_guide",
     "tests/render/test_governor.py", "tests/daemon/test_picture_files.py", "tests/daemon/test_video_files.py",
     "tests/daemon/test_endpoint_options.py", "tests/daemon/test_ndi_pictures.py", "tests/test_cli.py",
     "tests/controllers/panel/test_deck.py", "tests/controllers/panel/test_page.py",
