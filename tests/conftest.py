@@ -27,6 +27,9 @@ COMPUTING = (  # tests that compute, and whose result does not depend on how lon
     "tests/daemon/test_endpoint_options.py", "tests/daemon/test_ndi_pictures.py", "tests/test_cli.py",
     "tests/controllers/panel/test_deck.py", "tests/controllers/panel/test_page.py",
 )
+TIMED = (  # of those, tests that look at every frame of some seconds
+    "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_video_files.py::test_a_damaged_packet",
+)
 FIRST_WORKER = "gw0"
 
 
@@ -73,7 +76,8 @@ class _TwoLanes(LoadScopeScheduling):
     """Scheduler of `pytest -n 3`: one worker runs every test that may measure time, the others those that compute."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(COMPUTING) else "one after another"  # the largest scope is started first
+        computes = nodeid.startswith(COMPUTING) and not nodeid.startswith(TIMED)
+        return nodeid if computes else "one after another"  # the largest scope is started first
 
 
 @pytest.hookimpl(optionalhook=True)

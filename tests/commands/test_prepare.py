@@ -21,10 +21,13 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import PIPELINES
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.shows.reader import load_show
+from tests.conftest import need
 from tests.rigs import toy_pipeline
 from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
+    import torch
+
     from lcm_daemon.pipelines.accelerators import compile as compiling
 
 SHOW = """
@@ -125,6 +128,7 @@ def test_the_real_compiler_makes_files_that_the_next_load_finds(
     show: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torch.compile on the processor, in processes of its own, with a model of one layer."""
+    need(not compiling.Compile.probe(torch.device("cpu")), "no C++ compiler; install g++")
     monkeypatch.setattr(prepare_form, "_run", toy_pipeline.run)
     recipe = Recipe("toy", pipeline=toy_pipeline.NAME, device="cpu", size=(64, 64), accelerate="compile")
     monkeypatch.setattr(prepare, "recipes_to_prepare", lambda show: [recipe])

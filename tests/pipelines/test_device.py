@@ -105,7 +105,7 @@ def test_a_device_named_by_its_number_is_the_current_one(monkeypatch: pytest.Mon
 def test_how_long_cudnn_searches(
     monkeypatch: pytest.MonkeyPatch, searched: int, searches: bool, limit: int
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark_limit", None)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark_limit", 7)
     configure(CUDA, searched)
     assert torch.backends.cudnn.benchmark is searches
     assert torch.backends.cudnn.benchmark_limit == limit
