@@ -73,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _TwoLanes(LoadScopeScheduling):
-    """Scheduler of `pytest -n 3`: one worker runs every test that may measure time, the others those that compute."""
+    """Scheduler of `pytest -n 2`: one worker runs every test that may measure time, the other those that compute."""
 
     def _split_scope(self, nodeid: str) -> str:
         computes = nodeid.startswith(COMPUTING) and not nodeid.startswith(TIMED)
