@@ -130,7 +130,7 @@ class FrameTransfer:
         flight.done.record(self._down)
         if sys.platform == "win32":
             # Windows (WDDM) collects work until it is asked for its end. The frame before this one is waited for first.
-            flight.done.query()
+            flight.done.query()  # type: ignore[no-untyped-call]
 
     def wait(self, flight: Flight, out: Pixels) -> tuple[bool, bool]:
         """Wait until the frame is in `out`; return its verdicts: broken, rejected."""
