@@ -1,4 +1,4 @@
-"""GroupNorm, with what stands before and after it, on images whose channels lie together (channels_last).
+"""GroupNorm, with what comes before and after it, on images whose channels lie together (channels_last).
 
 torch's group_norm on CUDA makes its input and output contiguous (ATen/native/group_norm.cpp). Behind each of a UNet's
 norms, the convolutions then get another layout than their weights have. Here a Triton kernel reads and writes the

@@ -104,7 +104,7 @@ def test_commands_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
             build_parser().parse_args(words)
         except SystemExit:
             wrong.append(f"{where}: {line}: {capsys.readouterr().err.splitlines()[-1]}")
-        wrong += [f"{where}: there is no {word}" for word in words
+        wrong += [f"{where}: {word} does not exist" for word in words
                   if word.startswith(("examples/", "show_configs/")) and not (ROOT / word).exists()]
     assert len(commands) > 30
     assert wrong == []

@@ -22,7 +22,7 @@ with lazy_imports(globals()):
 
 @contextmanager
 def copies_to_a_device() -> Iterator[list[bool]]:
-    """Whether each copy from the host to another device (`meta` stands for MPS) does not block."""
+    """Whether each copy from the host to another device (`meta` takes the place of MPS) does not block."""
     with Copies() as mode:
         yield mode.to_device
 

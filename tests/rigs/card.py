@@ -1,10 +1,10 @@
-"""Card: stands for a CUDA card. Tensors "on cuda" are computed on the CPU, but they are treated as torch treats CUDA's.
+"""Card: a stand-in for a CUDA card. Tensors "on cuda" are computed on the CPU, but treated as torch treats CUDA's.
 
 Test modules import this with `lazy_imports`: it imports torch.
 
 What it does as torch 2.11 to 2.13 do it, by their sources:
 
-- Streams run their work later. `Card.lazy` names streams that run nothing until somebody waits for it, and all other
+- Streams run their work later. `Card.lazy` names streams that run nothing until they are waited for, and all other
   streams run as early as the events allow. So a missing event, or memory that the host writes too early, shows as a
   wrong picture.
 - A graph records operations, with the tensors that they read and wrote. A replay runs them again on this memory. So a

@@ -30,7 +30,7 @@ class Card:
 
     Attributes:
         log: What happened, in order.
-        lazy: Names of streams whose work does not run before somebody waits for it.
+        lazy: Names of streams whose work does not run before it is waited for.
         current: The current stream.
         capture: The graph that is being captured.
         last_error: The runtime's, of a call that has returned it; the next launch reports it again.

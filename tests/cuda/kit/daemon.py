@@ -273,7 +273,7 @@ def play_upgraded() -> None:
 
 
 def kill_compiled() -> None:
-    """How long the picture stands still when an engine dies that has taken over compiled."""
+    """How long no new frame comes when an engine dies that has taken over compiled."""
     name = "kit-compiled"
     daemon = Daemon(name, recipe("none" if SMALL else "compile"))
     try:
