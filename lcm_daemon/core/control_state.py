@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
 COMMANDS_KEPT = 64  # commands that wait for the stage; further ones are dropped
 
+Row = Mapping[str, Value]  # one entry of a list, for people: strings, numbers and switches by column
+Rows = tuple[Row, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class Subscription:
@@ -34,6 +37,7 @@ class Subscription:
     on_moving: Callable[[Mapping[str, Value]], None] | None = None
     on_refusal: Callable[[Refusal], None] | None = None
     on_tempo: Callable[[Tempo], None] | None = None
+    on_list: Callable[[str], None] | None = None
 
 
 class ControlState:
@@ -57,6 +61,7 @@ class ControlState:
         self.presses = Presses()  # the buttons of OSC peers
         self.moving = MovingValues()  # up to date while a subscriber has `on_moving`
         self.parameter_states: Mapping[str, ParameterState] = {}  # of every parameter, at the time of the last status
+        self.lists: dict[str, Rows] = {}  # what there is to choose from, by name: see `set_list`
         self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
         self.metrics = metrics
@@ -79,6 +84,7 @@ class ControlState:
         on_moving: Callable[[Mapping[str, Value]], None] | None = None,
         on_refusal: Callable[[Refusal], None] | None = None,
         on_tempo: Callable[[Tempo], None] | None = None,
+        on_list: Callable[[str], None] | None = None,
     ) -> Callable[[], None]:
         """Call these functions from now until the returned function is called.
 
@@ -91,11 +97,13 @@ class ControlState:
                 moves. Without such a subscriber the stage does not send them.
             on_refusal: called with every request that is refused, here or by the stage.
             on_tempo: called with the tempo of the show when it has changed.
+            on_list: called with the name of a list when its rows have changed.
 
         Returns:
             A function that ends the subscription; further calls of it do nothing.
         """
-        subscription = Subscription(on_changes, on_status, on_table, on_panic, on_moving, on_refusal, on_tempo)
+        subscription = Subscription(on_changes, on_status, on_table, on_panic, on_moving, on_refusal, on_tempo,
+                                    on_list)
         self.subscribers.append(subscription)
         if on_moving:
             self._wake()  # the stage learns that it is wanted
@@ -121,6 +129,15 @@ class ControlState:
         for subscriber in list(self.subscribers):
             if subscriber.on_tempo:
                 subscriber.on_tempo(tempo)
+
+    def set_list(self, name: str, rows: Rows) -> None:
+        """Replace a list, such as the looks or the sources that were found, and call the subscribers."""
+        if self.lists.get(name) == rows:
+            return
+        self.lists[name] = rows
+        for subscriber in list(self.subscribers):
+            if subscriber.on_list:
+                subscriber.on_list(name)
 
     def in_force(self, name: str) -> Value:
         """A parameter's value in force; needs a subscriber with `on_moving`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from lcm_daemon import controllers
 from lcm_daemon.automation.cue_messages import CueMessage
-from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.control_state import ControlState, Rows
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
@@ -48,6 +48,7 @@ class DeskUpdate:
         receipt: That of the last queue that the stage has handled and that asked for one; 0 for none.
         tempo: The show's tempo, where it has changed since the last update.
         outgoing: Messages of cues that have started since the last update.
+        lists: The lists that have changed since the last update, by name.
     """
 
     changes: list[Change]
@@ -60,6 +61,7 @@ class DeskUpdate:
     receipt: int = 0
     tempo: Tempo | None = None
     outgoing: tuple[CueMessage, ...] = ()
+    lists: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,8 @@ class Desk:
                     self.controls.replace_table(message.table, message.values)
                 if message.outgoing:
                     self._cue_sender.send(message.outgoing)
+                for name, rows in message.lists.items():
+                    self.controls.set_list(name, rows)
                 if message.tempo is not None:
                     self.controls.update_tempo(message.tempo)
                 self.controls.apply_update(

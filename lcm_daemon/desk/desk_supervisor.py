@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lcm_daemon.automation.cue_messages import CueMessage
+from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.metrics import Metrics
@@ -59,6 +60,8 @@ class DeskSupervisor(ChildSupervisor):
         self._wants_moving = False
         self._moving, self._moving_at = MovingValues(), 0.0  # what was sent last, and when
         self._outgoing: list[CueMessage] = []  # not yet sent
+        self._lists: dict[str, Rows] = {}
+        self._new_lists: dict[str, Rows] = {}  # not yet sent
         self._tempo: Tempo | None = None
         self._is_tempo_new = False  # not yet sent
         self._credit_at: float | None = 0.0  # when the desk last had a credit; None: it has only just opened
@@ -100,7 +103,7 @@ class DeskSupervisor(ChildSupervisor):
         self.ready, self.started_at, self._credit_at = False, now, now
         self._table, self._receipt = None, 0
         self._wants_moving, self._moving = False, MovingValues()
-        self._is_tempo_new = self._tempo is not None
+        self._is_tempo_new, self._new_lists = self._tempo is not None, dict(self._lists)
 
     def start_next(self, now: float) -> None:
         if now < self._retry_at:
@@ -149,6 +152,11 @@ class DeskSupervisor(ChildSupervisor):
         if tempo != self._tempo:
             self._tempo, self._is_tempo_new = tempo, True
 
+    def tell_list(self, name: str, rows: Rows) -> None:
+        """Send a list with the next update, if it has changed: what the controllers may show and choose from."""
+        if self._lists.get(name) != rows:
+            self._lists[name] = self._new_lists[name] = rows
+
     def send_messages(self, messages: list[CueMessage]) -> None:
         """Let the desk send the messages of cues."""
         kept = messages[:MAX_OUTGOING - len(self._outgoing)]
@@ -173,7 +181,7 @@ class DeskSupervisor(ChildSupervisor):
             return
         moving = self._new_moving(now)
         if not (self._changes or self._status or self._table or moving or self._refusals or self._receipt
-                or self._is_tempo_new or self._outgoing):
+                or self._is_tempo_new or self._outgoing or self._new_lists):
             return
         changes, table_values = list(self._changes.values()), dict[str, Value]()
         if self._table:  # a change that waits may be older than the table's values, which the desk applies first
@@ -181,12 +189,13 @@ class DeskSupervisor(ChildSupervisor):
             changes = [replace(change, value=values[change.name]) for change in changes if change.name in values]
         update = desk.DeskUpdate(
             changes, self._status, self._parameter_states, self._table, table_values, moving, tuple(self._refusals),
-            self._receipt, self._tempo if self._is_tempo_new else None, tuple(self._outgoing))
+            self._receipt, self._tempo if self._is_tempo_new else None, tuple(self._outgoing),
+            self._new_lists)
         try:
             if self.child.channel.send(update):
                 self._changes, self._status, self._parameter_states, self._table = {}, None, None, None
                 self._moving, self._refusals, self._receipt = moving or self._moving, [], 0
-                self._is_tempo_new, self._outgoing = False, []
+                self._is_tempo_new, self._outgoing, self._new_lists = False, [], {}
         except CLOSED:
             return
 

@@ -246,3 +246,15 @@ def test_subscribers_are_called_with_the_shows_tempo() -> None:
     stop()
     controls.update_tempo(Tempo(91.0))
     assert (heard, controls.tempo) == ([Tempo(90.0)], Tempo(91.0))
+
+
+def test_a_list_is_reported_when_its_rows_change(rig: Rig) -> None:
+    heard: list[tuple[str, object]] = []
+    stop = rig.controls.subscribe(on_list=lambda name: heard.append((name, rig.controls.lists[name])))
+    dawn, dusk = ({"name": "dawn"},), ({"name": "dusk"},)
+    for rows in (dawn, dawn, dusk):
+        rig.controls.set_list("looks", rows)
+    assert heard == [("looks", dawn), ("looks", dusk)]
+    stop()
+    rig.controls.set_list("looks", dawn)
+    assert len(heard) == 2

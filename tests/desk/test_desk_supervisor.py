@@ -158,6 +158,22 @@ def test_the_tempo_is_sent_when_it_has_changed() -> None:
     channel.close()
 
 
+def test_a_list_is_sent_when_it_has_changed() -> None:
+    desk = DeskSupervisor(DeskConfig("test", TABLE, VALUES), SIZE, Metrics())
+    channel = Channel(SIZE)
+    child = ChildChannel(channel.child_endpoint())
+    desk.child, desk.ready = SimpleNamespace(channel=channel, pid=1), True  # type: ignore[assignment]
+    for _ in range(3):
+        child.send(Credit())
+    for name in ("dawn", "dawn", "dusk"):
+        desk.tell_list("looks", ({"name": name},))
+        desk.step(VALUES, time.perf_counter())
+    assert [child.receive().lists, child.receive().lists] == [
+        {"looks": ({"name": "dawn"},)}, {"looks": ({"name": "dusk"},)}]
+    child.close()
+    channel.close()
+
+
 @pytest.mark.slow
 def test_a_killed_desk_is_open_again_at_the_same_port(desk: DeskSupervisor, port: int) -> None:
     first = desk.pid

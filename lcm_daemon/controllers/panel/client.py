@@ -92,6 +92,9 @@ class PageClient:
         self._echo.on_table(self._controls.values)
         self._queue.put_table(message)
 
+    def on_list(self, name: str) -> None:
+        self._queue.put_list(name)
+
     def on_status(self, message: str) -> None:
         self._queue.put_status(message)
 
@@ -104,7 +107,7 @@ class PageClient:
             await self._socket.send_text(messages.hello(self._controls, self._origin, self._camera is not None))
             while True:
                 await self._send_heartbeat(time.perf_counter())
-                for message in self._queue.pop_all():
+                for message in self._queue.pop_all(self._controls):
                     await self._send(message)
                 await self._wait_for_queue()
                 self._send_changes(self._echo.corrections(self._controls.values, time.perf_counter()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +25,7 @@ def hello(controls: ControlState, you: str, camera: bool = False) -> str:
     return _encode({"hello": {
         "version": __version__, "show": controls.show, "you": you, "camera": camera, **describe_table(controls),
         "values": controls.values, "status": _finite(controls.status), "live": _moving(controls),
+        "lists": controls.lists,
     }})
 
 
@@ -39,6 +40,11 @@ def changes(changes: Sequence[Change]) -> str:
 
 def status(controls: ControlState) -> str:
     return _encode({"status": _finite(controls.status), "live": _moving(controls)})
+
+
+def lists(controls: ControlState, names: Iterable[str]) -> str:
+    """The lists of these names, whole."""
+    return _encode({"lists": {name: controls.lists[name] for name in names}})
 
 
 def heartbeat(now: float) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from lcm_daemon.controllers.panel import messages
+from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.requests import Change
 
 ERRORS_KEPT = 8
@@ -22,6 +23,7 @@ class SendQueue:
         self._changes: dict[str, Change] = {}
         self._status: str | None = None
         self._table: str | None = None
+        self._lists: dict[str, None] = {}  # names of those that changed, in their order
         self._errors: list[str] = []
         self._frame: bytes | None = None
         self._camera = ""
@@ -41,6 +43,11 @@ class SendQueue:
         self._status = message
         self.filled.set()
 
+    def put_list(self, name: str) -> None:
+        """Queue a list; what is sent is what it holds then."""
+        self._lists[name] = None
+        self.filled.set()
+
     def put_error(self, text: str) -> None:
         self._errors = [*self._errors, text][-ERRORS_KEPT:]
         self.filled.set()
@@ -58,7 +65,7 @@ class SendQueue:
         """Drop a change that waits, because the client itself has set a newer value."""
         self._changes.pop(name, None)
 
-    def pop_all(self) -> Iterator[str | bytes]:
+    def pop_all(self, controls: ControlState) -> Iterator[str | bytes]:
         """Empty the queue. Yields its messages, the frame last."""
         self.filled.clear()
         errors, self._errors = self._errors, []
@@ -66,6 +73,7 @@ class SendQueue:
         table, self._table = self._table, None
         changes, self._changes = self._changes, {}
         status, self._status = self._status, None
+        names, self._lists = self._lists, {}
         frame, self._frame = self._frame, None
         yield from map(messages.error, errors)
         if camera:
@@ -76,5 +84,7 @@ class SendQueue:
             yield messages.changes(list(changes.values()))
         if status is not None:
             yield status
+        if names:
+            yield messages.lists(controls, names)
         if frame is not None:
             yield frame

@@ -10,9 +10,10 @@
 WebSocket protocol. The server sends JSON text:
 
     {"hello": {"version", "show", "you", "camera", "parameters": [...], "commands": [...], "values": {...},
-               "status": {...}, "live": {...}}}
+               "status": {...}, "live": {...}, "lists": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
     {"status": {...}, "live": {...}}   the whole status, and each number in effect that differs from the value set
+    {"lists": {"looks": [{...}, ...]}} the lists that have changed, whole: rows of strings, numbers and switches
     {"beat": 8123.456}                 heartbeat, twice a second: the daemon's monotonic time
     {"table": {"parameters", "commands", "values"}}     the recipe has changed: its parameters and all values
     {"error": "one line"}              a request was rejected, for this reason
@@ -107,7 +108,7 @@ class PanelServer:
         port = await self._server.start(self._app(), self._host, self._port)
         self._unsubscribe = self._controls.subscribe(
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
-            on_panic=self._on_panic, on_refusal=self._on_refusal,
+            on_panic=self._on_panic, on_refusal=self._on_refusal, on_list=self._on_list,
         )
         return port
 
@@ -207,6 +208,10 @@ class PanelServer:
         message = messages.table(self._controls)
         for client in self._clients.values():
             client.on_table(message)
+
+    def _on_list(self, name: str) -> None:
+        for client in self._clients.values():
+            client.on_list(name)
 
     def _on_status(self, status: Mapping[str, Value]) -> None:
         message = messages.status(self._controls)

@@ -9,8 +9,13 @@ import pytest
 
 from lcm_daemon.controllers.panel.client import LATE_SECONDS
 from lcm_daemon.controllers.panel.send_queue import ERRORS_KEPT, SendQueue
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change, ParameterState
 from tests.rigs.panel import Rig, serving, until, visiting
+
+CONTROLS = ControlState(TABLE, {}, Metrics(), lambda: None)
 
 
 def test_a_slow_client_is_sent_the_newest_item_of_each_kind():
@@ -20,19 +25,22 @@ def test_a_slow_client_is_sent_the_newest_item_of_each_kind():
         queue.put_status(json.dumps({"status": {"fps": n}}))
         queue.put_frame(bytes([n % 256]))
         queue.put_error(f"error {n}")
-    *errors, changes, status, frame = queue.pop_all()
+        CONTROLS.set_list("looks", ({"name": "dawn", "number": n},))
+        queue.put_list("looks")
+    *errors, changes, status, lists, frame = queue.pop_all(CONTROLS)
     assert [json.loads(e)["error"] for e in errors] == [f"error {n}" for n in range(1000 - ERRORS_KEPT, 1000)]
     assert [c["value"] for c in json.loads(changes)["changes"]] == [999, -999]
     assert json.loads(status) == {"status": {"fps": 999}}
+    assert json.loads(lists) == {"lists": {"looks": [{"name": "dawn", "number": 999}]}}
     assert frame == bytes([999 % 256])
-    assert list(queue.pop_all()) == []
+    assert list(queue.pop_all(CONTROLS)) == []
 
 
 def test_a_change_is_dropped_if_the_client_has_set_a_newer_value():
     queue = SendQueue()
     queue.put_changes([Change("strength", 0.2, "osc/x")])
     queue.drop_change("strength")
-    assert list(queue.pop_all()) == []
+    assert list(queue.pop_all(CONTROLS)) == []
 
 
 def test_an_empty_list_of_changes_fills_nothing():

@@ -1,5 +1,5 @@
 import { leaveField } from "./press";
-import type { ClientMessage, Command, Hello, Parameter, ServerMessage, Status, Table, Value } from "./protocol";
+import type { ClientMessage, Command, Hello, Lists, Parameter, ServerMessage, Status, Table, Value } from "./protocol";
 
 const RETRY_MS = [250, 500, 1000, 2000];
 const CHECK_MS = 500;
@@ -18,6 +18,7 @@ export class Link {
   status = $state.raw<Status>({});
   /** Numbers in effect that differ from the value set: during a fade, or moved by a modulator. */
   live = $state.raw<Record<string, number>>({});
+  lists = $state.raw<Lists>({});
   error = $state("");
   /** The show has a browser source: it accepts camera frames. */
   acceptsCamera = $state(false);
@@ -128,6 +129,7 @@ export class Link {
     for (const change of message.changes ?? []) this.#onChange(change.name, change.value);
     if (message.status) this.status = message.status;
     if (message.live) this.live = message.live;
+    if (message.lists) this.lists = { ...this.lists, ...message.lists };
     if (message.error) this.#showError(message.error);
     if (message.camera) this.onCameraReply(message.camera);
   }
@@ -138,6 +140,7 @@ export class Link {
     this.acceptsCamera = hello.camera;
     this.status = hello.status;
     this.live = hello.live;
+    this.lists = hello.lists;
     this.#onTable(hello);
     this.#tries = 0;
     this.online = true;

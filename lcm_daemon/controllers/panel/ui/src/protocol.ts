@@ -3,6 +3,10 @@
 export type Value = number | boolean | string;
 export type Status = Record<string, Value | null>;
 
+/** What there is to choose from, such as looks or sources: rows by the name of their list. */
+export type Row = Record<string, Value>;
+export type Lists = Record<string, Row[]>;
+
 export interface Parameter {
   name: string;
   kind: "float" | "int" | "bool" | "text" | "choice";
@@ -37,6 +41,7 @@ export interface Hello extends Table {
   camera: boolean;
   status: Status;
   live: Record<string, number>;
+  lists: Lists;
 }
 
 export interface Change {
@@ -51,6 +56,7 @@ export interface ServerMessage {
   changes?: Change[];
   status?: Status;
   live?: Record<string, number>;
+  lists?: Lists;
   beat?: number;
   error?: string;
   camera?: "ack" | "lost";
