@@ -132,7 +132,8 @@ def mapped_segments(processes: list[psutil.Process]) -> set[str]:
     """The shared memory that these processes have mapped: other tests beside this one have some too."""
     if sys.platform != "linux":
         return set()
-    return {part.path for process in processes for part in process.memory_maps() if part.path.startswith("/dev/shm/psm_")}
+    maps = (part.path for process in processes for part in process.memory_maps())
+    return {path for path in maps if path.startswith("/dev/shm/psm_")}
 
 
 @pytest.mark.parametrize("number", termination_signals())
