@@ -56,43 +56,72 @@ class _Sender:
 
 
 @dataclass
+class _Reports:
+    """The values of one control that one peer was sent, the oldest first."""
+
+    kept: deque[_Report] = field(default_factory=deque)
+    silent: int = 0  # how many of the oldest are older than SILENCE_SECONDS
+    counts: dict[Any, int] = field(default_factory=dict)  # how often each value is among them
+
+    def add(self, report: _Report) -> None:
+        if len(self.kept) >= MAX_REPORTS:
+            self.pop()
+        self.kept.append(report)
+        self.counts[report.value] = self.counts.get(report.value, 0) + 1
+
+    def pop(self) -> _Report:
+        """Remove the oldest report."""
+        report = self.kept.popleft()
+        self.silent = max(0, self.silent - 1)
+        self.counts[report.value] -= 1
+        if not self.counts[report.value]:
+            del self.counts[report.value]
+        return report
+
+    def pop_until(self, value: Any) -> _Report | None:
+        """Remove the oldest report of a value, and the reports before it."""
+        if value not in self.counts:
+            return None
+        while (report := self.pop()).value != value:
+            pass
+        return report
+
+
+@dataclass
 class _Control:
     """What is known of one control."""
 
-    reports: dict[Hashable, deque[_Report]] = field(default_factory=dict)  # by peer
+    reports: dict[Hashable, _Reports] = field(default_factory=dict)  # by peer
     senders: dict[str, _Sender] = field(default_factory=dict)
 
     def find(self, peers: Iterable[Hashable], value: Any, now: float) -> _Report | None:
         """Remove the oldest report of this value to one of the peers, and the reports before it."""
         for peer in peers:
             reports = self.reports.get(peer)
-            if not reports:
+            if reports is None or not reports.kept:
                 continue
             self.expire(reports, now)
-            compared = comparable(value)
-            for place, report in enumerate(reports):
-                if report.value == compared:
-                    for _ in range(place + 1):
-                        reports.popleft()
-                    return report
+            report = reports.pop_until(comparable(value))
+            if report is not None:
+                return report
         return None
 
-    def expire(self, reports: deque[_Report], now: float) -> None:
+    def expire(self, reports: _Reports, now: float) -> None:
         """Drop the reports that excuse nothing any more. A sender that has not sent back its own move never does."""
-        for report in reports:
-            if now - report.time < SILENCE_SECONDS:
-                break
-            sender = self.senders.get(report.mover)
+        kept = reports.kept
+        while reports.silent < len(kept) and now - kept[reports.silent].time >= SILENCE_SECONDS:
+            sender = self.senders.get(kept[reports.silent].mover)
             if sender is not None and sender.echoes is None:
                 sender.echoes = False
-        while reports and now - reports[0].time >= EXCUSE_SECONDS:
-            reports.popleft()
+            reports.silent += 1
+        while kept and now - kept[0].time >= EXCUSE_SECONDS:
+            reports.pop()
 
     def forget_older(self, peers: Iterable[Hashable], oldest: float) -> None:
         for peer in peers:
-            reports = self.reports.get(peer, ())
-            while reports and reports[0].time <= oldest:
-                reports.popleft()
+            reports = self.reports.get(peer)
+            while reports is not None and reports.kept and reports.kept[0].time <= oldest:
+                reports.pop()
 
     def clear_waiting(self) -> None:
         for sender in self.senders.values():
@@ -130,10 +159,10 @@ class EchoGate:
         if reports is None:
             if len(known.reports) >= MAX_PEERS:
                 del known.reports[next(iter(known.reports))]
-            reports = known.reports[peer] = deque(maxlen=MAX_REPORTS)
+            reports = known.reports[peer] = _Reports()
         now = self.now()
         known.expire(reports, now)
-        reports.append(_Report(comparable(value), now, mover))
+        reports.add(_Report(comparable(value), now, mover))
         if mover and mover not in known.senders:
             if len(known.senders) >= MAX_PEERS:
                 known.senders.pop(next(iter(known.senders))).stop_waiting()

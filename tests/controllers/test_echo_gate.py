@@ -183,7 +183,7 @@ def test_the_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         gate.report(f"peer {number % 5}", "x", 0.5, f"sender {number}")
     assert len(gate._controls) == 4
     assert len(gate._controls["x"].reports) == len(gate._controls["x"].senders) == 3
-    assert max(map(len, gate._controls["x"].reports.values())) <= echo_gate.MAX_REPORTS
+    assert max(len(reports.kept) for reports in gate._controls["x"].reports.values()) <= echo_gate.MAX_REPORTS
 
 
 def test_the_value_of_a_message() -> None:

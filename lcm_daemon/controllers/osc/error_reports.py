@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_LOGGED_UNKNOWN = 32  # unknown addresses that are logged, once each; further ones are only counted
 REPEAT_SECONDS = 1.0  # the same text is sent to the same listener once in this time
-MAX_RECENT = 256  # reports within REPEAT_SECONDS, beyond which further ones are not sent
+MAX_RECENT = 64  # reports within REPEAT_SECONDS, beyond which further ones are not sent: a flood is not answered by one
 
 _ORIGIN = "osc/"
 
@@ -42,12 +42,17 @@ class ErrorReports:
     def send(self, text: str, source: Address | None = None) -> None:
         """Send a text to the source of the refused message, if there is one, and to every subscriber."""
         now = self._now()
+        self._forget_old(now)
+        if len(self._recent) >= MAX_RECENT:
+            return
         listeners = dict.fromkeys([source] if source else [])
         for listener, subscriber in self._subscribers.by_listener().items():
             if OWN_NAMESPACE in subscriber.namespaces:
                 listeners[listener] = None
         for listener in listeners:
-            if self._is_due(listener, text, now):
+            key = (listener, text)
+            if key not in self._recent and len(self._recent) < MAX_RECENT:
+                self._recent[key] = now
                 self._subscribers.answer(listener, ERROR, text, key=f"{ERROR} {text}")
 
     def on_unknown(self, address: str, source: Address, known: Mapping[str, Any]) -> None:
@@ -69,11 +74,7 @@ class ErrorReports:
         source = Address.parse(refusal.origin.removeprefix(_ORIGIN)) if is_own else None
         self.send(refusal.text if is_own else f"{refusal.origin}: {refusal.text}", source)
 
-    def _is_due(self, listener: Address, text: str, now: float) -> bool:
-        recent, key = self._recent, (listener, text)
+    def _forget_old(self, now: float) -> None:
+        recent = self._recent
         while recent and now - next(iter(recent.values())) >= REPEAT_SECONDS:
             del recent[next(iter(recent))]
-        if key in recent or len(recent) >= MAX_RECENT:
-            return False
-        recent[key] = now
-        return True
