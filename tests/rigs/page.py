@@ -37,3 +37,11 @@ async def opened(devtools: str, rig: Rig, **window: int) -> AsyncIterator[tuple[
         await page.open(panel.address, **window)
         yield page, panel
         assert page.troubles == []
+
+
+async def drawer(page: Tab, name: str) -> None:
+    """Open a drawer of the page, such as "Model", in place of the open one."""
+    shown = f"document.querySelector('[data-drawer={name}]') !== null"
+    if not await page.js(shown):
+        await page.click(f"[data-drawer-tab={name}]")
+        await page.until(shown)

@@ -1,4 +1,4 @@
-import { link } from "./link.svelte";
+import { link } from "../link.svelte";
 
 const REQUEST_MS = 1000; // by then the status, which comes twice a second, reflects the request
 
