@@ -1,4 +1,4 @@
-"""The command line: `lcm-daemon run`, `check`, `list`, `pull`, `prepare`, `doctor`, `bench`, `midi` and `send`.
+"""The command line: `lcm-daemon run`, `check`, `list`, `schema`, `pull`, `prepare`, `doctor`, `bench`, `midi`, `send`.
 
 This module parses arguments and hands them to a module of `lcm_daemon.commands`, which it imports only when the command
 runs: help and errors are there at once.
@@ -93,7 +93,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(check)
 
     _add_list(commands.add_parser("list", help="list sources, displays, recipes, parameters, commands, "
-                                           "transports, shows or prompts"))
+                                           "transports, shows, prompts or keys"))
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of shows, for editors")
+    schema.set_defaults(command=_schema)
 
     pull = commands.add_parser("pull", help="download the models that shows or recipes need")
     pull.set_defaults(command=_pull)
@@ -228,6 +231,13 @@ def _list(options: argparse.Namespace) -> int:
         lines = LISTS[options.what]()
     for line in lines:
         print(line)
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.list_keys import show_schema
+
+    print(show_schema())
     return 0
 
 

@@ -194,4 +194,5 @@ def _read_messages(node: Node, problems: Problems) -> tuple[CueMessage, ...]:
     return tuple(message for message in read if message is not None)
 
 
-MESSAGES = Custom(_read_messages, "a list of messages, such as [{osc: /light/go, args: [1], to: 192.168.1.20:8000}]")
+MESSAGES = Custom(_read_messages, "a list of messages, such as [{osc: /light/go, args: [1], to: 192.168.1.20:8000}]",
+                  Items(Section(_MESSAGE)))

@@ -15,6 +15,7 @@ from lcm_daemon.automation.cue_messages import MESSAGES
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.live_values import FADE_CURVES
+from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.schema import (
     Boolean,
@@ -29,6 +30,7 @@ from lcm_daemon.core.schema import (
     nearest,
     unique_items,
 )
+from lcm_daemon.core.schema_shapes import ParameterValues
 from lcm_daemon.recipes.reader import NAME, known_parameters, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
@@ -123,8 +125,9 @@ _CUE_SETTINGS: Fields = {
 _FADES = "seconds by parameter, in place of fade"
 CUE: Fields = {
     "name": _CUE_NAME,
-    "set": Field(Deferred("a mapping of parameters to values"), None, "the look"),
-    "fades": Field(Deferred("a mapping of parameters to seconds"), None, _FADES),
+    "set": Field(Deferred("a mapping of parameters to values", ParameterValues(lambda: TABLE)), None, "the look"),
+    "fades": Field(Deferred("a mapping of parameters to seconds", ParameterValues(lambda: TABLE, _SECONDS)), None,
+                   _FADES),
     **_CUE_SETTINGS,
 }
 RECORDED_CUE: Fields = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def list_parameters(recipe: str | None = None) -> list[str]:
     from lcm_daemon.core.parameter_table import TABLE
 
     table = find_recipes(recipe)[0].table() if recipe else TABLE
-    return [parameter.describe() for parameter in table.values()]
+    lines = []
+    for group, parameters in itertools.groupby(table.values(), lambda parameter: parameter.group):
+        lines += ["", group, *(parameter.describe() for parameter in parameters)]
+    return lines[1:]
 
 
 def list_commands() -> list[str]:
@@ -106,6 +110,13 @@ def list_displays() -> list[str]:
     return list_displays()
 
 
+def list_keys() -> list[str]:
+    """List every key of a show."""
+    from lcm_daemon.commands.list_keys import list_keys
+
+    return list_keys()
+
+
 LISTS: Mapping[str, Callable[[], list[str]]] = {
     "sources": list_sources,
     "recipes": list_recipes,
@@ -115,4 +126,5 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "shows": list_shows,
     "prompts": list_prompts,
     "displays": list_displays,
+    "keys": list_keys,
 }

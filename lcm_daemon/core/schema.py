@@ -22,6 +22,7 @@ _SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.Se
 
 _WRITTEN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?(/\d+(\.\d*)?)?")
 _SIDES = re.compile(r"(\d{1,5}) ?[xX×*] ?(\d{1,5})")  # 1920x1080
+_SWITCH = "^([Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$"  # switches in YAML 1.1, text in the YAML 1.2 of editors
 _NOTE = "x-"  # keys that begin so are ignored: they hold anchors, as in Docker Compose
 
 JsonSchema = dict[str, Any]  # https://json-schema.org, draft 2020-12
@@ -147,7 +148,7 @@ class Boolean(FieldKind):
         return "true or false"
 
     def json_schema(self) -> JsonSchema:
-        return {"enum": [True, False, 1, 0]}
+        return {"anyOf": [{"enum": [True, False, 1, 0]}, {"type": "string", "pattern": _SWITCH}]}
 
 
 @dataclass(frozen=True)
@@ -306,10 +307,11 @@ class OrFalse(FieldKind):
 
 @dataclass(frozen=True)
 class Custom(FieldKind):
-    """A kind made of a function, for a single use."""
+    """A kind made of a function, for a single use. shape: the kind whose JSON Schema and keys it has."""
 
     reading: Callable[[Node, Problems], Any]
     description: str
+    shape: FieldKind | None = None
 
     def read(self, node: Node, problems: Problems) -> Any:
         return self.reading(node, problems)
@@ -317,18 +319,25 @@ class Custom(FieldKind):
     def describe(self) -> str:
         return self.description
 
+    def json_schema(self) -> JsonSchema:
+        return self.shape.json_schema() if self.shape else {}
+
 
 @dataclass(frozen=True)
 class Deferred(FieldKind):
-    """A value that the caller reads later, when it knows what is allowed. Reads to its node."""
+    """A value that the caller reads later, when it knows what is allowed. Reads to its node. shape: as of Custom."""
 
     description: str
+    shape: FieldKind | None = None
 
     def read(self, node: Node, problems: Problems) -> Any:
         return node
 
     def describe(self) -> str:
         return self.description
+
+    def json_schema(self) -> JsonSchema:
+        return self.shape.json_schema() if self.shape else {}
 
 
 def read_fields(node: Node, fields: Fields, problems: Problems) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from lcm_daemon.core.schema import (
     read_fields,
     unique_items,
 )
+from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO, PIPELINES, PREPROCESSORS, SAMPLERS
@@ -201,7 +202,8 @@ def _part(kind: type[Any], fields: Fields, short: str = "") -> Custom:
         values = Section(fields).read(node, problems)
         return kind(**values) if values is not None and len(problems) == before else None
 
-    return Custom(read, f"a mapping with the keys {', '.join(fields)}" + (f", or the {short} alone" if short else ""))
+    described = f"a mapping with the keys {', '.join(fields)}" + (f", or the {short} alone" if short else "")
+    return Custom(read, described, Either((Text(), Section(fields))) if short else Section(fields))
 
 
 def _read_schedule(node: Node, problems: Problems) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], 
         problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r:.80}")
 
 
-_WEIGHTS = Custom(_read_weights, "a folder, a file or a place on the hub")
+_WEIGHTS = Custom(_read_weights, "a folder, a file or a place on the hub", Text())
 NAME = Custom(_read_name, "a name")
 _LORA: Fields = {
     "name": Field(NAME, "", "makes it live, through the parameter lora/<name>"),
@@ -303,6 +305,7 @@ FIELDS: Fields = {
     "licence": Field(Text(), "", "of the weights"),
     "download": Field(Text(), "", "size, such as 2.4 GB"),
     "vram": Field(Text(), "", "memory that it takes on the device, such as 3 GB"),
-    "parameters": Field(Deferred("a mapping of parameters"), {}),
+    "parameters": Field(Deferred("a mapping of parameters", ParameterValues(lambda: TABLE)), {}),
     "files": Field(Items(_part(Files, _FILES)), (), "what `lcm-daemon pull` fetches"),
 }
+RECIPE_SHAPE = Either((Text(), Section(FIELDS)))

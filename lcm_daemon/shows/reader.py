@@ -13,7 +13,15 @@ import yaml
 from lcm_daemon import controllers
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.modulation import Modulator
-from lcm_daemon.automation.schema import CUE_LIST, cue_recipes, is_endless_loop, read_cues, read_modulators
+from lcm_daemon.automation.schema import (
+    CUE,
+    CUE_LIST,
+    MODULATOR,
+    cue_recipes,
+    is_endless_loop,
+    read_cues,
+    read_modulators,
+)
 from lcm_daemon.controllers.network import NETWORK_FIELDS
 from lcm_daemon.core.document import Node, Problems, compose, override
 from lcm_daemon.core.errors import LcmDaemonError
@@ -37,8 +45,16 @@ from lcm_daemon.core.schema import (
     defaults,
     unique_items,
 )
+from lcm_daemon.core.schema_shapes import Named, ParameterValues
 from lcm_daemon.recipes.engine_defaults import ENGINE_DEFAULTS, EngineDefaults
-from lcm_daemon.recipes.reader import known_parameters, load_recipe, read_parameters, read_recipe, recipe_names
+from lcm_daemon.recipes.reader import (
+    RECIPE_SHAPE,
+    known_parameters,
+    load_recipe,
+    read_parameters,
+    read_recipe,
+    recipe_names,
+)
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
@@ -271,7 +287,8 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         base: Folder that relative paths start from.
         recordings: Folder that the paths of sinks start from.
     """
-    recipe = Custom(lambda node, problems: read_recipe(node, base, problems), "a recipe's name, path or mapping")
+    recipe = Custom(lambda node, problems: read_recipe(node, base, problems), "a recipe's name, path or mapping",
+                    RECIPE_SHAPE)
     return {
         "name": Field(Text(), ""),
         "recipe": Field(recipe, load_recipe("builtin")),
@@ -284,17 +301,25 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(DistinctItems(sink_schema(recordings), sender), ()),
-        "parameters": Field(Deferred("a mapping of parameters to values"), None),
+        "parameters": Field(Deferred("a mapping of parameters to values", ParameterValues(_table)), None,
+                            "start values, in place of the recipe's"),
         "prompts": Field(Items(Text()), (), "a bank of prompts, which `/lcm/prompts/play 3` plays by number"),
-        "glides": Field(Deferred("a mapping of parameters to seconds"), None),
-        "cues": Field(Items(Deferred("a cue")), (), "a list of looks, each with its fade"),
+        "glides": Field(Deferred("a mapping of parameters to seconds", ParameterValues(_table, _SECONDS)), None,
+                        "seconds that a parameter takes to reach a new value"),
+        "cues": Field(Items(Deferred("a cue", Section(CUE))), (), "a list of looks, each with its fade"),
         "cue_list": Field(Section(CUE_LIST), defaults(CUE_LIST), "how the cues play"),
-        "modulation": Field(Items(Deferred("a modulator")), (), "what moves parameters around their values"),
+        "modulation": Field(Items(Deferred("a modulator", Section(MODULATOR))), (),
+                            "what moves parameters around their values"),
         "network": Field(Section(NETWORK_FIELDS), defaults(NETWORK_FIELDS), "who may reach the servers"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
         "resume": Field(Boolean(), True, "after a power cut or a crash, start with the look of the last run"),
         "engine": Field(Section(_ENGINE), defaults(_ENGINE)),
     }
+
+
+def _table() -> Table:
+    """The parameters of every show."""
+    return parameter_table((), ())
 
 
 def _controller(name: str) -> Field:
@@ -313,7 +338,7 @@ def _recipes(base: Path) -> Custom:
         found = {name: read_recipe(value, base, problems) for name, _, value in unique_items(node, problems)}
         return {name: recipe for name, recipe in found.items() if recipe}
 
-    return Custom(read, "a mapping of names to recipes")
+    return Custom(read, "a mapping of names to recipes", Named(RECIPE_SHAPE))
 
 
 def _sources(base: Path) -> Custom:
@@ -333,7 +358,7 @@ def _sources(base: Path) -> Custom:
                 found[name] = config
         return found
 
-    return Custom(read, "a mapping of names to sources")
+    return Custom(read, "a mapping of names to sources", Named(schema))
 
 
 def _read_glides(node: Node, problems: Problems, table: Table) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import yaml
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.frame import Fit
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, nearest, read_fields
+from lcm_daemon.core.schema_shapes import Variants
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint
 from lcm_daemon.transports.placement import ALPHA, DEFAULT_VIEW, VIEW, View, read_view
@@ -94,7 +96,16 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
             read_view(values),
         )
 
-    return Custom(read, "a mapping with the key transport")
+    return Custom(read, "a mapping with the key transport", _shape(is_sink))
+
+
+@functools.cache  # one object for every source, so that the list of keys prints it once
+def _shape(is_sink: bool) -> Variants:
+    def fields() -> Mapping[str, Fields]:
+        ends = {name: _endpoint_type(name, is_sink) for name in TRANSPORTS}
+        return {name: end.fields for name, end in ends.items() if end is not None}
+
+    return Variants("transport", {"transport": Field(Text()), **(EVERY_SINK if is_sink else EVERY_SOURCE)}, fields)
 
 
 def sender(sink: EndpointConfig) -> str:

@@ -32,6 +32,7 @@ from lcm_daemon.controllers.midi.messages import Control, full_scale
 from lcm_daemon.controllers.midi.takeover import RELATIVE, TAKEOVER
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, Items, Number, Section, Text
+from lcm_daemon.core.schema_shapes import Either
 
 MAX_NUMBER: Mapping[str, int] = {  # highest number of each kind of control
     "cc": 127, "cc14": 31, "nrpn": 16382, "rpn": 16382, "note": 127, "pitchbend": 0, "aftertouch": 127, "program": 127,
@@ -158,7 +159,8 @@ def _number_field(kind: str) -> Custom:
         problems.add(node, f"{value!r:.80} is not {described}")
         return None
 
-    return Custom(read, described)
+    number = Number(0, MAX_NUMBER[kind], whole=True)
+    return Custom(read, described, Either((number, Items(number))))
 
 
 def _pair_field(low: float, high: float, whole: bool) -> Custom:
@@ -332,4 +334,4 @@ def _build_feedback(kind: str, numbers: tuple[int | None, ...], found: Any) -> M
                         given.get("echo", False))
 
 
-BINDING = Custom(_read_binding, "a mapping such as {cc: 0, to: strength}")
+BINDING = Custom(_read_binding, "a mapping such as {cc: 0, to: strength}", Section(_FIELDS))

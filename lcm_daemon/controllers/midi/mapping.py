@@ -15,7 +15,8 @@ from lcm_daemon.controllers.midi.binding import BINDING, Binding
 from lcm_daemon.controllers.midi.messages import Control
 from lcm_daemon.controllers.midi.port_names import matches_name
 from lcm_daemon.core.document import Node, Problems, compose
-from lcm_daemon.core.schema import Custom, Field, Fields, Items, nearest, read_fields
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, nearest, read_fields
+from lcm_daemon.core.schema_shapes import Named
 
 MAPS = Path(__file__).parent / "maps"
 
@@ -44,10 +45,10 @@ def _read_ready_map(node: Node, problems: Problems) -> str | None:
 
 MAP_FIELDS: Fields = {
     "map": Field(Items(BINDING), (), "what the controls do, one line each"),
-    "banks": Field(Custom(_read_banks, "a mapping of names to lists as in map"), {},
+    "banks": Field(Custom(_read_banks, "a mapping of names to lists as in map", Named(Items(BINDING))), {},
                    "further lines, one bank active at a time; the first one at the start"),
 }
-READY_MAP = Custom(_read_ready_map, "the name of a ready map")
+READY_MAP = Custom(_read_ready_map, "the name of a ready map", Choice(tuple(ready_map_names())))
 
 
 @functools.cache

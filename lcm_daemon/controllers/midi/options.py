@@ -12,7 +12,8 @@ from lcm_daemon.controllers.midi.mapping import MAP_FIELDS, READY_MAP
 from lcm_daemon.controllers.midi.port_names import MAX_NUMBER
 from lcm_daemon.controllers.midi.ports import BACKENDS
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Choice, Custom, DistinctItems, Field, Fields, Items, Number, Section, Text
+from lcm_daemon.core.schema import Boolean, Choice, Custom, DistinctItems, Field, Fields, Items, Number, Section, Text
+from lcm_daemon.core.schema_shapes import Either
 
 _NUMBER = Field(Number(1, MAX_NUMBER, whole=True), None, "which one, if there are several of the name; default: all")
 _DEVICE: Fields = {
@@ -44,7 +45,7 @@ FIELDS: Fields = {
     "devices": Field(DistinctItems(Section(_DEVICE), _device), (),
                      "devices by name pattern, with or without a ready map"),
     **MAP_FIELDS,
-    "clock": Field(Custom(_read_clock, _CLOCK_FORMS), False,
+    "clock": Field(Custom(_read_clock, _CLOCK_FORMS, Either((Boolean(), Section(_CLOCK)))), False,
                    "follow MIDI clock, start and stop, of any device or of one"),
     "send_clock": Field(Items(Section(_RECEIVER)), (), "devices that receive MIDI clock at the show's tempo"),
     "report": REPORT,

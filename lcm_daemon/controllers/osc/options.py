@@ -16,7 +16,8 @@ from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Text, read_fields
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text, read_fields
+from lcm_daemon.core.schema_shapes import Either
 
 _PORT = Number(0, 65535, whole=True)
 _NUMBER = Number(-1e9, 1e9)
@@ -38,8 +39,7 @@ class FixedSubscriber:
 
 def _read_subscriber(node: Node, problems: Problems) -> FixedSubscriber | None:
     if isinstance(node.raw, yaml.MappingNode):
-        fields = {"to": Field(_ENDPOINT), "addresses": Field(Items(_NAMESPACE), (OWN_NAMESPACE,))}
-        found = read_fields(node, fields, problems)
+        found = read_fields(node, _SUBSCRIBER_FIELDS, problems)
         return FixedSubscriber(found.get("to") or "", found.get("addresses") or ())
     text = _ENDPOINT.read(node, problems)
     return FixedSubscriber(text) if text else None
@@ -102,13 +102,16 @@ def _read_scalar(node: Node, problems: Problems) -> Value | None:
 
 _ENDPOINT = Custom(_read_endpoint, 'an IP address and a port such as "127.0.0.1:9001" or "[::1]:9001"')
 _NAMESPACE = Choice((OWN_NAMESPACE, MAP_NAMESPACE, *PROFILES))
+_SUBSCRIBER_FIELDS: Fields = {
+    "to": Field(_ENDPOINT, help="where it listens, as host:port"),
+    "addresses": Field(Items(_NAMESPACE), (OWN_NAMESPACE,), "whose addresses it receives"),
+}
 _SUBSCRIBER = Custom(
     _read_subscriber,
-    f'{_ENDPOINT.describe()}, or a mapping {{to: "127.0.0.1:9001", addresses: [{MAP_NAMESPACE}]}}')
-_RANGE = Custom(_read_range, "two different numbers such as [0.2, 0.9]")
-_ADDRESS = Custom(_read_address, "an OSC address such as /1/fader3")
-_MAP_ENTRY = Custom(
-    _read_map_entry, "a mapping such as {from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp}")
+    f'{_ENDPOINT.describe()}, or a mapping {{to: "127.0.0.1:9001", addresses: [{MAP_NAMESPACE}]}}',
+    Either((Text(), Section(_SUBSCRIBER_FIELDS))))
+_RANGE = Custom(_read_range, "two different numbers such as [0.2, 0.9]", Items(_NUMBER))
+_ADDRESS = Custom(_read_address, "an OSC address such as /1/fader3", Text())
 
 _SCALAR = Custom(_read_scalar, "a number, true, false or text")
 _CHECKED = {"value": "value", "with": "arguments"}  # keys that fit the target or not, with their Reference.kind
@@ -122,6 +125,10 @@ _MAP_FIELDS: Fields = {
     "value": Field(_SCALAR, None, "value that every message sets, except a released button's"),
     "with": Field(Items(_SCALAR), (), "arguments in place of the message's own; a released button does nothing"),
 }
+
+_MAP_ENTRY = Custom(
+    _read_map_entry, "a mapping such as {from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp}",
+    Section(_MAP_FIELDS))
 
 FIELDS: Fields = {
     "port": Field(_PORT, 9000, "UDP port to listen on; 0 takes any free one"),
