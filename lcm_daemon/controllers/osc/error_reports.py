@@ -41,10 +41,9 @@ class ErrorReports:
 
     def send(self, text: str, source: Address | None = None) -> None:
         """Send a text to the source of the refused message, if there is one, and to every subscriber."""
-        now = self._now()
-        self._forget_old(now)
-        if len(self._recent) >= MAX_RECENT:
+        if self._is_full():
             return
+        now = self._now()
         listeners = dict.fromkeys([source] if source else [])
         for listener, subscriber in self._subscribers.by_listener().items():
             if OWN_NAMESPACE in subscriber.namespaces:
@@ -70,11 +69,15 @@ class ErrorReports:
 
     def on_refusal(self, refusal: Refusal) -> None:
         """Send what the control state or the stage has refused."""
+        if self._is_full():
+            return
         is_own = refusal.origin.startswith(_ORIGIN)
         source = Address.parse(refusal.origin.removeprefix(_ORIGIN)) if is_own else None
         self.send(refusal.text if is_own else f"{refusal.origin}: {refusal.text}", source)
 
-    def _forget_old(self, now: float) -> None:
-        recent = self._recent
+    def _is_full(self) -> bool:
+        """Whether nothing is sent now, because as much as is allowed was sent within REPEAT_SECONDS."""
+        recent, now = self._recent, self._now()
         while recent and now - next(iter(recent.values())) >= REPEAT_SECONDS:
             del recent[next(iter(recent))]
+        return len(recent) >= MAX_RECENT
