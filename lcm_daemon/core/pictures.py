@@ -38,6 +38,8 @@ HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 HEIF_INSTALL = 'pip install "lcm-daemon[heif]"'
 
+GIVEN_KINDS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # of pictures from a network
+
 # What Pillow's readers raise for damaged files, next to OSError.
 _DAMAGE = (OSError, EOFError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, AttributeError,
            AssertionError, RuntimeError, MemoryError, struct.error, zlib.error)
@@ -122,6 +124,35 @@ class Picture:
         except (*_DAMAGE, _pillow().DecompressionBombError) as error:
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise PictureError(f"cannot read {self.path}: {text.splitlines()[0]}") from error
+
+
+def read_given(data: bytes, most_pixels: int) -> Pixels:
+    """Read the first frame of a picture that came from a network.
+
+    Args:
+        data: The content of its file.
+        most_pixels: A picture with more is refused before it is decoded.
+
+    Returns:
+        uint8 (H, W, 4), sRGB, straight alpha, upright.
+
+    Raises:
+        PictureError: It is damaged, too large or of another kind than GIVEN_KINDS; one line.
+    """
+    library = _pillow()
+    try:
+        image = library.open(io.BytesIO(data), formats=[kind for kind in GIVEN_KINDS if kind in library.ID])
+        if image.width * image.height > most_pixels:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many; "
+                             f"at most {most_pixels // 1_000_000} million are accepted")
+        return _load(image, image.tell())
+    except library.UnidentifiedImageError:
+        if _is_heif(data[:12]) and "HEIF" not in library.ID:
+            raise PictureError(f"HEIC pictures need pillow-heif; install it with: {HEIF_INSTALL}") from None
+        raise PictureError("this is not a picture of a known kind; JPEG, PNG, WebP, GIF and others are") from None
+    except (*_DAMAGE, library.DecompressionBombError) as error:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise PictureError(f"the picture cannot be read: {text.splitlines()[0]}") from error
 
 
 @cache

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from lcm_daemon.automation.look import Look
 from lcm_daemon.core.errors import LcmDaemonError
@@ -17,9 +19,27 @@ from lcm_daemon.stage.live_source import LiveSource
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.factory import build_source
 from lcm_daemon.transports.runner import Runner, SourceRunner
-from lcm_daemon.transports.source_table import OWN, SourceTable
+from lcm_daemon.transports.source_table import OWN, PAGE, SourceTable
 
 log = logging.getLogger(__name__)
+
+
+def page_source(show: Show) -> str:
+    """Name under which desk and stage share the frames of a page's camera; without one in the show, of this process."""
+    return show.browser_source or f"page-{os.getpid()}"
+
+
+def live_sources(show: Show) -> dict[str, EndpointConfig]:
+    """The sources that source and guide can be changed to by a name of the show's, and the page's camera."""
+    return {PAGE: EndpointConfig("browser", {"name": page_source(show)}), **show.sources}
+
+
+def describe_sources(show: Show) -> dict[str, Mapping[str, Any]]:
+    """The sources for the page's menu: transport, label and options by name. The page's camera comes once."""
+    own = {OWN: show.source} if show.source else {}
+    sources = {**own, **(show.sources if show.browser_source else live_sources(show))}
+    return {name: {"transport": each.transport, "label": each.label, "options": dict(each.options)}
+            for name, each in sources.items()}
 
 
 class Inputs:
@@ -42,7 +62,7 @@ class Inputs:
             return build_source(config, kind, show.size, metrics, on_frame)
 
         def live(kind: str, own: EndpointConfig | None, name: str) -> LiveSource:
-            table, make = SourceTable(own, show.sources), partial(build, kind)
+            table, make = SourceTable(own, live_sources(show)), partial(build, kind)
             replaces = kind == "source" and show.failsafe.mode in ("fade", "slate")  # the others keep the last picture
             lost_after = show.failsafe.hold_seconds if replaces else math.inf
             try:

@@ -10,6 +10,7 @@ from lcm_daemon.transports.base import Transport
 TRANSPORTS: Mapping[str, str] = {
     "testcard": "lcm_daemon.transports.testcard",
     "file": "lcm_daemon.transports.file",
+    "picture": "lcm_daemon.transports.picture",
     "camera": "lcm_daemon.transports.camera",
     "ndi": "lcm_daemon.transports.ndi",
     "spout": "lcm_daemon.transports.spout",

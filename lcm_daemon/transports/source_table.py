@@ -18,6 +18,7 @@ from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.endpoint import EndpointConfig
 
 OWN = "show"  # name of the source that the show starts with
+PAGE = "browser"  # name of the page's camera or screen, in every show
 
 _LISTED = re.compile(r"(\w+)(?:\s*:\s*|\s+|$)(.*)", re.DOTALL)  # "ndi CAM 1", or "ndi: CAM 1" as `list sources` prints
 
@@ -36,7 +37,7 @@ def _listed_source(transport: str) -> type[Source] | None:
 def source_problem(name: str, named: Collection[str]) -> str:
     """Why no source can have this name; empty if one may. named: the names of the show's `sources`."""
     transport, label = split_listed(name)
-    if name == OWN or name in named or (_listed_source(transport) is not None):
+    if name in (OWN, PAGE) or name in named or (_listed_source(transport) is not None):
         return ""
     if transport in TRANSPORTS and label:
         return f"a source of the transport {transport} needs an entry in `sources`"

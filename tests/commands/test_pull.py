@@ -21,9 +21,8 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from lcm_daemon.cli import main
-from lcm_daemon.commands import pull
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.recipes import hub_cache
+from lcm_daemon.recipes import downloads, hub_cache
 from lcm_daemon.recipes.parts import Files, ImagePrompt, Lora
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
@@ -368,7 +367,7 @@ def test_a_show_fetches_every_recipe_that_it_names_and_its_safety_checker(
 ) -> None:
     checker = {"safety_checker/config.json": b"{}", "safety_checker/model.fp16.safetensors": WEIGHTS[:2000],
                "feature_extractor/preprocessor_config.json": b"{}"}
-    standin.repos[pull.SAFETY.source] = Repo(checker, "e" * 40)
+    standin.repos[downloads.SAFETY.source] = Repo(checker, "e" * 40)
     show = tmp_path / "show.yaml"
     write_recipe(tmp_path / "mine.yaml")
     show.write_text("recipe: builtin\nrecipes: {other: mine.yaml}\nsafety: true\nosc: false\npanel: false\n")
@@ -376,7 +375,7 @@ def test_a_show_fetches_every_recipe_that_it_names_and_its_safety_checker(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "other: complete"
     assert files_in(snapshot(tmp_path)) == set(WANTED)
-    assert files_in(snapshot(tmp_path, pull.SAFETY.source, "e" * 40)) == set(checker)
+    assert files_in(snapshot(tmp_path, downloads.SAFETY.source, "e" * 40)) == set(checker)
 
 
 LOOK = """
@@ -438,7 +437,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_comes(
     monkeypatch.setattr(hub_cache, "repo_folder", lambda source: tmp_path / "cache" / "some--model")
     file = hub_cache.HubFile("a.safetensors", 10**18, "0" * 64)
     with pytest.raises(RecipeError, match=r"some/model: the download has 1000000000 GB, but .* free; make room"):
-        pull._check_space("some/model", "a" * 40, [file])
+        downloads.check_space([downloads.Download("some/model", "", hub_cache.Listing("a" * 40, {}), (file,))])
 
 
 def test_parts_that_a_recipe_replaces_are_not_fetched() -> None:
@@ -447,7 +446,7 @@ def test_parts_that_a_recipe_replaces_are_not_fetched() -> None:
                  image_prompt=ImagePrompt("ip/adapter/models/ip.safetensors", "ip/adapter/models/image_encoder"),
                  files=(Files("some/xl", ("unet/config.json", UNET, "vae/config.json", "vae/a.safetensors")),
                         Files("not/used", ("a.safetensors",))))
-    wants = {needed.source: needed for needed in pull.needed_files(own)}
+    wants = {needed.source: needed for needed in downloads.needed_files(own)}
     assert set(wants) == {"some/xl", "other/light", "some/tiny-vae", "more/loras", "ip/adapter"}
     assert wants["some/xl"].required == ("unet/config.json", "vae/config.json")
     assert wants["other/light"].required == ("two_step_unet.safetensors",)
@@ -459,7 +458,7 @@ def test_parts_that_a_recipe_replaces_are_not_fetched() -> None:
 def test_of_a_place_only_what_is_used_is_fetched() -> None:
     """A recipe lays another file of a place over its base's, whose list stays."""
     own = replace(load_recipe("sdxl-lightning"), unet="ByteDance/SDXL-Lightning/sdxl_lightning_4step_unet.safetensors")
-    wants = {needed.source: needed for needed in pull.needed_files(own)}
+    wants = {needed.source: needed for needed in downloads.needed_files(own)}
     assert wants["ByteDance/SDXL-Lightning"].required == ("sdxl_lightning_4step_unet.safetensors",)
     assert "unet/config.json" in wants["stabilityai/stable-diffusion-xl-base-1.0"].required
     assert "latent-consistency/lcm-lora-sdxl" not in wants
@@ -470,14 +469,14 @@ def test_of_a_place_only_what_is_used_is_fetched() -> None:
     (2_400_000_000, "2.4 GB"), (10_270_000_000, "10 GB"), (5 * 10**13, "50000 GB"),
 ])
 def test_sizes_for_people(size: int, words: str) -> None:
-    assert pull.format_size(size) == words
+    assert downloads.format_size(size) == words
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) -> None:
     """Every place by the names of its files, so that `--offline` can name them before the hub was ever asked."""
     recipe = load_recipe(name)
-    wants = pull.needed_files(recipe)
+    wants = downloads.needed_files(recipe)
     assert recipe.title
     assert recipe.licence
     assert bool(wants) == bool(re.fullmatch(r"\d+(\.\d)? GB", recipe.download))
@@ -493,7 +492,7 @@ def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) ->
 def test_the_size_of_a_download_is_that_of_its_weights(name: str) -> None:
     """Sizes in GB as the hub's pages list them; what is not in the table is small."""
     recipe = load_recipe(name)
-    weights = [f"{needed.source}/{file}" for needed in pull.needed_files(recipe) for file in needed.required
+    weights = [f"{needed.source}/{file}" for needed in downloads.needed_files(recipe) for file in needed.required
                if file.endswith(".safetensors")]
     total = sum(SIZES[weight] for weight in weights)
     if weights:

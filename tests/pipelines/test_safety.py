@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lcm_daemon.commands import pull
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, solid
+from lcm_daemon.recipes import downloads
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import inference_mode
 from tests.rigs.lazy_imports import lazy_imports
@@ -180,7 +180,7 @@ def test_the_published_names_are_read(tmp_path: Path) -> None:
 
 
 def test_pull_and_the_filter_use_the_same_source() -> None:
-    assert pull.SAFETY.source == safety.SOURCE
+    assert downloads.SAFETY.source == safety.SOURCE
 
 
 def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,197 @@
+"""What recipes need from the hub, and what of it is to be downloaded. Opens no connection, except `find_downloads`."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.schema import nearest
+from lcm_daemon.recipes import hub_cache
+from lcm_daemon.recipes.recipe import Recipe, split_hub
+
+# Usual files of a repository of which a recipe lists no files, by the conventions of diffusers and transformers. Those
+# that the repository has are downloaded.
+_WEIGHTS = ("config.json", "*.safetensors")
+_MODEL = ("model_index.json", "scheduler/scheduler_config.json",
+          *(f"{folder}/{name}" for folder in ("tokenizer", "tokenizer_2") for name in (
+              "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")),
+          *(f"{folder}/{name}" for folder in ("text_encoder", "text_encoder_2", "unet", "vae") for name in _WEIGHTS))
+_DETECTOR = (*_WEIGHTS, "preprocessor_config.json")
+
+
+@dataclass(frozen=True)
+class NeededFiles:
+    """Files of one hub repository that a recipe needs.
+
+    Attributes:
+        source: the repository, as "owner/name".
+        revision: a branch, tag or commit, or an empty string for the main branch.
+        required: paths or patterns; each must match a file.
+        optional: paths or patterns; they may match none.
+    """
+
+    source: str
+    revision: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Download:
+    """The files of one repository that a recipe needs, as the hub lists them; some may be here already."""
+
+    source: str
+    revision: str
+    listing: hub_cache.Listing
+    files: tuple[hub_cache.HubFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def missing_size(self) -> int:
+        """Bytes of the files that are not here."""
+        folder = hub_cache.repo_folder(self.source)
+        return sum(file.size for file in self.files if not (folder / "blobs" / file.digest).exists()
+                   and not (folder / "snapshots" / self.listing.commit / file.path).exists())
+
+
+# The safety checker in half precision. Its own repository has only a pickle.
+SAFETY = NeededFiles("stable-diffusion-v1-5/stable-diffusion-v1-5", "", (
+    "safety_checker/config.json", "safety_checker/model.fp16.safetensors",
+    "feature_extractor/preprocessor_config.json"))
+
+
+def needed_files(recipe: Recipe) -> list[NeededFiles]:
+    """Return the files that the recipe needs from the hub, by repository.
+
+    These are the files that it lists of a repository, as far as it uses them. Of a repository of which it lists none,
+    they are the usual files of such a part.
+    """
+    uses: dict[str, list[tuple[str, Sequence[str]]]] = {}
+    for source, usual in _uses(recipe):
+        if place := split_hub(source):
+            uses.setdefault(place[0], []).append((place[1], usual))
+    needed = {source: _needed_of(recipe, source, used) for source, used in uses.items()}
+    model = (split_hub(recipe.model) or ("",))[0]
+    if model:
+        needed[model] = _without_replaced_parts(recipe, needed[model])
+    if recipe.safety:
+        files = needed.get(SAFETY.source, SAFETY)
+        required = tuple(dict.fromkeys((*files.required, *SAFETY.required)))
+        needed[SAFETY.source] = replace(files, required=required)
+    return list(needed.values())
+
+
+def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield every source that the recipe names, and the usual files of such a part."""
+    yield recipe.model, _MODEL
+    yield recipe.unet, _WEIGHTS
+    yield recipe.vae, _WEIGHTS
+    for lora in recipe.loras:
+        yield lora.model, ("*.safetensors",)
+    for control in recipe.controlnets:
+        yield control.model, _WEIGHTS
+        yield control.detector, _DETECTOR
+    if recipe.image_prompt:
+        yield recipe.image_prompt.model, ("*.safetensors",)
+        yield recipe.image_prompt.encoder, _DETECTOR
+
+
+def _needed_of(recipe: Recipe, source: str, used: Sequence[tuple[str, Sequence[str]]]) -> NeededFiles:
+    """Return the needed files of one repository.
+
+    used: what the recipe uses there: folders ("" is the root) and files, each with the usual files of such a part.
+    """
+    listed = [files for files in recipe.files if files.source == source]
+    revision = listed[0].revision if listed else ""
+    required = [path for path, _ in used if path.endswith(".safetensors")]
+    required += [name for files in listed for name in files.files if any(_is_below(name, path) for path, _ in used)]
+    optional = [f"{path}/{name}" if path else name for path, usual in used
+                if path not in required and not listed for name in usual]
+    return NeededFiles(source, revision, tuple(dict.fromkeys(required)), tuple(dict.fromkeys(optional)))
+
+
+def _is_below(name: str, path: str) -> bool:
+    return not path or name == path or name.startswith(path + "/")
+
+
+def _without_replaced_parts(recipe: Recipe, needed: NeededFiles) -> NeededFiles:
+    """Leave out the weights of the model's UNet and VAE if the recipe replaces them."""
+    replaced = tuple(f"{part}/" for part in ("unet", "vae") if getattr(recipe, part))
+
+    def is_needed(name: str) -> bool:
+        return not (name.startswith(replaced) and name.endswith(".safetensors"))
+
+    return replace(needed, required=tuple(filter(is_needed, needed.required)),
+                   optional=tuple(filter(is_needed, needed.optional)))
+
+
+def find_downloads(recipe: Recipe) -> Iterator[Download]:
+    """Ask the hub for each repository that a recipe needs.
+
+    Raises:
+        RecipeError: A repository or a file is not on the hub, or the hub cannot be reached. One line.
+    """
+    for needed in needed_files(recipe):
+        listing = hub_cache.fetch_listing(needed.source, needed.revision)
+        files = dict.fromkeys([*select_files(needed, listing), *_files_of_older_commit(needed, listing)])
+        yield Download(needed.source, needed.revision, listing, tuple(files))
+
+
+def _files_of_older_commit(needed: NeededFiles, listing: hub_cache.Listing) -> list[hub_cache.HubFile]:
+    """Return the files that are here of an older commit: other recipes need them, and will read the new commit."""
+    folder = hub_cache.find_snapshot(needed.source, needed.revision)
+    if folder is None or folder.name == listing.commit:
+        return []
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return [listing.files[name] for name in names if name in listing.files]
+
+
+def select_files(needed: NeededFiles, listing: hub_cache.Listing) -> list[hub_cache.HubFile]:
+    """Return the needed files of a listing. Raises RecipeError if a required one is not in it."""
+    selected: dict[str, hub_cache.HubFile] = {}
+    for pattern in needed.required:
+        found = _matching(pattern, listing.files)
+        if not found:
+            reason = f"{needed.source} has no file {pattern!r} at {listing.commit[:8]}"
+            raise RecipeError(reason + nearest(pattern, [name for name in listing.files if "safetensors" in name]))
+        selected |= {name: listing.files[name] for name in found}
+    for pattern in needed.optional:
+        selected |= {name: listing.files[name] for name in _prefer_half(_matching(pattern, listing.files))}
+    return list(selected.values())
+
+
+def _matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that match a pattern; its * does not match across folders."""
+    return [name for name in names if name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)]
+
+
+def _prefer_half(names: list[str]) -> list[str]:
+    """Return only the files in half precision if there are any."""
+    return [name for name in names if ".fp16." in name] or names
+
+
+def check_space(downloads: Sequence[Download]) -> None:
+    """Raise RecipeError if the disk has not enough room for what is missing."""
+    new = sum(download.missing_size() for download in downloads)
+    folder = hub_cache.repo_folder(downloads[0].source)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if new > free:
+        raise RecipeError(f"{downloads[0].source}: the download has {format_size(new)}, but {existing} has only "
+                          f"{format_size(free)} free; make room, or set HF_HOME to a folder on another disk")
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes for people, in powers of ten as hubs and disks are labelled: "2.4 GB"."""
+    if size < 1000:
+        return f"{size:.0f} bytes"
+    power = min(int(math.log10(size)) // 3, 3)
+    value = size / 1000**power
+    return f"{value:.{1 if value < 10 else 0}f} {('', 'kB', 'MB', 'GB')[power]}"
