@@ -38,6 +38,29 @@ def test_a_picture_comes_only_after_the_last_was_acknowledged_and_is_the_newest_
     assert np.abs(np.subtract(second, 200)).max() < 4
 
 
+def test_the_input_is_sent_when_it_is_asked_for_and_costs_nothing_else():
+    async def scenario():
+        rig = Rig()
+        async with serving(rig) as panel, visiting(panel) as page:
+            unasked = rig.controls.wants_input
+            await page.send({"input": "next"})
+            await until(lambda: rig.controls.wants_input)
+            rig.controls.input = Frame(solid((32, 16), ORANGE), 1, 1.0)
+            told = await page.heard("frame")
+            first = await page.picture()
+            rig.controls.input = Frame(solid((32, 16)), 2, 2.0)
+            quiet = await page.silent(0.05)
+            by_name = await get(panel, "/input.jpg")
+            await page.send({"input": "now"})
+            return unasked, told, _colour(first), quiet, by_name, await page.heard("error")
+
+    unasked, told, colour, quiet, by_name, error = asyncio.run(scenario())
+    assert (unasked, told, quiet) == (False, "input", True)
+    assert np.abs(np.subtract(colour, ORANGE[:3])).max() < 4
+    assert (by_name.status, by_name.headers["x-frame-number"]) == (200, "2")
+    assert error == 'input: expected "next"'
+
+
 def test_a_picture_is_encoded_once_for_all_and_never_for_nobody():
     async def scenario():
         rig = Rig()

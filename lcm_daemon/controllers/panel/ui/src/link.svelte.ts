@@ -29,6 +29,11 @@ export class Link {
   /** Draws one JPEG frame. The next frame is requested when its promise settles. */
   drawFrame: (jpeg: Blob) => Promise<void> = async () => {};
 
+  /** Draws one JPEG frame of the input, as `drawFrame` does for the output. */
+  drawInput: (jpeg: Blob) => Promise<void> = async () => {};
+
+  #watchesInput = false;
+  #nextFrame: "output" | "input" = "output"; // what the next binary message is
   #socket: WebSocket | null = null;
   #checkTimer = 0;
   #silentChecks = 0;
@@ -74,6 +79,13 @@ export class Link {
     this.#sendMessage({ set: this.#popUnsent(), command, beat: this.#heartbeat });
   }
 
+  /** Ask for frames of the input, or stop: the daemon sends none to a page that does not ask. */
+  watchInput(on: boolean): void {
+    const begins = on && !this.#watchesInput;
+    this.#watchesInput = on;
+    if (begins) this.#sendMessage({ input: "next" });
+  }
+
   switchCamera(state: "start" | "stop"): void {
     this.#sendMessage({ camera: state });
   }
@@ -117,12 +129,9 @@ export class Link {
   }
 
   async #receive(data: string | Blob, socket: WebSocket): Promise<void> {
-    if (typeof data !== "string") {
-      await this.drawFrame(data);
-      if (socket === this.#socket) this.#sendMessage({ frame: "ack" });
-      return;
-    }
+    if (typeof data !== "string") return this.#onFrame(data, socket);
     const message = JSON.parse(data) as ServerMessage;
+    if (message.frame) this.#nextFrame = message.frame;
     if (message.beat !== undefined) this.#heartbeat = message.beat;
     if (message.hello) this.#onHello(message.hello);
     if (message.table) this.#onTable(message.table);
@@ -132,6 +141,15 @@ export class Link {
     if (message.lists) this.lists = { ...this.lists, ...message.lists };
     if (message.error) this.#showError(message.error);
     if (message.camera) this.onCameraReply(message.camera);
+  }
+
+  async #onFrame(jpeg: Blob, socket: WebSocket): Promise<void> {
+    const isInput = this.#nextFrame === "input";
+    this.#nextFrame = "output";
+    await (isInput ? this.drawInput(jpeg) : this.drawFrame(jpeg));
+    if (socket !== this.#socket) return;
+    if (!isInput) this.#sendMessage({ frame: "ack" });
+    else if (this.#watchesInput) this.#sendMessage({ input: "next" });
   }
 
   #onHello(hello: Hello): void {
@@ -144,6 +162,7 @@ export class Link {
     this.#onTable(hello);
     this.#tries = 0;
     this.online = true;
+    if (this.#watchesInput) this.#sendMessage({ input: "next" });
   }
 
   #onTable(table: Table): void {

@@ -60,6 +60,7 @@ export interface ServerMessage {
   beat?: number;
   error?: string;
   camera?: "ack" | "lost";
+  frame?: "input"; // the next binary message is a frame of the input
 }
 
 export interface ClientMessage {
@@ -67,5 +68,6 @@ export interface ClientMessage {
   command?: string | { name: string; arguments: Value[] };
   beat?: number | undefined;
   frame?: "ack";
+  input?: "next";
   camera?: "start" | "stop";
 }
