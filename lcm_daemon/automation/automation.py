@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lcm_daemon.automation.crossfade import POSITION
+from lcm_daemon.automation.cue_editor import CueEditor
 from lcm_daemon.automation.cue_list import Cue, CueList
 from lcm_daemon.automation.cue_messages import CueMessage
-from lcm_daemon.automation.cue_names import name_from_number
 from lcm_daemon.automation.cue_player import CUES, CuePlayer
-from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.look import Look
-from lcm_daemon.automation.modulation import Modulation, Modulator, table_of_modulators
+from lcm_daemon.automation.modulation import Modulator
+from lcm_daemon.automation.modulator_bank import ModulatorBank
 from lcm_daemon.automation.quantize import GRIDS, QuantizedRequests
+from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, Values, table_of
@@ -30,15 +31,13 @@ from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, ExternalTempo, Tap, Tempo
 from lcm_daemon.recipes.recipe import Recipe
 
 AUTOMATION_PARAMETERS: Table = table_of([
-    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", MIN_BPM, MAX_BPM, "bpm", look=False),
+    Parameter("bpm", "float", 120.0, "Tempo: beats a minute.", MIN_BPM, MAX_BPM, "bpm", look=False,
+              group="Tempo"),
     Parameter("quantise", "choice", "off", "Cues begin at once, or on the next beat, bar, 2 bars or 4 bars.",
-              choices=tuple(GRIDS), look=False),
+              choices=tuple(GRIDS), look=False, group="Tempo"),
     Parameter(POSITION, "float", 0.0, "Fade by hand from the current look to the next cue. At its other end the cue is "
-              "current, and the fader goes the other way.", 0.0, 1.0, look=False),
+              "current, and the fader goes the other way.", 0.0, 1.0, look=False, group="Looks"),
 ])
-MAX_CUE_NAME = 80  # characters of a recorded cue's name; the rest is cut off
-MAX_CUES = 256  # with this many cues, no new one is recorded
-RECORDED_FADE = 1.0  # seconds, the fade of a cue that is recorded under a new name
 BEAT_CORRECTION = 0.1  # beats that an external clock may move the position back without counting as a jump
 CUE_KEY = "cue"  # queue key of the quantized cue request; a quantized parameter has its own name as the key
 
@@ -75,32 +74,34 @@ class Automation:
         sources: changes the source and the guide for a cue, and names those that play.
         loop: whether GO after the last cue starts the first one.
         lookahead: returns the seconds from a change to its picture; requests that wait for a beat start earlier by it.
+        picture: returns the present output for the thumbnail of a recorded cue, uint8 (H, W, 4), or None.
     """
 
     def __init__(
         self, cues: Sequence[Cue], modulators: Sequence[Modulator], parameters: Parameters,
         change_recipe: Callable[[str], None], file: Path | None = None, metrics: Metrics | None = None,
         sources: Sources | None = None, loop: bool = False, lookahead: Callable[[], float] = lambda: 0.0,
+        picture: Callable[[], Pixels | None] = lambda: None,
     ) -> None:
-        self.cue_list, self.modulation, self.tempo = CueList(cues, loop), Modulation(modulators), Tempo()
-        self.table: Table = {**AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
+        self.cue_list, self.tempo = CueList(cues, loop), Tempo()
+        self.bank = ModulatorBank(modulators, parameters)
+        self.modulation = self.bank.modulation
+        self.table: Table = {**AUTOMATION_PARAMETERS, **self.bank.table()}
         self.recipe = ""  # name of the recipe whose parameters are live
         self._parameters, self._change_recipe, self._sources = parameters, change_recipe, sources
         self.refusals = Refusals(metrics or Metrics())
-        self._store = CueStore(file)
         self._tap = Tap()
         self._bpm = self.tempo.bpm  # the last known value of the parameter `bpm`
         self._beat = 0.0  # the position in beats that the waves have reached
         self._external_tempo: ExternalTempo | None = None  # the last report of an external clock
+        self._tempo_source = "bpm"  # what the tempo comes from: the parameter, taps, or an external clock
         self._quantized, self._lookahead = QuantizedRequests(), lookahead
         self._player = CuePlayer(self.cue_list, parameters, self._start_cue, self.refusals)
         self._recipe_values: _RecipeValues | None = None
         self._tick_time = 0.0
         self._values: Values = {}
         self._revision = -1  # revision of the parameters that `_values` holds
-        self._recorded = {cue.name: self._player.keep_known(cue, cues) for cue in self._store.read()}
-        for cue in self._recorded.values():
-            self.cue_list.record(cue)
+        self.editor = CueEditor(self.cue_list, file, self.refusals, self._present_look, picture)
 
     # --- what the stage calls ---
 
@@ -129,8 +130,12 @@ class Automation:
             case "cue/release":
                 self._quantized.remove(CUE_KEY)
                 self._player.release(now)
-            case "cue/record":
-                self._record(request)
+            case ("cue/record" | "cue/overwrite" | "cue/rename" | "cue/fade" | "cue/follow" | "cue/move"
+                  | "cue/duplicate" | "cue/delete" | "cue/undo"):
+                self.editor.execute(request, now)
+                self._player.forget_missing()
+            case "modulator/add" | "modulator/remove":
+                return self._change_modulators(request, now)
             case "next":
                 self._queue_value(request, grid or GRIDS["bar"], now)
             case "tap":
@@ -147,12 +152,14 @@ class Automation:
             time_of_day: the wall clock as "21:30", for cues that start at a time.
             external_tempo: the last report of an external clock, or None.
         """
+        if self.editor.update():
+            self._player.forget_missing()
         changes = self._follow_tempo(external_tempo, now)
         lookahead = self._lookahead() if self._quantized else 0.0
         for request in self._quantized.pop_due(self.tempo, now, lookahead):
             if request.name == "next":
                 changes += self._set_value(request, now)
-            else:
+            elif request.name != "cue/goto" or self._player.is_known(request):  # it may have been deleted since
                 self._player.request(request, now, lookahead)
         return changes + self._player.update(now, time_of_day)
 
@@ -222,13 +229,16 @@ class Automation:
         cue: the current cue.
         next_cue: the cue that is about to start: it waits for its delay or a beat, or the crossfader goes to it.
         cues: all names, one a line.
+        cue_file: why recorded cues are not saved, or the mistake in their file; empty if all is well.
+        tempo: what the tempo comes from: "bpm", the parameter; "tap"; or the origin of an external clock.
         """
         waiting = self._quantized.peek(CUE_KEY)
         next_cue = self.cue_list.pending or (self._player.requested_name(waiting) if waiting else "")
         return {"cue": self.cue_list.current.name if self.cue_list.current else "",
                 "next_cue": next_cue or self._player.crossfader.cue,
-                **self._player.status(now),
-                "cues": "\n".join(cue.name for cue in self.cue_list.cues)}
+                **self._player.status(now), "tempo": self._tempo_source,
+                "cues": "\n".join(cue.name for cue in self.cue_list.cues),
+                "cue_file": self.editor.trouble}
 
     def current_look(self, recipe: Recipe) -> Look:
         """Return what must come back after a power cut.
@@ -238,10 +248,12 @@ class Automation:
         cue, table = self.cue_list.current.name if self.cue_list.current else "", self._parameters.table
         values = {name: value for name, value in self._parameters.touched().items()
                   if table[name].look or name in AUTOMATION_PARAMETERS}
-        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute, **self._source_names())
+        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute, modulators=self.bank.saved(),
+                    **self._source_names())
 
     def restore(self, look: Look, now: float) -> None:
         """Apply the look of an earlier run at once. Values that do not fit the show any more are skipped."""
+        self.bank.restore(look.modulators)
         for name, value in look.values.items():
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
@@ -250,12 +262,13 @@ class Automation:
 
     def close(self) -> None:
         """Wait until the recorded cues are written."""
-        self._store.close()
+        self.editor.close()
 
     # --- cues ---
 
     def _start_cue(self, cue: Cue, now: float) -> list[Change]:
         origin, table = f"{CUES}{cue.name}", self._parameters.table
+        kept = {"seed"} if self._parameters.targets().get("seed_lock") else set()
         if cue.recipe:
             self._change_recipe(cue.recipe)
             self._defer_values(cue, origin)
@@ -263,7 +276,7 @@ class Automation:
             if name and self._sources is not None:
                 self._sources.change(kind, name, origin, now)
         changes = [self._fade(name, value, origin, now, cue.seconds(name), cue.curve)
-                   for name, value in cue.values.items() if name in table]
+                   for name, value in cue.values.items() if name in table and name not in kept]
         return [change for change in changes if change]
 
     def _defer_values(self, cue: Cue, origin: str) -> None:
@@ -284,26 +297,22 @@ class Automation:
             self.refusals.add("cue/refused", origin, str(refusal))
             return None
 
-    def _record(self, request: CommandRequest) -> None:
-        """Record the present look: the recipe and every value. An existing cue keeps its fade and other settings."""
-        name, table = name_from_number(str(request.arguments[0]))[:MAX_CUE_NAME], self._parameters.table
-        if not name:
-            self.refusals.add("cue/refused", request.origin, "cue/record: a cue needs a name")
-            return
-        existing = next((cue for cue in self.cue_list.cues if cue.name == name), None)
-        if existing is None and len(self.cue_list.cues) >= MAX_CUES:
-            self.refusals.add("cue/refused", request.origin, f"cue/record: {name!r} is not recorded: the limit "
-                                f"is {MAX_CUES} cues")
-            return
-        values = {name: value for name, value in self._parameters.targets().items() if table[name].look}
-        self._recorded[name] = replace(
-            existing or Cue(name, fade=RECORDED_FADE), values=values, recipe=self.recipe, **self._source_names()
-        )
-        self.cue_list.record(self._recorded[name])
-        self._store.write(list(self._recorded.values()))
+    def _present_look(self) -> dict[str, Any]:
+        """Return the fields of a cue that holds the recipe and every value of this moment."""
+        table = self._parameters.table
+        values = {name: value for name, value in self._parameters.targets().items()
+                  if table[name].look and table[name].recorded}
+        return {"values": values, "recipe": self.recipe, **self._source_names()}
 
     def _source_names(self) -> dict[str, Any]:
         return self._sources.names() if self._sources is not None else {}
+
+    def _change_modulators(self, request: CommandRequest, now: float) -> list[Change]:
+        try:
+            return self.bank.execute(request, now)
+        except Refused as refusal:
+            self.refusals.add("modulator/refused", request.origin, f"{request.name}: {refusal}")
+            return []
 
     # --- values that wait for the beat ---
 
@@ -331,11 +340,11 @@ class Automation:
     def _follow_tempo(self, external: ExternalTempo | None, now: float) -> list[Change]:
         """Take the tempo from a new report of an external clock, otherwise from the parameter `bpm` if it moved."""
         if external is not None and external != self._external_tempo:
-            self._external_tempo, self.tempo = external, external.tempo
+            self._external_tempo, self.tempo, self._tempo_source = external, external.tempo, external.origin
             return self._publish_tempo(external.origin, now)
         bpm = float(self._parameters.targets()["bpm"])
         if bpm != self._bpm:
-            self.tempo, self._bpm = self.tempo.at(bpm, now), bpm
+            self.tempo, self._bpm, self._tempo_source = self.tempo.at(bpm, now), bpm, "bpm"
         return []
 
     def _publish_tempo(self, origin: str, now: float) -> list[Change]:
@@ -348,5 +357,5 @@ class Automation:
     def _tap_tempo(self, request: CommandRequest, now: float) -> list[Change]:
         self.tempo = self._tap.tap(self.tempo, now)
         self._bpm = float(self._parameters.set("bpm", self.tempo.bpm, now, request.origin))
-        self.tempo = replace(self.tempo, bpm=self._bpm)
+        self.tempo, self._tempo_source = replace(self.tempo, bpm=self._bpm), "tap"
         return [Change("bpm", self._bpm, request.origin)]

@@ -31,6 +31,7 @@ class Cue:
         source: name of the source to change to, or an empty string; guide: the same for the guide.
         at: time of day at which the cue starts every day, as "21:30", or an empty string.
         send: messages to other programs, sent when the fade starts.
+        thumbnail: name of the picture of a recorded cue, see `Thumbnails`, or an empty string.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Cue:
     fades: Mapping[str, float] = field(default_factory=dict)
     auto_continue: float | None = None
     send: tuple[CueMessage, ...] = ()
+    thumbnail: str = ""
 
     def seconds(self, name: str) -> float:
         """Return the fade time of a parameter."""
@@ -55,6 +57,18 @@ class Cue:
     def duration(self) -> float:
         """Seconds until the last fade ends."""
         return max((self.seconds(name) for name in self.values), default=self.fade)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a cue list was at one moment: the cue that is shown, what waits, and its times in monotonic seconds."""
+
+    current: Cue | None
+    requested: tuple[float, Cue] | None
+    follow_time: float | None
+    loaded: str
+    fade_end: float
+    paused_at: float | None
 
 
 MAX_SLEEP = 12 * 60  # minutes that a machine may have slept; a larger step of the clock means it was set back
@@ -202,6 +216,29 @@ class CueList:
         self.stop()
         self.current, self._loaded = None, ""
 
+    @property
+    def position(self) -> Position:
+        """Where the list is now, for `put_back`."""
+        return Position(self.current, self._requested, self._follow_time, self._loaded, self._fade_end, self._paused_at)
+
+    def put_back(self, position: Position, passed: float) -> None:
+        """Return to where the list was before a PANIC. Delay and automatic GO continue with the time they had left.
+
+        Nothing happens if a cue has been requested, started or loaded since. A cue that is gone does not come back.
+
+        Args:
+            position: The position before the PANIC.
+            passed: Seconds since then.
+        """
+        if self.current or self._requested or self._loaded:
+            return
+        self._loaded = position.loaded
+        if position.current and self.named(position.current.name):
+            self.current, self._follow_time = position.current, _later(position.follow_time, passed)
+        if position.requested and self.named(position.requested[1].name):
+            self._requested = (position.requested[0] + passed, position.requested[1])
+        self._paused_at, self._fade_end = _later(position.paused_at, passed), position.fade_end + passed
+
     def record(self, cue: Cue) -> None:
         """Append a cue, or replace the cue of the same name."""
         names = [one.name for one in self.cues]
@@ -209,6 +246,46 @@ class CueList:
             self.cues[names.index(cue.name)] = cue
         else:
             self.cues.append(cue)
+
+    def replace(self, cues: Sequence[Cue], old_name: str = "", new_name: str = "") -> None:
+        """Use these cues from now, in this order. The position in the list stays, and so does what waits.
+
+        A cue that is gone does not start and is not current; nothing follows it, and GO and BACK count from the cue
+        before it.
+
+        Args:
+            cues: the cues.
+            old_name: earlier name of a cue that was renamed, or an empty string.
+            new_name: its name in `cues`.
+        """
+        before, names = [cue.name for cue in self.cues], {cue.name for cue in cues}
+        self.cues = list(cues)
+
+        def found(cue: Cue | None) -> Cue | None:
+            if cue is not None and old_name and cue.name == old_name:
+                cue = replace(cue, name=new_name)
+            return cue if cue is not None and cue.name in names else None
+
+        requested = found(self._requested[1]) if self._requested else None
+        self._requested = (self._requested[0], requested) if self._requested and requested else None
+        self._loaded = new_name if old_name and self._loaded == old_name else self._loaded
+        last, self._last = self._last, found(self._last)
+        if last is not None and self._last is None and last.name in before:
+            earlier = [name for name in before[:before.index(last.name)] if name in names]
+            self._last = self.named(earlier[-1]) if earlier else None
+        current, self.current = self.current, found(self.current)
+        if current is not None and self.current is None:
+            self._follow_time = None
+
+    def change(self, cue: Cue, now: float) -> None:
+        """Replace the cue of the same name. The automatic GO of the current cue is timed again."""
+        self.record(cue)
+        if self.current is None or self.current.name != cue.name:
+            return
+        automatic = (self.current.follow, self.current.auto_continue) != (cue.follow, cue.auto_continue)
+        self.current = replace(self.current, follow=cue.follow, auto_continue=cue.auto_continue)
+        if automatic:
+            self._follow_time = None if cue.follow is None else max(now, self._fade_end) + cue.follow
 
     def update(self, now: float, time_of_day: str = "") -> Cue | None:
         """Return the cue that starts now, if one does. time_of_day: the wall clock as "21:30"."""
@@ -272,6 +349,10 @@ class CueList:
         cue = _with_fade(self.cues[index], fade)
         self._requested, self._follow_time, self._paused_at = (now + cue.delay, cue), None, None
         return cue
+
+
+def _later(time: float | None, seconds: float) -> float | None:
+    return None if time is None else time + seconds
 
 
 def _with_fade(cue: Cue, fade: float | None) -> Cue:

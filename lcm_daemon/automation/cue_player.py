@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable
 
 from lcm_daemon.automation.crossfade import Crossfader
 from lcm_daemon.automation.cue_list import Cue, CueList
@@ -133,14 +132,10 @@ class CuePlayer:
                 "fade": round(min(progress, self.crossfader.progress), 3), "fade_left": round(left, 1),
                 "paused": self.cue_list.is_paused}
 
-    def keep_known(self, recorded: Cue, cues: Sequence[Cue]) -> Cue:
-        """Return a recorded cue without messages to destinations that the cues of the show file do not name."""
-        known: Set[tuple[str, ...]] = {message.destination for cue in cues for message in cue.send}
-        for message in recorded.send:
-            if message.destination not in known:
-                self._refusals.add("cue/refused", "recorded cues", f"{recorded.name}: its message to "
-                                   f"{message.as_mapping()['to']!r:.80} is not sent: the show does not name it")
-        return replace(recorded, send=tuple(message for message in recorded.send if message.destination in known))
+    def forget_missing(self) -> None:
+        """End a crossfade to a cue that is not in the list any more."""
+        if self.crossfader.cue and self.cue_list.named(self.crossfader.cue) is None:
+            self.crossfader.end()
 
     def _start(self, cue: Cue, now: float) -> list[Change]:
         self.crossfader.end()

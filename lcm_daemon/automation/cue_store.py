@@ -1,107 +1,223 @@
 """CueStore: the file of recorded cues next to the show (`mirror.cues.yaml` for `mirror.yaml`).
 
 A recorded cue replaces the cue of the same name in the show. The other cues of the show are not in this file.
+
+The file is written and watched on a thread of its own: a file that a person has edited is read again. What the thread
+finds waits in `pop_news` for the show's thread, which merges it with what has changed there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from lcm_daemon.automation.cue_file import CueFileText, read_cue_file
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.automation.schema import read_recorded_cues
-from lcm_daemon.core.atomic_file import AtomicFile
-from lcm_daemon.core.document import Problems, compose
-from lcm_daemon.core.errors import DocumentError, Problem
+from lcm_daemon.automation.recorded_cues import RecordedCues
+from lcm_daemon.core.atomic_file import write_atomically
+from lcm_daemon.core.errors import Problem
+from lcm_daemon.core.pictures import Version, file_version
 
 log = logging.getLogger(__name__)
 
 RECORDED_CUES_SUFFIX = ".cues.yaml"  # replaces the suffix of the show file
-MAX_FILE_CHARACTERS = 4_000_000  # a full list of 256 cues, each with the longest prompts, has 2 million
 MAX_LOGGED_PROBLEMS = 10
+POLL_SECONDS = 0.5  # between two looks at the file; one that was the same twice is read
+RETRY_SECONDS = 5.0  # between two tries to write after a failure
+CLOSE_SECONDS = 10.0  # how long the last write may take
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """A person has changed the file. base: its content before; found: its content now."""
+
+    base: RecordedCues
+    found: RecordedCues
+
+
+@dataclass(frozen=True)
+class FileTrouble:
+    """The file cannot be written or has a mistake: why, in one line; empty once that is over."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ThumbnailReady:
+    """The picture of this name has been written."""
+
+    name: str
+
+
+News = FileRead | FileTrouble | ThumbnailReady
 
 
 class CueStore:
-    """Reads and writes the recorded cues of a show. show: the show file; without it, nothing is read or written."""
+    """Reads, writes and watches the recorded cues of a show. show: the show file; without it, nothing is stored."""
 
-    def __init__(self, show: Path | None) -> None:
-        self._file = AtomicFile(show.with_suffix(RECORDED_CUES_SUFFIX), "recorded cues") if show is not None else None
-        self._damaged = False
-        self._yaml: dict[str, tuple[Cue, str]] = {}  # by cue name: a cue that did not change is not dumped again
+    def __init__(self, show: Path | None, poll: float = POLL_SECONDS, retry: float = RETRY_SECONDS) -> None:
+        self.path = show.with_suffix(RECORDED_CUES_SUFFIX) if show is not None else None
+        self._poll, self._retry = poll, retry
+        self._text = CueFileText()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._synced = RecordedCues()  # what the file held when it was read or written last
+        self._version: Version | None = None  # the file's at that time
+        self._seen: Version | None = None  # a newer version, which may still be being written
+        self._damaged = False  # this version has mistakes
+        self._wanted = self._synced  # what the file should hold; set by the show's thread only
+        self._failed_at: float | None = None
+        self._trouble = ""
 
-    def read(self) -> list[Cue]:
+    # --- what the show's thread calls ---
+
+    def read(self) -> RecordedCues:
         """Return the recorded cues. Every mistake is logged with its place; a cue with a mistake is skipped."""
-        if self._file is None or not self._file.path.exists():
-            return []
-        path, cues, problems = self._file.path, list[Cue](), Problems()
-        try:
-            cues = read_recorded_cues(compose(_read_text(path), str(path), MAX_FILE_CHARACTERS), problems)
-        except DocumentError as error:
-            problems.extend(error.problems)
-        if problems.found:
-            self._damaged = True
-            self._report(path, problems.found, len(cues))
-        return cues
+        if self.path is None or not self.path.exists():
+            return RecordedCues()
+        self._version = file_version(self.path)
+        self._synced, problems = read_cue_file(self.path)
+        if problems:
+            self._on_problems(problems, f"are skipped; {len(self._synced.cues)} cues are loaded")
+        return self._synced
 
-    def write(self, cues: Sequence[Cue]) -> None:
+    def watch(self) -> None:
+        """Read the file again, from now on, whenever a person has changed it."""
+        if self.path is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="recorded-cues", daemon=True)
+            self._thread.start()
+
+    def write(self, recorded: RecordedCues) -> None:
         """Write these cues in the background. Return at once."""
-        newest = tuple(cues)
-        if self._file is not None:
-            if self._damaged:
-                self._keep_damaged_file(self._file.path)
-            self._file.write(lambda: "".join(map(self._as_yaml, newest)))
+        self._wanted = recorded
+        self.submit(lambda: self._write(recorded))
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Call a function on the store's thread, after those that wait. It must handle its errors."""
+        if self.path is not None:
+            self.watch()
+            self._jobs.put(job)
+
+    def pop_news(self) -> Sequence[News]:
+        """Return what the thread has found since the last call."""
+        if self._news.empty():
+            return ()
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._news.get_nowait())
+        return found
+
+    def tell(self, news: News) -> None:
+        """Add to what `pop_news` returns; for functions given to `submit`."""
+        self._news.put(news)
+
+    def has(self, cue: Cue) -> bool:
+        """Whether the file holds exactly this cue."""
+        return cue in self._synced.cues
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the file has mistakes, which a person has made."""
+        return self._damaged
 
     def close(self) -> None:
         """Wait until everything is written."""
-        if self._file is not None:
-            self._file.close()
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join(CLOSE_SECONDS)
+            self._thread = None
 
-    def _report(self, path: Path, problems: Sequence[Problem], count: int) -> None:
+    # --- the thread ---
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._poll)
+            except queue.Empty:
+                job = self._look
+            if job is None:
+                return
+            job()
+
+    def _look(self) -> None:
+        """Read the file again if it has changed, and try again to write what could not be written."""
+        assert self.path is not None
+        version = file_version(self.path)
+        if version is not None and version != self._version:
+            if version == self._seen:
+                self._reread(version)
+            self._seen = version
+        elif self._failed_at is not None and time.monotonic() - self._failed_at >= self._retry:
+            self._write(self._wanted)
+
+    def _reread(self, version: Version) -> bool:
+        """Read a changed file, and report what is new. Return whether something is."""
+        assert self.path is not None
+        found, problems = read_cue_file(self.path)
+        if file_version(self.path) != version:  # it is being written
+            return False
+        self._version, self._damaged = version, bool(problems)
+        if problems:
+            self._on_problems(problems, "change nothing: the looks stay as they were")
+            return False
+        self._failed_at = None  # the show's thread has them merged, and writes again if that is necessary
+        self._set_trouble("")
+        base, self._synced = self._synced, found
+        if found == base:
+            return False
+        self.tell(FileRead(base, found))
+        return True
+
+    def _write(self, recorded: RecordedCues) -> None:
+        """Write these cues, unless newer ones wait or a person has changed the file: then they must be merged first."""
+        path = self.path
+        if recorded is not self._wanted or path is None:
+            return
+        version = file_version(path)
+        if version is not None and version != self._version and self._reread(version):
+            return
+        try:
+            if self._damaged:
+                self._keep_damaged_file(path)
+            write_atomically(path, self._text.compose(recorded))
+        except OSError as error:
+            self._failed_at = time.monotonic()
+            self._set_trouble(f"{path.name}: recorded cues cannot be saved: {error.strerror or error}; they play, and "
+                              "are saved once that is possible")
+        else:
+            self._version, self._synced, self._failed_at = file_version(path), recorded, None
+            self._set_trouble("")
+
+    def _keep_damaged_file(self, path: Path) -> None:
+        """Rename a file with mistakes before it is overwritten: it may hold hours of work. Raises OSError."""
+        names = (f"{path.name}.bad", *(f"{path.name}.bad{number}" for number in range(2, 100)))
+        aside = next((each for each in map(path.with_name, names) if not each.exists()), path.with_name(names[0]))
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(aside)
+            log.warning("%s: the file with mistakes is kept as %s", path, aside.name)
+        self._damaged = False
+
+    def _on_problems(self, problems: Sequence[Problem], consequence: str) -> None:
+        self._damaged = True
         for problem in problems[:MAX_LOGGED_PROBLEMS]:
             log.warning("%s", problem)
         more = len(problems) - MAX_LOGGED_PROBLEMS
         also = f" and {more} more" if more > 0 else ""
-        log.warning("%s: recorded cues with these mistakes%s are skipped; %d cues are loaded", path, also, count)
+        log.warning("%s: recorded cues with these mistakes%s %s", self.path, also, consequence)
+        others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        self._set_trouble(f"{problems[0]}{others}".replace(str(self.path), self.path.name if self.path else ""))
 
-    def _keep_damaged_file(self, path: Path) -> None:
-        """Rename a file with mistakes before it is overwritten: it may hold hours of work."""
-        self._damaged = False
-        with contextlib.suppress(OSError):
-            aside = path.replace(path.with_name(f"{path.name}.bad"))
-            log.warning("%s: the file with mistakes is kept as %s", path, aside.name)
-
-    def _as_yaml(self, cue: Cue) -> str:
-        known, text = self._yaml.get(cue.name, (None, ""))
-        if known is not cue:
-            text = yaml.safe_dump([_as_mapping(cue)], sort_keys=False, allow_unicode=True)
-            self._yaml[cue.name] = cue, text
-        return text
-
-
-def _read_text(path: Path) -> str:
-    """Return the text of the file, at most one character more than the limit. Raises DocumentError."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.read(MAX_FILE_CHARACTERS + 1)
-    except UnicodeDecodeError as error:
-        raise DocumentError([Problem(str(path), 1, 1, "the file is not text in UTF-8")]) from error
-    except OSError as error:
-        raise DocumentError([Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")]) from error
-
-
-def _as_mapping(cue: Cue) -> dict[str, Any]:
-    """Return the fields of a cue that differ from the defaults."""
-    defaults = Cue("")
-    return {name: _plain(value) for name, value in vars(cue).items()
-            if name == "name" or value != getattr(defaults, name)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [message.as_mapping() for message in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    def _set_trouble(self, text: str) -> None:
+        if text != self._trouble:
+            self._trouble = text
+            if text and self._failed_at is not None:
+                log.warning("%s", text)
+            self.tell(FileTrouble(text))

@@ -13,6 +13,7 @@ import yaml
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.cue_messages import MESSAGES
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
+from lcm_daemon.automation.recorded_cues import RecordedCues
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameter_table import TABLE
@@ -34,6 +35,7 @@ from lcm_daemon.core.schema_shapes import ParameterValues
 from lcm_daemon.recipes.reader import NAME, known_parameters, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
+_THUMBNAIL = re.compile(r"[0-9a-f]{16}")
 _SECONDS = Number(0, 86_400)
 
 
@@ -77,6 +79,15 @@ def _read_value(node: Node, problems: Problems) -> Value | None:
         return value
     problems.add(node, "a number, text, true or false is wanted")
     return None
+
+
+def _read_thumbnail(node: Node, problems: Problems) -> str:
+    """Read the name of a thumbnail: nothing else may become the name of a file."""
+    text = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
+    if text and not _THUMBNAIL.fullmatch(text):
+        problems.add(node, f"{text!r:.80} is not the name of a thumbnail; leave the key out")
+        return ""
+    return text
 
 
 def _read_auto_continue(node: Node, problems: Problems) -> float | None:
@@ -134,8 +145,10 @@ RECORDED_CUE: Fields = {
     "name": _CUE_NAME,
     "values": Field(Custom(_read_recorded_values, "a mapping of parameters to values"), {}, "the look"),
     "fades": Field(Custom(_read_recorded_fades, "a mapping of parameters to seconds"), {}, _FADES),
+    "thumbnail": Field(Custom(_read_thumbnail, "16 digits from 0 to f"), "", "its picture in the folder of the looks"),
     **_CUE_SETTINGS,
 }
+PLACE: Fields = {"place_of": Field(_CUE_NAME.kind, help="name of a cue of the show file, which has its place here")}
 MODULATOR: Fields = {
     "name": Field(NAME, help="part of the names of its parameters: mod/<name>/depth, and mod/<name>/rate or level"),
     "to": Field(Text(), help="the parameter that it moves"),
@@ -216,22 +229,24 @@ def is_endless_loop(cues: Sequence[Cue]) -> bool:
     return bool(pauses) and None not in pauses and not any(pauses)
 
 
-def read_recorded_cues(root: Node, problems: Problems) -> list[Cue]:
+def read_recorded_cues(root: Node, problems: Problems) -> RecordedCues:
     """Read a file of recorded cues. A cue with a mistake is skipped, and so is a second cue of the same name."""
-    cues: dict[str, Cue] = {}
+    cues: dict[str, Cue | None] = {}  # None where only the place of a cue of the show file is given
     if isinstance(root.raw, yaml.MappingNode) and not root.raw.value:  # an empty file
-        return []
+        return RecordedCues()
     if not isinstance(root.raw, yaml.SequenceNode):
         problems.add(root, "a list of cues is wanted")
-        return []
+        return RecordedCues()
     for raw in root.raw.value:
         node = Node(root.file, raw)
-        found = _read_section(RECORDED_CUE, node, problems)
-        if found and found["name"] in cues:
-            problems.add(node, f"two cues are called {found['name']!r:.80}; the first one is used")
-        elif found:
-            cues[found["name"]] = Cue(**found)
-    return list(cues.values())
+        is_place = isinstance(raw, yaml.MappingNode) and [key.value for key, _ in raw.value] == list(PLACE)
+        found = _read_section(PLACE if is_place else RECORDED_CUE, node, problems)
+        name = found["place_of" if is_place else "name"] if found else None
+        if name in cues:
+            problems.add(node, f"two cues are called {name!r:.80}; the first one is used")
+        elif name is not None and found is not None:
+            cues[name] = None if is_place else Cue(**found)
+    return RecordedCues(tuple(cue for cue in cues.values() if cue is not None), tuple(cues))
 
 
 def read_modulators(nodes: Sequence[Node], problems: Problems, table: Table) -> tuple[Modulator, ...]:

@@ -59,7 +59,7 @@ class _Lookups:
     @cached_property
     def _cues(self) -> Sequence[str]:
         """The cues of the show, those recorded in an earlier run, and those that its maps record."""
-        recorded = CueStore(companion_file(self._names.file)).read()
+        recorded = CueStore(companion_file(self._names.file)).read().cues
         return list(dict.fromkeys([*self._names.cues, *(cue.name for cue in recorded), *self._recorded]))
 
     def parameter_problem(self, reference: Reference) -> str:

@@ -31,6 +31,11 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "lcm-daemon"
 
 
+def look_thumbnail(folder: Path, name: str) -> Path:
+    """The file of a look's thumbnail in the folder of them."""
+    return folder / f"{name}.jpg"
+
+
 def _local_data() -> Path:
     return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "lcm-daemon"
 

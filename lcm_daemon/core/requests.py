@@ -9,7 +9,7 @@ from typing import Any
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Parameter, Refused, Value
-from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE
+from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
 from lcm_daemon.core.schema import nearest
 
 
@@ -23,8 +23,9 @@ class Command:
         keyed: Requests with different first arguments are different: one does not replace another that waits.
         optional: How many of the last arguments a request may omit.
         cumulative: Each request counts; a newer one does not replace one that waits.
-        limited_by: The key of the show that sets the ranges. A number outside of them is refused; without such a key,
-            the nearest one inside is taken.
+        exact: Whole numbers outside of their range or between two steps are refused; otherwise the nearest possible
+            ones are taken.
+        limited_by: The key of the show that sets the ranges, for the reason of a refusal.
     """
 
     help: str
@@ -32,6 +33,7 @@ class Command:
     keyed: bool = False
     optional: int = 0
     cumulative: bool = False
+    exact: bool = False
     limited_by: str = ""
 
     @property
@@ -50,17 +52,25 @@ class Command:
         """Convert the arguments that were given; surplus ones are ignored. Raises Refused."""
         if len(given) < len(self.required):
             raise Refused(f"it takes {self.usage}")
-        coerce = self._coerce_within if self.limited_by else _coerce
-        return tuple(coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
+        if self.exact:
+            return self._coerce_exactly(given)
+        return tuple(_coerce(argument, value) for argument, value in zip(self.arguments, given, strict=False))
 
-    def _coerce_within(self, argument: Parameter, value: Any) -> Value:
-        """Convert a number; refuse it outside of its range."""
-        number = replace(argument, low=-math.inf, high=math.inf).coerce(value)
-        assert isinstance(number, int)
-        if not argument.low <= number <= argument.high:
-            span = f"{argument.low:g} to {argument.high:g} {argument.unit}"
-            raise Refused(f"{argument.name} may be {span}, not {number}: the show's {self.limited_by} sets the limit")
-        return number
+    def _coerce_exactly(self, given: Sequence[Any]) -> tuple[Value, ...]:
+        """Convert whole numbers; refuse those that are not possible, and name the nearest that are."""
+        numbers = [(argument, replace(argument, low=-math.inf, high=math.inf, step=1).coerce(value))
+                   for argument, value in zip(self.arguments, given, strict=False)]
+        possible = tuple(argument.coerce(number) for argument, number in numbers)
+        for argument, number in numbers:
+            if number != argument.coerce(number):
+                span = f"{argument.low:g} to {argument.high:g} {argument.unit} in steps of {argument.step}"
+                limit = f": the show's {self.limited_by} sets the limit" if self._is_limited(argument, number) else ""
+                raise Refused(f"{argument.name} may be {span}, not {number}{limit}; the nearest possible is "
+                              f"{' x '.join(map(str, possible))}")
+        return possible
+
+    def _is_limited(self, argument: Parameter, number: Value) -> bool:
+        return bool(self.limited_by) and isinstance(number, int) and number > argument.high
 
 
 def _coerce(argument: Parameter, value: Any) -> Value:
@@ -74,15 +84,35 @@ Commands = Mapping[str, Command]
 
 
 MAX_FADE = 86_400.0  # seconds
+MAX_CUES = 256  # with this many cues, no new one is recorded
 _FADE = Parameter("fade", "float", 0.0, "Seconds, in place of the cue's own fade.", 0.0, MAX_FADE, "s")
+_PLACE = Parameter("number", "float", 1.0, "Its place in the bank, counted from 1.", 0.0, 9999.0)
 _CUE_NAME = Parameter("name", "text", "", "A cue's name, or its place in the list, counted from 1.")
 
 
 def _sides(max_size: Size | None) -> tuple[Parameter, Parameter]:
     """Width and height of rendered frames, up to a size in pixels."""
     widest, highest = max_size or (MAX_SIDE, MAX_SIDE)
-    return (Parameter("width", "int", min(512, widest), "Width of the rendered frames.", MIN_SIDE, widest, "px"),
-            Parameter("height", "int", min(512, highest), "Height of the rendered frames.", MIN_SIDE, highest, "px"))
+    return (Parameter("width", "int", min(512, widest), "Width of the rendered frames.", MIN_SIDE, widest, "px",
+                      step=SIDE_STEP),
+            Parameter("height", "int", min(512, highest), "Height of the rendered frames.", MIN_SIDE, highest, "px",
+                      step=SIDE_STEP))
+
+
+_UNDO: Commands = {
+    "undo": Command("Take back the last move: of a parameter, a prompt, a look, or a panic."),
+    "redo": Command("Repeat the move that was undone last, if nothing else has been moved since."),
+    "undo_panic": Command("Take back the last panic, except for values that have been moved since."),
+}
+_BANK: Commands = {
+    "prompts/play": Command("Set the prompt to one of the show's bank, `prompts`.", (_PLACE,)),
+    "prompts/store": Command("Put a prompt into the show's bank, in place of the one that is there.", (
+        replace(_PLACE, help="Its place in the bank, counted from 1; 0 is the first free place."),
+        Parameter("text", "text", "", "The prompt; without it, the one in effect."),
+    ), optional=1, cumulative=True),
+    "prompts/clear": Command("Clear a place of the show's bank of prompts.", (_PLACE,), cumulative=True),
+}
+_MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
 
 
 def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: Size | None = None) -> Commands:
@@ -90,16 +120,21 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
     return {
         "panic": Command("Reset all parameters to the show's values, at once or over some seconds.", (
             Parameter("seconds", "float", 0.0, "Seconds that it takes.", 0.0, MAX_FADE, "s"),), optional=1),
+        **_UNDO,
         "recipe": Command("Change to another recipe: it is loaded in the background, then faded in.", (
             Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
         )),
         "size": Command("Render at another size, in pixels: it is loaded in the background, then faded in.",
-                        _sides(max_size), limited_by="network.max_size" if max_size else ""),
+                        _sides(max_size), exact=True, limited_by="network.max_size" if max_size else ""),
         "source": Command("Change the source: it opens beside the old one, then is faded in.", (
             Parameter("name", "text", "", "One of the show's `sources`, `show` for its own source, or a transport and "
                       "a name that `list sources` prints, such as `ndi CAM 1`."),)),
         "guide": Command("Change the guide, as `source` changes the source.", (
             Parameter("name", "text", "", "A source's name."),)),
+        "fetch/start": Command("Download the files of a recipe that is not on this machine, one recipe at a time.", (
+            Parameter("name", "choice", recipes[0] if recipes else "", "A recipe's name.", choices=tuple(recipes)),
+        )),
+        "fetch/stop": Command("Stop the download of a recipe. A later one continues where it was."),
         "record/start": Command("Start a recording: each start is another file. Needs a sink with transport record."),
         "record/stop": Command("Stop the recording and close its file."),
         **{f"sink/{name}": Command(f"Switch the sink {name} on (1) or off (0).", (
@@ -112,17 +147,41 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         "cue/resume": Command("Continue the fade that was paused."),
         "cue/stop": Command("End the fade where it is. No cue that waits will start."),
         "cue/release": Command("Leave the cue list; the next GO starts the first cue."),
-        "cue/record": Command(
-            "Store the current look as a cue.", (Parameter("name", "text", "", "The cue's name."),), keyed=True
-        ),
-        "prompts/play": Command("Set the prompt to one of the show's bank, `prompts`.", (
-            Parameter("number", "float", 1.0, "Its place in the bank, counted from 1.", 0.0, 9999.0),)),
+        "cue/record": Command("Store the current look as a cue. A cue of this name is overwritten.", (
+            Parameter("name", "text", "", "The cue's name."),), keyed=True),
+        "cue/overwrite": Command("Store the current look in an existing cue, which keeps its name, place and fade.", (
+            _CUE_NAME,), keyed=True),
+        "cue/rename": Command("Give a recorded cue another name.", (
+            _CUE_NAME, Parameter("new_name", "text", "", "Its new name.")), keyed=True),
+        "cue/fade": Command("Set the fade of a cue.", (
+            _CUE_NAME, Parameter("seconds", "float", 1.0, "Seconds that it takes.", 0.0, MAX_FADE, "s")), keyed=True),
+        "cue/follow": Command("Let a cue start the next one by itself, or not.", (
+            _CUE_NAME, Parameter("seconds", "float", -1.0, "Seconds from the end of its fade to the next cue; -1 is "
+                                 "never.", -1.0, MAX_FADE, "s")), keyed=True),
+        "cue/move": Command("Move a cue to another place in the list.", (
+            _CUE_NAME, Parameter("place", "int", 1, "Its new place, counted from 1.", 1, MAX_CUES)), keyed=True),
+        "cue/duplicate": Command("Record a copy of a cue, right after it.", (
+            _CUE_NAME, Parameter("new_name", "text", "", "Name of the copy.")), optional=1, cumulative=True),
+        "cue/delete": Command("Delete a recorded cue.", (_CUE_NAME,), keyed=True),
+        "cue/undo": Command("Undo the last change of the cues: recording, name, fade, follow, place or deletion."),
+        **_BANK,
         "adjust": Command("Move a parameter by an amount from where it is; a choice by places.", (
             Parameter("name", "text", "", "The parameter's name."),
             Parameter("amount", "float", 0.0, "What is added to its value; below 0 it is subtracted."),
         ), cumulative=True),
         "toggle": Command("Switch a parameter on or off, or a choice to its next option.", (
             Parameter("name", "text", "", "The parameter's name."),), cumulative=True),
+        "modulator/add": Command("Add a modulator, or change the one of this name.", (
+            _MODULATOR_NAME,
+            Parameter("to", "text", "", "The parameter that it moves."),
+            Parameter("wave", "text", "sine", "Shape of the movement, as in a show's `modulation`."),
+            Parameter("depth", "float", 0.25, "How far in each direction, as a share of the range.", -1.0, 1.0),
+            Parameter("rate", "float", 0.5, "Cycles per second.", 0.0, 30.0, "Hz"),
+            Parameter("beats", "float", 0.0, "Beats per cycle, in place of the rate.", 0.0, 1024.0, "beats"),
+            Parameter("phase", "float", 0.0, "Where in the cycle it starts.", 0.0, 1.0),
+        ), keyed=True, optional=5),
+        "modulator/remove": Command("Remove a modulator.", (_MODULATOR_NAME,), keyed=True),
+        "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (
             Parameter("name", "text", "", "The parameter's name."),

@@ -10,6 +10,7 @@ import yaml
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.cue_messages import MidiMessageOut, OscMessageOut
 from lcm_daemon.automation.cue_store import CueStore
+from lcm_daemon.automation.recorded_cues import RecordedCues
 
 DAWN = Cue("dawn", {"prompt": "sunset — ocean", "strength": 0.4, "seed": 2**32 - 1, "freeze": True}, fade=6.0)
 STORM = Cue("storm", curve="smooth", delay=0.5, follow=20.0, recipe="night", at="22:00")
@@ -19,11 +20,11 @@ LIGHT = Cue("light", {"mix": 0.5}, fades={"mix": 2.0}, auto_continue=0.0, send=S
 
 def test_written_cues_are_read_back_without_their_defaults(tmp_path: Path) -> None:
     file = CueStore(tmp_path / "mirror.yaml")
-    file.write([DAWN])
-    file.write([DAWN, STORM, LIGHT])
+    file.write(RecordedCues.of([DAWN]))
+    file.write(RecordedCues.of([DAWN, STORM, LIGHT]))
     file.close()
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.cues.yaml"]
-    assert CueStore(tmp_path / "mirror.yaml").read() == [DAWN, STORM, LIGHT]
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == (DAWN, STORM, LIGHT)
     rows = yaml.safe_load((tmp_path / "mirror.cues.yaml").read_text("utf-8"))
     assert rows[0].keys() == {"name", "values", "fade"}
 
@@ -31,16 +32,16 @@ def test_written_cues_are_read_back_without_their_defaults(tmp_path: Path) -> No
 def test_a_cue_that_is_recorded_again_is_replaced(tmp_path: Path) -> None:
     file = CueStore(tmp_path / "mirror.yaml")
     for number in range(50):
-        file.write([Cue("dawn", {"steps": number % 8 + 1}), STORM])
+        file.write(RecordedCues.of([Cue("dawn", {"steps": number % 8 + 1}), STORM]))
     file.close()
-    assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("dawn", {"steps": 2}), STORM]
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == (Cue("dawn", {"steps": 2}), STORM)
 
 
 def test_without_a_show_file_nothing_is_stored() -> None:
     file = CueStore(None)
-    file.write([DAWN])
+    file.write(RecordedCues.of([DAWN]))
     file.close()
-    assert file.read() == []
+    assert file.read().cues == ()
 
 
 @pytest.mark.parametrize(("text", "place"), [
@@ -86,7 +87,7 @@ def test_a_mistake_is_logged_with_its_place_and_the_file_stays(
 ) -> None:
     file = tmp_path / "mirror.cues.yaml"
     file.write_text(text)
-    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] in ([], ["x"])
+    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read().cues] in ([], ["x"])
     assert f"{file}:" in caplog.text
     assert place in caplog.text
     assert caplog.text.count("with these mistakes are skipped") == 1
@@ -97,7 +98,7 @@ def test_cues_without_mistakes_are_loaded_from_a_file_with_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "mirror.cues.yaml").write_text("- {name: a, fade: 2}\n- {name: b, fade: soon}\n- {name: c, at: 9:05}\n")
-    assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("a", fade=2.0), Cue("c", at="09:05")]
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == (Cue("a", fade=2.0), Cue("c", at="09:05"))
     assert "mirror.cues.yaml:2:19: 'soon' is not a number" in caplog.text
     assert "2 cues are loaded" in caplog.text
 
@@ -107,14 +108,14 @@ def test_what_yaml_reads_as_something_else_is_read_as_it_is_written(tmp_path: Pa
     (tmp_path / "mirror.cues.yaml").write_text(
         "- {name: 7, at: 21:30, values: {prompt: 21:30, negative: 2026-01-01, seed: 4294967295, steps: 2, mix: 1e-1,"
         " freeze: yes}}")
-    assert CueStore(tmp_path / "mirror.yaml").read() == [Cue("7", at="21:30", values={
-        "prompt": "21:30", "negative": "2026-01-01", "seed": 4294967295, "steps": 2, "mix": "1e-1", "freeze": True})]
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == (Cue("7", at="21:30", values={
+        "prompt": "21:30", "negative": "2026-01-01", "seed": 4294967295, "steps": 2, "mix": "1e-1", "freeze": True}),)
 
 
 def test_aliases_that_expand_without_end_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = ["- &a0 {name: x, values: {a: 1}}", *(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
     (tmp_path / "mirror.cues.yaml").write_text("\n".join(rows))
-    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
     assert "mirror.cues.yaml" in caplog.text
 
 
@@ -126,20 +127,20 @@ def test_a_file_that_is_too_long_or_not_text_is_not_read(
     tmp_path: Path, content: bytes, reason: str, caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "mirror.cues.yaml").write_bytes(content)
-    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
     assert reason in caplog.text
 
 
 def test_many_mistakes_do_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "mirror.cues.yaml").write_text("- {nme: wrong}\n" * 200)
-    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
     assert len(caplog.records) == 11
     assert "and 390 more" in caplog.text
 
 
 def test_an_empty_file_has_no_cues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "mirror.cues.yaml").write_text("")
-    assert CueStore(tmp_path / "mirror.yaml").read() == []
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
     assert not caplog.records
 
 
@@ -147,15 +148,15 @@ def test_a_damaged_file_is_kept_when_another_cue_is_recorded(tmp_path: Path) -> 
     (tmp_path / "mirror.cues.yaml").write_text("- {nme: hours of work}")
     file = CueStore(tmp_path / "mirror.yaml")
     file.read()
-    file.write([DAWN])
+    file.write(RecordedCues.of([DAWN]))
     file.close()
     assert (tmp_path / "mirror.cues.yaml.bad").read_text() == "- {nme: hours of work}"
-    assert CueStore(tmp_path / "mirror.yaml").read() == [DAWN]
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == (DAWN,)
 
 
 def test_a_write_error_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "nowhere").touch()
     file = CueStore(tmp_path / "nowhere" / "mirror.yaml")
-    file.write([DAWN])
+    file.write(RecordedCues.of([DAWN]))
     file.close()
     assert "recorded cues cannot be saved" in caplog.text

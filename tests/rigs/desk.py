@@ -86,7 +86,8 @@ class Stage:
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes
-        self._mail.put(DeskUpdate(changes, self.automation.status(self.now)))
+        lists = {"looks": self.automation.editor.rows()}
+        self._mail.put(DeskUpdate(changes, self.automation.status(self.now), lists=lists))
 
 
 @contextlib.asynccontextmanager

@@ -83,6 +83,7 @@ class Rig:
         """Start the cues that are due; report these changes, the others in `done`, and the status of the cues."""
         moved = [*done, *self.automation.update(self.now, "")]
         cues = self.automation.status(self.now)
+        self.controls.set_list("looks", self.automation.editor.rows())
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
         self.controls.apply_update(moved, news)
 
@@ -135,10 +136,11 @@ class Page:
         return message
 
     async def silent(self, seconds: float = QUIET) -> bool:
-        """Whether no message but heartbeats comes for a while."""
+        """Whether no message but heartbeats and lists comes for a while."""
         try:
             async with asyncio.timeout(seconds):
-                while isinstance(message := await self.socket.recv(), str) and "beat" in json.loads(message):
+                while isinstance(message := await self.socket.recv(), str) and (
+                        json.loads(message).keys() <= {"beat", "lists"}):
                     pass
         except TimeoutError:
             return True
@@ -168,18 +170,25 @@ class Answer:
 
 
 async def get(panel: Panel, path: str, **headers: str) -> Answer:
-    """Send a hand-written HTTP request, so that Host and path may have any value."""
-    fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **headers}
+    """Send a hand-written GET, so that Host and path may have any value."""
+    return await request(panel, "GET", path, **headers)
+
+
+async def request(panel: Panel, method: str, path: str, body: str = "", **headers: str) -> Answer:
+    """Send a hand-written HTTP request. A body has its Content-Length, unless the headers give another."""
+    sent = body.encode()
+    length = {"Content-Length": str(len(sent))} if sent else {}
+    fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **length, **headers}
     reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
     try:
-        lines = [f"GET {path} HTTP/1.1", *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v), "", ""]
-        writer.write("\r\n".join(lines).encode("latin-1"))
+        lines = [f"{method} {path} HTTP/1.1", *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v), "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1") + sent)
         async with asyncio.timeout(PATIENCE):
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            head, _, content = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
     first, *rest = head.decode("latin-1").split("\r\n")
-    return Answer(int(first.split()[1]), {k.lower(): v for k, v in (line.split(": ", 1) for line in rest)}, body)
+    return Answer(int(first.split()[1]), {k.lower(): v for k, v in (line.split(": ", 1) for line in rest)}, content)
 
 
 async def until(condition: Any) -> None:
