@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Value
@@ -20,6 +21,7 @@ class Look:
         cue: name of the current cue, or an empty string.
         values: target value of each parameter that was set, by name.
         minute: time of day of the last schedule check, as "21:30".
+        modulators: the modulators, as `ModulatorBank.saved` returns them; None for those of the show's file.
         source: name of the source, or an empty string for the show's own; guide: the same for the guide.
     """
 
@@ -30,6 +32,7 @@ class Look:
     minute: str = ""
     source: str = ""
     guide: str = ""
+    modulators: Sequence[Mapping[str, Any]] | None = None
 
     def recipe_to_start(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
         """Return the recipe of this look in its size, or `otherwise` if the show no longer has it."""

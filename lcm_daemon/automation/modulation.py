@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameters import Parameter, Table, Values, table_of
 
 FOLLOWER = "follow"
+GROUP = "Modulation"  # of the parameters of modulators
 FOLLOWER_TOLERANCE = 1e-4  # a follower that is nearer than this to its level takes the level
 
 
@@ -70,12 +72,15 @@ class Modulator:
     def parameters(self) -> list[Parameter]:
         """Return the modulator's own parameters."""
         path = f"mod/{self.name}"
-        depth = Parameter(f"{path}/depth", "float", self.depth, f"How far {self.name} moves {self.to}.", -1.0, 1.0)
+        depth = Parameter(f"{path}/depth", "float", self.depth, f"How far {self.name} moves {self.to}.", -1.0, 1.0,
+                          group=GROUP)
+        moves = Need(f"{depth.name} is 0", (Condition(depth.name, below=0.0), Condition(depth.name, above=0.0)))
         if self.wave == FOLLOWER:
             return [depth, Parameter(f"{path}/level", "float", 0.0, f"Level that {self.name} follows, such as the "
-                                     "loudness of a sound.", 0.0, 1.0, look=False)]
+                                     "loudness of a sound.", 0.0, 1.0, look=False, group=GROUP, needs=(moves,))]
+        free = () if self.beats <= 0.0 else (Need(f"{self.name} follows the beat"),)
         return [depth, Parameter(f"{path}/rate", "float", self.rate, f"Cycles per second of {self.name}, unless it "
-                                 "follows beats.", 0.0, 30.0, "Hz")]
+                                 "follows beats.", 0.0, 30.0, "Hz", group=GROUP, needs=(*free, moves))]
 
 
 def table_of_modulators(modulators: Sequence[Modulator]) -> Table:
@@ -89,6 +94,13 @@ class Modulation:
     def __init__(self, modulators: Sequence[Modulator]) -> None:
         self.modulators = tuple(modulators)
         self._states = {modulator.name: _State() for modulator in modulators}
+
+    def replace(self, modulators: Sequence[Modulator]) -> None:
+        """Use other modulators. One whose name and wave stay continues where it is in its cycle."""
+        waves = {modulator.name: modulator.wave for modulator in self.modulators}
+        kept = {m.name: self._states[m.name] for m in modulators if waves.get(m.name) == m.wave}
+        self.modulators = tuple(modulators)
+        self._states = {modulator.name: kept.get(modulator.name) or _State() for modulator in modulators}
 
     def advance(self, values: Values, beat: float, now: float) -> None:
         """Move every modulator on to this moment.

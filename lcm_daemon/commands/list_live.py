@@ -13,23 +13,25 @@ from lcm_daemon.core.errors import LcmDaemonError
 REQUEST_TIMEOUT = 5.0  # seconds
 MAX_CELL = 48  # characters of a cell; a prompt may have 2,000
 MAX_RESPONSE = 1 << 20  # bytes
-HEADER = ("PARAMETER", "BASE VALUE", "VALUE IN FORCE", "SET BY")
+HEADER = ("PARAMETER", "BASE VALUE", "VALUE IN FORCE", "SET BY", "NO EFFECT WHILE")
 
 
 def list_live(host: str, port: int) -> list[str]:
     """Return the lines of the table. Raises LcmDaemonError if no daemon answers at this address."""
-    rows = [(name, _cell(row["base"]), _cell(row["value"]), row["by"]) for name, row in _fetch(host, port).items()]
+    found = _fetch(host, port)
+    rows = [(name, _cell(row["base"]), _cell(row["value"]), row["by"], found["without_effect"].get(name, ""))
+            for name, row in found["live"].items()]
     return format_table([HEADER, *rows])
 
 
-def _fetch(host: str, port: int) -> dict[str, dict[str, Any]]:
-    """Return the states of the parameters by name."""
+def _fetch(host: str, port: int) -> dict[str, Any]:
+    """Return what the panel's `/health` says: `live`, the states of the parameters, and `without_effect`, by name."""
     address = f"http://{host}:{port}/health"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the daemon is never behind a proxy
     try:
         with opener.open(address, timeout=REQUEST_TIMEOUT) as response:
-            states: dict[str, dict[str, Any]] = json.loads(response.read(MAX_RESPONSE))["live"]
-            return states
+            health = json.loads(response.read(MAX_RESPONSE))
+            return {"live": health["live"], "without_effect": health["without_effect"]}
     except urllib.error.HTTPError as error:
         raise LcmDaemonError(f"{address}: the answer is {error.code} {error.reason}; set --host and --port to those of "
                              "the daemon's panel") from error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.moving_values import MovingValues
-from lcm_daemon.core.network import NO_POLICY
+from lcm_daemon.core.network import NO_POLICY, VIEW_ONLY
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.core.presses import Presses
 from lcm_daemon.core.refusals import Refusal
@@ -20,6 +23,7 @@ from lcm_daemon.core.tempo import Tempo
 log = logging.getLogger(__name__)
 
 RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
+INPUT_SECONDS = 2.0  # for which the stage goes on to send the input to pages that asked for it
 COMMANDS_KEPT = 64  # commands that wait for the stage; further ones are dropped
 
 Row = Mapping[str, Value]  # one entry of a list, for people: strings, numbers and switches by column
@@ -38,6 +42,7 @@ class Subscription:
     on_refusal: Callable[[Refusal], None] | None = None
     on_tempo: Callable[[Tempo], None] | None = None
     on_list: Callable[[str], None] | None = None
+    on_frame: Callable[[], None] | None = None
 
 
 class ControlState:
@@ -53,7 +58,10 @@ class ControlState:
     ) -> None:
         self.show = ""  # the show's name
         self.network = NO_POLICY
+        self.viewers: set[str] = set()  # origins that may only look
         self.browser_source = ""  # name of the show's browser source; empty if it has none
+        self.looks_folder: Path | None = None  # where the thumbnails of the looks are
+        self.sources: Mapping[str, Mapping[str, Any]] = {}  # the show's: `transport`, `label` and `options` by name
         self.table = table
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
@@ -65,7 +73,9 @@ class ControlState:
         self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
         self.metrics = metrics
-        self.frame: Frame | None = None  # the newest output frame, for previews
+        self._frame: Frame | None = None
+        self.input: Frame | None = None  # the newest input frame, of the output's size; see `ask_for_input`
+        self._input_asked_at = -math.inf
         self.subscribers: list[Subscription] = []
         self._queue = RequestQueue()
         self._wanting: list[Callable[[], None]] = []  # called once the present queue has been handled
@@ -85,6 +95,7 @@ class ControlState:
         on_refusal: Callable[[Refusal], None] | None = None,
         on_tempo: Callable[[Tempo], None] | None = None,
         on_list: Callable[[str], None] | None = None,
+        on_frame: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
         """Call these functions from now until the returned function is called.
 
@@ -98,19 +109,22 @@ class ControlState:
             on_refusal: called with every request that is refused, here or by the stage.
             on_tempo: called with the tempo of the show when it has changed.
             on_list: called with the name of a list when its rows have changed.
+            on_frame: called when `frame` is a newer one. Without such a subscriber the stage sends only some frames.
 
         Returns:
             A function that ends the subscription; further calls of it do nothing.
         """
         subscription = Subscription(on_changes, on_status, on_table, on_panic, on_moving, on_refusal, on_tempo,
-                                    on_list)
+                                    on_list, on_frame)
         self.subscribers.append(subscription)
-        if on_moving:
+        if on_moving or on_frame:
             self._wake()  # the stage learns that it is wanted
 
         def unsubscribe() -> None:
             if subscription in self.subscribers:
                 self.subscribers.remove(subscription)
+                if on_moving or on_frame:
+                    self._wake()
 
         return unsubscribe
 
@@ -118,6 +132,35 @@ class ControlState:
     def wants_moving(self) -> bool:
         """Whether a subscriber wants the values in force."""
         return any(subscriber.on_moving for subscriber in self.subscribers)
+
+    @property
+    def wants_every_frame(self) -> bool:
+        """Whether a subscriber wants each output frame."""
+        return any(subscriber.on_frame for subscriber in self.subscribers)
+
+    @property
+    def frame(self) -> Frame | None:
+        """The newest output frame, for previews; None before the first."""
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: Frame | None) -> None:
+        self._frame = frame
+        for subscriber in list(self.subscribers):
+            if subscriber.on_frame:
+                subscriber.on_frame()
+
+    def ask_for_input(self) -> None:
+        """Let the stage send `input` beside the output for INPUT_SECONDS more. Until someone asks, it sends none."""
+        wanted, self._input_asked_at = self.wants_input, time.monotonic()
+        if not wanted:
+            self.input = None  # of an earlier time
+            self._wake()
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether `ask_for_input` was called within the last INPUT_SECONDS."""
+        return time.monotonic() - self._input_asked_at < INPUT_SECONDS
 
     def faded(self, name: str) -> Value:
         """A parameter's value on its fade, without modulation; needs a subscriber with `on_moving`."""
@@ -145,6 +188,8 @@ class ControlState:
 
     def set(self, name: str, value: Any, origin: str) -> bool:
         """Request a new value of a parameter. Returns False, and counts it, if the name or the value is invalid."""
+        if self.refuses(origin):
+            return False
         parameter = self.table.get(name)
         if parameter is None:
             self._refuse("desk/unknown", origin, f"no parameter {name!r:.80}")
@@ -160,6 +205,8 @@ class ControlState:
 
     def command(self, name: str, origin: str, arguments: Sequence[Any] = ()) -> bool:
         """Request a command. Returns False, and counts it, if the name or the arguments are invalid."""
+        if self.refuses(origin):
+            return False
         try:
             coerced = self._coerce(name, arguments)
         except Refused as refusal:
@@ -170,11 +217,22 @@ class ControlState:
         self._wake()
         return True
 
+    def refuses(self, origin: str) -> bool:
+        """Whether this origin may only look. If so, its request is counted, logged and answered as a refusal.
+
+        `set` and `command` ask this themselves; ask it before anything else that a client may request.
+        """
+        if origin in self.viewers:
+            self._refuse("desk/viewer/refused", origin, VIEW_ONLY)
+            return True
+        return False
+
     def _refuse(self, path: str, origin: str, text: str) -> None:
         self._throttle.warn(path, f"{origin}: {text}")
-        self._report_refusal(Refusal(origin, text))
+        self.report_refusal(Refusal(origin, text))
 
-    def _report_refusal(self, refusal: Refusal) -> None:
+    def report_refusal(self, refusal: Refusal) -> None:
+        """Tell the subscribers of a request that was refused. Its log line is written elsewhere."""
         for subscriber in list(self.subscribers):
             if subscriber.on_refusal:
                 subscriber.on_refusal(refusal)
@@ -290,7 +348,7 @@ class ControlState:
                 if subscriber.on_status:
                     subscriber.on_status(status)
         for refusal in refusals:
-            self._report_refusal(refusal)
+            self.report_refusal(refusal)
         self._on_receipt(receipt)
 
     def _report_moving(self, before: Mapping[str, Value]) -> None:

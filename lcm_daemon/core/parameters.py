@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.needs import Need
 
 Value = float | int | bool | str
 Values = Mapping[str, Any]  # values of one moment by parameter name: each a Value, or a Blend while it glides
@@ -36,8 +37,12 @@ class Parameter:
         unit: Printed behind numbers ("s", "steps"); may be empty.
         glide: Seconds that a float takes to reach a new value; 0 is the next frame.
         choices: Allowed values of a choice.
+        step: An int is a multiple of it.
         glided_by: For a text or a seed, the parameter with the seconds that it takes to reach a new value.
         look: Whether it belongs to the look that panic resets and a recorded cue stores; the tempo does not.
+        recorded: Whether a recorded cue stores it; otherwise a look leaves it as it is, and panic resets it.
+        group: One of GROUPS: where controllers show it.
+        needs: What it needs of other parameters to have an effect, all of it.
     """
 
     name: str
@@ -51,6 +56,10 @@ class Parameter:
     choices: tuple[str, ...] = ()
     glided_by: str = ""
     look: bool = True
+    recorded: bool = True
+    group: str = ""
+    needs: tuple[Need, ...] = ()
+    step: int = 1
 
     def coerce(self, value: Any) -> Value:
         """Convert what a controller sent to this parameter's type and range.
@@ -82,12 +91,17 @@ class Parameter:
         """Whether it can glide to a new value; otherwise it jumps."""
         return self.kind == "float" or bool(self.glided_by)
 
+    @property
+    def description(self) -> str:
+        """Its help, and when it has no effect."""
+        return " ".join([self.help, *(f"No effect while {need.reason}." for need in self.needs)])
+
     def describe(self) -> str:
         """One line of the printed reference."""
         span = f"{self._format(self.low)} to {self._format(self.high)} {self.unit}".strip()
         span = span if math.isfinite(self.high) else self.kind
         options = ", ".join(self.choices) or span
-        return f"/lcm/{self.name:24} {options:24} {self.default!r:12} {self.help}"
+        return f"/lcm/{self.name:24} {options:24} {self.default!r:12} {self.description}"
 
     def _format(self, number: float) -> str:
         return f"{number:.0f}" if self.kind == "int" else f"{number:g}"
@@ -123,10 +137,14 @@ def _shown(value: Any) -> str:
 
 def _int(parameter: Parameter, value: Any) -> int:
     if isinstance(value, int):  # a seed above 2**53 must not pass through a float
-        return int(min(max(value, parameter.low), parameter.high))
+        return int(min(max(_nearest_step(value, parameter.step), parameter.low), parameter.high))
     if isinstance(value, str) and ("%" in value or "," in value):  # a share of what? 1,000 is one or a thousand?
         raise Refused(f"{parameter.name} takes a whole number, not {_shown(value)}")
-    return round(_number(parameter, value))
+    return _nearest_step(round(_number(parameter, value)), parameter.step)
+
+
+def _nearest_step(number: int, step: int) -> int:
+    return (number + step // 2) // step * step
 
 
 _WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
@@ -162,6 +180,16 @@ _COERCE: Mapping[ParameterKind, Callable[[Parameter, Any], Value]] = {
 }
 
 Table = Mapping[str, Parameter]
+
+# What belongs together, in the order in which controllers show it.
+GROUPS = ("Prompt", "Play", "Master", "LoRA", "ControlNet", "Pictures", "Modulation", "Tempo", "Model", "Looks")
+
+
+def in_groups(table: Table) -> dict[str, Parameter]:
+    """The table in the order of GROUPS, and within a group in the order of declaration. Other groups come last."""
+    places = {group: place for place, group in enumerate(GROUPS)}
+    ordered = sorted(table.items(), key=lambda pair: places.get(pair[1].group, len(GROUPS)))
+    return dict(ordered)
 
 
 def table_of(parameters: Iterable[Parameter]) -> dict[str, Parameter]:

@@ -14,10 +14,17 @@ MAX_WAITING = 64  # refusals that wait for the desk; further ones are only logge
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that was not carried out. origin: who made it ("osc/127.0.0.1:52311"). text: why, for people."""
+    """A request that was not carried out.
+
+    Attributes:
+        origin: Who made it, as "osc/127.0.0.1:52311".
+        text: Why, for people.
+        answered: Whether its sender is told. One that may not connect is not.
+    """
 
     origin: str
     text: str
+    answered: bool = True
 
 
 class Refusals:

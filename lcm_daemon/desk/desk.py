@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lcm_daemon import controllers
@@ -23,6 +24,7 @@ from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
+from lcm_daemon.desk.refusal_log import RefusalLog
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
@@ -73,12 +75,16 @@ class DeskRequests:
         counts: The desk's counters.
         kept: What a later desk should know, by controller.
         wants_moving: Whether a controller wants the values in force while they move.
+        wants_every_frame: Whether a controller shows the output at its full rate.
+        wants_input: Whether a controller shows the input.
     """
 
     queue: RequestQueue
     counts: Mapping[str, int]
     kept: Mapping[str, Any]
     wants_moving: bool = False
+    wants_every_frame: bool = False
+    wants_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,11 @@ class DeskConfig:
         recipes: Names of the recipes that can be changed to.
         kept: What the previous desk kept, by controller.
         browser_source: Name of the show's browser source, "" if it has none.
+        sources: The sources that the show names: `transport`, `label` and `options` of each, by name.
         network: Who may reach the servers.
         sinks: Names by which sinks are switched.
         cue_destinations: Where cues send messages to, as in `CueMessage.destination`.
+        looks_folder: Where the thumbnails of the looks are.
     """
 
     show: str
@@ -105,9 +113,11 @@ class DeskConfig:
     recipes: tuple[str, ...] = ()
     kept: Mapping[str, Any] = field(default_factory=dict)
     browser_source: str = ""
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     network: NetworkPolicy = NO_POLICY
     sinks: tuple[str, ...] = ()
     cue_destinations: tuple[tuple[str, ...], ...] = ()
+    looks_folder: Path | None = None
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -141,6 +151,9 @@ class Desk:
         )
         self.controls.show, self.controls.kept = config.show, dict(config.kept)
         self.controls.browser_source, self.controls.network = config.browser_source, config.network
+        self.controls.looks_folder = config.looks_folder
+        self.controls.sources = config.sources
+        self._refusal_log = RefusalLog(self.controls, lambda seconds, call: self._loop.call_later(seconds, call))
         self._channel = channel
         self._controllers = [
             controllers.load(name)(self.controls, options) for name, options in config.options.items()
@@ -186,6 +199,9 @@ class Desk:
         try:
             if isinstance(message, FrameRequest):
                 pixels = self._channel.slots.inputs[message.slot].copy()
+                if message.guided:
+                    guide = self._channel.slots.guides[message.slot].copy()
+                    self.controls.input = Frame(guide, message.number, message.time)
                 self.controls.frame = Frame(pixels, message.number, message.time)
                 self._channel.send(FrameResult(message.slot, message.number, message.time))
             else:
@@ -215,4 +231,5 @@ class Desk:
         self._scheduled, self._sent_at = None, self._loop.time()
         controls = self.controls
         self._channel.send(DeskRequests(
-            controls.pop_requests(), self.metrics.counts(), controls.kept, controls.wants_moving))
+            controls.pop_requests(), self.metrics.counts(), controls.kept, controls.wants_moving,
+            controls.wants_every_frame, controls.wants_input))

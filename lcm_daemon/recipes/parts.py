@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter, Table, table_of
+from lcm_daemon.core.parameters import Parameter, Table, in_groups, table_of
 
 
 @dataclass(frozen=True)
@@ -88,20 +89,29 @@ def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], ima
     added = [_lora_parameter(lora) for lora in loras if lora.name]
     added += [parameter for control in controlnets for parameter in _controlnet_parameters(control)]
     if image is not None:
-        added.append(Parameter("image_prompt", "float", image.weight, "Weight of the image prompt.", 0.0, 2.0))
-    return {**TABLE, **table_of(added)}
+        added.append(Parameter("image_prompt", "float", image.weight, "Weight of the image prompt.", 0.0, 2.0,
+                               group="Pictures"))
+    return in_groups({**TABLE, **table_of(added)})
 
 
 def _lora_parameter(lora: Lora) -> Parameter:
-    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"Weight of the LoRA {lora.name}.", -2.0, 2.0)
+    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"Weight of the LoRA {lora.name}.", -2.0, 2.0,
+                     group="LoRA")
+
+
+_NOT_TEXT_MODE = Need("mode is text", (Condition("mode", values=("image", "control")),))
 
 
 def _controlnet_parameters(control: ControlNet) -> list[Parameter]:
     path, name = f"control/{control.name}", control.name
+    used = (_NOT_TEXT_MODE, Need(f"{path}/weight is 0", (Condition(f"{path}/weight", above=0.0),)))
     return [
         Parameter(f"{path}/weight", "float", control.weight, f"How closely the ControlNet {name} is followed.",
-                  0.0, 2.0),
-        Parameter(f"{path}/start", "float", control.start, f"Share of the steps before {name} takes effect.", 0.0, 1.0),
-        Parameter(f"{path}/end", "float", control.end, f"Share of the steps after which {name} is off.", 0.0, 1.0),
-        Parameter(f"{path}/interval", "int", control.interval, f"Frames between two runs of {name}.", 1, 16, "frames"),
+                  0.0, 2.0, group="ControlNet", needs=(_NOT_TEXT_MODE,)),
+        Parameter(f"{path}/start", "float", control.start, f"Share of the steps before {name} takes effect.", 0.0, 1.0,
+                  group="ControlNet", needs=used),
+        Parameter(f"{path}/end", "float", control.end, f"Share of the steps after which {name} is off.", 0.0, 1.0,
+                  group="ControlNet", needs=used),
+        Parameter(f"{path}/interval", "int", control.interval, f"Frames between two runs of {name}.", 1, 16, "frames",
+                  group="ControlNet", needs=used),
     ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lcm_daemon.core.frame import Size
-from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.needs import Need
+from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 
 MAX_IN_FLIGHT = 4  # each frame more adds to the latency; three keep upload, computation and download busy
@@ -81,7 +82,19 @@ class Recipe:
 
     def table(self) -> Table:
         """The parameters of this recipe: those of every recipe, and those of its parts."""
-        return table_of_parts(self.loras, self.controlnets, self.image_prompt)
+        table = table_of_parts(self.loras, self.controlnets, self.image_prompt)
+        return {name: replace(parameter, needs=(*self._never(parameter), *parameter.needs))
+                for name, parameter in table.items()}
+
+    def _never(self, parameter: Parameter) -> tuple[Need, ...]:
+        """Why a parameter never has an effect with this recipe; empty if it may have one."""
+        if self.pipeline == "passthrough" and parameter.group != "Master":
+            return (Need(f"the recipe {self.name} shows the input untouched"),)
+        if parameter.name == "negative_prompt" and self.guidance != "classifier_free":
+            return (Need(f"the recipe {self.name} plays, which takes no negative prompt"),)
+        if parameter.name == "guidance" and self.guidance == "none":
+            return (Need(f"the recipe {self.name} plays, whose guidance is part of its weights"),)
+        return ()
 
     def start_values(self) -> dict[str, Value]:
         """Start values of all its parameters."""

@@ -58,6 +58,10 @@ class RecipeSwitcher:
         elif name != self.transition.state.wanted.name:
             self.change(name)
 
+    def restart(self) -> None:
+        """Load the recipe anew, beside the engine that plays where memory allows it."""
+        self.transition.ask(self.transition.state.wanted, anew=True)
+
     def resize(self, width: int, height: int) -> None:
         """Render the same recipe at another size in pixels, rounded to what models can render."""
         wanted = self.transition.state.wanted

@@ -13,7 +13,7 @@ from lcm_daemon.automation.modulation import Modulator, table_of_modulators
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.parameters import Table, Value, in_groups
 from lcm_daemon.recipes.engine_defaults import EngineDefaults
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
@@ -29,7 +29,7 @@ def parameter_table(recipes: Iterable[Recipe], modulators: Sequence[Modulator]) 
     table = {**TABLE}
     for recipe in recipes:
         table |= recipe.table()
-    return {**table, **AUTOMATION_PARAMETERS, **table_of_modulators(modulators)}
+    return in_groups({**table, **AUTOMATION_PARAMETERS, **table_of_modulators(modulators)})
 
 
 def find_recipe(name: str, first: Recipe | None, others: Mapping[str, Recipe]) -> Recipe | None:

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 HARMLESS_AFTER = 60.0  # seconds; a run that lasted longer was not broken by the state that it started with
 WRITE_INTERVAL = 3.0  # seconds between two writes: a fader that a stream moves must not wear out a memory card
 STARTS = 3  # runs that may be interrupted within HARMLESS_AFTER; the next one starts as the show says
-NOT_KEPT = frozenset({"freeze"})  # the frozen frame is gone: restored, it would freeze an empty one
+# The frozen frame is gone: restored, `freeze` would hold an empty one. A daemon that starts by itself shows a picture.
+NOT_KEPT = frozenset({"freeze", "blackout"})
 
 
 class ResumeFile:
@@ -125,9 +126,13 @@ def _check(found: Any) -> dict[str, Any]:
     width, height = found["size"]
     types: Mapping[str, type] = {"recipe": str, "cue": str, "minute": str, "values": dict, "tries": int,
                                  "source": str, "guide": str}
-    found = {"source": "", "guide": "", **found}  # files of 0.1 have neither
-    if found.keys() != {*types, "size"} or not all(isinstance(found[key], kind) for key, kind in types.items()):
+    found = {"source": "", "guide": "", "modulators": None, **found}  # files of 0.1 have none of them
+    if (found.keys() != {*types, "size", "modulators"}
+            or not all(isinstance(found[key], kind) for key, kind in types.items())):
         raise ValueError("it does not have the keys of a resume file")
+    modulators = found["modulators"]
+    if modulators is not None and not (isinstance(modulators, list) and all(isinstance(m, dict) for m in modulators)):
+        raise ValueError("its modulators are not a list")
     if not is_render_size(width, height):
         raise ValueError(f"{width} x {height} is not a size")
     return dict(found)

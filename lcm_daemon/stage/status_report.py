@@ -12,6 +12,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.render.failsafe import Failsafe
+from lcm_daemon.render.load_progress import loaded_share
 from lcm_daemon.render.policy import describe_memory
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
@@ -22,6 +23,7 @@ from lcm_daemon.transports.runner import Runner
 
 _REFUSED = ("refused", "unknown", "malformed")  # ends of the desk's counters of rejected input
 STATUS_INTERVAL = 0.5  # seconds
+NO_INPUT_SECONDS = 2.0  # without a frame, after which the status says that the input is missing
 
 
 class StatusNumbers:
@@ -90,6 +92,9 @@ class StatusReport:
     ) -> Mapping[str, Value]:
         """The entries that the page and OSC's /lcm/status show.
 
+        loaded: percent of the loading that is done; 100 while no engine loads.
+        no_input: whether the source sends nothing that the mode needs.
+
         Args:
             now: Monotonic seconds.
             inputs: Source and guide.
@@ -106,6 +111,7 @@ class StatusReport:
             "change": transition.describe(),
             **self._automation.status(now),
             "moved": describe_last_move(self._parameters),
+            "loaded": round(100 * min(loaded_share(each.engines[0].state) for each in transition.players)),
             "governor": self._switcher.describe_governor(),
             "upgrade": self._switcher.describe_upgrade(),
             "error": "; ".join(filter(None, (transition.state.error, inputs.error))),
@@ -115,6 +121,7 @@ class StatusReport:
             "desk_pid": self._desk.pid,
             "alarm": "; ".join(one.alarm for one in transition.leading.engines if one.alarm),
             "source": inputs.source.describe(),
+            "no_input": self._lacks_input(now, inputs),
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",
             "output_fps": round(self._output_rate.reached(now, missed), 1),
             "missed": missed,
@@ -127,6 +134,12 @@ class StatusReport:
             entries["guide"] = inputs.guide.describe()
         return self._status.collect(now, entries)
 
+    def _lacks_input(self, now: float, inputs: Inputs) -> bool:
+        """Whether the source sends nothing that the mode needs. A show without a source lacks nothing."""
+        source, age = inputs.source, inputs.source.age(now)
+        needed = source.runner is not None and self._automation.values.get("mode") != "text"
+        return needed and (age is None or age >= NO_INPUT_SECONDS)
+
     def moving_values(self, now: float) -> MovingValues:
         """The numbers that differ at `now` (monotonic seconds) from what they were set to."""
         in_force = self._switcher.govern_values(self._automation.values)
@@ -136,7 +149,7 @@ class StatusReport:
         """Every parameter's base value, value in force, and who set it."""
         show, recipe = self._show, self._switcher.transition.state.playing.recipe
         modulated = (parameter.name for modulator in show.modulators for parameter in modulator.parameters())
-        origins = start_origins(show.table(recipe), {*show.parameters, *modulated}, recipe)
+        origins = start_origins(self._parameters.table, {*show.parameters, *modulated}, recipe)
         values = self._automation.values
         governed = self._switcher.govern_values(values)
-        return parameter_states(self._parameters, values, governed, origins, show.modulators)
+        return parameter_states(self._parameters, values, governed, origins, self._automation.bank.modulators)

@@ -10,30 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lcm_daemon.automation.modulation import FOLLOWER, Modulator
 from lcm_daemon.core.live_values import Blend, Parameters
+from lcm_daemon.core.origins import describe_origin
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value, Values
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.recipes.recipe import Recipe
-
-
-def describe_origin(origin: str) -> str:
-    """The origin of a change for people: "osc/192.168.1.7:52311" becomes "osc 192.168.1.7"."""
-    kind, _, rest = origin.partition("/")
-    match kind:
-        case "osc":
-            return f"osc {rest.removeprefix('tcp/').rpartition(':')[0]}"
-        case "oscquery":
-            return "oscquery"
-        case "midi":
-            return f"midi {rest.rpartition('/')[0] or rest}"
-        case "panel":
-            return "page"
-        case "cue":
-            return f'cue "{rest}"'
-        case "panic":
-            return f"panic, {describe_origin(rest)}"
-        case _:
-            return origin
 
 
 def start_origins(names: Iterable[str], set_by_show: Collection[str], recipe: Recipe) -> dict[str, str]:
@@ -64,7 +45,7 @@ def parameter_states(
         moving = [_describe_modulator(m) for m in modulators if m.to == name and values[f"mod/{m.name}/depth"]]
         governor = ["governor"] if governed[name] != values[name] else []
         setter = describe_origin(parameters.origin(name)) or start_origins.get(name, "default")
-        states[name] = ParameterState(base, _as_text(governed[name]), ", ".join([setter, *moving, *governor]))
+        states[name] = ParameterState(base, as_text(governed[name]), ", ".join([setter, *moving, *governor]))
     return states
 
 
@@ -78,7 +59,7 @@ def _describe_modulator(modulator: Modulator) -> str:
     return f"{'follower' if modulator.wave == FOLLOWER else 'lfo'} {modulator.name}"
 
 
-def _as_text(value: Value | Blend) -> Value:
+def as_text(value: Value | Blend) -> Value:
     """A blend as one text: `ocean::0.70 lava::0.30`."""
     if not isinstance(value, Blend):
         return value

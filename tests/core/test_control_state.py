@@ -112,7 +112,7 @@ def test_a_command_checks_its_arguments_as_a_parameter_does(rig: Rig, caplog: py
     assert rig.controls.metrics.counts() == {"desk/refused": 5}
     assert "recipe: it takes <name>" in caplog.text
     assert rig.controls.refusal("recipe", ["sd-trubo"]) == "recipe: 'sd-trubo' is not known; did you mean 'sd-turbo'?"
-    assert rig.controls.command("size", "osc/a", [1.0, 384.4, "passed over"])
+    assert rig.controls.command("size", "osc/a", [64.0, 384.4, "passed over"])
     assert rig.controls.pop_requests().commands == [CommandRequest("size", "osc/a", (64, 384))]
 
 
@@ -181,8 +181,8 @@ def test_the_arguments_of_a_command_are_coerced_once(rig: Rig, monkeypatch: pyte
     coerced: list[str] = []
     coerce = Parameter.coerce
     monkeypatch.setattr(Parameter, "coerce", lambda self, value: coerced.append(self.name) or coerce(self, value))
-    assert rig.controls.command("size", "osc/a", [512, 384])
-    assert coerced == ["width", "height"]
+    assert rig.controls.command("cue/goto", "osc/a", ["ink", 2.0])
+    assert coerced == ["name", "fade"]
 
 
 def test_values_that_move_reach_those_that_want_them(rig: Rig) -> None:

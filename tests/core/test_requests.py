@@ -63,11 +63,20 @@ def test_a_size_within_the_limit_of_the_show(size: tuple[object, object], found:
 
 
 @pytest.mark.parametrize(("size", "reason"), [
-    ((1032, 512), "width may be 64 to 1024 px, not 1032: the show's network.max_size sets the limit"),
-    ((512, 99999.0), "height may be 64 to 768 px, not 99999: "), ((512, 8), "height may be 64 to 768 px, not 8: "),
+    ((1032, 512), "width may be 64 to 1024 px in steps of 8, not 1032: the show's network.max_size sets the limit; "
+     "the nearest possible is 1024 x 512"),
+    ((512, 99999.0), "height may be 64 to 768 px in steps of 8, not 99999: "),
+    ((512, 8), "height may be 64 to 768 px in steps of 8, not 8; the nearest possible is 512 x 64"),
     ((512, "big"), "height takes a number, not 'big'"),
 ])
 def test_a_size_beyond_the_limit_of_the_show_is_refused_not_reduced(size: tuple[object, object], reason: str) -> None:
     with pytest.raises(Refused, match=re.escape(reason)):
         commands(max_size=(1024, 768))["size"].coerce(size)
-    assert COMMANDS["size"].coerce((5000, 2000)) == (2048, 2000), "without a limit, it is the nearest that is possible"
+
+
+@pytest.mark.parametrize(("size", "nearest"), [
+    ((5000, 2000), "2048 x 2000"), ((500, 387), "504 x 384"), ((1, 512), "64 x 512"), ((512.4, 501.0), "512 x 504"),
+])
+def test_an_impossible_size_is_refused_and_the_nearest_is_named(size: tuple[float, float], nearest: str) -> None:
+    with pytest.raises(Refused, match=re.escape(f"; the nearest possible is {nearest}")):
+        COMMANDS["size"].coerce(size)

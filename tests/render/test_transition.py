@@ -138,6 +138,22 @@ def test_the_new_one_loads_aside_with_the_spare_and_is_faded_in(rig: Rig) -> Non
     assert rig.metrics.counts("change/") == {"change/begun": 1, "change/done": 1}
 
 
+def test_the_same_recipe_is_loaded_anew_beside_itself_if_asked(rig: Rig) -> None:
+    rig.change.ask(OLD)
+    rig.step(START_PAUSE)
+    assert rig.running == ["old"], "it plays already"
+    rig.change.ask(OLD, anew=True)
+    rig.step(START_PAUSE)
+    assert rig.running == ["old", "old"]
+    rig.made[1].deliver(200)
+    rig.step()
+    assert [rig.step(0.5), rig.step(0.6)] == [100, 200]
+    assert (rig.running, [engine.running for engine in rig.made]) == (["old"], [False, True])
+    rig.change.ask(OLD)
+    rig.step(START_PAUSE)
+    assert rig.running == ["old"], "only the request that said so"
+
+
 def test_one_that_fails_to_load_leaves_the_old_one_playing(rig: Rig) -> None:
     rig.change.ask(NEW)
     rig.step()

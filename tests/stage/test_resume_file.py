@@ -47,7 +47,7 @@ def test_source_and_guide_come_back_and_files_without_them_are_read(
     assert run(tmp_path) == look
     assert "restoring builtin, source 'wide', guide 'ndi CAM 1'" in caplog.text
     state = json.loads(side_file(tmp_path).read_text())
-    del state["source"], state["guide"]
+    del state["source"], state["guide"], state["modulators"]
     side_file(tmp_path).write_text(json.dumps(state))
     assert run(tmp_path) == Look("builtin", (256, 256))
 
@@ -58,8 +58,8 @@ def test_one_that_ended_in_order_leaves_none(tmp_path: Path) -> None:
     assert not list((tmp_path / "state").glob("*.json*"))
 
 
-def test_a_held_picture_is_not_held_again(tmp_path: Path) -> None:
-    run(tmp_path, Look("builtin", (256, 256), values={"freeze": True, "mix": 0.5}))
+def test_a_held_picture_and_a_blackout_are_not_restored(tmp_path: Path) -> None:
+    run(tmp_path, Look("builtin", (256, 256), values={"freeze": True, "blackout": True, "mix": 0.5}))
     assert run(tmp_path) == Look("builtin", (256, 256), values={"mix": 0.5})
 
 

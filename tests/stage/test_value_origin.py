@@ -8,10 +8,11 @@ import pytest
 
 from lcm_daemon.automation.modulation import FOLLOWER, Modulation, Modulator, table_of_modulators
 from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.origins import describe_origin
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import ParameterState
 from lcm_daemon.shows.reader import load_show
-from lcm_daemon.stage.value_origin import describe_last_move, describe_origin, parameter_states, start_origins
+from lcm_daemon.stage.value_origin import describe_last_move, parameter_states, start_origins
 
 SLOW = Modulator("slow", "strength", wave="square", depth=0.1, rate=0.0)
 MODULATORS = (SLOW, Modulator("loud", "strength", FOLLOWER), Modulator("flat", "strength", depth=0.0))

@@ -22,6 +22,7 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.presses import HELD_SECONDS
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class MidiDevice:
                 self._apply(binding, event, before, state, is_repeat)
             except Refused as refusal:
                 self._throttle.warn("midi/refused", f"MIDI: {self.origin(binding)} is refused: {refusal}")
+                self._controls.report_refusal(Refusal(self.origin(binding), str(refusal)))
 
     def _on_touch(self, event: ControlEvent) -> None:
         """Note that a motor fader is touched, or move it to its value once it is released."""

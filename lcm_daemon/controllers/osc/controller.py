@@ -80,7 +80,7 @@ class Osc(Controller):
         self._subscribers = Subscribers(
             self._transmit, controls.metrics, self.options["feedback_rate"], self._keep_subscribers, self._on_sent)
         self._echoes = EchoGate()
-        self._errors = ErrorReports(self._subscribers, controls.metrics)
+        self._errors = ErrorReports(self._subscribers, controls.metrics, report=controls.report_refusal)
         self._postponed = TimetagQueue(
             self._handle_message, controls.metrics, mode=self.options["time_tags"],
             plan=lambda message: self._planner.plan(message))
@@ -167,16 +167,17 @@ class Osc(Controller):
         if not self._allowlist.allows(source.host):
             self._throttle.warn("osc/denied", f"OSC: {source.host} is not in network.allow and osc.allow; "
                                 "its packets are ignored")
+            self._errors.report("its packets are ignored: it is not in network.allow and osc.allow", source, False)
             return
         try:
             checked = check_packet(packet)
         except MalformedPacket as reason:
             self._throttle.warn("osc/malformed", f"OSC: malformed packet from {source}: {reason}; it is ignored")
-            self._errors.send(f"malformed packet: {reason}", source)
+            self._errors.report(f"malformed packet: {reason}", source)
             return
         for fault in checked.faults:
             self._throttle.warn("osc/malformed", f"OSC: packet from {source}: {fault}")
-            self._errors.send(fault, source)
+            self._errors.report(fault, source)
         for message, timetag in checked.messages:
             if timetag == IMMEDIATELY or not self._postponed.postpone(message, timetag, source):
                 self._handle_message(message, source)

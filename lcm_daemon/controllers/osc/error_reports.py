@@ -31,10 +31,15 @@ class ErrorReports:
         subscribers: The OSC subscribers.
         metrics: Counters.
         now: Monotonic seconds.
+        report: Tells every controller of a refusal, this one included; otherwise only this one learns of it.
     """
 
-    def __init__(self, subscribers: Subscribers, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, subscribers: Subscribers, metrics: Metrics, now: Callable[[], float] = time.monotonic,
+        report: Callable[[Refusal], None] | None = None,
+    ) -> None:
         self._subscribers, self._metrics, self._now = subscribers, metrics, now
+        self._report = report or self.on_refusal
         self._throttle = LogThrottle(log, metrics)
         self._unknown: dict[str, str] = {}  # unknown addresses that were logged, with the address that was meant
         self._recent: dict[tuple[Address, str], float] = {}  # when each report was sent, the oldest first
@@ -60,16 +65,26 @@ class ErrorReports:
         if len(self._unknown) < MAX_LOGGED_UNKNOWN and address not in self._unknown:
             self._unknown[address] = suggestion(address, known)
             log.warning("OSC: unknown address %r from %s%s", address, source, self._unknown[address])
-        self.send(f"unknown address {address}{self._unknown.get(address, '')}", source)
+        self.report(f"unknown address {address}{self._unknown.get(address, '')}", source)
 
     def on_refused(self, address: str, source: Address, reason: str) -> None:
         """Handle a message that the OSC controller has refused."""
         self._throttle.warn("osc/refused", f"OSC: {address} from {source} is refused: {reason}")
-        self.send(f"{address}: {reason}", source)
+        self.report(f"{address}: {reason}", source)
+
+    def report(self, text: str, source: Address, answered: bool = True) -> None:
+        """Report a packet or message that was refused, to every controller.
+
+        Args:
+            text: Why.
+            source: Who sent it.
+            answered: Whether the sender and the OSC subscribers are told.
+        """
+        self._report(Refusal(f"{_ORIGIN}{source}", text, answered))
 
     def on_refusal(self, refusal: Refusal) -> None:
         """Send what the control state or the stage has refused."""
-        if self._is_full():
+        if self._is_full() or not refusal.answered:
             return
         is_own = refusal.origin.startswith(_ORIGIN)
         source = Address.parse(refusal.origin.removeprefix(_ORIGIN)) if is_own else None

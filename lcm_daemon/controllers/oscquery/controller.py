@@ -79,13 +79,17 @@ class OscQuery(Controller):
     async def start(self) -> None:
         """Start the server and announce it. Raises LcmDaemonError if the port cannot be bound."""
         from lcm_daemon.controllers.oscquery.server import QueryServer
+        from lcm_daemon.controllers.sessions import shared_sessions
+        from lcm_daemon.web.access import Access
 
         if self._server is not None:
             return
         self._nodes = tree.method_nodes(self.controls, self._aliases)
         policy = self.controls.network
-        server = QueryServer(self._current_nodes, self._on_packet, self._host_info(),
-                             Allowlist(policy.allow, self.options["allow"]).allows, policy, self.controls.metrics)
+        server = QueryServer(
+            self._current_nodes, self._on_packet, self._host_info(),
+            Allowlist(policy.allow, self.options["allow"]).allows, policy,
+            Access(policy, shared_sessions(self.controls)), self.controls.viewers, self.controls.metrics)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
         self._unsubscribe_controls = self.controls.subscribe(
@@ -161,7 +165,7 @@ class OscQuery(Controller):
 
     def _refuse(self, client: QueryClient, reason: str) -> None:
         self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin} is refused: {reason}")
-        self._send_error(client, reason)
+        self.controls.report_refusal(Refusal(client.origin, reason))
 
     def _handle_message(self, message: bytes, client: QueryClient) -> None:
         address = message[:message.index(0)].decode("ascii")

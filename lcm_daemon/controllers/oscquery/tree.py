@@ -118,7 +118,8 @@ def _parameter_node(parameter: Parameter, value: Value) -> QueryNode:
         "TYPE": type_of(parameter),
         "VALUE": [value],
         "LABEL": parameter.name,
-        "DESCRIPTION": parameter.help,
+        "DESCRIPTION": parameter.description,
+        "TAGS": [parameter.group],
         **_range(parameter),
     }
     if parameter.unit in _UNITS:
@@ -171,7 +172,7 @@ def _alias_node(controls: ControlState, alias: Alias) -> QueryNode:
         shown = alias.argument or parameter
         value = alias.write(controls.values[alias.to])
         node = {**_parameter_node(shown, shown.default if value is None else value), "LABEL": alias.to,
-                "DESCRIPTION": parameter.help}
+                "DESCRIPTION": parameter.description}
         if not alias.has_feedback:
             node |= {"ACCESS": WRITE_ONLY, "VALUE": [None]}
     return {**node, "FULL_PATH": alias.address, "TAGS": ["alias"]}

@@ -131,7 +131,8 @@ def test_the_whole_tree() -> None:
                 *TABLE, *desk.controls.commands, *(f"status/{name}" for name in desk.controls.status)}
             assert inside["strength"] == {
                 "FULL_PATH": "/lcm/strength", "ACCESS": 3, "TYPE": "f", "VALUE": [0.6], "LABEL": "strength",
-                "DESCRIPTION": TABLE["strength"].help, "RANGE": [{"MIN": 0.0, "MAX": 1.0}], "CLIPMODE": ["both"]}
+                "DESCRIPTION": f"{TABLE['strength'].help} No effect while mode is not image.", "TAGS": ["Play"],
+                "RANGE": [{"MIN": 0.0, "MAX": 1.0}], "CLIPMODE": ["both"]}
             assert inside["prompt_glide"]["UNIT"] == ["time.second"]
             assert (inside["steps"]["TYPE"], inside["steps"]["RANGE"]) == ("i", [{"MIN": 1, "MAX": 8}])
             assert (inside["seed"]["TYPE"], inside["seed"]["RANGE"]) == ("i", [{"MIN": 0, "MAX": 2**31 - 1}])
