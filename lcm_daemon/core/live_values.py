@@ -263,6 +263,12 @@ class Parameters:
         """Every parameter's value, or the value that it glides to."""
         return {name: self._targets[name] for name in self.table}
 
+    def resting(self) -> dict[str, Value | Blend]:
+        """As `targets`, with a Blend where a crossfade or a stop has left a value between two."""
+        held = {name: glide.start for name, glide in self._travel.items()
+                if isinstance(glide.start, Blend) and glide.held is not None and not glide.paused}
+        return {**self.targets(), **held}
+
     def at(self, name: str, now: float) -> Any:
         """One parameter's value at `now` (monotonic seconds): a Value, or a Blend while it glides."""
         return self._at(name, now) if name in self._travel else self._targets[name]

@@ -10,6 +10,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest
 from lcm_daemon.stage.moves import Moves
+from lcm_daemon.stage.prompt_bank import PromptBank
 
 PROMPTS = ("red", "blue::0.7 green::0.3")
 
@@ -17,7 +18,7 @@ PROMPTS = ("red", "blue::0.7 green::0.3")
 class Bench:
     def __init__(self, prompts: tuple[str, ...] = PROMPTS) -> None:
         self.parameters, self.refusals = Parameters(), Refusals(Metrics())
-        self.moves = Moves(self.parameters, self.refusals, prompts)
+        self.moves = Moves(self.parameters, self.refusals, PromptBank(prompts))
 
     def do(self, name: str, *arguments: Value) -> list[Change]:
         return self.moves.execute(CommandRequest(name, "osc/127.0.0.1:9", COMMANDS[name].coerce(arguments)), 0.0)
@@ -77,6 +78,16 @@ def test_refusals(name: str, arguments: tuple[Value, ...], reason: str) -> None:
     assert bench.do(name, *arguments) == []
     assert bench.reasons() == [reason]
     assert bench.parameters.targets() == before
+
+
+def test_the_bank_changes_while_the_show_plays() -> None:
+    bench = Bench()
+    bench.parameters.set("prompt", "ocean", 0.0)
+    assert bench.do("prompts/store", 0) == bench.do("prompts/store", 1, "neon  grid\n") == []
+    assert bench.do("prompts/play", 3) == [Change("prompt", "ocean", "prompts/play")]
+    assert bench.do("prompts/play", 1) == [Change("prompt", "neon  grid", "prompts/play")]
+    assert bench.do("prompts/clear", 1) == bench.do("prompts/clear", 1) == []
+    assert bench.reasons() == ["prompts/clear: no prompt 1; the show has 2 to 3"]
 
 
 def test_a_show_without_prompts() -> None:
