@@ -79,15 +79,17 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def set_up_child(log_levels: LogLevels) -> None:
+def set_up_child(log_levels: LogLevels, downloads: bool = False) -> None:
     """Set up a spawned child: the stage alone handles the terminal's signals, and no child outlives it.
 
     Args:
         log_levels: What `log_levels()` returns in the stage.
+        downloads: Whether it may open connections to the hub, as the user's environment allows.
     """
     for number in _terminal_signals():
         signal.signal(number, signal.SIG_IGN)
-    os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
+    if not downloads:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
     set_up_logging(log_levels)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
 

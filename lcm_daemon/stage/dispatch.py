@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+
 from lcm_daemon.automation.automation import Automation
+from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.recipes.state import ChangeEnd, Outcome
+from lcm_daemon.recipes.words import words_of
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.moves import Moves
 from lcm_daemon.stage.outputs import Outputs
+from lcm_daemon.stage.panic import Panic
+from lcm_daemon.stage.prompt_bank import PromptBank
+from lcm_daemon.stage.prompt_history import PromptHistory
+from lcm_daemon.stage.recipe_fetch import RecipeFetch
+from lcm_daemon.stage.recipe_shelf import RecipeShelf
+from lcm_daemon.stage.undo import Undo
+from lcm_daemon.stage.undo_move import CUES
 
 
 class Dispatch:
@@ -18,21 +30,56 @@ class Dispatch:
 
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
-        outputs: Outputs,
+        outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch,
     ) -> None:
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
-        self._inputs, self._outputs = inputs, outputs
-        self._moves = Moves(parameters, automation.refusals, show.prompts)
+        self._inputs, self._outputs, self._shelf, self._fetch = inputs, outputs, shelf, fetch
+        self._bank, self._history = PromptBank(show.prompts, show.companion_file), PromptHistory()
+        self._moves = Moves(parameters, automation.refusals, self._bank)
+        self._panic = Panic(parameters, automation, switcher, inputs)
+        self._undo = Undo(parameters, automation.refusals)
+        self._words = words_of(switcher.recipes.values())
         self._too_large = show.too_large_recipes()
         self._asked_by = ""  # who asked for the last change of recipe or size
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
+        match request:
+            case CommandRequest("panic"):
+                self._shelf.cancel()
+                changes, cancelled = self._panic.execute(request, now)
+                self._undo.observe(now, cancelled)
+                return changes
+            case CommandRequest("undo" | "redo" | "undo_panic"):
+                return self._undo.execute(request, now)
+        changes = self._execute(request, now)
+        self._undo.observe(now)
+        if isinstance(request, Change) or request.name == "prompts/play":
+            self._history.note(changes, request.origin, now)
+        return changes
+
+    def observe_automation(self, changes: Iterable[Change], now: float) -> None:
+        """Note what automation has moved: looks can be undone, and a prompt may have waited for its beat."""
+        self._undo.observe(now)
+        for change in changes:
+            if not change.origin.startswith(CUES):
+                self._history.note([change], change.origin, now)
+
+    def lists(self) -> dict[str, Rows]:
+        """The lists that pages show, by name: undo, redo, prompt_history, prompts, and the words of the recipe."""
+        model = self._switcher.transition.state.playing.recipe.model
+        return {"words": self._words.get(model, ()),
+                "undo": self._undo.rows(), "redo": self._undo.redo_rows(), "prompt_history": self._history.rows(),
+                "prompts": self._bank.rows()}
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._bank.close()
+
+    def _execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         if isinstance(request, Change):
             return self._set(request, now)
         match request.name:
-            case "panic":
-                return self._panic(request, now)
             case "recipe":
                 self._change_recipe(str(request.arguments[0]), request.origin)
                 return []
@@ -41,8 +88,19 @@ class Dispatch:
                 self._switcher.resize(int(width), int(height))
                 self._asked_by = request.origin
                 return []
-            case "adjust" | "toggle" | "prompts/play":
+            case "engine/restart":
+                self._switcher.restart()
+                self._asked_by = request.origin
+                return []
+            case "adjust" | "toggle" | "prompts/play" | "prompts/store" | "prompts/clear":
                 return self._moves.execute(request, now)
+            case "fetch/start":
+                name = str(request.arguments[0])
+                self._fetch.start(name, self._switcher.recipes[name], request.origin)
+                return []
+            case "fetch/stop":
+                self._fetch.stop()
+                return []
             case "source" | "guide":
                 self._inputs.change(request.name, str(request.arguments[0]), request.origin, now)
                 return []
@@ -67,18 +125,16 @@ class Dispatch:
             reason = f"it renders {width}x{height}, more than the show's network.max_size allows"
             self._switcher.refusals.add("recipe/refused", origin, f"recipe {name}: {reason}; the recipe stays as it is")
             return
+        self._shelf.ask(name, partial(self._begin_change, name, origin), partial(self._refuse_recipe, origin))
+
+    def _begin_change(self, name: str, origin: str) -> None:
         self._switcher.change(name)
         self._asked_by = origin
+
+    def _refuse_recipe(self, origin: str, reason: str) -> None:
+        self._shelf.refusals.add("recipe/refused", origin, reason)
 
     def on_change_end(self, end: ChangeEnd) -> None:
         """A change of recipe or size has ended: report it to the one who asked for it if it has failed."""
         if end.outcome is Outcome.FAILED:
             self._automation.refusals.report(self._asked_by, f"recipe {end.variant.name}: {end.reason}")
-
-    def _panic(self, request: CommandRequest, now: float) -> list[Change]:
-        self._automation.panic()
-        self._inputs.cancel()
-        self._switcher.transition.cancel(now)
-        seconds = float(request.arguments[0]) if request.arguments else 0.0
-        changed = self._parameters.reset(f"panic/{request.origin}", now, seconds)
-        return [Change(name, value, request.origin) for name, value in changed.items()]

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lcm_daemon.automation.look import Look
@@ -38,8 +39,15 @@ def describe_sources(show: Show) -> dict[str, Mapping[str, Any]]:
     """The sources for the page's menu: transport, label and options by name. The page's camera comes once."""
     own = {OWN: show.source} if show.source else {}
     sources = {**own, **(show.sources if show.browser_source else live_sources(show))}
-    return {name: {"transport": each.transport, "label": each.label, "options": dict(each.options)}
+    return {name: {"transport": each.transport, "label": _short_label(each), "options": dict(each.options)}
             for name, each in sources.items()}
+
+
+def _short_label(config: EndpointConfig) -> str:
+    """What a page shows beside the name of a source: files without their folders."""
+    if config.transport == "browser":
+        return "camera or screen of a page"
+    return f"file {Path(config.options['path']).name}" if config.transport == "file" else config.label
 
 
 class Inputs:

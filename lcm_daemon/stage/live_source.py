@@ -20,7 +20,7 @@ from lcm_daemon.core.parameters import Refused
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.runner import Runner, SourceRunner
-from lcm_daemon.transports.source_table import OWN, SourceTable, split_listed
+from lcm_daemon.transports.source_table import OWN, PAGE, SourceTable, split_listed
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class _Opening:
 
 def source_label(name: str, config: EndpointConfig, table: SourceTable) -> str:
     """Name in log and status: "ndi CAM 1", or "wide (ndi CAM 1)" for one of the show's `sources`."""
-    if name == OWN:
-        return config.label
+    if name in (OWN, PAGE):
+        return config.label if name == OWN else PAGE
     return f"{name} ({config.label})" if name in table.named else " ".join(split_listed(name)).strip()
 
 

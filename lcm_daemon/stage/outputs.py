@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
+from lcm_daemon.core.control_state import Row, Rows
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import switch_names
 from lcm_daemon.transports.factory import build_sink
-from lcm_daemon.transports.runner import SinkRunner
+from lcm_daemon.transports.record import RecordSink
+from lcm_daemon.transports.runner import OFF, SinkRunner
 
 log = logging.getLogger(__name__)
+
+
+class SinkRates:
+    """Turns the counters of sent frames into frames a second."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics, self._at = metrics, -math.inf
+        self._counts: dict[str, int] = {}
+
+    def measure(self, labels: Sequence[str], now: float) -> dict[str, int]:
+        """The rate of each sink since the last call; `now` in monotonic seconds."""
+        counts = {label: self._metrics.counts(f"sent/{label}").get(f"sent/{label}", 0) for label in labels}
+        rates = {label: round((count - self._counts.get(label, 0)) / max(now - self._at, 1e-3))
+                 for label, count in counts.items()}
+        self._counts, self._at = counts, now
+        return rates
 
 
 class Outputs:
@@ -26,6 +46,8 @@ class Outputs:
     def __init__(self, show: Show, metrics: Metrics) -> None:
         built = [build_sink(config, show.size, show.fps, metrics) for config in show.sinks]
         self.sinks = [runner for runner in built if runner is not None]
+        self._size, self._metrics = show.size, metrics
+        self._rates = SinkRates(metrics)
         self._switches: Mapping[str, Sequence[SinkRunner]] = {
             name: [runner for number in numbers if (runner := built[number]) is not None]
             for name, numbers in switch_names(show.sinks).items()
@@ -43,6 +65,32 @@ class Outputs:
         """Switch the sinks of this name off or on."""
         for sink in self._switches.get(name, ()):
             _switch(sink, on)
+
+    def rows(self, now: float) -> Rows:
+        """One row for each name by which sinks are switched: its sinks' label, transport, state, size and rate.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        rates = self._rates.measure([sink.label for sink in self.sinks], now)
+        return tuple(self._row(name, runners, rates) for name, runners in self._switches.items() if runners)
+
+    def _row(self, name: str, runners: Sequence[SinkRunner], rates: Mapping[str, int]) -> Row:
+        worst = next((runner for runner in runners if runner.state not in ("running", OFF)), runners[0])
+        width, height = self._size
+        return {"name": name, "label": ", ".join(dict.fromkeys(runner.label for runner in runners)),
+                "transport": worst.label.partition(" ")[0], "on": any(runner.is_on for runner in runners),
+                "state": worst.state, "size": f"{width}x{height}",
+                "fps": max(rates[runner.label] for runner in runners)}
+
+    def recording(self) -> dict[str, Value]:
+        """The file that is being recorded, for how long, and how much room its disk has; "" and 0 without one."""
+        for runner in self._recorders:
+            take = runner.endpoint.take if isinstance(runner.endpoint, RecordSink) and runner.is_on else None
+            if take is not None:
+                return {"record": take.path.name, "record_seconds": int(take.seconds),
+                        "record_free": round(take.free / 1e9, 1)}
+        return {"record": "", "record_seconds": 0, "record_free": 0.0}
 
     def record(self, on: bool, origin: str) -> None:
         """Start or stop every recording. Each start is another take: another file."""

@@ -20,6 +20,7 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 
 from lcm_daemon.automation.automation import Automation
+from lcm_daemon.automation.modulator_bank import wave_rows
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.live_values import Blend, Parameters
@@ -41,9 +42,12 @@ from lcm_daemon.render.silence import InputSilence
 from lcm_daemon.render.slate import Slate
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.choices import Choices
 from lcm_daemon.stage.dispatch import Dispatch
-from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.inputs import Inputs, describe_sources, page_source
 from lcm_daemon.stage.outputs import Outputs
+from lcm_daemon.stage.recipe_fetch import RecipeFetch
+from lcm_daemon.stage.recipe_shelf import RecipeShelf
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.status_report import StatusReport
 from lcm_daemon.stage.systemd_notify import SystemdNotifier
@@ -55,6 +59,7 @@ log = logging.getLogger(__name__)
 
 MAX_LATENCY = 2.0  # seconds that a quantised cue starts before its beat at most, if the show says nothing
 PREVIEW_INTERVAL = 1 / 15  # seconds between two frames for the page
+FULL_INTERVAL = 1 / 75  # the same while a page shows /output: every new frame, up to a screen's 60 a second
 STOP_SECONDS = 1.0  # how long each thread and process may take to end
 
 
@@ -90,9 +95,12 @@ class Stage:
         self.inputs = Inputs(show, self.metrics, self.on_input, look)
         self.source, self.guide = self.inputs.source, self.inputs.guide
         self.outputs = Outputs(show, self.metrics)
+        self.shelf = RecipeShelf(recipes, self.metrics)
+        self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
+        self._choices = Choices(show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
         self.automation = Automation(
-            show.cues, show.modulators, self.parameters, self.switcher.change_by_cue, show.companion_file, self.metrics,
-            self.inputs, show.cue_loop, self._lookahead,
+            show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
+            self.inputs, show.cue_loop, self._lookahead, lambda: self._undimmed,
         )
         self.automation.recipe = recipe.name
         if look:
@@ -108,22 +116,27 @@ class Stage:
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
-        self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs)
+        self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
+                                  self.shelf, self.fetch)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
         self.desk.moving_values = self._report.moving_values
+        self._told_modulators = self.automation.bank.revision
+        self.desk.tell_list("modulators", self.automation.bank.rows())
+        self.desk.tell_list("waves", wave_rows())
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
         self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._ticks, self._previewed_at = 0, 0.0
+        self._previewed: Pixels | None = None  # what the desk was sent last
 
     def _desk_config(self, recipes: tuple[str, ...]) -> DeskConfig:
         show = self.show
         return DeskConfig(
             show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, recipes,
-            browser_source=show.browser_source, network=show.network, sinks=tuple(switch_names(show.sinks)),
-            cue_destinations=show.cue_destinations,
+            browser_source=page_source(show), sources=describe_sources(show), network=show.network,
+            sinks=tuple(switch_names(show.sinks)), cue_destinations=show.cue_destinations, looks_folder=self.automation.editor.folder,
         )
 
     def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
@@ -183,11 +196,14 @@ class Stage:
 
     def _open(self) -> None:
         now = self.clock.now()
+        self.shelf.look()  # done long before the desk listens
         self.desk.open(self.parameters.targets(), now)
+        self.shelf.step()
         for runner in self._runners():
             runner.start()
         self.slate.start(self.failsafe.show_slate)
         self.transition.start(now)
+        self.automation.editor.watch()
         self.resume_file.on_open(now)
         gc.collect()
         gc.freeze()  # what exists now stays: later collections need not visit it
@@ -201,7 +217,9 @@ class Stage:
         for runner in self._runners():
             if not runner.join(STOP_SECONDS):
                 log.warning("%s: did not end within %g s; the daemon ends without it", runner.label, STOP_SECONDS)
+        self.fetch.stop()
         self.automation.close()
+        self._dispatch.close()
         self.resume_file.close()
         self._wakeup.close()
 
@@ -230,10 +248,14 @@ class Stage:
                 for request in queue:
                     self.desk.tell(self._dispatch.execute(request, now))
                 self.desk.acknowledge(queue)
-            self.desk.tell(self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo")))
+            self._tell_modulators()
+            moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
+            self._dispatch.observe_automation(moved, now)
+            self.desk.tell(moved)
             self.desk.tell_tempo(self.automation.tempo)
+            self.desk.tell_list("looks", self.automation.editor.rows())
             self.desk.send_messages(self.automation.pop_messages(now))
-            reporters = (self.automation, self.switcher, self.inputs, self.outputs)
+            reporters = (self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
             self.desk.tell_refusals([refusal for reporter in reporters for refusal in reporter.refusals.pop()])
             starved = self.source.newest is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
@@ -271,12 +293,27 @@ class Stage:
         """Another recipe begins to show: use its parameters. Values that were never set become the recipe's own."""
         now, before, values = self.clock.now(), self.parameters.start, self.parameters.targets()
         self.parameters.start = self.show.start_values(variant.recipe)
-        self.parameters.replace_table(self.show.table(variant.recipe))
+        self.parameters.replace_table(self.automation.bank.complete(self.show.table(variant.recipe)))
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value and self.parameters.is_untouched(name):
                 self.parameters.follow_recipe(name, now)
         self.desk.replace_table(self.parameters.shown())
         self.desk.tell(self.automation.recipe_started(variant.name, now))
+
+    def _change_by_cue(self, name: str) -> None:
+        """Change to the recipe that a cue names, unless it is not on this machine."""
+        def refuse(reason: str) -> None:
+            self.shelf.refusals.add("cue/refused", "cue", reason)
+            self.automation.recipe_change_ended(name, False)
+
+        self.shelf.ask(name, lambda: self.switcher.change_by_cue(name), refuse)
+
+    def _tell_modulators(self) -> None:
+        """Send the desk the parameters of the modulators, if some were added, changed or removed."""
+        if self.automation.bank.revision != self._told_modulators:
+            self._told_modulators = self.automation.bank.revision
+            self.desk.replace_table(self.parameters.shown())
+            self.desk.tell_list("modulators", self.automation.bank.rows())
 
     def _on_change_end(self, end: ChangeEnd) -> None:
         self._dispatch.on_change_end(end)
@@ -291,6 +328,8 @@ class Stage:
             now = self.clock.now()
             self.values = self.automation.evaluate(now)
             self.inputs.step(now)
+            self.shelf.step()
+            self.fetch.step()
             if self._undimmed is None or not self.values["freeze"]:
                 frame, rendered = self.source.newest, self.transition.output(now)
                 self._undimmed = self.failsafe.choose(rendered, self._age(now) or 0.0, frame.pixels if frame else None)
@@ -316,16 +355,20 @@ class Stage:
         return max(age, input_age)
 
     def _dim(self, pixels: Pixels) -> Pixels:
-        """Apply the master brightness; a frozen frame is dimmed too."""
-        master = self.values["master"]
+        """Apply the master brightness and the blackout; a frozen frame is dimmed too."""
+        master = 0.0 if self.values["blackout"] else self.values["master"]
         assert isinstance(master, float)
         return pixels if master >= 1.0 else blend(self._blank.pixels, pixels, master)
 
     def _report_to_desk(self, now: float, output: Frame) -> None:
         if self._report.is_due(now):
             status = self._report.status(now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))
-            self.desk.tell([], status, self._report.parameter_states())
+            self.desk.tell([], {**status, **self._choices.status()}, self._report.parameter_states())
+            for name, rows in {**self._dispatch.lists(), **self._choices.lists(now)}.items():
+                self.desk.tell_list(name, rows)
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
-        if now - self._previewed_at >= PREVIEW_INTERVAL:
-            self._previewed_at = now
-            self.desk.show(output, now)
+        is_new = output.pixels is not self._previewed
+        interval = FULL_INTERVAL if self.desk.wants_every_frame and is_new else PREVIEW_INTERVAL
+        if now - self._previewed_at >= interval:
+            self._previewed_at, self._previewed = now, output.pixels
+            self.desk.show(output, now, self.source.newest)

@@ -47,7 +47,7 @@ class PictureSource(Source):
         name = self.options["name"]
         path = self._store.files().get(int(name)) if name.isdecimal() else None
         if path is None:
-            raise TransportError(f"picture: there is no picture {name!r:.20}; the page's drawer Pictures has them")
+            raise TransportError(f"picture: {name!r:.20} does not exist; `list sources` prints those that do")
         self._file = FileSource({"path": str(path)}, self._clock)
         self._file.open()
 

@@ -110,6 +110,15 @@ CODECS: Mapping[str, tuple[VideoEncoder, ...]] = {  # the first one that FFmpeg 
 }
 
 
+@dataclass(frozen=True)
+class Take:
+    """A recording under way: its file, its length in seconds, and the free bytes of its disk."""
+
+    path: Path
+    seconds: float
+    free: int
+
+
 class RecordSink(Sink):
     """Writes frames with their own times. A frame of another size starts another file."""
 
@@ -126,6 +135,12 @@ class RecordSink(Sink):
         self._now = now
         self._fps = 30.0
         self._recording: _Recording | None = None
+
+    @property
+    def take(self) -> Take | None:
+        """The recording under way; may be asked for on any thread. Reads no disk."""
+        recording = self._recording
+        return recording.take if recording is not None else None
 
     def _open_sink(self, size: Size, fps: float) -> None:
         self._fps = fps
@@ -173,6 +188,7 @@ class _Recording:
         self.size, self._keep_free, self._pixel_format = size, keep_free, encoder.pixels
         self._is_on_black = not encoder.keeps_alpha
         self._has_failed = False
+        self._free = 0  # bytes, as last read
         self._errors = (av.FFmpegError, OSError, ValueError)
         self._path, self._file = create_file(path)
         self._first_time: float | None = None  # of the first frame, in monotonic seconds
@@ -195,6 +211,10 @@ class _Recording:
             self._new_frame = av.VideoFrame.from_ndarray
             self._reformatter = av.video.reformatter.VideoReformatter()
             on_failure.pop_all()
+
+    @property
+    def take(self) -> Take:
+        return Take(self._path, max(self._last_stamp, 0) * float(TIME_BASE), self._free)
 
     def write(self, frame: Frame) -> None:
         if self._first_time is None:
@@ -238,7 +258,7 @@ class _Recording:
         self._check_free_space()
 
     def _check_free_space(self) -> None:
-        free = shutil.disk_usage(self._path.parent).free
+        self._free = free = shutil.disk_usage(self._path.parent).free
         if free < self._keep_free:
             limit = f"keep_free is {self._keep_free // MIB} MiB"
             raise TransportError(f"record: {self._path}: the disk has {free // MIB} MiB left, and {limit}")

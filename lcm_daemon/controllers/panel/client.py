@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -21,7 +21,7 @@ from lcm_daemon.controllers.panel.send_queue import SendQueue
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
-from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ CORRECTION_SECONDS = 0.5  # between two checks for wrong values on the page
 HEARTBEAT_SECONDS = 0.5
 LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
 NO_BROWSER_SOURCE = "the show has no browser source; the page's camera is not used"
-KEYS = ("set", "command", "frame", "camera")  # of a client's message
+KEYS = ("set", "command", "frame", "input", "camera", "look")  # of a client's message
 ECHO_LATENCY = 0.1  # seconds; the daemon's own page sends nothing back, and its buttons may be pressed quickly
 
 
@@ -40,24 +40,27 @@ class PageClient:
     Args:
         origin: origin of this client's changes, such as "panel/3".
         camera: receives this client's camera frames; None if the show has no browser source.
+        on_look: called while the client shows something that is only searched then, such as "sources".
+        input_preview: the input, which is sent when the page asks for it.
     """
 
     def __init__(
         self, socket: WebSocket, origin: str, controls: ControlState, preview: Preview,
-        camera: CameraInput | None = None,
+        camera: CameraInput | None = None, on_look: Callable[[str], None] = lambda what: None,
+        input_preview: Preview | None = None,
     ) -> None:
         self._socket, self._origin, self._controls, self._preview = socket, origin, controls, preview
-        self._camera = camera
+        self._camera, self._on_look, self._input_preview = camera, on_look, input_preview
         self._echo = EchoFilter(controls.values, origin)
         self._gate = EchoGate(latency=ECHO_LATENCY)
         self._queue = SendQueue()
-        self._frame_acknowledged = asyncio.Event()
+        self._frame_acknowledged, self._input_asked = asyncio.Event(), asyncio.Event()
         self._throttle = LogThrottle(log, controls.metrics)
         self._last_heartbeat = -math.inf
 
     async def serve(self) -> None:
         """Serve an accepted socket until it closes."""
-        tasks = [asyncio.create_task(work()) for work in (self._send_messages, self._send_preview)]
+        tasks = [asyncio.create_task(work()) for work in (self._send_messages, self._send_preview, self._send_input)]
         try:
             await self._receive_messages()
         finally:
@@ -139,6 +142,16 @@ class PageClient:
             await self._frame_acknowledged.wait()
             self._frame_acknowledged.clear()
 
+    async def _send_input(self) -> None:
+        """Send frames of the input, each when the page has asked for it: a page that does not show it costs nothing."""
+        jpeg = None
+        while self._input_preview is not None:
+            await self._input_asked.wait()
+            self._input_asked.clear()
+            if (jpeg := await self._input_preview.next(jpeg)) is None:
+                return
+            self._queue.put_input(jpeg.data)
+
     async def _receive_messages(self) -> None:
         while True:
             message = await self._socket.receive()
@@ -152,6 +165,8 @@ class PageClient:
             await asyncio.sleep(0)  # a flood of messages must not block the other controllers
 
     def _receive_camera_frame(self, jpeg: bytes) -> None:
+        if self._controls.refuses(self._origin):
+            return
         if self._camera is None:
             self._reject(NO_BROWSER_SOURCE)
             return
@@ -186,8 +201,13 @@ class PageClient:
                 self._command(content)
             case "frame":
                 self._acknowledge_frame(content)
+            case "input":
+                self._ask_for_input(content)
             case "camera":
                 self._switch_camera(content)
+            case "look":
+                if self._origin not in self._controls.viewers:
+                    self._on_look(str(content))
             case _:
                 self._reject(f"unknown message {key!r:.80}; known are {', '.join(KEYS)}")
 
@@ -218,11 +238,9 @@ class PageClient:
         accepted = self._controls.set(name, value, self._origin)  # counts and logs what it refuses
         if name not in self._controls.table:
             return
-        try:
-            coerced = self._controls.table[name].coerce(value)
-        except Refused:
-            coerced = self._echo.current(name, self._controls.values)
+        coerced = self._echo.current(name, self._controls.values)
         if accepted:
+            coerced = self._controls.table[name].coerce(value)
             self._echo.on_request(name, coerced, time.perf_counter())
             self._queue.drop_change(name)
         if coerced != value:
@@ -245,7 +263,15 @@ class PageClient:
             return
         self._frame_acknowledged.set()
 
+    def _ask_for_input(self, content: Any) -> None:
+        if content != "next":
+            self._reject('input: expected "next"')
+            return
+        self._input_asked.set()
+
     def _switch_camera(self, content: Any) -> None:
+        if self._controls.refuses(self._origin):
+            return
         if self._camera is None:
             self._reject(NO_BROWSER_SOURCE)
         elif content == "start":
@@ -257,4 +283,4 @@ class PageClient:
 
     def _reject(self, reason: str) -> None:
         self._throttle.warn("panel/malformed", f"{self._origin}: {reason}")
-        self._queue.put_error(reason)
+        self._controls.report_refusal(Refusal(self._origin, reason))

@@ -108,12 +108,12 @@ class PictureRoutes:
         except PictureError as error:
             return self._refuse(500, str(error))
         await self.update_list()
-        return Response(status_code=204) if is_removed else self._refuse(404, f"there is no picture {number}")
+        return Response(status_code=204) if is_removed else self._refuse(404, f"picture {number} does not exist")
 
     async def _get_thumbnail(self, request: Request) -> Response:
         jpeg = await asyncio.to_thread(self._store.thumbnail, int(request.path_params["number"]))
         if jpeg is None:
-            return PlainTextResponse("there is no such picture\n", 404, headers=NO_STORE)
+            return PlainTextResponse("this picture was removed\n", 404, headers=NO_STORE)
         headers = {**NO_STORE, "Cache-Control": "private, max-age=86400"}  # the address changes with the picture
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 

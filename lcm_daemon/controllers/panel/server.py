@@ -1,15 +1,22 @@
 """The panel's web server, on the desk's event loop.
 
     GET /                   the page and its files
+    GET /output             the picture alone, at its full rate, for a screen; /view adds the status
     GET /ws                 WebSocket; protocol below
+    GET /ws/output          WebSocket of /output: JPEG frames, and the status as JSON text twice a second; it takes "ack"
+                            for each frame (output_stream.py)
+    POST /pin               the pin of `network.access`, for a session (web/access.py)
     GET /stream.mjpg        the output as Motion JPEG, for programs without WebSocket
     GET /frame.jpg          the newest output frame (pages of other origins show both if `network.embed` names them)
+    GET /input.jpg          the newest input frame; the first request after a while may be answered with 503
     GET /health             status, values, value origins and counters as JSON
     GET /parameters.json    the parameter table and the commands as JSON
+    POST /pictures          a picture for source or guide; DELETE /pictures/3 removes it (pictures.py)
+    GET /thumbnails/...     small pictures of sources, of the pictures, and of the looks (looks.py)
 
 WebSocket protocol. The server sends JSON text:
 
-    {"hello": {"version", "show", "you", "camera", "parameters": [...], "commands": [...], "values": {...},
+    {"hello": {"version", "show", "you", "role", "camera", "parameters": [...], "commands": [...], "values": {...},
                "status": {...}, "live": {...}, "lists": {...}}}
     {"changes": [{"name", "value", "origin"}, ...]}
     {"status": {...}, "live": {...}}   the whole status, and each number in effect that differs from the value set
@@ -20,11 +27,14 @@ WebSocket protocol. The server sends JSON text:
     {"camera": "ack"}                  the client's camera frame was processed; it may send the next one
     {"camera": "lost"}                 another client has started its camera; frames of this client are ignored
 
-and JPEG frames of the output as binary messages. The client sends JSON text; one message may have several keys:
+and JPEG frames as binary messages: of the input after {"frame": "input"}, else of the output. The client sends JSON
+text; one message may have several keys:
 
     {"set": {"strength": 0.7, ...}}
     {"command": "panic"}               or {"command": {"name": "recipe", "arguments": ["sd-turbo"]}}
     {"frame": "ack"}                   the last frame was shown; send the newest
+    {"look": "sources"}                the page shows the sources: search them (sources.py); once a second
+    {"input": "next"}                  send the next frame of the input; without a request, none is sent
     {"camera": "start"} or "stop"      use this client's camera (only in a show with a browser source)
 
 and JPEG frames of its camera as binary messages, each after the "ack" of the one before (camera.py).
@@ -34,9 +44,11 @@ Heartbeats: a message may contain the newest heartbeat that the client had recei
 answered with an error, because the user has long seen that it had no effect. A client that receives nothing for 3 s may
 assume that the connection is dead and open another one.
 
-`hello` is the first message. `you` is the origin of this client's changes ("panel/3"). `camera` is true if the show has
-a browser source. A parameter has `name kind default help low high unit glide choices glided_by`; `low` or `high` is
-null if the range is open. A command has `name help arguments`; an argument is described like a parameter.
+`hello` is the first message. `you` is the origin of this client's changes ("panel/3"). `role` is "play", or "view" for a
+client whose requests are refused because it has not entered the pin. `camera` is true if the show has a browser source.
+A parameter has `name kind default help low high unit step glide choices glided_by group needs`; `low` or `high` is null
+if the range is open; `needs` is what it needs to have an effect (core/needs.py). A command has `name help arguments`;
+an argument is described like a parameter.
 
 Frames: the first one is sent unasked, each further one after an "ack", and it is the newest at that time. A slow
 browser gets fewer frames, never older ones. A hidden page that does not acknowledge costs nothing.
@@ -60,7 +72,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -70,11 +82,20 @@ from lcm_daemon.controllers.network import read_origin
 from lcm_daemon.controllers.panel import assets, messages
 from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, CameraInput, FrameSink
 from lcm_daemon.controllers.panel.client import PageClient
-from lcm_daemon.controllers.panel.preview import Preview
+from lcm_daemon.controllers.panel.connections import Connections
+from lcm_daemon.controllers.panel.looks import LookThumbnails
+from lcm_daemon.controllers.panel.output_stream import OutputStream
+from lcm_daemon.controllers.panel.pictures import PictureRoutes
+from lcm_daemon.controllers.panel.preview import JpegFrame, Preview
+from lcm_daemon.controllers.panel.sources import SourceSearch
+from lcm_daemon.controllers.sessions import shared_sessions
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.network import VIEW
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
+from lcm_daemon.web.access import Access, AccessGate
+from lcm_daemon.web.certificate import ServerCertificate
 from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
@@ -90,14 +111,24 @@ class PanelServer:
     Args:
         options: the panel's keys of the show, complete.
         sink: destination of a page's camera frames; None if the show has no browser source.
+        certificate: the certificate for https; None for plain HTTP.
     """
 
-    def __init__(self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None) -> None:
+    def __init__(
+        self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None,
+        certificate: ServerCertificate | None = None,
+    ) -> None:
         self._controls, self._network = controls, controls.network
         self._host, self._port = str(options["host"]), int(options["port"])
         self._preview = Preview(controls, float(options["preview_fps"]), int(options["preview_quality"]))
+        self._output = OutputStream(controls, int(options["output_quality"]))
+        self._input_preview = Preview(
+            controls, float(options["preview_fps"]), int(options["preview_quality"]), shows="input")
         self._camera = CameraInput(sink, controls.metrics) if sink else None
-        self._server = WebServer("panel", "panel", MAX_JPEG_BYTES if sink else MESSAGE_LIMIT)
+        limit, tls = MAX_JPEG_BYTES if sink else MESSAGE_LIMIT, certificate.context if certificate else None
+        self._server = WebServer("panel", "panel", limit, tls)
+        self._connections = Connections(controls, self._host, certificate)
+        self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
         self._clients: dict[str, PageClient] = {}
         self._streams = 0
         self._client_numbers = itertools.count(1)
@@ -106,10 +137,13 @@ class PanelServer:
     async def start(self) -> int:
         """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen or the page is missing."""
         port = await self._server.start(self._app(), self._host, self._port)
+        await self._connections.start(port)
         self._unsubscribe = self._controls.subscribe(
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
             on_panic=self._on_panic, on_refusal=self._on_refusal, on_list=self._on_list,
         )
+        self._sources.update_list()
+        await self._pictures.update_list()
         return port
 
     async def stop(self) -> None:
@@ -117,42 +151,69 @@ class PanelServer:
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._preview.close()
+        self._input_preview.close()
+        await self._output.close()
+        await self._connections.stop()
+        await self._sources.stop()
         await self._server.stop()
 
     def _app(self) -> Starlette:
         page = assets.load_page(embed=self._network.embed)
         routes = [
             WebSocketRoute("/ws", self._serve_websocket),
+            WebSocketRoute("/ws/output", self._serve_output),
             Route("/stream.mjpg", self._get_stream),
             Route("/frame.jpg", self._get_frame),
+            Route("/input.jpg", self._get_input),
             Route("/health", self._get_health),
             Route("/parameters.json", self._get_parameters),
+            *self._pictures.routes(), *self._sources.routes(), *LookThumbnails(self._controls).routes(),
             *(Route(path, _constant(response)) for path, response in page.items()),
         ]
         guard = Middleware(
             OriginGuard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign",
             admits=Allowlist(self._network.allow).allows, policy=self._network)
-        return Starlette(routes=routes, middleware=[guard])
+        gate = Middleware(
+            AccessGate, access=Access(self._network, shared_sessions(self._controls)), metrics=self._controls.metrics,
+            counter="panel/no access", takes_pin=True, secure=self._network.tls is not None)
+        return Starlette(routes=routes, middleware=[guard, gate])
 
     @property
-    def _is_full(self) -> bool:
-        return len(self._clients) + self._streams >= CLIENT_LIMIT
+    def _client_count(self) -> int:
+        return len(self._clients) + self._streams + len(self._output)
+
+    async def _accept(self, socket: WebSocket) -> bool:
+        """Accept a WebSocket, unless the panel is full."""
+        await socket.accept()
+        if self._client_count < CLIENT_LIMIT:
+            return True
+        self._controls.metrics.count("panel/full")
+        await socket.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
+        return False
 
     async def _serve_websocket(self, socket: WebSocket) -> None:
-        await socket.accept()
-        if self._is_full:
-            self._controls.metrics.count("panel/full")
-            await socket.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
+        if not await self._accept(socket):
             return
         origin = f"panel/{next(self._client_numbers)}"
-        client = self._clients[origin] = PageClient(socket, origin, self._controls, self._preview, self._camera)
+        if socket.scope["role"] == VIEW:
+            self._controls.viewers.add(origin)
+        client = self._clients[origin] = PageClient(
+            socket, origin, self._controls, self._preview, self._camera, self._on_look,
+            self._input_preview)
         try:
-            await client.serve()
+            with self._connections.connected(origin, "console", socket):
+                await client.serve()
         finally:
             del self._clients[origin]
+            self._controls.viewers.discard(origin)
+
+    async def _serve_output(self, socket: WebSocket) -> None:
+        if await self._accept(socket):
+            with self._connections.connected(f"screen/{next(self._client_numbers)}", "screen", socket):
+                await self._output.serve(socket)
 
     async def _get_stream(self, request: Request) -> Response:
-        if self._is_full:
+        if self._client_count >= CLIENT_LIMIT:
             self._controls.metrics.count("panel/full")
             return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
         content_type = "multipart/x-mixed-replace; boundary=picture"
@@ -171,9 +232,14 @@ class PanelServer:
             self._streams -= 1
 
     async def _get_frame(self, request: Request) -> Response:
-        jpeg = self._preview.newest()
+        return self._answer_frame(request, self._preview.newest(), "no frame has been rendered yet\n")
+
+    async def _get_input(self, request: Request) -> Response:
+        return self._answer_frame(request, self._input_preview.newest(), "no input frame has come yet\n")
+
+    def _answer_frame(self, request: Request, jpeg: JpegFrame | None, missing: str) -> Response:
         if jpeg is None:
-            return PlainTextResponse("no frame has been rendered yet\n", 503, headers={**NO_STORE, "Retry-After": "1"})
+            return PlainTextResponse(missing, 503, headers={**NO_STORE, "Retry-After": "1"})
         headers = {**self._frame_headers(request), "X-Frame-Number": str(jpeg.number)}
         return Response(jpeg.data, media_type="image/jpeg", headers=headers)
 
@@ -185,8 +251,7 @@ class PanelServer:
         return headers
 
     async def _get_health(self, request: Request) -> Response:
-        clients = len(self._clients) + self._streams
-        return JSONResponse(messages.describe_health(self._controls, clients), headers=NO_STORE)
+        return JSONResponse(messages.describe_health(self._controls, self._client_count), headers=NO_STORE)
 
     async def _get_parameters(self, request: Request) -> Response:
         return JSONResponse(messages.describe_table(self._controls), headers=NO_STORE)
@@ -209,6 +274,10 @@ class PanelServer:
         for client in self._clients.values():
             client.on_table(message)
 
+    def _on_look(self, what: str) -> None:
+        if what == "sources":
+            self._sources.look()
+
     def _on_list(self, name: str) -> None:
         for client in self._clients.values():
             client.on_list(name)
@@ -217,6 +286,11 @@ class PanelServer:
         message = messages.status(self._controls)
         for client in self._clients.values():
             client.on_status(message)
+
+
+def _may_play(connection: HTTPConnection) -> bool:
+    """Whether a client may change the show."""
+    return connection.scope.get("role") != VIEW
 
 
 def _constant(response: Response) -> Any:

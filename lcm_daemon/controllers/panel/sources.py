@@ -153,5 +153,5 @@ class SourceSearch:
         key = int(request.path_params["key"])
         name = next((name for name, number in self._keys.items() if number == key), "")
         if name not in self._pictures:
-            return PlainTextResponse("there is no such picture\n", 404, headers=NO_STORE)
+            return PlainTextResponse("this source has no picture\n", 404, headers=NO_STORE)
         return Response(self._pictures[name][1], media_type="image/jpeg", headers=NO_STORE)
