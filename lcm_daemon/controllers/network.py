@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import yaml
 
 from lcm_daemon.controllers.allowlist import NETWORK
 from lcm_daemon.core.document import Node, Problems
+from lcm_daemon.core.network import AUTO, NONE, PLAY, VIEW, AccessPolicy, NetworkPolicy, TlsPolicy
 from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
-from lcm_daemon.core.schema import Custom, Field, Fields, Items, PixelSize, Text
+from lcm_daemon.core.schema import (
+    Boolean,
+    Choice,
+    Custom,
+    Field,
+    Fields,
+    Items,
+    OrFalse,
+    PathText,
+    PixelSize,
+    Section,
+    Text,
+    defaults,
+)
+from lcm_daemon.core.schema_shapes import Either
+from lcm_daemon.web.pin import MAX_LENGTH, MIN_LENGTH, is_hash, is_pin
 
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -64,6 +85,48 @@ HOST_NAME = Custom(_read_host_name, "a host name without port, such as lcm.lan")
 ORIGIN = Custom(_read_origin, "the origin of a page, such as https://example.org or http://10.0.0.5:8080")
 EMBEDDER = Custom(_read_embedder, 'the origin of a page, such as https://example.org, or "*" for every page')
 
+
+
+def _read_pin(node: Node, problems: Problems) -> str | None:
+    text: str | None = Text().read(node, problems)
+    if text is not None and not is_pin(text) and not is_hash(text):
+        problems.add(node, f"this is not {PIN.describe()}")  # the pin itself belongs in no log
+        return None
+    return text
+
+
+PIN = Custom(
+    _read_pin, f"a pin of {MIN_LENGTH} to {MAX_LENGTH} characters, or a hash that `lcm-daemon pin` prints", Text())
+
+ACCESS_FIELDS: Fields = {
+    "pin": Field(PIN, "", "what others enter to play; without it, all that may connect play"),
+    "others": Field(Choice((VIEW, NONE, PLAY)), VIEW, "what clients without the pin may do: look, nothing, everything"),
+    "local_pin": Field(Boolean(), False, "ask programs on this machine for the pin too; needed behind a reverse proxy"),
+}
+_TLS_FIELDS: Fields = {
+    "certificate": Field(PathText(), help="a file with the certificate, and those between it and its root (PEM)"),
+    "key": Field(PathText(), help="the file with its private key (PEM)"),
+}
+
+
+def _read_access(node: Node, problems: Problems) -> AccessPolicy:
+    return AccessPolicy(**(Section(ACCESS_FIELDS).read(node, problems) or defaults(ACCESS_FIELDS)))
+
+
+def _read_tls(node: Node, problems: Problems) -> TlsPolicy | None:
+    if node.raw.value == AUTO:
+        return TlsPolicy(AUTO)
+    if not isinstance(node.raw, yaml.MappingNode):
+        problems.add(node, f"{node.value!r:.80} is not {TLS.describe()}")
+        return None
+    found = Section(_TLS_FIELDS).read(node, problems)
+    return TlsPolicy(**found) if found and all(found.values()) else None
+
+
+ACCESS = Custom(_read_access, f"a mapping with the keys {', '.join(ACCESS_FIELDS)}", Section(ACCESS_FIELDS))
+TLS = Custom(_read_tls, f"{AUTO}, or a mapping with the keys {' and '.join(_TLS_FIELDS)}",
+             Either((Choice((AUTO,)), Section(_TLS_FIELDS))))
+
 NETWORK_FIELDS: Fields = {
     "allow": Field(Items(NETWORK), (), "addresses and networks that may use the page, OSCQuery and OSC; an empty list "
                                        "allows all. Programs on this machine need localhost in the list"),
@@ -74,4 +137,15 @@ NETWORK_FIELDS: Fields = {
     "max_size": Field(PixelSize(MIN_SIDE, MAX_SIDE, SIDE_STEP), None,
                       "the largest size to render, [width, height], that a controller may ask for with `size` or "
                       "with the name of a recipe that comes with the package"),
+    "access": Field(ACCESS, AccessPolicy(), "who may play through the page and OSCQuery"),
+    "tls": Field(OrFalse(TLS), None, "serve the page by https: `auto` makes a certificate, or name your own files"),
 }
+
+
+def network_policy(found: Mapping[str, Any], base: Path) -> NetworkPolicy:
+    """The policy of a show whose section `network` has these values; paths in it start from the folder `base`."""
+    tls: TlsPolicy | None = found["tls"]
+    if tls is not None and tls.certificate != AUTO:
+        certificate, key = (str(base / Path(path).expanduser()) for path in (tls.certificate, tls.key))
+        tls = TlsPolicy(certificate, key)
+    return NetworkPolicy(**{**found, "tls": tls})

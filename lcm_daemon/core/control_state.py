@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lcm_daemon.core.activity import Activity
 from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, VIEW_ONLY
@@ -66,6 +68,7 @@ class ControlState:
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
+        self.activity = Activity()  # of OSC and MIDI
         self.presses = Presses()  # the buttons of OSC peers
         self.moving = MovingValues()  # up to date while a subscriber has `on_moving`
         self.parameter_states: Mapping[str, ParameterState] = {}  # of every parameter, at the time of the last status
@@ -83,6 +86,12 @@ class ControlState:
         self._receipt = 0
         self._wake = wake
         self._throttle = LogThrottle(log, metrics)
+        self.learning = Learning(self)
+        self._own_commands: Mapping[str, Callable[[str, tuple[Value, ...]], None]] = {  # the others are the stage's
+            "learn/start": self.learning.start, "learn/cancel": self.learning.cancel,
+            "learn/accept": self.learning.accept, "learn/range": self.learning.set_range,
+            "learn/curve": self.learning.set_curve, "learn/remove": self.learning.remove,
+        }
 
     def subscribe(
         self,
@@ -209,6 +218,9 @@ class ControlState:
             return False
         try:
             coerced = self._coerce(name, arguments)
+            if name in self._own_commands:
+                self._own_commands[name](origin, coerced)
+                return True
         except Refused as refusal:
             path = "desk/refused" if name in self.commands else "desk/unknown"
             self._refuse(path, origin, str(refusal))
@@ -258,6 +270,7 @@ class ControlState:
         queue = self._queue
         if request.name == "panic":  # it cancels every earlier request
             queue.steps.clear()
+            self.learning.cancel()
             for subscriber in list(self.subscribers):
                 if subscriber.on_panic:
                     subscriber.on_panic()

@@ -58,6 +58,8 @@ class DeskSupervisor(ChildSupervisor):
         self._receipt = 0  # not yet sent
         self.moving_values: Callable[[float], MovingValues] | None = None  # asked while the desk wants them
         self._wants_moving = False
+        self.wants_every_frame = False  # a page shows the output at its full rate
+        self.wants_input = False  # a page shows the input
         self._moving, self._moving_at = MovingValues(), 0.0  # what was sent last, and when
         self._outgoing: list[CueMessage] = []  # not yet sent
         self._lists: dict[str, Rows] = {}
@@ -99,10 +101,11 @@ class DeskSupervisor(ChildSupervisor):
 
     def _start(self, now: float) -> None:
         config = replace(self._config, values=dict(self._values), kept=self.kept)
-        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels())
+        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True)
         self.ready, self.started_at, self._credit_at = False, now, now
         self._table, self._receipt = None, 0
         self._wants_moving, self._moving = False, MovingValues()
+        self.wants_every_frame = self.wants_input = False
         self._is_tempo_new, self._new_lists = self._tempo is not None, dict(self._lists)
 
     def start_next(self, now: float) -> None:
@@ -168,11 +171,16 @@ class DeskSupervisor(ChildSupervisor):
         """Replace the parameter table, of this desk and later ones."""
         self._config, self._table = replace(self._config, table=table), table
 
-    def show(self, frame: Frame, now: float) -> None:
-        """Send a frame for the preview, if the desk accepts one."""
+    def show(self, frame: Frame, now: float, source: Frame | None = None) -> None:
+        """Send a frame for the preview, if the desk accepts one.
+
+        Args:
+            frame: The output.
+            source: The input, of the same size; it is sent while `wants_input`.
+        """
         if self.ready and self.child is not None:
             try:
-                self.child.channel.send_frame(frame, {}, now)
+                self.child.channel.send_frame(frame, {}, now, source if self.wants_input else None)
             except CLOSED:
                 return  # `step` finds the same closed pipe
 
@@ -214,6 +222,7 @@ class DeskSupervisor(ChildSupervisor):
             case desk.DeskRequests():
                 self._requests.append(message.queue)
                 self.kept, self._wants_moving = message.kept, message.wants_moving
+                self.wants_every_frame, self.wants_input = message.wants_every_frame, message.wants_input
                 self.counts = {path: n + self._earlier_counts.get(path, 0) for path, n in message.counts.items()}
             case FrameResult():
                 child.channel.free_slot(message)

@@ -22,10 +22,9 @@ from lcm_daemon.automation.schema import (
     read_cues,
     read_modulators,
 )
-from lcm_daemon.controllers.network import NETWORK_FIELDS
+from lcm_daemon.controllers.network import NETWORK_FIELDS, network_policy
 from lcm_daemon.core.document import Node, Problems, compose, override
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.schema import (
     Boolean,
@@ -198,7 +197,7 @@ def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping
         resume=found["resume"],
         cue_loop=found["cue_list"]["loop"],
         lookahead=found["cue_list"]["lookahead"],
-        network=NetworkPolicy(**found["network"]),
+        network=network_policy(found["network"], base),
         prompts=found["prompts"],
     )
 

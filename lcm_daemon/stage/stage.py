@@ -251,6 +251,8 @@ class Stage:
             self._tell_modulators()
             moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
             self._dispatch.observe_automation(moved, now)
+            if self._dispatch.has_news:
+                self._tell_lists()
             self.desk.tell(moved)
             self.desk.tell_tempo(self.automation.tempo)
             self.desk.tell_list("looks", self.automation.editor.rows())
@@ -307,6 +309,10 @@ class Stage:
             self.automation.recipe_change_ended(name, False)
 
         self.shelf.ask(name, lambda: self.switcher.change_by_cue(name), refuse)
+
+    def _tell_lists(self) -> None:
+        for name, rows in self._dispatch.lists().items():
+            self.desk.tell_list(name, rows)
 
     def _tell_modulators(self) -> None:
         """Send the desk the parameters of the modulators, if some were added, changed or removed."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,10 +27,13 @@ class WebServer:
         name: name of the server in error messages.
         key: the show's section that holds its port.
         limit: size limit of a WebSocket message in bytes; a longer message closes its connection.
+        tls: certificate and key for https; None for plain HTTP.
     """
 
-    def __init__(self, name: str, key: str, limit: int = MESSAGE_LIMIT) -> None:
-        self._name, self._key, self._limit = name, key, limit
+    def __init__(
+        self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._name, self._key, self._limit, self._tls = name, key, limit, tls
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -42,11 +46,14 @@ class WebServer:
         listener = await self._listen(host, port)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(listener.close)
-            self._server = uvicorn.Server(uvicorn.Config(
+            config = uvicorn.Config(
                 app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
                 server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False,
                 timeout_graceful_shutdown=1,
-            ))
+            )
+            config.load()
+            config.ssl = self._tls  # not by file names: the certificate may be replaced while the server runs
+            self._server = uvicorn.Server(config)
             self._server.capture_signals = contextlib.nullcontext  # the desk handles signals
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name=self._name)
             while not self._server.started and not self._serving.done():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lcm_daemon.controllers.network import NETWORK_FIELDS, read_origin
+from lcm_daemon.controllers.network import NETWORK_FIELDS, network_policy, read_origin
 from lcm_daemon.core.document import Problems, compose
+from lcm_daemon.core.network import AccessPolicy, TlsPolicy
 from lcm_daemon.core.schema import read_fields
 
 
@@ -30,17 +33,37 @@ def test_the_section_is_read() -> None:
         max_size: 1024x512}"""
     assert read_fields(compose(text, "show"), NETWORK_FIELDS, problems) == {
         "allow": ("10.0.0.0/8",), "hosts": ("lcm.lan", "stage.local"), "origins": ("https://a.example",),
-        "embed": ("*",), "max_size": (1024, 512)}
+        "embed": ("*",), "max_size": (1024, 512), "access": AccessPolicy(), "tls": None}
     assert problems.found == []
 
 
 @pytest.mark.parametrize("text", [
     "{allow: [lights]}", "{hosts: ['lcm.lan:9080']}", "{hosts: ['http://lcm.lan']}", "{hosts: ['*']}", "{hosts: ['']}",
     "{origins: ['*']}", "{origins: [example.org]}", "{embed: ['http://a/b']}", "{hosts: lcm.lan}", "{alow: []}",
-    "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}",
+    "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}", "{access: {pin: '12345'}}",
+    "{access: {pin: [1]}}", "{access: {others: admin}}", "{access: {guests: 1}}", "{access: '123456'}", "{tls: true}",
+    "{tls: {certificate: a.pem}}", "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
 ])
 def test_mistakes_have_a_place(text: str) -> None:
     problems = Problems()
     read_fields(compose(text, "show.yaml"), NETWORK_FIELDS, problems)
     assert len(problems.found) == 1
     assert str(problems.found[0]).startswith("show.yaml:1:")
+
+
+def test_access_and_tls_are_read() -> None:
+    problems = Problems()
+    text = "{access: {pin: 012345, others: none}, tls: {certificate: tls/a.pem, key: /b.pem}}"
+    policy = network_policy(read_fields(compose(text, "show"), NETWORK_FIELDS, problems), Path("/shows"))
+    assert problems.found == []
+    assert policy.access == AccessPolicy("012345", "none"), "a pin is text: its zero counts"
+    assert policy.tls == TlsPolicy("/shows/tls/a.pem", "/b.pem")
+    assert "012345" not in repr(policy), "a pin is in no log"
+    automatic = network_policy(read_fields(compose("{tls: auto}", "show"), NETWORK_FIELDS, problems), Path("/shows"))
+    assert automatic.tls == TlsPolicy("auto")
+
+
+def test_a_wrong_pin_is_not_repeated() -> None:
+    problems = Problems()
+    read_fields(compose("{access: {pin: 'geheim\t7'}}", "show"), NETWORK_FIELDS, problems)
+    assert "geheim" not in str(problems.found[0])

@@ -178,10 +178,11 @@ async def request(panel: Panel, method: str, path: str, body: str = "", **header
     """Send a hand-written HTTP request. A body has its Content-Length, unless the headers give another."""
     sent = body.encode()
     length = {"Content-Length": str(len(sent))} if sent else {}
-    fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **length, **headers}
+    fields = {"Host": f"127.0.0.1:{panel.port}", "Connection": "close", **length,
+              **{name.replace("_", "-"): value for name, value in headers.items()}}
     reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
     try:
-        lines = [f"{method} {path} HTTP/1.1", *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v), "", ""]
+        lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items() if v), "", ""]
         writer.write("\r\n".join(lines).encode("latin-1") + sent)
         async with asyncio.timeout(PATIENCE):
             head, _, content = (await reader.read()).partition(b"\r\n\r\n")

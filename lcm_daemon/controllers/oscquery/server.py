@@ -15,8 +15,9 @@ from starlette.websockets import WebSocket
 from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.core.network import NetworkPolicy
+from lcm_daemon.core.network import VIEW, NetworkPolicy
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.web.access import Access, AccessGate
 from lcm_daemon.web.origin_guard import OriginGuard
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
@@ -34,15 +35,18 @@ class QueryServer:
         host_info: The answer to HOST_INFO.
         allows: Whether a host may connect.
         policy: Host names and origins that are allowed.
+        access: Who may set values. Only the page's server takes the pin.
+        viewers: Holds the origins of the clients that may only look.
         metrics: Counters.
     """
 
     def __init__(
         self, nodes: Callable[[], tree.QueryNodes], on_packet: OnPacket, host_info: tree.QueryNode,
-        allows: Callable[[str], bool], policy: NetworkPolicy, metrics: Metrics,
+        allows: Callable[[str], bool], policy: NetworkPolicy, access: Access, viewers: set[str], metrics: Metrics,
     ) -> None:
         self._nodes, self._on_packet, self._host_info = nodes, on_packet, host_info
         self._allows, self._policy, self._metrics = allows, policy, metrics
+        self._access, self._viewers = access, viewers
         self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
         self._web = WebServer("OSCQuery", "oscquery")
@@ -79,7 +83,8 @@ class QueryServer:
         guard = Middleware(
             OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows,
             policy=self._policy)
-        return Starlette(routes=routes, middleware=[guard])
+        gate = Middleware(AccessGate, access=self._access, metrics=self._metrics, counter="oscquery/no access")
+        return Starlette(routes=routes, middleware=[guard, gate])
 
     async def _get(self, request: Request) -> Response:
         query = request.url.query
@@ -99,11 +104,14 @@ class QueryServer:
             self._metrics.count("oscquery/full")
             return await web.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} clients are connected already")
         origin = f"oscquery/{next(self._numbers)}"
+        if web.scope["role"] == VIEW:
+            self._viewers.add(origin)
         client = self._clients[origin] = QueryClient(web, origin, self._on_packet, self._has_path, self._metrics)
         try:
             return await client.serve()
         finally:
             del self._clients[origin]
+            self._viewers.discard(origin)
 
     def _has_path(self, path: str) -> bool:
         return path in self._nodes()

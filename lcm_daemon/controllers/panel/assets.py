@@ -11,6 +11,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 
 PAGE = Path(__file__).parent / "page"
 
+PAGES = ("output", "view")  # pages beside the console, by their paths
 CONTENT_TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -45,13 +46,14 @@ def load_page(page: Path = PAGE, embed: Sequence[str] = ()) -> dict[str, Respons
     Raises:
         LcmDaemonError: The page has not been built.
     """
-    if not (page / "index.html").is_file():
+    if not all((page / f"{name}.html").is_file() for name in ("index", *PAGES)):
         raise LcmDaemonError("panel: the page is missing from this installation; reinstall lcm-daemon, or in a "
                              "checkout run: npm ci && npm run build, in lcm_daemon/controllers/panel/ui")
     files = [path for path in sorted(page.rglob("*")) if path.suffix in CONTENT_TYPES and path.is_file()]
     policy = f"{SECURITY_POLICY}; {frame_ancestors(embed)}"
     responses = {f"/{path.relative_to(page).as_posix()}": _response(path, policy) for path in files}
-    return {"/": responses["/index.html"], **responses}
+    pages = {f"/{name}": responses[f"/{name}.html"] for name in PAGES}
+    return {"/": responses["/index.html"], **pages, **responses}
 
 
 def _response(path: Path, policy: str) -> Response:

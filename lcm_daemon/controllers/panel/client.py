@@ -159,12 +159,12 @@ class PageClient:
                 return
             jpeg = message.get("bytes")
             if jpeg is not None:
-                self._receive_camera_frame(jpeg)
+                await self._receive_camera_frame(jpeg)
             else:
                 self._receive_text(message.get("text") or "")
             await asyncio.sleep(0)  # a flood of messages must not block the other controllers
 
-    def _receive_camera_frame(self, jpeg: bytes) -> None:
+    async def _receive_camera_frame(self, jpeg: bytes) -> None:
         if self._controls.refuses(self._origin):
             return
         if self._camera is None:
@@ -174,7 +174,7 @@ class PageClient:
             self._queue.put_camera("lost")
             return
         try:
-            self._camera.receive(jpeg)
+            await self._camera.receive(jpeg)
         except (ValueError, LcmDaemonError) as error:
             self._reject(f"camera frame rejected: {error}")
         self._queue.put_camera("ack")

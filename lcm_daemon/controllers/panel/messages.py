@@ -10,9 +10,13 @@ from typing import Any
 
 from lcm_daemon import __version__
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.needs import missing
+from lcm_daemon.core.network import PLAY, VIEW
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, Command
 from lcm_daemon.web.server import MESSAGE_LIMIT
+
+INPUT_FOLLOWS = '{"frame":"input"}'  # the next binary message is a frame of the input
 
 
 def hello(controls: ControlState, you: str, camera: bool = False) -> str:
@@ -23,7 +27,8 @@ def hello(controls: ControlState, you: str, camera: bool = False) -> str:
         camera: whether the show has a browser source.
     """
     return _encode({"hello": {
-        "version": __version__, "show": controls.show, "you": you, "camera": camera, **describe_table(controls),
+        "version": __version__, "show": controls.show, "you": you, "role": VIEW if you in controls.viewers else PLAY,
+        "camera": camera, **describe_table(controls),
         "values": controls.values, "status": _finite(controls.status), "live": _moving(controls),
         "lists": controls.lists,
     }})
@@ -72,6 +77,7 @@ def describe_health(controls: ControlState, clients: int) -> dict[str, Any]:
     return {
         "version": __version__, "clients": clients, "status": _finite(controls.status), "values": controls.values,
         "live": {name: asdict(state) for name, state in controls.parameter_states.items()},
+        "without_effect": _without_effect(controls),
         "counts": controls.metrics.counts(),
     }
 
@@ -98,8 +104,16 @@ def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name, "kind": parameter.kind, "default": parameter.default, "help": parameter.help,
         "low": _finite_or_none(parameter.low), "high": _finite_or_none(parameter.high), "unit": parameter.unit,
+        "step": parameter.step, "logarithmic": parameter.logarithmic,
         "glide": parameter.glide, "choices": parameter.choices, "glided_by": parameter.glided_by,
+        "group": parameter.group, "needs": [asdict(need) for need in parameter.needs],
     }
+
+
+def _without_effect(controls: ControlState) -> dict[str, str]:
+    """Why parameters have no effect now, by name."""
+    reasons = {name: missing(parameter.needs, controls.values) for name, parameter in controls.table.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _moving(controls: ControlState) -> dict[str, Value]:

@@ -3,8 +3,8 @@
     GET /                   the page and its files
     GET /output             the picture alone, at its full rate, for a screen; /view adds the status
     GET /ws                 WebSocket; protocol below
-    GET /ws/output          WebSocket of /output: JPEG frames, and the status as JSON text twice a second; it takes "ack"
-                            for each frame (output_stream.py)
+    GET /ws/output          WebSocket of /output: JPEG frames, and the status as JSON text twice a second; the client
+                            answers each frame with "ack" (output_stream.py)
     POST /pin               the pin of `network.access`, for a session (web/access.py)
     GET /stream.mjpg        the output as Motion JPEG, for programs without WebSocket
     GET /frame.jpg          the newest output frame (pages of other origins show both if `network.embed` names them)
@@ -44,11 +44,11 @@ Heartbeats: a message may contain the newest heartbeat that the client had recei
 answered with an error, because the user has long seen that it had no effect. A client that receives nothing for 3 s may
 assume that the connection is dead and open another one.
 
-`hello` is the first message. `you` is the origin of this client's changes ("panel/3"). `role` is "play", or "view" for a
-client whose requests are refused because it has not entered the pin. `camera` is true if the show has a browser source.
-A parameter has `name kind default help low high unit step glide choices glided_by group needs`; `low` or `high` is null
-if the range is open; `needs` is what it needs to have an effect (core/needs.py). A command has `name help arguments`;
-an argument is described like a parameter.
+`hello` is the first message. `you` is the origin of this client's changes ("panel/3"). `role` is "play", or "view" for
+a client whose requests are refused because it has not entered the pin. `camera` is true if the show has a browser
+source. A parameter has `name kind default help low high unit step logarithmic glide choices glided_by group needs`;
+`low` or `high` is null if the range is open; `needs` is what it needs to have an effect (core/needs.py). A command has
+`name help arguments`; an argument is described like a parameter.
 
 Frames: the first one is sent unasked, each further one after an "ack", and it is the newest at that time. A slow
 browser gets fewer frames, never older ones. A hidden page that does not acknowledge costs nothing.
@@ -83,6 +83,7 @@ from lcm_daemon.controllers.panel import assets, messages
 from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, CameraInput, FrameSink
 from lcm_daemon.controllers.panel.client import PageClient
 from lcm_daemon.controllers.panel.connections import Connections
+from lcm_daemon.controllers.panel.lamps import Lamps
 from lcm_daemon.controllers.panel.looks import LookThumbnails
 from lcm_daemon.controllers.panel.output_stream import OutputStream
 from lcm_daemon.controllers.panel.pictures import PictureRoutes
@@ -128,6 +129,7 @@ class PanelServer:
         limit, tls = MAX_JPEG_BYTES if sink else MESSAGE_LIMIT, certificate.context if certificate else None
         self._server = WebServer("panel", "panel", limit, tls)
         self._connections = Connections(controls, self._host, certificate)
+        self._lamps = Lamps(controls)
         self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
         self._clients: dict[str, PageClient] = {}
         self._streams = 0
@@ -142,6 +144,7 @@ class PanelServer:
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
             on_panic=self._on_panic, on_refusal=self._on_refusal, on_list=self._on_list,
         )
+        self._lamps.start()
         self._sources.update_list()
         await self._pictures.update_list()
         return port
@@ -154,6 +157,7 @@ class PanelServer:
         self._input_preview.close()
         await self._output.close()
         await self._connections.stop()
+        await self._lamps.stop()
         await self._sources.stop()
         await self._server.stop()
 

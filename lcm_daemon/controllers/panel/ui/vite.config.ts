@@ -6,6 +6,7 @@ import { defineConfig, type Plugin } from "vite";
 import { sourcesHash } from "./sources.ts";
 
 const PAGE = resolve(import.meta.dirname, "../page");
+const PAGES = ["index", "output", "view"].map((name) => resolve(import.meta.dirname, `${name}.html`));
 const DAEMON = "http://127.0.0.1:8000";
 
 const writeSourcesHash: Plugin = {
@@ -16,6 +17,7 @@ const writeSourcesHash: Plugin = {
 
 export default defineConfig({
   plugins: [tailwindcss(), svelte(), writeSourcesHash],
-  build: { outDir: PAGE, emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false } },
+  build: { outDir: PAGE, emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false },
+    rollupOptions: { input: PAGES } },
   server: { proxy: { "/ws": { target: DAEMON, ws: true, changeOrigin: true, rewriteWsOrigin: true } } },
 });
