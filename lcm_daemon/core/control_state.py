@@ -326,6 +326,7 @@ class ControlState:
     def replace_table(self, table: Table, values: Mapping[str, Value]) -> None:
         """Use another table of parameters with its values. Drops requests for parameters that it does not have."""
         self.table, self.values = table, dict(values)
+        self.learning.publish()
         for step in self._queue.steps:
             if isinstance(step, dict):
                 for name in step.keys() - table.keys():

@@ -34,7 +34,8 @@ class Choices:
 
         inputs: kind ("source", "guide"), name, label, state, opening (a name), error (why the last change failed).
         sinks: name (for `sink/NAME`), label, transport, on, state, size, fps (frames that were sent).
-        recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem.
+        recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem (why it
+            is absent), failed (why its last download failed).
         """
         return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now), "recipes": tuple(self._recipes())}
 
@@ -69,7 +70,7 @@ class Choices:
             else:
                 word = "absent" if name in self._shelf.absent else "here"
             yield {**_describe_recipe(name, recipe), "state": word,
-                   "problem": self._fetch.problems.get(name) or self._shelf.absent.get(name, "")}
+                   "problem": self._shelf.absent.get(name, ""), "failed": self._fetch.problems.get(name, "")}
 
 
 def _describe_recipe(name: str, recipe: Recipe) -> Mapping[str, Value]:

@@ -31,11 +31,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lcm_daemon.controllers.base import LIVE, Controller
+from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.clock import CLOCK_MESSAGES, MidiClock
 from lcm_daemon.controllers.midi.clock_out import ClockSender
 from lcm_daemon.controllers.midi.device import MidiDevice
 from lcm_daemon.controllers.midi.feedback import FeedbackQueue
-from lcm_daemon.controllers.midi.mapping import build_map
+from lcm_daemon.controllers.midi.map_owner import MidiMapOwner
+from lcm_daemon.controllers.midi.mapping import MidiMap, build_map
 from lcm_daemon.controllers.midi.options import FIELDS
 from lcm_daemon.controllers.midi.pending_values import PendingValues
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, device_name
@@ -68,6 +70,7 @@ class Midi(Controller):
         self._connect = connect or functools.partial(RtMidi, self.options["backend"], bool(self.options["clock"]))
         self._values = PendingValues(controls)
         devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY_DEVICE, "map": None},)
+        self._device_options = devices
         self._patterns = [DevicePattern(str(device["name"]), device.get("number")) for device in devices]
         self.devices = [self._build_device(i, device.get("map")) for i, device in enumerate(devices)]
         clock = self.options["clock"]
@@ -82,13 +85,25 @@ class Midi(Controller):
         self._arrived: deque[tuple[int, DevicePort, float, Message]] = deque(maxlen=MAX_WAITING)
         self._scheduled = False  # whether the loop will handle what has arrived
         self._ports: MidiPorts | None = None
+        self._owner = MidiMapOwner(
+            controls.learning, self.options["map"], self._all_bindings, self._use_bindings,
+            [self._device_key(pattern) for pattern in self._patterns])
+
+    def _device_key(self, pattern: DevicePattern) -> Mapping[str, str]:
+        """The key of a learned line that limits it to one device, if the show has several."""
+        name = device_name(pattern.name, pattern.number) if pattern.number else pattern.name
+        return {"device": name} if len(self._patterns) > 1 else {}
+
+    def _build_map(self, device: int, ready: str | None) -> MidiMap:
+        pattern = self._patterns[device]
+        name, plain = device_name(pattern.name, pattern.number), device_name(pattern.name)
+        return build_map(name, ready, self.options["map"], self.options["banks"], plain)
 
     def _build_device(self, device: int, ready: str | None) -> MidiDevice:
         pattern = self._patterns[device]
-        name, plain = device_name(pattern.name, pattern.number), device_name(pattern.name)
-        midi_map = build_map(name, ready, self.options["map"], self.options["banks"], plain)
+        name = device_name(pattern.name, pattern.number)
         return MidiDevice(
-            name, midi_map, self.controls, self._values, lambda: self._refresh(device),
+            name, self._build_map(device, ready), self.controls, self._values, lambda: self._refresh(device),
             lambda shown: self._feedback.add(device, shown), lambda delay, act: self._loop.call_later(delay, act),
             self.options["report"] == LIVE)
 
@@ -108,6 +123,7 @@ class Midi(Controller):
             on_changes=self._on_changes, on_table=self._on_table, on_moving=self._on_moving,
             on_panic=self._on_panic)
         self._warn_of_unknown_targets()
+        self.controls.learning.register(self._owner)
         self._ports.start()
         if self._clock_receivers:
             self._sender = ClockSender(functools.partial(self._clock_outputs, self._ports), lambda: self.controls.tempo)
@@ -122,12 +138,13 @@ class Midi(Controller):
         if self._clock_receivers:
             self._unsubscribe_tempo()
             await asyncio.to_thread(self._sender.stop)
+        self._owner.close()
         self._feedback.close()
         await asyncio.to_thread(ports.stop)
 
     def _warn_of_unknown_targets(self) -> None:
         """Log lines without a target. A parameter may come with another recipe, so this is not an error."""
-        for binding in {binding for device in self.devices for binding in device.map.all_bindings()}:
+        for binding in self._all_bindings():
             if binding.to and binding.to not in self.controls.table:
                 log.warning("MIDI: %s does nothing now: the recipe has no parameter %r%s",
                             binding, binding.to, nearest(binding.to, self.controls.table))
@@ -138,6 +155,16 @@ class Midi(Controller):
                 refusal = self.controls.refusal(binding.command, arguments)
                 if refusal:
                     log.warning("MIDI: %s cannot run its command: %s", binding, refusal)
+
+    def _all_bindings(self) -> set[Binding]:
+        return {binding for device in self.devices for binding in device.map.all_bindings()}
+
+    def _use_bindings(self, bindings: Sequence[Binding], learned: Binding | None) -> None:
+        """Use other lines of the map from now on."""
+        self.options["map"] = bindings
+        for number, (device, settings) in enumerate(zip(self.devices, self._device_options, strict=True)):
+            device.replace_map(self._build_map(number, settings.get("map")), learned)
+            self._refresh(number)
 
     # In the threads of the ports
 
@@ -176,6 +203,10 @@ class Midi(Controller):
                 if self._clock_source is None or self._clock_source.matches(port):
                     self._clock_port = port if self.options["clock"] else None
                     self._on_clock(message, time)
+                continue
+            self.controls.activity.note("midi", message, port)
+            if device < len(self.devices) and self.controls.learning.target:
+                self._owner.collect(device, port, message)
             elif device < len(self.devices):  # else the port is open for its clock alone
                 self.devices[device].receive(message, port, time)
         if self._arrived and not self._scheduled:

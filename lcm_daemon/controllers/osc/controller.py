@@ -36,6 +36,7 @@ from lcm_daemon.controllers.base import LIVE, Controller
 from lcm_daemon.controllers.echo_gate import EchoGate, sent_value
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
 from lcm_daemon.controllers.osc.error_reports import ErrorReports
+from lcm_daemon.controllers.osc.map_owner import OscMapOwner
 from lcm_daemon.controllers.osc.options import FIELDS
 from lcm_daemon.controllers.osc.planning import Planner
 from lcm_daemon.controllers.osc.subscribers import Subscriber, Subscribers, parse_endpoint
@@ -85,6 +86,8 @@ class Osc(Controller):
             self._handle_message, controls.metrics, mode=self.options["time_tags"],
             plan=lambda message: self._planner.plan(message))
         self._build_addresses()
+        self._owner = OscMapOwner(controls.learning, self.options["map"], lambda: self.controls.table,
+                                  lambda: self._aliases.targets, self._use_entries)
         self._status: dict[str, Value] = {}
         self._is_live = self.options["report"] == LIVE
         self._movers: dict[str, str] = {}  # origin of the last change by parameter; only for live reports
@@ -129,6 +132,7 @@ class Osc(Controller):
             on_panic=self._on_panic, on_refusal=self._errors.on_refusal,
             on_moving=self._on_moving if self._is_live else None)
         self._warn_of_unknown_targets()
+        self.controls.learning.register(self._owner)
         for listener, namespaces in fixed.items():
             self._add_subscriber(listener, Subscriber(listener, namespaces))
         for listener, subscriber in self.controls.kept.get("osc", {}).items():  # those of the desk before a restart
@@ -142,6 +146,7 @@ class Osc(Controller):
         if not self._sockets:
             return
         self._unsubscribe_controls()
+        self._owner.close()
         self._subscribers.close()
         self._on_panic()
         await self._close()
@@ -185,11 +190,12 @@ class Osc(Controller):
 
     def _handle_message(self, message: bytes, source: Address) -> None:
         address = message[:message.index(0)].decode("ascii")
+        self.controls.activity.note("osc", address, source.host)
         handlers = self._addresses.find(address)
-        if not handlers:
-            self._handle_other(address, OscMessage(message).params, source)
+        if self._owner.collect(address, arguments := OscMessage(message).params):
             return
-        arguments = OscMessage(message).params
+        if not handlers:
+            self._handle_other(address, arguments, source)
         for handler in handlers:
             try:
                 handler(arguments, source)
@@ -226,6 +232,11 @@ class Osc(Controller):
             **{ROOT + name: functools.partial(self._on_command, name) for name in self.controls.commands},
             **{ROOT + name: functools.partial(self._on_parameter, name) for name in self.controls.table},
         }
+
+    def _use_entries(self, entries: Sequence[MapEntry]) -> None:
+        """Use other entries of `osc.map` from now on."""
+        self.options["map"] = entries
+        self._build_addresses()
 
     def _warn_of_unknown_targets(self) -> None:
         """Log targets of the map that do not exist now. They may come with another recipe, or be a typing error."""

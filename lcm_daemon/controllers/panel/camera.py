@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -12,7 +13,7 @@ from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.render_size import MAX_SIDE
 
-MAX_JPEG_BYTES = 1 << 20  # ten times what the page sends
+MAX_JPEG_BYTES = 4 << 20  # ten times what the page sends at 1080p
 MIN_INTERVAL = 1 / 60  # seconds between two frames; a frame that comes sooner is dropped
 
 
@@ -38,6 +39,7 @@ class CameraInput:
         self._sink, self._metrics, self._now = sink, metrics, now
         self._owner: CameraOwner | None = None
         self._number = 0
+        self._writing = asyncio.Lock()
         self._last_time = -MIN_INTERVAL
 
     def start(self, client: CameraOwner) -> None:
@@ -54,10 +56,10 @@ class CameraInput:
     def is_owner(self, client: CameraOwner) -> bool:
         return self._owner is client
 
-    def receive(self, jpeg: bytes) -> None:
-        """Decode one JPEG frame of the owner and write it to the sink.
+    async def receive(self, jpeg: bytes) -> None:
+        """Decode one JPEG frame of the owner and write it to the sink, in a thread: 8 ms at 1080p, 30 times a second.
 
-        Decoding happens on the event loop: 1.3 ms at 640x480, and a page sends 30 frames per second.
+        Call it again when it has returned.
 
         Raises:
             ValueError: The data is not a JPEG, or it is too large. The message is one line.
@@ -71,7 +73,10 @@ class CameraInput:
             self._metrics.count("panel/camera/dropped")
             return
         self._last_time = now
-        pixels = simplejpeg.decode_jpeg(jpeg, "RGBA")
         self._number += 1
-        self._sink.write(Frame(pixels, self._number, now))
+        async with self._writing:  # a page that takes over may send its first frame before the last one is written
+            await asyncio.to_thread(self._write, jpeg, self._number, now)
         self._metrics.time("panel/camera", self._now() - now)
+
+    def _write(self, jpeg: bytes, number: int, now: float) -> None:
+        self._sink.write(Frame(simplejpeg.decode_jpeg(jpeg, "RGBA"), number, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,16 +31,18 @@ class PageCamera:
     def __init__(self, name: str) -> None:
         from lcm_daemon.transports.browser import PageSink
 
-        self._sink = PageSink({"name": name})
+        self._sink, self._lock = PageSink({"name": name}), threading.Lock()  # a thread writes, another one closes
 
     def write(self, frame: Frame) -> None:
         """Raises LcmDaemonError, for example if another daemon has a source of this name."""
-        if not self._sink.is_open:
-            self._sink.open(CAMERA_SIZE, CAMERA_FPS)
-        self._sink.write(frame)
+        with self._lock:
+            if not self._sink.is_open:
+                self._sink.open(CAMERA_SIZE, CAMERA_FPS)
+            self._sink.write(frame)
 
     def close(self) -> None:
-        self._sink.close()
+        with self._lock:
+            self._sink.close()
 
 
 class Panel(Controller):

@@ -19,6 +19,8 @@ export class Link {
   /** Numbers in effect that differ from the value set: during a fade, or moved by a modulator. */
   live = $state.raw<Record<string, number>>({});
   lists = $state.raw<Lists>({});
+  /** What the entries of the status mean. */
+  statusHelp = $state.raw<Record<string, string>>({});
   error = $state("");
   /** The show has a browser source: it accepts camera frames. */
   acceptsCamera = $state(false);
@@ -84,6 +86,11 @@ export class Link {
     const begins = on && !this.#watchesInput;
     this.#watchesInput = on;
     if (begins) this.#sendMessage({ input: "next" });
+  }
+
+  /** The page shows something that is only searched for then. Call it every second. */
+  look(what: "sources"): void {
+    this.#sendMessage({ look: what });
   }
 
   switchCamera(state: "start" | "stop"): void {
@@ -159,6 +166,7 @@ export class Link {
     this.status = hello.status;
     this.live = hello.live;
     this.lists = hello.lists;
+    this.statusHelp = hello.status_help;
     this.#onTable(hello);
     this.#tries = 0;
     this.online = true;

@@ -15,9 +15,28 @@ export interface Parameter {
   low: number | null;
   high: number | null;
   unit: string;
+  step: number; // an int is a multiple of it
+  logarithmic: boolean; // faders are finer near the low end
   glide: number;
   choices: string[];
   glided_by: string;
+  group: string; // what belongs together
+  needs: Need[]; // all of these, to have an effect
+}
+
+/** What a parameter needs to have an effect: one of the conditions. `reason` follows "while". */
+export interface Need {
+  reason: string;
+  conditions: Condition[];
+}
+
+/** A test of another parameter's value: between numbers, one of some values, or not empty. */
+export interface Condition {
+  parameter: string;
+  above: number | null;
+  below: number | null;
+  values: string[];
+  filled: boolean;
 }
 
 export interface Command {
@@ -42,6 +61,7 @@ export interface Hello extends Table {
   status: Status;
   live: Record<string, number>;
   lists: Lists;
+  status_help: Record<string, string>; // what the entries of the status mean
 }
 
 export interface Change {
@@ -70,4 +90,5 @@ export interface ClientMessage {
   frame?: "ack";
   input?: "next";
   camera?: "start" | "stop";
+  look?: "sources";
 }
