@@ -25,6 +25,8 @@ from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
 
 DEFAULT_SHOW = "demo"
+DESK_MODULES = ("lcm_daemon.desk.desk", "lcm_daemon.controllers.osc.controller", "lcm_daemon.controllers.panel.server",
+                "lcm_daemon.controllers.midi.controller", "lcm_daemon.controllers.oscquery.controller")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -207,9 +209,15 @@ def _log_level(text: str) -> tuple[str, int]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.run import run
+    from lcm_daemon.processes.prestarted import Prestarted
 
-    return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels))
+    desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
+    try:
+        from lcm_daemon.commands.run import run
+
+        return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels), desk)
+    finally:
+        desk.end_unused()
 
 
 def _check(options: argparse.Namespace) -> int:

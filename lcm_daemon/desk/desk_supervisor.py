@@ -21,6 +21,7 @@ from lcm_daemon.desk import desk
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.processes.supervisor import ChildSupervisor
 
@@ -39,15 +40,18 @@ class DeskSupervisor(ChildSupervisor):
     Args:
         config: What a desk is started with.
         size: (width, height) of the preview frames in pixels.
+        prestarted: The process of the first desk, if it was started already.
     """
 
-    def __init__(self, config: desk.DeskConfig, size: Size, metrics: Metrics) -> None:
+    def __init__(
+        self, config: desk.DeskConfig, size: Size, metrics: Metrics, prestarted: Prestarted | None = None,
+    ) -> None:
         super().__init__(metrics)
         self.ready = False
         self.error = ""  # why the desk failed, in its own words
         self.counts: Mapping[str, int] = {}  # of this desk and those before it
         self.kept: Mapping[str, Any] = {}  # what the controllers keep for a later desk, and for the stage
-        self._config, self._size = config, size
+        self._config, self._size, self._prestarted = config, size, prestarted
         self._values: Mapping[str, Value] = config.values
         self._changes: dict[str, Change] = {}
         self._status: Mapping[str, Value] | None = None
@@ -73,16 +77,24 @@ class DeskSupervisor(ChildSupervisor):
     # --- start ---
 
     def open(self, values: Mapping[str, Value], now: float) -> None:
-        """Start the first desk and wait until it listens.
+        """Start the first desk and wait until it listens. Raises as `begin` and `wait_until_open` do."""
+        self.begin(values, now)
+        self.wait_until_open(now)
 
-        Raises:
-            LcmDaemonError: It cannot open, because a port is in use, for example.
-        """
+    def begin(self, values: Mapping[str, Value], now: float) -> None:
+        """Start the first desk. Raises LcmDaemonError if the system cannot."""
         self._values = values
         try:
             self._start(now)
         except OSError as error:
             raise LcmDaemonError(f"desk (OSC, MIDI, page): cannot be started: {error}") from error
+
+    def wait_until_open(self, now: float) -> None:
+        """Wait until the first desk listens.
+
+        Raises:
+            LcmDaemonError: It cannot open, because a port is in use, for example.
+        """
         while not self.ready:
             if self.child is None or not self._wait_for_message(self.child):
                 raise LcmDaemonError("desk (OSC, MIDI, page): did not start")
@@ -101,7 +113,8 @@ class DeskSupervisor(ChildSupervisor):
 
     def _start(self, now: float) -> None:
         config = replace(self._config, values=dict(self._values), kept=self.kept)
-        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True)
+        prestarted, self._prestarted = self._prestarted, None
+        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True, prestarted=prestarted)
         self.ready, self.started_at, self._credit_at = False, now, now
         self._table, self._receipt = None, 0
         self._wants_moving, self._moving = False, MovingValues()

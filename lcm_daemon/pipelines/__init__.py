@@ -6,6 +6,7 @@ import importlib
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import Pipeline
+from lcm_daemon.pipelines.light_imports import light_imports
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import PIPELINES
 
@@ -19,4 +20,5 @@ def build(recipe: Recipe, size: Size) -> Pipeline:
 
 def warm_imports(name: str) -> None:
     """Import what a pipeline needs: this is most of an engine's start, and the same for all its recipes."""
-    importlib.import_module(PIPELINES[name].partition(":")[0])
+    with light_imports():
+        importlib.import_module(PIPELINES[name].partition(":")[0])

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -40,13 +40,20 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class ChildEndpoint:
-    """What a child needs to open its end of a channel. Picklable while a process is being spawned."""
+    """What a child needs to open its end of a channel. Picklable while a process is being spawned.
 
-    pipe: Connection
+    A child that was started before its channel has its pipe already; its endpoint comes without one.
+    """
+
+    pipe: Connection | None
     memory: str
     size: Size
     guided: bool = False
     slots: int = SLOTS
+
+    def with_pipe(self, pipe: Connection) -> ChildEndpoint:
+        """The endpoint in a child that has its pipe already."""
+        return replace(self, pipe=pipe)
 
 
 class Channel:
@@ -56,11 +63,17 @@ class Channel:
         size: (width, height) of every frame, in pixels.
         guided: Whether frames may come with a guide frame.
         slots: Number of frame slots, one more than frames may be under way; fewer where memory is short.
+        pipe: The stage's end of the pipe to a child that has its own end already; None makes a new pipe.
     """
 
-    def __init__(self, size: Size, guided: bool = False, slots: int = SLOTS) -> None:
+    def __init__(
+        self, size: Size, guided: bool = False, slots: int = SLOTS, pipe: Connection | None = None,
+    ) -> None:
         self._slots = FrameSlots(size, guided, count=slots)
-        self.pipe, self._child_pipe = get_context("spawn").Pipe()
+        self._child_pipe: Connection | None = None
+        if pipe is None:
+            pipe, self._child_pipe = get_context("spawn").Pipe()
+        self.pipe = pipe
         self._free = list(range(self._slots.count))
         self._held: list[Holds] = [_nothing] * self._slots.count  # the pixels that each input slot is a copy of
         self._credits = 0
@@ -74,7 +87,8 @@ class Channel:
 
     def close_child_pipe(self) -> None:
         """Close this process's copy of the child's pipe. While it is open, the child's death goes unnoticed."""
-        self._child_pipe.close()
+        if self._child_pipe is not None:
+            self._child_pipe.close()
 
     @property
     def has_credit(self) -> bool:
@@ -157,7 +171,7 @@ class Channel:
 
     def close(self) -> None:
         self.pipe.close()
-        self._child_pipe.close()
+        self.close_child_pipe()
         self._slots.close()
 
 
@@ -165,6 +179,7 @@ class ChildChannel:
     """The child's end."""
 
     def __init__(self, endpoint: ChildEndpoint) -> None:
+        assert endpoint.pipe is not None
         self._pipe = endpoint.pipe
         self.size = endpoint.size
         self.slots = FrameSlots(endpoint.size, endpoint.guided, endpoint.memory, endpoint.slots)

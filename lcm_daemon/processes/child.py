@@ -11,6 +11,7 @@ from lcm_daemon.core.frame import Size
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
 from lcm_daemon.processes.channel import Channel
 from lcm_daemon.processes.frame_slots import SLOTS
+from lcm_daemon.processes.prestarted import Prestarted
 
 
 class Child:
@@ -22,6 +23,7 @@ class Child:
         size: (width, height) of the channel's frames, in pixels.
         guided: Whether frames may come with a guide frame.
         slots: Number of frame slots, as of `Channel`.
+        prestarted: A process that waits for its work; None spawns one.
 
     Raises:
         OSError: The system has no memory, process or file left.
@@ -29,11 +31,17 @@ class Child:
 
     def __init__(
         self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False, slots: int = SLOTS,
+        prestarted: Prestarted | None = None,
     ) -> None:
+        self.process: BaseProcess
+        if prestarted is not None:
+            self.channel, self.process = Channel(size, guided, slots, prestarted.pipe), prestarted.process
+            prestarted.begin(target, self.channel.child_endpoint(), args)
+            return
         prepare_environment()
         self.channel = Channel(size, guided, slots)
         arguments = (self.channel.child_endpoint(), *args)
-        self.process: BaseProcess = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
+        self.process = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
         try:
             with terminal_signals_blocked():
                 self.process.start()

@@ -28,6 +28,7 @@ from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.registry import AUTO, NONE
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
@@ -71,11 +72,12 @@ class Stage:
         clock: Time; tests inject their own.
         resume_file: Where the state is kept that a run restores after a power cut; None keeps nothing.
         on_result: Called with every result of the leading engine and the time at which it arrived.
+        prestarted: The process of the first desk, if it was started already.
     """
 
     def __init__(
         self, show: Show, clock: Clock | None = None, resume_file: ResumeFile | None = None,
-        on_result: Callable[[Frame, float], None] = lambda frame, now: None,
+        on_result: Callable[[Frame, float], None] = lambda frame, now: None, prestarted: Prestarted | None = None,
     ) -> None:
         self.show, self.on_result = show, on_result
         self.clock = clock or MonotonicClock()
@@ -107,7 +109,7 @@ class Stage:
             self.automation.restore(look, self.clock.now())
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
-        self.desk = DeskSupervisor(self._desk_config(tuple(recipes)), show.size, self.metrics)
+        self.desk = DeskSupervisor(self._desk_config(tuple(recipes)), show.size, self.metrics, prestarted)
         self.slate = Slate(show.slate, show.size, show.name)
         self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -197,12 +199,13 @@ class Stage:
     def _open(self) -> None:
         now = self.clock.now()
         self.shelf.look()  # done long before the desk listens
-        self.desk.open(self.parameters.targets(), now)
+        self.desk.begin(self.parameters.targets(), now)
+        self.transition.start(now)  # it imports meanwhile
+        self.desk.wait_until_open(now)
         self.shelf.step()
         for runner in self._runners():
             runner.start()
         self.slate.start(self.failsafe.show_slate)
-        self.transition.start(now)
         self.automation.editor.watch()
         self.resume_file.on_open(now)
         gc.collect()

@@ -244,7 +244,7 @@ def test_a_desk_that_was_slow_to_start_is_not_taken_for_hung(desk: DeskSuperviso
 def test_a_system_without_room_for_a_desk_is_asked_again(
     desk: DeskSupervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     os.kill(desk.pid, signal.SIGKILL)

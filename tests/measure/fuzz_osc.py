@@ -124,7 +124,8 @@ def main() -> None:
     counts = asyncio.run(fuzz(arguments.packets, arguments.seed))
     seconds = time.perf_counter() - begun
     print(f"{arguments.packets} packets in {seconds:.1f} s ({arguments.packets / seconds:.0f}/s), "
-          f"{lines.count} log lines, slowest batch of {BATCH}: {1000 * counts['slowest']:.1f} ms, longest turn: {1000 * counts['turn']:.1f} ms")
+          f"{lines.count} log lines, slowest batch of {BATCH}: {1000 * counts['slowest']:.1f} ms, "
+          f"longest turn: {1000 * counts['turn']:.1f} ms")
     for path, count in sorted(counts.items()):
         print(f"  {path}: {count:g}")
     raise SystemExit(1 if counts.get("osc/failed") else 0)
