@@ -14,6 +14,8 @@ WIDGETS = {
     "choice": ":is([role=radiogroup], select)",
 }
 
+DRAWERS = ("LoRA", "ControlNet", "Pictures", "Modulation", "Tempo", "Model", "System")
+
 
 def control(name: str, part: str = "") -> str:
     """Selector of a parameter's control, or of a part of its row."""
@@ -45,3 +47,9 @@ async def drawer(page: Tab, name: str) -> None:
     if not await page.js(shown):
         await page.click(f"[data-drawer-tab={name}]")
         await page.until(shown)
+
+
+async def phone_tab(page: Tab, name: str) -> None:
+    """Open a tab of a phone's page, such as "Looks"."""
+    await page.click(f"[data-tab={name}]")
+    await page.until(f"document.querySelector('[data-tab={name}][aria-current]') !== null")

@@ -8,7 +8,7 @@ from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.core.frame import solid
 from lcm_daemon.core.requests import CommandRequest
 from tests.rigs.browser import SHIFT, Tab
-from tests.rigs.page import control, field, opened
+from tests.rigs.page import control, opened, phone_tab
 from tests.rigs.panel import Rig, until
 
 CUES = (Cue("dawn", {"strength": 0.4}), Cue("storm", {"strength": 0.8}, delay=5.0), Cue("night", {"prompt": "stars"}))
@@ -17,8 +17,8 @@ SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "small tablet": (
 DECK = """[...document.querySelectorAll('[data-deck] [data-command]')].filter(e => !e.closest('ol')).map(e => {
     const {left, top, right, bottom, width, height} = e.getBoundingClientRect();
     return {name: e.dataset.command, left, top, right, bottom, width, height} })"""
-STILL = """new Promise(done => { const list = document.querySelector('ol'); let before = -1; const look = () =>
-    list.scrollLeft === before ? done() : (before = list.scrollLeft, setTimeout(look, 150)); look() })"""
+STILL = """new Promise(done => { const list = document.querySelector('.frame-looks'); let before = -1; const look = () =>
+    list.scrollTop === before ? done() : (before = list.scrollTop, setTimeout(look, 150)); look() })"""
 
 
 def button(command: str) -> str:
@@ -116,45 +116,62 @@ def test_what_others_do_to_the_cues_is_shown(devtools):
     assert asyncio.run(playing(devtools, rig, scenario)) == {"dawn": "current", "noon": "next"}
 
 
-def test_keys_go_back_and_tap_unless_somebody_writes(devtools):
+def test_keys_go_back_and_tap_unless_a_switch_or_a_field_has_the_focus(devtools):
     rig = Rig(cues=CUES)
 
     async def scenario(page):
         await page.key(" ")
         await are(page, dawn="current", storm="next")
-        await page.click(control("freeze"))
-        await page.key(" ")  # and not a click of the button that has the focus
-        await until(lambda: [call.name for call in rig.called] == ["cue/go", "cue/go"])
+        await page.click("[data-cue=dawn]")
+        await page.key(" ")  # and not a click of the button that the mouse has left behind
+        await until(lambda: [call.name for call in rig.called] == ["cue/go", "cue/goto", "cue/go"])
+        await page.js(f"document.querySelector({control('freeze')!r}).focus()")
+        await page.key(" ")
+        await until(lambda: rig.parameters.targets()["freeze"] is True)
+        await page.js("document.activeElement.blur()")
         await page.key(" ", SHIFT)
         await page.key("t")
-        await until(lambda: len(rig.called) == 4)
-        await page.write(control("prompt"), "half")
+        await until(lambda: len(rig.called) == 5)
+        await page.write(control("seed", "input"), "")
         for key in (" ", "t"):
             await page.key(key)
         await page.js("document.activeElement.blur()")
         await page.js("window.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', repeat: true}))")
         await page.key("t")
-        await until(lambda: len(rig.called) >= 5)
-        return await page.js(field("prompt", "textarea"))
+        await until(lambda: len(rig.called) >= 6)
 
-    assert asyncio.run(playing(devtools, rig, scenario)) == "half t"
-    assert [call.name for call in rig.called] == ["cue/go", "cue/go", "cue/back", "tap", "tap"]
-    assert [change.name for change in rig.taken if change.name == "freeze"] == ["freeze"]
+    asyncio.run(playing(devtools, rig, scenario))
+    assert [call.name for call in rig.called] == ["cue/go", "cue/goto", "cue/go", "cue/back", "tap", "tap"]
+    assert [change.name for change in rig.taken] == ["freeze"]
+
+
+def test_the_question_mark_lists_the_keys(devtools):
+    async def scenario(page):
+        await page.key("?")
+        await page.until("document.querySelector('[data-keys]').open")
+        words = await page.js("document.querySelector('[data-keys]').innerText")
+        await page.key("Escape")
+        await page.until("!document.querySelector('[data-keys]').open")
+        return words
+
+    words = asyncio.run(playing(devtools, Rig(cues=CUES), scenario))
+    assert "Space" in words
+    assert "GO" in words
+    assert "Full screen" in words
 
 
 def test_enter_leaves_a_field_so_that_space_is_go_again(devtools):
     rig = Rig(cues=CUES)
 
     async def scenario(page):
-        for count, (name, part, text) in enumerate((("prompt", "textarea", "lava"), ("steps", "input", "7")), 1):
-            await page.write(control(name, part), text)
-            await page.key("Enter")
-            await page.key(" ")
-            await until(lambda count=count: len(rig.called) == count)
+        await page.write(control("seed", "input"), "7")
+        await page.key("Enter")
+        await page.key(" ")
+        await until(lambda: rig.called)
 
     asyncio.run(playing(devtools, rig, scenario))
-    assert [call.name for call in rig.called] == ["cue/go", "cue/go"]
-    assert {change.name: change.value for change in rig.taken} == {"prompt": "lava", "steps": 7}
+    assert [call.name for call in rig.called] == ["cue/go"]
+    assert {change.name: change.value for change in rig.taken} == {"seed": 7}
 
 
 def test_a_held_enter_presses_a_button_once(devtools):
@@ -211,7 +228,7 @@ def test_a_look_is_recorded_under_a_name_and_appears(devtools):
     assert [cue.name for cue in rig.automation.cue_list.cues][-1] == "found it"
 
 
-def test_a_show_without_cues_has_record_and_panic_alone_and_leaves_the_keys_alone(devtools):
+def test_a_show_without_cues_has_record_alone_and_leaves_the_keys_alone(devtools):
     rig = Rig()
 
     async def scenario(page):
@@ -221,8 +238,8 @@ def test_a_show_without_cues_has_record_and_panic_alone_and_leaves_the_keys_alon
         await until(lambda: rig.called)
         return await page.js("[...document.querySelectorAll('[data-deck] [data-command]')].map(e => e.dataset.command)")
 
-    assert asyncio.run(playing(devtools, rig, scenario)) == ["cue/record", "panic"]
-    assert [call.name for call in rig.called] == ["panic"]
+    assert asyncio.run(playing(devtools, rig, scenario)) == ["cue/record"]
+    assert [call.name for call in rig.called] == ["tap", "panic"]
 
 
 def test_panic_is_given_by_the_press_and_once(devtools):
@@ -244,6 +261,7 @@ def test_a_finger_goes_once_and_a_swipe_over_the_cues_does_not(devtools):
     rig = Rig(cues=[Cue(f"look {number}") for number in range(20)])
 
     async def scenario(page):
+        await phone_tab(page, "Looks")
         place = await page.place(button("cue/go"))
         await page.touch("touchStart", place)
         await until(lambda: rig.called)
@@ -251,10 +269,10 @@ def test_a_finger_goes_once_and_a_swipe_over_the_cues_does_not(devtools):
         x, y = await page.place("[data-cue='look 1']")
         await page.touch("touchStart", (x, y))
         for step in range(1, 8):
-            await page.touch("touchMove", (x - 12 * step, y))
+            await page.touch("touchMove", (x, y - 12 * step))
         await page.touch("touchEnd")
-        await page.until("document.querySelector('ol').scrollLeft > 40")
-        await page.js("document.querySelector(\"[data-cue='look 5']\").scrollIntoView({inline: 'center'})")
+        await page.until("document.querySelector('.frame-looks').scrollTop > 40")
+        await page.js("document.querySelector(\"[data-cue='look 5']\").scrollIntoView({block: 'center'})")
         await page.js(STILL)
         place = await page.place("[data-cue='look 5']")
         await page.touch("touchStart", place)
@@ -278,6 +296,8 @@ def test_everything_fits_in_every_window_with_any_number_of_cues(devtools):
     async def measure(page, count, size):
         width, height = SIZES[size]
         await page.resize(width, height, touch=width < 1200)
+        if width < 640 or height < 480:
+            await phone_tab(page, "Looks")
         rig.automation.execute(CommandRequest("cue/release", "test"), rig.now)
         names = [f"{number} a cue with a name that is longer than its place" for number in range(count)]
         rig.automation.cue_list.cues = [Cue(name) for name in names]
@@ -291,12 +311,11 @@ def test_everything_fits_in_every_window_with_any_number_of_cues(devtools):
                                 " || b.bottom > innerHeight || b.width < 40 || b.height < 40)")
         crossing = await page.js(f"({DECK}).filter((a, i, all) => all.some((b, k) => k > i && a.left < b.right"
                                  " && b.left < a.right && a.top < b.bottom && b.top < a.bottom))")
-        output = await page.js("document.querySelector('canvas').getBoundingClientRect().height")
         whole = await page.js("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
-        return outside + crossing, whole == [width, height], output > 0.3 * height
+        return outside + crossing, whole == [width, height]
 
     found = asyncio.run(playing(devtools, rig, scenario))
-    assert {case: result for case, result in found.items() if result != ([], True, True)} == {}
+    assert {case: result for case, result in found.items() if result != ([], True)} == {}
     assert len(found) == 21
 
 

@@ -13,7 +13,7 @@ from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import ParameterState
 from tests.rigs.browser import Tab, tab
-from tests.rigs.page import control, field, number, opened
+from tests.rigs.page import control, drawer, field, number, opened
 from tests.rigs.panel import Rig, serving, until
 from tests.rigs.proxy import Proxy, between
 
@@ -157,16 +157,17 @@ def test_a_held_field_shows_the_truth_when_it_is_left_after_a_change_of_recipe(d
     async def scenario():
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
-            await page.js(f"document.querySelector({control('steps', 'input')!r}).focus()")
-            rig.parameters.set("steps", 6, 0.0)
-            rig.change_recipe(Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0))
+            await drawer(page, "LoRA")
+            await page.js(f"document.querySelector({control('strength', 'input')!r}).focus()")
+            rig.parameters.set("strength", 0.75, 0.0)
+            rig.change_recipe(Parameter("lora/ink", "float", 0.5, "How much ink.", -2.0, 2.0, group="LoRA"))
             await page.until("document.querySelector(\"[data-parameter='lora/ink']\") !== null")
-            held = await page.js(number("steps"))
+            held = await page.js(number("strength"))
             await page.js("document.activeElement.blur()")
-            await page.until(f"{number('steps')} === 6")
+            await page.until(f"{number('strength')} === 0.75")
             return held
 
-    assert asyncio.run(scenario()) == 2
+    assert asyncio.run(scenario()) == 0.5
 
 
 def test_a_fader_held_over_a_break_shows_the_truth_when_it_is_let_go(devtools):
