@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.automation.automation import MAX_CUES, Automation
+from lcm_daemon.automation.automation import Automation
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.cue_messages import OscMessageOut
 from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.automation.modulation import Modulator
+from lcm_daemon.automation.recorded_cues import RecordedCues
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
-from lcm_daemon.core.requests import Change, CommandRequest, commands
+from lcm_daemon.core.requests import MAX_CUES, Change, CommandRequest, commands
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.stage.dispatch import Dispatch
@@ -58,7 +59,7 @@ def test_go_starts_a_cue_and_returns_its_changes() -> None:
     assert rig.parameters.evaluate(12.0)["strength"] == pytest.approx(0.2)
     assert rig.automation.status(11.0) == {
         "cue": "dawn", "next_cue": "", "upcoming_cue": "ink", "previous_cue": "", "fade": 0.25, "fade_left": 3.0,
-        "paused": False, "cues": "dawn\nink"}
+        "paused": False, "cues": "dawn\nink", "cue_file": "", "tempo": "bpm"}
 
 
 def test_a_cue_may_change_the_recipe() -> None:
@@ -124,9 +125,13 @@ def test_a_cue_without_a_recipe_change_leaves_no_values_behind() -> None:
 @pytest.mark.parametrize("name", commands())
 def test_every_declared_command_has_one_handler(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What the stage carries out itself has no handler here; it hands on everything else."""
-    stage, rig = cases(Dispatch.execute), Rig()
-    given = {"cue/goto": ("ink",), "cue/load": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5")}
+    stage, rig = cases(Dispatch.execute), Rig(modulators=(LFO,))
+    given = {"modulator/add": ("fast", "mix"), "modulator/remove": ("slow",),
+             "cue/goto": ("ink",), "cue/load": ("ink",), "cue/record": ("new",), "next": ("strength", "0.5"),
+             "cue/overwrite": ("ink",), "cue/fade": ("ink", 2.0), "cue/follow": ("ink", 2.0), "cue/move": ("ink", 1),
+             "cue/duplicate": ("ink",), "cue/delete": ("new",), "cue/rename": ("new", "newer")}
     arguments = given.get(name, ())
+    rig.call("cue/record", 0.0, "new")
     rig.call(name, 0.0, *arguments)
     assert bool(caplog.records) == (name in stage)
     assert ("no handler" in caplog.text) == bool(caplog.records)
@@ -228,6 +233,21 @@ def test_a_recorded_cue_has_every_value_and_the_recipe_but_not_the_tempo(tmp_pat
     assert (rig.parameters.targets()["bpm"], rig.parameters.targets()["mod/loud/level"]) == (132.0, 0.8)
 
 
+def test_a_locked_seed_and_a_blackout_stay_through_cues_and_are_not_recorded() -> None:
+    rig = Rig(cues=(Cue("dawn", {"strength": 0.4, "seed": 7}),))
+    for name, value in (("seed", 3), ("seed_lock", True), ("blackout", True)):
+        rig.parameters.set(name, value, 0.0)
+    rig.call("cue/record", 0.0, "dark")
+    assert not {"seed_lock", "blackout"} & rig.automation.cue_list.cues[-1].values.keys()
+    rig.call("cue/goto", 0.0, "dawn")
+    assert [name for name, *_ in rig.step(0.0)] == ["strength"]
+    rig.parameters.set("seed_lock", False, 0.0)
+    rig.call("cue/goto", 1.0, "dawn")
+    assert ("seed", 7, "cue/dawn") in rig.step(1.0)
+    rig.parameters.reset("panic")
+    assert rig.parameters.targets()["blackout"] is False
+
+
 def test_a_cue_of_the_show_that_is_recorded_again_keeps_its_settings(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "mirror.yaml")
     rig.parameters.set("strength", 0.7, 0.0)
@@ -235,7 +255,7 @@ def test_a_cue_of_the_show_that_is_recorded_again_keeps_its_settings(tmp_path: P
     dawn, ink = rig.automation.cue_list.cues
     assert (dawn.values["strength"], dawn.fade, ink) == (0.7, 4.0, CUES[1])
     rig.automation.close()
-    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read()] == ["dawn"], "the rest is in the show"
+    assert [cue.name for cue in CueStore(tmp_path / "mirror.yaml").read().cues] == ["dawn"], "the rest is in the show"
 
 
 @pytest.mark.slow
@@ -478,7 +498,8 @@ def test_a_recorded_cue_keeps_its_settings_and_sends_only_where_the_show_does(
     again = Rig(tmp_path / "mirror.yaml", cues=cues).automation.cue_list.cues[0]
     assert (again.fades, again.auto_continue, again.send) == ({"strength": 2.0}, 5.0, (light,))
     store = CueStore(tmp_path / "mirror.yaml")
-    store.write([replace(again, send=(light, away))])
+    store.read()
+    store.write(RecordedCues.of([replace(again, send=(light, away))]))
     store.close()
     assert Rig(tmp_path / "mirror.yaml", cues=cues).automation.cue_list.cues[0].send == (light,)
     assert "dawn: its message to '127.0.0.1:9999' is not sent: the show does not name it" in caplog.text

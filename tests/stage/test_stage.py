@@ -415,6 +415,8 @@ def test_the_master_dims_whatever_is_out_and_panic_brings_the_light_back(stage: 
     for master, red in ((0.5, 100), (0.0, 0), (0.25, 50)):
         stage.parameters.set("master", master, clock.now())
         assert shown() == red, "of the picture, not of what was dimmed before"
+    execute(stage, Change("blackout", True, "osc"))
+    assert (shown(), stage.parameters.targets()["master"]) == (0, 0.25)
     execute(stage, CommandRequest("panic", "osc"))
     assert shown() == 200
 

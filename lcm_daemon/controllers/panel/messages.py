@@ -14,6 +14,7 @@ from lcm_daemon.core.needs import missing
 from lcm_daemon.core.network import PLAY, VIEW
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Change, Command
+from lcm_daemon.core.status_table import STATUS
 from lcm_daemon.web.server import MESSAGE_LIMIT
 
 INPUT_FOLLOWS = '{"frame":"input"}'  # the next binary message is a frame of the input
@@ -30,7 +31,7 @@ def hello(controls: ControlState, you: str, camera: bool = False) -> str:
         "version": __version__, "show": controls.show, "you": you, "role": VIEW if you in controls.viewers else PLAY,
         "camera": camera, **describe_table(controls),
         "values": controls.values, "status": _finite(controls.status), "live": _moving(controls),
-        "lists": controls.lists,
+        "lists": controls.lists, "status_help": STATUS,
     }})
 
 

@@ -1,4 +1,7 @@
-"""The output as JPEG frames, on black. A frame is encoded once for all viewers, and only if there is a viewer."""
+"""The output, or the input, as JPEG frames, on black.
+
+A frame is encoded once for all viewers, and only if there is a viewer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import simplejpeg
 
@@ -24,20 +28,22 @@ class JpegFrame:
 
 
 class Preview:
-    """Encodes `controls.frame` on demand, at most `fps` times per second.
+    """Encodes the newest frame on demand, at most `fps` times per second.
 
     Encoding happens on the event loop: 0.6 ms at 512x512 and 4.6 ms at 1080p (simplejpeg, quality 80), which is less
     than a hand-over to a thread could save. No frame is kept, so that its memory is free for the next one.
 
     Args:
         quality: JPEG quality, 1 to 100.
+        shows: "frame" for the output, "input" for the input: an attribute of `controls`.
         now: monotonic time in seconds.
     """
 
     def __init__(
-        self, controls: ControlState, fps: float, quality: int, now: Callable[[], float] = time.perf_counter
+        self, controls: ControlState, fps: float, quality: int, now: Callable[[], float] = time.perf_counter,
+        shows: Literal["frame", "input"] = "frame",
     ) -> None:
-        self._controls, self._quality, self._now = controls, quality, now
+        self._controls, self._quality, self._now, self._shows = controls, quality, now, shows
         self._period = 1.0 / fps
         self._slot = -1  # number of the current period
         self._shown: JpegFrame | None = None  # the frame of the current period: the same for all viewers
@@ -45,10 +51,12 @@ class Preview:
         self._closed = asyncio.Event()
 
     def newest(self) -> JpegFrame | None:
-        """The newest output frame; None if there is none yet."""
-        frame = self._controls.frame
+        """The newest frame; None if there is none yet. This asks the stage for the input, if it shows that."""
+        if self._shows == "input":
+            self._controls.ask_for_input()
+        frame: Frame | None = getattr(self._controls, self._shows)
         if frame is None:
-            return self._newest
+            return self._newest if self._shows == "frame" else None
         if self._newest is None or (self._newest.number, self._newest.time) != (frame.number, frame.time):
             self._newest = self._encode(frame)
         return self._newest

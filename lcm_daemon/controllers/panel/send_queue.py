@@ -26,6 +26,7 @@ class SendQueue:
         self._lists: dict[str, None] = {}  # names of those that changed, in their order
         self._errors: list[str] = []
         self._frame: bytes | None = None
+        self._input: bytes | None = None
         self._camera = ""
 
     def put_changes(self, changes: Sequence[Change]) -> None:
@@ -56,6 +57,11 @@ class SendQueue:
         self._frame = jpeg
         self.filled.set()
 
+    def put_input(self, jpeg: bytes) -> None:
+        """Queue a frame of the input; a message before it tells it from the output."""
+        self._input = jpeg
+        self.filled.set()
+
     def put_camera(self, state: str) -> None:
         """Queue the answer to this client's camera frame: "ack" or "lost"."""
         self._camera = state
@@ -66,7 +72,7 @@ class SendQueue:
         self._changes.pop(name, None)
 
     def pop_all(self, controls: ControlState) -> Iterator[str | bytes]:
-        """Empty the queue. Yields its messages, the frame last."""
+        """Empty the queue. Yields its messages, the frames last."""
         self.filled.clear()
         errors, self._errors = self._errors, []
         camera, self._camera = self._camera, ""
@@ -75,6 +81,7 @@ class SendQueue:
         status, self._status = self._status, None
         names, self._lists = self._lists, {}
         frame, self._frame = self._frame, None
+        source, self._input = self._input, None
         yield from map(messages.error, errors)
         if camera:
             yield messages.camera(camera)
@@ -88,3 +95,6 @@ class SendQueue:
             yield messages.lists(controls, names)
         if frame is not None:
             yield frame
+        if source is not None:
+            yield messages.INPUT_FOLLOWS
+            yield source
