@@ -80,7 +80,8 @@ class Modulator:
                                      "loudness of a sound.", 0.0, 1.0, look=False, group=GROUP, needs=(moves,))]
         free = () if self.beats <= 0.0 else (Need(f"{self.name} follows the beat"),)
         return [depth, Parameter(f"{path}/rate", "float", self.rate, f"Cycles per second of {self.name}, unless it "
-                                 "follows beats.", 0.0, 30.0, "Hz", group=GROUP, needs=(*free, moves))]
+                                 "follows beats.", 0.0, 30.0, "Hz", group=GROUP, needs=(*free, moves),
+                                 logarithmic=True)]
 
 
 def table_of_modulators(modulators: Sequence[Modulator]) -> Table:

@@ -59,6 +59,13 @@ def list_commands() -> list[str]:
     return [f"/lcm/{name + ' ' + command.usage:38} {command.help}" for name, command in COMMANDS.items()]
 
 
+def list_status() -> list[str]:
+    """List the entries of the status, which OSC, OSCQuery and the page show."""
+    from lcm_daemon.core.status_table import STATUS
+
+    return [f"/lcm/status/{name:16} {meaning}" for name, meaning in STATUS.items()]
+
+
 def list_transports() -> list[str]:
     """List the transports and their options."""
     from lcm_daemon import transports
@@ -122,6 +129,7 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "recipes": list_recipes,
     "parameters": list_parameters,
     "commands": list_commands,
+    "status": list_status,
     "transports": list_transports,
     "shows": list_shows,
     "prompts": list_prompts,

@@ -38,6 +38,7 @@ class Parameter:
         glide: Seconds that a float takes to reach a new value; 0 is the next frame.
         choices: Allowed values of a choice.
         step: An int is a multiple of it.
+        logarithmic: Whether faders are finer near `low`: seconds from 0 to 600, for example.
         glided_by: For a text or a seed, the parameter with the seconds that it takes to reach a new value.
         look: Whether it belongs to the look that panic resets and a recorded cue stores; the tempo does not.
         recorded: Whether a recorded cue stores it; otherwise a look leaves it as it is, and panic resets it.
@@ -60,6 +61,7 @@ class Parameter:
     group: str = ""
     needs: tuple[Need, ...] = ()
     step: int = 1
+    logarithmic: bool = False
 
     def coerce(self, value: Any) -> Value:
         """Convert what a controller sent to this parameter's type and range.

@@ -17,6 +17,7 @@ from lcm_daemon.controllers.osc_protocol.dispatch import LIVE_VALUES, ROOT
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Parameter, ParameterKind, Value
 from lcm_daemon.core.requests import Command
+from lcm_daemon.core.status_table import STATUS
 
 QueryNode = dict[str, Any]
 QueryNodes = dict[str, QueryNode]  # methods by their full path
@@ -188,8 +189,9 @@ def _live_node(parameter: Parameter, value: Value) -> QueryNode:
 
 
 def _status_node(name: str, value: Value) -> QueryNode:
+    described = {"DESCRIPTION": STATUS[name]} if name in STATUS else {}
     return {
-        "FULL_PATH": f"{ROOT}status/{name}", "ACCESS": READ_ONLY, "TYPE": _STATUS_TYPES[type(value)],
+        **described, "FULL_PATH": f"{ROOT}status/{name}", "ACCESS": READ_ONLY, "TYPE": _STATUS_TYPES[type(value)],
         "VALUE": [_json_value(value)], "TAGS": ["status"],
     }
 

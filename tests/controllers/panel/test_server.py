@@ -26,7 +26,8 @@ from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
 
 pytestmark = pytest.mark.slow  # each test opens sockets and waits for their other end
 
-FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "glide", "choices", "glided_by"}
+FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "step", "logarithmic", "glide", "choices",
+          "glided_by", "group", "needs"}
 
 
 def test_hello_tells_everything_a_page_needs():
@@ -54,10 +55,13 @@ def test_every_parameter_of_the_table_is_in_hello_and_in_parameters_json():
     for told in said:
         declared = dataclasses.asdict(SHOWN[told["name"]])
         assert set(told) == FIELDS == set(declared) - {"look"}  # which is the stage's own business
-        for key in FIELDS:
+        for key in FIELDS - {"needs"}:
             value = declared[key]
             open_range = isinstance(value, float) and math.isinf(value)
             assert told[key] == (None if open_range else list(value) if isinstance(value, tuple) else value)
+    assert next(p["needs"] for p in said if p["name"] == "noise_speed") == [{
+        "reason": "noise is fixed",
+        "conditions": [{"parameter": "noise", "above": None, "below": None, "values": ["walking"], "filled": False}]}]
 
 
 def test_a_move_reaches_the_board_and_every_client_but_its_sender():
@@ -269,7 +273,10 @@ def test_health_tells_status_values_and_counts():
     metrics = asyncio.run(scenario())
     assert metrics == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
-                      "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}}, "counts": {"panel/malformed": 1}}
+                      "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}},
+                      "without_effect": {"blend": "prompt_b is empty", "negative_prompt": "guidance is 1 or lower",
+                                         "noise_speed": "noise is fixed", "prompt_b": "blend is 0"},
+                      "counts": {"panel/malformed": 1}}
 
 
 def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again():

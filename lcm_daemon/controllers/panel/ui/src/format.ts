@@ -7,21 +7,23 @@ export function title(name: string): string {
 }
 
 /** Number of decimals shown, enough to distinguish two neighbouring fader positions. */
-export function decimals(parameter: Parameter): number {
+export function decimals(parameter: Parameter, value: number): number {
   if (parameter.kind === "int") return 0;
+  if (parameter.logarithmic) return value < 10 ? 2 : 1;
   const span = (parameter.high ?? Infinity) - (parameter.low ?? -Infinity);
   if (span <= 2) return 3;
   return span <= 100 ? 2 : 1;
 }
 
 export function number(parameter: Parameter, value: Value): string {
-  return Number(value).toFixed(decimals(parameter));
+  return Number(value).toFixed(decimals(parameter, Number(value)));
 }
 
 /** Clamp to the range and round to the decimals shown. */
 export function snap(parameter: Parameter, value: number): number {
   const inside = Math.min(Math.max(value, parameter.low ?? -Infinity), parameter.high ?? Infinity);
-  return Number(inside.toFixed(decimals(parameter)));
+  if (parameter.kind === "int" && parameter.step > 1) return Math.round(inside / parameter.step) * parameter.step;
+  return Number(inside.toFixed(decimals(parameter, inside)));
 }
 
 /** Range and default in one line. */
@@ -34,7 +36,7 @@ export function facts(parameter: Parameter): string {
 
 /** Status entries that come first. The others follow, numbers before texts. */
 const FIRST = ["fps", "latency", "dropped", "engine", "source"];
-const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "upcoming_cue", "previous_cue", "cues"]; // shown in the header and in the deck
+const ELSEWHERE = ["show", "alarm", "error", "cue", "next_cue", "upcoming_cue", "previous_cue", "cues", "cue_file"]; // shown in the header and in the deck
 
 export function statusKeys(status: Status): { first: string[]; rest: string[] } {
   return {

@@ -24,6 +24,8 @@ export class Link {
   error = $state("");
   /** The show has a browser source: it accepts camera frames. */
   acceptsCamera = $state(false);
+  /** The daemon refuses what this page requests until the pin is entered. */
+  viewOnly = $state(false);
 
   /** Called with the daemon's answer to a camera frame. */
   onCameraReply: (reply: "ack" | "lost") => void = () => {};
@@ -62,8 +64,20 @@ export class Link {
     this.#checkTimer ||= window.setInterval(() => this.#checkSilence(), CHECK_MS);
   }
 
+  /** Whether the controls have an effect. */
+  get canPlay(): boolean {
+    return this.online && !this.viewOnly;
+  }
+
+  /** Connect again, with the session that the browser has now. */
+  reconnect(): void {
+    this.#tries = 0;
+    this.#disconnect();
+  }
+
   /** Set a parameter. The page shows the value at once and sends it with the next animation frame. */
   set(name: string, value: Value): void {
+    if (this.#refuses()) return;
     this.values[name] = value;
     this.#missed.delete(name);
     this.#unsent[name] = value;
@@ -77,8 +91,14 @@ export class Link {
   /** Send a command. Unsent values go with it in the same message and are applied first; PANIC cancels them. */
   command(name: string, ...values: Value[]): void {
     leaveField();
+    if (this.#refuses()) return;
     const command = values.length > 0 ? { name, arguments: values } : name;
     this.#sendMessage({ set: this.#popUnsent(), command, beat: this.#heartbeat });
+  }
+
+  #refuses(): boolean {
+    if (this.viewOnly) this.#showError("View only: enter the pin to play.");
+    return this.viewOnly;
   }
 
   /** Ask for frames of the input, or stop: the daemon sends none to a page that does not ask. */
@@ -163,6 +183,7 @@ export class Link {
     this.version = hello.version;
     this.show = hello.show;
     this.acceptsCamera = hello.camera;
+    this.viewOnly = hello.role === "view";
     this.status = hello.status;
     this.live = hello.live;
     this.lists = hello.lists;

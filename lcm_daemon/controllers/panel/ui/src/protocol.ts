@@ -57,6 +57,8 @@ export interface Hello extends Table {
   version: string;
   show: string;
   you: string;
+  /** What this client may do; a view-only one's requests are refused. */
+  role: "play" | "view";
   camera: boolean;
   status: Status;
   live: Record<string, number>;

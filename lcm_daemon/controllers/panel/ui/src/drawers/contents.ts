@@ -1,14 +1,28 @@
-import type { Drawer } from "../layout.svelte";
+import { DRAWERS, type Drawer } from "../layout.svelte";
+import { link } from "../link.svelte";
+import type { Parameter } from "../protocol";
 
-const CARDS = ["prompt", "prompt_b", "blend", "strength", "mix", "feedback", "seed", "noise", "mode", "master", "freeze", "blackout"];
-const TEMPO = ["bpm", "quantise"];
+const CARDS = ["prompt", "prompt_b", "blend", "strength", "mix", "feedback", "seed", "seed_lock", "noise", "mode", "master", "freeze", "blackout"];
 
-/** The drawer that has a parameter's control; "" if a card has it. */
-export function drawerOf(name: string): Drawer | "" {
-  if (CARDS.includes(name)) return "";
-  if (name.startsWith("lora/")) return "LoRA";
-  if (name.startsWith("control")) return "ControlNet";
-  if (name === "image_prompt") return "Pictures";
-  if (name.includes("/")) return "Modulation";
-  return TEMPO.includes(name) ? "Tempo" : "Model";
+/** The drawer that has a parameter's control: that of its group, or Model for what no card has room for; "" is a card. */
+function drawerOf(parameter: Parameter): Drawer | "" {
+  if (CARDS.includes(parameter.name)) return "";
+  return DRAWERS.find((drawer) => drawer === parameter.group) ?? "Model";
+}
+
+/** The parameters of a drawer, in the order of the parameter table. */
+export function parametersOf(drawer: Drawer): Parameter[] {
+  return link.parameters.filter((parameter) => drawerOf(parameter) === drawer);
+}
+
+/** Parameters by a text, in the order in which the texts come first. */
+export function grouped(parameters: Parameter[], text: (parameter: Parameter) => string): [string, Parameter[]][] {
+  const groups = new Map<string, Parameter[]>();
+  for (const parameter of parameters) groups.set(text(parameter), [...(groups.get(text(parameter)) ?? []), parameter]);
+  return [...groups];
+}
+
+/** Parameters by the second part of their names: "edges" of "control/edges/weight". */
+export function byOwner(parameters: Parameter[]): [string, Parameter[]][] {
+  return grouped(parameters, (parameter) => parameter.name.split("/")[1] ?? "");
 }
