@@ -37,26 +37,37 @@ class BindingEdit:
         line: The line, or as much of it as `identity` needs.
         put: Further keys to set; None removes a key.
         removed: The line is removed.
+        replaces: A line whose place the new one takes; its other keys go.
     """
 
     section: str
     line: Line
     put: Mapping[str, Any] = field(default_factory=dict)
     removed: bool = False
+    replaces: Line | None = None
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Section and identity of the line."""
-        return (self.section, *identity(self.section, self.line))
+    def place(self, lines: Sequence[Line]) -> int | None:
+        """The place of the line in a map, or of the one that it replaces; None if neither is there."""
+        for wanted in (self.line, self.replaces):
+            if wanted is not None:
+                same = identity(self.section, wanted)
+                for place, line in enumerate(lines):
+                    if identity(self.section, line) == same:
+                        return place
+        return None
+
+    def changed(self, line: Line | None) -> Line:
+        """The line after the change. line: the one at its place; None for a new line."""
+        is_own = line is not None and identity(self.section, line) == identity(self.section, self.line)
+        found = {**(line if is_own and line is not None else self.line), **self.put}
+        return {key: value for key, value in found.items() if value is not None or key in MIDI_KINDS}
 
     def apply(self, lines: Sequence[Line]) -> list[Line]:
         """Return the lines of a map with this change. Other lines are the same objects."""
-        found, wanted = list(lines), identity(self.section, self.line)
-        place = next((i for i, line in enumerate(found) if identity(self.section, line) == wanted), None)
+        found, place = list(lines), self.place(lines)
         if self.removed:
             return [line for i, line in enumerate(found) if i != place]
-        changed = {**(self.line if place is None else found[place]), **self.put}
-        changed = {key: value for key, value in changed.items() if value is not None or key in MIDI_KINDS}
+        changed = self.changed(None if place is None else found[place])
         if place is None:
             return [*found, changed]
         found[place] = changed

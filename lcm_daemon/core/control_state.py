@@ -87,7 +87,7 @@ class ControlState:
         self._wake = wake
         self._throttle = LogThrottle(log, metrics)
         self.learning = Learning(self)
-        self._own_commands: Mapping[str, Callable[[str, tuple[Value, ...]], None]] = {  # the others are the stage's
+        self.own_commands: Mapping[str, Callable[[str, tuple[Value, ...]], None]] = {  # the others are the stage's
             "learn/start": self.learning.start, "learn/cancel": self.learning.cancel,
             "learn/accept": self.learning.accept, "learn/range": self.learning.set_range,
             "learn/curve": self.learning.set_curve, "learn/remove": self.learning.remove,
@@ -218,8 +218,8 @@ class ControlState:
             return False
         try:
             coerced = self._coerce(name, arguments)
-            if name in self._own_commands:
-                self._own_commands[name](origin, coerced)
+            if name in self.own_commands:
+                self.own_commands[name](origin, coerced)
                 return True
         except Refused as refusal:
             path = "desk/refused" if name in self.commands else "desk/unknown"

@@ -112,6 +112,31 @@ _BANK: Commands = {
     ), optional=1, cumulative=True),
     "prompts/clear": Command("Clear a place of the show's bank of prompts.", (_PLACE,), cumulative=True),
 }
+_PARAMETER = Parameter("parameter", "text", "", "The parameter's name.")
+_CONTROL = Parameter("control", "text", "", "The control, as the page shows it, where there are several.")
+_LEARN: Commands = {
+    "learn/start": Command("Bind the next MIDI control or OSC address that moves to a parameter.", (_PARAMETER,)),
+    "learn/accept": Command("Bind a control that moves something else already.", (
+        Parameter("how", "choice", "move", "move: take it from there; share: it moves both.",
+                  choices=("move", "share")),), optional=1),
+    "learn/cancel": Command("End learning without a binding."),
+    "learn/range": Command("Set the values at the two ends of a control.", (
+        _PARAMETER, Parameter("low", "float", 0.0, "The value at its low end."),
+        Parameter("high", "float", 1.0, "The value at its high end."), _CONTROL), optional=1, cumulative=True),
+    "learn/curve": Command("Set the curve between the two ends of a control.", (
+        _PARAMETER, Parameter("curve", "text", "linear", "As in a show's `midi.map` and `osc.map`."), _CONTROL),
+        optional=1, cumulative=True),
+    "learn/remove": Command("Remove the bindings of a parameter, or one of them.", (_PARAMETER, _CONTROL), optional=1,
+                            cumulative=True),
+}
+_SHOW: Commands = {
+    "show/reload": Command("Read the show's file again. What has been played stays, but for what the file changes."),
+    "show/open": Command("Open another show: one beside this one, or one that comes with the daemon.", (
+        Parameter("name", "text", "", "Its name, as the page lists it."),)),
+    "show/save": Command("Write what was changed into the show's file; its comments stay."),
+    "show/save_as": Command("Write the show and what was changed into a new file beside it.", (
+        Parameter("name", "text", "", "The name of the new show: letters, digits, spaces, _ and -."),)),
+}
 _MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
 
 
@@ -181,6 +206,8 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
             Parameter("phase", "float", 0.0, "Where in the cycle it starts.", 0.0, 1.0),
         ), keyed=True, optional=5),
         "modulator/remove": Command("Remove a modulator.", (_MODULATOR_NAME,), keyed=True),
+        **_LEARN,
+        **_SHOW,
         "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (

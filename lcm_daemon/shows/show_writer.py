@@ -21,7 +21,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, PlainScalarString
 
-from lcm_daemon.core.bindings import BindingEdit, identity
+from lcm_daemon.core.bindings import BindingEdit, Line
 from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Value
@@ -187,21 +187,26 @@ def _child(parent: Any, key: str, kind: type[Any]) -> Any:
 
 
 def _edit_line(lines: Any, edit: BindingEdit) -> None:
-    wanted = identity(edit.section, edit.line)
-    place = next((i for i, line in enumerate(lines) if identity(edit.section, _plain_line(line)) == wanted), None)
+    plain = [_plain_line(line) for line in lines]
+    place = edit.place(plain)
     if place is None:
         if not edit.removed:
-            (changed,) = edit.apply(())
-            lines.append(_flow(changed))
-        return
-    if edit.removed:
+            lines.append(_flow(edit.changed(None)))
+    elif edit.removed:
         _remove(lines, place)
-        return
-    for key, value in edit.put.items():
-        if value is None:
-            lines[place].pop(key, None)
-        else:
-            lines[place][key] = _flow(value)
+    else:
+        _change_line(lines[place], plain[place], edit.changed(plain[place]))
+
+
+def _change_line(line: Any, before: Line, after: Line) -> None:
+    """Change the keys that differ; new ones come in the order of `after`."""
+    for key in before.keys() - after.keys():
+        del line[key]
+    for place, (key, value) in enumerate(after.items()):
+        if key not in line:
+            line.insert(place, key, _flow(value))
+        elif before[key] != value:
+            line[key] = _flow(value)
 
 
 def _plain_line(line: Any) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class MidiDevice:
         self._show_again, self._call_later, self._live = show_again, call_later, live
         self._throttle = LogThrottle(log, controls.metrics)
         self._echoes = EchoGate(latency=ECHO_LATENCY)  # of motor faders
+        self._learned: Binding | None = None  # the next move of its control sets the value, wherever that is
         self.reset()
 
     def reset(self) -> None:
@@ -97,16 +98,35 @@ class MidiDevice:
 
     def receive(self, message: Message, port: DevicePort, now: float) -> None:
         """Handle a message from an input of the device that arrived at `now` (perf_counter)."""
-        state = self._ports.get(port)
-        if state is None:
-            decoder = MessageDecoder(self._coarse, "nrpn" in self._kinds, "rpn" in self._kinds)
-            state = self._ports[port] = _PortState(decoder)
+        state = self._port_state(port)
         event = state.decoder.decode(message, now)
         if event is not None:
             self._on_event(event, state, now)
         if state.decoder.is_waiting and not self._flushing:
             self._flushing = True
             self._call_later(HOLD, self._flush)
+
+    def _port_state(self, port: DevicePort) -> _PortState:
+        if port not in self._ports:
+            decoder = MessageDecoder(self._coarse, "nrpn" in self._kinds, "rpn" in self._kinds)
+            self._ports[port] = _PortState(decoder)
+        return self._ports[port]
+
+    def replace_map(self, midi_map: MidiMap, learned: Binding | None = None) -> None:
+        """Use another map. Faders keep what they have taken over.
+
+        Args:
+            midi_map: The map.
+            learned: The binding of the control that has just been learned; its next move sets the value at once.
+        """
+        before, midi_map.active_bank = self._ports, self.map.active_bank
+        self.map = midi_map
+        self.reset()
+        kept = {*midi_map.all_bindings()}
+        for port, old in before.items():
+            state = self._port_state(port)
+            state.positions, state.engaged = old.positions, old.engaged & kept
+        self._learned = learned
 
     def _flush(self) -> None:
         """Handle halves of 14-bit values whose other half does not come."""
@@ -231,7 +251,9 @@ class MidiDevice:
             return  # the velocity of the press counts, not the release
         scale = scale_of(parameter, binding.span, binding.curve)
         position: float | None = now
-        if binding not in state.engaged:
+        if binding == self._learned:
+            self._learned = None
+        elif binding not in state.engaged:
             position = take_over(binding.takeover, before, now, scale.position(self._values.in_force(binding.to)))
         if position is None:
             return

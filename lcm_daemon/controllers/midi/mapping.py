@@ -134,10 +134,11 @@ def _of_device(bindings: Sequence[Binding], names: Sequence[str]) -> tuple[Bindi
 
 
 def _unused(bindings: Sequence[Binding], used: Sequence[Binding]) -> list[Binding]:
-    return [binding for binding in bindings if not any(_overlap(binding, other) for other in used)]
+    return [binding for binding in bindings if not any(overlap(binding, other) for other in used)]
 
 
-def _overlap(one: Binding, other: Binding) -> bool:
+def overlap(one: Binding, other: Binding) -> bool:
+    """Whether two bindings have a control in common."""
     same_channel = one.channel == other.channel or 0 in (one.channel, other.channel)
     return one.kind == other.kind and same_channel and not set(one.numbers).isdisjoint(other.numbers)
 

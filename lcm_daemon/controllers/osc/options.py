@@ -77,7 +77,7 @@ def _read_address(node: Node, problems: Problems) -> str | None:
 
 def _read_map_entry(node: Node, problems: Problems) -> MapEntry | None:
     if not isinstance(node.raw, yaml.MappingNode):
-        problems.add(node, f"an entry of the map is {_MAP_ENTRY.describe()}")
+        problems.add(node, f"an entry of the map is {MAP_ENTRY.describe()}")
         return None
     found = read_fields(node, _MAP_FIELDS, problems)
     value, arguments = found["value"], found["with"]
@@ -126,7 +126,7 @@ _MAP_FIELDS: Fields = {
     "with": Field(Items(_SCALAR), (), "arguments in place of the message's own; a released button does nothing"),
 }
 
-_MAP_ENTRY = Custom(
+MAP_ENTRY = Custom(
     _read_map_entry, "a mapping such as {from: /1/fader3, to: strength, range: [0.2, 0.9], curve: exp}",
     Section(_MAP_FIELDS))
 
@@ -144,5 +144,5 @@ FIELDS: Fields = {
         Choice(MODES), AUTO, "when a bundle whose time tag is ahead is carried out: then (honour), at once (ignore), "
         "or then unless the sender's tags are steadily ahead, as those of a wrong clock are (auto)"),
     "profiles": Field(Items(Choice(tuple(PROFILES))), (), "tools whose OSC addresses are accepted as well"),
-    "map": Field(Items(_MAP_ENTRY), (), "own OSC addresses for parameters and commands"),
+    "map": Field(Items(MAP_ENTRY), (), "own OSC addresses for parameters and commands"),
 }
