@@ -39,7 +39,7 @@ def test_every_file_of_the_page_is_served_with_its_type_and_guards():
     index, files = asyncio.run(scenario())
     assert index.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in index.headers["content-security-policy"]
-    assert {Path(path).suffix for path in files} == {".js", ".css"}
+    assert {Path(path).suffix for path in files} == {".js", ".css", ".svg", ".webmanifest"}
     for path, answer in files.items():
         assert answer.status == 200
         assert answer.headers["content-type"].startswith(assets.CONTENT_TYPES[Path(path).suffix])
@@ -61,7 +61,7 @@ def test_a_path_is_never_opened(path):
 
 def test_the_page_is_small_and_has_no_source_maps():
     files = [p for p in assets.PAGE.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) < 200_000
+    assert sum(p.stat().st_size for p in files) < 300_000
     assert not [p for p in files if p.suffix == ".map" or b"sourceMappingURL" in p.read_bytes()]
 
 
