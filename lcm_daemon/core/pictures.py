@@ -150,7 +150,9 @@ def read_given(data: bytes, most_pixels: int) -> Pixels:
         if _is_heif(data[:12]) and "HEIF" not in library.ID:
             raise PictureError(f"HEIC pictures need pillow-heif; install it with: {HEIF_INSTALL}") from None
         raise PictureError("this is not a picture of a known kind; JPEG, PNG, WebP, GIF and others are") from None
-    except (*_DAMAGE, library.DecompressionBombError) as error:
+    except library.DecompressionBombError as error:
+        raise PictureError(f"its pixels are too many; at most {most_pixels // 1_000_000} million are accepted") from error
+    except _DAMAGE as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PictureError(f"the picture cannot be read: {text.splitlines()[0]}") from error
 

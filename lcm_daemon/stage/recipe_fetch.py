@@ -29,6 +29,7 @@ from lcm_daemon.recipes.recipe import Recipe
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25  # between two reports of the process
+REPORT_SHARE = 0.01  # of the download, after which it reports in any case
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,12 @@ class _Progress:
 
     def __init__(self, send: Callable[[FetchReport], None]) -> None:
         self.done = self.total = 0
-        self._send, self._sent_at = send, 0.0
+        self._send, self._sent_at, self._sent = send, 0.0, 0
 
     def set(self, done: int) -> None:
         self.done, now = done, time.monotonic()
-        if now - self._sent_at >= REPORT_SECONDS:
-            self._sent_at = now
+        if now - self._sent_at >= REPORT_SECONDS or done - self._sent >= REPORT_SHARE * self.total:
+            self._sent_at, self._sent = now, done
             self._send(FetchReport(done, self.total))
 
     def bar(self) -> type[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from lcm_daemon.core.clock import Clock
 from lcm_daemon.core.schema import Field, Text
 from lcm_daemon.transports.base import Probe, Transport
-from lcm_daemon.transports.shared_memory import MemorySink, MemorySource, segment_name
+from lcm_daemon.transports.shared_memory import PREFIX, MemorySink, MemorySource, segment_name
 
 _FIELDS = {"name": Field(Text(), "page", "name that page and source share; two daemons on one machine need two names")}
 
@@ -44,6 +44,11 @@ class PageSink(MemorySink):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._name = _browser_segment(self.options["name"])
+
+
+def memory_label(name: str) -> str:
+    """The name by which `list sources` would print the frames of the browser source `name` as a memory source."""
+    return _browser_segment(name).removeprefix(PREFIX)
 
 
 def _browser_segment(name: str) -> str:

@@ -33,6 +33,19 @@ def test_record_starts_and_stops_recordings_only(tmp_path: Path) -> None:
     assert found.refusals.pop() == []
 
 
+def test_rows_have_state_size_and_rate_of_each_name(tmp_path: Path) -> None:
+    found = outputs(tmp_path, "[{transport: memory, name: a}, {transport: memory, name: b, idle: true},"
+                              " {transport: record, path: x.mp4, idle: true}]")
+    found.rows(10.0)
+    found._metrics.count("sent/memory a", 15)
+    found.sinks[0].state = "the disk is full"
+    rows = {row["name"]: row for row in found.rows(10.5)}
+    assert rows["a"] == {"name": "a", "label": "memory a", "transport": "memory", "on": True,
+                         "state": "the disk is full", "size": "512x512", "fps": 30}
+    assert (rows["b"]["on"], rows["b"]["state"], rows["record"]["transport"]) == (False, "off", "record")
+    assert found.recording() == {"record": "", "record_seconds": 0, "record_free": 0.0}
+
+
 def test_without_a_recording_the_request_is_refused(tmp_path: Path) -> None:
     found = outputs(tmp_path, "[{transport: memory, name: a}]")
     found.record(True, "osc/10.0.0.7:5")

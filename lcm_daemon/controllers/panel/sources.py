@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from lcm_daemon.controllers.panel.pictures import NO_STORE
 from lcm_daemon.core.control_state import ControlState, Row
+from lcm_daemon.transports.browser import memory_label
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class SourceSearch:
         self._numbers = itertools.count(1)
         self._looked_at = self._started_at = -max(LOOK_SECONDS, RESTART_SECONDS)
         self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
 
     def routes(self) -> list[Route]:
         return [Route("/thumbnails/sources/{key:int}.jpg", self._get_thumbnail)]
@@ -77,7 +79,8 @@ class SourceSearch:
         own = [self._row(name, str(each["label"]), str(each["transport"]), is_own=True)
                for name, each in self._controls.sources.items()]
         found = [self._row(f"{transport} {label}", label, transport, is_own=False)
-                 for transport, labels in sorted(self._labels.items()) for label in labels]
+                 for transport, labels in sorted(self._labels.items()) for label in labels
+                 if (transport, label) != ("memory", memory_label(self._controls.browser_source))]
         self._controls.set_list(LIST, (*own, *found))
         self._controls.set_list(PROBLEMS, tuple(
             {"transport": transport, "problem": problem} for transport, problem in sorted(self._problems.items())))
@@ -90,7 +93,7 @@ class SourceSearch:
     async def _run(self) -> None:
         own = {name: each for name, each in self._controls.sources.items() if each["transport"] != "browser"}
         try:
-            process = await asyncio.create_subprocess_exec(
+            self._process = process = await asyncio.create_subprocess_exec(
                 *self._command, json.dumps(own), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, limit=LINE_LIMIT)
         except OSError as error:
