@@ -63,6 +63,7 @@ class CueEditor:
         self._undo: deque[_Before] = deque(maxlen=MAX_UNDO)
         self._recorded: dict[str, Cue] = {}
         self._rows: Rows | None = None  # None if they must be made again
+        self._shown: tuple[Cue, ...] = ()  # the cues of `_rows`
         self._origin = FILE_ORIGIN  # who has asked for the last edit
         self.trouble = ""  # why the file is not up to date, or empty
         stored = self._store.read()
@@ -135,8 +136,9 @@ class CueEditor:
         thumbnail: name of its picture, or an empty string.
         saved: whether the file holds it as it is.
         """
-        if self._rows is None:
-            self._rows = tuple(self._row(number, cue) for number, cue in enumerate(self._list.cues, 1))
+        cues = tuple(self._list.cues)
+        if self._rows is None or self._shown != cues:
+            self._shown, self._rows = cues, tuple(self._row(number, cue) for number, cue in enumerate(cues, 1))
         return self._rows
 
     # --- commands ---
@@ -261,7 +263,7 @@ class CueEditor:
         return {cue.thumbnail for state in states for cue in state.values()}
 
     def _row(self, number: int, cue: Cue) -> Row:
-        stored, is_own = self._stored(cue.name), cue.name in self._recorded
+        stored, is_own = self._recorded.get(cue.name, cue), cue.name in self._recorded
         return {
             "number": number, "name": cue.name, "fade": cue.fade, "delay": cue.delay, "at": cue.at,
             "follow": -1.0 if cue.follow is None else cue.follow,

@@ -164,7 +164,7 @@ def test_the_places_of_the_show_are_stored_only_where_they_matter(file: Path) ->
     rig.call("record", "b")
     rig.call("move", "b", 3)
     rig.editor.close()
-    assert [list(row)[0] for row in yaml.safe_load(file.with_suffix(".cues.yaml").read_text())] == ["name", "name"]
+    assert [next(iter(row)) for row in yaml.safe_load(file.with_suffix(".cues.yaml").read_text())] == ["name", "name"]
 
 
 def test_every_edit_is_undone_also_with_its_thumbnail(file: Path) -> None:

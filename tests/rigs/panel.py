@@ -22,7 +22,12 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, Value
+from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest, commands
+from lcm_daemon.stage.moves import Moves
+from lcm_daemon.stage.prompt_bank import PromptBank
+from lcm_daemon.stage.prompt_history import PromptHistory
+from lcm_daemon.stage.undo import Undo
 
 SHOWN: Table = {**TABLE, **AUTOMATION_PARAMETERS}  # parameters of a show without modulators
 PATIENCE = 30.0  # seconds that a test waits at most
@@ -49,13 +54,15 @@ class Rig:
     called: list[CommandRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.parameters = Parameters(start={"prompt": "ocean", "strength": 0.5})
+        self.parameters, self.refusals = Parameters(start={"prompt": "ocean", "strength": 0.5}), Refusals(Metrics())
         self.automation = Automation(self.cues, (), self.parameters, lambda recipe: None, loop=self.loop)
         self.parameters.replace_table(SHOWN)
         self.controls = ControlState(
             self.parameters.table, self.parameters.targets(), Metrics(), self._wake, commands(["ink", "sd-turbo"])
         )
         self.controls.show = "mirror"
+        self.undo, self.history, self.bank = Undo(self.parameters, self.refusals), PromptHistory(), PromptBank()
+        self.moves = Moves(self.parameters, self.refusals, self.bank)
         self._numbers = itertools.count()
 
     def _wake(self) -> None:
@@ -71,12 +78,24 @@ class Rig:
 
     def _move(self, asked: Change) -> list[Change]:
         self.taken.append(asked)
-        return [Change(asked.name, self.parameters.set(asked.name, asked.value, 0.0), asked.origin)]
+        done = [Change(asked.name, self.parameters.set(asked.name, asked.value, 0.0, asked.origin), asked.origin)]
+        self.undo.observe(self.now)
+        self.history.note(done, asked.origin, self.now)
+        return done
 
     def _obey(self, call: CommandRequest) -> list[Change]:
         self.called.append(call)
         if call.name == "panic":
-            return [Change(name, value, call.origin) for name, value in self.parameters.reset().items()]
+            changed = self.parameters.reset(f"panic/{call.origin}")
+            self.undo.observe(self.now)
+            return [Change(name, value, call.origin) for name, value in changed.items()]
+        if call.name in ("undo", "redo", "undo_panic"):
+            return self.undo.execute(call, self.now)
+        if call.name.startswith("prompts/"):
+            done = self.moves.execute(call, self.now)
+            self.history.note(done, call.origin, self.now)
+            self.undo.observe(self.now)
+            return done
         return [] if call.name in ("recipe", "size") else self.automation.execute(call, self.now)
 
     def step(self, done: Sequence[Change] = ()) -> None:
@@ -84,8 +103,11 @@ class Rig:
         moved = [*done, *self.automation.update(self.now, "")]
         cues = self.automation.status(self.now)
         self.controls.set_list("looks", self.automation.editor.rows())
+        for name, rows in (("undo", self.undo.rows()), ("redo", self.undo.redo_rows()), ("prompts", self.bank.rows()),
+                           ("prompt_history", self.history.rows())):
+            self.controls.set_list(name, rows)
         news = {**self.controls.status, **cues} if self.cues and cues.items() - self.controls.status.items() else None
-        self.controls.apply_update(moved, news)
+        self.controls.apply_update(moved, news, refusals=[*self.refusals.pop(), *self.automation.refusals.pop()])
 
     def change_recipe(self, *parameters: Parameter) -> None:
         """Switch to a recipe with these parameters of its own."""
@@ -94,7 +116,10 @@ class Rig:
 
     def move(self, name: str, value: Value, origin: str = "osc/127.0.0.1:9") -> None:
         """Another controller sets a parameter."""
-        self.controls.apply_update([Change(name, self.parameters.set(name, value, 0.0), origin)], None)
+        changes = [Change(name, self.parameters.set(name, value, 0.0, origin), origin)]
+        self.undo.observe(self.now)
+        self.history.note(changes, origin, self.now)
+        self.step(changes)
 
     def show(self, pixels: Pixels | None = None) -> int:
         """Publish a new output frame; return its number."""
