@@ -54,10 +54,19 @@ function disconnect(): void {
 /** Draw a frame and ask for the next one. A hidden page asks for none, so the daemon encodes none for it. */
 async function draw(jpeg: Blob, from: WebSocket): Promise<void> {
   const bitmap = await createImageBitmap(jpeg).catch(() => null);
-  if (bitmap) context.transferFromImageBitmap(bitmap);
+  if (bitmap) show(bitmap);
   document.body.dataset.link = "online";
   await visible();
   if (from.readyState === WebSocket.OPEN) from.send("ack");
+}
+
+/** The canvas has the size of the frame, so that the style sheet knows its shape. */
+function show(bitmap: ImageBitmap): void {
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+  }
+  context.transferFromImageBitmap(bitmap);
 }
 
 function visible(): Promise<void> {
