@@ -1,4 +1,4 @@
-"""What the entries of the status mean, in words for users: the page, OSCQuery and `lcm-daemon list status` show them."""
+"""What the entries of the status mean, for users: the page, OSCQuery and `lcm-daemon list status` show it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STATUS: Mapping[str, str] = {
     "latency": "Milliseconds from an input frame to its rendered frame, median.",
     "engine_latency": "Milliseconds from the request of a frame to its result, median.",
     "render": "Milliseconds that the engine computes for a frame, median.",
-    "late": "Milliseconds that the output clock is late, 99th percentile. Above one frame's time, the machine is too busy.",
+    "late": "Milliseconds that the output clock is late, 99th percentile. With one frame's time, the machine is too busy.",
     "missed": "Output frames that were left out because the machine was too busy.",
-    "dropped": "Frames that were not shown because a newer one was there. A source that is faster than the model causes it.",
+    "dropped": "Frames that were not shown because a newer one was there, as with a source faster than the model.",
     "replaced": "Processes that were replaced after an error: engines and desks.",
     "refused": "Requests that were refused; the log names them.",
     "uptime": "Time since the start.",

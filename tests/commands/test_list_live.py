@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ def row(lines: list[str], name: str) -> tuple[str, ...]:
     """A row's cells, by the places of its head."""
     places = [lines[0].index(head) for head in HEADER]
     line = next(line for line in lines if line.startswith(f"{name} "))
-    return tuple(line[a:b].strip() for a, b in zip(places[:4], places[1:], strict=True))
+    return tuple(line[a:b].strip() for a, b in itertools.pairwise(places))
 
 
 @pytest.mark.slow

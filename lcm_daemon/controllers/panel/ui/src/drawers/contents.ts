@@ -2,11 +2,12 @@ import { DRAWERS, type Drawer } from "../layout.svelte";
 import { link } from "../link.svelte";
 import type { Parameter } from "../protocol";
 
-const CARDS = ["prompt", "prompt_b", "blend", "strength", "mix", "feedback", "seed", "seed_lock", "noise", "mode", "master", "freeze", "blackout"];
+const CARD_GROUPS = ["Prompt", "Master"]; // the cards have room for all of these
+const PLAY_CARD = ["strength", "mix", "feedback", "seed", "seed_lock", "noise", "mode"];
 
 /** The drawer that has a parameter's control: that of its group, or Model for what no card has room for; "" is a card. */
 function drawerOf(parameter: Parameter): Drawer | "" {
-  if (CARDS.includes(parameter.name)) return "";
+  if (CARD_GROUPS.includes(parameter.group) || PLAY_CARD.includes(parameter.name)) return "";
   return DRAWERS.find((drawer) => drawer === parameter.group) ?? "Model";
 }
 
