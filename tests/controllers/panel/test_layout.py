@@ -70,8 +70,8 @@ NAMELESS = """[...document.querySelectorAll('button, a[href], input, textarea, s
     + '[role=switch], [role=separator], dialog, section, nav')].filter(e => e.checkVisibility() && e.type !== 'hidden')
     .filter(e => { const ids = (e.getAttribute('aria-labelledby') ?? '').split(' ');
         const by = ids.map(id => document.getElementById(id));
-        return !(e.ariaLabel || by.some(b => b?.textContent.trim()) || e.labels?.[0]?.textContent.trim() || e.title || e.alt
-            || (e.matches('button, a') && e.textContent.trim())) })
+        return !(e.ariaLabel || by.some(b => b?.textContent.trim()) || e.labels?.[0]?.textContent.trim()
+            || e.title || e.alt || (e.matches('button, a') && e.textContent.trim())) })
     .map(e => e.outerHTML.slice(0, 120))"""
 
 
@@ -270,7 +270,8 @@ def test_a_snapshot_is_saved_as_a_file(devtools):
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
             await ready(rig, page)
-            await page.js("HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href] }")
+            await page.js("HTMLAnchorElement.prototype.click = function () {"
+                          " window.saved = [this.download, this.href] }")
             await page.click("[data-tool=snapshot]")
             name, address = await page.until("window.saved")
             return name, await page.js("(async () => { const image = new Image(); image.src = " + json.dumps(address)
