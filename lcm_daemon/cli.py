@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_show(run)
     run.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
+    run.add_argument("--watch", action="store_true", help="reload the show whenever its file changes")
     run.add_argument("-v", "--verbose", action="store_true", help="log debug messages of every module")
     run.add_argument("--log", action="append", default=[], type=_log_level, metavar="LOGGER=LEVEL", dest="log_levels",
                      help="log level of one module, such as lcm_daemon.render=debug; may be repeated. Levels: "
@@ -111,6 +112,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check every integration and device, and print what is missing")
     doctor.set_defaults(command=_doctor)
+
+    pin = commands.add_parser("pin", help="print the hash of a pin, for network.access of a show")
+    pin.set_defaults(command=_pin)
 
     bench = commands.add_parser("bench", help="measure the stage and the model of a recipe on this machine")
     bench.set_defaults(command=_bench)
@@ -215,7 +219,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         from lcm_daemon.commands.run import run
 
-        return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels), desk)
+        return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
+                   options.watch)
     finally:
         desk.end_unused()
 
@@ -268,6 +273,12 @@ def _doctor(options: argparse.Namespace) -> int:
     for line in examine():
         print_line(line)
     return 0
+
+
+def _pin(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.pin import print_hash
+
+    return print_hash()
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -58,20 +58,25 @@ print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCE
 def examine() -> Iterator[str]:
     """Yield the lines of the report. A broken integration is reported and never raises."""
     yield f"lcm-daemon {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    yield from _section("libraries", (_check_library(name) for name in LIBRARIES))
-    yield from _section("devices", _check_devices())
-    yield from _section("accelerators", _check_accelerators())
-    yield from _section("accelerators' packages", map(_package_row, *zip(*accelerators.versions(), strict=True)))
-    yield from _section("transports", (_check_transport(name) for name in transports.TRANSPORTS))
-    yield from _section("pictures", [_check_extra("heif", "pillow_heif", "pillow-heif")])
-    yield from _section("controllers", [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")])
-    yield from _section("recipes", (_check_recipe(name) for name in recipe_names()))
-
-
-def _section(title: str, rows: Iterable[Row]) -> Iterator[str]:
-    yield f"\n{title}"
-    for name, works, detail in rows:
-        yield f"  {'works  ' if works else 'missing'}  {name:16} {detail}"
+    found: dict[str, Row] = {}
+    sections: Mapping[str, Iterable[Row]] = {
+        "libraries": (_check_library(name) for name in LIBRARIES),
+        "devices": _check_devices(),
+        "accelerators": _check_accelerators(),
+        "accelerators' packages": map(_package_row, *zip(*accelerators.versions(), strict=True)),
+        "transports": (_check_transport(name) for name in transports.TRANSPORTS),
+        "pictures": [_check_extra("heif", "pillow_heif", "pillow-heif")],
+        "network": [_check_extra("tls", "cryptography", "cryptography")],
+        "controllers": [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")],
+        "recipes": (_check_recipe(name) for name in recipe_names()),
+    }
+    for title, rows in sections.items():
+        yield f"\n{title}"
+        for row in rows:
+            name, works, detail = row
+            found.setdefault(name, row)
+            yield f"  {'works  ' if works else 'missing'}  {name:16} {detail}"
+    yield f"\n{verdict(found)}"
 
 
 def _check_library(name: str) -> Row:
@@ -79,6 +84,32 @@ def _check_library(name: str) -> Row:
         return name, True, importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return name, False, f"not installed; install it with: pip install {name}"
+
+
+def verdict(found: Mapping[str, Row], system: str = sys.platform) -> str:
+    """One line: what this machine is ready for, and why not for the rest.
+
+    Args:
+        found: The rows of the report by their names.
+        system: As `sys.platform`: what exists on other systems only is not named.
+    """
+    missing = [name for name in LIBRARIES if name in found and not found[name][1]]
+    wanted = {"demo": ("", "builtin"), "NDI": ("ndi",), "window": ("window",), "MIDI": ("midi",),
+              "OpenVINO": ("openvino",)}
+    wanted |= {"win32": {"Spout": ("spout",)}, "darwin": {"Syphon": ("syphon",), "MPS": ("mps",)}}.get(system, {})
+    ready, not_ready = [], []
+    rows: dict[str, Row] = {**found, "": ("", not missing, f"{', '.join(missing)} is not installed")}
+    for name, parts in wanted.items():
+        problem = next((rows[part][2] for part in parts if part in rows and not rows[part][1]), "")
+        ready += [] if problem else [name]
+        not_ready += [f"{name}, because {problem.partition('; ')[0]}"] if problem else []
+    if system != "darwin":
+        cards = [name for name in found if name.startswith("cuda:")]
+        reason = found["cuda"][2] if "cuda" in found else "torch finds no NVIDIA card"
+        ready += ["CUDA"] if cards else []
+        not_ready += [] if cards else [f"CUDA, because {reason.partition(':')[0]}"]
+    line = f"ready for: {', '.join(ready) or 'nothing'}"
+    return f"{line}; not for: {'; '.join(not_ready)}" if not_ready else line
 
 
 def probe_devices() -> Mapping[str, str] | str:
@@ -163,7 +194,7 @@ def _check_midi() -> Row:
     try:
         return "midi", True, "; ".join([version, *list_ports(backend_opener("auto"))])
     except LcmDaemonError as error:
-        return "midi", True, f"{version}; {error}"
+        return "midi", False, f"{str(error).removeprefix('MIDI: ')}; {version}"
 
 
 def _check_recipe(name: str) -> Row:

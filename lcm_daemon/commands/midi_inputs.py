@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lcm_daemon.commands.midi_list import open_backend
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, device_name
 from lcm_daemon.controllers.midi.ports import MidiBackend, MidiPorts
 from lcm_daemon.core.metrics import Metrics
@@ -57,7 +58,7 @@ class MidiInputs:
     def __init__(
         self, connect: Callable[[], MidiBackend], patterns: Sequence[DevicePattern] = (DevicePattern("*"),),
     ) -> None:
-        connect().close()  # raises at once if MIDI is not available
+        open_backend(connect).close()  # raises at once if MIDI is not available
         self.events: queue.Queue[InputEvent] = queue.Queue()
         self.patterns = tuple(patterns)
         self._ports = MidiPorts(patterns, connect, self._on_message, self._on_ports, Metrics())

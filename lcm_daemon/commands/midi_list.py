@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import sys
 from collections.abc import Callable, Iterator
 
 from lcm_daemon.controllers.midi.port_names import PortNumbers
@@ -18,6 +21,39 @@ def backend_opener(name: str) -> Callable[[], MidiBackend]:
     return functools.partial(RtMidi, name)
 
 
+def open_backend(connect: Callable[[], MidiBackend]) -> MidiBackend:
+    """Open a MIDI system, with one line where it does not answer: JACK's library prints five of its own.
+
+    Raises:
+        LcmDaemonError: MIDI is not available.
+    """
+    try:
+        with _native_errors_hidden():
+            return connect()
+    except OSError as error:
+        reason = "JACK does not run; start it, or choose another --backend" if "JACK" in str(error) else error
+        raise LcmDaemonError(f"MIDI: {reason}") from error
+
+
+@contextlib.contextmanager
+def _native_errors_hidden() -> Iterator[None]:
+    """Discard what libraries write to standard error, below Python."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (AttributeError, OSError):  # there is no standard error
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def list_ports(connect: Callable[[], MidiBackend]) -> Iterator[str]:
     """Yield a line for each port.
 
@@ -27,8 +63,8 @@ def list_ports(connect: Callable[[], MidiBackend]) -> Iterator[str]:
     Raises:
         LcmDaemonError: MIDI is not available.
     """
+    backend = open_backend(connect)
     try:
-        backend = connect()
         try:
             inputs, outputs = PortNumbers().number(*backend.port_names())
         finally:

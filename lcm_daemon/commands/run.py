@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from lcm_daemon.commands.loading_line import LoadingLine
+from lcm_daemon.commands.network_report import network_report
+from lcm_daemon.commands.output import print_line
+from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging, termination_signals
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.shows.reader import load_show
+from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.resume_file import ResumeFile
+from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
+from lcm_daemon.stage.succession import Succession
 
 
 def run(
     name: str, overrides: Sequence[str] = (), seconds: float | None = None, verbose: bool = False,
-    log_levels: Mapping[str, int] | None = None, prestarted: Prestarted | None = None,
+    log_levels: Mapping[str, int] | None = None, prestarted: Prestarted | None = None, watch: bool = False,
 ) -> int:
     """Play a show until a signal ends it. Return the exit code.
 
@@ -33,6 +42,7 @@ def run(
         verbose: log debug messages of every module.
         log_levels: levels of single loggers, by name.
         prestarted: the process of the first desk, if it was started already.
+        watch: whether a show whose file changes is reloaded by itself.
 
     Raises:
         LcmDaemonError: the show has mistakes or cannot be opened.
@@ -40,15 +50,32 @@ def run(
     show = load_show(name, overrides)
     set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}))
     resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
-    stage = Stage(show, resume_file=resume_file, prestarted=prestarted)
+    file = ShowFile(show, overrides, watch)
+    playing = Succession(Stage(show, resume_file=resume_file, prestarted=prestarted, show_file=file))
 
     def end(number: int, frame: FrameType | None) -> None:
-        if stage.stopping and number == signal.SIGINT:
-            stage.kill()
+        if playing.stopping and number == signal.SIGINT:
+            playing.stage.kill()
             os._exit(130)
-        stage.stop()
+        playing.stop()
 
     for number in termination_signals():
         signal.signal(number, end)
-    stage.run(seconds, on_open=lambda: print(stage.describe(), flush=True))
+    line = LoadingLine(lambda: playing.stage.loading, sys.stdout, lambda taken: _print_addresses(show, taken))
+
+    def on_open() -> None:
+        print_line(playing.stage.describe())
+        line.start()
+
+    try:
+        playing.run(seconds, on_open)
+    finally:
+        line.stop()
     return 0
+
+
+def _print_addresses(show: Show, seconds: float) -> None:
+    """Print what works once the first model is loaded."""
+    lines = network_report(show, network_addresses(), with_qr=sys.stdout.isatty())
+    with contextlib.suppress(OSError, ValueError):  # the output has no reader
+        print_line("\n".join([f"ready after {seconds:.1f} s", *lines]))

@@ -145,7 +145,7 @@ NETWORK_FIELDS: Fields = {
 def network_policy(found: Mapping[str, Any], base: Path) -> NetworkPolicy:
     """The policy of a show whose section `network` has these values; paths in it start from the folder `base`."""
     tls: TlsPolicy | None = found["tls"]
-    if tls is not None and tls.certificate != AUTO:
+    if tls is not None and not tls.is_made_here:
         certificate, key = (str(base / Path(path).expanduser()) for path in (tls.certificate, tls.key))
         tls = TlsPolicy(certificate, key)
     return NetworkPolicy(**{**found, "tls": tls})

@@ -38,6 +38,11 @@ class TlsPolicy:
     certificate: str
     key: str = ""
 
+    @property
+    def is_made_here(self) -> bool:
+        """Whether this machine makes the certificate."""
+        return self.certificate == AUTO
+
 
 @dataclass(frozen=True)
 class NetworkPolicy:

@@ -188,7 +188,7 @@ class Show:
             return "off"
         if not panel["port"]:
             return f"on a free port of {panel['host']}"
-        return browser_url(panel["host"], panel["port"])
+        return browser_url(panel["host"], panel["port"], self.network.tls is not None)
 
     @property
     def browser_source(self) -> str:

@@ -16,28 +16,24 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from multiprocessing.connection import wait
 
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.automation.modulator_bank import wave_rows
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.live_values import Blend, Parameters
-from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.recipes.prepared import Prepared
-from lcm_daemon.recipes.registry import AUTO, NONE
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
-from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.failsafe import Failsafe, blend
 from lcm_daemon.render.feeder import Feeder
 from lcm_daemon.render.governor import Governor
-from lcm_daemon.render.player import Player
-from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.render.silence import InputSilence
 from lcm_daemon.render.slate import Slate
@@ -45,11 +41,15 @@ from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.choices import Choices
 from lcm_daemon.stage.dispatch import Dispatch
+from lcm_daemon.stage.handover import Handover, leave
 from lcm_daemon.stage.inputs import Inputs, describe_sources, page_source
 from lcm_daemon.stage.outputs import Outputs
+from lcm_daemon.stage.players import Players
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
 from lcm_daemon.stage.resume_file import ResumeFile
+from lcm_daemon.stage.show_changes import show_changes
+from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.status_report import StatusReport
 from lcm_daemon.stage.systemd_notify import SystemdNotifier
 from lcm_daemon.stage.wakeup import WakeupPipe
@@ -73,36 +73,40 @@ class Stage:
         resume_file: Where the state is kept that a run restores after a power cut; None keeps nothing.
         on_result: Called with every result of the leading engine and the time at which it arrived.
         prestarted: The process of the first desk, if it was started already.
+        left: What the show before has left; None at the start of the daemon.
+        show_file: The show's file, which controllers may save and reload.
     """
 
     def __init__(
         self, show: Show, clock: Clock | None = None, resume_file: ResumeFile | None = None,
         on_result: Callable[[Frame, float], None] = lambda frame, now: None, prestarted: Prestarted | None = None,
+        left: Handover | None = None, show_file: ShowFile | None = None,
     ) -> None:
         self.show, self.on_result = show, on_result
+        self._left = before = left or Handover()
+        self.leaves: Handover | None = None  # what this show has left to the next one
         self.clock = clock or MonotonicClock()
-        self.metrics = Metrics()
+        self.metrics = before.metrics
         self.resume_file = resume_file or ResumeFile()
-        look, recipes = self.resume_file.restore(), show.catalogue()
+        look, recipes = before.look if left else self.resume_file.restore(), show.catalogue()
         recipe = look.recipe_to_start(recipes, show.recipe) if look else show.recipe
-        self._fallback = show.fallback  # read once: no YAML is read while the show plays
         prepared = Prepared.read()
-        self.recipes = RecipeState(prepared.form_of(RecipeVariant(recipe)))
+        self.recipes = RecipeState(before.variant(recipe, show) or prepared.form_of(RecipeVariant(recipe)))
         self.parameters = Parameters(show.table(recipe), show.start_values(recipe), show.glides)
         self.transition = RecipeTransition(
-            self.recipes, self._build_player, self.metrics, show.crossfade, show.timeouts.alarm
+            self.recipes, Players(show, self.metrics, before).build, self.metrics, show.crossfade, show.timeouts.alarm
         )
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
         self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics, prepared)
         self.inputs = Inputs(show, self.metrics, self.on_input, look)
         self.source, self.guide = self.inputs.source, self.inputs.guide
-        self.outputs = Outputs(show, self.metrics)
+        self.outputs = Outputs(show, self.metrics, before)
         self.shelf = RecipeShelf(recipes, self.metrics)
         self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
         self._choices = Choices(show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
-            self.inputs, show.cue_loop, self._lookahead, lambda: self._undimmed,
+            self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed,
         )
         self.automation.recipe = recipe.name
         if look:
@@ -110,6 +114,10 @@ class Stage:
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
         self.desk = DeskSupervisor(self._desk_config(tuple(recipes)), show.size, self.metrics, prestarted)
+        self.desk.kept = before.kept
+        self.show_file = show_file or ShowFile(show, metrics=self.metrics)
+        self.show_file.changes = lambda: show_changes(
+            show, self.recipes.playing.recipe, self.parameters, self.automation.bank, self._dispatch.lists()["prompts"])
         self.slate = Slate(show.slate, show.size, show.name)
         self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -119,7 +127,7 @@ class Stage:
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
         self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
-                                  self.shelf, self.fetch)
+                                  self.shelf, self.fetch, self.show_file)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
         )
@@ -129,8 +137,9 @@ class Stage:
         self.desk.tell_list("waves", wave_rows())
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
-        self._undimmed: Pixels | None = None  # of the last tick, before the master dims it
-        self._ticks, self._previewed_at = 0, 0.0
+        self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
+        self._held = before.picture(show.size)  # until the first result
+        self.ticks, self._previewed_at = before.ticks, 0.0
         self._previewed: Pixels | None = None  # what the desk was sent last
 
     def _desk_config(self, recipes: tuple[str, ...]) -> DeskConfig:
@@ -138,21 +147,21 @@ class Stage:
         return DeskConfig(
             show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, recipes,
             browser_source=page_source(show), sources=describe_sources(show), network=show.network,
-            sinks=tuple(switch_names(show.sinks)), cue_destinations=show.cue_destinations, looks_folder=self.automation.editor.folder,
+            sinks=tuple(switch_names(show.sinks)), cue_destinations=show.cue_destinations,
+            looks_folder=self.automation.editor.folder,
         )
-
-    def _build_player(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
-        recipe, show = variant.rendered, self.show
-        quick = variant.quick.rendered if variant.accelerator else None
-        plain = [] if quick or recipe.accelerate in (AUTO, NONE) else [replace(recipe, accelerate=NONE)]
-        engine = EngineSupervisor(
-            (recipe, *plain, self._fallback), show.size, self.metrics, show.timeouts, show.spare,
-            guided=show.can_guide, policy=policy, quick=quick, loads_spare=show.loads_spare,
-        )
-        return Player(variant, [engine], show.start_values(variant.recipe), self.metrics)
 
     def _runners(self) -> list[Runner]:
         return [*self.inputs.runners(), *self.outputs.sinks]
+
+    @property
+    def loading(self) -> str:
+        """What the first engine is doing until it can render: "loading sd-turbo: reading the UNet"; "" after that.
+
+        May be read from any thread.
+        """
+        engine = self.transition.leading.engines[0]
+        return "" if engine.ready or engine.alarm else f"loading {engine.recipe.name}: {engine.state}"
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that are not installed."""
@@ -173,18 +182,26 @@ class Stage:
         raise_timer_resolution()
         try:
             self._open()
+            self._left.end_hold()
             on_open()
             self._notifier.ready()
             self.ticker = Ticker(self.show.fps, self.clock)
             end = None if seconds is None else self.clock.now() + seconds
-            while not self.stopping and (end is None or self.clock.now() < end):
+            while not self._ends(end):
                 self._serve_until(self.ticker.due)
                 self.metrics.time("tick/late", self.ticker.advance())
                 self._tick()
-            self.resume_file.remove()
-            self._notifier.stopping()
+            if self.show_file.next is None:
+                self._notifier.stopping()
+            if self.show_file.next is None or self.show_file.next.show.file != self.show.file:
+                self.resume_file.remove()
         finally:
+            self.leaves = leave(self, self.show_file.next, self._left)
             self._close()
+
+    def _ends(self, end: float | None) -> bool:
+        """Whether the show ends, at `end` (monotonic seconds) or because something else is to play."""
+        return self.stopping or self.show_file.next is not None or (end is not None and self.clock.now() >= end)
 
     def stop(self) -> None:
         """End the show at the next tick; may be called from a signal handler."""
@@ -198,6 +215,7 @@ class Stage:
 
     def _open(self) -> None:
         now = self.clock.now()
+        self._left.close(STOP_SECONDS)  # what this show does not use
         self.shelf.look()  # done long before the desk listens
         self.desk.begin(self.parameters.targets(), now)
         self.transition.start(now)  # it imports meanwhile
@@ -223,6 +241,7 @@ class Stage:
         self.fetch.stop()
         self.automation.close()
         self._dispatch.close()
+        self.show_file.close()
         self.resume_file.close()
         self._wakeup.close()
 
@@ -260,7 +279,8 @@ class Stage:
             self.desk.tell_tempo(self.automation.tempo)
             self.desk.tell_list("looks", self.automation.editor.rows())
             self.desk.send_messages(self.automation.pop_messages(now))
-            reporters = (self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
+            reporters = (self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
+                         self.show_file)
             self.desk.tell_refusals([refusal for reporter in reporters for refusal in reporter.refusals.pop()])
             starved = self.source.newest is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
@@ -272,7 +292,7 @@ class Stage:
             self.switcher.govern(self.parameters.targets(), now)
             self.switcher.upgrade(now, lambda: self._is_silent(now))
             values = self.switcher.govern_values(self.automation.values)
-            self.feeder.feed(self.source, self.guide, values, self._ticks, self.clock.now())
+            self.feeder.feed(self.source, self.guide, values, self.ticks, self.clock.now())
         except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
             self._throttle.exception("tick/failed", "serving failed; the show continues")
 
@@ -306,12 +326,7 @@ class Stage:
         self.desk.tell(self.automation.recipe_started(variant.name, now))
 
     def _change_by_cue(self, name: str) -> None:
-        """Change to the recipe that a cue names, unless it is not on this machine."""
-        def refuse(reason: str) -> None:
-            self.shelf.refusals.add("cue/refused", "cue", reason)
-            self.automation.recipe_change_ended(name, False)
-
-        self.shelf.ask(name, lambda: self.switcher.change_by_cue(name), refuse)
+        self.shelf.ask_by_cue(name, self.switcher.change_by_cue, self.automation.recipe_change_ended)
 
     def _tell_lists(self) -> None:
         for name, rows in self._dispatch.lists().items():
@@ -339,11 +354,13 @@ class Stage:
             self.inputs.step(now)
             self.shelf.step()
             self.fetch.step()
-            if self._undimmed is None or not self.values["freeze"]:
+            self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
+            if self.undimmed is None or not self.values["freeze"]:
                 frame, rendered = self.source.newest, self.transition.output(now)
-                self._undimmed = self.failsafe.choose(rendered, self._age(now) or 0.0, frame.pixels if frame else None)
-            self.output = Frame(self._dim(self._undimmed), self._ticks, now)
-            self._ticks += 1
+                self._held = rendered = rendered if rendered is not None else self._held
+                self.undimmed = self.failsafe.choose(rendered, self._age(now) or 0.0, frame.pixels if frame else None)
+            self.output = Frame(self._dim(self.undimmed), self.ticks, now)
+            self.ticks += 1
             self.outputs.post(self.output)
             self._report_to_desk(now, self.output)
             for endpoint in {type(runner.endpoint) for runner in self._runners()}:
@@ -373,7 +390,7 @@ class Stage:
         if self._report.is_due(now):
             status = self._report.status(now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))
             self.desk.tell([], {**status, **self._choices.status()}, self._report.parameter_states())
-            for name, rows in {**self._dispatch.lists(), **self._choices.lists(now)}.items():
+            for name, rows in {**self._dispatch.lists(), **self._choices.lists(now), **self.show_file.lists()}.items():
                 self.desk.tell_list(name, rows)
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
         is_new = output.pixels is not self._previewed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.local_addresses import host_names, network_addresses
-from lcm_daemon.core.network import AUTO, NetworkPolicy
+from lcm_daemon.core.network import NetworkPolicy
 
 CHECK_SECONDS = 60.0  # between two calls of `ServerCertificate.renew` while a server runs
 
@@ -37,7 +37,7 @@ class ServerCertificate:
     ) -> None:
         assert policy.tls is not None
         self._names, self._addresses, self._now = ["localhost", *host_names(), *policy.hosts], addresses, now
-        self.is_made_here = policy.tls.certificate == AUTO
+        self.is_made_here = policy.tls.is_made_here
         made = folder / "tls-certificate.pem", folder / "tls-key.pem"
         given = Path(policy.tls.certificate), Path(policy.tls.key)
         self.certificate, self.key = made if self.is_made_here else given

@@ -30,8 +30,9 @@ def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list
 def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = list(report(monkeypatch))
     assert sections[0].startswith("lcm-daemon ")
-    assert sections[1:] == ["libraries", "devices", "accelerators", "accelerators' packages", "transports",
-                            "pictures", "controllers", "recipes"]
+    assert sections[1:-1] == ["libraries", "devices", "accelerators", "accelerators' packages", "transports",
+                              "pictures", "network", "controllers", "recipes"]
+    assert sections[-1].startswith("ready for: demo")
 
 
 def test_accelerators_say_where_they_work_or_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +113,18 @@ def test_a_child_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 0.2)
     found = doctor._run_json("import time; time.sleep(60)")
     assert found == "does not start within 0.2 s; reinstall torch"
+
+
+def test_the_verdict_names_what_works_and_why_not_the_rest() -> None:
+    rows = [("torch", True, ""), ("builtin", True, ""), ("ndi", True, ""), ("midi", False, "no MIDI; version 1"),
+            ("window", False, "no display: none"), ("openvino", True, "")]
+    found = {row[0]: row for row in rows}
+    assert doctor.verdict(found, "linux") == (
+        "ready for: demo, NDI, OpenVINO; not for: window, because no display: none; MIDI, because no MIDI; "
+        "CUDA, because torch finds no NVIDIA card")
+    broken = {**found, "torch": ("torch", False, "not installed"), "cuda": ("cuda", False, doctor.NO_CUDA)}
+    assert "not for: demo, because torch is not installed; " in doctor.verdict(broken, "linux")
+    assert "CUDA, because this torch has no CUDA, but nvidia-smi finds an" in doctor.verdict(broken, "linux")
+    assert "CUDA" not in doctor.verdict({**found, "mps": ("mps", True, "")}, "darwin")
+    ready = {**{name: (name, True, "") for name in found}, "cuda:0": ("cuda:0", True, "a card")}
+    assert doctor.verdict(ready, "linux") == "ready for: demo, NDI, window, MIDI, OpenVINO, CUDA"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,15 @@ def test_the_monitor_and_the_list_number_devices_of_one_name() -> None:
     assert list(list_ports(lambda: controls)) == [
         "input   Pad (number 1)", "input   Pad (number 2)", "output  Pad (number 1)", "output  Pad (number 2)"]
     assert list(list_ports(lambda: Plugboard())) == ["no MIDI devices"]
+
+
+def test_a_midi_system_that_does_not_answer_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def jack() -> Plugboard:
+        os.write(2, b"Cannot connect to server socket\n")  # as its library does
+        raise OSError("MidiInJack::initialize: JACK server not running?")
+
+    with pytest.raises(LcmDaemonError, match=r"^MIDI: JACK does not run; start it, or choose another --backend$"):
+        monitor(connect=jack)
+    with pytest.raises(LcmDaemonError, match="JACK does not run"):
+        list(list_ports(jack))
+    assert capfd.readouterr().err == ""

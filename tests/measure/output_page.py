@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -161,9 +162,9 @@ async def watch(page: Tab, seconds: float) -> list[tuple[int, float]]:
 
 def figures(name: str, drawn: Sequence[tuple[int, float]], written: dict[int, float] | None = None) -> PageFigures:
     """What the frames say. written: when each was written, by its number."""
-    new = [frame for before, frame in zip(drawn, drawn[1:], strict=False) if before[0] != frame[0]]
+    new = [frame for before, frame in pairwise(drawn) if before[0] != frame[0]]
     times = [at for _, at in new]
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     latency = None
     if written is not None:
         latencies = sorted(at - written[number] for number, at in new if number in written)

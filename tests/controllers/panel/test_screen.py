@@ -64,7 +64,7 @@ def test_output_and_view(devtools: str) -> None:
                 show(rig, BLUE)
                 await page.until(f"{colour_of('canvas')} === 'blue'")
                 await go(page, f"{panel.address}/view?fit=cover")
-                await page.until("document.querySelector('#status').innerText.includes('12.5 fps')")
+                await page.until("document.querySelector('#status')?.innerText.includes('12.5 fps')")
                 await page.until(f"{colour_of('canvas')} === 'blue'")
                 assert await page.js("getComputedStyle(document.querySelector('canvas')).objectFit") == "cover"
                 assert "Alarm" not in await page.js("document.body.innerText")
