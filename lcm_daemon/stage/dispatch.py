@@ -21,8 +21,11 @@ from lcm_daemon.stage.prompt_bank import PromptBank
 from lcm_daemon.stage.prompt_history import PromptHistory
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
+from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.undo import Undo
 from lcm_daemon.stage.undo_move import CUES
+
+_CHANGE_LISTS = ("panic", "undo", "redo", "undo_panic", "prompts/play", "prompts/store", "prompts/clear")
 
 
 class Dispatch:
@@ -30,20 +33,23 @@ class Dispatch:
 
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
-        outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch,
+        outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch, show_file: ShowFile,
     ) -> None:
+        self._show_file = show_file
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs, self._shelf, self._fetch = inputs, outputs, shelf, fetch
         self._bank, self._history = PromptBank(show.prompts, show.companion_file), PromptHistory()
         self._moves = Moves(parameters, automation.refusals, self._bank)
         self._panic = Panic(parameters, automation, switcher, inputs)
         self._undo = Undo(parameters, automation.refusals)
+        self.has_news = False  # a list has changed for which a page waits
         self._words = words_of(switcher.recipes.values())
         self._too_large = show.too_large_recipes()
         self._asked_by = ""  # who asked for the last change of recipe or size
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
+        self.has_news = self.has_news or (isinstance(request, CommandRequest) and request.name in _CHANGE_LISTS)
         match request:
             case CommandRequest("panic"):
                 self._shelf.cancel()
@@ -67,6 +73,7 @@ class Dispatch:
 
     def lists(self) -> dict[str, Rows]:
         """The lists that pages show, by name: undo, redo, prompt_history, prompts, and the words of the recipe."""
+        self.has_news = False
         model = self._switcher.transition.state.playing.recipe.model
         return {"words": self._words.get(model, ()),
                 "undo": self._undo.rows(), "redo": self._undo.redo_rows(), "prompt_history": self._history.rows(),
@@ -106,6 +113,9 @@ class Dispatch:
                 return []
             case "record/start" | "record/stop":
                 self._outputs.record(request.name == "record/start", request.origin)
+                return []
+            case "show/reload" | "show/open" | "show/save" | "show/save_as":
+                self._show_file.execute(request)
                 return []
             case name if name.startswith("sink/"):
                 self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))

@@ -49,6 +49,12 @@ async def drawer(page: Tab, name: str) -> None:
         await page.until(shown)
 
 
+async def prompt_part(page: Tab, name: str) -> None:
+    """Show a part of the prompt card, such as "More"."""
+    await page.js(f"document.querySelector('[data-prompt-part={name}]').click()")
+    await page.until(f"document.querySelector('[data-prompt-part={name}]').ariaSelected === 'true'")
+
+
 async def phone_tab(page: Tab, name: str) -> None:
     """Open a tab of a phone's page, such as "Looks"."""
     await page.click(f"[data-tab={name}]")

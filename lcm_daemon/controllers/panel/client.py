@@ -56,7 +56,7 @@ class PageClient:
         self._queue = SendQueue()
         self._frame_acknowledged, self._input_asked = asyncio.Event(), asyncio.Event()
         self._throttle = LogThrottle(log, controls.metrics)
-        self._last_heartbeat = -math.inf
+        self._last_heartbeat, self._last_correction = -math.inf, time.perf_counter()
 
     async def serve(self) -> None:
         """Serve an accepted socket until it closes."""
@@ -113,9 +113,15 @@ class PageClient:
                 for message in self._queue.pop_all(self._controls):
                     await self._send(message)
                 await self._wait_for_queue()
-                self._send_changes(self._echo.corrections(self._controls.values, time.perf_counter()))
+                self._send_corrections(time.perf_counter())
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # disconnected; `_receive_messages` ends too
+
+    def _send_corrections(self, now: float) -> None:
+        """Not with every message: a request of the client may be under way."""
+        if now - self._last_correction >= CORRECTION_SECONDS:
+            self._last_correction = now
+            self._send_changes(self._echo.corrections(self._controls.values, now))
 
     async def _send_heartbeat(self, now: float) -> None:
         if now - self._last_heartbeat >= HEARTBEAT_SECONDS:

@@ -108,8 +108,8 @@ def test_what_is_typed_before_panic_is_void(devtools, finger):
             for name, draft in (("prompt", "half a thought"), ("strength", "0.93")):
                 await page.write(control(name, "textarea" if name == "prompt" else "input"), draft)
                 await press(page, PANIC, finger)
-                await page.until(f"{field('prompt', 'textarea')} === 'ocean' && {number('strength')} === 0.5")
-            await page.js("new Promise(done => setTimeout(done, 800))")  # the pause after which a prompt is sent
+                await page.until(f"{field('prompt', 'textarea')} === 'half a thought' && {number('strength')} === 0.5")
+            await page.js("new Promise(done => setTimeout(done, 800))")
             return [call.name for call in rig.called], rig.taken, rig.parameters.targets()
 
     called, taken, values = asyncio.run(scenario())
@@ -119,18 +119,19 @@ def test_what_is_typed_before_panic_is_void(devtools, finger):
 
 
 @pytest.mark.parametrize("finger", [False, True])
-def test_what_is_typed_before_go_counts_before_it(devtools, finger):
+def test_of_what_is_typed_before_go_a_number_counts_and_a_prompt_stays_a_draft(devtools, finger):
     async def scenario():
         rig = Rig(cues=(Cue("dawn", {"prompt": "sunrise"}),))
         rig.step()
         async with opened(devtools, rig) as (page, _):
             await page.write(control("prompt"), "half a thought")
+            await page.write(control("strength", "input"), "0.93")
             await press(page, GO, finger)
-            await page.until(f"{field('prompt', 'textarea')} === 'sunrise'")
-            await page.js("new Promise(done => setTimeout(done, 800))")
-            return [change.value for change in rig.taken], rig.parameters.targets()["prompt"]
+            await page.until(f"document.querySelector({control('prompt', '[data-overtaken]')!r})?.innerText"
+                             " === 'now: sunrise'")
+            return [(change.name, change.value) for change in rig.taken], await page.js(field("prompt", "textarea"))
 
-    assert asyncio.run(scenario()) == (["half a thought"], "sunrise")
+    assert asyncio.run(scenario()) == ([("strength", 0.93)], "half a thought")
 
 
 def test_a_draft_outlives_a_break_and_waits_for_its_writer(devtools):
@@ -143,7 +144,6 @@ def test_a_draft_outlives_a_break_and_waits_for_its_writer(devtools):
             proxy.cut()
             await page.until(OFFLINE)
             await page.until(ONLINE)
-            await page.js("new Promise(done => setTimeout(done, 900))")  # longer than the pause that sends a text
             kept, before = await page.js(shown), list(rig.taken)
             await page.js(f"document.querySelector({control('prompt')!r}).focus()")
             await page.key("Enter")

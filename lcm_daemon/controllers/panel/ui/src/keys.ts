@@ -4,7 +4,7 @@ import { isTyping } from "./press";
 export interface Key {
   /** As the browser names it, with the modifiers in this order: "Ctrl+Shift+z". Letters are lower case; Ctrl is also ⌘. */
   key: string;
-  /** As the list of keys names it, such as "Ctrl Z". */
+  /** As the list of keys names it, such as "Ctrl Z"; "" for a key that another one's line names too. */
   name: string;
   /** What it does, in one line. */
   help: string;
