@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from lcm_daemon.controllers.osc.sender import send
 from lcm_daemon.core.status_table import STATUS
@@ -28,8 +29,8 @@ SHOW: dict[str, Any] = {
 class PageLists:
     """A page that watches: the newest lists that the daemon has sent it."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = connect(f"ws://127.0.0.1:{port}/ws", max_size=None, proxy=None)
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
         self.lists: dict[str, list[dict[str, Any]]] = json.loads(self._socket.recv())["hello"]["lists"]
 
     def until(self, condition: Callable[[dict[str, list[dict[str, Any]]]], bool]) -> None:
@@ -38,6 +39,12 @@ class PageLists:
             message = self._socket.recv(timeout=max(end - time.perf_counter(), 0))
             if isinstance(message, str):
                 self.lists |= json.loads(message).get("lists", {})
+
+
+@contextlib.contextmanager
+def watching(daemon: Daemon) -> Iterator[PageLists]:
+    with connect(f"ws://127.0.0.1:{daemon.panel_port}/ws", max_size=None, proxy=None) as socket:
+        yield PageLists(socket)
 
 
 def names(lists: dict[str, list[dict[str, Any]]]) -> list[object]:
@@ -52,11 +59,10 @@ def health(daemon: Daemon) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> None:
-    with Daemon(tmp_path, SHOW) as daemon:
+    with Daemon(tmp_path, SHOW) as daemon, watching(daemon) as page:
         def osc(address: str, *arguments: str) -> None:
             send(f"/lcm/{address}", list(arguments), "127.0.0.1", daemon.osc_port)
 
-        page = PageLists(daemon.panel_port)
         osc("modulator/add", "fast", "mix", "square", "-0.5", "0")
         osc("modulator/remove", "slow")
         page.until(lambda lists: names(lists) == ["fast"])
@@ -70,7 +76,7 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         osc("nonsense")
         wanted = {"modulator/add: no parameter 'mixx' with a number; did you mean 'mix'?",
                   "size: width may be 64 to 512 px in steps of 8, not 1000: the show's network.max_size sets the limit; "
-                  "the nearest possible is 512 x 104", "unknown address /lcm/nonsense"}
+                  "the nearest possible is 512 x 104", "unknown address /lcm/nonsense; did you mean '/lcm/noise'?"}
         page.until(lambda lists: wanted <= {str(row["text"]) for row in lists.get("refusals", [])})
         assert {row["by"] for row in page.lists["refusals"]} == {"osc 127.0.0.1"}
 
@@ -85,9 +91,9 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         wait_for(lambda: daemon.status()["uptime"] > seen + WRITE_INTERVAL + 1, what="the time in which it is kept")
         daemon.process.kill()
         daemon.process.wait()
-    with Daemon(tmp_path, SHOW) as daemon:
+    with Daemon(tmp_path, SHOW) as daemon, watching(daemon) as page:
         assert daemon.values()["mod/fast/depth"] == -0.5
-        assert names(PageLists(daemon.panel_port).lists) == ["fast"]
+        assert names(page.lists) == ["fast"]
         send("/lcm/panic", [], "127.0.0.1", daemon.osc_port)
         wait_for(lambda: daemon.values().get("mod/fast/depth") == 0.0, what="the panic")
         wait_for(lambda: health(daemon)["live"]["mix"]["value"] == 1.0, what="the value without modulation")
