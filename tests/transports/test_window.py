@@ -197,6 +197,17 @@ def test_place(picture: tuple[int, int], room: tuple[int, int], fit: str, expect
     assert place(picture, room, fit) == expected
 
 
+def test_opaque_pictures() -> None:
+    need_module("sdl2", "PySDL2 pysdl2-dll")
+    from lcm_daemon.transports.window_process import is_opaque
+
+    pixels = corners()
+    assert is_opaque(pixels)
+    assert is_opaque(pixels[:, ::2])
+    pixels[-1, -1, 3] = 254
+    assert not is_opaque(pixels)
+
+
 def test_a_display_is_chosen_by_number_or_name() -> None:
     need_module("sdl2", "PySDL2 pysdl2-dll")
     from lcm_daemon.transports.window_process import Display, WindowError, choose_display
