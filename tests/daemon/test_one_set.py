@@ -128,6 +128,7 @@ async def panic_and_undo(one: Set) -> None:
     page = one.page
     await page.click("[data-command=panic]")
     await one.value("blend", lambda blend: blend == 0.0)
+    await page.until("document.querySelector('[data-command=undo_panic]') !== null")
     await page.click("[data-command=undo_panic]")
     await one.value("blend", lambda blend: blend > 0.3)
     moved = await page.js(number("mix"))
@@ -172,5 +173,5 @@ def test_one_set_is_played_by_mouse_touch_and_keys(tmp_path: Path) -> None:
     recorded = list((tmp_path / "recordings").glob("*.mp4"))
     assert len(recorded) == 1
     with av.open(str(recorded[0])) as film:
-        seconds = float(film.streams.video[0].frames / 30)
-    assert seconds >= RECORD_SECONDS * 0.8
+        stamps = [packet.pts * packet.time_base for packet in film.demux(video=0) if packet.pts is not None]
+    assert stamps[-1] >= RECORD_SECONDS * 0.8

@@ -141,7 +141,9 @@ class Tab:
         """Press and release a key. A key of one character types it."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         code = {" ": "Space"}.get(key, key)
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=text, modifiers=modifiers)
+        number = {"windowsVirtualKeyCode": 27} if key == "Escape" else {}  # without it no popover closes
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=text, modifiers=modifiers,
+                        **number)
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code, modifiers=modifiers)
 
     async def write(self, selector: str, text: str) -> None:
