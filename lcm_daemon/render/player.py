@@ -84,6 +84,11 @@ class Player:
         """Whether every process of a stopped player has ended."""
         return all(engine.gone for engine in self.engines)
 
+    def adopt(self, start_values: Mapping[str, Value]) -> None:
+        """Go on rendering for another show, whose parameters have these values until somebody sets them."""
+        self.start_values = start_values
+        self._values = {**start_values, **{name: value for name, value in self._values.items() if name in start_values}}
+
     def follow_downgrade(self) -> bool:
         """Take over that an engine renders the quick form since the compiled one has failed; return whether it does."""
         if not self.variant.accelerator or not any(engine.downgraded for engine in self.engines):
@@ -97,7 +102,9 @@ class Player:
             engine.policy = policy
 
     def start(self, now: float, spare: Child | None = None, beside: bool = False) -> None:
-        """Start the engines. beside: Another player's engines render while these load."""
+        """Start the engines, unless they run already. beside: Another player's engines render while these load."""
+        if self.ready:
+            return
         for engine in self.engines:
             engine.start(now, spare, beside)
             spare = None

@@ -111,6 +111,7 @@ class RecipeTransition:
         self._build = build
         self._started_at = -START_PAUSE
         self._stopping: list[Player] = []  # stopped, their processes not yet ended
+        self._released: Player | None = None
         self._fade = _Fade()
         self._returning = False  # the change is a fallen player's return to its own recipe
         self._automatic = False  # the governor or an upgrade asked for the change: never swap for it
@@ -150,10 +151,16 @@ class RecipeTransition:
     def waitables(self) -> list[Any]:
         return [waitable for player in self.players for waitable in player.waitables()]
 
+    def release(self) -> Player | None:
+        """The player that shows, which `stop` will not stop; None while a change is under way."""
+        self._released = self.current if self.phase is Phase.PLAYING else None
+        return self._released
+
     def stop(self, seconds: float) -> None:
-        """Stop every engine, waiting up to `seconds` for each."""
+        """Stop every engine that was not released, waiting up to `seconds` for each."""
         for player in [*self.players, *self._stopping]:
-            player.stop(seconds)
+            if player is not self._released:
+                player.stop(seconds)
 
     @property
     def swapping_automatically(self) -> bool:

@@ -105,15 +105,16 @@ class ShowReading:
 
 
 def inspect_show(
-    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> ShowReading:
-    """Read as much of a show as can be read. Args as of `load_show`.
+    """Read as much of a show as can be read. Args as of `load_show`; text: what is not in the file yet.
 
     Raises:
         DocumentError: The file is not YAML, or an override leads nowhere.
         LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
     """
-    node = compose(read_text(path), str(path))
+    node = compose(read_text(path) if text is None else text, str(path))
     problems = Problems()
     problems.refer(node, "emptiness", "show" if node.is_empty else "")
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):

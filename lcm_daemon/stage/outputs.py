@@ -12,7 +12,8 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.shows.show import Show
-from lcm_daemon.transports.endpoint import switch_names
+from lcm_daemon.stage.handover import Handover
+from lcm_daemon.transports.endpoint import EndpointConfig, switch_names
 from lcm_daemon.transports.factory import build_sink
 from lcm_daemon.transports.record import RecordSink
 from lcm_daemon.transports.runner import OFF, SinkRunner
@@ -43,8 +44,13 @@ class Outputs:
         sinks: their runners.
     """
 
-    def __init__(self, show: Show, metrics: Metrics) -> None:
-        built = [build_sink(config, show.size, show.fps, metrics) for config in show.sinks]
+    def __init__(self, show: Show, metrics: Metrics, left: Handover | None = None) -> None:
+        """Build the sinks. left: what the show before has left; its open sinks are used as they are."""
+        before = left or Handover()
+        built = [before.pop_sink(config, show.size, show.fps) or build_sink(config, show.size, show.fps, metrics)
+                 for config in show.sinks]
+        self._configs = show.sinks
+        self._built = built
         self.sinks = [runner for runner in built if runner is not None]
         self._size, self._metrics = show.size, metrics
         self._rates = SinkRates(metrics)
@@ -55,6 +61,13 @@ class Outputs:
         self._recorders = [runner for config, runner in zip(show.sinks, built, strict=True)
                            if runner is not None and config.transport == "record"]
         self.refusals = Refusals(metrics)
+
+    def release(self, following: Show) -> list[tuple[EndpointConfig, SinkRunner]]:
+        """The sinks that another show has as well, with their configurations. They are no longer sinks of this one."""
+        pairs = [(config, runner) for config, runner in zip(self._configs, self._built, strict=True)
+                 if runner is not None and config in following.sinks]
+        self.sinks = [sink for sink in self.sinks if all(sink is not runner for _, runner in pairs)]
+        return pairs
 
     def post(self, frame: Frame) -> None:
         """Hand a frame to every sink; never waits."""

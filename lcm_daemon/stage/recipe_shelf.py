@@ -80,6 +80,14 @@ class RecipeShelf:
         else:
             change()
 
+    def ask_by_cue(self, name: str, change: Callable[[str], None], on_end: Callable[[str, bool], None]) -> None:
+        """Change to the recipe that a cue names, unless it is not on this machine; `on_end` is told if it is not."""
+        def refuse(reason: str) -> None:
+            self.refusals.add("cue/refused", "cue", reason)
+            on_end(name, False)
+
+        self.ask(name, lambda: change(name), refuse)
+
     def cancel(self) -> None:
         """Forget the change that waits, as a panic does."""
         self._asked = None

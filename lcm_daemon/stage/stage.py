@@ -161,7 +161,9 @@ class Stage:
         May be read from any thread.
         """
         engine = self.transition.leading.engines[0]
-        return "" if engine.ready or engine.alarm else f"loading {engine.recipe.name}: {engine.state}"
+        if engine.ready or engine.alarm:
+            return ""
+        return f"loading {engine.recipe.name}{'' if engine.state in ('starting', 'loading') else f': {engine.state}'}"
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that are not installed."""

@@ -60,7 +60,9 @@ class Runner(ABC):
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Start the thread, unless it runs already."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""

@@ -28,6 +28,8 @@ from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.transition import Phase
 from lcm_daemon.shows.reader import load_show
+from lcm_daemon.stage.handover import Handover
+from lcm_daemon.stage.players import Players
 from lcm_daemon.stage.stage import Stage
 from tests.conftest import ManualClock
 
@@ -98,7 +100,7 @@ def feed(stage: Stage) -> list[tuple[Frame, dict[str, Any]]]:
 def send(stage: Stage) -> None:
     """Send the engines what they accept, as the stage does between two ticks."""
     values = stage.switcher.govern_values(stage.automation.values)
-    stage.feeder.feed(stage.source, stage.guide, values, stage._ticks, stage.clock.now())
+    stage.feeder.feed(stage.source, stage.guide, values, stage.ticks, stage.clock.now())
 
 
 def execute(stage: Stage, *requests: Change | CommandRequest) -> None:
@@ -529,8 +531,9 @@ def test_no_recipe_is_read_from_a_file_while_a_show_plays(stage: Stage, monkeypa
     def refuse(*_: object) -> None:
         raise AssertionError("a recipe was read")
 
+    players = Players(stage.show, stage.metrics, Handover())
     monkeypatch.setattr("lcm_daemon.shows.show.load_recipe", refuse)
-    player = stage._build_player(RecipeVariant(Recipe("ink")), RestartPolicy.NEVER)
+    player = players.build(RecipeVariant(Recipe("ink")), RestartPolicy.NEVER)
     assert player.engines[0].ladder[-1].name == "builtin (safe)"
 
 

@@ -63,12 +63,12 @@ def test_bindings_of_the_show_are_changed_and_a_used_address_is_asked_for() -> N
                 peer.send("/1/a", 1.0)
                 await one.becomes("mix", 0.5)
                 assert lines(one, "mix") == [{"from": "/1/a", "to": "mix", "range": [0.0, 0.5], "curve": "exp"}]
-                for address, other in (("/strength", "strength"), ("/1/a", "mix")):
-                    peer.send("/lcm/learn/start", "smooth")
+                for name, address, other in (("blend", "/strength", "strength"), ("smooth", "/1/a", "mix")):
+                    peer.send("/lcm/learn/start", name)
                     await one.until(lambda: learning(one).get("conflict") == "")
                     peer.send(address, 0.7)
                     await one.until(lambda: bool(learning(one).get("conflict")))
-                    assert learning(one) == {"to": "smooth", "control": address, "conflict": other}
+                    assert learning(one) == {"to": name, "control": address, "conflict": other}
                 peer.send("/lcm/learn/accept", "move")
                 await one.until(lambda: not learning(one))
                 assert lines(one, "mix") == []

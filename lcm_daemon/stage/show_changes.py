@@ -1,0 +1,60 @@
+"""What was changed while a show played, as changes of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lcm_daemon.automation.modulator_bank import ModulatorBank
+from lcm_daemon.automation.schema import MODULATOR
+from lcm_daemon.core.control_state import Rows
+from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.recipes.reader import recipe_names
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.shows.show import Show
+from lcm_daemon.shows.show_writer import ShowEdits
+
+NOT_SAVED = frozenset({"freeze", "blackout", "master"})  # a show begins with a picture that moves
+_DIGITS = 6  # of a number: faders and OSC send more than anyone sets
+
+
+def show_changes(show: Show, recipe: Recipe, parameters: Parameters, bank: ModulatorBank, prompts: Rows) -> ShowEdits:
+    """What differs from the show's file: values, the recipe, the modulators and the prompts, but for bindings.
+
+    Args:
+        show: The show.
+        recipe: The recipe that plays.
+        parameters: The live values.
+        bank: The modulators.
+        prompts: The bank of prompts: `number` and `text`.
+    """
+    sections: dict[str, Any] = {}
+    names_recipe = recipe.name in recipe_names() and recipe.name not in show.recipes
+    if recipe.name != show.recipe.name and names_recipe:
+        sections["recipe"] = recipe.name
+    if (modulators := bank.saved()) is not None:
+        sections["modulation"] = [_modulator(row, parameters.targets()) for row in modulators]
+    if (texts := _texts(prompts)) != show.prompts:
+        sections["prompts"] = list(texts)
+    start = show.start_values(recipe if "recipe" in sections else show.recipe)
+    left_out = NOT_SAVED | ({name for name in start if name.startswith("mod/")} if "modulation" in sections else set())
+    values = {name: _rounded(value) for name, value in parameters.targets().items()
+              if name in start and name not in left_out and value != start[name]}
+    return ShowEdits({name: value for name, value in values.items() if value != start[name]}, sections)
+
+
+def _rounded(value: Value) -> Value:
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _texts(prompts: Rows) -> Sequence[str]:
+    """The prompts by their places; a place without one is an empty text."""
+    by_place = {int(row["number"]): str(row["text"]) for row in prompts}
+    return tuple(by_place.get(place, "") for place in range(1, max(by_place, default=0) + 1))
+
+
+def _modulator(row: Mapping[str, Any], values: Mapping[str, Value]) -> dict[str, Any]:
+    """A modulator as the show's file has it: with its live values, and without what is as usual."""
+    live = {key: values.get(f"mod/{row['name']}/{key}", value) for key, value in row.items()}
+    return {key: _rounded(live[key]) for key, spec in MODULATOR.items() if key in live and live[key] != spec.default}
