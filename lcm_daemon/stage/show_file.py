@@ -169,6 +169,8 @@ class ShowFile:
         act()
 
     def _refuse(self, origin: str, reason: str) -> None:
+        for folder in (self._path.parent, self._folder):  # pages do not learn where files are
+            reason = reason.replace(f"{folder}{os.sep}", "")
         self._note = reason
         self.refusals.add("show/refused", origin, f"show {self._show.name}: {reason}")
 
