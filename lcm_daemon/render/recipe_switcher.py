@@ -59,8 +59,8 @@ class RecipeSwitcher:
             self.change(name)
 
     def restart(self) -> None:
-        """Load the recipe anew, beside the engine that plays where memory allows it."""
-        self.transition.ask(self.transition.state.wanted, anew=True)
+        """Load the recipe again, beside the engine that plays where memory allows it."""
+        self.transition.ask(self.transition.state.wanted, reload=True)
 
     def resize(self, width: int, height: int) -> None:
         """Render the same recipe at another size in pixels, rounded to what models can render."""

@@ -116,7 +116,7 @@ class RecipeTransition:
         self._returning = False  # the change is a fallen player's return to its own recipe
         self._automatic = False  # the governor or an upgrade asked for the change: never swap for it
         self._asked_automatically = False  # the same of the variant that was asked for and has not begun
-        self._asked_anew = False  # that variant is to be loaded even if it plays
+        self._asked_reload = False  # that variant is to be loaded even if it plays
         self._asked_alone = False  # that variant is to be loaded without the playing one beside it
         self._swap_started = 0.0
         self._pauses = _ReturnPauses(pause)
@@ -168,17 +168,17 @@ class RecipeTransition:
         return self.phase is Phase.SWAPPING and self._automatic
 
     def ask(
-        self, variant: RecipeVariant, automatic: bool = False, alone: bool = False, anew: bool = False,
+        self, variant: RecipeVariant, automatic: bool = False, alone: bool = False, reload: bool = False,
     ) -> None:
         """Ask for a variant. One that is loading is given up for it; one that is fading in is let in first.
 
         Args:
             automatic: The governor or an upgrade asks. Out of memory, the variant is given up.
-            anew: Load it even if it plays already.
+            reload: Load it even if it plays already.
             alone: Stop the one that plays and hold its last frame while the variant loads: two do not fit into memory.
         """
         self.state.ask(variant)
-        self._asked_automatically, self._asked_alone, self._asked_anew = automatic, alone, anew
+        self._asked_automatically, self._asked_alone, self._asked_reload = automatic, alone, reload
 
     def give_up_swap(self, now: float) -> None:
         """Start the recipe again that played before the swap."""
@@ -251,7 +251,7 @@ class RecipeTransition:
             self._automatic = self._asked_automatically
             if self._asked_alone:
                 self._swap(now)
-            elif asked != self.current.variant or self.current.fallen or self._asked_anew:
+            elif asked != self.current.variant or self.current.fallen or self._asked_reload:
                 self._load(asked, now)
             else:
                 self.state.end(Outcome.DONE)  # it plays already

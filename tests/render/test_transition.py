@@ -138,11 +138,11 @@ def test_the_new_one_loads_aside_with_the_spare_and_is_faded_in(rig: Rig) -> Non
     assert rig.metrics.counts("change/") == {"change/begun": 1, "change/done": 1}
 
 
-def test_the_same_recipe_is_loaded_anew_beside_itself_if_asked(rig: Rig) -> None:
+def test_the_same_recipe_is_loaded_again_beside_itself_if_asked(rig: Rig) -> None:
     rig.change.ask(OLD)
     rig.step(START_PAUSE)
     assert rig.running == ["old"], "it plays already"
-    rig.change.ask(OLD, anew=True)
+    rig.change.ask(OLD, reload=True)
     rig.step(START_PAUSE)
     assert rig.running == ["old", "old"]
     rig.made[1].deliver(200)
