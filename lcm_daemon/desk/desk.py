@@ -13,6 +13,7 @@ from typing import Any
 
 from lcm_daemon import controllers
 from lcm_daemon.automation.cue_messages import CueMessage
+from lcm_daemon.controllers.curves import FADER_CURVES
 from lcm_daemon.core.control_state import ControlState, Rows
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
@@ -153,11 +154,14 @@ class Desk:
         self.controls.browser_source, self.controls.network = config.browser_source, config.network
         self.controls.looks_folder = config.looks_folder
         self.controls.sources = config.sources
+        self.controls.learning.on_start = self._open_midi
+        self.controls.set_list("curves", tuple({"name": name} for name in FADER_CURVES))
         self._refusal_log = RefusalLog(self.controls, lambda seconds, call: self._loop.call_later(seconds, call))
         self._channel = channel
         self._controllers = [
             controllers.load(name)(self.controls, options) for name, options in config.options.items()
         ]
+        self._has_midi = "midi" in config.options
         backend = config.options.get("midi", {}).get("backend", "auto")
         self._cue_sender = CueSender(config.cue_destinations, self.metrics, connect_to(backend))
         self._scheduled: asyncio.TimerHandle | None = None
@@ -165,6 +169,7 @@ class Desk:
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.controls.learning.call_later = self._loop.call_later
         self._stage_gone = asyncio.Event()
         try:
             await self._start_controllers()
@@ -188,6 +193,15 @@ class Desk:
                 failures.append(str(error))
         if failures:
             raise LcmDaemonError("\n".join(failures))
+
+    def _open_midi(self) -> None:
+        """Listen to MIDI devices, if the show does not do it already: one of their controls may be learned."""
+        if self._has_midi:
+            return
+        self._has_midi = True
+        midi = controllers.load("midi")(self.controls, {})
+        self._controllers.append(midi)
+        self._opening = self._loop.create_task(midi.start())
 
     def _read_messages(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the desk has ended first
