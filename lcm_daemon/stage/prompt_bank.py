@@ -38,7 +38,10 @@ class PromptBank:
         self._own = dict(enumerate(prompts, 1))
         self._file = AtomicFile(show.with_suffix(SUFFIX), "the bank of prompts") if show else None
         self._damaged = False  # the file has mistakes
-        self._texts = {**self._own, **self._read()}
+        kept = self._read()
+        self._texts = {**self._own, **kept}
+        if not self._damaged and any(text == self._own.get(place, "") for place, text in kept.items()):
+            self._write()  # the show has what was kept: from now on its file decides
 
     def text(self, number: Value) -> str:
         """The prompt at a place. Raises Refused if there is none."""
@@ -79,6 +82,9 @@ class PromptBank:
 
     def _put(self, place: int, text: str) -> None:
         self._texts[place] = text
+        self._write()
+
+    def _write(self) -> None:
         changed = {place: text for place, text in sorted(self._texts.items()) if text != self._own.get(place, "")}
         if self._file is not None:
             self._file.write(lambda: self._compose(changed))

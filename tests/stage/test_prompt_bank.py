@@ -48,6 +48,15 @@ def test_changes_last_and_the_shows_own_prompts_stay_editable(tmp_path: Path) ->
     assert texts(bank(tmp_path, "scarlet", "blue", "jade")) == {1: "scarlet", 3: "jade", 4: "a: [b] # ü 'c'"}
 
 
+def test_what_was_saved_into_the_show_is_the_shows(tmp_path: Path) -> None:
+    here = bank(tmp_path)
+    here.store(2, "stars")
+    here.clear(3)
+    here.close()
+    bank(tmp_path, "red", "stars", "").close()
+    assert texts(bank(tmp_path, "red", "night", "")) == {1: "red", 2: "night"}
+
+
 def test_a_show_without_a_file() -> None:
     here = PromptBank()
     here.store(1, "ocean")
