@@ -69,9 +69,9 @@ class ModulatorBank:
         return [self._set(modulator, setting, value, request.origin, now) for setting, value in settings.items()
                 if f"mod/{modulator.name}/{setting}" in self._parameters.table]
 
-    def rows(self) -> Rows:
-        """The modulators for the page: name, target, wave and the settings that are no parameters."""
-        return tuple({**asdict(modulator), "own": modulator.name in self._own} for modulator in self.modulators)
+    def lists(self) -> dict[str, Rows]:
+        """The lists for the page: modulators, with their settings, and waves, with their pictures."""
+        return {"modulators": tuple(map(asdict, self.modulators)), "waves": WAVE_ROWS}
 
     def saved(self) -> tuple[Mapping[str, Any], ...] | None:
         """What `restore` needs in a later run; None while the modulators are those of the show's file."""
@@ -144,11 +144,6 @@ def _checked(row: Mapping[str, Any]) -> dict[str, Value]:
     return {argument.name: argument.coerce(row[argument.name]) for argument in (*COMMANDS[ADD].arguments, *times)}
 
 
-def wave_rows() -> Rows:
-    """Every wave with its picture: levels from -1 to 1, separated by spaces. A wave repeats, or is random."""
-    return tuple({"name": name, "cycles": _cycles(name), "levels": _levels(name)} for name in WAVE_NAMES)
-
-
 def _cycles(wave: str) -> int:
     """Cycles that a picture shows."""
     return _CYCLES if wave in ("random", "walk") else 1
@@ -159,3 +154,7 @@ def _levels(wave: str) -> str:
         return ""
     phases = (place / _POINTS * _cycles(wave) for place in range(_POINTS + 1))
     return " ".join(f"{WAVES[wave](phase, 0):.2f}" for phase in phases)
+
+
+# Every wave with its picture: levels from -1 to 1, separated by spaces. A wave repeats, or is random.
+WAVE_ROWS: Rows = tuple({"name": name, "cycles": _cycles(name), "levels": _levels(name)} for name in WAVE_NAMES)

@@ -138,6 +138,53 @@ _SHOW: Commands = {
         Parameter("name", "text", "", "The name of the new show: letters, digits, spaces, _ and -."),)),
 }
 _MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
+_CUES: Commands = {
+    "cue/go": Command("Start the next cue.", (_FADE,), optional=1),
+    "cue/back": Command("Start the previous cue.", (_FADE,), optional=1),
+    "cue/goto": Command("Start the cue of this name or number.", (_CUE_NAME, _FADE), optional=1),
+    "cue/load": Command("Let the next GO start the cue of this name or number.", (_CUE_NAME,)),
+    "cue/pause": Command("Stop the fade where it is until it is resumed. A delay and an automatic GO wait too."),
+    "cue/resume": Command("Continue the fade that was paused."),
+    "cue/stop": Command("End the fade where it is. No cue that waits will start."),
+    "cue/release": Command("Leave the cue list; the next GO starts the first cue."),
+    "cue/record": Command("Store the current look as a cue. A cue of this name is overwritten.", (
+        Parameter("name", "text", "", "The cue's name."),), keyed=True),
+    "cue/overwrite": Command("Store the current look in an existing cue, which keeps its name, place and fade.", (
+        _CUE_NAME,), keyed=True),
+    "cue/rename": Command("Give a recorded cue another name.", (
+        _CUE_NAME, Parameter("new_name", "text", "", "Its new name.")), keyed=True),
+    "cue/fade": Command("Set the fade of a cue.", (
+        _CUE_NAME, Parameter("seconds", "float", 1.0, "Seconds that it takes.", 0.0, MAX_FADE, "s")), keyed=True),
+    "cue/follow": Command("Let a cue start the next one by itself, or not.", (
+        _CUE_NAME, Parameter("seconds", "float", -1.0, "Seconds from the end of its fade to the next cue; -1 is "
+                             "never.", -1.0, MAX_FADE, "s")), keyed=True),
+    "cue/move": Command("Move a cue to another place in the list.", (
+        _CUE_NAME, Parameter("place", "int", 1, "Its new place, counted from 1.", 1, MAX_CUES)), keyed=True),
+    "cue/duplicate": Command("Record a copy of a cue, right after it.", (
+        _CUE_NAME, Parameter("new_name", "text", "", "Name of the copy.")), optional=1, cumulative=True),
+    "cue/delete": Command("Delete a recorded cue.", (_CUE_NAME,), keyed=True),
+    "cue/undo": Command("Undo the last change of the cues: recording, name, fade, follow, place or deletion."),
+}
+_MOVES: Commands = {
+    "adjust": Command("Move a parameter by an amount from where it is; a choice by places.", (
+        Parameter("name", "text", "", "The parameter's name."),
+        Parameter("amount", "float", 0.0, "What is added to its value; below 0 it is subtracted."),
+    ), cumulative=True),
+    "toggle": Command("Switch a parameter on or off, or a choice to its next option.", (
+        Parameter("name", "text", "", "The parameter's name."),), cumulative=True),
+}
+_MODULATORS: Commands = {
+    "modulator/add": Command("Add a modulator, or change the one of this name.", (
+        _MODULATOR_NAME,
+        Parameter("to", "text", "", "The parameter that it moves."),
+        Parameter("wave", "text", "sine", "Shape of the movement, as in a show's `modulation`."),
+        Parameter("depth", "float", 0.25, "How far in each direction, as a share of the range.", -1.0, 1.0),
+        Parameter("rate", "float", 0.5, "Cycles per second.", 0.0, 30.0, "Hz"),
+        Parameter("beats", "float", 0.0, "Beats per cycle, in place of the rate.", 0.0, 1024.0, "beats"),
+        Parameter("phase", "float", 0.0, "Where in the cycle it starts.", 0.0, 1.0),
+    ), keyed=True, optional=5),
+    "modulator/remove": Command("Remove a modulator.", (_MODULATOR_NAME,), keyed=True),
+}
 
 
 def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: Size | None = None) -> Commands:
@@ -164,48 +211,10 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         "record/stop": Command("Stop the recording and close its file."),
         **{f"sink/{name}": Command(f"Switch the sink {name} on (1) or off (0).", (
             Parameter("on", "bool", True, "1 or 0."),)) for name in sinks},
-        "cue/go": Command("Start the next cue.", (_FADE,), optional=1),
-        "cue/back": Command("Start the previous cue.", (_FADE,), optional=1),
-        "cue/goto": Command("Start the cue of this name or number.", (_CUE_NAME, _FADE), optional=1),
-        "cue/load": Command("Let the next GO start the cue of this name or number.", (_CUE_NAME,)),
-        "cue/pause": Command("Stop the fade where it is until it is resumed. A delay and an automatic GO wait too."),
-        "cue/resume": Command("Continue the fade that was paused."),
-        "cue/stop": Command("End the fade where it is. No cue that waits will start."),
-        "cue/release": Command("Leave the cue list; the next GO starts the first cue."),
-        "cue/record": Command("Store the current look as a cue. A cue of this name is overwritten.", (
-            Parameter("name", "text", "", "The cue's name."),), keyed=True),
-        "cue/overwrite": Command("Store the current look in an existing cue, which keeps its name, place and fade.", (
-            _CUE_NAME,), keyed=True),
-        "cue/rename": Command("Give a recorded cue another name.", (
-            _CUE_NAME, Parameter("new_name", "text", "", "Its new name.")), keyed=True),
-        "cue/fade": Command("Set the fade of a cue.", (
-            _CUE_NAME, Parameter("seconds", "float", 1.0, "Seconds that it takes.", 0.0, MAX_FADE, "s")), keyed=True),
-        "cue/follow": Command("Let a cue start the next one by itself, or not.", (
-            _CUE_NAME, Parameter("seconds", "float", -1.0, "Seconds from the end of its fade to the next cue; -1 is "
-                                 "never.", -1.0, MAX_FADE, "s")), keyed=True),
-        "cue/move": Command("Move a cue to another place in the list.", (
-            _CUE_NAME, Parameter("place", "int", 1, "Its new place, counted from 1.", 1, MAX_CUES)), keyed=True),
-        "cue/duplicate": Command("Record a copy of a cue, right after it.", (
-            _CUE_NAME, Parameter("new_name", "text", "", "Name of the copy.")), optional=1, cumulative=True),
-        "cue/delete": Command("Delete a recorded cue.", (_CUE_NAME,), keyed=True),
-        "cue/undo": Command("Undo the last change of the cues: recording, name, fade, follow, place or deletion."),
+        **_CUES,
         **_BANK,
-        "adjust": Command("Move a parameter by an amount from where it is; a choice by places.", (
-            Parameter("name", "text", "", "The parameter's name."),
-            Parameter("amount", "float", 0.0, "What is added to its value; below 0 it is subtracted."),
-        ), cumulative=True),
-        "toggle": Command("Switch a parameter on or off, or a choice to its next option.", (
-            Parameter("name", "text", "", "The parameter's name."),), cumulative=True),
-        "modulator/add": Command("Add a modulator, or change the one of this name.", (
-            _MODULATOR_NAME,
-            Parameter("to", "text", "", "The parameter that it moves."),
-            Parameter("wave", "text", "sine", "Shape of the movement, as in a show's `modulation`."),
-            Parameter("depth", "float", 0.25, "How far in each direction, as a share of the range.", -1.0, 1.0),
-            Parameter("rate", "float", 0.5, "Cycles per second.", 0.0, 30.0, "Hz"),
-            Parameter("beats", "float", 0.0, "Beats per cycle, in place of the rate.", 0.0, 1024.0, "beats"),
-            Parameter("phase", "float", 0.0, "Where in the cycle it starts.", 0.0, 1.0),
-        ), keyed=True, optional=5),
-        "modulator/remove": Command("Remove a modulator.", (_MODULATOR_NAME,), keyed=True),
+        **_MOVES,
+        **_MODULATORS,
         **_LEARN,
         **_SHOW,
         "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),

@@ -25,7 +25,8 @@ from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.undo import Undo
 from lcm_daemon.stage.undo_move import CUES
 
-_CHANGE_LISTS = ("panic", "undo", "redo", "undo_panic", "prompts/play", "prompts/store", "prompts/clear")
+_CHANGE_LISTS = ("panic", "undo", "redo", "undo_panic", "prompts/play", "prompts/store", "prompts/clear",
+                 "modulator/add", "modulator/remove")
 
 
 class Dispatch:
@@ -72,10 +73,10 @@ class Dispatch:
                 self._history.note([change], change.origin, now)
 
     def lists(self) -> dict[str, Rows]:
-        """The lists that pages show, by name: undo, redo, prompt_history, prompts, and the words of the recipe."""
+        """The lists that pages show: undo, redo, prompt_history, prompts, words of the recipe, modulators, waves."""
         self.has_news = False
         model = self._switcher.transition.state.playing.recipe.model
-        return {"words": self._words.get(model, ()),
+        return {"words": self._words.get(model, ()), **self._automation.bank.lists(),
                 "undo": self._undo.rows(), "redo": self._undo.redo_rows(), "prompt_history": self._history.rows(),
                 "prompts": self._bank.rows()}
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
 
 from lcm_daemon.automation.automation import Automation
-from lcm_daemon.automation.modulator_bank import wave_rows
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.learning import KEPT as BINDINGS
@@ -133,8 +132,6 @@ class Stage:
         )
         self.desk.moving_values = self._report.moving_values
         self._told_modulators = self.automation.bank.revision
-        self.desk.tell_list("modulators", self.automation.bank.rows())
-        self.desk.tell_list("waves", wave_rows())
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
         self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
@@ -339,7 +336,6 @@ class Stage:
         if self.automation.bank.revision != self._told_modulators:
             self._told_modulators = self.automation.bank.revision
             self.desk.replace_table(self.parameters.shown())
-            self.desk.tell_list("modulators", self.automation.bank.rows())
 
     def _on_change_end(self, end: ChangeEnd) -> None:
         self._dispatch.on_change_end(end)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.automation.modulation import Modulator
-from lcm_daemon.automation.modulator_bank import MAX_MODULATORS, WAVE_NAMES, ModulatorBank, wave_rows
+from lcm_daemon.automation.modulator_bank import MAX_MODULATORS, WAVE_NAMES, WAVE_ROWS, ModulatorBank
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Refused
@@ -38,7 +38,7 @@ def test_a_modulator_is_added_and_moves_its_parameter() -> None:
     assert rig.call("modulator/add", "fast", "mix", "square", 0.5, 0.0) == {"mod/fast/depth": 0.5, "mod/fast/rate": 0.0}
     rig.parameters.set("mix", 0.25, 0.0)
     assert rig.moved("mix", 1.0) == 0.75
-    assert [row["name"] for row in rig.bank.rows()] == ["slow", "fast"]
+    assert [row["name"] for row in rig.bank.lists()["modulators"]] == ["slow", "fast"]
     assert rig.parameters.table["mod/fast/depth"].group == "Modulation"
 
 
@@ -112,7 +112,7 @@ def test_a_later_run_gets_them_back_but_nothing_that_is_wrong() -> None:
 
 
 def test_every_wave_has_a_picture_but_a_follower() -> None:
-    rows = {row["name"]: str(row["levels"]).split() for row in wave_rows()}
+    rows = {row["name"]: str(row["levels"]).split() for row in WAVE_ROWS}
     assert tuple(rows) == WAVE_NAMES
     assert all(-1.0 <= float(level) <= 1.0 for levels in rows.values() for level in levels)
     assert [name for name, levels in rows.items() if len(levels) < 50] == ["follow"]

@@ -48,7 +48,7 @@ def watching(daemon: Daemon) -> Iterator[PageLists]:
 
 
 def names(lists: dict[str, list[dict[str, Any]]]) -> list[object]:
-    return [row["name"] for row in lists["modulators"]]
+    return [row["name"] for row in lists.get("modulators", [])]
 
 
 def health(daemon: Daemon) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         daemon.process.wait()
     with Daemon(tmp_path, SHOW) as daemon, watching(daemon) as page:
         assert daemon.values()["mod/fast/depth"] == -0.5
-        assert names(page.lists) == ["fast"]
+        page.until(lambda lists: names(lists) == ["fast"])
         send("/lcm/panic", [], "127.0.0.1", daemon.osc_port)
         wait_for(lambda: daemon.values().get("mod/fast/depth") == 0.0, what="the panic")
         wait_for(lambda: health(daemon)["live"]["mix"]["value"] == 1.0, what="the value without modulation")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.automation.modulation import Modulator
-from lcm_daemon.automation.modulator_bank import wave_rows
+from lcm_daemon.automation.modulator_bank import WAVE_ROWS
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.desk.refusal_log import RefusalLog
 from lcm_daemon.recipes.parts import ControlNet, Lora, table_of_parts
@@ -126,7 +126,7 @@ def test_modulators_are_drawn_added_changed_and_removed(devtools: str) -> None:
         rig = Rig()
         rig.change_recipe(*MODULATOR.parameters())
         async with opened(devtools, rig) as (page, _):
-            rig.controls.set_list("waves", wave_rows())
+            rig.controls.set_list("waves", WAVE_ROWS)
             rig.controls.set_list("modulators", (asdict(MODULATOR),))
             await drawer(page, "Modulation")
             await page.until("document.querySelector('[data-modulator=slow] polyline')?.points.length > 50")
@@ -134,9 +134,9 @@ def test_modulators_are_drawn_added_changed_and_removed(devtools: str) -> None:
             heights = ("(p => Math.max(...p.map(e => e.y)) - Math.min(...p.map(e => e.y)))"
                        "([...document.querySelector('[data-modulator=slow] polyline').points])")
             assert await page.js(heights) == pytest.approx(14.0, abs=0.5), "half of the height: the depth is 0.5"
-            for step in ("select[aria-label^=Wave]", "saw"), ("input[inputmode=decimal][aria-label^=Beats]", "2"):
-                await page.js(f"(e => {{ e.value = '{step[1]}'; e.dispatchEvent(new Event('change')) }})"
-                              f"(document.querySelector('[data-modulator=slow] {step[0]}'))")
+            for part, text in ("select[aria-label^=Wave]", "saw"), ("input[aria-label^=Beats]", "2"):
+                await page.js(f"(e => {{ e.value = '{text}'; e.dispatchEvent(new Event('change', {{bubbles: true}})) }})"
+                              f"(document.querySelector('[data-modulator=slow] {part}'))")
             await page.write("[data-modulator-form] input", "fast")
             await page.click("[data-modulator-form] button")
             await page.click("[data-remove=slow]")

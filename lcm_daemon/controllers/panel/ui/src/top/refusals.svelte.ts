@@ -19,7 +19,7 @@ class Refusals {
   #seen: number | null = null; // number of the newest refusal that this page knows; null before the first list
   #timer = 0;
 
-  /** Take notice of a newer refusal. Call this in an effect. What was refused before the page came is no news. */
+  /** Take notice of a newer refusal. Call this in an effect. It does not report what was refused before the page came. */
   watch(): void {
     const newest = this.rows[0];
     const number = newest?.number ?? 0;
