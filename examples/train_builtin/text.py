@@ -150,7 +150,8 @@ class Captions:
 
     def __init__(self, work: Path) -> None:
         self.tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-        self.model = CLIPTextModel.from_pretrained(work / "text_encoder").eval().requires_grad_(False)
+        model = CLIPTextModel.from_pretrained(work / "text_encoder", dtype=torch.float32)  # adoption writes float16
+        self.model = model.eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode(self, captions: list[str]) -> Tensor:

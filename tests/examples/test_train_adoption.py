@@ -31,7 +31,9 @@ def test_the_shipped_model_goes_on_where_it_stands(tmp_path: Path) -> None:
         shipped = kind.from_pretrained(TARGET / name).float().state_dict()
         assert ours.state_dict().keys() == shipped.keys()
         assert all(torch.equal(tensor, shipped[key]) for key, tensor in ours.state_dict().items()), name
-    assert text.Captions(tmp_path).encode(["red bricks"]).isfinite().all()
+    hidden = text.Captions(tmp_path).encode(["red bricks"])
+    assert hidden.isfinite().all()
+    assert hidden.dtype is torch.float32, "as the denoiser that it is given to"
 
 
 def test_what_the_work_folder_has_already_stays(tmp_path: Path) -> None:
