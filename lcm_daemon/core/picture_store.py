@@ -1,4 +1,4 @@
-"""PictureStore: the pictures that pages have sent, in the state folder. Each has a number, which its file is named after.
+"""PictureStore: the pictures that pages have sent, in the state folder. The file of each is named after its number.
 
 Pictures are decoded and written again, so that no file holds what a client has sent. Numbers are looked up among the
 files that are there; nothing from the network becomes a path.

@@ -151,7 +151,8 @@ def read_given(data: bytes, most_pixels: int) -> Pixels:
             raise PictureError(f"HEIC pictures need pillow-heif; install it with: {HEIF_INSTALL}") from None
         raise PictureError("this is not a picture of a known kind; JPEG, PNG, WebP, GIF and others are") from None
     except library.DecompressionBombError as error:
-        raise PictureError(f"its pixels are too many; at most {most_pixels // 1_000_000} million are accepted") from error
+        most = most_pixels // 1_000_000
+        raise PictureError(f"its pixels are too many; at most {most} million are accepted") from error
     except _DAMAGE as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PictureError(f"the picture cannot be read: {text.splitlines()[0]}") from error

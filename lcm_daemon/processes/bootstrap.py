@@ -143,7 +143,7 @@ def set_up_logging(levels: LogLevels) -> None:
     """Log to standard error, one line a record, through a LogHandler, which never blocks."""
     handler = LogHandler(_own_stream())
     logging.basicConfig(level=levels.root, format=FORMAT, datefmt="%H:%M:%S", handlers=[handler], force=True)
-    for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "urllib3"):
+    for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "httpx2", "urllib3"):
         logging.getLogger(name).setLevel(max(levels.root, logging.WARNING))
     for name, level in levels.loggers.items():
         logging.getLogger(name).setLevel(level)

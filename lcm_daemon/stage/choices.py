@@ -37,7 +37,8 @@ class Choices:
         recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem (why it
             is absent), failed (why its last download failed).
         """
-        return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now), "recipes": tuple(self._recipes())}
+        return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now),
+                "recipes": tuple(self._recipes())}
 
     def status(self) -> dict[str, Value]:
         """Entries of the status that change often.
