@@ -69,8 +69,8 @@ class CueEditor:
         stored = self._store.read()
         self._adopt(stored)
         self._take_news()
-        if not self.trouble:
-            self._thumbnails.keep(self._pictured())
+        if not self.trouble and self._thumbnails.folder is not None and self._thumbnails.folder.exists():
+            self._thumbnails.clean_up(self._states())
 
     # --- what the show calls ---
 
@@ -90,7 +90,7 @@ class CueEditor:
     def close(self) -> None:
         """Wait until the recorded cues are written."""
         self._undo.clear()
-        self._thumbnails.keep(self._pictured())
+        self._thumbnails.keep(self._states())
         self._store.close()
         if self._take_news():  # a person has changed the file in the last moment
             self._store.close()
@@ -239,6 +239,8 @@ class CueEditor:
 
     def _playable(self, cue: Cue) -> Cue:
         """Return a cue without messages to destinations that the cues of the show file do not name."""
+        if all(message.destination in self._known for message in cue.send):
+            return cue
         return replace(cue, send=tuple(message for message in cue.send if message.destination in self._known))
 
     def _use(self, names: Sequence[str], old_name: str = "", new_name: str = "") -> None:
@@ -248,7 +250,7 @@ class CueEditor:
 
     def _changed(self) -> None:
         self._rows = None
-        self._thumbnails.keep(self._pictured())
+        self._thumbnails.keep(self._states())
         self._store.write(self._state())
 
     def _state(self) -> RecordedCues:
@@ -257,10 +259,9 @@ class CueEditor:
     def _keep_for_undo(self) -> None:
         self._undo.append(_Before(tuple(self._names()), dict(self._recorded)))
 
-    def _pictured(self) -> Set[str]:
-        """Names of the thumbnails of all cues, and of those that an undo brings back."""
-        states = [self._recorded, *(before.recorded for before in self._undo)]
-        return {cue.thumbnail for state in states for cue in state.values()}
+    def _states(self) -> Sequence[Mapping[str, Cue]]:
+        """The recorded cues by name, and those that an undo brings back."""
+        return [dict(self._recorded), *(before.recorded for before in self._undo)]
 
     def _row(self, number: int, cue: Cue) -> Row:
         stored, is_own = self._recorded.get(cue.name, cue), cue.name in self._recorded
@@ -300,8 +301,8 @@ class CueEditor:
                     self.trouble = text
                     if text:
                         self._refusals.report(FILE_ORIGIN if self._store.is_damaged else self._origin, text)
-                case ThumbnailReady(name):
-                    self._thumbnails.on_ready(name)
+                case ThumbnailReady(name, is_written):
+                    self._thumbnails.on_ready(name, is_written)
         return changed
 
     def _on_file_read(self, base: RecordedCues, found: RecordedCues) -> None:

@@ -50,9 +50,10 @@ class FileTrouble:
 
 @dataclass(frozen=True)
 class ThumbnailReady:
-    """The picture of this name has been written."""
+    """The picture of this name has been written, or could not be."""
 
     name: str
+    is_written: bool = True
 
 
 News = FileRead | FileTrouble | ThumbnailReady
@@ -72,7 +73,7 @@ class CueStore:
         self._version: Version | None = None  # the file's at that time
         self._seen: Version | None = None  # a newer version, which may still be being written
         self._damaged = False  # this version has mistakes
-        self._wanted = self._synced  # what the file should hold; set by the show's thread only
+        self._wanted = self._handled = self._synced  # what the file should hold; the last one that was dealt with
         self._failed_at: float | None = None
         self._trouble = ""
 
@@ -95,12 +96,15 @@ class CueStore:
             self._thread.start()
 
     def write(self, recorded: RecordedCues) -> None:
-        """Write these cues in the background. Return at once."""
+        """Write these cues in the background, before the jobs that wait. Return at once."""
         self._wanted = recorded
-        self.submit(lambda: self._write(recorded))
+        self.submit(lambda: None)
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Call a function on the store's thread, after those that wait. It must handle its errors."""
+        """Call a function on the store's thread, after those that wait. It must handle its errors.
+
+        Without a show file, nothing is called.
+        """
         if self.path is not None:
             self.watch()
             self._jobs.put(job)
@@ -129,7 +133,7 @@ class CueStore:
         return self._damaged
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Wait until the cues are written, and for a while until the jobs that wait are done."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join(CLOSE_SECONDS)
@@ -143,6 +147,9 @@ class CueStore:
                 job = self._jobs.get(timeout=self._poll)
             except queue.Empty:
                 job = self._look
+            if self._wanted is not self._handled:
+                self._handled = self._wanted
+                self._write(self._handled)
             if job is None:
                 return
             job()
@@ -156,7 +163,7 @@ class CueStore:
                 self._reread(version)
             self._seen = version
         elif self._failed_at is not None and time.monotonic() - self._failed_at >= self._retry:
-            self._write(self._wanted)
+            self._write(self._handled)
 
     def _reread(self, version: Version) -> bool:
         """Read a changed file, and report what is new. Return whether something is."""
@@ -177,10 +184,9 @@ class CueStore:
         return True
 
     def _write(self, recorded: RecordedCues) -> None:
-        """Write these cues, unless newer ones wait or a person has changed the file: then they must be merged first."""
+        """Write these cues, unless a person has changed the file: then they must be merged first."""
         path = self.path
-        if recorded is not self._wanted or path is None:
-            return
+        assert path is not None
         version = file_version(path)
         if version is not None and version != self._version and self._reread(version):
             return

@@ -212,7 +212,7 @@ def test_a_thumbnail_is_small_renewed_and_goes_with_its_look(file: Path) -> None
 def test_pictures_of_no_look_are_removed_at_the_next_start_and_other_files_stay(file: Path) -> None:
     folder = file.with_suffix(".looks")
     folder.mkdir()
-    for name in ("0123456789abcdef.jpg", "holiday.jpg", "notes.txt"):
+    for name in ("0123456789abcdef.jpg", "fedcba9876543210.jpg.new", "holiday.jpg", "notes.txt"):
         (folder / name).touch()
     Rig(file).editor.close()
     assert sorted(path.name for path in folder.iterdir()) == ["holiday.jpg", "notes.txt"]

@@ -1,4 +1,4 @@
-"""The looks on the page: tiles and thumbnails, menu, keys, touch, reorder, undo, two pages; and their pictures over HTTP."""
+"""The looks on the page: tiles, thumbnails, menu, keys, touch, order, undo, two pages; and their pictures over HTTP."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_look_is_played_renamed_set_moved_overwritten_and_deleted_by_mouse(dev
 
     async def scenario() -> None:
         await looks.settle()
-        async with opened(devtools, looks.rig) as (page, panel):
+        async with opened(devtools, looks.rig) as (page, _):
             await shows(page, "dawn", "storm", "a", "b")
             await page.until(f"document.querySelector({tile('a') + ' img'!r})?.naturalWidth === 64")
             assert await page.js(f"document.querySelector({tile('dawn') + ' img'!r})") is None
@@ -193,8 +193,9 @@ def test_a_long_press_opens_the_menu_and_a_drag_moves_a_look(devtools: str, tmp_
             await page.until(f"{MENU}.matches(':popover-open')")
             await page.touch("touchEnd")
             box = await page.js(f"{MENU}.getBoundingClientRect().toJSON()")
-            assert box["left"] >= 0 and box["right"] <= 390 and box["top"] >= 0 and box["bottom"] <= 844
-            assert await page.js(f"Math.min(...[...{MENU}.querySelectorAll('button, input')].map(e => e.offsetHeight))") >= 44
+            assert min(box["left"], box["top"], 390 - box["right"], 844 - box["bottom"]) >= 0, "it is in the window"
+            heights = await page.js(f"[...{MENU}.querySelectorAll('button, input')].map(e => e.offsetHeight)")
+            assert min(heights) >= 44
             await page.click("[data-look-menu] [data-command='cue/load']")
             await until(lambda: looks.rig.called)
         assert [call.name for call in looks.rig.called] == ["cue/load"], "the long press has not played it"
@@ -205,8 +206,8 @@ def test_a_long_press_opens_the_menu_and_a_drag_moves_a_look(devtools: str, tmp_
 async def drag(page: Tab, what: str, to: str) -> None:
     await page.js(f"""(() => {{
         const [from, to] = [{what!r}, {to!r}].map(each => document.querySelector(each));
-        const dataTransfer = new DataTransfer();
-        const send = (kind, target) => target.dispatchEvent(new DragEvent(kind, {{bubbles: true, cancelable: true, dataTransfer}}));
+        const given = {{bubbles: true, cancelable: true, dataTransfer: new DataTransfer()}};
+        const send = (kind, target) => target.dispatchEvent(new DragEvent(kind, given));
         send('dragstart', from); send('dragover', to); send('drop', to) }})()""")
 
 
@@ -235,18 +236,20 @@ def test_what_is_wrong_with_the_file_is_shown_until_it_is_over(devtools: str, tm
 
 def test_a_full_list_is_shown_and_played(devtools: str, tmp_path: Path) -> None:
     looks = Looks(tmp_path)
-    for number in range(252):
-        looks.call("cue/record", f"look {number}")
 
     async def scenario() -> None:
         await looks.settle()
+        for number in range(252):
+            looks.call("cue/duplicate", "a", f"look {number}")
         async with opened(devtools, looks.rig) as (page, _):
             await page.until(f"({TILES}).length === 256")
             await page.click("[data-command='cue/record']")
             await page.key("Enter")
-            await page.until("[...document.querySelectorAll('[role=alert]')].some(e => e.innerText.includes('the limit is 256 cues'))")
+            alerts = "[...document.querySelectorAll('[role=alert]')].map(e => e.innerText)"
+            await page.until(f"{alerts}.some(text => text.includes('the limit is 256 cues'))")
             await key_on(page, "look 251", "Enter")
             await page.until(f"document.querySelector({tile('look 251')!r}).dataset.state === 'current'")
+            await page.until(f"document.querySelector({tile('look 251') + ' img'!r})?.naturalWidth === 64")
 
     asyncio.run(scenario())
 
@@ -267,7 +270,8 @@ def test_only_thumbnails_of_looks_are_served(tmp_path: Path) -> None:
             (tmp_path / "seen.jpg").write_bytes(answer.body)
             with Image.open(tmp_path / "seen.jpg") as image:
                 assert image.size == (64, 36)
-            for path in ("", "0123456789abcdef", f"{name}.jpg", "../show.cues.yaml", "..%2fshow.cues.yaml", "%00", "x" * 4000):
+            for path in ("", "0123456789abcdef", f"{name}.jpg", "../show.cues.yaml", "..%2fshow.cues.yaml", "%00",
+                         "x" * 4000):
                 assert (await get(panel, f"/thumbnails/looks/{path}")).status == 404, path
             foreign = await get(panel, f"/thumbnails/looks/{name}", Origin="http://evil.example")
             assert foreign.status == 403
