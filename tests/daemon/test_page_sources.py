@@ -214,7 +214,7 @@ async def use_the_pages_camera(play: Set) -> None:
 
 async def see_lamps_and_rate(play: Set) -> None:
     with Udp(play.daemon.osc_port) as hand:
-        hand.send("/lcm/strength", [0.4])
+        hand.send("/lcm/strength", "f", 0.4)
         await play.until("[data-lamp=osc]", "Number(e.dataset.count) > 0"
                          " && e.title === '/lcm/strength from 127.0.0.1'")
     await play.page.until("document.querySelector('[data-chip-fps] polyline').points.length > 4")
