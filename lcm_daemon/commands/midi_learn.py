@@ -52,7 +52,12 @@ def learn(
     with inputs or MidiInputs(connect or backend, patterns) as opened:
         if inputs is None:
             opened.read_keyboard()
-        lines = list(_learn_lines(show.table(show.recipe).values(), opened, print_line))
+        lines: list[MapLine] = []
+        try:
+            for line in _learn_lines(show.table(show.recipe).values(), opened, print_line):
+                lines.append(line)
+        except KeyboardInterrupt:
+            print_line("")  # behind the terminal's ^C
     if not lines:
         print_line("no controls learned; the show is unchanged")
         return 0
@@ -64,7 +69,7 @@ def learn(
 def _learn_lines(
     parameters: Iterable[Parameter], inputs: MidiInputs, print_line: PrintLine,
 ) -> Iterator[MapLine]:
-    print_line("move a control for each parameter; press Enter to skip one, q and Enter to end and write")
+    print_line("move a control for each parameter; press Enter to skip one, q and Enter or Ctrl-C to end and write")
     for parameter in parameters:
         if parameter.kind == "text":
             continue  # no fader sends text; a button can, written by hand: {note: 36, to: prompt, value: lava}

@@ -21,6 +21,7 @@ from lcm_daemon.controllers.midi.messages import MessageDecoder, parse
 from lcm_daemon.controllers.midi.port_names import DevicePattern
 from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.shows.reader import load_show
 from tests.rigs.midi import Plugboard, bindings
 
 
@@ -140,14 +141,13 @@ def show(tmp_path: Path) -> Path:
 
 def test_learn_from_the_first_parameter_to_the_written_show(show: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(midi_learn, "QUIET_SECONDS", 0.05)
-    script = Script(
-        ccs(1, 5, 6, 8),  # blend
-        "",  # prompt_glide is skipped
-        ccs(2, 5, 6, 8),  # strength
-        "", "", "", "", "", "",  # to mode
-        [(0x90, 36, 9), (0x80, 36, 0)], [(0x90, 37, 9)], [(0x90, 38, 9)],
-        "q",
-    )
+    answers: dict[str, list[Any]] = {
+        "blend": [ccs(1, 5, 6, 8)], "strength": [ccs(2, 5, 6, 8)],
+        "mode": [[(0x90, 36, 9), (0x80, 36, 0)], [(0x90, 37, 9)], [(0x90, 38, 9)], "q"],
+    }
+    loaded = load_show(show)
+    names = [p.name for p in loaded.table(loaded.recipe).values() if p.kind != "text"]
+    script = Script(*(answer for name in names for answer in answers.get(name, [""])))
     assert learn(str(show), inputs=script, print_line=script.say) == 0
     text = show.read_text(encoding="utf-8")
     assert text.startswith("# my show\nname: mine\nosc: false  # none\nmidi:\n  map:\n")
@@ -158,6 +158,21 @@ def test_learn_from_the_first_parameter_to_the_written_show(show: Path, monkeypa
     ]
     assert all(bindings(str(line).replace("'", "")) for line in lines)
     assert list(show.parent.iterdir()) == [show]
+
+
+def test_ctrl_c_keeps_what_was_learned(show: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(midi_learn, "QUIET_SECONDS", 0.05)
+    script, said = Script(ccs(1, 5, 6, 8), "", ccs(2, 5, 6, 8)), list[str]()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len([line for line in said if line.endswith(")")]) == 4:
+            raise KeyboardInterrupt
+        script.say(text)
+
+    assert learn(str(show), inputs=script, print_line=say) == 0
+    assert len(compose(show.read_text(encoding="utf-8"), "mine.yaml").value["midi"]["map"]) == 2
+    assert said[-1].endswith("2 lines written under midi, map")
 
 
 def test_nothing_learned_leaves_the_show_unchanged(show: Path) -> None:
