@@ -41,7 +41,7 @@ class PromptBank:
         kept = self._read()
         self._texts = {**self._own, **kept}
         if not self._damaged and any(text == self._own.get(place, "") for place, text in kept.items()):
-            self._write()  # the show has what was kept: from now on its file decides
+            self._write()  # the show has what was kept, so that its file decides again
 
     def text(self, number: Value) -> str:
         """The prompt at a place. Raises Refused if there is none."""

@@ -47,6 +47,6 @@ class PromptHistory:
 
 
 def _is_typed(earlier: _Sent, later: _Sent) -> bool:
-    """Whether somebody types at one prompt, which is sent while it grows."""
+    """Whether the later one is the earlier one, typed further."""
     is_same = earlier.name == later.name and sender(earlier.origin) == sender(later.origin)
     return is_same and later.at - earlier.at < PAUSE and is_edit(earlier.text, later.text)

@@ -91,7 +91,7 @@ class Undo:
             self._is_ramp(name, move.after[name], value) for name, value in after.items())
 
     def _is_ramp(self, name: str, earlier: Setting, later: Setting) -> bool:
-        """Whether two values are part of one move: numbers, and a text at which somebody types."""
+        """Whether two values are part of one move: numbers, and a text that is being typed."""
         if isinstance(earlier, str) and isinstance(later, str):
             return self._parameters.table[name].kind == "text" and is_edit(earlier, later)
         return not isinstance(later, bool | Blend)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from websockets.sync.client import connect
 
 from lcm_daemon.core.frame import Pixels
 from tests.rigs.daemon import Daemon, wait_for
@@ -34,6 +36,10 @@ def test_an_undone_panic_brings_the_picture_back(tmp_path: Path) -> None:
             peer.send("/lcm/undo_panic")
             show.frame(is_grey(50))
             wait_for(lambda: show.daemon.status().get("cue") == "dim", what="the cue that was current")
+            with connect(f"ws://127.0.0.1:{show.daemon.panel_port}/ws", proxy=None) as page:
+                lists = json.loads(page.recv())["hello"]["lists"]
+            assert [(row["what"], row["by"], row["value"]) for row in lists["undo"]] == [
+                ("master", "osc 127.0.0.1", "0.5"), ("look dim", "", "")]
             peer.send("/lcm/undo", 1)  # the same button within 0.1 s would be held: numbers tell the presses apart
             show.frame(is_grey(100))
             peer.send("/lcm/undo", 2)

@@ -176,6 +176,19 @@ def test_a_panic_is_undone_under_a_ramp() -> None:
     assert (bench.do("undo_panic"), bench.reasons()) == ([], ["undo_panic: no panic is among the last 50 moves"])
 
 
+def test_a_panic_that_takes_seconds_is_undone_on_its_way() -> None:
+    bench = Bench()
+    bench.set("strength", 1.0)
+    bench.set("prompt", "lava")
+    bench.parameters.reset(f"panic/{PAGE}", bench.now, 10.0)
+    bench.undo.observe(bench.now)
+    bench.now += 5.0
+    assert bench.parameters.evaluate(bench.now)["strength"] == pytest.approx(0.8)
+    bench.do("undo_panic")
+    values = bench.parameters.evaluate(bench.now)
+    assert (values["strength"], values["prompt"]) == (1.0, "lava")
+
+
 def test_a_second_panic_changes_nothing_and_hides_nothing() -> None:
     bench = Bench()
     bench.set("prompt", "lava")

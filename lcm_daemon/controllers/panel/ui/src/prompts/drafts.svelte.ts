@@ -24,7 +24,7 @@ class LiveTyping {
 
 export const liveTyping = new LiveTyping();
 
-/** The text of a prompt field. What is typed stays in the field until it is sent, whatever others send meanwhile. */
+/** The text of a prompt field. What is typed stays in the field until it is sent, also when others send. */
 export class Draft {
   readonly name: string;
   /** What is typed; null while the field shows the text in effect. */
