@@ -83,13 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="play a show (without SHOW: the demo)")
     run.set_defaults(command=_run)
-    _add_show(run)
-    run.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
-    run.add_argument("--watch", action="store_true", help="reload the show whenever its file changes")
-    run.add_argument("-v", "--verbose", action="store_true", help="log debug messages of every module")
-    run.add_argument("--log", action="append", default=[], type=_log_level, metavar="LOGGER=LEVEL", dest="log_levels",
-                     help="log level of one module, such as lcm_daemon.render=debug; may be repeated. Levels: "
-                     + ", ".join(LOG_LEVELS))
+    _add_run(run)
 
     check = commands.add_parser("check", help="check a show and print every mistake with its line and column")
     check.set_defaults(command=_check)
@@ -124,12 +118,26 @@ def build_parser() -> argparse.ArgumentParser:
 
     send = commands.add_parser("send", help="send one OSC message to a running daemon, and print its answer")
     send.set_defaults(command=_send)
-    send.add_argument("address", help="such as /lcm/strength")
-    send.add_argument("values", nargs="*", metavar="VALUE", help="text as it is typed where that is wanted, such as a "
-                      "prompt or a cue's name; elsewhere numbers, true, false, or text")
-    send.add_argument("--host", default="127.0.0.1", help="host of the daemon (127.0.0.1)")
-    send.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
+    _add_send(send)
     return parser
+
+
+def _add_send(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", help="such as /lcm/strength")
+    parser.add_argument("values", nargs="*", metavar="VALUE", help="text as it is typed where that is wanted, such as "
+                        "a prompt or a cue's name; elsewhere numbers, true, false, or text")
+    parser.add_argument("--host", default="127.0.0.1", help="host of the daemon (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_show(parser)
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
+    parser.add_argument("--watch", action="store_true", help="reload the show whenever its file changes")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages of every module")
+    parser.add_argument("--log", action="append", default=[], type=_log_level, metavar="LOGGER=LEVEL",
+                        dest="log_levels", help="log level of one module, such as lcm_daemon.render=debug; may be "
+                        "repeated. Levels: " + ", ".join(LOG_LEVELS))
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ class MapOwner(Protocol):
         """The lines, also those of ready maps, that the control of this line moves already."""
 
     def use(self, edit: BindingEdit) -> None:
-        """Act on a change from now on. Raises Refused for a line that has a mistake."""
+        """Act on a change. Raises Refused for a line that has a mistake."""
 
     def label(self, line: Line) -> str:
         """The control of a line in few words, such as "cc 7 ch 1"."""

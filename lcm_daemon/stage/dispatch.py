@@ -72,6 +72,11 @@ class Dispatch:
             if not change.origin.startswith(CUES):
                 self._history.note([change], change.origin, now)
 
+    @property
+    def prompts(self) -> Rows:
+        """The bank of prompts: number, text."""
+        return self._bank.rows()
+
     def lists(self) -> dict[str, Rows]:
         """The lists that pages show: undo, redo, prompt_history, prompts, words of the recipe, modulators, waves."""
         self.has_news = False

@@ -63,7 +63,7 @@ class Outputs:
         self.refusals = Refusals(metrics)
 
     def release(self, following: Show) -> list[tuple[EndpointConfig, SinkRunner]]:
-        """The sinks that another show has as well, with their configurations. They are no longer sinks of this one."""
+        """The sinks that another show has as well, with their configurations. This show has them no longer."""
         pairs = [(config, runner) for config, runner in zip(self._configs, self._built, strict=True)
                  if runner is not None and config in following.sinks]
         self.sinks = [sink for sink in self.sinks if all(sink is not runner for _, runner in pairs)]

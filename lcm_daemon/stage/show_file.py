@@ -125,7 +125,8 @@ class ShowFile:
         if now - self._looked_at >= LOOK_INTERVAL and not self._jobs and self._text is not None:
             self._looked_at = now
             lists = now - self._listed_at >= LIST_INTERVAL
-            self._listed_at = now if lists else self._listed_at
+            if lists:
+                self._listed_at = now
             self._jobs.append(self._thread.submit(self._look, lists))
 
     def lists(self) -> Mapping[str, Rows]:
@@ -185,7 +186,8 @@ class ShowFile:
 
     def _found(self, text: str | None, stamp: Any, shows: Rows | None) -> None:
         is_new, self._seen, self._stamp = text is not None and text != self._seen, text, stamp
-        self._shows = self._shows if shows is None else shows
+        if shows is not None:
+            self._shows = shows
         if is_new and self.is_changed:
             log.info("show %s: %s has changed on disk", self._show.name, self._path.name)
             if self.watch:
@@ -248,7 +250,8 @@ class ShowFile:
     def _after_save(self, edits: ShowEdits, text: str) -> None:
         self._text = self._seen = text
         self._written += len(edits.bindings)
-        self._saved = edits if edits.parameters or edits.sections else self._saved
+        if edits.parameters or edits.sections:
+            self._saved = edits
         self._note = f"saved in {self._path.name}" if edits else "nothing has changed"
         log.info("show %s: %s", self._show.name, self._note)
 

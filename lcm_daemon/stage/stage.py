@@ -92,9 +92,8 @@ class Stage:
         prepared = Prepared.read()
         self.recipes = RecipeState(before.variant(recipe, show) or prepared.form_of(RecipeVariant(recipe)))
         self.parameters = Parameters(show.table(recipe), show.start_values(recipe), show.glides)
-        self.transition = RecipeTransition(
-            self.recipes, Players(show, self.metrics, before).build, self.metrics, show.crossfade, show.timeouts.alarm
-        )
+        build = Players(show, self.metrics, before).build
+        self.transition = RecipeTransition(self.recipes, build, self.metrics, show.crossfade, show.timeouts.alarm)
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
         self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics, prepared)
         self.inputs = Inputs(show, self.metrics, self.on_input, look)
@@ -105,8 +104,7 @@ class Stage:
         self._choices = Choices(show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
-            self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed,
-        )
+            self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed)
         self.automation.recipe = recipe.name
         if look:
             self.automation.restore(look, self.clock.now())
@@ -116,7 +114,12 @@ class Stage:
         self.desk.kept = before.kept
         self.show_file = show_file or ShowFile(show, metrics=self.metrics)
         self.show_file.changes = lambda: show_changes(
-            show, self.recipes.playing.recipe, self.parameters, self.automation.bank, self._dispatch.lists()["prompts"])
+            show, self.recipes.playing.recipe, self.parameters, self.automation.bank, self._dispatch.prompts)
+        self._init_output(before)
+
+    def _init_output(self, before: Handover) -> None:
+        """Set what the tick needs. before: what the show before has left."""
+        show = self.show
         self.slate = Slate(show.slate, show.size, show.name)
         self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
@@ -128,8 +131,7 @@ class Stage:
         self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
                                   self.shelf, self.fetch, self.show_file)
         self._report = StatusReport(
-            show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe
-        )
+            show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe)
         self.desk.moving_values = self._report.moving_values
         self._told_modulators = self.automation.bank.revision
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
@@ -145,8 +147,7 @@ class Stage:
             show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, recipes,
             browser_source=page_source(show), sources=describe_sources(show), network=show.network,
             sinks=tuple(switch_names(show.sinks)), cue_destinations=show.cue_destinations,
-            looks_folder=self.automation.editor.folder,
-        )
+            looks_folder=self.automation.editor.folder)
 
     def _runners(self) -> list[Runner]:
         return [*self.inputs.runners(), *self.outputs.sinks]

@@ -160,7 +160,7 @@ class Midi(Controller):
         return {binding for device in self.devices for binding in device.map.all_bindings()}
 
     def _use_bindings(self, bindings: Sequence[Binding], learned: Binding | None) -> None:
-        """Use other lines of the map from now on."""
+        """Use other lines of the map."""
         self.options["map"] = bindings
         for number, (device, settings) in enumerate(zip(self.devices, self._device_options, strict=True)):
             device.replace_map(self._build_map(number, settings.get("map")), learned)

@@ -234,7 +234,7 @@ class Osc(Controller):
         }
 
     def _use_entries(self, entries: Sequence[MapEntry]) -> None:
-        """Use other entries of `osc.map` from now on."""
+        """Use other entries of `osc.map`."""
         self.options["map"] = entries
         self._build_addresses()
 
