@@ -33,3 +33,12 @@ def test_the_property_list_is_one() -> None:
     assert words[0] == "run"
     assert build_parser().parse_args(words).show == "/Users/show/mirror.yaml"
     assert found["KeepAlive"] is True
+
+
+def test_the_screen_waits_for_the_daemon_and_shows_its_output() -> None:
+    text = (FOLDER / "lcm-screen.service").read_text()
+    assert "Environment=SCREEN_URL=http://127.0.0.1:8000/output\n" in text
+    assert "--blank 0" in text, "the console does not go blank"
+    assert text.index("ExecStartPre=/bin/sh -c 'until curl") < text.index("ExecStart=/usr/bin/cage")
+    assert "--kiosk" in text
+    assert "Restart=always" in text

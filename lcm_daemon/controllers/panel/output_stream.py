@@ -52,6 +52,7 @@ class OutputStream:
         if self._encoding is None:
             self._unsubscribe = self._controls.subscribe(on_frame=self._fresh.set)
             self._encoding = asyncio.create_task(self._encode_frames())
+        self._fresh.set()  # the present frame is new to this viewer
         try:
             await viewer.serve()
         finally:
@@ -69,7 +70,6 @@ class OutputStream:
 
     async def _encode_frames(self) -> None:
         loop, shown = asyncio.get_running_loop(), None
-        self._fresh.set()
         while True:
             await self._fresh.wait()
             self._fresh.clear()

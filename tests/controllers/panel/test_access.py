@@ -8,7 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
+import urllib.request
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,8 +22,9 @@ from websockets.exceptions import InvalidStatus
 
 from lcm_daemon.controllers.oscquery.controller import OscQuery
 from lcm_daemon.controllers.panel.controller import Panel
-from lcm_daemon.core.network import AccessPolicy, NetworkPolicy
+from lcm_daemon.core.network import AccessPolicy, NetworkPolicy, TlsPolicy
 from lcm_daemon.web.pin import ADDRESS_BURST, hash_pin
+from tests.conftest import need_module
 from tests.rigs.oscquery_peer import pack
 from tests.rigs.panel import PATIENCE, Answer, Page, Rig, get, request, serving, until, visiting
 
@@ -225,6 +230,29 @@ def test_programs_on_this_machine_play_without_the_pin() -> None:
                 assert page.hello["role"] == "play"
             async with looking(panel, X_Forwarded_For="10.0.0.9") as page:
                 assert page.hello["role"] == "view", "a proxy speaks for others"
+
+    asyncio.run(scenario())
+
+
+def test_with_tls_the_cookie_is_secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_module("cryptography", "cryptography")
+    monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path))
+
+    async def scenario() -> None:
+        rig = rig_with()
+        rig.controls.network = replace(rig.controls.network, tls=TlsPolicy("auto"))
+        async with serving(rig) as panel:
+            assert panel.address.startswith("https://")
+            trusting = ssl.create_default_context(cafile=str(tmp_path / "tls-certificate.pem"))
+            body = urlencode({"pin": PIN}).encode()
+            request = urllib.request.Request(f"{panel.address}/pin", body)
+            answer = await asyncio.to_thread(
+                lambda: urllib.request.urlopen(request, context=trusting, timeout=PATIENCE))
+            assert answer.headers["Set-Cookie"].endswith("; Secure")
+            headers = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+            url = f"wss://127.0.0.1:{panel.port}/ws"
+            async with connect(url, ssl=trusting, additional_headers=headers, proxy=None, max_size=None) as page:
+                assert json.loads(await page.recv())["hello"]["role"] == "play"
 
     asyncio.run(scenario())
 

@@ -101,6 +101,7 @@ setInterval(() => {
   if (socket && silentChecks > MAX_SILENT_CHECKS) disconnect();
 }, CHECK_MS);
 document.addEventListener("visibilitychange", keepAwake);
+window.addEventListener("pagehide", () => socket?.close()); // a page that the browser keeps for "back" would stay connected
 document.addEventListener("dblclick", () => {
   if (document.fullscreenElement) void document.exitFullscreen();
   else void document.documentElement.requestFullscreen?.();
