@@ -16,6 +16,7 @@ from tests.rigs.panel import SHOWN, Rig, get, serving
 CUES = [Cue(f"look {number}", {"strength": 0.4}) for number in range(1, 13)]
 WIDE = ((1280, 800), (1024, 768), (1440, 900))
 UPRIGHT = ((834, 1112), (768, 1024))
+SIZES = (*((*size, False) for size in WIDE), *((*size, True) for size in UPRIGHT), (1024, 768, True), (1180, 820, True))
 PHONES = ((390, 844), (360, 740), (844, 390))
 WHOLE = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
 TABS = ("Looks", "Prompt", "Faders", "Picture")
@@ -25,7 +26,7 @@ CUT = """(selector => [...document.querySelectorAll(selector)].flatMap(part => {
         return left >= -0.5 && top >= -0.5 && right <= innerWidth + 0.5 && bottom <= innerHeight + 0.5 };
     const controls = [...part.querySelectorAll('button, input, textarea, select, [role=slider]')]
         .filter(e => e.checkVisibility({visibilityProperty: true}) && e.clientWidth > 1)
-        .filter(e => !e.closest('.overflow-x-auto'));
+        .filter(e => !e.closest('.overflow-x-auto, #prompt-part'));
     const covered = e => { const {left, top, width, height} = e.getBoundingClientRect();
         const found = document.elementFromPoint(left + width / 2, top + height / 2);
         return !found || !(e.contains(found) || found.contains(e) || part.contains(found)) };
@@ -87,8 +88,8 @@ def test_cards_looks_and_picture_are_whole_and_in_sight(devtools):
         rig.step()
         async with opened(devtools, rig) as (page, _):
             await ready(rig, page)
-            for width, height in (*WIDE, *UPRIGHT):
-                await page.resize(width, height, touch=width < 1000)
+            for width, height, touch in SIZES:
+                await page.resize(width, height, touch=touch)
                 cut[width, height] = await page.js(CUT + "('[data-card], [data-deck], [data-picture], header')")
                 boxes[width, height] = await page.js(f"{BOX}('[data-picture]')")
                 assert await page.js(WHOLE) == [width, height]
@@ -131,6 +132,10 @@ def test_a_phone_reaches_everything_in_two_taps_and_always_has_master_and_panic(
                 for name in TABS:
                     await phone_tab(page, name)
                     reached |= set(await page.js(REACHED))
+                    if name == "Prompt":
+                        await page.js("[...document.querySelectorAll('[data-prompt-part=More]')]"
+                                      ".find(e => e.checkVisibility()).click()")
+                        reached |= set(await page.js(REACHED))
                     cut[width, height, name] = await page.js(
                         CUT + "('[data-card=Master], .frame-tabs, header > :first-child')")
                 await phone_tab(page, "Faders")

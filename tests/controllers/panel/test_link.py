@@ -219,7 +219,7 @@ def test_a_tap_of_a_finger_takes_over_from_a_fade_and_else_does_nothing(devtools
         rig = Rig()
         async with opened(devtools, rig, width=390, height=844, touch=True) as (page, _):
             await press(page, control("strength"), finger=True)
-            await page.js("new Promise(done => setTimeout(done, 200))")
+            await page.js("new Promise(done => setTimeout(done, 600))")  # two quick taps are a reset
             before = len(rig.taken)
             rig.controls.apply_update([], {}, {"strength": ParameterState(0.5, 0.25, 'cue "dawn"')})
             await page.until("document.querySelector('[data-effective]') !== null")

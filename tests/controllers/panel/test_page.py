@@ -291,7 +291,7 @@ def test_status_and_alarm_are_shown(devtools):
                     await page.js("[...document.querySelectorAll('[data-status=odd]')].some(e => e.checkVisibility())"),
                     await page.js("document.body.innerText.includes('out of memory')"))
 
-    assert asyncio.run(scenario()) == ("41.0 ms", True, True)
+    assert asyncio.run(scenario()) == ("41 ms", True, True)
 
 
 def test_the_page_says_that_it_is_offline_and_comes_back_by_itself(devtools):
