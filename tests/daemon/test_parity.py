@@ -317,8 +317,30 @@ def test_every_parameter_has_a_control_on_the_page(tmp_path: Path, devtools: str
     assert asyncio.run(scenario()) == {}
 
 
+IN_MENU = {  # commands of a look's menu; what is written where it has a field
+    "cue/load": "", "cue/overwrite": "", "cue/move": "", "cue/duplicate": "", "cue/delete": "", "cue/rename": "257",
+    "cue/fade": "2.5", "cue/follow": "7"}
+
+
+async def press_in_menu(page: browser.Tab, name: str) -> None:
+    """Give a command in the menu of the last look, which `cue/record` has made."""
+    await page.until("document.querySelectorAll('[data-cue]').length > 3")
+    await page.js("[...document.querySelectorAll('[data-cue]')].at(-1).focus()")
+    await page.key("F2")
+    selector = f"[data-look-menu] [data-command='{name}']"
+    if IN_MENU[name]:
+        await page.write(selector, IN_MENU[name])
+        await page.key("Enter")
+    else:
+        await page.click(selector)
+    await page.key("Escape")
+
+
 async def press(page: browser.Tab, name: str) -> None:
     """Give a command with what stands there for it: a form, or a button, which may open one."""
+    if name in IN_MENU:
+        await press_in_menu(page, name)
+        return
     form = f"form[data-command='{name}']"
     if await page.js(f"document.querySelector({form!r}) === null"):
         await page.click(f"[data-command='{name}']")
