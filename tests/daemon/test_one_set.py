@@ -15,6 +15,7 @@ from typing import Any
 import av
 import pytest
 import yaml
+from pythonosc.udp_client import SimpleUDPClient
 
 from tests.rigs.browser import Tab, running, tab
 from tests.rigs.daemon import Daemon
@@ -117,6 +118,22 @@ async def crossfade_by_touch(one: Set) -> None:
     await one.figure("page")
 
 
+async def learn_a_fader(one: Set) -> None:
+    page, sender = one.page, SimpleUDPClient("127.0.0.1", one.daemon.osc_port)
+    x, y = await page.place(control("feedback"))
+    for kind in ("mousePressed", "mouseReleased"):
+        await page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="right", clickCount=1)
+    await page.until("document.querySelector('[data-learn=open]') !== null")
+    await page.click("[data-learn] > button")
+    await page.until("document.querySelector('[data-learn=learning]') !== null")
+    sender.send_message("/touch/fader1", 0.25)
+    await page.until("document.querySelector(\"[data-binding='/touch/fader1']\") !== null")
+    await one.figure("page-learn")
+    await page.key("Escape")
+    sender.send_message("/touch/fader1", 0.5)
+    await one.value("feedback", lambda feedback: 0.4 < feedback < 0.6)
+
+
 async def record(one: Set) -> None:
     await one.page.click("[data-record=off]")
     await one.status("record_seconds", lambda seconds: seconds >= RECORD_SECONDS)
@@ -147,8 +164,8 @@ async def smaller_windows(one: Set) -> None:
 
 
 STEPS: tuple[Callable[[Set], Awaitable[None]], ...] = (
-    change_the_source_to_the_pages_camera, send_three_prompts, save_two_looks, crossfade_by_touch, record,
-    panic_and_undo, smaller_windows)
+    change_the_source_to_the_pages_camera, send_three_prompts, save_two_looks, crossfade_by_touch, learn_a_fader,
+    record, panic_and_undo, smaller_windows)
 
 
 def test_one_set_is_played_by_mouse_touch_and_keys(tmp_path: Path) -> None:
