@@ -75,8 +75,9 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         osc("size", "1000", "100")
         osc("nonsense")
         wanted = {"modulator/add: no parameter 'mixx' with a number; did you mean 'mix'?",
-                  "size: width may be 64 to 512 px in steps of 8, not 1000: the show's network.max_size sets the "
-                  "limit; the nearest possible is 512 x 104", "unknown address /lcm/nonsense; did you mean '/lcm/noise'?"}
+                  "size: width may be 64 to 512 px in steps of 8, not 1000: the show's network.max_size sets "
+                  "the limit; the nearest possible is 512 x 104",
+                  "unknown address /lcm/nonsense; did you mean '/lcm/noise'?"}
         page.until(lambda lists: wanted <= {str(row["text"]) for row in lists.get("refusals", [])})
         assert {row["by"] for row in page.lists["refusals"]} == {"osc 127.0.0.1"}
 

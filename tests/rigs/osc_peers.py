@@ -21,6 +21,8 @@ from tests.rigs.echo import echo
 
 PATIENCE = 10.0  # seconds, only ever spent where a test fails
 
+LAST = f"/lcm/{list(TABLE)[-1]}"  # what a new subscriber hears last of all parameters
+
 
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose time a test can advance; timers that are due then run without waiting."""
@@ -126,7 +128,7 @@ class Peer:
     async def subscribed(self, *arguments: Value) -> Peer:
         """Subscribe, and receive the values that are sent at once."""
         self.send("/lcm/subscribe", *arguments)
-        await self.receive_until("/lcm/freeze")
+        await self.receive_until(LAST)
         return self
 
 

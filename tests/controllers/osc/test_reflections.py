@@ -13,7 +13,7 @@ from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.presses import Presses
 from lcm_daemon.core.requests import Change
-from tests.rigs.osc_peers import Peer, Rig, connection, play, rig
+from tests.rigs.osc_peers import LAST, Peer, Rig, connection, play, rig
 
 
 async def settle(one: Rig) -> None:
@@ -48,7 +48,7 @@ def test_the_same_holds_over_tcp_and_for_texts() -> None:
     async def scenario() -> None:
         async with rig(tcp=0, feedback_rate=1000) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
-            await peer.receive_until("/lcm/freeze")
+            await peer.receive_until(LAST)
             for text in ("deep blue ocean", "lava"):
                 one.controls.apply_update([Change("prompt", text, "panel/1")], None)
                 assert await peer.receive() == ("/lcm/prompt", text)
@@ -71,7 +71,7 @@ def test_a_program_that_sends_from_another_port_ends_where_its_hand_does() -> No
             feedback = [FixedSubscriber(f"127.0.0.1:{listening.port}")]
             async with rig(feedback=feedback, feedback_rate=1000) as one, asyncio.TaskGroup() as tasks:
                 with Peer(one.osc.port) as sending:
-                    await listening.receive_until("/lcm/freeze")
+                    await listening.receive_until(LAST)
 
                     async def send_back() -> None:
                         while True:

@@ -12,7 +12,7 @@ from lcm_daemon.controllers.osc_protocol.aliases import MapEntry
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
-from tests.rigs.osc_peers import Peer, connection, pass_time, play, rig
+from tests.rigs.osc_peers import LAST, Peer, connection, pass_time, play, rig
 
 # Questions
 
@@ -84,7 +84,7 @@ def test_the_show_names_subscribers() -> None:
     async def scenario() -> None:
         with Peer(9) as listed:
             async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{listed.port}"),)) as one:
-                await listed.receive_until("/lcm/freeze")
+                await listed.receive_until(LAST)
                 one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await listed.receive() == ("/lcm/steps", 5)
     asyncio.run(scenario())
@@ -96,9 +96,9 @@ def test_forms_of_a_subscription(form: str) -> None:
         async with rig() as one:
             with Peer(one.osc.port) as subscriber:
                 subscriber.send("/lcm/subscribe", form.format(subscriber.port))
-                await subscriber.receive_until("/lcm/freeze")
+                await subscriber.receive_until(LAST)
                 subscriber.send("/lcm/subscribe", float(subscriber.port))  # again changes nothing, and tells all anew
-                await subscriber.receive_until("/lcm/freeze")
+                await subscriber.receive_until(LAST)
                 one.controls.apply_update([Change("steps", 5, "panel/1")], None)
                 assert await subscriber.receive() == ("/lcm/steps", 5)
                 subscriber.send("/lcm/unsubscribe", form.format(subscriber.port))
@@ -194,7 +194,7 @@ def test_a_subscriber_chooses_its_namespaces() -> None:
         async with rig(profiles=("bare", "scope")) as one:
             with Peer(one.osc.port) as peer:
                 peer.send("/lcm/subscribe", 0, 60, "scope  lcm")
-                heard = await peer.receive_until("/lcm/freeze")
+                heard = await peer.receive_until(LAST)
                 assert {"/scope/prompt", "/scope/noise_scale", "/scope/paused", "/lcm/prompt"} <= heard.keys()
                 assert "/prompt" not in heard
                 for words in ("", "map streamdiffusiontd", 3):
@@ -208,7 +208,7 @@ def test_a_subscription_over_tcp_lasts_as_long_as_its_connection() -> None:
         async with rig(tcp=0) as one:
             async with connection(one.osc.tcp_port) as peer:
                 peer.send("/lcm/subscribe")
-                await peer.receive_until("/lcm/freeze")
+                await peer.receive_until(LAST)
                 pass_time(1e6)
                 peer.send("/lcm/steps", 5)
                 await one.becomes("steps", 5)
@@ -259,7 +259,7 @@ def test_no_echo_to_a_subscriber_with_separate_sockets() -> None:
         async with rig() as one:
             with Peer(one.osc.port) as sender, Peer(one.osc.port) as receiver, Peer(one.osc.port) as stranger:
                 sender.send("/lcm/subscribe", receiver.port)
-                await receiver.receive_until("/lcm/freeze")
+                await receiver.receive_until(LAST)
                 sender.send("/lcm/steps", 5)
                 await one.becomes("steps", 5)
                 assert one.origins == [f"osc/127.0.0.1:{receiver.port}"]
@@ -275,13 +275,13 @@ def test_a_subscriber_of_the_show_is_known_by_its_sending_socket_after_it_subscr
     async def scenario() -> None:
         with Peer(9) as receiver:
             async with rig(feedback=(FixedSubscriber(f"127.0.0.1:{receiver.port}"),)) as one:
-                await receiver.receive_until("/lcm/freeze")
+                await receiver.receive_until(LAST)
                 with Peer(one.osc.port) as sender:
                     sender.send("/lcm/steps", 5)
                     await one.becomes("steps", 5)
                     assert await receiver.receive() == ("/lcm/steps", 5)
                     sender.send("/lcm/subscribe", receiver.port)
-                    await receiver.receive_until("/lcm/freeze")
+                    await receiver.receive_until(LAST)
                     sender.send("/lcm/steps", 6)
                     await one.becomes("steps", 6)
                     one.controls.apply_update([Change("seed", 1, "panel/1")], None)

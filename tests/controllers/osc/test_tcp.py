@@ -14,7 +14,7 @@ from lcm_daemon.controllers.osc.framing import SlipFraming
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.requests import Change
 from tests.conftest import need, need_module
-from tests.rigs.osc_peers import PATIENCE, Peer, connection, rig
+from tests.rigs.osc_peers import LAST, PATIENCE, Peer, connection, rig
 
 
 def test_packets_set_values_and_ask() -> None:
@@ -44,7 +44,7 @@ def test_slip_is_answered_by_slip() -> None:
                 writer.write(slip.write(packet))
             await one.becomes("seed", 192)
             async with asyncio.timeout(PATIENCE):
-                while OscMessage(await slip.read(reader)).address != "/lcm/freeze":
+                while OscMessage(await slip.read(reader)).address != LAST:
                     pass
                 sized.send("/lcm/seed", 219)
                 await one.becomes("seed", 219)
@@ -60,7 +60,7 @@ def test_a_connection_and_a_socket_with_one_port_are_distinct() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
-            await peer.receive_until("/lcm/freeze")
+            await peer.receive_until(LAST)
             one.controls.apply_update([Change("seed", 7, f"osc/127.0.0.1:{peer.port}")], None)
             assert await peer.receive() == ("/lcm/seed", 7)
     asyncio.run(scenario())
@@ -136,7 +136,7 @@ def test_a_connection_that_does_not_read_is_closed() -> None:
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
             peer.send("/lcm/subscribe")
-            await peer.receive_until("/lcm/freeze")
+            await peer.receive_until(LAST)
             peer.writer.transport.pause_reading()
             packet = encode("/lcm/prompt", ["x" * 60_000])
             (subscriber,) = one.osc._subscribers.by_listener()

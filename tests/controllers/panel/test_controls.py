@@ -135,7 +135,7 @@ def test_modulators_are_drawn_added_changed_and_removed(devtools: str) -> None:
                        "([...document.querySelector('[data-modulator=slow] polyline').points])")
             assert await page.js(heights) == pytest.approx(14.0, abs=0.5), "half of the height: the depth is 0.5"
             for part, text in ("select[aria-label^=Wave]", "saw"), ("input[aria-label^=Beats]", "2"):
-                await page.js(f"(e => {{ e.value = '{text}'; e.dispatchEvent(new Event('change', {{bubbles: true}})) }})"
+                await page.js(f"(e => {{ e.value = '{text}'; e.dispatchEvent(new Event('change', {{bubbles: 1}})) }})"
                               f"(document.querySelector('[data-modulator=slow] {part}'))")
             await page.write("[data-modulator-form] input", "fast")
             await page.click("[data-modulator-form] button")
