@@ -16,6 +16,7 @@ from lcm_daemon.stage.panic import Cancelled
 from lcm_daemon.stage.undo_move import CUES, PANIC, PAUSE, Move, Setting, is_edit, sender
 
 MOVES_KEPT = 50
+SEED_PAUSE = 0.15  # the same for a seed: each throw of the dice can be taken back
 NO_USER = ("", "recipe", "resume")  # origins of values that a user did not set
 
 
@@ -88,12 +89,15 @@ class Undo:
         if origin.startswith(CUES):
             return True
         return move.after.keys() == after.keys() and all(
-            self._is_ramp(name, move.after[name], value) for name, value in after.items())
+            self._is_ramp(name, move.after[name], value, now - move.at) for name, value in after.items())
 
-    def _is_ramp(self, name: str, earlier: Setting, later: Setting) -> bool:
+    def _is_ramp(self, name: str, earlier: Setting, later: Setting, seconds: float) -> bool:
         """Whether two values are part of one move: numbers, and a text that is being typed."""
+        parameter = self._parameters.table[name]
         if isinstance(earlier, str) and isinstance(later, str):
-            return self._parameters.table[name].kind == "text" and is_edit(earlier, later)
+            return parameter.kind == "text" and is_edit(earlier, later)
+        if parameter.kind == "int" and parameter.glided_by and seconds >= SEED_PAUSE:
+            return False
         return not isinstance(later, bool | Blend)
 
     # --- commands ---

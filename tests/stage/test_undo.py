@@ -92,6 +92,14 @@ def test_what_is_one_move(
     assert len(bench.moves()) == count
 
 
+def test_each_throw_of_the_dice_is_a_move_and_a_knob_of_seeds_is_one() -> None:
+    bench = Bench()
+    bench.set("seed", 7, 99, 12, every=0.2)
+    bench.now += 0.2
+    bench.set("seed", *range(100, 140), every=0.02)
+    assert [bench.do()[0].value for _ in range(4)] == [12, 99, 7, 0]
+
+
 def test_moves_at_the_same_time_are_kept_apart() -> None:
     bench = Bench()
     for step in range(50):
