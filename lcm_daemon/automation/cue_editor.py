@@ -80,7 +80,7 @@ class CueEditor:
         return self._thumbnails.folder
 
     def watch(self) -> None:
-        """From now on, read the file again when a person has changed it."""
+        """Start to read the file again whenever a person has changed it."""
         self._store.watch()
 
     def update(self) -> bool:

@@ -248,7 +248,7 @@ class CueList:
             self.cues.append(cue)
 
     def replace(self, cues: Sequence[Cue], old_name: str = "", new_name: str = "") -> None:
-        """Use these cues from now, in this order. The position in the list stays, and so does what waits.
+        """Use these cues, in this order. The position in the list stays, and so does what waits.
 
         A cue that is gone does not start and is not current; nothing follows it, and GO and BACK count from the cue
         before it.
@@ -268,7 +268,8 @@ class CueList:
 
         requested = found(self._requested[1]) if self._requested else None
         self._requested = (self._requested[0], requested) if self._requested and requested else None
-        self._loaded = new_name if old_name and self._loaded == old_name else self._loaded
+        if old_name and self._loaded == old_name:
+            self._loaded = new_name
         last, self._last = self._last, found(self._last)
         if last is not None and self._last is None and last.name in before:
             earlier = [name for name in before[:before.index(last.name)] if name in names]

@@ -90,7 +90,7 @@ class CueStore:
         return self._synced
 
     def watch(self) -> None:
-        """Read the file again, from now on, whenever a person has changed it."""
+        """Start the thread: it reads the file again whenever a person has changed it."""
         if self.path is not None and self._thread is None:
             self._thread = threading.Thread(target=self._work, name="recorded-cues", daemon=True)
             self._thread.start()
