@@ -1,4 +1,4 @@
-"""What `lcm-daemon run` prints while the first model loads: one live line, or plain lines where it is no terminal."""
+"""What `lcm-daemon run` prints while the first model loads: one live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _native_errors_hidden() -> Iterator[None]:
     try:
         sys.stderr.flush()
         kept = os.dup(2)
-    except (AttributeError, OSError):  # there is no standard error
+    except (AttributeError, OSError):  # standard error is closed
         yield
         return
     try:

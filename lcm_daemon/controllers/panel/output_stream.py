@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import simplejpeg
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lcm_daemon.controllers.panel import messages
-from lcm_daemon.core.alpha import over_black
+from lcm_daemon.controllers.panel.preview import encode_frame
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame
 
@@ -84,7 +83,7 @@ class OutputStream:
 
     def _encode(self, frame: Frame) -> bytes:
         started = time.perf_counter()
-        jpeg: bytes = simplejpeg.encode_jpeg(over_black(frame.pixels), self._quality, "RGBA", "420")
+        jpeg = encode_frame(frame.pixels, self._quality)
         self._controls.metrics.time("panel/output", time.perf_counter() - started)
         self._controls.metrics.count("panel/output")
         return jpeg

@@ -15,7 +15,7 @@ import simplejpeg
 
 from lcm_daemon.core.alpha import over_black
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.frame import Frame, Pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,12 @@ class JpegFrame:
     data: bytes
     number: int
     time: float
+
+
+def encode_frame(pixels: Pixels, quality: int) -> bytes:
+    """A JPEG of a frame on black. pixels: uint8 (H, W, 4); quality: 1 to 100. Other threads run while it works."""
+    jpeg: bytes = simplejpeg.encode_jpeg(over_black(pixels), quality, "RGBA", "420")
+    return jpeg
 
 
 class Preview:
@@ -89,7 +95,7 @@ class Preview:
 
     def _encode(self, frame: Frame) -> JpegFrame:
         started = self._now()
-        data = simplejpeg.encode_jpeg(over_black(frame.pixels), self._quality, "RGBA", "420")
+        data = encode_frame(frame.pixels, self._quality)
         self._controls.metrics.time("panel/encode", self._now() - started)
         self._controls.metrics.count("panel/pictures")
         return JpegFrame(data, frame.number, frame.time)
