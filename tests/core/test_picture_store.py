@@ -68,7 +68,8 @@ def png_head(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def gif_bomb(frames: int, side: int) -> bytes:
@@ -134,7 +135,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(store: PictureStore, monkeyp
 
 def test_other_files_of_the_folder_are_no_pictures(store: PictureStore) -> None:
     store.folder.mkdir()
-    for name in ("picture-0.jpg", "picture-1.jpg.new", "picture-../x.jpg", "picture-1.gif", "other.png", "picture-2.png"):
+    names = ("picture-0.jpg", "picture-1.jpg.new", "picture-../x.jpg", "picture-1.gif", "other.png", "picture-2.png")
+    for name in names:
         with (store.folder / name.replace("/", "_")).open("wb"):
             pass  # picture-2.png is empty: the disk was full
     assert store.files() == {}

@@ -19,7 +19,8 @@ from tests.rigs.standin_hub import Repo, StandinHub
 
 MIB = 1 << 20
 WEIGHTS = random.Random(3).randbytes(25 * MIB)  # huggingface_hub hands on 10 MiB at a time
-RECIPE = Recipe("mine", model="some/model", vae="some/model", files=(Files("some/model", ("config.json", "w.safetensors")),))
+NEEDED = Files("some/model", ("config.json", "w.safetensors"))
+RECIPE = Recipe("mine", model="some/model", vae="some/model", files=(NEEDED,))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.stage.recipe_shelf import RecipeShelf, find_problem
 from tests.rigs.daemon import wait_for
 

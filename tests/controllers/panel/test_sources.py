@@ -103,7 +103,8 @@ def test_a_process_that_hangs_is_killed(clock: ManualClock) -> None:
 
 def test_messages_that_make_no_sense_are_skipped() -> None:
     search = SourceSearch(Rig().controls)
-    for message in ({}, {"thumbnail": "x", "jpeg": base64.b64encode(b"x").decode()}, {"transport": "ndi", "labels": []}):
+    picture = {"thumbnail": "x", "jpeg": base64.b64encode(b"x").decode()}
+    for message in ({}, picture, {"transport": "ndi", "labels": []}):
         try:
             search._take(message)
         except KeyError:
