@@ -89,7 +89,7 @@ def set_up_child(log_levels: LogLevels, downloads: bool = False) -> None:
     for number in _terminal_signals():
         signal.signal(number, signal.SIG_IGN)
     if not downloads:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched everything
+        os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched it all
     set_up_logging(log_levels)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
 

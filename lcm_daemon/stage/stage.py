@@ -39,6 +39,7 @@ from lcm_daemon.render.slate import Slate
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.choices import Choices
+from lcm_daemon.stage.desk_reports import DeskReports
 from lcm_daemon.stage.dispatch import Dispatch
 from lcm_daemon.stage.handover import Handover, leave
 from lcm_daemon.stage.inputs import Inputs, describe_sources, page_source
@@ -58,8 +59,6 @@ from lcm_daemon.transports.runner import Runner
 log = logging.getLogger(__name__)
 
 MAX_LATENCY = 2.0  # seconds that a quantised cue starts before its beat at most, if the show says nothing
-PREVIEW_INTERVAL = 1 / 15  # seconds between two frames for the page
-FULL_INTERVAL = 1 / 75  # the same while a page shows /output: every new frame, up to a screen's 60 a second
 STOP_SECONDS = 1.0  # how long each thread and process may take to end
 
 
@@ -132,14 +131,14 @@ class Stage:
                                   self.shelf, self.fetch, self.show_file)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe)
-        self.desk.moving_values = self._report.moving_values
-        self._told_modulators = self.automation.bank.revision
+        self._reports = DeskReports(
+            self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
+            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch))
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
         self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._held = before.picture(show.size)  # until the first result
-        self.ticks, self._previewed_at = before.ticks, 0.0
-        self._previewed: Pixels | None = None  # what the desk was sent last
+        self.ticks = before.ticks
 
     def _desk_config(self, recipes: tuple[str, ...]) -> DeskConfig:
         show = self.show
@@ -270,18 +269,9 @@ class Stage:
                 for request in queue:
                     self.desk.tell(self._dispatch.execute(request, now))
                 self.desk.acknowledge(queue)
-            self._tell_modulators()
             moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
             self._dispatch.observe_automation(moved, now)
-            if self._dispatch.has_news:
-                self._tell_lists()
-            self.desk.tell(moved)
-            self.desk.tell_tempo(self.automation.tempo)
-            self.desk.tell_list("looks", self.automation.editor.rows())
-            self.desk.send_messages(self.automation.pop_messages(now))
-            reporters = (self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
-                         self.show_file)
-            self.desk.tell_refusals([refusal for reporter in reporters for refusal in reporter.refusals.pop()])
+            self._reports.tell(moved, now)
             starved = self.source.newest is None and self.values["mode"] != "text"
             result = self.transition.step(now, starved)
             if self.recipes.calls:
@@ -327,16 +317,6 @@ class Stage:
 
     def _change_by_cue(self, name: str) -> None:
         self.shelf.ask_by_cue(name, self.switcher.change_by_cue, self.automation.recipe_change_ended)
-
-    def _tell_lists(self) -> None:
-        for name, rows in self._dispatch.lists().items():
-            self.desk.tell_list(name, rows)
-
-    def _tell_modulators(self) -> None:
-        """Send the desk the parameters of the modulators, if some were added, changed or removed."""
-        if self.automation.bank.revision != self._told_modulators:
-            self._told_modulators = self.automation.bank.revision
-            self.desk.replace_table(self.parameters.shown())
 
     def _on_change_end(self, end: ChangeEnd) -> None:
         self._dispatch.on_change_end(end)
@@ -386,14 +366,7 @@ class Stage:
         return pixels if master >= 1.0 else blend(self._blank.pixels, pixels, master)
 
     def _report_to_desk(self, now: float, output: Frame) -> None:
-        if self._report.is_due(now):
-            status = self._report.status(now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))
-            self.desk.tell([], {**status, **self._choices.status()}, self._report.parameter_states())
-            for name, rows in {**self._dispatch.lists(), **self._choices.lists(now), **self.show_file.lists()}.items():
-                self.desk.tell_list(name, rows)
+        if self._reports.tell_status(now, lambda: self._report.status(
+                now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))):
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
-        is_new = output.pixels is not self._previewed
-        interval = FULL_INTERVAL if self.desk.wants_every_frame and is_new else PREVIEW_INTERVAL
-        if now - self._previewed_at >= interval:
-            self._previewed_at, self._previewed = now, output.pixels
-            self.desk.show(output, now, self.source.newest)
+        self._reports.show(output, now, self.source.newest)
