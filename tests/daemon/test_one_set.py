@@ -115,7 +115,6 @@ async def crossfade_by_touch(one: Set) -> None:
     await page.touch("touchEnd")
     await one.value("blend", lambda blend: blend > 0.3)
     await page.resize(1280, 800)
-    await one.figure("page")
 
 
 async def learn_a_fader(one: Set) -> None:
@@ -157,15 +156,23 @@ async def panic_and_undo(one: Set) -> None:
     await one.value("mix", lambda mix: mix == moved)
 
 
-async def smaller_windows(one: Set) -> None:
-    """Pictures for the README alone."""
-    await one.figure("page-tablet", 834, 1112, touch=True)
-    await one.figure("page-phone", 390, 844, touch=True)
+async def pictures(one: Set) -> None:
+    """The page with the show's own source again, for the README."""
+    if FIGURES:
+        await one.page.click("[data-chip=Source]")
+        await one.page.until("document.querySelector('[data-source-row=show]') !== null")
+        await one.page.click("[data-source-row=show]")
+        await one.status("source", lambda text: text == "testcard: running")
+        await one.page.key("Escape")
+        await one.page.click("[data-camera] button")
+        await one.figure("page")
+        await one.figure("page-tablet", 834, 1112, touch=True)
+        await one.figure("page-phone", 390, 844, touch=True)
 
 
 STEPS: tuple[Callable[[Set], Awaitable[None]], ...] = (
     change_the_source_to_the_pages_camera, send_three_prompts, save_two_looks, crossfade_by_touch, learn_a_fader,
-    record, panic_and_undo, smaller_windows)
+    record, panic_and_undo, pictures)
 
 
 def test_one_set_is_played_by_mouse_touch_and_keys(tmp_path: Path) -> None:
