@@ -12,7 +12,7 @@ from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, in_groups
 from lcm_daemon.core.requests import COMMANDS, MAX_FADE, Change, CommandRequest
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 
 MAX_MODULATORS = 32
 ADD, REMOVE = "modulator/add", "modulator/remove"

@@ -18,20 +18,9 @@ from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Table, Value
-from lcm_daemon.core.schema import (
-    Boolean,
-    Choice,
-    Custom,
-    Deferred,
-    Field,
-    Fields,
-    Number,
-    Section,
-    Text,
-    nearest,
-    unique_items,
-)
+from lcm_daemon.core.schema import Boolean, Choice, Custom, Deferred, Field, Fields, Number, Section, Text, unique_items
 from lcm_daemon.core.schema_shapes import ParameterValues
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.reader import NAME, known_parameters, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")

@@ -8,7 +8,7 @@ import yaml
 
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.reader import read_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.shows.library import find_show, read_text, show_files

@@ -23,7 +23,7 @@ from lcm_daemon.commands.bench_task import Task
 from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Size
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES
 
 MEASUREMENTS: Mapping[str, Callable[[Task], Figures]] = {

@@ -12,7 +12,7 @@ from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.core.document import Reference, path_exists
 from lcm_daemon.core.errors import MissingIntegration, Problem
 from lcm_daemon.core.parameters import Refused
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.recipe import split_hub
 from lcm_daemon.shows.library import companion_file
 from lcm_daemon.shows.names import ShowNames

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from lcm_daemon.controllers.midi.port_names import PortNumbers
 from lcm_daemon.controllers.midi.ports import BACKENDS, MidiBackend, RtMidi
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 
 
 def backend_opener(name: str) -> Callable[[], MidiBackend]:

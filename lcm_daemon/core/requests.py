@@ -10,7 +10,7 @@ from typing import Any
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,11 @@ _BANK: Commands = {
     "prompts/clear": Command("Clear a place of the show's bank of prompts.", (_PLACE,), cumulative=True),
 }
 _PARAMETER = Parameter("parameter", "text", "", "The parameter's name.")
+_TARGET = Parameter("target", "text", "", "A parameter, or a command with its argument, such as `cue/goto intro`.")
 _CONTROL = Parameter("control", "text", "", "The control, as the page shows it, where there are several.")
 _LEARN: Commands = {
-    "learn/start": Command("Bind the next MIDI control or OSC address that moves to a parameter.", (_PARAMETER,)),
+    "learn/start": Command("Bind the next MIDI control or OSC address that moves to a parameter or a command.", (
+        _TARGET,)),
     "learn/accept": Command("Bind a control that moves something else already.", (
         Parameter("how", "choice", "move", "move: take it from there; share: it moves both.",
                   choices=("move", "share")),), optional=1),
@@ -126,8 +128,8 @@ _LEARN: Commands = {
     "learn/curve": Command("Set the curve between the two ends of a control.", (
         _PARAMETER, Parameter("curve", "text", "linear", "As in a show's `midi.map` and `osc.map`."), _CONTROL),
         optional=1, cumulative=True),
-    "learn/remove": Command("Remove the bindings of a parameter, or one of them.", (_PARAMETER, _CONTROL), optional=1,
-                            cumulative=True),
+    "learn/remove": Command("Remove the bindings of a parameter or a command, or one of them.", (
+        _TARGET, _CONTROL), optional=1, cumulative=True),
 }
 _SHOW: Commands = {
     "show/reload": Command("Read the show's file again. What has been played stays, but for what the file changes."),

@@ -6,9 +6,8 @@ Reading collects every mistake instead of stopping at the first one; the caller 
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from lcm_daemon.core.document import BACKSLASH, Node, Problems
+from lcm_daemon.core.suggestions import nearest
 
 REQUIRED: Any = object()
 _SHAPES: Mapping[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
@@ -351,11 +351,18 @@ def read_fields(node: Node, fields: Fields, problems: Problems) -> dict[str, Any
             if not value.is_null:
                 found[name] = fields[name].kind.read(value, problems)
         elif not name.startswith(_NOTE):
-            problems.add(key, f"unknown key {name!r:.80}{nearest(name, fields)}")
+            problems.add(key, f"unknown key {name!r:.80}{_place_of(name, fields) or nearest(name, fields)}")
     for name, spec in fields.items():
         if name not in found and spec.default is REQUIRED:
             problems.add(node, f"key {name!r} is missing: {spec.help or spec.kind.describe()}")
     return {name: found.get(name, spec.default) for name, spec in fields.items()}
+
+
+def _place_of(name: str, fields: Fields) -> str:
+    """The end of the error line for a key that belongs into one of the sections: "; did you mean 'engine.spare'?"."""
+    kinds = ((section, getattr(spec.kind, "kind", spec.kind)) for section, spec in fields.items())  # false or a section
+    places = [section for section, kind in kinds if isinstance(kind, Section) and name in kind.fields]
+    return f"; did you mean '{places[0]}.{name}'?" if len(places) == 1 else ""
 
 
 def unique_items(node: Node, problems: Problems) -> Iterator[tuple[str, Node, Node]]:
@@ -381,15 +388,3 @@ def complete_options(owner: str, options: Mapping[str, Any], fields: Fields) -> 
     if unknown:
         raise ValueError(f"{owner}: unknown option {', '.join(unknown)}; there are {', '.join(fields)}")
     return {name: options.get(name, spec.default) for name, spec in fields.items()}
-
-
-def suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """The end of an error line where many names are known: "; did you mean 'x'?", or nothing."""
-    close = difflib.get_close_matches(name[:80], list(known), 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """The end of an error line: "; did you mean 'x'?", or the list of what is known."""
-    close = difflib.get_close_matches(name[:80], list(known), 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"

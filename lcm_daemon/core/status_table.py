@@ -20,7 +20,7 @@ STATUS: Mapping[str, str] = {
     "latency": "Milliseconds from an input frame to its rendered frame, median.",
     "engine_latency": "Milliseconds from the request of a frame to its result, median.",
     "render": "Milliseconds that the engine computes for a frame, median.",
-    "late": "Milliseconds that the output clock is late, 99th percentile. At one frame's time, the machine is overloaded.",
+    "late": "Milliseconds that the output is late, 99th percentile. At one frame's time, the machine is too busy.",
     "missed": "Output frames that were left out because the machine was too busy.",
     "dropped": "Frames that were not shown because a newer one was there, as with a source faster than the model.",
     "replaced": "Processes that were replaced after an error: engines and desks.",

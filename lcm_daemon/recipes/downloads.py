@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 

@@ -31,11 +31,11 @@ from lcm_daemon.core.schema import (
     PixelSize,
     Section,
     Text,
-    nearest,
     read_fields,
     unique_items,
 )
 from lcm_daemon.core.schema_shapes import Either, ParameterValues
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO, PIPELINES, PREPROCESSORS, SAMPLERS

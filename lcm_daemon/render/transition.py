@@ -26,13 +26,12 @@ from lcm_daemon.recipes.state import Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.return_pauses import ReturnPauses
 
 log = logging.getLogger(__name__)
 
 START_PAUSE = 0.5  # seconds between two starts of an engine: a fader full of changes starts a few, not hundreds
 LONGEST_EXIT = 30.0  # seconds that a new engine waits for the old one's end: some drivers never let a process go
-LONGEST_PAUSE = 3600.0  # seconds between two tries to return from a lower rung
-STABLE = 600.0  # seconds that a recipe must play after a return until the pauses are short again
 
 Build = Callable[[RecipeVariant, RestartPolicy], Player]
 
@@ -64,33 +63,6 @@ class _Fade:
         return _Fade(now, self.position(now), self.seconds, True)
 
 
-class _ReturnPauses:
-    """When a fallen player tries its own recipe again: after `first` seconds, then twice that, and so on."""
-
-    def __init__(self, first: float) -> None:
-        self._first = self._pause = first
-        self._due: float | None = None
-        self._returned_at = -STABLE
-
-    def is_due(self, fallen: bool, now: float) -> bool:
-        if not fallen:
-            self._due = None
-            return False
-        if self._due is None:
-            if now - self._returned_at >= STABLE:
-                self._pause = self._first
-            self._due = now + self._pause
-        if now < self._due:
-            return False
-        self._pause = min(2.0 * self._pause, LONGEST_PAUSE)
-        self._due = now + self._pause
-        return True
-
-    def on_return(self, now: float) -> None:
-        """A try succeeded. If the recipe fails again soon, the pauses keep growing."""
-        self._returned_at = now
-
-
 class RecipeTransition:
     """The player whose frames show, and during a change the player that replaces it.
 
@@ -119,7 +91,7 @@ class RecipeTransition:
         self._asked_reload = False  # that variant is to be loaded even if it plays
         self._asked_alone = False  # that variant is to be loaded without the playing one beside it
         self._swap_started = 0.0
-        self._pauses = _ReturnPauses(pause)
+        self._pauses = ReturnPauses(pause)
 
     @property
     def players(self) -> list[Player]:

@@ -11,7 +11,7 @@ from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
 from lcm_daemon.core.document import compose, path_exists, read_error
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.paths import state_folder
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.reader import recipe_names
 
 MAX_LISTED = 256  # files of a folder that are looked at

@@ -24,7 +24,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Refused
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import CommandRequest
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.shows.library import is_packaged, openable_shows
 from lcm_daemon.shows.reader import inspect_show, load_show
 from lcm_daemon.shows.show import Show

@@ -13,8 +13,9 @@ import yaml
 
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.frame import Fit
-from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, nearest, read_fields
+from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, read_fields
 from lcm_daemon.core.schema_shapes import Variants
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Endpoint
 from lcm_daemon.transports.placement import ALPHA, DEFAULT_VIEW, VIEW, View, read_view

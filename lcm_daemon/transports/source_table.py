@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.parameters import Refused
-from lcm_daemon.core.schema import nearest
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.endpoint import EndpointConfig

@@ -15,7 +15,8 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
-from lcm_daemon.render.transition import LONGEST_EXIT, LONGEST_PAUSE, START_PAUSE, Phase, RecipeTransition
+from lcm_daemon.render.return_pauses import LONGEST_PAUSE
+from lcm_daemon.render.transition import LONGEST_EXIT, START_PAUSE, Phase, RecipeTransition
 from tests.conftest import ManualClock
 
 SIZE = (16, 16)

@@ -45,7 +45,8 @@ from lcm_daemon.controllers.midi.ports import MidiBackend, MidiPorts, RtMidi
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
-from lcm_daemon.core.schema import Fields, nearest
+from lcm_daemon.core.schema import Fields
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.core.tempo import ExternalTempo
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from lcm_daemon.controllers.midi.binding import BINDING, Binding
 from lcm_daemon.controllers.midi.messages import Control
 from lcm_daemon.controllers.midi.port_names import matches_name
 from lcm_daemon.core.document import Node, Problems, compose
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, nearest, read_fields
+from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, read_fields
 from lcm_daemon.core.schema_shapes import Named
+from lcm_daemon.core.suggestions import nearest
 
 MAPS = Path(__file__).parent / "maps"
 

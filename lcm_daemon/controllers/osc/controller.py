@@ -36,7 +36,7 @@ from lcm_daemon.controllers.base import LIVE, Controller
 from lcm_daemon.controllers.echo_gate import EchoGate, sent_value
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
 from lcm_daemon.controllers.osc.error_reports import ErrorReports
-from lcm_daemon.controllers.osc.map_owner import OscMapOwner
+from lcm_daemon.controllers.osc.map_owner import OscMapOwner, warn_of_unknown_targets
 from lcm_daemon.controllers.osc.options import FIELDS
 from lcm_daemon.controllers.osc.planning import Planner
 from lcm_daemon.controllers.osc.subscribers import Subscriber, Subscribers, parse_endpoint
@@ -61,7 +61,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.requests import Change
-from lcm_daemon.core.schema import Fields, nearest
+from lcm_daemon.core.schema import Fields
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Osc(Controller):
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
             on_panic=self._on_panic, on_refusal=self._errors.on_refusal,
             on_moving=self._on_moving if self._is_live else None)
-        self._warn_of_unknown_targets()
+        warn_of_unknown_targets(self.options["map"], {*self.controls.table, *self.controls.commands})
         self.controls.learning.register(self._owner)
         for listener, namespaces in fixed.items():
             self._add_subscriber(listener, Subscriber(listener, namespaces))
@@ -197,10 +197,7 @@ class Osc(Controller):
         if not handlers:
             self._handle_other(address, arguments, source)
         for handler in handlers:
-            try:
-                handler(arguments, source)
-            except Refused as reason:
-                self._errors.on_refused(address, source, str(reason))
+            self._act(address, source, handler, arguments, source)
 
     def _handle_other(self, address: str, arguments: Sequence[Any], source: Address) -> None:
         """Answer a question for the status. Reports that a peer sends back are ignored: they would circle."""
@@ -238,14 +235,6 @@ class Osc(Controller):
         self.options["map"] = entries
         self._build_addresses()
 
-    def _warn_of_unknown_targets(self) -> None:
-        """Log targets of the map that do not exist now. They may come with another recipe, or be a typing error."""
-        known = {*self.controls.table, *self.controls.commands}
-        for entry in self.options["map"]:
-            if entry.to not in known:
-                log.warning("OSC: osc.map: %s does nothing now: unknown parameter or command %r%s",
-                            entry.address, entry.to, nearest(entry.to, sorted(known)))
-
     def _on_parameter(self, name: str, arguments: Sequence[Any], source: Address) -> None:
         address = ROOT + name
         if is_question(arguments):
@@ -266,12 +255,12 @@ class Osc(Controller):
     ) -> bool:
         """Whether to act at once: the message is not what the peer was sent. In doubt `act(*given)` is called later."""
         if self._echoes.is_move(self._subscribers.peers(source), origin, address, sent_value(arguments),
-                                self._act_late, address, source, act, *given):
+                                self._act, address, source, act, *given):
             return True
         self._metrics.count("osc/reflected")
         return False
 
-    def _act_late(self, address: str, source: Address, act: Callable[..., None], *given: Any) -> None:
+    def _act(self, address: str, source: Address, act: Callable[..., None], *given: Any) -> None:
         try:
             act(*given)
         except Refused as reason:

@@ -13,7 +13,7 @@ from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE
 from lcm_daemon.controllers.osc_protocol.dispatch import ERROR
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.refusals import Refusal
-from lcm_daemon.core.schema import suggestion
+from lcm_daemon.core.suggestions import suggestion
 
 log = logging.getLogger(__name__)
 

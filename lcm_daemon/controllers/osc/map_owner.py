@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.controllers.osc.options import MAP_ENTRY
@@ -15,9 +16,13 @@ from lcm_daemon.core.bindings import OSC, BindingEdit, Line
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.parameters import Parameter, Refused, Table
+from lcm_daemon.core.suggestions import nearest
+
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.3  # a gesture ends after this time without a message
 MAX_VALUES = 1024  # of a gesture; further ones do not change what is known of it
+BUTTON_VALUES = 2  # most values that a button sends: when it is pressed, and when it is released
 FULL_SCALES = (1.0, 100.0, 127.0, 255.0, 1023.0, 16383.0)  # highest values that faders of other tools send
 
 
@@ -33,6 +38,7 @@ class OscMapOwner:
     """
 
     section = OSC
+    command_key = "to"
 
     def __init__(
         self, learning: Learning, entries: Sequence[MapEntry], table: Callable[[], Table],
@@ -86,11 +92,12 @@ class OscMapOwner:
         if not self._learning.target or address.startswith(ROOT):
             return False
         number = next((place for place, value in enumerate(arguments) if _is_number(value)), None)
-        if number is None or not self._learning.wants(OSC) or self._address not in ("", address):
+        is_press = number is None and self._learning.is_command  # a message without a number runs a command too
+        if (number is None and not is_press) or not self._learning.wants(OSC) or self._address not in ("", address):
             return True
-        self._address, self._argument = address, number
+        self._address, self._argument = address, number or 0
         if len(self._values) < MAX_VALUES:
-            self._values.append(float(arguments[number]))
+            self._values.append(1.0 if number is None else float(arguments[number]))
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._end_gesture)
@@ -105,10 +112,12 @@ class OscMapOwner:
     def _end_gesture(self) -> None:
         address, argument, values = self._address, self._argument, self._values
         self.close()
+        line = {"from": address, **({"argument": argument} if argument else {})}
         parameter = self._table().get(self._learning.target)
         if parameter is not None:
-            scaled = _scaling(parameter, min(values), max(values))
-            self._learning.offer(OSC, {"from": address, **({"argument": argument} if argument else {}), **scaled})
+            self._learning.offer(OSC, {**line, **_scaling(parameter, min(values), max(values))})
+        elif self._learning.is_command and any(values):  # a button that is only released has been pressed before
+            self._learning.offer(OSC, line, is_button=len(set(values)) <= BUTTON_VALUES)
 
 
 def _is_number(value: Any) -> bool:
@@ -136,3 +145,11 @@ def line_of(entry: MapEntry) -> Line:
         **({"value": entry.fixed[0]} if entry.is_value else {"with": list(entry.fixed) or None}),
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def warn_of_unknown_targets(entries: Sequence[MapEntry], known: Collection[str]) -> None:
+    """Log targets of the map that do not exist now. They may come with another recipe, or be a typing error."""
+    for entry in entries:
+        if entry.to not in known:
+            log.warning("OSC: osc.map: %s does nothing now: unknown parameter or command %r%s",
+                        entry.address, entry.to, nearest(entry.to, sorted(known)))
