@@ -161,6 +161,7 @@ def test_paths_start_at_the_show_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "line"), [
+    ("spare: loaded", "show.yaml:1:1: unknown key 'spare'; did you mean 'engine.spare'?"),
     ("outptu: {}", "show.yaml:1:1: unknown key 'outptu'; did you mean 'output'?"),
     ("output: {fps: 0}", "show.yaml:1:15: 0 is not a number from 1 to 1000"),
     ("recipe: sd-trubo", "show.yaml:1:9: no recipe or .yaml file 'sd-trubo'; did you mean 'sd-turbo'?"),
