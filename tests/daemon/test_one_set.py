@@ -24,7 +24,7 @@ from tests.rigs.page import control, number
 DEMO = Path("show_configs/demo.yaml")
 FIGURES = os.environ.get("LCM_DAEMON_FIGURES", "")
 RECORD_SECONDS = 10 if FIGURES else 2
-PROMPTS = ("fire", "stained glass, red", "ocean, deep blue waves")
+PROMPTS = ("fire", "stained glass, red", "ocean, blue waves")
 PATIENCE = 60.0  # seconds that a step may take on a busy machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.daemon]
