@@ -9,8 +9,9 @@ from typing import Any
 MIDI, OSC = "midi", "osc"  # the sections of a show that have a `map`
 MIDI_KINDS = ("cc", "cc14", "nrpn", "rpn", "note", "pitchbend", "aftertouch", "program")
 _IDENTITY: Mapping[str, Mapping[str, Any]] = {  # keys that say which line of a map one is, with their defaults
-    MIDI: {**dict.fromkeys(MIDI_KINDS, ...), "channel": 0, "device": "*", "to": ""},
-    OSC: {"from": "", "to": "", "argument": 0},
+    MIDI: {**dict.fromkeys(MIDI_KINDS, ...), "channel": 0, "device": "*",
+           "to": "", "command": "", "bank": "", "with": ()},
+    OSC: {"from": "", "to": "", "argument": 0, "with": ()},
 }
 
 Line = Mapping[str, Any]  # a line of a map, as the show file has it

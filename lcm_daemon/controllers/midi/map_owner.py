@@ -38,6 +38,7 @@ class MidiMapOwner:
     """
 
     section = MIDI
+    command_key = "command"
 
     def __init__(
         self, learning: Learning, bindings: Sequence[Binding], active: Callable[[], Iterable[Binding]],
@@ -117,6 +118,7 @@ def line_of(binding: Binding) -> Line:
     found = {
         binding.kind: numbers, "channel": binding.channel or None, "device": _unless("*", binding.device),
         "to": binding.to or None, "command": binding.command or None, "bank": binding.bank or None,
+        "with": list(binding.arguments) or None,
         "range": list(binding.span) if binding.span else None, "curve": _unless("linear", binding.curve),
         "relative": binding.relative or None, "step": binding.step, "button": binding.button or None,
         **(values if binding.values else {}),

@@ -84,7 +84,7 @@ def run_command(controls: ControlState, name: str, arguments: Sequence[Any], ori
         if arguments and is_release(arguments[0]):
             controls.presses.release(origin, name)
             return
-        if not (command.optional and arguments and _is_between_presses(arguments[0])):
+        if not (command.optional and arguments and _is_optional(command, arguments[0])):
             arguments = ()
     if name == "adjust" or not controls.presses.is_repeat(origin, name, given):
         controls.command(name, origin, _joined(command, arguments))
@@ -108,6 +108,13 @@ def _is_number(text: str) -> bool:
         return math.isfinite(typed_number(text))
     except ValueError:
         return False
+
+
+def _is_optional(command: Command, value: Any) -> bool:
+    """Whether this is the command's first optional argument, not what a button sends when it is pressed."""
+    if command.arguments[0].kind == "choice":
+        return value in command.arguments[0].choices
+    return _is_between_presses(value)
 
 
 def _is_between_presses(value: Any) -> bool:

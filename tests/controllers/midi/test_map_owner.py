@@ -129,6 +129,47 @@ async def test_buttons_toggle_switches_and_set_the_value_of_now() -> None:
 
 
 @on_loop
+async def test_buttons_run_the_commands_that_they_have_learned() -> None:
+    async with plugged(SHOW) as (one, device):
+        refused: list[str] = []
+        one.controls.subscribe(on_refusal=lambda refusal: refused.append(refusal.text))
+        one.controls.command("learn/start", "page/1", ["cue/goto Act One"])
+        for value in (3, 40, 90):
+            device.play(0xB0, 7, value)
+        await one.until(lambda: refused)
+        assert refused == ["learn: cue/goto Act One needs a button, and cc 7 ch 1 is none"]
+        device.play(0x90, 40, 90)
+        device.play(0x80, 40, 0)
+        await one.until(lambda: not learning(one))
+        one.controls.command("learn/start", "page/1", ["cue/go"])
+        for value in (127, 0):
+            device.play(0xB0, 8, value)
+        await one.until(lambda: not learning(one))
+        assert rows(one, "cue/goto Act One") == [("note 40 ch 1", 0.0, 0.0, "linear")]
+        assert rows(one, "panic") == [("note 9", 0.0, 0.0, "linear")]
+        assert not one.controls.command("learn/range", "page/1", ["cue/go", 0.0, 1.0])
+        assert [edit.changed(None) for edit in one.controls.kept["learn"]] == [
+            {"note": 40, "channel": 1, "command": "cue/goto", "with": ["Act One"]},
+            {"cc": 8, "channel": 1, "command": "cue/go"}]
+        device.play(0x90, 40, 90)
+        device.play(0x80, 40, 0)
+        device.play(0xB0, 8, 127)
+        await one.until(lambda: len(one.commands) == 2)
+        assert [(call.name, call.arguments) for call in one.commands] == [("cue/goto", ("Act One",)), ("cue/go", ())]
+
+        # a button that does something already is asked for; the target has one control of a device
+        one.controls.command("learn/start", "page/1", ["cue/goto intro"])
+        device.play(0x90, 40, 90)
+        await one.until(lambda: learning(one).get("conflict"))
+        assert learning(one)["conflict"] == "cue/goto Act One"
+        one.controls.command("learn/accept", "page/1", ["move"])
+        assert rows(one, "cue/goto Act One") == []
+        assert rows(one, "cue/goto intro") == [("note 40 ch 1", 0.0, 0.0, "linear")]
+        assert one.controls.command("learn/remove", "page/1", ["cue/goto intro"])
+        assert rows(one, "cue/goto intro") == []
+
+
+@on_loop
 async def test_cancel_panic_and_time_end_learning() -> None:
     async with plugged(SHOW) as (one, device):
         started: list[float] = []
@@ -151,11 +192,14 @@ async def test_what_cannot_be_learned_is_refused() -> None:
     async with plugged(SHOW) as (one, _):
         refused: list[str] = []
         one.controls.subscribe(on_refusal=lambda refusal: refused.append(refusal.text))
-        for name in ("prompt", "strenght"):
+        for name in ("prompt", "strenght", "cue/goto", "cue/rename a", "learn/cancel"):
             assert not one.controls.command("learn/start", "page/1", [name])
         assert not one.controls.command("learn/accept", "page/1")
-        assert refused == ["learn: prompt is text, which no fader can set", "learn: no parameter 'strenght'",
-                           "learn: no control waits to be accepted"]
+        assert refused == ["learn: prompt is text, which no fader can set",
+                           "learn: no parameter and no command 'strenght'",
+                           "learn: cue/goto: it takes <name> [<fade>]",
+                           "learn: cue/rename takes <name> <new_name>, and a button can have one argument",
+                           "learn: learn/cancel cannot be learned", "learn: no control waits to be accepted"]
 
 
 @on_loop
@@ -167,7 +211,7 @@ async def test_a_new_desk_has_what_was_learned() -> None:
     kept["learn"] = edits
     with mock.patch.object(Rig, "__init__", _with_kept(kept)):
         async with plugged(SHOW) as (again, _):
-            assert [row["to"] for row in again.controls.lists["bindings"]] == ["strength", "feedback"]
+            assert [row["to"] for row in again.controls.lists["bindings"]] == ["strength", "panic", "feedback"]
 
 
 def _with_kept(kept: dict[str, Any]) -> Any:
@@ -184,6 +228,7 @@ def _with_kept(kept: dict[str, Any]) -> Any:
     "{cc: 1, to: strength, range: [0.2, 0.9], curve: exp}", "{note: [1, 2], to: mode, button: radio}",
     "{pitchbend: , channel: 2, device: Pad, to: mix}", "{note: 3, to: prompt, value: lava}",
     "{cc: 4, to: mix, relative: signed_bit, step: 0.1}", "{note: 5, command: panic}",
+    "{note: 5, command: cue/goto, with: [Act One, 2]}",
 ])
 def test_a_line_says_what_a_binding_is(text: str) -> None:
     (binding,) = bindings(text)

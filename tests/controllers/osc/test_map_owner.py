@@ -54,6 +54,27 @@ def test_the_next_address_is_bound(
     play(scenario())
 
 
+@pytest.mark.parametrize(("sent", "line"), [
+    ([(1.0,), (0.0,)], {"from": "/1/push"}), ([()], {"from": "/1/push"}),
+    ([("b", 1)], {"from": "/1/push", "argument": 1}),
+])
+def test_an_address_runs_the_command_that_it_has_learned(sent: list[tuple[Any, ...]], line: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with rig() as one:
+            with Peer(one.osc.port) as peer:
+                peer.send("/lcm/learn/start", "cue/goto Act One")
+                await one.until(lambda: bool(learning(one)))
+                for arguments in sent:
+                    peer.send("/1/push", *arguments)
+                await one.until(lambda: not learning(one))
+                assert lines(one, "cue/goto") == [{**line, "to": "cue/goto", "with": ["Act One"]}]
+                assert one.controls.lists["bindings"][0]["to"] == "cue/goto Act One"
+                peer.send("/1/push", *sent[0])
+                await one.until(lambda: bool(one.commands))
+                assert [(call.name, call.arguments) for call in one.commands] == [("cue/goto", ("Act One",))]
+    play(scenario())
+
+
 def test_bindings_of_the_show_are_changed_and_a_used_address_is_asked_for() -> None:
     async def scenario() -> None:
         async with rig(map=(MapEntry("/1/a", "mix", (0.2, 0.9)),), profiles=("bare",)) as one:
