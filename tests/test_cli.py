@@ -65,7 +65,12 @@ def test_check_of_a_good_show_says_what_it_is(capsys: pytest.CaptureFixture[str]
 
 def test_list_parameters_is_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "parameters"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [f"/lcm/{name}" for name in TABLE]
+    assert addresses(capsys.readouterr().out) == [f"/lcm/{name}" for name in TABLE]
+
+
+def addresses(out: str) -> list[str]:
+    """The first word of each line, without the headings of the groups."""
+    return [line.split()[0] for line in out.splitlines() if line.startswith("/")]
 
 
 def test_list_recipes_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +86,7 @@ def test_list_recipes_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_list_parameters_of_a_recipe_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "parameters", "sd15-canny"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    listed = addresses(capsys.readouterr().out)
     assert listed == [f"/lcm/{name}" for name in load_recipe("sd15-canny").table()]
     assert "/lcm/control/canny/interval" in listed
 
@@ -341,8 +346,9 @@ def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups that a signal goes to")
-@pytest.mark.parametrize("children", [1, 2], ids=["desk", "engine"])
-def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("children", "codes"), [(1, {0, 130}), (2, {0})], ids=["desk", "engine"])
+def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, codes: set[int], tmp_path: Path) -> None:
+    """The desk starts before the show is read: until then, Ctrl-C ends `run` as it ends any other command."""
     show = tmp_path / "show.yaml"
     show.write_text("recipe: passthrough\nosc: false\npanel: {port: 0}\nengine: {spare: false}\n")
     with subprocess.Popen([sys.executable, "-m", "lcm_daemon", "run", str(show)], stdout=subprocess.DEVNULL,
@@ -353,7 +359,7 @@ def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, tmp_p
             _, said = run.communicate(timeout=60)
         finally:
             run.kill()  # one that did not hear it would be waited for without end
-    assert run.returncode == 0, said
+    assert run.returncode in codes, said
     assert "Traceback" not in said
     assert "did not start" not in said
 

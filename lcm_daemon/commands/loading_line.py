@@ -41,9 +41,10 @@ class LoadingLine:
         self._thread.start()
 
     def stop(self) -> None:
-        """End without `on_end`, if it has not been called."""
+        """End without `on_end`, if it has not been called. It may never have been started."""
         self._stop.set()
-        self._thread.join(1.0)  # a terminal may be paused
+        if self._thread.ident is not None:
+            self._thread.join(1.0)  # a terminal may be paused
 
     def step(self) -> bool:
         """Write what is new; return False at the end."""

@@ -53,3 +53,7 @@ def test_it_ends_when_it_is_stopped() -> None:
     line.start()
     line.stop()
     assert not line._thread.is_alive()
+
+
+def test_a_show_that_never_opened_stops_a_line_that_never_started() -> None:
+    LoadingLine(lambda: "a", io.StringIO(), print).stop()
