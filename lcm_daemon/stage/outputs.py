@@ -80,13 +80,19 @@ class Outputs:
             _switch(sink, on)
 
     def rows(self, now: float) -> Rows:
-        """One row for each name by which sinks are switched: its sinks' label, transport, state, size and rate.
+        """One row for each sink, or for the sinks that are switched together only: label, transport, state, size, rate.
 
         Args:
             now: Monotonic seconds.
         """
         rates = self._rates.measure([sink.label for sink in self.sinks], now)
-        return tuple(self._row(name, runners, rates) for name, runners in self._switches.items() if runners)
+        names = dict.fromkeys(self._own_name(sink) for sink in self.sinks)
+        return tuple(self._row(name, self._switches[name], rates) for name in names)
+
+    def _own_name(self, sink: SinkRunner) -> str:
+        """The name that switches this sink and as few others as possible."""
+        names = [name for name, runners in self._switches.items() if sink in runners]
+        return min(names, key=lambda name: len(self._switches[name]))
 
     def _row(self, name: str, runners: Sequence[SinkRunner], rates: Mapping[str, int]) -> Row:
         worst = next((runner for runner in runners if runner.state not in ("running", OFF)), runners[0])

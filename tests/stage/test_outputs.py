@@ -46,6 +46,14 @@ def test_rows_have_state_size_and_rate_of_each_name(tmp_path: Path) -> None:
     assert found.recording() == {"record": "", "record_seconds": 0, "record_free": 0.0}
 
 
+def test_rows_name_each_sink_once(tmp_path: Path) -> None:
+    """Sinks of one name also have names of their own; an optional sink that is not installed has no row."""
+    found = outputs(tmp_path, "[{transport: memory, name: lcm}, {transport: record, name: lcm, path: x.mp4}]")
+    assert [row["name"] for row in found.rows(10.0)] == ["memory-lcm", "record-lcm"]
+    found = outputs(tmp_path, "[{transport: memory, name: lcm}, {transport: spout, name: lcm, optional: true}]")
+    assert [row["name"] for row in found.rows(10.0)] == ["lcm"]
+
+
 def test_without_a_recording_the_request_is_refused(tmp_path: Path) -> None:
     found = outputs(tmp_path, "[{transport: memory, name: a}]")
     found.record(True, "osc/10.0.0.7:5")
