@@ -14,7 +14,7 @@ TABLE: Table = table_of([
     Parameter("prompt_b", "text", "", "A second prompt, which `blend` fades to.", glided_by="prompt_glide",
               group="Prompt", needs=(Need("blend is 0", (Condition("blend", above=0.0),)),)),
     Parameter("blend", "float", 0.0, "Fade from prompt (0) to prompt_b (1).", 0.0, 1.0, group="Prompt",
-              needs=(Need("prompt_b is empty", (Condition("prompt_b", filled=True),)),)),
+              needs=(Need("prompt B is empty", (Condition("prompt_b", filled=True),)),)),
     Parameter("negative_prompt", "text", "", "What not to render; needs a model with guidance above 1.",
               glided_by="prompt_glide", group="Prompt",
               needs=(Need("guidance is 1 or lower", (Condition("guidance", above=1.0),)),)),

@@ -20,7 +20,7 @@ TABLE = parameter_table([RECIPE], WAVES)
 @pytest.mark.parametrize(("name", "changes", "reason"), [
     ("prompt", {}, ""),
     ("prompt_b", {}, "blend is 0"), ("prompt_b", {"blend": 0.01}, ""),
-    ("blend", {}, "prompt_b is empty"), ("blend", {"prompt_b": "lava"}, ""),
+    ("blend", {}, "prompt B is empty"), ("blend", {"prompt_b": "lava"}, ""),
     ("negative_prompt", {}, "guidance is 1 or lower"), ("negative_prompt", {"guidance": 1.5}, ""),
     ("strength", {"mode": "text"}, "mode is not image"), ("feedback", {"mode": "control"}, "mode is not image"),
     ("noise_speed", {}, "noise is fixed"), ("noise_speed", {"noise": "walking"}, ""),

@@ -48,8 +48,8 @@ def test_rows_have_state_size_and_rate_of_each_name(tmp_path: Path) -> None:
 
 def test_rows_name_each_sink_once(tmp_path: Path) -> None:
     """Sinks of one name also have names of their own; an optional sink that is not installed has no row."""
-    found = outputs(tmp_path, "[{transport: memory, name: lcm}, {transport: record, name: lcm, path: x.mp4}]")
-    assert [row["name"] for row in found.rows(10.0)] == ["memory-lcm", "record-lcm"]
+    found = outputs(tmp_path, "[{transport: memory, name: record}, {transport: record, path: x.mp4}]")
+    assert [row["name"] for row in found.rows(10.0)] == ["memory-record", "record-record"]
     found = outputs(tmp_path, "[{transport: memory, name: lcm}, {transport: spout, name: lcm, optional: true}]")
     assert [row["name"] for row in found.rows(10.0)] == ["lcm"]
 

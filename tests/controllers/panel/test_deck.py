@@ -221,7 +221,7 @@ def test_a_look_is_recorded_under_a_name_and_appears(devtools):
         await page.until("document.querySelector(\"[data-cue='found it']\") !== null")
         await page.click(button("cue/record"))
         await page.write("[data-deck] form input", "storm")
-        await page.until("document.querySelector('[data-deck] form button').innerText === 'Replace'")
+        await page.until("document.querySelector('[data-deck] form button').innerText === 'Overwrite'")
 
     asyncio.run(playing(devtools, rig, scenario))
     assert rig.called == [CommandRequest("cue/record", "panel/1", ("found it",))]

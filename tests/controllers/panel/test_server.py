@@ -274,7 +274,7 @@ def test_health_tells_status_values_and_counts():
     assert metrics == {"version": __version__, "clients": 1, "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
                       "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}},
-                      "without_effect": {"blend": "prompt_b is empty", "negative_prompt": "guidance is 1 or lower",
+                      "without_effect": {"blend": "prompt B is empty", "negative_prompt": "guidance is 1 or lower",
                                          "noise_speed": "noise is fixed", "prompt_b": "blend is 0"},
                       "counts": {"panel/malformed": 1}}
 
@@ -290,7 +290,7 @@ def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_ag
                     async with visiting(panel):
                         pass
                 stream = await get(panel, "/stream.mjpg")
-            await until(lambda: not panel._server._clients)
+            await until(lambda: not panel._server._seats)
             async with visiting(panel) as page:
                 counts = rig.controls.metrics.counts("panel/full")
                 return closed.value.rcvd.code, stream.status, page.hello["show"], counts

@@ -47,7 +47,7 @@ export function statusKeys(status: Status): { first: string[]; rest: string[] } 
   };
 }
 
-const UNITS: Record<string, string> = { latency: "ms", render: "ms", late: "ms", fade_left: "s" };
+const UNITS: Record<string, string> = { latency: "ms", engine_latency: "ms", render: "ms", late: "ms", fade_left: "s" };
 
 export function statusText(key: string, value: Value | null | undefined): string {
   if (value === null || value === undefined || value === "") return "–";
@@ -68,7 +68,7 @@ function duration(seconds: number): string {
 
 /** Entries that contain states: "rendering", or "ndi lcm: running; record: the disk is full". */
 const STATE_KEYS = ["engine", "source", "sinks"];
-const HEALTHY = /(^|: )(running|rendering|none)$/;
+const HEALTHY = /(^|: )(running|rendering|none|off)$/; // a sink that is off was switched off
 
 export function hasProblem(key: string, value: Value | null | undefined): boolean {
   if (STATE_KEYS.includes(key)) return String(value ?? "").split("; ").some((state) => !HEALTHY.test(state));

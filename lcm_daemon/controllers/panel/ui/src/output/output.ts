@@ -12,7 +12,7 @@ const SHOWN: [key: string, label: string, unit: string][] = [
   ["show", "Show", ""],
   ["recipe", "Recipe", ""],
   ["change", "Change", ""],
-  ["cue", "Cue", ""],
+  ["cue", "Look", ""],
   ["fps", "Rendered", "fps"],
   ["output_fps", "Output", "fps"],
   ["latency", "Latency", "ms"],
