@@ -9,7 +9,6 @@ a value is as fresh as the frame it travels with, and a child that has stopped r
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -23,12 +22,8 @@ from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
+from lcm_daemon.processes.pipes import Connection
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
-
-if sys.platform == "win32":
-    from multiprocessing.connection import PipeConnection as Connection  # what Pipe() returns there
-else:
-    from multiprocessing.connection import Connection
 
 Holds = Callable[[], Pixels | None]
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is closed

@@ -13,10 +13,9 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
+from lcm_daemon.processes.pipes import Connection
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from lcm_daemon.processes.channel import ChildEndpoint
 
 _LOST = (EOFError, ConnectionError, OSError)
@@ -62,7 +61,7 @@ class Prestarted:
             self.pipe.close()
 
 
-def _work(pipe: Connection[Any, Any], modules: Sequence[str]) -> None:
+def _work(pipe: Connection, modules: Sequence[str]) -> None:
     """What the process runs. It ends when its parent does."""
     for module in modules:
         with contextlib.suppress(ImportError):

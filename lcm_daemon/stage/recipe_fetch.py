@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from typing import Any
 
 from lcm_daemon.core.errors import LcmDaemonError
@@ -22,6 +21,7 @@ from lcm_daemon.processes.bootstrap import (
     set_up_child,
     terminal_signals_blocked,
 )
+from lcm_daemon.processes.pipes import Connection
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.downloads import Download, check_space, find_downloads, format_size
 from lcm_daemon.recipes.recipe import Recipe
