@@ -127,6 +127,12 @@ def test_a_show_is_reloaded_saved_and_another_one_opened_while_the_picture_stays
             {"from": "/1/fader1", "to": "smooth", "range": [0.0, 0.95]}]
         daemon_send(daemon, "/1/fader1", 1.0)
         wait_for(lambda: daemon.values()["smooth"] == 0.95, 20, "the learned fader")
+        daemon_send(daemon, "/lcm/learn/start", "cue/goto Act One")
+        wait_for(lambda: peer.list("learning")[0].get("to") == "cue/goto Act One", 20, "learning a command")
+        daemon_send(daemon, "/1/push1", 1)
+        wait_for(lambda: "/1/push1" in daemon.show.read_text(), 20, "the learned command")
+        assert yaml.safe_load(daemon.show.read_text())["osc"]["map"][1] == {
+            "from": "/1/push1", "to": "cue/goto", "with": ["Act One"]}
 
         # saved as another show, which plays then; names never are paths
         for name, reason in (("../up", "is not a name"), ("show", "there is a show.yaml already")):

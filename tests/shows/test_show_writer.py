@@ -89,11 +89,15 @@ def test_lines_of_maps_are_added_changed_and_removed() -> None:
     result = edited(SMALL, bindings=[
         BindingEdit("midi", cc1, {"range": [0.1, 1e-05], "curve": "exp"}),
         BindingEdit("midi", {"pitchbend": None, "channel": 2, "to": "mix"}),
+        BindingEdit("midi", {"note": 40, "command": "cue/goto", "with": ["a"]}),
+        BindingEdit("midi", {"note": 40, "command": "cue/goto", "with": ["b"]}),
+        BindingEdit("midi", {"note": 40, "command": "cue/goto", "with": ["a"]}, removed=True),
         BindingEdit("midi", {"note": [1, 2, 3], "to": "mode"}, {"button": None, "value": "text"}),
     ])
     assert yaml.safe_load(result)["midi"]["map"] == [
         {**cc1, "range": [0.1, 1e-05], "curve": "exp"}, {"cc": 2, "channel": 3, "to": "mix"},
         {"note": [1, 2, 3], "to": "mode", "value": "text"}, {"pitchbend": None, "channel": 2, "to": "mix"},
+        {"note": 40, "command": "cue/goto", "with": ["b"]},
     ]
     assert "curve: exp} # the first fader\n    # right hand\n" in result
     assert result.endswith("# the end\n")

@@ -1,12 +1,18 @@
+import { title } from "./format";
 import { link } from "./link.svelte";
 import type { Parameter, Row } from "./protocol";
+
+export const GOTO = "cue/goto ";
 
 const LONG_PRESS_MS = 600;
 const SLACK = 8; // pixels that a long press may move
 
-/** Binding of MIDI controls and OSC addresses: the menu of one parameter, and what the daemon is learning. */
+/**
+ * Binding of MIDI controls and OSC addresses: the menu of one target, and what the daemon is learning. A target is a
+ * parameter's name, or a command with its argument: "cue/go", "cue/goto Act One".
+ */
 class Learn {
-  /** The parameter whose menu is open; "" without one. */
+  /** The target whose menu is open; "" without one. */
   name = $state("");
   x = $state(0);
   y = $state(0);
@@ -14,9 +20,20 @@ class Learn {
   /** What is being learned, by the daemon's account: `to`, and `control` and `conflict` once a control waits. */
   readonly now = $derived<Row | undefined>(link.lists.learning?.[0]);
 
-  /** The bindings of a parameter: `control`, `low`, `high`, `ranged`, `curve`. */
+  readonly isCommand = $derived(link.commands.some((command) => command.name === this.name.split(" ")[0]));
+
+  /** The target for people: `Look "Act One"`. */
+  readonly heading = $derived(this.name.startsWith(GOTO) ? `Look “${this.name.slice(GOTO.length)}”` : title(this.name));
+
+  /** The bindings of a target: `control`, `low`, `high`, `ranged`, `curve`. */
   bindings(name: string): Row[] {
     return (link.lists.bindings ?? []).filter((row) => row.to === name);
+  }
+
+  /** The controls of a target as one line of a tooltip; "" without any. */
+  bound(name: string): string {
+    const controls = this.bindings(name).map((row) => row.control);
+    return controls.length ? `\nBound to ${controls.join(", ")}` : "";
   }
 
   open(name: string, x: number, y: number): void {
@@ -36,19 +53,47 @@ class Learn {
 
 export const learn = new Learn();
 
-/** Open the menu of a parameter by a right click, the menu key or a long press. Text fields keep their own menu. */
-export function learnable(node: HTMLElement, parameter: Parameter): { update: (next: Parameter) => void; destroy: () => void } {
-  let timer = 0;
-  let from = { x: 0, y: 0 };
+/** A parameter, or a command with its argument. */
+type Target = Parameter | string;
 
-  function open(event: Event, x: number, y: number): void {
-    if (parameter.kind === "text" || !link.canPlay) return;
+const nameOf = (target: Target): string => (typeof target === "string" ? target : target.name);
+
+/** Whether a control can have it: no fader sets a text. */
+const isLearnable = (target: Target): boolean => link.canPlay && (typeof target === "string" || target.kind !== "text");
+
+/**
+ * Open the menu of a target by a right click, the menu key or a long press. Text fields keep their own menu.
+ * A button that acts when it is pressed has no long press: it may be held while the show plays.
+ */
+export function learnable(node: HTMLElement, target: Target): { update: (next: Target) => void; destroy: () => void } {
+  return watch(node, target, true);
+}
+
+/** As `learnable`, for a button that acts when it is pressed. Fingers find these commands in the menu of the show. */
+export function learnableKey(node: HTMLElement, target: string): { update: (next: Target) => void; destroy: () => void } {
+  return watch(node, target, false);
+}
+
+function watch(node: HTMLElement, target: Target, byHold: boolean): { update: (next: Target) => void; destroy: () => void } {
+  let timer = 0;
+  let isHeld = false; // the click at the end of a long press does nothing
+  let from = { x: 0, y: 0 };
+  let name = $state(nameOf(target));
+  $effect(() => {
+    node.toggleAttribute("data-learning", learn.now?.to === name);
+  });
+
+  function open(event: Event, x: number, y: number): boolean {
+    if (!isLearnable(target)) return false;
     event.preventDefault();
-    learn.open(parameter.name, x, y);
+    learn.open(nameOf(target), x, y);
+    return true;
   }
 
   function onMenu(event: MouseEvent): void {
     if (event.target instanceof HTMLInputElement && event.target.type === "text") return;
+    const isTouch = event instanceof PointerEvent && event.pointerType === "touch";
+    if (isTouch && !byHold) return event.preventDefault();
     const box = node.getBoundingClientRect();
     const byKey = event.clientX === 0 && event.clientY === 0;
     open(event, byKey ? box.left : event.clientX, byKey ? box.bottom : event.clientY);
@@ -56,30 +101,40 @@ export function learnable(node: HTMLElement, parameter: Parameter): { update: (n
 
   function onDown(event: PointerEvent): void {
     clearTimeout(timer);
-    if (event.pointerType !== "touch") return;
+    isHeld = false;
+    if (event.pointerType !== "touch" || !byHold) return;
     from = { x: event.clientX, y: event.clientY };
-    timer = window.setTimeout(() => open(event, from.x, from.y), LONG_PRESS_MS);
+    timer = window.setTimeout(() => (isHeld = open(event, from.x, from.y)), LONG_PRESS_MS);
   }
 
   function onMove(event: PointerEvent): void {
     if (Math.hypot(event.clientX - from.x, event.clientY - from.y) > SLACK) clearTimeout(timer);
   }
 
+  function onClick(event: MouseEvent): void {
+    if (!isHeld || event.detail === 0) return;
+    isHeld = false;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
   const onEnd = () => clearTimeout(timer);
-  node.addEventListener("contextmenu", onMenu);
-  node.addEventListener("pointerdown", onDown);
-  node.addEventListener("pointermove", onMove);
-  node.addEventListener("pointerup", onEnd);
-  node.addEventListener("pointercancel", onEnd);
+  const listening = new AbortController();
+  const options = { signal: listening.signal };
+  node.addEventListener("contextmenu", onMenu, options);
+  node.addEventListener("pointerdown", onDown, options);
+  node.addEventListener("pointermove", onMove, options);
+  node.addEventListener("pointerup", onEnd, options);
+  node.addEventListener("pointercancel", onEnd, options);
+  node.addEventListener("click", onClick, { ...options, capture: true });
   return {
-    update: (next) => (parameter = next),
+    update: (next) => {
+      target = next;
+      name = nameOf(next);
+    },
     destroy: () => {
       clearTimeout(timer);
-      node.removeEventListener("contextmenu", onMenu);
-      node.removeEventListener("pointerdown", onDown);
-      node.removeEventListener("pointermove", onMove);
-      node.removeEventListener("pointerup", onEnd);
-      node.removeEventListener("pointercancel", onEnd);
+      listening.abort();
     },
   };
 }
