@@ -7,6 +7,10 @@ from lcm_daemon.web.access import Sessions
 
 
 def shared_sessions(controls: ControlState) -> Sessions:
-    """The sessions that a desk's web servers share. They outlive the desk and end with the daemon."""
+    """The sessions that a desk's web servers share.
+
+    They outlive the desk. They end with the daemon, and do not count in a show that has another pin.
+    """
     store = controls.kept.setdefault("sessions", {})
-    return Sessions(store, lambda: controls.keep_for_restart("sessions", store))
+    return Sessions(
+        store, lambda: controls.keep_for_restart("sessions", store), pin=controls.network.access.pin)

@@ -12,14 +12,19 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
-def write_atomically(path: Path, content: str | bytes, backup: Path | None = None) -> None:
+
+def write_atomically(
+    path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None
+) -> None:
     """Replace a file in one step. Makes its folder if there is none, and keeps its permissions.
 
     Args:
         path: The file.
         content: The new content; text is written as UTF-8, its line ends unchanged.
         backup: Where the old content is moved to; None discards it.
+        model: A file whose permissions a new file gets; None for those of the process.
 
     Raises:
         OSError: The file cannot be written; it is then as it was.
@@ -27,12 +32,16 @@ def write_atomically(path: Path, content: str | bytes, backup: Path | None = Non
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.new")
     try:
-        with part.open("wb") as file:
+        like = path if path.exists() else model
+        mode = 0o666 if like is None else 0o600  # nobody reads a secret before the file has its permissions
+        part.unlink(missing_ok=True)  # of an earlier run; also a link that leads elsewhere
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, mode), "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())  # before the file gets its name: a power cut could leave an empty one otherwise
         with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, part)
+            if like is not None:
+                shutil.copymode(like, part)
         if backup is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, backup)

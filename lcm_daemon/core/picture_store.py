@@ -51,6 +51,8 @@ class PictureStore:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._thumbnails: dict[int, tuple[int, bytes | None]] = {}  # version and JPEG by number
+        self._drawing = threading.Lock()
 
     @property
     def folder(self) -> Path:
@@ -107,11 +109,20 @@ class PictureStore:
 
     def thumbnail(self, number: int) -> bytes | None:
         """A small JPEG of a picture; None if there is none or its file is damaged."""
-        from PIL import Image
-
         path = self.files().get(number)
         if path is None:
             return None
+        with self._drawing, contextlib.suppress(OSError):  # once for each picture: viewers may ask for it often
+            version = path.stat().st_mtime_ns
+            if self._thumbnails.get(number, (0, None))[0] != version:
+                self._thumbnails[number] = version, self._draw(path)
+            return self._thumbnails[number][1]
+        return None
+
+    @staticmethod
+    def _draw(path: Path) -> bytes | None:
+        from PIL import Image
+
         try:
             with Image.open(path, formats=("JPEG", "PNG")) as image:
                 image.thumbnail(THUMBNAIL_SIZE)

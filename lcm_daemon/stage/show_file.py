@@ -263,7 +263,8 @@ class ShowFile:
             raise Refused(f"there is a {path.name} already")
         named = {"name": name} if self._show.name != self._path.stem else {}
         bindings = ShowEdits(edits.parameters, {**edits.sections, **named}, self._bindings)
-        write_atomically(path, self._edited(bindings, path))
+        model = None if is_packaged(self._path) else self._path  # which may hold a pin, and be private
+        write_atomically(path, self._edited(bindings, path), model=model)
         for suffix in (RECORDED_CUES_SUFFIX, PROMPTS_SUFFIX):
             companion = self._show.companion_file.with_suffix(suffix)
             if companion.exists():

@@ -28,6 +28,8 @@ SESSION_SECONDS = 12 * 3600.0  # since it was last used
 SESSIONS_KEPT = 256  # the one that was not used for longest ends when there are more
 MAX_BODY = 1024  # bytes of a POST /pin
 BODY_SECONDS = 5.0  # within which it must arrive
+MAX_PATH = 1024  # characters of a request's path
+VIEWER_PAUSE = 1 / 60  # seconds between two messages of a viewer that a server reads
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"}  # a proxy on this machine speaks for others
 _FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><title>lcm-daemon</title>
@@ -42,7 +44,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 _PLAIN_HEADERS: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
 _FORM_HEADERS: Headers = [
     (b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer, browsers send the form with "Origin: null"
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
                                  b"base-uri 'none'; frame-ancestors 'none'"),
 ]
@@ -55,18 +58,19 @@ class Sessions:
         store: When each was used last, by digest. Several servers may share it.
         on_start: Called when one was started.
         now: Monotonic time in seconds.
+        pin: The pin of the show. A session ends when another one counts.
     """
 
     def __init__(
         self, store: dict[str, float], on_start: Callable[[], None] = lambda: None,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.monotonic, pin: str = "",
     ) -> None:
-        self._used, self._on_start, self._now = store, on_start, now
+        self._used, self._on_start, self._now, self._pin = store, on_start, now, pin
 
     def start(self) -> str:
         """Start a session and return its token."""
         token = secrets.token_urlsafe(32)
-        self._used[_digest(token)] = self._now()
+        self._used[self._digest(token)] = self._now()
         while len(self._used) > SESSIONS_KEPT:
             del self._used[min(self._used, key=lambda digest: self._used[digest])]
         self._on_start()
@@ -74,13 +78,16 @@ class Sessions:
 
     def holds(self, token: str) -> bool:
         """Whether the token is that of a session. If it is, the session lasts on."""
-        digest = _digest(token)  # a table of digests tells nothing about tokens by the time that it takes
+        digest = self._digest(token)  # a table of digests tells nothing about tokens by the time that it takes
         used = self._used.get(digest)
         if used is None or self._now() - used > SESSION_SECONDS:
             self._used.pop(digest, None)
             return False
         self._used[digest] = self._now()
         return True
+
+    def _digest(self, token: str) -> str:
+        return hashlib.sha256(f"{token} {self._pin}".encode()).hexdigest()
 
 
 class Access:
@@ -131,6 +138,9 @@ class AccessGate:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         role = scope["role"] = self._access.role(scope)
+        if len(scope["path"]) > MAX_PATH:
+            return await (self._close(receive, send) if scope["type"] == "websocket" else
+                          _answer(send, 414, "the path is too long\n"))
         if scope["type"] == "websocket":
             return await (self._close(receive, send) if role == NONE else self._app(scope, receive, send))
         if scope["path"] == "/pin" and self._takes_pin:
@@ -226,7 +236,3 @@ def _tokens(scope: Scope) -> Iterator[str]:
     pairs = [pair.strip().partition("=") for key, value in scope["headers"] if key == b"cookie"
              for pair in value.decode("latin-1").split(";")[:32]]
     return (token for name, _, token in pairs[:32] if name.startswith(COOKIE) and len(token) < 100)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

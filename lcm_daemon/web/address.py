@@ -54,6 +54,20 @@ def is_open(host: str) -> bool:
     return host != "localhost" if address is None else not address.is_loopback
 
 
+def network_of(address: str) -> str:
+    """What counts as one address: of IPv6, the /64 that one host may choose its addresses from."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        if mapped or found.is_loopback:
+            return str(mapped or found)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return address
+
+
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host.strip("[]"))

@@ -6,13 +6,14 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from lcm_daemon.web.address import network_of
 
 MIN_LENGTH, MAX_LENGTH = 6, 64  # characters of a pin
 ADDRESS_BURST, ADDRESS_PAUSE = 5, 30.0  # guesses at once from one address; seconds until each further one
@@ -87,7 +88,7 @@ class GuessLimit:
 
     def wait(self, address: str) -> float:
         """Take one guess of this address. Returns 0, or the seconds until it may guess again; then none was taken."""
-        key = _network(address)
+        key = network_of(address)
         bucket = self._addresses.pop(key, None) or _Bucket(ADDRESS_BURST, self._now())
         self._addresses[key] = bucket
         while len(self._addresses) > ADDRESSES_KEPT:
@@ -102,7 +103,7 @@ class GuessLimit:
 
     def forgive(self, address: str) -> None:
         """The guess was right: give it back."""
-        for bucket, burst in ((self._addresses.get(_network(address)), ADDRESS_BURST), (self._total, TOTAL_BURST)):
+        for bucket, burst in ((self._addresses.get(network_of(address)), ADDRESS_BURST), (self._total, TOTAL_BURST)):
             if bucket is not None:
                 bucket.left = min(bucket.left + 1, burst)
 
@@ -112,13 +113,3 @@ class GuessLimit:
         bucket.left, bucket.at = min(burst, bucket.left + (now - bucket.at) / pause), now
         return 0.0 if bucket.left >= 1 else (1 - bucket.left) * pause
 
-
-def _network(address: str) -> str:
-    """What counts as one address: of IPv6, the /64 that one host may choose its addresses from."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return address

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -23,15 +24,16 @@ _NAME = "lcm-daemon"
 
 
 def is_good(certificate: Path, key: Path, hosts: Sequence[str], now: datetime.datetime) -> bool:
-    """Whether both files are there, and the certificate is valid for RENEW longer and names all of `hosts`."""
+    """Whether both files belong together, and the certificate is valid for RENEW longer and names all of `hosts`."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
         entries = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
     named = {*entries.get_values_for_type(x509.DNSName), *map(str, entries.get_values_for_type(x509.IPAddress))}
     is_valid = found.not_valid_before_utc <= now < found.not_valid_after_utc - RENEW
-    return is_valid and key.is_file() and named.issuperset(hosts)
+    return is_valid and private.public_key() == found.public_key() and named.issuperset(hosts)
 
 
 def make_certificate(certificate: Path, key: Path, hosts: Sequence[str], now: datetime.datetime) -> None:

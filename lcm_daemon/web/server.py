@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -13,11 +14,14 @@ from typing import Any
 import uvicorn
 
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.web.limits import LimitedListener, Throttled, with_deadline
 
 MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 App = Callable[..., Awaitable[None]]
+_throttled = Throttled()
 
 
 class WebServer:
@@ -28,12 +32,15 @@ class WebServer:
         key: the show's section that holds its port.
         limit: size limit of a WebSocket message in bytes; a longer message closes its connection.
         tls: certificate and key for https; None for plain HTTP.
+        metrics: counters; connections beyond the limits are counted as "<key>/connections refused".
     """
 
     def __init__(
-        self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None
+        self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._name, self._key, self._limit, self._tls = name, key, limit, tls
+        self._metrics = metrics or Metrics()
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -52,6 +59,8 @@ class WebServer:
                 timeout_graceful_shutdown=1,
             )
             config.load()
+            config.http_protocol_class = with_deadline(config.http_protocol_class)
+            logging.getLogger("uvicorn.error").addFilter(_throttled)
             config.ssl = self._tls  # not by file names: the certificate may be replaced while the server runs
             self._server = uvicorn.Server(config)
             self._server.capture_signals = contextlib.nullcontext  # the desk handles signals
@@ -70,7 +79,7 @@ class WebServer:
             self._server.should_exit = True
             await asyncio.gather(serving, return_exceptions=True)
 
-    async def _listen(self, host: str, port: int) -> socket.socket:
+    async def _listen(self, host: str, port: int) -> LimitedListener:
         """Return a socket that listens on `host` and `port`."""
         try:
             if not host:
@@ -78,7 +87,8 @@ class WebServer:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.sort(key=lambda each: each[0] != socket.AF_INET)  # localhost is ::1 first on some systems
             family, kind, protocol, _, address = found[0]
-            listener = socket.socket(family, kind, protocol)
+            listener = LimitedListener(family, kind, protocol)
+            listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"))
         except OSError as error:
             reason = error.strerror or error
             raise LcmDaemonError(f"{self._name}: cannot listen on {host!r}: {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -71,7 +72,24 @@ def test_a_file_is_replaced_in_one_step_and_keeps_its_permissions(tmp_path: Path
     write_atomically(path, b"two\n", backup=path.with_suffix(".old"))
     assert (path.read_bytes(), path.with_suffix(".old").read_bytes()) == (b"two\n", b"one\r\n")
     assert path.stat().st_mode & 0o777 == 0o600
+    copy = tmp_path / "copy.yaml"
+    write_atomically(copy, "three", model=path)
+    assert copy.stat().st_mode & 0o777 == 0o600, "a copy of a private file is private"
     assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have other permissions")
+def test_nobody_else_reads_a_private_file_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "a.yaml", list[int]()
+    path.write_text("one")
+    path.chmod(0o600)
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "a.yaml.new").symlink_to(elsewhere)
+    monkeypatch.setattr("os.fsync", lambda number: seen.append(os.fstat(number).st_mode & 0o777))
+    write_atomically(path, "two")
+    assert (seen, path.read_text(), elsewhere.exists()) == ([0o600], "two", False)
 
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def test_a_picture_is_stored_under_a_number_shown_small_and_removed(store: Pictu
     small = store.thumbnail(2)
     assert small is not None
     assert Image.open(io.BytesIO(small)).format == "JPEG"
+    assert store.thumbnail(2) is small, "it is made once, however often a page asks"
     assert store.remove(1)
     assert not store.remove(1)
     assert store.thumbnail(1) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,14 @@ def test_names_from_the_network_are_never_paths(tmp_path: Path, name: str, reaso
     assert [path.name for path in tmp_path.iterdir()] == ["mirror.yaml"]
     assert f"no show {name!r}" in do(file, "show/open", name or "../up")["note"] or name in ("mirror", "")
     assert file.next is None or name == "mirror"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have other permissions")
+def test_a_copy_of_a_private_show_is_private(tmp_path: Path) -> None:
+    show = read(tmp_path)
+    (tmp_path / "mirror.yaml").chmod(0o600)  # it may hold the pin
+    do(ShowFile(show), "show/save_as", "copy")
+    assert (tmp_path / "copy.yaml").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_save_that_would_break_the_show_is_refused(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_a_session_plays_until_it_was_not_used_for_long() -> None:
     assert store == {}
 
 
+def test_a_session_ends_with_its_pin() -> None:
+    store: dict[str, float] = {}
+    token = Sessions(store, pin="123456").start()
+    assert Sessions(store, pin="123456").holds(token)
+    assert not Sessions(store, pin="654321").holds(token), "another show has another pin"
+    assert Sessions(store, pin="123456").holds(token), "and the first one has its own again"
+
+
 def test_the_oldest_session_ends_when_there_are_too_many() -> None:
     clock = Clock()
     sessions = Sessions(store := {}, now=clock)

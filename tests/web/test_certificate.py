@@ -60,6 +60,10 @@ def test_a_certificate_is_made_kept_and_renewed(tmp_path: Path) -> None:
     assert again.certificate.read_bytes() != second
     again.certificate.write_text("damaged")
     assert again.renew()
+    other = ServerCertificate(AUTO, tmp_path / "other", lambda: addresses)
+    again.key.write_bytes(other.key.read_bytes())  # as after a power cut between the two files
+    assert again.renew()
+    assert not again.renew()
 
 
 def test_files_of_the_show(tmp_path: Path) -> None:

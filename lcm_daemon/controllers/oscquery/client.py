@@ -31,14 +31,17 @@ class QueryClient:
         on_packet: Handles the OSC packets that the client sends.
         has_path: Whether an address exists.
         metrics: Counters.
+        pause: Seconds between two messages that are read.
     """
 
     def __init__(
         self, web: WebSocket, origin: str, on_packet: OnPacket, has_path: Callable[[str], bool], metrics: Metrics,
+        pause: float = 0.0,
     ) -> None:
         self.origin = origin
         self.echoes = EchoGate()
         self._web, self._on_packet, self._has_path, self._metrics = web, on_packet, has_path, metrics
+        self._pause = pause
         self._listening: set[str] = set()
         self._values: dict[str, tuple[bytes, Value, str]] = {}  # waiting packets by address, with value and origin
         self._notifications: list[str] = []
@@ -85,6 +88,7 @@ class QueryClient:
                 self._on_packet(message["bytes"], self)
             else:
                 self._on_text(message.get("text") or "")
+            await asyncio.sleep(self._pause)
 
     def _on_text(self, text: str) -> None:
         try:

@@ -17,8 +17,9 @@ from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW, NetworkPolicy
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.web.access import Access, AccessGate
+from lcm_daemon.web.access import VIEWER_PAUSE, Access, AccessGate
 from lcm_daemon.web.origin_guard import OriginGuard
+from lcm_daemon.web.seats import Seats
 from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
 
 MAX_CLIENTS = 32
@@ -49,7 +50,8 @@ class QueryServer:
         self._access, self._viewers = access, viewers
         self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
-        self._web = WebServer("OSCQuery", "oscquery")
+        self._seats = Seats(MAX_CLIENTS)
+        self._web = WebServer("OSCQuery", "oscquery", metrics=metrics)
 
     async def start(self, host: str, port: int) -> int:
         """Start the server and return its port. Raises LcmDaemonError if the port cannot be bound."""
@@ -99,16 +101,23 @@ class QueryServer:
         return _attributes(node, names) if names else JSONResponse(node, headers=_NO_STORE)
 
     async def _socket(self, web: WebSocket) -> None:
-        await web.accept()
-        if len(self._clients) >= MAX_CLIENTS:
+        with self._seats.taken(web.scope) as has_seat:
+            await web.accept()
+            if has_seat:
+                return await self._serve(web)
             self._metrics.count("oscquery/full")
-            return await web.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} clients are connected already")
+            return await web.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} clients are connected already, or this address "
+                                                    "has too many")
+
+    async def _serve(self, web: WebSocket) -> None:
         origin = f"oscquery/{next(self._numbers)}"
         if web.scope["role"] == VIEW:
             self._viewers.add(origin)
-        client = self._clients[origin] = QueryClient(web, origin, self._on_packet, self._has_path, self._metrics)
+        pause = VIEWER_PAUSE if web.scope["role"] == VIEW else 0.0
+        client = self._clients[origin] = QueryClient(
+            web, origin, self._on_packet, self._has_path, self._metrics, pause)
         try:
-            return await client.serve()
+            await client.serve()
         finally:
             del self._clients[origin]
             self._viewers.discard(origin)

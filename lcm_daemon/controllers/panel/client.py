@@ -23,6 +23,8 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
+from lcm_daemon.web.access import VIEWER_PAUSE
+from lcm_daemon.web.server import MESSAGE_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ HEARTBEAT_SECONDS = 0.5
 LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
 NO_BROWSER_SOURCE = "the show has no browser source; the page's camera is not used"
 KEYS = ("set", "command", "frame", "input", "camera", "look")  # of a client's message
+MOST_TIME = 1e12  # seconds; a heartbeat is less
 ECHO_LATENCY = 0.1  # seconds; the daemon's own page sends nothing back, and its buttons may be pressed quickly
 
 
@@ -168,7 +171,12 @@ class PageClient:
                 await self._receive_camera_frame(jpeg)
             else:
                 self._receive_text(message.get("text") or "")
-            await asyncio.sleep(0)  # a flood of messages must not block the other controllers
+            size = len(jpeg or message.get("text") or "")
+            await asyncio.sleep(self._pause(size))  # a flood of messages must not block the other controllers
+
+    def _pause(self, size: int) -> float:
+        """Seconds until the next message is read: a viewer's flood waits in its own connection."""
+        return VIEWER_PAUSE * (1 + size / MESSAGE_LIMIT) if self._origin in self._controls.viewers else 0.0
 
     async def _receive_camera_frame(self, jpeg: bytes) -> None:
         if self._controls.refuses(self._origin):
@@ -192,7 +200,7 @@ class PageClient:
             self._reject(str(error))
             return
         heartbeat = message.pop("beat", None)
-        age = time.perf_counter() - heartbeat if isinstance(heartbeat, int | float) else 0.0
+        age = time.perf_counter() - heartbeat if _is_time(heartbeat) else 0.0
         if age > LATE_SECONDS:
             self._ignore_late(message, age)
             return
@@ -290,3 +298,8 @@ class PageClient:
     def _reject(self, reason: str) -> None:
         self._throttle.warn("panel/malformed", f"{self._origin}: {reason}")
         self._controls.report_refusal(Refusal(self._origin, reason))
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a heartbeat may be one; JSON has numbers that are too large to calculate with."""
+    return isinstance(value, int | float) and abs(value) < MOST_TIME

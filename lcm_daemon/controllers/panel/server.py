@@ -58,16 +58,17 @@ client is sent the change too if its page shows another value: at once if the va
 echo if a change of another client crossed its own, and within two seconds if its request was cancelled (by a panic, for
 example). If several changes of one parameter wait for a slow client, only the newest is sent. See echo_filter.py.
 
-Limits: 64 KiB per message (1 MiB for camera frames); 32 clients, WebSockets and streams together (a further WebSocket
-is closed with code 1013); a client that does not answer a ping within 20 s is disconnected. Host and Origin are checked
-(web/origin_guard.py). An invalid message is counted ("panel/malformed") and answered with an error. It does not end the
-connection, except if it is too long.
+Limits: 64 KiB per message (4 MiB for camera frames); 32 clients, WebSockets and streams together, of which viewers may
+be 24, and 8 from one address (web/seats.py; a further WebSocket is closed with code 1013); 192 connections, 48 from one
+address (web/limits.py); of a viewer, 60 messages a second are read; a client that does not answer a ping within 20 s is
+disconnected. Host and Origin are checked (web/origin_guard.py). An invalid message is counted ("panel/malformed") and
+answered with an error. It does not end the connection, except if it is too long.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -91,16 +92,19 @@ from lcm_daemon.controllers.panel.preview import JpegFrame, Preview
 from lcm_daemon.controllers.panel.sources import SourceSearch
 from lcm_daemon.controllers.sessions import shared_sessions
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 from lcm_daemon.web.access import Access, AccessGate
 from lcm_daemon.web.certificate import ServerCertificate
-from lcm_daemon.web.origin_guard import OriginGuard
+from lcm_daemon.web.origin_guard import OriginGuard, Receive, Scope, Send
+from lcm_daemon.web.seats import Seats
 from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
+FULL = f"the panel has {CLIENT_LIMIT} clients already, or this address has too many"
 NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
 EVERY_ORIGIN = "cross-origin"  # value of Cross-Origin-Resource-Policy, https://fetch.spec.whatwg.org
 BOUNDARY = b"--picture\r\n"
@@ -127,12 +131,12 @@ class PanelServer:
             controls, float(options["preview_fps"]), int(options["preview_quality"]), shows="input")
         self._camera = CameraInput(sink, controls.metrics) if sink else None
         limit, tls = MAX_JPEG_BYTES if sink else MESSAGE_LIMIT, certificate.context if certificate else None
-        self._server = WebServer("panel", "panel", limit, tls)
+        self._server = WebServer("panel", "panel", limit, tls, controls.metrics)
         self._connections = Connections(controls, self._host, certificate)
         self._lamps = Lamps(controls)
         self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
         self._clients: dict[str, PageClient] = {}
-        self._streams = 0
+        self._seats = Seats(CLIENT_LIMIT)
         self._client_numbers = itertools.count(1)
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -164,8 +168,8 @@ class PanelServer:
     def _app(self) -> Starlette:
         page = assets.load_page(embed=self._network.embed)
         routes = [
-            WebSocketRoute("/ws", self._serve_websocket),
-            WebSocketRoute("/ws/output", self._serve_output),
+            WebSocketRoute("/ws", self._seated(self._serve_websocket)),
+            WebSocketRoute("/ws/output", self._seated(self._serve_output)),
             Route("/stream.mjpg", self._get_stream),
             Route("/frame.jpg", self._get_frame),
             Route("/input.jpg", self._get_input),
@@ -182,22 +186,18 @@ class PanelServer:
             counter="panel/no access", takes_pin=True, secure=self._network.tls is not None)
         return Starlette(routes=routes, middleware=[guard, gate])
 
-    @property
-    def _client_count(self) -> int:
-        return len(self._clients) + self._streams + len(self._output)
-
-    async def _accept(self, socket: WebSocket) -> bool:
-        """Accept a WebSocket, unless the panel is full."""
-        await socket.accept()
-        if self._client_count < CLIENT_LIMIT:
-            return True
-        self._controls.metrics.count("panel/full")
-        await socket.close(TRY_AGAIN_LATER, f"the panel has {CLIENT_LIMIT} clients already")
-        return False
+    def _seated(self, serve: Callable[[WebSocket], Awaitable[None]]) -> Callable[[WebSocket], Awaitable[None]]:
+        """Accept a WebSocket and serve it, unless the panel is full."""
+        async def accept(socket: WebSocket) -> None:
+            with self._seats.taken(socket.scope) as has_seat:
+                await socket.accept()
+                if has_seat:
+                    return await serve(socket)
+                self._controls.metrics.count("panel/full")
+                return await socket.close(TRY_AGAIN_LATER, FULL)
+        return accept
 
     async def _serve_websocket(self, socket: WebSocket) -> None:
-        if not await self._accept(socket):
-            return
         origin = f"panel/{next(self._client_numbers)}"
         if socket.scope["role"] == VIEW:
             self._controls.viewers.add(origin)
@@ -212,28 +212,21 @@ class PanelServer:
             self._controls.viewers.discard(origin)
 
     async def _serve_output(self, socket: WebSocket) -> None:
-        if await self._accept(socket):
-            with self._connections.connected(f"screen/{next(self._client_numbers)}", "screen", socket):
-                await self._output.serve(socket)
+        with self._connections.connected(f"screen/{next(self._client_numbers)}", "screen", socket):
+            await self._output.serve(socket)
 
     async def _get_stream(self, request: Request) -> Response:
-        if self._client_count >= CLIENT_LIMIT:
-            self._controls.metrics.count("panel/full")
-            return PlainTextResponse(f"the panel has {CLIENT_LIMIT} clients already\n", 503)
         content_type = "multipart/x-mixed-replace; boundary=picture"
-        return StreamingResponse(self._stream_parts(), media_type=content_type, headers=self._frame_headers(request))
+        return SeatedStream(
+            self._stream_parts(), self._seats, self._controls.metrics, content_type, self._frame_headers(request))
 
     async def _stream_parts(self) -> AsyncIterator[bytes]:
         """The boundary follows each frame at once, because some readers show a frame only when they see its end."""
-        self._streams += 1
-        try:
-            yield BOUNDARY
-            jpeg = None
-            while (jpeg := await self._preview.next(jpeg)) is not None:
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg.data)}\r\n\r\n"
-                yield head.encode() + jpeg.data + b"\r\n" + BOUNDARY
-        finally:
-            self._streams -= 1
+        yield BOUNDARY
+        jpeg = None
+        while (jpeg := await self._preview.next(jpeg)) is not None:
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg.data)}\r\n\r\n"
+            yield head.encode() + jpeg.data + b"\r\n" + BOUNDARY
 
     async def _get_frame(self, request: Request) -> Response:
         return self._answer_frame(request, self._preview.newest(), "no frame has been rendered yet\n")
@@ -255,7 +248,7 @@ class PanelServer:
         return headers
 
     async def _get_health(self, request: Request) -> Response:
-        return JSONResponse(messages.describe_health(self._controls, self._client_count), headers=NO_STORE)
+        return JSONResponse(messages.describe_health(self._controls, len(self._seats)), headers=NO_STORE)
 
     async def _get_parameters(self, request: Request) -> Response:
         return JSONResponse(messages.describe_table(self._controls), headers=NO_STORE)
@@ -290,6 +283,24 @@ class PanelServer:
         message = messages.status(self._controls)
         for client in self._clients.values():
             client.on_status(message)
+
+
+class SeatedStream(StreamingResponse):
+    """A stream that takes a seat while it is sent; without a free one, the answer is 503."""
+
+    def __init__(
+        self, content: AsyncIterator[bytes], seats: Seats, metrics: Metrics, media_type: str, headers: dict[str, str],
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=headers)
+        self._seats, self._metrics = seats, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream until the client leaves."""
+        with self._seats.taken(scope) as has_seat:
+            if has_seat:
+                return await super().__call__(scope, receive, send)
+            self._metrics.count("panel/full")
+            return await PlainTextResponse(f"{FULL}\n", 503)(scope, receive, send)
 
 
 def _may_play(connection: HTTPConnection) -> bool:

@@ -18,13 +18,16 @@ from urllib.parse import urlencode
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon.controllers.oscquery.controller import OscQuery
 from lcm_daemon.controllers.panel.controller import Panel
+from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.network import AccessPolicy, NetworkPolicy, TlsPolicy
 from lcm_daemon.web.pin import ADDRESS_BURST, hash_pin
+from lcm_daemon.web.seats import KEPT
 from tests.conftest import need_module
+from tests.rigs.browser import tab
 from tests.rigs.oscquery_peer import pack
 from tests.rigs.panel import PATIENCE, Answer, Page, Rig, get, request, serving, until, visiting
 
@@ -203,6 +206,50 @@ def test_without_access_there_is_a_pin_field_and_nothing_else() -> None:
             assert (await get(panel, "/health", Cookie=cookie)).status == 200
             async with looking(panel, Cookie=cookie) as page:
                 assert page.hello["role"] == "play"
+
+    asyncio.run(scenario())
+
+
+def test_a_browser_sends_the_pin_by_the_form(devtools: str) -> None:
+    """A form of a page that sends no referrer comes from the origin "null", which the server refuses."""
+    async def scenario() -> None:
+        rig = rig_with(others="none")
+        async with serving(rig) as panel, tab(devtools) as screen:
+            await screen.call("Page.navigate", url=f"{panel.address}/output")
+            await screen.until("document.querySelector('#pin') !== null")
+            await screen.write("#pin", PIN)
+            await screen.click("button")
+            await screen.until("location.pathname === '/output' && document.querySelector('canvas') !== null")
+            await until(lambda: [row["role"] for row in rig.controls.lists.get("clients", ())] == ["play"])
+
+    asyncio.run(scenario())
+
+
+def test_what_a_client_sends_ends_no_connection_and_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with serving(rig_with()) as panel, looking(panel) as viewer:
+            await viewer.send('{"beat": 1' + 400 * "0" + ', "set": {"strength": 0.1}}')
+            assert await viewer.heard("error") == REFUSED
+            assert (await get(panel, f"/thumbnails/pictures/{5000 * '1'}.jpg")).status == 414
+
+    asyncio.run(scenario())
+    assert "Traceback" not in caplog.text
+
+
+def test_a_viewer_takes_no_seat_from_those_who_play_and_its_flood_is_read_slowly() -> None:
+    async def scenario() -> None:
+        rig = rig_with()
+        async with serving(rig) as panel, contextlib.AsyncExitStack() as stack:
+            cookie = cookie_of(await enter(panel))
+            for _ in range(CLIENT_LIMIT - KEPT):
+                flooding = await stack.enter_async_context(looking(panel))
+            with pytest.raises(ConnectionClosed, match="1013"):
+                await stack.enter_async_context(looking(panel))
+            for _ in range(500):
+                await flooding.send({"set": {"strength": 0.1}})
+            await stack.enter_async_context(looking(panel, Cookie=cookie))
+            await asyncio.sleep(0.2)
+            assert 0 < rig.controls.metrics.total("desk/viewer/refused") < 100
 
     asyncio.run(scenario())
 

@@ -131,7 +131,7 @@ def test_motion_jpeg_sends_each_picture_and_ends_when_its_viewer_leaves():
                 colours.append(_colour(await _part(reader)))
             watched = (await get(panel, "/health")).json["clients"]
             writer.close()
-            await until(lambda: panel._server._streams == 0)
+            await until(lambda: not panel._server._seats)
             return head, colours, watched
 
     head, colours, watched = asyncio.run(scenario())

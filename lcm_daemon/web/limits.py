@@ -1,0 +1,93 @@
+"""Limits of the web servers' connections: how many there may be, and how long one may take to say what it wants.
+
+Each connection takes a file descriptor, and a process without free ones serves nobody. uvicorn has no limit of its own
+that counts connections before they have sent a request, or before their TLS handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from lcm_daemon.web.address import network_of
+
+MOST_CONNECTIONS = 192  # from the network together, and the same from this machine
+MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
+HEAD_SECONDS = 10.0  # within which the first request must arrive
+MOST_KINDS = 64  # of log records that are counted each by itself
+
+
+class LimitedListener(socket.socket):
+    """A listening socket that closes connections beyond its limits at once.
+
+    Windows accepts connections in another way, which this class does not see: there the limits are those of the system.
+    """
+
+    _on_refused: Callable[[], object]
+    _open: weakref.WeakKeyDictionary[socket.socket, str]
+
+    def limit(self, on_refused: Callable[[], object]) -> None:
+        """Begin to limit. on_refused: called for each connection that is closed."""
+        self._on_refused, self._open = on_refused, weakref.WeakKeyDictionary()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As `socket.accept`. Raises BlockingIOError, as if there were none, for a connection that was refused."""
+        connection, address = super().accept()
+        host = network_of(str(address[0]))
+        if self._has_room(host):
+            self._open[connection] = host
+            return connection, address
+        connection.close()
+        self._on_refused()
+        raise BlockingIOError
+
+    def _has_room(self, host: str) -> bool:
+        hosts = [host for connection, host in self._open.items() if connection.fileno() >= 0]
+        if _is_loopback(host):
+            return sum(map(_is_loopback, hosts)) < MOST_CONNECTIONS
+        others = [each for each in hosts if not _is_loopback(each)]
+        return len(others) < MOST_CONNECTIONS and others.count(host) < MOST_OF_ADDRESS
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
+
+
+def with_deadline(protocol: Any) -> Any:
+    """A class of uvicorn's for HTTP connections, changed to close those whose first request does not arrive."""
+    class WithDeadline(protocol):  # type: ignore[misc]
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(HEAD_SECONDS, self._end_silence)
+
+        def _end_silence(self) -> None:
+            is_waiting = self.cycle is None and self.transport.get_protocol() is self  # else it became a WebSocket
+            if is_waiting and not self.transport.is_closing():
+                self.transport.close()
+
+    return WithDeadline
+
+
+class Throttled(logging.Filter):
+    """Passes the 1st, 2nd, 4th, 8th ... record of each kind: a client can cause some of uvicorn's as often as it likes.
+
+    Records are of one kind if they have the same text, and tracebacks that end at the same place.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[tuple[str, str, int], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is due."""
+        place = traceback.extract_tb(record.exc_info[2])[-1:] if record.exc_info else []
+        kind = str(record.msg), place[0].filename if place else "", (place[0].lineno or 0) if place else 0
+        if kind not in self._counts and len(self._counts) >= MOST_KINDS:
+            kind = "", "", 0
+        self._counts[kind] = count = self._counts.get(kind, 0) + 1
+        return count & (count - 1) == 0

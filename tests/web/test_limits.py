@@ -1,0 +1,101 @@
+"""Limits of connections: a client that opens many, or says nothing, keeps nobody else away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.web import limits
+from lcm_daemon.web.limits import LimitedListener, Throttled
+from lcm_daemon.web.server import WebServer
+from tests.web.test_server import app, get
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has closed a connection."""
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def served(scenario: Callable[[int], None], metrics: Metrics) -> None:
+    """Run a scenario beside a server that listens on a port."""
+    async def run() -> None:
+        server = WebServer("page", "page", metrics=metrics)
+        port = await server.start(app, "127.0.0.1", 0)
+        try:
+            await asyncio.to_thread(scenario, port)
+        finally:
+            await server.stop()
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_connections_beyond_the_limit_are_closed_and_make_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 2)
+    metrics = Metrics()
+
+    def scenario(port: int) -> None:
+        opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        assert [is_closed(each) for each in opened] == [False, False, True, True, True]
+        for each in opened:
+            each.close()
+        for _ in range(50):  # the server sees the end soon
+            try:
+                assert get(port, "/a") == b"/a"
+                return
+            except OSError:
+                continue
+        raise AssertionError("there is no room again")
+
+    served(scenario, metrics)
+    assert metrics.total("page/connections refused") >= 3
+
+
+@pytest.mark.slow
+def test_silence_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.1)
+
+    def scenario(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            client.settimeout(20)
+            assert client.recv(1) == b""
+
+    served(scenario, Metrics())
+
+
+def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_OF_ADDRESS", 2)
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
+    with LimitedListener(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.limit(lambda: None)
+        kept = [socket.socket() for _ in range(5)]
+        for host, has_room, connection in zip(
+            ("10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "127.0.0.1"), (True, True, False, True, True), kept,
+            strict=True,
+        ):
+            assert listener._has_room(host) == has_room
+            if has_room:
+                listener._open[connection] = host
+        kept[0].close()
+        assert listener._has_room("10.0.0.1"), "a connection that has ended counts no more"
+        for each in kept:
+            each.close()
+
+
+def test_a_client_cannot_fill_the_log() -> None:
+    throttled = Throttled()
+    records = [logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid", (), None) for _ in range(100)]
+    assert sum(map(throttled.filter, records)) == 7  # 1st, 2nd, 4th ... 64th
+    others = [logging.LogRecord("a", logging.WARNING, "", 0, f"text {n}", (), None) for n in range(1000)]
+    assert sum(map(throttled.filter, others)) < 80
