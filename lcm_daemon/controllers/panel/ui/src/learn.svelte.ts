@@ -4,6 +4,14 @@ import type { Parameter, Row } from "./protocol";
 
 export const GOTO = "cue/goto ";
 
+/** Commands whose buttons have other names on the page. */
+const NAMES: Record<string, string> = { "cue/go": "GO", "cue/back": "BACK", tap: "TAP", panic: "PANIC" };
+
+/** A target for people: `GO`, `Look "Act One"`, `Noise speed`. */
+export function targetTitle(name: string): string {
+  return name.startsWith(GOTO) ? `Look “${name.slice(GOTO.length)}”` : (NAMES[name] ?? title(name));
+}
+
 const LONG_PRESS_MS = 600;
 const SLACK = 8; // pixels that a long press may move
 
@@ -16,14 +24,14 @@ class Learn {
   name = $state("");
   x = $state(0);
   y = $state(0);
+  #hasStarted = false; // this menu has asked to learn; the answer may still be on its way
 
   /** What is being learned, by the daemon's account: `to`, and `control` and `conflict` once a control waits. */
   readonly now = $derived<Row | undefined>(link.lists.learning?.[0]);
 
   readonly isCommand = $derived(link.commands.some((command) => command.name === this.name.split(" ")[0]));
 
-  /** The target for people: `Look "Act One"`. */
-  readonly heading = $derived(this.name.startsWith(GOTO) ? `Look “${this.name.slice(GOTO.length)}”` : title(this.name));
+  readonly heading = $derived(targetTitle(this.name));
 
   /** The bindings of a target: `control`, `low`, `high`, `ranged`, `curve`. */
   bindings(name: string): Row[] {
@@ -41,12 +49,14 @@ class Learn {
   }
 
   start(): void {
+    this.#hasStarted = true;
     link.command("learn/start", this.name);
   }
 
   /** End learning, and close the menu. */
   close(): void {
-    if (this.now) link.command("learn/cancel");
+    if (this.now || this.#hasStarted) link.command("learn/cancel");
+    this.#hasStarted = false;
     this.name = "";
   }
 }
