@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.conftest import need
 from tests.rigs import browser
 from tests.rigs.desk import Stage, running, until
 from tests.rigs.oscquery_peer import Query, Udp
+from tests.rigs.page import DRAWERS, drawer, prompt_part
 from tests.rigs.parity import (
     ARGUMENTS,
     BUTTONS,
@@ -52,7 +54,9 @@ Give = Callable[[Stage, Ports, str], Coroutine[Any, Any, None]]
 
 def same(one: Any, two: Any) -> bool:
     """Floats come over OSC in 32 bits."""
-    return bool(math.isclose(one, two, rel_tol=1e-6)) if isinstance(two, float) else bool(one == two)
+    if isinstance(one, (int, float)) and isinstance(two, float):
+        return math.isclose(one, two, rel_tol=1e-6)
+    return bool(one == two)
 
 
 # One check for each way
@@ -115,7 +119,8 @@ def lacks(node: Mapping[str, Any] | None, parameter: Parameter, value: Value) ->
     ranges = {"choice": [{"VALS": list(parameter.choices)}], "text": None, "bool": None}
     high = min(parameter.high, 2**31 - 1) if parameter.kind == "int" else parameter.high  # what every client can send
     ends = [{"MIN": parameter.low, "MAX": high}]
-    said = {"ACCESS": 3, "VALUE": [value], "DESCRIPTION": parameter.help, "RANGE": ranges.get(parameter.kind, ends)}
+    said = {"ACCESS": 3, "VALUE": [value], "DESCRIPTION": parameter.description,
+            "RANGE": ranges.get(parameter.kind, ends)}
     wrong = [key for key, wanted in said.items() if node.get(key) != wanted]
     wrong += ["TYPE"] if node["TYPE"] != tag_of(parameter) else []
     wrong += ["DESCRIPTION"] if not parameter.help else []
@@ -248,9 +253,10 @@ def test_addresses_are_methods_or_containers_never_both(tmp_path: Path) -> None:
 # The page, in a real browser
 
 SHOWN = """Object.fromEntries([...document.querySelectorAll('[data-parameter]')].map(row => {
-    const control = row.querySelector('[role=slider], [role=switch], [role=radiogroup], select, textarea');
+    const control = row.querySelector('[role=slider], [role=switch], [role=radiogroup], select, textarea, input');
     const read = {slider: e => Number(e.ariaValueNow), switch: e => e.ariaChecked === 'true',
-        radiogroup: e => e.querySelector('input:checked').value, select: e => e.value, textarea: e => e.value};
+        radiogroup: e => e.querySelector('input:checked').value, select: e => e.value, textarea: e => e.value,
+        input: e => Number(e.value)};
     const kind = control && (control.role ?? control.localName);
     return [row.dataset.parameter, control ? [kind, read[kind](control)] : ['no control', null]] }))"""
 
@@ -268,8 +274,8 @@ async def use(page: browser.Tab, kind: str, parameter: Parameter, wanted: Value)
     if kind == "slider":
         await page.js(f"document.querySelector({row + ' [role=slider]'!r}).focus()")
         await page.key("End" if wanted == parameter.high else "Home")
-    elif kind == "textarea":
-        await page.write(f"{row} textarea", str(wanted))
+    elif kind in ("textarea", "input"):
+        await page.write(f"{row} {kind}", str(wanted))
         await page.key("Enter")
     elif kind == "select":
         await choose(page, f"{row} select", wanted)
@@ -291,27 +297,40 @@ def far_end(parameter: Parameter, value: Value) -> Value:
 
 
 async def check_page(stage: Stage, page: browser.Tab) -> Wrong:
-    """It has a control that shows what is so, and moves what it shows."""
+    """In sight or in a drawer, it has a control that shows what is so, and moves what it shows."""
     for name, parameter in stage.table.items():
         stage.move(name, other(parameter, stage.values[name]))
-    last = list(stage.table)[-1]
-    await page.until(f"({SHOWN})[{last!r}]?.[1] === {json.dumps(stage.values[last])}")
-    shown, wrong = await page.js(SHOWN), []
-    for name, parameter in stage.table.items():
-        kind, value = shown.get(name, ("no control", None))
-        fault = "" if same(value, stage.values[name]) else f"its {kind} shows {value!r}, not {stage.values[name]!r}"
-        if not fault:
-            wanted = far_end(parameter, stage.values[name])
-            await use(page, kind, parameter, wanted)
-            fault = await arrives(stage, name, wanted)
-        wrong.append((name, fault))
-    return faults(wrong)
+    left, wrong = dict(stage.table), []
+    for place in ("", *DRAWERS):
+        if place:
+            await drawer(page, place)
+        for name, (kind, fault) in (await shown_controls(stage, page, left)).items():
+            parameter = left.pop(name)
+            if not fault:
+                wanted = far_end(parameter, stage.values[name])
+                await use(page, kind, parameter, wanted)
+                fault = await arrives(stage, name, wanted)
+            wrong.append((name, fault))
+    return faults([*wrong, *((name, "no control") for name in left)])
+
+
+async def shown_controls(stage: Stage, page: browser.Tab, left: Table) -> dict[str, tuple[str, str]]:
+    """Kind of each control that the page shows now and that has not been used; and what is wrong with its value."""
+    end = time.perf_counter() + SOON
+    while True:
+        shown = {name: row for name, row in (await page.js(SHOWN)).items() if name in left}
+        wrong = {name: value for name, (_, value) in shown.items() if not same(value, stage.values[name])}
+        if not wrong or time.perf_counter() > end:
+            return {name: (kind, f"its {kind} shows {wrong[name]!r}, not {stage.values[name]!r}" if name in wrong
+                           else "") for name, (kind, _) in shown.items()}
+        await asyncio.sleep(0.05)
 
 
 def test_every_parameter_has_a_control_on_the_page(tmp_path: Path, devtools: str) -> None:
     async def scenario() -> Wrong:
         async with desk(tmp_path) as (stage, ports), browser.tab(devtools) as page:
             await page.open(f"http://127.0.0.1:{ports.panel}")
+            await prompt_part(page, "More")
             return await check_page(stage, page)
 
     assert asyncio.run(scenario()) == {}
@@ -322,10 +341,23 @@ IN_MENU = {  # commands of a look's menu; what is written where it has a field
     "cue/fade": "2.5", "cue/follow": "7"}
 
 
+DRAWER_OF = {"recipe": "Model", "size": "Model", "modulator/add": "Modulation", "modulator/remove": "Modulation"}
+BUTTON_OF = {"modulator/remove": "[data-remove]"}  # one for each modulator
+
+
+async def show_place(page: browser.Tab, name: str) -> None:
+    """Open the drawer of a command that is not in sight."""
+    if await page.js(f"document.querySelector(`[data-command='{name}']:not(:disabled)`) === null"):
+        await drawer(page, DRAWER_OF.get(name, "System"))
+        await page.js("document.querySelectorAll('[data-drawer] details').forEach(part => { part.open = true })")
+
+
 async def press_in_menu(page: browser.Tab, name: str) -> None:
-    """Give a command in the menu of the last look, which `cue/record` has made."""
-    await page.until("document.querySelectorAll('[data-cue]').length > 3")
-    await page.js("[...document.querySelectorAll('[data-cue]')].at(-1).focus()")
+    """Give a command in the menu of the last look, once all are there that the commands before it have made."""
+    looks = {"cue/load": 3, "cue/delete": 5}.get(name, 4)
+    await page.until(f"document.querySelectorAll('[data-cue]').length >= {looks}")
+    chosen = "[data-cue='257']" if name == "cue/delete" else "[data-cue]"  # a look of the show's file cannot be deleted
+    await page.js(f"[...document.querySelectorAll({chosen!r})].at(-1).focus()")
     await page.key("F2")
     selector = f"[data-look-menu] [data-command='{name}']"
     if IN_MENU[name]:
@@ -341,9 +373,13 @@ async def press(page: browser.Tab, name: str) -> None:
     if name in IN_MENU:
         await press_in_menu(page, name)
         return
+    await show_place(page, name)
+    if name in BUTTON_OF:
+        await page.click(BUTTON_OF[name])
+        return
     form = f"form[data-command='{name}']"
     if await page.js(f"document.querySelector({form!r}) === null"):
-        await page.click(f"[data-command='{name}']")
+        await page.click(f"[data-command='{name}']:not(:disabled)")
         form = "[data-deck] form"
     fields = await page.js(f"document.querySelectorAll({form + ' input'!r}).length")
     for number in range(fields):

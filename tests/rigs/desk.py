@@ -86,7 +86,7 @@ class Stage:
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes
-        lists = {"looks": self.automation.editor.rows()}
+        lists = {"looks": self.automation.editor.rows(), **self.automation.bank.lists()}
         self._mail.put(DeskUpdate(changes, self.automation.status(self.now), lists=lists))
 
 

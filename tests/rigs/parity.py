@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
 from lcm_daemon.automation.modulation import FOLLOWER, WAVES
+from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.parameters import Parameter, Table, Value
-from lcm_daemon.core.requests import commands
+from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.recipes.reader import recipe_names
 from lcm_daemon.shows.reader import load_show
 from tests.rigs.daemon import free_port
@@ -27,6 +29,9 @@ MODULATION = [{"name": wave, "to": "strength", "wave": wave} for wave in (*WAVES
 TEXT = "parity"  # the value given to a text parameter
 TAGS: Mapping[str, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 BUTTONS = 16  # the MIDI channel of the commands' keys
+OF_THE_DESK = {  # commands that the desk carries out, and the method that does
+    "learn/start": "start", "learn/accept": "accept", "learn/cancel": "cancel", "learn/range": "set_range",
+    "learn/curve": "set_curve", "learn/remove": "remove"}
 
 
 def other(parameter: Parameter, than: Value) -> Value:
@@ -78,13 +83,29 @@ class Ports:
 
 @asynccontextmanager
 async def desk(folder: Path, more: Sequence[Parameter] = (), **keys: Any) -> AsyncIterator[tuple[Stage, Ports]]:
-    """The show's desk with every controller, on free ports; `more` are parameters in addition to the show's."""
+    """The show's desk with every controller, on free ports; `more` are parameters in addition to the show's.
+
+    The stage's `calls` have the desk's own commands too, which are not carried out.
+    """
     table = [*table_of_show(folder).values(), *more]
     ports = Ports(free_port(), free_port(), free_port())
     sections = {"osc": {"port": ports.osc}, "oscquery": {"port": ports.oscquery}, "panel": {"port": ports.panel},
                 "midi": {"devices": [{"name": "Pad"}], "map": [*_faders(table), *_buttons()]}}
-    async with running(write_show(folder, **sections, **keys), more) as stage:
-        yield stage, ports
+    calls: list[CommandRequest] = []
+    learning = {method: _recorder(name, calls) for name, method in OF_THE_DESK.items()}
+    with mock.patch.multiple(Learning, **learning):
+        async with running(write_show(folder, **sections, **keys), more) as stage:
+            stage.calls = calls
+            yield stage, ports
+
+
+def _recorder(name: str, calls: list[CommandRequest]) -> Any:
+    """A method in place of one that carries out a command of the desk."""
+    def record(self: Learning, origin: str = "", arguments: Sequence[Value] = ()) -> None:
+        if origin:  # the desk itself cancels learning without one
+            calls.append(CommandRequest(name, origin, tuple(arguments)))
+
+    return record
 
 
 def _faders(table: Sequence[Parameter]) -> list[dict[str, Any]]:
