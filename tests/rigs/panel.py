@@ -179,7 +179,8 @@ class Page:
 @asynccontextmanager
 async def visiting(panel: Panel, **options: Any) -> AsyncIterator[Page]:
     url = f"ws://127.0.0.1:{panel.port}/ws"
-    async with connect(url, max_size=None, proxy=None, **options) as socket:
+    # without a limit of the queue: a page that is not read here must still see the end of its connection
+    async with connect(url, max_size=None, max_queue=None, proxy=None, **options) as socket:
         yield Page(socket, json.loads(await socket.recv())["hello"])
 
 
