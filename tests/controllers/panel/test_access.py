@@ -90,7 +90,7 @@ def test_a_viewer_sees_everything_and_changes_nothing() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("pin", [PIN, hash_pin(PIN)])
+@pytest.mark.parametrize("pin", [PIN, hash_pin(PIN)], ids=["as it is", "hashed"])
 def test_the_pin_lets_a_client_play(pin: str) -> None:
     async def scenario() -> None:
         rig = rig_with(pin=pin)
