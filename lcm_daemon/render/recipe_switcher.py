@@ -36,6 +36,7 @@ class RecipeSwitcher:
         prepared: Prepared | None = None,
     ) -> None:
         self.recipes, self.transition, self.governor = dict(recipes), transition, governor
+        self._own = dict(recipes)  # as the show and the package have them
         self.refusals = Refusals(metrics)
         self._governed = transition.state.playing  # the variant that the governor judged last
         self._prepared = prepared or Prepared()
@@ -68,6 +69,37 @@ class RecipeSwitcher:
         recipe = replace(wanted.recipe, size=nearest_render_size(width, height))
         variant = replace(wanted, recipe=recipe, scale=1.0)
         self.transition.ask(variant if variant == wanted else self._prepared.form_of(variant))
+
+    @property
+    def takes_picture(self) -> bool:
+        """Whether the recipe that plays, or is being loaded, has an image prompt."""
+        return self.transition.state.wanted.recipe.image_prompt is not None
+
+    @property
+    def picture(self) -> str | None:
+        """The file that was put in place of the image of the recipe's own image prompt; None for its own."""
+        wanted = self.transition.state.wanted.recipe
+        own = self._own.get(wanted.name, wanted).image_prompt
+        prompt = wanted.image_prompt
+        return prompt.image if prompt is not None and own is not None and prompt.image != own.image else None
+
+    def use_picture(self, file: str | None) -> bool:
+        """Use a file as the image of the image prompt, also when the recipe is changed back to; None is its own image.
+
+        Returns:
+            False if the recipe has no image prompt.
+        """
+        wanted = self.transition.state.wanted
+        own = self._own.get(wanted.name, wanted.recipe).image_prompt
+        if wanted.recipe.image_prompt is None or own is None:
+            return False
+        prompt = replace(own, image=own.image if file is None else file)
+        if wanted.name in self.recipes:
+            self.recipes[wanted.name] = replace(self.recipes[wanted.name], image_prompt=prompt)
+        variant = replace(wanted, recipe=replace(wanted.recipe, image_prompt=prompt))
+        if variant != wanted:
+            self.transition.ask(self._prepared.form_of(variant))
+        return True
 
     def describe_governor(self) -> str:
         """What the governor has lowered, for the status: "steps -1"; "" where it has lowered nothing."""

@@ -15,6 +15,7 @@ from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.live_source import LiveSource
 from lcm_daemon.stage.outputs import Outputs
+from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
 
@@ -24,10 +25,10 @@ class Choices:
 
     def __init__(
         self, show: Show, switcher: RecipeSwitcher, inputs: Inputs, outputs: Outputs, shelf: RecipeShelf,
-        fetch: RecipeFetch,
+        fetch: RecipeFetch, picture: PromptPicture,
     ) -> None:
         self._show, self._switcher, self._inputs, self._outputs = show, switcher, inputs, outputs
-        self._shelf, self._fetch = shelf, fetch
+        self._shelf, self._fetch, self._picture = shelf, fetch, picture
 
     def lists(self, now: float) -> dict[str, Rows]:
         """The lists at `now` (monotonic seconds), by name.
@@ -36,9 +37,10 @@ class Choices:
         sinks: name (for `sink/NAME`), label, transport, on, state, size, fps (frames that were sent).
         recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem (why it
             is absent), failed (why its last download failed).
+        prompt_picture: source (what the image prompt shows); no row if the recipe has none.
         """
         return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now),
-                "recipes": tuple(self._recipes())}
+                "recipes": tuple(self._recipes()), "prompt_picture": self._picture.rows()}
 
     def status(self) -> dict[str, Value]:
         """Entries of the status that change often.

@@ -19,6 +19,7 @@ from lcm_daemon.stage.outputs import Outputs
 from lcm_daemon.stage.panic import Panic
 from lcm_daemon.stage.prompt_bank import PromptBank
 from lcm_daemon.stage.prompt_history import PromptHistory
+from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
 from lcm_daemon.stage.show_file import ShowFile
@@ -34,9 +35,9 @@ class Dispatch:
 
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
-        outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch, show_file: ShowFile,
+        outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch, show_file: ShowFile, picture: PromptPicture,
     ) -> None:
-        self._show_file = show_file
+        self._show_file, self._picture = show_file, picture
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs, self._shelf, self._fetch = inputs, outputs, shelf, fetch
         self._bank, self._history = PromptBank(show.prompts, show.companion_file), PromptHistory()
@@ -116,6 +117,10 @@ class Dispatch:
                 return []
             case "source" | "guide":
                 self._inputs.change(request.name, str(request.arguments[0]), request.origin, now)
+                return []
+            case "prompt_picture":
+                self._picture.use(str(request.arguments[0]), request.origin)
+                self._asked_by = request.origin
                 return []
             case "record/start" | "record/stop":
                 self._outputs.record(request.name == "record/start", request.origin)

@@ -45,6 +45,7 @@ from lcm_daemon.stage.handover import Handover, leave
 from lcm_daemon.stage.inputs import Inputs, describe_sources, page_source
 from lcm_daemon.stage.outputs import Outputs
 from lcm_daemon.stage.players import Players
+from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
 from lcm_daemon.stage.resume_file import ResumeFile
@@ -100,7 +101,9 @@ class Stage:
         self.outputs = Outputs(show, self.metrics, before)
         self.shelf = RecipeShelf(recipes, self.metrics)
         self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
-        self._choices = Choices(show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch)
+        self._picture = PromptPicture(self.switcher, self.metrics)
+        self._choices = Choices(
+            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
             self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed)
@@ -128,12 +131,12 @@ class Stage:
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
         self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
-                                  self.shelf, self.fetch, self.show_file)
+                                  self.shelf, self.fetch, self.show_file, self._picture)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe)
         self._reports = DeskReports(
             self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
-            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch))
+            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture))
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
         self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
@@ -333,6 +336,7 @@ class Stage:
             self.inputs.step(now)
             self.shelf.step()
             self.fetch.step()
+            self._picture.step()
             self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
             if self.undimmed is None or not self.values["freeze"]:
                 frame, rendered = self.source.newest, self.transition.output(now)

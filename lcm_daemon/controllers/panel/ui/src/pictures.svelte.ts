@@ -3,6 +3,9 @@ import type { Row } from "./protocol";
 
 const MOST_BYTES = 32 << 20; // the daemon's own limit, so that a large file is refused before it is sent
 
+/** What a picture can be used for: the commands of that name. */
+export type PictureUse = "source" | "guide" | "prompt_picture";
+
 /** The pictures that pages have sent to the daemon. */
 class Pictures {
   /** Why the last picture was refused, or "". */
@@ -30,8 +33,8 @@ class Pictures {
     }
   }
 
-  /** Send files, and use the last one as source or guide. */
-  async use(files: Iterable<File>, command: "source" | "guide" | ""): Promise<void> {
+  /** Send files, and use the last one. */
+  async use(files: Iterable<File>, command: PictureUse | ""): Promise<void> {
     let source = "";
     for (const file of files) source = (await this.send(file)) || source;
     if (source && command) link.command(command, source);
