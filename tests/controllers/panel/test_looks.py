@@ -270,9 +270,9 @@ def test_only_thumbnails_of_looks_are_served(tmp_path: Path) -> None:
             (tmp_path / "seen.jpg").write_bytes(answer.body)
             with Image.open(tmp_path / "seen.jpg") as image:
                 assert image.size == (64, 36)
-            for path in ("", "0123456789abcdef", f"{name}.jpg", "../show.cues.yaml", "..%2fshow.cues.yaml", "%00",
-                         "x" * 4000):
+            for path in ("", "0123456789abcdef", f"{name}.jpg", "../show.cues.yaml", "..%2fshow.cues.yaml", "%00"):
                 assert (await get(panel, f"/thumbnails/looks/{path}")).status == 404, path
+            assert (await get(panel, f"/thumbnails/looks/{'x' * 4000}")).status == 414
             foreign = await get(panel, f"/thumbnails/looks/{name}", Origin="http://evil.example")
             assert foreign.status == 403
             (folder / f"{name}.jpg").write_text("no picture")
