@@ -15,6 +15,7 @@ import io
 import logging
 import math
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -223,14 +224,27 @@ def _log_level(text: str) -> tuple[str, int]:
 def _run(options: argparse.Namespace) -> int:
     from lcm_daemon.processes.prestarted import Prestarted
 
+    interrupted = _note_interrupts()
     desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
     try:
         from lcm_daemon.commands.run import run
 
         return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
-                   options.watch)
+                   options.watch, interrupted)
     finally:
         desk.end_unused()
+
+
+def _note_interrupts() -> list[int]:
+    """Note each Ctrl-C, which also raises KeyboardInterrupt: a library that is being imported may catch that."""
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    return noted
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from lcm_daemon.stage.succession import Succession
 def run(
     name: str, overrides: Sequence[str] = (), seconds: float | None = None, verbose: bool = False,
     log_levels: Mapping[str, int] | None = None, prestarted: Prestarted | None = None, watch: bool = False,
+    interrupted: Sequence[int] = (),
 ) -> int:
     """Play a show until a signal ends it. Return the exit code.
 
@@ -43,6 +44,7 @@ def run(
         log_levels: levels of single loggers, by name.
         prestarted: the process of the first desk, if it was started already.
         watch: whether a show whose file changes is reloaded by itself.
+        interrupted: not empty if Ctrl-C was pressed before now.
 
     Raises:
         LcmDaemonError: the show has mistakes or cannot be opened.
@@ -61,6 +63,8 @@ def run(
 
     for number in termination_signals():
         signal.signal(number, end)
+    if interrupted:
+        raise KeyboardInterrupt
     line = LoadingLine(lambda: playing.stage.loading, sys.stdout, lambda taken: _print_addresses(show, taken))
 
     def on_open() -> None:

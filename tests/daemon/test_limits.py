@@ -71,7 +71,8 @@ def test_the_sizes_that_a_controller_may_ask_for(tmp_path: Path) -> None:
     }) as daemon:
         peer = Peer(daemon.osc_port)
         peer.send("/lcm/size", 512, 128)
-        assert peer.errors() == ["size: width may be 64 to 256 px, not 512: the show's network.max_size sets the limit"]
+        assert peer.errors() == ["size: width may be 64 to 256 px in steps of 8, not 512: the show's network.max_size "
+                                 "sets the limit; the nearest possible is 256 x 128"]
         peer.send("/lcm/recipe", "sd-turbo")
         reason = "it renders 512x512, more than the show's network.max_size allows; the recipe stays as it is"
         wait_for(lambda: peer.errors() == [f"recipe sd-turbo: {reason}"], 10, "the refusal")

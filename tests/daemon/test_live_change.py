@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lcm_daemon
 from lcm_daemon.controllers.osc.sender import send
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.transports import load
@@ -80,13 +82,21 @@ def shares(seen: list[np.ndarray]) -> np.ndarray:
     return np.where(np.array(stray) < 3.0, share, np.nan)
 
 
+def damaged(folder: Path) -> Path:
+    """The built-in model with a file that ends early."""
+    shutil.copytree(Path(lcm_daemon.__file__).parent / "models" / "builtin", folder)
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    return folder
+
+
 def show(xl: Path, **more: Any) -> dict[str, Any]:
     """Recipes to change to: a small SDXL with random weights, one that is broken, and one for its name alone."""
     small = {"base": "builtin", "size": [64, 64], "parameters": {"strength": 0.7}}
     return {
         "recipe": "passthrough", "recipes": {
             "small": small, "xl": {"model": str(xl), "guidance": "none", "size": [64, 64], "dtype": "float32"},
-            "broken": {"base": "builtin", "model": "/nowhere/at/all"},
+            "broken": {"base": "builtin", "model": str(damaged(xl.parent / "damaged"))},
         },
         "output": {"size": list(SIZE), "fps": FPS, "crossfade": 1.5},
         "engine": {"deadline": 60, "loading_deadline": PATIENCE},

@@ -51,7 +51,7 @@ class Stage:
         self.daemon = daemon
 
     def live(self, name: str) -> dict[str, Any]:
-        return _fetch("127.0.0.1", self.daemon.panel_port).get(name, {})
+        return _fetch("127.0.0.1", self.daemon.panel_port)["live"].get(name, {})
 
     def base(self, name: str) -> Any:
         """The value that a parameter was set to; `live` is only as new as the last status."""

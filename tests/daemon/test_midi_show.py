@@ -46,7 +46,7 @@ def ticking(pad: Peer, bpm: float) -> Iterator[None]:
 def test_a_drum_machine_leads_the_show(tmp_path: Path) -> None:
     with jack(), Peer("drums") as pad, Daemon(tmp_path, SHOW) as daemon:
         def live(name: str) -> dict[str, Any]:
-            return _fetch("127.0.0.1", daemon.panel_port).get(name, {})
+            return _fetch("127.0.0.1", daemon.panel_port)["live"].get(name, {})
 
         wait_for(lambda: "MIDI: device drums connected" in daemon.log(), what="the device")
         with ticking(pad, 100.0):

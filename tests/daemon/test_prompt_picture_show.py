@@ -1,4 +1,4 @@
-"""A picture becomes the image prompt of a model that plays: a small checkpoint with an IP-Adapter, in a whole daemon."""
+"""A picture becomes the image prompt of a model that plays: a small checkpoint with an IP-Adapter, a whole daemon."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ from diffusers.utils import is_peft_available, is_scipy_available
 assert is_peft_available() and is_scipy_available()
 import transformers
 assert transformers.utils.is_scipy_available() and transformers.utils.is_peft_available()
-from transformers.models.vitpose import image_processing_vitpose
-import peft, scipy.ndimage
+import scipy.ndimage
 print("done")
 """
 

@@ -292,7 +292,8 @@ def test_a_newer_move_of_any_controller_cancels_one_that_waits() -> None:
         async with rig() as one:
             at_noon(one)
             with Peer(one.osc.port) as peer, Peer(one.osc.port) as other:
-                peer.send_packet(bundle(NOON + 5, encode("/lcm/s{eed,teps,trength,eed_glide}", [1.0]), encode("/lcm/mix", [0.2])))
+                peer.send_packet(bundle(NOON + 5, encode("/lcm/s{eed,teps,trength,eed_glide}", [1.0]),
+                                        encode("/lcm/mix", [0.2])))
                 await one.until(lambda: len(one.osc._postponed) == 5)
                 other.send("/lcm/strength", 0.25)
                 await one.becomes("strength", 0.25)

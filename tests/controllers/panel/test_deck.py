@@ -17,7 +17,8 @@ SIZES = {"phone": (360, 640), "phone on its side": (844, 390), "small tablet": (
 DECK = """[...document.querySelectorAll('[data-deck] [data-command]')].filter(e => !e.closest('ol')).map(e => {
     const {left, top, right, bottom, width, height} = e.getBoundingClientRect();
     return {name: e.dataset.command, left, top, right, bottom, width, height} })"""
-STILL = """new Promise(done => { const list = document.querySelector('.frame-looks'); let before = -1; const look = () =>
+STILL = """new Promise(done => { const list = document.querySelector('.frame-looks'); let before = -1
+    const look = () =>
     list.scrollTop === before ? done() : (before = list.scrollTop, setTimeout(look, 150)); look() })"""
 
 

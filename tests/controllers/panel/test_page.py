@@ -35,7 +35,7 @@ def test_there_is_a_named_control_for_every_parameter_in_a_card_or_a_drawer(devt
     found = asyncio.run(scenario())
     assert found.keys() == SHOWN.keys()
     for name, (label, described) in found.items():
-        assert label.startswith(name.replace("_", " ").replace("/", " ").capitalize())  # the reason of a dimmed one follows
+        assert label.startswith(name.replace("_", " ").replace("/", " ").capitalize())  # a reason may follow
         assert SHOWN[name].help in described
 
 
