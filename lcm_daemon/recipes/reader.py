@@ -101,16 +101,22 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
         problems.add(node, f"no recipe or .yaml file {name!r:.80}{nearest(name, recipe_names())}")
         return None
     try:
-        text = path.read_text(encoding="utf-8")
+        return _read_file(path, is_own, problems, parents)
     except (OSError, UnicodeDecodeError) as error:
         problems.add(node, f"recipe file {path!s:.200} cannot be read: {read_error(error)}")
         return None
-    return _read_file(text, path, problems, parents)
 
 
-def _read_file(text: str, path: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
+def _compose_file(path: Path) -> Node:
+    return compose(path.read_text(encoding="utf-8"), str(path))
+
+
+_compose_own_file = functools.cache(_compose_file)  # of the package: several recipes have the same base
+
+
+def _read_file(path: Path, is_own: bool, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
     try:
-        document = compose(text, str(path))
+        document = _compose_own_file(path) if is_own else _compose_file(path)
     except DocumentError as error:
         problems.extend(error.problems)
         return None
