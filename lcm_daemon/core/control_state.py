@@ -18,12 +18,14 @@ from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, VIEW_ONLY
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.core.presses import Presses
+from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest, Commands, ParameterState, RequestQueue
 from lcm_daemon.core.tempo import Tempo
 
 log = logging.getLogger(__name__)
 
+MAX_REFUSALS = 64  # of one sender that are reported in a second: a flood must not cost more than what it is
 RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
 INPUT_SECONDS = 2.0  # for which the stage goes on to send the input to pages that asked for it
 COMMANDS_KEPT = 64  # commands that wait for the stage; further ones are dropped
@@ -86,6 +88,7 @@ class ControlState:
         self._receipt = 0
         self._wake = wake
         self._throttle = LogThrottle(log, metrics)
+        self._refusal_limit = RateLimit(MAX_REFUSALS)
         self.learning = Learning(self)
         self.own_commands: Mapping[str, Callable[[str, tuple[Value, ...]], None]] = {  # the others are the stage's
             "learn/start": self.learning.start, "learn/cancel": self.learning.cancel,
@@ -244,7 +247,9 @@ class ControlState:
         self.report_refusal(Refusal(origin, text))
 
     def report_refusal(self, refusal: Refusal) -> None:
-        """Tell the subscribers of a request that was refused. Its log line is written elsewhere."""
+        """Tell the subscribers of a request that was refused, up to MAX_REFUSALS. Its log line is written elsewhere."""
+        if not self._refusal_limit.allows(refusal.origin):
+            return
         for subscriber in list(self.subscribers):
             if subscriber.on_refusal:
                 subscriber.on_refusal(refusal)

@@ -60,5 +60,5 @@ def test_a_flood_is_two_lists_a_second_and_fifty_rows() -> None:
     assert len(str(rig.rows[-1][1])) == MAX_TEXT
     rig.wait()
     assert (rig.lists, rig.due) == (2, []), "nothing new: nothing is sent"
-    rig.controls.report_refusal(Refusal("osc/10.0.0.9:1", "again"))
+    rig.controls.report_refusal(Refusal("osc/10.0.0.8:1", "again"))
     assert rig.lists == 3
