@@ -243,13 +243,18 @@ class ControlState:
         return False
 
     def _refuse(self, path: str, origin: str, text: str) -> None:
-        self._throttle.warn(path, f"{origin}: {text}")
-        self.report_refusal(Refusal(origin, text))
+        if self._refusal_limit.allows(origin):
+            self._throttle.warn(path, f"{origin}: {text}")
+            self._tell_refusal(Refusal(origin, text))
+        else:
+            self.metrics.count(path)
 
     def report_refusal(self, refusal: Refusal) -> None:
         """Tell the subscribers of a request that was refused, up to MAX_REFUSALS. Its log line is written elsewhere."""
-        if not self._refusal_limit.allows(refusal.origin):
-            return
+        if self._refusal_limit.allows(refusal.origin):
+            self._tell_refusal(refusal)
+
+    def _tell_refusal(self, refusal: Refusal) -> None:
         for subscriber in list(self.subscribers):
             if subscriber.on_refusal:
                 subscriber.on_refusal(refusal)

@@ -35,7 +35,7 @@ from lcm_daemon.controllers.allowlist import Allowlist
 from lcm_daemon.controllers.base import LIVE, Controller
 from lcm_daemon.controllers.echo_gate import EchoGate, sent_value
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
-from lcm_daemon.controllers.osc.error_reports import ErrorReports
+from lcm_daemon.controllers.osc.error_reports import PACKET, ErrorReports
 from lcm_daemon.controllers.osc.map_owner import OscMapOwner, warn_of_unknown_targets
 from lcm_daemon.controllers.osc.options import FIELDS
 from lcm_daemon.controllers.osc.planning import Planner
@@ -177,12 +177,10 @@ class Osc(Controller):
         try:
             checked = check_packet(packet)
         except MalformedPacket as reason:
-            self._throttle.warn("osc/malformed", f"OSC: malformed packet from {source}: {reason}; it is ignored")
-            self._errors.report(f"malformed packet: {reason}", source)
+            self._errors.on_malformed(source, "malformed packet", str(reason))
             return
         for fault in checked.faults:
-            self._throttle.warn("osc/malformed", f"OSC: packet from {source}: {fault}")
-            self._errors.report(fault, source)
+            self._errors.on_malformed(source, PACKET, fault)
         for message, timetag in checked.messages:
             if timetag == IMMEDIATELY or not self._postponed.postpone(message, timetag, source):
                 self._handle_message(message, source)

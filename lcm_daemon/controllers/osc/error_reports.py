@@ -12,6 +12,7 @@ from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE
 from lcm_daemon.controllers.osc_protocol.dispatch import ERROR
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.suggestions import suggestion
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_LOGGED_UNKNOWN = 32  # unknown addresses that are logged, once each; further ones are only counted
 REPEAT_SECONDS = 1.0  # the same text is sent to the same listener once in this time
+MAX_FAULTS = 128  # of one host that are logged and reported in a second; further ones are only counted
+PACKET = "packet"
 MAX_RECENT = 64  # reports within REPEAT_SECONDS, beyond which further ones are not sent: a flood is not answered by one
 
 _ORIGIN = "osc/"
@@ -41,6 +44,7 @@ class ErrorReports:
         self._subscribers, self._metrics, self._now = subscribers, metrics, now
         self._report = report or self.on_refusal
         self._throttle = LogThrottle(log, metrics)
+        self._limit = RateLimit(MAX_FAULTS, now)
         self._unknown: dict[str, str] = {}  # unknown addresses that were logged, with the address that was meant
         self._recent: dict[tuple[Address, str], float] = {}  # when each report was sent, the oldest first
 
@@ -62,13 +66,26 @@ class ErrorReports:
     def on_unknown(self, address: str, source: Address, known: Mapping[str, Any]) -> None:
         """Handle a message to an address that is not in `known`."""
         self._metrics.count("osc/unknown")
+        if not self._limit.allows(source.host):
+            return
         if len(self._unknown) < MAX_LOGGED_UNKNOWN and address not in self._unknown:
             self._unknown[address] = suggestion(address, known)
             log.warning("OSC: unknown address %r from %s%s", address, source, self._unknown[address])
         self.report(f"unknown address {address}{self._unknown.get(address, '')}", source)
 
+    def on_malformed(self, source: Address, what: str, reason: str) -> None:
+        """Handle a packet, or a part of one, that is not OSC."""
+        if not self._limit.allows(source.host):
+            self._metrics.count("osc/malformed")
+            return
+        self._throttle.warn("osc/malformed", f"OSC: {what} from {source}: {reason}")
+        self.report(f"{what}: {reason}" if what != PACKET else reason, source)
+
     def on_refused(self, address: str, source: Address, reason: str) -> None:
         """Handle a message that the OSC controller has refused."""
+        if not self._limit.allows(source.host):
+            self._metrics.count("osc/refused")
+            return
         self._throttle.warn("osc/refused", f"OSC: {address} from {source} is refused: {reason}")
         self.report(f"{address}: {reason}", source)
 
