@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 
 class RateLimit:
-    """Allows `most` events of each key in a second; seconds begin anew for all keys together.
+    """Allows `most` events of each key in a second; seconds are counted for all keys together.
 
     Args:
         most: Events of one key in a second.
