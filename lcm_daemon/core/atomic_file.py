@@ -33,7 +33,7 @@ def write_atomically(
     part = path.with_name(f"{path.name}.new")
     try:
         like = path if path.exists() else model
-        mode = 0o666 if like is None else 0o600  # nobody reads a secret before the file has its permissions
+        mode = 0o666 if like is None else 0o600  # a secret must not be readable before the file has its permissions
         part.unlink(missing_ok=True)  # of an earlier run; also a link that leads elsewhere
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, mode), "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)

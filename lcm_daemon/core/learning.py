@@ -20,7 +20,7 @@ from lcm_daemon.core.refusals import Refusal
 if TYPE_CHECKING:
     from lcm_daemon.core.control_state import ControlState, Row
 
-LIMIT = 30.0  # seconds; a learning that nobody ends must not keep the devices from playing
+LIMIT = 30.0  # seconds; learning that is not ended must not keep the devices from playing
 KEPT = "learn"  # key of `ControlState.kept`: the edits of this run, in their order
 MOVE, SHARE = "move", "share"  # what happens to the other binding of a control
 _KEPT_KEYS = ("range", "curve", "takeover", "step")  # kept when a parameter gets another control

@@ -26,7 +26,7 @@ class Prestarted:
 
     Args:
         name: Name of the process.
-        modules: What it imports meanwhile; a module that is missing is left to the work.
+        modules: What it imports while it waits; a missing module is left to the work.
 
     Raises:
         OSError: The system has no memory, process or file left.

@@ -85,7 +85,7 @@ class Player:
         return all(engine.gone for engine in self.engines)
 
     def adopt(self, start_values: Mapping[str, Value]) -> None:
-        """Go on rendering for another show, whose parameters have these values until somebody sets them."""
+        """Go on rendering for another show, whose parameters have these values until they are set."""
         self.start_values = start_values
         self._values = {**start_values, **{name: value for name, value in self._values.items() if name in start_values}}
 

@@ -220,7 +220,7 @@ class Stage:
         self._left.close(STOP_SECONDS)  # what this show does not use
         self.shelf.look()  # done long before the desk listens
         self.desk.begin(self.parameters.targets(), now)
-        self.transition.start(now)  # it imports meanwhile
+        self.transition.start(now)  # its engine imports while the desk starts
         self.desk.wait_until_open(now)
         self.shelf.step()
         for runner in self._runners():

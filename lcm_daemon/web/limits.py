@@ -1,6 +1,6 @@
 """Limits of the web servers' connections: how many there may be, and how long one may take to say what it wants.
 
-Each connection takes a file descriptor, and a process without free ones serves nobody. uvicorn has no limit of its own
+Each connection takes a file descriptor, and a process without free ones serves none. uvicorn has no limit of its own
 that counts connections before they have sent a request, or before their TLS handshake.
 """
 

@@ -110,7 +110,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(call: tuple[str, ...
     assert rig.call(*call) == reason
     assert rig.list.cues == before
     rig.call("undo")
-    assert rig.call("undo") == "cue/undo: there is nothing to undo", "a refusal is no step"
+    assert rig.call("undo") == "cue/undo: there is nothing to undo", "a refusal adds no step"
 
 
 def test_a_full_list_takes_no_more(file: Path) -> None:

@@ -297,7 +297,7 @@ def far_end(parameter: Parameter, value: Value) -> Value:
 
 
 async def check_page(stage: Stage, page: browser.Tab) -> Wrong:
-    """In sight or in a drawer, it has a control that shows what is so, and moves what it shows."""
+    """In sight or in a drawer, it has a control that shows the present value, and moves it."""
     for name, parameter in stage.table.items():
         stage.move(name, other(parameter, stage.values[name]))
     left, wrong = dict(stage.table), []

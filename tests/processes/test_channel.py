@@ -130,7 +130,7 @@ def test_a_closed_link_leaves_no_shared_memory() -> None:
 
 def test_pictures_that_do_not_fit_are_an_error_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     need(sys.platform == "linux", "only Linux gives more shared memory than there is")
-    created: list[object] = []  # other processes have shared memory too, so the folder is no witness
+    created: list[object] = []  # other processes have shared memory too, so the folder proves nothing
     monkeypatch.setattr(frame_slots, "SharedMemory", lambda **how: created.append(how))
     room = SimpleNamespace(f_bavail=1, f_frsize=4096)
     monkeypatch.setattr(os, "statvfs", lambda path: room)

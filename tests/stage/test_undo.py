@@ -220,7 +220,7 @@ def test_what_a_recipe_took_along_is_named_and_the_rest_comes_back() -> None:
                                "undo of lora/neon: lora/neon does not exist now"]
     bench.parameters.replace_table({**TABLE, LORA.name: LORA})
     bench.undo.observe(bench.now)
-    assert bench.moves() == [], "a parameter that returns with its recipe is no move"
+    assert bench.moves() == [], "a parameter that returns with its recipe does not count as a move"
 
 
 def test_values_of_recipes_and_clocks_are_no_moves() -> None:

@@ -1,4 +1,4 @@
-"""Limits of connections: a client that opens many, or says nothing, keeps nobody else away."""
+"""Limits of connections: a client that opens many, or says nothing, keeps no other client away."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_connections_beyond_the_limit_are_closed_and_make_room_again(monkeypatch
                 return
             except OSError:
                 continue
-        raise AssertionError("there is no room again")
+        raise AssertionError("room was not freed")
 
     served(scenario, metrics)
     assert metrics.total("page/connections refused") >= 3

@@ -246,7 +246,7 @@ def test_badges_say_what_the_picture_is(devtools):
 
     badges, failsafe = asyncio.run(scenario())
     assert badges == ["ALARM", "BLACKOUT", "MASTER 0", "FROZEN", "MIX 0", "NO INPUT", "FAILSAFE"]
-    assert failsafe is None  # a recipe that loads for the first time is no failure
+    assert failsafe is None  # loading for the first time does not count as a failure
 
 
 def test_the_page_waits_for_the_first_frame_and_offers_full_screen_only_where_it_can(devtools):
