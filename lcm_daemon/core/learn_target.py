@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lcm_daemon.core.bindings import Line
-from lcm_daemon.core.parameters import Refused, Value
+from lcm_daemon.core.parameters import Refused, Table, Value
+from lcm_daemon.core.requests import Commands
 
-if TYPE_CHECKING:
-    from lcm_daemon.core.control_state import ControlState
+
+class TargetNames(Protocol):
+    """Where targets are looked up: the control state of a show."""
+
+    table: Table
+    commands: Commands
+
+    @property
+    def own_commands(self) -> Container[str]:
+        """Commands that no control can have."""
+
+    def refusal(self, name: str, arguments: Sequence[Any] = ()) -> str:
+        """Why a command would be refused; "" if it would not."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class Target:
         return {key: self.word, **({"with": list(self.arguments)} if self.arguments else {})}
 
 
-def read_target(text: str, controls: ControlState) -> Target:
+def read_target(text: str, controls: TargetNames) -> Target:
     """Read a target. Raises Refused if there is none of this name, or if no control can have it."""
     parameter = controls.table.get(text)
     if parameter is not None:

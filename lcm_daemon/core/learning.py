@@ -9,16 +9,13 @@ bound once that is accepted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from lcm_daemon.core.bindings import BindingEdit, Line, identity
-from lcm_daemon.core.learn_target import Target, read_target, target_name
+from lcm_daemon.core.learn_target import Target, TargetNames, read_target, target_name
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.refusals import Refusal
-
-if TYPE_CHECKING:
-    from lcm_daemon.core.control_state import ControlState, Row
 
 LIMIT = 30.0  # seconds; learning that is not ended must not keep the devices from playing
 KEPT = "learn"  # key of `ControlState.kept`: the edits of this run, in their order
@@ -26,7 +23,17 @@ MOVE, SHARE = "move", "share"  # what happens to the other binding of a control
 _KEPT_KEYS = ("range", "curve", "takeover", "step")  # kept when a parameter gets another control
 _BUTTON_KEYS = ("button", "value", "values")
 
-Cancel = Callable[[], object]
+class LearningControls(TargetNames, Protocol):
+    """What learning needs of the control state of a show."""
+
+    values: dict[str, Value]
+    kept: dict[str, Any]
+
+    def set_list(self, name: str, rows: tuple[Mapping[str, Value], ...]) -> None: ...
+
+    def report_refusal(self, refusal: Refusal) -> None: ...
+
+    def keep_for_restart(self, controller: str, state: Any) -> None: ...
 
 
 class MapOwner(Protocol):
@@ -56,7 +63,7 @@ class Learning:
         call_later: Calls a function after some seconds and returns its handle; None for no limit.
     """
 
-    def __init__(self, controls: ControlState) -> None:
+    def __init__(self, controls: LearningControls) -> None:
         self._target: Target | None = None
         self.on_start: Callable[[], None] = lambda: None
         self.call_later: Callable[[float, Callable[[], None]], Any] | None = None
@@ -216,14 +223,14 @@ class Learning:
                 if self._exists(line)]
         self._controls.set_list("bindings", tuple(rows))
 
-    def _learning_row(self) -> Row:
+    def _learning_row(self) -> Mapping[str, Value]:
         if self._offered is None:
             return {"to": self.target, "control": "", "conflict": ""}
         section, line = self._offered
         others = dict.fromkeys(self._name(other) for other in self._others(section, line))
         return {"to": self.target, "control": self._owners[section].label(line), "conflict": ", ".join(others)}
 
-    def _row(self, owner: MapOwner, line: Line) -> Row:
+    def _row(self, owner: MapOwner, line: Line) -> Mapping[str, Value]:
         parameter = self._controls.table.get(line.get("to", ""))
         low, high = (0.0, 0.0) if parameter is None else line.get("range") or (parameter.low, parameter.high)
         is_range = low != high and math.isfinite(high - low) and not any(key in line for key in _BUTTON_KEYS)
