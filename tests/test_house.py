@@ -28,6 +28,7 @@ ORDER: Sequence[set[str]] = [
     {"pipelines", "automation", "controllers"},
     {"render", "desk"},
     {"shows"},
+    {"audience"},
     {"stage"},
     {"commands"},
     {"cli"},

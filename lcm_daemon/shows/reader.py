@@ -58,6 +58,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
+from lcm_daemon.shows.audience import audience_fields, read_audience
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
@@ -140,7 +141,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
     found = Section(show_fields(base, recordings)).read(node, problems)
     if found is None:
         return None, None
-    moved = _read_moves(found, problems)
+    moved = _read_moves(found, base, problems)
     _check_together(node, found, moved["cues"], problems)
     show = None if problems else _build_show(file, base, found, moved)
     if show is not None:
@@ -227,8 +228,8 @@ def _cue_names(nodes: Sequence[Node]) -> list[str]:
     return [str(value.raw.value) for key, value in pairs if key.raw.value == "name"]
 
 
-def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Read what names parameters: start values, glides, cues and modulators. The recipes decide which ones exist."""
+def _read_moves(found: Mapping[str, Any], base: Path, problems: Problems) -> dict[str, Any]:
+    """Read what names parameters: start values, glides, cues, modulators, audience. The recipes decide which exist."""
     first, others = found["recipe"], found["recipes"] or {}
     own = [*([first] if first else []), *others.values()]
     named = {name: recipe for name in cue_recipes(found["cues"] or ()) if (recipe := find_recipe(name, first, others))}
@@ -244,6 +245,7 @@ def _read_moves(found: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         "cues": read_cues(found["cues"] or (), problems, tables, recipes, SourceTable(None, found["sources"]).problem),
         "parameters": read_parameters(found["parameters"], problems, table) if found["parameters"] else {},
         "glides": _read_glides(found["glides"], problems, table) if found["glides"] else {},
+        "audience": read_audience(found["audience"], base, problems, table),
     }
 
 
@@ -312,6 +314,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
                             "what moves parameters around their values"),
         "network": Field(Section(NETWORK_FIELDS), defaults(NETWORK_FIELDS), "who may reach the servers"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
+        "audience": Field(OrFalse(Section(audience_fields(base))), None, "visitors who play from their phones"),
         "resume": Field(Boolean(), True, "after a power cut or a crash, start with the look of the last run"),
         "engine": Field(Section(_ENGINE), defaults(_ENGINE)),
     }

@@ -19,6 +19,7 @@ from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
+from lcm_daemon.shows.audience import AudienceConfig
 from lcm_daemon.shows.library import companion_file
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.web.address import browser_url
@@ -81,6 +82,7 @@ class Show:
         lookahead: Seconds by which a quantised cue starts before its beat; None for what a picture takes.
         network: Who may reach the servers.
         prompts: The bank of prompts, which are played by their number.
+        audience: Visitors with sessions of their own; None for none.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Show:
     network: NetworkPolicy
     prompts: tuple[str, ...] = ()
     loads_spare: bool = False
+    audience: AudienceConfig | None = None
 
     @property
     def cue_destinations(self) -> tuple[tuple[str, ...], ...]:
