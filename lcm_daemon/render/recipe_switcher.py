@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from lcm_daemon.core.frame import Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value, Values
@@ -69,6 +70,10 @@ class RecipeSwitcher:
         recipe = replace(wanted.recipe, size=nearest_render_size(width, height))
         variant = replace(wanted, recipe=recipe, scale=1.0)
         self.transition.ask(variant if variant == wanted else self._prepared.form_of(variant))
+
+    def own_size(self, name: str) -> Size:
+        """Size of a recipe as the show or the package has it, in pixels."""
+        return self._own[name].size
 
     @property
     def takes_picture(self) -> bool:

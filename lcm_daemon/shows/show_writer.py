@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -24,11 +24,13 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, PlainScalarString
 from lcm_daemon.core.bindings import BindingEdit, Line
 from lcm_daemon.core.document import compose
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Value
 
 _TAGS = "tag:yaml.org,2002:"
 _KEPT = ("int", "float", "bool", "null", "timestamp")  # plain values that stay as they are written
 _HEAD = "%YAML 1.1\n---\n"  # ruamel.yaml writes it where the version is set
+BUILTIN = "builtin"  # the recipe of a show that names none
 _WIDTH = 1_000_000  # long lines are not folded
 
 
@@ -39,15 +41,28 @@ class ShowEdits:
     Attributes:
         parameters: Start values to set.
         sections: Top-level keys to replace, such as `prompts`; None leaves a key out.
+        size: (width, height) in pixels that the recipe is rendered at; None does not change it.
+        copies: Top-level keys that become a copy of an entry of `sources`, with its name.
         bindings: Changes of the MIDI and OSC maps, in their order.
     """
 
     parameters: Mapping[str, Value] = field(default_factory=dict)
     sections: Mapping[str, Any] = field(default_factory=dict)
+    size: Size | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
     bindings: Sequence[BindingEdit] = ()
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The top-level keys that change, but for `parameters` and the maps."""
+        return frozenset({*self.sections, *self.copies, *({"recipe"} if self.size else ())})
+
+    def of(self, key: str) -> tuple[Any, ...]:
+        """What a top-level key becomes."""
+        return self.sections.get(key), self.copies.get(key), self.size if key == "recipe" else None
+
     def __bool__(self) -> bool:
-        return bool(self.parameters or self.sections or self.bindings)
+        return bool(self.parameters or self.keys or self.bindings)
 
 
 def edit_show(text: str, file: str, edits: ShowEdits) -> str:
@@ -64,7 +79,9 @@ def edit_show(text: str, file: str, edits: ShowEdits) -> str:
     bom, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     newline = "\r\n" if "\r\n" in body else "\n"
     body = body.replace("\r\n", "\n")
-    intended = _plain_edited(compose(body, file).value or {}, edits)
+    before = compose(body, file).value or {}
+    edits = _with_copies(before, edits, file)
+    intended = _plain_edited(before, edits)
     writer = _writer(body)
     try:
         with warnings.catch_warnings():
@@ -164,6 +181,14 @@ def _written(writer: YAML, document: Any, before: str) -> str:
 # --- the changes ---
 
 
+def _with_copies(before: Mapping[str, Any], edits: ShowEdits, file: str) -> ShowEdits:
+    """The changes with the entries of `sources` that are to be copied."""
+    sources = before.get("sources") or {}
+    if missing := [name for name in edits.copies.values() if name not in sources]:
+        raise _unsafe(file, f"it has no source {missing[0]!r:.80}")
+    return replace(edits, copies={}, sections={**edits.sections, **{k: sources[n] for k, n in edits.copies.items()}})
+
+
 def _edited(document: Any, edits: ShowEdits) -> Any:
     """The document of ruamel.yaml with the changes."""
     for name, value in edits.parameters.items():
@@ -173,10 +198,27 @@ def _edited(document: Any, edits: ShowEdits) -> Any:
             document.pop(key, None)
         else:
             document[key] = _new(value)
+    if edits.size is not None:
+        _set_size(document, edits.size)
     for edit in edits.bindings:
         section = _child(document, edit.section, CommentedMap)
         _edit_line(_child(section, "map", CommentedSeq), edit)
     return document
+
+
+def _set_size(document: Any, size: Size) -> None:
+    """Set the size of the recipe. One that is a name or a file becomes a mapping that is based on it."""
+    recipe: Any = document.get("recipe")
+    if isinstance(recipe, CommentedMap):
+        recipe["size"] = _flow(list(size))
+    else:
+        document["recipe"] = _flow(_sized(recipe, size))
+
+
+def _sized(recipe: Any, size: Size) -> dict[str, Any]:
+    """A recipe of a show file with a size. recipe: a name, a file, or a mapping; None is the built-in one."""
+    of = recipe if isinstance(recipe, Mapping) else {"base": recipe or BUILTIN}
+    return {**of, "size": list(size)}
 
 
 def _child(parent: Any, key: str, kind: type[Any]) -> Any:
@@ -272,6 +314,8 @@ def _plain_edited(value: dict[str, Any], edits: ShowEdits) -> dict[str, Any]:
         found.pop(key, None)
         if new is not None:
             found[key] = _as_read(new)
+    if edits.size is not None:
+        found["recipe"] = _sized(found.get("recipe"), edits.size)
     for edit in edits.bindings:
         section = dict(found.get(edit.section) or {})
         section["map"] = [_as_read(line) for line in edit.apply(section.get("map") or ())]

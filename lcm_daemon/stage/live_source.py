@@ -35,6 +35,7 @@ class _Opening:
 
     def __init__(self, name: str, table: SourceTable, build: BuildSource, now: float) -> None:
         self.name, self.asked_at = name, now
+        self.config: EndpointConfig | None = None  # once it is found
         self.runner: SourceRunner | None = None  # once it has started
         self._table, self._build = table, build
         self._problem = ""
@@ -44,7 +45,7 @@ class _Opening:
 
     def _run(self) -> None:
         try:
-            config = self._table.find(self.name)
+            config = self.config = self._table.find(self.name)
             runner = self._build(config) if config else None
         except LcmDaemonError as error:
             self._problem = str(error)
@@ -104,7 +105,7 @@ class LiveSource:
         self.kind, self.table, self.seconds, self._lost_after = kind, table, seconds, lost_after
         self.name, self.error = name, ""  # what plays; why the last change failed
         self._build = build
-        config = table.find(name)
+        self.config = config = table.find(name)  # of what plays
         self.runner = build(config) if config else None
         if self.runner is not None and config is not None:
             self.runner.label = source_label(name, config, table)
@@ -156,6 +157,7 @@ class LiveSource:
         if name == self.name:
             return
         if name == OWN and self.table.own is None:
+            self.config = None
             self._play(None, name, now)
         else:
             log.info("%s %s: opening beside %s", self.kind, name, self.runner.label if self.runner else "nothing")
@@ -178,7 +180,7 @@ class LiveSource:
 
     def _step_opening(self, opening: _Opening, now: float) -> str:
         if opening.runner is not None and opening.runner.newest is not None:
-            self._opening = None
+            self._opening, self.config = None, opening.config
             self._play(opening.runner, opening.name, now)
         elif problem := opening.problem(now):
             self.error = f"{self.kind} {opening.name}: {problem}"

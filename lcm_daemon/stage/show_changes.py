@@ -12,24 +12,37 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.recipes.reader import recipe_names
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
 from lcm_daemon.shows.show_writer import ShowEdits
+from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.transports import load
+from lcm_daemon.transports.endpoint import EndpointConfig
+from lcm_daemon.transports.source_table import OWN
 
 NOT_SAVED = frozenset({"freeze", "blackout", "master"})  # a show begins with a picture that moves
 _DIGITS = 6  # of a number: faders and OSC send more than anyone sets
 
 
-def show_changes(show: Show, recipe: Recipe, parameters: Parameters, bank: ModulatorBank, prompts: Rows) -> ShowEdits:
-    """What differs from the show's file: values, the recipe, the modulators and the prompts, but for bindings.
+def show_changes(
+    show: Show, recipe: Recipe, switcher: RecipeSwitcher, parameters: Parameters, bank: ModulatorBank, prompts: Rows,
+    inputs: Inputs,
+) -> ShowEdits:
+    """What differs from the show's file: values, the recipe, sources, modulators and prompts, but for bindings.
 
     Args:
         show: The show.
         recipe: The recipe that plays.
+        switcher: Knows the size that this recipe has without a change.
         parameters: The live values.
         bank: The modulators.
         prompts: The bank of prompts: `number` and `text`.
+        inputs: Source and guide.
     """
-    sections: dict[str, Any] = {}
+    changed = [live for live in (inputs.source, inputs.guide) if live.name != OWN]
+    copies = {live.kind: live.name for live in changed if live.name in show.sources}
+    sections: dict[str, Any] = {live.kind: _source(live.config) for live in changed
+                                if live.name not in show.sources and live.config is not None}
     names_recipe = recipe.name in recipe_names() and recipe.name not in show.recipes
     if recipe.name != show.recipe.name and names_recipe:
         sections["recipe"] = recipe.name
@@ -41,7 +54,17 @@ def show_changes(show: Show, recipe: Recipe, parameters: Parameters, bank: Modul
     left_out = NOT_SAVED | ({name for name in start if name.startswith("mod/")} if "modulation" in sections else set())
     values = {name: _rounded(value) for name, value in parameters.targets().items()
               if name in start and name not in left_out and value != start[name]}
-    return ShowEdits({name: value for name, value in values.items() if value != start[name]}, sections)
+    is_saved = names_recipe or recipe.name == show.recipe.name
+    return ShowEdits({name: value for name, value in values.items() if value != start[name]}, sections,
+                     recipe.size if is_saved and recipe.size != switcher.own_size(recipe.name) else None, copies)
+
+
+def _source(config: EndpointConfig) -> dict[str, Any]:
+    """A source that was found by its name, as the show's file has it: without what is as usual."""
+    source = load(config.transport).source
+    assert source is not None
+    own = {key: value for key, value in config.options.items() if value != source.fields[key].default}
+    return {"transport": config.transport, **own}
 
 
 def _rounded(value: Value) -> Value:

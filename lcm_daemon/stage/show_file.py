@@ -18,7 +18,7 @@ from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.bindings import BindingEdit
 from lcm_daemon.core.control_state import Row, Rows
-from lcm_daemon.core.document import read_error
+from lcm_daemon.core.document import compose, read_error
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Refused
@@ -72,7 +72,7 @@ class ShowFile:
         self._show, self._path = show, Path(show.file)
         self._folder = Path.cwd() if is_packaged(self._path) else self._path.resolve().parent
         self._text = _read(self._path)  # as it was read, or written last
-        self._seen = self._text  # as it was found last
+        self._seen = self._first = self._text  # as it was found last, and first
         self._stamp: Any = None  # of the file as it was found last
         self._bindings: tuple[BindingEdit, ...] = ()  # of this run
         self._written = 0  # how many of them are in the file
@@ -103,11 +103,11 @@ class ShowFile:
                 name = str(request.arguments[0])
                 self._begin("opening", origin, lambda: self._open(name))
             case "show/save":
-                edits = self._all_edits()
-                self._begin("saving", origin, lambda: self._save(edits))
+                edits = replace(self.changes(), bindings=self.unwritten)
+                self._begin("saving", origin, lambda: self._save(self._restored(edits), edits))
             case "show/save_as":
-                edits, name = self._all_edits(), str(request.arguments[0]).strip()
-                self._begin("saving", origin, lambda: self._save_as(name, edits))
+                edits, name = self.changes(), str(request.arguments[0]).strip()
+                self._begin("saving", origin, lambda: self._save_as(name, self._restored(edits)))
 
     def step(self, now: float, bindings: tuple[BindingEdit, ...] = ()) -> None:
         """Collect what was done and found; begin to write bindings that were learned.
@@ -132,8 +132,7 @@ class ShowFile:
     def lists(self) -> Mapping[str, Rows]:
         """What pages show: the file, and the shows that can be opened."""
         own = self._text is not None and not is_packaged(self._path)
-        edits = self.changes()
-        unsaved = len(self._without_saved(edits).parameters) + len(edits.sections) + len(self.unwritten)
+        unsaved = self._unsaved(self.changes()) + len(self.unwritten)
         row: Row = {"name": self._show.name, "file": self._path.name, "own": own, "changed": self.is_changed,
                     "unsaved": unsaved, "doing": self._doing, "note": self._note}
         return {"show": (row,), "shows": self._shows}
@@ -213,13 +212,23 @@ class ShowFile:
 
     # --- saving ---
 
-    def _all_edits(self) -> ShowEdits:
-        return replace(self.changes(), bindings=self.unwritten)
+    def _restored(self, edits: ShowEdits) -> ShowEdits:
+        """The changes; what was saved and is taken back since becomes what it was. Called on the file's thread."""
+        saved, show = self._saved, self._show
+        start = show.start_values(show.recipe) if saved.parameters else {}
+        back = {name: start[name] for name in saved.parameters if name in start and name not in edits.parameters}
+        keys = saved.keys - edits.keys
+        first = compose(self._first or "", self._path.name).value or {} if keys else {}
+        was = {key: first.get(key) for key in keys if key != "recipe" or "recipe" in saved.sections}
+        size = show.recipe.size if keys - was.keys() else edits.size
+        return replace(edits, parameters={**back, **edits.parameters}, sections={**edits.sections, **was}, size=size)
 
-    def _without_saved(self, edits: ShowEdits) -> ShowEdits:
-        saved = self._saved.parameters
-        return replace(edits, parameters={
-            name: value for name, value in edits.parameters.items() if name not in saved or saved[name] != value})
+    def _unsaved(self, edits: ShowEdits) -> int:
+        """How many of the changes the file does not have."""
+        saved = self._saved
+        names = edits.parameters.keys() | saved.parameters.keys()
+        values = sum(edits.parameters.get(name) != saved.parameters.get(name) for name in names)
+        return values + sum(edits.of(key) != saved.of(key) for key in edits.keys | saved.keys)
 
     def _write_bindings(self) -> None:
         """Write what was learned at once, where that is possible."""
@@ -231,12 +240,13 @@ class ShowFile:
             return
         self._begin("saving", "learn", lambda: self._save(edits))
 
-    def _save(self, edits: ShowEdits) -> Act:
+    def _save(self, edits: ShowEdits, changes: ShowEdits | None = None) -> Act:
+        """Write changes into the file. changes: What was changed while the show played; None leaves that as saved."""
         if is_packaged(self._path):
             raise Refused("it comes with the daemon; save it under a name of your own")
         text = self._edited(edits, self._path)
         write_atomically(self._path, text)
-        return lambda: self._after_save(edits, text)
+        return lambda: self._after_save(edits, changes, text)
 
     def _edited(self, edits: ShowEdits, path: Path) -> str:
         """The file's text with the changes, checked as a show in the place of `path`. Raises LcmDaemonError."""
@@ -247,11 +257,11 @@ class ShowFile:
         inspect_show(path, self.overrides, text=edited).problems.raise_if_any()
         return edited
 
-    def _after_save(self, edits: ShowEdits, text: str) -> None:
+    def _after_save(self, edits: ShowEdits, changes: ShowEdits | None, text: str) -> None:
         self._text = self._seen = text
         self._written += len(edits.bindings)
-        if edits.parameters or edits.sections:
-            self._saved = edits
+        if changes is not None:
+            self._saved = changes
         self._note = f"saved in {self._path.name}" if edits else "nothing has changed"
         log.info("show %s: %s", self._show.name, self._note)
 
@@ -262,7 +272,7 @@ class ShowFile:
         if path.exists():
             raise Refused(f"there is a {path.name} already")
         named = {"name": name} if self._show.name != self._path.stem else {}
-        bindings = ShowEdits(edits.parameters, {**edits.sections, **named}, self._bindings)
+        bindings = replace(edits, sections={**edits.sections, **named}, bindings=self._bindings)
         model = None if is_packaged(self._path) else self._path  # which may hold a pin, and be private
         write_atomically(path, self._edited(bindings, path), model=model)
         for suffix in (RECORDED_CUES_SUFFIX, PROMPTS_SUFFIX):

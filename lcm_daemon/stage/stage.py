@@ -116,7 +116,8 @@ class Stage:
         self.desk.kept = before.kept
         self.show_file = show_file or ShowFile(show, metrics=self.metrics)
         self.show_file.changes = lambda: show_changes(
-            show, self.recipes.playing.recipe, self.parameters, self.automation.bank, self._dispatch.prompts)
+            show, self.recipes.playing.recipe, self.switcher, self.parameters, self.automation.bank,
+            self._dispatch.prompts, self.inputs)
         self._init_output(before)
 
     def _init_output(self, before: Handover) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,30 @@ import yaml
 from lcm_daemon.automation.look import Look
 from lcm_daemon.automation.modulator_bank import ModulatorBank
 from lcm_daemon.core.bindings import BindingEdit
+from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.library import openable_shows
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
-from lcm_daemon.shows.show_writer import ShowEdits
+from lcm_daemon.shows.show_writer import ShowEdits, edit_show
 from lcm_daemon.stage.handover import kept_by_desk, merged_look
+from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.show_changes import show_changes
 from lcm_daemon.stage.show_file import ShowFile
+from lcm_daemon.transports.endpoint import EndpointConfig
 
 SHOW = "# mine\nname: club\nparameters: {mix: 0.5}\nosc:\n  map:\n    - {from: /1/a, to: mix}  # left\n"
 EDIT = BindingEdit("osc", {"from": "/1/b", "to": "strength"})
+
+
+class FakeSwitcher(RecipeSwitcher):
+    """Knows the size of one show's recipe."""
+
+    def __init__(self, show: Show) -> None:
+        self._own = {show.recipe.name: show.recipe}
 
 
 def read(folder: Path, text: str = SHOW, name: str = "mirror") -> Show:
@@ -157,17 +171,48 @@ def test_what_was_changed_is_what_differs_from_the_file(tmp_path: Path) -> None:
     show = read(tmp_path, SHOW + "prompts: [a]\nmodulation: [{name: drift, to: mix, depth: 0.1}]\n")
     parameters = Parameters(show.table(show.recipe), show.start_values(show.recipe))
     bank = ModulatorBank(show.modulators, parameters)
-    own = ({"number": 1, "text": "a"},)
-    assert not show_changes(show, show.recipe, parameters, bank, own)
+    own: Rows = ({"number": 1, "text": "a"},)
+    inputs, switcher = Inputs(show, Metrics(), lambda: None), FakeSwitcher(show)
+    play = partial(show_changes, show, switcher=switcher, parameters=parameters, bank=bank, inputs=inputs)
+    assert not play(recipe=show.recipe, prompts=own)
     for name, value in {"mix": 0.30000001192092896, "freeze": True, "master": 0.0, "mod/drift/depth": 0.2}.items():
         parameters.set(name, value, 0.0)
-    found = show_changes(show, show.recipe, parameters, bank, (*own, {"number": 3, "text": "c"}))
+    found = play(recipe=show.recipe, prompts=(*own, {"number": 3, "text": "c"}))
     assert found == ShowEdits({"mix": 0.3, "mod/drift/depth": 0.2}, {"prompts": ["a", "", "c"]})
     bank.execute(CommandRequest("modulator/add", "page/1", ("pulse", "strength", "sine", 0.25, 2.0)), 0.0)
-    found = show_changes(show, show.recipe, parameters, bank, own)
+    found = play(recipe=show.recipe, prompts=own)
     assert found.sections["modulation"] == [
         {"name": "drift", "to": "mix", "depth": 0.2}, {"name": "pulse", "to": "strength", "rate": 2.0}]
     assert found.parameters == {"mix": 0.3}
+
+
+def test_a_size_and_sources_that_were_changed_are_saved(tmp_path: Path) -> None:
+    text = SHOW + "recipe: passthrough\nsources:\n  wide: {transport: testcard, fps: 5}  # left\n"
+    show = read(tmp_path, text)
+    parameters = Parameters(show.table(show.recipe), show.start_values(show.recipe))
+    inputs = Inputs(show, Metrics(), lambda: None)
+    inputs.source.name, inputs.guide.name = "wide", "ndi CAM 1"
+    inputs.guide.config = EndpointConfig("ndi", {"name": "CAM 1", "bandwidth": "highest"})
+    bank = ModulatorBank((), parameters)
+    found = show_changes(show, replace(show.recipe, size=(640, 384)), FakeSwitcher(show), parameters, bank, (), inputs)
+    assert (found.size, found.copies) == ((640, 384), {"source": "wide"})
+    edited = yaml.safe_load(edit_show(text, "mirror.yaml", found))
+    assert edited["recipe"] == {"base": "passthrough", "size": [640, 384]}
+    assert edited["source"] == {"transport": "testcard", "fps": 5}
+    assert edited["guide"]["name"] == "CAM 1"
+
+
+def test_what_is_taken_back_after_it_was_saved_becomes_what_it_was(tmp_path: Path) -> None:
+    text = SHOW + "recipe: {base: passthrough, size: [512, 256]}\nsource: {transport: testcard}\n"
+    file = ShowFile(read(tmp_path, text))
+    file.changes = lambda: ShowEdits({"mix": 0.25}, {"source": {"transport": "testcard", "fps": 5}}, (640, 384))
+    assert settle(file)["unsaved"] == 3
+    assert do(file, "show/save")["unsaved"] == 0
+    assert load_show(tmp_path / "mirror.yaml", environment={}).recipe.size == (640, 384)
+    file.changes = ShowEdits
+    assert settle(file)["unsaved"] == 3
+    assert do(file, "show/save")["unsaved"] == 0
+    assert yaml.safe_load((tmp_path / "mirror.yaml").read_text()) == yaml.safe_load(text)
 
 
 def test_a_reload_keeps_what_was_played_but_for_what_the_file_changes(tmp_path: Path) -> None:
