@@ -185,7 +185,8 @@ class Pipeline(ABC):
     def close(self) -> None:  # noqa: B027 - as `use_memory`
         """Release what `use_memory` prepared, before that memory is unmapped. No frame is under way or comes later."""
 
-    def submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> Pending:
+    def submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None,
+               session: str = "") -> Pending:
         """Begin to render `frame` into `out`. Alpha is copied unchanged.
 
         At most `frames_in_flight` frames may be under way.
@@ -195,20 +196,29 @@ class Pipeline(ABC):
             values: Every parameter of `recipe.table()`.
             out: The result, uint8 (H, W, 4), of the output size.
             guide: The newest frame of the show's second source, of the output size, or None.
+            session: What the frame belongs to: a visitor's session, or "" for the stage's own picture. Whatever a frame
+                leaves behind for later ones (feedback, smoothing, ...), it leaves to those of its session alone.
         """
         if not self._loaded:
             raise EngineError("the pipeline is not loaded")
         if not frame.shape == out.shape == (self.size[1], self.size[0], 4):
             raise ValueError(f"frames must have the size {self.size}, got {frame.shape} and {out.shape}")
+        self._enter(session)
         return self._submit(check_pixels(frame), values, check_pixels(out), guide)
 
-    def render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None) -> dict[str, float]:
+    def render(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None = None,
+               session: str = "") -> dict[str, float]:
         """Render `frame` into `out` and wait for it. Arguments as of `submit`.
 
         Returns:
             Seconds by part ("encode", "denoise", "decode") where the pipeline knows them.
         """
-        return self.submit(frame, values, out, guide).wait()
+        return self.submit(frame, values, out, guide, session).wait()
+
+    def end_session(self, session: str) -> None:  # noqa: B027 - as `_enter`
+        """Drop what the frames of a session have left behind. Called on the thread that submits; frames of it may be
+        under way. A later frame of that name begins a new session.
+        """
 
     def compiled(self, seconds: float) -> Mapping[str, str]:
         """Wait up to `seconds` for what compiles in the background; return the accelerator of each part."""
@@ -217,6 +227,9 @@ class Pipeline(ABC):
     def memory(self) -> DeviceMemory | None:
         """The device's memory; None where that is the computer's own. Called on another thread than `submit`."""
         return None
+
+    def _enter(self, session: str) -> None:  # noqa: B027 - most pipelines remember nothing
+        """Prepare for the next `_submit`, whose frame is one of this session."""
 
     @abstractmethod
     def _load(self, progress: Progress) -> Report: ...

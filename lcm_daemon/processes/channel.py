@@ -74,6 +74,7 @@ class Channel:
         self._credits = 0
         self.requested: dict[int, float] = {}  # slot -> when its last request was sent
         self.unanswered: dict[int, float] = {}  # the same, until the result has arrived
+        self.sessions: dict[int, str] = {}  # slot -> whose frame was sent last
 
     def child_endpoint(self) -> ChildEndpoint:
         """The child's end: pass it to the process, then call `close_child_pipe`."""
@@ -96,7 +97,8 @@ class Channel:
         return self._credits > 0 and bool(self._free)
 
     def send_frame(
-        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
+        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None,
+        session: str = "",
     ) -> bool:
         """Copy a frame into a slot and send it, if the child accepts one; return whether it was sent.
 
@@ -105,6 +107,7 @@ class Channel:
             values: Every parameter's value at this moment.
             now: Monotonic seconds.
             guide: Frame of the second source, of the same size; only on a guided channel.
+            session: Whose frame it is, as in `FrameRequest`.
 
         Raises:
             OSError, EOFError: One of CLOSED; the child is gone.
@@ -119,7 +122,8 @@ class Channel:
             np.copyto(self._slots.guides[slot], guide.pixels)
         self._credits -= 1
         self.requested[slot] = self.unanswered[slot] = now
-        self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None))
+        self.sessions[slot] = session
+        self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None, session))
         return True
 
     def send(self, message: Any) -> bool:
@@ -131,7 +135,7 @@ class Channel:
         return True
 
     def send_without_credit(self, message: Any) -> None:
-        """Send the message that starts a child. A closed pipe is ignored: `receive` reports it."""
+        """Send a message that needs no credit, as the one that starts a child. A closed pipe is left to `receive`."""
         with contextlib.suppress(*CLOSED):
             self.pipe.send(message)
 

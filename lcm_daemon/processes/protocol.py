@@ -30,6 +30,7 @@ class FrameRequest:
         time: When the frame was captured, in monotonic seconds.
         values: Every parameter's value at this moment.
         guided: Whether the slot's guide plane holds a frame too.
+        session: Whose picture it is: "" for the stage's own, else the number of a visitor's session.
     """
 
     slot: int
@@ -37,6 +38,14 @@ class FrameRequest:
     time: float
     values: Mapping[str, Value | Blend]
     guided: bool = False
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class EndSession:
+    """Stage to engine, without a credit: forget what frames of this session have left, such as the last result."""
+
+    session: str
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """Child to stage: started. An engine sends its pipeline's report, and how many frames it renders at once."""
+    """Child to stage: started.
+
+    Args:
+        report: An engine's: what its pipeline says of itself.
+        in_flight: An engine's: how many frames it renders at once.
+        node: Name of the machine that an engine runs on; "" for this one.
+    """
 
     report: Any = None
     in_flight: int = 1
+    node: str = ""
 
 
 @dataclass(frozen=True)

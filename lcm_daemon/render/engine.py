@@ -14,7 +14,7 @@ from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
-from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Progress, Ready
+from lcm_daemon.processes.protocol import Credit, EndSession, Failed, FrameRequest, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLeve
             channel.send(Progress("warm"))
         else:
             warm_imports(pipeline)
-        message = channel.receive()
+        while isinstance(message := channel.receive(), EndSession):
+            pass  # it has no memory yet
         if isinstance(message, LoadRecipe):
             _render_frames(_load(message, channel), channel)
     except Exception as error:  # noqa: BLE001 - the top of the engine's loop: report it; a new engine replaces this one
@@ -116,14 +117,14 @@ def _frames_in_flight(pipeline: Pipeline, channel: ChildChannel) -> int:
 
 
 def _render_frames(pipeline: Pipeline, channel: ChildChannel) -> None:
-    """Render one frame a request, until a message comes that is not one."""
+    """Render one frame a request, until `_next_request` returns none."""
     limit = _frames_in_flight(pipeline, channel)
     if limit > 1:
         _FramesInFlight(pipeline, channel, limit).run()
         return
     try:
         channel.send(Credit())
-        while isinstance(request := channel.receive(), FrameRequest):
+        while request := _next_request(pipeline, channel):
             started = time.perf_counter()
             parts = _submit(request, pipeline, channel).wait()
             _send_result(request, channel, time.perf_counter() - started, parts)
@@ -132,10 +133,17 @@ def _render_frames(pipeline: Pipeline, channel: ChildChannel) -> None:
         pipeline.close()
 
 
+def _next_request(pipeline: Pipeline, channel: ChildChannel) -> FrameRequest | None:
+    """Wait for the next request, and end sessions until it comes; None for any other message: the engine shall end."""
+    while isinstance(message := channel.receive(), EndSession):
+        pipeline.end_session(message.session)
+    return message if isinstance(message, FrameRequest) else None
+
+
 def _submit(request: FrameRequest, pipeline: Pipeline, channel: ChildChannel) -> Pending:
     slots, slot = channel.slots, request.slot
     guide = slots.guides[slot] if request.guided else None
-    return pipeline.submit(slots.inputs[slot], request.values, slots.outputs[slot], guide)
+    return pipeline.submit(slots.inputs[slot], request.values, slots.outputs[slot], guide, request.session)
 
 
 def _send_result(request: FrameRequest, channel: ChildChannel, seconds: float, parts: dict[str, float]) -> None:
@@ -158,13 +166,13 @@ class _FramesInFlight:
         self._failed = False
 
     def run(self) -> None:
-        """Submit frames until a message comes that is not a request, or a frame fails."""
+        """Submit frames until `_next_request` returns none, or a frame fails."""
         self._collector.start()
         try:
             while self._room.acquire() and not self._failed:
                 self._channel.send(Credit())
-                request = self._channel.receive()
-                if self._failed or not isinstance(request, FrameRequest):
+                request = _next_request(self._pipeline, self._channel)
+                if self._failed or request is None:
                     break
                 started = time.perf_counter()
                 self._submitted.put((request, started, _submit(request, self._pipeline, self._channel)))

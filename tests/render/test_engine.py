@@ -15,7 +15,7 @@ from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.base import Pending, Pipeline, Progress, Report
 from lcm_daemon.processes.channel import Channel, ChildChannel
-from lcm_daemon.processes.protocol import Failed, FrameResult
+from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine import _frames_in_flight, _render_frames, is_out_of_memory
 from tests.measure import in_flight
@@ -67,6 +67,20 @@ class Unfinished:
         return {}
 
 
+class Remembering(Slow):
+    """Notes which sessions it is told of, in order."""
+
+    def __init__(self, in_flight: int) -> None:
+        self.told: list[str] = []
+        super().__init__(in_flight)
+
+    def end_session(self, session: str) -> None:
+        self.told.append(f"end {session}")
+
+    def _enter(self, session: str) -> None:
+        self.told.append(session)
+
+
 class Rig:
     """The stage's end of an engine that renders in this process."""
 
@@ -89,11 +103,12 @@ class Rig:
         assert self.stage.pipe.poll(seconds)
         self.messages += self.stage.receive()
 
-    def send(self, number: int, guide: Frame | None = None) -> None:
+    def send(self, number: int, guide: Frame | None = None, session: str = "") -> None:
         """Send a frame once the engine has asked for one."""
         while not self.stage.accepts_frame:
             self.hear()
-        assert self.stage.send_frame(Frame(solid(SIZE, (number, 2, 2, 2)), number, 0.0), {}, float(number), guide)
+        frame = Frame(solid(SIZE, (number, 2, 2, 2)), number, 0.0)
+        assert self.stage.send_frame(frame, {}, float(number), guide, session)
 
     def result(self) -> FrameResult:
         """The next result."""
@@ -131,6 +146,23 @@ def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
     assert rig.end()
     assert found == [2, 7, 2]
     assert result.seconds["denoise"] == 0.1
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_session_that_ends_needs_no_credit_and_leaves_the_engine_running(limit: int) -> None:
+    pipeline = Remembering(limit)
+    rig = Rig(pipeline)
+    for number, session in enumerate(["", "1", "2"]):
+        rig.send(number, session=session)
+        pipeline.finishing.put(None)
+        assert rig.take() == (number, number)
+    for session in ("1", "2"):
+        rig.stage.send_without_credit(EndSession(session))
+    rig.send(3)
+    pipeline.finishing.put(None)
+    assert rig.take() == (3, 3)
+    assert pipeline.told == ["", "1", "2", "end 1", "end 2", ""]
+    assert rig.end()
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4])
