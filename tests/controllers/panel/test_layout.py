@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
+
+from PIL import Image
 
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.controllers.panel.assets import PAGE
@@ -292,7 +295,9 @@ def test_the_page_can_be_installed_and_keeps_a_phone_awake(devtools):
         async with serving(Rig()) as panel:
             page = await get(panel, "/")
             manifest = await get(panel, "/manifest.webmanifest")
-            icons = [await get(panel, icon["src"]) for icon in json.loads(manifest.body)["icons"]]
+            touch_icon = re.search(rb'apple-touch-icon" href="([^"]+)"', page.body)[1].decode()
+            listed = [icon["src"] for icon in json.loads(manifest.body)["icons"]]
+            icons = [await get(panel, name) for name in (*listed, touch_icon)]
         async with opened(devtools, Rig(), width=390, height=844, touch=True) as (tab, _):
             await tab.until("document.documentElement.dataset.awake !== undefined")
         return page, manifest, icons
@@ -301,4 +306,6 @@ def test_the_page_can_be_installed_and_keeps_a_phone_awake(devtools):
     assert b"manifest.webmanifest" in page.body
     assert manifest.headers["content-type"].startswith("application/manifest+json")
     assert manifest.json["display"] == "standalone"
-    assert [icon.status for icon in icons] == [200] * len(icons)
+    assert [icon.status for icon in icons] == [200] * 3
+    for icon, side in zip(icons[1:], (512, 180), strict=True):
+        assert Image.open(io.BytesIO(icon.body)).size == (side, side)
