@@ -1,0 +1,92 @@
+"""Sessions: a secret that cannot be guessed or used again, and who is blocked."""
+
+from __future__ import annotations
+
+import pickle
+
+from lcm_daemon.audience import sessions
+from lcm_daemon.audience.sessions import MOST_OF_ADDRESS, VisitorSessions
+
+
+def test_a_token_finds_its_session_until_the_end() -> None:
+    found = VisitorSessions()
+    session, token = found.start("10.0.0.7")
+    other, other_token = found.start("10.0.0.7")
+    assert found.find(token) is session
+    assert found.find(other_token) is other
+    assert len(token) >= 43
+    found.end(session.number)
+    assert found.find(token) is None
+    assert found.get(session.number) is None
+    assert len(found) == 1
+    found.end(session.number)  # twice is as good as once
+    assert found.find(other_token) is other
+
+
+def test_guesses_find_nothing() -> None:
+    found = VisitorSessions()
+    session, token = found.start("10.0.0.7")
+    for guess in ("", "1", str(session.number), session.digest, token[:-1], token + "a", token.swapcase(),
+                  "x" * 100_000, "\ud800", "\0"):
+        assert found.find(guess) is None
+
+
+def test_the_token_is_kept_nowhere() -> None:
+    found = VisitorSessions()
+    session, token = found.start("10.0.0.7")
+    assert token not in repr(found.kept())
+    assert session.digest not in repr(session)
+
+
+def test_numbers_go_up_also_in_a_later_server() -> None:
+    first = VisitorSessions()
+    tokens = [first.start("10.0.0.7")[1] for _ in range(3)]
+    first.end(3)
+    later = VisitorSessions()
+    later.restore(pickle.loads(pickle.dumps(first.kept())))
+    found = later.find(tokens[0])
+    assert found is not None
+    assert found.number == 1
+    assert later.find(tokens[2]) is None
+    assert later.start("10.0.0.7")[0].number == 4
+
+
+def test_one_address_has_a_few_sessions_and_a_proxy_here_has_many() -> None:
+    found = VisitorSessions()
+    for _ in range(MOST_OF_ADDRESS):
+        assert found.has_room("2001:db8::1")
+        found.start("2001:db8::1")
+    assert not found.has_room("2001:db8::2")  # of the same /64
+    assert found.has_room("2001:db8:1::1")
+    for _ in range(3 * MOST_OF_ADDRESS):
+        found.start("127.0.0.1")
+    assert found.has_room("127.0.0.1")
+    assert found.has_room("::1")
+
+
+def test_a_blocked_visitor_is_refused_by_cookie_and_by_address() -> None:
+    found = VisitorSessions()
+    session, token = found.start("10.0.0.7")
+    local, local_token = found.start("127.0.0.1")
+    found.block(session.number)
+    found.block(local.number)
+    found.end(session.number)
+    found.end(local.number)
+    assert found.is_blocked("10.0.0.7")
+    assert found.is_blocked("10.0.0.8", token)
+    assert found.is_blocked("127.0.0.1", local_token)
+    assert not found.is_blocked("127.0.0.1")
+    later = VisitorSessions()
+    later.restore(found.kept())
+    assert later.is_blocked("10.0.0.7")
+    assert later.is_blocked("10.0.0.8", token)
+    assert not later.is_blocked("10.0.0.8")
+
+
+def test_the_list_of_blocked_visitors_does_not_grow_without_end(monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_BLOCKED", 2)
+    found = VisitorSessions()
+    for n in range(4):
+        session, _ = found.start(f"10.0.0.{n}")
+        found.block(session.number)
+    assert [found.is_blocked(f"10.0.0.{n}") for n in range(4)] == [False, False, True, True]
