@@ -87,6 +87,11 @@ class Channel:
             self._child_pipe.close()
 
     @property
+    def slots(self) -> FrameSlots:
+        """The frames, for a child that shares them in another way than by requests and results."""
+        return self._slots
+
+    @property
     def has_credit(self) -> bool:
         """Whether the child has read what it was sent and accepts a message."""
         return self._credits > 0

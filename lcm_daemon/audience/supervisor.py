@@ -1,0 +1,199 @@
+"""AudienceSupervisor: keeps one audience server running, and carries pictures and messages between it and the stage."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lcm_daemon.audience.config import ServerConfig
+from lcm_daemon.audience.messages import FrameRead, Kept, Performer, PictureRead, SeatFrame, SeatPicture, SharedTable
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.frame import Frame, Size
+from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.processes.bootstrap import LogLevels, log_levels
+from lcm_daemon.processes.channel import CLOSED, ChildEndpoint
+from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.protocol import Failed, Ready
+from lcm_daemon.processes.supervisor import ChildSupervisor
+
+log = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 5.0  # a server that sends nothing for this long is replaced: it sends its sessions every second
+START_SECONDS = 30.0  # how long a server may take to open
+RETRY_PAUSE = 5.0  # seconds until the next try, after three servers in a minute have failed
+MOST_WAITING = 64  # requests of the performer that wait for a server; further ones are dropped
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """A frame of a session's camera, copied out of its slot."""
+
+    seat: int
+    session: int
+    frame: Frame
+
+
+def run_server(endpoint: ChildEndpoint, config: ServerConfig, levels: LogLevels) -> None:
+    """The server's process. Its libraries are imported in the child alone."""
+    from lcm_daemon.audience import server
+
+    server.run(endpoint, config, levels)
+
+
+class AudienceSupervisor(ChildSupervisor):
+    """One audience server after another. A new one gets what the one before kept, and the table.
+
+    Args:
+        config: What a server is started with.
+        size: (width, height) of camera frames and pictures, in pixels.
+        run: What the child runs; tests pass another server.
+
+    Attributes:
+        ready: Whether the server listens.
+        error: Why it has failed, in its own words.
+        address: The address that visitors open; "" before the first server listens.
+        kept: What a later server should know.
+    """
+
+    def __init__(
+        self, config: ServerConfig, size: Size, metrics: Metrics,
+        run: Callable[[ChildEndpoint, ServerConfig, LogLevels], None] = run_server,
+    ) -> None:
+        super().__init__(metrics)
+        self.ready, self.error, self.address = False, "", ""
+        self.kept: Kept | None = None
+        self._config, self._size, self._run = config, size, run
+        self._table: SharedTable | None = None
+        self._outgoing: deque[Kept | SharedTable | Performer] = deque()  # each needs a credit
+        self._pictures: dict[int, tuple[int, Frame]] = {}  # the newest that waits for its slot: session, picture
+        self._unread: set[int] = set()  # seats whose slot holds a picture that the server has not read
+        self._received: list[Any] = []
+        self._heard_at = 0.0  # when the server sent its last message
+        self._retry_at = 0.0
+
+    # --- start ---
+
+    def begin(self, now: float) -> None:
+        """Start the first server. Raises LcmDaemonError if the system cannot."""
+        try:
+            self._start(now)
+        except OSError as error:
+            raise LcmDaemonError(f"audience: its server cannot be started: {error}") from error
+
+    def wait_until_open(self, now: float) -> None:
+        """Wait until the first server listens. Raises LcmDaemonError if it cannot: its port is in use, for example."""
+        while not self.ready:
+            if self.child is None or not self._wait_for_message(self.child):
+                raise LcmDaemonError("audience: its server did not start")
+            self._read_messages(self.child, now)
+            if self.error:
+                raise LcmDaemonError(self.error)
+
+    def _wait_for_message(self, child: Child) -> bool:
+        """Wait for the next message, or the end of the process."""
+        try:
+            return child.channel.pipe.poll(START_SECONDS)
+        except (InterruptedError, *CLOSED):  # InterruptedError: Ctrl-C on Windows; its handler has run
+            return True
+
+    def _start(self, now: float) -> None:
+        places = self._config.audience.places
+        self.child = Child("lcm-audience", self._run, self._size, self._config, log_levels(), slots=places)
+        self.ready, self.error, self.started_at, self._heard_at = False, "", now, now
+        self._unread, self._pictures = set(), {}
+        first = (self.kept, self._table)
+        asked = [message for message in self._outgoing if isinstance(message, Performer)]
+        self._outgoing = deque([*(message for message in first if message is not None), *asked])
+
+    def start_next(self, now: float) -> None:
+        if now < self._retry_at:
+            return
+        try:
+            self._start(now)
+        except OSError as error:
+            log.warning("audience: its server cannot be started: %s; next try in %g s", error, RETRY_PAUSE)
+            self._retry_at = now + RETRY_PAUSE
+
+    # --- what the stage calls ---
+
+    def step(self, now: float) -> list[Any]:
+        """Read the server's messages, send what waits, replace a server that died or hangs.
+
+        Returns:
+            SeatTaken, SeatValues, CameraFrame, SeatLeft, SessionList and AudienceReport, in their order.
+        """
+        self.poll(now)
+        self._send()
+        received, self._received = self._received, []
+        return received
+
+    def share(self, table: SharedTable) -> None:
+        """Tell this server and later ones what visitors may set."""
+        self._table = table
+        self._outgoing = deque(message for message in self._outgoing if not isinstance(message, SharedTable))
+        self._outgoing.append(table)
+
+    def perform(self, request: Performer) -> None:
+        """Pass on what the performer asks for."""
+        if len(self._outgoing) < MOST_WAITING:
+            self._outgoing.append(request)
+
+    def show(self, seat: int, session: int, picture: Frame) -> None:
+        """Send a session its picture, once its slot is free; of several that wait, the newest."""
+        self._pictures[seat] = (session, picture)
+
+    def forget(self, seat: int) -> None:
+        """Send no picture that waits for this seat."""
+        self._pictures.pop(seat, None)
+
+    def _send(self) -> None:
+        if not self.ready or self.child is None:
+            return
+        channel = self.child.channel
+        try:
+            while self._outgoing and channel.send(self._outgoing[0]):
+                self._outgoing.popleft()
+            for seat in self._pictures.keys() - self._unread:
+                session, picture = self._pictures.pop(seat)
+                np.copyto(channel.slots.inputs[seat], picture.pixels)
+                self._unread.add(seat)
+                channel.pipe.send(SeatPicture(seat, session, picture.number, picture.time))
+        except CLOSED:
+            return  # `poll` finds the same closed pipe
+
+    # --- the child ---
+
+    def on_message(self, message: Any, child: Child, now: float) -> None:
+        self._heard_at = now
+        match message:
+            case SeatFrame():
+                pixels = child.channel.slots.outputs[message.seat].copy()
+                child.channel.send_without_credit(FrameRead(message.seat))
+                frame = Frame(pixels, message.number, message.time)
+                self._received.append(CameraFrame(message.seat, message.session, frame))
+            case PictureRead():
+                self._unread.discard(message.seat)
+            case Kept():
+                self.kept = message
+            case Ready():
+                self.ready, self.error, self.address = True, "", str(message.report or "")
+            case Failed():
+                self.error = message.text
+            case _:
+                self._received.append(message)
+
+    def is_hung(self, child: Child, now: float) -> bool:
+        silent = now - (self._heard_at if self.ready else self.started_at)
+        return silent > (SILENCE_SECONDS if self.ready else START_SECONDS)
+
+    def on_failure(self, reason: str, now: float) -> None:
+        log.warning("audience: its server %s: %s; starting another", self.pid or "", self.error or reason)
+        self.metrics.count("audience/replaced")
+        self.kill_child()
+        self.ready = False
+        self._retry_at = now if self.restarts.allows(now) else now + RETRY_PAUSE
