@@ -101,7 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
     pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
     pull.add_argument("--offline", action="store_true", help="download nothing; list missing and damaged files")
 
-    prepare = commands.add_parser("prepare", help="compile every recipe and size of a show ahead, on an idle card")
+    prepare = commands.add_parser("prepare", help="compile every recipe and size of a show ahead, on an idle card",
+                                   epilog="Exit code: 0 if everything is compiled, 1 if something could not be.")
     prepare.set_defaults(command=_prepare)
     _add_show(prepare)
 
