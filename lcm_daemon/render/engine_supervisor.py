@@ -6,7 +6,7 @@ import errno
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -15,14 +15,15 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics, quantile_of
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.pipelines.base import DeviceMemory
-from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
-from lcm_daemon.processes.protocol import Failed, FrameResult, Progress, Ready
+from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progress, Ready
 from lcm_daemon.processes.supervisor import ChildSupervisor
-from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe
+from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
-from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy, lacks
+from lcm_daemon.render.engine_place import EnginePlace, start_engine
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
+from lcm_daemon.render.spare import Spare
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,20 @@ log = logging.getLogger(__name__)
 # are 16 times the work of one step in one, and the first frames of a kind take up to twice as long as later ones.
 SLOWEST_FRAME = 32.0
 STARVED_TIMEOUTS = 10.0  # an engine on the CPU that still works may take this many frame timeouts
-SPARE_PAUSE = 5.0  # seconds between two tries to start a spare
 FIRST_FRAME_TIMEOUTS = 10.0  # the first frame after a start may take this many frame timeouts
 LONGEST_QUICK_LOAD = 60.0  # seconds that a form may take to load which was prepared, while nothing else plays
 LONGEST_FRAME = 1.0  # seconds between two results that count as rendering; longer gaps are waiting
+SERVICE_FRAMES = 5  # frames that say how fast the engine is at present
 RECENT_FRAMES = 63  # frames whose times define what is usual
 
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM)  # errors of a system that has no room for another process
+
+
+class Rendered(NamedTuple):
+    """A result, and whose it is: "" for the stage's own picture, else the number of a visitor's session."""
+
+    session: str
+    frame: Frame
 
 
 class EngineSupervisor(ChildSupervisor):
@@ -52,21 +60,22 @@ class EngineSupervisor(ChildSupervisor):
     Args:
         ladder: The recipe that the show asks for, then what to fall back to.
         size: (width, height) of the frames in pixels.
-        spare: Keep a second process with its libraries imported, for quick restarts.
-        loads_spare: Let that process load the recipe too, so that it takes over within a frame; twice the memory.
+        spare: A process that waits for the next start, shared with the other engines of a show; None for none.
         guided: Whether frames may come with a guide frame.
         quick: The quick form of the first rung, where that is a compiled recipe.
+        place: Where the engine runs.
     """
 
     def __init__(
-        self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts, spare: bool = True,
-        guided: bool = False, policy: RestartPolicy = RestartPolicy.ALWAYS, quick: Recipe | None = None,
-        loads_spare: bool = False,
+        self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts,
+        spare: Spare | None = None, guided: bool = False, policy: RestartPolicy = RestartPolicy.ALWAYS,
+        quick: Recipe | None = None, place: EnginePlace = EnginePlace(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(metrics)
         self._quick, self.downgraded = quick, False  # downgraded: the quick form has replaced the compiled one
         self.ladder, self.size, self.timeouts = ladder, size, timeouts
-        self.guided, self.policy = guided, policy
+        self.guided, self.policy, self.spare, self.place = guided, policy, spare, place
+        self.node = ""  # the machine that it runs on; "" for this one
         self.report: Any = None  # of the loaded pipeline; None while it loads
         self.in_flight = 1  # frames that the engine renders at once
         self.memory: DeviceMemory | None = None  # of the device, as the engine last reported it
@@ -74,20 +83,15 @@ class EngineSupervisor(ChildSupervisor):
         self.alarm = ""
         self.failure: Failed | None = None  # why no engine runs, and none will be started
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
+        self.service = 0.0  # seconds from one frame to the next, lately; 0 before the first
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
-        self._keeps_spare, self._loads_spare = spare, loads_spare
-        self._spare_recipe: Recipe | None = None  # what the spare loads; None while it waits for that
-        self._spare_ready: Ready | None = None  # that it has loaded
-        self._spare: Child | None = None
-        self._spare_warm = False  # it has imported its libraries; until then a new process is quicker
-        self._spare_tried_at = -SPARE_PAUSE
         self._rung = 0
         self._cpu = _CpuWatch()
         self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
         self._progress_at = 0.0  # when the loading engine last said that it makes progress
         self._rendering_time = 0.0  # seconds in which results arrived, of all engines
         self._last_result: float | None = None  # when this engine's last result arrived
-        self._result: FrameResult | None = None  # the newest one not yet read
+        self._results: list[Rendered] = []  # of this step
 
     @property
     def recipe(self) -> Recipe:
@@ -114,37 +118,47 @@ class EngineSupervisor(ChildSupervisor):
         return self._rung > 0
 
     @property
+    def substitutes(self) -> bool:
+        """Whether it renders another recipe than the one that was asked for."""
+        return self.recipe.name != self.ladder[0].name
+
+    @property
     def gone(self) -> bool:
         """Whether no process is left after `stop`: the device's memory is free again."""
         self._reaper.reap()
-        return self.child is None and self._spare is None and not len(self._reaper)
+        return self.child is None and (self.spare is None or self.spare.gone) and not len(self._reaper)
 
     def waitables(self) -> list[Any]:
-        return [child.channel.pipe for child in (self.child, self._spare) if child is not None]
+        return [*super().waitables(), *(self.spare.waitables() if self.spare is not None else [])]
 
     # --- frames ---
 
     def send_frame(
-        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None
+        self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None,
+        session: str = "",
     ) -> bool:
-        """Send a frame to the engine if it accepts one; return whether it was sent."""
+        """Send a frame of a session to the engine if it accepts one; return whether it was sent."""
         if not self.ready or self.child is None:
             return False
         try:
-            return self.child.channel.send_frame(frame, values, now, guide)
+            return self.child.channel.send_frame(frame, values, now, guide, session)
         except CLOSED:
             return False  # `step` finds the same closed pipe and replaces the engine
 
-    def step(self, now: float) -> Frame | None:
-        """Read the engine's messages, replace an engine that died or hangs, keep a spare; return the newest result."""
-        self._result = None
-        if self._spare is not None:
-            self._read_spare(self._spare)
+    def end_session(self, session: str) -> None:
+        """Let the engine forget a session; one that has not loaded knows none."""
+        if self.ready and self.child is not None:
+            self.child.channel.send_without_credit(EndSession(session))
+
+    def step(self, now: float) -> list[Rendered]:
+        """Read the engine's messages, replace an engine that died or hangs, keep a spare; return every result."""
+        self._results = []
+        if self.spare is not None:
+            self.spare.read()
         self.poll(now)
-        if self.child is None:
-            return None
-        self._keep_spare(now)
-        return self.child.channel.read_result(self._result) if self._result is not None else None
+        if self.child is not None:
+            self._keep_spare(now)
+        return self._results
 
     def pop_costs(self) -> list[float]:
         """Seconds that each frame took which was rendered since the last call."""
@@ -159,7 +173,7 @@ class EngineSupervisor(ChildSupervisor):
             case Progress():
                 self.state, self._progress_at = message.text, now
             case Ready():
-                self.report, self.in_flight, self.state = message.report, message.in_flight, "rendering"
+                self._on_ready(message)
                 self.metrics.time("engine/load", now - self.started_at)
                 self._log_rendering()
             case DeviceMemory():
@@ -169,18 +183,18 @@ class EngineSupervisor(ChildSupervisor):
             case _:
                 raise TypeError(f"unknown message from the engine: {message!r}")
 
+    def _on_ready(self, ready: Ready) -> None:
+        self.report, self.in_flight, self.node, self.state = ready.report, ready.in_flight, ready.node, "rendering"
+
     def _log_rendering(self) -> None:
-        report = self.report
-        log.info("engine: rendering %s on %s, %s, %dx%d", report.model, report.device, report.dtype, *report.size)
+        report, node = self.report, f" on {self.node}" if self.node else ""
+        log.info("engine: rendering %s on %s%s, %s, %dx%d", report.model, report.device, node, report.dtype,
+                 *report.size)
 
     def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
         self.metrics.time("engine/latency", now - child.channel.requested[result.slot])
-        newest = result
-        if self._result is not None:  # two in one step: the newer one is shown
-            late, newest = sorted((self._result, result), key=lambda each: each.number)
-            child.channel.free_slot(late)
-            self.metrics.count("dropped/rendered")
-        self._result = newest
+        session = child.channel.sessions.get(result.slot, "")
+        self._results.append(Rendered(session, child.channel.read_result(result)))
         if self._rung == 0:
             self.alarm = ""
         if self._last_result is not None:
@@ -188,6 +202,7 @@ class EngineSupervisor(ChildSupervisor):
         self._last_result = now
         seconds = result.seconds.get("render", 0.0)
         self.frame_times.append(seconds)
+        self.service = quantile_of(sorted(list(self.frame_times)[-SERVICE_FRAMES:]), 0.5)
         if len(result.seconds) > 1:  # a frame that was passed through or skipped has no parts
             self.costs.append(seconds)
         self.metrics.count("engine/rendered")
@@ -206,6 +221,7 @@ class EngineSupervisor(ChildSupervisor):
         if spare is None and self._take_loaded_spare():
             return
         self.frame_times.clear()
+        self.service = 0.0
         try:
             self.child = spare or self.pop_spare() or self._spawn(spare=False)
         except OSError as error:
@@ -219,8 +235,8 @@ class EngineSupervisor(ChildSupervisor):
             self.start(now)
 
     def _spawn(self, spare: bool) -> Child:
-        return Child("lcm-engine", engine.run, self.size, self.recipe.pipeline, spare, log_levels(),
-                     guided=self.guided, slots=MAX_IN_FLIGHT + 1)
+        place = EnginePlace() if spare else self.place
+        return start_engine(place, self.size, self.recipe.pipeline, self.guided, spare)
 
     def _on_spawn_error(self, error: OSError) -> None:
         self.child, self.state, self.alarm = None, "alarm", f"no engine can be started: {error}"
@@ -232,7 +248,8 @@ class EngineSupervisor(ChildSupervisor):
     def stop(self, seconds: float = 1.0) -> None:
         """Kill the engine and the spare for good, and wait up to `seconds` for the end of each."""
         self.failure = Failed("stopped", retry=False)
-        self._drop_spare()
+        if self.spare is not None:
+            self.spare.drop(seconds)
         super().stop(seconds)
 
     # --- failures ---
@@ -243,7 +260,7 @@ class EngineSupervisor(ChildSupervisor):
             return (now - self._progress_at > self.timeouts.loading
                     or (is_late and now - self.started_at > LONGEST_QUICK_LOAD))
         silence = now - self._oldest_at(child, now)
-        on_cpu = str(self.report.device).startswith("cpu")
+        on_cpu = str(self.report.device).startswith("cpu") and not self.place.is_remote
         busy = on_cpu and silence > self.timeouts.frame - 1.5 and self._cpu.is_busy(child.pid, now)
         if silence <= self.timeouts.frame:
             return False
@@ -273,7 +290,7 @@ class EngineSupervisor(ChildSupervisor):
                     "" if is_last else "; it is replaced")
         self.kill_child()
         self._returns = self._quick is not None or self.downgraded or bool(self.report and self.report.upgrade)
-        self.report, self.started_at, self._result = None, now, None
+        self.report, self.started_at = None, now
         if is_last:
             self.failure, self.state = failed, "failed"
             return
@@ -302,61 +319,26 @@ class EngineSupervisor(ChildSupervisor):
 
     def pop_spare(self) -> Child | None:
         """Give the spare away, to an engine beside this one; None if there is none that is alive and warm."""
-        if self._spare_recipe is not None:  # it cannot load another one; what it has loaded only takes memory
-            self._drop_spare()
-        if self._spare is None or not self._spare_warm or not self._spare.process.is_alive():
-            return None
-        spare, self._spare = self._spare, None
-        return spare
+        return self.spare.pop() if self.spare is not None else None
 
     def _keep_spare(self, now: float) -> None:
-        wanted = self._keeps_spare and self.policy is RestartPolicy.ALWAYS and bool(self.frame_times)
-        if self._spare is None and wanted and now >= self._spare_tried_at + SPARE_PAUSE:
-            self._spare_tried_at = now  # one that cannot start, or dies at once, is not tried in every tick
-            try:
-                self._spare, self._spare_warm = self._spawn(spare=True), False
-            except OSError as error:
-                log.warning("engine: no spare can be started: %s", error)
-
-    def _read_spare(self, spare: Child) -> None:
-        try:
-            messages = spare.channel.receive()
-        except CLOSED:
-            self.metrics.count("engine/spare_died")
-            self._drop_spare()
-            return
-        for message in messages:
-            if isinstance(message, Ready):
-                self._spare_ready = message
-            elif isinstance(message, Failed):
-                log.warning("engine: the spare cannot load %s: %s", self.recipe.name, message.text)
-                self._loads_spare = False  # one that only waits is kept
-                self._drop_spare()
-                return
-        self._spare_warm = self._spare_warm or bool(messages)
-        if self._loads_spare and self._spare_warm and self._spare_recipe is None and not lacks(self.memory):
-            self._spare_recipe = self._quick or self.recipe
-            spare.channel.send_without_credit(engine.LoadRecipe(self._spare_recipe, beside=True))
+        if self.spare is not None and self.policy is RestartPolicy.ALWAYS and self.frame_times:
+            self.spare.keep(now, self._quick or self.recipe, self.memory, lambda: self._spawn(spare=True))
 
     def _take_loaded_spare(self) -> bool:
         """Continue with the spare if it has loaded the recipe, or is loading it; return whether it has."""
-        recipe, ready, spare = self._spare_recipe, self._spare_ready, self._spare
-        if spare is None or recipe != self.recipe or not spare.process.is_alive():
+        found = self.spare.pop_loaded(self.recipe) if self.spare is not None else None
+        if found is None:
             return False
-        self._spare, self._spare_recipe, self._spare_ready = None, None, None
-        self.child, self.state = spare, "loading"
+        self.child, ready = found
+        self.state = "loading"
         if ready is None:
             self.frame_times.clear()
         else:  # it is warm: a first frame that takes longer than others is a hang
-            self.report, self.in_flight, self.state = ready.report, ready.in_flight, "rendering"
+            self._on_ready(ready)
             log.info("engine: the loaded spare takes over")
             self._log_rendering()
         return True
-
-    def _drop_spare(self) -> None:
-        if self._spare is not None:
-            self._reaper.kill(self._spare)
-        self._spare, self._spare_recipe, self._spare_ready = None, None, None
 
 
 class _CpuWatch:

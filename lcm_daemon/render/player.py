@@ -1,9 +1,9 @@
-"""Player: one recipe variant with its engines. Sends them the newest input, keeps their newest result."""
+"""Player: one recipe variant with its engines. Hands the newest inputs out evenly, keeps the newest results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lcm_daemon.core.frame import Frame
@@ -14,37 +14,25 @@ from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
+from lcm_daemon.render.pacer import Pacer
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.session_frames import RenderInput, SessionFrames, keeps_memory
 
+__all__ = ["Player", "RenderInput"]
 
-@dataclass(frozen=True)
-class RenderInput:
-    """What a frame is rendered from. Two equal inputs would give the same result twice.
-
-    Args:
-        frame: The newest input frame.
-        guide: The newest frame of the second source, None where there is none.
-        values: Every parameter's value at this moment.
-        tick: Number of the tick where each tick gives another result (walking noise, feedback, ...), else 0.
-    """
-
-    frame: Frame
-    guide: Frame | None
-    values: Mapping[str, Value | Blend]
-    tick: int = 0
-
-
-def _work(engine: EngineSupervisor) -> int:
-    return engine.frames_under_way
+OWN = ""  # the session of the stage's own picture
 
 
 class Player:
     """The engines of one recipe variant.
 
+    Frames of every session are numbered together. Within a session a result that is older than one that has been
+    delivered is dropped and counted. A session whose values need memory from frame to frame keeps to one engine.
+
     Args:
         variant: What the engines render.
         engines: Their supervisors.
-        start_values: Value of every parameter of the recipe until somebody sets it.
+        start_values: Value of every parameter of the recipe until it is set.
     """
 
     def __init__(
@@ -52,17 +40,17 @@ class Player:
         metrics: Metrics,
     ) -> None:
         self.variant, self.engines, self.start_values, self.metrics = variant, list(engines), start_values, metrics
-        self.result: Frame | None = None  # the newest one
+        self.result: Frame | None = None  # the newest one of the stage's own picture
         self.result_at = 0.0  # when it arrived, or was last known to be what the newest input gives
         self._values: dict[str, Value | Blend] = dict(start_values)
-        self._sent: RenderInput | None = None  # the last one
-        self._sent_to = 0  # process id of the engine that got it
+        self._sessions: dict[str, SessionFrames] = {OWN: SessionFrames()}
         self._requests = 0
+        self._pacer = Pacer()
 
     @property
     def accepts_frame(self) -> bool:
-        """Whether one of its engines accepts a frame."""
-        return any(engine.accepts_frame for engine in self.engines)
+        """Whether one of its engines accepts a frame, now or as soon as it is `due`."""
+        return any(engine.accepts_frame for engine in self._playing())
 
     @property
     def ready(self) -> bool:
@@ -71,13 +59,17 @@ class Player:
 
     @property
     def fallen(self) -> bool:
-        """Whether the recipe failed, and a lower rung of the ladder plays in its place."""
-        return any(engine.fallen for engine in self.engines)
+        """Whether the recipe failed, and no engine plays more than a lower rung of the ladder."""
+        engines = self.engines
+        return any(engine.fallen for engine in engines) and not any(e.ready and not e.fallen for e in engines)
 
     @property
     def failure(self) -> Failed | None:
-        """Why it will render no more; None while it may."""
-        return next((engine.failure for engine in self.engines if engine.failure), None)
+        """Why it will render no more; None while one of its engines may."""
+        failures = [engine.failure for engine in self.engines]
+        if None in failures:
+            return None
+        return next((failure for failure in failures if failure and failure.memory), failures[0] if failures else None)
 
     @property
     def gone(self) -> bool:
@@ -88,6 +80,8 @@ class Player:
         """Go on rendering for another show, whose parameters have these values until they are set."""
         self.start_values = start_values
         self._values = {**start_values, **{name: value for name, value in self._values.items() if name in start_values}}
+        for session in [name for name in self._sessions if name != OWN]:
+            self.end_session(session)
 
     def follow_downgrade(self) -> bool:
         """Take over that an engine renders the quick form since the compiled one has failed; return whether it does."""
@@ -122,46 +116,110 @@ class Player:
         return [cost for engine in self.engines for cost in engine.pop_costs()]
 
     def waitables(self) -> list[Any]:
-        return [waitable for engine in self.engines for waitable in engine.waitables()]
+        return list(dict.fromkeys(waitable for engine in self.engines for waitable in engine.waitables()))
+
+    # --- frames ---
 
     def step(self, now: float) -> Frame | None:
-        """Read the engines' messages; return the newest result if one has arrived.
-
-        A result older than one that another engine has already delivered is dropped and counted.
-        """
+        """Read the engines' messages; return the newest result of the stage's own picture if one has arrived."""
+        arrived = [result for engine in self.engines for result in engine.step(now)]
         newest = None
-        for engine in self.engines:
-            frame = engine.step(now)
-            if frame is None:
+        for session, frame in sorted(arrived, key=lambda result: result.frame.number):
+            frames = self._sessions.get(session)
+            if frames is None:  # it has ended
                 continue
-            if self.result is not None and frame.number <= self.result.number:
+            if frame.number <= frames.delivered:
                 self.metrics.count("dropped/rendered")
                 continue
-            newest = self.result = frame
-            self.result_at = now
+            frames.delivered = frame.number
+            before, frames.result = frames.result, frame
+            if session == OWN:
+                before, newest, frames.result = newest, frame, None
+                self.result, self.result_at = frame, now
+            if before is not None:
+                self.metrics.count("dropped/rendered")
         return newest
+
+    def pop_session_results(self) -> dict[str, Frame]:
+        """The newest result of every visitor's session that has arrived since the last call."""
+        found: dict[str, Frame] = {}
+        for session, frames in self._sessions.items():
+            if frames.result is not None:
+                found[session], frames.result = frames.result, None
+        return found
+
+    def end_session(self, session: str) -> None:
+        """Forget a visitor's session, here and in every engine. Results that are still under way are dropped."""
+        if self._sessions.pop(session, None) is not None:
+            for engine in self.engines:
+                engine.end_session(session)
 
     def inherit_result(self, other: Player) -> None:
         """Show another player's last result until the first of its own."""
         if other.result is not None:
             self.result, self.result_at = replace(other.result, number=-1), other.result_at
 
-    def send(self, render_input: RenderInput, now: float) -> None:
-        """Send an input to the engine with the least work, unless a live engine has had an equal one already."""
-        request = replace(render_input, values=self._complete(render_input.values))
-        for engine in sorted(self.engines, key=_work):
-            if request == self._sent and any(other.pid == self._sent_to for other in self.engines):
-                if self.result is not None and self.result.number == self._requests - 1:
-                    self.result_at = now  # nothing is owed: an input that does not change makes no result old
-                return
-            if not engine.accepts_frame:
-                continue
-            is_new = self._sent is None or request.frame is not self._sent.frame
-            time = request.frame.time if is_new else now  # the age of an input rendered again is not the engine's fault
-            if engine.send_frame(Frame(request.frame.pixels, self._requests, time), request.values, now, request.guide):
-                self._sent, self._sent_to, self._requests = request, engine.pid, self._requests + 1
+    def due(self, now: float) -> float | None:
+        """When an engine that is free may have its next frame (monotonic seconds); None if it may now, or none is."""
+        due = self._pacer.due([engine.service for engine in self._playing() if engine.ready])
+        return due if due > now and self.accepts_frame else None
 
-    def _complete(self, values: Mapping[str, Value | Blend]) -> Mapping[str, Value | Blend]:
-        """Every parameter of this recipe's table; one that is not among `values` keeps its last value."""
-        self._values = {name: values.get(name, before) for name, before in self._values.items()}
-        return self._values
+    def send(self, render_input: RenderInput, now: float) -> bool:
+        """Send an input to the engine with the least work, unless its session has had an equal one already.
+
+        Returns:
+            Whether it was sent: not if it is no news, if every engine is busy, or if it is too soon, see `due`.
+        """
+        session = render_input.session
+        frames = self._sessions.setdefault(session, SessionFrames())
+        request = replace(render_input, values=self._complete(render_input))
+        if frames.has_had(request, {engine.pid for engine in self.engines}):
+            if session == OWN and frames.owes_nothing and self.result is not None:
+                self.result_at = now  # an input that does not change makes no result old
+            return False
+        engine = self._choose(frames, request, now)
+        if engine is None:
+            return False
+        is_new = frames.sent is None or request.frame is not frames.sent.frame
+        time = request.frame.time if is_new else now  # the age of an input rendered again is not the engine's fault
+        frame = Frame(request.frame.pixels, self._requests, time)
+        if not engine.send_frame(frame, request.values, now, request.guide, session):
+            return False
+        frames.note_sent(request, self._requests, engine.pid)
+        self._requests += 1
+        self._pacer.note_sent(now)
+        return True
+
+    def _playing(self) -> list[EngineSupervisor]:
+        """The engines that render the recipe; those that had to fall back to another one only if all have."""
+        return [engine for engine in self.engines if not engine.substitutes] or self.engines
+
+    def _choose(self, frames: SessionFrames, request: RenderInput, now: float) -> EngineSupervisor | None:
+        """The engine that gets the next frame of a session; None if none may have one now."""
+        engines = self._playing()
+        if len(engines) > 1 and keeps_memory(self.variant.recipe, request.values):
+            engine = self._bound_engine(frames, engines)
+            return engine if engine is not None and engine.accepts_frame else None
+        frames.bound = 0
+        if self.due(now) is not None:
+            return None
+        return min((engine for engine in engines if engine.accepts_frame), key=_work, default=None)
+
+    def _bound_engine(self, frames: SessionFrames, engines: Sequence[EngineSupervisor]) -> EngineSupervisor | None:
+        """The engine that keeps a session's memory: the one that it had, else the one with the fewest sessions."""
+        ready = {engine.pid: engine for engine in engines if engine.ready}
+        if frames.bound not in ready:
+            bound = [other.bound for other in self._sessions.values()]
+            frames.bound = min(ready, key=lambda pid: (bound.count(pid), _work(ready[pid])), default=0)
+        return ready.get(frames.bound)
+
+    def _complete(self, render_input: RenderInput) -> Mapping[str, Value | Blend]:
+        """Every parameter of this recipe's table; one that is not among the values keeps its last value."""
+        values = {name: render_input.values.get(name, before) for name, before in self._values.items()}
+        if render_input.session == OWN:
+            self._values = values
+        return values
+
+
+def _work(engine: EngineSupervisor) -> int:
+    return engine.frames_under_way

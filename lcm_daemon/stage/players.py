@@ -10,6 +10,7 @@ from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.spare import Spare
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.handover import Handover
 
@@ -36,7 +37,8 @@ class Players:
         quick = variant.quick.rendered if variant.accelerator else None
         plain = [] if quick or recipe.accelerate in (AUTO, NONE) else [replace(recipe, accelerate=NONE)]
         engine = EngineSupervisor(
-            (recipe, *plain, self._fallback), show.size, self._metrics, show.timeouts, show.spare,
-            guided=show.can_guide, policy=policy, quick=quick, loads_spare=show.loads_spare,
+            (recipe, *plain, self._fallback), show.size, self._metrics, show.timeouts,
+            Spare(self._metrics, show.loads_spare) if show.spare else None, guided=show.can_guide, policy=policy,
+            quick=quick,
         )
         return Player(variant, [engine], show.start_values(variant.recipe), self._metrics)

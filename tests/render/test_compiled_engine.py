@@ -22,6 +22,7 @@ from lcm_daemon.recipes.state import RecipeState, RecipeVariant
 from lcm_daemon.render.engine_supervisor import LONGEST_QUICK_LOAD, EngineSupervisor
 from lcm_daemon.render.player import Player, RenderInput
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy, describe_memory
+from lcm_daemon.render.spare import Spare
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.render.upgrade import Upgrade
 from tests.conftest import ManualClock
@@ -36,8 +37,8 @@ AT_ONCE = 8.0  # seconds, with a cold start of a process beside other tests; a c
 class Show:
     """What the stage does with its engines, without sources and sinks."""
 
-    def __init__(self, recipe: Recipe, **options: Any) -> None:
-        self.metrics, self._options = Metrics(), options
+    def __init__(self, recipe: Recipe, loads_spare: bool = False) -> None:
+        self.metrics, self._loads_spare = Metrics(), loads_spare
         self.state = RecipeState(RecipeVariant(recipe))
         self.transition = RecipeTransition(self.state, self._build, self.metrics, seconds=0.0)
         self.upgrade = Upgrade(self.transition, Prepared())
@@ -49,7 +50,7 @@ class Show:
     def _build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         quick = variant.quick.rendered if variant.accelerator else None
         engine = EngineSupervisor((variant.rendered,), SIZE, self.metrics, EngineTimeouts(frame=20.0), policy=policy,
-                                  quick=quick, **self._options)
+                                  quick=quick, spare=Spare(self.metrics, loads=True) if self._loads_spare else None)
         return Player(variant, [engine], {}, self.metrics)
 
     @property
@@ -97,7 +98,7 @@ def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[.
 def test_a_killed_compiled_engine_paints_again_at_once_and_the_compiled_one_follows(
     play: Callable[..., Show], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate, show = tmp_path / "gate", play(spare=False)
+    gate, show = tmp_path / "gate", play()
     assert show.play(lambda: show.red == QUICK) < AT_ONCE
     show.play(lambda: "compiling the denoiser" in show.transition.describe())
     assert show.engine.memory is not None
@@ -121,14 +122,14 @@ def test_a_killed_compiled_engine_paints_again_at_once_and_the_compiled_one_foll
 def test_a_spare_that_has_loaded_the_quick_form_takes_over_within_a_frame(
     play: Callable[..., Show], tmp_path: Path
 ) -> None:
-    gate, show = tmp_path / "gate", play(spare=True, loads_spare=True)
+    gate, show = tmp_path / "gate", play(loads_spare=True)
     gate.touch()
-    show.play(lambda: show.red == COMPILED and show.engine._spare_ready is not None)
+    show.play(lambda: show.red == COMPILED and show.engine.spare.loaded is not None)
     gate.unlink()
     assert show.kill() < 0.5, "it only renders a frame"
     assert show.red == QUICK
     gate.touch()
-    show.play(lambda: show.red == COMPILED and show.engine._spare_ready is not None)
+    show.play(lambda: show.red == COMPILED and show.engine.spare.loaded is not None)
     assert show.kill() < 0.5, "the next one was there again"
 
 
@@ -159,7 +160,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[EngineSupervi
     def make(**options: Any) -> tuple[EngineSupervisor, list[Any]]:
         made: list[Any] = []
         engine = EngineSupervisor((Recipe("own", accelerate="compile"), Recipe("safe")), SIZE, Metrics(),
-                                  EngineTimeouts(loading=600.0), spare=False, **options)
+                                  EngineTimeouts(loading=600.0), **options)
         monkeypatch.setattr(engine, "_spawn", lambda spare: made.append(Silent()) or made[-1])
         return engine, made
 
@@ -209,8 +210,8 @@ def test_a_loaded_spare_that_hangs_is_found_within_the_deadline(
     silent: Any, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is warm, so its first frame has no more time than others."""
-    engine, made = silent(loads_spare=True)
-    engine._keeps_spare = True
+    engine, made = silent(spare=Spare(Metrics(), loads=True))
+    assert engine.spare is not None
     engine.start(clock.now())
     engine.frame_times.append(0.02)
     made[0].messages.append(Ready(Report("own", "stand-in", "", SIZE)))

@@ -20,6 +20,7 @@ from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine_supervisor import SLOWEST_FRAME, EngineSupervisor
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
+from lcm_daemon.render.spare import Spare
 from tests.conftest import ManualClock
 from tests.rigs import timed_pipeline
 
@@ -37,7 +38,8 @@ def supervise() -> Iterator[Callable[..., EngineSupervisor]]:
         *ladder: Recipe, spare: bool = False, timeouts: EngineTimeouts = EngineTimeouts(frame=1.0),  # noqa: B008
         policy: RestartPolicy = RestartPolicy.ALWAYS, started: bool = True,
     ) -> EngineSupervisor:
-        made.append(EngineSupervisor(ladder, SIZE, Metrics(), timeouts, spare, policy=policy))
+        metrics = Metrics()
+        made.append(EngineSupervisor(ladder, SIZE, metrics, timeouts, Spare(metrics) if spare else None, policy=policy))
         if started:
             made[-1].start(time.perf_counter())
         return made[-1]
@@ -53,8 +55,7 @@ def play(supervisor: EngineSupervisor, until: Callable[[], object], seconds: flo
     while not until():
         now = time.perf_counter()
         assert now < end, f"still {supervisor.state}: {supervisor.alarm}"
-        if frame := supervisor.step(now):
-            rendered.append(frame)
+        rendered += [result.frame for result in supervisor.step(now)]
         if supervisor.send_frame(Frame(solid(SIZE, (number % 256, 0, 0, 255)), number, now), VALUES, now):
             number += 1
         time.sleep(0.001)
@@ -92,8 +93,8 @@ def test_a_killed_or_hung_engine_is_replaced(supervise: Callable[..., EngineSupe
 @pytest.mark.slow
 def test_the_spare_takes_over(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
-    play(engine, lambda: engine._spare_warm)
-    spare = engine._spare
+    play(engine, lambda: engine.spare.warm)
+    spare = engine.spare.child
     assert spare is not None
     os.kill(engine.pid, signal.SIGKILL)
     play(engine, lambda: engine.pid == spare.pid)
@@ -122,7 +123,7 @@ def test_who_is_replaced(
 @pytest.mark.slow
 def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., EngineSupervisor]) -> None:
     first = supervise(THROUGH, spare=True)
-    play(first, lambda: first._spare_warm)
+    play(first, lambda: first.spare.warm)
     spare = first.pop_spare()
     assert spare is not None
     first.policy = RestartPolicy.UNLESS_OUT_OF_MEMORY
@@ -138,25 +139,25 @@ def test_a_spare_is_given_away_to_an_engine_beside(supervise: Callable[..., Engi
 def test_a_dead_spare_is_not_given_away(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
-    assert engine._spare is not None
-    engine._spare_warm = True
-    engine._spare.process.kill()
-    engine._spare.process.join(10)
+    assert engine.spare.child is not None
+    engine.spare.warm = True
+    engine.spare.child.process.kill()
+    engine.spare.child.process.join(10)
     assert engine.pop_spare() is None
 
 
 @pytest.mark.slow
 def test_a_spare_that_still_imports_is_slower_than_a_new_process(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
-    play(engine, lambda: engine._spare is not None)
-    engine._spare_warm = False
+    play(engine, lambda: engine.spare.child is not None)
+    engine.spare.warm = False
     assert engine.pop_spare() is None
-    spare = engine._spare
+    spare = engine.spare.child
     assert spare is not None
     os.kill(engine.pid, signal.SIGKILL)
     first = engine.pid
     play(engine, lambda: engine.pid not in (0, first))
-    assert engine.pid != spare.pid or engine._spare_warm
+    assert engine.pid != spare.pid or engine.spare.warm
 
 
 def test_a_system_without_room_for_two_is_out_of_memory(
@@ -165,7 +166,7 @@ def test_a_system_without_room_for_two_is_out_of_memory(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
+    monkeypatch.setattr("lcm_daemon.render.engine_place.Child", full)
     engine = supervise(THROUGH, policy=RestartPolicy.NEVER)
     assert engine.failure is not None
     assert engine.failure.memory
@@ -194,10 +195,10 @@ def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., En
 def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
-    spare = engine._spare
+    spare = engine.spare.child
     assert spare is not None
     os.kill(spare.pid or 0, signal.SIGKILL)
-    play(engine, lambda: engine._spare not in (None, spare))
+    play(engine, lambda: engine.spare.child not in (None, spare))
     assert engine.metrics.total("engine/replaced") == 0
 
 
@@ -210,7 +211,7 @@ def test_a_system_without_room_for_a_spare_renders_on(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lcm_daemon.render.engine_supervisor.Child", full)
+    monkeypatch.setattr("lcm_daemon.render.engine_place.Child", full)
     play(engine, renders(engine, 50))
     assert caplog.text.count("no spare can be started") == 1
     os.kill(engine.pid, signal.SIGKILL)
@@ -293,7 +294,7 @@ class Doomed:
     def __init__(self, clock: ManualClock, loading: float, frames: int) -> None:
         self.channel = self.process = self
         self.accepts_frame, self.unanswered, self.pipe, self.pid = False, dict[int, float](), None, 1
-        self.requested = {0: 0.0}
+        self.requested, self.sessions = {0: 0.0}, {0: ""}
         self._clock, self._ready, self._left, self._said = clock, clock.now() + loading, frames, False
 
     def receive(self) -> list[Any]:
@@ -310,7 +311,10 @@ class Doomed:
     def send_without_credit(self, message: object) -> None:
         pass
 
-    free_slot = read_result = send_without_credit
+    free_slot = send_without_credit
+
+    def read_result(self, result: FrameResult) -> Frame:
+        return Frame(solid(SIZE), result.number, result.time)
 
     def kill(self) -> None:
         pass
@@ -382,9 +386,8 @@ def test_a_result_that_waited_for_a_stalled_stage_is_no_hang(
     request = child.engine.receive()
     child.engine.send(FrameResult(request.slot, request.number, request.time, {"render": 0.03}))
     clock.sleep(stall)
-    result = engine.step(clock.now())
-    assert result is not None
-    assert result.number == 7
+    (result,) = engine.step(clock.now())
+    assert result.frame.number == 7
     assert engine.metrics.total("engine/replaced") == 0
     assert engine.child is child  # type: ignore[comparison-overlap]
 
@@ -406,11 +409,10 @@ def test_a_frame_behind_another_has_waited_for_it(
     for expected in range(2):
         request = child.engine.receive()
         clock.sleep(2.0)
-        assert engine.step(clock.now()) is None
+        assert engine.step(clock.now()) == []
         child.engine.send(FrameResult(request.slot, request.number, request.time, {"render": 0.01}))
-        result = engine.step(clock.now())
-        assert result is not None
-        assert result.number == expected
+        (result,) = engine.step(clock.now())
+        assert result.frame.number == expected
     assert engine.metrics.total("engine/replaced") == 0
     assert engine.metrics.timing("engine/latency", 0.0) == 2.0
     assert engine.metrics.timing("engine/latency", 1.0) == 4.0
@@ -420,7 +422,7 @@ def test_a_frame_behind_another_has_waited_for_it(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_of_two_results_the_newer_one_is_shown(
+def test_two_results_of_one_moment_come_both_with_their_sessions(
     supervise: Callable[..., EngineSupervisor], clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
     order: tuple[int, int],
 ) -> None:
@@ -431,15 +433,15 @@ def test_of_two_results_the_newer_one_is_shown(
     child.engine.send(Credit(2))
     engine.step(clock.now())
     for number in range(2):
-        assert engine.send_frame(Frame(solid(SIZE), number, clock.now()), VALUES, clock.now())
+        frame = Frame(solid(SIZE), number, clock.now())
+        assert engine.send_frame(frame, VALUES, clock.now(), session=str(number or ""))
     child.engine.receive()  # LoadRecipe
     requests = [child.engine.receive() for _ in range(2)]
     for number in order:
         child.engine.send(FrameResult(requests[number].slot, number, 0.0, {"render": 0.01}))
-    result = engine.step(clock.now())
-    assert result is not None
-    assert result.number == 1
-    assert engine.metrics.total("dropped/rendered") == 1
+    assert [request.session for request in requests] == ["", "1"]
+    results = engine.step(clock.now())
+    assert sorted((result.session, result.frame.number) for result in results) == [("", 0), ("1", 1)]
     child.engine.send(Credit(3))
     engine.step(clock.now())
     assert [engine.send_frame(Frame(solid(SIZE), n, 0.0), VALUES, 0.0) for n in range(2, 5)] == [True] * 3, "both slots"
@@ -459,8 +461,7 @@ def test_an_engine_killed_with_three_frames_under_way_loses_those_only(
         while not until():
             now = time.perf_counter()
             assert now < end, f"still {engine.state}: {engine.alarm}"
-            if frame := engine.step(now):
-                results.append(frame.number)
+            results.extend(result.frame.number for result in engine.step(now))
             if send and engine.send_frame(Frame(solid(SIZE), len(sent), now), VALUES, now):
                 sent.append(len(sent))
             time.sleep(0.001)
@@ -479,12 +480,10 @@ def test_an_engine_killed_with_three_frames_under_way_loses_those_only(
     os.kill(first, signal.SIGKILL)
     serve(lambda: len(results) >= heard + 8)
     serve(lambda: under_way() == 0, send=False)
-    dropped = engine.metrics.total("dropped/rendered")
     assert engine.pid not in (0, first)
     assert results == sorted(set(results))
     assert set(lost) <= set(sent) - set(results)
-    assert len(set(sent) - set(results)) == len(lost) + dropped
-    assert dropped <= 2
+    assert len(set(sent) - set(results)) == len(lost)
 
 
 class InProcess:

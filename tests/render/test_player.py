@@ -11,6 +11,7 @@ from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.player import Player, RenderInput
 
 SIZE = (8, 8)
@@ -23,7 +24,10 @@ class Flying:
     def __init__(self, pid: int, limit: int) -> None:
         self.pid, self.limit = pid, limit
         self.under_way: list[tuple[int, Any]] = []  # number and values
-        self.coming: list[Frame] = []
+        self.sessions: dict[int, str] = {}  # by number
+        self.coming: list[Rendered] = []
+        self.ready, self.substitutes, self.fallen, self.service = True, False, False, 0.0
+        self.ended: list[str] = []
 
     @property
     def accepts_frame(self) -> bool:
@@ -33,19 +37,23 @@ class Flying:
     def frames_under_way(self) -> int:
         return len(self.under_way)
 
-    def send_frame(self, frame: Frame, values: Any, now: float, guide: Frame | None = None) -> bool:
+    def send_frame(self, frame: Frame, values: Any, now: float, guide: Frame | None = None, session: str = "") -> bool:
         assert self.accepts_frame
         self.under_way.append((frame.number, values))
+        self.sessions[frame.number] = session
         return True
 
     def finish(self) -> int:
         """Finish the oldest frame; return its number."""
         number, _ = self.under_way.pop(0)
-        self.coming.append(Frame(solid(SIZE), number, 0.0))
+        self.coming.append(Rendered(self.sessions.pop(number), Frame(solid(SIZE), number, 0.0)))
         return number
 
-    def step(self, now: float) -> Frame | None:
-        return self.coming.pop(0) if self.coming else None
+    def end_session(self, session: str) -> None:
+        self.ended.append(session)
+
+    def step(self, now: float) -> list[Rendered]:
+        return [self.coming.pop(0)] if self.coming else []
 
 
 def player_of(*engines: Any) -> Player:

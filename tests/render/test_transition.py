@@ -13,6 +13,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
+from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.return_pauses import LONGEST_PAUSE
@@ -54,8 +55,8 @@ class FakeEngine:
     def waitables(self) -> list[Any]:
         return []
 
-    def step(self, now: float) -> Frame | None:
-        return self.coming.pop(0) if self.coming else None
+    def step(self, now: float) -> list[Rendered]:
+        return [Rendered("", self.coming.pop(0))] if self.coming else []
 
     # what a test does to it
 

@@ -14,6 +14,7 @@ from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.prepared import Prepared, PreparedForm, digest_of, installed_torch
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
+from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.transition import START_PAUSE, Phase, RecipeTransition
@@ -57,9 +58,9 @@ class Engine:
     def waitables(self) -> list[Any]:
         return []
 
-    def step(self, now: float) -> Frame | None:
+    def step(self, now: float) -> list[Rendered]:
         self.frames += self.ready
-        return Frame(solid(SIZE), self.frames, now) if self.ready else None
+        return [Rendered("", Frame(solid(SIZE), self.frames, now))] if self.ready else []
 
 
 class Rig:

@@ -22,6 +22,8 @@ from lcm_daemon.recipes.prepared import PreparedForm, digest_of, installed_torch
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import Outcome, RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
+from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.governor import Governor, Level
 from lcm_daemon.render.player import Player
@@ -45,11 +47,14 @@ class PatientEngine:
         self.costs: list[float] = []
         self.fallen, self.failure, self.in_flight, self.frames_under_way = False, None, 1, 0
         self.memory: DeviceMemory | None = None
-        self.downgraded = False
+        self.downgraded = self.substitutes = False
+        self.service, self.place, self.node, self.spare = 0.0, EnginePlace(), "", None
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
         self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
 
-    def send_frame(self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None) -> bool:
+    def send_frame(
+        self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None, session: str = "",
+    ) -> bool:
         self.requests.append((frame, values))
         self.guides.append(guide)
         self.accepts_frame = False
@@ -59,8 +64,8 @@ class PatientEngine:
         costs, self.costs = self.costs, []
         return costs
 
-    def step(self, now: float) -> Frame | None:
-        return self.coming.pop(0) if self.coming else None
+    def step(self, now: float) -> list[Rendered]:
+        return [Rendered("", self.coming.pop(0))] if self.coming else []
 
 
 class Still:

@@ -1,0 +1,72 @@
+"""What a player knows of each session whose frames it renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.live_values import Blend
+from lcm_daemon.core.parameters import Value
+from lcm_daemon.recipes.recipe import Recipe
+
+_MEMORY = ("feedback", "smooth", "similarity_skip")  # parameters that use earlier frames wherever they are above 0
+
+
+@dataclass(frozen=True)
+class RenderInput:
+    """What a frame is rendered from. Two equal inputs would give the same result twice.
+
+    Args:
+        frame: The newest input frame.
+        guide: The newest frame of the second source, None where there is none.
+        values: Every parameter's value at this moment.
+        tick: Number of the tick where each tick gives another result (walking noise, feedback, ...), else 0.
+        session: Whose picture it is: "" for the stage's own, else the number of a visitor's session.
+    """
+
+    frame: Frame
+    guide: Frame | None
+    values: Mapping[str, Value | Blend]
+    tick: int = 0
+    session: str = ""
+
+
+@dataclass
+class SessionFrames:
+    """The frames of one session.
+
+    Attributes:
+        sent: The last input that was sent.
+        pid: Process id of the engine that got it.
+        number: Its number; -1 before the first.
+        delivered: Number of the newest result.
+        result: The newest result, until it is read; the stage's own picture is kept by the player.
+        bound: Process id of the engine that keeps the session's memory; 0 where its frames need none.
+    """
+
+    sent: RenderInput | None = None
+    pid: int = 0
+    number: int = -1
+    delivered: int = -1
+    result: Frame | None = None
+    bound: int = 0
+
+    def has_had(self, request: RenderInput, pids: set[int]) -> bool:
+        """Whether an equal input was sent last, to an engine that still runs (`pids`)."""
+        return request == self.sent and self.pid in pids
+
+    @property
+    def owes_nothing(self) -> bool:
+        """Whether the newest result is of the last input that was sent."""
+        return self.number >= 0 and self.delivered == self.number
+
+    def note_sent(self, request: RenderInput, number: int, pid: int) -> None:
+        self.sent, self.number, self.pid = request, number, pid
+
+
+def keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> bool:
+    """Whether a frame with these values needs what the same engine rendered before it for the same session."""
+    if recipe.stream_batch or values.get("noise") == "walking":
+        return True
+    return any(value > 0 for name in _MEMORY if isinstance(value := values.get(name, 0.0), int | float))
