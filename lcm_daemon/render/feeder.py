@@ -1,8 +1,9 @@
-"""Feeder: sends the newest input and the values of this moment to every player that accepts a frame."""
+"""Feeder: sends newest inputs with the values of this moment to every player that accepts a frame, in fair turns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lcm_daemon.core.frame import Frame
@@ -11,6 +12,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.render.player import Player, RenderInput
 from lcm_daemon.render.still_input import StillInput
 from lcm_daemon.render.transition import RecipeTransition
+from lcm_daemon.render.turns import OWN, Turns
 
 Values = Mapping[str, Value | Blend]
 
@@ -22,6 +24,26 @@ class FrameSource(Protocol):
     def newest(self) -> Frame | None: ...
 
 
+@dataclass(frozen=True)
+class SessionInput:
+    """What the next picture of a visitor's session is rendered from.
+
+    Args:
+        session: Name of the session.
+        frame: Its newest input; None before the first.
+        values: Every parameter's value at this moment.
+    """
+
+    session: str
+    frame: Frame | None
+    values: Values
+
+
+def no_sessions(source: Frame | None, values: Values, now: float) -> Sequence[SessionInput]:
+    """The sessions of a show without visitors."""
+    return ()
+
+
 class Feeder:
     """Decides what each player renders next.
 
@@ -29,11 +51,18 @@ class Feeder:
         transition: Its players receive the input.
         parameters: Start values, and which of them were never set.
         blank: Input for a recipe that needs none (mode `text`) while the show has no source.
+        share: Share of the frames that the stage's own picture gets at least; with 0 it is not rendered.
+        sessions: Returns the visitors' inputs: from the source's newest frame, the show's values, monotonic seconds.
     """
 
-    def __init__(self, transition: RecipeTransition, parameters: Parameters, blank: Frame) -> None:
+    def __init__(
+        self, transition: RecipeTransition, parameters: Parameters, blank: Frame, share: float = 1.0,
+        sessions: Callable[[Frame | None, Values, float], Sequence[SessionInput]] = no_sessions,
+    ) -> None:
         self._transition, self._parameters, self._blank = transition, parameters, blank
         self._frames, self._guides = StillInput(), StillInput()
+        self._renders_own, self._sessions = share > 0.0, sessions
+        self.turns = Turns(share)
         self.waiting = False  # a player accepts a frame, and there was nothing new to send
 
     def feed(
@@ -52,13 +81,29 @@ class Feeder:
         if not accepting:
             return
         frame = self._frames.settle(source.newest if source is not None else None)
-        if frame is None and values["mode"] != "text":
-            return
         guide_frame = self._guides.settle(guide.newest if guide is not None else None)
-        number = tick if self._changes_every_tick(values) else 0
+        own = [SessionInput(OWN, frame, values)] if self._renders_own else []
+        offers = {offer.session: self._render_input(offer, guide_frame, tick)
+                  for offer in (*own, *self._sessions(frame, values, now))
+                  if offer.frame is not None or offer.values["mode"] == "text"}
         for player in accepting:
-            player.send(RenderInput(frame or self._blank, guide_frame, self._values_for(player, values), number), now)
+            self._fill(player, offers, now)
         self.waiting = any(player.accepts_frame for player in accepting)
+
+    def _render_input(self, offer: SessionInput, guide: Frame | None, tick: int) -> RenderInput:
+        number = tick if self._changes_every_tick(offer.values) else 0
+        return RenderInput(offer.frame or self._blank, guide, offer.values, number, offer.session)
+
+    def _fill(self, player: Player, offers: Mapping[str, RenderInput], now: float) -> None:
+        """Send what is new to a player until it accepts no more. Visitors' pictures come of the player that shows."""
+        is_leading = player is self._transition.leading
+        waiting = {name: offer for name, offer in offers.items() if is_leading or name == OWN}
+        while waiting and player.accepts_frame:
+            for name in self.turns.order(waiting):
+                offer = waiting.pop(name)
+                if player.send(replace(offer, values=self._values_for(player, offer.values)), now):
+                    self.turns.served(name, [name, *waiting])
+                    break
 
     def _values_for(self, player: Player, values: Values) -> Values:
         """The values for a player's own recipe: while two play, a value that was never set is each recipe's own."""

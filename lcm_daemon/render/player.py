@@ -131,7 +131,7 @@ class Player:
             if frame.number <= frames.delivered:
                 self.metrics.count("dropped/rendered")
                 continue
-            frames.delivered = frame.number
+            frames.delivered, frames.current_at = frame.number, now
             before, frames.result = frames.result, frame
             if session == OWN:
                 before, newest, frames.result = newest, frame, None
@@ -147,6 +147,11 @@ class Player:
             if frames.result is not None:
                 found[session], frames.result = frames.result, None
         return found
+
+    def current_at(self, session: str) -> float:
+        """When a session's newest result arrived, or was last known to be what its newest input gives; 0 before."""
+        frames = self._sessions.get(session)
+        return frames.current_at if frames else 0.0
 
     def end_session(self, session: str) -> None:
         """Forget a visitor's session, here and in every engine. Results that are still under way are dropped."""
@@ -174,8 +179,10 @@ class Player:
         frames = self._sessions.setdefault(session, SessionFrames())
         request = replace(render_input, values=self._complete(render_input))
         if frames.has_had(request, {engine.pid for engine in self.engines}):
-            if session == OWN and frames.owes_nothing and self.result is not None:
-                self.result_at = now  # an input that does not change makes no result old
+            if frames.owes_nothing:  # an input that does not change makes no result old
+                frames.current_at = now
+                if session == OWN and self.result is not None:
+                    self.result_at = now
             return False
         engine = self._choose(frames, request, now)
         if engine is None:

@@ -43,6 +43,7 @@ class SessionFrames:
         delivered: Number of the newest result.
         result: The newest result, until it is read; the stage's own picture is kept by the player.
         bound: Process id of the engine that keeps the session's memory; 0 where its frames need none.
+        current_at: When its newest result arrived, or was last known to be what its newest input gives.
     """
 
     sent: RenderInput | None = None
@@ -51,6 +52,7 @@ class SessionFrames:
     delivered: int = -1
     result: Frame | None = None
     bound: int = 0
+    current_at: float = 0.0
 
     def has_had(self, request: RenderInput, pids: set[int]) -> bool:
         """Whether an equal input was sent last, to an engine that still runs (`pids`)."""

@@ -52,14 +52,15 @@ class Sink:
     def __init__(self, variant: RecipeVariant) -> None:
         self.variant, self.start_values, self.inputs = variant, dict[str, object](), list[RenderInput]()
 
-    def send(self, render_input: RenderInput, now: float) -> None:
+    def send(self, render_input: RenderInput, now: float) -> bool:
         self.inputs.append(render_input)
+        return True
 
 
 def test_a_source_that_repeats_its_picture_feeds_equal_inputs_until_a_value_changes() -> None:
     """A player does not render an input that equals the last one."""
     player = Sink(RecipeVariant(Recipe("still")))
-    transition = SimpleNamespace(players=[player], state=SimpleNamespace(playing=player.variant))
+    transition = SimpleNamespace(players=[player], leading=player, state=SimpleNamespace(playing=player.variant))
     feeder = Feeder(transition, SimpleNamespace(), frame(0, 0))  # type: ignore[arg-type]
     values = {"mode": "image", "noise": "fixed", "feedback": 0.0, "strength": 0.5}
     for number, (grey, strength) in enumerate([(10, 0.5), (10, 0.5), (10, 0.6), (11, 0.6)]):
