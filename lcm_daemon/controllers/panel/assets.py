@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 PAGE = Path(__file__).parent / "page"
 
 PAGES = ("output", "view")  # pages beside the console, by their paths
+JOIN = "join"  # the page of visitors, which the panel does not serve: they may not know of the console
 CONTENT_TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -23,6 +25,8 @@ CONTENT_TYPES: Mapping[str, str] = {
 }
 
 SECURITY_POLICY = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
+_FILE = re.compile(r"""["'(]\.?/(?:assets/)?([\w-]+\.(?:js|css|svg|woff2))""")  # as built files name each other
+
 HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -48,14 +52,46 @@ def load_page(page: Path = PAGE, embed: Sequence[str] = ()) -> dict[str, Respons
     Raises:
         LcmDaemonError: The page has not been built.
     """
-    if not all((page / f"{name}.html").is_file() for name in ("index", *PAGES)):
-        raise LcmDaemonError("panel: the page is missing from this installation; reinstall lcm-daemon, or in a "
-                             "checkout run: npm ci && npm run build, in lcm_daemon/controllers/panel/ui")
-    files = [path for path in sorted(page.rglob("*")) if path.suffix in CONTENT_TYPES and path.is_file()]
+    _check(page, ("index", *PAGES))
+    files = [path for path in sorted(page.rglob("*"))
+             if path.suffix in CONTENT_TYPES and path.is_file() and path.stem.partition("-")[0] != JOIN]
     policy = f"{SECURITY_POLICY}; {frame_ancestors(embed)}"
     responses = {f"/{path.relative_to(page).as_posix()}": _response(path, policy) for path in files}
     pages = {f"/{name}": responses[f"/{name}.html"] for name in PAGES}
     return {"/": responses["/index.html"], **pages, **responses}
+
+
+def load_join_page(page: Path = PAGE) -> dict[str, Response]:
+    """Read the page of visitors, and the files that it names, directly or through another one; no other file.
+
+    Args:
+        page: The folder with the built files.
+
+    Returns:
+        A response for each URL path: "/join", and the files.
+
+    Raises:
+        LcmDaemonError: The page has not been built.
+    """
+    _check(page, (JOIN,))
+    policy = f"{SECURITY_POLICY}; {frame_ancestors(())}"
+    whole = _response(page / f"{JOIN}.html", policy)
+    found, texts = {f"/{JOIN}": whole}, [bytes(whole.body).decode()]
+    while texts:
+        for name in _FILE.findall(texts.pop()):
+            for path in (page / "assets" / name, page / name):
+                url = f"/{path.relative_to(page).as_posix()}"
+                if url not in found and path.is_file():
+                    found[url] = _response(path, policy)
+                    texts.append(path.read_text("utf-8"))
+    return found
+
+
+def _check(page: Path, names: Sequence[str]) -> None:
+    """Raise LcmDaemonError if one of the pages has not been built."""
+    if not all((page / f"{name}.html").is_file() for name in names):
+        raise LcmDaemonError("panel: the page is missing from this installation; reinstall lcm-daemon, or in a "
+                             "checkout run: npm ci && npm run build, in lcm_daemon/controllers/panel/ui")
 
 
 def _response(path: Path, policy: str) -> Response:

@@ -6,7 +6,7 @@ import { defineConfig, type Plugin } from "vite";
 import { sourcesHash } from "./sources.ts";
 
 const PAGE = resolve(import.meta.dirname, "../page");
-const PAGES = ["index", "output", "view"].map((name) => resolve(import.meta.dirname, `${name}.html`));
+const PAGES = ["index", "output", "view", "join"].map((name) => resolve(import.meta.dirname, `${name}.html`));
 const DAEMON = "http://127.0.0.1:8000";
 
 const writeSourcesHash: Plugin = {

@@ -1,0 +1,55 @@
+"""JPEG frames of visitors' cameras: what is accepted, and how they become frames of the show's size."""
+
+from __future__ import annotations
+
+import simplejpeg
+
+from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.render_size import MAX_SIDE
+from lcm_daemon.transports import resize
+
+MOST_BYTES = 1 << 20  # of one frame; a page sends 10,000 to 20,000
+FEWEST_SIDE = 8  # pixels
+_START, _SCAN = 0xD8, 0xDA  # markers of JPEG, ITU T.81
+_BASELINE = (0xC0, 0xC1)  # frames in one scan; those of many scans may take minutes to decode
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def decode(jpeg: bytes, size: Size) -> Pixels:
+    """Decode a camera's frame; it fills `size`, and what is beyond is cut. Slow: use a thread.
+
+    Args:
+        jpeg: A baseline JPEG.
+        size: (width, height) in pixels.
+
+    Returns:
+        uint8 (height, width, 4), RGBA.
+
+    Raises:
+        ValueError: It is not a JPEG, is too large, or is of a kind that cameras do not send. The text is one line.
+    """
+    if len(jpeg) > MOST_BYTES:
+        raise ValueError(f"{len(jpeg)} bytes; at most {MOST_BYTES} are allowed")
+    if not is_baseline(jpeg):
+        raise ValueError("only baseline JPEG is accepted")
+    height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    if not (FEWEST_SIDE <= width <= MAX_SIDE and FEWEST_SIDE <= height <= MAX_SIDE):
+        raise ValueError(f"{width}x{height} pixels; from {FEWEST_SIDE} to {MAX_SIDE} per side are allowed")
+    pixels = simplejpeg.decode_jpeg(jpeg, "RGBA", min_height=size[1], min_width=size[0])  # large ones are decoded small
+    return resize.fit(pixels, size, "cover")
+
+
+def is_baseline(jpeg: bytes) -> bool:
+    """Whether the first frame header of a JPEG is of a kind that is decoded in one pass."""
+    if jpeg[:2] != bytes((0xFF, _START)):
+        return False
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker = jpeg[at + 1]
+        if marker == 0xFF:  # fill bytes
+            at += 1
+        elif marker in _FRAMES or marker == _SCAN:
+            return marker in _BASELINE
+        else:
+            at += 2 + int.from_bytes(jpeg[at + 2:at + 4])
+    return False

@@ -1,0 +1,4 @@
+import { mount } from "svelte";
+import Join from "./Join.svelte";
+
+mount(Join, { target: document.getElementById("join")! });
