@@ -25,12 +25,16 @@ class Seat:
     Attributes:
         camera: The newest frame of its camera; None before the first.
         picture: Its newest picture; None before the first.
+        pictures: Number of its pictures so far.
+        current_at: When its picture arrived, or was last known to be what its newest input gives (monotonic seconds).
     """
 
     def __init__(self, session: int, parameters: Parameters, uses_camera: bool) -> None:
         self.session, self.parameters, self.uses_camera = session, parameters, uses_camera
         self.camera: Frame | None = None
         self.picture: Frame | None = None
+        self.pictures = 0
+        self.current_at = 0.0
 
     @property
     def name(self) -> str:

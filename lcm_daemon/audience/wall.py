@@ -21,7 +21,7 @@ class SessionPicture:
     Args:
         session: Number of the session.
         picture: Of the output's size.
-        current_at: When it arrived, or was last known to be what the session's newest input gives, in monotonic seconds.
+        current_at: When it arrived, or was last known to be what the newest input gives, in monotonic seconds.
     """
 
     session: int

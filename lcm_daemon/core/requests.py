@@ -139,6 +139,23 @@ _SHOW: Commands = {
     "show/save_as": Command("Write the show and what was changed into a new file beside it.", (
         Parameter("name", "text", "", "The name of the new show: letters, digits, spaces, _ and -."),)),
 }
+_SESSION = Parameter("session", "int", 0, "Number of the visitor's session; 0 is the one that the output shows.", 0,
+                     2**31 - 1)
+_AUDIENCE: Commands = {
+    "audience/skip": Command("End a visitor's turn; the next one is called.", (_SESSION,), optional=1, cumulative=True),
+    "audience/extend": Command("Prolong a visitor's turn.", (
+        _SESSION, Parameter("seconds", "float", 30.0, "By how many seconds.", 1.0, 3600.0, "s")),
+        optional=2, cumulative=True),
+    "audience/block": Command("End a visitor's turn, and let the visitor join no more.", (_SESSION,), optional=1,
+                              cumulative=True),
+    "audience/show": Command("Show the picture of one visitor.", (
+        replace(_SESSION, help="Number of the visitor's session; 0 is the next one that plays."),), optional=1),
+    "audience/wall": Command("Change what the output shows.", (
+        Parameter("wall", "choice", "stage", "stage: the show's own picture; one: that of one visitor; cycle: each "
+                  "visitor after the other; mosaic: all visitors.", choices=("stage", "one", "cycle", "mosaic")),)),
+    "audience/open": Command("Let new visitors join again."),
+    "audience/close": Command("Let no new visitors join; those who wait keep their places."),
+}
 _MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
 _CUES: Commands = {
     "cue/go": Command("Start the next cue.", (_FADE,), optional=1),
@@ -221,6 +238,7 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         **_MODULATORS,
         **_LEARN,
         **_SHOW,
+        **_AUDIENCE,
         "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (

@@ -54,4 +54,7 @@ STATUS: Mapping[str, str] = {
     "fade": "Progress of the fade, from 0 to 1.",
     "fade_left": "Seconds until the fade ends.",
     "paused": "Whether the fade is paused.",
+    "audience": "How many visitors play and wait.",
+    "audience_address": "The address that visitors open.",
+    "wall": "What the output shows: the show's own picture (stage), or visitors' (one, cycle, mosaic).",
 }

@@ -51,19 +51,22 @@ class Feeder:
         transition: Its players receive the input.
         parameters: Start values, and which of them were never set.
         blank: Input for a recipe that needs none (mode `text`) while the show has no source.
-        share: Share of the frames that the stage's own picture gets at least; with 0 it is not rendered.
+        turns: Whose frame is rendered next. Where the stage's own picture has no share, it is not rendered.
         sessions: Returns the visitors' inputs: from the source's newest frame, the show's values, monotonic seconds.
     """
 
     def __init__(
-        self, transition: RecipeTransition, parameters: Parameters, blank: Frame, share: float = 1.0,
+        self, transition: RecipeTransition, parameters: Parameters, blank: Frame, turns: Turns | None = None,
         sessions: Callable[[Frame | None, Values, float], Sequence[SessionInput]] = no_sessions,
     ) -> None:
         self._transition, self._parameters, self._blank = transition, parameters, blank
         self._frames, self._guides = StillInput(), StillInput()
-        self._renders_own, self._sessions = share > 0.0, sessions
-        self.turns = Turns(share)
+        self._turns, self._sessions = turns or Turns(1.0), sessions
         self.waiting = False  # a player accepts a frame, and there was nothing new to send
+
+    def is_starved(self, source: FrameSource, values: Values) -> bool:
+        """Whether nothing of the stage's own is rendered: it needs a frame and has none, or it has no share."""
+        return self._turns.share <= 0.0 or (source.newest is None and values["mode"] != "text")
 
     def feed(
         self, source: FrameSource | None, guide: FrameSource | None, values: Values, tick: int, now: float
@@ -82,7 +85,7 @@ class Feeder:
             return
         frame = self._frames.settle(source.newest if source is not None else None)
         guide_frame = self._guides.settle(guide.newest if guide is not None else None)
-        own = [SessionInput(OWN, frame, values)] if self._renders_own else []
+        own = [SessionInput(OWN, frame, values)] if self._turns.share > 0.0 else []
         offers = {offer.session: self._render_input(offer, guide_frame, tick)
                   for offer in (*own, *self._sessions(frame, values, now))
                   if offer.frame is not None or offer.values["mode"] == "text"}
@@ -99,10 +102,10 @@ class Feeder:
         is_leading = player is self._transition.leading
         waiting = {name: offer for name, offer in offers.items() if is_leading or name == OWN}
         while waiting and player.accepts_frame:
-            for name in self.turns.order(waiting):
+            for name in self._turns.order(waiting):
                 offer = waiting.pop(name)
                 if player.send(replace(offer, values=self._values_for(player, offer.values)), now):
-                    self.turns.served(name, [name, *waiting])
+                    self._turns.served(name, [name, *waiting])
                     break
 
     def _values_for(self, player: Player, values: Values) -> Values:

@@ -18,7 +18,7 @@ class Turns:
     """
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._due = 0.0  # frames that the own picture is owed; below 1
         self._served: dict[str, int] = {}  # number of the last frame of each session
         self._frames = 0
@@ -29,7 +29,7 @@ class Turns:
         sessions = sorted((name for name in every if name != OWN), key=lambda name: self._served.get(name, 0))
         if OWN not in every:
             return sessions
-        is_owed = self._due + self._share >= 1.0
+        is_owed = self._due + self.share >= 1.0
         return [OWN, *sessions] if is_owed else [*sessions, OWN]
 
     def served(self, customer: str, waiting: Iterable[str]) -> None:
@@ -41,7 +41,7 @@ class Turns:
         every = set(waiting)
         self._frames += 1
         if OWN in every and len(every) > 1:  # a frame without competition counts for no share
-            self._due = min(max(self._due + self._share - (customer == OWN), 0.0), 1.0)
+            self._due = min(max(self._due + self.share - (customer == OWN), 0.0), 1.0)
         if customer != OWN:
             self._served[customer] = self._frames
 

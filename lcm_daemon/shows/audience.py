@@ -32,6 +32,8 @@ MOST_WORD_BYTES = 1_000_000  # of a file of words
 VISITOR, SHOW = "visitor", "show"  # whose picture a session starts from
 STAGE, ONE, CYCLE, MOSAIC = "stage", "one", "cycle", "mosaic"  # what the output shows
 CORNERS = ("top_left", "top_right", "bottom_left", "bottom_right")
+QR_KINDS = (".png", ".svg")
+QR_FILE = "the path of a .png or .svg file"
 SHARED_GROUPS = ("Prompt", "Play", "LoRA", "ControlNet", "Pictures", "Model")  # the others act on the output as a whole
 
 
@@ -48,7 +50,7 @@ class AudienceConfig:
         source: VISITOR: a session's input is its own camera, if it sends one; SHOW: the show's source.
         wall: What the output shows: STAGE, ONE, CYCLE or MOSAIC.
         cycle_seconds: How long CYCLE shows each session.
-        share: Share of the frames, 0 to 1, that the stage's own picture is guaranteed.
+        share: Share of the frames, below 1, that the stage's own picture is guaranteed; with 0 it is not rendered.
         host: Address that the audience server listens on.
         port: Its TCP port; 0 takes any free one.
         address: Address under which visitors reach it, as "https://play.example.org"; "" for its own.
@@ -107,6 +109,14 @@ def _words(node: Node, found: list[str], problems: Problems) -> tuple[str, ...] 
     return words
 
 
+def _read_qr_file(node: Node, problems: Problems) -> str | None:
+    path: str | None = PathText().read(node, problems)
+    if path and Path(path).suffix.lower() not in QR_KINDS:
+        problems.add(node, f"{path!r:.80} is not {QR_FILE}")
+        return None
+    return path
+
+
 def _words_kind(base: Path) -> Custom:
     return Custom(lambda node, problems: _read_words(node, problems, base),
                   "a list of words, or a file with one word a line", Either((Items(Text()), PathText())))
@@ -128,7 +138,8 @@ def audience_fields(base: Path) -> Fields:
         "wall": Field(Choice((STAGE, ONE, CYCLE, MOSAIC)), STAGE, "what the output shows: its own picture, the picture "
                       "of one visitor, of each visitor after the other, or of all at once"),
         "cycle_seconds": Field(Number(1, 3600), 10.0, "how long `wall: cycle` shows each visitor"),
-        "share": Field(Number(0, 1), 0.5, "share of the rendered frames that the show's own picture has at least"),
+        "share": Field(Number(0, 0.9), 0.5, "share of the rendered frames that the show's own picture has at least; "
+                       "with 0 it is not rendered"),
         "host": Field(Text(), "127.0.0.1", "address that the visitors' server listens on; 0.0.0.0 opens it to the "
                       "whole network"),
         "port": Field(Number(0, 65535, whole=True), 8001, "TCP port of the visitors' server; 0 takes any free one"),
@@ -136,7 +147,7 @@ def audience_fields(base: Path) -> Fields:
                          "the server's own"),
         "keep": Field(PathText(), "", "a folder for the last picture of each session; without it nothing is kept"),
         "qr": Field(OrFalse(Choice(CORNERS)), None, "corner of the output that shows the address as a QR code"),
-        "qr_file": Field(PathText(), "", "an image file that the QR code of the address is written to"),
+        "qr_file": Field(Custom(_read_qr_file, QR_FILE, PathText()), "", "a file for the QR code of the address"),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lcm_daemon.audience.audience import NoAudience
 from lcm_daemon.core.control_state import Row, Rows
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.recipes.recipe import Recipe
@@ -25,10 +26,10 @@ class Choices:
 
     def __init__(
         self, show: Show, switcher: RecipeSwitcher, inputs: Inputs, outputs: Outputs, shelf: RecipeShelf,
-        fetch: RecipeFetch, picture: PromptPicture,
+        fetch: RecipeFetch, picture: PromptPicture, audience: NoAudience,
     ) -> None:
         self._show, self._switcher, self._inputs, self._outputs = show, switcher, inputs, outputs
-        self._shelf, self._fetch, self._picture = shelf, fetch, picture
+        self._shelf, self._fetch, self._picture, self._audience = shelf, fetch, picture, audience
 
     def lists(self, now: float) -> dict[str, Rows]:
         """The lists at `now` (monotonic seconds), by name.
@@ -40,7 +41,8 @@ class Choices:
         prompt_picture: source (what the image prompt shows); no row if the recipe has none.
         """
         return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now),
-                "recipes": tuple(self._recipes()), "prompt_picture": self._picture.rows()}
+                "recipes": tuple(self._recipes()), "prompt_picture": self._picture.rows(),
+                **self._audience.lists()}
 
     def status(self) -> dict[str, Value]:
         """Entries of the status that change often.
@@ -54,7 +56,7 @@ class Choices:
         return {
             "fetch": self._fetch.describe(), "fetching": self._fetch.name, "fetched": round(100 * self._fetch.share),
             "target_fps": self._show.target_fps or self._show.fps,
-            **self._outputs.recording(),
+            **self._outputs.recording(), **self._audience.status(),
         }
 
     def _inputs_rows(self) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from lcm_daemon.audience.audience import NoAudience
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
@@ -36,8 +37,9 @@ class Dispatch:
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
         outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch, show_file: ShowFile, picture: PromptPicture,
+        audience: NoAudience,
     ) -> None:
-        self._show_file, self._picture = show_file, picture
+        self._show_file, self._picture, self._audience = show_file, picture, audience
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs, self._shelf, self._fetch = inputs, outputs, shelf, fetch
         self._bank, self._history = PromptBank(show.prompts, show.companion_file), PromptHistory()
@@ -127,6 +129,9 @@ class Dispatch:
                 return []
             case "show/reload" | "show/open" | "show/save" | "show/save_as":
                 self._show_file.execute(request)
+                return []
+            case name if name.startswith("audience/"):
+                self._audience.execute(request)
                 return []
             case name if name.startswith("sink/"):
                 self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))

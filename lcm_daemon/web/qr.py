@@ -9,8 +9,6 @@ import numpy as np
 import segno
 from numpy.typing import NDArray
 
-KINDS = (".png", ".svg")  # of files with a QR code
-
 
 def qr_image(url: str) -> str:
     """The QR code as the URL of an SVG image, black on white, with the quiet border that readers need."""
@@ -32,5 +30,5 @@ def qr_modules(url: str, border: int = 2) -> NDArray[np.bool_]:
 
 
 def write_qr(url: str, path: Path) -> None:
-    """Write the QR code to a file of one of KINDS, 20 pixels a square. Raises OSError."""
+    """Write the QR code to a PNG or SVG file, 20 pixels a square. Raises OSError."""
     segno.make(url, micro=False).save(str(path), scale=20, border=4)

@@ -11,6 +11,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.feeder import Feeder, SessionInput
 from lcm_daemon.render.player import RenderInput
+from lcm_daemon.render.turns import Turns
 
 VALUES = {"mode": "image", "noise": "fixed", "feedback": 0.0, "prompt": "sea"}
 BLANK = Frame(solid((8, 8)), 0, 0.0)
@@ -46,7 +47,7 @@ class Rig:
         self.frames: dict[str, Frame | None] = {name: Frame(solid((8, 8)), 0, 0.0) for name in names}
         self.values: dict[str, dict[str, Any]] = {}
         parameters: Any = SimpleNamespace(start={}, is_untouched=lambda name: True)
-        self.feeder = Feeder(transition, parameters, BLANK, share, self._sessions)
+        self.feeder = Feeder(transition, parameters, BLANK, Turns(share), self._sessions)
 
     def _sessions(self, source: Frame | None, values: Any, now: float) -> list[SessionInput]:
         return [SessionInput(name, frame, {**values, **self.values.get(name, {})})
