@@ -9,8 +9,14 @@ from typing import Any, TypeVar
 
 import diffusers
 import torch
-import transformers
 from safetensors.torch import load_file
+from transformers.models.clip.modeling_clip import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModelWithProjection,
+)
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import precision
@@ -19,12 +25,13 @@ from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.lora_file import Factors, read_lora
 from lcm_daemon.pipelines.loras import LiveLoras, merge
+from lcm_daemon.pipelines.quick_read import read_quickly
 from lcm_daemon.pipelines.weights import WeightFiles, locate, read_json
 from lcm_daemon.recipes.recipe import Recipe
 
 diffusers.utils.logging.set_verbosity_error()  # what they warn of is raised as an error here
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 # By part: the supported classes, by their name in config.json.
 _UNETS: Mapping[str, Any] = {"UNet2DConditionModel": diffusers.UNet2DConditionModel}
@@ -33,10 +40,10 @@ _VAES: Mapping[str, Any] = {
 }
 _CONTROLNETS: Mapping[str, Any] = {"ControlNetModel": diffusers.ControlNetModel}
 _TEXT_ENCODERS: Mapping[str, Any] = {
-    "CLIPTextModel": transformers.CLIPTextModel,
-    "CLIPTextModelWithProjection": transformers.CLIPTextModelWithProjection,
+    "CLIPTextModel": CLIPTextModel,
+    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
 }
-_IMAGE_ENCODERS: Mapping[str, Any] = {"CLIPVisionModelWithProjection": transformers.CLIPVisionModelWithProjection}
+_IMAGE_ENCODERS: Mapping[str, Any] = {"CLIPVisionModelWithProjection": CLIPVisionModelWithProjection}
 
 _T = TypeVar("_T")
 
@@ -175,15 +182,17 @@ class _Loader:
 
 
 def _read_tokenizer(folder: Path) -> Any:
-    return transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _feature_extractor(image_encoder: Any) -> Any:
     """As diffusers makes it for an IP-Adapter, whose folder contains none."""
     if image_encoder is None:
         return None
+    from transformers import CLIPImageProcessor  # loads much of transformers, which other recipes do without
+
     size = image_encoder.config.image_size
-    return transformers.CLIPImageProcessor(size=size, crop_size=size)
+    return CLIPImageProcessor(size=size, crop_size=size)
 
 
 def _kind(folder: Path, kinds: Mapping[str, Any]) -> Any:
@@ -197,8 +206,12 @@ def _kind(folder: Path, kinds: Mapping[str, Any]) -> Any:
 
 def read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """Read a model of the class `kind`; raise one of UNREADABLE if its weights are incomplete."""
+    variant = _variant(folder, dtype)
+    quick = read_quickly(kind, folder, dtype, variant)
+    if quick is not None:
+        return quick.eval().requires_grad_(False)
     model, report = kind.from_pretrained(
-        folder, dtype=dtype, variant=_variant(folder, dtype), use_safetensors=True, local_files_only=True,
+        folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
         output_loading_info=True)
     # The libraries fill missing weights with random numbers and continue.
     absent = [key for key in report["missing_keys"] if not key.endswith("position_ids")]

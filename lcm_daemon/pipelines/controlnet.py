@@ -10,7 +10,7 @@ address, so they may be part of a recorded frame. Frames with equal plans launch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor
+from lcm_daemon.pipelines.session_memory import copies, write_back
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -89,6 +90,25 @@ class _MapEmbedding(nn.Module):
         return embedding
 
 
+@dataclass
+class _Decisions:
+    """What the host remembers of one ControlNet from frame to frame.
+
+    has_map: The embedding is that of a map which still counts.
+    stored_for: Steps, samples and range that the stored residuals are valid for; None where none are.
+    range: Of the steps within start..end.
+    still: Plans since the range has changed.
+    """
+
+    has_map: bool = False
+    stored_for: tuple[int, ...] | None = None
+    range: tuple[int, int] = (0, 0)
+    still: int = SETTLE_PLANS
+
+
+_Saved = tuple[_Decisions, Sequence[torch.Tensor], Mapping[_PassKey, Residuals], Any]
+
+
 @dataclass(frozen=True)
 class _PlannedControlNet:
     """What one ControlNet does in a frame.
@@ -146,11 +166,9 @@ class LiveControlNet:
         self.run: Callable[..., Residuals] = self.module
         self.preprocessor = preprocessor
         self._recorded = recorded
-        self._has_map = False  # whether the embedding is that of a map which still counts
+        self._decided = _Decisions()
         self._embedding = torch.empty(0)
         self._stored: dict[_PassKey, Residuals] = {}
-        self._stored_for: tuple[int, ...] | None = None  # steps, samples and range that the stored ones are valid for
-        self._range, self._still = (0, 0), SETTLE_PLANS  # of steps within start..end, and plans since it changed
 
     def prepare(self, values: ControlValues, steps: int, samples: int, has_source: bool,
                 frame: int) -> _PlannedControlNet | None:
@@ -158,33 +176,47 @@ class LiveControlNet:
         active = [step for step in range(steps) if _is_within(values, step, steps)]
         self.gates[:] = [values.weight if step in active else 0.0 for step in range(MAX_STEPS)]
         first, end = self._settle((active[0], active[-1] + 1) if active else (0, 0), steps)
-        if values.weight <= 0.0 or first == end or not (has_source or self._has_map):
-            self._has_map = False  # a new map is made as soon as it is needed again
+        decided = self._decided
+        if values.weight <= 0.0 or first == end or not (has_source or decided.has_map):
+            decided.has_map = False  # a new map is made as soon as it is needed again
             return None
-        is_due = has_source and (not self._has_map or frame % values.interval == 0)
-        self._has_map = True
+        is_due = has_source and (not decided.has_map or frame % values.interval == 0)
+        decided.has_map = True
         if values.interval == 1:
-            self._stored_for = None
+            decided.stored_for = None
             return _PlannedControlNet(self.number, first, end, is_due, reads=False, stores=False)
         if not is_due and self._has_stored(steps, samples, first, end):
             return _PlannedControlNet(self.number, first, end, makes_map=False, reads=True, stores=False)
-        self._stored_for = steps, samples, first, end
+        decided.stored_for = steps, samples, first, end
         # Residuals for other steps are computed together with a new map: that is the recording which exists.
         return _PlannedControlNet(self.number, first, end, has_source, reads=False, stores=True)
 
-    def clear(self) -> None:
-        """Drop the map and everything that was made of it."""
-        self._has_map, self._stored_for = False, None
+    def save(self) -> _Saved:
+        """As of `Remembering`."""
+        decided, stored_for = self._decided, self._decided.stored_for
+        stored = {(step, samples): copies(residuals) for (step, samples), residuals in self._stored.items()
+                  if stored_for is not None and samples == stored_for[1] and stored_for[2] <= step < stored_for[3]}
+        return decided, copies((self._embedding,)) if decided.has_map else (), stored, self.preprocessor.save()
+
+    def restore(self, saved: _Saved | None) -> None:
+        """As of `Remembering`."""
+        self._decided, embedding, stored, of_preprocessor = saved or (_Decisions(), (), {}, None)
+        if embedding:
+            write_back((self._embedding,), embedding)
+        for key, residuals in stored.items():
+            write_back(self._stored[key], residuals)
+        self.preprocessor.restore(of_preprocessor)
 
     def _has_stored(self, steps: int, samples: int, first: int, end: int) -> bool:
-        stored = self._stored_for
+        stored = self._decided.stored_for
         return stored is not None and stored[:2] == (steps, samples) and stored[2] <= first and end <= stored[3]
 
     def _settle(self, active: tuple[int, int], steps: int) -> tuple[int, int]:
         """The range of steps to run: all of them while the active range of a recorded frame moves."""
-        self._still = min(self._still + 1, SETTLE_PLANS) if active == self._range else 0
-        self._range = active
-        return active if not self._recorded or self._still == SETTLE_PLANS else (0, steps)
+        decided = self._decided
+        decided.still = min(decided.still + 1, SETTLE_PLANS) if active == decided.range else 0
+        decided.range = active
+        return active if not self._recorded or decided.still == SETTLE_PLANS else (0, steps)
 
     def make_map(self, source: torch.Tensor) -> None:
         """Make the control map of an image, and embed it."""
@@ -250,11 +282,15 @@ class ControlNets:
         return ControlPlan(active, any(each.control.source == "guide" for each in makers),
                            all(each.preprocessor.is_recordable for each in makers))
 
-    def clear(self) -> None:
-        """Drop all maps: the next frame makes new ones."""
-        self._frame = 0
-        for each in self.controlnets:
-            each.clear()
+    def save(self) -> tuple[int, Sequence[_Saved]] | None:
+        """As of `Remembering`: the number of frames, and what each ControlNet remembers."""
+        return (self._frame, [each.save() for each in self.controlnets]) if self._frame else None
+
+    def restore(self, saved: tuple[int, Sequence[_Saved]] | None) -> None:
+        """As of `Remembering`. With None the next frame makes new maps."""
+        self._frame = 0 if saved is None else saved[0]
+        for number, each in enumerate(self.controlnets):
+            each.restore(None if saved is None else saved[1][number])
 
     @torch.inference_mode()
     def run(self, plan: ControlPlan, image: torch.Tensor, guide: torch.Tensor | None) -> None:

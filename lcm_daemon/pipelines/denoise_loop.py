@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,10 +79,17 @@ class DenoiseLoop:
             self._stream.step(predict, self.latents, factors, noise, text)
         return self._stream.finished
 
-    def clear(self) -> None:
-        """Discard the frames of the stream batch."""
+    def save(self) -> tuple[int, Any] | None:
+        """As of `Remembering`: the stream batch's number of steps, and its frames."""
+        saved = None if self._stream is None else self._stream.save()
+        return None if self._stream is None or saved is None else (self._stream.steps, saved)
+
+    def restore(self, saved: tuple[int, Any] | None) -> None:
+        """As of `Remembering`."""
+        if saved is not None:
+            self._stream = self._streams[saved[0]]
         if self._stream is not None:
-            self._stream.clear()
+            self._stream.restore(None if saved is None else saved[1])
 
     def _model(self, conditioning: Conditioning, controls: ControlPlan) -> Model:
         def predict(sample: Tensor, timestep: Tensor, step: int) -> Tensor:

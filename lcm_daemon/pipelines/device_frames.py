@@ -7,18 +7,19 @@ except for what has just changed: a LoRA's weights, a prompt.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.pipelines.base import Pending
 from lcm_daemon.pipelines.cuda_graph import CudaGraphs
-from lcm_daemon.pipelines.device_images import DeviceImages
+from lcm_daemon.pipelines.device_images import ROWS, DeviceImages
 from lcm_daemon.pipelines.frame_job import FrameJob
 from lcm_daemon.pipelines.frame_model import FrameModel, FramePlan, Mark
 from lcm_daemon.pipelines.frame_transfer import Flight, FrameTransfer
 from lcm_daemon.pipelines.safety import SafetyFilter
-from lcm_daemon.pipelines.shown_frames import ShownFrames
 
 
 class DeviceFrames:
@@ -28,7 +29,6 @@ class DeviceFrames:
         model: The loaded model.
         size: Output size, (width, height).
         safety: The recipe's safety filter.
-        shown: What is shown.
         in_flight: Largest number of frames under way.
         recorded: Record frames as CUDA graphs; else each frame launches its kernels one by one.
 
@@ -38,19 +38,20 @@ class DeviceFrames:
         change_graphs: The recordings of what runs before a frame when something has changed.
     """
 
-    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, shown: ShownFrames,
-                 in_flight: int, recorded: bool) -> None:
-        self._model, self._safety, self._shown = model, safety, shown
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, in_flight: int,
+                 recorded: bool) -> None:
+        self._model, self._safety = model, safety
         device = model.components.device
         self._images = DeviceImages(size, model.size, device, model.components.dtype, model.numbers)
         self.transfer = FrameTransfer(self._images, device, in_flight)
+        self._uploaded_for: list[str | None] = [None] * ROWS  # whose input lies in each row
         self.graphs = CudaGraphs(device) if recorded else None
         self.change_graphs = CudaGraphs(device) if recorded else None
 
     def submit(self, job: FrameJob) -> Pending:
         """Launch a frame."""
-        has_input = job.mix < 1.0 or self._model.reads_input(job.values)
         flight = self.transfer.begin()
+        has_input = self._has_input(job, flight.row)
         plan = self._model.prepare(job.values, job.strength, job.guide is not None)
         self._images.prepare(flight.row, job.mix, has_input)
         guide = job.guide if plan.controls.uses_guide else None
@@ -63,13 +64,34 @@ class DeviceFrames:
                 self.change_graphs.launch(key, work)
         flight.watch.start()
         self._launch(plan, flight.watch.mark)
+        if self._safety and job.judges_mixture:
+            self._images.reject(flight.row, self._safety.verdict(self._images.to_seen(flight.row)))
         flight.watch.mark("decode")
         self.transfer.download(flight, job.out)
-        return _DeviceFrame(job, flight, self.transfer, self._shown, has_input)
+        return _DeviceFrame(job, flight, self.transfer, has_input)
 
     def forget(self) -> None:
         """Drop the last good picture: something else was shown since."""
         self._images.forget()
+
+    def save(self) -> Any:
+        """As of `Remembering`: the last good picture."""
+        return self._images.save()
+
+    def restore(self, saved: Any) -> None:
+        """As of `Remembering`."""
+        self._images.restore(saved)
+
+    def _has_input(self, job: FrameJob, row: int) -> bool:
+        """Whether to upload the input: the frame needs it, or its row holds that of another session.
+
+        A broken picture before the first good one shows what lies in the row.
+        """
+        is_needed = job.mix < 1.0 or self._model.reads_input(job.values)
+        if is_needed or self._uploaded_for[row] not in (None, job.session):
+            self._uploaded_for[row] = job.session
+            return True
+        return False
 
     def _launch(self, plan: FramePlan, mark: Mark) -> None:
         if self.graphs is None or not plan.controls.is_recordable:
@@ -90,10 +112,8 @@ class DeviceFrames:
 class _DeviceFrame:
     """A frame under way."""
 
-    def __init__(self, job: FrameJob, flight: Flight, transfer: FrameTransfer, shown: ShownFrames,
-                 has_input: bool) -> None:
-        self._job, self._flight, self._transfer, self._shown = job, flight, transfer, shown
-        self._has_input = has_input
+    def __init__(self, job: FrameJob, flight: Flight, transfer: FrameTransfer, has_input: bool) -> None:
+        self._job, self._flight, self._transfer, self._has_input = job, flight, transfer, has_input
 
     def wait(self) -> dict[str, float]:
         """Wait for the picture: the only wait of a frame."""
@@ -101,7 +121,7 @@ class _DeviceFrame:
         is_broken, is_rejected = self._transfer.wait(flight, job.out)
         if not self._has_input:
             _copy_alpha(job.frame, job.out)
-        self._shown.show(job.out, is_broken, is_rejected, job.is_kept)
+        job.shown.show(job.out, is_broken, is_rejected, job.is_kept)
         seconds = flight.watch.seconds()
         self._transfer.end(flight)
         return seconds

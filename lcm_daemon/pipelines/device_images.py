@@ -6,12 +6,15 @@ the last one goes down while this one is computed. Which row a frame uses is a n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.scaling import Shape, scale
+from lcm_daemon.pipelines.session_memory import copies, write_back
 
 ROWS = 2
 
@@ -68,6 +71,16 @@ class DeviceImages:
         """Drop the last good picture before the next frame: something else was shown since."""
         self._is_forgotten = True
 
+    def save(self) -> Sequence[Tensor] | None:
+        """As of `Remembering`."""
+        return None if self._is_forgotten else copies((self._last, self._has_last))
+
+    def restore(self, saved: Sequence[Tensor] | None) -> None:
+        """As of `Remembering`."""
+        self._is_forgotten = saved is None
+        if saved is not None:
+            write_back((self._last, self._has_last), saved)
+
     def begin(self) -> None:
         """Begin a frame: find its row and its input. Call before all others."""
         self._index.copy_(self._row)
@@ -106,6 +119,15 @@ class DeviceImages:
         verdicts = torch.stack([broken, torch.zeros_like(broken) if rejected is None else rejected])
         self.verdicts.index_copy_(0, self._index, verdicts[None].to(torch.uint8))
         return self.outputs
+
+    def to_seen(self, row: int) -> Tensor:
+        """Convert a frame as it will be seen to (1, 3, h, w) from -1 to 1."""
+        pixels = self.outputs[row, ..., :3].permute(2, 0, 1)[None]
+        return self._scale(pixels, self._render_shape).float().mul(1 / 127.5).sub(1.0)
+
+    def reject(self, row: int, rejected: Tensor) -> None:
+        """Add a verdict of the safety checker, bool (), to that of `finish`."""
+        self.verdicts[row, 1:].bitwise_or_(rejected.to(torch.uint8))
 
     def _pick(self, rows: Tensor, picked: Tensor) -> Tensor:
         return torch.index_select(_as_numbers(rows), 0, self._index, out=picked)

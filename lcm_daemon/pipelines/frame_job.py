@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.pipelines.base import FrameValues
+from lcm_daemon.pipelines.shown_frames import ShownFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,9 @@ class FrameJob:
 
     frame, guide: uint8 (H, W, 4).
     out: Where the result goes, uint8 (H, W, 4).
-    strength, mix: Those in force, mix above 0.
+    strength, mix: Those in force.
+    session: What it belongs to, as of `Pipeline.submit`.
+    shown: What is shown of that session.
     """
 
     frame: Pixels
@@ -24,6 +27,13 @@ class FrameJob:
     values: FrameValues
     strength: float
     mix: float
+    session: str
+    shown: ShownFrames
+
+    @property
+    def judges_mixture(self) -> bool:
+        """Whether the safety checker judges not only what was rendered: a visitor also sees some of the input."""
+        return bool(self.session) and self.mix < 1.0
 
     @property
     def is_kept(self) -> bool:

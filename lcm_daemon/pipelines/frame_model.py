@@ -34,6 +34,7 @@ from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.recorded_noise import RecordedNoise
 from lcm_daemon.pipelines.sampler import Sampler
+from lcm_daemon.pipelines.session_memory import Remembering
 from lcm_daemon.pipelines.temporal import FrameFeedback, LatentSmoothing
 from lcm_daemon.pipelines.unet import UNetPass
 from lcm_daemon.pipelines.vae import VaeCodec
@@ -92,6 +93,7 @@ class FrameModel:
         noise: The random tensors that frames start from.
         numbers: What a frame reads as numbers. Send them after `prepare`.
         size: Render size, (width, height).
+        remembering: The parts that remember something from frame to frame.
     """
 
     def __init__(self, recipe: Recipe, loader: ComponentsLoader, device: torch.device, dtype: torch.dtype,
@@ -135,6 +137,8 @@ class FrameModel:
         self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
         self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
         self._states = torch.empty(0)  # the prompts of the frame that was prepared last
+        parts = (self.noise, self._denoise_loop, self.controlnets, self._image_prompt, self._feedback, self._smoothing)
+        self.remembering: tuple[Remembering, ...] = tuple(part for part in parts if part is not None)
 
     def reads_input(self, values: FrameValues) -> bool:
         """Whether a frame of these values needs the input for more than its result is mixed over."""
@@ -155,6 +159,7 @@ class FrameModel:
         plan = self.sampler.plan(values.steps, strength, text=values.mode != "image")
         self._factors.write(plan.tensor.numpy().ravel())
         self._amounts.write((values.feedback, values.smooth))
+        self._feedback.leaves, self._smoothing.leaves = values.feedback > 0.0, values.smooth > 0.0
         self._move_noise(values)
         embeds = self._image_prompt.prepare(values.image_prompt) if self._image_prompt else False
         conditioning = self.conditioner.prepare(values, self._image_prompt.prompt if self._image_prompt else None)
@@ -193,11 +198,11 @@ class FrameModel:
         if self._image_prompt:
             self._image_prompt.run(plan.embeds, image)
         self.controlnets.run(plan.controls, image, guide)
+        if not plan.has_feedback:
+            self._feedback.clear()
         if plan.mode == "image":
             if plan.has_feedback:
                 self._feedback.mix(image, feedback)
-            else:
-                self._feedback.clear()
             self._denoise_loop.latents.copy_(self._encoder(image))
         mark("encode")
         latents = self._denoise_loop.denoise(
@@ -212,16 +217,6 @@ class FrameModel:
         if plan.has_feedback:
             self._feedback.store(rendered, feedback)
         return rendered
-
-    def clear(self) -> None:
-        """Drop everything that frames leave behind for later ones, such as those of a warm-up."""
-        self.noise.restart_walk()
-        self._denoise_loop.clear()
-        self.controlnets.clear()
-        if self._image_prompt:
-            self._image_prompt.clear()
-        self._feedback.clear()
-        self._smoothing.clear()
 
     def _move_noise(self, values: FrameValues) -> None:
         seeds = [(int(seed), share) for seed, share in values.seed.parts]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import Finished, Pending
@@ -9,7 +13,6 @@ from lcm_daemon.pipelines.frame_job import FrameJob
 from lcm_daemon.pipelines.frame_model import FrameModel
 from lcm_daemon.pipelines.image_io import FrameConverter
 from lcm_daemon.pipelines.safety import SafetyFilter
-from lcm_daemon.pipelines.shown_frames import ShownFrames
 
 
 class HostFrames:
@@ -19,11 +22,10 @@ class HostFrames:
         model: The loaded model.
         size: Output size, (width, height).
         safety: The recipe's safety filter.
-        shown: What is shown.
     """
 
-    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, shown: ShownFrames) -> None:
-        self._model, self._safety, self._shown = model, safety, shown
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None) -> None:
+        self._model, self._safety = model, safety
         device, dtype = model.components.device, model.components.dtype
         self._converter, self._guides = (FrameConverter(size, model.size, device, dtype) for _ in range(2))
         self._stopwatch = devices.Stopwatch(device)
@@ -40,11 +42,24 @@ class HostFrames:
         guide = self._guides.to_image(job.guide) if is_guided and job.guide is not None else None
         rendered = self._model.run(plan, image, guide, self._stopwatch.mark)
         is_good = self._converter.to_frame(rendered, job.mix, job.out)
-        is_rejected = is_good and self._safety is not None and bool(self._safety.verdict(rendered))
-        self._shown.show(job.out, not is_good, is_rejected, job.is_kept)
+        is_rejected = is_good and self._safety is not None and self._is_rejected(self._safety, rendered, job)
+        job.shown.show(job.out, not is_good, is_rejected, job.is_kept)
         self._stopwatch.mark("decode")
         return Finished(self._stopwatch.seconds())
 
     def forget(self) -> None:
         """Drop the last good picture: something else was shown since."""
         self._converter.clear()
+
+    def save(self) -> Any:
+        """As of `Remembering`: the last good picture."""
+        return self._converter.save()
+
+    def restore(self, saved: Any) -> None:
+        """As of `Remembering`."""
+        self._converter.restore(saved)
+
+    def _is_rejected(self, safety: SafetyFilter, rendered: Tensor, job: FrameJob) -> bool:
+        if safety.verdict(rendered):
+            return True
+        return job.judges_mixture and bool(safety.verdict(self._converter.to_image(job.out)))

@@ -22,8 +22,8 @@ class _Buffer:
 class FrameConverter:
     """Converts RGBA bytes of the output size to floats from -1 to 1 of the render size, and back.
 
-    Buffers are allocated once. Where the two sizes have different aspect ratios, the frame is stretched on the way in
-    and restored on the way out.
+    Buffers are used again and again. Where the two sizes have different aspect ratios, the frame is stretched on the
+    way in and restored on the way out.
 
     A broken image, which contains NaN or infinity such as from overflow in half precision, is not shown. The last good
     one stays, and before there is one, the input.
@@ -37,9 +37,10 @@ class FrameConverter:
 
     def __init__(self, size: Size, render_size: Size, device: torch.device, dtype: torch.dtype) -> None:
         self._shape, self._render_shape = (size[1], size[0]), (render_size[1], render_size[0])
-        # Two buffers alternate: one is read into and written to, the other holds the last good result.
-        self._next, self._last = (_Buffer(self._shape, torch.device("cpu"), device.type == "cuda") for _ in range(2))
-        self._has_last = False
+        # Two buffers alternate: one is read into and written to, the other holds the last good result, if any.
+        self._is_pinned = device.type == "cuda"
+        self._next = self._make_buffer()
+        self._last: _Buffer | None = None
         self._on_device = None if device.type == "cpu" else _Buffer(self._shape, device)
         self._frame: Pixels | None = None
         self._floats = torch.empty(1, 3, *self._render_shape, device=device, memory_format=torch.channels_last)
@@ -82,19 +83,30 @@ class FrameConverter:
         if self._next.broken.item():
             self._write_last(out)
             return False
-        self._next, self._last, self._has_last = self._last, self._next, True
+        self._next, self._last = self._last or self._make_buffer(), self._next
         out[:] = self._last.rgba.numpy()
         return True
 
+    def _make_buffer(self) -> _Buffer:
+        return _Buffer(self._shape, torch.device("cpu"), self._is_pinned)
+
     def clear(self) -> None:
         """Drop the last good result: something else was shown since."""
-        self._has_last = False
+        self._last = None
+
+    def save(self) -> _Buffer | None:
+        """As of `Remembering`: the last good result itself. `restore` has to follow."""
+        return self._last
+
+    def restore(self, saved: _Buffer | None) -> None:
+        """As of `Remembering`."""
+        self._last = saved
 
     def _write_last(self, out: Pixels) -> None:
         """Write the last good result, with the alpha of this frame."""
         assert self._frame is not None
         out[:] = self._frame
-        if self._has_last:
+        if self._last is not None:
             out[..., :3] = self._last.rgba.numpy()[..., :3]
 
     def _scale(self, image: torch.Tensor, shape: Shape) -> torch.Tensor:

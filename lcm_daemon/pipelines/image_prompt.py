@@ -9,7 +9,7 @@ is a number on the device, so moving it launches nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square
+from lcm_daemon.pipelines.session_memory import copies, write_back
 from lcm_daemon.pipelines.upload import upload
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
@@ -101,9 +102,15 @@ class ImagePromptAdapter:
         self._frame += 1
         return (self._frame - 1) % EMBED_INTERVAL == 0
 
-    def clear(self) -> None:
-        """Embed the live input of the next frame: what it was embedded of before does not count."""
-        self._frame = 0
+    def save(self) -> tuple[int, Sequence[torch.Tensor]] | None:
+        """As of `Remembering`: the frames since the live input was embedded, and its tokens. A file is for all."""
+        return (self._frame, copies((self._tokens,))) if self.is_live and self._frame else None
+
+    def restore(self, saved: tuple[int, Sequence[torch.Tensor]] | None) -> None:
+        """As of `Remembering`. With None the live input of the next frame is embedded."""
+        self._frame = 0 if saved is None else saved[0]
+        if saved is not None:
+            write_back((self._tokens,), saved[1])
 
     def pending(self) -> tuple[None, Callable[[], torch.Tensor]] | None:
         """Work that has to run before the next frame: embed a file that has changed. It is rare, and not recorded."""

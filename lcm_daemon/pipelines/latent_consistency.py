@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +24,9 @@ from lcm_daemon.pipelines.device_memory import MemoryWatch
 from lcm_daemon.pipelines.frame_job import FrameJob, Unrendered
 from lcm_daemon.pipelines.frame_model import FrameModel
 from lcm_daemon.pipelines.host_frames import HostFrames
-from lcm_daemon.pipelines.safety import SafetyFilter
-from lcm_daemon.pipelines.shown_frames import ShownFrames
+from lcm_daemon.pipelines.safety import SafeFrames, SafetyFilter
+from lcm_daemon.pipelines.session_memory import Sessions
+from lcm_daemon.pipelines.shown_frames import BrokenImages, ShownFrames
 from lcm_daemon.pipelines.temporal import SimilarityFilter
 from lcm_daemon.pipelines.warm_up import rehearsals
 from lcm_daemon.recipes.recipe import Recipe
@@ -80,8 +82,24 @@ class LatentConsistency(Pipeline):
         return self.renderer.memory.read()
 
     @torch.inference_mode()
+    def end_session(self, session: str) -> None:
+        self.renderer.sessions.end(session)
+
+    @torch.inference_mode()
+    def _enter(self, session: str) -> None:
+        self.renderer.enter(session)
+
+    @torch.inference_mode()
     def _submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> Pending:
         return self.renderer.submit(frame, FrameValues.of(values), out, guide)
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """What one session remembers on the host."""
+
+    shown: ShownFrames
+    similarity: SimilarityFilter
 
 
 class FrameRenderer:
@@ -94,7 +112,8 @@ class FrameRenderer:
         model: The loaded model.
         in_flight: Largest number of frames under way.
         on_device: Frames on CUDA; None on other devices.
-        shown: What is shown.
+        broken: Counts broken images.
+        sessions: What each session remembers.
     """
 
     def __init__(self, recipe: Recipe, size: Size, loader: ComponentsLoader, progress: Progress, beside: bool = False,
@@ -115,14 +134,15 @@ class FrameRenderer:
         self.components, self.acceleration = self.model.components, self.model.acceleration
         self.conditioner, self.sampler = self.model.conditioner, self.model.sampler
 
-        self._safety = SafetyFilter(recipe, size, device, dtype) if recipe.safety else None
-        self.shown = ShownFrames(size, self._safety)
-        self._similarity = SimilarityFilter()
+        self._safety = SafetyFilter(recipe, device, dtype) if recipe.safety else None
+        self.broken = BrokenImages()
         self.in_flight = (recipe.in_flight or IN_FLIGHT) if on_cuda else 1
         self.on_device: DeviceFrames | None = None
         if on_cuda:
-            self.on_device = DeviceFrames(self.model, size, self._safety, self.shown, self.in_flight, recipe.recorded)
-        self._frames = self.on_device or HostFrames(self.model, size, self._safety, self.shown)
+            self.on_device = DeviceFrames(self.model, size, self._safety, self.in_flight, recipe.recorded)
+        self._frames = self.on_device or HostFrames(self.model, size, self._safety)
+        self.sessions = Sessions((*self.model.remembering, self._frames), self._make_memory)
+        self.enter("")
 
     @property
     def recordings(self) -> int:
@@ -144,16 +164,21 @@ class FrameRenderer:
         return Report(self.recipe.name, devices.describe(self.device), str(self._precision), self.recipe.size,
                       find_upgrade(self.device))
 
+    def enter(self, session: str) -> None:
+        """Let the next frames be those of a session."""
+        self._session, self._memory = session, self.sessions.enter(session)
+
     def submit(self, frame: Pixels, values: FrameValues, out: Pixels, guide: Pixels | None) -> Pending:
-        """Begin to render a frame, as `Pipeline.submit`."""
+        """Begin to render a frame of the session that was entered last, as `Pipeline.submit`."""
         strength = values.strength if values.mode == "image" else 1.0
         mix = values.mix * min(strength / FULL_MIX_STRENGTH, 1.0)
-        if mix <= 0.0:
+        shown = self._memory.shown
+        if mix <= 0.0 and not (self._safety and self._session):  # a visitor's input is shown with its verdict too
             self._frames.forget()
-            return Unrendered(lambda: self.shown.show_input(frame, out))
-        if self._similarity.skip(frame, values, guide):
-            return Unrendered(lambda: self.shown.show_last(out))
-        return self._frames.submit(FrameJob(frame, guide, out, values, strength, mix))
+            return Unrendered(lambda: shown.show_input(frame, out))
+        if self._memory.similarity.skip(frame, values, guide):
+            return Unrendered(lambda: shown.show_last(out))
+        return self._frames.submit(FrameJob(frame, guide, out, values, strength, mix, self._session, shown))
 
     def warm_up(self, progress: Progress) -> None:
         """Render what a show is likely to use, so that the first real frame is as fast as any other.
@@ -194,7 +219,8 @@ class FrameRenderer:
 
     def _clear(self) -> None:
         """Drop every trace of the warm-up: nothing of it is shown or mixed in, and a walk starts at its seed."""
-        self.model.clear()
-        self._frames.forget()
-        if self._safety:
-            self._safety.clear()
+        self.sessions.clear()
+        self.enter("")
+
+    def _make_memory(self) -> HostMemory:
+        return HostMemory(ShownFrames(SafeFrames(self.size) if self._safety else None, self.broken), SimilarityFilter())

@@ -1,32 +1,95 @@
-"""Imports of diffusers and transformers without libraries that they import but an engine never uses.
+"""Imports of diffusers and transformers without what they import but an engine never uses.
 
-diffusers imports peft for LoRAs, which an engine reads by itself, and both import scipy for training losses and a few
-schedulers. Together these are a fifth of what an engine imports before its first picture.
+Together these are more than half of what an engine would import before its first picture. Four means, by cost:
+
+- Packages that import all of their models are deferred, and so is torch's compiler: `deferred_modules`.
+- torch.distributed is not available while the libraries are imported: an engine is one process, and the libraries then
+  leave out what they have for several.
+- peft (for LoRAs, which an engine reads by itself) and scipy (for training and a few schedulers) are not found.
+- The list of all installed packages, which diffusers makes at import, is made when it is read.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from lcm_daemon.pipelines.deferred_modules import Deferred, deferring
+
 _HIDDEN = ("peft", "scipy")
+_BARE = Deferred(bare=True)
+_DEFERRED: Mapping[str, Deferred] = {
+    "diffusers.hooks": _BARE,
+    "diffusers.models.autoencoders": _BARE,
+    "diffusers.models.controlnets": _BARE,
+    "diffusers.models.transformers": _BARE,
+    "diffusers.models.unets": _BARE,
+    "diffusers.quantizers": Deferred(bare=True, names=("DiffusersAutoQuantizer", "DiffusersQuantizer")),
+    "transformers": _BARE,
+    "transformers.generation": Deferred(bare=True, names=("CompileConfig", "GenerationConfig")),
+    "transformers.models": _BARE,
+    "transformers.quantizers": Deferred(bare=True, names=("HfQuantizer",)),
+    "transformers.quantizers.auto": Deferred(names=("get_hf_quantizer",)),
+    "torch._dynamo": Deferred(marks=("allow_in_graph", "assume_constant_result"), wraps=("disable",)),
+    "torch._dynamo._trace_wrapped_higher_order_op": Deferred(names=("TransformGetItemToIndex",)),
+    "requests": Deferred(),
+}
 
 
 @contextmanager
 def light_imports() -> Iterator[None]:
-    """While this is open, diffusers and transformers find neither peft nor scipy; later imports find both again."""
+    """While this is open, imports are light. Afterwards everything is found again."""
     hidden = [name for name in _HIDDEN if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # importlib reads this as "not to be found"
     try:
-        yield
+        with deferring(_DEFERRED), _one_process(), _late_list_of_packages():
+            yield
     finally:
         for name in hidden:
             del sys.modules[name]
             _announce(name)
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """While this is open, torch.distributed says that it is not available."""
+    import torch.distributed
+
+    before = torch.distributed.is_available
+    torch.distributed.is_available = lambda: False
+    try:
+        yield
+    finally:
+        torch.distributed.is_available = before
+
+
+class _Packages(UserDict[str, list[str]]):
+    """`importlib.metadata.packages_distributions()`, made when it is first read."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "data":
+            raise AttributeError(name)
+        self.data = dict(importlib.metadata.packages_distributions())
+        return self.data
+
+
+@contextmanager
+def _late_list_of_packages() -> Iterator[None]:
+    before: Any = importlib.metadata.packages_distributions
+    importlib.metadata.packages_distributions = _Packages
+    try:
+        yield
+    finally:
+        importlib.metadata.packages_distributions = before
 
 
 def _announce(name: str) -> None:

@@ -28,7 +28,7 @@ class Noise:
     Attributes:
         values: float32 (MAX_STEPS, channels, height, width) on the device, always at the same address. [0] starts an
             image, [i] is added after step i.
-        position: How far the walk has come, in seeds. A successor may continue from it.
+        position: How far the walk has come, in seeds.
     """
 
     def __init__(self, channels: int, height: int, width: int, device: torch.device) -> None:
@@ -76,9 +76,13 @@ class Noise:
         return self.blend([part for seed, weight in parts for part in (
             (seed + whole, weight * (1.0 - share)), (seed + whole + 1, weight * share))], steps)
 
-    def restart_walk(self) -> None:
-        """Let the next walk start at its seed."""
-        self.position, self._last_walk = 0.0, None
+    def save(self) -> tuple[float, float] | None:
+        """As of `Remembering`: how far the walk has come, and when."""
+        return None if self._last_walk is None else (self.position, self._last_walk)
+
+    def restore(self, saved: tuple[float, float] | None) -> None:
+        """As of `Remembering`. With None the next walk starts at its seed."""
+        self.position, self._last_walk = (0.0, None) if saved is None else saved
 
     def run(self, steps: int) -> torch.Tensor:
         """Return the values, of which `steps` are needed, where they are read. May be part of a recording."""

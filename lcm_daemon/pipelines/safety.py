@@ -1,5 +1,8 @@
 """SafetyFilter: shows no image that Stable Diffusion's safety checker rejects. The last safe one takes its place.
 
+A picture is shown with its own verdict: both are there before the engine sends it. The last safe one is of the same
+session.
+
 The verdict equals that of diffusers' `StableDiffusionSafetyChecker`, but it is computed on the device: the checker's
 own forward pass waits for the device several times. On CUDA it is part of the frame's recording, and the verdict comes
 to the host with the picture.
@@ -54,27 +57,21 @@ class SafetyPass(nn.Module):
 
 
 class SafetyFilter:
-    """Filters the frames between decoder and output. `verdict` runs on the device, the rest on the host.
+    """Judges images on the device.
 
     Args:
         recipe: For the place of the checker.
-        size: Output size, (width, height).
         device: Where the checker runs.
         dtype: The checker's precision.
-
-    Attributes:
-        flagged: Number of frames that were not shown.
 
     Raises:
         RecipeError: The checker is missing or corrupt.
     """
 
-    def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> None:
         checker, config = _load(recipe, dtype)
         self._check, self._dtype = SafetyPass(checker.to(device)), dtype
         self._normalizer, self._side = Normalizer(config, device), int(checker.config.vision_config.image_size)
-        self._shown = solid(size, GREY)
-        self.flagged = 0
 
     @torch.inference_mode()
     def verdict(self, image: torch.Tensor) -> torch.Tensor:
@@ -86,6 +83,16 @@ class SafetyFilter:
         is_safe: torch.Tensor = self._check(pixels)
         return is_safe.logical_not()
 
+
+class SafeFrames:
+    """Replaces the frames of one session that were rejected, on the host.
+
+    size: Output size, (width, height).
+    """
+
+    def __init__(self, size: Size) -> None:
+        self._shown = solid(size, GREY)
+
     def judge(self, out: Pixels, is_rejected: bool) -> None:
         """Replace the content of `out` by what may be shown.
 
@@ -94,7 +101,6 @@ class SafetyFilter:
             is_rejected: The verdict on it.
         """
         if is_rejected:
-            self.flagged += 1
             np.copyto(out, self._shown)
         else:
             np.copyto(self._shown, out)
@@ -106,11 +112,6 @@ class SafetyFilter:
     def accept(self, out: Pixels) -> None:
         """Store an unrendered frame that was shown, as the replacement of a later flagged one."""
         np.copyto(self._shown, out)
-
-    def clear(self) -> None:
-        """Drop all frames, such as those of the warm-up."""
-        self.flagged = 0
-        self._shown[:] = GREY
 
 
 def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:

@@ -8,9 +8,12 @@ in n - 1 frames ago.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from lcm_daemon.pipelines.sampler import Model
+from lcm_daemon.pipelines.session_memory import copies, write_back
 
 
 class StreamBatch:
@@ -46,6 +49,16 @@ class StreamBatch:
     def clear(self) -> None:
         """Discard the frames in the batch, such as those of another recipe or from before a long pause."""
         self._is_empty = True
+
+    def save(self) -> Sequence[torch.Tensor] | None:
+        """As of `Remembering`."""
+        return None if self._is_empty else copies((self._samples, self._plans))
+
+    def restore(self, saved: Sequence[torch.Tensor] | None) -> None:
+        """As of `Remembering`."""
+        self._is_empty = saved is None
+        if saved is not None:
+            write_back((self._samples, self._plans), saved)
 
     def passes(self) -> int:
         """Number of calls of `step` for this frame: one; all steps if the batch is empty, so that a frame comes out."""

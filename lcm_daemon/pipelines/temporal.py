@@ -9,6 +9,7 @@ other graph; at 0 they change no bit. A broken frame (NaN) leaves no trace in th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import torch
 
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.pipelines.base import FrameValues
+from lcm_daemon.pipelines.session_memory import copies, write_back
 
 MIN_DEVIATION = 1e-12  # keeps the gain of a flat image defined: it has no contrast to scale
 
@@ -27,8 +29,13 @@ class FrameFeedback:
     So the mixture gets the mean and the deviation of each channel of the input itself (Reinhard et al., "Color Transfer
     between Images", 2001, in the channels as they are), and a model's drift cannot add up.
 
-    size: (width, height) of the images.
-    always: `mix` and `store` are called at amount 0 as well, as in a recording, which then leaves no trace.
+    Args:
+        size: (width, height) of the images.
+        device: Where they are.
+        always: `mix` and `store` are called at amount 0 as well, as in a recording, which then leaves no trace.
+
+    Attributes:
+        leaves: Whether the last frame leaves its result for the next one: its amount was above 0. The host knows it.
     """
 
     def __init__(self, size: Size, device: torch.device, always: bool = False) -> None:
@@ -36,6 +43,7 @@ class FrameFeedback:
         self._last = torch.zeros(shape, device=device)  # the previous result minus its mean; `mix` adds the input's
         self._mixed = torch.zeros(shape, device=device)
         self._has_last = torch.zeros((), device=device)  # 1 where there is a previous result
+        self.leaves = True
 
     def mix(self, image: torch.Tensor, amount: torch.Tensor) -> None:
         """Mix the previous result into `image`, in place.
@@ -69,6 +77,17 @@ class FrameFeedback:
         """Drop the previous result: the next input stays as it is."""
         self._has_last.zero_()
 
+    def save(self) -> Sequence[torch.Tensor] | None:
+        """As of `Remembering`."""
+        return copies((self._last, self._has_last)) if self.leaves else None
+
+    def restore(self, saved: Sequence[torch.Tensor] | None) -> None:
+        """As of `Remembering`."""
+        if saved is None:
+            self.clear()
+        else:
+            write_back((self._last, self._has_last), saved)
+
 
 # Means and norms of contiguous floats: on the CPU `torch.var_mean` takes a hundred times as long.
 def _subtract_mean(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,14 +106,20 @@ def _deviation(centred: torch.Tensor) -> torch.Tensor:
 class LatentSmoothing:
     """Averages latents over frames: y <- amount * y + (1 - amount) * x. After n frames 1 - amount^n of a change shows.
 
-    shape: (channels, height, width).
-    always: `average` is called at amount 0 as well, as in a recording, which then leaves no trace.
+    Args:
+        shape: (channels, height, width).
+        device: Where the latents are.
+        always: `average` is called at amount 0 as well, as in a recording, which then leaves no trace.
+
+    Attributes:
+        leaves: Whether the last frame leaves its average for the next one: its amount was above 0. The host knows it.
     """
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device, always: bool = False) -> None:
         self._always = always
         self._average = torch.zeros(1, *shape, device=device)
         self._has_average = torch.zeros((), device=device)
+        self.leaves = True
 
     def average(self, latents: torch.Tensor, amount: torch.Tensor) -> None:
         """Average in place. latents: float32 (1, channels, height, width).   amount: float32 (), below 1."""
@@ -109,6 +134,17 @@ class LatentSmoothing:
     def clear(self) -> None:
         """Start again: the next latents stay as they are, and the average starts from them."""
         self._has_average.zero_()
+
+    def save(self) -> Sequence[torch.Tensor] | None:
+        """As of `Remembering`."""
+        return copies((self._average, self._has_average)) if self.leaves else None
+
+    def restore(self, saved: Sequence[torch.Tensor] | None) -> None:
+        """As of `Remembering`."""
+        if saved is None:
+            self.clear()
+        else:
+            write_back((self._average, self._has_average), saved)
 
 
 REFRESH_FRAMES = 30  # frames skipped before one is rendered all the same, in case the shown frame is stale

@@ -23,7 +23,7 @@ def test_recorded_frames_equal_eager_ones_through_every_move(place: Place) -> No
         print(f"{level:5.1f} dB  {move!s:.90}")
     assert min(levels) >= ENOUGH
     assert all(contrast(pictures[-1]) > 5 for pictures in found), "no grey or black pictures"
-    assert eager.renderer.shown.broken == recorded.renderer.shown.broken == 0, "frames that overflowed"
+    assert eager.renderer.broken.count == recorded.renderer.broken.count == 0, "frames that overflowed"
     assert recorded.renderer.refused == "", "why a recording was refused"
     assert (recorded.renderer.recordings > 0) == place.is_card
     assert eager.renderer.recordings == 0

@@ -306,13 +306,13 @@ def test_a_map_of_the_warm_up_does_not_stay() -> None:
     picture = torch.zeros(1, 3, SIZE[1], SIZE[0])
     guided.plan = guided.controlnets.prepare(guided.values(), 1, has_guide=True)
     guided.controlnets.run(guided.plan, picture, picture + 0.5)
-    guided.controlnets.clear()
+    guided.controlnets.restore(None)
     guided.update()
     assert guided.residuals() == []
     stage = Stage(SD, (EDGE,))
     for _ in range(2):
         stage.update(edge_interval=16)
-    stage.controlnets.clear()
+    stage.controlnets.restore(None)
     assert stage.update(edge_interval=16).active[0].makes_map
 
 

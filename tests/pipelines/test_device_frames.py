@@ -297,7 +297,7 @@ def test_after_a_broken_frame_the_last_one_stays_without_a_trace(card: Card, che
             assert np.array_equal(out[..., :3], shown[..., :3])
             assert np.array_equal(out[..., 3], given[..., 3])
         drawn.copy_(whole)
-        assert pipeline.renderer.shown.broken == 2
+        assert pipeline.renderer.broken.count == 2
         assert np.array_equal(paint(pipeline, picture, settings), paint(other, picture, settings))
         paint(pipeline, picture, {**settings, "mix": 0.0})
         drawn.fill_(float("nan"))

@@ -127,7 +127,7 @@ def test_the_broken_flag_is_copied_with_the_pixels(monkeypatch: pytest.MonkeyPat
     real = torch.Tensor.copy_
 
     def copy(self: torch.Tensor, other: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-        if self.data_ptr() in (converter._next.memory.data_ptr(), converter._last.memory.data_ptr()):
+        if self.data_ptr() in [buffer.memory.data_ptr() for buffer in (converter._next, converter._last) if buffer]:
             copies.append(self.numel())
         return real(self, other, non_blocking)
 

@@ -233,7 +233,7 @@ def test_the_live_input_is_embedded_every_few_frames() -> None:
 
 def test_the_live_input_is_embedded_at_once_when_it_is_needed_again() -> None:
     prompt, _ = make()
-    for forget in (prompt.clear, lambda: prompt.prepare(0.0)):
+    for forget in (lambda: prompt.restore(None), lambda: prompt.prepare(0.0)):
         assert [prompt.prepare(1.0) for _ in range(3)] == [True, False, False]
         forget()
     assert prompt.prepare(1.0)

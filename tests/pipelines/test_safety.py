@@ -24,7 +24,7 @@ with lazy_imports(globals()):
     from transformers import CLIPConfig
 
     from lcm_daemon.pipelines import safety
-    from lcm_daemon.pipelines.safety import GREY, SafetyFilter, SafetyPass
+    from lcm_daemon.pipelines.safety import GREY, SafeFrames, SafetyFilter, SafetyPass
     from tests.rigs.torch_stand_ins import Brightness
 
 CPU, SIZE, SIDE = torch.device("cpu"), (48, 32), 32
@@ -49,22 +49,26 @@ def write(folder: Path, checker: StableDiffusionSafetyChecker) -> Path:
     return folder
 
 
+class Guard:
+    """A safety filter, and what it shows of one session."""
+
+    def __init__(self, folder: Path, check: SafetyPass | None = None) -> None:
+        self.filter, self.frames = SafetyFilter(Recipe("own", model=str(folder)), CPU, torch.float32), SafeFrames(SIZE)
+        if check is not None:
+            self.filter._check = check
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[..., SafetyFilter]:
-    def make() -> SafetyFilter:
-        folder = tmp_path / "model"
-        if not folder.exists():
-            write(folder, make_checker())
-        made = SafetyFilter(Recipe("own", model=str(folder)), SIZE, CPU, torch.float32)
-        made._check = Brightness()  # pictures above grey are flagged
-        return made
-    return make
+def make(tmp_path: Path) -> Callable[..., Guard]:
+    """Pictures above grey are flagged."""
+    folder = write(tmp_path / "model", make_checker())
+    return lambda: Guard(folder, Brightness())
 
 
-def shown(guard: SafetyFilter, level: int, bad: bool = False) -> int:
+def shown(guard: Guard, level: int, bad: bool = False) -> int:
     """The level of the output after a frame of `level` was rendered."""
     out = solid(SIZE, (level, level, level, 255))
-    guard.judge(out, bool(guard.verdict(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0))))
+    guard.frames.judge(out, bool(guard.filter.verdict(torch.full((1, 3, 32, 48), 1.0 if bad else -1.0))))
     assert (out == out[0, 0]).all()
     return int(out[0, 0, 0])
 
@@ -104,60 +108,50 @@ def test_nan_is_not_safe() -> None:
 # --- what is shown ---
 
 
-def test_a_flagged_frame_is_never_shown(make: Callable[..., SafetyFilter]) -> None:
+def test_a_flagged_frame_is_never_shown(make: Callable[..., Guard]) -> None:
     guard = make()
     frames = [(10, False), (20, True), (30, True), (40, False), (50, True), (60, False), (70, False)]
     assert [shown(guard, *frame) for frame in frames] == [10, 10, 10, 40, 40, 60, 70]
-    assert guard.flagged == 3
 
 
-def test_grey_is_shown_before_the_first_safe_frame(make: Callable[..., SafetyFilter]) -> None:
+def test_grey_is_shown_before_the_first_safe_frame(make: Callable[..., Guard]) -> None:
     guard = make()
     assert [shown(guard, 10, bad=True) for _ in range(3)] == [GREY[0]] * 3
 
 
-def test_a_skipped_frame_shows_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
+def test_a_skipped_frame_shows_the_last_safe_one(make: Callable[..., Guard]) -> None:
     guard, out = make(), solid(SIZE)
     shown(guard, 10)
-    guard.show_last(out)
+    guard.frames.show_last(out)
     assert (out[..., :3] == 10).all()
     shown(guard, 20, bad=True)
-    guard.show_last(out)
+    guard.frames.show_last(out)
     assert (out[..., :3] == 10).all()
 
 
 @pytest.mark.slow
-def test_an_unrendered_frame_replaces_the_last_safe_one(make: Callable[..., SafetyFilter]) -> None:
+def test_an_unrendered_frame_replaces_the_last_safe_one(make: Callable[..., Guard]) -> None:
     guard = make()
     shown(guard, 10)
-    guard.accept(solid(SIZE, (200, 200, 200, 255)))
+    guard.frames.accept(solid(SIZE, (200, 200, 200, 255)))
     assert shown(guard, 20, bad=True) == 200
     assert shown(guard, 30) == 30
 
 
-@pytest.mark.slow
-def test_frames_of_the_warm_up_are_dropped(make: Callable[..., SafetyFilter]) -> None:
-    guard = make()
-    shown(guard, 10), shown(guard, 20)
-    guard.clear()
-    assert shown(guard, 30, bad=True) == GREY[0]
-    assert shown(guard, 40) == 40
-
-
-def test_the_callers_buffer_is_its_own(make: Callable[..., SafetyFilter]) -> None:
+def test_the_callers_buffer_is_its_own(make: Callable[..., Guard]) -> None:
     guard = make()
     out: Pixels = solid(SIZE, (10, 10, 10, 255))
-    guard.judge(out, False)
+    guard.frames.judge(out, False)
     out[:] = 99  # painted over by the next frame
     assert shown(guard, 20, bad=True) == 10
 
 
 def test_the_real_checker_runs(tmp_path: Path) -> None:
-    guard = SafetyFilter(Recipe("own", model=str(write(tmp_path, make_checker()))), SIZE, CPU, torch.float32)
-    guard._check.checker.concept_embeds_weights.fill_(2.0)
-    guard._check.checker.special_care_embeds_weights.fill_(2.0)
+    guard = Guard(write(tmp_path, make_checker()))
+    guard.filter._check.checker.concept_embeds_weights.fill_(2.0)
+    guard.filter._check.checker.special_care_embeds_weights.fill_(2.0)
     assert shown(guard, 10) == 10
-    guard._check.checker.concept_embeds_weights.fill_(-2.0)
+    guard.filter._check.checker.concept_embeds_weights.fill_(-2.0)
     assert shown(guard, 20) == 10
 
 
@@ -173,7 +167,7 @@ def test_the_published_names_are_read(tmp_path: Path) -> None:
     assert "vision_model.vision_model.post_layernorm.weight" in weights
     save_file(weights, file.with_name("model.fp16.safetensors"), metadata={"format": "pt"})
     file.unlink()
-    guard = SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+    guard = SafetyFilter(Recipe("own", model=str(tmp_path)), CPU, torch.float32)
     expected: dict[str, Any] = checker.state_dict()
     for name, tensor in guard._check.checker.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
@@ -187,7 +181,7 @@ def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(RecipeError, match="recipe own: the safety checker is not on this machine; fetch it with: "
                                           "lcm-daemon pull own"):
-        SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+        SafetyFilter(Recipe("own", model=str(tmp_path)), CPU, torch.float32)
 
 
 @pytest.mark.slow
@@ -203,5 +197,5 @@ def test_a_damaged_checker_is_one_line(damage: str, tmp_path: Path) -> None:
         del weights["visual_projection.weight"]
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RecipeError, match="recipe own: the safety checker at ") as caught:
-        SafetyFilter(Recipe("own", model=str(tmp_path)), SIZE, CPU, torch.float32)
+        SafetyFilter(Recipe("own", model=str(tmp_path)), CPU, torch.float32)
     assert "\n" not in str(caught.value)

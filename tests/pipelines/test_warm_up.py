@@ -88,7 +88,7 @@ def test_after_a_broken_frame_the_last_one_stays_without_a_trace(checkpoint: Che
         for _ in range(2):
             assert np.array_equal(paint(pipeline, picture, settings)[..., :3], shown[..., :3])
         noise.values.copy_(whole)
-    assert pipeline.renderer.shown.broken == 2
+    assert pipeline.renderer.broken.count == 2
     assert np.array_equal(paint(pipeline, picture, settings), paint(other, picture, settings))
 
 

@@ -59,6 +59,13 @@ class Preprocessor(ABC):
             raise ValueError(f"an image must be (1, 3, h, w), got {tuple(image.shape)}")
         return self._map(image)
 
+    def save(self) -> Any | None:
+        """As of `Remembering`: what the maps so far have left behind. Most preprocessors remember nothing."""
+        return None
+
+    def restore(self, saved: Any | None) -> None:  # noqa: B027 - as `save`
+        """As of `Remembering`."""
+
     @abstractmethod
     def _map(self, image: torch.Tensor) -> torch.Tensor: ...
 

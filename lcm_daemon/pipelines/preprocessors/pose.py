@@ -6,6 +6,7 @@ image if no person was found. All tensors have fixed shapes and stay on the devi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor, PreprocessorConfig, read_pretrained
 from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, read_config
 from lcm_daemon.pipelines.preprocessors.skeleton import MIN_CONFIDENCE, Skeleton
+from lcm_daemon.pipelines.session_memory import copies
 
 MARGIN = 1.25  # size of the crop relative to the person, as ViTPose was trained
 
@@ -38,6 +40,7 @@ class Pose(Preprocessor):
         self._skeleton = Skeleton(config.device)
         # (4,): centre x, y and half width, height, relative to the image. Empty before the first image.
         self._box = torch.empty(0, device=config.device)
+        self._first_box = self._box  # what a person is looked for in at the start: the whole image
 
     @classmethod
     def load(cls, config: PreprocessorConfig) -> Pose:
@@ -46,10 +49,16 @@ class Pose(Preprocessor):
             raise ValueError(f"it detects {model.config.num_labels} joints; use a model for COCO's {_COCO_JOINTS}")
         return cls(model, Normalizer(read_config(config.detector or Path()), config.device), config)
 
+    def save(self) -> Sequence[torch.Tensor] | None:
+        return copies((self._box,)) if len(self._box) else None
+
+    def restore(self, saved: Sequence[torch.Tensor] | None) -> None:
+        self._box.copy_(self._first_box if saved is None else saved[0])
+
     def _map(self, image: torch.Tensor) -> torch.Tensor:
         whole = self._whole(image)
         if not len(self._box):
-            self._box = whole.clone()
+            self._box, self._first_box = whole.clone(), whole.clone()
         points, scores = self._detect(image, self._box)
         self._box.copy_(self._next_box(points, scores, image, whole))
         return self._skeleton.draw(points, scores, (image.shape[-2], image.shape[-1])).to(image.dtype)

@@ -153,7 +153,7 @@ def make_cards(size, count: int = 8) -> list[np.ndarray]:
 def state_of(pipeline) -> dict[str, object]:
     """How many recordings a pipeline holds, why one was refused, and how many frames overflowed."""
     renderer = pipeline.renderer
-    return {"recordings": renderer.recordings, "REFUSED": renderer.refused or False, "broken": renderer.shown.broken}
+    return {"recordings": renderer.recordings, "REFUSED": renderer.refused or False, "broken": renderer.broken.count}
 
 
 def values_of(recipe, **changes) -> dict:
