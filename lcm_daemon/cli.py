@@ -1,11 +1,11 @@
-"""The command line: `lcm-daemon run`, `check`, `list`, `schema`, `pull`, `prepare`, `doctor`, `bench`, `midi`, `send`.
+"""The command line: `lcm-daemon run`, `check`, `list`, `schema`, `pull`, `prepare`, `doctor`, `bench`, `send` and others.
 
 This module parses arguments and hands them to a module of `lcm_daemon.commands`, which it imports only when the command
 runs: help and errors are there at once.
 
 Exit codes: 0 success; 1 `pull --offline` found a missing file, `prepare` could not compile a recipe, the daemon refused
-what `send` sent, or the output cannot be written; 2 wrong arguments, a mistake in a file, or a missing integration; 130
-ended by Ctrl-C.
+what `send` sent, `health` found no daemon that plays, or the output cannot be written; 2 wrong arguments, a mistake in a
+file, or a missing integration; 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check every integration and device, and print what is missing")
     doctor.set_defaults(command=_doctor)
+
+    health = commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1")
+    health.set_defaults(command=_health)
+    health.add_argument("--host", default="127.0.0.1", help="host of the daemon's panel (127.0.0.1)")
+    health.add_argument("--port", type=int, help="port of the daemon's panel (LCM_DAEMON__PANEL__PORT, or 8000)")
 
     pin = commands.add_parser("pin", help="print the hash of a pin, for network.access of a show")
     pin.set_defaults(command=_pin)
@@ -296,6 +301,12 @@ def _doctor(options: argparse.Namespace) -> int:
     for line in examine():
         print_line(line)
     return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.health import health
+
+    return health(options.host, options.port)
 
 
 def _pin(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from lcm_daemon.controllers.allowlist import NETWORK
+from lcm_daemon.controllers.allowlist import NETWORK, networks_of
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.network import AUTO, NONE, PLAY, VIEW, AccessPolicy, NetworkPolicy, TlsPolicy
 from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
@@ -138,6 +138,8 @@ NETWORK_FIELDS: Fields = {
                       "the largest size to render, [width, height], that a controller may ask for with `size` or "
                       "with the name of a recipe that comes with the package"),
     "access": Field(ACCESS, AccessPolicy(), "who may play through the page and OSCQuery"),
+    "proxies": Field(Items(NETWORK), (), "addresses of reverse proxies: what they forward counts as sent by the client "
+                                         "that they name in X-Forwarded-For"),
     "tls": Field(OrFalse(TLS), None, "serve the page by https: `auto` makes a certificate, or name your own files"),
 }
 
@@ -148,4 +150,5 @@ def network_policy(found: Mapping[str, Any], base: Path) -> NetworkPolicy:
     if tls is not None and not tls.is_made_here:
         certificate, key = (str(base / Path(path).expanduser()) for path in (tls.certificate, tls.key))
         tls = TlsPolicy(certificate, key)
-    return NetworkPolicy(**{**found, "tls": tls})
+    proxies = tuple(str(network) for text in found["proxies"] for network in networks_of(text))
+    return NetworkPolicy(**{**found, "tls": tls, "proxies": proxies})

@@ -56,6 +56,7 @@ class NetworkPolicy:
         max_size: the largest size, in pixels, that a controller may ask for; None for what models can render.
         access: who may play through the web servers.
         tls: the certificate of the page's server; None for plain HTTP.
+        proxies: networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto count.
     """
 
     allow: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class NetworkPolicy:
     max_size: Size | None = None
     access: AccessPolicy = AccessPolicy()
     tls: TlsPolicy | None = None
+    proxies: tuple[str, ...] = ()
 
     def embeds(self, origin: str) -> bool:
         """Whether pages of this origin may embed frames."""

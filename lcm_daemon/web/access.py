@@ -173,7 +173,7 @@ class AccessGate:
         if status != 204:
             self._metrics.count(self._counter)
             return await (_answer_form(send, status, text, to) if to else _answer(send, status, f"{text}\n"))
-        secure = "; Secure" if self._secure else ""
+        secure = "; Secure" if self._secure or scope.get("scheme") == "https" else ""
         port = (scope.get("server") or ("", 0))[1]  # browsers send a host's cookies to every port of it
         cookie = f"{COOKIE}_{port}={text}; Path=/; HttpOnly; SameSite=Strict{secure}"
         location = [(b"location", _own_path(to).encode())] if to else []

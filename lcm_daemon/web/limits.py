@@ -7,11 +7,12 @@ that counts connections before they have sent a request, or before their TLS han
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lcm_daemon.web.address import network_of
@@ -29,11 +30,20 @@ class LimitedListener(socket.socket):
     """
 
     _on_refused: Callable[[], object]
+    _most: int
     _open: weakref.WeakKeyDictionary[socket.socket, str]
 
-    def limit(self, on_refused: Callable[[], object]) -> None:
-        """Begin to limit. on_refused: called for each connection that is closed."""
+    def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0) -> None:
+        """Begin to limit.
+
+        Args:
+            on_refused: Called for each connection that is closed.
+            proxies: Networks whose addresses speak for many clients: MOST_OF_ADDRESS does not hold for them.
+            most: In place of MOST_CONNECTIONS; 0 keeps that.
+        """
         self._on_refused, self._open = on_refused, weakref.WeakKeyDictionary()
+        self._most = most
+        self._proxies = [ipaddress.ip_network(each) for each in proxies]
 
     def accept(self) -> tuple[socket.socket, Any]:
         """As `socket.accept`. Raises BlockingIOError, as if there were none, for a connection that was refused."""
@@ -49,9 +59,15 @@ class LimitedListener(socket.socket):
     def _has_room(self, host: str) -> bool:
         hosts = [host for connection, host in self._open.items() if connection.fileno() >= 0]
         if _is_loopback(host):
-            return sum(map(_is_loopback, hosts)) < MOST_CONNECTIONS
+            return sum(map(_is_loopback, hosts)) < (self._most or MOST_CONNECTIONS)
         others = [each for each in hosts if not _is_loopback(each)]
-        return len(others) < MOST_CONNECTIONS and others.count(host) < MOST_OF_ADDRESS
+        return len(others) < (self._most or MOST_CONNECTIONS) and (
+            others.count(host) < MOST_OF_ADDRESS or self._is_proxy(host))
+
+    def _is_proxy(self, host: str) -> bool:
+        """host: An address, or a network of IPv6, as `network_of` returns it."""
+        found = ipaddress.ip_network(host.partition("%")[0])
+        return any(isinstance(found, type(each)) and found.overlaps(each) for each in self._proxies)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -33,13 +33,17 @@ class WebServer:
         limit: size limit of a WebSocket message in bytes; a longer message closes its connection.
         tls: certificate and key for https; None for plain HTTP.
         metrics: counters; connections beyond the limits are counted as "<key>/connections refused".
+        proxies: networks of reverse proxies. Of their requests, the client's address and the scheme are those that they
+            name in X-Forwarded-For and X-Forwarded-Proto.
+        connections: how many there may be; 0 for MOST_CONNECTIONS of web/limits.py.
     """
 
     def __init__(
         self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None,
-        metrics: Metrics | None = None,
+        metrics: Metrics | None = None, proxies: Sequence[str] = (), connections: int = 0,
     ) -> None:
-        self._name, self._key, self._limit, self._tls = name, key, limit, tls
+        self._name, self._key, self._limit, self._tls, self._proxies = name, key, limit, tls, list(proxies)
+        self._connections = connections
         self._metrics = metrics or Metrics()
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
@@ -54,8 +58,8 @@ class WebServer:
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(listener.close)
             config = uvicorn.Config(
-                app, log_config=None, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-                server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False,
+                app, log_config=None, log_level="warning", access_log=False, lifespan="off",
+                proxy_headers=bool(self._proxies), forwarded_allow_ips=self._proxies, server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False,
                 timeout_graceful_shutdown=1,
             )
             config.load()
@@ -88,7 +92,8 @@ class WebServer:
             found.sort(key=lambda each: each[0] != socket.AF_INET)  # localhost is ::1 first on some systems
             family, kind, protocol, _, address = found[0]
             listener = LimitedListener(family, kind, protocol)
-            listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"))
+            listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"), self._proxies,
+                           self._connections)
         except OSError as error:
             reason = error.strerror or error
             raise LcmDaemonError(f"{self._name}: cannot listen on {host!r}: {reason}") from error

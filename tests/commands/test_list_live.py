@@ -50,6 +50,8 @@ def test_a_running_daemon_says_who_set_what(tmp_path: Path, capsys: pytest.Captu
         assert row(live(), "mix")[3] == "panic, osc 127.0.0.1"
         assert main(["list", "parameters", "--live", "--port", str(daemon.panel_port)]) == 0
         assert capsys.readouterr().out.split()[:2] == ["PARAMETER", "BASE"]
+        assert main(["health", "--port", str(daemon.panel_port)]) == 0
+        assert " plays at " in capsys.readouterr().out
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):

@@ -33,7 +33,7 @@ def test_the_section_is_read() -> None:
         max_size: 1024x512}"""
     assert read_fields(compose(text, "show"), NETWORK_FIELDS, problems) == {
         "allow": ("10.0.0.0/8",), "hosts": ("lcm.lan", "stage.local"), "origins": ("https://a.example",),
-        "embed": ("*",), "max_size": (1024, 512), "access": AccessPolicy(), "tls": None}
+        "embed": ("*",), "max_size": (1024, 512), "access": AccessPolicy(), "proxies": (), "tls": None}
     assert problems.found == []
 
 
@@ -42,7 +42,7 @@ def test_the_section_is_read() -> None:
     "{origins: ['*']}", "{origins: [example.org]}", "{embed: ['http://a/b']}", "{hosts: lcm.lan}", "{alow: []}",
     "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}", "{access: {pin: '12345'}}",
     "{access: {pin: [1]}}", "{access: {others: admin}}", "{access: {guests: 1}}", "{access: '123456'}", "{tls: true}",
-    "{tls: {certificate: a.pem}}", "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
+    "{tls: {certificate: a.pem}}", "{proxies: [proxy.lan]}", "{proxies: 127.0.0.1}", "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
 ])
 def test_mistakes_have_a_place(text: str) -> None:
     problems = Problems()
@@ -61,6 +61,13 @@ def test_access_and_tls_are_read() -> None:
     assert "012345" not in repr(policy), "a pin is in no log"
     automatic = network_policy(read_fields(compose("{tls: auto}", "show"), NETWORK_FIELDS, problems), Path("/shows"))
     assert automatic.tls == TlsPolicy("auto")
+
+
+def test_proxies_are_networks() -> None:
+    problems = Problems()
+    read = read_fields(compose("{proxies: [localhost, 172.16.0.0/12, '::2']}", "show"), NETWORK_FIELDS, problems)
+    assert network_policy(read, Path()).proxies == ("127.0.0.1/32", "::1/128", "172.16.0.0/12", "::2/128")
+    assert problems.found == []
 
 
 def test_a_wrong_pin_is_not_repeated() -> None:

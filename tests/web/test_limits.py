@@ -61,6 +61,17 @@ def test_connections_beyond_the_limit_are_closed_and_make_room_again(monkeypatch
     assert metrics.total("page/connections refused") >= 3
 
 
+@pytest.mark.parametrize(("host", "has_room"), [
+    ("192.0.2.1", False), ("192.0.2.2", True), ("172.17.0.1", True), ("fd00::", True), ("2001:db8::/64", False),
+])
+def test_a_proxy_speaks_for_many_clients(host: str, has_room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_OF_ADDRESS", 1)
+    with LimitedListener() as listener, socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        listener.limit(lambda: None, ["172.16.0.0/12", "fd00::/64"])
+        listener._open.update({one: "192.0.2.1", two: "172.17.0.1", three: "2001:db8::/64"})
+        assert listener._has_room(host) is has_room
+
+
 @pytest.mark.slow
 def test_silence_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_SECONDS", 0.1)

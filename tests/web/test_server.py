@@ -90,3 +90,34 @@ def test_failed_start_releases_the_port(failing: str, monkeypatch: pytest.Monkey
     with pytest.raises(RuntimeError, match="refused"):
         asyncio.run(WebServer("page", "page").start(app, "127.0.0.1", 0))
     assert [listener.fileno() for listener in opened] == [-1]
+
+
+@pytest.mark.parametrize(("proxies", "sent", "client", "scheme"), [
+    ((), "203.0.113.7", "127.0.0.1", "http"),
+    (("10.0.0.0/8",), "203.0.113.7", "127.0.0.1", "http"),
+    (("127.0.0.0/8",), "203.0.113.7", "203.0.113.7", "https"),
+    (("127.0.0.0/8",), "10.9.9.9, 203.0.113.7", "203.0.113.7", "https"),  # a client may send the header too
+    (("127.0.0.0/8",), "nonsense", "nonsense", "https"),
+])
+def test_a_proxy_is_believed_if_the_show_names_it(
+    proxies: tuple[str, ...], sent: str, client: str, scheme: str,
+) -> None:
+    async def tell(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{scope['client'][0]} {scope['scheme']}".encode()})
+
+    def ask(port: int) -> bytes:
+        headers = {"X-Forwarded-For": sent, "X-Forwarded-Proto": "https"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            body: bytes = answer.read()
+            return body
+
+    async def scenario() -> bytes:
+        server = WebServer("page", "page", proxies=proxies)
+        port = await server.start(tell, "127.0.0.1", 0)
+        try:
+            return await asyncio.to_thread(ask, port)
+        finally:
+            await server.stop()
+    assert asyncio.run(scenario()).decode() == f"{client} {scheme}"

@@ -51,7 +51,7 @@ class QueryServer:
         self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
         self._seats = Seats(MAX_CLIENTS)
-        self._web = WebServer("OSCQuery", "oscquery", metrics=metrics)
+        self._web = WebServer("OSCQuery", "oscquery", metrics=metrics, proxies=policy.proxies)
 
     async def start(self, host: str, port: int) -> int:
         """Start the server and return its port. Raises LcmDaemonError if the port cannot be bound."""

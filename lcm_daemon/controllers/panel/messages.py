@@ -68,15 +68,18 @@ def camera(state: str) -> str:
 def describe_table(controls: ControlState) -> dict[str, Any]:
     """Content of `/parameters.json`: the parameters and the commands, in the order of their declaration."""
     return {
-        "parameters": [_describe_parameter(p) for p in controls.table.values()],
+        "parameters": [describe_parameter(p) for p in controls.table.values()],
         "commands": [_describe_command(name, command) for name, command in controls.commands.items()],
     }
 
 
-def describe_health(controls: ControlState, clients: int) -> dict[str, Any]:
-    """Content of `/health`: status, values, the state of each parameter, and every counter by its path."""
+def describe_health(controls: ControlState, clients: int, status_age: float | None) -> dict[str, Any]:
+    """Content of `/health`: status, values, the state of each parameter, and every counter by its path.
+
+    status_age: Seconds since the stage sent the status, which it does twice a second; None before the first one.
+    """
     return {
-        "version": __version__, "clients": clients, "status": _finite(controls.status), "values": controls.values,
+        "version": __version__, "clients": clients, "status_age": status_age, "status": _finite(controls.status), "values": controls.values,
         "live": {name: asdict(state) for name, state in controls.parameter_states.items()},
         "without_effect": _without_effect(controls),
         "counts": controls.metrics.counts(),
@@ -97,11 +100,12 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _describe_command(name: str, command: Command) -> dict[str, Any]:
-    return {"name": name, "help": command.help, "arguments": [_describe_parameter(a) for a in command.arguments],
+    return {"name": name, "help": command.help, "arguments": [describe_parameter(a) for a in command.arguments],
             "optional": command.optional}
 
 
-def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+def describe_parameter(parameter: Parameter) -> dict[str, Any]:
+    """A parameter, as pages get it."""
     return {
         "name": parameter.name, "kind": parameter.kind, "default": parameter.default, "help": parameter.help,
         "low": _finite_or_none(parameter.low), "high": _finite_or_none(parameter.high), "unit": parameter.unit,

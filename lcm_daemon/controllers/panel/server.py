@@ -68,6 +68,7 @@ answered with an error. It does not end the connection, except if it is too long
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -131,7 +132,7 @@ class PanelServer:
             controls, float(options["preview_fps"]), int(options["preview_quality"]), shows="input")
         self._camera = CameraInput(sink, controls.metrics) if sink else None
         limit, tls = MAX_JPEG_BYTES if sink else MESSAGE_LIMIT, certificate.context if certificate else None
-        self._server = WebServer("panel", "panel", limit, tls, controls.metrics)
+        self._server = WebServer("panel", "panel", limit, tls, controls.metrics, self._network.proxies)
         self._connections = Connections(controls, self._host, certificate)
         self._lamps = Lamps(controls)
         self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
@@ -139,6 +140,7 @@ class PanelServer:
         self._seats = Seats(CLIENT_LIMIT)
         self._client_numbers = itertools.count(1)
         self._unsubscribe: Callable[[], None] | None = None
+        self._reported_at: float | None = None  # when the stage sent its newest status, in monotonic seconds
 
     async def start(self) -> int:
         """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen or the page is missing."""
@@ -248,7 +250,8 @@ class PanelServer:
         return headers
 
     async def _get_health(self, request: Request) -> Response:
-        return JSONResponse(messages.describe_health(self._controls, len(self._seats)), headers=NO_STORE)
+        age = None if self._reported_at is None else round(time.monotonic() - self._reported_at, 1)
+        return JSONResponse(messages.describe_health(self._controls, len(self._seats), age), headers=NO_STORE)
 
     async def _get_parameters(self, request: Request) -> Response:
         return JSONResponse(messages.describe_table(self._controls), headers=NO_STORE)
@@ -280,6 +283,7 @@ class PanelServer:
             client.on_list(name)
 
     def _on_status(self, status: Mapping[str, Value]) -> None:
+        self._reported_at = time.monotonic()
         message = messages.status(self._controls)
         for client in self._clients.values():
             client.on_status(message)
