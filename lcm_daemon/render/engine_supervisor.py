@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psutil
@@ -85,6 +86,7 @@ class EngineSupervisor(ChildSupervisor):
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
         self.service = 0.0  # seconds from one frame to the next, lately; 0 before the first
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
+        self.may_fall: Callable[[], bool] = lambda: True  # whether another recipe may be rendered in place of its own
         self._rung = 0
         self._cpu = _CpuWatch()
         self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
@@ -183,13 +185,18 @@ class EngineSupervisor(ChildSupervisor):
             case _:
                 raise TypeError(f"unknown message from the engine: {message!r}")
 
+    @property
+    def _label(self) -> str:
+        """For log lines, after the word "engine"."""
+        return f" {self.place.name}" if self.place.name else ""
+
     def _on_ready(self, ready: Ready) -> None:
         self.report, self.in_flight, self.node, self.state = ready.report, ready.in_flight, ready.node, "rendering"
 
     def _log_rendering(self) -> None:
         report, node = self.report, f" on {self.node}" if self.node else ""
-        log.info("engine: rendering %s on %s%s, %s, %dx%d", report.model, report.device, node, report.dtype,
-                 *report.size)
+        log.info("engine%s: rendering %s on %s%s, %s, %dx%d", self._label, report.model, report.device, node,
+                 report.dtype, *report.size)
 
     def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
         self.metrics.time("engine/latency", now - child.channel.requested[result.slot])
@@ -252,6 +259,21 @@ class EngineSupervisor(ChildSupervisor):
             self.spare.drop(seconds)
         super().stop(seconds)
 
+    def hold(self, reason: str) -> None:
+        """Start no engine until `resume`, such as while another one needs the memory."""
+        self.failure, self.state = Failed(reason), reason
+
+    def resume(self) -> None:
+        """Start an engine in the next step, if none runs."""
+        if self.failure is not None:
+            self.failure, self.started_at = None, -math.inf
+
+    def climb(self, now: float) -> None:
+        """Leave a lower rung of the ladder: render the recipe again that was asked for."""
+        self.kill_child()
+        self._rung, self.alarm = 0, ""
+        self.start(now)
+
     # --- failures ---
 
     def is_hung(self, child: Child, now: float) -> bool:
@@ -286,7 +308,7 @@ class EngineSupervisor(ChildSupervisor):
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
         is_last = self.policy is RestartPolicy.NEVER or spares_memory
-        log.warning("engine %s (%s): %s%s", self.pid or "", self.recipe.name, failed.text,
+        log.warning("engine%s %s (%s): %s%s", self._label, self.pid or "", self.recipe.name, failed.text,
                     "" if is_last else "; it is replaced")
         self.kill_child()
         self._returns = self._quick is not None or self.downgraded or bool(self.report and self.report.upgrade)
@@ -307,13 +329,15 @@ class EngineSupervisor(ChildSupervisor):
 
     def _step_down(self, reason: str, now: float) -> None:
         self.alarm = f"{self.recipe.name}: {reason}"
-        if self._rung + 1 < len(self.ladder):
+        below = self.ladder[self._rung + 1:]
+        if below and (below[0].name == self.recipe.name or self.may_fall()):
             self._rung += 1
-            log.error("engine: falling back to the recipe %r", self.recipe.name)
+            log.error("engine%s: falling back to the recipe %r", self._label, self.recipe.name)
             self.start(now)
         else:
             self._rung, self.state = 0, "alarm"
-            log.error("engine: every recipe failed; the failsafe shows, next try in %.0f s", self.timeouts.alarm)
+            log.error("engine%s: every recipe failed; %s, next try in %.0f s", self._label,
+                      "other engines render" if below else "the failsafe shows", self.timeouts.alarm)
 
     # --- the spare ---
 

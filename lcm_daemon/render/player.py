@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lcm_daemon.core.frame import Frame
@@ -13,6 +14,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.pacer import Pacer
 from lcm_daemon.render.policy import RestartPolicy
@@ -20,6 +22,7 @@ from lcm_daemon.render.session_frames import RenderInput, SessionFrames, keeps_m
 
 __all__ = ["Player", "RenderInput"]
 
+LONGEST_WAIT = 10.0  # seconds that the first engine waits for the others before its frames are shown
 OWN = ""  # the session of the stage's own picture
 
 
@@ -46,6 +49,10 @@ class Player:
         self._sessions: dict[str, SessionFrames] = {OWN: SessionFrames()}
         self._requests = 0
         self._pacer = Pacer()
+        self._ready_since: float | None = None  # when its first engine was ready
+        self._leaving: list[EngineSupervisor] = []  # engines that have left, their processes not yet ended
+        for engine in engines:
+            engine.may_fall = partial(self._may_fall, engine)
 
     @property
     def accepts_frame(self) -> bool:
@@ -74,7 +81,18 @@ class Player:
     @property
     def gone(self) -> bool:
         """Whether every process of a stopped player has ended."""
-        return all(engine.gone for engine in self.engines)
+        return all(engine.gone for engine in [*self.engines, *self._leaving])
+
+    @property
+    def first(self) -> EngineSupervisor:
+        """The engine that stands for all: the first that renders, else the first."""
+        return next((engine for engine in self._playing() if engine.ready), self.engines[0])
+
+    def is_complete(self, now: float) -> bool:
+        """Whether every engine renders or has failed, or the others have kept the first one waiting for long."""
+        if len(self.engines) == 1 or all(each.ready or each.failure or each.alarm for each in self.engines):
+            return True
+        return self._ready_since is not None and now - self._ready_since >= LONGEST_WAIT
 
     def adopt(self, start_values: Mapping[str, Value]) -> None:
         """Go on rendering for another show, whose parameters have these values until they are set."""
@@ -91,9 +109,11 @@ class Player:
         return True
 
     def set_policy(self, policy: RestartPolicy) -> None:
-        """Say what happens when an engine fails."""
+        """Say what happens when an engine fails. With ALWAYS, engines that have failed beside others start again."""
         for engine in self.engines:
             engine.policy = policy
+            if policy is RestartPolicy.ALWAYS and len(self.engines) > 1:
+                engine.resume()
 
     def start(self, now: float, spare: Child | None = None, beside: bool = False) -> None:
         """Start the engines, unless they run already. beside: Another player's engines render while these load."""
@@ -102,6 +122,39 @@ class Player:
         for engine in self.engines:
             engine.start(now, spare, beside)
             spare = None
+
+    def make_room(self) -> EnginePlace | None:
+        """Stop one engine while others render on; return its place, or None if it is the only one that renders."""
+        ready = [engine for engine in self.engines if engine.ready]
+        if len(ready) < 2:
+            return None
+        ready[0].stop(0.0)
+        return ready[0].place
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the processes of the engines that were stopped have ended."""
+        return all(engine.gone for engine in self.engines if engine.failure)
+
+    def start_at(self, place: EnginePlace, now: float) -> None:
+        """Start the engine of one place, beside another player's engines; the others wait for ALWAYS."""
+        for engine in self.engines:
+            if engine.place == place:
+                engine.start(now, None, True)
+            else:
+                engine.hold("waiting for memory")
+
+    def join(self, engine: EngineSupervisor, now: float) -> None:
+        """Start a further engine; it gets frames once it has loaded."""
+        engine.may_fall = partial(self._may_fall, engine)
+        self.engines.append(engine)
+        engine.start(now, None, True)
+
+    def leave(self, engine: EngineSupervisor) -> None:
+        """Stop an engine for good; the others render on."""
+        self.engines.remove(engine)
+        self._leaving.append(engine)
+        engine.stop(0.0)
 
     def stop(self, seconds: float = 0.0) -> None:
         """Kill the engines, waiting up to `seconds` for each; `gone` says when they have ended."""
@@ -123,6 +176,7 @@ class Player:
     def step(self, now: float) -> Frame | None:
         """Read the engines' messages; return the newest result of the stage's own picture if one has arrived."""
         arrived = [result for engine in self.engines for result in engine.step(now)]
+        self._watch(now)
         newest = None
         for session, frame in sorted(arrived, key=lambda result: result.frame.number):
             frames = self._sessions.get(session)
@@ -139,6 +193,21 @@ class Player:
             if before is not None:
                 self.metrics.count("dropped/rendered")
         return newest
+
+    def _watch(self, now: float) -> None:
+        """Note the first engine that is ready; let one that fell back return once another renders the recipe."""
+        self._leaving = [engine for engine in self._leaving if not engine.gone]
+        if self._ready_since is None and self.ready:
+            self._ready_since = now
+        if len(self.engines) > 1 and any(engine.ready and not engine.fallen for engine in self.engines):
+            for engine in self.engines:
+                if engine.substitutes:
+                    engine.climb(now)
+
+    def _may_fall(self, engine: EngineSupervisor) -> bool:
+        """Whether an engine may render another recipe: one does where no other can render the recipe."""
+        others = [other for other in self.engines if other is not engine]
+        return not any(other.ready or other.fallen for other in others)
 
     def pop_session_results(self) -> dict[str, Frame]:
         """The newest result of every visitor's session that has arrived since the last call."""
@@ -173,7 +242,7 @@ class Player:
         """Send an input to the engine with the least work, unless its session has had an equal one already.
 
         Returns:
-            Whether it was sent: not if it is no news, if every engine is busy, or if it is too soon, see `due`.
+            Whether it was sent: not if nothing has changed, if every engine is busy, or if it is too soon, see `due`.
         """
         session = render_input.session
         frames = self._sessions.setdefault(session, SessionFrames())

@@ -14,8 +14,8 @@ A player that fell to a lower rung of its ladder is changed to its own recipe in
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -23,9 +23,11 @@ from lcm_daemon.core.frame import Frame, Pixels
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.state import Outcome, RecipeState, RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.recipe_fade import RecipeFade
 from lcm_daemon.render.return_pauses import ReturnPauses
 
 log = logging.getLogger(__name__)
@@ -41,26 +43,6 @@ class Phase(Enum):
     LOADING = "loading"
     FADING = "fading to"
     SWAPPING = "swapping to"
-
-
-@dataclass(frozen=True)
-class _Fade:
-    """A crossfade from `start` (0: old frame, 1: new frame) at the time `started`, forwards or back."""
-
-    started: float = 0.0
-    start: float = 0.0
-    seconds: float = 1.0
-    reversed: bool = False
-
-    def position(self, now: float) -> float:
-        way = (now - self.started) / self.seconds
-        return min(max(self.start + (-way if self.reversed else way), 0.0), 1.0)
-
-    def is_over(self, now: float) -> bool:
-        return self.position(now) == (0.0 if self.reversed else 1.0)
-
-    def reverse(self, now: float) -> _Fade:
-        return _Fade(now, self.position(now), self.seconds, True)
 
 
 class RecipeTransition:
@@ -84,13 +66,15 @@ class RecipeTransition:
         self._started_at = -START_PAUSE
         self._stopping: list[Player] = []  # stopped, their processes not yet ended
         self._released: Player | None = None
-        self._fade = _Fade()
+        self._fade = RecipeFade()
         self._returning = False  # the change is a fallen player's return to its own recipe
         self._automatic = False  # the governor or an upgrade asked for the change: never swap for it
         self._asked_automatically = False  # the same of the variant that was asked for and has not begun
         self._asked_reload = False  # that variant is to be loaded even if it plays
         self._asked_alone = False  # that variant is to be loaded without the playing one beside it
         self._swap_started = 0.0
+        self._waits_for_room: EnginePlace | None = None  # the place whose old engine must end before the new one starts
+        self._in_turn = False  # engines change one after another, for memory does not suffice for both recipes
         self._pauses = ReturnPauses(pause)
 
     @property
@@ -114,7 +98,7 @@ class RecipeTransition:
         if self.phase is Phase.PLAYING:
             return ""
         variant = self.next.variant if self.next else self.state.loading
-        progress = self.next.engines[0].state if self.next and self.phase is not Phase.FADING else ""
+        progress = self.next.first.state if self.next and self.phase is not Phase.FADING else ""
         return f"{self.phase.value} {variant.name if variant else ''}{': ' if progress else ''}{progress}"
 
     def start(self, now: float) -> None:
@@ -122,6 +106,10 @@ class RecipeTransition:
 
     def waitables(self) -> list[Any]:
         return [waitable for player in self.players for waitable in player.waitables()]
+
+    def due(self, now: float) -> float:
+        """When a free engine may have its next frame, in monotonic seconds; infinity if that needs no waiting."""
+        return min((due for player in self.players if (due := player.due(now)) is not None), default=math.inf)
 
     def release(self) -> Player | None:
         """The player that shows, which `stop` will not stop; None while a change is under way."""
@@ -240,6 +228,7 @@ class RecipeTransition:
         self.metrics.count("change/begun")
         self.current.set_policy(RestartPolicy.UNLESS_OUT_OF_MEMORY)
         self.next, self._returning, self.phase = self._build(variant, RestartPolicy.NEVER), False, Phase.LOADING
+        self._waits_for_room, self._in_turn = None, False
         self.next.start(now, self.current.pop_spare(), beside=True)
         self._started_at = now
 
@@ -248,15 +237,37 @@ class RecipeTransition:
         failure = self.next.failure
         if self.state.asked is not None or (self._automatic and self.current.failure):
             self._abandon(now, Outcome.GIVEN_UP)
+        elif self._waits_for_room:
+            if self.current.has_room or now - self._started_at >= LONGEST_EXIT:
+                self.next.start_at(self._waits_for_room, now)
+                self._waits_for_room = None
         elif failure is not None and failure.memory and not self._automatic:
-            self._swap(now)
+            if not self._make_room(now):
+                self._swap(now)
         elif failure is not None:
             self._report(self.next.variant, failure)
             self._abandon(now, Outcome.FAILED, failure.text, failure.memory)
         elif self.current.failure is not None:  # it ran out of memory and made room: the new one continues alone
             self._swap_started, self.phase = now, Phase.SWAPPING
-        elif self._delivers(starved):
+        elif self._delivers(starved) and self.next.is_complete(now):
             self._begin_fade(now)
+
+    def _make_room(self, now: float) -> bool:
+        """Memory does not suffice for two sets of engines: load one engine in the place of an old one.
+
+        Returns:
+            Whether other engines render while it loads. Once it shows, the rest of the old ones make room too.
+        """
+        assert self.next is not None
+        if self._in_turn or (place := self.current.make_room()) is None:
+            return False
+        log.warning("recipe %s: does not fit into memory beside %s; its engines change one after another",
+                    self.next.variant.name, self.current.variant.name)
+        self.metrics.count("change/in_turn")
+        self._dismiss(self.next)
+        self.next = self._build(self.next.variant, RestartPolicy.NEVER)
+        self._waits_for_room, self._in_turn, self._started_at = place, True, now
+        return True
 
     def _swap(self, now: float) -> None:
         """Memory does not suffice for two: hold the last frame, stop both, then load the new one alone."""
@@ -312,7 +323,7 @@ class RecipeTransition:
     def _begin_fade(self, now: float) -> None:
         assert self.next is not None
         self.current.set_policy(RestartPolicy.NEVER)  # it leaves within the second: not worth another engine
-        self._fade, self.phase = _Fade(now, 0.0, self.seconds), Phase.FADING
+        self._fade, self.phase = RecipeFade(now, 0.0, self.seconds), Phase.FADING
         self.state.play(self.next.variant)
         if self.next.result is None or self.current.result is None or self.seconds <= 0:
             self._finish(now)  # one of the frames to fade between is missing

@@ -66,7 +66,7 @@ class Upgrade:
 
     def _try(self, variant: RecipeVariant, now: float, is_silent: Callable[[], bool]) -> None:
         player = self._transition.leading
-        engine, self.waiting = player.engines[0], ""
+        engine, self.waiting = player.first, ""
         if player.fallen or not engine.ready:
             return
         target = replace(variant, accelerator=_accelerator(variant, engine.report.upgrade))

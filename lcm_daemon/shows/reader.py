@@ -59,14 +59,13 @@ from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.audience import audience_fields, read_audience
+from lcm_daemon.shows.engines import ENGINE, ENGINES, LOADED
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
 from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
 
-LOADED = "loaded"  # in place of `true`
-SPARES = f"true, false or {LOADED}"
 ENVIRONMENT_PREFIX = "LCM_DAEMON__"
 _SECONDS = Number(0, 86_400)
 MAX_FPS = 1000  # rates above 240 are for measurements and the memory bus
@@ -196,6 +195,7 @@ def _build_show(file: Path, base: Path, found: Mapping[str, Any], moved: Mapping
         timeouts=EngineTimeouts(engine["deadline"], engine["loading_deadline"]),
         spare=bool(engine["spare"]),
         loads_spare=engine["spare"] == LOADED,
+        engines=found["engines"],
         resume=found["resume"],
         cue_loop=found["cue_list"]["loop"],
         lookahead=found["cue_list"]["lookahead"],
@@ -263,25 +263,6 @@ _OUTPUT: Fields = {
 }
 
 
-def _read_spare(node: Node, problems: Problems) -> bool | str | None:
-    if node.value == LOADED:
-        return LOADED
-    if isinstance(node.value, bool | int) and node.value in (0, 1):
-        return bool(node.value)
-    problems.add(node, f"spare is {SPARES}, not {node.value!r:.80}")
-    return None
-
-
-_ENGINE: Fields = {
-    "deadline": Field(Number(0.1, 3600), 3.0, "seconds without an answer after which the engine counts as hung"),
-    "loading_deadline": Field(Number(1, 86_400), 600.0, "seconds without progress after which a loading engine counts "
-                              "as hung; a compiler at work is progress"),
-    "spare": Field(Custom(_read_spare, SPARES), True, "keep a second engine, for a quick restart: with its libraries "
-                   "imported, or `loaded`, with the recipe on the card too, which takes its memory twice"),
-    **ENGINE_DEFAULTS,
-}
-
-
 def show_fields(base: Path, recordings: Path) -> Fields:
     """The keys of a show.
 
@@ -316,7 +297,8 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         **{name: _controller(name) for name in controllers.CONTROLLERS},
         "audience": Field(OrFalse(Section(audience_fields(base))), None, "visitors who play from their phones"),
         "resume": Field(Boolean(), True, "after a power cut or a crash, start with the look of the last run"),
-        "engine": Field(Section(_ENGINE), defaults(_ENGINE)),
+        "engine": Field(Section(ENGINE), defaults(ENGINE)),
+        "engines": ENGINES,
     }
 
 

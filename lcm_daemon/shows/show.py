@@ -20,6 +20,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.audience import AudienceConfig
+from lcm_daemon.shows.engines import EngineGroup
 from lcm_daemon.shows.library import companion_file
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.web.address import browser_url
@@ -82,6 +83,7 @@ class Show:
         lookahead: Seconds by which a quantised cue starts before its beat; None for what a picture takes.
         network: Who may reach the servers.
         prompts: The bank of prompts, which are played by their number.
+        engines: Where engines run; empty for one, on the device of the recipe.
         audience: Visitors with sessions of their own; None for none.
     """
 
@@ -115,6 +117,7 @@ class Show:
     prompts: tuple[str, ...] = ()
     loads_spare: bool = False
     audience: AudienceConfig | None = None
+    engines: tuple[EngineGroup, ...] = ()
 
     @property
     def cue_destinations(self) -> tuple[tuple[str, ...], ...]:

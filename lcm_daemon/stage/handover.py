@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lcm_daemon.audience.messages import Kept
 from lcm_daemon.automation.look import Look
 from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.frame import Frame, Pixels, Size
@@ -19,6 +20,7 @@ from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.player import Player
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import EndpointConfig
@@ -77,8 +79,10 @@ class Handover:
         undimmed: Its picture, before the master dimmed it.
         ticks: Number of the next frame.
         kept: What the controllers keep, as in `DeskSupervisor.kept`.
+        audience: What the visitors' server keeps, as in `AudienceSupervisor.kept`.
         metrics: The counters.
         show: The show that has ended.
+        stopped: Places whose engines were stopped by hand.
     """
 
     look: Look | None = None
@@ -91,8 +95,10 @@ class Handover:
     undimmed: Pixels | None = None
     ticks: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
+    audience: Kept | None = None
     metrics: Metrics = field(default_factory=Metrics)
     show: Show | None = None
+    stopped: set[EnginePlace] = field(default_factory=set)
     _holder: Holder | None = None
 
     def hold(self) -> None:
@@ -203,7 +209,8 @@ def leave(stage: Stage, following: NextShow | None, before: Handover) -> Handove
         fps=stage.show.fps, player=player if is_usable else None, engine=_engine_of(stage.show),
         output=stage.output or before.output, undimmed=stage.undimmed if stage.output else before.undimmed,
         ticks=stage.ticks, kept=kept_by_desk(stage.desk.kept, same_file, not stage.show_file.unwritten),
-        metrics=stage.metrics, show=stage.show,
+        audience=stage.audience.kept if same_file else None,
+        metrics=stage.metrics, show=stage.show, stopped=stage.players.stopped,
     )
     if player is not None and not is_usable:
         player.stop()

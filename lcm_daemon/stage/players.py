@@ -1,4 +1,4 @@
-"""Players: builds the engines of a recipe as a show wants them."""
+"""Players: builds the engines of a recipe as a show wants them, and lets engines leave and join while it plays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import replace
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.recipes.registry import AUTO, NONE
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.spare import Spare
+from lcm_daemon.shows.engines import engine_places
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.cards import count_cards
 from lcm_daemon.stage.handover import Handover
 
 
@@ -22,23 +25,50 @@ class Players:
         show: The show.
         metrics: Counters to report to.
         left: What the show before has left.
+
+    Attributes:
+        places: Where the show's engines run.
+        stopped: Those of them where no engine is to run at present.
     """
 
     def __init__(self, show: Show, metrics: Metrics, left: Handover) -> None:
         self._show, self._metrics, self._left = show, metrics, left
         self._fallback = show.fallback  # read once: no YAML is read while the show plays
+        self.places = engine_places(show.engines, count_cards)
+        self.stopped: set[EnginePlace] = left.stopped & set(self.places)
 
     def build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         """A player, not started; or one that renders already."""
         if (player := self._left.pop_player(variant, self._show)) is not None:
             player.set_policy(policy)
             return player
+        local = any(not place.is_remote for place in self.places)
+        spare = Spare(self._metrics, self._show.loads_spare) if self._show.spare and local else None
+        wanted = [place for place in self.places if place not in self.stopped]
+        engines = [self._engine(variant, place, policy, spare) for place in wanted]
+        return Player(variant, engines, self._show.start_values(variant.recipe), self._metrics)
+
+    def arrange(self, player: Player, now: float) -> None:
+        """Let engines of a player leave that the show does not have, and further ones join."""
+        wanted = [place for place in self.places if place not in self.stopped]
+        policy = player.first.policy
+        spare = next((engine.spare for engine in player.engines if engine.spare is not None), None)
+        present = {engine.place for engine in player.engines}
+        for place in wanted:
+            if place not in present:
+                player.join(self._engine(player.variant, place, policy, spare), now)
+        for engine in [engine for engine in player.engines if engine.place not in wanted]:
+            player.leave(engine)
+
+    def _engine(
+        self, variant: RecipeVariant, place: EnginePlace, policy: RestartPolicy, spare: Spare | None
+    ) -> EngineSupervisor:
         recipe, show = variant.rendered, self._show
         quick = variant.quick.rendered if variant.accelerator else None
         plain = [] if quick or recipe.accelerate in (AUTO, NONE) else [replace(recipe, accelerate=NONE)]
-        engine = EngineSupervisor(
-            (recipe, *plain, self._fallback), show.size, self._metrics, show.timeouts,
-            Spare(self._metrics, show.loads_spare) if show.spare else None, guided=show.can_guide, policy=policy,
-            quick=quick,
+        ladder = [replace(rung, device=place.device or rung.device) for rung in (recipe, *plain)]
+        return EngineSupervisor(
+            (*ladder, self._fallback), show.size, self._metrics, show.timeouts, None if place.is_remote else spare,
+            guided=show.can_guide, policy=policy, place=place,
+            quick=quick and replace(quick, device=place.device or quick.device),
         )
-        return Player(variant, [engine], show.start_values(variant.recipe), self._metrics)

@@ -103,7 +103,7 @@ class StatusReport:
             age: Seconds for which the output is out of date; None before the first result.
         """
         transition = self._switcher.transition
-        engine = transition.leading.engines[0]
+        engine = transition.leading.first
         entries: dict[str, Value] = {
             "show": self._show.name,
             "recipe": engine.recipe.name,
@@ -111,7 +111,7 @@ class StatusReport:
             "change": transition.describe(),
             **self._automation.status(now),
             "moved": describe_last_move(self._parameters),
-            "loaded": round(100 * min(loaded_share(each.engines[0].state) for each in transition.players)),
+            "loaded": round(100 * min(loaded_share(each.first.state) for each in transition.players)),
             "governor": self._switcher.describe_governor(),
             "upgrade": self._switcher.describe_upgrade(),
             "error": "; ".join(filter(None, (transition.state.error, inputs.error))),

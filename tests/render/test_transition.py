@@ -13,6 +13,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
@@ -32,11 +33,13 @@ def resized(variant: RecipeVariant, size: tuple[int, int]) -> RecipeVariant:
 class FakeEngine:
     """An EngineSupervisor's face."""
 
-    def __init__(self, variant: RecipeVariant, policy: RestartPolicy) -> None:
+    def __init__(
+        self, variant: RecipeVariant, policy: RestartPolicy, place: EnginePlace = EnginePlace(),  # noqa: B008 - frozen
+    ) -> None:
         self.variant, self.policy = variant, policy
         self.state, self.alarm, self.pid = "starting", "", 1
-        self.ready = self.accepts_frame = self.fallen = self.running = False
-        self.gone = True
+        self.ready = self.accepts_frame = self.fallen = self.running = self.substitutes = False
+        self.gone, self.place, self.service, self.frames_under_way = True, place, 0.0, 0
         self.failure: Failed | None = None
         self.spare: Any = None
         self.given: Any = None
@@ -47,6 +50,13 @@ class FakeEngine:
 
     def stop(self, seconds: float = 1.0) -> None:
         self.running, self.failure = False, Failed("stopped")
+
+    def hold(self, reason: str) -> None:
+        self.failure = Failed(reason)
+
+    def resume(self) -> None:
+        if self.failure is not None:
+            self.start(0.0)
 
     def pop_spare(self) -> Any:
         spare, self.spare = self.spare, None

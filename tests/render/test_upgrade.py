@@ -40,6 +40,8 @@ class Engine:
     failure: Failed | None = None
     memory: DeviceMemory | None = None
     fallen: bool = False
+    substitutes: bool = False
+    alarm: str = ""
     state: str = "starting"
     report: Report = REPORT
     frames: int = 0
