@@ -148,6 +148,7 @@ class Pipeline(ABC):
 
     Attributes:
         frames_in_flight: The largest number of frames that may be under way at once; known when `load` returns.
+        node: Name of the machine that renders, if it is another one; known when `load` returns.
         loads_beside: Another engine renders while this one loads: compile at low priority, and tune nothing that a
             busy device would decide wrongly. Set before `load`.
         returns: It takes the place of an engine that died: be back soon. Set before `load`.
@@ -155,6 +156,7 @@ class Pipeline(ABC):
     """
 
     frames_in_flight: int = 1
+    node: str = ""
     loads_beside: bool = False
     returns: bool = False
     tunes: bool = False

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.errors import EngineError, RecipeError
 from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
@@ -59,15 +59,25 @@ def run(endpoint: ChildEndpoint, pipeline: str, spare: bool, log_levels: LogLeve
         while isinstance(message := channel.receive(), EndSession):
             pass  # it has no memory yet
         if isinstance(message, LoadRecipe):
-            _render_frames(_load(message, channel), channel)
+            serve(build(message.recipe, channel.size), message, channel)
     except Exception as error:  # noqa: BLE001 - the top of the engine's loop: report it; a new engine replaces this one
-        channel.send(_failure(error))
+        channel.send(failure_of(error))
     finally:
         channel.close()
 
 
-def _failure(error: Exception) -> Failed:
+class EngineFailed(EngineError):
+    """An engine elsewhere has reported its end."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.text)
+        self.failed = failed
+
+
+def failure_of(error: Exception) -> Failed:
     """The message that ends the engine after an error; logs the error if a user cannot have caused it."""
+    if isinstance(error, EngineFailed):
+        return error.failed
     if isinstance(error, RecipeError):
         return Failed(str(error), retry=False, memory=is_out_of_memory(error))
     log.error("engine failed", exc_info=error)
@@ -89,16 +99,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _load(message: LoadRecipe, channel: ChildChannel) -> Pipeline:
-    pipeline = build(message.recipe, channel.size)
+def serve(pipeline: Pipeline, message: LoadRecipe, channel: ChildChannel) -> None:
+    """Load a pipeline of the message's recipe, and render until the stage is gone. Raises what the pipeline raises."""
     pipeline.loads_beside, pipeline.returns = message.beside, message.returns
     report = pipeline.load(lambda text: channel.send(Progress(text)))
     pipeline.use_memory(channel.slots.memory())
-    channel.send(Ready(report, _frames_in_flight(pipeline, channel)))
+    channel.send(Ready(report, _frames_in_flight(pipeline, channel), pipeline.node))
     if memory := pipeline.memory():
         channel.send(memory)
         threading.Thread(target=_report_memory, args=(pipeline, channel, memory), name="memory", daemon=True).start()
-    return pipeline
+    _render_frames(pipeline, channel)
 
 
 def _report_memory(pipeline: Pipeline, channel: ChildChannel, last: DeviceMemory) -> None:
@@ -197,5 +207,5 @@ class _FramesInFlight:
                 self._room.release()
         except Exception as error:  # noqa: BLE001 - the top of the thread: end the engine, as an error of `run` does
             self._failed = True
-            self._channel.send(_failure(error))
+            self._channel.send(failure_of(error))
             self._room.release()

@@ -38,12 +38,16 @@ class EnginePlace:
             "" for a process of this machine.
         gpus: GPUs that an engine on the cluster claims; may be a fraction.
         number: Tells engines of one device or cluster apart, from 0.
+        wire: How frames travel to the cluster and back: "raw", or "jpeg" where the wire is the limit.
+        token: Whether the cluster must authenticate by token.
     """
 
     device: str = ""
     ray: str = ""
     gpus: float = 0.0
     number: int = 0
+    wire: str = "raw"
+    token: bool = True
 
     @property
     def is_remote(self) -> bool:

@@ -1,0 +1,138 @@
+"""A Ray cluster on loopback, in a process of its own: this process imports no ray.
+
+    with RayNodes(tmp_path) as cluster:
+        cluster.add("b", cpus=2)
+        cluster.kill_actor("b"), cluster.stop("b"), cluster.stop("head"), cluster.add("head")
+
+Its Python processes know the pipeline `timed`. The clocks of its nodes are the machine's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from lcm_daemon.processes.bootstrap import prepare_environment
+
+TOKEN = "5e" * 32
+HEAD = "head"
+ROOT = Path(__file__).parents[2]
+REGISTRATION = """
+from lcm_daemon.recipes import registry
+registry.PIPELINES["timed"] = "tests.rigs.timed_pipeline:TimedPipeline"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RayNodes:
+    """The cluster; it starts with its head, which has no processor to give away.
+
+    Args:
+        folder: For the module that registers the pipeline.
+        environment: More of the nodes' environment.
+        client: Whether the head serves Ray's client, at `client_address`.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None, client: bool = False) -> None:
+        (folder / "sitecustomize.py").write_text(REGISTRATION)
+        self._ports = (free_port(), free_port() if client else 0)
+        self._environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
+                             "PYTHONPATH": f"{folder}:{ROOT}", "RAY_USAGE_STATS_ENABLED": "0",
+                             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0",
+                             "RAY_BACKEND_LOG_LEVEL": "error", **(environment or {})}
+        self.address = f"127.0.0.1:{self._ports[0]}"
+        self.client_address = f"ray://127.0.0.1:{self._ports[1]}"
+
+    def __enter__(self) -> RayNodes:
+        prepare_environment()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.rigs.ray_cluster", *map(str, self._ports)], cwd=ROOT, env=self._environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.add(HEAD, 0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        family = psutil.Process(self._process.pid).children(recursive=True)
+        try:
+            self._call("end")
+        finally:
+            self._process.kill()
+            for process in family:
+                with _already_gone():
+                    process.kill()
+            self._process.wait(10)
+
+    def add(self, name: str, cpus: int = 1, **resources: float) -> None:
+        """Start a node, and wait until the cluster knows it."""
+        self._call("add", name, cpus, resources)
+
+    def stop(self, name: str) -> None:
+        """Kill all processes of a node."""
+        self._call("stop", name)
+
+    def actors(self) -> list[int]:
+        """Process ids of the engines' actors."""
+        found = []
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            with _already_gone():
+                if "ray::EngineActor" in " ".join(process.cmdline()):
+                    found.append(process.pid)
+        return found
+
+    def _call(self, *command: Any) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        while (line := self._process.stdout.readline()) != "done\n":
+            assert line, f"the cluster's process ended during {command}"
+
+
+@contextmanager
+def _already_gone() -> Iterator[None]:
+    try:
+        yield
+    except psutil.Error:
+        pass
+
+
+def main(port: int, client_port: int) -> None:
+    """The process: obeys one command a line."""
+    from ray.cluster_utils import Cluster
+
+    cluster, nodes = Cluster(), {}
+    for line in sys.stdin:
+        verb, *arguments = json.loads(line)
+        if verb == "add":
+            name, cpus, resources = arguments
+            more: dict[str, Any] = {"resources": resources} if resources else {}
+            if name == HEAD:
+                more |= {"gcs_server_port": port, "include_dashboard": False}
+                more |= {"ray_client_server_port": client_port} if client_port else {}
+            nodes[name] = cluster.add_node(num_cpus=cpus, node_ip_address="127.0.0.1", node_name=name,
+                                           object_store_memory=100 << 20, **more)
+        elif verb == "stop":
+            cluster.remove_node(nodes.pop(arguments[0]), allow_graceful=False)
+        else:
+            cluster.shutdown()
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
