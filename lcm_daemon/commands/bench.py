@@ -16,6 +16,7 @@ import psutil
 
 from lcm_daemon.commands.arguments import find_recipes
 from lcm_daemon.commands.bench_daemon import measure_bus, measure_start
+from lcm_daemon.commands.bench_engines import EngineFigures, as_figures, measure_engines
 from lcm_daemon.commands.bench_model import measure_model
 from lcm_daemon.commands.bench_report import Figures
 from lcm_daemon.commands.bench_stage import measure_stage
@@ -83,6 +84,19 @@ def bench(task: Task, file: str | None = None) -> int:
     if file:
         about = {"machine": _machine(), "recipe": task.recipe.name, "random weights": task.random}
         Path(file).write_text(json.dumps({**about, **report}, indent=2) + "\n")
+    return 0
+
+
+def bench_engines(most: int, size: Size, file: str | None = None) -> int:
+    """Measure 1, 2, 4, ... `most` engines and print a line for each. Arguments and errors as of `bench`."""
+    _check_writable(file)
+    runs: list[EngineFigures] = []
+    for run in measure_engines(most, size):
+        runs.append(run)
+        print_line(str(run))
+    if file:
+        about = {"machine": _machine(), "size": "{}x{}".format(*size)}
+        Path(file).write_text(json.dumps({**about, "engines": as_figures(runs)}, indent=2) + "\n")
     return 0
 
 

@@ -14,6 +14,7 @@ _PIPELINES = "lcm_daemon.pipelines"
 
 PIPELINES: Mapping[str, str] = {
     "passthrough": f"{_PIPELINES}.passthrough:Passthrough",
+    "timed_copy": f"{_PIPELINES}.timed_copy:TimedCopy",  # for measurements
     "latent_consistency": f"{_PIPELINES}.latent_consistency:LatentConsistency",
 }
 
