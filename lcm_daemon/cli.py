@@ -1,16 +1,17 @@
-"""The command line: `lcm-daemon run`, `check`, `list`, `schema`, `pull`, `prepare`, `doctor`, `bench`, `send` and others.
+"""The command line: `lcm-daemon run`, `check`, `list`, `schema`, `pull`, `prepare`, `doctor`, `bench`, and others.
 
 This module parses arguments and hands them to a module of `lcm_daemon.commands`, which it imports only when the command
 runs: help and errors are there at once.
 
 Exit codes: 0 success; 1 `pull --offline` found a missing file, `prepare` could not compile a recipe, the daemon refused
-what `send` sent, `health` found no daemon that plays, or the output cannot be written; 2 wrong arguments, a mistake in a
-file, or a missing integration; 130 ended by Ctrl-C.
+what `send` sent, `health` found no daemon that plays, or the output cannot be written; 2 wrong arguments, a mistake in
+a file, or a missing integration; 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import logging
 import math
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments: the command line without the program's name; None takes that of the process.
     """
+    if os.getpid() == 1:  # the first process of a container: Linux drops signals that it has no handler for
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))  # `run` sets another one
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None if it is closed
             stream.reconfigure(errors="backslashreplace")  # for characters that the terminal cannot show
@@ -188,6 +191,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
                         "two in one process slow each other down")
     parser.add_argument("--random-weights", action="store_true",
                         help="use the model's architecture with random weights, without a download")
+    parser.add_argument("--engines", type=int, choices=range(1, 65), metavar="N", help="measure 1, 2, 4, ... N engines "
+                        "that take 50 ms a frame without a processor, and nothing else")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -230,6 +235,7 @@ def _log_level(text: str) -> tuple[str, int]:
 def _run(options: argparse.Namespace) -> int:
     from lcm_daemon.processes.prestarted import Prestarted
 
+    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of a start; the stage turns it on
     interrupted = _note_interrupts()
     desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
     try:
@@ -316,9 +322,11 @@ def _pin(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.bench import bench, task_for
-    from lcm_daemon.commands.bench_task import STEPS
+    from lcm_daemon.commands.bench import bench, bench_engines, task_for
+    from lcm_daemon.commands.bench_task import BENCH_SIZE, STEPS
 
+    if options.engines:
+        return bench_engines(options.engines, options.size or BENCH_SIZE, options.json)
     steps = (options.steps,) if options.steps else STEPS
     task = task_for(options.recipe, options.frames, steps, options.size, options.accelerate, options.random_weights)
     return bench(task, options.json)
