@@ -26,6 +26,8 @@ from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT
 from lcm_daemon.render import engine
 
 _REMOTE = "lcm_daemon.render.remote_engine"
+RAW, JPEG = "raw", "jpeg"
+WIRES = (RAW, JPEG)  # how frames travel to a cluster and back
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class EnginePlace:
             "" for a process of this machine.
         gpus: GPUs that an engine on the cluster claims; may be a fraction.
         number: Tells engines of one device or cluster apart, from 0.
-        wire: How frames travel to the cluster and back: "raw", or "jpeg" where the wire is the limit.
+        wire: One of WIRES: JPEG where the network is the limit.
         token: Whether the cluster must authenticate by token.
     """
 
@@ -46,7 +48,7 @@ class EnginePlace:
     ray: str = ""
     gpus: float = 0.0
     number: int = 0
-    wire: str = "raw"
+    wire: str = RAW
     token: bool = True
 
     @property

@@ -1,4 +1,4 @@
-"""How frames travel between this machine and an engine elsewhere: as they are, or as JPEG where the wire is the limit."""
+"""How frames travel to an engine elsewhere and back: as they are, or as JPEG where the network is the limit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import simplejpeg
 
 from lcm_daemon.core.errors import EngineError
 from lcm_daemon.core.frame import Pixels
+from lcm_daemon.render.engine_place import RAW
 
-RAW, JPEG = "raw", "jpeg"
-WIRES = (RAW, JPEG)
 QUALITY = 90  # 512x512 takes about 60 KB, and is 38 dB from the original
 Packed = Pixels | bytes
 

@@ -34,7 +34,7 @@ class LoadOrder:
 
     Args:
         size: (width, height) of the frames in pixels.
-        wire: How results travel, one of `frame_wire.WIRES`.
+        wire: How results travel, one of `engine_place.WIRES`.
     """
 
     recipe: Recipe

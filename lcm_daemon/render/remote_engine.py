@@ -29,8 +29,8 @@ from lcm_daemon.processes.protocol import Progress as ProgressMessage
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe
 from lcm_daemon.render import ray_actor
 from lcm_daemon.render.engine import EngineFailed, LoadRecipe, failure_of, serve
-from lcm_daemon.render.engine_place import EnginePlace
-from lcm_daemon.render.frame_wire import JPEG, pack, unpack
+from lcm_daemon.render.engine_place import JPEG, EnginePlace
+from lcm_daemon.render.frame_wire import pack, unpack
 from lcm_daemon.render.node_engine import SLOTS, Loaded, LoadOrder, LogLine, NodeRequest
 from lcm_daemon.render.ray_cluster import RayCluster, worker_environment
 

@@ -10,14 +10,15 @@ from typing import Any
 import yaml
 
 from lcm_daemon.core.document import Node, Problems
-from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section
+from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, Items, Number, Section
 from lcm_daemon.core.schema_shapes import Either
 from lcm_daemon.recipes.engine_defaults import ENGINE_DEFAULTS
 from lcm_daemon.recipes.reader import FIELDS as RECIPE_FIELDS
 from lcm_daemon.recipes.registry import AUTO
-from lcm_daemon.render.engine_place import EnginePlace
+from lcm_daemon.render.engine_place import RAW, WIRES, EnginePlace
 
 MOST_ENGINES = 64
+_RAY_KEYS = ("gpus", "wire", "token")
 LOADED = "loaded"  # in place of `true`
 SPARES = f"true, false or {LOADED}"
 WANTED = "auto, {device: cuda:0}, {ray: auto, engines: 4}, or a list of such mappings"
@@ -33,19 +34,23 @@ class EngineGroup:
         ray: Address of a Ray cluster, or AUTO; "" for processes of this machine.
         engines: How many; not counted with the device AUTO.
         gpus: GPUs that each engine on the cluster claims.
+        wire: How frames travel to the cluster and back, one of WIRES.
+        token: Whether the cluster must authenticate by token.
     """
 
     device: str = AUTO
     ray: str = ""
     engines: int = 1
     gpus: float = 0.0
+    wire: str = RAW
+    token: bool = True
 
 
 def _read_address(node: Node, problems: Problems) -> str | None:
     text = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else ""
     match = _ADDRESS.fullmatch(text)
     if text == AUTO or (match and 0 < int(match[3]) < 65536):
-        return text.removeprefix("ray://")
+        return text
     problems.add(node, f"ray is auto or the address of a cluster such as \"10.0.0.5:10001\", not {node.value!r:.80}")
     return None
 
@@ -56,6 +61,9 @@ _GROUP: Fields = {
     "engines": Field(Number(1, MOST_ENGINES, whole=True), 1, "how many engines"),
     "gpus": Field(Number(0, 16), None, "GPUs that each engine on the cluster claims; without it, 1 unless the device "
                   "is cpu"),
+    "wire": Field(Choice(WIRES), None, "how frames travel to the cluster and back: jpeg, with a small loss, where the "
+                  "network is the limit"),
+    "token": Field(Boolean(), None, "false lets the show use a cluster that anyone may use who reaches it"),
 }
 
 
@@ -67,13 +75,15 @@ def _read_group(node: Node, problems: Problems) -> EngineGroup | None:
         return None
     if not found["ray"] and not found["device"]:
         problems.add(node, f"an engine needs a device or a cluster: {WANTED}")
-    elif not found["ray"] and found["gpus"] is not None:
-        problems.add(node, "gpus belongs to engines on a Ray cluster; a device of this machine is named by `device`")
+    elif not found["ray"] and (misplaced := [key for key in _RAY_KEYS if found[key] is not None]):
+        problems.add(node, f"{misplaced[0]} belongs to engines on a Ray cluster; a device of this machine is named by "
+                     "`device`")
     elif not found["ray"] and found["device"] == AUTO and found["engines"] > 1:
         problems.add(node, "device auto is one engine for every graphics card; name a device to run several on it")
     else:
         gpus = found["gpus"] if found["gpus"] is not None else float(bool(found["ray"]) and found["device"] != "cpu")
-        return EngineGroup(found["device"], found["ray"], int(found["engines"]), gpus)
+        return EngineGroup(found["device"], found["ray"], int(found["engines"]), gpus, found["wire"] or RAW,
+                           found["token"] is not False)
     return None
 
 
@@ -131,5 +141,5 @@ def engine_places(groups: Iterable[EngineGroup], count_cards: Callable[[], int])
             devices = [f"cuda:{card}" for card in range(min(count_cards(), MOST_ENGINES))] or [""]
         for device in devices:
             number = sum(place.device == device and place.ray == group.ray for place in places)
-            places.append(EnginePlace(device, group.ray, group.gpus, number))
+            places.append(EnginePlace(device, group.ray, group.gpus, number, group.wire, group.token))
     return tuple(places) or (EnginePlace(),)

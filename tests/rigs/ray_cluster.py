@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -106,10 +106,8 @@ class RayNodes:
 
 @contextmanager
 def _already_gone() -> Iterator[None]:
-    try:
+    with suppress(psutil.Error):
         yield
-    except psutil.Error:
-        pass
 
 
 def main(port: int, client_port: int) -> None:
