@@ -142,7 +142,7 @@ class Lobby:
         session, new = self.sessions.start(address)
         self.metrics.count("joins")
         self.queue.join(session.number)
-        self._handle(self.queue.step())
+        self._changed = True
         return session, new
 
     def connect(self, session: VisitorSession, connection: Connection) -> None:
@@ -151,11 +151,12 @@ class Lobby:
         if earlier is not None:
             earlier.end(ELSEWHERE, "the session was opened in another tab")
         self._connections[session.number] = connection
-        self.queue.hear(session.number)
         connection.put("hello", page_messages.hello(self.config, session.number))
-        self._push_state(session.number, connection)
         if self.queue.seat_of(session.number) >= 0:
             connection.put("table", page_messages.table(self.table, session.values))
+        self.queue.hear(session.number)
+        self._handle(self.queue.step())
+        self._push_state(session.number, connection)
 
     def disconnect(self, session: VisitorSession, connection: Connection) -> None:
         """A connection has closed. Its session lasts until it has been silent for too long."""

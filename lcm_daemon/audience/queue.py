@@ -64,6 +64,7 @@ class Visitor:
     Attributes:
         session: Number of the session.
         heard: When its connection was last heard.
+        is_new: Whether it has not been heard since it joined: it is not called before.
         seat: Its seat, counted from 0; -1 while it waits.
         begun: When its turn began.
         ends: When its turn ends.
@@ -71,9 +72,15 @@ class Visitor:
 
     session: int
     heard: float
+    is_new: bool = True
     seat: int = -1
     begun: float = 0.0
     ends: float = 0.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that end its session."""
+        return SILENCE_SECONDS if self.seat >= 0 or self.is_new else PATIENCE_SECONDS
 
 
 class VisitorQueue:
@@ -116,7 +123,7 @@ class VisitorQueue:
     def hear(self, session: int) -> None:
         """Its connection sent something."""
         if session in self._visitors:
-            self._visitors[session].heard = self._now()
+            self._visitors[session].heard, self._visitors[session].is_new = self._now(), False
 
     def end(self, session: int, reason: Reason) -> list[Event]:
         """Take away the seat or the place of a session. Empty if it has none."""
@@ -145,7 +152,7 @@ class VisitorQueue:
         for visitor in list(self._visitors.values()):
             if visitor.seat >= 0 and now >= visitor.ends:
                 events += self.end(visitor.session, "time")
-            elif now - visitor.heard >= (SILENCE_SECONDS if visitor.seat >= 0 else PATIENCE_SECONDS):
+            elif now - visitor.heard >= visitor.patience:
                 events += self.end(visitor.session, "silent")
         return events + self._call_next(now)
 
@@ -153,7 +160,7 @@ class VisitorQueue:
         """Give free seats to those who wait. A silent one is passed over, and keeps its place."""
         taken = {visitor.seat for visitor in self.seated()}
         free = [seat for seat in range(self.places) if seat not in taken]
-        ready = [visitor for visitor in self.waiting() if now - visitor.heard < SILENCE_SECONDS]
+        ready = [each for each in self.waiting() if not each.is_new and now - each.heard < SILENCE_SECONDS]
         events: list[Event] = []
         for seat, visitor in zip(free, ready, strict=False):
             visitor.seat, visitor.begun, visitor.ends = seat, now, now + self.seconds
@@ -206,12 +213,12 @@ class VisitorQueue:
     def kept(self) -> list[tuple[Any, ...]]:
         """The sessions in their order, with times that count from now."""
         now = self._now()
-        return [(v.session, now - v.heard, v.seat, now - v.begun, v.ends - now) for v in self._visitors.values()]
+        return [(v.session, v.is_new, v.seat, now - v.begun, v.ends - now) for v in self._visitors.values()]
 
     def restore(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over what `kept` gave. All count as heard now; those whose seat this queue lacks wait again."""
         now = self._now()
-        for session, _, seat, elapsed, left in rows:
+        for session, is_new, seat, elapsed, left in rows:
             has_seat = 0 <= seat < self.places
             turn = (seat, now - elapsed, now + left) if has_seat else (-1, 0.0, 0.0)
-            self._visitors[session] = Visitor(session, now, *turn)
+            self._visitors[session] = Visitor(session, now, is_new, *turn)

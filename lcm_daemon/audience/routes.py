@@ -97,9 +97,9 @@ class JoinRoutes:
         return response
 
     def _is_secure(self, request: Request) -> bool:
-        """Whether the browser speaks TLS, to this server or to a proxy at the address that the show names."""
+        """Whether the browser speaks TLS, to this server, to a known proxy, or at the address that the show names."""
         outside = urlsplit(self._config.audience.address)
-        return self._config.network.tls is not None or (
+        return request.url.scheme == "https" or (
             outside.scheme == "https" and request.headers.get("host", "").lower() == outside.netloc.lower())
 
     async def _serve_page(self, socket: WebSocket) -> None:

@@ -2,7 +2,7 @@
 
     GET /join               the page and its files; / leads there
     GET /join/state         the show, the length of the queue, and the visitor's session, as JSON
-    POST /join              a session: 201 and a cookie; 200 for one that the visitor has; 503 with Retry-After if full or
+    POST /join              a session: 201 and a cookie; 200 if the visitor has one; 503 with Retry-After if full or
                             closed, 429 for too many of one address, 403 for a blocked visitor
     GET /join/ws            WebSocket of a session; protocol below
     GET /health             {"open": true} while it serves

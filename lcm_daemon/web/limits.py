@@ -20,6 +20,7 @@ from lcm_daemon.web.address import network_of
 MOST_CONNECTIONS = 192  # from the network together, and the same from this machine
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
 HEAD_SECONDS = 10.0  # within which the first request must arrive
+END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
 MOST_KINDS = 64  # of log records that are counted each by itself
 
 
@@ -87,6 +88,18 @@ def with_deadline(protocol: Any) -> Any:
                 self.transport.close()
 
     return WithDeadline
+
+
+def with_end(protocol: Any) -> Any:
+    """A class of uvicorn's for WebSockets, changed to cut those whose client does not read what was last sent to it."""
+    class WithEnd(protocol):  # type: ignore[misc]
+        async def run_asgi(self) -> None:
+            try:
+                await super().run_asgi()
+            finally:
+                self.loop.call_later(END_SECONDS, self.transport.abort)
+
+    return WithEnd
 
 
 class Throttled(logging.Filter):

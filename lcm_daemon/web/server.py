@@ -15,7 +15,7 @@ import uvicorn
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web.limits import LimitedListener, Throttled, with_deadline
+from lcm_daemon.web.limits import LimitedListener, Throttled, with_deadline, with_end
 
 MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
@@ -59,11 +59,12 @@ class WebServer:
             on_failure.callback(listener.close)
             config = uvicorn.Config(
                 app, log_config=None, log_level="warning", access_log=False, lifespan="off",
-                proxy_headers=bool(self._proxies), forwarded_allow_ips=self._proxies, server_header=False, ws_max_size=self._limit, ws_per_message_deflate=False,
-                timeout_graceful_shutdown=1,
+                proxy_headers=bool(self._proxies), forwarded_allow_ips=self._proxies, server_header=False,
+                ws_max_size=self._limit, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
             )
             config.load()
             config.http_protocol_class = with_deadline(config.http_protocol_class)
+            config.ws_protocol_class = with_end(config.ws_protocol_class)
             logging.getLogger("uvicorn.error").addFilter(_throttled)
             config.ssl = self._tls  # not by file names: the certificate may be replaced while the server runs
             self._server = uvicorn.Server(config)

@@ -32,6 +32,7 @@ class Hall:
     def join(self, *sessions: int) -> list[Called | Gone]:
         for session in sessions:
             self.queue.join(session)
+            self.queue.hear(session)
         return self.queue.step()
 
     def after(self, seconds: float) -> list[Called | Gone]:
@@ -116,6 +117,15 @@ def test_a_silent_visitor_is_passed_over_and_keeps_the_place_for_a_while() -> No
     assert hall.after(PATIENCE_SECONDS) == [Gone(4, -1, "silent")]
 
 
+def test_a_session_that_never_connects_is_not_called() -> None:
+    hall = Hall(places=1)
+    hall.queue.join(1)
+    assert hall.join(2) == [Called(2, 0)]
+    assert waiting(hall.queue) == [1]
+    hall.silent = {1}
+    assert hall.after(SILENCE_SECONDS) == [Gone(1, -1, "silent")]
+
+
 def test_the_performer_extends_and_skips() -> None:
     hall = Hall(places=1)
     hall.join(1, 2)
@@ -160,6 +170,7 @@ def test_a_clock_that_jumps_costs_nobody_a_turn(jump: float) -> None:
     clock = SteadyClock(lambda: time[0])
     queue = VisitorQueue(1, 3, SECONDS, clock)
     queue.join(1)
+    queue.hear(1)
     queue.step()
     time[0] += 10.0
     before = queue.seconds_left(1)
@@ -212,6 +223,7 @@ class QueueMachine(RuleBasedStateMachine):
             number = next(self.numbers)
             self.joined.append(number)
             self.queue.join(number)
+            self.queue.hear(number)
             self.note(self.queue.step())
 
     @rule(seconds=st.floats(0.1, 30.0))

@@ -12,8 +12,10 @@ WORDS = WordFilter(["bad", "grim reaper", "zork*", "плохо", "坏人"])
 
 
 @pytest.mark.parametrize("text", [
-    "bad", "a BAD day", "Bäd", "ｂａｄ", "b a d", "b.a.d", "b-a_d", "ba d", "b@d", "b4d!", "baaaad", "b\u200bad",
-    "bad,really", "bаd", "b\u0301ad", "𝕓𝕒𝕕", "ⓑⓐⓓ", "b​a​d", "the grim reaper", "grimreaper", "Grim  -  REAPER", "zorkish", "ZORK",
+    "bad", "a BAD day", "Bäd", "ｂａｄ", "b a d", "b.a.d",
+    "b-a_d", "ba d", "b@d", "b4d!", "baaaad", "b\u200bad",
+    "bad,really", "bаd", "b\u0301ad", "𝕓𝕒𝕕", "ⓑⓐⓓ", "b​a​d",
+    "the grim reaper", "grimreaper", "Grim  -  REAPER", "zorkish", "ZORK",
     "это плохо", "П Л О Х О", "一个坏人在", "坏 人", "bad\n", "no\tbad", "b*a*d", "8 bad 8",
 ])
 def test_a_blocked_word_is_found(text: str) -> None:
@@ -21,8 +23,8 @@ def test_a_blocked_word_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "", "badge", "a badger", "grim", "reaper of corn", "xzork", "好人", "ocean, deep blue", "b and d", "4 cats, 3 dogs", "!",
-    "хорошо",
+    "", "badge", "a badger", "grim", "reaper of corn", "xzork", "好人", "ocean, deep blue", "b and d",
+    "4 cats, 3 dogs", "!", "хорошо",
 ])
 def test_other_words_pass(text: str) -> None:
     assert not WORDS.blocks(text)

@@ -74,12 +74,13 @@ def describe_table(controls: ControlState) -> dict[str, Any]:
 
 
 def describe_health(controls: ControlState, clients: int, status_age: float | None) -> dict[str, Any]:
-    """Content of `/health`: status, values, the state of each parameter, and every counter by its path.
+    """Content of `/health`: status, engines, values, the state of each parameter, and every counter by its path.
 
     status_age: Seconds since the stage sent the status, which it does twice a second; None before the first one.
     """
     return {
-        "version": __version__, "clients": clients, "status_age": status_age, "status": _finite(controls.status), "values": controls.values,
+        "version": __version__, "clients": clients, "status_age": status_age,
+        "status": _finite(controls.status), "engines": controls.lists.get("engines", ()), "values": controls.values,
         "live": {name: asdict(state) for name, state in controls.parameter_states.items()},
         "without_effect": _without_effect(controls),
         "counts": controls.metrics.counts(),
