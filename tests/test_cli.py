@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -395,3 +396,28 @@ def test_only_a_second_ctrl_c_ends_at_once(signals: str, code: int, monkeypatch:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert ended == [code] * (code > 0)
+
+
+@pytest.mark.slow
+def test_sigterm_during_the_first_imports_ends_the_first_process_of_a_container() -> None:
+    """Linux gives such a process no signals but those that it handles."""
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*container, "true"], capture_output=True).returncode:
+        pytest.skip("this system makes no namespace for processes")
+    with subprocess.Popen([*container, sys.executable, "-m", "lcm_daemon", "run"], stdout=subprocess.DEVNULL) as outer:
+        def first() -> psutil.Process | None:
+            found = psutil.Process(outer.pid).children()
+            return found[0] if found and _handles(found[0].pid, signal.SIGTERM) else None
+
+        wait_for(first, what="the handler")
+        process = first()
+        assert process is not None
+        process.terminate()
+        assert outer.wait(10) in (0, 128 + signal.SIGTERM)
+
+
+def _handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, see proc_pid_status(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    return bool(caught >> (number - 1) & 1)

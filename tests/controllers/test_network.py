@@ -42,7 +42,8 @@ def test_the_section_is_read() -> None:
     "{origins: ['*']}", "{origins: [example.org]}", "{embed: ['http://a/b']}", "{hosts: lcm.lan}", "{alow: []}",
     "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}", "{access: {pin: '12345'}}",
     "{access: {pin: [1]}}", "{access: {others: admin}}", "{access: {guests: 1}}", "{access: '123456'}", "{tls: true}",
-    "{tls: {certificate: a.pem}}", "{proxies: [proxy.lan]}", "{proxies: 127.0.0.1}", "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
+    "{tls: {certificate: a.pem}}", "{proxies: [proxy.lan]}", "{proxies: 127.0.0.1}",
+    "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
 ])
 def test_mistakes_have_a_place(text: str) -> None:
     problems = Problems()
