@@ -156,6 +156,7 @@ _AUDIENCE: Commands = {
     "audience/open": Command("Let new visitors join again."),
     "audience/close": Command("Let no new visitors join; those who wait keep their places."),
 }
+_ENGINE = Parameter("name", "text", "", "The engine's name, as the page lists it, such as `cuda:1`.")
 _MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
 _CUES: Commands = {
     "cue/go": Command("Start the next cue.", (_FADE,), optional=1),
@@ -240,6 +241,8 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         **_SHOW,
         **_AUDIENCE,
         "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),
+        "engine/stop": Command("Stop one of several engines; the others render on.", (_ENGINE,), cumulative=True),
+        "engine/start": Command("Start an engine again that was stopped.", (_ENGINE,), cumulative=True),
         "tap": Command("Tap the tempo: each tap is a beat."),
         "next": Command("Set a parameter on the next bar, or on the next beat if `quantise` says so.", (
             Parameter("name", "text", "", "The parameter's name."),

@@ -27,6 +27,7 @@ STATUS: Mapping[str, str] = {
     "refused": "Requests that were refused; the log names them.",
     "uptime": "Time since the start.",
     "engine": "What the engine does: starting, loading, rendering, or why it does not render.",
+    "engines": "How many of several engines render.",
     "in_flight": "Frames that are in the engine at the same time, at most.",
     "engine_pid": "Process id of the engine.",
     "desk_pid": "Process id of the desk, which runs OSC, MIDI and the page.",
@@ -56,5 +57,6 @@ STATUS: Mapping[str, str] = {
     "paused": "Whether the fade is paused.",
     "audience": "How many visitors play and wait.",
     "audience_address": "The address that visitors open.",
+    "audience_pid": "Process id of the server that visitors reach.",
     "wall": "What the output shows: the show's own picture (stage), or visitors' (one, cycle, mosaic).",
 }

@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import psutil
-
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics, quantile_of
@@ -22,6 +20,7 @@ from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progr
 from lcm_daemon.processes.supervisor import ChildSupervisor
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
+from lcm_daemon.render.cpu_watch import CpuWatch
 from lcm_daemon.render.engine_place import EnginePlace, start_engine
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from lcm_daemon.render.spare import Spare
@@ -84,11 +83,13 @@ class EngineSupervisor(ChildSupervisor):
         self.alarm = ""
         self.failure: Failed | None = None  # why no engine runs, and none will be started
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
+        self.rendered = 0  # frames so far
+        self._latencies: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds from request to result
         self.service = 0.0  # seconds from one frame to the next, lately; 0 before the first
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
         self.may_fall: Callable[[], bool] = lambda: True  # whether another recipe may be rendered in place of its own
         self._rung = 0
-        self._cpu = _CpuWatch()
+        self._cpu = CpuWatch()
         self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
         self._progress_at = 0.0  # when the loading engine last said that it makes progress
         self._rendering_time = 0.0  # seconds in which results arrived, of all engines
@@ -99,6 +100,11 @@ class EngineSupervisor(ChildSupervisor):
     def recipe(self) -> Recipe:
         """The recipe of the present rung."""
         return self.ladder[self._rung]
+
+    @property
+    def latency(self) -> float:
+        """Median seconds from the request of a frame to its result, lately; 0 before the first."""
+        return quantile_of(sorted(self._latencies), 0.5) if self._latencies else 0.0
 
     @property
     def ready(self) -> bool:
@@ -199,7 +205,10 @@ class EngineSupervisor(ChildSupervisor):
                  report.dtype, *report.size)
 
     def _on_result(self, result: FrameResult, child: Child, now: float) -> None:
-        self.metrics.time("engine/latency", now - child.channel.requested[result.slot])
+        latency = now - child.channel.requested[result.slot]
+        self.metrics.time("engine/latency", latency)
+        self._latencies.append(latency)
+        self.rendered += 1
         session = child.channel.sessions.get(result.slot, "")
         self._results.append(Rendered(session, child.channel.read_result(result)))
         if self._rung == 0:
@@ -363,21 +372,3 @@ class EngineSupervisor(ChildSupervisor):
             log.info("engine: the loaded spare takes over")
             self._log_rendering()
         return True
-
-
-class _CpuWatch:
-    """Tells whether a process used the CPU within the last second. Says nothing of a GPU, where a hang uses it too."""
-
-    def __init__(self) -> None:
-        self._checked_at, self._cpu_time, self._busy = 0.0, 0.0, False
-
-    def is_busy(self, pid: int | None, now: float) -> bool:
-        """Checked once a second at most."""
-        if now - self._checked_at >= 1.0:
-            try:
-                times = psutil.Process(pid).cpu_times()
-            except psutil.Error:
-                return False
-            self._busy = times.user + times.system - self._cpu_time > 0.1
-            self._checked_at, self._cpu_time = now, times.user + times.system
-        return self._busy

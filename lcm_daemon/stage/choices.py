@@ -13,6 +13,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.engines import Engines
 from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.live_source import LiveSource
 from lcm_daemon.stage.outputs import Outputs
@@ -27,9 +28,11 @@ class Choices:
     def __init__(
         self, show: Show, switcher: RecipeSwitcher, inputs: Inputs, outputs: Outputs, shelf: RecipeShelf,
         fetch: RecipeFetch, picture: PromptPicture, audience: NoAudience,
+        engines: Engines,
     ) -> None:
         self._show, self._switcher, self._inputs, self._outputs = show, switcher, inputs, outputs
         self._shelf, self._fetch, self._picture, self._audience = shelf, fetch, picture, audience
+        self._engines = engines
 
     def lists(self, now: float) -> dict[str, Rows]:
         """The lists at `now` (monotonic seconds), by name.
@@ -38,11 +41,12 @@ class Choices:
         sinks: name (for `sink/NAME`), label, transport, on, state, size, fps (frames that were sent).
         recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem (why it
             is absent), failed (why its last download failed).
+        engines: name (for `engine/stop`), node, device, state, on, fps, latency, memory.
         prompt_picture: source (what the image prompt shows); no row if the recipe has none.
         """
         return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now),
                 "recipes": tuple(self._recipes()), "prompt_picture": self._picture.rows(),
-                **self._audience.lists()}
+                "engines": self._engines.rows(now), **self._audience.lists()}
 
     def status(self) -> dict[str, Value]:
         """Entries of the status that change often.
@@ -51,12 +55,13 @@ class Choices:
         fetching: the name of that recipe.
         fetched: how much of it is here, in percent.
         record, record_seconds, record_free: the file that is being recorded, for how long, and the GB that are free.
+        engines: how many of several engines render.
         target_fps: the rate of rendered frames that the show asks for.
         """
         return {
             "fetch": self._fetch.describe(), "fetching": self._fetch.name, "fetched": round(100 * self._fetch.share),
             "target_fps": self._show.target_fps or self._show.fps,
-            **self._outputs.recording(), **self._audience.status(),
+            "engines": self._engines.describe(), **self._outputs.recording(), **self._audience.status(),
         }
 
     def _inputs_rows(self) -> Iterator[Row]:

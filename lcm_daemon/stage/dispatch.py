@@ -14,6 +14,7 @@ from lcm_daemon.recipes.state import ChangeEnd, Outcome
 from lcm_daemon.recipes.words import words_of
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.engines import Engines
 from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.moves import Moves
 from lcm_daemon.stage.outputs import Outputs
@@ -37,9 +38,9 @@ class Dispatch:
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
         outputs: Outputs, shelf: RecipeShelf, fetch: RecipeFetch, show_file: ShowFile, picture: PromptPicture,
-        audience: NoAudience,
+        audience: NoAudience, engines: Engines,
     ) -> None:
-        self._show_file, self._picture, self._audience = show_file, picture, audience
+        self._show_file, self._picture, self._audience, self._engines = show_file, picture, audience, engines
         self._parameters, self._automation, self._switcher = parameters, automation, switcher
         self._inputs, self._outputs, self._shelf, self._fetch = inputs, outputs, shelf, fetch
         self._bank, self._history = PromptBank(show.prompts, show.companion_file), PromptHistory()
@@ -107,6 +108,9 @@ class Dispatch:
             case "engine/restart":
                 self._switcher.restart()
                 self._asked_by = request.origin
+                return []
+            case "engine/stop" | "engine/start":
+                self._engines.execute(request, now)
                 return []
             case "adjust" | "toggle" | "prompts/play" | "prompts/store" | "prompts/clear":
                 return self._moves.execute(request, now)

@@ -210,7 +210,7 @@ def leave(stage: Stage, following: NextShow | None, before: Handover) -> Handove
         output=stage.output or before.output, undimmed=stage.undimmed if stage.output else before.undimmed,
         ticks=stage.ticks, kept=kept_by_desk(stage.desk.kept, same_file, not stage.show_file.unwritten),
         audience=stage.audience.kept if same_file else None,
-        metrics=stage.metrics, show=stage.show, stopped=stage.players.stopped,
+        metrics=stage.metrics, show=stage.show, stopped=stage.engines.players.stopped,
     )
     if player is not None and not is_usable:
         player.stop()

@@ -279,7 +279,7 @@ def test_a_starved_engine_is_slow_and_no_hang(
             return self
 
     with monkeypatch.context() as busy:
-        busy.setattr("lcm_daemon.render.engine_supervisor.psutil.Process", Busy)
+        busy.setattr("lcm_daemon.render.cpu_watch.psutil.Process", Busy)
         for second in range(1, 29):
             engine.step(now + second)
         assert engine.pid == first
