@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
 
+from lcm_daemon.audience.audience import audience_of
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, Pixels, solid
@@ -25,7 +26,6 @@ from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.recipes.prepared import Prepared
@@ -36,15 +36,15 @@ from lcm_daemon.render.governor import Governor
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.render.silence import InputSilence
 from lcm_daemon.render.slate import Slate
-from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.choices import Choices
+from lcm_daemon.stage.desk_config import desk_config
 from lcm_daemon.stage.desk_reports import DeskReports
 from lcm_daemon.stage.dispatch import Dispatch
+from lcm_daemon.stage.engines import Engines
 from lcm_daemon.stage.handover import Handover, leave
-from lcm_daemon.stage.inputs import Inputs, describe_sources, page_source
+from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.stage.outputs import Outputs
-from lcm_daemon.stage.players import Players
 from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
@@ -54,7 +54,6 @@ from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.status_report import StatusReport
 from lcm_daemon.stage.systemd_notify import SystemdNotifier
 from lcm_daemon.stage.wakeup import WakeupPipe
-from lcm_daemon.transports.endpoint import switch_names
 from lcm_daemon.transports.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -92,8 +91,8 @@ class Stage:
         prepared = Prepared.read()
         self.recipes = RecipeState(before.variant(recipe, show) or prepared.form_of(RecipeVariant(recipe)))
         self.parameters = Parameters(show.table(recipe), show.start_values(recipe), show.glides)
-        build = Players(show, self.metrics, before).build
-        self.transition = RecipeTransition(self.recipes, build, self.metrics, show.crossfade, show.timeouts.alarm)
+        self.engines = Engines(show, self.recipes, self.metrics, before)
+        self.transition = self.engines.transition
         governor = Governor(show.target_fps, self.metrics) if show.target_fps else None
         self.switcher = RecipeSwitcher(recipes, self.transition, governor, self.metrics, prepared)
         self.inputs = Inputs(show, self.metrics, self.on_input, look)
@@ -102,8 +101,11 @@ class Stage:
         self.shelf = RecipeShelf(recipes, self.metrics)
         self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
         self._picture = PromptPicture(self.switcher, self.metrics)
+        self.audience = audience_of(show, self.parameters, self.transition, self.metrics)
+        self.audience.kept = before.audience
         self._choices = Choices(
-            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture)
+            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture, self.audience,
+            self.engines)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
             self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed)
@@ -112,7 +114,8 @@ class Stage:
             self.automation.restore(look, self.clock.now())
         self.recipes.on_playing.append(self._on_playing)
         self.recipes.on_end.append(self._on_change_end)
-        self.desk = DeskSupervisor(self._desk_config(tuple(recipes)), show.size, self.metrics, prestarted)
+        config = desk_config(show, self.parameters, recipes, self.automation.editor.folder)
+        self.desk = DeskSupervisor(config, show.size, self.metrics, prestarted)
         self.desk.kept = before.kept
         self.show_file = show_file or ShowFile(show, metrics=self.metrics)
         self.show_file.changes = lambda: show_changes(
@@ -126,31 +129,26 @@ class Stage:
         self.slate = Slate(show.slate, show.size, show.name)
         self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
         self._blank = Frame(solid(show.size), 0, self.clock.now())
-        self.feeder = Feeder(self.transition, self.parameters, self._blank)
+        self.feeder = Feeder(
+            self.transition, self.parameters, self._blank, self.audience.turns, self.audience.inputs)
         self.values: Mapping[str, Value | Blend] = self.automation.evaluate(self.clock.now())
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = False
         self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
-                                  self.shelf, self.fetch, self.show_file, self._picture)
+                                  self.shelf, self.fetch, self.show_file, self._picture, self.audience, self.engines)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe)
         self._reports = DeskReports(
             self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
-            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture))
+            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture, self.audience,
+             self.engines))
         self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
+        self._shown_age: float | None = None  # seconds for which the output is out of date
         self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
         self._held = before.picture(show.size)  # until the first result
         self.ticks = before.ticks
-
-    def _desk_config(self, recipes: tuple[str, ...]) -> DeskConfig:
-        show = self.show
-        return DeskConfig(
-            show.name, self.parameters.shown(), self.parameters.targets(), show.desk_options, recipes,
-            browser_source=page_source(show), sources=describe_sources(show), network=show.network,
-            sinks=tuple(switch_names(show.sinks)), cue_destinations=show.cue_destinations,
-            looks_folder=self.automation.editor.folder)
 
     def _runners(self) -> list[Runner]:
         return [*self.inputs.runners(), *self.outputs.sinks]
@@ -161,10 +159,7 @@ class Stage:
 
         May be read from any thread.
         """
-        engine = self.transition.leading.engines[0]
-        if engine.ready or engine.alarm:
-            return ""
-        return f"loading {engine.recipe.name}{'' if engine.state in ('starting', 'loading') else f': {engine.state}'}"
+        return self.engines.loading
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that are not installed."""
@@ -215,22 +210,27 @@ class Stage:
         """Kill every child process at once."""
         self.transition.stop(0.0)
         self.desk.stop(0.0)
+        self.audience.stop(0.0)
 
     def _open(self) -> None:
         now = self.clock.now()
         self._left.close(STOP_SECONDS)  # what this show does not use
         self.shelf.look()  # done long before the desk listens
         self.desk.begin(self.parameters.targets(), now)
-        self.transition.start(now)  # its engine imports while the desk starts
+        self.engines.start(now)  # they import while the desk starts
+        self.audience.begin(now)
         self.desk.wait_until_open(now)
+        self.audience.wait_until_open(now)
         self.shelf.step()
         for runner in self._runners():
             runner.start()
         self.slate.start(self.failsafe.show_slate)
         self.automation.editor.watch()
         self.resume_file.on_open(now)
-        gc.collect()
+        if gc.isenabled():  # not at the start of the daemon
+            gc.collect()
         gc.freeze()  # what exists now stays: later collections need not visit it
+        gc.enable()
 
     def _close(self) -> None:
         self.slate.stop()
@@ -238,6 +238,7 @@ class Stage:
             runner.stop()
         self.transition.stop(STOP_SECONDS)
         self.desk.stop(STOP_SECONDS)
+        self.audience.stop(STOP_SECONDS)
         for runner in self._runners():
             if not runner.join(STOP_SECONDS):
                 log.warning("%s: did not end within %g s; the daemon ends without it", runner.label, STOP_SECONDS)
@@ -254,15 +255,20 @@ class Stage:
         """Handle messages and input until the tick is due."""
         while True:
             self._serve()
-            left = due - self.clock.now()
+            now = self.clock.now()
+            left = due - now
             if left <= 0 or self.stopping:
                 return
-            if left < 0.0015:  # waiting on pipes is only good to the millisecond; sleep is not
-                self.clock.sleep(left)
-                return
-            waitables = [self._wakeup.reader, *self.desk.waitables(), *self.transition.waitables()]
+            pause = min(left, self.transition.due(now) - now)
+            if pause < 0.0015:  # waiting on pipes is only good to the millisecond; sleep is not
+                self.clock.sleep(pause)
+                if pause == left:
+                    return
+                continue
+            waitables = [self._wakeup.reader, *self.desk.waitables(), *self.transition.waitables(),
+                         *self.audience.waitables()]
             with contextlib.suppress(InterruptedError):  # Ctrl-C on Windows: its handler has run
-                wait(waitables, left - 0.001)
+                wait(waitables, pause - 0.001)
 
     def _serve(self) -> None:
         """Handle everything that has arrived, and send the engines what they accept."""
@@ -276,8 +282,9 @@ class Stage:
             moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
             self._dispatch.observe_automation(moved, now)
             self._reports.tell(moved, now)
-            starved = self.source.newest is None and self.values["mode"] != "text"
+            starved = self.feeder.is_starved(self.source, self.values)
             result = self.transition.step(now, starved)
+            self.audience.step(now)
             if self.recipes.calls:
                 self.recipes.announce()
             if result is not None:
@@ -316,6 +323,7 @@ class Stage:
         for name, value in self.parameters.start.items():
             if name in values and values[name] == before[name] != value and self.parameters.is_untouched(name):
                 self.parameters.follow_recipe(name, now)
+        self.audience.recipe_started(now)
         self.desk.replace_table(self.parameters.shown())
         self.desk.tell(self.automation.recipe_started(variant.name, now))
 
@@ -340,10 +348,12 @@ class Stage:
             self._picture.step()
             self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
             if self.undimmed is None or not self.values["freeze"]:
-                frame, rendered = self.source.newest, self.transition.output(now)
+                frame, own = self.source.newest, self.transition.output(now)
+                rendered, self._shown_age = self.audience.compose(own, self._age(now), now)
                 self._held = rendered = rendered if rendered is not None else self._held
-                self.undimmed = self.failsafe.choose(rendered, self._age(now) or 0.0, frame.pixels if frame else None)
-            self.output = Frame(self._dim(self.undimmed), self.ticks, now)
+                self.undimmed = self.failsafe.choose(
+                    rendered, self._shown_age or 0.0, frame.pixels if frame else None)
+            self.output = Frame(self._dim(self.audience.overlay(self.undimmed)), self.ticks, now)
             self.ticks += 1
             self.outputs.post(self.output)
             self._report_to_desk(now, self.output)
@@ -372,6 +382,6 @@ class Stage:
 
     def _report_to_desk(self, now: float, output: Frame) -> None:
         if self._reports.tell_status(now, lambda: self._report.status(
-                now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._age(now))):
+                now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._shown_age)):
             self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
         self._reports.show(output, now, self.source.newest)
