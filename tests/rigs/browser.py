@@ -160,12 +160,38 @@ def _is_trouble(message: dict[str, Any]) -> bool:
     return message["method"] == "Runtime.exceptionThrown" or logged.get("level") == "error"
 
 
+async def _read_json(url: str, method: str = "GET") -> Any:
+    request = urllib.request.Request(url, method=method)
+    return json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request).read()))
+
+
+@asynccontextmanager
+async def context(devtools: str) -> AsyncIterator[Tab]:
+    """Open a tab in a context of its own, as another person's browser: it shares no cookies with other tabs."""
+    about = await _read_json(f"http://{devtools}/json/version")
+    async with connect(about["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+        browser = Tab(socket)
+        listening = asyncio.create_task(browser.listen())
+        made = await browser.call("Target.createBrowserContext", disposeOnDetach=True)
+        target = await browser.call("Target.createTarget", url="about:blank", **made)
+        async with _attached(f"ws://{devtools}/devtools/page/{target['targetId']}") as new:
+            yield new
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
 @asynccontextmanager
 async def tab(devtools: str) -> AsyncIterator[Tab]:
     """Open a new tab of a running browser."""
-    request = urllib.request.Request(f"http://{devtools}/json/new?about:blank", method="PUT")
-    target = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request).read()))
-    async with connect(target["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+    target = await _read_json(f"http://{devtools}/json/new?about:blank", "PUT")
+    async with _attached(target["webSocketDebuggerUrl"]) as new:
+        yield new
+
+
+@asynccontextmanager
+async def _attached(address: str) -> AsyncIterator[Tab]:
+    """Control a tab, and close it at the end."""
+    async with connect(address, max_size=None, proxy=None) as socket:
         new = Tab(socket)
         listening = asyncio.create_task(new.listen())
         for domain in ("Runtime", "Log", "Network", "Page"):

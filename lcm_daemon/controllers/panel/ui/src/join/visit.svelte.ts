@@ -203,7 +203,7 @@ export class Visit {
       this.#endsAt = performance.now() + 1000 * state.left;
       this.left = Math.ceil(state.left);
     }
-    if (begins) navigator.vibrate?.(200);
+    if (begins && navigator.userActivation?.hasBeenActive) navigator.vibrate?.(200);
   }
 
   #showError(text: string): void {
