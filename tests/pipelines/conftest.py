@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
     import torch
+
+    from lcm_daemon.pipelines import cuda_graph, frame_model, latent_consistency, warm_up
+    from lcm_daemon.pipelines import device as devices
+    from tests.rigs.card import Card, plugged_in
 
 Values = dict[str, Value]
 
@@ -59,6 +63,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[kind]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def card() -> Iterator[Card]:
+    """A card for all tests of a module. Recordings need one warm-up; one and two steps are recorded at load."""
+    with pytest.MonkeyPatch.context() as patch, plugged_in(patch) as card:
+        patch.setattr(devices, "configure", lambda *arguments, **named: None)
+        patch.setitem(devices._AVAILABLE, "cuda", lambda: True)
+        patch.setattr(frame_model, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
+        for module in (cuda_graph, latent_consistency, warm_up):
+            patch.setattr(module, "WARM_UPS", 1)
+        patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)
+        patch.setattr(warm_up, "_RECORD", 2)
+        patch.setattr(latent_consistency, "RECORDED_STEPS", range(1, 3))
+        yield card
 
 
 @pytest.fixture

@@ -20,29 +20,13 @@ from tests.rigs.tiny import recipe_of
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines import cuda_graph, frame_model, frame_transfer, latent_consistency, warm_up
-    from lcm_daemon.pipelines import device as devices
+    from lcm_daemon.pipelines import frame_transfer
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
-    from tests.rigs.card import Card, plugged_in, unplugged
+    from tests.rigs.card import Card, unplugged
     from tests.rigs.card_streams import CardEvent
 
 SIZE = (64, 64)
 Checkpoint = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[Card]:
-    """A card for all tests of this module. Recordings need one warm-up; one and two steps are recorded at load."""
-    with pytest.MonkeyPatch.context() as patch, plugged_in(patch) as card:
-        patch.setattr(devices, "configure", lambda *arguments, **named: None)
-        patch.setitem(devices._AVAILABLE, "cuda", lambda: True)
-        patch.setattr(frame_model, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
-        for module in (cuda_graph, latent_consistency, warm_up):
-            patch.setattr(module, "WARM_UPS", 1)
-        patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)
-        patch.setattr(warm_up, "_RECORD", 2)
-        patch.setattr(latent_consistency, "RECORDED_STEPS", range(1, 3))
-        yield card
 
 
 def load(folder: Path, size: Size = SIZE, **changes: Any) -> LatentConsistency:
