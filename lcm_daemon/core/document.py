@@ -6,6 +6,7 @@ aliases that expand to millions of values or contain themselves, tags that ask f
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,27 @@ class _Loader(yaml.SafeLoader):
     def _too_deep(self, mark: yaml.Mark) -> DocumentError:
         text = f"nested too deeply: more than {MAX_DEPTH} levels"
         return DocumentError([Problem(self._file, mark.line + 1, mark.column + 1, text)])
+
+
+def compose_own(text: str, file: str) -> Node:
+    """Parse YAML that comes with the package and is known to be in order, in a tenth of the time of `compose`."""
+    loader = getattr(yaml, "CSafeLoader", None)  # PyYAML may come without libyaml
+    try:
+        raw = loader(_NamedText(text, file)).get_single_node() if loader else None
+    except yaml.YAMLError:
+        raw = None
+    if raw is None:
+        return compose(text, file)
+    _merge(raw, file, set())
+    return Node(file, raw)
+
+
+class _NamedText(io.StringIO):
+    """A text with the name of its file, which libyaml gives to the places of nodes."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 def compose(text: str, file: str, max_characters: int = MAX_CHARACTERS) -> Node:

@@ -6,7 +6,7 @@ import importlib
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import Pipeline
-from lcm_daemon.pipelines.light_imports import light_imports
+from lcm_daemon.processes.garbage import garbage_kept
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import PIPELINES
 
@@ -20,5 +20,7 @@ def build(recipe: Recipe, size: Size) -> Pipeline:
 
 def warm_imports(name: str) -> None:
     """Import what a pipeline needs: this is most of an engine's start, and the same for all its recipes."""
-    with light_imports():
+    from lcm_daemon.pipelines.light_imports import light_imports
+
+    with light_imports(), garbage_kept():
         importlib.import_module(PIPELINES[name].partition(":")[0])

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -33,6 +33,7 @@ class Deferred:
         names: Classes and functions that other modules import by name and only call, or look for with `isinstance`.
             They stand in for the real ones, and load the module when they are called.
         marks: Decorators that note what they decorate for the module, and return it. Applied when it is loaded.
+        homes: Of a bare package: which of its modules a name comes from. The package itself is not loaded for it.
         wraps: Decorators, with or without arguments, that change how a function behaves once the module is loaded.
     """
 
@@ -40,6 +41,7 @@ class Deferred:
     names: Collection[str] = ()
     marks: Collection[str] = ()
     wraps: Collection[str] = ()
+    homes: Mapping[str, str] = field(default_factory=dict)
 
 
 class _DeferredModule(ModuleType):
@@ -53,6 +55,8 @@ class _DeferredModule(ModuleType):
             return importlib.metadata.version(self.__name__)
         if name.startswith("__"):  # what importlib itself looks for
             raise AttributeError(name)
+        if home := state.how.homes.get(name):
+            return getattr(importlib.import_module(f"{self.__name__}.{home}"), name)
         if name in state.how.names:
             return DeferredName(self.__name__, name)
         if name in state.how.marks:
@@ -88,8 +92,11 @@ class _State:
 
     def load(self) -> None:
         """Run the module's code, once. Another thread that reads from it waits. Raises what the import raises."""
+        name = self.module.__name__
+        package = _states.get(name.rpartition(".")[0])
+        if package is not None and not package.how.bare:
+            package.load()
         with self._lock:
-            name = self.module.__name__
             if _states.get(name) is not self:
                 return
             del _states[name]

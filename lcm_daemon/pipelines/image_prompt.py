@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.loaders import IPAdapterMixin
 from safetensors.torch import load_file
 from torch import nn
 
@@ -191,9 +190,12 @@ def _check(components: Components, recipe: Recipe, weights: AdapterWeights, is_p
 
 def _install(unet: Any, weights: AdapterWeights, recipe: Recipe) -> Any:
     """Put the adapter into the UNet; return its projection, which is then called outside of the UNet."""
+    from diffusers.loaders import IPAdapterMixin  # imports much that other recipes do without
+
+    holder = type("_Holder", (IPAdapterMixin,), {"unet": unet})()  # the least that diffusers requires of a pipeline
     try:
-        _Holder(unet).load_ip_adapter(dict(weights), subfolder="", weight_name="", image_encoder_folder=None,
-                                      low_cpu_mem_usage=False)
+        holder.load_ip_adapter(dict(weights), subfolder="", weight_name="", image_encoder_folder=None,
+                               low_cpu_mem_usage=False)
     except _UNREADABLE as error:
         raise RecipeError(_message(recipe, "the adapter does not fit the UNet", error)) from error
     for processor in unet.attn_processors.values():
@@ -204,13 +206,6 @@ def _install(unet: Any, weights: AdapterWeights, recipe: Recipe) -> Any:
     unet.encoder_hid_proj = _Identity()
     unet.requires_grad_(False)
     return projection
-
-
-class _Holder(IPAdapterMixin):  # type: ignore[misc]
-    """The minimum that diffusers' loader requires of a pipeline."""
-
-    def __init__(self, unet: Any) -> None:
-        self.unet = unet
 
 
 class _Half(nn.Module):

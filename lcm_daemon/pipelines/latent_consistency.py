@@ -188,15 +188,16 @@ class FrameRenderer:
         modules: what is compiled while the second mode warms up would invalidate the first one's graph.
         """
         start: Values = self.recipe.start_values() | {"mix": 1.0, "strength": 1.0}
-        for mode in ("image", "text"):
-            progress(f"warming up {mode}")
-            begun, frames = time.perf_counter(), 0
-            for changes, count in self._warm_up_frames(start, mode):
-                self._render_blank({**start, "mode": mode, **changes}, count)
-                frames += count
-            progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
-        self._clear()
-        self.acceleration.loading = False
+        with self.acceleration.held():
+            for mode in ("image", "text"):
+                progress(f"warming up {mode}")
+                begun, frames = time.perf_counter(), 0
+                for changes, count in self._warm_up_frames(start, mode):
+                    self._render_blank({**start, "mode": mode, **changes}, count)
+                    frames += count
+                progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
+            self._clear()
+            self.acceleration.loading = False
         devices.end_search(self.device)
 
     def _warm_up_frames(self, start: Values, mode: str) -> Iterator[tuple[Values, int]]:

@@ -1,16 +1,18 @@
 """Imports of diffusers and transformers without what they import but an engine never uses.
 
-Together these are more than half of what an engine would import before its first picture. Four means, by cost:
+Together these are more than half of what an engine would import before its first picture. Five means, by cost:
 
 - Packages that import all of their models are deferred, and so is torch's compiler: `deferred_modules`.
 - torch.distributed is not available while the libraries are imported: an engine is one process, and the libraries then
   leave out what they have for several.
 - peft (for LoRAs, which an engine reads by itself) and scipy (for training and a few schedulers) are not found.
 - The list of all installed packages, which diffusers makes at import, is made when it is read.
+- transformers does not run itself a second time, for which it reads all of its files.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -23,14 +25,25 @@ from lcm_daemon.pipelines.deferred_modules import Deferred, deferring
 
 _HIDDEN = ("peft", "scipy")
 _BARE = Deferred(bare=True)
+_CLIP = "models.clip.modeling_clip"
 _DEFERRED: Mapping[str, Deferred] = {
+    "accelerate": Deferred(names=("PartialState", "dispatch_model", "infer_auto_device_map", "init_empty_weights")),
+    "accelerate.hooks": Deferred(names=(
+        "AlignDevicesHook", "CpuOffload", "add_hook_to_module", "remove_hook_from_module")),
+    "accelerate.utils": Deferred(names=(
+        "extract_model_from_parallel", "get_balanced_memory", "get_max_memory", "infer_auto_device_map",
+        "load_offloaded_weights", "offload_weight", "reduce", "save_offload_index", "send_to_device",
+        "set_module_tensor_to_device")),
+    "accelerate.utils.modeling": Deferred(names=("clean_device_map", "get_max_layer_size")),
     "diffusers.hooks": _BARE,
     "diffusers.models.autoencoders": _BARE,
     "diffusers.models.controlnets": _BARE,
     "diffusers.models.transformers": _BARE,
     "diffusers.models.unets": _BARE,
     "diffusers.quantizers": Deferred(bare=True, names=("DiffusersAutoQuantizer", "DiffusersQuantizer")),
-    "transformers": _BARE,
+    "transformers": Deferred(bare=True, names=("AutoImageProcessor",), homes={
+        "CLIPTextModel": _CLIP, "CLIPTextModelWithProjection": _CLIP, "CLIPVisionModel": _CLIP,
+        "CLIPVisionModelWithProjection": _CLIP, "PreTrainedModel": "modeling_utils"}),
     "transformers.generation": Deferred(bare=True, names=("CompileConfig", "GenerationConfig")),
     "transformers.models": _BARE,
     "transformers.quantizers": Deferred(bare=True, names=("HfQuantizer",)),
@@ -48,7 +61,7 @@ def light_imports() -> Iterator[None]:
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # importlib reads this as "not to be found"
     try:
-        with deferring(_DEFERRED), _one_process(), _late_list_of_packages():
+        with deferring(_DEFERRED), _one_process(), _late_list_of_packages(), _transformers_once():
             yield
     finally:
         for name in hidden:
@@ -90,6 +103,21 @@ def _late_list_of_packages() -> Iterator[None]:
         yield
     finally:
         importlib.metadata.packages_distributions = before
+
+
+@contextmanager
+def _transformers_once() -> Iterator[None]:
+    """While this is open, transformers takes itself where it would be loaded from its files another time."""
+    name = "direct_transformers_import"
+    places = [importlib.import_module(place) for place in ("transformers.utils", "transformers.utils.import_utils")]
+    before = [(place, getattr(place, name)) for place in places if hasattr(place, name)]
+    for place, _ in before:
+        setattr(place, name, lambda *_, **__: sys.modules["transformers"])
+    try:
+        yield
+    finally:
+        for place, function in before:
+            setattr(place, name, function)
 
 
 def _announce(name: str) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import nn
 from torch.nn import functional
 
@@ -122,6 +121,8 @@ def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
                           f"lcm-daemon pull {recipe.name}")
     folder = place / "safety_checker"
     try:
+        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
         checker = read_pretrained(StableDiffusionSafetyChecker, folder, dtype)
         config = read_config(place / "feature_extractor")
         return checker, {key: config[key] for key in ("image_mean", "image_std")}

@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
+from lcm_daemon.processes.garbage import garbage_kept
 from lcm_daemon.processes.pipes import Connection
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ class Prestarted:
 
 def _work(pipe: Connection, modules: Sequence[str]) -> None:
     """What the process runs. It ends when its parent does."""
-    for module in modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+    with garbage_kept():
+        for module in modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
     try:
         target, endpoint, arguments = pipe.recv()
     except _LOST:

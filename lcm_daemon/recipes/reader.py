@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.document import Node, Problems, compose, path_exists, read_error
+from lcm_daemon.core.document import Node, Problems, compose, compose_own, path_exists, read_error
 from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value
@@ -107,16 +107,14 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
         return None
 
 
-def _compose_file(path: Path) -> Node:
-    return compose(path.read_text(encoding="utf-8"), str(path))
-
-
-_compose_own_file = functools.cache(_compose_file)  # of the package: several recipes have the same base
+@functools.cache  # several recipes have the same base
+def _compose_own_file(path: Path) -> Node:
+    return compose_own(path.read_text(encoding="utf-8"), str(path))
 
 
 def _read_file(path: Path, is_own: bool, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
     try:
-        document = _compose_own_file(path) if is_own else _compose_file(path)
+        document = _compose_own_file(path) if is_own else compose(path.read_text(encoding="utf-8"), str(path))
     except DocumentError as error:
         problems.extend(error.problems)
         return None

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.automation.look import Look
 from lcm_daemon.core.atomic_file import AtomicFile
 from lcm_daemon.core.render_size import is_render_size
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class ResumeFile:
             self._acquire(folder / f"{show.stem}-{digest}.json")
 
     def _acquire(self, path: Path) -> None:
+        from filelock import FileLock, Timeout  # a show that is not resumed starts without it
+
         lock = FileLock(path.with_suffix(".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

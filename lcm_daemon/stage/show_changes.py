@@ -14,7 +14,7 @@ from lcm_daemon.recipes.reader import recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.shows.show import Show
-from lcm_daemon.shows.show_writer import ShowEdits
+from lcm_daemon.shows.show_edits import ShowEdits
 from lcm_daemon.stage.inputs import Inputs
 from lcm_daemon.transports import load
 from lcm_daemon.transports.endpoint import EndpointConfig

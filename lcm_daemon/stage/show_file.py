@@ -28,7 +28,7 @@ from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.shows.library import is_packaged, openable_shows
 from lcm_daemon.shows.reader import inspect_show, load_show
 from lcm_daemon.shows.show import Show
-from lcm_daemon.shows.show_writer import ShowEdits, edit_show
+from lcm_daemon.shows.show_edits import ShowEdits
 from lcm_daemon.stage.prompt_bank import SUFFIX as PROMPTS_SUFFIX
 
 log = logging.getLogger(__name__)
@@ -253,6 +253,8 @@ class ShowFile:
         text = _read(self._path)
         if text is None or text != self._text:
             raise Refused("its file has changed on disk and is not overwritten; reload it first")
+        from lcm_daemon.shows.show_writer import edit_show  # imports ruamel.yaml, which a start does without
+
         edited = edit_show(text, self._path.name, edits)
         inspect_show(path, self.overrides, text=edited).problems.raise_if_any()
         return edited

@@ -180,3 +180,4 @@ class Transport:
     source: type[Source] | None
     sink: type[Sink] | None
     probe: Callable[[], Probe]  # must not raise
+    find: Callable[[], Probe] | None = None  # whether it is installed, without loading it; None: `probe` is quick

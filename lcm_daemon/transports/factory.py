@@ -57,7 +57,8 @@ def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics)
 
 def _build_endpoint(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:
     assert endpoint_type is not None
-    probe = transports.load(config.transport).probe()
+    transport = transports.load(config.transport)
+    probe = (transport.find or transport.probe)()
     if probe.works or not probe.install:
         return endpoint_type(config.options)
     if not config.optional:

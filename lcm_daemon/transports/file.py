@@ -163,4 +163,4 @@ def open_clip(path: Path, fps: float, reports: FileReports) -> Clip:
     return VideoClip(path, fps, reports.damage, reports.note)
 
 
-TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe)
+TRANSPORT = Transport(source=FileSource, sink=None, probe=pyav.probe, find=pyav.find)

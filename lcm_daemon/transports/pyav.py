@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from lcm_daemon.core.errors import MissingIntegration
@@ -23,6 +24,13 @@ def reason(error: BaseException) -> str:
     """First line of a library's error message."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]
+
+
+def find() -> Probe:
+    """Test whether PyAV is installed, without loading it: that takes as long as the rest of a show's outputs."""
+    if importlib.util.find_spec("av") is None:
+        return Probe(False, "PyAV is not installed", INSTALL)
+    return Probe(True, "PyAV")
 
 
 def probe() -> Probe:

@@ -367,4 +367,4 @@ def choose_encoder(codec: str, available: set[str]) -> VideoEncoder:
     raise TransportError(f"record: PyAV has none of {', '.join(encoder.name for encoder in encoders)} here")
 
 
-TRANSPORT = Transport(source=None, sink=RecordSink, probe=pyav.probe)
+TRANSPORT = Transport(source=None, sink=RecordSink, probe=pyav.probe, find=pyav.find)

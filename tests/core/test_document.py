@@ -6,9 +6,11 @@ import time
 from itertools import pairwise
 
 import pytest
+import yaml
 
-from lcm_daemon.core.document import MAX_CHARACTERS, MAX_DEPTH, Problems, compose, override
+from lcm_daemon.core.document import MAX_CHARACTERS, MAX_DEPTH, Node, Problems, compose, compose_own, override
 from lcm_daemon.core.errors import DocumentError
+from lcm_daemon.recipes.reader import FOLDER
 
 NINE = "[x, x, x, x, x, x, x, x, x]"
 BILLION_LAUGHS = f"a: &a {NINE}\n" + "".join(
@@ -22,6 +24,23 @@ def mistake(text: str) -> str:
         compose(text, "bad.yaml")
     (problem,) = caught.value.problems
     return str(problem)
+
+
+def places(node: Node) -> list[object]:
+    """Kind, place and value of a node and of everything in it."""
+    raw, mark = node.raw, node.raw.start_mark
+    inner = [each for pair in raw.value for each in (pair if isinstance(pair, tuple) else (pair,))]
+    children = [place for each in inner if isinstance(each, yaml.Node) for place in places(Node(node.file, each))]
+    own = None if children else raw.value
+    return [(type(raw), raw.tag, mark.name, mark.line, mark.column, own), *children]
+
+
+def test_files_of_the_package_are_read_the_same_by_the_quick_parser() -> None:
+    files = list(FOLDER.glob("*.yaml"))
+    for text, name in [*((file.read_text(encoding="utf-8"), str(file)) for file in files), ("", "empty.yaml")]:
+        assert places(compose_own(text, name)) == places(compose(text, name))
+    with pytest.raises(DocumentError, match=r"bad\.yaml:2:1: not YAML"):
+        compose_own("a: [1\n:", "bad.yaml")
 
 
 @pytest.mark.parametrize(("text", "value"), [

@@ -185,7 +185,8 @@ class Refusing(LiveAtLoad):
 def live_manager(choice: Accelerator) -> tuple[AcceleratorManager, AcceleratedModule, nn.Module, Tensor]:
     """A manager with one denoiser, whose LoRA's weight is the tensor."""
     manager, module, scales = manager_of(choice), ToyUNet(), torch.tensor([2.0])
-    form = LiveForm(Scaled(copy.deepcopy(module)), lambda: scales)
+    scaled = Scaled(copy.deepcopy(module))
+    form = LiveForm(lambda: scaled, lambda: scales)
     return manager, manager.accelerate("denoiser", module, make_live=lambda: form), module, scales
 
 
@@ -282,6 +283,18 @@ def test_the_eager_module_plays_until_the_compiled_one_is_ready() -> None:
         assert manager.wait(PATIENCE)
         assert manager.active_names() == {"denoiser": "fake"}
         assert torch.allclose(part(*example), expected)
+    assert fake.made == ["denoiser"]
+
+
+def test_nothing_is_compiled_while_the_model_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcm_daemon.pipelines.accelerators.manager.FIRST_PICTURES", 0.0)
+    fake = Fake()
+    manager = manager_of(fake)
+    with manager.held(), torch.inference_mode():
+        manager.accelerate("denoiser", ToyUNet())(*inputs())
+        assert not manager.wait(0.05)
+        assert fake.made == []
+    assert manager.wait(PATIENCE)
     assert fake.made == ["denoiser"]
 
 

@@ -52,7 +52,7 @@ def test_the_form_follows_the_faders_as_the_weights_do(unet: UNetPass) -> None:
         form = form_of(unet, loras)
         for weights in ({"one": 0.0, "two": 0.0}, {"one": 0.7, "two": 0.0}, {"one": -0.4, "two": 1.3}):
             loras.set_weights(weights)
-            torch.testing.assert_close(form.module(form.scales(), *example), unet(*example), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(form.make()(form.scales(), *example), unet(*example), rtol=1e-4, atol=1e-4)
 
 
 def test_the_form_keeps_the_weights_of_scale_0_and_copies_no_others(unet: UNetPass) -> None:
@@ -61,9 +61,9 @@ def test_the_form_keeps_the_weights_of_scale_0_and_copies_no_others(unet: UNetPa
         at_zero = unet(*example)
         loras.set_weights({"one": 1.0})
         form = form_of(unet, loras)
-        torch.testing.assert_close(form.module(torch.zeros(2), *example), at_zero)
+        torch.testing.assert_close(form.make()(torch.zeros(2), *example), at_zero)
         norm = dict(unet.named_parameters())["unet.conv_norm_out.weight"]
-        assert form.module.get_parameter("module.unet.conv_norm_out.weight") is norm
+        assert form.make().get_parameter("module.unet.conv_norm_out.weight") is norm
 
 
 @pytest.mark.slow
@@ -71,13 +71,13 @@ def test_tracers_see_the_scales_as_an_input(unet: UNetPass, tmp_path) -> None:  
     """OpenVINO's converter takes TorchScript, TensorRT the result of torch.export."""
     loras, example, scales = make_loras(unet), inputs(), torch.tensor([0.8, -0.5])
     form = form_of(unet, loras)
-    trace(form.module, (torch.full((2,), 0.5), *example), tmp_path / "form.pt")
+    trace(form.make(), (torch.full((2,), 0.5), *example), tmp_path / "form.pt")
     traced = torch.jit.load(tmp_path / "form.pt")
     tensors = tuple(tensor for tensor in example if tensor is not None)
     with torch.no_grad():
-        expected = form.module(scales, *example)
+        expected = form.make()(scales, *example)
         torch.testing.assert_close(traced(scales, *tensors), expected, rtol=1e-4, atol=1e-4)
-        exported = torch.export.export(form.module, (torch.full((2,), 0.5), *example), strict=False).module()
+        exported = torch.export.export(form.make(), (torch.full((2,), 0.5), *example), strict=False).module()
         torch.testing.assert_close(exported(scales, *example), expected, rtol=1e-4, atol=1e-4)
 
 

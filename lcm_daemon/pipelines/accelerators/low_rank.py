@@ -8,6 +8,7 @@ is compiled from that form stays valid while faders move.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,11 +115,11 @@ class LowRankLayer(nn.Module):
 class LiveForm:
     """A module whose LoRA weights are an input, so that an accelerator that bakes weights may compile it.
 
-    module: takes the scales before the module's own arguments.
+    make: returns it, always the same, which takes the scales before the module's own arguments. The first call is slow.
     scales: returns them as they are at this moment, float32 (LoRAs,), on the device.
     """
 
-    module: nn.Module
+    make: Callable[[], nn.Module]
     scales: Callable[[], Tensor]
 
 
@@ -127,4 +128,4 @@ def live_form(module: nn.Module, layers: Mapping[Layer, LowRank], scales: Callab
     for layer in layers:
         if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros"):
             return None
-    return LiveForm(LowRankForm(module, layers), scales) if layers else None
+    return LiveForm(functools.cache(lambda: LowRankForm(module, layers)), scales) if layers else None

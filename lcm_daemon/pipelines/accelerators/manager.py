@@ -6,7 +6,8 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from queue import PriorityQueue
@@ -32,15 +33,20 @@ _TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 0.01, torch.float16: 0
 
 _EXAMPLE_SCALE = 0.5  # of every LoRA in the example that a live form is compiled and verified with
 
+FIRST_PICTURES = 0.5  # seconds without a compilation beside them
+
 Shapes = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
 @dataclass(frozen=True)
 class _CompileJob:
-    """A module to compile for an example's shapes. live: `form` is the module of a `LiveForm`."""
+    """A module to compile for an example's shapes.
+
+    make_form: Makes what is compiled: the module itself, or that of its `LiveForm` if `live` is set.
+    """
 
     module: AcceleratedModule
-    form: nn.Module
+    make_form: Callable[[], nn.Module]
     live: bool
     shapes: Shapes
     example: tuple[Tensor | None, ...]
@@ -83,6 +89,7 @@ class AcceleratorManager:
         self._pending = 0  # jobs that are not done
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_held = False
 
     def accelerate(
         self, part: str, module: nn.Module, moves: bool = True, make_live: Callable[[], LiveForm | None] | None = None
@@ -156,8 +163,22 @@ class AcceleratorManager:
         with self._changed:
             self._pending += 1
         self._jobs.put((job.live, next(self._numbers), job))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._compile_jobs, name="accelerate", daemon=True)
+        self._start_thread()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Compile nothing in the background while this is open, nor while the first pictures are rendered after it."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            if not self._jobs.empty():
+                self._start_thread(FIRST_PICTURES)
+
+    def _start_thread(self, delay: float = 0.0) -> None:
+        if self._thread is None and not self._is_held:
+            self._thread = threading.Thread(target=self._compile_jobs, args=(delay,), name="accelerate", daemon=True)
             self._thread.start()
 
     def _warn_late(self, part: str) -> None:
@@ -177,7 +198,9 @@ class AcceleratorManager:
             else:
                 work()
 
-    def _compile_jobs(self) -> None:
+    def _compile_jobs(self, delay: float) -> None:
+        if delay:
+            time.sleep(delay)
         while True:
             _, _, job = self._jobs.get()
             self._compile(job, [choice for choice in self.choices if choice.compiles_in_background])
@@ -286,11 +309,11 @@ class AcceleratedModule:
             if len(self._variants) == VARIANTS + 1:
                 log.info("%s: more than %d input shapes; further ones stay eager", self.part, VARIANTS)
             return
-        form = self.live.module if live and self.live is not None else self.module
+        make_form = self.live.make if live and self.live is not None else lambda: self.module
         example = tuple(None if tensor is None else tensor.clone() for tensor in tensors)
         if live and self.live is not None:
             example = torch.full_like(self.live.scales(), _EXAMPLE_SCALE), *example
-        self._manager.request(_CompileJob(self, form, live, key[1], example))
+        self._manager.request(_CompileJob(self, make_form, live, key[1], example))
 
     def _run_eagerly(self, scales: Tensor, *tensors: Tensor | None) -> Tensor:
         """Run the module itself, whose weights have the LoRAs in them."""
@@ -311,7 +334,7 @@ def _run_on(device: torch.device, work: Callable[[], None]) -> None:
 @torch.inference_mode()
 def _compile_and_verify(accelerator: Accelerator, job: _CompileJob) -> CompiledModule:
     """Compile, and compare the result with the eager module's before it is used."""
-    module, example = job.form, job.example
+    module, example = job.make_form(), job.example
     compiled = accelerator.compile(job.module.part, module, example)
     if accelerator.name == "none":
         return compiled

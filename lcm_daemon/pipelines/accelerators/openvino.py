@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ class OpenVino(Accelerator):
     def __init__(self, device: torch.device, features: Features, cache: CompileCache | None = None) -> None:
         super().__init__(device, features)
         self._cache = cache or CompileCache(self.name)
-        wanted = features.openvino_device
-        self._devices = [wanted] if wanted else ["CPU", *gpus()]
+
+    @cached_property
+    def _devices(self) -> list[str]:
+        """The devices to try. Found when something is compiled: OpenVINO's import would delay the first picture."""
+        wanted = self.features.openvino_device
+        return [wanted] if wanted else ["CPU", *gpus()]
 
     @classmethod
     def probe(cls, device: torch.device) -> str:
