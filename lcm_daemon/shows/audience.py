@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from lcm_daemon.core.schema import (
 )
 from lcm_daemon.core.schema_shapes import Either
 from lcm_daemon.core.suggestions import nearest
+from lcm_daemon.recipes.recipe import Recipe
 
 MOST_PLACES = 16
 MOST_WORDS = 10_000
@@ -170,6 +171,21 @@ def read_audience(
     if any(value is None for key, value in values.items() if key != "qr"):
         return None  # the mistake is among the problems
     return AudienceConfig(**{**values, **paths, "parameters": names})
+
+
+def refuse_late_pictures(node: Node, audience: AudienceConfig | None, recipes: Iterable[Recipe | None],
+                         problems: Problems) -> None:
+    """Find recipes with a stream batch, which completes a picture only by later frames of the same session.
+
+    Args:
+        node: The whole show.
+        recipes: Those of the show; None for one with a mistake.
+    """
+    section = next((value for key, value in node.items() if key.raw.value == "audience"), node)
+    for recipe in {recipe.name: recipe for recipe in recipes if recipe is not None}.values():
+        if audience is not None and recipe.stream_batch:
+            problems.add(section, f"recipe {recipe.name}: with stream_batch a visitor's picture is complete only "
+                                  "several turns later; set stream_batch: false, or remove audience")
 
 
 def _read_names(node: Node, problems: Problems, table: Table) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Engines:
         node: the machine, "" for this one. device: as the engine names it. state: as in the status, or "stopped".
         on: whether it is to render. fps: frames a second since the last call.
         latency: milliseconds from request to result, median. memory: of the device, in words.
+        pid: process id on this machine; 0 while none runs.
         """
         engines = {engine.place: engine for engine in self.transition.leading.engines}
         return tuple(self._rows(engines, now))
@@ -99,9 +100,9 @@ class Engines:
         for place in self.players.places:
             engine = engines.get(place)
             row: Row = {"name": _name_of(place), "node": "", "device": place.device, "state": STOPPED, "on": False,
-                        "fps": 0.0, "latency": 0.0, "memory": ""}
+                        "fps": 0.0, "latency": 0.0, "memory": "", "pid": 0}
             if engine is not None:
-                row = {**row, "on": True, "state": engine.alarm or engine.state, "fps": self._rate(engine, now),
+                row = {**row, "on": True, "state": engine.alarm or engine.state, "pid": engine.pid, "fps": self._rate(engine, now),
                        "latency": round(1000 * engine.latency, 1), "node": engine.node,
                        "device": engine.report.device if engine.report else place.device,
                        "memory": describe_memory(engine.memory) if engine.memory else ""}

@@ -208,8 +208,8 @@ def test_a_peer_that_sends_back_what_it_hears(
         surface.send("/lcm/cue/goto", "storm")
         wait_for(lambda: peer.heard and abs(peer.heard[-1] - 0.8) < 1e-6, 5, "the cue's target")
         time.sleep(STATUS)
-        assert daemon._health("live")["strength"]["value"] < 0.5, "the fade goes on"
-        assert daemon._health("live")["strength"]["by"].startswith('cue "storm"')
+        assert daemon.health("live")["strength"]["value"] < 0.5, "the fade goes on"
+        assert daemon.health("live")["strength"]["by"].startswith('cue "storm"')
         before = len(peer.heard)
         for value in (0.1, 0.9):
             surface.send("/lcm/strength", value)

@@ -45,7 +45,7 @@ class Hand:
         wait_for(lambda: self.daemon.status().get(entry) == name, what=f"{entry} {name}")
 
     def live(self, name: str) -> float:
-        return float(self.daemon._health("live")[name]["value"])
+        return float(self.daemon.health("live")[name]["value"])
 
     def becomes(self, name: str, value: float, margin: float = 0.01) -> None:
         wait_for(lambda: abs(self.live(name) - value) <= margin, what=f"{name} at {value}")

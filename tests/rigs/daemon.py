@@ -44,13 +44,16 @@ def wait_for(condition: Callable[[], Any], seconds: float = 30.0, what: str = "t
 
 
 class Daemon:
-    """`with Daemon(folder, {...show...}) as daemon:`; ports are free ones, log in `daemon.log()`."""
+    """`with Daemon(folder, {...show...}) as daemon:`; ports are free ones, log in `daemon.log()`.
+
+    It keeps no spare engine, whose process would start beside every test, unless the show has the key `engine`.
+    """
 
     def __init__(self, folder: Path, show: Mapping[str, Any], command: tuple[str, ...] = ()) -> None:
         self.osc_port, self.panel_port = free_port(socket.SOCK_DGRAM), free_port()
         self.show = folder / "show.yaml"
-        ports = {"osc": {"port": self.osc_port}, "panel": {"port": self.panel_port}}
-        self.show.write_text(yaml.safe_dump({**ports, **show}))
+        own = {"osc": {"port": self.osc_port}, "panel": {"port": self.panel_port}, "engine": {"spare": False}}
+        self.show.write_text(yaml.safe_dump({**own, **show}))
         self._log = folder / "log.txt"
         self._command = [*command, sys.executable, "-m", "lcm_daemon", "run", str(self.show)]
 
@@ -75,17 +78,19 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """The status as the panel serves it; empty while nobody answers."""
-        return self._health("status")
+        found: dict[str, Any] = self.health("status")
+        return found
 
     def values(self) -> dict[str, Any]:
         """Every parameter's value; empty while nobody answers."""
-        return self._health("values")
+        found: dict[str, Any] = self.health("values")
+        return found
 
-    def _health(self, part: str) -> dict[str, Any]:
+    def health(self, part: str) -> Any:
+        """A part of what the panel serves at /health; empty while it serves nothing."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.panel_port}/health", timeout=2) as answer:
-                found: dict[str, Any] = json.load(answer)[part]
-                return found
+                return json.load(answer)[part]
         except (OSError, ValueError):
             return {}
 
