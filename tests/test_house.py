@@ -41,15 +41,15 @@ ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors"
 WINDOW_PROCESS = "transports/window_process.py"  # a program of its own
 NATIVE = {
     "NDIlib": "transports/ndi_library.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
-    "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py"),
-    "starlette": ("controllers/panel/", "controllers/oscquery"),
+    "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py", "audience/camera_frames.py"),
+    "starlette": ("controllers/panel/", "controllers/oscquery", "audience/"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",
     "rtmidi": "controllers/midi/ports.py", "zeroconf": "controllers/oscquery/mdns.py",
     "sdl2": WINDOW_PROCESS, "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_"),
 }
 BROAD = {"Exception", "BaseException"}
-BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "transports/runner.py", "stage/live_source.py",
-                 "pipelines/accelerators/manager.py"}  # the tick, the loops, the threads
+BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "audience/server.py", "transports/runner.py",
+                 "stage/live_source.py", "pipelines/accelerators/manager.py"}  # the tick, the loops, the threads
 UNSAFE = ("torch.load", "yaml.load(", "yaml.unsafe_load", "pickle.load", "shell=True", "eval(")
 
 # Words that hide what a sentence says: none of the first, few of the second.

@@ -80,7 +80,7 @@ class VisitorSessions:
         return not is_open(own) or sum(s.address == own for s in self._numbers.values()) < MOST_OF_ADDRESS
 
     def block(self, number: int) -> None:
-        """Refuse the visitor of a session from now on: its cookie, and its address unless that is this machine's."""
+        """Refuse the visitor of a session in future: its cookie, and its address unless that is this machine's."""
         session = self._numbers[number]
         _remember(self._blocked, session.digest)
         if is_open(session.address):
