@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.core.errors import DocumentError, Problem
+from lcm_daemon.recipes.registry import AUTO
+from lcm_daemon.render.session_frames import what_keeps_memory
 from lcm_daemon.shows.reader import ShowReading, inspect_show
 from lcm_daemon.shows.show import Show
 
@@ -23,7 +25,7 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     show = reading.show
     assert show is not None
     print(f"{show.file}: no mistakes\n{show.describe()}")
-    for line in ports_in_use(show):
+    for line in [*bound_to_one_engine(show), *ports_in_use(show)]:
         print(line)
     return 0
 
@@ -32,6 +34,17 @@ def find_problems(reading: ShowReading) -> list[Problem]:
     """The mistakes of a show, and what it names that is not there."""
     missing = find_missing(reading.names, reading.problems.references) if reading.names else ()
     return [*reading.problems.found, *missing]
+
+
+def bound_to_one_engine(show: Show) -> list[str]:
+    """What keeps the show's own picture, or a visitor's, on one of its engines: one line for its start and each cue."""
+    if not any(group.engines > 1 or group.device == AUTO for group in show.engines) and len(show.engines) < 2:
+        return []
+    start = show.start_values(show.recipe)
+    moments = [("at the start", what_keeps_memory(show.recipe, start)),
+               *((f"in cue {cue.name}", what_keeps_memory(show.recipe, cue.values)) for cue in show.cues)]
+    return [f"  engines  one of them renders all frames of a picture {when}: {', '.join(what)} "
+            f"{'needs' if len(what) == 1 else 'need'} the frames before" for when, what in moments if what]
 
 
 def ports_in_use(show: Show) -> list[str]:

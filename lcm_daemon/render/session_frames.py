@@ -69,6 +69,12 @@ class SessionFrames:
 
 def keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> bool:
     """Whether a frame with these values needs what the same engine rendered before it for the same session."""
-    if recipe.stream_batch or values.get("noise") == "walking":
-        return True
-    return any(value > 0 for name in _MEMORY if isinstance(value := values.get(name, 0.0), int | float))
+    return bool(what_keeps_memory(recipe, values))
+
+
+def what_keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> list[str]:
+    """What binds a session with these values to one engine, in the words of a show; empty where nothing does."""
+    found = [name for name in _MEMORY if isinstance(value := values.get(name, 0.0), int | float) and value > 0]
+    if values.get("noise") == "walking":
+        found.append("noise: walking")
+    return [*found, "stream_batch"] if recipe.stream_batch else found

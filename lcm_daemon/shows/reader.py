@@ -58,7 +58,7 @@ from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
-from lcm_daemon.shows.audience import audience_fields, read_audience
+from lcm_daemon.shows.audience import audience_fields, read_audience, refuse_late_pictures
 from lcm_daemon.shows.engines import ENGINE, ENGINES, LOADED
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
@@ -142,6 +142,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
         return None, None
     moved = _read_moves(found, base, problems)
     _check_together(node, found, moved["cues"], problems)
+    refuse_late_pictures(node, moved["audience"], [found["recipe"], *(found["recipes"] or {}).values()], problems)
     show = None if problems else _build_show(file, base, found, moved)
     if show is not None:
         _check_devices(node, show, problems)

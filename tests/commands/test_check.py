@@ -187,6 +187,28 @@ def test_a_port_that_two_servers_of_the_show_have_is_a_note(
     assert f"  in use   panel.port {port}: osc.tcp of this show has it" in capsys.readouterr().out.splitlines()
 
 
+def test_what_binds_a_picture_to_one_of_several_engines_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "show.yaml"
+    cues = [{"name": "calm", "set": {"strength": 0.3}}, {"name": "storm", "set": {"smooth": 0.9}}]
+    parts = {"parameters": {"feedback": 0.5, "noise": "walking"}, "cues": cues, "panel": False, "osc": False}
+    for engines, expected in (({"device": "cpu", "engines": 2}, [
+        "  engines  one of them renders all frames of a picture at the start: feedback, noise: walking need the frames "
+        "before", "  engines  one of them renders all frames of a picture in cue storm: smooth needs the frames before",
+    ]), ({"device": "cpu"}, [])):
+        file.write_text(json.dumps({**parts, "engines": engines}))
+        assert main(["check", str(file)]) == 0
+        assert [line for line in capsys.readouterr().out.splitlines() if "one of them" in line] == expected
+
+
+def test_visitors_and_a_stream_batch_do_not_go_together(tmp_path: Path) -> None:
+    batch = "recipe: {base: builtin, stream_batch: true, controlnets: []}\n"
+    assert problems(tmp_path, batch) == []
+    (found,) = problems(tmp_path, batch + "audience: {places: 2}")
+    assert found.startswith("show.yaml:2:11: recipe builtin: with stream_batch a visitor's picture is complete only")
+
+
 def test_ports_that_are_in_use_are_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
         udp.bind(("127.0.0.1", 0))
