@@ -16,6 +16,8 @@ from lcm_daemon.core.frame import Pixels, Size
 
 SLOTS = 3  # one at work, one handed over, one spare
 FEWEST_SLOTS = 2
+SHARED_MEMORY = "/dev/shm"  # of Linux
+_granted: dict[str, int] = {}  # sizes in bytes of the blocks that this process has made, by name
 
 
 class FrameSlots:
@@ -65,6 +67,7 @@ class FrameSlots:
                 self._memory.close()
         if self._owner:
             self._owner = False
+            _granted.pop(self._memory.name, None)
             with contextlib.suppress(FileNotFoundError):
                 self._memory.unlink()
 
@@ -75,12 +78,29 @@ def _create(slot_bytes: int, count: int) -> tuple[SharedMemory, int]:
     Linux grants more than /dev/shm holds, and kills the process that writes to it later, so check the free space first.
     """
     if sys.platform == "linux":
-        room = os.statvfs("/dev/shm")
-        count = max(FEWEST_SLOTS, min(count, room.f_bavail * room.f_frsize // slot_bytes))
-        if room.f_bavail * room.f_frsize < count * slot_bytes:
+        room = _room()
+        count = max(FEWEST_SLOTS, min(count, room // slot_bytes))
+        if room < count * slot_bytes:
             raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
                           "in a container, raise --shm-size")
-    return SharedMemory(create=True, size=count * slot_bytes), count
+    memory = SharedMemory(create=True, size=count * slot_bytes)
+    _granted[memory.name] = count * slot_bytes
+    return memory, count
+
+
+def _room() -> int:
+    """Bytes of /dev/shm that no block will take: a page counts as used there only once it was written."""
+    room = os.statvfs(SHARED_MEMORY)
+    unwritten = sum(max(0, size - _written(name)) for name, size in _granted.items())
+    return room.f_bavail * room.f_frsize - unwritten
+
+
+def _written(name: str) -> int:
+    """Bytes of a block that take memory; none if it was removed from outside."""
+    try:
+        return os.stat(f"{SHARED_MEMORY}/{name}").st_blocks * 512  # stat(2): in units of 512 bytes
+    except FileNotFoundError:
+        return 0
 
 
 def _attach(name: str) -> SharedMemory:
