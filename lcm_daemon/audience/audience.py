@@ -230,12 +230,14 @@ class Audience(NoAudience):
 
         audience: visitors who play and wait, in words.
         audience_address: the address that they open.
+        audience_pid: process id of their server.
         wall: what the output shows.
         """
         rows = self._sessions.rows
         playing = sum(row.state == "active" for row in rows)
         words = f"{playing} play, {len(rows) - playing} wait{'' if self._sessions.is_open else '; closed'}"
-        return {"audience": words, "audience_address": self._address.text, "wall": self.wall.kind}
+        return {"audience": words, "audience_address": self._address.text, "audience_pid": self._server.pid,
+                "wall": self.wall.kind}
 
     def lists(self) -> dict[str, Rows]:
         """sessions: session, state, seat (from 1; 0 for none), left, wait (seconds), prompt, shown."""
