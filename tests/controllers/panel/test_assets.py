@@ -39,7 +39,7 @@ def test_every_file_of_the_page_is_served_with_its_type_and_guards():
     index, files = asyncio.run(scenario())
     assert index.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in index.headers["content-security-policy"]
-    assert {Path(path).suffix for path in files} == {".js", ".css", ".svg", ".webmanifest"}
+    assert {Path(path).suffix for path in files} == {".js", ".css", ".svg", ".png", ".webmanifest"}
     for path, answer in files.items():
         assert answer.status == 200
         assert answer.headers["content-type"].startswith(assets.CONTENT_TYPES[Path(path).suffix])

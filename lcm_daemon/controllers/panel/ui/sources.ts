@@ -14,8 +14,8 @@ export function sourcesHash(root: string): string {
     .filter((path) => !/^node_modules\/|(^|\/)\./.test(path))
     .sort();
   for (const path of files) {
-    const text = readFileSync(join(root, path), "utf8").replaceAll("\r\n", "\n");
-    hash.update(`${path}\0${text}\0`);
+    const text = readFileSync(join(root, path), "latin1").replaceAll("\r\n", "\n"); // a byte each: some are pictures
+    hash.update(`${path}\0`).update(text, "latin1").update("\0");
   }
   return hash.digest("hex");
 }
