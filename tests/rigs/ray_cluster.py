@@ -1,17 +1,15 @@
 """A Ray cluster on loopback, in a process of its own: this process imports no ray.
 
-    with RayNodes(tmp_path) as cluster:
+    with RayNodes() as cluster:
         cluster.add("b", cpus=2)
-        cluster.kill_actor("b"), cluster.stop("b"), cluster.stop("head"), cluster.add("head")
-
-Its Python processes know the pipeline `timed`. The clocks of its nodes are the machine's.
+        cluster.stop("b"), cluster.stop("head"), cluster.add("head")
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,36 +21,25 @@ from typing import Any
 import psutil
 
 from lcm_daemon.processes.bootstrap import prepare_environment
+from tests.rigs.daemon import free_port
 
-TOKEN = "5e" * 32
+TOKEN = secrets.token_hex(32)
 HEAD = "head"
 ROOT = Path(__file__).parents[2]
-REGISTRATION = """
-from lcm_daemon.recipes import registry
-registry.PIPELINES["timed"] = "tests.rigs.timed_pipeline:TimedPipeline"
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RayNodes:
     """The cluster; it starts with its head, which has no processor to give away.
 
     Args:
-        folder: For the module that registers the pipeline.
         environment: More of the nodes' environment.
         client: Whether the head serves Ray's client, at `client_address`.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None, client: bool = False) -> None:
-        (folder / "sitecustomize.py").write_text(REGISTRATION)
+    def __init__(self, environment: dict[str, str] | None = None, client: bool = False) -> None:
         self._ports = (free_port(), free_port() if client else 0)
         self._environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
-                             "PYTHONPATH": f"{folder}:{ROOT}", "RAY_USAGE_STATS_ENABLED": "0",
+                             "RAY_USAGE_STATS_ENABLED": "0",
                              "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0",
                              "RAY_BACKEND_LOG_LEVEL": "error", **(environment or {})}
         self.address = f"127.0.0.1:{self._ports[0]}"
@@ -123,7 +110,8 @@ def main(port: int, client_port: int) -> None:
             if name == HEAD:
                 more |= {"gcs_server_port": port, "include_dashboard": False}
                 more |= {"ray_client_server_port": client_port} if client_port else {}
-            nodes[name] = cluster.add_node(num_cpus=cpus, node_ip_address="127.0.0.1", node_name=name,
+            address = "127.0.0.1" if name == HEAD else "127.0.0.2"  # so that this machine belongs to the head alone
+            nodes[name] = cluster.add_node(num_cpus=cpus, node_ip_address=address, node_name=name,
                                            object_store_memory=100 << 20, **more)
         elif verb == "stop":
             cluster.remove_node(nodes.pop(arguments[0]), allow_graceful=False)

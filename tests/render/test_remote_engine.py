@@ -1,0 +1,162 @@
+"""Engines on a real Ray cluster of three nodes on this machine: the relay, and a show that loses actors, nodes, a head.
+
+The cluster takes 8 s to start on a quiet machine of two cores, and serves every test here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progress, Ready
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.engine import LoadRecipe
+from lcm_daemon.render.engine_place import JPEG, RAW, EnginePlace, start_engine
+from tests.conftest import need_module
+from tests.rigs.daemon import Daemon, wait_for
+from tests.rigs.ray_cluster import HEAD, TOKEN, RayNodes
+
+pytestmark = pytest.mark.daemon
+SIZE = (256, 192)
+NODES = ("b", "c")
+SERVICE = 0.02
+RECIPE = Recipe("timed", pipeline="timed_copy", schedule={"service": SERVICE}, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayNodes]:
+    need_module("ray")
+    with pytest.MonkeyPatch.context() as patch, RayNodes() as cluster:
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        for name in NODES:
+            cluster.add(name)
+        yield cluster
+
+
+class Relay:
+    """The stage's end of one relay."""
+
+    def __init__(self, place: EnginePlace, recipe: Recipe = RECIPE) -> None:
+        self.child: Child = start_engine(place, SIZE, recipe.pipeline, False)
+        self.child.channel.send_without_credit(LoadRecipe(recipe))
+        self.messages: list[Any] = []
+
+    def wait_for(self, kind: type[Any], seconds: float = 60.0) -> Any:
+        """The next message of a kind. Results are read as they arrive."""
+        wait_for(lambda: self._hear() or any(isinstance(message, kind) for message in self.messages), seconds,
+                 f"a {kind.__name__}")
+        found = next(message for message in self.messages if isinstance(message, kind))
+        self.messages.remove(found)
+        return found
+
+    def _hear(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            for message in self.child.channel.receive():
+                is_result = isinstance(message, FrameResult)
+                self.messages.append(self.child.channel.read_result(message) if is_result else message)
+
+    def render(self, frame: Frame, session: str = "") -> None:
+        """Send a frame as soon as the engine accepts one."""
+        wait_for(lambda: self._hear() or self.child.channel.accepts_frame, 10, "a credit")
+        assert self.child.channel.send_frame(frame, RECIPE.start_values(), time.monotonic(), session=session)
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            self.child.kill()
+        self.child.wait(10)
+
+
+def test_frames_cross_to_other_nodes_and_back(cluster: RayNodes) -> None:
+    """Raw and JPEG at once, each with two frames under way; then a relay that is killed takes its actor along."""
+    places = [EnginePlace(ray=cluster.address, number=i, wire=wire) for i, wire in enumerate((RAW, JPEG))]
+    raw, jpeg = relays = [Relay(place) for place in places]
+    try:
+        ready = [relay.wait_for(Ready) for relay in relays]
+        assert {each.node for each in ready} == set(NODES)  # spread over the nodes
+        assert [(each.report.model, each.in_flight) for each in ready] == [("timed copy", 2)] * 2
+        assert all(isinstance(message, Progress) for message in raw.messages)
+        for relay, tolerance in ((raw, 0), (jpeg, 3)):
+            for number in range(8):
+                relay.render(Frame(solid(SIZE, (10 * number, 60, 90, 20 + number)), number, 5.0), f"{number % 2}")
+            relay.child.channel.send_without_credit(EndSession("1"))
+            frames = [relay.wait_for(Frame) for _ in range(8)]
+            assert [(frame.number, frame.time) for frame in frames] == [(number, 5.0) for number in range(8)]
+            for number, frame in enumerate(frames):
+                wanted = solid(SIZE, (10 * number, 60, 90, 20 + number)).astype(int)
+                assert np.abs(frame.pixels - wanted).max() <= tolerance
+                assert (frame.pixels[..., 3] == 20 + number).all()
+        jpeg.end()
+        wait_for(lambda: len(cluster.actors()) == 1, 10, "the end of the killed relay's actor")
+        os.kill(cluster.actors()[0], signal.SIGKILL)
+        raw.render(Frame(solid(SIZE, (0, 0, 0, 0)), 9, 0.0))
+        failed = raw.wait_for(Failed, 10)
+        assert failed.retry
+        assert f"node {ready[0].node}: the engine's process ended" in failed.text
+    finally:
+        for relay in relays:
+            relay.end()
+
+
+def test_what_a_node_lacks_is_one_line_that_names_it(cluster: RayNodes) -> None:
+    recipe = Recipe("far", model="some/model", device="cpu")
+    relay = Relay(EnginePlace(ray=cluster.address), recipe)
+    try:
+        failed = relay.wait_for(Failed)
+        assert failed.text.startswith("node ")
+        assert "some/model" in failed.text
+        assert "\n" not in failed.text
+        assert not failed.retry
+    finally:
+        relay.end()
+
+
+def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
+    """An actor is killed, a node stopped and added, the head stopped and started: pictures come again each time."""
+    show = {
+        "source": {"transport": "testcard"}, "output": {"size": list(SIZE), "fps": 30},
+        "recipe": {"base": "passthrough", "pipeline": "timed_copy", "schedule": {"service": SERVICE}},
+        "engines": {"ray": cluster.address, "engines": 2, "device": "cpu"}, "resume": False,
+        "engine": {"deadline": 1.5}, "midi": False,
+    }
+    with Daemon(tmp_path, show) as daemon:
+        def nodes() -> list[str]:
+            rows = daemon.health("engines")
+            return sorted(row["node"] for row in rows if row["state"] == "rendering") if rows else []
+
+        def renders() -> bool:
+            return daemon.status().get("fps", 0) > 5
+
+        wait_for(lambda: nodes() == list(NODES) and renders(), 60, "an engine on each node")
+        os.kill(cluster.actors()[0], signal.SIGKILL)
+        wait_for(lambda: len(nodes()) == 1, 10, "the loss of one engine")
+        assert renders()  # the other one goes on
+        wait_for(lambda: len(nodes()) == 2, 30, "its return")
+
+        cluster.stop("c")
+        wait_for(lambda: nodes() == ["b"], 10, "the loss of a node")
+        wait_for(renders, 5, "the other node's pictures")
+        cluster.add("d")
+        wait_for(lambda: nodes() == ["b", "d"], 30, "an engine on a free node")
+
+        cluster.stop(HEAD)
+        for name in ("b", "d"):
+            cluster.stop(name)
+        wait_for(lambda: not renders(), 15, "the loss of all engines")
+        assert daemon.status()["output_fps"] > 20  # the failsafe keeps the cadence
+        cluster.add(HEAD, 0)
+        for name in NODES:
+            cluster.add(name)
+        begun = time.perf_counter()
+        wait_for(lambda: renders() and len(nodes()) == 2, 30, "new pictures")
+        print(f"pictures {time.perf_counter() - begun:.1f} s after the cluster's return")
+        assert "Traceback" not in daemon.log()
