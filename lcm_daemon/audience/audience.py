@@ -39,6 +39,7 @@ from lcm_daemon.transports.resize import fit
 log = logging.getLogger(__name__)
 
 TABLE_INTERVAL = 1.0  # seconds between two reports of the stage's values to the server
+MOST_ROWS = 64  # sessions that the page lists
 ORIGIN = "audience"  # of reports to the performer
 
 
@@ -229,6 +230,7 @@ class Audience(NoAudience):
         """Entries of the status.
 
         audience: visitors who play and wait, in words.
+        audience_open: whether new visitors may join.
         audience_address: the address that they open.
         audience_pid: process id of their server.
         wall: what the output shows.
@@ -236,12 +238,12 @@ class Audience(NoAudience):
         rows = self._sessions.rows
         playing = sum(row.state == "active" for row in rows)
         words = f"{playing} play, {len(rows) - playing} wait{'' if self._sessions.is_open else '; closed'}"
-        return {"audience": words, "audience_address": self._address.text, "audience_pid": self._server.pid,
-                "wall": self.wall.kind}
+        return {"audience": words, "audience_open": self._sessions.is_open, "audience_address": self._address.text,
+                "audience_pid": self._server.pid, "wall": self.wall.kind}
 
     def lists(self) -> dict[str, Rows]:
-        """sessions: session, state, seat (from 1; 0 for none), left, wait (seconds), prompt, shown."""
-        return {"sessions": tuple(self._row(row) for row in self._sessions.rows)}
+        """sessions: session, state, seat (from 1; 0 for none), left and wait (seconds), prompt, shown."""
+        return {"sessions": tuple(self._row(row) for row in self._sessions.rows[:MOST_ROWS])}
 
     def _row(self, row: SessionRow) -> Row:
         return {"session": row.number, "state": row.state, "seat": row.seat + 1, "left": round(row.seconds_left),

@@ -56,6 +56,7 @@ STATUS: Mapping[str, str] = {
     "fade_left": "Seconds until the fade ends.",
     "paused": "Whether the fade is paused.",
     "audience": "How many visitors play and wait.",
+    "audience_open": "Whether new visitors may join.",
     "audience_address": "The address that visitors open.",
     "audience_pid": "Process id of the server that visitors reach.",
     "wall": "What the output shows: the show's own picture (stage), or visitors' (one, cycle, mosaic).",

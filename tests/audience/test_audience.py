@@ -233,8 +233,8 @@ def test_the_status_names_the_address_and_counts_visitors(rig: Rig) -> None:
     rig.say(SeatTaken(0, 3, False), AudienceReport("session 3: the prompt holds a blocked word"),
             SessionList((*rows(3).rows, SessionRow(5, "waiting", wait=29.6, prompt="sea")), is_open=False))
     assert rig.audience.status() == {
-        "audience": "1 play, 1 wait; closed", "audience_address": "http://10.0.0.5:8001/join", "audience_pid": 77,
-        "wall": "one"}
+        "audience": "1 play, 1 wait; closed", "audience_open": False, "audience_pid": 77,
+        "audience_address": "http://10.0.0.5:8001/join", "wall": "one"}
     assert rig.audience.lists()["sessions"][1] == {
         "session": 5, "state": "waiting", "seat": 0, "left": 0, "wait": 30, "prompt": "sea", "shown": False}
     assert [refusal.text for refusal in rig.audience.refusals.pop()] == ["session 3: the prompt holds a blocked word"]

@@ -1,6 +1,6 @@
 /** What is open on the page: the tab of a phone, and the drawer. */
 
-export const DRAWERS = ["LoRA", "ControlNet", "Pictures", "Modulation", "Tempo", "Model", "System"] as const;
+export const DRAWERS = ["LoRA", "ControlNet", "Pictures", "Modulation", "Tempo", "Model", "Audience", "System"] as const;
 export type Drawer = (typeof DRAWERS)[number];
 
 export const TABS = ["Looks", "Prompt", "Faders", "Picture"] as const;
