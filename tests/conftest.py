@@ -19,16 +19,28 @@ except ImportError:  # a machine with pytest alone, as those with a card: one pr
 
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
-COMPUTING = (  # tests that compute, and whose result does not depend on how long that takes
-    "tests/pipelines/", "tests/cuda/", "tests/examples/", "tests/commands/test_bench.py", "tests/commands/test_pull.py",
-    "tests/commands/test_prepare.py", "tests/daemon/test_parity.py", "tests/transports/test_window.py",
-    "tests/daemon/test_live_sources.py::test_stream_batch", "tests/daemon/test_live_sources.py::test_a_guide",
-    "tests/render/test_governor.py", "tests/daemon/test_picture_files.py", "tests/daemon/test_video_files.py",
-    "tests/daemon/test_endpoint_options.py", "tests/daemon/test_ndi_pictures.py", "tests/test_cli.py",
-    "tests/controllers/panel/test_deck.py", "tests/controllers/panel/test_page.py",
+PATIENT = (  # tests whose result does not depend on how long anything takes; files that take long come first
+    "tests/pipelines/test_families.py", "tests/commands/test_bench.py", "tests/transports/test_ndi.py",
+    "tests/commands/test_prepare.py", "tests/cuda/", "tests/pipelines/test_device_frames.py",
+    "tests/daemon/test_live_sources.py::test_stream_batch", "tests/daemon/test_prompt_picture_show.py",
+    "tests/pipelines/test_accelerators.py", "tests/daemon/test_picture_files.py", "tests/daemon/test_video_files.py",
+    "tests/daemon/test_resume.py", "tests/daemon/test_ndi_pictures.py", "tests/controllers/panel/test_layout.py",
+    "tests/controllers/panel/test_deck.py", "tests/daemon/test_parity.py", "tests/daemon/test_osc_show.py",
+    "tests/controllers/panel/test_page.py", "tests/daemon/test_live_sources.py::test_a_guide",
+    "tests/daemon/test_live_sources.py::test_a_killed_show", "tests/daemon/test_endpoint_options.py",
+    "tests/controllers/panel/test_prompts.py", "tests/controllers/panel/test_looks.py",
+    "tests/controllers/panel/test_controls.py", "tests/controllers/panel/test_show_menu.py",
+    "tests/controllers/panel/test_screen.py", "tests/controllers/panel/test_pictures.py",
+    "tests/transports/test_window.py", "tests/transports/test_contract.py", "tests/controllers/oscquery/",
+    "tests/test_cli.py", "tests/commands/", "tests/daemon/test_access.py", "tests/daemon/test_undo.py",
+    "tests/render/test_governor.py", "tests/pipelines/", "tests/examples/", "tests/transports/test_video",
+    "tests/transports/test_picture.py", "tests/transports/test_stills.py", "tests/transports/test_wide_colour.py",
+    "tests/transports/test_placement.py", "tests/test_house.py", "tests/automation/", "tests/core/", "tests/recipes/",
+    "tests/shows/",
 )
-TIMED = (  # of those, tests that look at every frame of some seconds
+TIMED = (  # of those, tests that look at every frame of some seconds, or at its age
     "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_video_files.py::test_a_damaged_packet",
+    "tests/transports/test_ndi.py::test_a_slow_reader", "tests/core/test_document.py",
 )
 FIRST_WORKER = "gw0"
 
@@ -63,6 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("daemon")
         if any(item.get_closest_marker(kind) for kind in SLOW_KINDS):
             item.add_marker("slow")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _place(item.nodeid))  # those that measure time first, then in the order of PATIENT
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures
@@ -72,27 +86,43 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         resolve(item.module, item.callspec.params if hasattr(item, "callspec") else {})
 
 
-class _TwoLanes(LoadScopeScheduling):
-    """Scheduler of `pytest -n 2`: one worker runs every test that may measure time, the other those that compute."""
+def _place(nodeid: str) -> int:
+    """Place of a test's file in PATIENT, from 1; 0 for a test that may measure time."""
+    if nodeid.startswith(TIMED):
+        return 0
+    return next((place for place, prefix in enumerate(PATIENT, 1) if nodeid.startswith(prefix)), 0)
+
+
+class _Lanes(LoadScopeScheduling):
+    """Scheduler of `pytest -n`: one worker runs every test that may measure time, the others those that are patient."""
+
+    def schedule(self) -> None:
+        """Give the first scope to the worker of normal priority, whichever was ready first."""
+        self.assigned_work = dict(sorted(self.assigned_work.items(), key=lambda item: item[0].gateway.id))
+        super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        computes = nodeid.startswith(COMPUTING) and not nodeid.startswith(TIMED)
-        return nodeid if computes else "one after another"  # the largest scope is started first
+        return nodeid.partition("::")[0] if _place(nodeid) else "one after another"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Replace xdist's own ways to distribute tests, which run two tests that measure time beside each other."""
-    return _TwoLanes(config, log)
+    config.option.loadscopereorder = False  # scopes are started in the order of the tests
+    return _Lanes(config, log)
 
 
 def pytest_configure() -> None:
-    """Let the workers that compute give way to the other: low priority, and one thread of OpenMP."""
-    if "PYTEST_XDIST_WORKER" in os.environ and "PYTHONDONTWRITEBYTECODE" not in os.environ:
+    """Let the workers of patient tests give way to the other: they run only when a processor has nothing else to do."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # two make tiny models no faster, and a waiting thread keeps a core busy
+    if "PYTHONDONTWRITEBYTECODE" not in os.environ:
         sys.dont_write_bytecode = False  # xdist sets it; every child process would compile the package again
-    if os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER) != FIRST_WORKER:
-        os.environ["OMP_NUM_THREADS"] = "1"  # two make tiny models no faster, and a waiting thread keeps a core busy
-        if hasattr(os, "nice"):
+    if os.environ["PYTEST_XDIST_WORKER"] != FIRST_WORKER:
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        elif hasattr(os, "nice"):
             os.nice(19)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,7 @@ def test_a_bench_of_the_passthrough(
 ) -> None:
     monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(bench_stage, "STAGE_FRAMES", 200)
-    monkeypatch.setattr(bench_daemon, "BUS_SECONDS", 4.0)
+    monkeypatch.setattr(bench_daemon, "BUS_SECONDS", 2.0)
     assert bench.bench(task("passthrough"), str(tmp_path / "figures.json")) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["stage"]["passthrough 512x512 flat out, frames/s"] > 0
@@ -63,6 +64,24 @@ def test_a_process_that_dies_while_it_measures_is_one_line(monkeypatch: pytest.M
 
 def _die(pipe: object, task: Task) -> None:
     os._exit(1)
+
+
+@pytest.mark.slow
+def test_an_error_of_the_process_that_measures_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_model, "_send_figures", _fail)
+    with pytest.raises(RecipeError, match="no weights"):
+        bench_model.measure_model(task("builtin"))
+
+
+def _fail(pipe: Connection, task: Task) -> None:
+    """As where the weights are missing, without the time that torch takes to load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_model, "model_figures", _raise)
+        bench_model._send_figures(pipe, task)
+
+
+def _raise(task: Task) -> None:
+    raise RecipeError("no weights")
 
 
 @pytest.mark.slow
@@ -105,7 +124,8 @@ def _shared(pid: int) -> set[str]:
 def test_the_models_part_compares_with_diffusers() -> None:
     recipe = load_recipe("builtin")
     need(Path(locate(recipe).model).exists(), "the built-in model is not in this checkout")
-    rows = bench_model.measure_model(replace(task("builtin"), steps=(2,)))
+    eager = replace(recipe, size=(128, 128), accelerate="none")  # test_int8.py compares with an accelerated form
+    rows = bench_model.measure_model(replace(task("builtin"), recipe=eager, steps=(2,)))
     assert {"2 steps: eager, frames/s", "2 steps: eager, frame, ms (p99)", "2 steps: diffusers, frame, ms (p50)",
             "2 steps: diffusers' time / eager", "2 steps: eager, outside the modules, ms",
             "2 steps: eager, in to out, ms (p99)"} <= set(rows)
@@ -140,7 +160,7 @@ def test_what_has_no_random_weights_is_said() -> None:
 def test_a_recipe_whose_weights_are_missing_is_said_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "MEASUREMENTS", {"model": bench_model.measure_model, "last": lambda task: {"n": 1.0}})
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"model": bench_model.model_figures, "last": lambda task: {"n": 1.0}})
     need(not _there("sd-turbo"), "sd-turbo is on this machine: nothing is missing")
     assert bench.bench(replace(task("sd-turbo"), frames=1)) == 0
     assert "failed" in (printed := capsys.readouterr().out)

@@ -55,7 +55,7 @@ def test_an_engine_is_killed_and_a_recipe_changes(place: Place, tmp_path: Path) 
     with Daemon(tmp_path, {
         "recipe": recipe, "recipes": {"other": {**recipe, "parameters": {"steps": 1}}}, "resume": False,
         "output": {"size": [128, 128], "fps": FPS, "crossfade": 0.5}, "sinks": [{"transport": "memory", "name": bus}],
-        "source": {"transport": "testcard", "size": [128, 128], "fps": FPS},
+        "source": {"transport": "testcard", "size": [128, 128], "fps": FPS}, "engine": {"spare": place.is_card},
     }) as daemon:
         first = daemon.wait_rendering(120)
         before, seen = daemon.status()["missed"], len(watcher.arrivals)

@@ -124,7 +124,7 @@ def main() -> None:
             sys.exit(net.popen([sys.executable, "-m", "tests.measure.soak", *sys.argv[1:], "--inside"]).wait())
     show = {
         "name": "soak", "recipe": options.recipe, "output": {"size": [512, 512], "fps": options.fps},
-        "sinks": [{"transport": options.transport, "name": "soak"}],
+        "sinks": [{"transport": options.transport, "name": "soak"}], "engine": {"spare": True},
     }
     with tempfile.TemporaryDirectory() as folder, Daemon(Path(folder), show) as daemon:
         daemon.wait_rendering()

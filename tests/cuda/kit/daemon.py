@@ -89,6 +89,7 @@ def write_show(name: str, recipe: dict, others: dict | None, osc_options: dict |
         "source": {"transport": "memory", "name": bus_of(name, "in")},
         "sinks": [{"transport": "memory", "name": bus_of(name, "out")}],
         "output": {"size": [SIDE, SIDE], "fps": FPS, "crossfade": 0.5, "failsafe": "hold"},
+        "engine": {"spare": not SMALL},  # an engine that loads beside this one keeps a small machine busy
         "parameters": {"prompt": "lava, glowing red", "strength": 0.7, "mix": 0.3, "steps": 1},
     }
     WORK.mkdir(parents=True, exist_ok=True)
