@@ -267,8 +267,8 @@ class Player:
         return True
 
     def _playing(self) -> list[EngineSupervisor]:
-        """The engines that render the recipe; those that had to fall back to another one only if all have."""
-        return [engine for engine in self.engines if not engine.substitutes] or self.engines
+        """The engines that render the recipe; without any, all: those too that had to fall back to another recipe."""
+        return [engine for engine in self.engines if engine.ready and not engine.substitutes] or self.engines
 
     def _choose(self, frames: SessionFrames, request: RenderInput, now: float) -> EngineSupervisor | None:
         """The engine that gets the next frame of a session; None if none may have one now."""

@@ -9,10 +9,13 @@ import pytest
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import Rendered
-from lcm_daemon.render.player import Player, RenderInput
+from lcm_daemon.render.player import LONGEST_WAIT, Player, RenderInput
+from lcm_daemon.render.policy import RestartPolicy
 
 SIZE = (8, 8)
 START = {"strength": 0.5, "seed": 1}
@@ -21,12 +24,15 @@ START = {"strength": 0.5, "seed": 1}
 class Flying:
     """An EngineSupervisor's face: it takes up to `limit` frames, and returns them when the test says so."""
 
-    def __init__(self, pid: int, limit: int) -> None:
+    def __init__(self, pid: int, limit: int, service: float = 0.0) -> None:
         self.pid, self.limit = pid, limit
         self.under_way: list[tuple[int, Any]] = []  # number and values
         self.sessions: dict[int, str] = {}  # by number
         self.coming: list[Rendered] = []
-        self.ready, self.substitutes, self.fallen, self.service = True, False, False, 0.0
+        self.ready, self.substitutes, self.fallen, self.service = True, False, False, service
+        self.alarm, self.failure, self.policy = "", None, RestartPolicy.ALWAYS
+        self.place = EnginePlace("cpu", number=pid)
+        self.log: list[str] = []  # what the player told it
         self.ended: list[str] = []
 
     @property
@@ -48,6 +54,25 @@ class Flying:
         number, _ = self.under_way.pop(0)
         self.coming.append(Rendered(self.sessions.pop(number), Frame(solid(SIZE), number, 0.0)))
         return number
+
+    def start(self, now: float, spare: Any = None, beside: bool = False) -> None:
+        self.failure = None
+        self.log.append("start")
+
+    def stop(self, seconds: float = 1.0) -> None:
+        self.ready, self.failure = False, Failed("stopped")
+
+    def hold(self, reason: str) -> None:
+        self.failure = Failed(reason)
+
+    def resume(self) -> None:
+        self.failure = None
+        self.log.append("resume")
+
+    def climb(self, now: float) -> None:
+        self.substitutes = self.fallen = self.ready = False
+
+    gone = True
 
     def end_session(self, session: str) -> None:
         self.ended.append(session)
@@ -126,3 +151,127 @@ def test_the_last_input_is_sent_again_to_the_engine_that_replaces_a_dead_one() -
     engine.pid, engine.under_way = 2, []
     player.send(last, 1.0)
     assert [(number, values["strength"]) for number, values in engine.under_way] == [(2, 0.2)]
+
+
+def test_frames_of_engines_that_are_free_at_once_are_handed_out_evenly() -> None:
+    first, second = Flying(1, 1, 0.1), Flying(2, 1, 0.1)
+    player = player_of(first, second)
+    assert player.send(an_input(strength=0.1), 1.0)
+    assert not player.send(an_input(strength=0.2), 1.001)
+    assert player.accepts_frame, "a frame is wanted"
+    assert player.due(1.001) == pytest.approx(1.0475), "but not before half of the time that a frame takes"
+    assert player.send(an_input(strength=0.3), 1.048)
+    assert (len(first.under_way), len(second.under_way)) == (1, 1)
+    assert player.due(1.05) is None, "every engine is busy"
+
+
+def test_sessions_are_numbered_together_and_ordered_each_by_itself() -> None:
+    first, second = Flying(1, 2), Flying(2, 2)
+    player = player_of(first, second)
+    still = an_input()
+    assert player.send(still, 0.0)
+    assert player.send(replace(still, session="7"), 0.0), "an input of another session is no repetition"
+    assert player.send(replace(an_input(strength=0.9), session="7"), 0.0)
+    assert not player.send(replace(player._sessions["7"].sent, session="7"), 0.0)  # type: ignore[type-var]
+    assert [engine.finish() for engine in (first, second, first)] == [0, 1, 2]
+    first.coming.reverse()
+    results = [player.step(1.0), player.step(1.0)]
+    assert [frame.number for frame in results if frame] == [0], "the stage's own"
+    assert {session: frame.number for session, frame in player.pop_session_results().items()} == {"7": 2}
+    assert player.pop_session_results() == {}
+    assert player.metrics.total("dropped/rendered") == 1, "the visitor's older one came late"
+
+
+def test_nothing_of_a_session_that_has_ended_is_delivered() -> None:
+    engine = Flying(1, 2)
+    player = player_of(engine)
+    player.send(replace(an_input(), session="7"), 0.0)
+    player.end_session("7")
+    player.end_session("8")
+    assert engine.ended == ["7"]
+    engine.finish()
+    assert player.step(1.0) is None
+    assert player.pop_session_results() == {}
+
+
+@pytest.mark.parametrize("memory", [{"feedback": 0.3}, {"smooth": 0.5}, {"similarity_skip": 0.9}, {"noise": "walking"}])
+def test_a_session_with_memory_keeps_to_one_engine_until_that_dies(memory: dict[str, Any]) -> None:
+    first, second = Flying(1, 9), Flying(2, 9)
+    player = player_of(first, second)
+    player.adopt({**START, "feedback": 0.0, "smooth": 0.0, "similarity_skip": 0.0, "noise": ""})
+
+    def send(session: str, count: int, **values: Any) -> None:
+        for number in range(count):
+            player.send(replace(an_input(strength=number / 10, **values), session=session), 0.0)
+
+    send("7", 3, **memory)
+    send("8", 3, **memory)
+    assert [sorted(set(engine.sessions.values())) for engine in (first, second)] == [["7"], ["8"]], "each has its own"
+    first.ready = False
+    send("7", 1, **memory)
+    assert "7" in second.sessions.values()
+
+
+def test_an_engine_that_fell_back_gets_nothing_while_another_renders_the_recipe() -> None:
+    first, second = Flying(1, 9), Flying(2, 9)
+    player = player_of(first, second)
+    second.substitutes = second.fallen = True
+    assert not player.fallen
+    for strength in (0.1, 0.2, 0.3):
+        player.send(an_input(strength=strength), 0.0)
+    assert (len(first.under_way), len(second.under_way)) == (3, 0)
+    player.step(0.0)
+    assert not second.fallen, "it tries the recipe again"
+    first.ready = False
+    second.substitutes = second.fallen = second.ready = True
+    assert player.fallen
+    assert player.send(an_input(strength=0.4), 0.0)
+    assert len(second.under_way) == 1, "better than nothing"
+
+
+def test_one_engine_falls_back_at_most() -> None:
+    engines = [Flying(pid, 1) for pid in (1, 2, 3)]
+    player_of(*engines)
+    for engine in engines:
+        engine.ready = False
+    first, second, third = (engine.may_fall for engine in engines)  # type: ignore[attr-defined]
+    assert first()
+    engines[0].fallen = True
+    assert not second()
+    engines[0].fallen, engines[1].ready = False, True
+    assert not third()
+
+
+def test_the_death_of_one_of_several_is_no_failure_and_it_starts_again() -> None:
+    first, second = Flying(1, 1), Flying(2, 1)
+    player = player_of(first, second)
+    first.failure = Failed("out of memory", memory=True)
+    assert player.failure is None
+    assert not player.is_complete(0.0) or second.ready
+    second.failure = Failed("died")
+    assert player.failure is first.failure, "what memory would mend"
+    player.set_policy(RestartPolicy.ALWAYS)
+    assert (first.log, second.log) == (["resume"], ["resume"])
+
+
+def test_the_first_engine_waits_for_the_others_but_not_for_ever() -> None:
+    first, second = Flying(1, 1), Flying(2, 1)
+    player = player_of(first, second)
+    second.ready = False
+    player.step(5.0)
+    assert not player.is_complete(5.0)
+    assert player.is_complete(5.0 + LONGEST_WAIT)
+    second.failure = Failed("no such device")
+    assert player.is_complete(5.0)
+
+
+def test_engines_join_and_leave() -> None:
+    first, second = Flying(1, 1), Flying(2, 1)
+    player = player_of(first)
+    player.join(second, 0.0)  # type: ignore[arg-type]
+    assert second.log == ["start"]
+    player.leave(first)  # type: ignore[arg-type]
+    assert player.engines == [second]  # type: ignore[comparison-overlap]
+    assert player.send(an_input(), 0.0)
+    assert len(second.under_way) == 1
+    assert player.make_room() is None, "the only one that renders"

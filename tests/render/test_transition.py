@@ -82,8 +82,8 @@ class FakeEngine:
 class Rig:
     """A RecipeTransition whose engines are all kept in `made`, the newest last."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        self.clock = clock
+    def __init__(self, clock: ManualClock, engines: int = 1) -> None:
+        self.clock, self.engines = clock, engines
         self.made: list[Any] = []
         self.metrics = Metrics()
         self.state = RecipeState(OLD)
@@ -93,9 +93,9 @@ class Rig:
         self.change.start(clock.now())
 
     def _build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
-        engine: Any = FakeEngine(variant, policy)
-        self.made.append(engine)
-        return Player(variant, [engine], {}, self.metrics)
+        engines: list[Any] = [FakeEngine(variant, policy, EnginePlace(number=n)) for n in range(self.engines)]
+        self.made += engines
+        return Player(variant, engines, {}, self.metrics)
 
     @property
     def outcomes(self) -> list[tuple[str, Outcome]]:
@@ -538,3 +538,83 @@ def test_a_request_that_is_withdrawn_does_not_let_an_automatic_change_end_the_ol
     rig.made[1].fail(FULL)
     rig.step()
     assert (rig.running, rig.change.phase) == (["old"], Phase.PLAYING)
+
+
+# --- several engines ---
+
+
+@pytest.fixture
+def pair(clock: ManualClock) -> Rig:
+    """Two engines render the old recipe, which shows 0."""
+    rig = Rig(clock, engines=2)
+    for engine in rig.made:
+        engine.ready = True
+    rig.made[0].deliver(0)
+    rig.step()
+    return rig
+
+
+def test_all_engines_load_aside_and_show_together(pair: Rig) -> None:
+    pair.change.ask(NEW)
+    pair.step()
+    assert pair.running == ["old", "old", "new", "new"]
+    pair.made[2].ready = True
+    pair.made[2].deliver(200)
+    assert pair.step(1.0) == 0
+    assert pair.change.phase is Phase.LOADING, "the other one is about to be ready"
+    pair.made[3].ready = True
+    pair.step()
+    assert pair.change.phase is Phase.FADING
+    assert pair.step(2.0) == 200
+    assert pair.running == ["new", "new"]
+
+
+def test_one_engine_that_cannot_load_does_not_stop_the_others(pair: Rig) -> None:
+    pair.change.ask(NEW)
+    pair.step()
+    pair.made[2].fail(FULL)
+    pair.made[3].ready = True
+    pair.made[3].deliver(200)
+    pair.step()
+    pair.step(2.0)
+    assert pair.outcomes == [("new", Outcome.DONE)]
+    assert pair.made[2].running, "it starts again where the old engine has left"
+
+
+def test_engines_change_one_after_another_where_memory_is_short(pair: Rig) -> None:
+    pair.change.ask(NEW)
+    pair.step()
+    pair.made[2].fail(FULL)
+    pair.made[3].fail(FULL)
+    pair.made[0].gone = False
+    pair.step()
+    assert (pair.change.phase, pair.running) == (Phase.LOADING, ["old"]), "one makes room, the other renders on"
+    pair.step(1.0)
+    assert pair.running == ["old"], "its process has not ended"
+    pair.made[0].gone = True
+    pair.step(1.0)
+    assert pair.running == ["old", "new"]
+    pair.made[4].ready = True
+    pair.made[4].deliver(200)
+    pair.step()
+    pair.step(2.0)
+    assert pair.running == ["new", "new"], "the rest follows"
+    assert pair.outcomes == [("new", Outcome.DONE)]
+    assert pair.metrics.total("change/in_turn") == 1
+
+
+def test_a_change_in_turn_that_fails_gives_the_old_recipe_both_engines_again(pair: Rig) -> None:
+    pair.change.ask(NEW)
+    pair.step()
+    for engine in pair.made[2:]:
+        engine.fail(FULL)
+    pair.step()
+    pair.made[0].gone = True
+    pair.step(1.0)
+    assert pair.running == ["old", "new"]
+    pair.made[4].fail(Failed("no such file", retry=False))
+    pair.made[1].deliver(50)
+    pair.step()
+    assert pair.change.phase is Phase.PLAYING
+    assert pair.running == ["old", "old"]
+    assert pair.outcomes == [("new", Outcome.FAILED)]
