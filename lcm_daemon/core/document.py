@@ -325,7 +325,7 @@ def _typed_node(text: str, where: str) -> yaml.Node:
 def _child(node: yaml.Node, step: str, where: str) -> yaml.Node:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == step:
+            if key.value == step and value.tag != f"{_TAGS}null":
                 found: yaml.Node = value
                 return found
         made = yaml.MappingNode(f"{_TAGS}map", [], *(_mark(where),) * 2)
@@ -349,6 +349,9 @@ def _place(node: yaml.Node, step: str, where: str) -> int:
         for index in range(len(node.value)):
             if str(index) == step:
                 return index
+    if isinstance(node, yaml.ScalarNode):
+        text = f"the show has {node.value!r:.40} there, which has no key {step!r:.80}"
+        raise DocumentError([Problem(where, 1, 1, text)])
     raise DocumentError([Problem(where, 1, 1, f"the show has nothing at {step!r:.80} to set")])
 
 

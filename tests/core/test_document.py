@@ -135,7 +135,20 @@ def test_an_override_reaches_down_and_names_itself_as_its_place() -> None:
     assert [str(problem) for problem in problems.found] == ["--set port:1:1: wrong"]
 
 
-@pytest.mark.parametrize("path", ["port.deep", "names.2", "names.-1", "names.²", f"names.{'9' * 5000}"])
+def test_an_override_reaches_into_a_key_with_nothing_behind_it() -> None:
+    node = compose("panel:\nosc: ~\n", "show.yaml")
+    override(node, "panel.port", "8010", "--set panel.port")
+    override(node, "osc.tcp.port", "9000", "--set osc.tcp.port")
+    assert node.value == {"panel": {"port": 8010}, "osc": {"tcp": {"port": 9000}}}
+
+
+@pytest.mark.parametrize("path", ["panel.port", "panel.tls.key"])
+def test_an_override_below_what_is_switched_off_names_it(path: str) -> None:
+    with pytest.raises(DocumentError, match=r"^X:1:1: the show has 'false' there, which has no key '(port|tls)'$"):
+        override(compose("{panel: false}", "show.yaml"), path, "1", "X")
+
+
+@pytest.mark.parametrize("path", ["names.2", "names.-1", "names.²", f"names.{'9' * 5000}"])
 def test_an_override_that_leads_nowhere_is_a_mistake(path: str) -> None:
     with pytest.raises(DocumentError, match="the show has nothing at"):
         override(compose("{port: 1, names: [a, b]}", "show.yaml"), path, "1", f"--set {path}")
