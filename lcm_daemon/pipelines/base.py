@@ -198,8 +198,8 @@ class Pipeline(ABC):
             values: Every parameter of `recipe.table()`.
             out: The result, uint8 (H, W, 4), of the output size.
             guide: The newest frame of the show's second source, of the output size, or None.
-            session: What the frame belongs to: a visitor's session, or "" for the stage's own picture. Whatever a frame
-                leaves behind for later ones (feedback, smoothing, ...), it leaves to those of its session alone.
+            session: What the frame belongs to: a visitor's session, or "" for the stage's own picture. What a frame
+                leaves behind for later ones (feedback, smoothing, ...) is for those of its session alone.
         """
         if not self._loaded:
             raise EngineError("the pipeline is not loaded")

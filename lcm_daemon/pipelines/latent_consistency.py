@@ -25,7 +25,7 @@ from lcm_daemon.pipelines.frame_job import FrameJob, Unrendered
 from lcm_daemon.pipelines.frame_model import FrameModel
 from lcm_daemon.pipelines.host_frames import HostFrames
 from lcm_daemon.pipelines.safety import SafeFrames, SafetyFilter
-from lcm_daemon.pipelines.session_memory import Sessions
+from lcm_daemon.pipelines.session_memory import SessionMemories
 from lcm_daemon.pipelines.shown_frames import BrokenImages, ShownFrames
 from lcm_daemon.pipelines.temporal import SimilarityFilter
 from lcm_daemon.pipelines.warm_up import rehearsals
@@ -141,7 +141,7 @@ class FrameRenderer:
         if on_cuda:
             self.on_device = DeviceFrames(self.model, size, self._safety, self.in_flight, recipe.recorded)
         self._frames = self.on_device or HostFrames(self.model, size, self._safety)
-        self.sessions = Sessions((*self.model.remembering, self._frames), self._make_memory)
+        self.sessions = SessionMemories((*self.model.remembering, self._frames), self._make_memory)
         self.enter("")
 
     @property

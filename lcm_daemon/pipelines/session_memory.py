@@ -1,4 +1,4 @@
-"""Sessions: what the frames of a session leave behind for its later frames, and for those of no other session.
+"""SessionMemories: what the frames of a session leave behind for its later frames, and for those of no other session.
 
 The parts of a pipeline remember for one session at a time, the current one, in memory that keeps its address: a
 recording reads and writes it there. Before the first frame of another session their contents are exchanged, by copies
@@ -50,8 +50,8 @@ class _Session(Generic[Host]):
     saved: Sequence[Any | None] = ()
 
 
-class Sessions(Generic[Host]):
-    """The sessions of one pipeline. For the thread that submits frames.
+class SessionMemories(Generic[Host]):
+    """What the sessions of one pipeline remember. For the thread that submits frames.
 
     Args:
         parts: What remembers on the device.

@@ -67,5 +67,6 @@ class ShownFrames:
         elif self._safe:
             self._safe.judge(out, is_rejected)
         if keep:
-            self._last = np.empty_like(out) if self._last is None else self._last
+            if self._last is None:
+                self._last = np.empty_like(out)
             np.copyto(self._last, out)

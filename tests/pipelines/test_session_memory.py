@@ -1,4 +1,4 @@
-"""Sessions: what one remembers from frame to frame never reaches the pictures of another."""
+"""SessionMemories: what one remembers from frame to frame never reaches the pictures of another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines import frame_model, latent_consistency
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.safety import GREY
-    from lcm_daemon.pipelines.session_memory import Sessions
+    from lcm_daemon.pipelines.session_memory import SessionMemories
     from tests.rigs.card import Card
 
 SIZE = (64, 64)
@@ -55,7 +55,7 @@ class Part:
 
 def test_contents_are_exchanged_with_the_session() -> None:
     part, made = Part(), itertools.count()
-    sessions = Sessions([part], lambda: next(made))
+    sessions = SessionMemories([part], lambda: next(made))
     assert sessions.enter("") == 0
     part.number = 7
     assert sessions.enter("1") == 1
@@ -70,7 +70,7 @@ def test_contents_are_exchanged_with_the_session() -> None:
 
 def test_one_session_exchanges_nothing() -> None:
     part = Part()
-    sessions = Sessions([part], object)
+    sessions = SessionMemories([part], object)
     sessions.enter("")
     part.save = part.restore = lambda *arguments: pytest.fail("exchanged")  # type: ignore[method-assign, assignment]
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_one_session_exchanges_nothing() -> None:
 
 def test_the_session_that_was_idle_longest_is_dropped() -> None:
     part = Part()
-    sessions = Sessions([part], object, kept=3)
+    sessions = SessionMemories([part], object, kept=3)
     for name in ("", "1", "2"):
         sessions.enter(name)
         part.number = len(sessions)
