@@ -28,6 +28,7 @@ class AudienceCommands:
 
     def execute(self, request: CommandRequest, sessions: SessionList) -> None:
         """Carry out one command. sessions: all that wait or play."""
+        playing = self._playing()
         match request.name, request.arguments:
             case "audience/open", _:
                 self._server.perform(Performer("open"))
@@ -35,32 +36,34 @@ class AudienceCommands:
                 self._server.perform(Performer("close"))
             case "audience/wall", (kind, *_):
                 self._wall.set_kind(str(kind))
-            case "audience/show", arguments:
-                if session := self._session(request, [seat.session for _, seat in self._seats]):
-                    self._wall.choose_session(session)
-            case name, arguments:
-                if session := self._session(request, [row.number for row in sessions.rows]):
-                    seconds = float(arguments[1]) if len(arguments) > 1 else EXTENSION
-                    self._server.perform(Performer(_ACTIONS[name], session, seconds if "extend" in name else 0.0))
+            case ("audience/show_next" | "audience/skip_shown"), _ if not playing:
+                self._refuse(request, "no session plays")
+            case "audience/show_next", _:
+                shown = self._shown(playing)
+                self._wall.choose_session(next((number for number in playing if number > shown), playing[0]))
+            case "audience/skip_shown", _ if not self._shown(playing):
+                self._refuse(request, "the output shows no single visitor")
+            case "audience/skip_shown", _:
+                self._server.perform(Performer("skip", self._shown(playing)))
+            case "audience/show", (session, *_) if session in playing:
+                self._wall.choose_session(int(session))
+            case "audience/show", (session, *_):
+                self._refuse(request, f"no session {session} plays")
+            case name, (session, *more) if session in playing or any(session == row.number for row in sessions.rows):
+                seconds = float(more[0]) if more else EXTENSION
+                action = _ACTIONS[name]
+                self._server.perform(Performer(action, int(session), seconds if action == "extend" else 0.0))
+            case _:
+                self._refuse(request, f"no session {request.arguments[0]} waits or plays")
 
-    def _session(self, request: CommandRequest, known: list[int]) -> int:
-        """The session that a command names; 0 if there is none, which is reported."""
-        named = int(request.arguments[0]) if request.arguments else 0
-        if named == 0:
-            return self._default(request)
-        if named not in known:
-            where = "plays" if request.name == "audience/show" else "waits or plays"
-            self._refusals.add("audience/refused", request.origin, f"{request.name}: no session {named} {where}")
-            return 0
-        return named
+    def _refuse(self, request: CommandRequest, reason: str) -> None:
+        self._refusals.add("audience/refused", request.origin, f"{request.name}: {reason}")
 
-    def _default(self, request: CommandRequest) -> int:
-        """The session that a command without a number means: the one that shows; to show, the next one."""
-        playing = sorted(seat.session for _, seat in self._seats)
+    def _playing(self) -> list[int]:
+        """Who has a seat at this moment; the list of sessions may be a second older."""
+        return sorted(seat.session for _, seat in self._seats)
+
+    def _shown(self, playing: list[int]) -> int:
+        """The one session that the output shows; 0 if it shows none or several."""
         shown = self._wall.shown[0] if len(self._wall.shown) == 1 else 0
-        if not playing:
-            self._refusals.add("audience/refused", request.origin, f"{request.name}: no session plays")
-            return 0
-        if request.name == "audience/show":
-            return next((session for session in playing if session > shown), playing[0])
-        return shown if shown in playing else playing[0]
+        return shown if shown in playing else 0

@@ -139,17 +139,16 @@ _SHOW: Commands = {
     "show/save_as": Command("Write the show and what was changed into a new file beside it.", (
         Parameter("name", "text", "", "The name of the new show: letters, digits, spaces, _ and -."),)),
 }
-_SESSION = Parameter("session", "int", 0, "Number of the visitor's session; 0 is the one that the output shows.", 0,
-                     2**31 - 1)
+_SESSION = Parameter("session", "int", 1, "Number of the visitor's session.", 0, 2**31 - 1)
 _AUDIENCE: Commands = {
-    "audience/skip": Command("End a visitor's turn; the next one is called.", (_SESSION,), optional=1, cumulative=True),
+    "audience/skip": Command("End a visitor's turn; the next one is called.", (_SESSION,), cumulative=True),
+    "audience/skip_shown": Command("End the turn of the visitor whose picture the output shows."),
     "audience/extend": Command("Prolong a visitor's turn.", (
-        _SESSION, Parameter("seconds", "float", 30.0, "By how many seconds.", 1.0, 3600.0, "s")),
-        optional=2, cumulative=True),
-    "audience/block": Command("End a visitor's turn, and let the visitor join no more.", (_SESSION,), optional=1,
-                              cumulative=True),
-    "audience/show": Command("Show the picture of one visitor.", (
-        replace(_SESSION, help="Number of the visitor's session; 0 is the next one that plays."),), optional=1),
+        _SESSION, Parameter("seconds", "float", 30.0, "By how many seconds; 30 if it does not say.", 1.0, 3600.0, "s")),
+        optional=1, cumulative=True),
+    "audience/block": Command("End a visitor's turn, and let the visitor join no more.", (_SESSION,), cumulative=True),
+    "audience/show": Command("Show the picture of one visitor.", (_SESSION,)),
+    "audience/show_next": Command("Show the picture of the next visitor who plays."),
     "audience/wall": Command("Change what the output shows.", (
         Parameter("wall", "choice", "stage", "stage: the show's own picture; one: that of one visitor; cycle: each "
                   "visitor after the other; mosaic: all visitors.", choices=("stage", "one", "cycle", "mosaic")),)),

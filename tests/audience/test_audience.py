@@ -210,19 +210,22 @@ def test_the_performers_commands_reach_the_server(rig: Rig) -> None:
     assert rig.command("show", 4) == []
     assert rig.audience.compose(OWN, 0.0, 10.0)[0] is not OWN
     assert rig.audience.wall.shown == (4,)
-    assert rig.command("skip") == []
-    assert rig.server.asked[-1] == Performer("skip", 4)  # the one that shows
-    assert rig.command("show") == []
+    assert rig.command("skip_shown") == []
+    assert rig.server.asked[-1] == Performer("skip", 4)
+    assert rig.command("show_next") == []
     rig.audience.compose(OWN, 0.0, 10.0)
-    assert rig.audience.wall.shown == (3,)  # the next one
+    assert rig.audience.wall.shown == (3,)
     assert rig.command("wall", "stage") == []
     assert rig.audience.compose(OWN, 0.0, 10.0)[0] is OWN
 
 
 def test_a_command_that_names_no_session_is_refused_in_one_line(rig: Rig) -> None:
-    assert rig.command("skip") == ["audience/skip: no session plays"]
+    assert rig.command("skip_shown") == ["audience/skip_shown: no session plays"]
+    assert rig.command("show_next") == ["audience/show_next: no session plays"]
     assert rig.command("skip", 12) == ["audience/skip: no session 12 waits or plays"]
     assert rig.command("show", 12) == ["audience/show: no session 12 plays"]
+    rig.say(SeatTaken(0, 3, False), rows(3))
+    assert rig.command("skip_shown") == ["audience/skip_shown: the output shows no single visitor"]
     assert rig.server.asked == []
     none = NoAudience(Metrics())
     none.execute(CommandRequest("audience/skip", "panel/1"))
