@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import simplejpeg
 
-from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.render_size import MAX_SIDE
 from lcm_daemon.transports import resize
 
@@ -15,15 +16,12 @@ _BASELINE = (0xC0, 0xC1)  # frames in one scan; those of many scans may take min
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def decode(jpeg: bytes, size: Size) -> Pixels:
-    """Decode a camera's frame; it fills `size`, and what is beyond is cut. Slow: use a thread.
+def decode_into(jpeg: bytes, out: Pixels) -> None:
+    """Decode a camera's frame; it fills `out`, and what is beyond is cut. Slow: use a thread.
 
     Args:
         jpeg: A baseline JPEG.
-        size: (width, height) in pixels.
-
-    Returns:
-        uint8 (height, width, 4), RGBA.
+        out: uint8 (H, W, 4), RGBA; it is unchanged after an error.
 
     Raises:
         ValueError: It is not a JPEG, is too large, or is of a kind that cameras do not send. The text is one line.
@@ -35,8 +33,9 @@ def decode(jpeg: bytes, size: Size) -> Pixels:
     height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     if not (FEWEST_SIDE <= width <= MAX_SIDE and FEWEST_SIDE <= height <= MAX_SIDE):
         raise ValueError(f"{width}x{height} pixels; from {FEWEST_SIDE} to {MAX_SIDE} per side are allowed")
+    size = out.shape[1], out.shape[0]
     pixels = simplejpeg.decode_jpeg(jpeg, "RGBA", min_height=size[1], min_width=size[0])  # large ones are decoded small
-    return resize.fit(pixels, size, "cover")
+    np.copyto(out, resize.fit(pixels, size, "cover"))
 
 
 def is_baseline(jpeg: bytes) -> bool:

@@ -33,7 +33,7 @@ and the session's pictures as JPEG, in binary messages, two ahead of the page's 
 
 and JPEG frames of its camera as binary messages, each after the "ack" of the one before.
 
-Limits: texts of 300 characters, messages of 8 KiB, camera frames of 1 MiB, 2048 pixels a side and 15 a second; 30
+Limits: texts of 300 characters, messages of 8 KiB, camera frames of 1 MiB, 2048 pixels a side and 15 a second; 60
 messages a second are read of a page; a page that takes no message for 10 s is closed with 1013. Eight sessions of an
 address; new ones at one in 5 s after the first eight. Host, Origin and addresses are checked as by the page's server.
 """

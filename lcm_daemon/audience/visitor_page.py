@@ -15,7 +15,7 @@ from lcm_daemon.audience.sessions import VisitorSession
 from lcm_daemon.controllers.panel.messages import parse
 
 MOST_MESSAGE = 8192  # characters of a message; the longest text takes 3,600 when escaped
-MESSAGE_PAUSE = 1 / 30  # seconds between two messages that are read; a flood waits in its own connection
+MESSAGE_PAUSE = 1 / 60  # seconds between two messages that are read; a flood waits in its own connection
 SEND_SECONDS = 10.0  # within which a page must take a message
 IN_FLIGHT = 2  # pictures that a page may have been sent and not yet shown
 ERRORS_KEPT = 4

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -147,9 +148,11 @@ class Answer:
         return json.loads(self.body)
 
 
-async def ask(port: int, path: str, method: str = "GET", cookie: str = "", **headers: str) -> Answer:
+async def ask(
+    port: int, path: str, method: str = "GET", cookie: str = "", tls: ssl.SSLContext | None = None, **headers: str,
+) -> Answer:
     """One HTTP request on a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     sent = {"Host": f"127.0.0.1:{port}", "Connection": "close", "Content-Length": "0",
             **({"Cookie": cookie} if cookie else {}), **headers}
     lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in sent.items()), "", ""]
@@ -168,8 +171,8 @@ async def ask(port: int, path: str, method: str = "GET", cookie: str = "", **hea
 class Phone:
     """A visitor's browser: it keeps the cookie, answers every state, and takes pictures."""
 
-    def __init__(self, port: int) -> None:
-        self.port, self.cookie, self.number = port, "", 0
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.port, self.tls, self.cookie, self.number = port, tls, "", 0
         self.socket: ClientConnection | None = None
         self.phase, self.place, self.left, self.ended, self.code = "", 0, 0.0, "", 0
         self.values: dict[str, Any] = {}
@@ -182,7 +185,7 @@ class Phone:
         self._reading: asyncio.Task[None] | None = None
 
     async def join(self) -> Answer:
-        answer = await ask(self.port, "/join", "POST", self.cookie)
+        answer = await ask(self.port, "/join", "POST", self.cookie, self.tls)
         if answer.status == 201:
             self.cookie = answer.headers["set-cookie"][0].partition(";")[0]
         if answer.status in (200, 201):
@@ -191,8 +194,8 @@ class Phone:
 
     async def connect(self) -> None:
         headers = {"Cookie": self.cookie} if self.cookie else {}
-        self.socket = await connect(f"ws://127.0.0.1:{self.port}/join/ws", additional_headers=headers, max_size=None,
-                                    proxy=None)
+        url = f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}/join/ws"
+        self.socket = await connect(url, additional_headers=headers, max_size=None, proxy=None, ssl=self.tls)
         self._reading = asyncio.create_task(self._read(self.socket))
 
     async def arrive(self) -> None:
