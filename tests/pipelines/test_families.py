@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,21 @@ class Pair:
         return found
 
 
+_pairs: dict[str, Pair] = {}
+
+
 def pair_of(folder: Path, **changes: Any) -> Pair:
-    return Pair(recipe_of(folder, **changes))
+    """The pair of a recipe, loaded once: these tests render no values that keep memory from frame to frame."""
+    recipe = recipe_of(folder, **changes)
+    if (key := repr(recipe)) not in _pairs:
+        _pairs[key] = Pair(recipe)
+    return _pairs[key]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_of_pairs() -> Iterator[None]:
+    yield
+    _pairs.clear()
 
 
 @pytest.mark.slow
