@@ -86,8 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="play a show (without SHOW: the demo)")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, serves=False)
     _add_run(run)
+
+    serve = commands.add_parser("serve", help="let visitors play a show from their phones, without sinks and without a "
+                                              "picture of its own")
+    serve.set_defaults(command=_run, serves=True)
+    _add_run(serve)
 
     check = commands.add_parser("check", help="check a show and print every mistake with its line and column")
     check.set_defaults(command=_check)
@@ -103,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     pull.set_defaults(command=_pull)
     pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
     pull.add_argument("--offline", action="store_true", help="download nothing; list missing and damaged files")
+    pull.add_argument("--on-engines", action="store_true", help="on every node of the Ray clusters that a show names")
 
     prepare = commands.add_parser("prepare", help="compile every recipe and size of a show ahead, on an idle card",
                                    epilog="Exit code: 0 if everything is compiled, 1 if something could not be.")
@@ -111,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check every integration and device, and print what is missing")
     doctor.set_defaults(command=_doctor)
+    doctor.add_argument("show", nargs="?", metavar="SHOW", help="also check the Ray nodes that its engines run on")
 
     health = commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1")
     health.set_defaults(command=_health)
@@ -239,9 +246,10 @@ def _run(options: argparse.Namespace) -> int:
     interrupted = _note_interrupts()
     desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
     try:
-        from lcm_daemon.commands.run import run
+        from lcm_daemon.commands.run import SERVE, run
 
-        return run(options.show, options.overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
+        overrides = [*(SERVE if options.serves else ()), *options.overrides]
+        return run(options.show, overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
                    options.watch, interrupted)
     finally:
         desk.end_unused()
@@ -292,6 +300,10 @@ def _pull(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.pull import pull
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # ask the hub for files and send it nothing else
+    if options.on_engines:
+        from lcm_daemon.commands.engine_nodes import pull_on_engines
+
+        return max(pull_on_engines(show, options.offline) for show in options.what)
     return pull(options.what, options.offline)
 
 
@@ -304,7 +316,7 @@ def _prepare(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.doctor import examine
 
-    for line in examine():
+    for line in examine(options.show):
         print_line(line)
     return 0
 

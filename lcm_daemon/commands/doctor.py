@@ -15,6 +15,7 @@ from typing import Any
 
 from lcm_daemon import __version__, transports
 from lcm_daemon.commands.midi_list import backend_opener, list_ports
+from lcm_daemon.commands.running_engines import running_engines
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
 from lcm_daemon.controllers.osc.udp import check_receive_buffer
 from lcm_daemon.core.errors import LcmDaemonError, RecipeError
@@ -55,8 +56,11 @@ print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCE
 """
 
 
-def examine() -> Iterator[str]:
-    """Yield the lines of the report. A broken integration is reported and never raises."""
+def examine(show: str | None = None) -> Iterator[str]:
+    """Yield the lines of the report. A broken integration is reported and never raises.
+
+    show: Name or file of a show, whose engines' Ray nodes are checked too.
+    """
     yield f"lcm-daemon {__version__}, Python {platform.python_version()}, {platform.platform()}"
     found: dict[str, Row] = {}
     sections: Mapping[str, Iterable[Row]] = {
@@ -68,6 +72,7 @@ def examine() -> Iterator[str]:
         "pictures": [_check_extra("heif", "pillow_heif", "pillow-heif")],
         "network": [_check_extra("tls", "cryptography", "cryptography")],
         "controllers": [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")],
+        "engines": _check_engines(show),
         "recipes": (_check_recipe(name) for name in recipe_names()),
     }
     for title, rows in sections.items():
@@ -177,6 +182,15 @@ def _check_extra(name: str, module: str, package: str) -> Row:
     if importlib.util.find_spec(module) is None:
         return name, False, f'{package} is not installed; install it with: pip install "lcm-daemon[{name}]"'
     return name, True, f"{package} {importlib.metadata.version(package)}"
+
+
+def _check_engines(show: str | None) -> Iterator[Row]:
+    yield from running_engines(show)
+    yield _check_extra("ray", "ray", "ray")
+    if show:
+        from lcm_daemon.commands.engine_nodes import examine_nodes
+
+        yield from examine_nodes(show)
 
 
 def _check_osc() -> Row:

@@ -59,9 +59,14 @@ def pull(names: Sequence[str], offline: bool, print_line: PrintLine = print_line
             if offline:
                 complete &= _check(recipe, name, print_line)
             else:
-                download(recipe, print_line)
-                _print_complete(recipe, print_line)
+                pull_recipe(recipe, print_line)
     return 0 if complete else 1
+
+
+def pull_recipe(recipe: Recipe, print_line: PrintLine) -> None:
+    """Download what is missing of a recipe, and check that it is complete. Raises RecipeError."""
+    download(recipe, print_line)
+    _print_complete(recipe, print_line)
 
 
 def download(recipe: Recipe, print_line: PrintLine) -> None:

@@ -91,8 +91,8 @@ class RayCluster:
             self.ray.shutdown()
 
     def nodes(self) -> list[Mapping[str, Any]]:
-        """The nodes that are alive, as Ray describes them."""
-        return [node for node in self.ray.nodes() if node["Alive"]]
+        """The nodes that are alive and have a CPU for an engine, as Ray describes them."""
+        return [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
 
     def node_name(self, description: Mapping[str, str]) -> str:
         """What people call a node: the name that `ray start --node-name` gave it, else its host name."""

@@ -8,6 +8,8 @@ After the death of the actor or of its node the relay reports it and ends, and t
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +53,7 @@ def run(endpoint: ChildEndpoint, place: EnginePlace, pipeline: str, spare: bool,
         log_levels: Log levels of the stage.
     """
     set_up_child(log_levels)
+    sys.stdout = open(os.devnull, "w")  # Ray prints there what happens to other processes of the cluster  # noqa: SIM115
     channel = ChildChannel(endpoint)
     try:
         while isinstance(message := channel.receive(), EndSession):
@@ -182,7 +185,7 @@ class RemotePipeline(Pipeline):
         except LcmDaemonError:
             raise
         except Exception as error:
-            first = " ".join(str(error).split())
+            first = " ".join(str(error).split()).partition(" class_name:")[0]
             where = f"node {self.node}" if self.node else f"the Ray cluster at {self._place.ray}"
             log.debug("engine: %s", where, exc_info=error)
             if isinstance(error, self._cluster.ray.exceptions.RayActorError):

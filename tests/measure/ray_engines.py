@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lcm_daemon.commands.bench_engines import EngineFigures, run_engines
@@ -26,7 +27,7 @@ def measure(seconds: float, client: bool) -> dict[str, EngineFigures]:
         print(f"{name:28} {found[name]}", flush=True)
 
     os.environ["RAY_AUTH_TOKEN"] = TOKEN
-    with RayNodes(client=client) as cluster:
+    with TemporaryDirectory() as homes, RayNodes(Path(homes), client=client) as cluster:
         for name in ("b", "c"):
             cluster.add(name, 4)
         ray = {"ray": cluster.address, "device": "cpu"}

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.processes.child import Child
@@ -22,9 +26,11 @@ from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progr
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine import LoadRecipe
 from lcm_daemon.render.engine_place import JPEG, RAW, EnginePlace, start_engine
+from tests.commands.test_pull import TINY_VAE, model_files, write_recipe
 from tests.conftest import need_module
 from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.ray_cluster import HEAD, TOKEN, RayNodes
+from tests.rigs.standin_hub import Repo, StandinHub
 
 pytestmark = pytest.mark.daemon
 SIZE = (256, 192)
@@ -34,12 +40,14 @@ RECIPE = Recipe("timed", pipeline="timed_copy", schedule={"service": SERVICE}, d
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[RayNodes]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     need_module("ray")
-    with pytest.MonkeyPatch.context() as patch, RayNodes() as cluster:
+    repos = {"some/model": Repo(model_files()), "some/tiny-vae": Repo(TINY_VAE)}
+    with pytest.MonkeyPatch.context() as patch, StandinHub(repos) as hub, \
+            RayNodes(tmp_path_factory.mktemp("homes"), {"HF_ENDPOINT": hub.url}) as cluster:
         patch.setenv("RAY_AUTH_TOKEN", TOKEN)
-        for name in NODES:
-            cluster.add(name)
+        cluster.add("b")
+        cluster.add("c", 2)
         yield cluster
 
 
@@ -77,12 +85,19 @@ class Relay:
 
 
 def test_frames_cross_to_other_nodes_and_back(cluster: RayNodes) -> None:
-    """Raw and JPEG at once, each with two frames under way; then a relay that is killed takes its actor along."""
+    """Raw and JPEG at once, each with two frames under way, and a third one whose weights are on no node.
+
+    Then a relay that is killed takes its actor along, and an actor that is killed its relay.
+    """
     places = [EnginePlace(ray=cluster.address, number=i, wire=wire) for i, wire in enumerate((RAW, JPEG))]
-    raw, jpeg = relays = [Relay(place) for place in places]
+    raw, jpeg, lacking = relays = [*map(Relay, places),
+                                   Relay(EnginePlace(ray=cluster.address), Recipe("far", model="some/model"))]
     try:
-        ready = [relay.wait_for(Ready) for relay in relays]
-        assert {each.node for each in ready} == set(NODES)  # spread over the nodes
+        failed = lacking.wait_for(Failed)
+        assert re.match("node [bc]: .*some/model", failed.text)
+        assert (failed.retry, failed.text.count("\n")) == (False, 0)
+        ready = [relay.wait_for(Ready) for relay in (raw, jpeg)]
+        assert {each.node for each in ready} <= set(NODES)
         assert [(each.report.model, each.in_flight) for each in ready] == [("timed copy", 2)] * 2
         assert all(isinstance(message, Progress) for message in raw.messages)
         for relay, tolerance in ((raw, 0), (jpeg, 3)):
@@ -107,17 +122,29 @@ def test_frames_cross_to_other_nodes_and_back(cluster: RayNodes) -> None:
             relay.end()
 
 
-def test_what_a_node_lacks_is_one_line_that_names_it(cluster: RayNodes) -> None:
-    recipe = Recipe("far", model="some/model", device="cpu")
-    relay = Relay(EnginePlace(ray=cluster.address), recipe)
-    try:
-        failed = relay.wait_for(Failed)
-        assert failed.text.startswith("node ")
-        assert "some/model" in failed.text
-        assert "\n" not in failed.text
-        assert not failed.retry
-    finally:
-        relay.end()
+COMMANDS = """
+import sys
+from lcm_daemon.commands.engine_nodes import examine_nodes, pull_on_engines
+for row in examine_nodes(sys.argv[1]):
+    print(row)
+for offline in (True, False):
+    print(pull_on_engines(sys.argv[1], offline))
+"""
+
+
+def test_commands_examine_and_fill_the_nodes(cluster: RayNodes, tmp_path: Path) -> None:
+    """Doctor lists every node with its versions; pull tells what each one lacks, and fetches it there."""
+    recipe, show = write_recipe(tmp_path / "some.yaml"), tmp_path / "show.yaml"
+    show.write_text(yaml.safe_dump({"recipe": str(recipe), "engines": {"ray": cluster.address, "engines": 2}}))
+    done = subprocess.run([sys.executable, "-c", COMMANDS, str(show)], capture_output=True, text=True, timeout=120)
+    lines = done.stdout.splitlines()
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in lines if line.startswith("('c', True, '1 CPUs, 0 GPUs, Ray ")]
+    for node in NODES:  # the head has no processor for an engine
+        assert [line for line in lines if line.startswith(f"node {node}: some: 9 files are missing")]
+        assert len([line for line in lines if line == f"node {node}: some: complete"]) == 1
+    assert [line for line in lines if line.isdigit()] == ["1", "0"]
 
 
 def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
@@ -136,7 +163,7 @@ def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
         def renders() -> bool:
             return daemon.status().get("fps", 0) > 5
 
-        wait_for(lambda: nodes() == list(NODES) and renders(), 60, "an engine on each node")
+        wait_for(lambda: len(nodes()) == 2 and renders(), 60, "two engines")
         os.kill(cluster.actors()[0], signal.SIGKILL)
         wait_for(lambda: len(nodes()) == 1, 10, "the loss of one engine")
         assert renders()  # the other one goes on

@@ -1,6 +1,6 @@
 """A Ray cluster on loopback, in a process of its own: this process imports no ray.
 
-    with RayNodes() as cluster:
+    with RayNodes(tmp_path) as cluster:
         cluster.add("b", cpus=2)
         cluster.stop("b"), cluster.stop("head"), cluster.add("head")
 """
@@ -32,11 +32,14 @@ class RayNodes:
     """The cluster; it starts with its head, which has no processor to give away.
 
     Args:
+        homes: Each node has its own hub cache in here.
         environment: More of the nodes' environment.
         client: Whether the head serves Ray's client, at `client_address`.
     """
 
-    def __init__(self, environment: dict[str, str] | None = None, client: bool = False) -> None:
+    def __init__(self, homes: Path, environment: dict[str, str] | None = None, client: bool = False) -> None:
+        homes.mkdir(exist_ok=True)
+        self._homes = homes
         self._ports = (free_port(), free_port() if client else 0)
         self._environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
                              "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,8 +51,9 @@ class RayNodes:
     def __enter__(self) -> RayNodes:
         prepare_environment()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.rigs.ray_cluster", *map(str, self._ports)], cwd=ROOT, env=self._environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            [sys.executable, "-m", "tests.rigs.ray_cluster", str(self._homes), *map(str, self._ports)],
+            cwd=ROOT, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True)
         self.add(HEAD, 0)
         return self
 
@@ -97,7 +101,7 @@ def _already_gone() -> Iterator[None]:
         yield
 
 
-def main(port: int, client_port: int) -> None:
+def main(homes: str, port: int, client_port: int) -> None:
     """The process: obeys one command a line."""
     from ray.cluster_utils import Cluster
 
@@ -112,7 +116,8 @@ def main(port: int, client_port: int) -> None:
                 more |= {"ray_client_server_port": client_port} if client_port else {}
             address = "127.0.0.1" if name == HEAD else "127.0.0.2"  # so that this machine belongs to the head alone
             nodes[name] = cluster.add_node(num_cpus=cpus, node_ip_address=address, node_name=name,
-                                           object_store_memory=100 << 20, **more)
+                                           object_store_memory=100 << 20,
+                                           env_vars={"HF_HOME": f"{homes}/{name}"}, **more)
         elif verb == "stop":
             cluster.remove_node(nodes.pop(arguments[0]), allow_graceful=False)
         else:
@@ -121,4 +126,4 @@ def main(port: int, client_port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
