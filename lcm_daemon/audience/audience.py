@@ -91,6 +91,10 @@ class NoAudience:
         """Carry out a command of the performer."""
         self.refusals.add("audience/refused", request.origin, f"{request.name}: this show has no audience")
 
+    def describe(self) -> str:
+        """The line of the opening screen; "" for none."""
+        return ""
+
     def status(self) -> dict[str, Value]:
         """Entries of the status."""
         return {}
@@ -225,6 +229,9 @@ class Audience(NoAudience):
 
     def overlay(self, pixels: Pixels) -> Pixels:
         return self._address.overlay(pixels)
+
+    def describe(self) -> str:
+        return f"  {'visitors':8} {self._address.text}"
 
     def status(self) -> dict[str, Value]:
         """Entries of the status.

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class JoinAddress:
-    """Follows the server's address, unless the show names one.
+    """Follows the address that the server reports.
 
     Args:
         config: The show's section `audience`.
@@ -26,12 +26,11 @@ class JoinAddress:
 
     def __init__(self, config: AudienceConfig, size: Size) -> None:
         self.text = ""
-        self._given, self._file = config.address, config.qr_file
+        self._file = config.qr_file
         self._overlay = QrOverlay(config.qr, size) if config.qr else None
 
-    def follow(self, address: str) -> None:
-        """The server listens at this address; "" if it does not yet."""
-        text = self._given or address
+    def follow(self, text: str) -> None:
+        """Visitors open this address; "" while no server has listened."""
         if text == self.text:
             return
         self.text = text

@@ -37,11 +37,24 @@ def address_rows(show: Show, addresses: Sequence[str]) -> list[Row]:
         own, others = browser_url(host, port), network_urls(host, port, addresses)
         rows += [(word, f"udp {url.partition('://')[2]}", where) for word, url, where in
                  [("OSC", own, _HERE), *(("", other, _THERE) for other in others)]]
+    rows += _visitor_rows(show, addresses)
     query = show.controllers["oscquery"]
     if query is not None and query["port"]:
         rows.append(("OSCQuery", browser_url(query["host"], query["port"]), _HERE))
         rows += [("", url, _THERE) for url in network_urls(query["host"], query["port"], addresses)]
     return rows
+
+
+def _visitor_rows(show: Show, addresses: Sequence[str]) -> Iterator[Row]:
+    audience, secure = show.audience, show.network.tls is not None
+    if audience is None or not audience.port:
+        return
+    if audience.address:
+        yield "visitors", audience.address, "from where the show says"
+        return
+    yield "visitors", f"{browser_url(audience.host, audience.port, secure)}/join", _HERE
+    for url in network_urls(audience.host, audience.port, addresses, secure):
+        yield "", f"{url}/join", _THERE
 
 
 def open_doors(show: Show) -> Iterator[str]:
@@ -55,6 +68,8 @@ def open_doors(show: Show) -> Iterator[str]:
     panel = show.controllers["panel"]
     if panel is not None and is_open(panel["host"]) and access.pin and show.network.tls is None:
         yield "page: the pin crosses the network unencrypted; network.tls: auto encrypts it"
+    if show.audience is not None and is_open(show.audience.host):
+        yield f"visitors: {', '.join(limited) if limited else 'everyone in the network'} may join and play in turn"
     if show.osc is not None and is_open(show.osc["host"]):
         senders = ", ".join(limited) if limited else "everyone in the network"
         yield f"OSC: {senders} may send; no pin can protect OSC over UDP, network.allow and osc.allow name the senders"
@@ -71,7 +86,7 @@ def network_report(show: Show, addresses: Sequence[str], with_qr: bool = False) 
     Args:
         show: The show.
         addresses: The addresses of this machine in the network.
-        with_qr: Whether to draw the page's address as a QR code, if the page is open to the network.
+        with_qr: Whether to draw an address of the network as a QR code: that of visitors, else that of the page.
     """
     rows = address_rows(show, addresses)
     width = max((len(address) for _, address, _ in rows), default=0)
@@ -81,7 +96,7 @@ def network_report(show: Show, addresses: Sequence[str], with_qr: bool = False) 
         lines += ["open to the network:", *(f"  {door}" for door in doors)]
     if show.network.tls is not None and show.network.tls.is_made_here:
         lines.append("  Browsers warn once about the page's own certificate: continue to the page all the same.")
-    pages = [address for word, address, where in rows if where == _THERE and address.endswith(f":{_page_port(show)}")]
+    pages = [address for _, address, where in rows if where == _THERE and address.endswith(_for_phones(show))]
     if with_qr and pages:
         from lcm_daemon.web.qr import qr_text
 
@@ -89,6 +104,7 @@ def network_report(show: Show, addresses: Sequence[str], with_qr: bool = False) 
     return lines
 
 
-def _page_port(show: Show) -> int:
+def _for_phones(show: Show) -> str:
+    """The end of the address that is drawn as a QR code."""
     panel = show.controllers["panel"]
-    return int(panel["port"]) if panel is not None else 0
+    return "/join" if show.audience else f":{int(panel['port']) if panel is not None else 0}"

@@ -1,4 +1,4 @@
-"""`lcm-daemon run`: plays a show."""
+"""`lcm-daemon run` and `lcm-daemon serve`: play a show."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
 from lcm_daemon.stage.succession import Succession
+
+SERVE = ("sinks=[]", "audience.share=0", "audience.wall=mosaic")  # what `serve` changes of a show
 
 
 def run(
