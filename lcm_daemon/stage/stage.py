@@ -163,7 +163,8 @@ class Stage:
 
     def describe(self) -> str:
         """The opening screen, without the optional sinks that are not installed."""
-        return self.show.describe([sink.label for sink in self.outputs.sinks])
+        lines = self.show.describe([sink.label for sink in self.outputs.sinks]), self.audience.describe()
+        return "\n".join(filter(None, lines))
 
     # --- life ---
 
