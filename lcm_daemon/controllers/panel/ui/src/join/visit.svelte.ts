@@ -9,6 +9,11 @@ const ERROR_MS = 6000;
 const ENDED = 4410; // codes of lcm_daemon/audience/lobby.py
 const ELSEWHERE = 4409;
 
+function visible(): Promise<void> {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(), { once: true }));
+}
+
 type Phase = "loading" | "start" | "waiting" | "turn" | "ended" | "elsewhere";
 
 /** A visitor's session: from the first look at the show to the end of the turn. It reconnects without a limit. */
@@ -160,6 +165,7 @@ export class Visit {
       await this.draw(data);
       this.hasPicture = true;
       this.withheld = false;
+      await visible(); // a hidden page is sent no further pictures
       if (socket === this.#socket) this.#send({ picture: "ack" });
       return;
     }
