@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.commands.network_report import network_report, open_doors
+from lcm_daemon.commands.run import SERVE
+from lcm_daemon.shows.audience import AudienceConfig
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 
@@ -59,3 +61,23 @@ def test_osc_has_no_pin(tmp_path: Path) -> None:
     doors = list(open_doors(load(tmp_path, "osc: {host: 0.0.0.0}\n")))
     assert doors == ["OSC: everyone in the network may send; no pin can protect OSC over UDP, network.allow and "
                      "osc.allow name the senders"]
+
+
+def test_visitors_have_their_own_address_and_its_code(tmp_path: Path) -> None:
+    show = load(tmp_path, "osc: false\naudience: {host: 0.0.0.0, port: 9005}\n")
+    lines = network_report(show, LAN, with_qr=True)
+    assert [line.split()[:2] for line in lines[2:4]] == [
+        ["visitors", "http://127.0.0.1:9005/join"], ["http://192.168.1.7:9005/join", "from"]]
+    assert any("█" in line for line in lines)
+    assert "visitors: everyone in the network may join and play in turn" in list(open_doors(show))
+    show = load(tmp_path, "osc: false\naudience: {address: 'https://play.example.org'}\n")
+    assert network_report(show, LAN)[-1].split()[:2] == ["visitors", "https://play.example.org"]
+
+
+def test_serve_plays_a_show_for_visitors_alone(tmp_path: Path) -> None:
+    """Keys of the show stay, and the command line wins."""
+    load(tmp_path, "sinks: [{transport: record, path: out.mp4}]\naudience: {places: 3}\n")
+    show = load_show(tmp_path / "show.yaml", [*SERVE, "audience.queue=7"], environment={})
+    assert (show.sinks, show.audience) == ((), AudienceConfig(places=3, queue=7, share=0.0, wall="mosaic"))
+    load(tmp_path, "name: plain\n")
+    assert load_show(tmp_path / "show.yaml", SERVE, environment={}).audience == AudienceConfig(share=0.0, wall="mosaic")

@@ -30,7 +30,7 @@ def test_the_performer_sees_and_commands_the_sessions(devtools: str) -> None:
     async def scenario() -> list[CommandRequest]:
         rig = Rig()
         async with opened(devtools, rig) as (page, _):
-            await page.until("document.querySelector('[data-drawer-tab=System]')")
+            await page.until("document.querySelector('[data-drawer-tab=System]') !== null")
             assert await page.js(f"{TAB} === null"), "a show without visitors"
             rig.controls.apply_update([], STATUS)
             rig.controls.set_list("sessions", ROWS)
@@ -48,7 +48,7 @@ def test_the_performer_sees_and_commands_the_sessions(devtools: str) -> None:
             await page.js("document.querySelector('[data-drawer=Audience] input[value=mosaic]').click()")
             await page.js("document.querySelector('[data-drawer=Audience] button[title^=\"Let no\"]').click()")
             rig.controls.apply_update([], {**STATUS, "audience_open": False})
-            await page.until("document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]')")
+            await page.until("document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]') !== null")
             await page.js("document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]').click()")
             rig.controls.set_list("sessions", ())
             await page.until("document.querySelector('[data-drawer=Audience]').innerText.includes('No visitor')")
