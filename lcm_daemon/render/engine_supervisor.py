@@ -84,7 +84,7 @@ class EngineSupervisor(ChildSupervisor):
         self.failure: Failed | None = None  # why no engine runs, and none will be started
         self.frame_times: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds in the engine, of its last frames
         self.rendered = 0  # frames so far
-        self._latencies: deque[float] = deque(maxlen=RECENT_FRAMES)  # seconds from request to result
+        self._latencies: deque[float] = deque(maxlen=SERVICE_FRAMES)  # seconds from request to result
         self.service = 0.0  # seconds from one frame to the next, lately; 0 before the first
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
         self.may_fall: Callable[[], bool] = lambda: True  # whether another recipe may be rendered in place of its own

@@ -19,13 +19,13 @@ class Pacer:
     def __init__(self) -> None:
         self._last = -math.inf
 
-    def due(self, services: Sequence[float]) -> float:
+    def due(self, interval: float) -> float:
         """The time, in monotonic seconds, before which no frame is to be handed out.
 
         Args:
-            services: Seconds that each engine takes from one frame to the next; 0 where that is not known yet.
+            interval: Seconds between two frames if every engine is busy, see `even_interval`.
         """
-        return self._last + SHARE * even_interval(services)
+        return self._last + SHARE * interval
 
     def note_sent(self, now: float) -> None:
         """A frame is handed out at `now` (monotonic seconds)."""
@@ -33,7 +33,11 @@ class Pacer:
 
 
 def even_interval(services: Sequence[float]) -> float:
-    """Seconds between two frames if every engine is busy; 0 for a single engine, and while nothing is known."""
+    """Seconds between two frames if every engine is busy; 0 for a single engine, and while nothing is known.
+
+    Args:
+        services: Seconds that each engine takes from one frame to the next; 0 where that is not known yet.
+    """
     known = [service for service in services if service > 0.0]
     if len(services) < 2 or not known:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.pacer import Pacer
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.result_order import Pace
 from lcm_daemon.render.session_frames import RenderInput, SessionFrames, keeps_memory
 
 __all__ = ["Player", "RenderInput"]
@@ -177,22 +179,27 @@ class Player:
         """Read the engines' messages; return the newest result of the stage's own picture if one has arrived."""
         arrived = [result for engine in self.engines for result in engine.step(now)]
         self._watch(now)
-        newest = None
-        for session, frame in sorted(arrived, key=lambda result: result.frame.number):
-            frames = self._sessions.get(session)
-            if frames is None:  # it has ended
-                continue
-            if frame.number <= frames.delivered:
+        for session, frame in arrived:
+            frames = self._sessions.get(session)  # None if it has ended
+            if frames is not None and not frames.order.note_result(frame, now):
                 self.metrics.count("dropped/rendered")
-                continue
-            frames.delivered, frames.current_at = frame.number, now
-            before, frames.result = frames.result, frame
-            if session == OWN:
-                before, newest, frames.result = newest, frame, None
-                self.result, self.result_at = frame, now
-            if before is not None:
-                self.metrics.count("dropped/rendered")
+        pace, pids = self._pace(), self._pids()
+        for frames in self._sessions.values():
+            while frames.order.due(pace, pids) <= now:
+                if frames.result is not None:
+                    self.metrics.count("dropped/rendered")
+                frames.result, frames.current_at = frames.order.release(now), now
+        own = self._sessions[OWN]
+        newest, own.result = own.result, None
+        if newest is not None:
+            self.result, self.result_at = newest, now
         return newest
+
+    def _pace(self) -> Pace:
+        return Pace.of([engine.service for engine in self._playing() if engine.ready])
+
+    def _pids(self) -> set[int]:
+        return {engine.pid for engine in self.engines}
 
     def _watch(self, now: float) -> None:
         """Note the first engine that is ready; let one that fell back return once another renders the recipe."""
@@ -234,9 +241,15 @@ class Player:
             self.result, self.result_at = replace(other.result, number=-1), other.result_at
 
     def due(self, now: float) -> float | None:
-        """When an engine that is free may have its next frame (monotonic seconds); None if it may now, or none is."""
-        due = self._pacer.due([engine.service for engine in self._playing() if engine.ready])
-        return due if due > now and self.accepts_frame else None
+        """When there is more to do without a message (monotonic seconds); None if that is now, or never.
+
+        A free engine may have its next frame then, or a result that waits is to be shown.
+        """
+        pace, pids = self._pace(), self._pids()
+        dues = [frames.order.due(pace, pids) for frames in self._sessions.values()]
+        if self.accepts_frame:
+            dues.append(self._pacer.due(pace.interval))
+        return min((due for due in dues if now < due < math.inf), default=None)
 
     def send(self, render_input: RenderInput, now: float) -> bool:
         """Send an input to the engine with the least work, unless its session has had an equal one already.
@@ -247,7 +260,7 @@ class Player:
         session = render_input.session
         frames = self._sessions.setdefault(session, SessionFrames())
         request = replace(render_input, values=self._complete(render_input))
-        if frames.has_had(request, {engine.pid for engine in self.engines}):
+        if frames.has_had(request, self._pids()):
             if frames.owes_nothing:  # an input that does not change makes no result old
                 frames.current_at = now
                 if session == OWN and self.result is not None:
@@ -261,7 +274,7 @@ class Player:
         frame = Frame(request.frame.pixels, self._requests, time)
         if not engine.send_frame(frame, request.values, now, request.guide, session):
             return False
-        frames.note_sent(request, self._requests, engine.pid)
+        frames.note_sent(request, self._requests, engine.pid, now + engine.latency)
         self._requests += 1
         self._pacer.note_sent(now)
         return True
@@ -277,7 +290,7 @@ class Player:
             engine = self._bound_engine(frames, engines)
             return engine if engine is not None and engine.accepts_frame else None
         frames.bound = 0
-        if self.due(now) is not None:
+        if self._pacer.due(self._pace().interval) > now:
             return None
         return min((engine for engine in engines if engine.accepts_frame), key=_work, default=None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.result_order import ResultOrder
 
 _MEMORY = ("feedback", "smooth", "similarity_skip")  # parameters that use earlier frames wherever they are above 0
 
@@ -40,7 +41,7 @@ class SessionFrames:
         sent: The last input that was sent.
         pid: Process id of the engine that got it.
         number: Its number; -1 before the first.
-        delivered: Number of the newest result.
+        order: Puts its results in order.
         result: The newest result, until it is read; the stage's own picture is kept by the player.
         bound: Process id of the engine that keeps the session's memory; 0 where its frames need none.
         current_at: When its newest result arrived, or was last known to be what its newest input gives.
@@ -49,7 +50,7 @@ class SessionFrames:
     sent: RenderInput | None = None
     pid: int = 0
     number: int = -1
-    delivered: int = -1
+    order: ResultOrder = field(default_factory=ResultOrder)
     result: Frame | None = None
     bound: int = 0
     current_at: float = 0.0
@@ -61,10 +62,12 @@ class SessionFrames:
     @property
     def owes_nothing(self) -> bool:
         """Whether the newest result is of the last input that was sent."""
-        return self.number >= 0 and self.delivered == self.number
+        return self.number >= 0 and self.order.released == self.number
 
-    def note_sent(self, request: RenderInput, number: int, pid: int) -> None:
+    def note_sent(self, request: RenderInput, number: int, pid: int, expected: float) -> None:
+        """Note an input that an engine got. expected: when its result should come, in monotonic seconds."""
         self.sent, self.number, self.pid = request, number, pid
+        self.order.note_sent(number, pid, expected)
 
 
 def keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> bool:

@@ -23,7 +23,7 @@ def deliver(services: Sequence[float], seconds: float, jitter: float = 0.0) -> t
     results: list[tuple[float, int]] = []
     while now < seconds:
         engine = min(range(len(services)), key=lambda each: free[each])
-        now = max(now, free[engine], pacer.due(known))
+        now = max(now, free[engine], pacer.due(even_interval(known)))
         pacer.note_sent(now)
         taken = services[engine] * (1.0 + jitter * chance.uniform(-1.0, 1.0))
         free[engine], known[engine] = now + taken, services[engine]

@@ -30,6 +30,7 @@ class Flying:
         self.sessions: dict[int, str] = {}  # by number
         self.coming: list[Rendered] = []
         self.ready, self.substitutes, self.fallen, self.service = True, False, False, service
+        self.latency = service  # seconds
         self.alarm, self.failure, self.policy = "", None, RestartPolicy.ALWAYS
         self.place = EnginePlace("cpu", number=pid)
         self.log: list[str] = []  # what the player told it
@@ -275,3 +276,44 @@ def test_engines_join_and_leave() -> None:
     assert player.send(an_input(), 0.0)
     assert len(second.under_way) == 1
     assert player.make_room() is None, "the only one that renders"
+
+
+def test_a_result_waits_for_an_older_one_of_a_slower_engine_and_not_for_one_that_is_much_slower() -> None:
+    fast, slow = Flying(1, 1, 0.05), Flying(2, 1, 0.08)
+    player = player_of(fast, slow)
+    player._pacer.note_sent(-1.0)
+    assert player.send(an_input(strength=0.1), 0.0)  # to the fast one
+    assert player.send(an_input(strength=0.2), 0.035)  # to the slow one: expected at 0.115
+    fast.finish()
+    assert player.step(0.05) is not None
+    assert player.send(an_input(strength=0.3), 0.07)
+    fast.finish()
+    assert player.step(0.1) is None, "number 1 comes soon"
+    due = player.due(0.1)
+    assert due is not None
+    slow.finish()
+    numbers = [frame.number for at in (0.115, 0.15) if (frame := player.step(at))]
+    assert numbers == [1, 2]
+    assert player.metrics.total("dropped/rendered") == 0
+
+    fast, slow = Flying(1, 1, 0.05), Flying(2, 1, 0.5)
+    player = player_of(slow, fast)
+    assert player.send(an_input(strength=0.1), 0.0)  # to the slow one
+    assert player.send(an_input(strength=0.2), 0.05)
+    fast.finish()
+    frame = player.step(0.1)
+    assert frame is not None
+    assert frame.number == 1
+    slow.finish()
+    assert player.step(0.5) is None
+    assert player.metrics.total("dropped/rendered") == 1
+
+
+def test_what_a_dead_engine_had_under_way_is_not_waited_for() -> None:
+    first, second = Flying(1, 1, 0.1), Flying(2, 1, 0.1)
+    player = player_of(first, second)
+    assert player.send(an_input(strength=0.1), 0.0)
+    assert player.send(an_input(strength=0.2), 0.05)
+    first.pid = 3
+    second.finish()
+    assert player.step(0.06) is not None

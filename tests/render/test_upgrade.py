@@ -41,6 +41,8 @@ class Engine:
     memory: DeviceMemory | None = None
     fallen: bool = False
     substitutes: bool = False
+    service: float = 0.0
+    pid: int = 1
     alarm: str = ""
     state: str = "starting"
     report: Report = REPORT
