@@ -27,7 +27,8 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
     "tests/daemon/test_resume.py", "tests/daemon/test_ndi_pictures.py", "tests/controllers/panel/test_layout.py",
     "tests/controllers/panel/test_deck.py", "tests/daemon/test_parity.py", "tests/daemon/test_osc_show.py",
     "tests/controllers/panel/test_page.py", "tests/daemon/test_live_sources.py::test_a_guide",
-    "tests/daemon/test_live_sources.py::test_a_killed_show", "tests/daemon/test_endpoint_options.py",
+    "tests/daemon/test_live_sources.py::test_a_killed_show", "tests/daemon/test_one_set.py",
+    "tests/daemon/test_live_controls.py", "tests/daemon/test_endpoint_options.py",
     "tests/controllers/panel/test_prompts.py", "tests/controllers/panel/test_looks.py",
     "tests/controllers/panel/test_controls.py", "tests/controllers/panel/test_show_menu.py",
     "tests/controllers/panel/test_screen.py", "tests/controllers/panel/test_pictures.py",
@@ -36,7 +37,7 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
     "tests/render/test_governor.py", "tests/pipelines/", "tests/examples/", "tests/transports/test_video",
     "tests/transports/test_picture.py", "tests/transports/test_stills.py", "tests/transports/test_wide_colour.py",
     "tests/transports/test_placement.py", "tests/test_house.py", "tests/automation/", "tests/core/", "tests/recipes/",
-    "tests/shows/",
+    "tests/shows/", "tests/rigs/",
 )
 TIMED = (  # of those, tests that look at every frame of some seconds, or at its age
     "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_video_files.py::test_a_damaged_packet",

@@ -22,7 +22,7 @@ from lcm_daemon.core.refusals import Refusal, Refusals
 from lcm_daemon.core.requests import MAX_CUES, CommandRequest
 
 SHOW = (Cue("dawn", {"strength": 0.4}, fade=4.0), Cue("storm", {"strength": 0.8}))
-PATIENCE = 10.0  # seconds
+PATIENCE = 30.0  # seconds
 
 
 class Rig:

@@ -48,7 +48,7 @@ def show(**more: Any) -> dict[str, Any]:
     return {
         "recipe": "passthrough", "output": {"size": [256, 256], "fps": 60, "hold_seconds": 0.5},
         "source": {"transport": "testcard", "size": [256, 256]},
-        "sinks": [{"transport": "memory", "name": f"{BUS}out"}], **more,
+        "sinks": [{"transport": "memory", "name": f"{BUS}out"}], "engine": {"spare": True}, **more,
     }
 
 

@@ -19,7 +19,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
 from tests.rigs.echo import echo
 
-PATIENCE = 10.0  # seconds, only ever spent where a test fails
+PATIENCE = 30.0  # seconds, only ever spent where a test fails
 
 LAST = f"/lcm/{list(TABLE)[-1]}"  # what a new subscriber hears last of all parameters
 

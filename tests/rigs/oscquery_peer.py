@@ -17,7 +17,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-PATIENCE = 10.0  # seconds, only ever spent where a test fails
+PATIENCE = 30.0  # seconds, only ever spent where a test fails
 FIXED: Mapping[str, str] = {"i": ">i", "f": ">f", "h": ">q", "d": ">d"}
 BARE: Mapping[str, Any] = {"T": True, "F": False, "N": None, "I": None}
 
