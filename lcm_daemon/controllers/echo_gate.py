@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from lcm_daemon.core.float32 import float32
 
@@ -31,8 +31,7 @@ MAX_CONTROLS = 4096  # that are remembered
 MAX_PEERS = 64  # peers, and senders, of one control that are remembered
 
 
-@dataclass(frozen=True)
-class _Report:
+class _Report(NamedTuple):
     value: Any
     time: float
     mover: str  # who has moved the control to this value
@@ -222,7 +221,7 @@ class EchoGate:
 
 def comparable(value: Any) -> Any:
     """A value as it is compared: every number as a 32-bit float, everything else as text."""
-    return float32(value) if isinstance(value, int | float) else str(value)
+    return float32(value) if isinstance(value, (float, int)) else str(value)
 
 
 def sent_value(arguments: Sequence[Any]) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 MAX_PATTERN = 64  # characters; a longer pattern matches nothing
+MAX_FOUND = 64  # patterns whose targets are remembered
 
 Target = TypeVar("Target")
 Token = Callable[[str, set[int]], set[int]]  # (part, positions reached before) -> positions reached after
@@ -32,14 +33,24 @@ class AddressMap(Generic[Target]):
     def __init__(self, exact: Mapping[str, Target], by_pattern: Mapping[str, Target]) -> None:
         self._exact = {address: (target,) for address, target in exact.items()}
         self._by_pattern = [(address.split("/"), target) for address, target in by_pattern.items()]
+        self._found: dict[str, Sequence[Target]] = {}  # of the last patterns
 
     def find(self, address: str) -> Sequence[Target]:
         """Return the targets of an address, or of all addresses that a pattern matches. May be empty."""
         return self._exact.get(address) or self._search(address)
 
     def _search(self, pattern: str) -> Sequence[Target]:
+        """A controller sends few patterns, each many times."""
         if len(pattern) > MAX_PATTERN or _TOKENIZERS.keys().isdisjoint(pattern):
             return ()
+        found = self._found.get(pattern)
+        if found is None:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            found = self._found[pattern] = self._match_all(pattern)
+        return found
+
+    def _match_all(self, pattern: str) -> Sequence[Target]:
         try:
             parts = [_tokens(part) for part in pattern.split("/")]
         except BadPattern:
