@@ -242,7 +242,7 @@ def _log_level(text: str) -> tuple[str, int]:
 def _run(options: argparse.Namespace) -> int:
     from lcm_daemon.processes.prestarted import Prestarted
 
-    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of a start; the stage turns it on
+    gc.disable()  # a start leaves nothing to collect, and looking takes a tenth of its time; the stage turns it on
     interrupted = _note_interrupts()
     desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
     try:

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Deferred:
+class Deferral:
     """How one module is deferred.
 
     Attributes:
@@ -84,7 +84,7 @@ class _State:
         marked: What its marks have decorated, with the name of the mark.
     """
 
-    def __init__(self, module: ModuleType, loader: Loader, how: Deferred) -> None:
+    def __init__(self, module: ModuleType, loader: Loader, how: Deferral) -> None:
         self.module, self.how = module, how
         self.marked: list[tuple[str, Any]] = []
         self._loader = loader
@@ -177,7 +177,7 @@ class _Finder(MetaPathFinder):
     """Finds the modules to defer, and loads a package before one of its modules is imported."""
 
     def __init__(self) -> None:
-        self.deferred: Mapping[str, Deferred] = {}
+        self.deferred: Mapping[str, Deferral] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None,
@@ -195,7 +195,7 @@ class _Finder(MetaPathFinder):
 
 
 class _DeferringLoader(Loader):
-    def __init__(self, loader: Loader, how: Deferred) -> None:
+    def __init__(self, loader: Loader, how: Deferral) -> None:
         self._loader, self._how = loader, how
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -209,7 +209,7 @@ _finder = _Finder()
 
 
 @contextmanager
-def deferring(modules: Mapping[str, Deferred]) -> Iterator[None]:
+def deferring(modules: Mapping[str, Deferral]) -> Iterator[None]:
     """Defer these modules where they are imported while this is open and were not imported before."""
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)

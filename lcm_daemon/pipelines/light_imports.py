@@ -21,36 +21,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lcm_daemon.pipelines.deferred_modules import Deferred, deferring
+from lcm_daemon.pipelines.deferred_modules import Deferral, deferring
 
 _HIDDEN = ("peft", "scipy")
-_BARE = Deferred(bare=True)
+_BARE = Deferral(bare=True)
 _CLIP = "models.clip.modeling_clip"
-_DEFERRED: Mapping[str, Deferred] = {
-    "accelerate": Deferred(names=("PartialState", "dispatch_model", "infer_auto_device_map", "init_empty_weights")),
-    "accelerate.hooks": Deferred(names=(
+_DEFERRED: Mapping[str, Deferral] = {
+    "accelerate": Deferral(names=("PartialState", "dispatch_model", "infer_auto_device_map", "init_empty_weights")),
+    "accelerate.hooks": Deferral(names=(
         "AlignDevicesHook", "CpuOffload", "add_hook_to_module", "remove_hook_from_module")),
-    "accelerate.utils": Deferred(names=(
+    "accelerate.utils": Deferral(names=(
         "extract_model_from_parallel", "get_balanced_memory", "get_max_memory", "infer_auto_device_map",
         "load_offloaded_weights", "offload_weight", "reduce", "save_offload_index", "send_to_device",
         "set_module_tensor_to_device")),
-    "accelerate.utils.modeling": Deferred(names=("clean_device_map", "get_max_layer_size")),
+    "accelerate.utils.modeling": Deferral(names=("clean_device_map", "get_max_layer_size")),
     "diffusers.hooks": _BARE,
     "diffusers.models.autoencoders": _BARE,
     "diffusers.models.controlnets": _BARE,
     "diffusers.models.transformers": _BARE,
     "diffusers.models.unets": _BARE,
-    "diffusers.quantizers": Deferred(bare=True, names=("DiffusersAutoQuantizer", "DiffusersQuantizer")),
-    "transformers": Deferred(bare=True, names=("AutoImageProcessor",), homes={
+    "diffusers.quantizers": Deferral(bare=True, names=("DiffusersAutoQuantizer", "DiffusersQuantizer")),
+    "transformers": Deferral(bare=True, names=("AutoImageProcessor",), homes={
         "CLIPTextModel": _CLIP, "CLIPTextModelWithProjection": _CLIP, "CLIPVisionModel": _CLIP,
         "CLIPVisionModelWithProjection": _CLIP, "PreTrainedModel": "modeling_utils"}),
-    "transformers.generation": Deferred(bare=True, names=("CompileConfig", "GenerationConfig")),
+    "transformers.generation": Deferral(bare=True, names=("CompileConfig", "GenerationConfig")),
     "transformers.models": _BARE,
-    "transformers.quantizers": Deferred(bare=True, names=("HfQuantizer",)),
-    "transformers.quantizers.auto": Deferred(names=("get_hf_quantizer",)),
-    "torch._dynamo": Deferred(marks=("allow_in_graph", "assume_constant_result"), wraps=("disable",)),
-    "torch._dynamo._trace_wrapped_higher_order_op": Deferred(names=("TransformGetItemToIndex",)),
-    "requests": Deferred(),
+    "transformers.quantizers": Deferral(bare=True, names=("HfQuantizer",)),
+    "transformers.quantizers.auto": Deferral(names=("get_hf_quantizer",)),
+    "torch._dynamo": Deferral(marks=("allow_in_graph", "assume_constant_result"), wraps=("disable",)),
+    "torch._dynamo._trace_wrapped_higher_order_op": Deferral(names=("TransformGetItemToIndex",)),
+    "requests": Deferral(),
 }
 
 

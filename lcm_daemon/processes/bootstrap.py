@@ -18,8 +18,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TextIO
 
-import psutil
-
 from lcm_daemon.processes.log_handler import LogHandler
 
 # Environment of every child, unless the user has set these variables. glibc returns every large block to the system as
@@ -103,6 +101,8 @@ def run_at_low_priority(work: Callable[[], object]) -> None:
     process, which returns to normal. Elsewhere the work runs at normal priority.
     """
     if sys.platform == "win32":
+        import psutil
+
         process = psutil.Process()
         before = process.nice()
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)

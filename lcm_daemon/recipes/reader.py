@@ -48,10 +48,15 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package, the default first."""
-    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name))
+    return list(_own_names())
 
 
-@functools.cache  # the package's files do not change, and a show reads all of them to name what its maps may move
+@functools.cache  # the package's files do not change, and reading one show asks for them sixty times
+def _own_names() -> tuple[str, ...]:
+    return tuple(sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name)))
+
+
+@functools.cache  # a show reads all of them to name what its maps may move
 def load_recipe(name: str) -> Recipe:
     """Load one of the package's recipes. Raises DocumentError if there is none of that name or it has mistakes."""
     problems = Problems()

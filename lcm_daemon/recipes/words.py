@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from lcm_daemon.core.control_state import Rows
+from lcm_daemon.core.document import compose_own
+from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ def words_of(recipes: Iterable[Recipe]) -> dict[str, Rows]:
 
 def _read(file: Path) -> Rows:
     try:
-        kinds = yaml.safe_load(file.read_text("utf-8"))
+        kinds = compose_own(file.read_text("utf-8"), str(file)).value
         return tuple(_row(kind, str(word), str(meaning))
                      for kind, words in kinds.items() for word, meaning in words.items())
     except OSError:
         return ()
-    except (ValueError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, AttributeError, LcmDaemonError) as error:
         log.warning("%s: cannot be read: %s", file, str(error).splitlines()[0])
         return ()
 

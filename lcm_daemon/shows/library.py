@@ -105,4 +105,9 @@ def companion_file(file: Path) -> Path:
 
 def is_packaged(file: Path) -> bool:
     """Whether the file is one of those that come with the package."""
-    return FOLDER.resolve() in file.resolve().parents
+    return _is_inside(FOLDER, file.absolute())
+
+
+@functools.lru_cache(maxsize=256)  # the tick asks, and reads no files
+def _is_inside(folder: Path, file: Path) -> bool:
+    return folder.resolve() in file.resolve().parents

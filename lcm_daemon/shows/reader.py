@@ -23,7 +23,7 @@ from lcm_daemon.automation.schema import (
     read_modulators,
 )
 from lcm_daemon.controllers.network import NETWORK_FIELDS, network_policy
-from lcm_daemon.core.document import Node, Problems, compose, override
+from lcm_daemon.core.document import Node, Problems, compose, compose_own, override
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.core.schema import (
@@ -114,7 +114,8 @@ def inspect_show(
         DocumentError: The file is not YAML, or an override leads nowhere.
         LcmDaemonError: The file cannot be read, or an override is not KEY=VALUE.
     """
-    node = compose(read_text(path) if text is None else text, str(path))
+    read = compose_own if text is None and is_packaged(find_show(path)) else compose
+    node = read(read_text(path) if text is None else text, str(path))
     problems = Problems()
     problems.refer(node, "emptiness", "show" if node.is_empty else "")
     for where, dotted, value in _overrides(overrides, os.environ if environment is None else environment):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from lcm_daemon import transports
@@ -14,6 +15,8 @@ from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.runner import SinkRunner, SourceRunner
 
 log = logging.getLogger(__name__)
+
+LOAD_DELAY = 1.0  # seconds from the building of an endpoint to the loading of its library
 
 
 def build_source(
@@ -55,10 +58,20 @@ def build_sink(config: EndpointConfig, size: Size, fps: float, metrics: Metrics)
     return runner
 
 
+def _load_later(load: Callable[[], object]) -> None:
+    timer = threading.Timer(LOAD_DELAY, load)
+    timer.daemon = True
+    timer.start()
+
+
 def _build_endpoint(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:
     assert endpoint_type is not None
     transport = transports.load(config.transport)
-    probe = (transport.find or transport.probe)()
+    if transport.find is None:
+        probe = transport.probe()
+    else:  # the library is loaded once the output has begun, and not only when a recording does: that holds up the tick
+        probe = transport.find()
+        _load_later(transport.probe)
     if probe.works or not probe.install:
         return endpoint_type(config.options)
     if not config.optional:
