@@ -102,6 +102,11 @@ class EngineSupervisor(ChildSupervisor):
         return self.ladder[self._rung]
 
     @property
+    def last_result_at(self) -> float:
+        """When its last result arrived, in monotonic seconds."""
+        return self._last_result if self._last_result is not None else -math.inf
+
+    @property
     def latency(self) -> float:
         """Median seconds from the request of a frame to its result, lately; 0 before the first."""
         return quantile_of(sorted(self._latencies), 0.5) if self._latencies else 0.0

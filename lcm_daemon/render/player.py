@@ -24,6 +24,7 @@ from lcm_daemon.render.session_frames import RenderInput, SessionFrames, keeps_m
 
 __all__ = ["Player", "RenderInput"]
 
+RETRY_PAUSE = 2.0  # seconds after which an engine that is too slow to be in time gets another frame
 LONGEST_WAIT = 10.0  # seconds that the first engine waits for the others before its frames are shown
 OWN = ""  # the session of the stage's own picture
 
@@ -183,7 +184,7 @@ class Player:
             frames = self._sessions.get(session)  # None if it has ended
             if frames is not None and not frames.order.note_result(frame, now):
                 self.metrics.count("dropped/rendered")
-        pace, pids = self._pace(), self._pids()
+        pace, pids = self._pace(now), self._pids()
         for frames in self._sessions.values():
             while frames.order.due(pace, pids) <= now:
                 if frames.result is not None:
@@ -195,8 +196,16 @@ class Player:
             self.result, self.result_at = newest, now
         return newest
 
-    def _pace(self) -> Pace:
-        return Pace.of([engine.service for engine in self._playing() if engine.ready])
+    def _pace(self, now: float) -> Pace:
+        return Pace.of([engine.service for engine in self._in_time(now) if engine.ready])
+
+    def _in_time(self, now: float) -> list[EngineSupervisor]:
+        """The engines whose results are not bound to come late; a slow one is tried again now and then."""
+        engines = self._playing()
+        fastest = min((engine.latency for engine in engines if engine.latency > 0.0), default=0.0)
+        pace = Pace.of([engine.service for engine in engines if engine.ready])
+        limit = fastest + pace.hold + pace.interval * len(self._sessions)
+        return [each for each in engines if each.latency <= limit or now - each.last_result_at >= RETRY_PAUSE]
 
     def _pids(self) -> set[int]:
         return {engine.pid for engine in self.engines}
@@ -245,7 +254,7 @@ class Player:
 
         A free engine may have its next frame then, or a result that waits is to be shown.
         """
-        pace, pids = self._pace(), self._pids()
+        pace, pids = self._pace(now), self._pids()
         dues = [frames.order.due(pace, pids) for frames in self._sessions.values()]
         if self.accepts_frame:
             dues.append(self._pacer.due(pace.interval))
@@ -290,9 +299,9 @@ class Player:
             engine = self._bound_engine(frames, engines)
             return engine if engine is not None and engine.accepts_frame else None
         frames.bound = 0
-        if self._pacer.due(self._pace().interval) > now:
+        if self._pacer.due(self._pace(now).interval) > now:
             return None
-        return min((engine for engine in engines if engine.accepts_frame), key=_work, default=None)
+        return min((engine for engine in self._in_time(now) if engine.accepts_frame), key=_work, default=None)
 
     def _bound_engine(self, frames: SessionFrames, engines: Sequence[EngineSupervisor]) -> EngineSupervisor | None:
         """The engine that keeps a session's memory: the one that it had, else the one with the fewest sessions."""

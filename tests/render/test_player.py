@@ -30,7 +30,7 @@ class Flying:
         self.sessions: dict[int, str] = {}  # by number
         self.coming: list[Rendered] = []
         self.ready, self.substitutes, self.fallen, self.service = True, False, False, service
-        self.latency = service  # seconds
+        self.latency, self.last_result_at = service, -9.0  # seconds
         self.alarm, self.failure, self.policy = "", None, RestartPolicy.ALWAYS
         self.place = EnginePlace("cpu", number=pid)
         self.log: list[str] = []  # what the player told it

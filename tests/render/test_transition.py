@@ -39,7 +39,8 @@ class FakeEngine:
         self.variant, self.policy = variant, policy
         self.state, self.alarm, self.pid = "starting", "", 1
         self.ready = self.accepts_frame = self.fallen = self.running = self.substitutes = False
-        self.gone, self.place, self.service, self.latency, self.frames_under_way = True, place, 0.0, 0.0, 0
+        self.gone, self.place, self.frames_under_way = True, place, 0
+        self.service = self.latency = self.last_result_at = 0.0
         self.failure: Failed | None = None
         self.spare: Any = None
         self.given: Any = None

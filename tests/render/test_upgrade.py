@@ -42,6 +42,8 @@ class Engine:
     fallen: bool = False
     substitutes: bool = False
     service: float = 0.0
+    latency: float = 0.0
+    last_result_at: float = 0.0
     pid: int = 1
     alarm: str = ""
     state: str = "starting"

@@ -48,7 +48,7 @@ class PatientEngine:
         self.fallen, self.failure, self.in_flight, self.frames_under_way = False, None, 1, 0
         self.memory: DeviceMemory | None = None
         self.downgraded = self.substitutes = False
-        self.rendered, self.latency = 0, 0.0
+        self.rendered, self.latency, self.last_result_at = 0, 0.0, 0.0
         self.service, self.place, self.node, self.spare = 0.0, EnginePlace(), "", None
         self.recipe, self.state, self.alarm = load_recipe("passthrough"), "rendering", ""
         self.ready, self.report = True, Report("passthrough", "cpu", "uint8", (64, 64))
