@@ -249,8 +249,14 @@ class Audience(NoAudience):
                 "audience_pid": self._server.pid, "wall": self.wall.kind}
 
     def lists(self) -> dict[str, Rows]:
-        """sessions: session, state, seat (from 1; 0 for none), left and wait (seconds), prompt, shown."""
-        return {"sessions": tuple(self._row(row) for row in self._sessions.rows[:MOST_ROWS])}
+        """Lists for pages and `/health`.
+
+        sessions: session, state, seat (from 1; 0 for none), left and wait (seconds), prompt, shown; MOST_ROWS at most.
+        audience_counts: name, count: what the server has counted.
+        """
+        counts = sorted(self._sessions.counts.items())
+        return {"sessions": tuple(self._row(row) for row in self._sessions.rows[:MOST_ROWS]),
+                "audience_counts": tuple({"name": name, "count": count} for name, count in counts)}
 
     def _row(self, row: SessionRow) -> Row:
         return {"session": row.number, "state": row.state, "seat": row.seat + 1, "left": round(row.seconds_left),

@@ -34,8 +34,8 @@ class JoinAddress:
         if text == self.text:
             return
         self.text = text
-        if self._overlay is not None:
-            self._overlay.set_address(text)
+        if self._overlay is not None and not self._overlay.set_address(text):
+            log.warning("audience: the output is too small for the QR code of %s; qr_file writes it to a file", text)
         if self._file and text:  # on a thread: the disk may be slow
             threading.Thread(target=_write, args=(text, Path(self._file)), name="qr-file", daemon=True).start()
 

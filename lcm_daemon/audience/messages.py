@@ -126,7 +126,7 @@ class SessionList:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a later server should know. The stage sends it as the first message, if an earlier server has sent one.
+    """What a later server should know, which gets it with its `ServerConfig`.
 
     Args:
         state: Picklable; only the server reads it. It holds secrets: it is neither logged nor stored.

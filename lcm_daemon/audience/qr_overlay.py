@@ -26,11 +26,12 @@ class QrOverlay:
         self._code: Pixels | None = None
         self._drawn: tuple[Pixels, Pixels] | None = None  # the last frame, without and with the code
 
-    def set_address(self, address: str) -> None:
-        """Show another address; none for ""."""
+    def set_address(self, address: str) -> bool:
+        """Show another address; none for "". Returns False if there is no room for its code."""
         if address != self._address:
             self._address, self._drawn = address, None
             self._code = _draw(address, int(min(self._size) * SHARE)) if address else None
+        return self._code is not None or not address
 
     def apply(self, pixels: Pixels) -> Pixels:
         """The frame with the code, uint8 (H, W, 4); `pixels` itself without an address, or if there is no room."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class AudienceSupervisor(ChildSupervisor):
         self.kept: Kept | None = None
         self._config, self._size, self._run = config, size, run
         self._table: SharedTable | None = None
-        self._outgoing: deque[Kept | SharedTable | Performer] = deque()  # each needs a credit
+        self._outgoing: deque[SharedTable | Performer] = deque()  # each needs a credit
         self._pictures: dict[int, tuple[int, Frame]] = {}  # the newest that waits for its slot: session, picture
         self._unread: set[int] = set()  # seats whose slot holds a picture that the server has not read
         self._received: list[Any] = []
@@ -102,13 +102,12 @@ class AudienceSupervisor(ChildSupervisor):
             return True
 
     def _start(self, now: float) -> None:
-        places = self._config.audience.places
-        self.child = Child("lcm-audience", self._run, self._size, self._config, log_levels(), slots=places)
+        places, config = self._config.audience.places, replace(self._config, kept=self.kept)
+        self.child = Child("lcm-audience", self._run, self._size, config, log_levels(), slots=places)
         self.ready, self.error, self.started_at, self._heard_at = False, "", now, now
         self._unread, self._pictures = set(), {}
-        first = (self.kept, self._table)
         asked = [message for message in self._outgoing if isinstance(message, Performer)]
-        self._outgoing = deque([*(message for message in first if message is not None), *asked])
+        self._outgoing = deque([*([self._table] if self._table else []), *asked])
 
     def start_next(self, now: float) -> None:
         if now < self._retry_at:

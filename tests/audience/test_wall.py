@@ -143,6 +143,6 @@ def read_code(drawn: Pixels, corner: str, count: int) -> Any:
 
 def test_a_frame_too_small_for_a_code_has_none() -> None:
     overlay = QrOverlay("top_left", (64, 64))
-    overlay.set_address("http://10.0.0.5:8001/join")
+    assert not overlay.set_address("http://10.0.0.5:8001/join")
     frame = solid((64, 64))
     assert overlay.apply(frame) is frame

@@ -256,11 +256,9 @@ class Phone:
 class House:
     """A server with its stage."""
 
-    def __init__(self, config: ServerConfig, kept: messages.Kept | None) -> None:
+    def __init__(self, config: ServerConfig) -> None:
         self.config, self.stage = config, Stage(config)
         self.server = AudienceServer(ChildChannel(self.stage.channel.child_endpoint()), config)
-        if kept is not None:
-            self.stage.send(kept)
         self.stage.send(messages.SharedTable(SHARED, START))
         self.port = 0
         self.phones: list[Phone] = []
@@ -292,7 +290,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Serve an audience until the block ends. audience: keys of AudienceConfig."""
     options = {"parameters": ("prompt", "strength"), "port": 0, **audience}
-    house = House(ServerConfig("Mirror", AudienceConfig(**options), network), kept)
+    house = House(ServerConfig("Mirror", AudienceConfig(**options), network, kept))
     works = [asyncio.create_task(house.server.run()), asyncio.create_task(house.stage.play())]
     try:
         await house.until(lambda stage: stage.address or stage.errors or works[0].done())

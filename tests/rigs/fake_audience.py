@@ -32,12 +32,9 @@ def run(endpoint: ChildEndpoint, config: ServerConfig, levels: LogLevels) -> Non
         return
     channel.send(Ready("http://10.0.0.5:8001/join"))
     channel.send(Credit(4))
-    starts, read = 1, 0
+    starts, read = 1 + (config.kept.state["starts"] if config.kept else 0), 0
     while (message := channel.receive()) is not None:
         match message:
-            case Kept():
-                starts = message.state["starts"] + 1
-                channel.send(Credit())
             case SharedTable():
                 channel.send(Credit())
                 channel.send(Kept({"starts": starts}))

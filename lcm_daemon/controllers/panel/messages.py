@@ -74,7 +74,7 @@ def describe_table(controls: ControlState) -> dict[str, Any]:
 
 
 def describe_health(controls: ControlState, clients: int, status_age: float | None) -> dict[str, Any]:
-    """Content of `/health`: status, engines, values, the state of each parameter, and every counter by its path.
+    """Content of `/health`: status, engines, visitors, values, the state of each parameter, and every counter by path.
 
     status_age: Seconds since the stage sent the status, which it does twice a second; None before the first one.
     """
@@ -84,6 +84,7 @@ def describe_health(controls: ControlState, clients: int, status_age: float | No
         "live": {name: asdict(state) for name, state in controls.parameter_states.items()},
         "without_effect": _without_effect(controls),
         "counts": controls.metrics.counts(),
+        "audience": {str(row["name"]): row["count"] for row in controls.lists.get("audience_counts", ())},
     }
 
 
