@@ -13,7 +13,7 @@ MARGIN = 0.03  # of the shorter side between the code and the edges
 
 
 class QrOverlay:
-    """Draws a QR code into frames. The code is black on white, opaque, whatever is behind it.
+    """Draws a QR code into frames. The code is black on white and opaque.
 
     Args:
         corner: As in the show: "top_left", "bottom_right", ...
@@ -27,14 +27,14 @@ class QrOverlay:
         self._drawn: tuple[Pixels, Pixels] | None = None  # the last frame, without and with the code
 
     def set_address(self, address: str) -> bool:
-        """Show another address; none for "". Returns False if there is no room for its code."""
+        """Show another address; none for "". Returns False if its code does not fit."""
         if address != self._address:
             self._address, self._drawn = address, None
             self._code = _draw(address, int(min(self._size) * SHARE)) if address else None
         return self._code is not None or not address
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The frame with the code, uint8 (H, W, 4); `pixels` itself without an address, or if there is no room."""
+        """The frame with the code, uint8 (H, W, 4); `pixels` itself without an address, or if the code does not fit."""
         if self._code is None:
             return pixels
         if self._drawn is None or self._drawn[0] is not pixels:

@@ -75,7 +75,7 @@ class Seats:
             The seat of another session that had it, and has lost it.
         """
         if not 0 <= place < len(self._seats):
-            log.warning("audience: session %d: there is no seat %d", session, place)
+            log.warning("audience: session %d: seat %d does not exist", session, place)
             return None
         if (seat := self.holds(place, session)) is not None:
             seat.uses_camera = uses_camera
