@@ -42,7 +42,8 @@ def run_server(endpoint: ChildEndpoint, config: ServerConfig, levels: LogLevels)
     """The server's process. Its libraries are imported in the child alone."""
     from lcm_daemon.audience import server
 
-    server.run(endpoint, config, levels)
+    places = min(config.audience.places, endpoint.slots)
+    server.run(endpoint, replace(config, audience=replace(config.audience, places=places)), levels)
 
 
 class AudienceSupervisor(ChildSupervisor):
@@ -104,6 +105,8 @@ class AudienceSupervisor(ChildSupervisor):
     def _start(self, now: float) -> None:
         places, config = self._config.audience.places, replace(self._config, kept=self.kept)
         self.child = Child("lcm-audience", self._run, self._size, config, log_levels(), slots=places)
+        if (room := self.child.channel.slots.count) < places:
+            log.warning("audience: shared memory has room for %d places only, not for %d", room, places)
         self.ready, self.error, self.started_at, self._heard_at = False, "", now, now
         self._unread, self._pictures = set(), {}
         asked = [message for message in self._outgoing if isinstance(message, Performer)]
