@@ -15,7 +15,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from lcm_daemon.controllers.osc.sender import send
 from lcm_daemon.core.status_table import STATUS
-from lcm_daemon.stage.resume_file import WRITE_INTERVAL
 from tests.rigs.daemon import Daemon, wait_for
 
 SHOW: dict[str, Any] = {
@@ -88,8 +87,7 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         assert after["replaced"] == 0, "the old engine was not lost, it was replaced by another beside it"
         assert set(daemon.status()) <= set(STATUS), "each entry of the status is explained"
 
-        seen = daemon.status()["uptime"]
-        wait_for(lambda: daemon.status()["uptime"] > seen + WRITE_INTERVAL + 1, what="the time in which it is kept")
+        wait_for(lambda: '"mod/fast/depth": -0.5' in daemon.kept(), what="the resume file")
         daemon.process.kill()
         daemon.process.wait()
     with Daemon(tmp_path, SHOW) as daemon, watching(daemon) as page:

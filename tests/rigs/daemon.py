@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -18,6 +19,8 @@ from types import TracebackType
 from typing import Any
 
 import yaml
+
+from lcm_daemon.core.paths import state_folder
 
 PORTS = range(20000, 32000)  # below the ports that Linux, macOS and Windows give to sockets bound to port 0
 _places = itertools.count(os.getpid() * 97)  # test runs at the same time begin at different places
@@ -113,6 +116,12 @@ class Daemon:
         pid = int(wait_for(lambda: self.status().get("desk_pid"), 30, "a desk"))
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def kept(self) -> str:
+        """What a power cut would leave of the show: the text of its resume file, empty while there is none."""
+        digest = hashlib.sha256(str(self.show.resolve()).encode()).hexdigest()[:8]
+        file = state_folder() / f"{self.show.stem}-{digest}.json"
+        return file.read_text("utf-8") if file.exists() else ""
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
