@@ -52,7 +52,21 @@ def load(checkpoint: Checkpoint) -> Callable[..., LatentConsistency]:
     return get
 
 
+@pytest.fixture(scope="session")
+def reference_of() -> Callable[[Recipe], DiffusersReference]:
+    """diffusers' pipeline for a recipe of 64x64 pixels, loaded once for the whole run."""
+    kept: dict[str, DiffusersReference] = {}
+
+    def get(recipe: Recipe) -> DiffusersReference:
+        if (key := repr(recipe)) not in kept:
+            kept[key] = DiffusersReference(recipe, (64, 64))
+        return kept[key]
+
+    return get
+
+
 LoadRecipe = Callable[..., LatentConsistency]
+ReferenceOf = Callable[[Recipe], DiffusersReference]
 
 
 def paint(pipeline: LatentConsistency, pixels: Pixels, settings: Values) -> Pixels:
@@ -73,9 +87,11 @@ def assert_same_picture(found: Pixels, expected: Pixels) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
 @pytest.mark.parametrize("kind", ["epsilon", "velocity", "embedded"])
-def test_it_renders_like_diffusers(kind: str, mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
+def test_it_renders_like_diffusers(
+    kind: str, mode: str, steps: int, load: LoadRecipe, reference_of: ReferenceOf, picture: Pixels
+) -> None:
     pipeline = load(kind)
-    reference = DiffusersReference(pipeline.recipe, (64, 64))
+    reference = reference_of(pipeline.recipe)
     for strength in (1.0, 0.5, 0.26):  # each a level of the schedule, so that diffusers has it
         settings = values(mode=mode, steps=steps, strength=strength, guidance=3.0, seed=9, prompt="red lava")
         assert_same_picture(paint(pipeline, picture, settings), reference.render(picture, settings))
@@ -84,20 +100,24 @@ def test_it_renders_like_diffusers(kind: str, mode: str, steps: int, load: LoadR
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["image", "text"])
-def test_the_turbo_family_equals_diffusers_euler(mode: str, steps: int, load: LoadRecipe, picture: Pixels) -> None:
+def test_the_turbo_family_equals_diffusers_euler(
+    mode: str, steps: int, load: LoadRecipe, reference_of: ReferenceOf, picture: Pixels
+) -> None:
     pipeline = load("turbo")
     settings = values(mode=mode, steps=steps, strength=1.0, seed=9)
     assert_same_picture(paint(pipeline, picture, settings),
-                        DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
+                        reference_of(pipeline.recipe).render(picture, settings))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
-def test_classifier_free_guidance_equals_diffusers(guidance: float, load: LoadRecipe, picture: Pixels) -> None:
+def test_classifier_free_guidance_equals_diffusers(
+    guidance: float, load: LoadRecipe, reference_of: ReferenceOf, picture: Pixels
+) -> None:
     pipeline = load("kl")  # with the full VAE; text alone, since diffusers draws the image's latents at random
     settings = values(mode="text", steps=2, guidance=guidance, negative_prompt="blue", prompt="red lava")
     assert_same_picture(paint(pipeline, picture, settings),
-                        DiffusersReference(pipeline.recipe, (64, 64)).render(picture, settings))
+                        reference_of(pipeline.recipe).render(picture, settings))
 
 
 @pytest.mark.slow
