@@ -7,6 +7,7 @@ connection of each session. It reads no socket, and its time comes from a clock 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,8 +40,10 @@ MOST_TEXT = 300  # characters of a visitor's text
 JOINS_AT_ONCE, JOIN_PAUSE = 8, 5.0  # new sessions of one address: at once, and seconds until each further one
 PROXY_JOINS, PROXY_PAUSE = 1000, 0.02  # the same of this machine: a proxy speaks for many
 REPORTS_A_SECOND = 4  # lines to the performer; further ones are only counted
+STEP_SECONDS = 0.2  # between two calls of `step`
 PUSH_SECONDS = 1.0  # between two messages to all pages after a change
 BEAT_SECONDS = 4.0  # between two messages to a page without a change; pages answer each, so they are heard as often
+MOST_PUSHED = 60  # pages that are sent their place in one step: many at once would delay the answers to others
 PROMPT = "prompt"
 
 
@@ -73,6 +76,9 @@ ENDED, ELSEWHERE = 4410, 4409  # WebSocket close codes: the session has ended; i
 class Lobby:
     """All visitors of a show.
 
+    Attributes:
+        revision: Counts the changes of who waits and who has a seat.
+
     Args:
         send: Sends a message to the stage.
         on_gone: Called with the number of a session that has ended.
@@ -84,7 +90,7 @@ class Lobby:
         on_gone: Callable[[int], None] = lambda number: None,
     ) -> None:
         audience = config.audience
-        self.is_open, self.table = True, dict[str, Any]()
+        self.is_open, self.table, self.revision = True, dict[str, Any](), 0
         self.config, self.metrics = config, metrics
         self._send, self._on_gone = send, on_gone
         self._now = SteadyClock(now)
@@ -98,6 +104,7 @@ class Lobby:
         self._reports = RateLimit(REPORTS_A_SECOND, self._now)
         self._throttle = LogThrottle(log, metrics)
         self._pushed_at, self._changed = 0.0, False
+        self._to_push: deque[int] = deque()  # sessions whose pages are to be sent their place
 
     # --- visitors ---
 
@@ -142,7 +149,7 @@ class Lobby:
         session, new = self.sessions.start(address)
         self.metrics.count("joins")
         self.queue.join(session.number)
-        self._changed = True
+        self._note_change()
         return session, new
 
     def connect(self, session: VisitorSession, connection: Connection) -> None:
@@ -230,7 +237,7 @@ class Lobby:
             self._end(request.session, "blocked")
         else:
             self._end(request.session, "skipped")
-        self._changed = True
+        self._note_change()
 
     def replace_table(self, shared: SharedTable) -> None:
         """The parameters that visitors may set, and the values that new sessions start with."""
@@ -250,20 +257,28 @@ class Lobby:
     # --- time ---
 
     def step(self) -> None:
-        """Let time pass: end turns, call the next, and keep the pages up to date. Call it four times a second."""
+        """Let time pass: end turns, call the next, keep the pages up to date. Call it every STEP_SECONDS."""
         self._handle(self.queue.step())
         now = self._now()
-        if now - self._pushed_at >= (PUSH_SECONDS if self._changed else BEAT_SECONDS):
+        if not self._to_push and now - self._pushed_at >= (PUSH_SECONDS if self._changed else BEAT_SECONDS):
             self._pushed_at, self._changed = now, False
-            waits = self.queue.waits()
-            places = {session: place for place, session in enumerate(waits, 1)}
-            for number, connection in list(self._connections.items()):
-                connection.put("state", page_messages.state(self.queue, number, places, waits))
+            self._to_push.extend(visitor.session for visitor in (*self.queue.seated(), *self.queue.waiting()))
+        if not self._to_push:
+            return
+        waits = self.queue.waits()
+        places = {session: place for place, session in enumerate(waits, 1)}
+        for _ in range(max(MOST_PUSHED, round(len(self.queue) * STEP_SECONDS / BEAT_SECONDS))):
+            if self._to_push and (number := self._to_push.popleft()) in self._connections:
+                state = page_messages.state(self.queue, number, places, waits)
+                self._connections[number].put("state", state)
 
     def _push_state(self, number: int, connection: Connection) -> None:
         waits = self.queue.waits()
         places = {session: place for place, session in enumerate(waits, 1)}
         connection.put("state", page_messages.state(self.queue, number, places, waits))
+
+    def _note_change(self) -> None:
+        self._changed, self.revision = True, self.revision + 1
 
     def _end(self, number: int, reason: Reason) -> None:
         self._handle(self.queue.end(number, reason))
@@ -271,7 +286,7 @@ class Lobby:
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            self._changed = True
+            self._note_change()
             if isinstance(event, Called):
                 self._call(self.sessions[event.session])
             else:

@@ -54,7 +54,7 @@ from lcm_daemon.audience import messages
 from lcm_daemon.audience.camera_frames import MOST_BYTES
 from lcm_daemon.audience.config import ServerConfig
 from lcm_daemon.audience.kept_pictures import KeptPictures
-from lcm_daemon.audience.lobby import Lobby
+from lcm_daemon.audience.lobby import STEP_SECONDS, Lobby
 from lcm_daemon.audience.routes import PATH, JoinRoutes
 from lcm_daemon.audience.seat_pixels import SeatPixels
 from lcm_daemon.core.errors import LcmDaemonError
@@ -70,7 +70,6 @@ from lcm_daemon.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
-STEP_SECONDS = 0.25  # between two steps of the queue
 REPORT_SECONDS = 1.0  # between two reports to the stage
 CREDITS = 4  # messages of the stage at once
 SPARE_CONNECTIONS = 192  # for pages that load
@@ -100,13 +99,17 @@ class AudienceServer:
     """One event loop for all visitors, one thread that reads the stage's messages."""
 
     def __init__(self, channel: ChildChannel, config: ServerConfig) -> None:
-        self._channel, self._config = channel, _with_own_host(config)
+        places = min(config.audience.places, len(channel.slots.outputs))  # fewer where shared memory is short
+        audience = dataclasses.replace(config.audience, places=places)
+        self._channel, self._config = channel, _with_own_host(dataclasses.replace(config, audience=audience))
         self.metrics = Metrics()
         throttle = LogThrottle(log, self.metrics)
         self._kept = KeptPictures(config.audience.keep, throttle)
         self.lobby = Lobby(self._config, channel.send, self.metrics, time.perf_counter, self._on_gone)
         self._pixels = SeatPixels(channel, self.lobby, throttle, self._kept)
         self._routes = JoinRoutes(self._config, self.lobby, self._pixels, throttle, time.perf_counter)
+        if config.kept is not None:
+            self.lobby.restore(config.kept)
 
     def _on_gone(self, number: int) -> None:
         self._pixels.forget(number)
@@ -153,8 +156,12 @@ class AudienceServer:
         return (others[0] if others else browser_url(audience.host, port, secure)) + PATH
 
     async def _step(self) -> None:
+        kept = self.lobby.revision
         while True:
             self.lobby.step()
+            if kept != self.lobby.revision:  # a later server must know of every session
+                kept = self.lobby.revision
+                self._channel.send(self.lobby.kept())
             await asyncio.sleep(STEP_SECONDS)
 
     async def _report(self) -> None:
@@ -187,8 +194,6 @@ class AudienceServer:
                 self.lobby.replace_table(message)
             case messages.Performer():
                 self.lobby.perform(message)
-            case messages.Kept():
-                self.lobby.restore(message)
         self._channel.send(Credit())
         return None
 

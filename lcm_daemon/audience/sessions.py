@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from lcm_daemon.core.parameters import Value
@@ -93,7 +93,8 @@ class VisitorSessions:
 
     def kept(self) -> dict[str, Any]:
         """What a later server needs."""
-        return {"last": self._last, "sessions": [asdict(session) for session in self._numbers.values()],
+        sessions = [{**vars(session), "values": dict(session.values)} for session in self._numbers.values()]
+        return {"last": self._last, "sessions": sessions,
                 "blocked": list(self._blocked), "blocked_addresses": list(self._blocked_addresses)}
 
     def restore(self, kept: Mapping[str, Any]) -> None:

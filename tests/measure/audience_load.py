@@ -61,6 +61,7 @@ class Client(Phone):
 
     def __post_init__(self) -> None:
         super().__init__(self.port)
+        self.begins = asyncio.Event()
 
     async def _receive(self, data: str | bytes, socket: Any) -> None:
         before = self.phase
@@ -70,6 +71,7 @@ class Client(Phone):
         self.pictures[:] = self.pictures[-1:]
         if self.phase == "turn" and before != "turn":
             self.called.append(time.perf_counter())
+            self.begins.set()
 
     async def visit(self, pause: float) -> None:
         """Join, wait, play, leave."""
@@ -77,7 +79,9 @@ class Client(Phone):
         await self.arrive()
         while not self.called:
             await self._ask()
-            await asyncio.sleep(ASK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_SECONDS):
+                    await self.begins.wait()
         await self._ask()
         await asyncio.sleep(max(self.called[0] + self.turn - time.perf_counter(), 0.0))
         await self.send(leave=True)
