@@ -19,22 +19,23 @@ from lcm_daemon.audience.messages import (
     SessionRow,
     SharedTable,
 )
-from lcm_daemon.audience.seats import Seat, Seats
+from lcm_daemon.audience.seats import Seat, VisitorSeats
 from lcm_daemon.audience.supervisor import AudienceSupervisor, CameraFrame
 from lcm_daemon.audience.wall import SessionPicture, Wall
 from lcm_daemon.core.control_state import Row, Rows
-from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.core.frame import Frame, Pixels
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import WITH_SAFETY_CHECKER
 from lcm_daemon.render.feeder import SessionInput
 from lcm_daemon.render.transition import Phase, RecipeTransition
 from lcm_daemon.render.turns import Turns
 from lcm_daemon.shows.audience import AudienceConfig
 from lcm_daemon.shows.show import Show
-from lcm_daemon.transports.resize import fit
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class NoAudience:
         """Handle what has arrived from the server and from the engines."""
 
     def inputs(self, source: Frame | None, values: Mapping[str, Value | Blend], now: float) -> Sequence[SessionInput]:
-        """What each session's next picture is rendered from; as of `Seats.inputs`."""
+        """What each session's next picture is rendered from; as of `VisitorSeats.inputs`."""
         return ()
 
     def compose(self, own: Pixels | None, age: float | None, now: float) -> tuple[Pixels | None, float | None]:
@@ -121,9 +122,9 @@ class Audience(NoAudience):
         metrics: Metrics, server: AudienceSupervisor | None = None,
     ) -> None:
         super().__init__(metrics, config.share)
-        self._parameters, self._transition, self._metrics, self._size = parameters, transition, metrics, show.size
+        self._parameters, self._transition, self._metrics = parameters, transition, metrics
         self._server = server or AudienceSupervisor(ServerConfig(show.name, config, show.network), show.size, metrics)
-        self.seats = Seats(config.places, config.parameters, parameters)
+        self.seats = VisitorSeats(config.places, config.parameters, parameters)
         self.wall = Wall(config.wall, show.size, config.cycle_seconds, show.crossfade)
         self._address = JoinAddress(config, show.size)
         self._commands = AudienceCommands(self._server, self.wall, self.seats, self.refusals)
@@ -136,7 +137,6 @@ class Audience(NoAudience):
         self._server.kept = self.kept
         self._tell_table(now)
         self._server.begin(now)
-        fit(solid(self._size), (16, 16), "stretch")  # its library is imported before the first tick
 
     def wait_until_open(self, now: float) -> None:
         self._server.wait_until_open(now)
@@ -144,6 +144,7 @@ class Audience(NoAudience):
 
     def stop(self, seconds: float) -> None:
         self._server.stop(seconds)
+        self.wall.stop()
 
     def waitables(self) -> list[Any]:
         return self._server.waitables()
@@ -155,7 +156,7 @@ class Audience(NoAudience):
             self._handle(message, now)
         for player in self._transition.players:
             for session, picture in player.pop_session_results().items():
-                self._take(session, picture, now)
+                self._take(session, picture, is_judged(player.variant.recipe), now)
         if self._parameters.revision != self._told and now - self._told_at >= TABLE_INTERVAL:
             self._tell_table(now)
         self._address.follow(self._server.address)
@@ -207,14 +208,16 @@ class Audience(NoAudience):
         for player in self._transition.players:
             player.end_session(seat.name)
 
-    def _take(self, session: str, picture: Frame, now: float) -> None:
-        """Keep a session's new picture, and send it to its visitor."""
+    def _take(self, session: str, picture: Frame, verdict: bool, now: float) -> None:
+        """Keep a session's new picture, and send it to its visitor. Without a verdict it is seen nowhere."""
         for place, seat in self.seats:
             if seat.name == session:
                 self._metrics.time("audience/latency", now - picture.time)
                 seat.pictures += 1
-                seat.picture = Frame(picture.pixels, seat.pictures, picture.time)
-                self._server.show(place, seat.session, seat.picture)
+                picture = Frame(picture.pixels, seat.pictures, picture.time)
+                if verdict:
+                    seat.picture = picture
+                self._server.show(place, seat.session, picture, verdict)
 
     # --- the output ---
 
@@ -261,6 +264,11 @@ class Audience(NoAudience):
     def _row(self, row: SessionRow) -> Row:
         return {"session": row.number, "state": row.state, "seat": row.seat + 1, "left": round(row.seconds_left),
                 "wait": round(row.wait), "prompt": row.prompt, "shown": row.number in self.wall.shown}
+
+
+def is_judged(recipe: Recipe) -> bool:
+    """Whether each picture has passed the safety checker, or the show wants none."""
+    return not recipe.safety or recipe.pipeline in WITH_SAFETY_CHECKER
 
 
 def audience_of(show: Show, parameters: Parameters, transition: RecipeTransition, metrics: Metrics) -> NoAudience:

@@ -71,7 +71,7 @@ class AudienceSupervisor(ChildSupervisor):
         self._config, self._size, self._run = config, size, run
         self._table: SharedTable | None = None
         self._outgoing: deque[SharedTable | Performer] = deque()  # each needs a credit
-        self._pictures: dict[int, tuple[int, Frame]] = {}  # the newest that waits for its slot: session, picture
+        self._pictures: dict[int, tuple[int, Frame, bool]] = {}  # newest ones that wait for their slots
         self._unread: set[int] = set()  # seats whose slot holds a picture that the server has not read
         self._received: list[Any] = []
         self._heard_at = 0.0  # when the server sent its last message
@@ -145,9 +145,9 @@ class AudienceSupervisor(ChildSupervisor):
         if len(self._outgoing) < MOST_WAITING:
             self._outgoing.append(request)
 
-    def show(self, seat: int, session: int, picture: Frame) -> None:
+    def show(self, seat: int, session: int, picture: Frame, verdict: bool = True) -> None:
         """Send a session its picture, once its slot is free; of several that wait, the newest."""
-        self._pictures[seat] = (session, picture)
+        self._pictures[seat] = (session, picture, verdict)
 
     def forget(self, seat: int) -> None:
         """Send no picture that waits for this seat."""
@@ -161,10 +161,10 @@ class AudienceSupervisor(ChildSupervisor):
             while self._outgoing and channel.send(self._outgoing[0]):
                 self._outgoing.popleft()
             for seat in self._pictures.keys() - self._unread:
-                session, picture = self._pictures.pop(seat)
+                session, picture, verdict = self._pictures.pop(seat)
                 np.copyto(channel.slots.inputs[seat], picture.pixels)
                 self._unread.add(seat)
-                channel.pipe.send(SeatPicture(seat, session, picture.number, picture.time))
+                channel.pipe.send(SeatPicture(seat, session, picture.number, picture.time, verdict))
         except CLOSED:
             return  # `poll` finds the same closed pipe
 

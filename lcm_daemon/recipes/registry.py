@@ -18,6 +18,9 @@ PIPELINES: Mapping[str, str] = {
     "latent_consistency": f"{_PIPELINES}.latent_consistency:LatentConsistency",
 }
 
+# Pipelines that judge each picture, where a recipe says `safety: true`.
+WITH_SAFETY_CHECKER = frozenset({"latent_consistency"})
+
 PREPROCESSORS: Mapping[str, str] = {
     "canny": f"{_PIPELINES}.preprocessors.canny:Canny",
     "depth": f"{_PIPELINES}.preprocessors.depth:Depth",

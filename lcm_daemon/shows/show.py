@@ -131,9 +131,12 @@ class Show:
 
     @property
     def fallback(self) -> Recipe:
-        """The recipe that plays if another one cannot: the built-in model, its safest settings, without its parts."""
+        """The recipe that plays if another one cannot: the built-in model, its safest settings, without its parts.
+
+        Visitors see no picture of it that was not judged either, where the show says so.
+        """
         safest = replace(load_recipe("builtin"), name="builtin (safe)", device="cpu", dtype="float32")
-        return replace(safest, controlnets=(), loras=())
+        return replace(safest, controlnets=(), loras=(), safety=self.recipe.safety and self.audience is not None)
 
     def catalogue(self) -> dict[str, Recipe]:
         """Every recipe that the show can change to, by name: the package's and its own."""

@@ -26,6 +26,7 @@ from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.requests import CommandRequest, commands
+from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.transition import Phase
 from lcm_daemon.shows.reader import load_show
 
@@ -46,14 +47,15 @@ class Server:
         self.asked: list[Performer] = []
         self.shown: list[tuple[int, int, Frame]] = []
         self.forgotten: list[int] = []
-        self.pid = 77
+        self.pid, self.verdict = 77, True
         self.address, self.kept = "http://10.0.0.5:8001/join", None
         self.share, self.perform, self.forget = self.tables.append, self.asked.append, self.forgotten.append
 
     def begin(self, now: float) -> None: ...
 
-    def show(self, seat: int, session: int, picture: Frame) -> None:
+    def show(self, seat: int, session: int, picture: Frame, verdict: bool) -> None:
         self.shown.append((seat, session, picture))
+        self.verdict = verdict
 
     def step(self, now: float) -> list[Any]:
         coming, self.coming = self.coming, []
@@ -64,6 +66,7 @@ class Player:
     """Stands for a player: results come when a test says so."""
 
     def __init__(self) -> None:
+        self.variant = SimpleNamespace(recipe=Recipe("own", pipeline="passthrough"))
         self.results: dict[str, Frame] = {}
         self.ended: list[str] = []
         self.end_session = self.ended.append
@@ -120,6 +123,21 @@ def rig(tmp_path: Path) -> Rig:
 def rows(*sessions: int) -> SessionList:
     """These sessions have seats, in this order."""
     return SessionList(tuple(SessionRow(number, "active", seat, 60.0) for seat, number in enumerate(sessions)))
+
+
+@pytest.mark.parametrize(("recipe", "verdict"), [
+    ({"pipeline": "passthrough"}, True), ({"safety": True}, True), ({"pipeline": "passthrough", "safety": True}, False),
+])
+def test_a_picture_that_was_not_judged_is_seen_nowhere(rig: Rig, recipe: dict[str, Any], verdict: bool) -> None:
+    """The performer may change to a recipe without a model, which has no safety checker."""
+    rig.say(SeatTaken(0, 3, True), rows(3))
+    rig.render(s3=50)
+    rig.player.variant.recipe = Recipe("own", **recipe)
+    rig.render(s3=200)
+    assert rig.server.verdict is verdict
+    pixels, _ = rig.audience.compose(OWN, 0.0, 10.0)
+    assert pixels is not None
+    assert int(pixels[0, 0, 0]) == (200 if verdict else 50)
 
 
 def test_each_session_has_its_own_input_and_values_and_follows_the_show_in_all_others(rig: Rig) -> None:
