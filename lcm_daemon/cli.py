@@ -85,14 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lcm-daemon {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="play a show (without SHOW: the demo)")
-    run.set_defaults(command=_run, serves=False)
-    _add_run(run)
-
-    serve = commands.add_parser("serve", help="let visitors play a show from their phones, without sinks and without a "
-                                              "picture of its own")
-    serve.set_defaults(command=_run, serves=True)
-    _add_run(serve)
+    _add_run(commands.add_parser("run", help="play a show (without SHOW: the demo)"), serves=False)
+    _add_run(commands.add_parser("serve", help="let visitors play a show from their phones, without sinks and without "
+                                               "a picture of its own"), serves=True)
 
     check = commands.add_parser("check", help="check a show and print every mistake with its line and column")
     check.set_defaults(command=_check)
@@ -106,9 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     pull = commands.add_parser("pull", help="download the models that shows or recipes need")
     pull.set_defaults(command=_pull)
-    pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
-    pull.add_argument("--offline", action="store_true", help="download nothing; list missing and damaged files")
-    pull.add_argument("--on-engines", action="store_true", help="on every node of the Ray clusters that a show names")
+    _add_pull(pull)
 
     prepare = commands.add_parser("prepare", help="compile every recipe and size of a show ahead, on an idle card",
                                    epilog="Exit code: 0 if everything is compiled, 1 if something could not be.")
@@ -119,10 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
     doctor.add_argument("show", nargs="?", metavar="SHOW", help="also check the Ray nodes that its engines run on")
 
-    health = commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1")
-    health.set_defaults(command=_health)
-    health.add_argument("--host", default="127.0.0.1", help="host of the daemon's panel (127.0.0.1)")
-    health.add_argument("--port", type=int, help="port of the daemon's panel (LCM_DAEMON__PANEL__PORT, or 8000)")
+    _add_health(commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1"))
 
     pin = commands.add_parser("pin", help="print the hash of a pin, for network.access of a show")
     pin.set_defaults(command=_pin)
@@ -139,6 +129,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_health(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_health)
+    parser.add_argument("--host", default="127.0.0.1", help="host of the daemon's panel (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port of the daemon's panel (LCM_DAEMON__PANEL__PORT, or 8000)")
+
+
 def _add_send(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", help="such as /lcm/strength")
     parser.add_argument("values", nargs="*", metavar="VALUE", help="text as it is typed where that is wanted, such as "
@@ -147,7 +143,8 @@ def _add_send(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=9000, help="OSC port of the daemon (9000)")
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser, serves: bool) -> None:
+    parser.set_defaults(command=_run, serves=serves)
     _add_show(parser)
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
     parser.add_argument("--watch", action="store_true", help="reload the show whenever its file changes")
@@ -179,6 +176,12 @@ def _add_midi(parser: argparse.ArgumentParser) -> None:
     for command in (ports, monitor):
         command.add_argument("--backend", default="auto", help="MIDI system, as in a show; "
                              "use jack without a sound card")
+
+
+def _add_pull(pull: argparse.ArgumentParser) -> None:
+    pull.add_argument("what", nargs="+", metavar="SHOW|RECIPE")
+    pull.add_argument("--offline", action="store_true", help="download nothing; list missing and damaged files")
+    pull.add_argument("--on-engines", action="store_true", help="on every node of the Ray clusters that a show names")
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
