@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from lcm_daemon.audience.messages import Action, Performer, SessionList
-from lcm_daemon.audience.seats import Seats
+from lcm_daemon.audience.seats import VisitorSeats
 from lcm_daemon.audience.supervisor import AudienceSupervisor
 from lcm_daemon.audience.wall import Wall
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import CommandRequest
 
 EXTENSION = 30.0  # seconds by which a turn is prolonged if the command does not say
 _ACTIONS: dict[str, Action] = {"audience/skip": "skip", "audience/extend": "extend", "audience/block": "block"}
+
+
+def _request(command: str, session: int, seconds: Value = EXTENSION) -> Performer:
+    action = _ACTIONS[command]
+    return Performer(action, session, float(seconds) if action == "extend" else 0.0)
 
 
 class AudienceCommands:
@@ -23,7 +29,7 @@ class AudienceCommands:
         refusals: Where commands that cannot be carried out are reported.
     """
 
-    def __init__(self, server: AudienceSupervisor, wall: Wall, seats: Seats, refusals: Refusals) -> None:
+    def __init__(self, server: AudienceSupervisor, wall: Wall, seats: VisitorSeats, refusals: Refusals) -> None:
         self._server, self._wall, self._seats, self._refusals = server, wall, seats, refusals
 
     def execute(self, request: CommandRequest, sessions: SessionList) -> None:
@@ -49,12 +55,11 @@ class AudienceCommands:
                 self._wall.choose_session(int(session))
             case "audience/show", (session, *_):
                 self._refuse(request, f"no session {session} plays")
-            case name, (session, *more) if session in playing or any(session == row.number for row in sessions.rows):
-                seconds = float(more[0]) if more else EXTENSION
-                action = _ACTIONS[name]
-                self._server.perform(Performer(action, int(session), seconds if action == "extend" else 0.0))
-            case _:
-                self._refuse(request, f"no session {request.arguments[0]} waits or plays")
+            case ("audience/skip" | "audience/extend" | "audience/block"), (session, *more):
+                if session in playing or any(session == row.number for row in sessions.rows):
+                    self._server.perform(_request(request.name, int(session), *more))
+                else:
+                    self._refuse(request, f"no session {session} waits or plays")
 
     def _refuse(self, request: CommandRequest, reason: str) -> None:
         self._refusals.add("audience/refused", request.origin, f"{request.name}: {reason}")

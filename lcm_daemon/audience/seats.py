@@ -42,7 +42,7 @@ class Seat:
         return str(self.session)
 
 
-class Seats:
+class VisitorSeats:
     """Every seat, by its place from 0.
 
     Args:
@@ -79,7 +79,8 @@ class Seats:
             return None
         if (seat := self.holds(place, session)) is not None:
             seat.uses_camera = uses_camera
-            seat.camera = seat.camera if uses_camera else None
+            if not uses_camera:
+                seat.camera = None
             return None
         before, values = self._seats[place], self._stage.targets()
         parameters = Parameters(self._table(), {name: values[name] for name in self._table()}, self._stage.glides)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lcm_daemon.core.frame import Frame, Pixels, Size, solid
+from lcm_daemon.audience.mosaic import BackgroundMosaic, Composer
+from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.shows.audience import CYCLE, MOSAIC, ONE, STAGE
-from lcm_daemon.transports.resize import fit
 
 WALLS = (STAGE, ONE, CYCLE, MOSAIC)
 
@@ -37,10 +36,13 @@ class Wall:
         size: (width, height) of the output in pixels.
         cycle_seconds: How long CYCLE shows each session.
         fade_seconds: Length of a crossfade.
+        composer: Composes several pictures; None for one on a thread of its own.
     """
 
-    def __init__(self, kind: str, size: Size, cycle_seconds: float, fade_seconds: float) -> None:
-        self.kind, self._size = kind, size
+    def __init__(
+        self, kind: str, size: Size, cycle_seconds: float, fade_seconds: float, composer: Composer | None = None,
+    ) -> None:
+        self.kind = kind
         self._cycle_seconds, self._fade_seconds = cycle_seconds, fade_seconds
         self._chosen = 0  # the session that ONE shows; 0 for any
         self._since = 0.0  # when CYCLE began to show its session
@@ -48,7 +50,7 @@ class Wall:
         self._last: Pixels | None = None  # what was shown last
         self._from: Pixels | None = None  # what a crossfade began with
         self._fade_began = 0.0
-        self._mosaic = Mosaic(size)
+        self._composer = composer or BackgroundMosaic(size)
 
     def set_kind(self, kind: str) -> None:
         """Show something else."""
@@ -70,19 +72,34 @@ class Wall:
             now: Monotonic seconds.
         """
         by_number = {one.session: one for one in sessions}
-        shown = self._choose(by_number, now)
-        if shown != self.shown:
-            if self._last is not None and self._fade_seconds > 0.0:
-                self._from, self._fade_began = self._last, now
-            self.shown = shown
-        if not shown:
-            target, age = own, own_age
-        else:
-            pictures = [by_number[number] for number in shown]
-            target = self._mosaic.compose([one.picture.pixels for one in pictures])
+        wanted = self._choose(by_number, now)
+        target, age = own, own_age
+        if wanted:
+            pictures = [by_number[number] for number in wanted]
+            target = self._compose(wanted, [one.picture.pixels for one in pictures])
             age = now - max(one.current_at for one in pictures)
+            if target is None and wanted != self.shown:  # not composed yet: what showed goes on to show
+                return self._last, age
+        else:
+            self._composer.clear()
+        self._begin_fade(wanted, now)
         self._last = self._mix(target, now)
         return self._last, age
+
+    def stop(self) -> None:
+        """End the composer's thread."""
+        self._composer.stop()
+
+    def _compose(self, sessions: tuple[int, ...], pictures: Sequence[Pixels]) -> Pixels | None:
+        if len(pictures) == 1:
+            self._composer.clear()
+            return pictures[0]
+        return self._composer.compose(sessions, pictures)
+
+    def _begin_fade(self, wanted: tuple[int, ...], now: float) -> None:
+        if wanted != self.shown and self._last is not None and self._fade_seconds > 0.0:
+            self._from, self._fade_began = self._last, now
+        self.shown = wanted
 
     def _choose(self, sessions: Mapping[int, SessionPicture], now: float) -> tuple[int, ...]:
         if not sessions or self.kind == STAGE:
@@ -107,49 +124,10 @@ class Wall:
 
     def _mix(self, target: Pixels | None, now: float) -> Pixels | None:
         if self._from is None or target is None:
+            self._from = None
             return target
         share = (now - self._fade_began) / self._fade_seconds
         if share >= 1.0:
             self._from = None
             return target
         return blend(self._from, target, share)
-
-
-class Mosaic:
-    """Pictures side by side in a grid; a single one fills the frame.
-
-    Args:
-        size: (width, height) of the frame in pixels.
-    """
-
-    def __init__(self, size: Size) -> None:
-        self._size = size
-        self._made_of: list[Pixels] = []
-        self._made: Pixels | None = None
-
-    def compose(self, pictures: Sequence[Pixels]) -> Pixels:
-        """The grid of these pictures, uint8 (H, W, 4), each of the frame's size, cropped to its tile."""
-        if len(pictures) == 1:
-            return pictures[0]
-        columns = math.ceil(math.sqrt(len(pictures)))
-        rows = math.ceil(len(pictures) / columns)
-        is_same_grid = self._made is not None and len(self._made_of) == len(pictures)
-        if is_same_grid and all(one is other for one, other in zip(pictures, self._made_of, strict=True)):
-            assert self._made is not None
-            return self._made
-        frame = self._made.copy() if is_same_grid and self._made is not None else solid(self._size)
-        for place, pixels in enumerate(pictures):
-            if not is_same_grid or pixels is not self._made_of[place]:
-                row, column = divmod(place, columns)
-                self._draw(frame, pixels, (column, columns), (row, rows))
-        self._made, self._made_of = frame, list(pictures)
-        return frame
-
-    def _draw(self, frame: Pixels, pixels: Pixels, across: tuple[int, int], down: tuple[int, int]) -> None:
-        """Draw one picture; across, down: place and number of the tiles in this direction."""
-        (left, right), (top, bottom) = _edges(*across, self._size[0]), _edges(*down, self._size[1])
-        frame[top:bottom, left:right] = fit(pixels, (right - left, bottom - top), "cover")
-
-
-def _edges(place: int, count: int, length: int) -> tuple[int, int]:
-    return place * length // count, (place + 1) * length // count

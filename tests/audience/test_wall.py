@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lcm_daemon.audience.mosaic import BackgroundMosaic, Mosaic
 from lcm_daemon.audience.qr_overlay import QrOverlay
-from lcm_daemon.audience.wall import Mosaic, SessionPicture, Wall
+from lcm_daemon.audience.wall import SessionPicture, Wall
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.web.qr import qr_modules
+from tests.rigs.daemon import wait_for
 
 SIZE = (64, 48)
 OWN = solid(SIZE, (1, 1, 1, 255))
@@ -21,8 +24,23 @@ def picture(session: int, current_at: float = 0.0) -> SessionPicture:
     return SessionPicture(session, Frame(solid(SIZE, (session, 0, 0, 255)), 0, 0.0), current_at)
 
 
+class AtOnce:
+    """A composer without a thread."""
+
+    def __init__(self) -> None:
+        self.mosaic, self.ready = Mosaic(SIZE), True
+
+    def compose(self, sessions: tuple[int, ...], pictures: Sequence[Pixels]) -> Pixels | None:
+        return self.mosaic.compose(pictures) if self.ready else None
+
+    def clear(self) -> None:
+        self.mosaic = Mosaic(SIZE)
+
+    def stop(self) -> None: ...
+
+
 def wall(kind: str, cycle: float = 10.0, fade: float = 0.0) -> Wall:
-    return Wall(kind, SIZE, cycle, fade)
+    return Wall(kind, SIZE, cycle, fade, AtOnce())
 
 
 def shown(given: Wall, sessions: list[SessionPicture], now: float = 0.0) -> Pixels:
@@ -61,7 +79,7 @@ def test_a_cycle_shows_each_session_for_its_time() -> None:
     assert cycle.shown[0] in (3, 4)
 
 
-@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (9, 3, 3)])
+@pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 2, 2), (4, 2, 2), (9, 3, 3)])
 def test_a_mosaic_gives_each_picture_a_tile(count: int, columns: int, rows: int) -> None:
     pictures = [solid(SIZE, (20 * place + 20, 0, 0, 255)) for place in range(count)]
     frame = Mosaic(SIZE).compose(pictures)
@@ -82,6 +100,36 @@ def test_a_mosaic_changes_only_with_its_pictures_and_writes_to_no_frame_that_was
     assert second is not first
     assert np.array_equal(first, kept)
     assert int(second[24, 48, 0]) == 200
+
+
+def test_a_mosaic_is_composed_on_a_thread_and_forgotten_once_it_is_not_wanted() -> None:
+    mosaic, pictures = BackgroundMosaic(SIZE), [solid(SIZE, (20, 0, 0, 255)), solid(SIZE, (90, 0, 0, 255))]
+    try:
+        frame = wait_for(lambda: _found(mosaic.compose((1, 2), pictures)), 10, "a mosaic")[0]
+        assert (int(frame[0, 0, 0]), int(frame[0, 63, 0])) == (20, 90)
+        assert mosaic.compose((1, 3), pictures) is None  # of other sessions
+        pictures[1] = solid(SIZE, (120, 0, 0, 255))
+        wait_for(lambda: int(_found(mosaic.compose((1, 2), pictures))[0][0, 63, 0]) == 120, 10, "the new picture")
+        mosaic.clear()
+        assert mosaic.compose((1, 2), pictures) is None
+    finally:
+        mosaic.stop()
+
+
+def _found(pixels: Pixels | None) -> list[Pixels]:
+    return [] if pixels is None else [pixels]
+
+
+def test_until_a_mosaic_is_composed_the_output_shows_what_it_did() -> None:
+    composer = AtOnce()
+    given = Wall("mosaic", SIZE, 10.0, 1.0, composer)
+    one, two = picture(100), picture(200)
+    assert shown(given, [one]) is one.picture.pixels
+    composer.ready = False
+    assert shown(given, [one, two], 5.0) is one.picture.pixels
+    composer.ready = True
+    assert int(shown(given, [one, two], 6.0)[0, 63, 0]) == 100  # the crossfade begins now
+    assert int(shown(given, [one, two], 7.0)[0, 63, 0]) == 200
 
 
 def test_a_change_of_what_shows_is_a_crossfade_without_a_jump() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lcm_daemon.audience.commands import AudienceCommands
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
@@ -32,7 +33,8 @@ def stage_cases() -> set[str]:
 
 
 def test_every_command_has_exactly_one_handler_and_no_handler_lacks_a_command() -> None:
-    handlers = (stage_cases(), cases(Automation.execute), ControlState({}, {}, Metrics(), lambda: None).own_commands)
+    handlers = (stage_cases(), cases(Automation.execute), cases(AudienceCommands.execute),
+                ControlState({}, {}, Metrics(), lambda: None).own_commands)
     assert sorted(name for handler in handlers for name in handler) == sorted(COMMANDS)
 
 

@@ -74,7 +74,7 @@ class Rig:
         session = self.engine.render() if self.engine.under_way else "-"
         stage.transition.step(now, False)
         for name, picture in stage.transition.current.pop_session_results().items():
-            self.audience._take(name, picture, now)
+            self.audience._take(name, picture, True, now)
         return session
 
     def tick(self, seconds: float = 0.04) -> int:
