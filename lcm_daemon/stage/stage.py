@@ -351,10 +351,11 @@ class Stage:
             if self.undimmed is None or not self.values["freeze"]:
                 frame, own = self.source.newest, self.transition.output(now)
                 rendered, self._shown_age = self.audience.compose(own, self._age(now), now)
-                self._held = self._held if rendered is None else None
-                rendered = self._held if rendered is None else rendered
-                self.undimmed = self.failsafe.choose(
-                    rendered, self._shown_age or 0.0, frame.pixels if frame else None)
+                if rendered is None:
+                    rendered = self._held
+                else:
+                    self._held = None
+                self.undimmed = self.failsafe.choose(rendered, self._shown_age or 0.0, frame.pixels if frame else None)
             self.output = Frame(self._dim(self.audience.overlay(self.undimmed)), self.ticks, now)
             self.ticks += 1
             self.outputs.post(self.output)
