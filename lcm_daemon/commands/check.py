@@ -57,6 +57,8 @@ def ports_in_use(show: Show) -> list[str]:
             wanted.append(("osc.tcp", osc["host"], osc["tcp"], socket.SOCK_STREAM))
     wanted += [(f"{name}.port", section["host"], section["port"], socket.SOCK_STREAM)
                for name, section in (("panel", panel), ("oscquery", query)) if section]
+    if show.audience:
+        wanted.append(("audience.port", show.audience.host, show.audience.port, socket.SOCK_STREAM))
     in_use = [f"  in use   {key} {port}: another program, or this show, uses it now"
               for key, host, port, kind in wanted if port and _is_in_use(host, port, kind)]
     return [*_named_twice(wanted), *in_use]

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.document import Node, Problems
+from lcm_daemon.controllers.allowlist import HOST
+from lcm_daemon.controllers.network import read_origin
+from lcm_daemon.core.document import Node, Problems, path_exists
 from lcm_daemon.core.parameters import Parameter, Table
 from lcm_daemon.core.schema import (
     Choice,
@@ -87,6 +89,8 @@ def _read_words(node: Node, problems: Problems, base: Path) -> tuple[str, ...] |
         return None
     file = base / Path(path).expanduser()
     try:
+        if path_exists(file) and not file.is_file():
+            raise OSError("it is not a file")  # a pipe would be waited for
         with file.open("rb") as opened:
             content = opened.read(MOST_WORD_BYTES + 1)
         text = content.decode("utf-8-sig")
@@ -118,6 +122,17 @@ def _read_qr_file(node: Node, problems: Problems) -> str | None:
     return path
 
 
+def _read_address(node: Node, problems: Problems) -> str | None:
+    text: str | None = Text().read(node, problems)
+    if text and (not read_origin(text, path=True) or " " in text):
+        problems.add(node, f"{text!r:.80} is not {ADDRESS.describe()}")
+        return None
+    return text
+
+
+ADDRESS = Custom(_read_address, "an address that browsers open, such as https://play.example.org", Text())
+
+
 def _words_kind(base: Path) -> Custom:
     return Custom(lambda node, problems: _read_words(node, problems, base),
                   "a list of words, or a file with one word a line", Either((Items(Text()), PathText())))
@@ -141,10 +156,10 @@ def audience_fields(base: Path) -> Fields:
         "cycle_seconds": Field(Number(1, 3600), 10.0, "how long `wall: cycle` shows each visitor"),
         "share": Field(Number(0, 0.9), 0.5, "share of the rendered frames that the show's own picture has at least; "
                        "with 0 it is not rendered"),
-        "host": Field(Text(), "127.0.0.1", "address that the visitors' server listens on; 0.0.0.0 opens it to the "
+        "host": Field(HOST, "127.0.0.1", "address that the visitors' server listens on; 0.0.0.0 opens it to the "
                       "whole network"),
         "port": Field(Number(0, 65535, whole=True), 8001, "TCP port of the visitors' server; 0 takes any free one"),
-        "address": Field(Text(), "", "address that visitors open, such as https://play.example.org, where it is not "
+        "address": Field(ADDRESS, "", "address that visitors open, such as https://play.example.org, where it is not "
                          "the server's own"),
         "keep": Field(PathText(), "", "a folder for the last picture of each session; without it nothing is kept"),
         "qr": Field(OrFalse(Choice(CORNERS)), None, "corner of the output that shows the address as a QR code"),

@@ -182,9 +182,12 @@ def test_a_port_that_two_servers_of_the_show_have_is_a_note(
 ) -> None:
     port = free_port()
     file = tmp_path / "show.yaml"
-    file.write_text(json.dumps({"osc": {"port": port, "tcp": port}, "panel": {"port": port}}))
+    file.write_text(json.dumps({"osc": {"port": port, "tcp": port}, "panel": {"port": port},
+                                "audience": {"port": port}}))
     assert main(["check", str(file)]) == 0
-    assert f"  in use   panel.port {port}: osc.tcp of this show has it" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  in use   panel.port {port}: osc.tcp of this show has it" in lines
+    assert f"  in use   audience.port {port}: panel.port of this show has it" in lines
 
 
 def test_what_binds_a_picture_to_one_of_several_engines_is_a_note(

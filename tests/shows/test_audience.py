@@ -66,6 +66,13 @@ def test_environment_variables_override_single_keys(file: Path) -> None:
     ("{parameters: [prompt, freeze]}", "1:33: visitors cannot have freeze: it acts on the output as a whole, and is "
                                        "the performer's"),
     ("{parameters: prompt}", "1:24: 'prompt' is not a list, each a parameter's name"),
+    ("{host: nowhere}", "1:18: 'nowhere' is not an IP address such as 127.0.0.1 (this machine only), 0.0.0.0 or :: "
+                        "(every network), or a multicast group such as 239.0.0.7"),
+    ("{address: 'javascript:alert(1)'}", "1:21: 'javascript:alert(1)' is not an address that browsers open, such as "
+                                         "https://play.example.org"),
+    ("{address: 'https://x y'}", "1:21: 'https://x y' is not an address that browsers open, such as "
+                                 "https://play.example.org"),
+    ("{blocked_words: .}", "1:27: the file of blocked words '.' cannot be read: it is not a file"),
     ("{blocked_words: words.txt}", "1:27: the file of blocked words 'words.txt' cannot be read: No such file or "
                                    "directory"),
     ("{qr: middle}", "1:16: 'middle' is not one of top_left, top_right, bottom_left, bottom_right"),
