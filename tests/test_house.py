@@ -41,7 +41,9 @@ ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors"
 WINDOW_PROCESS = "transports/window_process.py"  # a program of its own
 NATIVE = {
     "NDIlib": "transports/ndi_library.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
-    "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py", "audience/camera_frames.py"),
+    "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py", "audience/camera_frames.py",
+                   "render/frame_wire.py"),
+    "ray": ("render/ray_cluster.py", "render/ray_actor.py"), "grpc": "render/ray_cluster.py",
     "starlette": ("controllers/panel/", "controllers/oscquery", "audience/"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",
     "rtmidi": "controllers/midi/ports.py", "zeroconf": "controllers/oscquery/mdns.py",
@@ -49,7 +51,8 @@ NATIVE = {
 }
 BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "audience/server.py", "transports/runner.py",
-                 "stage/live_source.py", "pipelines/accelerators/manager.py"}  # the tick, the loops, the threads
+                 "stage/live_source.py", "pipelines/accelerators/manager.py", "render/remote_engine.py",
+                 "render/node_engine.py"}  # the tick, the loops, the threads
 UNSAFE = ("torch.load", "yaml.load(", "yaml.unsafe_load", "pickle.load", "shell=True", "eval(")
 
 # Words that hide what a sentence says: none of the first, few of the second.

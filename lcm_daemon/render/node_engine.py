@@ -68,7 +68,7 @@ class NodeRequest:
     """A frame to render. It carries no time: the clocks of two machines differ.
 
     Args:
-        turn: Frames are rendered in this order, from 0, whatever the order in which Ray delivers them.
+        turn: Frames are rendered in this order, from 0. Ray may deliver them in another one.
         slot: Which memory of the engine it uses; free once its result has been received.
         frame: The input, as it travels.
         guide: The guide frame, or None.

@@ -82,8 +82,15 @@ class RayCluster:
         self._import()
         try:
             self.ray.init(target, namespace="lcm-daemon", log_to_driver=False, logging_level="ERROR")
-        except Exception as error:
+        except (*self.errors, ValueError) as error:
             raise self._translate(error) from error
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What Ray raises when the cluster, a node or an actor fails."""
+        import grpc
+
+        return self.ray.exceptions.RayError, grpc.RpcError, RuntimeError, OSError, TimeoutError
 
     def close(self) -> None:
         """Disconnect. Ray then ends the actors that this process has started."""

@@ -16,7 +16,7 @@ def on_every_node(cluster: RayCluster, function: Callable[..., Any], *arguments:
                   timeout: float | None = None) -> Iterator[tuple[str, Any]]:
     """Run a function on every node that may run an engine; yield each node's id with its result, as they come.
 
-    A result may be an exception: what the function raised, or TimeoutError.
+    A result may be an exception: one of `cluster.errors`.
 
     Args:
         cluster: Connected.
@@ -32,7 +32,7 @@ def on_every_node(cluster: RayCluster, function: Callable[..., Any], *arguments:
         for reference in done:
             try:
                 result = ray.get(reference)
-            except Exception as error:  # noqa: BLE001 - a node may be lost; the others go on
+            except cluster.errors as error:
                 result = error
             yield pending.pop(reference), result
         if not done:

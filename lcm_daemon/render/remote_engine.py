@@ -49,7 +49,7 @@ def run(endpoint: ChildEndpoint, place: EnginePlace, pipeline: str, spare: bool,
         endpoint: The child's end of the channel.
         place: The cluster, and what the engine claims of it.
         pipeline: Unused: its libraries are imported on the node.
-        spare: Unused: there is no spare relay.
+        spare: Unused: a relay has none.
         log_levels: Log levels of the stage.
     """
     set_up_child(log_levels)
@@ -128,7 +128,7 @@ class RemotePipeline(Pipeline):
         while True:
             try:
                 messages = self._cluster.ray.get(self._actor.messages.remote())
-            except Exception as error:  # noqa: BLE001 - the top of the thread; frames meet the same error and report it
+            except self._cluster.errors as error:  # frames meet the same error and report it
                 log.debug("engine: node %s is gone: %s", self.node, error)
                 return
             for message in messages:
@@ -182,13 +182,15 @@ class RemotePipeline(Pipeline):
         """Raise EngineFailed for what Ray raises."""
         try:
             yield
-        except LcmDaemonError:
-            raise
-        except Exception as error:
+        except self._cluster.errors as error:
             first = " ".join(str(error).split()).partition(" class_name:")[0]
             where = f"node {self.node}" if self.node else f"the Ray cluster at {self._place.ray}"
             log.debug("engine: %s", where, exc_info=error)
-            if isinstance(error, self._cluster.ray.exceptions.RayActorError):
+            is_end = isinstance(error, self._cluster.ray.exceptions.RayActorError)
+            if is_end and not self.node and self._place.token:
+                raise EngineFailed(Failed(f"{where} starts no engine: {first:.120} If it asks for no token, start its "
+                                          "nodes with RAY_AUTH_MODE=token, or set token: false in the show")) from error
+            if is_end:
                 raise EngineFailed(Failed(f"{where}: the engine's process ended: {first:.200}")) from error
             raise EngineFailed(Failed(f"{where}: {type(error).__name__}: {first:.200}")) from error
 
