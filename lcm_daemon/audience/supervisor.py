@@ -24,6 +24,7 @@ from lcm_daemon.processes.supervisor import ChildSupervisor
 log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 5.0  # a server that sends nothing for this long is replaced: it sends its sessions every second
+LOOK_SECONDS = 1.0  # between two looks of the stage, which is busy while a show is opened
 START_SECONDS = 30.0  # how long a server may take to open
 RETRY_PAUSE = 5.0  # seconds until the next try, after three servers in a minute have failed
 MOST_WAITING = 64  # requests of the performer that wait for a server; further ones are dropped
@@ -75,6 +76,7 @@ class AudienceSupervisor(ChildSupervisor):
         self._unread: set[int] = set()  # seats whose slot holds a picture that the server has not read
         self._received: list[Any] = []
         self._heard_at = 0.0  # when the server sent its last message
+        self._looked_at = 0.0  # when the stage last looked for messages
         self._retry_at = 0.0
 
     # --- start ---
@@ -107,7 +109,8 @@ class AudienceSupervisor(ChildSupervisor):
         self.child = Child("lcm-audience", self._run, self._size, config, log_levels(), slots=places)
         if (room := self.child.channel.slots.count) < places:
             log.warning("audience: shared memory has room for %d places only, not for %d", room, places)
-        self.ready, self.error, self.started_at, self._heard_at = False, "", now, now
+        self.ready, self.error, self.started_at = False, "", now
+        self._heard_at = self._looked_at = now
         self._unread, self._pictures = set(), {}
         asked = [message for message in self._outgoing if isinstance(message, Performer)]
         self._outgoing = deque([*([self._table] if self._table else []), *asked])
@@ -129,6 +132,8 @@ class AudienceSupervisor(ChildSupervisor):
         Returns:
             SeatTaken, SeatValues, CameraFrame, SeatLeft, SessionList and AudienceReport, in their order.
         """
+        self._heard_at += max(0.0, now - self._looked_at - LOOK_SECONDS)  # the stage was away, and not the server
+        self._looked_at = now
         self.poll(now)
         self._send()
         received, self._received = self._received, []

@@ -90,10 +90,19 @@ def test_a_server_that_hangs_is_replaced_and_never_holds_the_stage_up(server: Au
         server.step(before + ahead)
         longest = max(longest, time.perf_counter() - before)
         if before - start > 0.5:
-            ahead = SILENCE_SECONDS
+            ahead += 0.5
         assert before - start < 20
     assert longest < 1.0
     assert server.metrics.total("audience/replaced") == 1
+
+
+def test_a_stage_that_was_busy_does_not_take_it_for_the_silence_of_the_server(server: AudienceSupervisor) -> None:
+    serve(server, lambda found: "frame read 0" in texts(found))
+    now, first = time.perf_counter(), server.pid
+    for ahead in (20.0, 40.0, 40.0 + SILENCE_SECONDS - 1.5):
+        server.step(now + ahead)
+    assert server.pid == first
+    assert server.metrics.total("audience/replaced") == 0
 
 
 def test_a_server_that_cannot_listen_ends_the_start_of_the_show_with_its_reason() -> None:
