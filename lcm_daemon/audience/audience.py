@@ -129,6 +129,7 @@ class Audience(NoAudience):
         self._address = JoinAddress(config, show.size)
         self._commands = AudienceCommands(self._server, self.wall, self.seats, self.refusals)
         self._sessions = SessionList(())
+        self._latency = "audience/latency" if config.share > 0.0 else "latency"  # the show has no picture of its own
         self._told, self._told_at = -1, 0.0  # revision of the values that the server was told last, and when
 
     # --- life ---
@@ -212,7 +213,7 @@ class Audience(NoAudience):
         """Keep a session's new picture, and send it to its visitor. Without a verdict it is seen nowhere."""
         for place, seat in self.seats:
             if seat.name == session:
-                self._metrics.time("audience/latency", now - picture.time)
+                self._metrics.time(self._latency, now - picture.time)
                 seat.pictures += 1
                 picture = Frame(picture.pixels, seat.pictures, picture.time)
                 if verdict:

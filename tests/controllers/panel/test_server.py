@@ -271,12 +271,13 @@ def test_health_tells_status_values_and_counts():
             return (await get(panel, "/health")).json
 
     metrics = asyncio.run(scenario())
-    assert metrics == {"version": __version__, "clients": 1, "status_age": metrics["status_age"], "status": {"fps": 30.0, "latency": None},
+    assert metrics == {"version": __version__, "clients": 1, "status_age": metrics["status_age"],
+                      "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
                       "live": {"mix": {"base": 1.0, "value": 0.5, "by": "page"}},
                       "without_effect": {"blend": "prompt B is empty", "negative_prompt": "guidance is 1 or lower",
                                          "noise_speed": "noise is fixed", "prompt_b": "blend is 0"},
-                      "counts": {"panel/malformed": 1}}
+                      "counts": {"panel/malformed": 1}, "engines": [], "audience": {}}
 
 
 def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again():
