@@ -418,20 +418,16 @@ def test_openvino_keeps_weights_of_16_bits(cached: openvino.OpenVino, tmp_path: 
 
 
 @pytest.mark.compile
-def test_the_second_start_reads_the_cache(cached: openvino.OpenVino, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_start_reads_the_cache_and_a_damaged_file_is_dropped(
+    cached: openvino.OpenVino, tmp_path: Path
+) -> None:
     module, example = ToyUNet(), inputs()
     with torch.inference_mode():
         cached.compile("denoiser", module, example)
-        monkeypatch.setattr(openvino, "trace", lambda *_: pytest.fail("compiled again"))
-        torch.testing.assert_close(cached.compile("denoiser", module, example)(*example), module(*example),
-                                   rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.compile
-def test_a_damaged_file_is_dropped(cached: openvino.OpenVino, tmp_path: Path) -> None:
-    module, example = ToyUNet(), inputs()
-    with torch.inference_mode():
-        cached.compile("denoiser", module, example)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(openvino, "trace", lambda *_: pytest.fail("compiled again"))
+            torch.testing.assert_close(cached.compile("denoiser", module, example)(*example), module(*example),
+                                       rtol=1e-3, atol=1e-3)
         file = next((tmp_path / "openvino").glob("*.blob"))
         file.write_bytes(b"not a model")
         with pytest.raises(AcceleratorError, match="compiled again"):
