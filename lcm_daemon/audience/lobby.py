@@ -6,6 +6,7 @@ connection of each session. It reads no socket, and its time comes from a clock 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -338,16 +339,18 @@ class Lobby:
         return (*seated, *(SessionRow(session, "waiting", wait=wait) for session, wait in waits.items()))
 
     def kept(self) -> Kept:
-        """What a later server needs."""
-        return Kept({"open": self.is_open, "queue": self.queue.kept(), "sessions": self.sessions.kept()})
+        """What a later server needs: as text, which costs the stage nothing to carry."""
+        kept = {"open": self.is_open, "queue": self.queue.kept(), "sessions": self.sessions.kept()}
+        return Kept({"json": json.dumps(kept)})
 
     def restore(self, kept: Kept) -> None:
         """Take over what an earlier server kept, and give its visitors their seats again."""
         if not kept.state:
             return
-        self.is_open = kept.state["open"]
-        self.sessions.restore(kept.state["sessions"])
-        self.queue.restore(kept.state["queue"])
+        state = json.loads(kept.state["json"])
+        self.is_open = state["open"]
+        self.sessions.restore(state["sessions"])
+        self.queue.restore(state["queue"])
         for visitor in self.queue.seated():
             session = self.sessions[visitor.session]
             self._take_seat(session)

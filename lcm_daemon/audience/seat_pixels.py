@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from lcm_daemon.audience.camera_frames import decode_into
 from lcm_daemon.audience.kept_pictures import KeptPictures
@@ -29,6 +30,7 @@ class SeatPixels:
     """Carries pixels between the slots and the pages. JPEG is coded in two threads, straight from and into the slots.
 
     Args:
+        send: Sends a message to the stage.
         lobby: Says which session has which seat.
         throttle: Logs frames that are refused.
         kept: Where the last picture of each session goes at its end.
@@ -36,10 +38,11 @@ class SeatPixels:
     """
 
     def __init__(
-        self, channel: ChildChannel, lobby: Lobby, throttle: LogThrottle, kept: KeptPictures,
-        now: Callable[[], float] = time.perf_counter,
+        self, channel: ChildChannel, send: Callable[[Any], None], lobby: Lobby, throttle: LogThrottle,
+        kept: KeptPictures, now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._channel, self._lobby, self._throttle, self._kept, self._now = channel, lobby, throttle, kept, now
+        self._channel, self._send = channel, send
+        self._lobby, self._throttle, self._kept, self._now = lobby, throttle, kept, now
         self._busy: set[int] = set()  # seats whose slot is written to, or holds a frame that the stage has not read
         self._freed = asyncio.Event()
         self._numbers: dict[int, tuple[int, float]] = {}  # the number and the time of each session's last frame
@@ -82,7 +85,7 @@ class SeatPixels:
             self.on_frame_read(seat)
             return ""
         self._lobby.metrics.count("camera/frames")
-        self._channel.send(SeatFrame(seat, session.number, number + 1, self._now()))
+        self._send(SeatFrame(seat, session.number, number + 1, self._now()))
         return ""
 
     async def _is_free(self, seat: int) -> bool:
@@ -113,7 +116,7 @@ class SeatPixels:
             return
         else:
             self._lobby.metrics.count("pictures/dropped")
-        self._channel.send(PictureRead(picture.seat))
+        self._send(PictureRead(picture.seat))
 
     async def encode_pictures(self) -> None:
         """Encode pictures and send them to their pages, until cancelled."""
@@ -125,7 +128,7 @@ class SeatPixels:
                 picture = self._waiting.pop(next(iter(self._waiting)))
                 pixels = self._channel.slots.inputs[picture.seat]
                 jpeg = await loop.run_in_executor(self._encoder, encode_frame, pixels, QUALITY)
-                self._channel.send(PictureRead(picture.seat))
+                self._send(PictureRead(picture.seat))
                 self._deliver(picture, jpeg)
 
     def _deliver(self, picture: SeatPicture, jpeg: bytes) -> None:

@@ -44,6 +44,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import queue
 import sys
 import threading
 import time
@@ -71,6 +72,7 @@ from lcm_daemon.web.server import WebServer
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # between two reports to the stage
+FEW = 100  # sessions; of more, a later server learns once a second
 CREDITS = 4  # messages of the stage at once
 SPARE_CONNECTIONS = 192  # for pages that load
 
@@ -105,8 +107,9 @@ class AudienceServer:
         self.metrics = Metrics()
         throttle = LogThrottle(log, self.metrics)
         self._kept = KeptPictures(config.audience.keep, throttle)
-        self.lobby = Lobby(self._config, channel.send, self.metrics, time.perf_counter, self._on_gone)
-        self._pixels = SeatPixels(channel, self.lobby, throttle, self._kept)
+        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()  # to the stage, which may be slow to read
+        self.lobby = Lobby(self._config, self._outgoing.put, self.metrics, time.perf_counter, self._on_gone)
+        self._pixels = SeatPixels(channel, self._outgoing.put, self.lobby, throttle, self._kept)
         self._routes = JoinRoutes(self._config, self.lobby, self._pixels, throttle, time.perf_counter)
         if config.kept is not None:
             self.lobby.restore(config.kept)
@@ -127,7 +130,8 @@ class AudienceServer:
         log.info("audience: serving visitors at %s", address)
         self._channel.send(Ready(address))
         threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
-        self._channel.send(Credit(CREDITS))
+        threading.Thread(target=self._send_messages, name="stage-outgoing", daemon=True).start()
+        self._outgoing.put(Credit(CREDITS))
         works = [asyncio.create_task(work) for work in (
             self._step(), self._report(), self._pixels.encode_pictures(), self._renew(certificate),
             self._stage_gone.wait())]
@@ -140,6 +144,7 @@ class AudienceServer:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
             await server.stop()
+            self._outgoing.put(None)  # ends the thread
             self._pixels.close()
             self._kept.close()
 
@@ -159,16 +164,16 @@ class AudienceServer:
         kept = self.lobby.revision
         while True:
             self.lobby.step()
-            if kept != self.lobby.revision:  # a later server must know of every session
+            if kept != self.lobby.revision and len(self.lobby.queue) <= FEW:  # a later server must know of all
                 kept = self.lobby.revision
-                self._channel.send(self.lobby.kept())
+                self._outgoing.put(self.lobby.kept())
             await asyncio.sleep(STEP_SECONDS)
 
     async def _report(self) -> None:
         while True:
             counts = {**self.metrics.counts(), "pages": self._routes.open_pages}
-            self._channel.send(messages.SessionList(self.lobby.rows(), self.lobby.is_open, counts))
-            self._channel.send(self.lobby.kept())
+            self._outgoing.put(messages.SessionList(self.lobby.rows(), self.lobby.is_open, counts))
+            self._outgoing.put(self.lobby.kept())
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _renew(self, certificate: ServerCertificate | None) -> None:
@@ -184,6 +189,10 @@ class AudienceServer:
                 self._loop.call_soon_threadsafe(self._on_message, message)
             self._loop.call_soon_threadsafe(self._stage_gone.set)
 
+    def _send_messages(self) -> None:
+        while (message := self._outgoing.get()) is not None:
+            self._channel.send(message)
+
     def _on_message(self, message: Any) -> None:
         match message:
             case messages.FrameRead():
@@ -194,7 +203,7 @@ class AudienceServer:
                 self.lobby.replace_table(message)
             case messages.Performer():
                 self.lobby.perform(message)
-        self._channel.send(Credit())
+        self._outgoing.put(Credit())
         return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from lcm_daemon.audience import lobby, messages
 from lcm_daemon.audience.config import ServerConfig
@@ -235,14 +236,12 @@ class Phone:
     async def _receive(self, data: str | bytes, socket: ClientConnection) -> None:
         if isinstance(data, bytes):
             self.pictures.append(data)
-            if self.answers:
-                await socket.send('{"picture":"ack"}')
+            await self._answer(socket, '{"picture":"ack"}')
             return
         message = json.loads(data)
         if state := message.get("state"):
             self.phase, self.place, self.left = state["phase"], state.get("place", 0), state.get("left", 0.0)
-            if self.answers:
-                await socket.send('{"here":true}')
+            await self._answer(socket, '{"here":true}')
         self.hello = message.get("hello", self.hello)
         if "table" in message:
             self.table, self.values = message["table"], dict(message["table"]["values"])
@@ -251,6 +250,12 @@ class Phone:
         self.errors += [message["error"]] if "error" in message else []
         self.acks += "camera" in message
         self.withheld += "withheld" in message
+
+
+    async def _answer(self, socket: ClientConnection, text: str) -> None:
+        if self.answers:
+            with contextlib.suppress(ConnectionClosed):  # what was received before the end is still read
+                await socket.send(text)
 
 
 class House:
