@@ -70,17 +70,18 @@ def test_a_network_that_dies_is_noticed_and_nothing_pressed_meanwhile_is_obeyed_
 
 def test_a_quiet_show_is_not_taken_for_a_dead_network_nor_a_page_that_was_asleep(devtools):
     async def scenario():
-        async with serving(Rig()) as panel, tab(devtools) as page:
-            await page.open(panel.address)
+        async with serving(Rig()) as panel, tab(devtools) as page, tab(devtools) as asleep:
+            for each in (page, asleep):
+                await each.open(panel.address)
+            await asleep.call("Debugger.enable")
+            await asleep.call("Debugger.pause")  # as a browser does with a page that nobody sees
             await page.js("new Promise(done => setTimeout(done, 4500))")
-            await page.call("Debugger.enable")
-            await page.call("Debugger.pause")  # as a browser does with a page that nobody sees
-            await asyncio.sleep(4.5)
-            await page.call("Debugger.resume")
-            await page.js("new Promise(done => setTimeout(done, 1000))")
+            await asleep.call("Debugger.resume")
+            for each in (page, asleep):
+                await each.js("new Promise(done => setTimeout(done, 1000))")
             return list(panel._server._clients)
 
-    assert asyncio.run(scenario()) == ["panel/1"]
+    assert asyncio.run(scenario()) == ["panel/1", "panel/2"]
 
 
 def test_a_late_move_is_not_obeyed_and_the_page_shows_what_is_so(devtools):
