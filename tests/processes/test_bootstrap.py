@@ -38,7 +38,7 @@ def test_what_gentle_work_raises_is_raised() -> None:
 
 
 def test_the_environment_is_set_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = ENVIRONMENT
+    first, second, *_ = ENVIRONMENT
     monkeypatch.setenv(first, "7")
     monkeypatch.delenv(second, raising=False)
     prepare_environment()
