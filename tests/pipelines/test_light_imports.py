@@ -61,6 +61,13 @@ def test_an_engine_imports_little_and_finds_the_rest_later(code: str) -> None:
     assert (done.stdout.strip(), done.returncode) == ("done", 0), done.stderr
 
 
+@pytest.mark.slow
+def test_a_pipeline_without_a_model_imports_no_torch() -> None:
+    code = "import sys\nfrom lcm_daemon.pipelines import warm_imports\nwarm_imports('passthrough')\n"
+    code += "assert not {'torch', 'transformers', 'diffusers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
 def test_what_is_imported_already_stays() -> None:
     import scipy
 
