@@ -192,7 +192,10 @@ def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., En
 
 
 @pytest.mark.slow
-def test_a_dead_spare_is_replaced_and_nobody_notices(supervise: Callable[..., EngineSupervisor]) -> None:
+def test_a_dead_spare_is_replaced_and_nobody_notices(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lcm_daemon.render.spare.PAUSE", 0.5)
     engine = supervise(THROUGH, spare=True)
     play(engine, lambda: len(engine.waitables()) == 2)
     spare = engine.spare.child
