@@ -11,7 +11,7 @@ from lcm_daemon.processes.garbage import garbage_kept
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import PIPELINES
 
-WITHOUT_TORCH = ("passthrough",)  # pipelines that import neither torch nor a library of models
+WITHOUT_TORCH = ("passthrough", "timed_copy")  # pipelines that import neither torch nor a library of models
 
 
 def build(recipe: Recipe, size: Size) -> Pipeline:
