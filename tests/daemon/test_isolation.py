@@ -24,7 +24,7 @@ from tests.rigs.marking_pipeline import Marks, checksum, read_marks
 COLOURS = {"first": (200, 40, 40), "second": (40, 40, 200), "third": (40, 200, 40)}
 STRENGTHS = {"first": 0.1, "second": 0.9, "third": 0.3}
 SHOWN, SHOWN_STRENGTH = "the show's own", 0.5
-ENOUGH = 25  # pictures of each visitor
+ENOUGH = 12  # pictures of each visitor
 
 
 def marks_of(jpeg: bytes) -> Marks:

@@ -302,6 +302,8 @@ def test_describe_has_the_url_of_the_page(options: str, page: str, tmp_path: Pat
 def test_the_fallback_is_the_builtin_with_its_safest_settings(tmp_path: Path) -> None:
     last = load(tmp_path, "{recipe: sd-turbo, safety: true}").fallback
     assert (last.name, last.device, last.dtype) == ("builtin (safe)", "cpu", "float32")
+    assert not last.safety, "its checker may be what cannot be loaded"
+    assert load(tmp_path, "{recipe: sd-turbo, safety: true, audience: {}}").fallback.safety, "visitors see no other"
 
 
 def test_cues_and_modulation_are_read(tmp_path: Path) -> None:
