@@ -138,7 +138,7 @@ class Lobby:
             token: That of its cookie; may be empty.
 
         Returns:
-            The session and the token to set, empty for a session that goes on; or why there is none.
+            The session and the token to set, empty for a session that the visitor has; or why there is none.
         """
         session = self.sessions.find(token)
         if session is not None:
@@ -328,7 +328,7 @@ class Lobby:
         if self._reports.allows(""):
             self._send(AudienceReport(text))
 
-    # --- what the stage is told ---
+    # --- what the stage gets ---
 
     def rows(self) -> tuple[SessionRow, ...]:
         """Every session, those with a seat first."""
