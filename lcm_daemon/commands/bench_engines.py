@@ -23,7 +23,7 @@ from lcm_daemon.transports.runner import SourceRunner
 SERVICE = 0.05  # seconds of a frame, without a processor
 TIMEOUT = 60.0  # seconds until every engine renders
 SETTLED = 1.0  # seconds after that which do not count
-FRAME_PERIOD = 0.001  # seconds between two input frames
+FRAME_PERIOD = 0.003  # seconds between two input frames; less than between two frames of 16 engines
 CYCLE = 4  # different input frames
 FPS = 30.0  # of the output
 NEVER = 1e9
