@@ -316,9 +316,9 @@ class EngineSupervisor(ChildSupervisor):
         return sent if self._last_result is None else max(sent, self._last_result)
 
     def on_failure(self, reason: str, now: float) -> None:
-        self._replace(Failed(reason), now)
+        self._replace(Failed(reason), now, counts=not self.place.is_remote)  # a recipe does not lose a cluster
 
-    def _replace(self, failed: Failed, now: float) -> None:
+    def _replace(self, failed: Failed, now: float, counts: bool = True) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
         is_last = self.policy is RestartPolicy.NEVER or spares_memory
@@ -334,7 +334,7 @@ class EngineSupervisor(ChildSupervisor):
         if self._quick is not None:
             self.ladder, self._quick, self.downgraded = (self._quick, *self.ladder[1:]), None, True
             failed = Failed(failed.text, memory=failed.memory)
-        if failed.retry and self.restarts.allows(self._rendering_time):
+        if failed.retry and (not counts or self.restarts.allows(self._rendering_time)):
             if self.restarts.recent > 1:
                 self.alarm = f"{self.recipe.name}: {failed.text}"
             self.start(now)

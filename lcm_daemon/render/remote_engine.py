@@ -34,7 +34,7 @@ from lcm_daemon.render.engine import EngineFailed, LoadRecipe, failure_of, serve
 from lcm_daemon.render.engine_place import JPEG, EnginePlace
 from lcm_daemon.render.frame_wire import pack, unpack
 from lcm_daemon.render.node_engine import SLOTS, Loaded, LoadOrder, LogLine, NodeRequest
-from lcm_daemon.render.ray_cluster import RayCluster, worker_environment
+from lcm_daemon.render.ray_cluster import RETRY_SECONDS, RayCluster, worker_environment
 
 log = logging.getLogger(__name__)
 
@@ -96,23 +96,35 @@ class RemotePipeline(Pipeline):
 
     def _place_actor(self, progress: Progress) -> Any:
         """Let Ray choose a node, wait for one that has room, and check what is installed there."""
-        ray, place = self._cluster.ray, self._place
+        ray = self._cluster.ray
         ray.cloudpickle.register_pickle_by_value(ray_actor)
-        environment = {"env_vars": worker_environment(HF_HUB_OFFLINE="1")}
-        actor = ray.remote(ray_actor.EngineActor).options(
-            num_cpus=1, num_gpus=place.gpus, scheduling_strategy="SPREAD", max_concurrency=THREADS, max_restarts=0,
-            runtime_env=environment).remote()
-        described = actor.describe.remote()
-        while not ray.wait([described], timeout=WAITING_SECONDS)[0]:
-            progress(f"waiting for a node of the Ray cluster at {place.ray} with a free CPU"
-                     + (f" and {place.gpus:g} free GPUs" if place.gpus else ""))
-        description = ray.get(described)
+        while True:
+            try:
+                actor, description = self._start_actor(progress)
+                break
+            except ray.exceptions.RayActorError as error:  # Ray takes a node that is lost for alive for a while
+                hint = "; if it asks for no token, set RAY_AUTH_MODE=token on its nodes, or token: false in the show"
+                progress(f"{_first_line(error)} The Ray cluster at {self._place.ray} starts no engine"
+                         + (hint if self._place.token else ""))
+                time.sleep(RETRY_SECONDS)
         self.node = self._cluster.node_name(description)
-        if problem := problem_of(description, place.token):
+        if problem := problem_of(description, self._place.token):
             raise EngineFailed(Failed(f"node {self.node} {problem}", retry=False))
         log.info("engine: placed on node %s: lcm-daemon %s, Ray %s, Python %s", self.node, description["lcm_daemon"],
                  description["ray"], description["python"])
         return actor
+
+    def _start_actor(self, progress: Progress) -> tuple[Any, dict[str, str]]:
+        """Ask for an actor, and wait until it runs; return it with the description of its node."""
+        ray, gpus = self._cluster.ray, self._place.gpus
+        actor = ray.remote(ray_actor.EngineActor).options(
+            num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD", max_concurrency=THREADS, max_restarts=0,
+            runtime_env={"env_vars": worker_environment(HF_HUB_OFFLINE="1")}).remote()
+        described = actor.describe.remote()
+        while not ray.wait([described], timeout=WAITING_SECONDS)[0]:
+            progress(f"waiting for a node of the Ray cluster at {self._place.ray} with a free CPU"
+                     + (f" and {gpus:g} free GPUs" if gpus else ""))
+        return actor, ray.get(described)
 
     def _load_on_node(self, progress: Progress) -> Loaded:
         order = LoadOrder(self.recipe, self.size, self._guided, self.loads_beside, self.returns, self._place.wire)
@@ -183,16 +195,16 @@ class RemotePipeline(Pipeline):
         try:
             yield
         except self._cluster.errors as error:
-            first = " ".join(str(error).split()).partition(" class_name:")[0]
             where = f"node {self.node}" if self.node else f"the Ray cluster at {self._place.ray}"
             log.debug("engine: %s", where, exc_info=error)
             is_end = isinstance(error, self._cluster.ray.exceptions.RayActorError)
-            if is_end and not self.node and self._place.token:
-                raise EngineFailed(Failed(f"{where} starts no engine: {first:.120} If it asks for no token, start its "
-                                          "nodes with RAY_AUTH_MODE=token, or set token: false in the show")) from error
-            if is_end:
-                raise EngineFailed(Failed(f"{where}: the engine's process ended: {first:.200}")) from error
-            raise EngineFailed(Failed(f"{where}: {type(error).__name__}: {first:.200}")) from error
+            what = "the engine's process ended" if is_end else type(error).__name__
+            raise EngineFailed(Failed(f"{where}: {what}: {_first_line(error)}")) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What Ray says of an error, without the table that follows."""
+    return f"{' '.join(str(error).split()).partition(' class_name:')[0]:.200}"
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def test_commands_examine_and_fill_the_nodes(cluster: RayNodes, tmp_path: Path) 
     lines = done.stdout.splitlines()
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert [line for line in lines if line.startswith("('c', True, '1 CPUs, 0 GPUs, Ray ")]
+    assert [line for line in lines if line.startswith("('b', True, '1 CPUs, 0 GPUs, Ray ")]
     for node in NODES:  # the head has no processor for an engine
         assert [line for line in lines if line.startswith(f"node {node}: some: 9 files are missing")]
         assert len([line for line in lines if line == f"node {node}: some: complete"]) == 1
@@ -153,7 +153,7 @@ def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
         "source": {"transport": "testcard"}, "output": {"size": list(SIZE), "fps": 30},
         "recipe": {"base": "passthrough", "pipeline": "timed_copy", "schedule": {"service": SERVICE}},
         "engines": {"ray": cluster.address, "engines": 2, "device": "cpu"}, "resume": False,
-        "engine": {"deadline": 1.5}, "midi": False,
+        "engine": {"deadline": 3}, "midi": False,
     }
     with Daemon(tmp_path, show) as daemon:
         def nodes() -> list[str]:
@@ -166,24 +166,24 @@ def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
         wait_for(lambda: len(nodes()) == 2 and renders(), 60, "two engines")
         os.kill(cluster.actors()[0], signal.SIGKILL)
         wait_for(lambda: len(nodes()) == 1, 10, "the loss of one engine")
-        assert renders()  # the other one goes on
-        wait_for(lambda: len(nodes()) == 2, 30, "its return")
+        wait_for(renders, 5, "the other engine's pictures")
+        wait_for(lambda: len(nodes()) == 2, 60, "its return")
 
         cluster.stop("c")
-        wait_for(lambda: nodes() == ["b"], 10, "the loss of a node")
-        wait_for(renders, 5, "the other node's pictures")
+        wait_for(lambda: nodes() == ["b"], 20, "the loss of a node")
+        wait_for(renders, 15, "the other node's pictures")
         cluster.add("d")
-        wait_for(lambda: nodes() == ["b", "d"], 30, "an engine on a free node")
+        wait_for(lambda: nodes() == ["b", "d"], 60, "an engine on a free node")
 
         cluster.stop(HEAD)
         for name in ("b", "d"):
             cluster.stop(name)
         wait_for(lambda: not renders(), 15, "the loss of all engines")
-        assert daemon.status()["output_fps"] > 20  # the failsafe keeps the cadence
+        wait_for(lambda: daemon.status()["output_fps"] > 15, 15, "the cadence of the failsafe")
         cluster.add(HEAD, 0)
         for name in NODES:
             cluster.add(name)
         begun = time.perf_counter()
-        wait_for(lambda: renders() and len(nodes()) == 2, 30, "new pictures")
+        wait_for(lambda: renders() and nodes() == list(NODES), 60, "new pictures")
         print(f"pictures {time.perf_counter() - begun:.1f} s after the cluster's return")
         assert "Traceback" not in daemon.log()
