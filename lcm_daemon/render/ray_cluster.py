@@ -82,7 +82,7 @@ class RayCluster:
         self._import()
         try:
             self.ray.init(target, namespace="lcm-daemon", log_to_driver=False, logging_level="ERROR")
-        except (*self.errors, ValueError) as error:
+        except self.errors as error:
             raise self._translate(error) from error
 
     @property
@@ -90,7 +90,7 @@ class RayCluster:
         """What Ray raises when the cluster, a node or an actor fails."""
         import grpc
 
-        return self.ray.exceptions.RayError, grpc.RpcError, RuntimeError, OSError, TimeoutError
+        return self.ray.exceptions.RayError, grpc.RpcError, RuntimeError, OSError, ValueError
 
     def close(self) -> None:
         """Disconnect. Ray then ends the actors that this process has started."""
