@@ -45,6 +45,7 @@ class SeatPixels:
         self._lobby, self._throttle, self._kept, self._now = lobby, throttle, kept, now
         self._busy: set[int] = set()  # seats whose slot is written to, or holds a frame that the stage has not read
         self._freed = asyncio.Event()
+        self._decoding: set[asyncio.Task[str]] = set()
         self._numbers: dict[int, tuple[int, float]] = {}  # the number and the time of each session's last frame
         self._waiting: dict[int, SeatPicture] = {}  # pictures to encode, by seat, in the order in which they came
         self._fresh = asyncio.Event()
@@ -74,18 +75,26 @@ class SeatPixels:
             return ""
         self._busy.add(seat)
         self._numbers[session.number] = number + 1, self._now()
-        loop = asyncio.get_running_loop()
+        decoding = asyncio.create_task(self._decode(session, seat, number + 1, jpeg))
+        self._decoding.add(decoding)
+        decoding.add_done_callback(self._decoding.discard)
+        return await asyncio.shield(decoding)  # its page may close: the slot is free only after the thread is done
+
+    async def _decode(self, session: VisitorSession, seat: int, number: int, jpeg: bytes) -> str:
+        """Decode a frame into its slot, and send it if its session still has the seat. Returns why not, or ""."""
+        loop, is_sent = asyncio.get_running_loop(), False
         try:
             await loop.run_in_executor(self._decoder, decode_into, jpeg, self._channel.slots.outputs[seat])
+            if self._lobby.queue.seat_of(session.number) == seat:  # else the seat may be another session's
+                self._lobby.metrics.count("camera/frames")
+                self._send(SeatFrame(seat, session.number, number, self._now()))
+                is_sent = True
         except (ValueError, LcmDaemonError) as error:
-            self.on_frame_read(seat)
             self._throttle.warn("refused/picture", "a visitor's camera frame was refused")
             return f"camera frame refused: {error}"
-        if self._lobby.queue.seat_of(session.number) != seat:  # it has left, and the seat may be another session's
-            self.on_frame_read(seat)
-            return ""
-        self._lobby.metrics.count("camera/frames")
-        self._send(SeatFrame(seat, session.number, number + 1, self._now()))
+        finally:
+            if not is_sent:
+                self.on_frame_read(seat)
         return ""
 
     async def _is_free(self, seat: int) -> bool:

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator
 # "4" may be a number.
 _LETTERS = str.maketrans("аеорсухіјѕԁһкмтвнɡαεικνορτυχıłøđ", "aeopcyxijsdhkmtbhgaeikvoptuxilod")
 _DIGITS = str.maketrans("013457@$", "oieastas")
+_ELLS = str.maketrans("013457@$", "oleastas")  # "1" is drawn like both
 _SIGNS = str.maketrans("!|", "il")  # signs that also end a sentence
+_SMALL = str.maketrans("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢɑ", "abcdefghijklmnoprstuvwyza")
+_FRAMED = {first + n: chr(ord("a") + n) for first in (0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}  # as in flags
+_NUMBERS = re.compile(r"\d+")  # models read "bad1" as "bad 1"
+_FOREIGN = re.compile(r"[^\x00-\x7f]+|\d+")  # what else may stand beside a Latin word without a space
 _APART = re.compile(r"[\W_]+")  # what separates words: spaces, punctuation, signs
 _RUN = re.compile(r"(.)\1{2,}")  # a letter three times or more
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Khmer, Kana, Han
@@ -43,7 +48,9 @@ class WordFilter:
         """Whether a blocked word is in the text."""
         plain = _plain(text)
         digits = plain.translate(_DIGITS)
-        readings = {line for reading in (plain, digits, digits.translate(_SIGNS)) for line in _lines(reading)}
+        written = (plain, digits, digits.translate(_SIGNS), plain.translate(_ELLS), _NUMBERS.sub(" ", plain),
+                   _FOREIGN.sub(" ", plain))
+        readings = {line for reading in written for line in _lines(reading)}
         return any(self._is_in(_tokens(reading)) for reading in readings)
 
     def _is_in(self, tokens: list[str]) -> bool:
@@ -67,7 +74,7 @@ class WordFilter:
 
 def _plain(text: str) -> str:
     """Text without case, accents, marks, invisible characters and letters of other alphabets that look Latin."""
-    letters = unicodedata.normalize("NFKD", text).casefold()
+    letters = unicodedata.normalize("NFKD", text).casefold().translate(_SMALL).translate(_FRAMED)
     shown = (c for c in letters if unicodedata.category(c) not in ("Mn", "Me", "Cf", "Cc") or c.isspace())
     return unicodedata.normalize("NFKC", "".join(shown)).translate(_LETTERS)
 

@@ -135,6 +135,8 @@ def _shown(value: Any) -> str:
         return f"{value!r:.80}"
     except ValueError:  # an integer of more than 4,300 digits
         return "a number that is too long to print"
+    except RecursionError:
+        return "lists within lists"
 
 
 def _int(parameter: Parameter, value: Any) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from lcm_daemon.audience.words import WordFilter
 
-WORDS = WordFilter(["bad", "grim reaper", "zork*", "плохо", "坏人"])
+WORDS = WordFilter(["bad", "grim reaper", "zork*", "плохо", "坏人", "split"])
 
 
 @pytest.mark.parametrize("text", [
@@ -17,6 +17,7 @@ WORDS = WordFilter(["bad", "grim reaper", "zork*", "плохо", "坏人"])
     "bad,really", "bаd", "b\u0301ad", "𝕓𝕒𝕕", "ⓑⓐⓓ", "b​a​d",
     "the grim reaper", "grimreaper", "Grim  -  REAPER", "zorkish", "ZORK",
     "это плохо", "П Л О Х О", "一个坏人在", "坏 人", "bad\n", "no\tbad", "b*a*d", "8 bad 8",
+    "bad1", "2bad", "bad2024", "画bad画", "badя", "ʙᴀᴅ", "🅑🅐🅓", "z0rk", "sp1it", "bad\u0663", "zork1",
 ])
 def test_a_blocked_word_is_found(text: str) -> None:
     assert WORDS.blocks(text)
