@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.commands.list_live import _fetch
+from lcm_daemon.commands.panel_answer import read_health
 from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.midi import Peer, jack
 
@@ -51,7 +51,7 @@ class Stage:
         self.daemon = daemon
 
     def live(self, name: str) -> dict[str, Any]:
-        return _fetch("127.0.0.1", self.daemon.panel_port)["live"].get(name, {})
+        return read_health("127.0.0.1", self.daemon.panel_port)["live"].get(name, {})
 
     def base(self, name: str) -> Any:
         """The value that a parameter was set to; `live` is only as new as the last status."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lcm_daemon.commands.list_live import _fetch
+from lcm_daemon.commands.panel_answer import read_health
 from tests.rigs.daemon import Daemon, wait_for
 from tests.rigs.midi import Peer, jack
 
@@ -46,7 +46,7 @@ def ticking(pad: Peer, bpm: float) -> Iterator[None]:
 def test_a_drum_machine_leads_the_show(tmp_path: Path) -> None:
     with jack(), Peer("drums") as pad, Daemon(tmp_path, SHOW) as daemon:
         def live(name: str) -> dict[str, Any]:
-            return _fetch("127.0.0.1", daemon.panel_port)["live"].get(name, {})
+            return read_health("127.0.0.1", daemon.panel_port)["live"].get(name, {})
 
         wait_for(lambda: "MIDI: device drums connected" in daemon.log(), what="the device")
         with ticking(pad, 100.0):
