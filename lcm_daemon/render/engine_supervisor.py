@@ -7,6 +7,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lcm_daemon.core.frame import Frame, Size
@@ -242,6 +243,7 @@ class EngineSupervisor(ChildSupervisor):
         if spare is None and self._take_loaded_spare():
             return
         self.frame_times.clear()
+        self._latencies.clear()
         self.service = 0.0
         try:
             self.child = spare or self.pop_spare() or self._spawn(spare=False)
@@ -316,9 +318,9 @@ class EngineSupervisor(ChildSupervisor):
         return sent if self._last_result is None else max(sent, self._last_result)
 
     def on_failure(self, reason: str, now: float) -> None:
-        self._replace(Failed(reason), now, counts=not self.place.is_remote)  # a recipe does not lose a cluster
+        self._replace(Failed(reason, lost=self.place.is_remote), now)
 
-    def _replace(self, failed: Failed, now: float, counts: bool = True) -> None:
+    def _replace(self, failed: Failed, now: float) -> None:
         """Kill the engine and start the next one: on this rung, a lower one, or none for a while."""
         spares_memory = self.policy is RestartPolicy.UNLESS_OUT_OF_MEMORY and failed.memory
         is_last = self.policy is RestartPolicy.NEVER or spares_memory
@@ -333,8 +335,8 @@ class EngineSupervisor(ChildSupervisor):
         self.metrics.count("engine/replaced")
         if self._quick is not None:
             self.ladder, self._quick, self.downgraded = (self._quick, *self.ladder[1:]), None, True
-            failed = Failed(failed.text, memory=failed.memory)
-        if failed.retry and (not counts or self.restarts.allows(self._rendering_time)):
+            failed = replace(failed, retry=True)
+        if failed.retry and (failed.lost or self.restarts.allows(self._rendering_time)):
             if self.restarts.recent > 1:
                 self.alarm = f"{self.recipe.name}: {failed.text}"
             self.start(now)

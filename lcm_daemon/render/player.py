@@ -53,6 +53,8 @@ class Player:
         self._requests = 0
         self._pacer = Pacer()
         self._ready_since: float | None = None  # when its first engine was ready
+        self._held_back = False  # a frame waits for its time
+        self._parting: list[EngineSupervisor] = []  # engines that leave once another one renders
         self._leaving: list[EngineSupervisor] = []  # engines that have left, their processes not yet ended
         for engine in engines:
             engine.may_fall = partial(self._may_fall, engine)
@@ -119,12 +121,19 @@ class Player:
                 engine.resume()
 
     def start(self, now: float, spare: Child | None = None, beside: bool = False) -> None:
-        """Start the engines, unless they run already. beside: Another player's engines render while these load."""
+        """Start the engines, unless they run already.
+
+        Args:
+            spare: A process of this machine for the first engine that runs here.
+            beside: Another player's engines render while these load.
+        """
         if self.ready:
             return
         for engine in self.engines:
-            engine.start(now, spare, beside)
-            spare = None
+            own, spare = (None, spare) if engine.place.is_remote else (spare, None)
+            engine.start(now, own, beside)
+        if spare is not None:
+            spare.kill()
 
     def make_room(self) -> EnginePlace | None:
         """Stop one engine while others render on; return its place, or None if it is the only one that renders."""
@@ -154,15 +163,33 @@ class Player:
         engine.start(now, None, True)
 
     def leave(self, engine: EngineSupervisor) -> None:
-        """Stop an engine for good; the others render on."""
-        self.engines.remove(engine)
-        self._leaving.append(engine)
-        engine.stop(0.0)
+        """Stop an engine for good, while others render: if it is the only one, as soon as another one has loaded."""
+        if engine not in self._parting:
+            self._parting.append(engine)
+        self._let_leave()
+
+    def stay(self, engine: EngineSupervisor) -> None:
+        """Keep an engine that was to leave."""
+        self._parting = [other for other in self._parting if other is not engine]
+
+    def _let_leave(self) -> None:
+        stays = [engine for engine in self.engines if engine not in self._parting]
+        renders = any(engine.ready for engine in self._parting) and not any(engine.ready for engine in stays)
+        if renders and not all(engine.alarm or engine.failure for engine in stays):
+            return
+        for engine in self._parting:
+            self.engines.remove(engine)
+            if any(other.spare is engine.spare for other in self.engines):
+                engine.spare = None  # theirs
+            engine.stop(0.0)
+        self._leaving += self._parting
+        self._parting = []
 
     def stop(self, seconds: float = 0.0) -> None:
         """Kill the engines, waiting up to `seconds` for each; `gone` says when they have ended."""
-        for engine in self.engines:
-            engine.stop(seconds)
+        for wait in (0.0, seconds):  # they end at the same time
+            for engine in self.engines:
+                engine.stop(wait)
 
     def pop_spare(self) -> Child | None:
         return next((spare for engine in self.engines if (spare := engine.pop_spare())), None)
@@ -178,6 +205,7 @@ class Player:
 
     def step(self, now: float) -> Frame | None:
         """Read the engines' messages; return the newest result of the stage's own picture if one has arrived."""
+        self._held_back = False
         arrived = [result for engine in self.engines for result in engine.step(now)]
         self._watch(now)
         for session, frame in arrived:
@@ -213,6 +241,8 @@ class Player:
     def _watch(self, now: float) -> None:
         """Note the first engine that is ready; let one that fell back return once another renders the recipe."""
         self._leaving = [engine for engine in self._leaving if not engine.gone]
+        if self._parting:
+            self._let_leave()
         if self._ready_since is None and self.ready:
             self._ready_since = now
         if len(self.engines) > 1 and any(engine.ready and not engine.fallen for engine in self.engines):
@@ -250,15 +280,15 @@ class Player:
             self.result, self.result_at = replace(other.result, number=-1), other.result_at
 
     def due(self, now: float) -> float | None:
-        """When there is more to do without a message (monotonic seconds); None if that is now, or never.
+        """When there is more to do without a message, in monotonic seconds from `now` on; None for never.
 
-        A free engine may have its next frame then, or a result that waits is to be shown.
+        A frame that was held back may be sent then, or a result that waits is to be shown.
         """
         pace, pids = self._pace(now), self._pids()
-        dues = [frames.order.due(pace, pids) for frames in self._sessions.values()]
-        if self.accepts_frame:
-            dues.append(self._pacer.due(pace.interval))
-        return min((due for due in dues if now < due < math.inf), default=None)
+        due = min(frames.order.due(pace, pids) for frames in self._sessions.values())
+        if self._held_back and self.accepts_frame:
+            due = min(due, self._pacer.due(pace.interval))
+        return max(due, now) if due < math.inf else None
 
     def send(self, render_input: RenderInput, now: float) -> bool:
         """Send an input to the engine with the least work, unless its session has had an equal one already.
@@ -300,6 +330,7 @@ class Player:
             return engine if engine is not None and engine.accepts_frame else None
         frames.bound = 0
         if self._pacer.due(self._pace(now).interval) > now:
+            self._held_back = True
             return None
         return min((engine for engine in self._in_time(now) if engine.accepts_frame), key=_work, default=None)
 

@@ -108,7 +108,7 @@ class RecipeTransition:
         return [waitable for player in self.players for waitable in player.waitables()]
 
     def due(self, now: float) -> float:
-        """When a free engine may have its next frame, in monotonic seconds; infinity if that needs no waiting."""
+        """When a player has more to do without a message, in monotonic seconds; infinity for never."""
         return min((due for player in self.players if (due := player.due(now)) is not None), default=math.inf)
 
     def release(self) -> Player | None:

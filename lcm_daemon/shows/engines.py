@@ -140,6 +140,7 @@ def engine_places(groups: Iterable[EngineGroup], count_cards: Callable[[], int])
         if group.device == AUTO and not group.ray:
             devices = [f"cuda:{card}" for card in range(min(count_cards(), MOST_ENGINES))] or [""]
         for device in devices:
-            number = sum(place.device == device and place.ray == group.ray for place in places)
+            number = sum(place.is_remote if group.ray else not place.is_remote and place.device == device
+                         for place in places)  # so that no two have one name
             places.append(EnginePlace(device, group.ray, group.gpus, number, group.wire, group.token))
     return tuple(places) or (EnginePlace(),)

@@ -40,7 +40,7 @@ class Engines:
         build = self.players.build
         self.transition = RecipeTransition(recipes, build, metrics, show.crossfade, show.timeouts.alarm)
         self.refusals = Refusals(metrics)
-        self._counted: dict[int, tuple[float, int]] = {}  # by process: when its frames were counted last, how many
+        self._counted: dict[EnginePlace, tuple[EngineSupervisor, float, int]] = {}  # when frames were counted, how many
 
     @property
     def loading(self) -> str:
@@ -90,7 +90,8 @@ class Engines:
 
     def describe(self) -> str:
         """How many engines render, for the status: "3 of 4 render"; "" for a show of one engine."""
-        ready = sum(engine.ready for engine in self.transition.leading.engines)
+        wanted = set(self.players.places) - self.players.stopped
+        ready = sum(engine.ready for engine in self.transition.leading.engines if engine.place in wanted)
         return f"{ready} of {len(self.players.places)} render" if len(self.players.places) > 1 else ""
 
     def _refuse(self, request: CommandRequest, text: str) -> None:
@@ -102,16 +103,19 @@ class Engines:
             row: Row = {"name": _name_of(place), "node": "", "device": place.device, "state": STOPPED, "on": False,
                         "fps": 0.0, "latency": 0.0, "memory": "", "pid": 0}
             if engine is not None:
-                row = {**row, "on": True, "state": engine.alarm or engine.state, "pid": engine.pid, "fps": self._rate(engine, now),
-                       "latency": round(1000 * engine.latency, 1), "node": engine.node,
+                row = {**row, "on": place not in self.players.stopped, "state": engine.alarm or engine.state,
+                       "pid": engine.pid, "fps": self._rate(engine, now), "node": engine.node,
+                       "latency": round(1000 * engine.latency, 1),
                        "device": engine.report.device if engine.report else place.device,
                        "memory": describe_memory(engine.memory) if engine.memory else ""}
             yield row
 
     def _rate(self, engine: EngineSupervisor, now: float) -> float:
         """Frames a second since the last call."""
-        then, count = self._counted.get(id(engine), (now, engine.rendered))
-        self._counted[id(engine)] = now, engine.rendered
+        counted, then, count = self._counted.get(engine.place, (None, now, 0))
+        if counted is not engine:
+            then, count = now, engine.rendered
+        self._counted[engine.place] = engine, now, engine.rendered
         return round((engine.rendered - count) / (now - then), 1) if now > then else 0.0
 
 

@@ -42,8 +42,7 @@ class Players:
         if (player := self._left.pop_player(variant, self._show)) is not None:
             player.set_policy(policy)
             return player
-        local = any(not place.is_remote for place in self.places)
-        spare = Spare(self._metrics, self._show.loads_spare) if self._show.spare and local else None
+        spare = self._spare()
         wanted = [place for place in self.places if place not in self.stopped]
         engines = [self._engine(variant, place, policy, spare) for place in wanted]
         return Player(variant, engines, self._show.start_values(variant.recipe), self._metrics)
@@ -52,13 +51,20 @@ class Players:
         """Let engines of a player leave that the show does not have, and further ones join."""
         wanted = [place for place in self.places if place not in self.stopped]
         policy = player.first.policy
-        spare = next((engine.spare for engine in player.engines if engine.spare is not None), None)
+        spare = next((engine.spare for engine in player.engines if engine.spare is not None), None) or self._spare()
         present = {engine.place for engine in player.engines}
         for place in wanted:
             if place not in present:
                 player.join(self._engine(player.variant, place, policy, spare), now)
-        for engine in [engine for engine in player.engines if engine.place not in wanted]:
-            player.leave(engine)
+        for engine in tuple(player.engines):
+            if engine.place in wanted:
+                player.stay(engine)
+            else:
+                player.leave(engine)
+
+    def _spare(self) -> Spare | None:
+        """A spare for the engines of this machine; None if the show wants none."""
+        return Spare(self._metrics, self._show.loads_spare) if self._show.spare else None
 
     def _engine(
         self, variant: RecipeVariant, place: EnginePlace, policy: RestartPolicy, spare: Spare | None

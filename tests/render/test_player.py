@@ -31,8 +31,10 @@ class Flying:
         self.coming: list[Rendered] = []
         self.ready, self.substitutes, self.fallen, self.service = True, False, False, service
         self.latency, self.last_result_at = service, -9.0  # seconds
-        self.alarm, self.failure, self.policy = "", None, RestartPolicy.ALWAYS
-        self.place = EnginePlace("cpu", number=pid)
+        self.failure: Failed | None = None
+        self.alarm, self.policy = "", RestartPolicy.ALWAYS
+        self.place, self.spare = EnginePlace("cpu", number=pid), None
+        self.given: Any = None  # the process that it was started with
         self.log: list[str] = []  # what the player told it
         self.ended: list[str] = []
 
@@ -57,7 +59,7 @@ class Flying:
         return number
 
     def start(self, now: float, spare: Any = None, beside: bool = False) -> None:
-        self.failure = None
+        self.failure, self.given = None, spare
         self.log.append("start")
 
     def stop(self, seconds: float = 1.0) -> None:
@@ -276,6 +278,56 @@ def test_engines_join_and_leave() -> None:
     assert player.send(an_input(), 0.0)
     assert len(second.under_way) == 1
     assert player.make_room() is None, "the only one that renders"
+
+
+def test_the_only_engine_that_renders_leaves_once_another_has_loaded_or_cannot_load() -> None:
+    old, new = Flying(1, 1), Flying(2, 1)
+    new.ready = False
+    player = player_of(old)
+    player.join(new, 0.0)  # type: ignore[arg-type]
+    player.leave(old)  # type: ignore[arg-type]
+    player.step(1.0)
+    assert player.send(an_input(), 1.0), "the picture goes on"
+    player.stay(old)  # type: ignore[arg-type]
+    new.ready = True
+    player.step(2.0)
+    assert player.engines == [old, new]  # type: ignore[comparison-overlap]
+    player.leave(old)  # type: ignore[arg-type]
+    assert player.engines == [new]  # type: ignore[comparison-overlap]
+    third = Flying(3, 1)
+    third.ready, third.alarm = False, "out of memory"
+    player.join(third, 3.0)  # type: ignore[arg-type]
+    player.leave(new)  # type: ignore[arg-type]
+    assert player.engines == [third], "it makes room"  # type: ignore[comparison-overlap]
+
+
+def test_engines_that_stay_keep_the_spare_that_they_share() -> None:
+    spare: Any = object()
+    first, second = Flying(1, 1), Flying(2, 1)
+    first.spare = second.spare = spare
+    player = player_of(first, second)
+    player.leave(first)  # type: ignore[arg-type]
+    assert (first.spare, second.spare) == (None, spare)
+
+
+def test_a_waiting_process_of_this_machine_goes_to_no_engine_of_a_cluster() -> None:
+    remote, local = Flying(1, 1), Flying(2, 1)
+    remote.place, remote.ready, local.ready = EnginePlace(ray="auto"), False, False
+    spare: Any = object()
+    player_of(remote, local).start(0.0, spare)
+    assert (remote.given, local.given) == (None, spare)
+
+
+def test_a_frame_that_was_held_back_is_due_although_its_time_has_just_passed() -> None:
+    player = player_of(Flying(1, 2, 0.1), Flying(2, 2, 0.1))
+    assert player.send(an_input(), 0.0)
+    assert player.due(0.01) is None, "nothing waits"
+    assert not player.send(an_input(strength=0.9), 0.04)
+    assert player.due(0.04) == pytest.approx(0.0475)
+    assert player.due(0.05) == 0.05
+    player.step(0.05)
+    assert player.send(an_input(strength=0.9), 0.05)
+    assert player.due(0.05) is None
 
 
 def test_a_result_waits_for_an_older_one_of_a_slower_engine_and_not_for_one_that_is_much_slower() -> None:

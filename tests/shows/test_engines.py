@@ -33,6 +33,7 @@ def places(tmp_path: Path) -> Callable[..., list[tuple[str, str, str, float]]]:
     ("{ray: auto, engines: 2}", [("ray 1", "", "auto", 1.0), ("ray 2", "", "auto", 1.0)]),
     ("{ray: 10.0.0.5:10001, gpus: 0.5}", [("ray 1", "", "10.0.0.5:10001", 0.5)]),
     ("{ray: auto, device: cpu}", [("ray 1", "cpu", "auto", 0.0)]),
+    ("[{ray: auto}, {ray: 10.0.0.5:10001}]", [("ray 1", "", "auto", 1.0), ("ray 2", "", "10.0.0.5:10001", 1.0)]),
     ("[{device: auto}, {ray: auto}]", [("cuda:0", "cuda:0", "", 0.0), ("cuda:1", "cuda:1", "", 0.0),
                                        ("ray 1", "", "auto", 1.0)]),
 ])
