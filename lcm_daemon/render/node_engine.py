@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -69,6 +68,7 @@ class NodeRequest:
 
     Args:
         turn: Frames are rendered in this order, from 0. Ray may deliver them in another one.
+        ended: Sessions to forget before this frame.
         slot: Which memory of the engine it uses; free once its result has been received.
         frame: The input, as it travels.
         guide: The guide frame, or None.
@@ -80,6 +80,7 @@ class NodeRequest:
     guide: Packed | None
     values: Mapping[str, Value | Blend]
     session: str
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,23 +159,17 @@ class NodeEngine:
         return NodeResult(frame, {**parts, "node": time.perf_counter() - arrived})
 
     def _take_turn(self, request: NodeRequest) -> Future[dict[str, float]]:
-        with self._turn_of(request.turn):
+        with self._turns:
+            self._turns.wait_for(lambda: self._turn == request.turn)
+            self._turn += 1
+            self._turns.notify_all()
             submitted = self._submitter.submit(self._submit, request)
             return self._collector.submit(self._collect, submitted)
 
-    @contextmanager
-    def _turn_of(self, turn: int) -> Iterator[None]:
-        """Wait for a turn, and hand on to the next one at the end of the block."""
-        with self._turns:
-            self._turns.wait_for(lambda: self._turn == turn)
-            try:
-                yield
-            finally:
-                self._turn += 1
-                self._turns.notify_all()
-
     def _submit(self, request: NodeRequest) -> tuple[float, Pending]:
         slot, guided = request.slot, request.guide is not None
+        for session in request.ended:
+            self._pipeline.end_session(session)
         started = time.perf_counter()
         return started, self._pipeline.submit(self._memory[0, slot], request.values, self._memory[1, slot],
                                               self._memory[2, slot] if guided else None, request.session)
@@ -185,11 +180,6 @@ class NodeEngine:
         now = time.perf_counter()
         seconds, self._ended = now - max(started, self._ended), now
         return {"render": seconds, **parts}
-
-    def end_session(self, turn: int, session: str) -> None:
-        """Forget a session, after the frames of earlier turns."""
-        with self._turn_of(turn):
-            self._submitter.submit(self._pipeline.end_session, session)
 
 
 class _LogQueue(logging.Handler):

@@ -53,7 +53,3 @@ class EngineActor:
     def render(self, request: Any) -> Any:
         """Render a frame; return `NodeResult` or `Failed`. request: a `NodeRequest`."""
         return self._engine.render(request)
-
-    def end_session(self, turn: int, session: str) -> None:
-        """Forget a session, after the frames of earlier turns."""
-        self._engine.end_session(turn, session)

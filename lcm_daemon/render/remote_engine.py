@@ -39,7 +39,7 @@ from lcm_daemon.render.ray_cluster import RETRY_SECONDS, RayCluster, worker_envi
 log = logging.getLogger(__name__)
 
 WAITING_SECONDS = 2.0  # between two lines of progress while Ray has no place for the actor
-THREADS = MAX_IN_FLIGHT + 3  # calls that the actor serves at once: frames, messages, ends of sessions
+THREADS = MAX_IN_FLIGHT + 2  # calls that the actor serves at once: frames and messages
 
 
 def run(endpoint: ChildEndpoint, place: EnginePlace, pipeline: str, spare: bool, log_levels: LogLevels) -> None:
@@ -82,7 +82,8 @@ class RemotePipeline(Pipeline):
         self._cluster = RayCluster(place.ray, place.token)
         self._actor: Any = None
         self._session = ""  # of the next frame
-        self._turn = self._frames = 0
+        self._turn = 0  # of the next frame
+        self._ended: list[str] = []  # sessions to forget before the next frame
         self._memory: DeviceMemory | None = None
 
     def _load(self, progress: Progress) -> Report:
@@ -157,9 +158,10 @@ class RemotePipeline(Pipeline):
 
     def _submit(self, frame: Pixels, values: Values, out: Pixels, guide: Pixels | None) -> Pending:
         wire = self._place.wire
-        request = NodeRequest(self._turn, self._frames % SLOTS, pack(frame, wire),
-                              None if guide is None else pack(guide, wire), dict(values), self._session)
-        self._turn, self._frames = self._turn + 1, self._frames + 1
+        request = NodeRequest(self._turn, self._turn % SLOTS, pack(frame, wire),
+                              None if guide is None else pack(guide, wire), dict(values), self._session,
+                              tuple(self._ended))
+        self._turn, self._ended = self._turn + 1, []
         sent = time.perf_counter()
         with self._translated_errors():
             return _RemoteFrame(self, self._actor.render.remote(request), sent, frame, out)
@@ -179,9 +181,7 @@ class RemotePipeline(Pipeline):
         return self._place.wire == JPEG
 
     def end_session(self, session: str) -> None:
-        with self._translated_errors():
-            self._actor.end_session.remote(self._turn, session)
-        self._turn += 1
+        self._ended.append(session)  # calls of their own would keep frames from the actor's threads
 
     def memory(self) -> DeviceMemory | None:
         return self._memory
@@ -197,9 +197,11 @@ class RemotePipeline(Pipeline):
         except self._cluster.errors as error:
             where = f"node {self.node}" if self.node else f"the Ray cluster at {self._place.ray}"
             log.debug("engine: %s", where, exc_info=error)
-            is_end = isinstance(error, self._cluster.ray.exceptions.RayActorError)
-            what = "the engine's process ended" if is_end else type(error).__name__
-            raise EngineFailed(Failed(f"{where}: {what}: {_first_line(error)}")) from error
+            exceptions = self._cluster.ray.exceptions
+            what = "the engine's process ended" if isinstance(error, exceptions.RayActorError) else type(error).__name__
+            died_alone = isinstance(error, exceptions.ActorDiedError) and "its node" not in str(error)
+            lost = not died_alone  # a process that dies while its node lives may die of the recipe
+            raise EngineFailed(Failed(f"{where}: {what}: {_first_line(error)}", lost=lost)) from error
 
 
 def _first_line(error: Exception) -> str:

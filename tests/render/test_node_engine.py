@@ -52,9 +52,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> NodeEngine:
     return engine
 
 
-def request(turn: int, session: str = "", guided: bool = False, **values: Any) -> NodeRequest:
+def request(
+    turn: int, session: str = "", guided: bool = False, ended: tuple[str, ...] = (), **values: Any,
+) -> NodeRequest:
     guide = solid(SIZE, (5, 5, 5, 0)) if guided else None
-    return NodeRequest(turn, turn % 5, solid(SIZE, (turn, 0, 0, 255)), guide, values, session)
+    return NodeRequest(turn, turn % 5, solid(SIZE, (turn, 0, 0, 255)), guide, values, session, ended)
 
 
 def red(result: NodeResult | Failed) -> int:
@@ -65,11 +67,9 @@ def red(result: NodeResult | Failed) -> int:
 
 def test_calls_that_arrive_out_of_order_are_rendered_in_order(engine: NodeEngine) -> None:
     with ThreadPoolExecutor(4) as pool:
-        later = [pool.submit(engine.render, request(3, "b")), pool.submit(engine.render, request(1, "a"))]
-        ends = pool.submit(engine.end_session, 2, "a")
+        later = [pool.submit(engine.render, each) for each in (request(2, "b", ended=("a",)), request(1, "a"))]
         assert red(engine.render(request(0))) == 0
-        assert [red(each.result(10)) for each in later] == [3, 1]
-        ends.result(10)
+        assert [red(each.result(10)) for each in later] == [2, 1]
     assert engine._pipeline.noted == ["", "a", "end a", "b"]  # type: ignore[attr-defined]
 
 
