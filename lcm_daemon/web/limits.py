@@ -21,6 +21,9 @@ MOST_CONNECTIONS = 192  # from the network together, and the same from this mach
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
 HEAD_SECONDS = 10.0  # within which the first request must arrive
 END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
+PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
+PARTS_AT_ONCE, PARTS_A_SECOND = 1024, 256  # pings, pongs and parts of messages that are read of one WebSocket
+MOST_QUEUED = 4096  # messages of one WebSocket that wait to be read
 MOST_KINDS = 64  # of log records that are counted each by itself
 
 
@@ -76,28 +79,74 @@ def _is_loopback(host: str) -> bool:
 
 
 def with_deadline(protocol: Any) -> Any:
-    """A class of uvicorn's for HTTP connections, changed to close those whose first request does not arrive."""
+    """A class of uvicorn's for HTTP connections, changed to close those whose next request does not arrive.
+
+    Those that are closed are cut if their client does not read the rest.
+    """
     class WithDeadline(protocol):  # type: ignore[misc]
+        _last: Any = None  # the request that was answered at the last look
+        _was_closing = False  # at the last look
+
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             self.loop.call_later(HEAD_SECONDS, self._end_silence)
 
         def _end_silence(self) -> None:
-            is_waiting = self.cycle is None and self.transport.get_protocol() is self  # else it became a WebSocket
-            if is_waiting and not self.transport.is_closing():
-                self.transport.close()
+            if self._was_closing:
+                self.transport.abort()
+            elif self.transport.get_protocol() is self:  # else it became a WebSocket
+                self._was_closing = self.transport.is_closing()
+                if self.cycle is self._last and (self.cycle is None or self.cycle.response_complete):
+                    self.transport.close()
+                self._last = self.cycle
+                self.loop.call_later(HEAD_SECONDS, self._end_silence)
 
     return WithDeadline
 
 
 def with_end(protocol: Any) -> Any:
-    """A class of uvicorn's for WebSockets, changed to cut those whose client does not read what was last sent to it."""
+    """A class of uvicorn's for WebSockets, changed to cut those whose client does not read what was last sent to it.
+
+    Those are cut too that flood the server with what no app reads: pings, pongs, parts of a message without an end.
+    """
     class WithEnd(protocol):  # type: ignore[misc]
+        _parts, _counted_at = 0.0, 0.0
+
         async def run_asgi(self) -> None:
             try:
                 await super().run_asgi()
             finally:
                 self.loop.call_later(END_SECONDS, self.transport.abort)
+
+        def data_received(self, data: bytes) -> None:
+            for start in range(0, len(data), PIECE):
+                if self.transport.is_closing():
+                    return
+                super().data_received(data[start:start + PIECE])
+                waiting = getattr(self, "queue", None)  # uvicorn's older class has none
+                if waiting is not None and waiting.qsize() > MOST_QUEUED:
+                    self.transport.abort()
+
+        def handle_ping(self, *event: Any) -> None:
+            if self._has_room():
+                super().handle_ping(*event)
+
+        def handle_pong(self, *event: Any) -> None:
+            if self._has_room():
+                super().handle_pong(*event)
+
+        def handle_cont(self, *event: Any) -> None:
+            if self._has_room():
+                super().handle_cont(*event)
+
+        def _has_room(self) -> bool:
+            """Count a frame that no app reads; cut the connection if they are too many."""
+            now = self.loop.time()
+            self._parts = max(self._parts - (now - self._counted_at) * PARTS_A_SECOND, 0.0) + 1.0
+            self._counted_at = now
+            if self._parts > PARTS_AT_ONCE and not self.transport.is_closing():
+                self.transport.abort()
+            return not self.transport.is_closing()
 
     return WithEnd
 
@@ -115,6 +164,8 @@ class Throttled(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this record is due."""
         place = traceback.extract_tb(record.exc_info[2])[-1:] if record.exc_info else []
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = None  # of a client's text: its line says all
         kind = str(record.msg), place[0].filename if place else "", (place[0].lineno or 0) if place else 0
         if kind not in self._counts and len(self._counts) >= MOST_KINDS:
             kind = "", "", 0

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web import limits
 from lcm_daemon.web.limits import LimitedListener, Throttled
-from lcm_daemon.web.server import WebServer
+from lcm_daemon.web.server import App, WebServer
 from tests.web.test_server import app, get
 
 
@@ -27,7 +28,15 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def served(scenario: Callable[[int], None], metrics: Metrics) -> None:
+async def listening(scope: Any, receive: Any, send: Any) -> None:
+    """An app that reads every message."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def served(scenario: Callable[[int], None], metrics: Metrics, app: App = app) -> None:
     """Run a scenario beside a server that listens on a port."""
     async def run() -> None:
         server = WebServer("page", "page", metrics=metrics)
@@ -83,6 +92,49 @@ def test_silence_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             assert client.recv(1) == b""
 
     served(scenario, Metrics())
+
+
+@pytest.mark.slow
+def test_a_second_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.3)
+
+    def scenario(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.settimeout(20)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: ")
+            while client.recv(1000):
+                pass
+
+    served(scenario, Metrics())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flood", [b"\x89\x80", b"\x8a\x80", b"\x00\x80"])
+def test_a_flood_of_frames_that_no_app_reads_is_cut(flood: bytes) -> None:
+    lines = (b"GET / HTTP/1.1", b"Host: a", b"Upgrade: websocket", b"Connection: Upgrade",
+             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13", b"", b"")
+    beginning = b"\x01\x80\0\0\0\0" if flood[0] == 0 else b""  # a text whose end does not come
+    frame = flood + b"\0\0\0\0"
+
+    def is_cut(client: socket.socket) -> bool:
+        try:
+            client.sendall(frame * 20_000)
+            return client.recv(1_000_000) == b""
+        except ConnectionError:
+            return True
+
+    def scenario(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.settimeout(20)
+            client.sendall(b"\r\n".join(lines))
+            assert b" 101 " in client.recv(1000)
+            client.sendall(beginning + frame * 800)
+            pongs = b""
+            while flood[0] == 0x89 and len(pongs) < 1600:
+                pongs += client.recv(4000)
+            assert any(is_cut(client) for _ in range(100))
+
+    served(scenario, Metrics(), listening)
 
 
 def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
