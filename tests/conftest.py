@@ -20,15 +20,17 @@ except ImportError:  # a machine with pytest alone, as those with a card: one pr
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
 PATIENT = (  # tests whose result does not depend on how long anything takes; files that take long come first
-    "tests/pipelines/test_families.py", "tests/commands/test_bench.py", "tests/transports/test_ndi.py",
-    "tests/commands/test_prepare.py", "tests/cuda/", "tests/pipelines/test_device_frames.py",
+    "tests/render/test_remote_engine.py", "tests/pipelines/test_families.py", "tests/commands/test_bench.py",
+    "tests/transports/test_ndi.py", "tests/commands/test_prepare.py", "tests/cuda/",
+    "tests/pipelines/test_device_frames.py", "tests/pipelines/test_session_memory.py", "tests/daemon/test_isolation.py",
     "tests/daemon/test_live_sources.py::test_stream_batch", "tests/daemon/test_prompt_picture_show.py",
     "tests/pipelines/test_accelerators.py", "tests/daemon/test_picture_files.py", "tests/daemon/test_video_files.py",
     "tests/daemon/test_resume.py", "tests/daemon/test_ndi_pictures.py", "tests/controllers/panel/test_layout.py",
     "tests/controllers/panel/test_deck.py", "tests/daemon/test_parity.py", "tests/daemon/test_osc_show.py",
     "tests/controllers/panel/test_page.py", "tests/daemon/test_live_sources.py::test_a_guide",
     "tests/daemon/test_live_sources.py::test_a_killed_show", "tests/daemon/test_one_set.py",
-    "tests/daemon/test_live_controls.py", "tests/daemon/test_endpoint_options.py",
+    "tests/daemon/test_live_controls.py", "tests/daemon/test_endpoint_options.py", "tests/audience/test_join_page.py",
+    "tests/daemon/test_audience_show.py",
     "tests/controllers/panel/test_prompts.py", "tests/controllers/panel/test_looks.py",
     "tests/controllers/panel/test_controls.py", "tests/controllers/panel/test_show_menu.py",
     "tests/controllers/panel/test_screen.py", "tests/controllers/panel/test_pictures.py",
