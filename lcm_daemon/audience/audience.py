@@ -248,7 +248,8 @@ class Audience(NoAudience):
         """
         rows = self._sessions.rows
         playing = sum(row.state == "active" for row in rows)
-        words = f"{playing} play, {len(rows) - playing} wait{'' if self._sessions.is_open else '; closed'}"
+        waiting = len(rows) - playing + self._sessions.more
+        words = f"{playing} play, {waiting} wait{'' if self._sessions.is_open else '; closed'}"
         return {"audience": words, "audience_open": self._sessions.is_open, "audience_address": self._address.text,
                 "audience_pid": self._server.pid, "wall": self.wall.kind}
 

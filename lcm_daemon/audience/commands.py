@@ -33,7 +33,7 @@ class AudienceCommands:
         self._server, self._wall, self._seats, self._refusals = server, wall, seats, refusals
 
     def execute(self, request: CommandRequest, sessions: SessionList) -> None:
-        """Carry out one command. sessions: all that wait or play."""
+        """Carry out one command. sessions: those that wait or play; if it has not all, the server itself refuses."""
         playing = self._playing()
         match request.name, request.arguments:
             case "audience/open", _:
@@ -56,7 +56,7 @@ class AudienceCommands:
             case "audience/show", (session, *_):
                 self._refuse(request, f"no session {session} plays")
             case ("audience/skip" | "audience/extend" | "audience/block"), (session, *more):
-                if session in playing or any(session == row.number for row in sessions.rows):
+                if session in playing or sessions.more or any(session == row.number for row in sessions.rows):
                     self._server.perform(_request(request.name, int(session), *more))
                 else:
                     self._refuse(request, f"no session {session} waits or plays")

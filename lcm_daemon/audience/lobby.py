@@ -6,16 +6,17 @@ connection of each session. It reads no socket, and its time comes from a clock 
 
 from __future__ import annotations
 
-import json
+import itertools
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lcm_daemon.audience import page_messages
 from lcm_daemon.audience.config import ServerConfig
+from lcm_daemon.audience.kept_state import KeptState
 from lcm_daemon.audience.messages import (
+    MOST_WAITING,
     AudienceReport,
     Kept,
     Performer,
@@ -25,6 +26,7 @@ from lcm_daemon.audience.messages import (
     SessionRow,
     SharedTable,
 )
+from lcm_daemon.audience.places import PlaceNews
 from lcm_daemon.audience.queue import Called, Event, Gone, Reason, SteadyClock, VisitorQueue
 from lcm_daemon.audience.rates import PaceLimit
 from lcm_daemon.audience.sessions import VisitorSession, VisitorSessions
@@ -38,13 +40,11 @@ from lcm_daemon.web.address import is_open, network_of
 log = logging.getLogger(__name__)
 
 MOST_TEXT = 300  # characters of a visitor's text
+MOST_VALUES = 64  # that one message may set
 JOINS_AT_ONCE, JOIN_PAUSE = 8, 5.0  # new sessions of one address: at once, and seconds until each further one
 PROXY_JOINS, PROXY_PAUSE = 1000, 0.02  # the same of this machine: a proxy speaks for many
 REPORTS_A_SECOND = 4  # lines to the performer; further ones are only counted
 STEP_SECONDS = 0.2  # between two calls of `step`
-PUSH_SECONDS = 1.0  # between two messages to all pages after a change
-BEAT_SECONDS = 4.0  # between two messages to a page without a change; pages answer each, so they are heard as often
-MOST_PUSHED = 60  # pages that are sent their place in one step: many at once would delay the answers to others
 PROMPT = "prompt"
 
 
@@ -77,9 +77,6 @@ ENDED, ELSEWHERE = 4410, 4409  # WebSocket close codes: the session has ended; i
 class Lobby:
     """All visitors of a show.
 
-    Attributes:
-        revision: Counts the changes of who waits and who has a seat.
-
     Args:
         send: Sends a message to the stage.
         on_gone: Called with the number of a session that has ended.
@@ -91,7 +88,7 @@ class Lobby:
         on_gone: Callable[[int], None] = lambda number: None,
     ) -> None:
         audience = config.audience
-        self.is_open, self.table, self.revision = True, dict[str, Any](), 0
+        self.is_open, self.table = True, dict[str, Any]()
         self.config, self.metrics = config, metrics
         self._send, self._on_gone = send, on_gone
         self._now = SteadyClock(now)
@@ -104,8 +101,7 @@ class Lobby:
         self._connections: dict[int, Connection] = {}
         self._reports = RateLimit(REPORTS_A_SECOND, self._now)
         self._throttle = LogThrottle(log, metrics)
-        self._pushed_at, self._changed = 0.0, False
-        self._to_push: deque[int] = deque()  # sessions whose pages are to be sent their place
+        self._places, self._kept = PlaceNews(self.queue, self._now), KeptState(self.queue, self.sessions)
 
     # --- visitors ---
 
@@ -141,8 +137,7 @@ class Lobby:
             The session and the token to set, empty for a session that the visitor has; or why there is none.
         """
         session = self.sessions.find(token)
-        if session is not None:
-            self.queue.hear(session.number)
+        if session is not None:  # its connection alone shows that the visitor is there
             return session, ""
         refused = self.may_try(address, token)
         if refused is not None:
@@ -150,11 +145,14 @@ class Lobby:
         session, new = self.sessions.start(address)
         self.metrics.count("joins")
         self.queue.join(session.number)
-        self._note_change()
+        self._note_change(session.number)
         return session, new
 
     def connect(self, session: VisitorSession, connection: Connection) -> None:
         """A page of a session has connected. An earlier one of the same session is closed."""
+        if session.number not in self.queue:  # it ended while the connection was made
+            connection.end(ENDED, "the session has ended")
+            return
         earlier = self._connections.pop(session.number, None)
         if earlier is not None:
             earlier.end(ELSEWHERE, "the session was opened in another tab")
@@ -163,8 +161,9 @@ class Lobby:
         if self.queue.seat_of(session.number) >= 0:
             connection.put("table", page_messages.table(self.table, session.values))
         self.queue.hear(session.number)
+        self._kept.note(session.number)
         self._handle(self.queue.step())
-        self._push_state(session.number, connection)
+        connection.put("state", self._places.state(session.number))
 
     def disconnect(self, session: VisitorSession, connection: Connection) -> None:
         """A connection has closed. Its session lasts until it has been silent for too long."""
@@ -181,12 +180,13 @@ class Lobby:
             return "this show uses its own picture"
         if session.uses_camera != is_on:
             session.uses_camera = is_on
+            self._kept.note(session.number)
             self._take_seat(session)
         return ""
 
     def set_values(self, session: VisitorSession, values: Any) -> tuple[dict[str, Value], list[str]]:
         """Set parameters of a session. Returns what they are now, and why others were refused."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or len(values) > MOST_VALUES:
             return {}, [self._malformed()]
         seat = self.queue.seat_of(session.number)
         if seat < 0:
@@ -199,6 +199,7 @@ class Lobby:
                 errors.append(str(error))
         if accepted:
             session.values.update(accepted)
+            self._kept.note(session.number)
             self._send(SeatValues(seat, session.number, accepted))
         return accepted, errors[:4]
 
@@ -207,10 +208,10 @@ class Lobby:
         if parameter is None:
             self._throttle.warn("refused/parameter", "a visitor asked for a parameter that is not offered")
             raise Refused("this parameter is not offered")
-        if isinstance(value, str) and len(value) > MOST_TEXT:
+        coerced: Value = parameter.coerce(value)
+        if isinstance(coerced, str) and len(coerced) > MOST_TEXT:
             self._throttle.warn("refused/long", f"a visitor's text has more than {MOST_TEXT} characters")
             raise Refused(f"at most {MOST_TEXT} characters are allowed")
-        coerced: Value = parameter.coerce(value)
         if parameter.kind == "text" and self._words.blocks(str(coerced)):
             self.metrics.count("refused/words")
             self._report(f"session {session.number}: {name} holds a blocked word")
@@ -234,11 +235,12 @@ class Lobby:
             if not self.queue.extend(request.session, request.seconds):
                 self._send(AudienceReport(f"session {request.session} was not extended: it waits"))
         elif request.action == "block":
-            self.sessions.block(request.session)
-            self._end(request.session, "blocked")
+            for number in self.sessions.block(request.session):
+                self._handle(self.queue.end(number, "blocked"))
+            self._handle(self.queue.step())
         else:
             self._end(request.session, "skipped")
-        self._note_change()
+        self._note_change(request.session)
 
     def replace_table(self, shared: SharedTable) -> None:
         """The parameters that visitors may set, and the values that new sessions start with."""
@@ -258,28 +260,17 @@ class Lobby:
     # --- time ---
 
     def step(self) -> None:
-        """Let time pass: end turns, call the next, keep the pages up to date. Call it every STEP_SECONDS."""
+        """Let time pass: end turns, and call the next. Call it every STEP_SECONDS."""
         self._handle(self.queue.step())
-        now = self._now()
-        if not self._to_push and now - self._pushed_at >= (PUSH_SECONDS if self._changed else BEAT_SECONDS):
-            self._pushed_at, self._changed = now, False
-            self._to_push.extend(visitor.session for visitor in (*self.queue.seated(), *self.queue.waiting()))
-        if not self._to_push:
-            return
-        waits = self.queue.waits()
-        places = {session: place for place, session in enumerate(waits, 1)}
-        for _ in range(max(MOST_PUSHED, round(len(self.queue) * STEP_SECONDS / BEAT_SECONDS))):
-            if self._to_push and (number := self._to_push.popleft()) in self._connections:
-                state = page_messages.state(self.queue, number, places, waits)
-                self._connections[number].put("state", state)
 
-    def _push_state(self, number: int, connection: Connection) -> None:
-        waits = self.queue.waits()
-        places = {session: place for place, session in enumerate(waits, 1)}
-        connection.put("state", page_messages.state(self.queue, number, places, waits))
+    def push(self) -> None:
+        """Tell some of the pages where they are. Call it every PUSH_SECONDS of audience/places."""
+        for number, state in self._places.due(self._connections):
+            self._connections[number].put("state", state)
 
-    def _note_change(self) -> None:
-        self._changed, self.revision = True, self.revision + 1
+    def _note_change(self, session: int) -> None:
+        self._places.note()
+        self._kept.note(session)
 
     def _end(self, number: int, reason: Reason) -> None:
         self._handle(self.queue.end(number, reason))
@@ -287,7 +278,7 @@ class Lobby:
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            self._note_change()
+            self._note_change(event.session)
             if isinstance(event, Called):
                 self._call(self.sessions[event.session])
             else:
@@ -300,7 +291,7 @@ class Lobby:
         connection = self._connections.get(session.number)
         if connection is not None:
             connection.put("table", page_messages.table(self.table, session.values))
-            self._push_state(session.number, connection)
+            connection.put("state", self._places.state(session.number))
 
     def _take_seat(self, session: VisitorSession) -> None:
         seat = self.queue.seat_of(session.number)
@@ -331,26 +322,29 @@ class Lobby:
     # --- what the stage gets ---
 
     def rows(self) -> tuple[SessionRow, ...]:
-        """Every session, those with a seat first."""
-        waits = self.queue.waits()
+        """Sessions, as in SessionList."""
+        waits = itertools.islice(self.queue.waits().items(), MOST_WAITING)
         seated = [SessionRow(v.session, "active", v.seat, self.queue.seconds_left(v.session),
                              prompt=str(self.sessions[v.session].values.get(PROMPT, "")))
                   for v in self.queue.seated()]
-        return (*seated, *(SessionRow(session, "waiting", wait=wait) for session, wait in waits.items()))
+        return (*seated, *(SessionRow(session, "waiting", wait=wait) for session, wait in waits))
+
+    def note_turns(self) -> None:
+        """Time has passed: `kept` shall say what is left of the turns. Call it once a second."""
+        self._kept.note_turns()
 
     def kept(self) -> Kept:
-        """What a later server needs: as text, which costs the stage nothing to carry."""
-        kept = {"open": self.is_open, "queue": self.queue.kept(), "sessions": self.sessions.kept()}
-        return Kept({"json": json.dumps(kept)})
+        """What a later server needs: what has changed since the last call."""
+        return self._kept.changes(self.is_open)
 
     def restore(self, kept: Kept) -> None:
         """Take over what an earlier server kept, and give its visitors their seats again."""
         if not kept.state:
             return
-        state = json.loads(kept.state["json"])
-        self.is_open = state["open"]
-        self.sessions.restore(state["sessions"])
-        self.queue.restore(state["queue"])
+        self.is_open = self._kept.restore(kept)
+        for session in self.sessions:  # the show may block other words now
+            session.values = {name: value for name, value in session.values.items()
+                              if not (isinstance(value, str) and self._words.blocks(value))}
         for visitor in self.queue.seated():
             session = self.sessions[visitor.session]
             self._take_seat(session)

@@ -25,6 +25,7 @@ from lcm_daemon.core.parameters import Table, Value
 
 State = Literal["waiting", "called", "active", "ended"]
 Action = Literal["skip", "extend", "block", "close", "open"]
+MOST_WAITING = 64  # sessions that wait, of which the stage is told
 
 
 # --- the audience server to the stage ---
@@ -111,28 +112,35 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class SessionList:
-    """Every session that waits or has a seat. Sent every second, also unchanged: it shows that the server lives.
+    """The sessions. Sent every second, also unchanged: it shows that the server lives.
 
     Args:
-        rows: In the order of the queue, those with a seat first.
+        rows: Every session that has a seat, and the first MOST_WAITING of those that wait, in the order of the queue.
         is_open: Whether new visitors are accepted.
         counts: Counters for the status and `/health`, such as {"joins": 12, "refused/full": 3}.
+        more: How many others wait.
     """
 
     rows: tuple[SessionRow, ...]
     is_open: bool = True
     counts: Mapping[str, int] = field(default_factory=dict)
+    more: int = 0
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a later server should know, which gets it with its `ServerConfig`.
+    """What a later server should know, which gets it with its `ServerConfig`. The server sends changes only.
 
     Args:
-        state: Picklable; only the server reads it. It holds secrets: it is neither logged nor stored.
+        state: Picklable; only the server reads the values. In a message, they replace those of the same keys, and None
+            takes a key away. It holds secrets: it is neither logged nor stored.
     """
 
     state: Mapping[str, Any]
+
+    def updated(self, changes: Kept) -> Kept:
+        """With these changes."""
+        return Kept({key: value for key, value in {**self.state, **changes.state}.items() if value is not None})
 
 
 @dataclass(frozen=True)

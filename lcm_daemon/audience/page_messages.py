@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lcm_daemon.audience.config import ServerConfig
-from lcm_daemon.audience.queue import VisitorQueue
 from lcm_daemon.controllers.panel.messages import describe_parameter
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.shows.audience import VISITOR
@@ -26,18 +25,14 @@ def hello(config: ServerConfig, number: int) -> dict[str, Any]:
     return {**show(config), "number": number}
 
 
-def state(
-    queue: VisitorQueue, number: int, places: Mapping[int, int], waits: Mapping[int, float],
-) -> dict[str, Any]:
-    """Where a session is: its place in the queue, from 1, and the expected wait; or what is left of its turn.
+def waiting(place: int, wait: float) -> dict[str, Any]:
+    """Where a session is that waits: its place in the queue, from 1, and the expected seconds until its turn."""
+    return {"phase": "waiting", "place": place, "wait": round(wait)}
 
-    Args:
-        places: Place of each session that waits.
-        waits: Its expected wait, in seconds.
-    """
-    if number in places:
-        return {"phase": "waiting", "place": places[number], "wait": round(waits[number])}
-    return {"phase": "turn", "left": round(queue.seconds_left(number), 1)}
+
+def turn(left: float) -> dict[str, Any]:
+    """What is left of a turn, in seconds."""
+    return {"phase": "turn", "left": round(left, 1)}
 
 
 def table(parameters: Table, values: Mapping[str, Value]) -> dict[str, Any]:

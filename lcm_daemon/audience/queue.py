@@ -210,13 +210,16 @@ class VisitorQueue:
 
     # --- what a later server gets ---
 
-    def kept(self) -> list[tuple[Any, ...]]:
-        """The sessions in their order, with times that count from now."""
-        now = self._now()
-        return [(v.session, v.is_new, v.seat, now - v.begun, v.ends - now) for v in self._visitors.values()]
+    def kept(self, session: int) -> tuple[Any, ...]:
+        """What `restore` needs of a session, with times that count from now. Raises KeyError if it has no place."""
+        now, visitor = self._now(), self._visitors[session]
+        return session, visitor.is_new, visitor.seat, now - visitor.begun, visitor.ends - now
 
     def restore(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Take over what `kept` gave. All count as heard now; those whose seat this queue lacks wait again."""
+        """Take over what `kept` gave, in the order of the queue. All count as heard now.
+
+        Those whose seat this queue lacks wait again.
+        """
         now = self._now()
         for session, is_new, seat, elapsed, left in rows:
             has_seat = 0 <= seat < self.places

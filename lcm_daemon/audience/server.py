@@ -33,7 +33,7 @@ and the session's pictures as JPEG, in binary messages, two ahead of the page's 
 
 and JPEG frames of its camera as binary messages, each after the "ack" of the one before.
 
-Limits: texts of 300 characters, messages of 8 KiB, camera frames of 1 MiB, 2048 pixels a side and 15 a second; 60
+Limits: texts of 300 characters, messages of 8 KiB, camera frames of 256 KiB, 2048 pixels a side and 15 a second; 60
 messages a second are read of a page; a page that takes no message for 10 s is closed with 1013. Eight sessions of an
 address; new ones at one in 5 s after the first eight. Host, Origin and addresses are checked as by the page's server.
 """
@@ -56,6 +56,7 @@ from lcm_daemon.audience.camera_frames import MOST_BYTES
 from lcm_daemon.audience.config import ServerConfig
 from lcm_daemon.audience.kept_pictures import KeptPictures
 from lcm_daemon.audience.lobby import STEP_SECONDS, Lobby
+from lcm_daemon.audience.places import PUSH_SECONDS
 from lcm_daemon.audience.routes import PATH, JoinRoutes
 from lcm_daemon.audience.seat_pixels import SeatPixels
 from lcm_daemon.core.errors import LcmDaemonError
@@ -72,7 +73,6 @@ from lcm_daemon.web.server import WebServer
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # between two reports to the stage
-FEW = 100  # sessions; of more, a later server learns once a second
 CREDITS = 4  # messages of the stage at once
 SPARE_CONNECTIONS = 192  # for pages that load
 
@@ -133,7 +133,7 @@ class AudienceServer:
         threading.Thread(target=self._send_messages, name="stage-outgoing", daemon=True).start()
         self._outgoing.put(Credit(CREDITS))
         works = [asyncio.create_task(work) for work in (
-            self._step(), self._report(), self._pixels.encode_pictures(), self._renew(certificate),
+            self._step(), self._push(), self._report(), self._pixels.encode_pictures(), self._renew(certificate),
             self._stage_gone.wait())]
         try:
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
@@ -161,19 +161,24 @@ class AudienceServer:
         return (others[0] if others else browser_url(audience.host, port, secure)) + PATH
 
     async def _step(self) -> None:
-        kept = self.lobby.revision
         while True:
             self.lobby.step()
-            if kept != self.lobby.revision and len(self.lobby.queue) <= FEW:  # a later server must know of all
-                kept = self.lobby.revision
-                self._outgoing.put(self.lobby.kept())
+            if (kept := self.lobby.kept()).state:
+                self._outgoing.put(kept)
             await asyncio.sleep(STEP_SECONDS)
+
+    async def _push(self) -> None:
+        while True:
+            self.lobby.push()
+            await asyncio.sleep(PUSH_SECONDS)
 
     async def _report(self) -> None:
         while True:
             counts = {**self.metrics.counts(), "pages": self._routes.open_pages}
-            self._outgoing.put(messages.SessionList(self.lobby.rows(), self.lobby.is_open, counts))
-            self._outgoing.put(self.lobby.kept())
+            rows = self.lobby.rows()
+            more = len(self.lobby.queue) - len(rows)
+            self._outgoing.put(messages.SessionList(rows, self.lobby.is_open, counts, more))
+            self.lobby.note_turns()
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _renew(self, certificate: ServerCertificate | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from lcm_daemon.web.address import is_open, network_of
 MOST_OF_ADDRESS = 8  # sessions at once of one address of the network
 MOST_BLOCKED = 4096  # digests, and the same number of addresses; the oldest is forgotten first
 MOST_TOKEN = 100  # characters of a cookie that may be a token
+NUMBERS_SKIPPED = 100  # by a later server: the earlier one may have given some since it last told what it knew
 
 
 @dataclass
@@ -36,10 +37,15 @@ class VisitorSession:
 
 
 class VisitorSessions:
-    """All sessions, and who is blocked."""
+    """All sessions, and who is blocked.
+
+    Attributes:
+        last: The highest number that was given.
+        blocks: Counts the visitors that were blocked.
+    """
 
     def __init__(self) -> None:
-        self._last = 0
+        self.last = self.blocks = 0
         self._numbers: dict[int, VisitorSession] = {}
         self._digests: dict[str, VisitorSession] = {}
         self._blocked: dict[str, None] = {}  # digests of tokens
@@ -48,6 +54,9 @@ class VisitorSessions:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def __iter__(self) -> Iterator[VisitorSession]:
+        return iter(self._numbers.values())
+
     def __getitem__(self, number: int) -> VisitorSession:
         """Raises KeyError for a session that has ended."""
         return self._numbers[number]
@@ -55,8 +64,8 @@ class VisitorSessions:
     def start(self, address: str) -> tuple[VisitorSession, str]:
         """Start a session. Returns it and its token, which is not kept here."""
         token = secrets.token_urlsafe(32)
-        self._last += 1
-        session = VisitorSession(self._last, digest_of(token), network_of(address))
+        self.last += 1
+        session = VisitorSession(self.last, digest_of(token), network_of(address))
         self._add(session)
         return session, token
 
@@ -79,31 +88,45 @@ class VisitorSessions:
         own = network_of(address)
         return not is_open(own) or sum(s.address == own for s in self._numbers.values()) < MOST_OF_ADDRESS
 
-    def block(self, number: int) -> None:
-        """Refuse the visitor of a session in future: its cookie, and its address unless that is this machine's."""
+    def block(self, number: int) -> list[int]:
+        """Refuse the visitor of a session in future: its cookie, and its address unless that is this machine's.
+
+        Returns:
+            The sessions that the visitor has: this one, and the others of its address unless that is this machine's.
+        """
         session = self._numbers[number]
-        _remember(self._blocked, session.digest)
+        self.blocks += 1
+        found = [session]
         if is_open(session.address):
             _remember(self._blocked_addresses, session.address)
+            found = [each for each in self if each.address == session.address]
+        for each in found:
+            _remember(self._blocked, each.digest)
+        return [each.number for each in found]
 
     def is_blocked(self, address: str, token: str = "") -> bool:
         """Whether the visitor at an address, with the token of an earlier session, has been blocked."""
         return network_of(address) in self._blocked_addresses or (
             len(token) < MOST_TOKEN and digest_of(token) in self._blocked)
 
-    def kept(self) -> dict[str, Any]:
-        """What a later server needs."""
-        sessions = [{**vars(session), "values": dict(session.values)} for session in self._numbers.values()]
-        return {"last": self._last, "sessions": sessions,
-                "blocked": list(self._blocked), "blocked_addresses": list(self._blocked_addresses)}
+    def kept(self, number: int) -> dict[str, Any]:
+        """What a later server needs of a session. Raises KeyError for one that has ended."""
+        session = self._numbers[number]
+        return {**vars(session), "values": dict(session.values)}
 
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Take over what `kept` gave."""
-        self._last = kept["last"]
-        for fields in kept["sessions"]:
+    def kept_blocked(self) -> list[list[str]]:
+        """What a later server needs of those that were blocked."""
+        return [list(self._blocked), list(self._blocked_addresses)]
+
+    def restore(
+        self, last: int, sessions: Iterable[Mapping[str, Any]], blocked: Sequence[Iterable[str]] = (),
+    ) -> None:
+        """Take over the last number, what `kept` gave of each session, and `kept_blocked`."""
+        self.last = last + NUMBERS_SKIPPED
+        for fields in sessions:
             self._add(VisitorSession(**fields))
-        self._blocked = dict.fromkeys(kept["blocked"])
-        self._blocked_addresses = dict.fromkeys(kept["blocked_addresses"])
+        for own, kept in zip((self._blocked, self._blocked_addresses), blocked, strict=False):
+            own.update(dict.fromkeys(kept))
 
     def _add(self, session: VisitorSession) -> None:
         self._numbers[session.number] = self._digests[session.digest] = session

@@ -186,7 +186,7 @@ class AudienceSupervisor(ChildSupervisor):
             case PictureRead():
                 self._unread.discard(message.seat)
             case Kept():
-                self.kept = message
+                self.kept = (self.kept or Kept({})).updated(message)
             case Ready():
                 self.ready, self.error, self.address = True, "", str(message.report or "")
             case Failed():

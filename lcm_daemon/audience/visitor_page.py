@@ -15,11 +15,13 @@ from lcm_daemon.audience.sessions import VisitorSession
 from lcm_daemon.controllers.panel.messages import parse
 
 MOST_MESSAGE = 8192  # characters of a message; the longest text takes 3,600 when escaped
-MESSAGE_PAUSE = 1 / 60  # seconds between two messages that are read; a flood waits in its own connection
+MESSAGE_PAUSE = 1 / 60  # seconds for each message that is read; a flood waits in its own connection
+MESSAGES_AT_ONCE = 6  # that are read without a pause
 SEND_SECONDS = 10.0  # within which a page must take a message
 IN_FLIGHT = 2  # pictures that a page may have been sent and not yet shown
 ERRORS_KEPT = 4
 HOPELESS = 1013  # WebSocket close code: the page reads too slowly; it may try again
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
 ORDER = ("hello", "table", "values", "state", "camera", "withheld", "ended")  # in which messages that wait are sent
 
 
@@ -92,17 +94,23 @@ class VisitorPage:
             await asyncio.gather(reading, sending, return_exceptions=True)
 
     async def _read(self) -> None:
+        now = asyncio.get_running_loop().time
+        paid = now()  # until when the messages that were read are paid for
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             self._lobby.queue.hear(self._session.number)
             jpeg = message.get("bytes")
             if jpeg is None:
                 self._read_text(message.get("text") or "")
-                await asyncio.sleep(MESSAGE_PAUSE)
-                continue
-            refused = await self._camera.receive(self._session, jpeg)
-            if refused:
-                self.put_error(refused)
-            self.put("camera", "ack")
+            else:
+                await self._read_frame(jpeg)
+            paid = max(paid + MESSAGE_PAUSE, now())
+            await asyncio.sleep(max(paid - now() - MESSAGES_AT_ONCE * MESSAGE_PAUSE, 0.0))
+
+    async def _read_frame(self, jpeg: bytes) -> None:
+        refused = await self._camera.receive(self._session, jpeg)
+        if refused:
+            self.put_error(refused)
+        self.put("camera", "ack")
 
     def _read_text(self, text: str) -> None:
         try:
@@ -143,28 +151,31 @@ class VisitorPage:
                 while self._close is None or self._waiting:
                     await self._filled.wait()
                     self._filled.clear()
-                    for message in self._pop_all():
-                        await _within(self._socket.send_text(message))
-                    picture, self._picture = self._picture, None
-                    if picture is not None and self._close is None:
-                        self._room -= 1
-                        await _within(self._socket.send_bytes(picture))
+                    await _within(self._send_waiting())
                 await _within(self._socket.close(*self._close))
             except TimeoutError:
                 self._lobby.metrics.count("closed/slow")
                 await _within(self._socket.close(HOPELESS, "this page reads too slowly"))
+
+    async def _send_waiting(self) -> None:
+        for message in self._pop_all():
+            await self._socket.send_text(message)
+        picture, self._picture = self._picture, None
+        if picture is not None and self._close is None:
+            self._room -= 1
+            await self._socket.send_bytes(picture)
 
     def _pop_all(self) -> Iterator[str]:
         waiting, self._waiting = self._waiting, {}
         errors, self._errors = self._errors, []
         for kind in ORDER:
             if kind in waiting:
-                yield json.dumps({kind: waiting[kind]}, separators=(",", ":"))
+                yield _encode({kind: waiting[kind]})
         for error in errors:
-            yield json.dumps({"error": error}, separators=(",", ":"))
+            yield _encode({"error": error})
 
 
 async def _within(sending: Awaitable[None]) -> None:
-    """Await a send. Raises TimeoutError if the page does not read."""
+    """Await what is sent at once. Raises TimeoutError if the page does not read."""
     async with asyncio.timeout(SEND_SECONDS):
         await sending

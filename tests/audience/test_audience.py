@@ -259,6 +259,10 @@ def test_the_status_names_the_address_and_counts_visitors(rig: Rig) -> None:
     assert rig.audience.lists()["sessions"][1] == {
         "session": 5, "state": "waiting", "seat": 0, "left": 0, "wait": 30, "prompt": "sea", "shown": False}
     assert [refusal.text for refusal in rig.audience.refusals.pop()] == ["session 3: the prompt holds a blocked word"]
+    rig.say(SessionList(rows(3).rows, more=500))
+    assert rig.audience.status()["audience"] == "1 play, 500 wait"
+    assert rig.command("skip", 300) == []  # its row is not among them: the server knows whether it waits
+    assert rig.server.asked == [Performer("skip", 300)]
 
 
 def test_the_qr_code_of_the_address_is_written_to_a_file(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from typing import Any
 
 import pytest
@@ -103,7 +105,14 @@ def test_what_is_refused_changes_nothing_and_says_no_word() -> None:
         assert "bad" not in errors[0]
     assert rig.sent == [AudienceReport("session 1: prompt holds a blocked word")]
     assert rig.lobby.set_values(other, {"prompt": "x"}) == ({}, ["your turn has not begun"])
-    assert len(rig.lobby.set_values(session, {f"n{n}": n for n in range(1000)})[1]) == 4
+    assert len(rig.lobby.set_values(session, {f"n{n}": n for n in range(60)})[1]) == 4
+    assert rig.lobby.set_values(session, {f"n{n}": n for n in range(1000)}) == ({}, ["this message is not understood"])
+    assert rig.lobby.set_values(session, {"prompt": 10 ** 400})[1] == ["at most 300 characters are allowed"]
+    nested: list[Any] = []
+    for _ in range(sys.getrecursionlimit()):
+        nested = [nested]
+    assert rig.lobby.set_values(session, {"strength": nested})[1] == [
+        "strength takes a number, not lists within lists"]
 
 
 def test_ten_thousand_joins_of_one_address_take_nothing_from_others() -> None:
@@ -150,6 +159,37 @@ def test_the_performer_extends_skips_and_blocks() -> None:
     assert other.last("ended") == "skipped"
     assert len(rig.lobby.sessions) == 0
     assert first.number not in rig.lobby.queue
+
+
+def test_a_blocked_visitor_has_no_further_session_in_the_queue() -> None:
+    rig = Rig()
+    pages = [rig.join("10.5.5.5")[1] for _ in range(3)]
+    honest, _ = rig.join()
+    rig.sent.clear()
+    rig.lobby.perform(Performer("block", 1))
+    assert [page.last("ended") for page in pages] == ["blocked"] * 3
+    assert rig.sent == [SeatLeft(0, 1), SeatTaken(0, honest.number, False)]  # none of the others had the seat
+    assert len(rig.lobby.sessions) == 1
+
+
+def test_a_session_that_ends_while_its_page_connects_has_no_connection() -> None:
+    rig = Rig()
+    session, _ = rig.join()
+    rig.lobby.leave(session)
+    late = Page()
+    rig.lobby.connect(session, late)
+    assert (late.code, late.messages, rig.lobby._connections) == (ENDED, [], {})
+
+
+def test_joins_alone_take_no_turn() -> None:
+    rig = Rig()
+    joined = rig.lobby.join("10.0.0.1", "")
+    assert not isinstance(joined, JoinRefused)
+    for _ in range(20):
+        rig.after(1)
+        rig.lobby.join("10.0.0.1", joined[1])
+    assert not any(isinstance(each, SeatTaken) for each in rig.sent)
+    assert rig.metrics.counts()["ended/silent"] == 1
 
 
 def test_a_second_tab_takes_over_and_a_reload_goes_on() -> None:
@@ -215,6 +255,20 @@ def test_a_later_server_gives_back_turns_places_and_values() -> None:
     assert [row.number for row in rig.lobby.rows()] == [1, 2]
     assert not rig.lobby.is_open
     assert token not in repr(kept)
+
+
+def test_words_that_are_blocked_since_do_not_come_back_with_a_later_server() -> None:
+    rig = Rig()
+    session, _ = rig.join()
+    rig.lobby.set_values(session, {"prompt": "bad", "strength": 0.25})
+    rig.config = dataclasses.replace(rig.config, audience=dataclasses.replace(
+        rig.config.audience, blocked_words=("bad",)))
+    kept, rig.lobby = rig.lobby.kept(), rig.open()
+    rig.sent.clear()
+    rig.lobby.restore(kept)
+    assert rig.sent == [SeatTaken(0, 1, False), SeatValues(0, 1, {"strength": 0.25})]
+    rig.lobby.replace_table(SharedTable(SHARED, START))
+    assert rig.lobby.rows()[0].prompt == START["prompt"]
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])

@@ -153,13 +153,13 @@ def test_a_later_queue_takes_over_turns_and_order() -> None:
     hall.after(20)
     later = Hall()
     later.time = 5000.0
-    later.queue.restore(hall.queue.kept())
+    later.queue.restore([hall.queue.kept(n) for n in (1, 2, 3, 4)])
     assert later.queue.step() == []
     assert waiting(later.queue) == [3, 4]
     assert later.queue.seconds_left(1) == 40.0
     assert later.queue.seat_of(2) == 1
     smaller = Hall(places=1)
-    smaller.queue.restore(hall.queue.kept())
+    smaller.queue.restore([hall.queue.kept(n) for n in (1, 2, 3, 4)])
     assert smaller.queue.step() == []
     assert waiting(smaller.queue) == [2, 3, 4]
 
@@ -258,7 +258,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        kept = self.queue.kept()
+        kept = [self.queue.kept(session) for session in self.present()]
         self.queue = VisitorQueue(2, 4, SECONDS, SteadyClock(lambda: self.time))
         self.queue.restore(kept)
 

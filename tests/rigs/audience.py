@@ -121,7 +121,7 @@ class Stage:
             case messages.SessionList():
                 self.sessions = message
             case messages.Kept():
-                self.kept = message
+                self.kept = (self.kept or messages.Kept({})).updated(message)
             case messages.AudienceReport():
                 self.reports.append(message.text)
             case Ready():
