@@ -93,8 +93,10 @@ class Failed:
         text: The error in one line.
         retry: Whether a new child may succeed.
         memory: Whether the device ran out of memory.
+        lost: Whether the machine or the connection to it was lost, for which no recipe is to blame.
     """
 
     text: str
     retry: bool = True
     memory: bool = False
+    lost: bool = False

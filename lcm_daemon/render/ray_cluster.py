@@ -11,12 +11,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.processes.bootstrap import ENVIRONMENT
+from lcm_daemon.render.ray_token import ClusterRefusal, ClusterUnreachable, check_token
 
 AUTO = "auto"
 CLIENT_PORT = 10001  # Ray's own default
@@ -28,14 +30,6 @@ CURRENT = Path("/tmp/ray/ray_current_cluster")  # where `ray start` notes its ad
 # Frames up to this size travel inside of the call, larger ones through the object stores of the nodes. Measured between
 # two nodes of one machine, there and back: 512x512 8 ms against 20 ms, 1024x1024 equal, 1920x1080 75 ms against 40 ms.
 INLINE_BYTES = 2_500_000
-
-
-class ClusterUnreachable(LcmDaemonError):
-    """The cluster does not answer. It may do so later."""
-
-
-class ClusterRefusal(LcmDaemonError):
-    """The cluster cannot be used until its administrator or the user changes something."""
 
 
 def worker_environment(**more: str) -> dict[str, str]:
@@ -78,6 +72,8 @@ class RayCluster:
         target = self._resolve()
         host, port = split(target)
         self._probe(host, port)
+        with _installed("grpcio"):
+            check_token(f"{host}:{port}", "://" in target, self.token)
         self._prepare_environment(host)
         self._import()
         try:
@@ -141,16 +137,10 @@ class RayCluster:
         })
         if host in LOOPBACK:  # else Ray puts an outside address of this machine in its place
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        if self.token and not has_token():
-            raise ClusterRefusal("this machine has no Ray token: copy ~/.ray/auth_token of the cluster's head node to "
-                                 "the same place here, or set RAY_AUTH_TOKEN")
 
     def _import(self) -> None:
-        try:
+        with _installed("ray"):
             import ray
-        except ImportError as error:
-            raise MissingIntegration("Ray", "the package ray is not installed", 'pip install "lcm-daemon[ray]"'
-                                     ) from error
         self.ray = ray
 
     def _translate(self, error: Exception) -> LcmDaemonError:
@@ -168,11 +158,9 @@ class RayCluster:
         if "one of the Raylet addresses" in text or "find a local raylet" in text or "node to connect" in text:
             return ClusterRefusal(f"no Ray node runs on this machine: start one with ray start --address={self.address}"
                                   f" --num-cpus=0, or name the cluster's client port, as in \"host:{CLIENT_PORT}\"")
-        if "uthenticat" in text:
-            return ClusterRefusal(f"the Ray cluster at {self.address} refuses this machine's token: {text:.200}")
         if isinstance(error, ConnectionError | TimeoutError) or "Timed out" in text:
-            return ClusterUnreachable(f"the Ray cluster at {self.address} does not accept this machine: it is "
-                                      "starting, or its token is another one than in ~/.ray/auth_token here")
+            return ClusterUnreachable(f"the Ray cluster at {self.address} does not accept this machine: it may be "
+                                      "starting")
         return ClusterUnreachable(f"Ray at {self.address}: {text:.200}")
 
 
@@ -188,8 +176,11 @@ def split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def has_token() -> bool:
-    """Whether Ray would find a token; in the order in which Ray looks."""
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").is_file()
+@contextmanager
+def _installed(package: str) -> Iterator[None]:
+    """Raise MissingIntegration where an import of the block fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingIntegration("Ray", f"the package {package} is not installed", 'pip install "lcm-daemon[ray]"'
+                                 ) from error

@@ -26,6 +26,9 @@ from tests.rigs.daemon import free_port
 TOKEN = secrets.token_hex(32)
 HEAD = "head"
 ROOT = Path(__file__).parents[2]
+# Ray takes a node for lost after 3 s without an answer. Its own values, 5 times 3 s, change nothing but the wait.
+DETECTION = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500",
+             "RAY_health_check_timeout_ms": "3000", "RAY_health_check_failure_threshold": "6"}
 
 
 class RayNodes:
@@ -44,7 +47,7 @@ class RayNodes:
         self._environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
                              "RAY_USAGE_STATS_ENABLED": "0",
                              "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0",
-                             "RAY_BACKEND_LOG_LEVEL": "error", **(environment or {})}
+                             "RAY_BACKEND_LOG_LEVEL": "error", **DETECTION, **(environment or {})}
         self.address = f"127.0.0.1:{self._ports[0]}"
         self.client_address = f"ray://127.0.0.1:{self._ports[1]}"
 
@@ -69,9 +72,13 @@ class RayNodes:
                     process.kill()
             self._process.wait(10)
 
-    def add(self, name: str, cpus: int = 1, **resources: float) -> None:
+    def add(self, name: str, cpus: int = 1) -> None:
         """Start a node, and wait until the cluster knows it."""
-        self._call("add", name, cpus, resources)
+        self._call("add", {name: cpus})
+
+    def add_all(self, nodes: dict[str, int]) -> None:
+        """Start several nodes at once. nodes: Their names and CPUs."""
+        self._call("add", nodes)
 
     def stop(self, name: str) -> None:
         """Kill all processes of a node."""
@@ -105,23 +112,28 @@ def main(homes: str, port: int, client_port: int) -> None:
     """The process: obeys one command a line."""
     from ray.cluster_utils import Cluster
 
-    cluster, nodes = Cluster(), {}
+    cluster, nodes = Cluster(), {}  # nodes: by name, with the cluster that each was added to
     for line in sys.stdin:
         verb, *arguments = json.loads(line)
         if verb == "add":
-            name, cpus, resources = arguments
-            more: dict[str, Any] = {"resources": resources} if resources else {}
-            if name == HEAD:
-                more |= {"gcs_server_port": port, "include_dashboard": False}
-                more |= {"ray_client_server_port": client_port} if client_port else {}
-            address = "127.0.0.1" if name == HEAD else "127.0.0.2"  # so that this machine belongs to the head alone
-            nodes[name] = cluster.add_node(num_cpus=cpus, node_ip_address=address, node_name=name,
-                                           object_store_memory=100 << 20,
-                                           env_vars={"HF_HOME": f"{homes}/{name}"}, **more)
+            for name, cpus in arguments[0].items():
+                more: dict[str, Any] = {}
+                if name == HEAD:
+                    cluster = Cluster()  # the connection to an earlier head is of no use
+                    more |= {"gcs_server_port": port, "include_dashboard": False, "no_monitor": True}
+                    more |= {"ray_client_server_port": client_port} if client_port else {}
+                address = "127.0.0.1" if name == HEAD else "127.0.0.2"  # so that this machine belongs to the head alone
+                nodes[name] = cluster, cluster.add_node(
+                    wait=False, num_cpus=cpus, node_ip_address=address, node_name=name, object_store_memory=100 << 20,
+                    include_log_monitor=False, env_vars={"HF_HOME": f"{homes}/{name}"}, **more)
+            for name in arguments[0]:
+                cluster._wait_for_node(nodes[name][1])
         elif verb == "stop":
-            cluster.remove_node(nodes.pop(arguments[0]), allow_graceful=False)
+            owner, node = nodes.pop(arguments[0])
+            owner.remove_node(node, allow_graceful=False)
         else:
-            cluster.shutdown()
+            for owner, node in nodes.values():
+                owner.remove_node(node, allow_graceful=False)
         print("done", flush=True)
 
 
