@@ -126,7 +126,8 @@ def test_python_oscquery_as_the_client() -> None:
 
         class FixedSubscriber:
             def add_service(self, zeroconf: Zeroconf, kind: str, name: str) -> None:
-                loop.call_soon_threadsafe(found.put_nowait, name)
+                if name.startswith("lcm-daemon mirror"):  # others are of daemons of tests beside this one
+                    loop.call_soon_threadsafe(found.put_nowait, name)
 
             def update_service(self, zeroconf: Zeroconf, kind: str, name: str) -> None: ...
 
