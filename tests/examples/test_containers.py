@@ -13,6 +13,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from lcm_daemon.cli import build_parser
+from lcm_daemon.controllers.panel.assets import load_join_page
 from lcm_daemon.core import paths
 from lcm_daemon.shows.audience import AudienceConfig
 from lcm_daemon.shows.reader import inspect_show, load_show
@@ -65,7 +66,8 @@ def test_an_image_runs_the_daemon_without_rights(stage: str, demo: Show) -> None
     assert int(lines(stage, "USER")[-1]) >= 10000, "a number: Kubernetes checks that it is not root"
     assert lines(stage, "STOPSIGNAL") == ["SIGTERM"]
     (ports,) = lines(stage, "EXPOSE")
-    assert ports.split() == [f"{demo.controllers['panel']['port']}/tcp", f"{demo.controllers['osc']['port']}/udp"]
+    assert ports.split() == [f"{demo.controllers['panel']['port']}/tcp", f"{AudienceConfig().port}/tcp",
+                             f"{demo.controllers['osc']['port']}/udp"]
 
 
 def test_what_is_kept_lies_in_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,3 +153,11 @@ def test_proxies_reach_the_page_and_the_visitors(file: str, visitors: str, demo:
     assert sorted(map(int, re.findall(r"127\.0\.0\.1:(\d+)", text))) == ports
     assert re.search(rf"{re.escape(visitors)}[^}}]*?127\.0\.0\.1:{AudienceConfig().port}", text)
     assert re.search(r"proxy_buffering off|flush_interval -1", text), "/stream.mjpg comes frame by frame"
+
+
+def test_all_of_the_visitors_page_is_where_proxies_lead_to_their_server() -> None:
+    files = load_join_page()
+    named = re.findall(r'(?:src|href)="([^"]+)"', bytes(files["/join"].body).decode())
+    assert len(named) >= 4
+    assert set(named) <= files.keys()
+    assert all(path.startswith("/join") for path in files)

@@ -25,7 +25,8 @@ CONTENT_TYPES: Mapping[str, str] = {
 }
 
 SECURITY_POLICY = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
-_FILE = re.compile(r"""["'(]\.?/(?:assets/)?([\w-]+\.(?:js|css|svg|woff2))""")  # as built files name each other
+# As built files name each other:
+_FILE = re.compile(r"""["'(](?:\.|/join)?/(?:assets/)?([\w-]+\.(?:js|css|svg|woff2))""")
 
 HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -64,6 +65,8 @@ def load_page(page: Path = PAGE, embed: Sequence[str] = ()) -> dict[str, Respons
 def load_join_page(page: Path = PAGE) -> dict[str, Response]:
     """Read the page of visitors, and the files that it names, directly or through another one; no other file.
 
+    All of them lie below "/join", which a reverse proxy leads to the visitors' server.
+
     Args:
         page: The folder with the built files.
 
@@ -75,12 +78,12 @@ def load_join_page(page: Path = PAGE) -> dict[str, Response]:
     """
     _check(page, (JOIN,))
     policy = f"{SECURITY_POLICY}; {frame_ancestors(())}"
-    whole = _response(page / f"{JOIN}.html", policy)
-    found, texts = {f"/{JOIN}": whole}, [bytes(whole.body).decode()]
+    whole = re.sub('(href|src)="/', rf'\1="/{JOIN}/', (page / f"{JOIN}.html").read_text("utf-8"))
+    found, texts = {f"/{JOIN}": _response(page / f"{JOIN}.html", policy, whole.encode())}, [whole]
     while texts:
         for name in _FILE.findall(texts.pop()):
             for path in (page / "assets" / name, page / name):
-                url = f"/{path.relative_to(page).as_posix()}"
+                url = f"/{JOIN}/{path.relative_to(page).as_posix()}"
                 if url not in found and path.is_file():
                     found[url] = _response(path, policy)
                     texts.append(path.read_text("utf-8"))
@@ -94,8 +97,10 @@ def _check(page: Path, names: Sequence[str]) -> None:
                              "checkout run: npm ci && npm run build, in lcm_daemon/controllers/panel/ui")
 
 
-def _response(path: Path, policy: str) -> Response:
+def _response(path: Path, policy: str, content: bytes | None = None) -> Response:
+    """The response with a file. content: What to send in place of the file's own."""
     hashed = path.parent.name == "assets"  # the name changes with the content
     cache = "public, max-age=31536000, immutable" if hashed else "no-cache"
     headers = {**HEADERS, "Content-Security-Policy": policy, "Cache-Control": cache}
-    return Response(path.read_bytes(), media_type=CONTENT_TYPES[path.suffix], headers=headers)
+    body = path.read_bytes() if content is None else content
+    return Response(body, media_type=CONTENT_TYPES[path.suffix], headers=headers)
