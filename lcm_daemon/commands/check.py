@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from lcm_daemon.commands.check_names import find_missing
+from lcm_daemon.commands.network_report import visitor_rows
 from lcm_daemon.core.errors import DocumentError, Problem
 from lcm_daemon.recipes.registry import AUTO
 from lcm_daemon.render.session_frames import what_keeps_memory
@@ -25,7 +26,8 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     show = reading.show
     assert show is not None
     print(f"{show.file}: no mistakes\n{show.describe()}")
-    for line in [*bound_to_one_engine(show), *ports_in_use(show)]:
+    visitors = [f"  {word:8} {address}  {where}" for word, address, where in visitor_rows(show, ())]
+    for line in [*visitors, *bound_to_one_engine(show), *ports_in_use(show)]:
         print(line)
     return 0
 

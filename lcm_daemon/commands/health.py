@@ -36,8 +36,8 @@ def health(host: str, port: int | None) -> int:
         print("the stage does not play: " + ("no status yet" if age is None else f"its status is {age} s old"),
               file=sys.stderr)
         return 1
-    alarm = f"; {status['alarm']}" if status.get("alarm") else ""
-    print_line(f"{status.get('show')} plays at {status.get('output_fps')} fps; engine: {status.get('engine')}{alarm}")
+    more = "".join(f"; {status[name]}" for name in ("engines", "alarm") if status.get(name))
+    print_line(f"{status.get('show')} plays at {status.get('output_fps')} fps; engine: {status.get('engine')}{more}")
     return 0
 
 

@@ -11,6 +11,7 @@ from lcm_daemon.web.address import browser_url, is_open, network_urls
 Row = tuple[str, str, str]  # what it is, its address, from where it works
 
 _HERE, _THERE = "from this machine", "from the network"
+_NO_PHONES = f"{_HERE}; for phones, set audience.host to 0.0.0.0"
 _OTHERS = {
     VIEW: "others see the page and change nothing without the pin",
     NONE: "others see nothing without the pin",
@@ -37,7 +38,7 @@ def address_rows(show: Show, addresses: Sequence[str]) -> list[Row]:
         own, others = browser_url(host, port), network_urls(host, port, addresses)
         rows += [(word, f"udp {url.partition('://')[2]}", where) for word, url, where in
                  [("OSC", own, _HERE), *(("", other, _THERE) for other in others)]]
-    rows += _visitor_rows(show, addresses)
+    rows += visitor_rows(show, addresses)
     query = show.controllers["oscquery"]
     if query is not None and query["port"]:
         rows.append(("OSCQuery", browser_url(query["host"], query["port"]), _HERE))
@@ -45,14 +46,16 @@ def address_rows(show: Show, addresses: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _visitor_rows(show: Show, addresses: Sequence[str]) -> Iterator[Row]:
+def visitor_rows(show: Show, addresses: Sequence[str]) -> Iterator[Row]:
+    """The addresses of the visitors' server, as of `address_rows`."""
     audience, secure = show.audience, show.network.tls is not None
     if audience is None or not audience.port:
         return
     if audience.address:
         yield "visitors", audience.address, "from where the show says"
         return
-    yield "visitors", f"{browser_url(audience.host, audience.port, secure)}/join", _HERE
+    here = _HERE if is_open(audience.host) else _NO_PHONES
+    yield "visitors", f"{browser_url(audience.host, audience.port, secure)}/join", here
     for url in network_urls(audience.host, audience.port, addresses, secure):
         yield "", f"{url}/join", _THERE
 

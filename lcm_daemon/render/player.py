@@ -70,6 +70,11 @@ class Player:
         return any(engine.ready for engine in self.engines)
 
     @property
+    def sharing(self) -> int:
+        """How many engines render the stage's own picture in turn: one where its frames need those before."""
+        return 1 if self._sessions[OWN].bound else max(sum(engine.ready for engine in self._playing()), 1)
+
+    @property
     def fallen(self) -> bool:
         """Whether the recipe failed, and no engine plays more than a lower rung of the ladder."""
         engines = self.engines

@@ -132,8 +132,7 @@ class RecipeSwitcher:
         if governor.level.size != variant.scale:  # the change of size has failed
             governor.refuse_size(variant.scale)
         if costs:
-            ready = sum(engine.ready for engine in player.engines)
-            governor.judge(costs, values, self._scales(variant), now, max(ready, 1))
+            governor.judge(costs, values, self._scales(variant), now, player.sharing)
         if governor.level.size != variant.scale:
             sized = replace(variant, scale=governor.level.size)
             self.transition.ask(self._prepared.form_of(sized), automatic=True)

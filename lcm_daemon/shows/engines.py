@@ -45,6 +45,15 @@ class EngineGroup:
     wire: str = RAW
     token: bool = True
 
+    def describe(self) -> str:
+        """In words, for the opening screen."""
+        if self.ray:
+            where = "of this machine" if self.ray == AUTO else f"at {self.ray}"
+            return f"{self.engines} on the Ray cluster {where}"
+        if self.device == AUTO:
+            return "one for every graphics card"
+        return f"{self.engines} on {self.device}"
+
 
 def _read_address(node: Node, problems: Problems) -> str | None:
     text = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else ""

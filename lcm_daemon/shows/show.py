@@ -168,7 +168,7 @@ class Show:
         return own | recipe.start_values() | {name: value for name, value in self.parameters.items() if name in table}
 
     def describe(self, sinks: Sequence[str] | None = None) -> str:
-        """The text that is printed at the start: recipe, source, sinks, output, page and OSC.
+        """The text that is printed at the start: recipe, engines, source, sinks, output, page and OSC.
 
         Args:
             sinks: Labels of the sinks that are available; None for all of the show's.
@@ -180,6 +180,7 @@ class Show:
         lines = [
             ("show", f"{self.name} ({self.file})"),
             ("recipe", f"{self.recipe.name}: {self.recipe.title or self.recipe.pipeline}"),
+            *([("engines", ", ".join(group.describe() for group in self.engines))] if self.engines else []),
             ("in", source),
             *guide,
             *(("out", label) for label in outs),

@@ -70,6 +70,8 @@ def test_visitors_have_their_own_address_and_its_code(tmp_path: Path) -> None:
         ["visitors", "http://127.0.0.1:9005/join"], ["http://192.168.1.7:9005/join", "from"]]
     assert any("█" in line for line in lines)
     assert "visitors: everyone in the network may join and play in turn" in list(open_doors(show))
+    closed = network_report(load(tmp_path, "osc: false\naudience: {port: 9005}\n"), LAN)
+    assert closed[-1].endswith("from this machine; for phones, set audience.host to 0.0.0.0")
     show = load(tmp_path, "osc: false\naudience: {address: 'https://play.example.org'}\n")
     assert network_report(show, LAN)[-1].split()[:2] == ["visitors", "https://play.example.org"]
 

@@ -175,7 +175,7 @@ def test_sessions_are_numbered_together_and_ordered_each_by_itself() -> None:
     assert player.send(still, 0.0)
     assert player.send(replace(still, session="7"), 0.0), "an input of another session is no repetition"
     assert player.send(replace(an_input(strength=0.9), session="7"), 0.0)
-    assert not player.send(replace(player._sessions["7"].sent, session="7"), 0.0)  # type: ignore[type-var]
+    assert not player.send(replace(player._sessions["7"].sent, session="7"), 0.0)  # type: ignore[type-var, arg-type]
     assert [engine.finish() for engine in (first, second, first)] == [0, 1, 2]
     first.coming.reverse()
     results = [player.step(1.0), player.step(1.0)]
@@ -213,6 +213,10 @@ def test_a_session_with_memory_keeps_to_one_engine_until_that_dies(memory: dict[
     first.ready = False
     send("7", 1, **memory)
     assert "7" in second.sessions.values()
+    first.ready = True
+    assert player.sharing == 2
+    send("", 1, **memory)
+    assert player.sharing == 1, "the governor must not count on the other one"
 
 
 def test_an_engine_that_fell_back_gets_nothing_while_another_renders_the_recipe() -> None:

@@ -43,6 +43,13 @@ def test_places(
     assert places(written, cards=2) == expected
 
 
+def test_the_opening_screen_names_them(tmp_path: Path) -> None:
+    file = tmp_path / "show.yaml"
+    file.write_text('engines: [{device: auto}, {device: cpu, engines: 2}, {ray: "10.0.0.5:6379", engines: 4}]')
+    assert ("  engines  one for every graphics card, 2 on cpu, 4 on the Ray cluster at 10.0.0.5:6379\n"
+            in load_show(file, environment={}).describe())
+
+
 def test_auto_without_a_card_is_one_engine_of_the_recipes_device(
     places: Callable[..., list[tuple[str, str, str, float]]],
 ) -> None:
