@@ -18,7 +18,8 @@ from lcm_daemon.shows.show_writer import ShowEdits, edit_show
 
 ROOT = Path(__file__).parents[2]
 SHOWS = sorted(itertools.chain((ROOT / "show_configs").glob("*.yaml"), (ROOT / "examples").glob("*/*.yaml")))
-SHOWS = [path for path in SHOWS if not path.name.endswith(".cues.yaml")]
+SHOWS = [path for path in SHOWS if not path.name.endswith(".cues.yaml")
+         and path.parent.name != "deploy"]  # files of other programs
 NASTY = [
     "on", "yes", "No", "~", "null", "012", "0o12", "0x1F", "1e3", "1.5e3", "1_000", "1:30", "12:30:45", "2024-01-01",
     "=", "<<", "a: b", "a:", ": a", "- a", "# a", "a # b", "'a'", '"a"', "it's", "a\\b", "{a: 1}", "[a]", "&a", "*a",
