@@ -1,12 +1,25 @@
-"""Connection: the type of a pipe's end, which differs between systems."""
+"""Connection: the type of a pipe's end, which differs between systems; and waiting for many of them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from typing import Any
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection as Connection  # what Pipe() returns there
 else:
     from multiprocessing.connection import Connection
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "wait_for_any"]
+
+MOST_HANDLES = 60 if sys.platform == "win32" else 0  # Windows waits for 63 objects at once; 0: no limit
+LOOK_SECONDS = 0.002  # how often the caller looks at the others
+
+
+def wait_for_any(waitables: Sequence[Any], seconds: float, most: int = MOST_HANDLES) -> None:
+    """Wait up to `seconds` for one of these to be ready, or for a shorter time if there are more than `most`."""
+    if 0 < most < len(waitables):
+        waitables, seconds = waitables[:most], min(seconds, LOOK_SECONDS)
+    wait(waitables, seconds)

@@ -36,6 +36,8 @@ class Players:
         self._fallback = show.fallback  # read once: no YAML is read while the show plays
         self.places = engine_places(show.engines, count_cards)
         self.stopped: set[EnginePlace] = left.stopped & set(self.places)
+        if len(self.stopped) == len(self.places):  # another show, which has none but these
+            self.stopped = set()
 
     def build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         """A player, not started; or one that renders already."""

@@ -16,7 +16,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import wait
 
 from lcm_daemon.audience.audience import audience_of
 from lcm_daemon.automation.automation import Automation
@@ -27,6 +26,7 @@ from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
+from lcm_daemon.processes.pipes import wait_for_any
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
@@ -269,7 +269,7 @@ class Stage:
             waitables = [self._wakeup.reader, *self.desk.waitables(), *self.transition.waitables(),
                          *self.audience.waitables()]
             with contextlib.suppress(InterruptedError):  # Ctrl-C on Windows: its handler has run
-                wait(waitables, pause - 0.001)
+                wait_for_any(waitables, pause - 0.001)
 
     def _serve(self) -> None:
         """Handle everything that has arrived, and send the engines what they accept."""

@@ -33,6 +33,13 @@ def test_rates_are_those_of_the_engine_that_has_the_place_now(engines: Engines) 
     assert [row["fps"] for row in engines.rows(4.0)] == [5.0, 0.0]
 
 
+def test_a_show_of_which_every_engine_was_stopped_starts_them(engines: Engines) -> None:
+    places = set(engines.players.places)
+    show = engines.players._show
+    again = Engines(show, RecipeState(RecipeVariant(show.recipe)), Metrics(), Handover(stopped=places))
+    assert again.players.stopped == set()
+
+
 def test_an_engine_that_was_stopped_and_has_not_left_yet_counts_no_more(engines: Engines) -> None:
     engines.players.stopped.add(engines.players.places[0])
     assert [(row["name"], row["on"]) for row in engines.rows(0.0)] == [("cpu", False), ("cpu 2", True)]

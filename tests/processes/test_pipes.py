@@ -1,0 +1,23 @@
+"""Waiting for many pipes."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing import Pipe
+
+from lcm_daemon.processes.pipes import wait_for_any
+
+
+def test_those_beyond_the_limit_of_the_system_are_looked_at_soon() -> None:
+    pipes = [Pipe() for _ in range(3)]
+    try:
+        began = time.monotonic()
+        wait_for_any([ours for ours, _ in pipes], 30.0, most=2)
+        assert time.monotonic() - began < 5.0
+        pipes[2][1].send("ready")
+        wait_for_any([ours for ours, _ in pipes], 30.0, most=3)
+        assert time.monotonic() - began < 5.0, "it waits for all three"
+    finally:
+        for ours, theirs in pipes:
+            ours.close()
+            theirs.close()
