@@ -18,6 +18,7 @@ from lcm_daemon.audience import page_messages
 from lcm_daemon.audience.config import ServerConfig
 from lcm_daemon.audience.lobby import ENDED, JoinRefused, Lobby
 from lcm_daemon.audience.rates import PaceLimit
+from lcm_daemon.audience.request_limits import RequestLimits
 from lcm_daemon.audience.sessions import MOST_TOKEN
 from lcm_daemon.audience.visitor_page import CameraFrames, VisitorPage
 from lcm_daemon.controllers.allowlist import Allowlist
@@ -50,6 +51,7 @@ class JoinRoutes:
         now: Callable[[], float],
     ) -> None:
         self._config, self._lobby, self._camera, self._throttle = config, lobby, camera, throttle
+        self._now = now
         self._guesses = PaceLimit(GUESSES_AT_ONCE, GUESS_PAUSE, now)
         self._pages = PaceLimit(PAGES_AT_ONCE, PAGE_PAUSE, now)
         self.open_pages = 0
@@ -66,7 +68,8 @@ class JoinRoutes:
         guard = Middleware(
             OriginGuard, bound=self._config.audience.host, metrics=self._lobby.metrics, counter="refused/foreign",
             admits=Allowlist(self._config.network.allow).allows, policy=self._config.network)
-        return Starlette(routes=routes, middleware=[guard])
+        limits = Middleware(RequestLimits, self._throttle, self._now)
+        return Starlette(routes=routes, middleware=[limits, guard])
 
     async def _redirect(self, request: Request) -> Response:
         return RedirectResponse(PATH)

@@ -92,14 +92,16 @@ class VisitorSessions:
         """Refuse the visitor of a session in future: its cookie, and its address unless that is this machine's.
 
         Returns:
-            The sessions that the visitor has: this one, and the others of its address unless that is this machine's.
+            The sessions that the visitor has: this one, and the others of its IPv4 address unless that is this
+            machine's. A network of IPv6 may be that of all visitors.
         """
         session = self._numbers[number]
         self.blocks += 1
         found = [session]
         if is_open(session.address):
             _remember(self._blocked_addresses, session.address)
-            found = [each for each in self if each.address == session.address]
+            others = [each for each in self if each.address == session.address]
+            found = found if "/" in session.address else others
         for each in found:
             _remember(self._blocked, each.digest)
         return [each.number for each in found]

@@ -15,10 +15,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.web.address import network_of
 
 MOST_CONNECTIONS = 192  # from the network together, and the same from this machine
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
+MOST_A_SECOND = 50  # new ones of one address of the network: a refusal by HTTP would cost far more
 HEAD_SECONDS = 10.0  # within which the first request must arrive
 END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
 PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
@@ -35,6 +37,7 @@ class LimitedListener(socket.socket):
 
     _on_refused: Callable[[], object]
     _most: int
+    _pace: RateLimit
     _open: weakref.WeakKeyDictionary[socket.socket, str]
 
     def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0) -> None:
@@ -42,10 +45,11 @@ class LimitedListener(socket.socket):
 
         Args:
             on_refused: Called for each connection that is closed.
-            proxies: Networks whose addresses speak for many clients: MOST_OF_ADDRESS does not hold for them.
+            proxies: Networks whose addresses speak for many clients: no limit of one address holds for them.
             most: In place of MOST_CONNECTIONS; 0 keeps that.
         """
         self._on_refused, self._open = on_refused, weakref.WeakKeyDictionary()
+        self._pace = RateLimit(MOST_A_SECOND)
         self._most = most
         self._proxies = [ipaddress.ip_network(each) for each in proxies]
 
@@ -61,12 +65,15 @@ class LimitedListener(socket.socket):
         raise BlockingIOError
 
     def _has_room(self, host: str) -> bool:
+        is_limited = not _is_loopback(host) and not self._is_proxy(host)
+        if is_limited and not self._pace.allows(host):
+            return False
         hosts = [host for connection, host in self._open.items() if connection.fileno() >= 0]
         if _is_loopback(host):
             return sum(map(_is_loopback, hosts)) < (self._most or MOST_CONNECTIONS)
         others = [each for each in hosts if not _is_loopback(each)]
         return len(others) < (self._most or MOST_CONNECTIONS) and (
-            others.count(host) < MOST_OF_ADDRESS or self._is_proxy(host))
+            others.count(host) < MOST_OF_ADDRESS or not is_limited)
 
     def _is_proxy(self, host: str) -> bool:
         """host: An address, or a network of IPv6, as `network_of` returns it."""

@@ -88,6 +88,8 @@ def test_all_sessions_of_a_blocked_address_end_and_a_proxy_here_is_spared() -> N
     tokens = [found.start(address)[1] for address in ("10.0.0.7", "10.0.0.8", "10.0.0.7", "127.0.0.1", "127.0.0.1")]
     assert found.block(1) == [1, 3]
     assert found.block(4) == [4]
+    venue = [found.start(f"2001:db8::{n}")[0].number for n in (1, 2)]
+    assert found.block(venue[0]) == venue[:1]
     assert [found.is_blocked("10.0.0.9", token) for token in tokens] == [True, False, True, True, False]
 
 

@@ -156,6 +156,16 @@ def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> 
             each.close()
 
 
+def test_one_address_that_connects_again_and_again_is_refused_before_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_A_SECOND", 5)
+    with LimitedListener() as listener:
+        listener.limit(lambda: None, ["172.16.0.0/12"])
+        listener._pace._now = lambda: listener._pace._begun
+        assert [listener._has_room("10.0.0.1") for _ in range(8)] == [True] * 5 + [False] * 3
+        assert listener._has_room("10.0.0.2")
+        assert all(listener._has_room(host) for host in ("127.0.0.1", "172.17.0.1") for _ in range(20))
+
+
 def test_a_client_cannot_fill_the_log() -> None:
     throttled = Throttled()
     records = [logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid", (), None) for _ in range(100)]
