@@ -117,7 +117,7 @@ class SessionList:
     Args:
         rows: Every session that has a seat, and the first MOST_WAITING of those that wait, in the order of the queue.
         is_open: Whether new visitors are accepted.
-        counts: Counters for the status and `/health`, such as {"joins": 12, "refused/full": 3}.
+        counts: Counters for the status and `/health`, such as {"joins": 12, "refused/full": 3}, and times in ms.
         more: How many others wait.
     """
 

@@ -22,12 +22,16 @@ from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.processes.channel import ChildChannel
 
 QUALITY = 80  # of the pictures for pages
+THREAD_BYTES = 768 * 768 * 4  # smaller pictures take 1 ms: on a busy machine, the way to a thread and back takes longer
 MOST_FPS = 15.0  # frames a second of one camera; further ones are dropped
 SLOT_SECONDS = 0.5  # how long a frame waits for the stage to read the one before
 
 
 class SeatPixels:
-    """Carries pixels between the slots and the pages. JPEG is coded in two threads, straight from and into the slots.
+    """Carries pixels between the slots and the pages.
+
+    JPEG is coded straight from and into the slots: frames of cameras and large pictures in two threads, small pictures
+    on the event loop.
 
     Args:
         send: Sends a message to the stage.
@@ -136,7 +140,11 @@ class SeatPixels:
             while self._waiting:
                 picture = self._waiting.pop(next(iter(self._waiting)))
                 pixels = self._channel.slots.inputs[picture.seat]
-                jpeg = await loop.run_in_executor(self._encoder, encode_frame, pixels, QUALITY)
+                if pixels.size > THREAD_BYTES:
+                    jpeg = await loop.run_in_executor(self._encoder, encode_frame, pixels, QUALITY)
+                else:
+                    jpeg = encode_frame(pixels, QUALITY)
+                    await asyncio.sleep(0)
                 self._send(PictureRead(picture.seat))
                 self._deliver(picture, jpeg)
 

@@ -35,7 +35,8 @@ and JPEG frames of its camera as binary messages, each after the "ack" of the on
 
 Limits: texts of 300 characters, messages of 8 KiB, camera frames of 256 KiB, 2048 pixels a side and 15 a second; 60
 messages a second are read of a page; a page that takes no message for 10 s is closed with 1013. Eight sessions of an
-address; new ones at one in 5 s after the first eight. Host, Origin and addresses are checked as by the page's server.
+address; new ones at one in 5 s after the first eight. 20 requests a second of an address after the first 200. Host,
+Origin and addresses are checked as by the page's server.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import logging
+import math
 import queue
 import sys
 import threading
@@ -59,6 +62,7 @@ from lcm_daemon.audience.lobby import STEP_SECONDS, Lobby
 from lcm_daemon.audience.places import PUSH_SECONDS
 from lcm_daemon.audience.routes import PATH, JoinRoutes
 from lcm_daemon.audience.seat_pixels import SeatPixels
+from lcm_daemon.audience.visitor_page import ANSWER
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -73,7 +77,9 @@ from lcm_daemon.web.server import WebServer
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # between two reports to the stage
+SWITCH_SECONDS = 0.0005  # how long a busy thread may delay the event loop
 CREDITS = 4  # messages of the stage at once
+LATE = "time/late"  # of the event loop: how much later than due it goes on
 SPARE_CONNECTIONS = 192  # for pages that load
 
 
@@ -85,6 +91,7 @@ def run(endpoint: ChildEndpoint, config: ServerConfig, log_levels: LogLevels) ->
         log_levels: Log levels of the stage.
     """
     set_up_child(log_levels)
+    sys.setswitchinterval(SWITCH_SECONDS)
     channel = ChildChannel(endpoint)
     try:
         asyncio.run(AudienceServer(channel, config).run())
@@ -132,6 +139,7 @@ class AudienceServer:
         threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
         threading.Thread(target=self._send_messages, name="stage-outgoing", daemon=True).start()
         self._outgoing.put(Credit(CREDITS))
+        gc.freeze()  # what exists now stays: a full collection would visit it for 40 ms each time
         works = [asyncio.create_task(work) for work in (
             self._step(), self._push(), self._report(), self._pixels.encode_pictures(), self._renew(certificate),
             self._stage_gone.wait())]
@@ -170,11 +178,14 @@ class AudienceServer:
     async def _push(self) -> None:
         while True:
             self.lobby.push()
+            due = self._loop.time() + PUSH_SECONDS
             await asyncio.sleep(PUSH_SECONDS)
+            self.metrics.time(LATE, self._loop.time() - due)
 
     async def _report(self) -> None:
         while True:
-            counts = {**self.metrics.counts(), "pages": self._routes.open_pages}
+            times = {f"{path} p99 ms": math.ceil(1000 * self.metrics.timing(path, 0.99)) for path in (ANSWER, LATE)}
+            counts = {**self.metrics.counts(), **times, "pages": self._routes.open_pages}
             rows = self.lobby.rows()
             more = len(self.lobby.queue) - len(rows)
             self._outgoing.put(messages.SessionList(rows, self.lobby.is_open, counts, more))

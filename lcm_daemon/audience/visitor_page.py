@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from lcm_daemon.controllers.panel.messages import parse
 
 MOST_MESSAGE = 8192  # characters of a message; the longest text takes 3,600 when escaped
 MESSAGE_PAUSE = 1 / 60  # seconds for each message that is read; a flood waits in its own connection
+ANSWER = "time/answer"  # metric: from the moment when a page's request is read until its answer has been sent
 MESSAGES_AT_ONCE = 6  # that are read without a pause
 SEND_SECONDS = 10.0  # within which a page must take a message
 IN_FLIGHT = 2  # pictures that a page may have been sent and not yet shown
@@ -47,6 +49,7 @@ class VisitorPage:
         self._room = IN_FLIGHT
         self._filled = asyncio.Event()
         self._close: tuple[int, str] | None = None
+        self._asked_at = 0.0  # when the oldest request was read that has no answer yet; 0 for none
 
     # --- what the lobby calls ---
 
@@ -131,6 +134,7 @@ class VisitorPage:
             case "picture", "ack":
                 self._room = min(self._room + 1, IN_FLIGHT)
             case "set", _:
+                self._asked_at = self._asked_at or time.perf_counter()
                 values, errors = self._lobby.set_values(self._session, content)
                 for error in errors:
                     self.put_error(error)
@@ -158,8 +162,11 @@ class VisitorPage:
                 await _within(self._socket.close(HOPELESS, "this page reads too slowly"))
 
     async def _send_waiting(self) -> None:
+        asked_at, self._asked_at = self._asked_at, 0.0
         for message in self._pop_all():
             await self._socket.send_text(message)
+        if asked_at:
+            self._lobby.metrics.time(ANSWER, time.perf_counter() - asked_at)
         picture, self._picture = self._picture, None
         if picture is not None and self._close is None:
             self._room -= 1
