@@ -25,7 +25,9 @@ from lcm_daemon.stage.stage import Stage
 from tests.rigs.ray_cluster import HEAD, TOKEN, RayNodes
 
 NODES = ("b", "c", "d")
-LONGEST = 180.0  # seconds until all engines render
+LONGEST = 60.0  # seconds until all engines render
+DURATION = 400.0  # seconds at most; on two idle cores everything takes about 150
+SECONDS = 6.0  # that the effect of one thing is watched
 
 
 class Watch:
@@ -40,14 +42,15 @@ class Watch:
     def ready(self) -> int:
         return sum(engine.ready for engine in self.stage.transition.current.engines)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = LONGEST) -> float:
-        """Wait for something; return the seconds until it came about, or -1."""
+    def wait(self, name: str, condition: Callable[[], bool], since: float | None = None) -> None:
+        """Wait for something, and print how many seconds it took. since: From when, else from now."""
         begun = time.perf_counter()
         while not condition():
-            if time.perf_counter() - begun > seconds:
-                return -1.0
+            if time.perf_counter() - begun > LONGEST:
+                print(f"{name:34} not within {LONGEST:.0f} s", flush=True)
+                return
             time.sleep(0.02)
-        return time.perf_counter() - begun
+        print(f"{name:34} {time.perf_counter() - (since or begun):.1f} s", flush=True)
 
     def report(self, name: str, since: float) -> None:
         gaps = sorted(after - before for before, after in pairwise(t for t in self.times if t > since - 1.0))
@@ -64,42 +67,42 @@ class Watch:
 
 def play(watch: Watch, cluster: RayNodes) -> None:
     """Do one thing after another to the cluster."""
-    print(f"all engines after {watch.wait(lambda: watch.ready() == len(NODES)):.1f} s")
+    def are_all_ready() -> bool:
+        return watch.ready() == len(NODES)
 
-    def act(name: str, change: Callable[[], None], seconds: float = 8.0) -> None:
+    def act(name: str, change: Callable[[], None], seconds: float = SECONDS) -> float:
         since = time.perf_counter()
         change()
         time.sleep(seconds)
         watch.report(name, since)
+        return since
 
+    watch.wait("all engines", are_all_ready)
     act("undisturbed", lambda: None)
-    act("one actor killed", lambda: os.kill(cluster.actors()[0], signal.SIGKILL))
-    print(f"its engine is back after {8 + watch.wait(lambda: watch.ready() == len(NODES)):.1f} s")
+    since = act("one actor killed", lambda: os.kill(cluster.actors()[0], signal.SIGKILL))
+    watch.wait("its engine is back after", are_all_ready, since)
     act("all back", lambda: None)
     act("one node stopped", lambda: cluster.stop("d"))
     since = time.perf_counter()
     cluster.add("e")
-    print(f"a node added: its engine after {watch.wait(lambda: watch.ready() == len(NODES)):.1f} s")
+    watch.wait("a node added: its engine after", are_all_ready, since)
     watch.report("while it joined", since)
     act("all back", lambda: None)
     act("head node stopped", lambda: cluster.stop(HEAD), 10)
     for name in ("b", "c", "e"):
         cluster.stop(name)
     cluster.add(HEAD, 0)
-    for name in NODES:
-        cluster.add(name)
-    begun, count = time.perf_counter(), len(watch.times)
-    watch.wait(lambda: len(watch.times) > count)
-    print(f"first picture {time.perf_counter() - begun:.1f} s after the cluster's return")
-    print(f"all engines {watch.wait(lambda: watch.ready() == len(NODES)):.1f} s later")
+    cluster.add_all(dict.fromkeys(NODES, 1))
+    returned, count = time.perf_counter(), len(watch.times)
+    watch.wait("cluster returned: first picture", lambda: len(watch.times) > count)
+    watch.wait("all engines", are_all_ready, returned)
     act("all back", lambda: None)
 
 
 def main(size: int) -> None:
     os.environ["RAY_AUTH_TOKEN"] = TOKEN
     with TemporaryDirectory() as homes, RayNodes(Path(homes)) as cluster:
-        for name in NODES:
-            cluster.add(name)
+        cluster.add_all(dict.fromkeys(NODES, 1))
         watch: Watch
         show = show_of({
             "recipe": {"base": "builtin", "size": [size, size], "accelerate": "none"},
@@ -115,7 +118,7 @@ def main(size: int) -> None:
             finally:
                 stage.stop()
         threading.Thread(target=act, daemon=True).start()
-        stage.run(600)
+        stage.run(DURATION)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,14 @@ class RayNodes:
         """Kill all processes of a node."""
         self._call("stop", name)
 
+    def processes(self) -> list[psutil.Process]:
+        """All processes of the cluster."""
+        return psutil.Process(self._process.pid).children(recursive=True)
+
     def actors(self) -> list[int]:
         """Process ids of the engines' actors."""
         found = []
-        for process in psutil.Process(self._process.pid).children(recursive=True):
+        for process in self.processes():
             with _already_gone():
                 if "ray::EngineActor" in " ".join(process.cmdline()):
                     found.append(process.pid)
