@@ -92,7 +92,7 @@ class Failed:
     Args:
         text: The error in one line.
         retry: Whether a new child may succeed.
-        memory: Whether the device ran out of memory.
+        memory: Whether the device ran out of memory, or a cluster of devices.
         lost: Whether the machine or the connection to it was lost, for which no recipe is to blame.
     """
 

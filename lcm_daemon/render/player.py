@@ -99,9 +99,14 @@ class Player:
         return next((engine for engine in self._playing() if engine.ready), self.engines[0])
 
     def is_complete(self, now: float) -> bool:
-        """Whether every engine renders or has failed, or the others have kept the first one waiting for long."""
+        """Whether every engine renders or has failed, or the others have kept the first one waiting for long.
+
+        A compiled form waits for all: they may compile for minutes, and the quick form renders until then.
+        """
         if len(self.engines) == 1 or all(each.ready or each.failure or each.alarm for each in self.engines):
             return True
+        if self.variant.accelerator:
+            return False
         return self._ready_since is not None and now - self._ready_since >= LONGEST_WAIT
 
     def adopt(self, start_values: Mapping[str, Value]) -> None:

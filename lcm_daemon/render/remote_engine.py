@@ -39,6 +39,7 @@ from lcm_daemon.render.ray_cluster import RETRY_SECONDS, RayCluster, worker_envi
 log = logging.getLogger(__name__)
 
 WAITING_SECONDS = 2.0  # between two lines of progress while Ray has no place for the actor
+ROOM_SECONDS = 20.0  # that an engine beside those that render waits for a place: they may have all there are
 THREADS = MAX_IN_FLIGHT + 2  # calls that the actor serves at once: frames and messages
 
 
@@ -116,15 +117,23 @@ class RemotePipeline(Pipeline):
         return actor
 
     def _start_actor(self, progress: Progress) -> tuple[Any, dict[str, str]]:
-        """Ask for an actor, and wait until it runs; return it with the description of its node."""
+        """Ask for an actor, and wait until it runs; return it with the description of its node.
+
+        Raises:
+            EngineFailed: Other engines render, and the cluster has no room beside them.
+        """
         ray, gpus = self._cluster.ray, self._place.gpus
         actor = ray.remote(ray_actor.EngineActor).options(
             num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD", max_concurrency=THREADS, max_restarts=0,
             runtime_env={"env_vars": worker_environment(HF_HUB_OFFLINE="1")}).remote()
         described = actor.describe.remote()
+        wanted, waited = "a free CPU" + (f" and {gpus:g} free GPUs" if gpus else ""), 0.0
         while not ray.wait([described], timeout=WAITING_SECONDS)[0]:
-            progress(f"waiting for a node of the Ray cluster at {self._place.ray} with a free CPU"
-                     + (f" and {gpus:g} free GPUs" if gpus else ""))
+            waited += WAITING_SECONDS
+            if self.loads_beside and waited >= ROOM_SECONDS:
+                raise EngineFailed(Failed(f"no node of the Ray cluster at {self._place.ray} has {wanted}", memory=True,
+                                          lost=True))
+            progress(f"waiting for a node of the Ray cluster at {self._place.ray} with {wanted}")
         return actor, ray.get(described)
 
     def _load_on_node(self, progress: Progress) -> Loaded:

@@ -14,6 +14,7 @@ from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.prepared import Prepared, PreparedForm, digest_of, installed_torch
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import Rendered
 from lcm_daemon.render.player import Player
 from lcm_daemon.render.policy import RestartPolicy
@@ -48,6 +49,7 @@ class Engine:
     alarm: str = ""
     state: str = "starting"
     report: Report = REPORT
+    place: EnginePlace = EnginePlace()
     frames: int = 0
 
     def start(self, now: float, spare: Any = None, beside: bool = False) -> None:
