@@ -78,6 +78,7 @@ def test_the_picture_goes_on_while_engine_and_desk_die(tmp_path: Path, out: Sour
             lambda: daemon.signal_engine(signal.SIGSTOP),
         ]
         for accident in accidents:
+            daemon.wait_rendering()  # an engine that stops while it loads is given the time that a load may take
             pid = accident()
             back = time.perf_counter() + 60
             frames: list[Frame] = []
