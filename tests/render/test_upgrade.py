@@ -28,6 +28,7 @@ COMPILED = replace(QUICK, accelerator="compile")
 OTHER = RecipeVariant(Recipe("other", accelerate="none"))
 GIB = 1 << 30
 REPORT = Report("own", "stand-in", "float16", SIZE)
+PLACE = EnginePlace()
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Engine:
     alarm: str = ""
     state: str = "starting"
     report: Report = REPORT
-    place: EnginePlace = EnginePlace()
+    place: EnginePlace = PLACE
     frames: int = 0
 
     def start(self, now: float, spare: Any = None, beside: bool = False) -> None:
