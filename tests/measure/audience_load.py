@@ -4,38 +4,49 @@
 
 Engines are timed stand-ins (50 ms a frame, no processor). First a control run: the browsers have the page open, and
 those with a camera encode its frames, but none joins. Then all join: those with a camera play for --hold seconds while
-all others wait; then every visitor has a turn and leaves after --turn seconds. The report has the output's cadence in
-both runs, the time of answers (of all clients, and of one in a process of its own), whether each visitor had one turn
-in its order, and memory, files and threads of the visitors' server before the load and after its end.
+all others wait; then every visitor has a turn and leaves after --turn seconds. With --contexts 0 there is no browser,
+and the first clients play for --hold seconds.
+
+The report has the output's cadence in both runs, the time of answers (as clients see them, with the delays of their own
+process beside, and by the server's time stamps), whether each visitor had one turn in its order, and memory, files and
+threads of the visitors' server before the load and after its end. Look at the load average: where other programs want
+the processors, the server waits for one, and its answers with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import multiprocessing
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from lcm_daemon.audience.lobby import ENDED
 from lcm_daemon.core.metrics import quantile_of
 from tests.measure.soak import Watch
-from tests.rigs.audience import Phone, ask
+from tests.rigs.audience import ask
 from tests.rigs.browser import Tab, context, running
 from tests.rigs.daemon import Daemon, free_port, wait_for
+from tests.rigs.lean_phone import LeanPhone
 
 SERVICE = 0.05  # seconds that a stand-in takes for a frame
 ASK_SECONDS = 2.0  # between two questions of a client
 JOINS_A_SECOND = 40
+LOOK_SECONDS, SAMPLE_SECONDS = 0.02, 2.0
+# Visitors' devices take no processor of the daemon's machine. Linux shares its processors evenly between sessions of
+# processes (sched_autogroup), so that in a session of its own the daemon does not compete with each of the browsers.
+OWN_SESSION = ("setsid",) if shutil.which("setsid") else ()
 SETTLED = 15.0  # seconds until connections that browsers keep are closed
 ENCODE = """(async () => { const video = document.createElement('video');
   const canvas = document.createElement('canvas');
@@ -49,72 +60,52 @@ def phase(name: str) -> str:
     return f"document.querySelector('[data-phase={name}]') !== null"
 
 
-@dataclass
-class Client(Phone):
-    """A visitor on a WebSocket: asks from time to time, and leaves after a while of its turn."""
+@dataclass(frozen=True)
+class Visit:
+    """What a client has seen."""
 
-    port: int
-    turn: float
-    asked: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)  # that answers took
-    called: list[float] = field(default_factory=list)  # when its turn began
-
-    def __post_init__(self) -> None:
-        super().__init__(self.port)
-        self.begins = asyncio.Event()
-
-    async def _receive(self, data: str | bytes, socket: Any) -> None:
-        before = self.phase
-        if isinstance(data, str) and data.startswith(('{"error"', '{"values"')) and self.asked:
-            self.seconds.append(time.perf_counter() - self.asked.pop(0))
-        await super()._receive(data, socket)
-        self.pictures[:] = self.pictures[-1:]
-        if self.phase == "turn" and before != "turn":
-            self.called.append(time.perf_counter())
-            self.begins.set()
-
-    async def visit(self, pause: float) -> None:
-        """Join, wait, play, leave."""
-        await asyncio.sleep(pause)
-        await self.arrive()
-        while not self.called:
-            await self._ask()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ASK_SECONDS):
-                    await self.begins.wait()
-        await self._ask()
-        await asyncio.sleep(max(self.called[0] + self.turn - time.perf_counter(), 0.0))
-        await self.send(leave=True)
-        while not self.code:
-            await asyncio.sleep(0.05)
-
-    async def _ask(self) -> None:
-        self.asked.append(time.perf_counter())
-        await self.send(set={"strength": 0.5})
+    number: int
+    called: Sequence[float]
+    ended: str
+    code: int
+    answers: Sequence[tuple[float, float]]  # when a question was sent, and the seconds until its answer
 
 
-def observe(port: int, pipe: Any) -> None:
-    """A process of its own: the cadence of the output, and one visitor who asks 20 times a second until its turn."""
+def crowd(port: int, turns: Sequence[float], pipe: Any) -> None:
+    """A process of its own: all clients. turns: seconds that each plays. Sends their visits, and its own delays."""
+    pipe.recv()
+    pipe.send(asyncio.run(_visit_all(port, turns)))
+
+
+async def _visit_all(port: int, turns: Sequence[float]) -> tuple[list[Visit], list[float]]:
+    delays: list[float] = []
+    watching = asyncio.create_task(_watch_loop(delays))
+    phones = [LeanPhone(port, turn, ASK_SECONDS) for turn in turns]
+    await asyncio.gather(*(phone.visit(n / JOINS_A_SECOND) for n, phone in enumerate(phones)))
+    watching.cancel()
+    return [Visit(p.number, p.called, p.ended, p.code, p.answers) for p in phones], delays
+
+
+async def _watch_loop(delays: list[float]) -> None:
+    while True:
+        due = time.perf_counter() + LOOK_SECONDS
+        await asyncio.sleep(LOOK_SECONDS)
+        delays.append(time.perf_counter() - due)
+
+
+def observe(pipe: Any) -> None:
+    """A process of its own: the cadence of the output. Sends the gaps since the last request at each request."""
     with Watch("memory", "audience") as watch:
-        for _ in range(2):
-            seconds = pipe.recv()  # of the control run; 0 for the load
+        while True:
             begun = len(watch.times)
-            if seconds:
-                time.sleep(seconds)
-            answers = [] if seconds else asyncio.run(_ask_on(port))
-            pipe.send(([b - a for a, b in itertools.pairwise(watch.times[begun:])], answers))
+            pipe.recv()
+            pipe.send([b - a for a, b in itertools.pairwise(watch.times[begun:])])
 
 
-async def _ask_on(port: int) -> list[float]:
-    client = Client(port, 0.0)
-    await client.arrive()
-    with contextlib.suppress(Exception):
-        while not client.called and not client.code:
-            await client._ask()
-            await asyncio.sleep(0.05)
-        await client.send(leave=True)
-        await client.until(lambda each: each.code)
-    return client.seconds
+def gaps(pipe: Any) -> list[float]:
+    pipe.send(None)
+    found: list[float] = pipe.recv()
+    return found
 
 
 @dataclass(frozen=True)
@@ -153,47 +144,65 @@ async def start_camera(page: Tab) -> None:
     await page.until("document.querySelector('.preview video')?.videoWidth > 0")
 
 
-async def measure(daemon: Daemon, devtools: str, port: int, options: argparse.Namespace, pipe: Any) -> None:
-    url = f"http://127.0.0.1:{port}/join"
+async def sample(daemon: Daemon, found: list[tuple[int, int, float]]) -> None:
+    """By time stamps of the server: 99 % of its answers, and of its event loop's delays, in ms; and the load."""
+    while True:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        counts = await asyncio.to_thread(daemon.health, "audience")
+        if counts:
+            found.append((counts["time/answer p99 ms"], counts["time/late p99 ms"], os.getloadavg()[0]))
+
+
+async def open_pages(stack: AsyncExitStack, folder: Path, url: str, count: int) -> list[Tab]:
+    if not count:
+        return []
+    devtools = stack.enter_context(running(folder))
+    pages = [await stack.enter_async_context(context(devtools)) for _ in range(count)]
+    for page in pages:
+        await page.open(url, 390, 780)
+    return pages
+
+
+async def measure(daemon: Daemon, folder: Path, port: int, options: argparse.Namespace, observer: Any,
+                  clients: Any) -> None:
+    url, samples = f"http://127.0.0.1:{port}/join", list[tuple[int, int, float]]()
     async with AsyncExitStack() as stack:
-        pages = [await stack.enter_async_context(context(devtools)) for _ in range(options.contexts)]
-        for page in pages:
-            await page.open(url, 390, 780)
+        pages = await open_pages(stack, folder, url, options.contexts)
         cameras, others = pages[:options.cameras], pages[options.cameras:]
         for page in cameras:
             await page.js(ENCODE)
-        pipe.send(options.control)
-        control, _ = await asyncio.to_thread(pipe.recv)
+        gaps(observer)
+        await asyncio.sleep(options.control)
+        control = gaps(observer)
         for page in cameras:
             await page.open(f"{url}?", 390, 780)
         server = psutil.Process(int(daemon.status()["audience_pid"]))
         before, begun = Resources.of(server), time.perf_counter()
-
+        sampling = asyncio.create_task(sample(daemon, samples))
         for page in cameras:
             await join(page)
         await asyncio.gather(*map(start_camera, cameras))
         for page in others:
             await join(page)
-        clients = [Client(port, options.turn) for _ in range(options.clients)]
-        visits = [asyncio.create_task(each.visit(n / JOINS_A_SECOND)) for n, each in enumerate(clients)]
+        clients.send(None)
         await asyncio.sleep(options.clients / JOINS_A_SECOND + 3.0)
-        pipe.send(0.0)
-        await asyncio.sleep(1.0)
-        held = time.perf_counter()
-        print(f"{(await ask(port, '/join/state')).json()['waiting']} wait after {held - begun:.0f} s")
+        print(f"{(await ask(port, '/join/state')).json()['waiting']} wait after {time.perf_counter() - begun:.0f} s")
         await asyncio.sleep(options.hold)
         numbers = await asyncio.gather(*(play(page, options.turn if page in others else 0.0) for page in pages))
-        await asyncio.gather(*visits)
-        loaded, answers = await asyncio.to_thread(pipe.recv)
+        visits, delays = await asyncio.to_thread(clients.recv)
+        loaded = gaps(observer)
+        sampling.cancel()
         print(f"all gone after {time.perf_counter() - begun:.0f} s")
-        report_order(clients, numbers)
+        report_order(visits, numbers)
     await asyncio.sleep(SETTLED)
-    state = (await ask(port, "/join/state")).json()
-    after = Resources.of(server)
+    state, after = (await ask(port, "/join/state")).json(), Resources.of(server)
     print(f"left in the queue {state['waiting']}; the server's memory {before.memory:.0f} -> {after.memory:.0f} MiB, "
           f"files {before.files} -> {after.files}, threads {before.threads} -> {after.threads}")
-    report("answers of all clients", [each for client in clients for each in client.seconds])
-    report("answers in a process of its own", answers)
+    report("answers, as clients see them", [seconds for visit in visits for _, seconds in visit.answers])
+    report("delays of the clients' own event loop", delays)
+    answers, late, load = (sorted(each) for each in zip(*samples, strict=True))
+    print(f"the server's own: p99 of answers {quantile_of(answers, 0.5)}, at most {answers[-1]} ms; p99 of the event "
+          f"loop's delay {quantile_of(late, 0.5)}, at most {late[-1]} ms; load average {load[0]:.1f} to {load[-1]:.1f}")
     report("gaps of the output, control", control)
     report("gaps of the output, load", loaded)
 
@@ -205,12 +214,13 @@ def report(what: str, seconds: Sequence[float]) -> None:
     print(f"{what}: {len(found)}; {parts} ms")
 
 
-def report_order(clients: Sequence[Client], numbers: Sequence[int]) -> None:
+def report_order(clients: Sequence[Visit], numbers: Sequence[int]) -> None:
     """Whether each had one turn, in the order of the sessions' numbers."""
     turns = sorted((client.called[0], client.number) for client in clients)
     order = [number for _, number in turns]
     away = max((abs(place - sorted(order).index(number)) for place, number in enumerate(order)), default=0)
-    lost = [client.number for client in clients if len(client.called) != 1 or client.ended != "left"]
+    lost = [client.number for client in clients
+            if len(client.called) != 1 or (client.ended, client.code) != ("left", ENDED)]
     print(f"turns: {len(clients)} clients, {len(numbers)} browsers; lost or doubled {lost}; "
           f"all numbers differ {len({*order, *numbers}) == len(order) + len(numbers)}; "
           f"furthest from its place in the order as clients saw it: {away}")
@@ -239,19 +249,23 @@ def main() -> None:
                      "parameters": ["prompt", "strength"], "port": port},
     }
     spawn = multiprocessing.get_context("spawn")
-    pipe, end = spawn.Pipe()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "browser").mkdir()
-        with Daemon(folder, show) as daemon, running(folder / "browser") as devtools:
-            daemon.wait_rendering()
-            wait_for(lambda: "serving visitors" in daemon.log(), 30, "the visitors' server")
-            observer = spawn.Process(target=observe, args=(port, end), daemon=True)
-            observer.start()
-            asyncio.run(measure(daemon, devtools, port, options, pipe))
-            print(json.dumps({key: daemon.status().get(key) for key in ("fps", "output_fps", "late", "dropped")}))
-            print("\n".join(line for line in daemon.log().splitlines() if " W " in line or " E " in line))
-            observer.kill()
+    (observer, observed), (clients, started) = spawn.Pipe(), spawn.Pipe()
+    held = 0 if options.contexts else options.places  # without browsers, the first clients play while all others wait
+    turns = [options.hold + options.clients / JOINS_A_SECOND + 3.0] * held
+    turns += [options.turn] * (options.clients - held)
+    with tempfile.TemporaryDirectory() as name, Daemon(Path(name), show, OWN_SESSION) as daemon:
+        (Path(name) / "browser").mkdir()
+        daemon.wait_rendering()
+        wait_for(lambda: "serving visitors" in daemon.log(), 30, "the visitors' server")
+        processes = [spawn.Process(target=observe, args=(observed,), daemon=True),
+                     spawn.Process(target=crowd, args=(port, turns, started), daemon=True)]
+        for process in processes:
+            process.start()
+        asyncio.run(measure(daemon, Path(name) / "browser", port, options, observer, clients))
+        print(json.dumps({key: daemon.status().get(key) for key in ("fps", "output_fps", "late", "dropped")}))
+        print("\n".join(line for line in daemon.log().splitlines() if " W " in line or " E " in line))
+        for process in processes:
+            process.kill()
 
 
 if __name__ == "__main__":
