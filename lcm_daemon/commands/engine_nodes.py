@@ -72,7 +72,7 @@ def _pull_on(cluster: RayCluster, recipes: list[Recipe], offline: bool, print_li
     if problems := [f"node {name} {problem}" for name, _, problem in nodes.values() if problem]:
         raise LcmDaemonError("; ".join(problems))
     names = {node: name for node, (name, _, _) in nodes.items()}
-    print_line(f"{len(names)} nodes: {', '.join(sorted(names.values()))}")
+    print_line(f"{len(names)} node{'s' if len(names) > 1 else ''}: {', '.join(sorted(names.values()))}")
     for node, result in on_every_node(cluster, pull_here, recipes, offline):
         code, lines = (2, [str(result)]) if isinstance(result, Exception) else result
         for line in lines:
