@@ -97,9 +97,9 @@ def test_a_live_form_is_quantised_beside_its_loras() -> None:
     loras = LiveLoras(module, [], {"one": {module[0]: Factor(0.1 * torch.randn(8, 2), torch.randn(2, 54))}})
     form = live_form(module, loras.low_rank(module), lambda: loras.weights)
     assert form is not None
-    assert quantise(form.module, Int8({"0": (-4.0, 4.0)}, 0.1)) == 1
+    assert quantise(form.make(), Int8({"0": (-4.0, 4.0)}, 0.1)) == 1
     loras.set_weights({"one": 0.8})
-    assert 1e-4 < distance(form.module(form.scales(), image), module(image)) < 0.03
+    assert 1e-4 < distance(form.make()(form.scales(), image), module(image)) < 0.03
 
 
 def test_the_file_is_optional_and_a_damaged_one_is_named(tmp_path: Path) -> None:

@@ -64,3 +64,12 @@ def test_a_compiler_does_not_outlive_its_engine(tmp_path: Path) -> None:
     except psutil.TimeoutExpired:
         compiler.kill()
         pytest.fail("the compiler plays on")
+
+
+def test_the_converter_does_not_report_its_use() -> None:
+    need("openvino")
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from lcm_daemon.pipelines.accelerators import openvino_compile\n"
+                               "print('openvino_telemetry.main' in sys.modules, sys.modules['openvino_telemetry'])"],
+        capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "False None"
