@@ -25,7 +25,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,21 +153,19 @@ async def sample(daemon: Daemon, found: list[tuple[int, int, float]]) -> None:
             found.append((counts["time/answer p99 ms"], counts["time/late p99 ms"], os.getloadavg()[0]))
 
 
-async def open_pages(stack: AsyncExitStack, folder: Path, url: str, count: int) -> list[Tab]:
-    if not count:
-        return []
-    devtools = stack.enter_context(running(folder))
+async def open_pages(stack: AsyncExitStack, devtools: str, url: str, count: int) -> list[Tab]:
     pages = [await stack.enter_async_context(context(devtools)) for _ in range(count)]
     for page in pages:
         await page.open(url, 390, 780)
     return pages
 
 
-async def measure(daemon: Daemon, folder: Path, port: int, options: argparse.Namespace, observer: Any,
-                  clients: Any) -> None:
+async def measure(
+    daemon: Daemon, devtools: str, port: int, options: argparse.Namespace, observer: Any, clients: Any,
+) -> None:
     url, samples = f"http://127.0.0.1:{port}/join", list[tuple[int, int, float]]()
     async with AsyncExitStack() as stack:
-        pages = await open_pages(stack, folder, url, options.contexts)
+        pages = await open_pages(stack, devtools, url, options.contexts)
         cameras, others = pages[:options.cameras], pages[options.cameras:]
         for page in cameras:
             await page.js(ENCODE)
@@ -253,15 +251,18 @@ def main() -> None:
     held = 0 if options.contexts else options.places  # without browsers, the first clients play while all others wait
     turns = [options.hold + options.clients / JOINS_A_SECOND + 3.0] * held
     turns += [options.turn] * (options.clients - held)
-    with tempfile.TemporaryDirectory() as name, Daemon(Path(name), show, OWN_SESSION) as daemon:
-        (Path(name) / "browser").mkdir()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "browser").mkdir()
+        daemon = stack.enter_context(Daemon(folder, show, OWN_SESSION))
+        devtools = stack.enter_context(running(folder / "browser")) if options.contexts else ""
         daemon.wait_rendering()
         wait_for(lambda: "serving visitors" in daemon.log(), 30, "the visitors' server")
         processes = [spawn.Process(target=observe, args=(observed,), daemon=True),
                      spawn.Process(target=crowd, args=(port, turns, started), daemon=True)]
         for process in processes:
             process.start()
-        asyncio.run(measure(daemon, Path(name) / "browser", port, options, observer, clients))
+        asyncio.run(measure(daemon, devtools, port, options, observer, clients))
         print(json.dumps({key: daemon.status().get(key) for key in ("fps", "output_fps", "late", "dropped")}))
         print("\n".join(line for line in daemon.log().splitlines() if " W " in line or " E " in line))
         for process in processes:
