@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,7 @@ class RayCluster:
         with _installed("ray"):
             import ray
         self.ray = ray
+        warnings.filterwarnings("ignore", "More than 10MB of messages")  # Ray's client says it of every show
 
     def _translate(self, error: Exception) -> LcmDaemonError:
         cause: BaseException | None = error

@@ -20,8 +20,8 @@ from tests.rigs.ray_cluster import TOKEN, RayNodes
 
 SIZE = (512, 512)
 COUNTS = (1, 2, 4)
-COLUMNS = ("engines", "frames/s", "share of N times one", "spacing p95 / even", "order", "late", "stage CPU a frame, ms",
-           "CPU of engines or relays a frame, ms")
+COLUMNS = ("engines", "frames/s", "share of N times one", "spacing p95 / even", "order", "late",
+           "CPU of the stage a frame, ms", "of all other processes, the cluster's included, ms")
 
 
 def measure(seconds: float) -> Iterator[tuple[str, EngineFigures]]:

@@ -1,6 +1,6 @@
 """Engines on a real Ray cluster of three nodes on this machine: the relay, and a show that loses actors, nodes, a head.
 
-The cluster takes 8 s to start on a quiet machine of two cores, and serves every test here.
+One cluster serves every test here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progr
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine import LoadRecipe
 from lcm_daemon.render.engine_place import JPEG, RAW, EnginePlace, start_engine
+from lcm_daemon.render.ray_cluster import RayCluster
+from lcm_daemon.render.ray_token import ClusterRefusal, check_token
 from tests.commands.test_pull import TINY_VAE, model_files, write_recipe
 from tests.conftest import need_module
 from tests.rigs.daemon import Daemon, wait_for
@@ -60,21 +62,22 @@ class Relay:
 
     def wait_for(self, kind: type[Any], seconds: float = 60.0) -> Any:
         """The next message of a kind. Results are read as they arrive."""
-        wait_for(lambda: self._hear() or any(isinstance(message, kind) for message in self.messages), seconds,
-                 f"a {kind.__name__}")
+        wait_for(lambda: any(isinstance(message, kind) for message in self._hear()), seconds, f"a {kind.__name__}")
         found = next(message for message in self.messages if isinstance(message, kind))
         self.messages.remove(found)
         return found
 
-    def _hear(self) -> None:
+    def _hear(self) -> list[Any]:
+        """All messages so far that nothing has waited for."""
         with contextlib.suppress(EOFError, OSError):
             for message in self.child.channel.receive():
                 is_result = isinstance(message, FrameResult)
                 self.messages.append(self.child.channel.read_result(message) if is_result else message)
+        return self.messages
 
     def render(self, frame: Frame, session: str = "") -> None:
         """Send a frame as soon as the engine accepts one."""
-        wait_for(lambda: self._hear() or self.child.channel.accepts_frame, 10, "a credit")
+        wait_for(lambda: self._hear() is not None and self.child.channel.accepts_frame, 10, "a credit")
         assert self.child.channel.send_frame(frame, RECIPE.start_values(), time.monotonic(), session=session)
 
     def end(self) -> None:
@@ -121,6 +124,17 @@ def test_frames_cross_to_other_nodes_and_back(cluster: RayNodes) -> None:
             relay.end()
 
 
+def test_a_cluster_refuses_another_token_at_once(cluster: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_token(cluster.address, is_client_port=False, required=True)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    begun = time.perf_counter()
+    with pytest.raises(ClusterRefusal, match="refuses this machine's token"):
+        RayCluster(cluster.address).connect_once()
+    with pytest.raises(ClusterRefusal, match="asks for a token"):
+        RayCluster(cluster.address, token=False).connect_once()
+    assert time.perf_counter() - begun < 5
+
+
 COMMANDS = """
 import sys
 from lcm_daemon.commands.engine_nodes import examine_nodes, pull_on_engines
@@ -160,7 +174,7 @@ def test_a_show_survives_its_cluster(cluster: RayNodes, tmp_path: Path) -> None:
             return sorted(row["node"] for row in rows if row["state"] == "rendering") if rows else []
 
         def renders() -> bool:
-            return daemon.status().get("fps", 0) > 5
+            return bool(daemon.status().get("fps", 0) > 5)
 
         wait_for(lambda: len(nodes()) == 2 and renders(), 60, "two engines")
         os.kill(cluster.actors()[0], signal.SIGKILL)
