@@ -43,7 +43,7 @@ NATIVE = {
     "NDIlib": "transports/ndi_library.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
     "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py", "audience/camera_frames.py",
                    "render/frame_wire.py"),
-    "ray": ("render/ray_cluster.py", "render/ray_actor.py"), "grpc": "render/ray_cluster.py",
+    "ray": ("render/ray_cluster.py", "render/ray_actor.py"), "grpc": ("render/ray_cluster.py", "render/ray_token.py"),
     "starlette": ("controllers/panel/", "controllers/oscquery", "audience/"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",
     "rtmidi": "controllers/midi/ports.py", "zeroconf": "controllers/oscquery/mdns.py",

@@ -16,8 +16,8 @@ import numpy as np
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.pipelines import build
-from lcm_daemon.pipelines.base import DeviceMemory, Pending, Report
+from lcm_daemon.pipelines import build, warm_imports
+from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline, Report
 from lcm_daemon.processes.protocol import Failed, Progress
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe
 from lcm_daemon.render.engine import MEMORY_SECONDS, failure_of
@@ -104,8 +104,7 @@ class NodeEngine:
         self._order = order
         width, height = order.size
         self._memory = np.zeros((3 if order.guided else 2, SLOTS, height, width, 4), np.uint8)
-        self._pipeline = build(order.recipe, order.size)
-        self._pipeline.loads_beside, self._pipeline.returns = order.beside, order.returns
+        self._pipeline: Pipeline
         self._submitter, self._collector = (ThreadPoolExecutor(1, name) for name in ("submit", "collect"))
         self._said: SimpleQueue[Any] = SimpleQueue()
         self._turn, self._turns = 0, threading.Condition()
@@ -117,7 +116,11 @@ class NodeEngine:
         return self._submitter.submit(self._load).result()
 
     def _load(self) -> Loaded | Failed:
+        order = self._order
         try:
+            warm_imports(order.recipe.pipeline)
+            self._pipeline = build(order.recipe, order.size)
+            self._pipeline.loads_beside, self._pipeline.returns = order.beside, order.returns
             report = self._pipeline.load(lambda text: self._said.put(Progress(text)))
             self._pipeline.use_memory(self._memory.reshape(-1))
             memory = self._pipeline.memory()

@@ -209,7 +209,8 @@ class RemotePipeline(Pipeline):
             exceptions = self._cluster.ray.exceptions
             what = "the engine's process ended" if isinstance(error, exceptions.RayActorError) else type(error).__name__
             died_alone = isinstance(error, exceptions.ActorDiedError) and "its node" not in str(error)
-            lost = not died_alone  # a process that dies while its node lives may die of the recipe
+            # A process that dies while its node lives may die of the recipe, as an error of a call may be.
+            lost = not died_alone and not isinstance(error, exceptions.RayTaskError)
             raise EngineFailed(Failed(f"{where}: {what}: {_first_line(error)}", lost=lost)) from error
 
 

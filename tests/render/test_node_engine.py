@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.core.frame import solid
+from lcm_daemon.core.errors import MissingIntegration, RecipeError
+from lcm_daemon.core.frame import Size, solid
 from lcm_daemon.pipelines.base import Pipeline, Report
 from lcm_daemon.processes.protocol import Failed, Progress
 from lcm_daemon.recipes.recipe import Recipe
@@ -19,6 +20,7 @@ from lcm_daemon.render.engine_place import RAW
 from lcm_daemon.render.node_engine import Loaded, LoadOrder, LogLine, NodeEngine, NodeRequest, NodeResult
 
 SIZE = (32, 16)
+RECIPE = Recipe("noting", pipeline="timed_copy")
 
 
 class Noting(Pipeline):
@@ -44,10 +46,20 @@ class Noting(Pipeline):
         return {"denoise": 0.1}
 
 
+def test_what_cannot_be_built_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(recipe: Recipe, size: Size) -> Noting:
+        raise MissingIntegration("torch", "the package torch is not installed", "pip install torch")
+
+    monkeypatch.setattr(node_engine, "build", build)
+    failed = NodeEngine(LoadOrder(RECIPE, SIZE, False, False, False, RAW)).load()
+    assert isinstance(failed, Failed)
+    assert "the package torch is not installed" in failed.text
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> NodeEngine:
     monkeypatch.setattr(node_engine, "build", Noting)
-    engine = NodeEngine(LoadOrder(Recipe("noting"), SIZE, True, False, False, RAW))
+    engine = NodeEngine(LoadOrder(RECIPE, SIZE, True, False, False, RAW))
     assert isinstance(engine.load(), Loaded)
     return engine
 
@@ -91,5 +103,6 @@ def test_failures_are_messages(engine: NodeEngine, monkeypatch: pytest.MonkeyPat
     failed = engine.render(request(0, fails=True))
     assert isinstance(failed, Failed)
     assert failed.memory
-    lacking = NodeEngine(LoadOrder(Recipe("noting", title="weights are missing"), SIZE, False, False, False, RAW))
+    recipe = replace(RECIPE, title="weights are missing")
+    lacking = NodeEngine(LoadOrder(recipe, SIZE, False, False, False, RAW))
     assert lacking.load() == Failed("weights are missing", retry=False)
