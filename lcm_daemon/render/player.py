@@ -158,13 +158,16 @@ class Player:
         """Whether the processes of the engines that were stopped have ended."""
         return all(engine.gone for engine in self.engines if engine.failure)
 
+    def hold(self) -> None:
+        """Let no engine start itself in a later step: there is no memory for it yet."""
+        for engine in self.engines:
+            engine.hold("waiting for memory")
+
     def start_at(self, place: EnginePlace, now: float) -> None:
-        """Start the engine of one place, beside another player's engines; the others wait for ALWAYS."""
+        """After `hold`, start the engine of one place, beside another player's engines; the others wait for ALWAYS."""
         for engine in self.engines:
             if engine.place == place:
                 engine.start(now, None, True)
-            else:
-                engine.hold("waiting for memory")
 
     def join(self, engine: EngineSupervisor, now: float) -> None:
         """Start a further engine; it gets frames once it has loaded."""

@@ -266,6 +266,7 @@ class RecipeTransition:
         self.metrics.count("change/in_turn")
         self._dismiss(self.next)
         self.next = self._build(self.next.variant, RestartPolicy.NEVER)
+        self.next.hold()
         self._waits_for_room, self._in_turn, self._started_at = place, True, now
         return True
 

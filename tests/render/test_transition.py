@@ -592,6 +592,7 @@ def test_engines_change_one_after_another_where_memory_is_short(pair: Rig) -> No
     assert (pair.change.phase, pair.running) == (Phase.LOADING, ["old"]), "one makes room, the other renders on"
     pair.step(1.0)
     assert pair.running == ["old"], "its process has not ended"
+    assert all(engine.failure for engine in pair.made[4:]), "they must not start themselves"
     pair.made[0].gone = True
     pair.step(1.0)
     assert pair.running == ["old", "new"]
