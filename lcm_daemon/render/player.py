@@ -159,7 +159,7 @@ class Player:
         return all(engine.gone for engine in self.engines if engine.failure)
 
     def hold(self) -> None:
-        """Let no engine start itself in a later step: there is no memory for it yet."""
+        """Let no engine start itself in a later step: memory does not suffice yet."""
         for engine in self.engines:
             engine.hold("waiting for memory")
 
