@@ -19,7 +19,8 @@ from lcm_daemon.shows.reader import load_show, show_fields
 
 ROOT = Path(__file__).parents[2]
 SHOWS = sorted(itertools.chain((ROOT / "show_configs").glob("*.yaml"), (ROOT / "examples").glob("*/*.yaml")))
-SHOWS = [path for path in SHOWS if not path.name.endswith(".cues.yaml")]
+SHOWS = [path for path in SHOWS if not path.name.endswith(".cues.yaml")
+         and path.parent.name != "deploy"]  # files of other programs
 
 
 @functools.cache
