@@ -42,7 +42,8 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
     "tests/shows/", "tests/rigs/",
 )
 TIMED = (  # of those, tests that look at every frame of some seconds, or at its age
-    "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_video_files.py::test_a_damaged_packet",
+    "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_picture_files.py::test_an_animation",
+    "tests/daemon/test_video_files.py::test_a_damaged_packet",
     "tests/transports/test_ndi.py::test_a_slow_reader", "tests/core/test_document.py",
 )
 FIRST_WORKER = "gw0"

@@ -341,8 +341,14 @@ IN_MENU = {  # commands of a look's menu; what is written where it has a field
     "cue/fade": "2.5", "cue/follow": "7"}
 
 
-DRAWER_OF = {"recipe": "Model", "size": "Model", "modulator/add": "Modulation", "modulator/remove": "Modulation"}
-BUTTON_OF = {"modulator/remove": "[data-remove]"}  # one for each modulator
+DRAWER_OF = {"recipe": "Model", "size": "Model", "modulator/add": "Modulation", "modulator/remove": "Modulation",
+             **{name: "Audience" for name in COMMANDS if name.startswith("audience/")}}
+BUTTON_OF = {"modulator/remove": "[data-remove]",  # one for each modulator
+             "audience/wall": "label:has([data-wall=cycle])"}
+SITUATION = {  # what a show with visitors and several engines tells
+    "sessions": ({"session": 3, "state": "active", "seat": 1, "left": 41, "wait": 0, "prompt": "", "shown": True},),
+    "engines": tuple({"name": name, "on": on, "state": "rendering", "fps": 1.0, "latency": 1.0}
+                     for name, on in (("a", True), ("b", False)))}
 
 
 async def show_place(page: browser.Tab, name: str) -> None:
@@ -396,11 +402,14 @@ def test_every_command_is_given_on_the_page(tmp_path: Path, devtools: str) -> No
         async with desk(tmp_path, cues=cues) as (stage, ports), browser.tab(devtools) as page:
             await page.open(f"http://127.0.0.1:{ports.panel}")
             stage.automation.cue_list.goto("two", stage.now)
+            stage.status, stage.lists = {"audience": "1 plays", "wall": "one"}, SITUATION
             stage.step()
             await page.until("document.querySelector('[data-cue=two][data-state=current]') !== null")
             wrong = []
             for name in COMMANDS:
                 stage.calls.clear()
+                stage.status["audience_open"] = name != "audience/open"
+                stage.step()
                 await press(page, name)
                 came = await until(lambda name=name: [call.name for call in stage.calls] == [name], SOON)
                 wrong.append((name, "" if came else f"what came is {stage.calls}"))

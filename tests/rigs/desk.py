@@ -39,6 +39,8 @@ class Stage:
         self.now = 0.0
         self.calls: list[CommandRequest] = []
         self.changes: list[Change] = []  # as they were told
+        self.status: dict[str, Value] = {}  # told with that of the automation
+        self.lists: dict[str, Any] = {}  # the same
         self.midi = Plugboard("Pad")
         self.ready = asyncio.Event()
         self._mail: queue.Queue[DeskUpdate | None] = queue.Queue()
@@ -86,8 +88,8 @@ class Stage:
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes
-        lists = {"looks": self.automation.editor.rows(), **self.automation.bank.lists()}
-        self._mail.put(DeskUpdate(changes, self.automation.status(self.now), lists=lists))
+        lists = {"looks": self.automation.editor.rows(), **self.automation.bank.lists(), **self.lists}
+        self._mail.put(DeskUpdate(changes, {**self.automation.status(self.now), **self.status}, lists=lists))
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.desk.desk import Desk, DeskConfig, DeskRequests
+from lcm_daemon.pipelines import build
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging
 from lcm_daemon.processes.channel import CLOSED, Channel, ChildChannel
 from lcm_daemon.processes.protocol import FrameResult
@@ -36,10 +37,9 @@ def run_engine(recipe: Recipe, frames: int) -> list[float]:
     child = ChildChannel(parent.child_endpoint())
     seconds: list[float] = []
     feeding = threading.Thread(target=_feed, args=(parent, recipe, frames, seconds), daemon=True)
+    feeding.start()
     try:
-        pipeline = engine._load(engine.LoadRecipe(recipe), child)
-        feeding.start()
-        engine._render_frames(pipeline, child)
+        engine.serve(build(recipe, child.size), engine.LoadRecipe(recipe), child)
     finally:
         child.close()
         feeding.join(10)
