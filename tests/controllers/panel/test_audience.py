@@ -48,8 +48,9 @@ def test_the_performer_sees_and_commands_the_sessions(devtools: str) -> None:
             await page.js("document.querySelector('[data-drawer=Audience] input[value=mosaic]').click()")
             await page.js("document.querySelector('[data-drawer=Audience] button[title^=\"Let no\"]').click()")
             rig.controls.apply_update([], {**STATUS, "audience_open": False})
-            await page.until("document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]') !== null")
-            await page.js("document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]').click()")
+            door = "document.querySelector('[data-drawer=Audience] button[title^=\"Let visitors\"]')"
+            await page.until(f"{door} !== null")
+            await page.js(f"{door}.click()")
             rig.controls.set_list("sessions", ())
             await page.until("document.querySelector('[data-drawer=Audience]').innerText.includes('No visitor')")
             async with asyncio.timeout(10):
