@@ -77,30 +77,36 @@ def _create(slot_bytes: int, count: int) -> tuple[SharedMemory, int]:
 
     Linux grants more than /dev/shm holds, and kills the process that writes to it later, so check the free space first.
     """
-    if sys.platform == "linux":
-        room = _room()
-        count = max(FEWEST_SLOTS, min(count, room // slot_bytes))
-        if room < count * slot_bytes:
-            raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
-                          "in a container, raise --shm-size")
+    room = _room()
+    count = max(FEWEST_SLOTS, min(count, room // slot_bytes))
+    if room < count * slot_bytes:
+        raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
+                      "in a container, raise --shm-size")
     memory = SharedMemory(create=True, size=count * slot_bytes)
     _granted[memory.name] = count * slot_bytes
     return memory, count
 
 
-def _room() -> int:
-    """Bytes of /dev/shm that no block will take: a page counts as used there only once it was written."""
-    room = os.statvfs(SHARED_MEMORY)
-    unwritten = sum(max(0, size - _written(name)) for name, size in _granted.items())
-    return room.f_bavail * room.f_frsize - unwritten
+if sys.platform == "linux":
 
+    def _room() -> int:
+        """Bytes of /dev/shm that no block will take: a page counts as used there only once it was written."""
+        room = os.statvfs(SHARED_MEMORY)
+        unwritten = sum(max(0, size - _written(name)) for name, size in _granted.items())
+        return room.f_bavail * room.f_frsize - unwritten
 
-def _written(name: str) -> int:
-    """Bytes of a block that take memory; none if it was removed from outside."""
-    try:
-        return os.stat(f"{SHARED_MEMORY}/{name}").st_blocks * 512  # stat(2): in units of 512 bytes
-    except FileNotFoundError:
-        return 0
+    def _written(name: str) -> int:
+        """Bytes of a block that take memory; none if it was removed from outside."""
+        try:
+            return os.stat(f"{SHARED_MEMORY}/{name}").st_blocks * 512  # stat(2): in units of 512 bytes
+        except FileNotFoundError:
+            return 0
+
+else:
+
+    def _room() -> int:
+        """Other systems refuse what they cannot hold."""
+        return sys.maxsize
 
 
 def _attach(name: str) -> SharedMemory:
