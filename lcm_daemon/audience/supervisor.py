@@ -91,18 +91,11 @@ class AudienceSupervisor(ChildSupervisor):
     def wait_until_open(self, now: float) -> None:
         """Wait until the first server listens. Raises LcmDaemonError if it cannot: its port is in use, for example."""
         while not self.ready:
-            if self.child is None or not self._wait_for_message(self.child):
+            if self.child is None or not self.wait_for_message(self.child, START_SECONDS):
                 raise LcmDaemonError("audience: its server did not start")
             self._read_messages(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
-
-    def _wait_for_message(self, child: Child) -> bool:
-        """Wait for the next message, or the end of the process."""
-        try:
-            return child.channel.pipe.poll(START_SECONDS)
-        except (InterruptedError, *CLOSED):  # InterruptedError: Ctrl-C on Windows; its handler has run
-            return True
 
     def _start(self, now: float) -> None:
         places, config = self._config.audience.places, replace(self._config, kept=self.kept)

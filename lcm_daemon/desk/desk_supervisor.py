@@ -96,20 +96,11 @@ class DeskSupervisor(ChildSupervisor):
             LcmDaemonError: It cannot open, because a port is in use, for example.
         """
         while not self.ready:
-            if self.child is None or not self._wait_for_message(self.child):
+            if self.child is None or not self.wait_for_message(self.child, START_SECONDS):
                 raise LcmDaemonError("desk (OSC, MIDI, page): did not start")
             self._read_messages(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
-
-    def _wait_for_message(self, child: Child) -> bool:
-        """Wait for the desk's next message, or its end."""
-        try:
-            return child.channel.pipe.poll(START_SECONDS)
-        except InterruptedError:  # Ctrl-C on Windows: the signal's handler has run
-            return True
-        except CLOSED:
-            return True  # the next read meets the same end, after the last messages
 
     def _start(self, now: float) -> None:
         config = replace(self._config, values=dict(self._values), kept=self.kept)

@@ -97,6 +97,13 @@ class ChildSupervisor(ABC):
             if self.child is not child:  # the message ended it
                 return
 
+    def wait_for_message(self, child: Child, seconds: float) -> bool:
+        """Wait up to `seconds` for the child's next message, or its end; return whether one of them has come."""
+        try:
+            return child.channel.pipe.poll(seconds)
+        except (InterruptedError, *CLOSED):  # InterruptedError: Ctrl-C on Windows; its handler has run
+            return True
+
     def kill_child(self) -> None:
         """Kill the child, if there is one; `poll` reaps it."""
         if self.child is not None:

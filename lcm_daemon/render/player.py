@@ -95,7 +95,7 @@ class Player:
 
     @property
     def first(self) -> EngineSupervisor:
-        """The engine that stands for all: the first that renders, else the first."""
+        """The engine whose report the status shows: the first that renders, else the first."""
         return next((engine for engine in self._playing() if engine.ready), self.engines[0])
 
     def is_complete(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""The relay process: stands for an engine on a Ray cluster. The stage sees an engine like any other.
+"""The relay process: connects the stage to an engine on a Ray cluster. The stage sees an engine like any other.
 
 It connects to the cluster, lets Ray place an actor, and forwards recipe, frames and ends of sessions. More frames are
 under way than the engine renders at once, which hides the network. Times stay here: clocks of two machines differ.
