@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.commands.network_report import visitor_rows
 from lcm_daemon.core.errors import DocumentError, Problem
+from lcm_daemon.pipelines.prompt_notes import PROMPTS, notes
 from lcm_daemon.recipes.registry import AUTO
 from lcm_daemon.render.session_frames import what_keeps_memory
 from lcm_daemon.shows.reader import ShowReading, inspect_show
@@ -27,7 +28,7 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     assert show is not None
     print(f"{show.file}: no mistakes\n{show.describe()}")
     visitors = [f"  {word:8} {address}  {where}" for word, address, where in visitor_rows(show, ())]
-    for line in [*visitors, *bound_to_one_engine(show), *ports_in_use(show)]:
+    for line in [*visitors, *unused_in_prompts(show), *bound_to_one_engine(show), *ports_in_use(show)]:
         print(line)
     return 0
 
@@ -47,6 +48,17 @@ def bound_to_one_engine(show: Show) -> list[str]:
                *((f"in cue {cue.name}", what_keeps_memory(show.recipe, cue.values)) for cue in show.cues)]
     return [f"  engines  one of them renders all frames of a picture {when}: {', '.join(what)} "
             f"{'needs' if len(what) == 1 else 'need'} the frames before" for when, what in moments if what]
+
+
+def unused_in_prompts(show: Show) -> list[str]:
+    """One line for each part of a prompt that has no effect, though it has one in other tools."""
+    start = show.start_values(show.recipe)
+    prompts = [("at the start", name, start[name]) for name in PROMPTS]
+    prompts += [(f"in cue {cue.name}", name, cue.values[name]) for cue in show.cues for name in PROMPTS
+                if name in cue.values]
+    prompts += [("in the bank", "prompt", text) for text in show.prompts]
+    return [f"  prompt   {when}: {note}" for when, name, text in prompts
+            for note in notes(name, str(text), show.recipe.loras)]
 
 
 def ports_in_use(show: Show) -> list[str]:

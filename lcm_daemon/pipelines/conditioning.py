@@ -7,13 +7,10 @@ written only when something changes, and what is a number is sent with the other
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lcm_daemon.core.errors import RecipeError
@@ -21,6 +18,7 @@ from lcm_daemon.core.frame import Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.pipelines.components import Components
+from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.live_prompts import LivePrompts, Pending
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.prompts import PromptEncoder
@@ -36,6 +34,8 @@ class Conditioning:
     pooled, ids: (n, width) and (n, 6), for SDXL.
     scale: float32 (1, time_cond_proj_dim), the guidance scale, for UNets that have it as an input.
     image: (n, 1, 2 * tokens, width), the image prompt.
+    weights: (n, tokens), how much each token counts, for families that pad prompts; a denoiser then takes these in
+        the place of `pooled`, `ids` and `image`.
     guidance: float32 (1,), the weight between the two passes of classifier-free guidance.
     None: not used.
     """
@@ -45,6 +45,7 @@ class Conditioning:
     ids: Tensor | None = None
     scale: Tensor | None = None
     image: Tensor | None = None
+    weights: Tensor | None = None
     guidance: Tensor | None = None
 
     @property
@@ -66,6 +67,8 @@ class Conditioner:
 
     Args:
         components: The model's parts.
+        denoiser: The model's denoiser.
+        prompts: Encodes texts.
         guidance: "none", "embedded" or "classifier_free", as in the recipe.
         size: Render size, (width, height).
         numbers: Where guidance and the shares of prompts are written to.
@@ -74,22 +77,22 @@ class Conditioner:
         prompts: Encodes texts.
 
     Raises:
-        RecipeError: The UNet does not support this kind of guidance.
+        RecipeError: The denoiser does not support this kind of guidance.
     """
 
-    def __init__(self, components: Components, guidance: str, size: Size, numbers: Numbers) -> None:
+    def __init__(self, components: Components, denoiser: Denoiser, prompts: PromptEncoder, guidance: str, size: Size,
+                 numbers: Numbers) -> None:
         self._guidance = guidance
-        self._width: int | None = components.unet.config.time_cond_proj_dim
-        if (self._width is not None) != (guidance == "embedded"):
-            verb = "takes" if self._width else "does not take"
+        if bool(denoiser.guidance_width) != (guidance == "embedded"):
+            verb = "takes" if denoiser.guidance_width else "does not take"
             raise RecipeError(f"the UNet {verb} its guidance as an input, but the recipe says guidance: {guidance}")
-        self.prompts = PromptEncoder(components)
+        self.prompts = prompts
         self._live = LivePrompts(self.prompts, numbers, is_cached=components.device.type == "cpu")
         self._ids = torch.tensor([[size[1], size[0], 0, 0, size[1], size[0]]] * 2, device=components.device,
                                  dtype=components.dtype)  # SDXL: original size, crop, target size; for two prompts
         self._weight = numbers.reserve(1)
-        self._scale = numbers.reserve(self._width or 0)
-        self._waves = functools.lru_cache(maxsize=SCALES_CACHED)(self._guidance_waves)
+        self._scale = numbers.reserve(denoiser.guidance_width)
+        self._scale_of = functools.lru_cache(maxsize=SCALES_CACHED)(denoiser.guidance_input)
 
     def prepare(self, values: FrameValues, image: Tensor | None = None) -> Conditioning:
         """Take the values of the next frame, on the host. Call before the numbers are sent.
@@ -100,20 +103,20 @@ class Conditioner:
             The conditioning, as it will be after the numbers are sent and `pending` has run. All conditionings of one
             shape lie in the same memory.
         """
-        positive = _positive_prompt(values)
+        positive = positive_prompt(values)
         if self._guidance == "classifier_free" and values.guidance > 1.0:
             # Away from the negative prompt (Ho & Salimans, arXiv:2207.12598). At 1 and below the pass is saved.
             prompts = self._live.prepare((_texts(values.negative_prompt), positive))
             self._weight.write(values.guidance)
             return Conditioning(prompts.states, prompts.pooled, self._ids_for(prompts.pooled), image=image,
-                                guidance=self._weight.tensor)
+                                weights=prompts.weights, guidance=self._weight.tensor)
         prompts = self._live.prepare((positive,))
         scale = None
         if self._guidance == "embedded":
-            self._scale.write(self._waves(values.guidance))
+            self._scale.write(self._scale_of(values.guidance))
             scale = self._scale.tensor[None]
         return Conditioning(prompts.states, prompts.pooled, self._ids_for(prompts.pooled), scale,
-                            None if image is None else image[1:])
+                            None if image is None else image[1:], prompts.weights)
 
     def change_encoders(self) -> None:
         """The text encoders will have changed when `pending` is called: embed the prompts again."""
@@ -126,21 +129,8 @@ class Conditioner:
     def _ids_for(self, pooled: Tensor | None) -> Tensor | None:
         return None if pooled is None else self._ids[:len(pooled)]
 
-    def _guidance_waves(self, guidance: float) -> NDArray[np.float32]:
-        """The guidance scale as an input of the UNet, (time_cond_proj_dim,).
 
-        Sinusoids of w = guidance - 1 times 1000, as in the LCM paper's appendix and diffusers'
-        `get_guidance_scale_embedding`; in float32, since half precision cannot tell such angles apart.
-        """
-        assert self._width is not None
-        half = self._width // 2
-        frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * (-math.log(10000.0) / (half - 1)))
-        angles = (guidance - 1.0) * 1000.0 * frequencies
-        waves: NDArray[np.float32] = torch.cat([angles.sin(), angles.cos(), torch.zeros(self._width % 2)]).numpy()
-        return waves
-
-
-def _positive_prompt(values: FrameValues) -> list[tuple[str, float]]:
+def positive_prompt(values: FrameValues) -> list[tuple[str, float]]:
     """The prompt, or its blend with the second prompt."""
     share = values.blend
     first, second = _texts(values.prompt), _texts(values.prompt_b)

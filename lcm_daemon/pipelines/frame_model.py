@@ -18,25 +18,24 @@ from torch import Tensor
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.accelerators.base import Features
-from lcm_daemon.pipelines.accelerators.folding import fold_vae
 from lcm_daemon.pipelines.accelerators.low_rank import live_form
 from lcm_daemon.pipelines.accelerators.manager import AcceleratorManager
-from lcm_daemon.pipelines.accelerators.upsampling import fold_upsampling
 from lcm_daemon.pipelines.base import FrameValues, Progress
-from lcm_daemon.pipelines.components import Components, ComponentsLoader
-from lcm_daemon.pipelines.conditioning import Conditioner, Conditioning
+from lcm_daemon.pipelines.components import ComponentsLoader
+from lcm_daemon.pipelines.conditioning import Conditioner, Conditioning, positive_prompt
 from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
 from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
 from lcm_daemon.pipelines.device import openvino_device
 from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter, read_adapter
 from lcm_daemon.pipelines.kept_keys import KeptKeys
+from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
 from lcm_daemon.pipelines.numbers import Numbers
+from lcm_daemon.pipelines.prompt_tags import PromptLoras
 from lcm_daemon.pipelines.recorded_noise import RecordedNoise
-from lcm_daemon.pipelines.sampler import Sampler
+from lcm_daemon.pipelines.samplers import make_sampler
 from lcm_daemon.pipelines.session_memory import Remembering
 from lcm_daemon.pipelines.temporal import FrameFeedback, LatentSmoothing
-from lcm_daemon.pipelines.unet import UNetPass
 from lcm_daemon.pipelines.vae import VaeCodec
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -100,10 +99,12 @@ class FrameModel:
                  progress: Progress, always: bool, tuned: bool = False, beside: bool = False) -> None:
         self.size = recipe.size
         self.components = loader(recipe, device, dtype, progress)
-        codec = VaeCodec(self.components.vae)
-        shape = _latent_shape(recipe, self.components.unet.config.in_channels, codec)
-        _fold(self.components, shape)
+        parts = parts_of(self.components.family)
+        codec, denoiser = parts.make_codec(self.components.vae), parts.make_denoiser(self.components.unet)
+        shape = _latent_shape(recipe, denoiser.channels, codec)
+        parts.fold(self.components, shape)
         self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
+        self._prompt_loras = PromptLoras(recipe.loras)
         self.numbers = Numbers(device)
         self.components.loras.use(self.numbers)
         self._image_prompt: ImagePromptAdapter | None = None
@@ -118,16 +119,17 @@ class FrameModel:
         self.acceleration = AcceleratorManager(recipe.accelerate, device, features, progress)
         self._encoder = self.acceleration.accelerate("encoder", codec.encoder, moves=False)
         self._kept: KeptKeys | None = None
-        if always and not recipe.stream_batch and self.acceleration.choices[0].name in KEEPS_KEYS:
+        if (always and not recipe.stream_batch and self.acceleration.choices[0].name in KEEPS_KEYS
+                and parts.projects_prompt):
             self._kept = KeptKeys(self.components.unet)
-        unet_pass = UNetPass(self.components.unet)
-        low_rank = loras.low_rank(unet_pass)
-        unet = self.acceleration.accelerate("denoiser", unet_pass, moves=bool(low_rank),
-                                            make_live=lambda: live_form(unet_pass, low_rank, lambda: loras.weights))
+        low_rank = loras.low_rank(denoiser)
+        unet = self.acceleration.accelerate("denoiser", denoiser, moves=loras.moves(denoiser),
+                                            make_live=lambda: live_form(denoiser, low_rank, lambda: loras.weights))
         self._decoder = self.acceleration.accelerate("decoder", codec.decoder, moves=False)
 
-        self.conditioner = Conditioner(self.components, recipe.guidance, recipe.size, self.numbers)
-        self.sampler = Sampler(recipe.sampler, self.components.schedule)
+        self.conditioner = Conditioner(self.components, denoiser, parts.make_prompts(self.components), recipe.guidance,
+                                       recipe.size, self.numbers)
+        self.sampler = make_sampler(recipe.sampler, self.components.schedule)
         self.controlnets = ControlNets(self.components, recipe, recipe.size, self.numbers, recorded=always)
         self._denoise_loop = DenoiseLoop(unet, self.controlnets, shape, device, dtype, recipe.stream_batch)
         self.noise = RecordedNoise(*shape, device, self.numbers) if always else Noise(*shape, device)
@@ -153,8 +155,11 @@ class FrameModel:
             strength: The one in force.
             has_guide: There is a guide.
         """
-        self.acceleration.set_weights_moved(values.loras != self._loaded_weights)
-        if self.components.loras.prepare(values.loras):
+        loras = values.loras
+        if self._prompt_loras:
+            loras = self._prompt_loras.weights(loras, positive_prompt(values))
+        self.acceleration.set_weights_moved(loras != self._loaded_weights)
+        if self.components.loras.prepare(loras):
             self.conditioner.change_encoders()
         plan = self.sampler.plan(values.steps, strength, text=values.mode != "image")
         self._factors.write(plan.tensor.numpy().ravel())
@@ -242,20 +247,9 @@ def _join(prompts: Sequence[Work], kept: Sequence[Work]) -> Sequence[Work]:
 def _latent_shape(recipe: Recipe, channels: int, codec: VaeCodec) -> tuple[int, int, int]:
     """(channels, height, width) of the latents."""
     if channels != codec.channels:
-        raise RecipeError(f"recipe {recipe.name}: the UNet has {channels} channels, the VAE {codec.channels}; "
+        raise RecipeError(f"recipe {recipe.name}: the denoiser has {channels} channels, the VAE {codec.channels}; "
                           "choose a VAE of the same family")
     width, height = recipe.size
     if width % codec.factor or height % codec.factor:
         raise RecipeError(f"recipe {recipe.name}: size {width}x{height} is not a multiple of {codec.factor} pixels")
     return channels, height // codec.factor, width // codec.factor
-
-
-def _fold(components: Components, shape: tuple[int, int, int]) -> None:
-    """Save operations without changing the result. This is known to be faster only on the CPU."""
-    fold_vae(components.vae)
-    if components.device.type != "cpu":
-        return
-    fold_upsampling(components.vae.decoder)
-    levels = len(components.unet.config.block_out_channels)
-    if not any(side % (1 << levels - 1) for side in shape[1:]):  # else the UNet upsamples to sizes that are not double
-        fold_upsampling(components.unet, kept=components.loras.layers)

@@ -1,8 +1,9 @@
-"""Prompt syntax: weighted texts that blend, and words with emphasis. No prompt is an error.
+"""Prompt syntax: weighted texts that blend, words with emphasis, breaks, LoRAs. No prompt is an error.
 
-`ocean::0.7 lava::0.3` are two texts with their shares. `(word:1.3)` weights a word by 1.3, `(word)` by 1.1, `[word]` by
-1 / 1.1; nested brackets multiply. A bracket, colon or backslash after a backslash is plain text, and so is a bracket
-without a partner.
+`ocean::0.7 lava::0.3` are two texts with their shares; blanks may stand before a number. `(word:1.3)` weights a word by
+1.3, `(word)` by 1.1, `[word]` by 1 / 1.1; nested brackets multiply. A bracket, colon or backslash after a backslash is
+plain text, and so is a bracket without a partner. `BREAK` begins another chunk of tokens, as in stable-diffusion-webui,
+and tags such as `<lora:ink:0.8>` are no part of the text (`prompt_tags`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from lcm_daemon.pipelines.prompt_tags import without_tags
 
 TEXTS_LIMIT = 8  # texts in a blend: each is a pass of the text encoder when it is first used
 SHARE_LIMIT = 1e6
@@ -21,7 +24,8 @@ Texts = tuple[tuple[str, float], ...]
 """Texts, or pieces of one text, with their weights."""
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_SEPARATOR = re.compile(rf"\\[()\[\]:\\]|::+({_NUMBER})?")
+# A number after a blank is a share only if no letter follows: `ocean:: 3d render` are two texts.
+_SEPARATOR = re.compile(rf"\\[()\[\]:\\]|::+(?:({_NUMBER})|[ \t]+({_NUMBER})(?![\w%]|\.[0-9]))?")
 _MARK = re.compile(rf"\\[()\[\]:\\]|[(\[]|(?::\s*({_NUMBER})\s*)?\)|\]")
 _BLANK = " \t\r\n"  # what every tokenizer skips; some treat other whitespace that Python strips as letters
 _PARTNER: Mapping[str, str] = {")": "(", "]": "["}
@@ -41,14 +45,15 @@ def split(prompt: str) -> Texts:
 
     Blank texts are ignored. A weight below 0 counts as 0; where all are 0 the prompt is empty.
     """
-    return _shared((text.strip(_BLANK), weight) for text, weight in _weighted(prompt) if text.strip(_BLANK))
+    weighted = _weighted(without_tags(prompt))
+    return _shared((text.strip(_BLANK), weight) for text, weight in weighted if text.strip(_BLANK))
 
 
 def _weighted(prompt: str) -> Iterator[tuple[str, float]]:
     start = 0
     for separator in _SEPARATOR.finditer(prompt):
         if separator[0][0] == ":":
-            yield prompt[start:separator.start()], float(separator[1] or 1.0)
+            yield prompt[start:separator.start()], float(separator[1] or separator[2] or 1.0)
             start = separator.end()
     yield prompt[start:], 1.0
 

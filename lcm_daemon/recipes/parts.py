@@ -9,6 +9,9 @@ from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Table, in_groups, table_of
 
+LORA_FADER = 2.0  # a LoRA's fader goes to twice the strength that it was trained at, in both directions
+LORA_LIMIT = 4.0  # the same of a fader whose recipe starts beyond, and of fader and prompt together
+
 
 @dataclass(frozen=True)
 class Lora:
@@ -27,13 +30,16 @@ class Lora:
 
 @dataclass(frozen=True)
 class ControlNet:
-    """A ControlNet: makes the render follow shapes. Its parameters are `control/<name>/weight` and the like.
+    """A ControlNet, a ControlNet-Union or a T2I-Adapter: makes the render follow shapes.
+
+    Its parameters are `control/<name>/weight` and the like.
 
     Attributes:
         name: Part of the names of its parameters.
         model: Folder or place on the hub.
         preprocessor: Makes the control map from the frame; "none" if the frame is a control map.
         detector: The preprocessor's own model.
+        map: What the map is, in `registry.MAP_KINDS`, for a ControlNet-Union; "auto": the preprocessor tells it.
         source: "input", or "guide", the show's second source.
         weight: Start value of its parameter.
         start: Start value of its parameter.
@@ -45,6 +51,7 @@ class ControlNet:
     model: str
     preprocessor: str = "canny"
     detector: str = ""
+    map: str = "auto"
     source: str = "input"
     weight: float = 1.0
     start: float = 0.0
@@ -95,7 +102,8 @@ def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], ima
 
 
 def _lora_parameter(lora: Lora) -> Parameter:
-    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"Weight of the LoRA {lora.name}.", -2.0, 2.0,
+    reach = LORA_FADER if abs(lora.weight) <= LORA_FADER else LORA_LIMIT
+    return Parameter(f"lora/{lora.name}", "float", lora.weight, f"Weight of the LoRA {lora.name}.", -reach, reach,
                      group="LoRA")
 
 

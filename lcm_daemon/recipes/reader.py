@@ -36,9 +36,19 @@ from lcm_daemon.core.schema import (
 )
 from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.core.suggestions import nearest
-from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
+from lcm_daemon.recipes.family_rules import check_family
+from lcm_daemon.recipes.parts import LORA_LIMIT, ControlNet, Files, ImagePrompt, Lora, table_of_parts
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
-from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO, PIPELINES, PREPROCESSORS, SAMPLERS
+from lcm_daemon.recipes.registry import (
+    ACCELERATOR_CHOICES,
+    AUTO,
+    FAMILIES,
+    MAP_KINDS,
+    PIPELINES,
+    PREPROCESSORS,
+    SAMPLERS,
+    STABLE_DIFFUSION,
+)
 
 FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
@@ -148,6 +158,7 @@ def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[P
     values["files"] = (*own.get("files", ()), *base.get("files", ()))  # `pull` fetches those of the base too
     own_values = read_parameters(given["parameters"], problems, table) if "parameters" in given else {}
     values["parameters"] = inherited | own_values
+    check_family(values, given, node, problems)
     return values
 
 
@@ -264,13 +275,14 @@ NAME = Custom(_read_name, "a name")
 _LORA: Fields = {
     "name": Field(NAME, "", "makes it live, through the parameter lora/<name>"),
     "model": Field(_WEIGHTS),
-    "weight": Field(Number(-4, 4), 1.0),
+    "weight": Field(Number(-LORA_LIMIT, LORA_LIMIT), 1.0),
 }
 _CONTROLNET: Fields = {
     "name": Field(NAME, help="part of the names of its parameters: control/<name>/weight, control/<name>/start, ..."),
     "model": Field(_WEIGHTS),
     "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the control map; none if the frame is one"),
     "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
+    "map": Field(Choice((AUTO, *MAP_KINDS)), AUTO, "for a ControlNet-Union; auto: what the preprocessor makes"),
     "source": Field(Choice(("input", "guide")), "input", "the frames it follows: the input or the show's guide"),
     "weight": Field(Number(0, 2), 1.0),
     "start": Field(Number(0, 1), 0.0),
@@ -293,12 +305,14 @@ FIELDS: Fields = {
     "base": Field(Deferred("a recipe"), None, "the recipe that this one changes"),
     "title": Field(Text(), "", "one line for users"),
     "pipeline": Field(Choice(tuple(PIPELINES)), "latent_consistency"),
+    "family": Field(Choice(tuple(FAMILIES)), STABLE_DIFFUSION, "the kinds of parts that the model is made of"),
     "model": Field(_WEIGHTS, "", "a diffusers folder, or its place on the hub"),
     "unet": Field(_WEIGHTS, "", "another UNet than the model's own: a folder or a .safetensors file"),
     "vae": Field(_WEIGHTS, "", "another VAE than the model's own"),
     "loras": Field(Items(_part(Lora, _LORA, "model")), ()),
     "controlnets": Field(Items(_part(ControlNet, _CONTROLNET)), ()),
     "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None),
+    "upscaler": Field(_WEIGHTS, "", "a network of Real-ESRGAN for `upscale`, a .safetensors file"),
     "sampler": Field(Choice(tuple(SAMPLERS)), "lcm"),
     "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "overrides the model's scheduler_config.json"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),

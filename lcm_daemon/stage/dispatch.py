@@ -10,6 +10,7 @@ from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.requests import Change, CommandRequest
+from lcm_daemon.pipelines.prompt_notes import PROMPTS, notes
 from lcm_daemon.recipes.state import ChangeEnd, Outcome
 from lcm_daemon.recipes.words import words_of
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
@@ -67,6 +68,7 @@ class Dispatch:
         self._undo.observe(now)
         if isinstance(request, Change) or request.name == "prompts/play":
             self._history.note(changes, request.origin, now)
+            self._tell_unused(changes)
         return changes
 
     def observe_automation(self, changes: Iterable[Change], now: float) -> None:
@@ -148,6 +150,14 @@ class Dispatch:
             return []
         value = self._parameters.move(change.name, change.value, now, change.origin)
         return [] if value is None else [Change(change.name, value, change.origin)]
+
+    def _tell_unused(self, changes: Iterable[Change]) -> None:
+        """Tell the senders of prompts what in them has no effect."""
+        for change in changes:
+            if change.name in PROMPTS:
+                loras = self._switcher.transition.state.playing.recipe.loras
+                for note in notes(change.name, str(change.value), loras):
+                    self._automation.refusals.add("prompt/unused", change.origin, note)
 
     def _change_recipe(self, name: str, origin: str) -> None:
         if name in self._too_large:

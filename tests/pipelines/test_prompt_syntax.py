@@ -35,6 +35,12 @@ ANY = SYNTAX | st.text(max_size=60)
     ("::0.5 ::0.3", {"": 1.0}),
     ("::::", {"": 1.0}),
     ("ocean::0.7 ::0.3", {"ocean": 1.0}),
+    ("ocean :: 0.7 lava:: 0.3", {"ocean": 0.7, "lava": 0.3}),
+    ("ocean:: .5, lava ::  1", {"ocean": 1 / 3, ", lava": 2 / 3}),
+    ("ocean:: 3d render", {"ocean": 0.5, "3d render": 0.5}),
+    ("ocean:: 35mm lava", {"ocean": 0.5, "35mm lava": 0.5}),
+    ("ocean:: 0.7x", {"ocean": 0.5, "0.7x": 0.5}),
+    ("ocean:: 50% lava", {"ocean": 0.5, "50% lava": 0.5}),
     ("12:30 o'clock", {"12:30 o'clock": 1.0}),
     (r"std\::vector", {r"std\::vector": 1.0}),
     (r"std\:\:vector::1 b::1", {r"std\:\:vector": 0.5, "b": 0.5}),
@@ -132,7 +138,7 @@ def test_plain_text_passes_as_it_is(text) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["(", "[", ")", "([", "([)", "(a)", "\\", ":", "::", ": ", ":1", "1", ":1.1e1 ", "(:",
-                                  ":" + "1" * 50, "((a:2", "\ud800("])
+                                  ":" + "1" * 50, ":: " + "1" * 50, ":: 1.", ":: \t", "<lora:", "[a:",  "((a:2", "\ud800("])
 def test_hostile_text_takes_linear_time(unit) -> None:
     """Fifty times what a parameter takes: anything quadratic would need billions of steps."""
     text = (unit * (50 * TEXT_LIMIT))[:50 * TEXT_LIMIT]
