@@ -1,0 +1,161 @@
+"""Optical flow: where each part of an image was in another one, and images moved along it.
+
+Dense pyramidal Lucas-Kanade (Lucas and Kanade, 1981; Bouguet, "Pyramidal Implementation of the Lucas Kanade Feature
+Tracker", 2001) at low resolution, in tensor operations only: the same numbers of kernels for every image, no reads from
+the device. So it may be part of a recording, and it runs on the host with tensors of the CPU.
+
+A flow is float32 (n, 2, h, w): x and y in pixels of its own resolution. The pixel of the second image at (x, y) was in
+the first one at (x + flow[:, 0, y, x], y + flow[:, 1, y, x]). `warp(first, flow(first, second))` looks like the second.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lcm_daemon.core.frame import Size
+
+LONG_SIDE = 128  # of the images that flow is computed from: a shift of one pixel at 512x512 is 0.25 there
+LEVELS = 4  # of the pyramid; each halves the image. Finds shifts of up to about 10 % of the long side
+SMALLEST = 12  # a side of the coarsest level has at least this many pixels
+ITERATIONS = 2  # at each level; more change nothing
+WINDOW = 9  # side of the window that is taken to move as one, in pixels
+DAMPING = 3e-4  # added to the squared gradients (levels from 0 to 1): flat parts keep the flow of the coarser level
+MAX_STEP = 2.0  # pixels that one iteration may add: a larger one is not a solution
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def flow_size(size: Size, long_side: int = LONG_SIDE) -> Size:
+    """(width, height) of the images that flow is computed from, for images of another (width, height)."""
+    scale = min(long_side / max(size), 1.0)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def to_luma(images: Tensor, size: Size) -> Tensor:
+    """Scale images down, keep their luma, and soften it: the gradients of aliased detail do not follow its motion.
+
+    Args:
+        images: (n, 3, H, W), any scale of values.
+        size: (width, height) of the result.
+
+    Returns:
+        float32 (n, 1, height, width), in the same scale of values.
+    """
+    small = functional.interpolate(images.float(), (size[1], size[0]), mode="area")
+    luma = small[:, :1] * _LUMA[0] + small[:, 1:2] * _LUMA[1] + small[:, 2:] * _LUMA[2]
+    return window_mean(luma, 3)
+
+
+def flow(first: Tensor, second: Tensor, levels: int = LEVELS, iterations: int = ITERATIONS) -> Tensor:
+    """Estimate the flow from the second images back to the first ones.
+
+    Args:
+        first: float32 (n, 1, h, w) from 0 to 1.
+        second: The same.
+        levels: Largest number of pyramid levels.
+        iterations: At each level.
+
+    Returns:
+        float32 (n, 2, h, w).
+    """
+    pyramid = [(first, second)]
+    while len(pyramid) < levels and min(pyramid[-1][0].shape[2:]) >= 2 * SMALLEST:
+        pyramid.append((_halve(pyramid[-1][0]), _halve(pyramid[-1][1])))
+    found = torch.zeros_like(pyramid[-1][0]).repeat(1, 2, 1, 1)
+    for source, target in reversed(pyramid):
+        found = _refine(source, target, resize_flow(found, target.shape[2:]), iterations)
+    return found
+
+
+def resize_flow(moved: Tensor, shape: tuple[int, int] | torch.Size) -> Tensor:
+    """Scale a flow to another (height, width), and its pixels with it."""
+    height, width = moved.shape[2:]
+    if (height, width) == tuple(shape):
+        return moved
+    scaled = functional.interpolate(moved, tuple(shape), mode="bilinear", align_corners=False)
+    return torch.cat((scaled[:, :1] * (shape[1] / width), scaled[:, 1:] * (shape[0] / height)), 1)
+
+
+def warp(image: Tensor, moved: Tensor, mode: str = "bilinear") -> Tensor:
+    """Move an image along a flow. What lies outside of it repeats its edge.
+
+    Args:
+        image: (n, c, H, W).
+        moved: float32 (n, 2, h, w), scaled to the image's resolution if it is of another one.
+        mode: "bilinear", "bicubic" (keeps more detail, may exceed the image's range) or "nearest".
+
+    Returns:
+        (n, c, H, W), of the image's dtype.
+    """
+    moved = resize_flow(moved, image.shape[2:])
+    grid = positions(moved)
+    return functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border",
+                                  align_corners=False).to(image.dtype)
+
+
+def positions(moved: Tensor) -> Tensor:
+    """Where each pixel comes from, as `grid_sample` takes it: (n, h, w, 2) from -1 to 1, the edges of the image."""
+    height, width = moved.shape[2:]
+    x = (torch.arange(width, device=moved.device, dtype=torch.float32) + 0.5 + moved[:, 0]) * (2.0 / width) - 1.0
+    y = torch.arange(height, device=moved.device, dtype=torch.float32)[:, None] + 0.5
+    return torch.stack((x, (y + moved[:, 1]) * (2.0 / height) - 1.0), dim=-1)
+
+
+def inside(moved: Tensor) -> Tensor:
+    """Whether each pixel comes from inside of the image: float32 (n, 1, h, w), 1 or 0."""
+    return (positions(moved).abs().amax(-1) <= 1.0).float()[:, None]
+
+
+def consistency(forward: Tensor, backward: Tensor, tolerance: float = 1.0) -> Tensor:
+    """How well two flows in opposite directions agree: low where something is hidden in one of the images.
+
+    Args:
+        forward: `flow(second, first)`, float32 (n, 2, h, w).
+        backward: `flow(first, second)`.
+        tolerance: Distance in pixels at which the result has fallen to 1/e.
+
+    Returns:
+        float32 (n, 1, h, w) from 0 to 1, for the pixels of the second image. 0 where one comes from outside.
+    """
+    distance = (backward + warp(forward, backward)).square().sum(1, keepdim=True)
+    return torch.exp(distance * (-1.0 / tolerance**2)) * inside(backward)
+
+
+def window_mean(values: Tensor, side: int) -> Tensor:
+    """Mean over a window of `side` (odd) pixels around each one; at the edge, over what lies inside."""
+    half = side // 2
+    rows = functional.avg_pool2d(values, (side, 1), 1, (half, 0), count_include_pad=False)
+    return functional.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)
+
+
+def _refine(first: Tensor, second: Tensor, found: Tensor, iterations: int) -> Tensor:
+    """Improve a flow at one level. The gradients are those of the second image, so they are computed once.
+
+    Each iteration solves for the whole flow of each window, not for a step, so that errors do not add up where the flow
+    differs from pixel to pixel. The damping holds the flow that was found so far.
+    """
+    gradients = torch.cat(_gradients(second), 1)
+    across, down = gradients.split(1, dim=1)
+    squares = window_mean(torch.cat((across * across, across * down, down * down), 1), WINDOW)
+    xx, xy, yy = squares[:, :1] + DAMPING, squares[:, 1:2], squares[:, 2:] + DAMPING
+    scale = (xx * yy - xy * xy).reciprocal()
+    for _ in range(iterations):
+        wanted = (gradients * found).sum(1, keepdim=True) - (warp(first, found) - second)
+        x, y = (window_mean(gradients * wanted, WINDOW) + found * DAMPING).split(1, dim=1)
+        solved = torch.cat(((yy * x - xy * y) * scale, (xx * y - xy * x) * scale), 1)
+        found = found + (solved - found).clamp_(-MAX_STEP, MAX_STEP)
+    return window_mean(found, 3)
+
+
+def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences along x and y."""
+    padded = functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    return ((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) * 0.5,
+            (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) * 0.5)
+
+
+def _halve(image: Tensor) -> Tensor:
+    """Half the resolution, averaged; an odd last row or column counts less."""
+    height, width = image.shape[2:]
+    return functional.interpolate(image, ((height + 1) // 2, (width + 1) // 2), mode="area")
