@@ -75,7 +75,7 @@ def test_a_damaged_packet_is_a_glitch(player, tmp_path) -> None:
     options = {"g": "50", "bf": "0"}
     video = damage(write_video(tmp_path / "a.mp4", "libx264", "yuv420p", shades(50, SIZE), 25, options), [10])
     player.put(video)
-    player.show.frame(lambda pixels: shade_of(pixels) == 3, SEEN)
+    player.show.frame(lambda pixels: 0 < shade_of(pixels) < 9, SEEN)
     seen = {shade_of(pixels) for pixels in player.show.frames(4.5)}
     assert {8, 15, 25, 35, 45, 48} & seen >= {15, 25, 35}
     assert max(seen) >= 48
