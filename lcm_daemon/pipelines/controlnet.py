@@ -1,9 +1,10 @@
-"""ControlNets: hold the image to the shapes of a control map (Zhang et al., arXiv:2302.05543).
+"""ControlNets, ControlNet-Unions and T2I-Adapters: hold the image to the shapes of a control map.
 
-The control map and its embedding are computed once per update, not once per step as in diffusers, and not at all for a
-ControlNet of weight 0 or outside its start..end. A frame has two halves. `ControlNets.prepare` decides on the host what
-runs, and writes the weights as numbers. `run` and `residuals` then launch what its plan says, on memory that keeps its
-address, so they may be part of a recorded frame. Frames with equal plans launch the same kernels.
+Here all three are called ControlNets; `control_passes.py` has what each kind computes. The control map, and what only
+depends on it, are computed once per update, not once per step as in diffusers, and not at all for a ControlNet of
+weight 0 or outside its start..end. A frame has two halves. `ControlNets.prepare` decides on the host what runs, and
+writes the weights as numbers. `run` and `residuals` then launch what its plan says, on memory that keeps its address,
+so they may be part of a recorded frame. Frames with equal plans launch the same kernels.
 
 "guide" is the show's second source. A ControlNet makes its map from the input or from the guide.
 """
@@ -15,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.base import ControlValues, FrameValues
 from lcm_daemon.pipelines.components import Components
+from lcm_daemon.pipelines.control_passes import AdapterPass, ControlPass, Residuals, make_pass
 from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.numbers import Numbers
 from lcm_daemon.pipelines.preprocessors import build
@@ -29,7 +30,6 @@ from lcm_daemon.pipelines.session_memory import copies, write_back
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
 
-Residuals = tuple[torch.Tensor, ...]  # one for the output of each of the UNet's down blocks, the middle block's last
 _PassKey = tuple[int, int]  # step, samples in the batch
 
 # Plans for which start and end must stay the same before a recorded frame leaves out the steps that they exclude. Until
@@ -38,56 +38,6 @@ SETTLE_PLANS = 60
 
 # Keys that must be equal in the configs of a ControlNet and of the UNet that it was trained with.
 _SHARED = ("in_channels", "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type")
-
-
-class ControlNetPass(nn.Module):
-    """One ControlNet at weight 1, for a map that is already embedded. An accelerator may compile this part."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        if not isinstance(network.controlnet_cond_embedding, _MapEmbedding):
-            network.controlnet_cond_embedding = _MapEmbedding(network.controlnet_cond_embedding)
-        self.network = network
-
-    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor, embedding: torch.Tensor,
-                pooled: torch.Tensor | None = None, ids: torch.Tensor | None = None) -> Residuals:
-        """Compute the residuals.
-
-        Args:
-            sample: (n, channels, h / 8, w / 8).
-            timestep: (1,).
-            states: (n, tokens, width).
-            embedding: (1, width, h / 8, w / 8), the embedded control map.
-            pooled: As SDXL's UNet takes it.
-            ids: As SDXL's UNet takes it.
-        """
-        added = None if pooled is None else {"text_embeds": pooled, "time_ids": ids}
-        down, middle = self.network(sample, timestep, states, embedding, added_cond_kwargs=added, return_dict=False)
-        return (*down, middle)
-
-    def embed(self, control_map: torch.Tensor) -> torch.Tensor:
-        """Embed a control map (1, 3, h, w) from 0 to 1 with the network's first layers: (1, width, h / 8, w / 8)."""
-        embedding: torch.Tensor = self.network.controlnet_cond_embedding(self._reorder(control_map))
-        return self._reorder(embedding)
-
-    def _reorder(self, channels: torch.Tensor) -> torch.Tensor:
-        """Flip the channels for a network trained on BGR. It flips its input itself, so they are flipped twice."""
-        is_bgr = self.network.config.controlnet_conditioning_channel_order == "bgr"
-        return channels.flip(1) if is_bgr else channels
-
-
-class _MapEmbedding(nn.Module):
-    """The first layers of a ControlNet. A map that is already embedded passes unchanged."""
-
-    def __init__(self, layers: Any) -> None:
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, control_map: torch.Tensor) -> torch.Tensor:
-        if control_map.shape[1] != self.layers.conv_in.in_channels:
-            return control_map
-        embedding: torch.Tensor = self.layers(control_map)
-        return embedding
 
 
 @dataclass
@@ -154,20 +104,20 @@ class LiveControlNet:
     Attributes:
         control: Its declaration in the recipe.
         gates: The current weight for each step, 0 for steps outside of start..end.
-        module: The pass on embedded maps.
+        module: The pass.
         run: Calls the pass. May be replaced by a compiled one.
     """
 
-    def __init__(self, number: int, control: ControlNet, network: Any, preprocessor: Preprocessor,
+    def __init__(self, number: int, control: ControlNet, module: ControlPass, preprocessor: Preprocessor,
                  recorded: bool) -> None:
         self.number, self.control = number, control
         self.gates = [0.0] * MAX_STEPS
-        self.module = ControlNetPass(network)
+        self.module = module
         self.run: Callable[..., Residuals] = self.module
         self.preprocessor = preprocessor
         self._recorded = recorded
         self._decided = _Decisions()
-        self._embedding = torch.empty(0)
+        self._embedded: Residuals = ()
         self._stored: dict[_PassKey, Residuals] = {}
 
     def prepare(self, values: ControlValues, steps: int, samples: int, has_source: bool,
@@ -196,13 +146,13 @@ class LiveControlNet:
         decided, stored_for = self._decided, self._decided.stored_for
         stored = {(step, samples): copies(residuals) for (step, samples), residuals in self._stored.items()
                   if stored_for is not None and samples == stored_for[1] and stored_for[2] <= step < stored_for[3]}
-        return decided, copies((self._embedding,)) if decided.has_map else (), stored, self.preprocessor.save()
+        return decided, copies(self._embedded) if decided.has_map else (), stored, self.preprocessor.save()
 
     def restore(self, saved: _Saved | None) -> None:
         """As of `Remembering`."""
-        self._decided, embedding, stored, of_preprocessor = saved or (_Decisions(), (), {}, None)
-        if embedding:
-            write_back((self._embedding,), embedding)
+        self._decided, embedded, stored, of_preprocessor = saved or (_Decisions(), (), {}, None)
+        if embedded:
+            write_back(self._embedded, embedded)
         for key, residuals in stored.items():
             write_back(self._stored[key], residuals)
         self.preprocessor.restore(of_preprocessor)
@@ -220,21 +170,21 @@ class LiveControlNet:
 
     def make_map(self, source: torch.Tensor) -> None:
         """Make the control map of an image, and embed it."""
-        embedding = self.module.embed(self.preprocessor.map(source))
-        if self._embedding.shape != embedding.shape:
-            self._embedding = torch.empty_like(embedding)
-        self._embedding.copy_(embedding)
+        embedded = self.module.embed(self.preprocessor.map(source))
+        if [one.shape for one in self._embedded] != [one.shape for one in embedded]:
+            self._embedded = tuple(map(torch.empty_like, embedded))
+        write_back(self._embedded, embedded)
 
     def residuals(self, plan: _PlannedControlNet, step: int, sample: torch.Tensor, timestep: torch.Tensor,
                   states: torch.Tensor, pooled: torch.Tensor | None, ids: torch.Tensor | None) -> Residuals:
         """Residuals at weight 1, computed or stored."""
-        key = (step, len(sample))
-        if plan.reads:
+        key, keeps_itself = (step, len(sample)), self.module.is_adapter
+        if plan.reads and not keeps_itself:
             return self._stored[key]
-        if self._embedding.shape[-2:] != sample.shape[-2:]:
+        if not keeps_itself and self._embedded[0].shape[-2:] != sample.shape[-2:]:
             raise RecipeError(f"controlnet {self.control.name}: it scales images down by another factor than the VAE")
-        residuals = self.run(sample, timestep, states, self._embedding, pooled, ids)
-        if plan.stores:  # a copy: a captured pass overwrites its last result with the next one
+        residuals = self.run(sample, timestep, states, self._embedded, pooled, ids)
+        if plan.stores and not keeps_itself:  # a copy: a captured pass overwrites its last result with the next one
             for own, each in zip(_memory_for(self._stored, key, residuals), residuals, strict=True):
                 own.copy_(each)
         return residuals
@@ -254,7 +204,7 @@ class ControlNets:
         self._shape = (1, 3, size[1], size[0])
         self._gates = numbers.reserve(len(self.controlnets) * MAX_STEPS)
         self._weights = torch.zeros(len(self.controlnets), MAX_STEPS, device=components.device, dtype=components.dtype)
-        self._sums: dict[int, Residuals] = {}  # by the number of samples in the batch
+        self._sums: dict[tuple[bool, int], Residuals] = {}  # by T2I-Adapter or not, and number of samples in the batch
         self._frame = 0
 
     def prepare(self, values: FrameValues, samples: int, has_guide: bool) -> ControlPlan:
@@ -326,20 +276,22 @@ class ControlNets:
             ids: As the UNet gets them.
 
         Returns:
-            Weighted sums, the middle block's last; () where no ControlNet is active. The next call overwrites them.
+            Weighted sums: those of ControlNets, then those of T2I-Adapters, as `UNetPass` takes them; () where none is
+            active. The next call overwrites them.
         """
-        sums: Residuals = ()
+        sums: dict[bool, Residuals] = {}
         for planned in plan.at(step):
             each, weight = self.controlnets[planned.number], self._weights[planned.number, step]
             residuals = each.residuals(planned, step, sample, timestep, states, pooled, ids)
-            is_first = not sums
-            sums = _memory_for(self._sums, len(sample), residuals)
-            for total, residual in zip(sums, residuals, strict=True):
+            kind = each.module.is_adapter
+            is_first = kind not in sums
+            sums[kind] = _memory_for(self._sums, (kind, len(sample)), residuals)
+            for total, residual in zip(sums[kind], residuals, strict=True):
                 if is_first:
                     torch.mul(residual, weight, out=total)
                 else:
                     total.addcmul_(residual, weight)
-        return sums
+        return sums.get(False, ()) + sums.get(True, ())
 
 
 def _is_within(values: ControlValues, step: int, steps: int) -> bool:
@@ -350,13 +302,17 @@ def _is_within(values: ControlValues, step: int, steps: int) -> bool:
 def _make(components: Components, recipe: Recipe, number: int, recorded: bool) -> LiveControlNet:
     control = recipe.controlnets[number]
     network = components.controlnets[control.name]
-    for key in _SHARED:
+    module = make_pass(control, network, recipe.size, f"recipe {recipe.name}: controlnet {control.name}")
+    for key in () if isinstance(module, AdapterPass) else _SHARED:
         of_network, of_unet = getattr(network.config, key), getattr(components.unet.config, key)
         if of_network != of_unet:
             raise RecipeError(f"recipe {recipe.name}: controlnet {control.name} is for another family of models: "
                               f"its {key} is {of_network}, the UNet's {of_unet}")
+    if isinstance(module, AdapterPass) and not module.fits(components.unet.config):
+        raise RecipeError(f"recipe {recipe.name}: controlnet {control.name} is a T2I-Adapter for another family of "
+                          "models")
     preprocessor = build(control, recipe, components.device, components.dtype)
-    return LiveControlNet(number, control, network, preprocessor, recorded)
+    return LiveControlNet(number, control, module, preprocessor, recorded)
 
 
 def _memory_for(memory: dict[Any, Residuals], key: Any, like: Residuals) -> Residuals:

@@ -7,7 +7,7 @@ of `lcm_daemon.pipelines` load the classes from the import paths, "module:Class"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 _PIPELINES = "lcm_daemon.pipelines"
@@ -27,8 +27,25 @@ PREPROCESSORS: Mapping[str, str] = {
     "pose": f"{_PIPELINES}.preprocessors.pose:Pose",
     "softedge": f"{_PIPELINES}.preprocessors.lines:SoftEdge",
     "lineart": f"{_PIPELINES}.preprocessors.lines:LineArt",
+    "scribble": f"{_PIPELINES}.preprocessors.scribble:Scribble",
+    "normal": f"{_PIPELINES}.preprocessors.normal:Normal",
+    "seg": f"{_PIPELINES}.preprocessors.segmentation:Segmentation",
+    "tile": f"{_PIPELINES}.preprocessors.tile:Tile",
     "none": f"{_PIPELINES}.preprocessors.base:NoPreprocessor",
 }
+
+# Kinds of control maps that a ControlNet-Union tells apart, with their numbers in its weights; the model of July 2024
+# knows the first six, "promax" all eight (https://github.com/xinsir6/ControlNetPlus).
+MAP_KINDS: Mapping[str, int] = {
+    "pose": 0, "depth": 1, "scribble": 2, "canny": 3, "normal": 4, "seg": 5, "tile": 6, "repaint": 7,
+}
+_SAME_MAPS: Mapping[str, str] = {"softedge": "scribble", "lineart": "canny"}  # as the model was trained
+
+
+def kind_of_map(preprocessor: str) -> str:
+    """The kind of map, in MAP_KINDS, that a preprocessor makes; "" for one that makes none."""
+    kind = _SAME_MAPS.get(preprocessor, preprocessor)
+    return kind if kind in MAP_KINDS else ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,7 @@ class SamplerKind:
         text_noise: Factor of the noise that text mode starts from: 1, or that of the first timestep.
         boundary: The model's output is subject to the boundary conditions of consistency models.
         noise: What becomes of the noise after a step: all new ("fresh"), kept, or mixed ("ancestral", "tcd").
+        flow: The schedule of a model of flow matching; "" for one of noise that is added in variance-preserving steps.
     """
 
     distilled: bool
@@ -105,6 +123,7 @@ class SamplerKind:
     text_noise: Literal["one", "first"]
     boundary: bool
     noise: Literal["fresh", "kept", "ancestral", "tcd"]
+    flow: Literal["", "scm", "shifted"] = ""
 
 
 SAMPLERS: Mapping[str, SamplerKind] = {
@@ -115,4 +134,47 @@ SAMPLERS: Mapping[str, SamplerKind] = {
     ),
     "ddim": SamplerKind(distilled=False, end="config", text_noise="one", boundary=False, noise="kept"),
     "tcd": SamplerKind(distilled=True, end="zero", text_noise="one", boundary=False, noise="tcd"),
+    "scm": SamplerKind(distilled=False, end="clean", text_noise="first", boundary=False, noise="fresh", flow="scm"),
+}
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A family of models: what its parts are, and what a recipe of it may say.
+
+    Attributes:
+        title: Its name for users.
+        path: Import path of the class that makes its parts, a `pipelines.model_parts.ModelParts`.
+        denoiser: Folder of the denoiser in the folder of a model.
+        samplers: Names in SAMPLERS.
+        guidance: Kinds of guidance.
+        step: Sides of a frame are multiples of this, in pixels.
+        accelerators: Names in ACCELERATOR_CHOICES.
+        refused: Keys of recipes that have no effect with it, and what each of them is for users.
+    """
+
+    title: str
+    path: str
+    denoiser: str
+    samplers: tuple[str, ...]
+    guidance: tuple[str, ...]
+    step: int
+    accelerators: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+STABLE_DIFFUSION = "stable-diffusion"  # the family of a recipe that names none
+_ONLY_STABLE_DIFFUSION: Mapping[str, str] = {
+    "unet": "no other UNet", "loras": "no LoRAs", "controlnets": "no ControlNets", "image_prompt": "no image prompt",
+    "stream_batch": "no stream batch",
+}
+
+FAMILIES: Mapping[str, ModelFamily] = {
+    STABLE_DIFFUSION: ModelFamily(
+        "Stable Diffusion", f"{_PIPELINES}.stable_diffusion:StableDiffusion", "unet",
+        samplers=tuple(name for name, kind in SAMPLERS.items() if not kind.flow),
+        guidance=("none", "embedded", "classifier_free"), step=8, accelerators=ACCELERATOR_CHOICES),
+    "sana-sprint": ModelFamily(
+        "SANA-Sprint", f"{_PIPELINES}.sana:SanaSprint", "transformer", samplers=("scm",), guidance=("embedded",),
+        step=32, accelerators=(AUTO, NONE), refused=_ONLY_STABLE_DIFFUSION),
 }

@@ -23,7 +23,8 @@ with lazy_imports(globals()):
     import torch
     from diffusers import ControlNetModel, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
 
-    from lcm_daemon.pipelines.controlnet import SETTLE_PLANS, ControlNetPass, ControlNets, ControlPlan
+    from lcm_daemon.pipelines.control_passes import ControlNetPass
+    from lcm_daemon.pipelines.controlnet import SETTLE_PLANS, ControlNets, ControlPlan
     from lcm_daemon.pipelines.numbers import Numbers
 
 SIZE = (64, 48)
@@ -182,11 +183,11 @@ def test_the_weight_moves_without_a_new_tensor() -> None:
     stage = Stage(SD, (EDGE,))
     stage.update(edge=1.0)
     full, weight = stage.residuals(), stage.controlnets._weights
-    place = stage.controlnets._sums[1][0].data_ptr()
+    place = stage.controlnets._sums[False, 1][0].data_ptr()
     stage.update(edge=0.25)
     torch.testing.assert_close(stage.residuals(), [each * 0.25 for each in full])
     assert stage.controlnets._weights is weight
-    assert stage.controlnets._sums[1][0].data_ptr() == place
+    assert stage.controlnets._sums[False, 1][0].data_ptr() == place
 
 
 def test_nothing_runs_at_weight_zero_or_outside_the_window() -> None:
