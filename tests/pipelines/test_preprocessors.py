@@ -372,7 +372,7 @@ def test_canny_reads_nothing_back_from_a_device() -> None:
     assert found.shape == (1, 3, 48, 64)
 
 
-@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
+@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart", "normal", "seg"])
 def test_one_without_its_model_says_which_and_what_else(name: str) -> None:
     line = (f"recipe own: controlnet shape: the preprocessor {name} needs a model of its own, such as detector: .*; "
             "or send the control map itself, with preprocessor: none")
@@ -380,14 +380,14 @@ def test_one_without_its_model_says_which_and_what_else(name: str) -> None:
         build(name)
 
 
-@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart"])
+@pytest.mark.parametrize("name", ["depth", "pose", "softedge", "lineart", "normal", "seg"])
 def test_a_model_that_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"controlnet shape: the detector .* cannot be loaded: ") as caught:
         build(name, detector=str(tmp_path / "nothing"))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["depth", "pose"])
+@pytest.mark.parametrize("name", ["depth", "pose", "seg"])
 def test_a_model_of_another_kind_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(RecipeError, match="its model_type 'clip' is not one of "):
