@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 MOST_TEXT = 300  # characters of a visitor's text
 MOST_VALUES = 64  # that one message may set
-JOINS_AT_ONCE, JOIN_PAUSE = 8, 5.0  # new sessions of one address: at once, and seconds until each further one
+JOIN_PAUSE = 40.0  # seconds in which one address may start `per_address` sessions; the first ones at once
 PROXY_JOINS, PROXY_PAUSE = 1000, 0.02  # the same of this machine: a proxy speaks for many
 REPORTS_A_SECOND = 4  # lines to the performer; further ones are only counted
 STEP_SECONDS = 0.2  # between two calls of `step`
@@ -93,9 +93,9 @@ class Lobby:
         self._send, self._on_gone = send, on_gone
         self._now = SteadyClock(now)
         self.queue = VisitorQueue(audience.places, audience.queue, audience.seconds, self._now)
-        self.sessions = VisitorSessions()
+        self.sessions = VisitorSessions(audience.per_address)
         self._words = WordFilter(audience.blocked_words)
-        self._joins = PaceLimit(JOINS_AT_ONCE, JOIN_PAUSE, self._now)
+        self._joins = PaceLimit(audience.per_address, JOIN_PAUSE / audience.per_address, self._now)
         self._proxy_joins = PaceLimit(PROXY_JOINS, PROXY_PAUSE, self._now)
         self._values: Mapping[str, Value] = {}  # what a session starts with
         self._connections: dict[int, Connection] = {}
@@ -208,7 +208,7 @@ class Lobby:
         if parameter is None:
             self._throttle.warn("refused/parameter", "a visitor asked for a parameter that is not offered")
             raise Refused("this parameter is not offered")
-        coerced: Value = parameter.coerce(value)
+        coerced: Value = parameter.drawn(parameter.coerce(value))
         if isinstance(coerced, str) and len(coerced) > MOST_TEXT:
             self._throttle.warn("refused/long", f"a visitor's text has more than {MOST_TEXT} characters")
             raise Refused(f"at most {MOST_TEXT} characters are allowed")

@@ -327,8 +327,11 @@ class Automation:
         """Set the parameter of a `next` request. The recipe may have changed since, and the parameter be gone."""
         name, given = map(str, request.arguments)
         try:
-            value = self._parameters.move(name, given, now, request.origin)
-            return [] if value is None else [Change(name, value, request.origin)]
+            asked = self._parameters.table[name].coerce(given)
+            value = self._parameters.move(name, asked, now, request.origin)
+            if value is None:
+                return []
+            return [Change(name, value, request.origin if value == asked else "")]  # it does not know what was drawn
         except KeyError:
             return []
         except Refused as refusal:

@@ -102,7 +102,10 @@ class Crossfader:
         if cue is None:
             return None
         names = [name for name in cue.values if name in self._parameters.table and name != POSITION]
-        return _Crossfade(cue, begun_at, {name: self._parameters.at(name, now) for name in names})
+        table = self._parameters.table
+        drawn = {name: table[name].drawn(value) if name in names else value for name, value in cue.values.items()}
+        values = {name: self._parameters.at(name, now) for name in names}
+        return _Crossfade(replace(cue, values=drawn), begun_at, values)
 
     def _move(self, crossfade: _Crossfade, share: float, now: float) -> list[Change]:
         """Put every parameter at `share` of its way."""

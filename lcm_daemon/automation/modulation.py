@@ -125,7 +125,8 @@ class Modulation:
             moved[modulator.to] = float(moved[modulator.to]) + level * depth * (parameter.high - parameter.low)
         for name in {modulator.to for modulator in self.modulators} & table.keys():
             if not isinstance(moved[name], Blend):
-                moved[name] = table[name].coerce(moved[name])
+                value, parameter = moved[name], table[name]
+                moved[name] = parameter.coerce(max(value, parameter.low) if parameter.draws else value)
         return moved
 
 

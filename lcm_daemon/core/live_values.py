@@ -8,7 +8,7 @@ from typing import Any
 
 from lcm_daemon.core.float32 import float32
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter, Table, Value
+from lcm_daemon.core.parameters import DRAW, Parameter, Table, Value
 
 MAX_BLEND_PARTS = 6  # a glide that changes direction again and again blends at most this many values
 
@@ -86,6 +86,7 @@ class Parameters:
         # Of every parameter that the table ever had: a LoRA that returns with its recipe has its former value.
         self._targets: dict[str, Value] = {}
         self._start: dict[str, Value] = {}
+        self._drawn: dict[str, Value] = {}  # what was drawn for a start value of DRAW: once, for every reset
         self._travel: dict[str, _Glide] = {}
         self._origins: dict[str, str] = {}  # who set each one last, as in Change.origin
         self._touched: set[str] = set()  # set since the start or the last reset
@@ -97,7 +98,7 @@ class Parameters:
         """Use another table. Parameters in both keep their values; new ones start as the show or the table says."""
         self.table = table
         self._travel = {name: glide for name, glide in self._travel.items() if name in table}
-        self._start = {p.name: p.coerce(self.start.get(p.name, p.default)) for p in table.values()}
+        self._start = {p.name: self._start_of(p) for p in table.values()}
         self._targets = {**self._start, **self._targets}
         self.revision += 1
 
@@ -137,7 +138,7 @@ class Parameters:
     ) -> Value:
         """As `set`, in this many seconds and by a curve of FADE_CURVES. Booleans and choices jump."""
         parameter = self.table[name]
-        target = parameter.coerce(value)
+        target = parameter.drawn(parameter.coerce(value))
         if seconds > 0.0 and (parameter.glides or parameter.kind == "int"):
             self._start_glide(parameter, now, seconds, curve)
         else:
@@ -162,7 +163,7 @@ class Parameters:
             KeyError: The name is unknown.
         """
         parameter = self.table[name]
-        target = parameter.coerce(value)
+        target = parameter.drawn(parameter.coerce(value))
         if parameter.glided_by:
             mix = Blend.of(start).towards(target, share)
             held = self.fade(name, max(mix.parts, key=lambda part: part[1])[0], now, 0.0, origin=origin)
@@ -183,8 +184,8 @@ class Parameters:
         return name not in self._touched
 
     def touched(self) -> dict[str, Value]:
-        """Target values of all parameters that have been set since the start or the last reset."""
-        return {name: self._targets[name] for name in self.table if name in self._touched}
+        """Target values of all parameters that have been set, or drawn, since the start or the last reset."""
+        return {name: self._targets[name] for name in self.table if name in self._touched or name in self._drawn}
 
     def reset(self, origin: str = "", now: float = 0.0, seconds: float = 0.0) -> dict[str, Value]:
         """Return to the show's values, except for parameters that are not part of a look.
@@ -279,6 +280,12 @@ class Parameters:
         for name in list(self._travel):
             values[name] = self._at(name, now)
         return values
+
+    def _start_of(self, parameter: Parameter) -> Value:
+        start = parameter.coerce(self.start.get(parameter.name, parameter.default))
+        if parameter.draws and start == DRAW:
+            return self._drawn.setdefault(parameter.name, parameter.drawn(start))
+        return start
 
     def _seconds(self, parameter: Parameter) -> float:
         """The live value of its glide parameter if that is above 0; otherwise what the show or the table says."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lcm_daemon.core.errors import LcmDaemonError
@@ -16,6 +17,7 @@ Values = Mapping[str, Any]  # values of one moment by parameter name: each a Val
 ParameterKind = Literal["float", "int", "bool", "text", "choice"]
 
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+DRAW = -1  # asks for a random number, where the parameter draws one
 TEXT_LIMIT = 2000  # characters; longer text is cut, as numbers are clamped
 
 
@@ -38,6 +40,7 @@ class Parameter:
         glide: Seconds that a float takes to reach a new value; 0 is the next frame.
         choices: Allowed values of a choice.
         step: An int is a multiple of it.
+        draws: Whether DRAW stands for a random number of the range. `Parameters` draws it when it is set.
         logarithmic: Whether faders are finer near `low`: seconds from 0 to 600, for example.
         glided_by: For a text or a seed, the parameter with the seconds that it takes to reach a new value.
         look: Whether it belongs to the look that panic resets and a recorded cue stores; the tempo does not.
@@ -62,11 +65,13 @@ class Parameter:
     needs: tuple[Need, ...] = ()
     step: int = 1
     logarithmic: bool = False
+    draws: bool = False
 
     def coerce(self, value: Any) -> Value:
         """Convert what a controller sent to this parameter's type and range.
 
-        Numbers are clamped (TouchDesigner sends floats for everything). A choice may be given by name or index.
+        Numbers are clamped (TouchDesigner sends floats for everything). A choice may be given by name or index. DRAW
+        stays what it is where the parameter draws.
 
         Raises:
             Refused: The value is NaN, infinite, or otherwise not convertible.
@@ -78,7 +83,12 @@ class Parameter:
         if self.kind == "text":
             raise Refused(f"{self.name} is text, which cannot be moved by an amount")
         here = self.choices.index(value) if isinstance(value, str) else value
-        return self.coerce(here + round(amount) if self.kind == "int" else here + amount)
+        moved = here + round(amount) if self.kind == "int" else here + amount
+        return self.coerce(max(moved, self.low))
+
+    def drawn(self, value: Value) -> Value:
+        """The value itself; a random one for DRAW."""
+        return random.randint(int(self.low), int(self.high)) if self.draws and value == DRAW else value
 
     def toggled(self, value: Value) -> Value:
         """The other value of a switch, or the next option of a choice. Raises Refused for anything else."""
@@ -140,6 +150,8 @@ def _shown(value: Any) -> str:
 
 
 def _int(parameter: Parameter, value: Any) -> int:
+    if parameter.draws and _int(replace(parameter, low=-math.inf, draws=False), value) == DRAW:
+        return DRAW
     if isinstance(value, int):  # a seed above 2**53 must not pass through a float
         return int(min(max(_nearest_step(value, parameter.step), parameter.low), parameter.high))
     if isinstance(value, str) and ("%" in value or "," in value):  # a share of what? 1,000 is one or a thousand?

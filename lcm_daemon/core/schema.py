@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from lcm_daemon.core.document import BACKSLASH, Node, Problems
+from lcm_daemon.core.render_size import are_sides, nearest_sizes
 from lcm_daemon.core.suggestions import nearest
 
 REQUIRED: Any = object()
@@ -184,11 +185,10 @@ class PixelSize(FieldKind):
         value = node.value if isinstance(node.raw, yaml.SequenceNode) else None
         if isinstance(node.raw, yaml.ScalarNode) and (sides := _SIDES.fullmatch(node.text)):
             value = [int(sides[1]), int(sides[2])]
-        if isinstance(value, list) and len(value) == 2 and all(
-            isinstance(side, int) and self.low <= side <= self.high and side % self.step == 0 for side in value
-        ):
+        if isinstance(value, list) and are_sides(value, self.low, self.high, self.step):
             return value[0], value[1]
-        return self._refuse(node, problems)
+        near = nearest_sizes(value, self.low, self.high, self.step) if isinstance(value, list) else ""
+        return problems.add(node, near) if near else self._refuse(node, problems)
 
     def describe(self) -> str:
         multiples = f", in multiples of {self.step}" if self.step > 1 else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lcm_daemon.core.parameters import Parameter, Table
+from lcm_daemon.core.parameters import DRAW, Parameter, Table
 from lcm_daemon.core.schema import (
     Custom,
     Deferred,
@@ -117,7 +117,7 @@ def value_schema(parameter: Parameter) -> JsonSchema:
 
 
 def _limits(parameter: Parameter) -> JsonSchema:
-    limits = (("minimum", parameter.low), ("maximum", parameter.high))
+    limits = (("minimum", DRAW if parameter.draws else parameter.low), ("maximum", parameter.high))
     return {key: limit for key, limit in limits if math.isfinite(limit)}
 
 

@@ -16,7 +16,7 @@ import yaml
 from lcm_daemon.core.document import Node, Problems, compose, compose_own, path_exists, read_error
 from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.core.parameter_table import TABLE
-from lcm_daemon.core.parameters import Parameter, Refused, Table, Value
+from lcm_daemon.core.parameters import DRAW, Parameter, Refused, Table, Value
 from lcm_daemon.core.render_size import MAX_SIDE, MIN_SIDE, SIDE_STEP
 from lcm_daemon.core.schema import (
     Boolean,
@@ -267,7 +267,8 @@ def _read_parameter(parameter: Parameter, node: Node, values: dict[str, Value], 
         problems.add(node, str(error))
         return
     if parameter.kind in ("float", "int") and values[name] != given:
-        problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}, not {node.value!r:.80}")
+        drawn = f", or is {DRAW} for a random one" if parameter.draws else ""
+        problems.add(node, f"{name} goes from {parameter.low:g} to {parameter.high:g}{drawn}, not {node.value!r:.80}")
 
 
 _WEIGHTS = Custom(_read_weights, "a folder, a file or a place on the hub", Text())

@@ -149,7 +149,10 @@ class Dispatch:
         if change.name not in self._parameters.table:  # its recipe was changed after the request
             return []
         value = self._parameters.move(change.name, change.value, now, change.origin)
-        return [] if value is None else [Change(change.name, value, change.origin)]
+        if value is None:
+            return []
+        # Its sender does not know a value that was drawn: it is told as if another had set it.
+        return [Change(change.name, value, "" if value != change.value else change.origin)]
 
     def _tell_unused(self, changes: Iterable[Change]) -> None:
         """Tell the senders of prompts what in them has no effect."""

@@ -57,6 +57,22 @@ def test_it_goes_from_the_current_look_to_the_next_cue() -> None:
     assert (desk.status("cue"), desk.status("next_cue"), desk.status("fade")) == ("storm", "", 1.0)
 
 
+def test_a_cue_draws_a_seed_each_time_it_starts_and_once_for_a_crossfade() -> None:
+    desk = Desk(Cue("dawn", {"seed": -1}), Cue("storm", {"seed": -1}))
+    drawn = []
+    for _ in range(3):
+        desk.call("cue/goto", 0.0, "dawn")
+        drawn.append(desk.value("seed"))
+    assert len(set(drawn)) == 3
+    assert min(drawn) >= 0
+    desk.fader(0.25)
+    blend = desk.value("seed")
+    desk.fader(0.75)
+    assert dict(desk.value("seed").parts) == pytest.approx({drawn[2]: 0.25, blend.parts[1][0]: 0.75})
+    desk.fader(1.0)
+    assert desk.value("seed") == blend.parts[1][0]
+
+
 def test_the_next_crossfade_goes_back() -> None:
     desk = Desk()
     desk.call("cue/go")

@@ -16,6 +16,7 @@ FADER = Parameter("fader", "float", 0.5, "a fader", 0.0, 1.0, glide=2.0)
 @pytest.mark.parametrize(("name", "given", "taken"), [
     ("strength", 0.25, 0.25), ("strength", 7, 1.0), ("strength", -1.0, 0.0), ("strength", "0.3", 0.3),
     ("steps", 2.6, 3), ("steps", 99, 8), ("seed", 2**32 - 1, 2**32 - 1), ("seed", 7.0, 7),
+    ("seed", -1, -1), ("seed", -1.0, -1), ("seed", "-1", -1), ("seed", -0.4, 0), ("seed", -5, 0), ("steps", -1, 1),
     ("freeze", 1.0, True), ("freeze", 0, False), ("freeze", "on", True), ("freeze", "false", False),
     ("prompt", "lava, glowing red", "lava, glowing red"), ("prompt", "two\nlines\x00", "two lines"), ("prompt", 5, "5"),
     ("mode", "text", "text"), ("mode", 1.0, "text"), ("mode", -3, "image"),
@@ -56,6 +57,25 @@ def test_every_default_is_in_its_range() -> None:
 
 def test_a_text_is_cut_at_its_limit() -> None:
     assert len(str(TABLE["prompt"].coerce("x" * 10_000))) == 2000
+
+
+def test_minus_one_draws_one_seed() -> None:
+    parameters = Parameters(start={"seed": -1})
+    first = parameters.targets()["seed"]
+    assert isinstance(first, int)
+    assert 0 <= first < 2**32
+    drawn = [parameters.set("seed", -1, 0.0) for _ in range(4)]
+    assert len({first, *drawn}) == 5, "one draw in a billion fails here"
+    assert parameters.move("seed", -1, 0.0) == parameters.evaluate(0.0)["seed"] not in drawn
+    parameters.replace_table({**TABLE, "fader": FADER})
+    parameters.reset()
+    assert parameters.targets()["seed"] == first, "it is drawn once for the show"
+
+
+def test_no_move_by_an_amount_draws() -> None:
+    assert TABLE["seed"].moved(0, -1) == 0
+    assert TABLE["seed"].moved(5, -2) == 3
+    assert TABLE["steps"].drawn(-1) == -1
 
 
 def test_a_value_without_a_glide_changes_at_once() -> None:

@@ -379,6 +379,38 @@ def test_the_page_hears_what_the_stage_has_refused(daemon: Daemon) -> None:
         assert heard["error"].startswith("cue/goto: no cue 'nowhere'")
 
 
+def test_a_drawn_seed_is_shown_to_its_sender_too(daemon: Daemon, peer: Peer) -> None:
+    def heard_by(page: Any) -> Any:
+        while True:
+            received = page.recv(10)
+            content = json.loads(received) if isinstance(received, str) else {}
+            values = {change["name"]: change["value"] for change in content.get("changes", ())}
+            if "seed" in values:
+                return values["seed"]
+
+    peer.send("/lcm/subscribe")
+    peer.settled()
+    with connect(f"ws://127.0.0.1:{daemon.panel_port}/ws") as page:
+        peer.send("/lcm/seed", -1)
+        first = int(wait_for(lambda: dict(peer.settled()).get("/lcm/seed"), what="the seed")[0])
+        assert first >= 0
+        assert heard_by(page) == first
+        page.send(json.dumps({"set": {"seed": -1}}))
+        second = heard_by(page)
+        assert int(wait_for(lambda: dict(peer.settled()).get("/lcm/seed"), what="the seed")[0]) == second != first
+    peer.send("/lcm/next", "seed", -1)
+    third = int(wait_for(lambda: dict(peer.settled()).get("/lcm/seed"), what="the seed")[0])
+    assert third not in (first, second)
+    assert peer.value("seed") == third
+
+
+def test_a_part_of_a_prompt_without_effect_is_told(peer: Peer) -> None:
+    peer.send("/lcm/prompt", "cats AND dogs <lora:ink:0.5>")
+    assert peer.errors() == ["prompt: AND is read as a word; `ocean::0.7 lava::0.3` mixes two prompts",
+                             "prompt: <lora:ink> has no effect: the recipe has no LoRA of that name"]
+    assert peer.value("prompt") == "cats AND dogs <lora:ink:0.5>"
+
+
 def test_the_map_works_over_oscquerys_websocket(daemon: Daemon, peer: Peer) -> None:
     def until(client: Any, address: str) -> list[Any]:
         while True:
