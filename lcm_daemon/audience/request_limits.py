@@ -9,7 +9,7 @@ from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.web.address import is_open, network_of
 from lcm_daemon.web.origin_guard import App, Receive, Scope, Send
 
-AT_ONCE, PAUSE = 200, 0.05  # requests of one address: at once, and seconds until each further one; a page makes six
+AT_ONCE, PAUSE = 25, 0.4  # requests of a visitor: at once, and seconds until each further one; a page makes six
 _NO_BODY = (b"", b"0")  # lengths of a request without a body
 
 
@@ -23,11 +23,12 @@ class RequestLimits:
         app: The ASGI app to protect.
         throttle: Logs what is refused.
         now: Monotonic seconds.
+        per_address: How many visitors one address may have.
     """
 
-    def __init__(self, app: App, throttle: LogThrottle, now: Callable[[], float]) -> None:
+    def __init__(self, app: App, throttle: LogThrottle, now: Callable[[], float], per_address: int) -> None:
         self._app, self._throttle = app, throttle
-        self._pace = PaceLimit(AT_ONCE, PAUSE, now)
+        self._pace = PaceLimit(AT_ONCE * per_address, PAUSE / per_address, now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or one WebSocket."""

@@ -68,7 +68,7 @@ class JoinRoutes:
         guard = Middleware(
             OriginGuard, bound=self._config.audience.host, metrics=self._lobby.metrics, counter="refused/foreign",
             admits=Allowlist(self._config.network.allow).allows, policy=self._config.network)
-        limits = Middleware(RequestLimits, self._throttle, self._now)
+        limits = Middleware(RequestLimits, self._throttle, self._now, self._config.audience.per_address)
         return Starlette(routes=routes, middleware=[limits, guard])
 
     async def _redirect(self, request: Request) -> Response:

@@ -81,6 +81,7 @@ SWITCH_SECONDS = 0.0005  # how long a busy thread may delay the event loop
 CREDITS = 4  # messages of the stage at once
 LATE = "time/late"  # of the event loop: how much later than due it goes on
 SPARE_CONNECTIONS = 192  # for pages that load
+PAGE_CONNECTIONS = 6  # of one visitor: what browsers open to one server
 
 
 def run(endpoint: ChildEndpoint, config: ServerConfig, log_levels: LogLevels) -> None:
@@ -131,7 +132,8 @@ class AudienceServer:
         audience = self._config.audience
         most = min(4 * (audience.places + audience.queue), raise_file_limit()) + SPARE_CONNECTIONS
         server = WebServer("audience", "audience", MOST_BYTES, certificate.context if certificate else None,
-                           self.metrics, self._config.network.proxies, most)
+                           self.metrics, self._config.network.proxies, most,
+                           PAGE_CONNECTIONS * audience.per_address)
         port = await server.start(self._routes.app(), audience.host, audience.port)
         address = self._address(port)
         log.info("audience: serving visitors at %s", address)

@@ -11,7 +11,6 @@ from typing import Any
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.web.address import is_open, network_of
 
-MOST_OF_ADDRESS = 8  # sessions at once of one address of the network
 MOST_BLOCKED = 4096  # digests, and the same number of addresses; the oldest is forgotten first
 MOST_TOKEN = 100  # characters of a cookie that may be a token
 NUMBERS_SKIPPED = 100  # by a later server: the earlier one may have given some since it last told what it knew
@@ -39,12 +38,15 @@ class VisitorSession:
 class VisitorSessions:
     """All sessions, and who is blocked.
 
+    per_address: How many sessions one address of the network may have at once.
+
     Attributes:
         last: The highest number that was given.
         blocks: Counts the visitors that were blocked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, per_address: int) -> None:
+        self._per_address = per_address
         self.last = self.blocks = 0
         self._numbers: dict[int, VisitorSession] = {}
         self._digests: dict[str, VisitorSession] = {}
@@ -86,7 +88,7 @@ class VisitorSessions:
     def has_room(self, address: str) -> bool:
         """Whether this address may start another session. A proxy on this machine speaks for many."""
         own = network_of(address)
-        return not is_open(own) or sum(s.address == own for s in self._numbers.values()) < MOST_OF_ADDRESS
+        return not is_open(own) or sum(s.address == own for s in self._numbers.values()) < self._per_address
 
     def block(self, number: int) -> list[int]:
         """Refuse the visitor of a session in future: its cookie, and its address unless that is this machine's.

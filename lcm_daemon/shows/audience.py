@@ -48,6 +48,7 @@ class AudienceConfig:
         places: How many sessions are active at once.
         seconds: How long a turn takes.
         queue: How many visitors may wait; beyond it the server answers "full".
+        per_address: How many visitors one address of the network may have at once, of IPv6 one /64 network.
         parameters: Names of the parameters that visitors may set.
         blocked_words: Words that no prompt of a visitor may hold; lower case.
         source: VISITOR: a session's input is its own camera, if it sends one; SHOW: the show's source.
@@ -65,6 +66,7 @@ class AudienceConfig:
     places: int = 2
     seconds: float = 90.0
     queue: int = 30
+    per_address: int = 8
     parameters: tuple[str, ...] = ("prompt",)
     blocked_words: tuple[str, ...] = field(default=(), repr=False)
     source: str = VISITOR
@@ -145,6 +147,8 @@ def audience_fields(base: Path) -> Fields:
         "seconds": Field(Number(5, 86_400), 90.0, "how long a turn takes"),
         "queue": Field(Number(0, 10_000, whole=True), 30, "how many visitors may wait; further ones read that it is "
                        "full"),
+        "per_address": Field(Number(1, 10_000, whole=True), 8, "how many visitors may play and wait from one address "
+                             "of the network; all phones behind one router may have one address"),
         "parameters": Field(Deferred("a list of parameters", Items(Text())), None,
                             "the parameters that visitors may set; the prompt alone if the show does not say"),
         "blocked_words": Field(_words_kind(base), (), "words that no prompt of a visitor may hold: a list, or a file "

@@ -37,20 +37,23 @@ class LimitedListener(socket.socket):
 
     _on_refused: Callable[[], object]
     _most: int
+    _of_address: int
     _pace: RateLimit
     _open: weakref.WeakKeyDictionary[socket.socket, str]
 
-    def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0) -> None:
+    def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0,
+              of_address: int = 0) -> None:
         """Begin to limit.
 
         Args:
             on_refused: Called for each connection that is closed.
             proxies: Networks whose addresses speak for many clients: no limit of one address holds for them.
             most: In place of MOST_CONNECTIONS; 0 keeps that.
+        of_address: In place of MOST_OF_ADDRESS; 0 keeps that.
         """
         self._on_refused, self._open = on_refused, weakref.WeakKeyDictionary()
         self._pace = RateLimit(MOST_A_SECOND)
-        self._most = most
+        self._most, self._of_address = most, of_address
         self._proxies = [ipaddress.ip_network(each) for each in proxies]
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -73,7 +76,7 @@ class LimitedListener(socket.socket):
             return sum(map(_is_loopback, hosts)) < (self._most or MOST_CONNECTIONS)
         others = [each for each in hosts if not _is_loopback(each)]
         return len(others) < (self._most or MOST_CONNECTIONS) and (
-            others.count(host) < MOST_OF_ADDRESS or not is_limited)
+            others.count(host) < (self._of_address or MOST_OF_ADDRESS) or not is_limited)
 
     def _is_proxy(self, host: str) -> bool:
         """host: An address, or a network of IPv6, as `network_of` returns it."""

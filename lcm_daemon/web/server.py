@@ -36,14 +36,15 @@ class WebServer:
         proxies: networks of reverse proxies. Of their requests, the client's address and the scheme are those that they
             name in X-Forwarded-For and X-Forwarded-Proto.
         connections: how many there may be; 0 for MOST_CONNECTIONS of web/limits.py.
+        of_address: how many of them from one address of the network; 0 for MOST_OF_ADDRESS.
     """
 
     def __init__(
         self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None,
-        metrics: Metrics | None = None, proxies: Sequence[str] = (), connections: int = 0,
+        metrics: Metrics | None = None, proxies: Sequence[str] = (), connections: int = 0, of_address: int = 0,
     ) -> None:
         self._name, self._key, self._limit, self._tls, self._proxies = name, key, limit, tls, list(proxies)
-        self._connections = connections
+        self._connections, self._of_address = connections, of_address
         self._metrics = metrics or Metrics()
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
@@ -94,7 +95,7 @@ class WebServer:
             family, kind, protocol, _, address = found[0]
             listener = LimitedListener(family, kind, protocol)
             listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"), self._proxies,
-                           self._connections)
+                           self._connections, self._of_address)
         except OSError as error:
             reason = error.strerror or error
             raise LcmDaemonError(f"{self._name}: cannot listen on {host!r}: {reason}") from error

@@ -11,7 +11,7 @@ from lcm_daemon.audience.sessions import VisitorSessions
 class Hall:
     def __init__(self) -> None:
         self.time = 10.0
-        self.queue, self.sessions = VisitorQueue(1, 5, 60.0, lambda: self.time), VisitorSessions()
+        self.queue, self.sessions = VisitorQueue(1, 5, 60.0, lambda: self.time), VisitorSessions(8)
         self.state = KeptState(self.queue, self.sessions)
 
     def join(self) -> int:

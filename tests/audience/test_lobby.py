@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.audience.config import ServerConfig
-from lcm_daemon.audience.lobby import ELSEWHERE, ENDED, JOINS_AT_ONCE, JoinRefused, Lobby
+from lcm_daemon.audience.lobby import ELSEWHERE, ENDED, JoinRefused, Lobby
 from lcm_daemon.audience.messages import (
     AudienceReport,
     Performer,
@@ -119,11 +119,11 @@ def test_ten_thousand_joins_of_one_address_take_nothing_from_others() -> None:
     rig = Rig(queue=20)
     first, _ = rig.join()
     refused = [rig.lobby.join("10.9.9.9", "") for _ in range(10_000)]
-    assert sum(not isinstance(each, JoinRefused) for each in refused) == JOINS_AT_ONCE
-    assert len(rig.lobby.sessions) == 1 + JOINS_AT_ONCE
-    assert rig.metrics.counts()["refused/often"] == 10_000 - JOINS_AT_ONCE
+    assert sum(not isinstance(each, JoinRefused) for each in refused) == AudienceConfig.per_address
+    assert len(rig.lobby.sessions) == 1 + AudienceConfig.per_address
+    assert rig.metrics.counts()["refused/often"] == 10_000 - AudienceConfig.per_address
     later, page = rig.join()
-    assert page.last("state")["place"] == JOINS_AT_ONCE + 1
+    assert page.last("state")["place"] == AudienceConfig.per_address + 1
     rig.after(60, first, later)  # sessions that never connect lose their places
     assert rig.lobby.queue.seat_of(later.number) == 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from lcm_daemon.audience import sessions
-from lcm_daemon.audience.sessions import MOST_OF_ADDRESS, NUMBERS_SKIPPED, VisitorSessions
+from lcm_daemon.audience.sessions import NUMBERS_SKIPPED, VisitorSessions
 
 
 def test_a_token_finds_its_session_until_the_end() -> None:
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     session, token = found.start("10.0.0.7")
     other, other_token = found.start("10.0.0.7")
     assert found.find(token) is session
@@ -24,7 +24,7 @@ def test_a_token_finds_its_session_until_the_end() -> None:
 
 
 def test_guesses_find_nothing() -> None:
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     session, token = found.start("10.0.0.7")
     for guess in ("", "1", str(session.number), session.digest, token[:-1], token + "a", token.swapcase(),
                   "x" * 100_000, "\ud800", "\0"):
@@ -32,17 +32,17 @@ def test_guesses_find_nothing() -> None:
 
 
 def test_the_token_is_kept_nowhere() -> None:
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     session, token = found.start("10.0.0.7")
     assert token not in repr(found.kept(session.number))
     assert session.digest not in repr(session)
 
 
 def test_numbers_go_up_also_in_a_later_server() -> None:
-    first = VisitorSessions()
+    first = VisitorSessions(8)
     tokens = [first.start("10.0.0.7")[1] for _ in range(3)]
     first.end(3)
-    later = VisitorSessions()
+    later = VisitorSessions(8)
     later.restore(*json.loads(json.dumps((first.last, [first.kept(1), first.kept(2)]))))
     found = later.find(tokens[0])
     assert found is not None
@@ -52,20 +52,20 @@ def test_numbers_go_up_also_in_a_later_server() -> None:
 
 
 def test_one_address_has_a_few_sessions_and_a_proxy_here_has_many() -> None:
-    found = VisitorSessions()
-    for _ in range(MOST_OF_ADDRESS):
+    found = VisitorSessions(8)
+    for _ in range(8):
         assert found.has_room("2001:db8::1")
         found.start("2001:db8::1")
     assert not found.has_room("2001:db8::2")  # of the same /64
     assert found.has_room("2001:db8:1::1")
-    for _ in range(3 * MOST_OF_ADDRESS):
+    for _ in range(24):
         found.start("127.0.0.1")
     assert found.has_room("127.0.0.1")
     assert found.has_room("::1")
 
 
 def test_a_blocked_visitor_is_refused_by_cookie_and_by_address() -> None:
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     session, token = found.start("10.0.0.7")
     local, local_token = found.start("127.0.0.1")
     found.block(session.number)
@@ -76,7 +76,7 @@ def test_a_blocked_visitor_is_refused_by_cookie_and_by_address() -> None:
     assert found.is_blocked("10.0.0.8", token)
     assert found.is_blocked("127.0.0.1", local_token)
     assert not found.is_blocked("127.0.0.1")
-    later = VisitorSessions()
+    later = VisitorSessions(8)
     later.restore(found.last, [], found.kept_blocked())
     assert later.is_blocked("10.0.0.7")
     assert later.is_blocked("10.0.0.8", token)
@@ -84,7 +84,7 @@ def test_a_blocked_visitor_is_refused_by_cookie_and_by_address() -> None:
 
 
 def test_all_sessions_of_a_blocked_address_end_and_a_proxy_here_is_spared() -> None:
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     tokens = [found.start(address)[1] for address in ("10.0.0.7", "10.0.0.8", "10.0.0.7", "127.0.0.1", "127.0.0.1")]
     assert found.block(1) == [1, 3]
     assert found.block(4) == [4]
@@ -95,8 +95,16 @@ def test_all_sessions_of_a_blocked_address_end_and_a_proxy_here_is_spared() -> N
 
 def test_the_list_of_blocked_visitors_does_not_grow_without_end(monkeypatch) -> None:
     monkeypatch.setattr(sessions, "MOST_BLOCKED", 2)
-    found = VisitorSessions()
+    found = VisitorSessions(8)
     for n in range(4):
         session, _ = found.start(f"10.0.0.{n}")
         found.block(session.number)
     assert [found.is_blocked(f"10.0.0.{n}") for n in range(4)] == [False, False, True, True]
+
+
+def test_a_venue_behind_one_router_may_be_given_more() -> None:
+    found = VisitorSessions(20)
+    for _ in range(20):
+        assert found.has_room("203.0.113.7")
+        found.start("203.0.113.7")
+    assert not found.has_room("203.0.113.7")
