@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -73,10 +74,12 @@ _NOISE: Config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta
 
 ARCHITECTURES: Mapping[str, Architecture] = {  # by `model` in the recipe
     "stable-diffusion-v1-5/stable-diffusion-v1-5": Architecture(_SD15, _CLIP_L, None, _NOISE),
+    "Lykon/dreamshaper-8": Architecture(_SD15, _CLIP_L, None, _NOISE),
     "SimianLuo/LCM_Dreamshaper_v7": Architecture({**_SD15, "time_cond_proj_dim": 256}, _CLIP_L, None, _NOISE),
     "stabilityai/sd-turbo": Architecture(_SD21, _CLIP_H, None, _NOISE),
     "stabilityai/stable-diffusion-xl-base-1.0": Architecture(_XL, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
     "stabilityai/sdxl-turbo": Architecture(_XL, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
+    "Lykon/dreamshaper-xl-v2-turbo": Architecture(_XL, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
     "segmind/SSD-1B": Architecture(_SSD_1B, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
     "segmind/Segmind-Vega": Architecture(_VEGA, _CLIP_L, _CLIP_G, _NOISE, 0.13025),
 }
@@ -84,6 +87,14 @@ TINY_VAES = ("madebyollin/taesd", "madebyollin/taesdxl")
 # A ControlNet is the first half of its model's UNet. The blocks of SDXL's small ones have no attention.
 _SMALL: Config = {"down_block_types": ("DownBlock2D",) * 3, "transformer_layers_per_block": (0, 0, 0)}
 SMALL_CONTROLNETS = ("diffusers/controlnet-canny-sdxl-1.0-small", "diffusers/controlnet-depth-sdxl-1.0-small")
+UNIONS: Mapping[str, int] = {  # ControlNet-Unions, and the kinds of maps that they know
+    "xinsir/controlnet-union-sdxl-1.0": 6, "brad-twinkl/controlnet-union-sdxl-1.0-promax": 8,
+}
+_WIDE_ADAPTER: Config = {"channels": [320, 640, 1280, 1280], "adapter_type": "full_adapter_xl", "downscale_factor": 16}
+ADAPTERS: Mapping[str, Config] = {  # T2I-Adapters
+    "TencentARC/t2i-adapter-canny-sdxl-1.0": _WIDE_ADAPTER, "TencentARC/t2i-adapter-sketch-sdxl-1.0": _WIDE_ADAPTER,
+    "webui/ControlNet-modules-safetensors/t2iadapter_canny-fp16.safetensors": {"in_channels": 1},
+}
 _ONLY_UNETS = ("up_block_types", "sample_size", "time_cond_proj_dim")
 
 
@@ -101,8 +112,9 @@ def random_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, 
 
     unet = make("unet", make_unet(architecture))
     vae = make("vae", make_vae(recipe, architecture))
-    controlnets = {control.name: make(f"controlnet {control.name}", make_controlnet(architecture, control.model))
-                   for control in recipe.controlnets}
+    networks = {model: make("controlnet", make_controlnet(architecture, model))
+                for model in dict.fromkeys(control.model for control in recipe.controlnets)}
+    controlnets = {control.name: networks[control.model] for control in recipe.controlnets}
     tokenizer = CLIPTokenizer.from_pretrained(locate(load_recipe("builtin")).model / "tokenizer",
                                               local_files_only=True, model_max_length=TOKENS)
     encoders = [make("text encoder", make_text_encoder(architecture, number, tokenizer))
@@ -135,6 +147,11 @@ def make_unet(architecture: Architecture) -> Any:
 def make_controlnet(architecture: Architecture, model: str) -> Any:
     half = {key: value for key, value in architecture.unet.items() if key not in _ONLY_UNETS}
     with torch.device("meta"):
+        if model in ADAPTERS:
+            return diffusers.T2IAdapter(**ADAPTERS[model])
+        if model in UNIONS:
+            return diffusers.ControlNetUnionModel(**half, conditioning_embedding_out_channels=(16, 32, 96, 256),
+                                                  num_control_type=UNIONS[model])
         return ControlNetModel(**{**half, **(_SMALL if model in SMALL_CONTROLNETS else {})})
 
 

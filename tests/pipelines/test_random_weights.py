@@ -33,6 +33,7 @@ UNETS = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": 859_520_964, "SimianLuo/LCM_Dreamshaper_v7": 859_602_884,
     "stabilityai/sd-turbo": 865_910_724, "stabilityai/stable-diffusion-xl-base-1.0": 2_567_463_684,
     "stabilityai/sdxl-turbo": 2_567_463_684, "segmind/SSD-1B": 1_331_334_404, "segmind/Segmind-Vega": 745_225_604,
+    "Lykon/dreamshaper-8": 859_520_964, "Lykon/dreamshaper-xl-v2-turbo": 2_567_463_684,
 }
 TEXT = {"stable-diffusion-v1-5/stable-diffusion-v1-5": (123_060_480,), "stabilityai/sd-turbo": (340_387_840,),
         "stabilityai/sdxl-turbo": (123_060_480, 694_659_840)}
@@ -41,6 +42,11 @@ CONTROLNETS = {
     ("stabilityai/sd-turbo", "thibaud/controlnet-sd21-canny-diffusers"): 364_228_240,
     ("stabilityai/stable-diffusion-xl-base-1.0", "xinsir/controlnet-openpose-sdxl-1.0"): 1_251_014_160,
     ("stabilityai/stable-diffusion-xl-base-1.0", "diffusers/controlnet-canny-sdxl-1.0-small"): 160_111_120,
+    # T2I-Adapters and ControlNet-Unions, by the sizes of their files: 158 MB, 154 MB and 2.51 GB.
+    ("stabilityai/stable-diffusion-xl-base-1.0", "TencentARC/t2i-adapter-canny-sdxl-1.0"): 79_028_160,
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5",
+     "webui/ControlNet-modules-safetensors/t2iadapter_canny-fp16.safetensors"): 77_000_640,
+    ("stabilityai/stable-diffusion-xl-base-1.0", "xinsir/controlnet-union-sdxl-1.0"): 1_255_958_800,
 }
 
 
