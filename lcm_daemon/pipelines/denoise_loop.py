@@ -19,11 +19,12 @@ class DenoiseLoop:
     """The denoising of one pipeline: one frame after the other, or with `stream` all steps in one pass.
 
     Args:
-        unet: Called like `UNetPass`.
+        unet: The denoiser: called like `UNetPass`, or with (sample, timestep, states, scale, weights) where the prompts
+            have weights.
         controlnets: Those of the recipe.
         shape: (channels, height, width) of the latents.
         device: Where everything is computed.
-        dtype: The UNet's.
+        dtype: The denoiser's.
         stream: Use a stream batch.
 
     Attributes:
@@ -98,9 +99,11 @@ class DenoiseLoop:
             samples.view(count, *sample.shape).copy_(sample.expand(count, *sample.shape))
             timesteps = timestep if batch == 1 else timestep.repeat(count)
             states = conditioning.states.repeat_interleave(batch, dim=0) if batch > 1 else conditioning.states
+            scale = None if conditioning.scale is None else conditioning.scale.to(samples.dtype)
+            if conditioning.weights is not None:
+                return self._unet(samples, timesteps, states, scale, _repeat(conditioning.weights, batch))
             pooled, ids, image = (
                 _repeat(one, batch) for one in (conditioning.pooled, conditioning.ids, conditioning.image))
-            scale = None if conditioning.scale is None else conditioning.scale.to(samples.dtype)
             residuals = self._controlnets.residuals(controls, step, samples, timesteps, states, pooled, ids)
             output = self._unet(samples, timesteps, states, scale, pooled, ids, image, *residuals)
             if conditioning.guidance is None:

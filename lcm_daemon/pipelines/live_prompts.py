@@ -205,12 +205,16 @@ class LivePrompts:
 
 def _row(embedding: Embedding, first: int, count: int = 1) -> Embedding:
     """Views of some of the rows."""
-    pooled = embedding.pooled
-    return Embedding(embedding.states[first:first + count], None if pooled is None else pooled[first:first + count])
+    states, *others = (None if one is None else one[first:first + count]
+                       for one in (embedding.states, embedding.pooled, embedding.weights))
+    assert states is not None
+    return Embedding(states, *others)
 
 
 def _copy(source: Embedding, target: Embedding) -> Tensor:
     target.states.copy_(source.states)
     if target.pooled is not None and source.pooled is not None:
         target.pooled.copy_(source.pooled)
+    if target.weights is not None and source.weights is not None:
+        target.weights.copy_(source.weights)
     return target.states

@@ -61,10 +61,12 @@ class Embedding:
 
     states: (n, tokens, width).
     pooled: (n, width), for SDXL.
+    weights: (n, tokens), how much each token counts, for families that pad prompts: 1, 0 for padding.
     """
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
 
 class PromptEncoder:
@@ -180,7 +182,7 @@ class PromptEncoder:
         without, with_prompt = mix(negative), mix(positive)
         chunks = max(self._chunks(without), self._chunks(with_prompt))
         pair = self._blend(without, chunks, negative=True), self._blend(with_prompt, chunks, negative=False)
-        return Embedding(torch.cat([one.states for one in pair]), _cat(one.pooled for one in pair))
+        return stack(pair)
 
     def _chunks(self, texts: Texts) -> int:
         """Chunks of the longest text that has a share. Encodes the other texts too."""
@@ -192,7 +194,7 @@ class PromptEncoder:
                    for text, share in texts if share > 0.0]
         if len(blended) == 1:
             return blended[0][0]
-        embeddings = Embedding(torch.cat([one.states for one, _ in blended]), _cat(one.pooled for one, _ in blended))
+        embeddings = stack([one for one, _ in blended])
         return self.blend(embeddings, torch.tensor([share for _, share in blended], device=self._device))
 
     def _encode(self, text: str) -> Embedding:
@@ -298,6 +300,12 @@ def _unit(weights: torch.Tensor, cosines: torch.Tensor) -> torch.Tensor:
 def _length(weights: torch.Tensor, cosines: torch.Tensor) -> torch.Tensor:
     """Length of the sum of the directions with these weights, (..., 1)."""
     return torch.einsum("...i,...ij,...j->...", weights, cosines, weights).clamp_min(0.0).sqrt()[..., None]
+
+
+def stack(embeddings: Sequence[Embedding]) -> Embedding:
+    """Several embeddings of equal length as one."""
+    return Embedding(torch.cat([one.states for one in embeddings]), _cat(one.pooled for one in embeddings),
+                     _cat(one.weights for one in embeddings))
 
 
 def _cat(tensors: Iterable[torch.Tensor | None]) -> torch.Tensor | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class VaeEncoder(nn.Module):
-    """Encodes images (1, 3, H, W) from -1 to 1 to latents (1, channels, H / 8, W / 8).
+    """Encodes images (1, 3, H, W) from -1 to 1 to latents (1, channels, H / factor, W / factor).
 
     A VAE that returns a distribution is read at its mean, so that a still input gives still latents.
     """
@@ -18,16 +18,16 @@ class VaeEncoder(nn.Module):
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae, self._scale = vae, float(vae.config.scaling_factor)
-        self._is_tiny = type(vae).__name__ == "AutoencoderTiny"  # returns latents, not a distribution
+        self._is_plain = type(vae).__name__ in ("AutoencoderTiny", "AutoencoderDC")  # latents, not a distribution
 
     def forward(self, image: Tensor) -> Tensor:
         encoded = self.vae.encode(image.to(_dtype(self.vae)), return_dict=False)[0]
-        latents: Tensor = encoded if self._is_tiny else encoded.mode()
+        latents: Tensor = encoded if self._is_plain else encoded.mode()
         return latents if self._scale == 1.0 else latents * self._scale
 
 
 class VaeDecoder(nn.Module):
-    """Decodes latents (1, channels, H / 8, W / 8) to images (1, 3, H, W) from -1 to 1."""
+    """Decodes latents (1, channels, H / factor, W / factor) to images (1, 3, H, W) from -1 to 1."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from typing import Any
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.recipes import hub_cache
 from lcm_daemon.recipes.recipe import Recipe, split_hub
+from lcm_daemon.recipes.registry import FAMILIES
 
 _PARTS = ("text_encoder", "tokenizer", "scheduler")  # in every model's folder; unet and vae are checked separately
 _SECOND = ("text_encoder_2", "tokenizer_2")  # Stable Diffusion XL and models distilled from it
@@ -26,7 +27,8 @@ class WeightFiles:
     """Paths of a recipe's parts.
 
     model: a diffusers folder (text_encoder/, tokenizer/, ...).
-    unet: a folder, or a .safetensors file that the model's own unet/config.json describes.
+    unet: a folder (that of the transformer in some families), or a .safetensors file that the model's own
+        unet/config.json describes.
     vae: a folder.
     second: whether the model has a second text encoder.
     loras: files, in the recipe's order.
@@ -99,8 +101,9 @@ class _Search:
 
     def _unet(self, model: Path) -> Path:
         if not self.recipe.unet:
-            self._require(model, ("unet",))
-            return model / "unet"
+            folder = FAMILIES[self.recipe.family].denoiser
+            self._require(model, (folder,))
+            return model / folder
         place = self._folder(self.recipe.unet)
         if model.exists() and not _config_of(model, place).exists():
             self.missing.append(f"{self.recipe.model}/unet/config.json")  # a single file does not describe itself

@@ -19,7 +19,8 @@ _WEIGHTS = ("config.json", "*.safetensors")
 _MODEL = ("model_index.json", "scheduler/scheduler_config.json",
           *(f"{folder}/{name}" for folder in ("tokenizer", "tokenizer_2") for name in (
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")),
-          *(f"{folder}/{name}" for folder in ("text_encoder", "text_encoder_2", "unet", "vae") for name in _WEIGHTS))
+          *(f"{folder}/{name}" for folder in ("text_encoder", "text_encoder_2", "unet", "transformer", "vae")
+            for name in _WEIGHTS))
 _DETECTOR = (*_WEIGHTS, "preprocessor_config.json")
 
 

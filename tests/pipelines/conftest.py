@@ -19,7 +19,7 @@ from tests.rigs.lazy_imports import lazy_imports
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines import cuda_graph, frame_model, latent_consistency, warm_up
+    from lcm_daemon.pipelines import cuda_graph, latent_consistency, stable_diffusion, warm_up
     from lcm_daemon.pipelines import device as devices
     from tests.rigs.card import Card, plugged_in
 
@@ -71,7 +71,7 @@ def card() -> Iterator[Card]:
     with pytest.MonkeyPatch.context() as patch, plugged_in(patch) as card:
         patch.setattr(devices, "configure", lambda *arguments, **named: None)
         patch.setitem(devices._AVAILABLE, "cuda", lambda: True)
-        patch.setattr(frame_model, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
+        patch.setattr(stable_diffusion, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
         for module in (cuda_graph, latent_consistency, warm_up):
             patch.setattr(module, "WARM_UPS", 1)
         patch.setattr(latent_consistency, "WARM_UP_FRAMES", 1)

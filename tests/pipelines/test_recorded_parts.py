@@ -22,7 +22,7 @@ with lazy_imports(globals()):
     from torch import Tensor
     from transformers import CLIPTextModel
 
-    from lcm_daemon.pipelines import frame_model, image_prompt
+    from lcm_daemon.pipelines import image_prompt, stable_diffusion
     from lcm_daemon.pipelines.components import load_components
     from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
     from lcm_daemon.pipelines.frame_model import FrameModel
@@ -36,7 +36,7 @@ Moves = list[dict[str, Any]]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(frame_model, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
+    monkeypatch.setattr(stable_diffusion, "fold_upsampling", lambda *arguments, **named: None)  # for the CPU alone
     return install(monkeypatch)
 
 

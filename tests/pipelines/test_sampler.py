@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.recipes.registry import SAMPLERS
+from lcm_daemon.recipes.registry import FAMILIES, STABLE_DIFFUSION
 from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import SCALED, TURBO, VELOCITY
 
@@ -194,7 +194,7 @@ def test_one_euler_step_from_noise_is_the_clean_image_at_999() -> None:
     assert plan.steps[0].output == pytest.approx(-((1 - signal) / signal) ** 0.5)
 
 
-@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize("kind", FAMILIES[STABLE_DIFFUSION].samplers)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
 def test_strength_has_no_jump(kind: str, steps: int) -> None:
     """A thousandth of the fader never moves a timestep by more than a whole level's share of it."""
@@ -207,7 +207,7 @@ def test_strength_has_no_jump(kind: str, steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize("kind", FAMILIES[STABLE_DIFFUSION].samplers)
 def test_a_small_move_of_strength_is_a_small_change(kind: str) -> None:
     torch.manual_seed(1)
     sampler, latents = Sampler(kind, VELOCITY), torch.randn(SHAPE)
@@ -231,7 +231,7 @@ def test_a_plan_as_a_tensor() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize("kind", FAMILIES[STABLE_DIFFUSION].samplers)
 def test_a_captured_run_follows_the_strength(kind: str) -> None:
     """A recording at one strength and seed works for all others: no number of the plan is frozen into it."""
     torch.manual_seed(1)
@@ -290,6 +290,13 @@ def test_the_cache_of_plans_is_limited() -> None:
     ({"prediction_type": "flow"}, "prediction_type 'flow' is not one of epsilon"),
     ({"rescale_betas_zero_snr": True}, "zero terminal signal needs v_prediction"),
     ({"clip_sample": True}, "clip_sample"),
+    ({"original_inference_steps": 0}, "original_inference_steps: 0 is not a whole number from 1 to 1000"),
+    ({"num_train_timesteps": 1.5}, "num_train_timesteps: 1.5 is not a whole number"),
+    ({"num_train_timesteps": "many"}, "num_train_timesteps: 'many' is not a whole number"),
+    ({"num_train_timesteps": 20}, "original_inference_steps 50 is more than 20 training timesteps allow"),
+    ({"beta_end": 1.0}, "beta_end: 1.0 is not a number from 1e-06 to 0.999"),
+    ({"beta_end": float("nan")}, "beta_end: nan is not a number"),
+    ({"rescale_betas_zero_snr": "yes"}, "rescale_betas_zero_snr: 'yes' is not true or false"),
 ])
 def test_an_unknown_schedule_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):

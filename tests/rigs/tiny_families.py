@@ -1,0 +1,59 @@
+"""Small random checkpoints of families that are not Stable Diffusion, in the real folder layout, made on the spot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    import torch
+    from diffusers import AutoencoderDC, SanaTransformer2DModel
+    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
+
+SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+
+
+def write_gemma_tokenizer(folder: Path) -> int:
+    """A tokenizer of Gemma's kind, of letters and a few merges; returns the size of its vocabulary."""
+    letters = [chr(code) for code in range(33, 127)] + ["▁", "\n"]
+    merges = [("r", "e"), ("re", "d"), ("▁", "l"), ("▁l", "a"), ("u", "s"), ("us", "e"), ("use", "r")]
+    words = [*SPECIAL, *letters, *(first + second for first, second in merges)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    GemmaTokenizer(vocab=vocabulary, merges=merges).save_pretrained(folder)
+    return len(words)
+
+
+def write_sana_sprint(folder: Path, seed: int = 0) -> Path:
+    """A whole diffusers folder of SANA-Sprint with random weights: 64x64 pixels to 2x2 latents."""
+    torch.manual_seed(seed)
+    vocabulary = write_gemma_tokenizer(folder / "tokenizer")
+    Gemma2Model(Gemma2Config(
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, sliding_window=4096)).save_pretrained(folder / "text_encoder")
+    SanaTransformer2DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=2,
+        num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=16,
+        sample_size=32, guidance_embeds=True, qk_norm="rms_norm_across_heads").save_pretrained(folder / "transformer")
+    make_deep_vae().save_pretrained(folder / "vae")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(
+        {"_class_name": "SCMScheduler", "num_train_timesteps": 1000, "prediction_type": "trigflow", "sigma_data": 0.5}))
+    return folder
+
+
+def make_deep_vae() -> Any:
+    """Thirty-two pixels to one latent, like SANA's."""
+    vae = AutoencoderDC(
+        latent_channels=4, attention_head_dim=8,
+        encoder_block_types=("ResBlock",) * 5 + ("EfficientViTBlock",),
+        decoder_block_types=("ResBlock",) * 5 + ("EfficientViTBlock",),
+        encoder_block_out_channels=(8,) * 6, decoder_block_out_channels=(8,) * 6, encoder_layers_per_block=(1,) * 6,
+        decoder_layers_per_block=(1,) * 6, encoder_qkv_multiscales=((),) * 5 + ((5,),),
+        decoder_qkv_multiscales=((),) * 5 + ((5,),), downsample_block_type="Conv", upsample_block_type="interpolate",
+        scaling_factor=0.41407)
+    with torch.no_grad():  # contrast that stays within what bytes can show
+        vae.decoder.conv_out.weight.mul_(0.5)
+    return vae
