@@ -32,6 +32,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.schedule import CLEAN_FROM, NoiseSchedule, Pair, read_choice
 from lcm_daemon.recipes.registry import SAMPLERS, SamplerKind
+from lcm_daemon.recipes.schedule_keys import impossible
 
 SIGMA_DATA = 0.5  # standard deviation that the boundary conditions assume of the data (Consistency Models, appendix C)
 GAMMA = 0.3  # share of the noise that TCD draws again: TCDScheduler's default
@@ -85,6 +86,8 @@ class Sampler:
     def __init__(self, kind: str, config: Mapping[str, Any]) -> None:
         if kind not in SAMPLERS:
             raise RecipeError(f"sampler {kind!r} is not one of {', '.join(SAMPLERS)}")
+        if mistake := impossible(config):
+            raise RecipeError(f"scheduler_config.json: {mistake}")
         self.schedule = NoiseSchedule(config)
         prediction = read_choice(config, "prediction_type", "epsilon", CLEAN_FROM)
         if any(config.get(key) for key in ("thresholding", "clip_sample")):

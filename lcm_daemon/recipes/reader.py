@@ -36,6 +36,7 @@ from lcm_daemon.core.schema import (
 )
 from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.core.suggestions import nearest
+from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, laid_over, pickle_problem
 from lcm_daemon.recipes.family_rules import check_family
 from lcm_daemon.recipes.parts import LORA_LIMIT, ControlNet, Files, ImagePrompt, Lora, table_of_parts
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
@@ -49,6 +50,7 @@ from lcm_daemon.recipes.registry import (
     SAMPLERS,
     STABLE_DIFFUSION,
 )
+from lcm_daemon.recipes.schedule_keys import SCHEDULE, check_schedule
 
 FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
@@ -113,7 +115,9 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
         problems.add(node, f"recipe {name!r} is based on itself")
         return None
     if path.suffix not in (".yaml", ".yml"):
-        problems.add(node, f"no recipe or .yaml file {name!r:.80}{nearest(name, recipe_names())}")
+        known = f"; a model in one file is written as {advise(path)}" if path.suffix == SUFFIX else (
+            pickle_problem(name) or nearest(name, recipe_names()))
+        problems.add(node, f"no recipe or .yaml file {name!r:.80}{known}")
         return None
     try:
         return _read_file(path, is_own, problems, parents)
@@ -137,7 +141,7 @@ def _read_file(path: Path, is_own: bool, problems: Problems, parents: tuple[Path
         problems.add(document, "a recipe file is a mapping with the keys " + ", ".join(FIELDS))
         return None
     values = _read_mapping(document, path.parent, problems, (*parents, path))
-    return values and {**values, "name": path.stem}
+    return values and {**values, "name": path.stem, "origin": path.stem if is_own else str(path)}
 
 
 def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[Path, ...]) -> dict[str, Any] | None:
@@ -147,19 +151,28 @@ def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[P
     if "base" in given:
         base = _read(given["base"], folder, problems, parents)
     elif read["pipeline"] != "passthrough" and not read["model"]:
-        problems.add(node, "a recipe needs a 'model', or a 'base' that has one")
+        problems.add(node, "a recipe needs a 'model', or a 'base' that has one" + (
+            f": {advise(folder / read['checkpoint'])}" if read["checkpoint"] else ""))
     if base is None:
         return None
     own = {key: _resolve_paths(read[key], folder) for key in given
            if key in FIELDS and key not in ("base", "parameters")}
-    values = {**base, **own}
+    check_keys(own, base, given, folder, problems)
+    values = laid_over(base, own) | {"origin": _origin(node)}
     table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
     inherited = {name: value for name, value in base.get("parameters", {}).items() if name in table}
     values["files"] = (*own.get("files", ()), *base.get("files", ()))  # `pull` fetches those of the base too
     own_values = read_parameters(given["parameters"], problems, table) if "parameters" in given else {}
     values["parameters"] = inherited | own_values
     check_family(values, given, node, problems)
+    check_schedule(values, given, problems)
     return values
+
+
+def _origin(node: Node) -> str:
+    """The file that a mapping is written in; "" for one of the command line."""
+    file = node.problem("").file
+    return file if Path(file).is_file() else ""
 
 
 class WeightsPath(str):
@@ -201,6 +214,8 @@ def _read_in_flight(node: Node, problems: Problems) -> int | None:
 
 def _read_weights(node: Node, problems: Problems) -> WeightsPath | None:
     text = PathText("weights").read(node, problems)
+    if text is not None and (problem := pickle_problem(text)):
+        problems.add(node, problem)
     return None if text is None else WeightsPath(text)
 
 
@@ -224,14 +239,6 @@ def _part(kind: type[Any], fields: Fields, short: str = "") -> Custom:
 
     described = f"a mapping with the keys {', '.join(fields)}" + (f", or the {short} alone" if short else "")
     return Custom(read, described, Either((Text(), Section(fields))) if short else Section(fields))
-
-
-def _read_schedule(node: Node, problems: Problems) -> dict[str, Any]:
-    """Values that override the model's scheduler_config.json, by diffusers' names."""
-    if not isinstance(node.raw, yaml.MappingNode):
-        problems.add(node, "a mapping is wanted, such as {prediction_type: sample}")
-        return {}
-    return {name: value.value for name, _, value in unique_items(node, problems)}
 
 
 def read_parameters(node: Node, problems: Problems, table: Table = TABLE) -> dict[str, Value]:
@@ -308,14 +315,15 @@ FIELDS: Fields = {
     "pipeline": Field(Choice(tuple(PIPELINES)), "latent_consistency"),
     "family": Field(Choice(tuple(FAMILIES)), STABLE_DIFFUSION, "the kinds of parts that the model is made of"),
     "model": Field(_WEIGHTS, "", "a diffusers folder, or its place on the hub"),
+    "checkpoint": Field(_WEIGHTS, "", "a whole model in one .safetensors file; the base gives what it lacks"),
     "unet": Field(_WEIGHTS, "", "another UNet than the model's own: a folder or a .safetensors file"),
-    "vae": Field(_WEIGHTS, "", "another VAE than the model's own"),
+    "vae": Field(_WEIGHTS, "", "another VAE than the model's own: a folder or a .safetensors file"),
     "loras": Field(Items(_part(Lora, _LORA, "model")), ()),
     "controlnets": Field(Items(_part(ControlNet, _CONTROLNET)), ()),
     "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None),
     "upscaler": Field(_WEIGHTS, "", "a network of Real-ESRGAN for `upscale`, a .safetensors file"),
     "sampler": Field(Choice(tuple(SAMPLERS)), "lcm"),
-    "schedule": Field(Custom(_read_schedule, "a mapping"), {}, "overrides the model's scheduler_config.json"),
+    "schedule": Field(SCHEDULE, {}, "overrides the model's scheduler_config.json"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),
     "size": Field(PixelSize(MIN_SIDE, MAX_SIDE, SIDE_STEP), (512, 512), "width and height of the rendered frames"),
     "device": Field(Custom(_read_device, "a device"), "auto"),

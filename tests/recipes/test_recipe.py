@@ -161,6 +161,19 @@ def test_a_recipe_adds_parameters() -> None:
     ("{base: sd-turbo, controlnets: [{name: a, model: owner/x, preprocessor: cany}]}", "one of canny, depth"),
     ("{base: sd-turbo, accelerate: fast}", "show.yaml:1:30"),
     ("{base: sd-turbo, schedule: 3}", "show.yaml:1:28: a mapping is wanted"),
+    ("{base: sd-turbo, schedule: {gama: 1}}", "1:29: unknown key 'gama' of a schedule; did you mean 'gamma'?"),
+    ("{base: sd-turbo, schedule: {timestep_spacing: trailing}}", "1:29: schedule: timestep_spacing has no eff"),
+    ("{base: sd-turbo, schedule: {clip_sample: true}}", "1:29: schedule: clip_sample is for models of images"),
+    ("{base: sd-turbo, schedule: {original_inference_steps: 0}}", "1:55: 0 is not a whole number from 1 to 1000"),
+    ("{base: sd-turbo, schedule: {num_train_timesteps: many}}", "1:50: 'many' is not a whole number from 10 to 100000"),
+    ("{base: sd-turbo, schedule: {beta_end: 1}}", "1:39: 1 is not a number from 1e-06 to 0.999"),
+    ("{base: sd-turbo, schedule: {prediction_type: noise}}", "1:46: 'noise' is not one of epsilon, v_prediction"),
+    ("{base: sd-turbo, schedule: {num_train_timesteps: 500, original_inference_steps: 600}}",
+     "1:55: schedule: original_inference_steps 600 is more than 500 training timesteps allow"),
+    ("{base: sd-turbo, schedule: {first_timestep: 1000}}", "1:29: schedule: first_timestep 1000 is more than 1000"),
+    ("{base: sd-turbo, schedule: {beta_start: 0.2, beta_end: 0.1}}", "1:46: schedule: beta_end 0.1 is below"),
+    ("{base: sd-turbo, schedule: {max_timesteps: 1}}", "1:29: schedule: the sampler euler does not read max_timesteps"),
+    ("{base: passthrough, pipeline: timed_copy, schedule: {gamma: 1}}", "the pipeline timed_copy does not read gamma"),
 ])
 def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> None:
     recipe, problems = read(text)
