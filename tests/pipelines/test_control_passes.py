@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import solid
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
-from tests.pipelines.conftest import inference_mode
+from tests.pipelines.conftest import inference_mode, make_picture
 from tests.rigs import tiny
 from tests.rigs.lazy_imports import lazy_imports
 
@@ -28,8 +31,11 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.control_files import read_control
     from lcm_daemon.pipelines.control_passes import AdapterPass, UnionPass, make_pass
     from lcm_daemon.pipelines.controlnet import ControlNets
+    from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+    from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.numbers import Numbers
     from lcm_daemon.pipelines.unet import UNetPass
+    from tests.rigs.cuda import install
 
 SIZE = (64, 48)
 STEPS = 4
@@ -42,12 +48,12 @@ FULL = {"channels": [32, 64], "num_res_blocks": 2, "downscale_factor": 8}
 WIDE = {"channels": [32, 64, 64], "num_res_blocks": 2, "downscale_factor": 16, "adapter_type": "full_adapter_xl"}
 
 
-def make_union(kinds: int = 8) -> Any:
+def make_union(kinds: int = 8, width: int = 32) -> Any:
     """An untrained one's last layers are zeros. Here they must have an effect."""
     torch.manual_seed(3)
     network = ControlNetUnionModel(
         block_out_channels=(32, 64), layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        cross_attention_dim=32, attention_head_dim=8, norm_num_groups=8, num_trans_channel=32, num_trans_head=4,
+        cross_attention_dim=width, attention_head_dim=8, norm_num_groups=8, num_trans_channel=32, num_trans_head=4,
         num_proj_channel=32, conditioning_embedding_out_channels=(16, 32, 96, 256), num_control_type=kinds, **XL)
     for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block, network.spatial_ch_projs,
                   network.controlnet_cond_embedding.conv_out):
@@ -291,3 +297,68 @@ def test_another_class_and_wrong_weights_are_one_line(tmp_path: Path) -> None:
     save_file(lacking, tmp_path / "adapter.safetensors")
     with pytest.raises(ValueError, match=r"weights do not fit T2IAdapter: adapter.body.1.resnets.1.block2.bias"):
         read(tmp_path / "adapter.safetensors")
+
+
+# --- recorded, and in a whole frame ---
+
+
+@pytest.mark.compile
+@inference_mode
+def test_recorded_residuals_equal_those_that_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A union and an adapter of SDXL, of which the union makes its map in every second frame."""
+    machine = install(monkeypatch)
+    controls = (ControlNet("union", "", "tile", interval=2), ControlNet("own", "", "none", weight=0.5))
+    recipe = Recipe("own", controlnets=controls, size=SIZE)
+    torch.manual_seed(0)
+    unet = tiny.make_unet(**XL).eval()
+
+    def make(recorded: bool) -> ControlNets:
+        parts: Any = SimpleNamespace(unet=unet, controlnets={"union": make_union(), "own": make_adapter(**WIDE)},
+                                     device=torch.device("cpu"), dtype=torch.float32)
+        return ControlNets(parts, recipe, SIZE, Numbers(torch.device("cpu")), recorded)
+
+    recorded, plain, graphs = make(True), make(True), CudaGraphs(torch.device("cuda"))
+    image, sample, states = torch.zeros(1, 3, SIZE[1], SIZE[0]), torch.randn(2, 4, 6, 8), torch.randn(2, 5, 32)
+    more = torch.tensor([7.0]), states, torch.randn(2, 32), torch.ones(2, 6)
+    for seed in range(2 * WARM_UPS + 6):
+        image.copy_(torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1)
+        values = FrameValues.of(recipe.start_values() | {"steps": 1, "control/own/weight": 0.1 * (seed + 1)})
+
+        def run(own: ControlNets, plan: Any) -> Any:
+            own.run(plan, image, None)
+            return own.residuals(plan, 0, sample, *more)
+
+        plan = recorded.prepare(values, 2, has_guide=False)
+        found = graphs.launch(plan, lambda plan=plan: run(recorded, plan))
+        expected = run(plain, plain.prepare(values, 2, has_guide=False))
+        assert len(found) == 5 + 3
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert machine.log.count("replay") >= 4
+
+
+@pytest.mark.slow
+def test_a_frame_follows_a_union_and_an_adapter_and_weight_0_costs_nothing(tmp_path: Path) -> None:
+    """One network for two entries; its folder names the class of plain ControlNets, as published."""
+    folder = tiny.write_xl(tmp_path / "model", tiny.TURBO, {**XL, "cross_attention_dim": 64})
+    make_union(width=64).save_pretrained(tmp_path / "union")
+    config = json.loads((tmp_path / "union/config.json").read_text())
+    (tmp_path / "union/config.json").write_text(json.dumps({**config, "_class_name": "ControlNetModel"}))
+    make_adapter(**WIDE).save_pretrained(tmp_path / "adapter")
+    union, adapter = str(tmp_path / "union"), str(tmp_path / "adapter")
+    controls = (ControlNet("edges", union, "canny", weight=0), ControlNet("tile", union, "tile", weight=0),
+                ControlNet("own", adapter, "none", weight=0))
+
+    def paint(controlnets: tuple[ControlNet, ...], **weights: float) -> Any:
+        recipe = tiny.recipe_of(folder, sampler="euler", size=(64, 64), controlnets=controlnets)
+        pipeline, out = LatentConsistency(recipe, (64, 64)), solid((64, 64))
+        pipeline.load(lambda line: None)
+        models = pipeline.renderer.components.controlnets
+        assert not models or models["edges"] is models["tile"]
+        moved = {f"control/{name}/weight": weight for name, weight in weights.items()}
+        pipeline.render(make_picture((64, 64)), {**recipe.start_values(), "steps": 2, **moved}, out, None)
+        return out
+
+    alone = paint(())
+    assert np.array_equal(paint(controls), alone)
+    pictures = [alone, *(paint(controls, **{name: 1.0}) for name in ("edges", "tile", "own"))]
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(pictures, 2))
