@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,39 +10,29 @@ from typing import Any, TypeVar
 import diffusers
 import torch
 from safetensors.torch import load_file
-from transformers.models.clip.modeling_clip import (
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPVisionModelWithProjection,
-)
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines import precision
 from lcm_daemon.pipelines.accelerators.int8 import Int8, read_int8
 from lcm_daemon.pipelines.base import Progress
+from lcm_daemon.pipelines.control_files import read_control
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
-from lcm_daemon.pipelines.lora_file import Factors, read_lora
-from lcm_daemon.pipelines.loras import LiveLoras, merge
+from lcm_daemon.pipelines.lora_loading import load_loras
+from lcm_daemon.pipelines.loras import LiveLoras
+from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.quick_read import read_quickly
 from lcm_daemon.pipelines.weights import WeightFiles, locate, read_json
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import STABLE_DIFFUSION
+from lcm_daemon.recipes.weight_folders import find_weights
 
 diffusers.utils.logging.set_verbosity_error()  # what they warn of is raised as an error here
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-# By part: the supported classes, by their name in config.json.
-_UNETS: Mapping[str, Any] = {"UNet2DConditionModel": diffusers.UNet2DConditionModel}
-_VAES: Mapping[str, Any] = {
-    "AutoencoderTiny": diffusers.AutoencoderTiny, "AutoencoderKL": diffusers.AutoencoderKL,
-}
-_CONTROLNETS: Mapping[str, Any] = {"ControlNetModel": diffusers.ControlNetModel}
-_TEXT_ENCODERS: Mapping[str, Any] = {
-    "CLIPTextModel": CLIPTextModel,
-    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
-}
+# By part: the supported classes, by their name in config.json. Those of the model's own parts depend on its family.
 _IMAGE_ENCODERS: Mapping[str, Any] = {"CLIPVisionModelWithProjection": CLIPVisionModelWithProjection}
 
 _T = TypeVar("_T")
@@ -50,7 +40,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """One CLIP text model with its tokenizer."""
+    """One text model with its tokenizer."""
 
     tokenizer: Any
     model: Any
@@ -62,6 +52,7 @@ class Components:
 
     The VAE may have another dtype: one that overflows in float16 has a wider range.
 
+    unet: the UNet, or the transformer of a family that has one.
     text_encoders: one; two for Stable Diffusion XL.
     schedule: the content of scheduler_config.json, overridden by the recipe's `schedule`.
     loras: the live ones, at the recipe's weights.
@@ -69,6 +60,7 @@ class Components:
     image_encoder, feature_extractor: of the image prompt.
     force_zeros: an empty negative prompt is embedded as zeros, not as the embedding of an empty text.
     int8: how the "encoder", the "denoiser" and the "decoder" may be quantised, where the weights' folders say it.
+    family: a name in `registry.FAMILIES`.
     """
 
     unet: Any
@@ -83,6 +75,7 @@ class Components:
     feature_extractor: Any = None
     force_zeros: bool = False
     int8: Mapping[str, Int8] = field(default_factory=dict)
+    family: str = STABLE_DIFFUSION
 
 
 def load_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
@@ -104,6 +97,7 @@ class _Loader:
                  progress: Progress) -> None:
         self._recipe, self._weights, self._progress = recipe, weights, progress
         self._device, self._dtype = device, dtype
+        self._parts = parts_of(recipe.family)
 
     def components(self) -> Components:
         weights = self._weights
@@ -111,13 +105,12 @@ class _Loader:
         encoders = [self._text_encoder(suffix) for suffix in (("", "_2") if weights.second else ("",))]
         unet = self._image_model("unet", weights.unet, self._read_unet)
         vae = self._image_model("vae", weights.vae, self._read_vae)
-        controlnets = {name: self._image_model(f"controlnet {name}", place, self._reader_of(_CONTROLNETS))
-                       for name, place in weights.controlnets.items()}
-        loras = self._loras(unet, [encoder.model for encoder in encoders])
+        controlnets = self._controlnets()
+        loras = load_loras(self._recipe, weights.loras, unet, [encoder.model for encoder in encoders], self._read)
         image_encoder = self._image_encoder(weights.encoder) if weights.encoder else None
         return Components(unet, vae, tuple(encoders), {**schedule, **self._recipe.schedule}, self._device, self._dtype,
                           loras, controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros(),
-                          {**read_int8(weights.unet), **read_int8(weights.vae)})
+                          {**read_int8(weights.unet), **read_int8(weights.vae)}, self._recipe.family)
 
     def _read(self, part: str, place: Path, read: Callable[[Path], _T]) -> _T:
         """Read one part. Errors that a damaged file causes are raised as a RecipeError of one line."""
@@ -129,48 +122,47 @@ class _Loader:
                 f"recipe {self._recipe.name}: {part} at {place} cannot be loaded: {first_line(error)}") from error
 
     def _text_encoder(self, suffix: str) -> TextEncoder:
-        tokenizer = self._read(f"tokenizer{suffix}", self._weights.model / f"tokenizer{suffix}", _read_tokenizer)
+        tokenizer = self._read(f"tokenizer{suffix}", self._weights.model / f"tokenizer{suffix}",
+                               self._parts.read_tokenizer)
         part = f"text_encoder{suffix}"
         return TextEncoder(tokenizer, self._read(part, self._weights.model / part, self._read_transformer))
 
     def _image_model(self, part: str, place: Path, read: Callable[[Path], Any]) -> Any:
         return self._read(part, place, read).to(self._device, memory_format=torch.channels_last)
 
+    def _controlnets(self) -> dict[str, Any]:
+        """Read the control networks; one that several entries name, such as a ControlNet-Union, only once."""
+        read: dict[Path, Any] = {}
+        for name, place in self._weights.controlnets.items():
+            if place not in read:
+                read[place] = self._image_model(f"controlnet {name}", place, self._read_control)
+        return {name: read[place] for name, place in self._weights.controlnets.items()}
+
+    def _read_control(self, place: Path) -> Any:
+        return read_control(place, self._dtype, read_pretrained)
+
     def _image_encoder(self, place: Path) -> Any:
         return self._read("image encoder", place, lambda folder: read_pretrained(
             _kind(folder, _IMAGE_ENCODERS), folder, self._dtype).to(self._device))
 
     def _read_transformer(self, folder: Path) -> Any:
-        return read_pretrained(_kind(folder, _TEXT_ENCODERS), folder, self._dtype).to(self._device)
+        return read_pretrained(_kind(folder, self._parts.text_encoders), folder, self._dtype).to(self._device)
 
     def _reader_of(self, kinds: Mapping[str, Any]) -> Callable[[Path], Any]:
         return lambda folder: read_pretrained(_kind(folder, kinds), folder, self._dtype)
 
     def _read_unet(self, place: Path) -> Any:
         if place.suffix == ".safetensors":
-            return _read_file(_kind(self._weights.unet_config.parent, _UNETS), place, self._weights.unet_config,
-                              self._dtype)
-        return self._reader_of(_UNETS)(place)
+            kind = _kind(self._weights.unet_config.parent, self._parts.denoisers)
+            return _read_file(kind, place, self._weights.unet_config, self._dtype)
+        return self._reader_of(self._parts.denoisers)(place)
 
     def _read_vae(self, folder: Path) -> Any:
         """Stable Diffusion XL's own VAE overflows in float16 and says so. The VAE of 1.x says the same but does not."""
         overflows = (self._weights.second and self._dtype == torch.float16
                      and bool(read_json(folder / "config.json").get("force_upcast")))
-        return read_pretrained(_kind(folder, _VAES), folder,
+        return read_pretrained(_kind(folder, self._parts.vaes), folder,
                                precision.for_overflow(self._device) if overflows else self._dtype)
-
-    def _loras(self, unet: Any, encoders: Sequence[Any]) -> LiveLoras:
-        """Merge LoRAs without a name; make the others live, at the recipe's weights."""
-        live: dict[str, Factors] = {}
-        for lora, file in zip(self._recipe.loras, self._weights.loras, strict=True):
-            factors = self._read(f"lora {lora.name}".strip(), file, lambda place: read_lora(place, unet, encoders))
-            if lora.name:
-                live[lora.name] = factors
-            else:
-                merge(factors, lora.weight)
-        loras = LiveLoras(unet, encoders, live)
-        loras.set_weights({lora.name: lora.weight for lora in self._recipe.loras})
-        return loras
 
     def _force_zeros(self) -> bool:
         """As in StableDiffusionXLPipeline: model_index.json decides; without one it is true."""
@@ -179,10 +171,6 @@ class _Loader:
             return False
         content = self._read("model index", index, read_json) if index.exists() else {}
         return bool(content.get("force_zeros_for_empty_prompt", True))
-
-
-def _read_tokenizer(folder: Path) -> Any:
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _feature_extractor(image_encoder: Any) -> Any:
@@ -206,12 +194,14 @@ def _kind(folder: Path, kinds: Mapping[str, Any]) -> Any:
 
 def read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """Read a model of the class `kind`; raise one of UNREADABLE if its weights are incomplete."""
-    variant = _variant(folder, dtype)
-    quick = read_quickly(kind, folder, dtype, variant)
+    weights = find_weights(folder, half=dtype != torch.float32)  # half precision is half the reading
+    if weights is None or weights.missing:
+        raise ValueError(f"{', '.join(weights.missing) if weights else 'a .safetensors file'} is missing")
+    quick = read_quickly(kind, folder, dtype, weights.files)
     if quick is not None:
         return quick.eval().requires_grad_(False)
     model, report = kind.from_pretrained(
-        folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
+        folder, dtype=dtype, variant=weights.variant, use_safetensors=True, local_files_only=True,
         output_loading_info=True)
     # The libraries fill missing weights with random numbers and continue.
     absent = [key for key in report["missing_keys"] if not key.endswith("position_ids")]
@@ -232,10 +222,3 @@ def _read_file(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
         raise ValueError(f"weights do not fit {config}: {min(wrong)}")
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def _variant(folder: Path, dtype: torch.dtype) -> str | None:
-    """Half-precision files where they exist, which is half the reading; for float32 only without full ones."""
-    half, full = any(folder.glob("*.fp16.safetensors")), any(
-        "fp16" not in file.name for file in folder.glob("*.safetensors"))
-    return "fp16" if half and (dtype != torch.float32 or not full) else None

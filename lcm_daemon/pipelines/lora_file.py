@@ -1,168 +1,134 @@
-"""LoRA files: reads all common key styles and maps them to the layers of a model.
+"""LoRA files: what they add to the layers of a model, whatever kind of LoRA they are and however they name the layers.
 
-A LoRA adds scale * up @ down to a layer's weight (Hu et al., "LoRA", arXiv:2106.09685, section 4.1), with
-scale = alpha / rank. Files differ in how they name the layer and the two matrices: kohya's scripts flatten the path
-(`lora_unet_down_blocks_1_..._to_q.lora_down.weight`, `.alpha`), sometimes by the block numbers of the original
-implementation (`input_blocks_4_1_...`); diffusers and peft keep the path (`unet.down_blocks.1....to_q.lora_A.weight`)
-and may carry their configuration in the file's header. Flattened, all of them name the same layer, so layers are looked
-up by their flattened path. (diffusers 0.42.1 reads these files too, but not all of them completely: from kohya's files
-it loses the alphas of attention layers where they differ from layer to layer, and with transformers 5 the text
-encoder's attention.)
+(diffusers 0.42.1 reads these files too, but not all of them completely: from kohya's files it loses the alphas of
+attention layers where they differ from layer to layer, and with transformers 5 the text encoder's attention. Kinds
+other than LoRA it does not read.)
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
-Layer = nn.Linear | nn.Conv2d
+from lcm_daemon.pipelines.lora_keys import Key, parse
+from lcm_daemon.pipelines.lora_kinds import Change, Factor, Layer, read_change
+from lcm_daemon.pipelines.lora_names import LayerNames, find_layer, layers_of
+from lcm_daemon.pipelines.lora_settings import AdapterSettings, read_settings
+
+Factors = Mapping[Layer, Factor]
+Place = tuple[nn.Module, str]  # a layer, and its "weight" or "bias"
+FullChanges = Mapping[Place, Tensor]
 
 
 @dataclass(frozen=True)
-class Factor:
-    """What a LoRA of weight 1 adds to one layer: up @ down, in float32.
+class LoraContent:
+    """What a LoRA of weight 1 adds to a model.
 
-    up: (outputs, rank), including the scale.
-    down: (rank, inputs); for a convolution (rank, inputs * height * width).
+    factors: To weights, as products.
+    full: To weights and biases, in full: in their shape, in their dtype, on their device.
+    skipped: One line about layers of the file that the model does not have; "" if it has all of them.
     """
 
-    up: torch.Tensor
-    down: torch.Tensor
+    factors: Factors
+    full: FullChanges = field(default_factory=dict)
+    skipped: str = ""
 
 
-Factors = Mapping[Layer, Factor]
+class _Tensors(NamedTuple):
+    """The tensors of one layer, by their parts, and the key of the first of them."""
 
-_TARGETS: Mapping[str, str] = {  # by the prefix of a key; the first match counts
-    "lora_unet_": "unet", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2", "lora_te_": "text_encoder",
-    "unet.": "unet", "text_encoder_2.": "text_encoder_2", "text_encoder.": "text_encoder", "base_model.model.": "unet",
-    "": "unet",
-}
-_PARTS: Mapping[str, str] = {"down": "down", "A": "down", "up": "up", "B": "up", "alpha": "alpha"}
-_KEY = re.compile(
-    r"(?P<layer>.+?)[._](?:lora_linear_layer\.|lora\.|lora_)(?P<part>down|up|A|B)(?:\.default(?:_\d+)?)?\.weight"
-    r"|(?P<scaled>.+)\.(?P<alpha>alpha)")
-_METADATA = "lora_adapter_metadata"  # in the header of files from diffusers: peft's LoraConfig as JSON
+    key: Key
+    target: str
+    layer: nn.Module
+    parts: dict[str, Tensor]
 
 
-def read_lora(file: Path, unet: nn.Module, text_encoders: Sequence[nn.Module]) -> Factors:
-    """Read the factors in a .safetensors file, by the layers of these models.
+def read_lora(file: Path, unet: nn.Module, text_encoders: Sequence[nn.Module]) -> LoraContent:
+    """Read a .safetensors file for these models, which must be on their final device and in their final precision.
+
+    Layers that the models do not have, or that the file describes in an unknown way, are skipped.
 
     Raises:
-        ValueError: The file is not a plain LoRA, or not one for these models.
+        ValueError: The file is not a LoRA, or most of its layers do not fit these models.
         OSError, SafetensorError: The file cannot be read.
     """
-    layers = _layers(unet, text_encoders)
-    tensors: dict[Layer, dict[str, torch.Tensor]] = {}
-    names: dict[Layer, tuple[str, str]] = {}
-    with safe_open(file, framework="pt") as content:
-        settings = json.loads((content.metadata() or {}).get(_METADATA, "{}"))
-        for key in content.keys():  # noqa: SIM118 (not a mapping)
-            target, path, part = _parse(key)
-            layer = layers.get((target, _flat(path)))
-            if layer is None:
-                raise ValueError(f"it is not for this model: no layer fits the key {key!r}")
-            tensors.setdefault(layer, {})[part] = content.get_tensor(key).float()
-            names[layer] = (target, path)
-    if not tensors:
-        raise ValueError("it is empty")
-    return {layer: _factor(layer, parts, names[layer], settings) for layer, parts in tensors.items()}
+    return _Reader(layers_of(unet, text_encoders)).read(file)
 
 
-def _parse(key: str) -> tuple[str, str, str]:
-    """Split a key into (model, path of the layer, part: up, down or alpha)."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        raise ValueError(f"the key {key!r} is not of a plain LoRA; DoRA, LoHa, LoKr and the like are not supported")
-    path = match["layer"] or match["scaled"]
-    start = next(start for start in _TARGETS if path.startswith(start))
-    return _TARGETS[start], path[len(start):], _PARTS[match["part"] or match["alpha"]]
+class _Reader:
+    """Reads one file. `_wrong` collects the layers that cannot be used, each with the reason."""
+
+    def __init__(self, layers: LayerNames) -> None:
+        self._layers = layers
+        self._found: dict[nn.Module, _Tensors] = {}
+        self._wrong: dict[str, str] = {}
+
+    def read(self, file: Path) -> LoraContent:
+        with safe_open(file, framework="pt") as content:
+            settings = read_settings(file, content.metadata() or {})
+            for name in content.keys():  # noqa: SIM118 (not a mapping)
+                self._add(name, content.get_tensor(name))
+        changes = dict(self._changes(settings))
+        if not changes and not self._wrong:
+            raise ValueError("it is empty")
+        skipped = self._skipped(len(changes))
+        return LoraContent({layer: change.factor for layer, change in changes.items()
+                            if change.factor is not None and isinstance(layer, Layer)}, dict(_full(changes)), skipped)
+
+    def _add(self, name: str, tensor: Tensor) -> None:
+        try:
+            key = parse(name)
+        except ValueError as error:
+            self._wrong.setdefault(name.rsplit(".", 2)[0], str(error))
+            return
+        found = find_layer(self._layers, key)
+        if found is None:
+            self._wrong.setdefault(key.path, f"no layer fits the key {name!r:.120}")
+            return
+        target, layer = found
+        parts = self._found.setdefault(layer, _Tensors(key, target, layer, {})).parts
+        if key.part in parts:
+            raise ValueError(f"it contains several adapters: the layer {target}.{key.path} is there twice")
+        parts[key.part] = tensor
+
+    def _changes(self, settings: AdapterSettings) -> Iterator[tuple[nn.Module, Change]]:
+        for found in self._found.values():
+            place = f"{found.target}.{found.key.path}"
+            parts = {name: tensor.float() for name, tensor in found.parts.items()}
+            try:
+                yield found.layer, read_change(found.layer, parts, functools.partial(_scale, found, settings))
+            except KeyError as error:
+                self._wrong[place] = f"layer {place}: it lacks {error.args[0]}"
+            except (ValueError, RuntimeError, IndexError) as error:
+                self._wrong[place] = f"layer {place}: {str(error).splitlines()[0]:.120}"
+
+    def _skipped(self, count: int) -> str:
+        """The line about skipped layers. Raises ValueError if they are most of the file's layers."""
+        if not self._wrong:
+            return ""
+        wrong, first = len(self._wrong), next(iter(self._wrong.values()))
+        if wrong > count:
+            raise ValueError(f"it is not for this model: {first}" if not count else
+                             f"it is not for this model: {wrong} of its {wrong + count} layers do not fit; {first}")
+        return f"{wrong} of its {wrong + count} layers {'is' if wrong == 1 else 'are'} skipped: {first}"
 
 
-def _flat(path: str) -> str:
-    """A layer's path as kohya's scripts write it, without the parts in which library versions differ."""
-    return path.replace(".processor.", ".").replace(".", "_").removeprefix("text_model_")
+def _scale(found: _Tensors, settings: AdapterSettings, rank: int) -> float:
+    """alpha / rank; where there is no alpha, by the settings. An alpha of a whole matrix means nothing."""
+    if "alpha" in found.parts:
+        return float(found.parts["alpha"]) / rank if rank else 1.0
+    return settings.scale(found.target, found.key.path, rank)
 
 
-def _factor(layer: Layer, parts: Mapping[str, torch.Tensor], name: tuple[str, str],
-            settings: Mapping[str, Any]) -> Factor:
-    if "up" not in parts or "down" not in parts:
-        raise ValueError(f"layer {'.'.join(name)} lacks one of its two matrices")
-    up, down = parts["up"].flatten(1), parts["down"].flatten(1)
-    if (up.shape[1], down.shape[1]) != (len(down), layer.weight[0].numel()) or len(up) != len(layer.weight):
-        raise ValueError(f"it is not for this model: layer {'.'.join(name)} has another size")
-    rank = len(down)
-    scale = float(parts["alpha"]) / rank if "alpha" in parts else _configured_scale(name, rank, settings)
-    return Factor(up * scale, down)
-
-
-def _configured_scale(name: tuple[str, str], rank: int, settings: Mapping[str, Any]) -> float:
-    """The scale by peft's configuration in the file's header; without one, 1, as in diffusers."""
-    target, path = name
-    patterns: Mapping[str, float] = settings.get(f"{target}.alpha_pattern") or {}
-    pattern = next((p for p in patterns if re.match(rf"(.*\.)?({p})$", path)), None)  # as peft looks them up
-    alpha = patterns[pattern] if pattern else settings.get(f"{target}.lora_alpha", rank)
-    return float(alpha) / (rank**0.5 if settings.get(f"{target}.use_rslora") else rank)
-
-
-def _layers(unet: nn.Module, text_encoders: Sequence[nn.Module]) -> dict[tuple[str, str], Layer]:
-    """Every layer that may have a factor, by its model and by each flattened path that files use for it."""
-    targets = {"unet": unet, **dict(zip(("text_encoder", "text_encoder_2"), text_encoders, strict=False))}
-    return {(target, name): module for target, model in targets.items()
-            for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
-            for name in _names(path, model)}
-
-
-def _names(path: str, model: nn.Module) -> Iterable[str]:
-    yield _flat(path)
-    if path.endswith(".to_out.0"):
-        yield _flat(path.removesuffix(".0"))  # in files from the time of attention processors
-    if original := _original(path, model):
-        yield _flat(original)
-
-
-# diffusers' names inside a ResNet block, and the names in the original implementation (CompVis and Stability AI's
-# UNetModel), as in the conversion scripts of both.
-_INSIDE: Mapping[str, str] = {
-    "conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
-    "conv_shortcut": "skip_connection",
-}
-_OUTSIDE: Mapping[str, str] = {
-    "conv_in": "input_blocks.0.0", "conv_out": "out.2", "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2", "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-}
-_BLOCK = re.compile(r"(down_blocks|up_blocks)\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
-_MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
-
-
-def _original(path: str, unet: nn.Module) -> str:
-    """The path of a UNet's layer in the original implementation, or an empty string."""
-    if path in _OUTSIDE:
-        return _OUTSIDE[path]
-    if match := _MIDDLE.fullmatch(path):
-        kind, number, rest = match.groups()
-        return f"middle_block.{2 * int(number) + (kind == 'attentions')}.{_INSIDE.get(rest, rest)}"
-    match = _BLOCK.fullmatch(path)
-    return _original_block(match, unet) if match else ""
-
-
-def _original_block(match: re.Match[str], unet: nn.Module) -> str:
-    """The original numbers all blocks in a row. A downsampler is a block of its own, an upsampler is part of one."""
-    side, block, kind, number, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
-    per_block = int(unet.config["layers_per_block"]) + 1  # type: ignore[index]
-    if kind == "downsamplers":
-        return f"input_blocks.{per_block * (block + 1)}.0.op"
-    if kind == "upsamplers":
-        position = 1 + bool(getattr(unet.get_submodule(f"up_blocks.{block}"), "attentions", None))
-        return f"output_blocks.{per_block * (block + 1) - 1}.{position}.{rest}"
-    first = per_block * block + number + (side == "down_blocks")
-    name = "input_blocks" if side == "down_blocks" else "output_blocks"
-    return f"{name}.{first}.{int(kind == 'attentions')}.{_INSIDE.get(rest, rest)}"
+def _full(changes: Mapping[nn.Module, Change]) -> Iterator[tuple[Place, Tensor]]:
+    for layer, change in changes.items():
+        if change.weight is not None:
+            yield (layer, "weight"), change.weight
+        if change.bias is not None:
+            yield (layer, "bias"), change.bias

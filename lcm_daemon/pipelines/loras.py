@@ -2,7 +2,8 @@
 
 A live LoRA changes the weights in place. Captured or compiled graphs stay valid, and a frame costs the same with it as
 without. Every change starts from the original weights, so nothing drifts, and at 0 they are restored bit by bit. The
-price is twice the memory for the layers that live LoRAs change.
+price is twice the memory for the layers that live LoRAs change; three times where the change is no product of small
+matrices (DoRA, full weights, LoHa and LoKr of high rank).
 
 A change launches one operation a layer, which are hundreds. They read the LoRAs' weights from the device, so they are
 recorded once for each set of layers that is written, and replayed as one launch.
@@ -10,77 +11,28 @@ recorded once for each set of layers that is written, and replayed as one launch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from lcm_daemon.pipelines.accelerators.low_rank import LowRank
-from lcm_daemon.pipelines.lora_file import Factors, Layer
+from lcm_daemon.pipelines.lora_file import Factors, FullChanges, LoraContent
+from lcm_daemon.pipelines.lora_groups import LoraChanges, LoraGroup, make_groups
+from lcm_daemon.pipelines.lora_kinds import Layer
 from lcm_daemon.pipelines.numbers import NumberRange, Numbers
 
+_NO_FULL: Mapping[str, FullChanges] = {}
 
-def merge(factors: Factors, weight: float) -> None:
+
+def merge(content: LoraContent, weight: float) -> None:
     """Add a LoRA to the weights of its layers, permanently."""
-    for layer, factor in factors.items():
+    for layer, factor in content.factors.items():
         up, down = (factor.up * weight).to(layer.weight), factor.down.to(layer.weight)
         _write(layer, _matrix(layer).clone(), up, down)
-
-
-@dataclass(frozen=True)
-class _LayerState:
-    """One layer.
-
-    original: Its weight without LoRAs, in the same shape and layout.
-    down: (ranks, inputs), the matrices of all its LoRAs, stacked.
-    """
-
-    layer: Layer
-    original: torch.Tensor
-    down: torch.Tensor
-
-    def write(self, up: torch.Tensor) -> None:
-        """Write original + up @ down into the layer's weight, in one operation."""
-        torch.addmm(_in_memory_order(self.original), up, self.down, out=_in_memory_order(self.layer.weight.detach()))
-
-
-class _Group:
-    """Layers of one model that are changed by the same LoRAs with the same ranks. Their columns are scaled at once.
-
-    numbers: the places of the LoRAs in the tensor of all weights.
-    """
-
-    def __init__(self, ranks: Mapping[str, int], layers: Sequence[Layer], factors: Mapping[str, Factors],
-                 numbers: Mapping[str, int]) -> None:
-        self.names, self.layers = frozenset(ranks), tuple(layers)
-        like = layers[0].weight
-        ups = [torch.cat([factors[name][layer].up for name in ranks], dim=1) for layer in layers]
-        self._rows = [len(up) for up in ups]
-        self._up = torch.cat(ups).to(like)
-        self.loras = tuple(numbers[name] for name, rank in ranks.items() for _ in range(rank))  # by column
-        self._columns = torch.tensor(self.loras, device=like.device)
-        self._column_weights = like.new_zeros(len(self.loras))
-        self.states = [_LayerState(layer, layer.weight.detach().clone(),
-                                   _as_weight(layer, torch.cat([factors[name][layer].down for name in ranks])))
-                       for layer in layers]
-
-    def apply(self, weights: torch.Tensor) -> None:
-        """Write the weights of the layers. weights: float32, of all LoRAs, on the device."""
-        self._column_weights.copy_(weights.index_select(0, self._columns))
-        scaled = torch.split(self._up * self._column_weights, self._rows)
-        for state, up in zip(self.states, scaled, strict=True):
-            state.write(up)
-
-    def low_rank(self) -> Iterator[tuple[Layer, LowRank]]:
-        """Each layer with what the LoRAs add to it."""
-        for state, up in zip(self.states, torch.split(self._up, self._rows), strict=True):
-            yield state.layer, LowRank(state.original, up, _like_weight(state), self.loras)
-
-    def restore(self) -> None:
-        """Write the original weights, bit by bit: adding 0 would turn -0 to 0."""
-        torch._foreach_copy_([state.layer.weight.detach() for state in self.states],
-                             [state.original for state in self.states])
+    for (layer, name), change in content.full.items():
+        getattr(layer, name).detach().add_(change, alpha=weight)
 
 
 @dataclass(frozen=True)
@@ -96,20 +48,22 @@ class LiveLoras:
 
     factors: by name of the LoRA, for layers of these models, which must already be on their final device and in their
         final precision.
+    full: changes that are no products, likewise.
 
     Attributes:
         names: In the order of the recipe.
         weights: float32 (LoRAs,), on the device, always at the same address once `use` was called.
     """
 
-    def __init__(self, unet: nn.Module, text_encoders: Iterable[nn.Module], factors: Mapping[str, Factors]) -> None:
+    def __init__(self, unet: nn.Module, text_encoders: Iterable[nn.Module], factors: Mapping[str, Factors],
+                 full: Mapping[str, FullChanges] = _NO_FULL) -> None:
         self.names = tuple(factors)
         self._weights = dict.fromkeys(factors, 0.0)
         self._room: NumberRange | None = None
         self._move: _Move | None = None
-        numbers = {name: number for number, name in enumerate(factors)}
-        unet_groups = _groups(unet, factors, numbers)
-        self._text = [group for encoder in text_encoders for group in _groups(encoder, factors, numbers)]
+        change = LoraChanges(factors, full, {name: number for number, name in enumerate(factors)})
+        unet_groups = make_groups(unet, change)
+        self._text = [group for encoder in text_encoders for group in make_groups(encoder, change)]
         self._groups = (*unet_groups, *self._text)
         first = next(iter(self._groups), None)
         self.weights = torch.zeros(len(factors), device=first.states[0].original.device if first else None)
@@ -117,13 +71,26 @@ class LiveLoras:
     @property
     def layers(self) -> frozenset[Layer]:
         """Layers whose weights move."""
-        return frozenset(layer for group in self._groups for layer in group.layers)
+        return frozenset(state.layer for group in self._groups for state in group.states
+                         if isinstance(state.layer, Layer))
+
+    def moves(self, module: nn.Module) -> bool:
+        """Whether a LoRA changes a tensor of `module`."""
+        return bool(self._inside(module))
 
     def low_rank(self, module: nn.Module) -> dict[Layer, LowRank]:
-        """What the LoRAs add to each layer of `module`, for accelerators that cannot see weights move."""
+        """What the LoRAs add to each layer of `module`, for accelerators that cannot see weights move.
+
+        It is empty if a LoRA adds to one of its tensors what is no product.
+        """
+        groups = self._inside(module)
+        if any(group.full for group in groups):
+            return {}
+        return {layer: low_rank for group in groups for layer, low_rank in group.low_rank()}
+
+    def _inside(self, module: nn.Module) -> list[LoraGroup]:
         inside = frozenset(module.modules())
-        return {layer: low_rank for group in self._groups for layer, low_rank in group.low_rank()
-                if layer in inside}
+        return [group for group in self._groups if group.states[0].layer in inside]
 
     def use(self, numbers: Numbers) -> None:
         """Read the weights from a room of these numbers instead: `prepare` writes them there."""
@@ -173,37 +140,6 @@ class LiveLoras:
         for number in move.restored:
             self._groups[number].restore()
         return self.weights
-
-
-def _groups(model: nn.Module, factors: Mapping[str, Factors], numbers: Mapping[str, int]) -> list[_Group]:
-    by_ranks: dict[tuple[tuple[str, int], ...], list[Layer]] = {}
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            ranks = tuple((name, len(lora[layer].down)) for name, lora in factors.items() if layer in lora)
-            by_ranks.setdefault(ranks, []).append(layer)
-    return [_Group(dict(ranks), layers, factors, numbers) for ranks, layers in by_ranks.items() if ranks]
-
-
-def _in_memory_order(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as a contiguous matrix (outputs, inputs) on the same memory; channels_last has its own order."""
-    return (weight if weight.is_contiguous() else weight.permute(0, 2, 3, 1)).flatten(1)
-
-
-def _as_weight(layer: Layer, down: torch.Tensor) -> torch.Tensor:
-    """`down` with its inputs in the order of the layer's weight in memory."""
-    shaped = down.to(layer.weight).view(len(down), *layer.weight.shape[1:])
-    if layer.weight.is_contiguous():
-        return shaped.flatten(1)
-    return shaped.permute(0, 2, 3, 1).contiguous().flatten(1)
-
-
-def _like_weight(state: _LayerState) -> torch.Tensor:
-    """The state's `down` in the shape of a weight, (ranks, inputs, ...)."""
-    weight, ranks = state.original, len(state.down)
-    if weight.is_contiguous():
-        return state.down.view(ranks, *weight.shape[1:])
-    inputs, height, width = weight.shape[1:]
-    return state.down.view(ranks, height, width, inputs).permute(0, 3, 1, 2)
 
 
 def _matrix(layer: Layer) -> torch.Tensor:

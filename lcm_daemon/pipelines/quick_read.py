@@ -1,4 +1,4 @@
-"""Reads a model whose files fit its class exactly, in a fraction of the time that the libraries' own readers take.
+"""Reads a model whose weights fit its class exactly, in a fraction of the time that the libraries' own readers take.
 
 They convert the names of old checkpoints, spread weights over devices and quantise; each of these is looked for at
 every load. A model that needs any of it is left to them, and so is every damaged file: their messages are better.
@@ -6,7 +6,7 @@ every load. A model that needs any of it is left to them, and so is every damage
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,31 +18,38 @@ from torch.overrides import TorchFunctionMode
 from lcm_daemon.pipelines.load_errors import UNREADABLE
 from lcm_daemon.pipelines.weights import read_json
 
-_NAMES = ("diffusion_pytorch_model", "model")  # of weight files, by diffusers and by transformers
 SMALL = 64 << 20  # bytes: files whose weights one thread converts
 _RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 
-def read_quickly(kind: Any, folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
-    """Read a model of the class `kind` from a folder with one weight file; None if it takes the library's reader.
+def read_quickly(kind: Any, folder: Path, dtype: torch.dtype, files: Sequence[Path]) -> Any:
+    """Read a model of the class `kind` from a folder; None if it takes the library's reader.
 
-    variant: As of `from_pretrained`, such as "fp16".
+    files: The folder's weights, as `recipes.weight_folders` finds them.
     """
     try:
         config = read_json(folder / "config.json")
-        file = _only_file(folder, variant)
-        if file is None or "quantization_config" in config or getattr(kind, "_keep_in_fp32_modules", None):
+        if "quantization_config" in config or getattr(kind, "_keep_in_fp32_modules", None):
             return None
-        with _Uninitialised():
-            model = kind.from_config(config) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
-        tensors = _matching(load_file(file), model.state_dict())
-        if tensors is None:
-            return None
-        with _one_thread(file.stat().st_size < SMALL):
-            model.load_state_dict({key: _converted(tensor, dtype) for key, tensor in tensors.items()}, assign=True)
-            return model.to(dtype)
+        model = make_empty(kind, config)
+        tensors = _matching({key: tensor for file in files for key, tensor in load_file(file).items()},
+                            model.state_dict())
+        return None if tensors is None else fill(model, tensors, dtype)
     except UNREADABLE:
         return None
+
+
+def make_empty(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A model of a class of diffusers or transformers by the content of its config.json, with weights of any value."""
+    with _Uninitialised():
+        return kind.from_config(config) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
+
+
+def fill(model: Any, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
+    """Give a model these weights, by its own names, in this precision. Raises RuntimeError if one is missing."""
+    with _one_thread(sum(tensor.nbytes for tensor in tensors.values()) < SMALL):
+        model.load_state_dict({key: _converted(tensor, dtype) for key, tensor in tensors.items()}, assign=True)
+        return model.to(dtype)
 
 
 @contextmanager
@@ -67,11 +74,6 @@ class _Uninitialised(TorchFunctionMode):
         if getattr(func, "__module__", "") == "torch.nn.init" or func in _RANDOM:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
-
-
-def _only_file(folder: Path, variant: str | None) -> Path | None:
-    ending = f".{variant}.safetensors" if variant else ".safetensors"
-    return next((file for name in _NAMES if (file := folder / f"{name}{ending}").is_file()), None)
 
 
 def _matching(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> Mapping[str, Any] | None:

@@ -26,7 +26,8 @@ with lazy_imports(globals()):
     from torch import nn
 
     from lcm_daemon.pipelines.components import Components, load_components
-    from lcm_daemon.pipelines.lora_file import _original, read_lora
+    from lcm_daemon.pipelines.lora_file import read_lora
+    from lcm_daemon.pipelines.lora_names import _original
     from lcm_daemon.pipelines.loras import LiveLoras, merge
     from lcm_daemon.pipelines.numbers import Numbers
 
@@ -155,7 +156,7 @@ def test_it_reports_whether_prompts_must_be_embedded_again(plain: Plain, tmp_pat
     factors = {}
     for target, model in (("unet", unet), ("text_encoder", encoder)):
         file = tiny_loras.write_kohya(lora.of(target), tmp_path / f"{target}.safetensors", [unet, encoder])
-        factors[target] = read_lora(file, unet, [encoder])
+        factors[target] = read_lora(file, unet, [encoder]).factors
         assert factors[target].keys() <= set(model.modules())
     loras = LiveLoras(unet, [encoder], factors)
     assert not loras.set_weights({"unet": 1.0})
@@ -245,11 +246,11 @@ def test_original_block_numbers_match_original_checkpoints(family: str) -> None:
     """diffusers' own conversion of original checkpoints, run backwards: every layer comes back to its place."""
     unet = tiny.make_unet(**FAMILIES[family])
     layers = {f"{path}.{end}": tensor for path, layer in unet.named_modules()
-              if isinstance(layer, nn.Linear | nn.Conv2d) for end, tensor in layer.named_parameters()}
+              if isinstance(layer, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm)
+              for end, tensor in layer.named_parameters()}
     names = {key: f"{_original(key.rpartition('.')[0], unet)}.{key.rpartition('.')[2]}" for key in layers}
     assert len(set(names.values())) == len(layers)
-    norm = {f"model.diffusion_model.out.0.{end}": torch.zeros(1) for end in ("weight", "bias")}  # no layer of a LoRA
-    checkpoint = norm | {f"model.diffusion_model.{names[key]}": tensor for key, tensor in layers.items()}
+    checkpoint = {f"model.diffusion_model.{names[key]}": tensor for key, tensor in layers.items()}
     converted = convert_ldm_unet_checkpoint(checkpoint, dict(unet.config))
     assert all(converted[key] is tensor for key, tensor in layers.items())
 
@@ -260,7 +261,7 @@ def test_kohya_files_with_original_block_numbers_are_read(plain: Plain, kohya: K
     file = tiny_loras.write_kohya(make_lora([unet, *encoders]), tmp_path / "lora.safetensors", [unet, *encoders],
                                   rename=lambda path: _original(path, unet))
     assert any(key.startswith("lora_unet_input_blocks_") for key in load_file(file))
-    numbered, named = (read_lora(each, unet, encoders) for each in (file, kohya("xl")))
+    numbered, named = (read_lora(each, unet, encoders).factors for each in (file, kohya("xl")))
     assert numbered.keys() == named.keys()
     assert all(torch.equal(numbered[layer].up, factor.up) and torch.equal(numbered[layer].down, factor.down)
                for layer, factor in named.items())
@@ -285,23 +286,31 @@ LAYER = "lora_unet_mid_block_resnets_0_conv1"
 @pytest.mark.slow
 @pytest.mark.parametrize(("key", "tensor", "words"), [
     (f"{LAYER}.lora_up.weight", None, "lacks one of its two matrices"),
-    (f"{LAYER}.dora_scale", torch.ones(1), "is not of a plain LoRA"),
-    (f"{LAYER}.hada_w1_a", torch.ones(1), "is not of a plain LoRA"),
-    (f"{LAYER}.lora_mid.weight", torch.ones(1), "is not of a plain LoRA"),
+    (f"{LAYER}.oft_blocks", torch.ones(1), "of the kind OFT are not supported"),
     ("lora_unet_mid_block_resnets_9_conv1.lora_up.weight", torch.ones(2, 2), "no layer fits the key"),
     ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", torch.ones(2, 2), "no layer fits the key"),
     (f"{LAYER}.lora_up.weight", torch.ones(5, 3, 1, 1), "has another size"),
     (f"{LAYER}.lora_down.weight", torch.ones(9, 64, 3, 3), "has another size"),
 ])
-def test_an_unsupported_file_is_one_line(key: str, tensor: torch.Tensor | None, words: str, folders: dict[str, Path],
-                                         kohya: Kohya, tmp_path: Path) -> None:
+def test_one_layer_that_does_not_fit_is_a_line(key: str, tensor: torch.Tensor | None, words: str,
+                                               folders: dict[str, Path], kohya: Kohya, tmp_path: Path,
+                                               caplog: pytest.LogCaptureFixture) -> None:
     file = Path(shutil.copy(kohya("one"), tmp_path / "lora.safetensors"))
     change(file, key, tensor)
-    assert words in refused(folders["one"], file)
+    load(folders["one"], Lora(str(file)))
+    lines = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"recipe tiny: lora at {file}: 1 of its ")
+    assert words in lines[0]
 
 
-def test_a_lora_of_another_family_is_one_line(folders: dict[str, Path], kohya: Kohya) -> None:
-    assert "it is not for this model" in refused(folders["one"], kohya("xl"))
+def test_a_lora_of_another_family_is_one_line(folders: dict[str, Path], kohya: Kohya, tmp_path: Path) -> None:
+    assert "it is for an unknown family (context 64), this model is an unknown family (32)" in refused(
+        folders["one"], kohya("xl"))
+    file = tmp_path / "lora.safetensors"
+    name = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    save_file({f"{name}.lora_down.weight": torch.zeros(4, 2048), f"{name}.lora_up.weight": torch.zeros(640, 4)}, file)
+    assert "it is for SDXL (context 2048), this model is an unknown family (32)" in refused(folders["one"], file)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lcm_daemon.pipelines.lora_file import Layer
+from lcm_daemon.pipelines.lora_kinds import Layer
 
 
 @dataclass(frozen=True)
