@@ -36,8 +36,8 @@ def test_a_show_has_no_audience_unless_it_says_so(file: Path) -> None:
 def test_every_key_is_read(file: Path) -> None:
     (file.parent / "words.txt").write_text("# names\nFool\n\n idiot \nfool\n")
     found = read(file, "{places: 4, seconds: 45, queue: 0, per_address: 90, parameters: [prompt, strength, prompt], "
-                       "blocked_words: words.txt, source: show, wall: cycle, cycle_seconds: 5, share: 0.25, host: 0.0.0.0, "
-                       "port: 9001, "
+                       "blocked_words: words.txt, source: show, wall: cycle, cycle_seconds: 5, share: 0.25, "
+                       "host: 0.0.0.0, port: 9001, "
                        "address: 'https://play.example.org', keep: kept, qr: top_right, qr_file: code.png}")
     assert found == AudienceConfig(
         4, 45.0, 0, 90, ("prompt", "strength"), ("fool", "idiot"), "show", "cycle", 5.0, 0.25, "0.0.0.0", 9001,
