@@ -13,6 +13,7 @@ from lcm_daemon.pipelines import precision
 from lcm_daemon.pipelines.accelerators import openvino_devices
 from lcm_daemon.pipelines.precision import Precision
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import FAMILIES
 
 # How many algorithms cuDNN times for each convolution. That takes seconds at each start, and torch cannot store the
 # result. An engine that takes the place of a dead one does without: a compiled one, which is searched, follows soon.
@@ -69,7 +70,10 @@ def choose_precision(recipe: Recipe, device: torch.device) -> Precision:
     """Return the recipe's precision and why; for "auto" the fastest that the device computes well."""
     if recipe.dtype != "auto":
         return Precision(DTYPES[recipe.dtype])
-    return precision.of_device(device)
+    found, family = precision.of_device(device), FAMILIES[recipe.family]
+    if family.overflows and found.dtype == torch.float16:
+        return Precision(precision.for_overflow(device), f"{family.title} overflows in float16")
+    return found
 
 
 def choose_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:

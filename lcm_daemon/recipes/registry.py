@@ -151,6 +151,7 @@ class ModelFamily:
         step: Sides of a frame are multiples of this, in pixels.
         accelerators: Names in ACCELERATOR_CHOICES.
         refused: Keys of recipes that have no effect with it, and what each of them is for users.
+        overflows: In float16; it then runs in bfloat16 or float32.
     """
 
     title: str
@@ -161,12 +162,13 @@ class ModelFamily:
     step: int
     accelerators: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
+    overflows: bool = False
 
 
 STABLE_DIFFUSION = "stable-diffusion"  # the family of a recipe that names none
 _ONLY_STABLE_DIFFUSION: Mapping[str, str] = {
     "unet": "no other UNet", "loras": "no LoRAs", "controlnets": "no ControlNets", "image_prompt": "no image prompt",
-    "stream_batch": "no stream batch",
+    "stream_batch": "no stream batch", "checkpoint": "no model in one file",
 }
 
 FAMILIES: Mapping[str, ModelFamily] = {
@@ -176,5 +178,5 @@ FAMILIES: Mapping[str, ModelFamily] = {
         guidance=("none", "embedded", "classifier_free"), step=8, accelerators=ACCELERATOR_CHOICES),
     "sana-sprint": ModelFamily(
         "SANA-Sprint", f"{_PIPELINES}.sana:SanaSprint", "transformer", samplers=("scm",), guidance=("embedded",),
-        step=32, accelerators=(AUTO, NONE), refused=_ONLY_STABLE_DIFFUSION),
+        step=32, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lcm_daemon.core.frame import Pixels, solid
+from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.recipes.recipe import Recipe
 from tests.pipelines.conftest import make_picture
@@ -24,6 +25,7 @@ with lazy_imports(globals()):
     from transformers import AutoTokenizer, Gemma2Model
 
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+    from tests.rigs.card import Card, unplugged
 
 SIZE = (64, 64)
 FAMILY: dict[str, Any] = {"family": "sana-sprint", "sampler": "scm", "guidance": "embedded"}
@@ -142,3 +144,33 @@ def test_blends_meet_their_texts(pair: Pair) -> None:
                          for share in (0.001, 0.5, 0.999))
     assert [np.abs(near - ends[0]).mean() < 1, np.abs(far - ends[1]).mean() < 1] == [True, True]
     assert all(np.abs(middle - end).max() > 1 for end in ends)
+
+
+# --- recorded ---
+
+MOVES: list[dict[str, Any]] = [
+    {}, {"strength": 0.4}, {"seed": 5}, {"prompt": "deep ocean"}, {"guidance": 7.0}, {"prompt": "red (lava:1.4)"},
+    {"prompt": Blend((("fire", 0.4), ("deep blue", 0.6)))}, {"mode": "text"}, {"steps": 1}, {"mode": "image"},
+    {"feedback": 0.5, "smooth": 0.6},
+]
+
+
+@pytest.mark.slow
+def test_recorded_frames_equal_those_of_the_cpu(card: Card, pair: Pair) -> None:
+    """A change of prompt, strength, seed or guidance needs no other recording."""
+    ours = LatentConsistency(replace(pair.recipe, device="cuda"), SIZE)
+    ours.load(lambda line: None)
+    assert ours.renderer.dtype == torch.float32
+    settings = pair.recipe.start_values() | {"prompt": "red lava", "guidance": 4.5, "steps": 2}
+    recordings = ours.renderer.recordings
+    card.log.clear()
+    for number, move in enumerate(move for move in MOVES for _ in range(3)):
+        settings.update(move)
+        found, expected = solid(SIZE), solid(SIZE)
+        ours.render(make_picture(SIZE, number % 3), settings, found, None)
+        with unplugged():
+            pair.ours.render(make_picture(SIZE, number % 3), settings, expected, None)
+        assert np.abs(found.astype(int) - expected).max() <= 1, f"frame {number}, {move}"
+    assert card.counts()["replay"] >= 3 * len(MOVES)
+    assert ours.renderer.recordings <= recordings + 1, "the blend of two texts"
+    assert not ours.renderer.refused
