@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lcm_daemon.pipelines.lora_file import LoraContent, read_lora
 from lcm_daemon.pipelines.loras import LiveLoras, merge
-from lcm_daemon.recipes.families import family_of_config, identify
-from lcm_daemon.recipes.family_fit import misfit
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header
 
 log = logging.getLogger(__name__)
 Read = Callable[[str, Path, Callable[[Path], LoraContent]], LoraContent]
@@ -30,7 +27,7 @@ def load_loras(recipe: Recipe, files: Sequence[Path], unet: Any, text_encoders: 
     """
     live: dict[str, LoraContent] = {}
     for lora, file in zip(recipe.loras, files, strict=True):
-        content = read(f"lora {lora.name}".strip(), file, lambda place: _read(place, unet, text_encoders))
+        content = read(f"lora {lora.name}".strip(), file, lambda place: read_lora(place, unet, text_encoders))
         if content.skipped:
             log.warning("recipe %s: lora at %s: %s", recipe.name, file, content.skipped)
         if lora.name:
@@ -41,14 +38,3 @@ def load_loras(recipe: Recipe, files: Sequence[Path], unet: Any, text_encoders: 
                       {name: content.full for name, content in live.items()})
     loras.set_weights({lora.name: lora.weight for lora in recipe.loras})
     return loras
-
-
-def _read(file: Path, unet: Any, text_encoders: Sequence[Any]) -> LoraContent:
-    config: Mapping[str, Any] = unet.config
-    try:
-        family = identify(read_header(file)).family
-    except BadWeightFile as error:
-        raise ValueError(f"it {error.reason}") from error
-    if reason := misfit(family, family_of_config(config)):
-        raise ValueError(reason)
-    return read_lora(file, unet, text_encoders)

@@ -1,0 +1,129 @@
+"""Compares the weights of a recipe with its model: each part is of the right kind, and for the model's family.
+
+Only headers and configurations are read. A part whose file does not tell what it is for is left to the engine, and so
+is a file that cannot be read. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcm_daemon.recipes.families import SD1, SD2, SDXL, Family, WeightKind, family_of_config, identify
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header
+from lcm_daemon.recipes.weight_folders import find_weights
+
+if TYPE_CHECKING:
+    from lcm_daemon.pipelines.weights import WeightFiles
+
+_FILE = ".safetensors"
+_LORA, _CONTROL, _ADAPTER = ("lora",), ("controlnet", "t2i_adapter"), ("ip_adapter",)
+_WANTED: Mapping[tuple[str, ...], str] = {
+    _LORA: "a LoRA", _CONTROL: "a ControlNet or a T2I-Adapter", _ADAPTER: "an IP-Adapter",
+}
+# Families by the scale of a VAE's latents: `scaling_factor` of stabilityai's and runwayml's vae/config.json. Their
+# weights have the same keys and shapes, so that nothing else tells them apart.
+_SCALES: Mapping[float, tuple[Family, ...]] = {0.18215: (SD1, SD2), 0.13025: (SDXL,)}
+_TINY = re.compile(r"(^|[/_.-])taesd(xl)?($|[/_.-])")  # the names that the tiny VAEs of both are published under
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A part that does not fit.
+
+    Attributes:
+        source: As the recipe names it.
+        text: What is wrong: "lora ink at /x.safetensors: it is for SDXL (context 2048), this model is SD 1.x (768)".
+    """
+
+    source: str
+    text: str
+
+
+def misfits(recipe: Recipe, weights: WeightFiles) -> Iterator[Misfit]:
+    """Yield every part of a recipe that is of another kind, or for another family than its model."""
+    model = family_of_config(_config(weights.unet_config))
+    if recipe.unet and weights.unet.suffix == _FILE:
+        yield from _compare(recipe.unet, "unet", weights.unet, (), model)
+    if recipe.vae and model is not None:
+        yield from _compare_vae(recipe.vae, weights.vae, model)
+    for lora, place in zip(recipe.loras, weights.loras, strict=True):
+        yield from _compare(lora.model, f"lora {lora.name}".strip(), place, _LORA, model)
+    for control in recipe.controlnets:
+        place = weights.controlnets[control.name]
+        yield from _compare(control.model, f"controlnet {control.name}", place, _CONTROL, model)
+    if recipe.image_prompt and weights.adapter:
+        yield from _compare(recipe.image_prompt.model, "image prompt", weights.adapter, _ADAPTER, model)
+
+
+def misfit(found: Family | None, model: Family | None) -> str:
+    """Why a part does not fit a model, as in "it is for SDXL (context 2048), this model is SD 1.x (768)".
+
+    Args:
+        found: The family that the part is for; None if it does not tell.
+        model: That of the model, likewise.
+
+    Returns:
+        The reason; "" if they fit, or if it is not known.
+    """
+    if found is None or model is None or found == model:
+        return ""
+    width = f" ({model.context})" if model.context else ""
+    return f"it is for {found}, this model is {model.name}{width}"
+
+
+def _compare(source: str, part: str, place: Path, wanted: tuple[str, ...], model: Family | None) -> Iterator[Misfit]:
+    kind = _kind(place)
+    if kind is None:
+        return
+    if wanted and kind.part and kind.part not in wanted:
+        reason = f"it is {kind}, not {_WANTED[wanted]}"
+    else:
+        reason = misfit(kind.family, model)
+    if reason:
+        yield Misfit(source, f"{part} at {place}: {reason}")
+
+
+def _compare_vae(source: str, place: Path, model: Family) -> Iterator[Misfit]:
+    families = _vae_families(source, place)
+    if families and model in (SD1, SD2, SDXL) and model not in families:
+        names = " and ".join(family.name for family in families)
+        yield Misfit(source, f"vae at {place}: it is for {names}, this model is {model.name}")
+
+
+def _vae_families(source: str, place: Path) -> tuple[Family, ...]:
+    """The families that a VAE is for; () if it does not tell."""
+    if match := _TINY.search(source.lower().removesuffix(_FILE)):
+        return (SDXL,) if match[2] else (SD1, SD2)
+    return _SCALES.get(_config(place / "config.json").get("scaling_factor", 0), ())
+
+
+def _kind(place: Path) -> WeightKind | None:
+    """What a file is, or the weights in a folder; None if it cannot be read. A ControlNet's config tells its family."""
+    found = place if place.is_file() else next(iter(_files(place)), None)
+    if found is None:
+        return None
+    try:
+        kind = identify(read_header(found))
+    except BadWeightFile:  # the error is reported when it is loaded
+        return None
+    config = {} if place.is_file() else _config(place / "config.json")
+    return WeightKind(kind.part, kind.family or family_of_config(config), kind.original, kind.inputs)
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    weights = find_weights(folder, half=True)
+    return weights.files if weights else ()
+
+
+def _config(file: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the error is reported when the part is loaded
+        return {}
+    return content if isinstance(content, dict) else {}

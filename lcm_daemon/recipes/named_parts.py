@@ -1,0 +1,48 @@
+"""Lists of parts whose names must differ, as each becomes part of the addresses of its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from lcm_daemon.core.document import Node, Problems
+from lcm_daemon.core.schema import Items
+
+
+@dataclass(frozen=True)
+class NamedItems(Items):
+    """A list of parts with names. Parts without a name may be as many as there are.
+
+    Attributes:
+        part: What an item is, such as "LoRA".
+    """
+
+    part: str = "part"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        """Read the parts. Of two with one name, each is reported with the place of the other."""
+        found = super().read(node, problems)
+        named: dict[str, list[Node]] = {}
+        for item, raw in zip(found or (), node.raw.value, strict=False):
+            if name := getattr(item, "name", ""):
+                named.setdefault(name, []).append(_name_node(Node(node.file, raw)))
+        for name, nodes in named.items():
+            for here in nodes if len(nodes) > 1 else ():
+                others = " and ".join(_place(other) for other in nodes if other is not here)
+                problems.add(here, f"another {self.part} is named {name!r}, at {others}; "
+                                   f"names must differ, as each has parameters of its own")
+        return found
+
+
+def _name_node(item: Node) -> Node:
+    """The value of an item's key `name`."""
+    if isinstance(item.raw, yaml.MappingNode):
+        return next((value for key, value in item.items() if key.value == "name"), item)
+    return item
+
+
+def _place(node: Node) -> str:
+    problem = node.problem("")
+    return f"{problem.line}:{problem.column}"

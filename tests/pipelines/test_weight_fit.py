@@ -1,0 +1,136 @@
+"""Parts for another family of models, and parts of another kind, are told apart by their headers alone."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.weights import locate
+from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
+from lcm_daemon.recipes.recipe import Recipe
+
+Shapes = Mapping[str, tuple[int, ...]]
+CONTEXTS = {"SD 1.x": 768, "SD 2.x": 1024, "SDXL": 2048}
+TO_K = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+
+
+def write(file: Path, shapes: Shapes) -> Path:
+    """A .safetensors file of these tensors, all bytes, without importing torch."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 1
+        for side in shape:
+            size *= side
+        header[name] = {"dtype": "U8", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+    return file
+
+
+def write_json(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def write_model(folder: Path, family: str) -> Path:
+    """As much of a diffusers folder as is looked for."""
+    for name in ("unet", "vae", "text_encoder", *(["text_encoder_2"] if family == "SDXL" else [])):
+        write(folder / name / "model.safetensors", {"x": (1,)})
+        write_json(folder / name / "config.json", {})
+    write_json(folder / "unet" / "config.json", {
+        "cross_attention_dim": CONTEXTS[family], "in_channels": 4,
+        **({"addition_embed_type": "text_time"} if family == "SDXL" else {})})
+    write_json(folder / "scheduler" / "scheduler_config.json", {})
+    for name in ("tokenizer", "tokenizer_2"):
+        write_json(folder / name / "vocab.json", {})
+    return folder
+
+
+def lora(family: str) -> Shapes:
+    name = f"lora_unet_{TO_K.replace('.', '_')}"
+    return {f"{name}.lora_down.weight": (4, CONTEXTS[family]), f"{name}.lora_up.weight": (8, 4)}
+
+
+def controlnet(family: str) -> Shapes:
+    return {f"{TO_K}.weight": (8, CONTEXTS[family]), "controlnet_cond_embedding.conv_in.weight": (1, 3, 3, 3)}
+
+
+def ip_adapter(family: str) -> Shapes:
+    return {"image_proj.proj.weight": (4, 4), "ip_adapter.1.to_k_ip.weight": (8, CONTEXTS[family])}
+
+
+def misfits_of(folder: Path, family: str, **parts: object) -> str:
+    """What is wrong with a recipe of these parts over a model of that family; "" if nothing is."""
+    recipe = Recipe("tiny", model=str(write_model(folder / "model", family)), **parts)  # type: ignore[arg-type]
+    try:
+        locate(recipe)
+    except RecipeError as error:
+        return str(error).removeprefix("recipe tiny: ")
+    return ""
+
+
+@pytest.mark.parametrize("model", CONTEXTS)
+@pytest.mark.parametrize("other", CONTEXTS)
+def test_the_family_of_each_part_is_compared(model: str, other: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "style.safetensors", lora(other))
+    network = write(tmp_path / "control" / "diffusion_pytorch_model.safetensors", controlnet(other)).parent
+    adapter = write(tmp_path / "adapter.safetensors", ip_adapter(other))
+    encoder = write(tmp_path / "encoder" / "model.safetensors", {"x": (1,)}).parent
+    found = misfits_of(tmp_path, model, loras=(Lora(str(file), 1.0, "ink"),),
+                       controlnets=(ControlNet("edges", str(network)),),
+                       image_prompt=ImagePrompt(str(adapter), str(encoder)))
+    reason = f"it is for {other} (context {CONTEXTS[other]}), this model is {model} ({CONTEXTS[model]})"
+    assert found == ("" if model == other else "; ".join((
+        f"lora ink at {file}: {reason}", f"controlnet edges at {network}: {reason}",
+        f"image prompt at {adapter}: {reason}")))
+
+
+def test_an_unet_of_another_family(tmp_path: Path) -> None:
+    unet = write(tmp_path / "unet.safetensors", {f"{TO_K}.weight": (8, 2048)})
+    assert misfits_of(tmp_path, "SD 1.x", unet=str(unet)) == (
+        f"unet at {unet}: it is for SDXL (context 2048), this model is SD 1.x (768)")
+
+
+@pytest.mark.parametrize(("scale", "model", "fits"), [
+    (0.18215, "SD 1.x", True), (0.18215, "SD 2.x", True), (0.18215, "SDXL", False),
+    (0.13025, "SDXL", True), (0.13025, "SD 1.x", False), (1.0, "SD 1.x", True), (None, "SDXL", True),
+])
+def test_a_vae_is_known_by_the_scale_of_its_latents(scale: float | None, model: str, fits: bool,
+                                                    tmp_path: Path) -> None:
+    vae = write(tmp_path / "vae" / "diffusion_pytorch_model.safetensors", {"x": (1,)}).parent
+    write_json(vae / "config.json", {"scaling_factor": scale} if scale else {})
+    own = "SDXL" if scale == 0.13025 else "SD 1.x and SD 2.x"
+    assert misfits_of(tmp_path, model, vae=str(vae)) == (
+        "" if fits else f"vae at {vae}: it is for {own}, this model is {model}")
+
+
+@pytest.mark.parametrize(("name", "model", "fits"), [
+    ("taesd", "SD 1.x", True), ("taesd", "SDXL", False), ("taesdxl", "SDXL", True), ("taesdxl", "SD 2.x", False),
+    ("my-vae", "SDXL", True),
+])
+def test_a_tiny_vae_is_known_by_its_name(name: str, model: str, fits: bool, tmp_path: Path) -> None:
+    vae = write(tmp_path / name / "diffusion_pytorch_model.safetensors", {"x": (1,)}).parent
+    write_json(vae / "config.json", {"scaling_factor": 1.0})
+    assert bool(misfits_of(tmp_path, model, vae=str(vae))) is not fits
+
+
+def test_a_part_of_another_kind_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "vae.safetensors", {"encoder.down.0.block.0.conv1.weight": (1, 1, 3, 3)})
+    network = write(tmp_path / "unet" / "model.safetensors", {f"{TO_K}.weight": (8, 768)}).parent
+    assert misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),), controlnets=(ControlNet("a", str(network)),)) == (
+        f"lora at {file}: it is a VAE, not a LoRA; "
+        f"controlnet a at {network}: it is a UNet for SD 1.x (context 768), not a ControlNet or a T2I-Adapter")
+
+
+def test_a_lora_for_a_transformer_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "flux.safetensors", {
+        f"lora_unet_double_blocks_0_img_attn_qkv.lora_{part}.weight": (4, 4) for part in ("up", "down")})
+    assert misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),)) == (
+        f"lora at {file}: it is for FLUX.1, this model is SD 1.x (768)")
