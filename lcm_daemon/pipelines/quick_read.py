@@ -49,7 +49,9 @@ def fill(model: Any, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) ->
     """Give a model these weights, by its own names, in this precision. Raises RuntimeError if one is missing."""
     with _one_thread(sum(tensor.nbytes for tensor in tensors.values()) < SMALL):
         model.load_state_dict({key: _converted(tensor, dtype) for key, tensor in tensors.items()}, assign=True)
-        return model.to(dtype)
+        # What no file contains, such as the frequencies of a language model's positions: diffusers converts it too,
+        # transformers keeps it as it was computed.
+        return model.to(dtype) if hasattr(model, "from_config") else model
 
 
 @contextmanager

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.weight_fit import misfits
+from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.recipes import hub_cache
+from lcm_daemon.recipes.checkpoints import kind_problem, parts_in
+from lcm_daemon.recipes.downloads import SAFETY
+from lcm_daemon.recipes.families import identify
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 from lcm_daemon.recipes.registry import FAMILIES
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header
+from lcm_daemon.recipes.weight_folders import find_weights
 
-_PARTS = ("text_encoder", "tokenizer", "scheduler")  # in every model's folder; unet and vae are checked separately
-_SECOND = ("text_encoder_2", "tokenizer_2")  # Stable Diffusion XL and models distilled from it
-_NEEDS: Mapping[str, tuple[str, ...]] = {
+SUFFIX = ".safetensors"
+_TEXT = ("text_encoder", "text_encoder_2")  # the second one is Stable Diffusion XL's
+_FILES: Mapping[str, tuple[str, ...]] = {  # of folders without weights: one of these files
     "tokenizer": ("vocab.json", "tokenizer.json"), "tokenizer_2": ("vocab.json", "tokenizer.json"),
     "scheduler": ("scheduler_config.json",),
 }
-_MODEL_NEEDS = ("*.safetensors",)
+_ALL_PARTS = frozenset(("unet", "vae", *_TEXT))
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,13 @@ class WeightFiles:
     model: a diffusers folder (text_encoder/, tokenizer/, ...).
     unet: a folder (that of the transformer in some families), or a .safetensors file that the model's own
         unet/config.json describes.
-    vae: a folder.
+    vae: a folder, or a .safetensors file.
     second: whether the model has a second text encoder.
-    loras: files, in the recipe's order.
-    controlnets, detectors: folders, by the names of the ControlNets.
+    loras, embeddings: files, in the recipe's order.
+    controlnets, detectors: folders, by the names of the ControlNets; a ControlNet may be a file.
     adapter, encoder: of the image prompt, a file and a folder.
+    checkpoint: a whole model in one file; None if the recipe has none.
+    in_checkpoint: the parts that it replaces: "text_encoder", "text_encoder_2", "unet", "vae".
     """
 
     model: Path
@@ -41,27 +50,40 @@ class WeightFiles:
     vae: Path
     second: bool = False
     loras: tuple[Path, ...] = ()
+    embeddings: tuple[Path, ...] = ()
     controlnets: Mapping[str, Path] = field(default_factory=dict)
     detectors: Mapping[str, Path] = field(default_factory=dict)
     adapter: Path | None = None
     encoder: Path | None = None
+    checkpoint: Path | None = None
+    in_checkpoint: frozenset[str] = frozenset()
 
     @property
     def unet_config(self) -> Path:
-        return _config_of(self.model, self.unet)
+        """The file that describes the UNet: its own config.json; for a single file the model's."""
+        return _config_of(self.model / "unet", self.unet)
+
+    @property
+    def vae_config(self) -> Path:
+        """The file that describes the VAE, as of `unet_config`."""
+        return _config_of(self.model / "vae", self.vae)
 
 
-def locate(recipe: Recipe) -> WeightFiles:
-    """Find all files of a recipe.
+def locate(recipe: Recipe, fetched: bool = False) -> WeightFiles:
+    """Find all files of a recipe, and look at the headers of its weights.
+
+    Args:
+        recipe: The recipe.
+        fetched: It was pulled just now, so that another pull is no advice.
 
     Raises:
-        RecipeError: One line that names everything that is missing and the command that fetches it.
+        RecipeError: One line that names everything that is missing, with the command that fetches it, and every file
+            that is of another kind or for another family of models.
     """
-    search = _Search(recipe)
+    search = _Search(recipe, fetched)
     weights = search.weight_files()
-    if search.missing:
-        missing = ", ".join(dict.fromkeys(search.missing))
-        raise RecipeError(f"recipe {recipe.name}: not on this machine: {missing}; {_advice(recipe)}")
+    if search.problems:
+        raise RecipeError(f"recipe {recipe.name}: {search.problems.line()}")
     return weights
 
 
@@ -76,59 +98,152 @@ def find(source: str, recipe: Recipe) -> Path | None:
 
 
 class _Search:
-    """Collects everything that is missing, so that the user learns it all at once."""
+    """Looks for the files of one recipe."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.missing: list[str] = []
+    def __init__(self, recipe: Recipe, fetched: bool) -> None:
+        self.recipe, self.problems = recipe, WeightProblems(recipe, fetched)
 
     def weight_files(self) -> WeightFiles:
-        recipe = self.recipe
-        model = find(recipe.model, recipe)
+        recipe, model = self.recipe, find(self.recipe.model, self.recipe)
         if model is None:
-            self.missing.append(recipe.model)
-            model = Path(recipe.model)
-        unet = self._unet(model)
-        second = _has_second(_config_of(model, unet))
-        self._require(model, (*_PARTS, *(_SECOND if second else ()), *(() if recipe.vae else ("vae",))))
+            self.problems.add_absent(recipe.model)
+        checkpoint = self._file(recipe.checkpoint, "checkpoint") if recipe.checkpoint else None
+        inside = self._parts_in(checkpoint) if checkpoint else frozenset()
+        model = model or Path(recipe.model)
+        unet = self._own_part("unet", FAMILIES[recipe.family].denoiser, model, checkpoint, inside)
+        config = _config_of(model / "unet", unet)
+        second = _has_second(config)
+        if checkpoint and config.is_file():
+            self._compare(checkpoint, config)
+        self._look_into(model, second, inside)
+        self._look_for_safety(model)
         image = recipe.image_prompt
-        return WeightFiles(
-            model, unet, self._folder(recipe.vae) if recipe.vae else model / "vae", second,
-            tuple(self._file(lora.model) for lora in recipe.loras),
-            {control.name: self._folder(control.model) for control in recipe.controlnets},
-            {control.name: self._folder(control.detector) for control in recipe.controlnets if control.detector},
-            self._file(image.model) if image else None, self._folder(image.encoder) if image else None)
+        weights = WeightFiles(
+            model, unet, self._own_part("vae", "vae", model, checkpoint, inside), second,
+            tuple(self._file(lora.model, f"lora {lora.name}".strip()) for lora in recipe.loras),
+            tuple(self._file(part.model, f"embedding {part.name}".strip()) for part in recipe.embeddings),
+            {control.name: self._part(control.model, f"controlnet {control.name}") for control in recipe.controlnets},
+            {control.name: self._part(control.detector, "detector") for control in recipe.controlnets
+             if control.detector},
+            self._file(image.model, "image prompt") if image else None,
+            self._part(image.encoder, "image encoder") if image else None, checkpoint, inside)
+        for found in misfits(recipe, weights):
+            self.problems.add_wrong(found.text)
+        return weights
 
-    def _unet(self, model: Path) -> Path:
-        if not self.recipe.unet:
-            folder = FAMILIES[self.recipe.family].denoiser
-            self._require(model, (folder,))
-            return model / folder
-        place = self._folder(self.recipe.unet)
-        if model.exists() and not _config_of(model, place).exists():
-            self.missing.append(f"{self.recipe.model}/unet/config.json")  # a single file does not describe itself
-        return place
+    def _own_part(self, part: str, folder: str, model: Path, checkpoint: Path | None, inside: frozenset[str]) -> Path:
+        """The UNet or the VAE: the recipe's, else the checkpoint's, else the model's own."""
+        source = getattr(self.recipe, part)
+        place = self._part(source, part) if source else None
+        if place is None and checkpoint and part in inside:
+            place = checkpoint
+        if place is not None and place.suffix == SUFFIX and not (part == "vae" and _is_tiny(place)):
+            self._require(model, f"{folder}/config.json")  # a file does not describe itself
+        if place is None and model.exists():
+            self._weights_below(model, folder)
+        return place or model / folder
 
-    def _require(self, model: Path, parts: Iterable[str]) -> None:
-        """Add the parts that are missing in the model's folder, if that exists."""
-        if model.exists():
-            self.missing.extend(f"{self.recipe.model}/{part}" for part in parts
-                                if not _present(model / part, _NEEDS.get(part, _MODEL_NEEDS)))
+    def _parts_in(self, checkpoint: Path) -> frozenset[str]:
+        """What a checkpoint has; of one that is not there, everything."""
+        try:
+            return parts_in(read_header(checkpoint))
+        except BadWeightFile:  # it is reported
+            return _ALL_PARTS
 
-    def _folder(self, source: str) -> Path:
+    def _compare(self, checkpoint: Path, config: Path) -> None:
+        """Compare the family of a checkpoint with the model's."""
+        tensors = self._header(checkpoint)
+        if not tensors:
+            return
+        try:
+            unet = read_json(config)
+            context, inputs = int(unet["cross_attention_dim"]), int(unet["in_channels"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # the error is reported when the file is loaded
+        if problem := kind_problem(identify(tensors), context, inputs, self.recipe.model):
+            self.problems.add_wrong(f"checkpoint {checkpoint} {problem}")
+
+    def _look_into(self, model: Path, second: bool, inside: frozenset[str]) -> None:
+        """Look for the parts of the model's folder beside UNet and VAE, if that exists."""
+        if not model.exists():
+            return
+        for number in range(1 + second):
+            part, tokenizer = _TEXT[number], ("tokenizer", "tokenizer_2")[number]
+            if part in inside:
+                self._require(model, f"{part}/config.json")
+            else:
+                self._weights_below(model, part)
+            self._require_one(model, tokenizer)
+        self._require_one(model, "scheduler")
+
+    def _require(self, model: Path, name: str) -> None:
+        if model.exists() and not (model / name).is_file():
+            self.problems.add_absent(f"{self.recipe.model}/{name}", model / name)
+
+    def _require_one(self, model: Path, folder: str) -> None:
+        if not any((model / folder / name).is_file() for name in _FILES[folder]):
+            name = folder if not (model / folder).is_dir() else f"{folder}/{_FILES[folder][0]}"
+            self.problems.add_absent(f"{self.recipe.model}/{name}", model / name)
+
+    def _weights_below(self, model: Path, part: str) -> None:
+        """Look for the weights of a part of the model's folder, and their description."""
+        source, folder = f"{self.recipe.model}/{part}", model / part
+        if not folder.is_dir():
+            self.problems.add_absent(source, folder)
+            return
+        self._require(model, f"{part}/config.json")
+        self._complete(source, folder, part)
+
+    def _complete(self, source: str, folder: Path, part: str) -> None:
+        """Report what is missing of a folder's weights, and what they are if they are not weights."""
+        weights = find_weights(folder, half=True)
+        if weights is None:
+            self.problems.add_absent(source, folder)
+            return
+        for name in weights.missing:
+            self.problems.add_absent(f"{source}/{name}", folder / name)
+        for file in weights.files:
+            if file.is_file():
+                self._header(file, part)
+
+    def _part(self, source: str, part: str) -> Path:
         """A folder that contains weights, or a weight file."""
         place = find(source, self.recipe)
-        if place is None or (place.is_dir() and not _present(place, _MODEL_NEEDS)):
-            self.missing.append(source)
+        if place is None:
+            self.problems.add_absent(source)
+        elif place.is_dir():
+            self._complete(source, place, part)
+        else:
+            self._header(place, part)
         return place or Path(source)
 
-    def _file(self, source: str) -> Path:
+    def _file(self, source: str, part: str) -> Path:
         """A file; in a folder the one with diffusers' name for LoRAs, or else the first."""
-        place = self._folder(source)
-        if not place.is_dir():
-            return place
-        named = place / "pytorch_lora_weights.safetensors"
-        return named if named.exists() else next(iter(sorted(place.glob("*.safetensors"))), place)
+        place = find(source, self.recipe)
+        if place is not None and place.is_dir():
+            named = place / f"pytorch_lora_weights{SUFFIX}"
+            place = named if named.exists() else next(iter(sorted(place.glob(f"*{SUFFIX}"))), None)
+        if place is None:
+            self.problems.add_absent(source)
+        else:
+            self._header(place, part)
+        return place or Path(source)
+
+    def _header(self, file: Path, part: str = "checkpoint") -> Mapping[str, TensorInfo]:
+        """The header of a weight file; {} if it has none, which is reported."""
+        try:
+            return read_header(file) if file.suffix == SUFFIX else {}
+        except BadWeightFile as error:
+            self.problems.add_wrong(f"{part} {error}")
+            return {}
+
+    def _look_for_safety(self, model: Path) -> None:
+        """Look for the safety checker, which may come with the model."""
+        if not self.recipe.safety:
+            return
+        places = (model, find(SAFETY.source, self.recipe))
+        if not any(place and find_weights(place / "safety_checker", half=True) for place in places):
+            self.problems.add_absent(f"{SAFETY.source}/safety_checker")
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -139,9 +254,9 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _config_of(model: Path, unet: Path) -> Path:
-    """The file that describes the UNet: its own config.json; for a single file the model's."""
-    return (model / "unet" if unet.suffix == ".safetensors" else unet) / "config.json"
+def _config_of(folder: Path, place: Path) -> Path:
+    """The config.json of a part: in its own folder; of a single file, in the model's folder for that part."""
+    return (folder if place.suffix == SUFFIX else place) / "config.json"
 
 
 def _has_second(config: Path) -> bool:
@@ -152,21 +267,9 @@ def _has_second(config: Path) -> bool:
         return False  # the error is reported when the file is loaded
 
 
-def _present(folder: Path, patterns: Iterable[str]) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in patterns)
-
-
-def _advice(recipe: Recipe) -> str:
-    if recipe.files:
-        return f"fetch it with: lcm-daemon pull {recipe.name}"
-    places = [place[0] for source in _sources(recipe) if source and (place := split_hub(source))]
-    command = " && ".join(f"hf download {place}" for place in dict.fromkeys(places))
-    return f"fetch it with: {command}" if command else "name the folder that contains it"
-
-
-def _sources(recipe: Recipe) -> Iterator[str]:
-    yield from (recipe.model, recipe.unet, recipe.vae)
-    yield from (lora.model for lora in recipe.loras)
-    yield from (source for control in recipe.controlnets for source in (control.model, control.detector))
-    if recipe.image_prompt:
-        yield from (recipe.image_prompt.model, recipe.image_prompt.encoder)
+def _is_tiny(file: Path) -> bool:
+    """Whether a VAE in one file is a tiny one, which needs no description."""
+    try:
+        return any(name.startswith(("encoder.layers.", "decoder.layers.")) for name in read_header(file))
+    except BadWeightFile:
+        return True  # it is reported

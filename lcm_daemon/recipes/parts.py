@@ -77,6 +77,19 @@ class ImagePrompt:
 
 
 @dataclass(frozen=True)
+class TextualInversion:
+    """A word whose meaning was learned as vectors of the text encoders' input (arXiv:2208.01618).
+
+    Attributes:
+        model: File, folder or place on the hub.
+        name: The word in prompts; empty for the file's name without its ending, and the word that the file holds.
+    """
+
+    model: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Files:
     """What `lcm-daemon pull` fetches from one place on the hub.
 

@@ -38,7 +38,8 @@ from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, laid_over, pickle_problem
 from lcm_daemon.recipes.family_rules import check_family
-from lcm_daemon.recipes.parts import LORA_LIMIT, ControlNet, Files, ImagePrompt, Lora, table_of_parts
+from lcm_daemon.recipes.named_parts import NamedItems
+from lcm_daemon.recipes.parts import LORA_LIMIT, ControlNet, Files, ImagePrompt, Lora, TextualInversion, table_of_parts
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
 from lcm_daemon.recipes.registry import (
     ACCELERATOR_CHOICES,
@@ -56,6 +57,8 @@ FOLDER = Path(__file__).parent
 DEFAULT = "builtin"
 _DEVICE = re.compile(r"auto|cuda(:\d+)?|mps|cpu|openvino:(CPU|GPU(\.\d+)?|NPU)")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of an OSC address
+
+_WORD = re.compile(r"[^\s()\[\]:\\]{1,64}")
 
 
 def recipe_names() -> list[str]:
@@ -185,7 +188,7 @@ def _resolve_paths(value: Any, folder: Path) -> Any:
         return tuple(_resolve_paths(entry, folder) for entry in value if entry is not None)
     if isinstance(value, WeightsPath):
         return _resolve_path(value, folder)
-    if isinstance(value, Lora | ControlNet | ImagePrompt):
+    if isinstance(value, Lora | ControlNet | ImagePrompt | TextualInversion):
         return replace(value, **{f.name: _resolve_paths(getattr(value, f.name), folder) for f in fields(value)})
     return value
 
@@ -223,6 +226,13 @@ def _read_name(node: Node, problems: Problems) -> str | None:
     if isinstance(node.raw, yaml.ScalarNode) and _NAME.fullmatch(node.raw.value):
         return str(node.raw.value)
     problems.add(node, "a name is 1 to 32 letters, digits, _ or -: it becomes part of an address")
+    return None
+
+
+def _read_word(node: Node, problems: Problems) -> str | None:
+    if isinstance(node.raw, yaml.ScalarNode) and _WORD.fullmatch(node.raw.value):
+        return str(node.raw.value)
+    problems.add(node, "a word of a prompt has no blanks, brackets or colons, and at most 64 characters")
     return None
 
 
@@ -303,6 +313,10 @@ _IMAGE_PROMPT: Fields = {
     "image": Field(_WEIGHTS, "", "an image file; without it, the live input"),
     "weight": Field(Number(0, 2), 0.6),
 }
+_EMBEDDING: Fields = {
+    "model": Field(_WEIGHTS, help="a .safetensors file"),
+    "name": Field(Custom(_read_word, "a word"), "", "the word in prompts; without it, the file's name"),
+}
 _FILES: Fields = {
     "source": Field(Text(), help="owner/name on the hub"),
     "files": Field(Items(Text()), help="file names or patterns"),
@@ -318,10 +332,13 @@ FIELDS: Fields = {
     "checkpoint": Field(_WEIGHTS, "", "a whole model in one .safetensors file; the base gives what it lacks"),
     "unet": Field(_WEIGHTS, "", "another UNet than the model's own: a folder or a .safetensors file"),
     "vae": Field(_WEIGHTS, "", "another VAE than the model's own: a folder or a .safetensors file"),
-    "loras": Field(Items(_part(Lora, _LORA, "model")), ()),
-    "controlnets": Field(Items(_part(ControlNet, _CONTROLNET)), ()),
+    "loras": Field(NamedItems(_part(Lora, _LORA, "model"), "LoRA"), ()),
+    "controlnets": Field(NamedItems(_part(ControlNet, _CONTROLNET), "ControlNet"), ()),
     "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None),
     "upscaler": Field(_WEIGHTS, "", "a network of Real-ESRGAN for `upscale`, a .safetensors file"),
+    "embeddings": Field(Items(_part(TextualInversion, _EMBEDDING, "model")), (), "words learned as vectors"),
+    "clip_skip": Field(Number(1, 12, whole=True), 0,
+                       "layer of the text encoders, counted from the last one, which is 1, as in other programs"),
     "sampler": Field(Choice(tuple(SAMPLERS)), "lcm"),
     "schedule": Field(SCHEDULE, {}, "overrides the model's scheduler_config.json"),
     "guidance": Field(Choice(("none", "embedded", "classifier_free")), "classifier_free"),

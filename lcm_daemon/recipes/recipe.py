@@ -13,7 +13,8 @@ from pathlib import Path
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.needs import Need
 from lcm_daemon.core.parameters import Parameter, Table, Value
-from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, table_of_parts
+from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, TextualInversion, table_of_parts
+from lcm_daemon.recipes.registry import STABLE_DIFFUSION
 
 MAX_IN_FLIGHT = 4  # each frame more adds to the latency; three keep upload, computation and download busy
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
@@ -29,12 +30,19 @@ class Recipe:
         name: The name that shows and commands use.
         title: One line for users.
         pipeline: A name in `registry.PIPELINES`.
+        family: A name in `registry.FAMILIES`: which kinds of parts the model is made of.
         model: Weights of the model.
+        checkpoint: A whole model in one file, whose weights replace those of `model`; may be empty.
         unet: Weights of another UNet than the model's own; may be empty.
         vae: Weights of another VAE than the model's own; may be empty.
         loras: LoRAs, merged or live.
         controlnets: ControlNets.
         image_prompt: The image prompt, if there is one.
+        upscaler: Weights of a network of Real-ESRGAN for the parameter `upscale`; empty for the package's own.
+        embeddings: Words that are learned as vectors (textual inversion).
+        clip_skip: The layer of the text encoders whose states are used, counted from the last one, which is 1: as
+            stable-diffusion-webui, ComfyUI and Civitai count. 0 is the layer that the model was trained with: 1, and 2
+            for SDXL, where 1 means 2, too.
         sampler: A name in `registry.SAMPLERS`.
         schedule: Values that override the model's scheduler_config.json; `pipelines.sampler.Sampler` lists more keys.
         guidance: "embedded" (the UNet takes the scale as an input), "classifier_free" (a second pass with the negative
@@ -52,17 +60,24 @@ class Recipe:
         vram: Memory that it takes on the device, for users ("3 GB").
         parameters: Start values that differ from the parameters' defaults.
         files: What `lcm-daemon pull` fetches.
+        origin: What `pull` is given to fetch this recipe: its name, or its file or that of its show. Empty if no
+            file has it. It does not count in comparisons.
     """
 
     name: str
     title: str = ""
     pipeline: str = "latent_consistency"
+    family: str = STABLE_DIFFUSION
     model: str = ""
+    checkpoint: str = ""
     unet: str = ""
     vae: str = ""
     loras: tuple[Lora, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
     image_prompt: ImagePrompt | None = None
+    upscaler: str = ""
+    embeddings: tuple[TextualInversion, ...] = ()
+    clip_skip: int = 0
     sampler: str = "lcm"
     schedule: Mapping[str, float | int | bool | str] = field(default_factory=dict)
     guidance: str = "classifier_free"
@@ -79,6 +94,7 @@ class Recipe:
     vram: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
     files: tuple[Files, ...] = ()
+    origin: str = field(default="", compare=False, repr=False)
 
     def table(self) -> Table:
         """The parameters of this recipe: those of every recipe, and those of its parts."""
@@ -94,6 +110,8 @@ class Recipe:
             return (Need(f"the recipe {self.name} plays, which takes no negative prompt"),)
         if parameter.name == "guidance" and self.guidance == "none":
             return (Need(f"the recipe {self.name} plays, whose guidance is part of its weights"),)
+        if parameter.name == "inpaint" and self.stream_batch:
+            return (Need(f"the recipe {self.name} plays, which has a stream batch"),)
         return ()
 
     def start_values(self) -> dict[str, Value]:

@@ -75,4 +75,4 @@ def test_problems_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert find_problem(load_recipe("builtin")) == find_problem(load_recipe("passthrough")) == ""
     assert "not on this machine: stabilityai/sd-turbo, " in find_problem(load_recipe("sd-turbo"))
-    assert "not on this machine" in find_problem(replace(load_recipe("builtin"), model=str(tmp_path / "gone")))
+    assert "gone does not exist" in find_problem(replace(load_recipe("builtin"), model=str(tmp_path / "gone")))
