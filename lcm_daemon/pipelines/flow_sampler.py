@@ -66,7 +66,7 @@ class FlowSampler:
         return StepPlan(1.0 - times[0], times[0], planned)
 
     def _step(self, time: float, after: float) -> Step:
-        return Step(time, 1.0 - after, -time * (1.0 - after), after)
+        return Step(time, 1.0 - after, -time * (1.0 - after), after, (1.0 - after, after))
 
 
 def _share_of_noise(angle: float) -> float:

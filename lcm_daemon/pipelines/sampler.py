@@ -26,7 +26,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.noise import MAX_STEPS
@@ -44,12 +46,16 @@ Model = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """One step. timestep: the model's input; sample, output, noise: the three factors of the update."""
+    """One step. timestep: the model's input; sample, output, noise: the three factors of the update.
+
+    level: factors of the clean image and of noise in a sample of the level that the step ends at.
+    """
 
     timestep: float
     sample: float
     output: float
     noise: float
+    level: tuple[float, float] = (1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ class StepPlan:
         first = (self.steps[0].timestep, self.signal, 0.0, self.noise)
         steps = [(step.timestep, step.sample, step.output, step.noise) for step in self.steps]
         rows[:1 + len(steps)] = torch.tensor([first, *steps])
+        return rows
+
+    @functools.cached_property
+    def levels(self) -> NDArray[np.float32]:
+        """The `level` of each step, float32 (MAX_STEPS, 2). After the last step there is no noise."""
+        rows = np.zeros((MAX_STEPS, 2), np.float32)
+        rows[:len(self.steps)] = [*(step.level for step in self.steps[:-1]), (1.0, 0.0)]
         return rows
 
 
@@ -154,7 +167,7 @@ class Sampler:
         clean, noise, fresh = _SPLITS[self._kind.noise](signal, after, middle)
         spread = max(1 - signal, EPSILON) ** 0.5
         clean -= noise * signal**0.5 / spread
-        return Step(seen, clean * sample + noise / spread, clean * output, fresh)
+        return Step(seen, clean * sample + noise / spread, clean * output, fresh, (after**0.5, (1 - after) ** 0.5))
 
     def _boundary_clean(self, timestep: float, signal: float) -> Pair:
         """The clean image under the boundary conditions: at timestep 0 it is the sample itself."""
@@ -204,7 +217,7 @@ def _last_timestep(kind: SamplerKind, config: Mapping[str, Any]) -> float:
 
 
 def denoise(predict: Model, steps: int, sample: torch.Tensor, factors: torch.Tensor, noise: torch.Tensor,
-            text: bool = False) -> None:
+            text: bool = False, after: Callable[[torch.Tensor, int], None] | None = None) -> None:
     """Denoise in place: latents in, clean latents out. Reads only device tensors, so it may be captured as a graph.
 
     `steps` and `text` decide which kernels are captured. Strength, seed and all contents of the tensors may change
@@ -217,6 +230,7 @@ def denoise(predict: Model, steps: int, sample: torch.Tensor, factors: torch.Ten
         factors: `StepPlan.tensor` on the sample's device.
         noise: `Noise.values`.
         text: Start from noise only and ignore the content of `sample`.
+        after: Called after each step with the sample, which it may change, and the step's number from 0.
     """
     start = factors[0]
     if text:
@@ -229,3 +243,5 @@ def denoise(predict: Model, steps: int, sample: torch.Tensor, factors: torch.Ten
         sample.mul_(step[1]).addcmul_(output, step[2])
         if number < steps:  # no kind adds noise after the last step
             sample.addcmul_(noise[number:number + 1], step[3])
+        if after is not None:
+            after(sample, number - 1)
