@@ -22,12 +22,14 @@ class Frame:
         number: Counts up from 0 where the frame was made; gaps are lost frames.
         time: Monotonic seconds at which a source captured the frame, or the engine began to render it.
         pixel_aspect: Width : height of a pixel as the picture is meant to be shown.
+        between: Pictures to show before this one, evenly apart since the frame before it; as `pixels`.
     """
 
     pixels: Pixels
     number: int
     time: float
     pixel_aspect: float = 1.0
+    between: tuple[Pixels, ...] = ()
 
     @property
     def size(self) -> Size:

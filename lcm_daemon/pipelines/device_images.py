@@ -98,13 +98,13 @@ class DeviceImages:
         """Mix an image over the input, and write the result and the verdicts to this frame's row.
 
         Args:
-            image: (1, 3, h, w) of the render size.
+            image: (1, 3, h, w) of the render size, or larger.
             rejected: bool (), the safety checker's verdict.
 
         Returns:
             `outputs`.
         """
-        levels = self._floats.copy_(image)
+        levels = self._floats.copy_(image) if image.shape == self._floats.shape else image.to(torch.float32, copy=True)
         good = levels.sum().isfinite()
         levels.mul_(127.5).add_(127.5).clamp_(0.0, 255.0).round_()
         pixels = _planes(self._shown)

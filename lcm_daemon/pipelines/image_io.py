@@ -62,7 +62,7 @@ class FrameConverter:
         """Mix a rendered image over the converted frame and write the result to `out`. Alpha is that of the frame.
 
         Args:
-            image: (1, 3, h, w) of the render size.
+            image: (1, 3, h, w) of the render size, or larger.
             mix: 0 (the frame) to 1 (the image).
             out: uint8 (H, W, 4) of the output size.
 
@@ -70,7 +70,7 @@ class FrameConverter:
             False: the image is broken, and `out` holds the last good result.
         """
         buffer = self._on_device or self._next
-        levels = self._floats.copy_(image)
+        levels = self._floats.copy_(image) if image.shape == self._floats.shape else image.to(torch.float32, copy=True)
         buffer.broken.copy_(levels.sum().isfinite().logical_not_())  # copied with the pixels, without another wait
         levels.mul_(127.5).add_(127.5).clamp_(0.0, 255.0).round_()
         rendered = self._scale(levels, self._shape)

@@ -24,10 +24,12 @@ from lcm_daemon.pipelines.device_memory import MemoryWatch
 from lcm_daemon.pipelines.frame_job import FrameJob, Unrendered
 from lcm_daemon.pipelines.frame_model import FrameModel
 from lcm_daemon.pipelines.host_frames import HostFrames
+from lcm_daemon.pipelines.interpolation import Interpolator
 from lcm_daemon.pipelines.safety import SafeFrames, SafetyFilter
 from lcm_daemon.pipelines.session_memory import SessionMemories
 from lcm_daemon.pipelines.shown_frames import BrokenImages, ShownFrames
 from lcm_daemon.pipelines.temporal import SimilarityFilter
+from lcm_daemon.pipelines.upscaling import Upscaler
 from lcm_daemon.pipelines.warm_up import rehearsals
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -77,6 +79,9 @@ class LatentConsistency(Pipeline):
     def compiled(self, seconds: float) -> Mapping[str, str]:
         self.renderer.acceleration.wait(seconds)
         return self.renderer.acceleration.active_names()
+
+    def interpolator(self) -> Interpolator:
+        return Interpolator(self.recipe, self.renderer.device)
 
     def memory(self) -> DeviceMemory | None:
         return self.renderer.memory.read()
@@ -135,12 +140,13 @@ class FrameRenderer:
         self.conditioner, self.sampler = self.model.conditioner, self.model.sampler
 
         self._safety = SafetyFilter(recipe, device, dtype) if recipe.safety else None
+        upscaler = Upscaler(recipe, size, device, dtype)
         self.broken = BrokenImages()
         self.in_flight = (recipe.in_flight or IN_FLIGHT) if on_cuda else 1
         self.on_device: DeviceFrames | None = None
         if on_cuda:
-            self.on_device = DeviceFrames(self.model, size, self._safety, self.in_flight, recipe.recorded)
-        self._frames = self.on_device or HostFrames(self.model, size, self._safety)
+            self.on_device = DeviceFrames(self.model, size, self._safety, upscaler, self.in_flight, recipe.recorded)
+        self._frames = self.on_device or HostFrames(self.model, size, self._safety, upscaler)
         self.sessions = SessionMemories((*self.model.remembering, self._frames), self._make_memory)
         self.enter("")
 

@@ -75,6 +75,7 @@ class Channel:
         self.requested: dict[int, float] = {}  # slot -> when its last request was sent
         self.unanswered: dict[int, float] = {}  # the same, until the result has arrived
         self.sessions: dict[int, str] = {}  # slot -> whose frame was sent last
+        self._between: dict[int, tuple[int, ...]] = {}  # slot -> further slots that its request has
 
     def child_endpoint(self) -> ChildEndpoint:
         """The child's end: pass it to the process, then call `close_child_pipe`."""
@@ -103,7 +104,7 @@ class Channel:
 
     def send_frame(
         self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None,
-        session: str = "",
+        session: str = "", between: int = 0,
     ) -> bool:
         """Copy a frame into a slot and send it, if the child accepts one; return whether it was sent.
 
@@ -113,11 +114,14 @@ class Channel:
             now: Monotonic seconds.
             guide: Frame of the second source, of the same size; only on a guided channel.
             session: Whose frame it is, as in `FrameRequest`.
+            between: For how many pictures between the result before and this one there is to be room, if the channel
+                has the slots.
 
         Raises:
             OSError, EOFError: One of CLOSED; the child is gone.
         """
-        if not self.accepts_frame:
+        between = min(between, self._slots.count - 1)
+        if not self.accepts_frame or len(self._free) <= between:
             return False
         slot = self._free.pop()
         if self._held[slot]() is not frame.pixels:  # no frame's pixels are ever written to
@@ -128,7 +132,8 @@ class Channel:
         self._credits -= 1
         self.requested[slot] = self.unanswered[slot] = now
         self.sessions[slot] = session
-        self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None, session))
+        further = self._between[slot] = tuple(self._free.pop() for _ in range(between))
+        self.pipe.send(FrameRequest(slot, frame.number, frame.time, values, guide is not None, session, further))
         return True
 
     def send(self, message: Any) -> bool:
@@ -164,14 +169,16 @@ class Channel:
             messages.append(message)
 
     def read_result(self, result: FrameResult) -> Frame:
-        """Copy the output frame out of its slot, and free the slot."""
-        frame = Frame(self._slots.outputs[result.slot].copy(), result.number, result.time)
+        """Copy the output frame out of its slot, with the pictures before it, and free the slots."""
+        further = self._between.get(result.slot, ()) if result.between else ()
+        between = tuple(self._slots.outputs[slot].copy() for slot in further)
+        frame = Frame(self._slots.outputs[result.slot].copy(), result.number, result.time, between=between)
         self.free_slot(result)
         return frame
 
     def free_slot(self, result: FrameResult) -> None:
-        """Free a slot without reading its frame."""
-        self._free.append(result.slot)
+        """Free a slot, and the further ones of its request, without reading its frame."""
+        self._free.extend((result.slot, *self._between.pop(result.slot, ())))
 
     def close(self) -> None:
         self.pipe.close()

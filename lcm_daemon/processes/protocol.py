@@ -31,6 +31,7 @@ class FrameRequest:
         values: Every parameter's value at this moment.
         guided: Whether the slot's guide plane holds a frame too.
         session: Whose picture it is: "" for the stage's own, else the number of a visitor's session.
+        between: Further slots, whose outputs receive pictures between the result before and this one, in order.
     """
 
     slot: int
@@ -39,6 +40,7 @@ class FrameRequest:
     values: Mapping[str, Value | Blend]
     guided: bool = False
     session: str = ""
+    between: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class EndSession:
 class FrameResult:
     """Child to stage: the output slot is filled, and the slot is free again once the stage has read it.
 
+    `between` says whether the further slots of the request are filled too. They are free again in any case.
+
     Results come in the order of their requests.
 
     `seconds` holds the time spent, by part ("render", "encode", ...).
@@ -61,6 +65,7 @@ class FrameResult:
     number: int
     time: float
     seconds: Mapping[str, float] = field(default_factory=dict)
+    between: bool = False
 
 
 @dataclass(frozen=True)

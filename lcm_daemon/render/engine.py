@@ -16,6 +16,7 @@ from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_u
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, EndSession, Failed, FrameRequest, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.between_frames import BetweenFrames
 
 log = logging.getLogger(__name__)
 
@@ -132,12 +133,14 @@ def _render_frames(pipeline: Pipeline, channel: ChildChannel) -> None:
     if limit > 1:
         _FramesInFlight(pipeline, channel, limit).run()
         return
+    between = BetweenFrames(pipeline, channel.slots)
     try:
         channel.send(Credit())
         while request := _next_request(pipeline, channel):
             started = time.perf_counter()
             parts = _submit(request, pipeline, channel).wait()
-            _send_result(request, channel, time.perf_counter() - started, parts)
+            filled = between.fill(request)
+            _send_result(request, channel, time.perf_counter() - started, parts, filled)
             channel.send(Credit())
     finally:
         pipeline.close()
@@ -156,9 +159,17 @@ def _submit(request: FrameRequest, pipeline: Pipeline, channel: ChildChannel) ->
     return pipeline.submit(slots.inputs[slot], request.values, slots.outputs[slot], guide, request.session)
 
 
-def _send_result(request: FrameRequest, channel: ChildChannel, seconds: float, parts: dict[str, float]) -> None:
-    """seconds: What the frame cost: at full rate, the time from one frame to the next."""
-    channel.send(FrameResult(request.slot, request.number, request.time, {"render": seconds, **parts}))
+def _send_result(request: FrameRequest, channel: ChildChannel, seconds: float, parts: dict[str, float],
+                 filled: float) -> None:
+    """Answer a request.
+
+    Args:
+        seconds: What the frame cost: at full rate, the time from one frame to the next.
+        parts: As `Pending.wait` returns them.
+        filled: As `BetweenFrames.fill` returns it.
+    """
+    spent = {"render": seconds, **parts, **({"interpolate": filled} if filled else {})}
+    channel.send(FrameResult(request.slot, request.number, request.time, spent, bool(filled)))
 
 
 class _FramesInFlight:
@@ -173,6 +184,7 @@ class _FramesInFlight:
         self._room = threading.Semaphore(limit)
         self._submitted: SimpleQueue[tuple[FrameRequest, float, Pending] | None] = SimpleQueue()
         self._collector = threading.Thread(target=self._collect, name="collect", daemon=True)
+        self._between = BetweenFrames(pipeline, channel.slots)
         self._failed = False
 
     def run(self) -> None:
@@ -201,8 +213,9 @@ class _FramesInFlight:
             while (submitted := self._submitted.get()) is not None:
                 request, started, pending = submitted
                 parts = pending.wait()
+                filled = self._between.fill(request)
                 now = time.perf_counter()
-                _send_result(request, self._channel, now - max(started, ended), parts)
+                _send_result(request, self._channel, now - max(started, ended), parts, filled)
                 ended = now
                 self._room.release()
         except Exception as error:  # noqa: BLE001 - the top of the thread: end the engine, as an error of `run` does

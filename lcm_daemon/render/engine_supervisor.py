@@ -149,13 +149,16 @@ class EngineSupervisor(ChildSupervisor):
 
     def send_frame(
         self, frame: Frame, values: Mapping[str, Value | Blend], now: float, guide: Frame | None = None,
-        session: str = "",
+        session: str = "", between: int = 0,
     ) -> bool:
-        """Send a frame of a session to the engine if it accepts one; return whether it was sent."""
+        """Send a frame of a session to the engine if it accepts one; return whether it was sent.
+
+        between: How many pictures to make between the result before and this one.
+        """
         if not self.ready or self.child is None:
             return False
         try:
-            return self.child.channel.send_frame(frame, values, now, guide, session)
+            return self.child.channel.send_frame(frame, values, now, guide, session, between)
         except CLOSED:
             return False  # `step` finds the same closed pipe and replaces the engine
 

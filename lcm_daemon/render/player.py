@@ -8,19 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.frame import Frame, Pixels
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.recipes.state import RecipeVariant
+from lcm_daemon.render.cadence import Cadence
 from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.pacer import Pacer
 from lcm_daemon.render.policy import RestartPolicy
 from lcm_daemon.render.result_order import Pace
-from lcm_daemon.render.session_frames import RenderInput, SessionFrames, keeps_memory
+from lcm_daemon.render.session_frames import INTERPOLATE, RenderInput, SessionFrames, keeps_memory
 
 __all__ = ["Player", "RenderInput"]
 
@@ -39,11 +40,15 @@ class Player:
         variant: What the engines render.
         engines: Their supervisors.
         start_values: Value of every parameter of the recipe until it is set.
+        fps: Rate of the output.
+
+    Attributes:
+        cadence: When the pictures of the stage's own results are shown.
     """
 
     def __init__(
         self, variant: RecipeVariant, engines: Sequence[EngineSupervisor], start_values: Mapping[str, Value],
-        metrics: Metrics,
+        metrics: Metrics, fps: float = 60.0,
     ) -> None:
         self.variant, self.engines, self.start_values, self.metrics = variant, list(engines), start_values, metrics
         self.result: Frame | None = None  # the newest one of the stage's own picture
@@ -51,7 +56,7 @@ class Player:
         self._values: dict[str, Value | Blend] = dict(start_values)
         self._sessions: dict[str, SessionFrames] = {OWN: SessionFrames()}
         self._requests = 0
-        self._pacer = Pacer()
+        self._pacer, self.cadence = Pacer(), Cadence(fps)
         self._ready_since: float | None = None  # when its first engine was ready
         self._held_back = False  # a frame waits for its time
         self._parting: list[EngineSupervisor] = []  # engines that leave once another one renders
@@ -235,7 +240,12 @@ class Player:
         newest, own.result = own.result, None
         if newest is not None:
             self.result, self.result_at = newest, now
+            self.cadence.note(newest, now)
         return newest
+
+    def picture(self, now: float) -> Pixels | None:
+        """What to show of the stage's own picture at `now`: the newest result, or one of the pictures before it."""
+        return None if self.result is None else self.cadence.picture(self.result, now)
 
     def _pace(self, now: float) -> Pace:
         return Pace.of([engine.service for engine in self._in_time(now) if engine.ready])
@@ -324,7 +334,8 @@ class Player:
         is_new = frames.sent is None or request.frame is not frames.sent.frame
         time = request.frame.time if is_new else now  # the age of an input rendered again is not the engine's fault
         frame = Frame(request.frame.pixels, self._requests, time)
-        if not engine.send_frame(frame, request.values, now, request.guide, session):
+        between = self.cadence.wanted(_pictures(request.values)) if session == OWN else 0
+        if not engine.send_frame(frame, request.values, now, request.guide, session, between):
             return False
         frames.note_sent(request, self._requests, engine.pid, now + engine.latency)
         self._requests += 1
@@ -338,7 +349,7 @@ class Player:
     def _choose(self, frames: SessionFrames, request: RenderInput, now: float) -> EngineSupervisor | None:
         """The engine that gets the next frame of a session; None if none may have one now."""
         engines = self._playing()
-        if len(engines) > 1 and keeps_memory(self.variant.recipe, request.values):
+        if len(engines) > 1 and keeps_memory(self.variant.recipe, request.values, request.session):
             engine = self._bound_engine(frames, engines)
             return engine if engine is not None and engine.accepts_frame else None
         frames.bound = 0
@@ -361,6 +372,12 @@ class Player:
         if render_input.session == OWN:
             self._values = values
         return values
+
+
+def _pictures(values: Mapping[str, Value | Blend]) -> int:
+    """How many pictures the values want to be shown for each rendered one."""
+    wanted = values.get(INTERPOLATE, 1)
+    return wanted if isinstance(wanted, int) else 1
 
 
 def _work(engine: EngineSupervisor) -> int:

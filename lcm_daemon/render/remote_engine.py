@@ -192,6 +192,9 @@ class RemotePipeline(Pipeline):
     def end_session(self, session: str) -> None:
         self._ended.append(session)  # calls of their own would keep frames from the actor's threads
 
+    def interpolator(self) -> None:
+        """None: pictures that cross a network twice as often would come late."""
+
     def memory(self) -> DeviceMemory | None:
         return self._memory
 

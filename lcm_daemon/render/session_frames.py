@@ -11,7 +11,9 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.result_order import ResultOrder
 
-_MEMORY = ("feedback", "smooth", "similarity_skip")  # parameters that use earlier frames wherever they are above 0
+INTERPOLATE = "interpolate"
+# These use earlier frames above that.
+_MEMORY = {"feedback": 0, "smooth": 0, "steady": 0, "similarity_skip": 0, INTERPOLATE: 1}
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,19 @@ class SessionFrames:
         self.order.note_sent(number, pid, expected)
 
 
-def keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> bool:
-    """Whether a frame with these values needs what the same engine rendered before it for the same session."""
-    return bool(what_keeps_memory(recipe, values))
+def keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend], session: str = "") -> bool:
+    """Whether a frame with these values needs what the same engine rendered before it for the same session.
+
+    Pictures between two rendered ones are made for the stage's own picture (session "") alone.
+    """
+    found = what_keeps_memory(recipe, values)
+    return bool(found) and not (session and found == [INTERPOLATE])
 
 
 def what_keeps_memory(recipe: Recipe, values: Mapping[str, Value | Blend]) -> list[str]:
     """What binds a session with these values to one engine, in the words of a show; empty where nothing does."""
-    found = [name for name in _MEMORY if isinstance(value := values.get(name, 0.0), int | float) and value > 0]
+    found = [name for name, off in _MEMORY.items()
+             if isinstance(value := values.get(name, 0.0), int | float) and value > off]
     if values.get("noise") == "walking":
         found.append("noise: walking")
     return [*found, "stream_batch"] if recipe.stream_batch else found

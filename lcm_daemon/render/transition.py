@@ -176,10 +176,10 @@ class RecipeTransition:
 
     def output(self, now: float) -> Pixels | None:
         """What has been rendered, mixed during a crossfade; None before the first result."""
-        old, new = self.current.result, self.next.result if self.next else None
+        old, new = self.current.picture(now), self.next.picture(now) if self.next else None
         if self.phase is Phase.FADING and old is not None and new is not None:
-            return blend(old.pixels, new.pixels, self._fade.position(now))
-        return old.pixels if old is not None else None
+            return blend(old, new, self._fade.position(now))
+        return old
 
     def age(self, now: float) -> float | None:
         """Seconds since the newest result arrived; None before the first.

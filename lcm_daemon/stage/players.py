@@ -43,11 +43,12 @@ class Players:
         """A player, not started; or one that renders already."""
         if (player := self._left.pop_player(variant, self._show)) is not None:
             player.set_policy(policy)
+            player.cadence.fps = self._show.fps
             return player
         spare = self._spare()
         wanted = [place for place in self.places if place not in self.stopped]
         engines = [self._engine(variant, place, policy, spare) for place in wanted]
-        return Player(variant, engines, self._show.start_values(variant.recipe), self._metrics)
+        return Player(variant, engines, self._show.start_values(variant.recipe), self._metrics, self._show.fps)
 
     def arrange(self, player: Player, now: float) -> None:
         """Let engines of a player leave that the show does not have, and further ones join."""

@@ -105,6 +105,22 @@ def test_scaled_frames_on_the_card_are_near_those_of_the_cpu(card: Card, checkpo
         assert np.abs(found - expected).mean() < 0.5
 
 
+@pytest.mark.slow
+def test_an_enlarged_frame_has_a_recording_of_its_own_and_equals_that_of_the_cpu(
+    card: Card, checkpoint: Checkpoint
+) -> None:
+    size = (128, 128)
+    ours, plain = (load(checkpoint("epsilon"), size, device=device) for device in ("cuda", "cpu"))
+    recordings = ours.renderer.recordings
+    for upscale in (1, 2, 2, 2, 2, 1, 2):
+        settings = values(steps=1, strength=0.3, upscale=upscale)
+        found = paint(ours, make_picture(size), settings).astype(int)
+        with unplugged():
+            expected = paint(plain, make_picture(size), settings).astype(int)
+        assert np.abs(found - expected).max() <= 2
+    assert (ours.renderer.recordings, ours.renderer.refused) == (recordings + 1, "")
+
+
 # --- several under way ---
 
 

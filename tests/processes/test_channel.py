@@ -45,6 +45,27 @@ def pair() -> tuple[Channel, ChildChannel]:
     channel.close()
 
 
+def test_pictures_between_two_results_come_with_the_second_and_free_their_slots(
+    pair: tuple[Channel, ChildChannel]
+) -> None:
+    channel, child_channel = pair
+    child_channel.send(Credit(9))
+    channel.receive()
+    for is_filled in (True, False, True):
+        assert channel.send_frame(frame(0), {}, 0.0, between=9), "as many as there are slots"
+        assert not channel.accepts_frame
+        request = child_channel.receive()
+        assert len({request.slot, *request.between}) == SLOTS
+        for value, slot in enumerate((request.slot, *request.between)):
+            child_channel.slots.outputs[slot][:] = value
+        child_channel.send(FrameResult(request.slot, 0, 0.0, between=is_filled))
+        found = channel.read_result(channel.receive()[0])
+        assert [int(pixels[0, 0, 0]) for pixels in (found.pixels, *found.between)] == ([0, 1, 2] if is_filled else [0])
+    assert channel.send_frame(frame(1), {}, 0.0)
+    assert not channel.send_frame(frame(2), {}, 0.0, between=2), "two slots are free, three are needed"
+    assert channel.accepts_frame
+
+
 def frame(number: int, value: int = 7) -> Frame:
     return Frame(solid(SIZE, (value, value, value, 255)), number, float(number))
 

@@ -29,6 +29,7 @@ class Flying:
         self.under_way: list[tuple[int, Any]] = []  # number and values
         self.sessions: dict[int, str] = {}  # by number
         self.coming: list[Rendered] = []
+        self.between: list[int] = []  # pictures that each frame was sent with room for
         self.ready, self.substitutes, self.fallen, self.service = True, False, False, service
         self.latency, self.last_result_at = service, -9.0  # seconds
         self.failure: Failed | None = None
@@ -46,8 +47,10 @@ class Flying:
     def frames_under_way(self) -> int:
         return len(self.under_way)
 
-    def send_frame(self, frame: Frame, values: Any, now: float, guide: Frame | None = None, session: str = "") -> bool:
+    def send_frame(self, frame: Frame, values: Any, now: float, guide: Frame | None = None, session: str = "",
+                   between: int = 0) -> bool:
         assert self.accepts_frame
+        self.between.append(between)
         self.under_way.append((frame.number, values))
         self.sessions[frame.number] = session
         return True
@@ -195,6 +198,30 @@ def test_nothing_of_a_session_that_has_ended_is_delivered() -> None:
     engine.finish()
     assert player.step(1.0) is None
     assert player.pop_session_results() == {}
+
+
+def test_pictures_between_two_results_are_for_the_stages_own_picture_and_keep_it_on_one_engine() -> None:
+    first, second = Flying(1, 8), Flying(2, 8)
+    player = player_of(first, second)
+    player.adopt({**START, "interpolate": 1})
+    for number in range(4):
+        player.send(an_input(strength=number / 10, interpolate=3), 0.0)
+    assert (first.between, second.between) == ([2] * 4, [])
+    for number in range(4):
+        player.send(replace(an_input(strength=number / 10, interpolate=3), session="1"), 0.0)
+    assert sorted(first.between[4:] + second.between) == [0] * 4
+    assert second.between, "a visitor's frames need no others"
+
+
+def test_what_shows_follows_the_result_that_came_with_pictures_before_it() -> None:
+    engine = Flying(1, 8)
+    player = player_of(engine)
+    for number in range(3):
+        engine.coming.append(Rendered("", Frame(solid(SIZE), number, 0.0, between=(solid(SIZE, (9, 9, 9, 9)),))))
+        player.send(an_input(strength=number / 10), number * 0.1)
+        player.step(number * 0.1)
+    assert player.picture(0.21)[0, 0, 0] == 9  # type: ignore[index]
+    assert player.picture(0.26) is player.result.pixels  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("memory", [{"feedback": 0.3}, {"smooth": 0.5}, {"similarity_skip": 0.9}, {"noise": "walking"}])

@@ -55,6 +55,7 @@ class PatientEngine:
 
     def send_frame(
         self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None, session: str = "",
+        between: int = 0,
     ) -> bool:
         self.requests.append((frame, values))
         self.guides.append(guide)
@@ -441,7 +442,7 @@ def test_panic_returns_to_the_shows_values(stage: Stage, clock: ManualClock) -> 
 
 @pytest.mark.slow
 def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    stage.failsafe.choose = None  # type: ignore[assignment, method-assign]
+    stage.picture.failsafe.choose = None  # type: ignore[assignment, method-assign]
     for _ in range(1000):
         stage._tick()
     assert stage.metrics.total("tick/failed") == 1000
@@ -555,7 +556,7 @@ def rendered_each_tick(stage: Stage, clock: ManualClock, seconds: float) -> bool
                           for frame, _ in engine.requests[before:]]
         stage._serve()
         stage._tick()
-    return bool(stage.failsafe.is_active(stage._age(clock.now())))
+    return bool(stage.picture.failsafe.is_active(stage.picture.age(stage.source, stage.values, clock.now())))
 
 
 @pytest.mark.slow
@@ -585,7 +586,7 @@ def test_the_failsafe_comes_while_an_engine_owes_a_result(stage: Stage, clock: M
     execute(stage, Change("strength", 0.2, "osc"))
     feed(stage)
     clock.sleep(5.1)
-    assert stage.failsafe.is_active(stage._age(clock.now()))
+    assert stage.picture.failsafe.is_active(stage.picture.age(stage.source, stage.values, clock.now()))
 
 
 def test_a_show_without_a_source_has_no_input_that_could_be_lost(tmp_path: Path, clock: ManualClock) -> None:

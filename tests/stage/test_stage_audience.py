@@ -33,6 +33,7 @@ class Engine(PatientEngine):
 
     def send_frame(
         self, frame: Frame, values: dict[str, Any], now: float, guide: Frame | None = None, session: str = "",
+        between: int = 0,
     ) -> bool:
         self.under_way.append((session, frame, values))
         self.accepts_frame = False
@@ -130,7 +131,7 @@ def test_an_input_that_stands_still_makes_no_picture_old_but_an_engine_that_is_g
     rig.engine.accepts_frame = False
     shown = [rig.tick() for _ in range(100)]
     assert shown[0] == 100
-    slate = rig.stage.slate.pixels[0, 0, 0]
+    slate = rig.stage.picture.slate.pixels[0, 0, 0]
     assert shown[-1] == int(slate)
 
 
@@ -165,8 +166,8 @@ def test_the_code_of_the_address_is_dimmed_with_the_output(tmp_path: Path, clock
     rig.tick()
     assert rig.stage.output is not None
     assert int(rig.stage.output.pixels[3, 3, 0]) == 255
-    assert rig.stage.undimmed is not None
-    assert int(rig.stage.undimmed[3, 3, 0]) == 50  # thumbnails of looks have no code
+    assert rig.stage.picture.undimmed is not None
+    assert int(rig.stage.picture.undimmed[3, 3, 0]) == 50  # thumbnails of looks have no code
     rig.set("blackout", True)
     rig.tick()
     assert int(rig.stage.output.pixels[3, 3, 0]) == 0

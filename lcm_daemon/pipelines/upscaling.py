@@ -1,0 +1,91 @@
+"""Upscaler: enlarges a rendered image on its device by a network, before it is scaled to the output's size."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.frame import Size
+from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
+from lcm_daemon.pipelines.upscaler_networks import EnlargingNetwork, read_edge_network, read_network
+from lcm_daemon.pipelines.weights import find
+from lcm_daemon.recipes.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+MOST_PASSES = 2  # of one frame: four times the size with a network that doubles
+EDGES = Path(__file__).parent.parent / "models" / "upscaler" / "edges.safetensors"
+
+
+class Upscaler:
+    """Enlarges images by the network that the recipe names, or by the package's own.
+
+    The package's own is read when it is first used. While nothing is enlarged, no work is done and no memory is taken
+    but that of a recipe's network.
+
+    Args:
+        recipe: The recipe.
+        size: Output size, (width, height).
+        device: Where images are rendered.
+        dtype: Precision of the network on CUDA and MPS; on the CPU it is float32.
+
+    Raises:
+        RecipeError: The recipe's file exists and cannot be read as a network of a known kind.
+    """
+
+    def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, torch.float32 if device.type == "cpu" else dtype
+        self._ratio = max(size[0] / recipe.size[0], size[1] / recipe.size[1])
+        network = _read(recipe) if recipe.upscaler else None
+        self._network = None if network is None else self._place(network)
+
+    def prepare(self, factor: int) -> int:
+        """How often a frame runs the network: until it is `factor` times as large, or as large as the output.
+
+        0 where the output is not larger than what is rendered. Reads the package's network before it is first used.
+        """
+        wanted = min(float(factor), self._ratio)
+        if wanted <= 1.0:
+            return 0
+        if self._network is None:
+            self._network = self._place(read_edge_network(EDGES))
+        reached, passes = 1, 0
+        while reached < wanted and passes < MOST_PASSES:
+            reached, passes = reached * self._network.scale, passes + 1
+        return passes
+
+    def run(self, image: Tensor, passes: int) -> Tensor:
+        """Enlarge an image (1, 3, h, w) from -1 to 1. May be recorded. With 0 passes it is returned as it is."""
+        if not passes:
+            return image
+        assert self._network is not None
+        enlarged = image.to(self._dtype)
+        for _ in range(passes):
+            enlarged = self._network(enlarged)
+        return enlarged
+
+    def _place(self, network: EnlargingNetwork) -> EnlargingNetwork:
+        return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+
+
+def _read(recipe: Recipe) -> EnlargingNetwork | None:
+    """The recipe's network; None where its file is not on this machine, which is logged.
+
+    Raises:
+        RecipeError: The file is not one.
+    """
+    file = find(recipe.upscaler, recipe)
+    if file is not None and file.is_dir():
+        file = next(iter(sorted(file.glob("*.safetensors"))), None)
+    if file is None:
+        log.warning("recipe %s: upscaler %s is not on this machine; the package's own is used", recipe.name,
+                    recipe.upscaler)
+        return None
+    try:
+        return read_network(file)
+    except UNREADABLE as error:
+        raise RecipeError(f"recipe {recipe.name}: upscaler {file} cannot be loaded: {first_line(error)}") from error
