@@ -51,4 +51,10 @@ TABLE: Table = table_of([
     Parameter("similarity_skip", "float", 0.0, "Skip rendering while the input differs less than this from the last "
               "rendered one (mean of 255 levels); 0 renders every frame.", 0.0, 20.0, group="Model",
               needs=(_STANDING_NOISE,)),
+    Parameter("upscale", "int", 1, "How much a network enlarges the rendered picture before it is scaled to the "
+              "output's size; 1 is off. Nothing happens while the output is not larger than the rendered picture.",
+              1, 4, "times", group="Model"),
+    Parameter("interpolate", "int", 1, "Pictures shown for each rendered one: those between two are made along the "
+              "motion, as many as the output's rate has room for; 1 is off. With 2 the output is half a rendered frame "
+              "later, with 4 three quarters.", 1, 4, "pictures", group="Model"),
 ])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from lcm_daemon.core.frame import Pixels, Size, check_pixels
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lcm_daemon.pipelines.interpolation import Interpolator
 
 Progress = Callable[[str], None]  # accepts one short line: "loading unet", "warming up"
 
@@ -83,6 +86,7 @@ class FrameValues:
     feedback: float
     smooth: float
     similarity_skip: float
+    upscale: int
     image_prompt: float
     loras: Mapping[str, float]
     controlnets: Mapping[str, ControlValues]
@@ -107,6 +111,7 @@ class FrameValues:
             feedback=float(values["feedback"]),
             smooth=float(values["smooth"]),
             similarity_skip=float(values["similarity_skip"]),
+            upscale=int(values["upscale"]),
             image_prompt=float(values.get("image_prompt", 0.0)),
             loras={name.removeprefix("lora/"): float(values[name]) for name in nested if name.startswith("lora/")},
             controlnets={name.split("/")[1]: _control_values(values, name.removesuffix("/weight")) for name in nested
@@ -225,6 +230,14 @@ class Pipeline(ABC):
     def compiled(self, seconds: float) -> Mapping[str, str]:
         """Wait up to `seconds` for what compiles in the background; return the accelerator of each part."""
         return {}
+
+    def interpolator(self) -> Interpolator | None:
+        """What makes pictures between finished ones; None where nothing does. Called once, on a thread of its own."""
+        import torch
+
+        from lcm_daemon.pipelines.interpolation import Interpolator
+
+        return Interpolator(self.recipe, torch.device("cpu"))
 
     def memory(self) -> DeviceMemory | None:
         """The device's memory; None where that is the computer's own. Called on another thread than `submit`."""

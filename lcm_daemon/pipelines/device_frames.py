@@ -20,6 +20,7 @@ from lcm_daemon.pipelines.frame_job import FrameJob
 from lcm_daemon.pipelines.frame_model import FrameModel, FramePlan, Mark
 from lcm_daemon.pipelines.frame_transfer import Flight, FrameTransfer
 from lcm_daemon.pipelines.safety import SafetyFilter
+from lcm_daemon.pipelines.upscaling import Upscaler
 
 
 class DeviceFrames:
@@ -29,6 +30,7 @@ class DeviceFrames:
         model: The loaded model.
         size: Output size, (width, height).
         safety: The recipe's safety filter.
+        upscaler: Enlarges the rendered images.
         in_flight: Largest number of frames under way.
         recorded: Record frames as CUDA graphs; else each frame launches its kernels one by one.
 
@@ -38,9 +40,9 @@ class DeviceFrames:
         change_graphs: The recordings of what runs before a frame when something has changed.
     """
 
-    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, in_flight: int,
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, upscaler: Upscaler, in_flight: int,
                  recorded: bool) -> None:
-        self._model, self._safety = model, safety
+        self._model, self._safety, self._upscaler = model, safety, upscaler
         device = model.components.device
         self._images = DeviceImages(size, model.size, device, model.components.dtype, model.numbers)
         self.transfer = FrameTransfer(self._images, device, in_flight)
@@ -63,7 +65,7 @@ class DeviceFrames:
             else:
                 self.change_graphs.launch(key, work)
         flight.watch.start()
-        self._launch(plan, flight.watch.mark)
+        self._launch(plan, self._upscaler.prepare(job.values.upscale), flight.watch.mark)
         if self._safety and job.judges_mixture:
             self._images.reject(flight.row, self._safety.verdict(self._images.to_seen(flight.row)))
         flight.watch.mark("decode")
@@ -93,20 +95,21 @@ class DeviceFrames:
             return True
         return False
 
-    def _launch(self, plan: FramePlan, mark: Mark) -> None:
+    def _launch(self, plan: FramePlan, passes: int, mark: Mark) -> None:
         if self.graphs is None or not plan.controls.is_recordable:
-            self._run(plan, mark)
+            self._run(plan, passes, mark)
             return
-        key = plan.key, self._model.acceleration.installs, self._model.acceleration.bypassed
-        self.graphs.launch(key, lambda: self._run(plan, lambda part: None))
+        key = plan.key, passes, self._model.acceleration.installs, self._model.acceleration.bypassed
+        self.graphs.launch(key, lambda: self._run(plan, passes, lambda part: None))
 
-    def _run(self, plan: FramePlan, mark: Mark) -> Tensor:
-        """What is recorded: from the uploaded bytes to those that are downloaded."""
+    def _run(self, plan: FramePlan, passes: int, mark: Mark) -> Tensor:
+        """What is recorded: from the uploaded bytes to those that are downloaded. passes: of the upscaler."""
         self._images.begin()
         image = self._images.to_image()
         guide = self._images.to_guide() if plan.controls.uses_guide else None
         rendered = self._model.run(plan, image, guide, mark)
-        return self._images.finish(rendered, self._safety.verdict(rendered) if self._safety else None)
+        verdict = self._safety.verdict(rendered) if self._safety else None
+        return self._images.finish(self._upscaler.run(rendered, passes), verdict)
 
 
 class _DeviceFrame:

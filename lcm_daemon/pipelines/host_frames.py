@@ -13,6 +13,7 @@ from lcm_daemon.pipelines.frame_job import FrameJob
 from lcm_daemon.pipelines.frame_model import FrameModel
 from lcm_daemon.pipelines.image_io import FrameConverter
 from lcm_daemon.pipelines.safety import SafetyFilter
+from lcm_daemon.pipelines.upscaling import Upscaler
 
 
 class HostFrames:
@@ -22,10 +23,11 @@ class HostFrames:
         model: The loaded model.
         size: Output size, (width, height).
         safety: The recipe's safety filter.
+        upscaler: Enlarges the rendered images.
     """
 
-    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None) -> None:
-        self._model, self._safety = model, safety
+    def __init__(self, model: FrameModel, size: Size, safety: SafetyFilter | None, upscaler: Upscaler) -> None:
+        self._model, self._safety, self._upscaler = model, safety, upscaler
         device, dtype = model.components.device, model.components.dtype
         self._converter, self._guides = (FrameConverter(size, model.size, device, dtype) for _ in range(2))
         self._stopwatch = devices.Stopwatch(device)
@@ -41,7 +43,8 @@ class HostFrames:
         is_guided = plan.controls.uses_guide and job.guide is not None
         guide = self._guides.to_image(job.guide) if is_guided and job.guide is not None else None
         rendered = self._model.run(plan, image, guide, self._stopwatch.mark)
-        is_good = self._converter.to_frame(rendered, job.mix, job.out)
+        enlarged = self._upscaler.run(rendered, self._upscaler.prepare(job.values.upscale))
+        is_good = self._converter.to_frame(enlarged, job.mix, job.out)
         is_rejected = is_good and self._safety is not None and self._is_rejected(self._safety, rendered, job)
         job.shown.show(job.out, not is_good, is_rejected, job.is_kept)
         self._stopwatch.mark("decode")
