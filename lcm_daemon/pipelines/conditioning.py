@@ -34,8 +34,8 @@ class Conditioning:
     pooled, ids: (n, width) and (n, 6), for SDXL.
     scale: float32 (1, time_cond_proj_dim), the guidance scale, for UNets that have it as an input.
     image: (n, 1, 2 * tokens, width), the image prompt.
-    weights: (n, tokens), how much each token counts, for families that pad prompts; a denoiser then takes these in
-        the place of `pooled`, `ids` and `image`.
+    weights: (n, tokens), how much each token counts, for families that pad prompts.
+    reference: (1, channels, h, w), latents of a picture that the denoiser sees beside the noisy ones.
     guidance: float32 (1,), the weight between the two passes of classifier-free guidance.
     None: not used.
     """
@@ -46,6 +46,7 @@ class Conditioning:
     scale: Tensor | None = None
     image: Tensor | None = None
     weights: Tensor | None = None
+    reference: Tensor | None = None
     guidance: Tensor | None = None
 
     @property

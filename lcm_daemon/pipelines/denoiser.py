@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ class Denoiser(nn.Module):
     Attributes:
         channels: Of the latents.
         guidance_width: Numbers that it takes as the guidance scale; 0 where it takes none.
+        inputs: What it takes beside sample, timestep, prompts and scale: names of fields of `Conditioning`, in order.
     """
 
     channels: int
     guidance_width: int = 0
+    inputs: Sequence[str] = ()
 
     def guidance_input(self, guidance: float) -> NDArray[np.float32]:
         """The guidance scale as an input, (guidance_width,)."""
@@ -34,7 +37,7 @@ class Denoiser(nn.Module):
             timestep: float32 (1,) or (n,), as the sampler plans it.
             states: (n, tokens, width), the embedded prompts.
             scale: (1, guidance_width), the guidance scale.
-            inputs: What else the family's denoiser takes: see `DenoiseLoop`.
+            inputs: What `Denoiser.inputs` names, None where it is not used.
 
         Returns:
             The model's output, with the shape and dtype of `sample`.

@@ -72,6 +72,8 @@ class SanaSprint(ModelParts):
 class SanaPass(Denoiser):
     """One forward pass of a `SanaTransformer2DModel` that takes the guidance scale as an input."""
 
+    inputs = ("weights",)
+
     def __init__(self, transformer: Any) -> None:
         super().__init__()
         self.transformer = transformer

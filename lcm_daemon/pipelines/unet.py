@@ -16,6 +16,8 @@ from lcm_daemon.pipelines.denoiser import Denoiser
 class UNetPass(Denoiser):
     """One forward pass of a diffusers `UNet2DConditionModel` on n images: 2 for classifier-free guidance."""
 
+    inputs = ("pooled", "ids", "image")  # and residuals of control networks
+
     def __init__(self, unet: Any) -> None:
         super().__init__()
         self.unet = unet
