@@ -66,7 +66,7 @@ def pull(names: Sequence[str], offline: bool, print_line: PrintLine = print_line
 def pull_recipe(recipe: Recipe, print_line: PrintLine) -> None:
     """Download what is missing of a recipe, and check that it is complete. Raises RecipeError."""
     download(recipe, print_line)
-    _print_complete(recipe, print_line)
+    _print_complete(recipe, print_line, fetched=True)
 
 
 def download(recipe: Recipe, print_line: PrintLine) -> None:
@@ -154,8 +154,8 @@ def _check(recipe: Recipe, name: str, print_line: PrintLine) -> bool:
     return False
 
 
-def _print_complete(recipe: Recipe, print_line: PrintLine) -> None:
+def _print_complete(recipe: Recipe, print_line: PrintLine, fetched: bool = False) -> None:
     """Find the weights as a show does, to notice missing files that are not from the hub. Raises RecipeError."""
     if recipe.pipeline != "passthrough":
-        locate(recipe)
+        locate(recipe, fetched)
     print_line(f"{recipe.name}: complete")

@@ -12,7 +12,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.weight_fit import misfits
 from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.recipes import hub_cache
-from lcm_daemon.recipes.checkpoints import kind_problem, parts_in
+from lcm_daemon.recipes.checkpoints import SUFFIX, kind_problem, parts_of
 from lcm_daemon.recipes.downloads import SAFETY
 from lcm_daemon.recipes.families import identify
 from lcm_daemon.recipes.recipe import Recipe, split_hub
@@ -20,13 +20,11 @@ from lcm_daemon.recipes.registry import FAMILIES
 from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header
 from lcm_daemon.recipes.weight_folders import find_weights
 
-SUFFIX = ".safetensors"
 _TEXT = ("text_encoder", "text_encoder_2")  # the second one is Stable Diffusion XL's
 _FILES: Mapping[str, tuple[str, ...]] = {  # of folders without weights: one of these files
     "tokenizer": ("vocab.json", "tokenizer.json"), "tokenizer_2": ("vocab.json", "tokenizer.json"),
     "scheduler": ("scheduler_config.json",),
 }
-_ALL_PARTS = frozenset(("unet", "vae", *_TEXT))
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class WeightFiles:
     loras, embeddings: files, in the recipe's order.
     controlnets, detectors: folders, by the names of the ControlNets; a ControlNet may be a file.
     adapter, encoder: of the image prompt, a file and a folder.
+    pix2pix: the weights of a pix2pix-turbo, a file.
     checkpoint: a whole model in one file; None if the recipe has none.
     in_checkpoint: the parts that it replaces: "text_encoder", "text_encoder_2", "unet", "vae".
     """
@@ -55,6 +54,7 @@ class WeightFiles:
     detectors: Mapping[str, Path] = field(default_factory=dict)
     adapter: Path | None = None
     encoder: Path | None = None
+    pix2pix: Path | None = None
     checkpoint: Path | None = None
     in_checkpoint: frozenset[str] = frozenset()
 
@@ -108,7 +108,7 @@ class _Search:
         if model is None:
             self.problems.add_absent(recipe.model)
         checkpoint = self._file(recipe.checkpoint, "checkpoint") if recipe.checkpoint else None
-        inside = self._parts_in(checkpoint) if checkpoint else frozenset()
+        inside = parts_of(str(checkpoint)) if checkpoint else frozenset()
         model = model or Path(recipe.model)
         unet = self._own_part("unet", FAMILIES[recipe.family].denoiser, model, checkpoint, inside)
         config = _config_of(model / "unet", unet)
@@ -126,7 +126,8 @@ class _Search:
             {control.name: self._part(control.detector, "detector") for control in recipe.controlnets
              if control.detector},
             self._file(image.model, "image prompt") if image else None,
-            self._part(image.encoder, "image encoder") if image else None, checkpoint, inside)
+            self._part(image.encoder, "image encoder") if image else None,
+            self._file(recipe.pix2pix.model, "pix2pix") if recipe.pix2pix else None, checkpoint, inside)
         for found in misfits(recipe, weights):
             self.problems.add_wrong(found.text)
         return weights
@@ -142,13 +143,6 @@ class _Search:
         if place is None and model.exists():
             self._weights_below(model, folder)
         return place or model / folder
-
-    def _parts_in(self, checkpoint: Path) -> frozenset[str]:
-        """What a checkpoint has; of one that is not there, everything."""
-        try:
-            return parts_in(read_header(checkpoint))
-        except BadWeightFile:  # it is reported
-            return _ALL_PARTS
 
     def _compare(self, checkpoint: Path, config: Path) -> None:
         """Compare the family of a checkpoint with the model's."""

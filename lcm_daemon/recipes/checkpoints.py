@@ -29,6 +29,14 @@ def parts_in(names: Iterable[str]) -> frozenset[str]:
     return frozenset(part for part, prefixes in PREFIXES.items() if any(name.startswith(prefixes) for name in known))
 
 
+def parts_of(checkpoint: str) -> frozenset[str]:
+    """Which parts a checkpoint has, as a recipe names it; all of them where the file is not here."""
+    try:
+        return parts_in(read_header(Path(checkpoint)))
+    except BadWeightFile:  # on the hub, or reported elsewhere
+        return frozenset(PREFIXES)
+
+
 def pickle_problem(path: str) -> str:
     """Why a file is refused by its ending; "" if it is not."""
     return f"{Path(path).name!r:.80} is a pickle: {PICKLE_REASON}" if Path(path).suffix.lower() in PICKLES else ""

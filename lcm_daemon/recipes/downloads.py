@@ -11,11 +11,14 @@ from fnmatch import fnmatchcase
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes import hub_cache
+from lcm_daemon.recipes.checkpoints import SUFFIX, parts_of
 from lcm_daemon.recipes.recipe import Recipe, split_hub
+from lcm_daemon.recipes.weight_folders import PICKLE_REASON, PICKLES, choose_variant, index_names
 
 # Usual files of a repository of which a recipe lists no files, by the conventions of diffusers and transformers. Those
 # that the repository has are downloaded.
-_WEIGHTS = ("config.json", "*.safetensors")
+_FILES = "*.safetensors"
+_WEIGHTS = ("config.json", _FILES, f"{_FILES}.index*.json")  # an index says which file has which tensor
 _MODEL = ("model_index.json", "scheduler/scheduler_config.json",
           *(f"{folder}/{name}" for folder in ("tokenizer", "tokenizer_2") for name in (
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")),
@@ -81,7 +84,7 @@ def needed_files(recipe: Recipe) -> list[NeededFiles]:
     needed = {source: _needed_of(recipe, source, used) for source, used in uses.items()}
     model = (split_hub(recipe.model) or ("",))[0]
     if model:
-        needed[model] = _without_replaced_parts(recipe, needed[model])
+        needed[model] = _without_replaced_parts(recipe, _with_used_parts(recipe, needed[model]))
     if recipe.safety:
         files = needed.get(SAFETY.source, SAFETY)
         required = tuple(dict.fromkeys((*files.required, *SAFETY.required)))
@@ -92,13 +95,19 @@ def needed_files(recipe: Recipe) -> list[NeededFiles]:
 def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield every source that the recipe names, and the usual files of such a part."""
     yield recipe.model, _MODEL
+    yield recipe.checkpoint, ()
     yield recipe.unet, _WEIGHTS
     yield recipe.vae, _WEIGHTS
     for lora in recipe.loras:
         yield lora.model, ("*.safetensors",)
+    for embedding in recipe.embeddings:
+        yield embedding.model, ("*.safetensors",)
     for control in recipe.controlnets:
         yield control.model, _WEIGHTS
         yield control.detector, _DETECTOR
+    if recipe.pix2pix:
+        yield recipe.pix2pix.model, ("*.safetensors",)
+        yield recipe.pix2pix.detector, _DETECTOR
     if recipe.image_prompt:
         yield recipe.image_prompt.model, ("*.safetensors",)
         yield recipe.image_prompt.encoder, _DETECTOR
@@ -122,12 +131,26 @@ def _is_below(name: str, path: str) -> bool:
     return not path or name == path or name.startswith(path + "/")
 
 
+def _with_used_parts(recipe: Recipe, needed: NeededFiles) -> NeededFiles:
+    """Add the parts of the model that the recipe uses and of which it lists no file, such as its own VAE."""
+    parts = ["unet"] if recipe.unet or recipe.checkpoint else []  # what describes it
+    if not recipe.vae or recipe.vae.endswith(SUFFIX):
+        parts.append("vae")
+    place = (split_hub(recipe.model) or ("", ""))[1]
+    added = [f"{place}/{part}/{name}".lstrip("/") for part in parts for name in _WEIGHTS
+             if not any(_is_below(listed, f"{place}/{part}".lstrip("/")) for listed in needed.required)]
+    return replace(needed, optional=tuple(dict.fromkeys((*needed.optional, *added))))
+
+
 def _without_replaced_parts(recipe: Recipe, needed: NeededFiles) -> NeededFiles:
-    """Leave out the weights of the model's UNet and VAE if the recipe replaces them."""
-    replaced = tuple(f"{part}/" for part in ("unet", "vae") if getattr(recipe, part))
+    """Leave out the weights of the model's parts that the recipe replaces."""
+    replaced = {part for part in ("unet", "vae") if getattr(recipe, part)}
+    if recipe.checkpoint:
+        replaced |= parts_of(recipe.checkpoint)
 
     def is_needed(name: str) -> bool:
-        return not (name.startswith(replaced) and name.endswith(".safetensors"))
+        is_weight = name.endswith(SUFFIX) or ".safetensors.index" in name
+        return not (is_weight and not replaced.isdisjoint(name.split("/")[:-1]))
 
     return replace(needed, required=tuple(filter(is_needed, needed.required)),
                    optional=tuple(filter(is_needed, needed.optional)))
@@ -156,16 +179,18 @@ def _files_of_older_commit(needed: NeededFiles, listing: hub_cache.Listing) -> l
 
 def select_files(needed: NeededFiles, listing: hub_cache.Listing) -> list[hub_cache.HubFile]:
     """Return the needed files of a listing. Raises RecipeError if a required one is not in it."""
-    selected: dict[str, hub_cache.HubFile] = {}
+    selected: dict[str, None] = {}
     for pattern in needed.required:
         found = _matching(pattern, listing.files)
         if not found:
             reason = f"{needed.source} has no file {pattern!r} at {listing.commit[:8]}"
             raise RecipeError(reason + nearest(pattern, [name for name in listing.files if "safetensors" in name]))
-        selected |= {name: listing.files[name] for name in found}
+        selected |= dict.fromkeys(found)
+    optional = [name for pattern in needed.optional for name in _matching(pattern, listing.files)]
+    chosen = [*selected, *_without_other_variants(optional)]
     for pattern in needed.optional:
-        selected |= {name: listing.files[name] for name in _prefer_half(_matching(pattern, listing.files))}
-    return list(selected.values())
+        _refuse_pickles(needed.source, pattern, listing)
+    return [listing.files[name] for name in dict.fromkeys((*chosen, *_indices(chosen, listing)))]
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
@@ -173,9 +198,29 @@ def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)]
 
 
-def _prefer_half(names: list[str]) -> list[str]:
-    """Return only the files in half precision if there are any."""
-    return [name for name in names if ".fp16." in name] or names
+def _without_other_variants(names: Sequence[str]) -> list[str]:
+    """Return the names without the weights in another precision than the one to use, folder by folder."""
+    weights: dict[str, list[str]] = {}
+    for name in names:
+        if ".safetensors" in name:
+            weights.setdefault(name.rpartition("/")[0], []).append(name)
+    chosen = {name for folder in weights.values() for name in choose_variant(folder)}
+    return [name for name in names if ".safetensors" not in name or name in chosen]
+
+
+def _indices(names: Iterable[str], listing: hub_cache.Listing) -> Iterator[str]:
+    """Yield the indices of weights that are in several files, which belong to them."""
+    for name in names:
+        yield from (index for index in index_names(name) if index in listing.files)
+
+
+def _refuse_pickles(source: str, pattern: str, listing: hub_cache.Listing) -> None:
+    """Raise RecipeError if a folder has weights, but none in safetensors."""
+    folder, _, name = pattern.rpartition("/")
+    inside = [file for file in listing.files if file.rpartition("/")[0] == folder]
+    pickles = sorted(file for file in inside if file.endswith(PICKLES))
+    if name == _FILES and pickles and not any(file.endswith(SUFFIX) for file in inside):
+        raise RecipeError(f"{source} has {pickles[0]} only as a pickle: {PICKLE_REASON}")
 
 
 def check_space(downloads: Sequence[Download]) -> None:

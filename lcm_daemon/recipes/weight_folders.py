@@ -58,6 +58,17 @@ def choose_variant(names: Iterable[str]) -> list[str]:
     return [name for name in known if _is_half(name)] or known
 
 
+def index_names(path: str) -> list[str]:
+    """The names that the index of a shard may have; [] for a file that is not one of several."""
+    folder, _, name = path.rpartition("/")
+    match = _SHARD.fullmatch(name)
+    if match is None:
+        return []
+    variant = match["variant"] or match["old"]
+    index = f"{match['name']}.safetensors.index{f'.{variant}' if variant else ''}.json"
+    return [f"{folder}/{index}".lstrip("/")]
+
+
 def _is_half(name: str) -> bool:
     return re.search(rf"\.{HALF}[.-]", name) is not None
 

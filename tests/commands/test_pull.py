@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -27,12 +26,12 @@ from lcm_daemon.recipes.parts import Files, ImagePrompt, Lora
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from tests.rigs.daemon import free_port, wait_for
-from tests.rigs.standin_hub import TOKEN, Repo, StandinHub
+from tests.rigs.standin_hub import TOKEN, Repo, StandinHub, weights
 
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
-WEIGHTS = random.Random(0).randbytes(300_000)
+WEIGHTS = weights(300_000)
 CHUNK = 10 * 2**20  # bytes that the transport hands on at a time: what a break can cost
-BIG = random.Random(1).randbytes(2 * CHUNK + 1_000_000)
+BIG = weights(2 * CHUNK + 1_000_000, 1)
 
 
 def model_files() -> dict[str, bytes]:
@@ -40,15 +39,15 @@ def model_files() -> dict[str, bytes]:
     return {
         "model_index.json": b"{}", "README.md": b"words", "scheduler/scheduler_config.json": b'{"a": 1}',
         "tokenizer/vocab.json": b"{}", "tokenizer/merges.txt": b"#version: 0.2\n", "unet/config.json": b"{}",
-        UNET: WEIGHTS, "unet/diffusion_pytorch_model.safetensors": WEIGHTS * 2,
-        "text_encoder/config.json": b"{}", "text_encoder/model.fp16.safetensors": WEIGHTS[:5000],
-        "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": WEIGHTS[:7000],
+        UNET: WEIGHTS, "unet/diffusion_pytorch_model.safetensors": weights(600_000),
+        "text_encoder/config.json": b"{}", "text_encoder/model.fp16.safetensors": weights(5000),
+        "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": weights(7000),
     }
 
 
 WANTED = ("scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt", "unet/config.json", UNET,
           "text_encoder/config.json", "text_encoder/model.fp16.safetensors")
-TINY_VAE = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": WEIGHTS[:3000], "other.bin": b"no"}
+TINY_VAE = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": weights(3000), "other.bin": b"no"}
 
 
 @pytest.fixture
@@ -323,7 +322,7 @@ def test_a_new_commit_is_taken_over_when_it_is_all_there(
     tmp_path: Path, standin: StandinHub, here: Here, recipe: Path
 ) -> None:
     here(str(recipe))
-    newer = model_files() | {UNET: WEIGHTS[::-1]}
+    newer = model_files() | {UNET: weights(300_000, 9)}
     standin.repos["some/model"] = Repo(newer, commit="d" * 40)
     standin.alter.add(UNET)
     assert here(str(recipe)).returncode == 2
@@ -365,7 +364,7 @@ def test_a_show_and_a_recipe_that_lists_no_files(tmp_path: Path, standin: Standi
 def test_a_show_fetches_every_recipe_that_it_names_and_its_safety_checker(
     standin: StandinHub, here: Here, tmp_path: Path
 ) -> None:
-    checker = {"safety_checker/config.json": b"{}", "safety_checker/model.fp16.safetensors": WEIGHTS[:2000],
+    checker = {"safety_checker/config.json": b"{}", "safety_checker/model.fp16.safetensors": weights(2000),
                "feature_extractor/preprocessor_config.json": b"{}"}
     standin.repos[downloads.SAFETY.source] = Repo(checker, "e" * 40)
     show = tmp_path / "show.yaml"
@@ -533,6 +532,7 @@ SIZES = {
     f"diffusers/controlnet-canny-sdxl-1.0-small/{V16}": 0.32, f"diffusers/controlnet-depth-sdxl-1.0-small/{V16}": 0.32,
     f"xinsir/controlnet-openpose-sdxl-1.0/{V32}": 2.5, f"thibaud/controlnet-sd21-canny-diffusers/{V32}": 0.728,
     f"thibaud/controlnet-sd21-depth-diffusers/{V32}": 0.728, f"thibaud/controlnet-sd21-openpose-diffusers/{V32}": 0.728,
+    "thibaud/controlnet-sd21/control_v11p_sd21_normalbae.safetensors": 0.728,
     f"lllyasviel/control_v11f1e_sd15_tile/{V32}": 1.45, f"lllyasviel/control_v11p_sd15_scribble/{V16}": 0.723,
     f"lllyasviel/control_v11p_sd15_seg/{V16}": 0.723, f"lllyasviel/control_v11p_sd15_normalbae/{V16}": 0.723,
     f"xinsir/controlnet-union-sdxl-1.0/{V32}": 2.51, f"brad-twinkl/controlnet-union-sdxl-1.0-promax/{V32}": 2.51,

@@ -24,16 +24,16 @@ from tests.conftest import need
 from tests.rigs.browser import Tab, find, running, tab
 from tests.rigs.daemon import Daemon
 from tests.rigs.oscquery_peer import Udp
-from tests.rigs.standin_hub import Repo, StandinHub
+from tests.rigs.standin_hub import Repo, StandinHub, weights
 
 ORANGE = (250, 120, 30, 255)
 OUT, IN = f"out{os.getpid()}", f"in{os.getpid()}"
-WEIGHTS = os.urandom(25 << 20)  # huggingface_hub hands on 10 MiB at a time
+WEIGHTS = weights(25 << 20)  # huggingface_hub hands on 10 MiB at a time
 FILES = {
     "scheduler/scheduler_config.json": b"{}", "tokenizer/vocab.json": b"{}", "tokenizer/merges.txt": b"#version: 0.2\n",
     "unet/config.json": b"{}", "unet/diffusion_pytorch_model.safetensors": WEIGHTS, "text_encoder/config.json": b"{}",
-    "text_encoder/model.safetensors": WEIGHTS[:4000], "vae/config.json": b"{}",
-    "vae/diffusion_pytorch_model.safetensors": WEIGHTS[:4000],
+    "text_encoder/model.safetensors": weights(4000), "vae/config.json": b"{}",
+    "vae/diffusion_pytorch_model.safetensors": weights(4000),
 }
 RECIPE = {"title": "A model of the test", "model": "some/model", "guidance": "none", "download": "25 MB",
           "licence": "MIT", "files": [{"source": "some/model", "files": list(FILES)}]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import threading
 from collections.abc import Mapping
@@ -37,6 +38,14 @@ class Request:
     range: str
     token: bool
     host: str
+
+
+def weights(size: int, seed: int = 0) -> bytes:
+    """The content of a .safetensors file of this many bytes, with one tensor of random ones; at least 100."""
+    header = b'{"x":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
+    values = size - 100
+    text = (header % (values, values)).ljust(92)
+    return len(text).to_bytes(8, "little") + text + random.Random(seed).randbytes(values)
 
 
 def digest(content: bytes) -> str:
