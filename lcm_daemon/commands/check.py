@@ -58,7 +58,7 @@ def unused_in_prompts(show: Show) -> list[str]:
                 if name in cue.values]
     prompts += [("in the bank", "prompt", text) for text in show.prompts]
     return [f"  prompt   {when}: {note}" for when, name, text in prompts
-            for note in notes(name, str(text), show.recipe.loras)]
+            for note in notes(name, str(text), show.recipe)]
 
 
 def ports_in_use(show: Show) -> list[str]:

@@ -9,23 +9,25 @@ from typing import Any, TypeVar
 
 import diffusers
 import torch
-from safetensors.torch import load_file
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines import precision
+from lcm_daemon.pipelines import one_file, precision
 from lcm_daemon.pipelines.accelerators.int8 import Int8, read_int8
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.control_files import read_control
+from lcm_daemon.pipelines.learned_words import learn_words
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.lora_loading import load_loras
 from lcm_daemon.pipelines.loras import LiveLoras
 from lcm_daemon.pipelines.model_parts import parts_of
+from lcm_daemon.pipelines.prompt_chunks import LearnedWords
 from lcm_daemon.pipelines.quick_read import read_quickly
 from lcm_daemon.pipelines.weights import WeightFiles, locate, read_json
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import STABLE_DIFFUSION
+from lcm_daemon.recipes.safetensors_header import read_header
 from lcm_daemon.recipes.weight_folders import find_weights
 
 diffusers.utils.logging.set_verbosity_error()  # what they warn of is raised as an error here
@@ -40,10 +42,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """One text model with its tokenizer."""
+    """One text model with its tokenizer.
+
+    words: token numbers of the words that `embeddings` of the recipe add, by word in lower case.
+    """
 
     tokenizer: Any
     model: Any
+    words: LearnedWords = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Components:
     force_zeros: an empty negative prompt is embedded as zeros, not as the embedding of an empty text.
     int8: how the "encoder", the "denoiser" and the "decoder" may be quantised, where the weights' folders say it.
     family: a name in `registry.FAMILIES`.
+    clip_skip: As of `Recipe`.
     """
 
     unet: Any
@@ -76,6 +83,7 @@ class Components:
     force_zeros: bool = False
     int8: Mapping[str, Int8] = field(default_factory=dict)
     family: str = STABLE_DIFFUSION
+    clip_skip: int = 0
 
 
 def load_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
@@ -101,16 +109,18 @@ class _Loader:
 
     def components(self) -> Components:
         weights = self._weights
-        schedule = self._read("schedule", weights.model / "scheduler" / "scheduler_config.json", read_json)
-        encoders = [self._text_encoder(suffix) for suffix in (("", "_2") if weights.second else ("",))]
+        schedule = self._schedule()
+        read = [self._text_encoder(suffix) for suffix in (("", "_2") if weights.second else ("",))]
+        encoders = learn_words(read, self._recipe.embeddings, weights.embeddings, self._read)
         unet = self._image_model("unet", weights.unet, self._read_unet)
         vae = self._image_model("vae", weights.vae, self._read_vae)
         controlnets = self._controlnets()
         loras = load_loras(self._recipe, weights.loras, unet, [encoder.model for encoder in encoders], self._read)
         image_encoder = self._image_encoder(weights.encoder) if weights.encoder else None
-        return Components(unet, vae, tuple(encoders), {**schedule, **self._recipe.schedule}, self._device, self._dtype,
-                          loras, controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros(),
-                          {**read_int8(weights.unet), **read_int8(weights.vae)}, self._recipe.family)
+        return Components(unet, vae, encoders, schedule, self._device, self._dtype, loras,
+                          controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros(),
+                          {**read_int8(weights.unet), **read_int8(weights.vae)}, self._recipe.family,
+                          self._recipe.clip_skip)
 
     def _read(self, part: str, place: Path, read: Callable[[Path], _T]) -> _T:
         """Read one part. Errors that a damaged file causes are raised as a RecipeError of one line."""
@@ -123,9 +133,24 @@ class _Loader:
 
     def _text_encoder(self, suffix: str) -> TextEncoder:
         tokenizer = self._read(f"tokenizer{suffix}", self._weights.model / f"tokenizer{suffix}",
+    def _schedule(self) -> dict[str, Any]:
+        """The model's schedule; what the checkpoint's file says counts more, and the recipe most."""
+        of_model = self._read("schedule", self._weights.model / "scheduler" / "scheduler_config.json", read_json)
+        checkpoint = self._weights.checkpoint
+        of_file = self._read("checkpoint", checkpoint, one_file.schedule_of) if checkpoint else {}
+        return {**of_model, **of_file, **self._recipe.schedule}
+
                                self._parts.read_tokenizer)
         part = f"text_encoder{suffix}"
-        return TextEncoder(tokenizer, self._read(part, self._weights.model / part, self._read_transformer))
+        folder, checkpoint = self._weights.model / part, self._weights.checkpoint
+        if checkpoint is None or part not in self._weights.in_checkpoint:
+            return TextEncoder(tokenizer, self._read(part, folder, self._read_transformer))
+
+        def read(file: Path) -> Any:
+            kind = _kind(folder, self._parts.text_encoders)
+            return one_file.read_text_encoder(kind, file, folder / "config.json", part, self._dtype).to(self._device)
+
+        return TextEncoder(tokenizer, self._read(part, checkpoint, read))
 
     def _image_model(self, part: str, place: Path, read: Callable[[Path], Any]) -> Any:
         return self._read(part, place, read).to(self._device, memory_format=torch.channels_last)
@@ -139,7 +164,7 @@ class _Loader:
         return {name: read[place] for name, place in self._weights.controlnets.items()}
 
     def _read_control(self, place: Path) -> Any:
-        return read_control(place, self._dtype, read_pretrained)
+        return read_control(place, self._dtype, read_pretrained, self._weights.unet_config)
 
     def _image_encoder(self, place: Path) -> Any:
         return self._read("image encoder", place, lambda folder: read_pretrained(
@@ -154,15 +179,19 @@ class _Loader:
     def _read_unet(self, place: Path) -> Any:
         if place.suffix == ".safetensors":
             kind = _kind(self._weights.unet_config.parent, self._parts.denoisers)
-            return _read_file(kind, place, self._weights.unet_config, self._dtype)
+            return one_file.read_unet(kind, place, self._weights.unet_config, self._dtype)
         return self._reader_of(self._parts.denoisers)(place)
 
-    def _read_vae(self, folder: Path) -> Any:
+    def _read_vae(self, place: Path) -> Any:
         """Stable Diffusion XL's own VAE overflows in float16 and says so. The VAE of 1.x says the same but does not."""
-        overflows = (self._weights.second and self._dtype == torch.float16
-                     and bool(read_json(folder / "config.json").get("force_upcast")))
-        return read_pretrained(_kind(folder, self._parts.vaes), folder,
-                               precision.for_overflow(self._device) if overflows else self._dtype)
+        config, is_file = self._weights.vae_config, place.suffix == ".safetensors"
+        is_tiny = is_file and one_file.is_tiny(read_header(place))
+        overflows = (self._weights.second and self._dtype == torch.float16 and not is_tiny
+                     and bool(read_json(config).get("force_upcast")))
+        dtype = precision.for_overflow(self._device) if overflows else self._dtype
+        if is_file:
+            return one_file.read_vae(self._parts.vaes, place, config, dtype)
+        return read_pretrained(_kind(place, self._parts.vaes), place, dtype)
 
     def _force_zeros(self) -> bool:
         """As in StableDiffusionXLPipeline: model_index.json decides; without one it is true."""
@@ -207,18 +236,7 @@ def read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     absent = [key for key in report["missing_keys"] if not key.endswith("position_ids")]
     if absent or report["mismatched_keys"]:
         raise ValueError(f"weights do not fit config.json: {(absent or list(report['mismatched_keys']))[0]}")
-    return model.eval().requires_grad_(False)
-
-
-def _read_file(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
-    """Read a model whose weights are a single file, such as SDXL-Lightning's UNets."""
-    with torch.device("meta"):  # skip the random initialisation
-        model = kind.from_config(read_json(config))
-    tensors = {key: tensor.to(dtype) for key, tensor in load_file(file).items()}
-    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    wrong = {key for key in shapes.keys() | tensors.keys()
-             if key not in tensors or tensors[key].shape != shapes.get(key)}
-    if wrong:
-        raise ValueError(f"weights do not fit {config}: {min(wrong)}")
-    model.load_state_dict(tensors, assign=True)
+    if hasattr(kind, "from_config") and (unknown := sorted(report["unexpected_keys"])):  # a class of diffusers
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise ValueError(f"it has weights of another kind of model: {kind.__name__} has no {unknown[0]}{more}")
     return model.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lcm_daemon.pipelines.components import Components
-from lcm_daemon.pipelines.prompt_syntax import emphases
+from lcm_daemon.pipelines.prompt_syntax import emphases, without_breaks
 from lcm_daemon.pipelines.prompts import Embedding, PromptEncoder, TokenRows
 
 
@@ -85,7 +85,7 @@ class LanguagePrompts(PromptEncoder):
 
     def _pieces(self, text: str) -> Sequence[tuple[str, float]]:
         """A text as the language model is given it, in pieces with their emphasis."""
-        return emphases(text.encode("utf-8", "replace").decode())  # tokenizers refuse surrogates
+        return emphases(without_breaks(text).encode("utf-8", "replace").decode())  # tokenizers refuse surrogates
 
     def _token_rows(self, numbers: Sequence[int], weights: Sequence[float]) -> TokenRows:
         """Rows of one text. weights: those of the tokens that `_select` keeps."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.pipelines.prompt_tags import Tag, names_of, tags
 from lcm_daemon.recipes.parts import Lora
+from lcm_daemon.recipes.recipe import Recipe
 
 PROMPTS = ("prompt", "prompt_b", "negative_prompt")
 # In a text of capitals alone AND is a word as any other.
@@ -16,20 +17,22 @@ _AND = re.compile(r"\bAND\b")
 # [from:to:when], [from::when], [to:when]; and [a|b], which takes turns.
 _EDIT = re.compile(r"\[[^\[\]]{0,300}:\s*[0-9]*\.?[0-9]+\s*\]")
 _TURNS = re.compile(r"\[[^\[\]|]{1,200}\|[^\[\]]{0,300}\]")
+_EMBEDDING = re.compile(r"(?<!\w)embedding:([^\s()\[\]:,]{1,100})")
 _NEGATIVE_SHARE = re.compile(r"::\s*-\s*(?:\.?[0-9])")
 
 
-def notes(name: str, prompt: str, loras: Sequence[Lora] = ()) -> tuple[str, ...]:
+def notes(name: str, prompt: str, recipe: Recipe) -> tuple[str, ...]:
     """What to tell the sender of a prompt: sentences without a full stop; nothing for most prompts.
 
     Args:
         name: Of the parameter: "prompt", "prompt_b" or "negative_prompt".
         prompt: Its text.
-        loras: Those of the recipe that plays.
+        recipe: What plays.
     """
-    if not any(mark in prompt for mark in ("<", "[", "::", "AND")):
+    if not any(mark in prompt for mark in ("<", "[", ":", "AND")):
         return ()
-    return tuple(f"{name}: {note}" for note in (*_syntax(prompt), *_tags(name, prompt, loras)))
+    found = (*_syntax(prompt), *_tags(name, prompt, recipe.loras), *_words(prompt, recipe))
+    return tuple(f"{name}: {note}" for note in found)
 
 
 @functools.lru_cache(maxsize=64)
@@ -44,6 +47,15 @@ def _syntax(prompt: str) -> tuple[str, ...]:
     if _NEGATIVE_SHARE.search(prompt):
         found.append("a share below 0 counts as 0; what not to render belongs into negative_prompt")
     return tuple(found)
+
+
+def _words(prompt: str, recipe: Recipe) -> Iterator[str]:
+    known = [part.word for part in recipe.embeddings]
+    for match in _EMBEDDING.finditer(prompt):
+        word = match[1].lower().removesuffix(".safetensors")
+        if word not in known:
+            yield (f"{match[0]:.60} is read as words: the recipe has no embedding of that name"
+                   + (nearest(word, known) if known else ""))
 
 
 def _tags(name: str, prompt: str, loras: Sequence[Lora]) -> Iterator[str]:

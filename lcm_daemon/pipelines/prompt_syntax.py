@@ -19,6 +19,7 @@ TEXTS_LIMIT = 8  # texts in a blend: each is a pass of the text encoder when it 
 SHARE_LIMIT = 1e6
 EMPHASIS = 1.1  # factor of one pair of round brackets, as in stable-diffusion-webui
 EMPHASIS_LIMIT = 10.0
+BREAK = "BREAK"  # begins another chunk of tokens
 
 Texts = tuple[tuple[str, float], ...]
 """Texts, or pieces of one text, with their weights."""
@@ -67,6 +68,11 @@ def _shared(texts: Iterable[tuple[str, float]]) -> Texts:
     if total <= 0.0:
         return ("", 1.0), *((text, 0.0) for text, _ in largest if text)
     return tuple((text, share / total) for text, share in largest)
+
+
+def without_breaks(text: str) -> str:
+    """The text without BREAK, for text encoders that have no chunks."""
+    return re.sub(rf"\b{BREAK}\b", "", text)
 
 
 def emphases(text: str) -> Texts:

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.components import Components, TextEncoder
-from lcm_daemon.pipelines.prompt_syntax import Texts, emphases, mix
+from lcm_daemon.pipelines.prompt_chunks import Chunk, chunks_of
+from lcm_daemon.pipelines.prompt_syntax import Texts, mix
 from lcm_daemon.pipelines.upload import upload
 
 TEXTS_CACHED = 64  # 0.3 MB each with SDXL in half precision
@@ -21,7 +23,6 @@ CHUNKS_LIMIT = 4  # of CLIP_LENGTH tokens; the UNet's attention to the prompt gr
 ROUNDS = 3  # of the spherical mean: within 0.001 of its limit for texts that are 80 degrees apart, else closer
 
 Part = tuple[str, float]
-Chunk = Sequence[tuple[int, float]]  # tokens with their emphasis
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,19 @@ class PromptEncoder:
     model with a projection (SDXL) the last hidden state but one of every encoder, side by side, and the last encoder's
     pooled projection. Where diffusers truncates a text of more than 75 tokens, further chunks of 75 tokens are encoded
     separately and concatenated, as in stable-diffusion-webui. Encoders that take fewer than 77 tokens truncate.
+
+    `Components.clip_skip` takes the states of an earlier layer, with the final layer norm where the last layer's have
+    it: as diffusers' `clip_skip`, whose numbers are lower, by 1 for one text encoder and by 2 for SDXL.
+
+    Raises:
+        RecipeError: A text encoder has no such layer.
     """
 
     def __init__(self, parts: Components) -> None:
-        self._encoders = parts.text_encoders
+        self._encoders, self._skip = parts.text_encoders, parts.clip_skip
+        for encoder in self._encoders if self._skip else ():
+            if self._skip > (layers := int(encoder.model.config.num_hidden_layers)):
+                raise RecipeError(f"clip_skip: {self._skip} is more than the text encoder's {layers} layers")
         self._device, self._dtype, self._force_zeros = parts.device, parts.dtype, parts.force_zeros
         self._projected = any(hasattr(encoder.model, "text_projection") for encoder in self._encoders)
         self._widths = [int(encoder.model.config.hidden_size) for encoder in self._encoders]
@@ -203,7 +213,7 @@ class PromptEncoder:
 
     def _rows(self, text: str) -> TokenRows:
         """Tokenize one text without `::`, on the host."""
-        rows = [self._tokenize(encoder.tokenizer, text) for encoder in self._encoders]
+        rows = [self._tokenize(encoder, text) for encoder in self._encoders]
         chunks = max(map(len, rows))
         numbers, factors = zip(*(self._tensors(encoder.tokenizer, [*row, *[()] * (chunks - len(row))])
                                  for encoder, row in zip(self._encoders, rows, strict=True)), strict=True)
@@ -216,19 +226,22 @@ class PromptEncoder:
         factors = torch.tensor([[factor for _, factor in row] for row in rows[:-1]]) if weighted else None
         return torch.tensor([[number for number, _ in row] for row in rows]), factors
 
-    def _tokenize(self, tokenizer: Any, text: str) -> list[Chunk]:
-        pieces = emphases(text.encode("utf-8", "replace").decode()) or (("", 1.0),)  # tokenizers refuse surrogates
-        numbers = tokenizer([piece for piece, _ in pieces], add_special_tokens=False, verbose=False).input_ids
-        tokens = [(number, factor) for row, (_, factor) in zip(numbers, pieces, strict=True) for number in row]
-        room = self.tokens - 2  # without the start and end tokens
+    def _tokenize(self, encoder: TextEncoder, text: str) -> list[Chunk]:
+        readable = text.encode("utf-8", "replace").decode()  # tokenizers refuse surrogates
         limit = CHUNKS_LIMIT if self.tokens >= CLIP_LENGTH else 1
-        return [tokens[start:start + room] for start in range(0, min(max(len(tokens), 1), limit * room), room)]
+        return chunks_of(encoder.tokenizer, readable, encoder.words, self.tokens - 2, limit)
 
     def _run_encoder(self, encoder: TextEncoder, numbers: torch.Tensor,
                      factors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """States (chunks, tokens, width) with the emphasis applied, and the first chunk's projection (1, width)."""
-        output = encoder.model(numbers, output_hidden_states=self._projected)
-        states = output.hidden_states[-2] if self._projected else output.last_hidden_state
+        output = encoder.model(numbers, output_hidden_states=self._projected or self._skip > 1)
+        if self._projected:
+            states = output.hidden_states[-max(self._skip, 2)]
+        elif self._skip > 1:
+            states = getattr(encoder.model, "text_model", encoder.model).final_layer_norm(
+                output.hidden_states[-self._skip])
+        else:
+            states = output.last_hidden_state
         if factors is not None:
             states = emphasize(states[:-1].float(), states[-1].float(), factors)
         pooled = getattr(output, "text_embeds", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,22 +18,26 @@ class NamedItems(Items):
 
     Attributes:
         part: What an item is, such as "LoRA".
+        name: Returns the name of an item; "" for none.
+        reason: Why names must differ.
     """
 
     part: str = "part"
+    name: Callable[[Any], str] = lambda item: str(item.name)
+    reason: str = "each has parameters of its own"
 
     def read(self, node: Node, problems: Problems) -> Any:
         """Read the parts. Of two with one name, each is reported with the place of the other."""
         found = super().read(node, problems)
         named: dict[str, list[Node]] = {}
         for item, raw in zip(found or (), node.raw.value, strict=False):
-            if name := getattr(item, "name", ""):
+            if item is not None and (name := self.name(item)):
                 named.setdefault(name, []).append(_name_node(Node(node.file, raw)))
         for name, nodes in named.items():
             for here in nodes if len(nodes) > 1 else ():
                 others = " and ".join(_place(other) for other in nodes if other is not here)
                 problems.add(here, f"another {self.part} is named {name!r}, at {others}; "
-                                   f"names must differ, as each has parameters of its own")
+                                   f"names must differ, as {self.reason}")
         return found
 
 

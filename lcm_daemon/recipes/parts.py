@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameter_table import TABLE
@@ -102,6 +103,11 @@ class Files:
     source: str
     files: tuple[str, ...]
     revision: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word in prompts, in lower case: its name, or that of its file."""
+        return (self.name or PurePath(self.model.replace("\\", "/")).stem).lower()
 
 
 def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], image: ImagePrompt | None) -> Table:

@@ -158,8 +158,8 @@ class Dispatch:
         """Tell the senders of prompts what in them has no effect."""
         for change in changes:
             if change.name in PROMPTS:
-                loras = self._switcher.transition.state.playing.recipe.loras
-                for note in notes(change.name, str(change.value), loras):
+                recipe = self._switcher.transition.state.playing.recipe
+                for note in notes(change.name, str(change.value), recipe):
                     self._automation.refusals.add("prompt/unused", change.origin, note)
 
     def _change_recipe(self, name: str, origin: str) -> None:

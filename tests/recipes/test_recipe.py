@@ -160,6 +160,10 @@ def test_a_recipe_adds_parameters() -> None:
     ("{base: sd-turbo, controlnets: [{model: owner/x}]}", "key 'name' is missing"),
     ("{base: sd-turbo, controlnets: [{name: a, model: owner/x, preprocessor: cany}]}", "one of canny, depth"),
     ("{base: sd-turbo, accelerate: fast}", "show.yaml:1:30"),
+    ("{base: sd-turbo, embeddings: [easy.pt]}", "1:31: 'easy.pt' is a pickle: a pickle can run programs"),
+    ("{base: sd-turbo, embeddings: [{model: a/b, name: two words}]}", "1:50: a word of a prompt has no blanks"),
+    ("{base: sd-turbo, clip_skip: 0}", "1:29: 0 is not a whole number from 1 to 12"),
+    ("{base: sana-sprint, clip_skip: 2}", "SANA-Sprint takes no clip_skip: remove clip_skip"),
     ("{base: sd-turbo, schedule: 3}", "show.yaml:1:28: a mapping is wanted"),
     ("{base: sd-turbo, schedule: {gama: 1}}", "1:29: unknown key 'gama' of a schedule; did you mean 'gamma'?"),
     ("{base: sd-turbo, schedule: {timestep_spacing: trailing}}", "1:29: schedule: timestep_spacing has no eff"),
@@ -180,6 +184,22 @@ def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> Non
     assert recipe is None
     assert len(problems) == 1
     assert problem in problems[0]
+
+
+def test_embeddings_are_read() -> None:
+    recipe, problems = read("{base: sd-turbo, clip_skip: 2, embeddings: [a/Easy.safetensors, {model: b/c, name: Bad}]}")
+    assert problems == []
+    assert recipe is not None
+    assert [(part.name, part.word) for part in recipe.embeddings] == [("", "easy"), ("Bad", "bad")]
+    assert recipe.clip_skip == 2
+
+
+def test_two_embeddings_of_one_word_are_named_with_both_places() -> None:
+    _, problems = read("{base: sd-turbo, embeddings: [./a/easy.safetensors, {model: b/c, name: Easy}]}")
+    assert problems == ["show.yaml:1:31: another embedding is named 'easy', at 1:72; names must differ, as a prompt "
+                        "names them",
+                        "show.yaml:1:72: another embedding is named 'easy', at 1:31; names must differ, as a prompt "
+                        "names them"]
 
 
 def test_files_to_pull_are_read() -> None:
