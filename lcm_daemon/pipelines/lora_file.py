@@ -1,4 +1,4 @@
-"""LoRA files: what they add to the layers of a model, whatever kind of LoRA they are and however they name the layers.
+"""LoRA files: what they add to the layers of a model, for every kind of LoRA and every style of names.
 
 (diffusers 0.42.1 reads these files too, but not all of them completely: from kohya's files it loses the alphas of
 attention layers where they differ from layer to layer, and with transformers 5 the text encoder's attention. Kinds
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from lcm_daemon.pipelines.lora_keys import Key, parse
-from lcm_daemon.pipelines.lora_kinds import Change, Factor, Layer, read_change
+from lcm_daemon.pipelines.lora_kinds import Factor, Layer, LayerChange, read_change
 from lcm_daemon.pipelines.lora_names import LayerNames, find_layer, layers_of
 from lcm_daemon.pipelines.lora_settings import AdapterSettings, read_settings
 
@@ -97,7 +97,7 @@ class _Reader:
             raise ValueError(f"it contains several adapters: the layer {target}.{key.path} is there twice")
         parts[key.part] = tensor
 
-    def _changes(self, settings: AdapterSettings) -> Iterator[tuple[nn.Module, Change]]:
+    def _changes(self, settings: AdapterSettings) -> Iterator[tuple[nn.Module, LayerChange]]:
         for found in self._found.values():
             place = f"{found.target}.{found.key.path}"
             parts = {name: tensor.float() for name, tensor in found.parts.items()}
@@ -120,13 +120,13 @@ class _Reader:
 
 
 def _scale(found: _Tensors, settings: AdapterSettings, rank: int) -> float:
-    """alpha / rank; where there is no alpha, by the settings. An alpha of a whole matrix means nothing."""
+    """alpha / rank; without an alpha by the settings. An alpha of a whole matrix means nothing."""
     if "alpha" in found.parts:
         return float(found.parts["alpha"]) / rank if rank else 1.0
     return settings.scale(found.target, found.key.path, rank)
 
 
-def _full(changes: Mapping[nn.Module, Change]) -> Iterator[tuple[Place, Tensor]]:
+def _full(changes: Mapping[nn.Module, LayerChange]) -> Iterator[tuple[Place, Tensor]]:
     for layer, change in changes.items():
         if change.weight is not None:
             yield (layer, "weight"), change.weight

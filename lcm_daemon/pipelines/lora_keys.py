@@ -3,8 +3,8 @@
 Files differ in how they name the layer and the parts. kohya's scripts and OneTrainer flatten the path
 (`lora_unet_down_blocks_1_..._to_q.lora_down.weight`), diffusers and peft keep it
 (`unet.down_blocks.1....to_q.lora_A.weight`), ComfyUI and other tools write the original implementation's path
-(`diffusion_model.input_blocks.4.1....lora_up.weight`), and lycoris-lora's wrapper flattens the path of whatever it
-wraps (`lycoris_down_blocks_1_...`). peft may add the name of the adapter (`lora_A.style.weight`).
+(`diffusion_model.input_blocks.4.1....lora_up.weight`), and lycoris-lora's wrapper flattens the path inside of the
+model (`lycoris_down_blocks_1_...`). peft may add the name of the adapter (`lora_A.style.weight`).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 Layer = nn.Linear | nn.Conv2d
 Parts = Mapping[str, Tensor]  # of one layer, in float32
-Scale = Callable[[int], float]  # by the rank; 0 for a change that is no product
+Scale = Callable[[int], float]  # by the rank; 0 for a whole matrix
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Change:
+class LayerChange:
     """What a LoRA of weight 1 adds to one layer.
 
     factor: To the weight, as a product.
@@ -56,14 +56,14 @@ class Change:
 SMALL_RANK = 1 / 4  # of a layer's smaller side: products up to this rank are kept as such
 
 
-def read_change(layer: nn.Module, parts: Parts, scale: Scale) -> Change:
+def read_change(layer: nn.Module, parts: Parts, scale: Scale) -> LayerChange:
     """Make the change of one layer from its tensors.
 
     Raises:
         ValueError, RuntimeError: The tensors do not belong together, or not to this layer.
     """
     bias = next((parts[name] for name in ("diff_b", "b_norm") if name in parts), None)
-    return Change(*_weight(layer, parts, scale), None if bias is None else _shaped(bias, _tensor(layer, "bias")))
+    return LayerChange(*_weight(layer, parts, scale), None if bias is None else _shaped(bias, _tensor(layer, "bias")))
 
 
 def _weight(layer: nn.Module, parts: Parts, scale: Scale) -> tuple[Factor | None, Tensor | None]:
@@ -74,11 +74,11 @@ def _weight(layer: nn.Module, parts: Parts, scale: Scale) -> tuple[Factor | None
         return None, _shaped(_scaled(weight.float(), parts), weight)
     product = next((read for sign, read in _PRODUCTS.items() if any(name.startswith(sign) for name in parts)), None)
     if product is None:
-        if bias_only := parts.keys() & {"diff_b", "b_norm"}:
+        if parts.keys() & {"diff_b", "b_norm"}:
             return None, None
-        raise ValueError(f"{', '.join(sorted(parts.keys() - bias_only))} alone is no change")
+        raise ValueError(f"it has only {', '.join(sorted(parts))}")
     if weight.ndim < 2:
-        raise ValueError("it is a norm, which has no such change")
+        raise ValueError("a norm does not take this kind of change")
     change = product(parts, scale, weight)
     if "dora_scale" in parts or "magnitude" in parts:
         return None, _shaped(_dora(_whole(change, weight), parts, weight.float()), weight)

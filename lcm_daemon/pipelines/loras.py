@@ -2,8 +2,8 @@
 
 A live LoRA changes the weights in place. Captured or compiled graphs stay valid, and a frame costs the same with it as
 without. Every change starts from the original weights, so nothing drifts, and at 0 they are restored bit by bit. The
-price is twice the memory for the layers that live LoRAs change; three times where the change is no product of small
-matrices (DoRA, full weights, LoHa and LoKr of high rank).
+price is twice the memory for the layers that live LoRAs change; three times where a change is written in full
+(DoRA, full weights, LoHa and LoKr of high rank).
 
 A change launches one operation a layer, which are hundreds. They read the LoRAs' weights from the device, so they are
 recorded once for each set of layers that is written, and replayed as one launch.
@@ -48,7 +48,7 @@ class LiveLoras:
 
     factors: by name of the LoRA, for layers of these models, which must already be on their final device and in their
         final precision.
-    full: changes that are no products, likewise.
+    full: changes in full, likewise.
 
     Attributes:
         names: In the order of the recipe.
@@ -81,7 +81,7 @@ class LiveLoras:
     def low_rank(self, module: nn.Module) -> dict[Layer, LowRank]:
         """What the LoRAs add to each layer of `module`, for accelerators that cannot see weights move.
 
-        It is empty if a LoRA adds to one of its tensors what is no product.
+        It is empty if a LoRA changes one of its tensors in full.
         """
         groups = self._inside(module)
         if any(group.full for group in groups):

@@ -122,10 +122,10 @@ def test_missing_alphas_and_other_dtypes(tmp_path: Path) -> None:
     (("lora_unet_linear.oft_blocks", "lora_unet_conv.oft_blocks"), "LoRAs of the kind OFT are not supported"),
     (("unet.linear.oft_R.default.weight",), "LoRAs of the kind OFT are not supported"),
     (("lora_unet_linear.a1.weight", "lora_unet_linear.a2.weight"), "LoRAs of the kind GLoRA are not supported"),
-    (("linear.weight", "conv.weight"), "weight alone is no change"),
+    (("linear.weight", "conv.weight"), "it has only weight"),
     (("one.two", "three"), "is not of a known kind of LoRA"),
     (("lora_unet_linear.hada_w1_a",), "it lacks hada_w1_b"),
-    (("lora_unet_norm.lora_up.weight", "lora_unet_norm.lora_down.weight"), "it is a norm"),
+    (("lora_unet_norm.lora_up.weight", "lora_unet_norm.lora_down.weight"), "a norm does not take this kind of change"),
 ])
 def test_what_is_no_supported_lora_is_refused(names: tuple[str, ...], words: str, tmp_path: Path) -> None:
     file = written({name: torch.ones(2, 2) for name in names}, tmp_path)

@@ -271,7 +271,8 @@ def refused(folder: Path, file: Path) -> str:
     with pytest.raises(RecipeError) as caught:
         load(folder, Lora(str(file)))
     assert "\n" not in str(caught.value)
-    assert f"recipe tiny: lora at {file} cannot be loaded: " in str(caught.value)
+    assert str(caught.value).startswith("recipe tiny: lora ")
+    assert str(file) in str(caught.value)
     return str(caught.value)
 
 
