@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcm_daemon.pipelines.vae import VaeCodec
+from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ class ModelParts(ABC):
     def make_codec(self, vae: Any) -> VaeCodec:
         """Make the codec of a loaded VAE."""
         return VaeCodec(vae)
+
+    def finish(self, recipe: Recipe, unet: Any, vae: Any, file: Path) -> Any:
+        """Change loaded parts by the weights of `recipe.pix2pix`.
+
+        Args:
+            recipe: The recipe.
+            unet: The denoiser, which may be changed in place.
+            vae: The VAE.
+            file: Where these weights are.
+
+        Returns:
+            The VAE to use.
+        """
+        return vae
 
     def fold(self, components: Components, shape: tuple[int, int, int]) -> None:  # noqa: B027 - nothing to fold
         """Save operations without changing the result, where that is known to be faster.

@@ -15,6 +15,7 @@ euler: one Euler step of the probability-flow ODE, with trailing timesteps (Lin 
     require. For a variance-preserving sample it is the DDIM step (Song et al., arXiv:2010.02502, eq. 12).
 ddim: the same, but it ends at timestep 0 where the model's schedule says so. Hyper-SD in several steps.
 euler_ancestral: Euler with part of the noise drawn again, as in SDXL-Turbo's own configuration.
+pix2pix: one Euler step from the latents of a map, without noise (Parmar et al., arXiv:2403.12036). pix2pix-turbo.
 tcd: Zheng et al., "Trajectory Consistency Distillation" (arXiv:2402.19159), algorithm 4. TCD, Hyper-SD's unified LoRA.
 """
 
@@ -127,6 +128,7 @@ class Sampler:
 
     def _plan(self, steps: int, strength: float, text: bool = False) -> StepPlan:
         """Plan 1 to 8 steps at a strength above 0, up to 1. `text`: start from noise only."""
+        strength = 1.0 if self._kind.from_input else strength
         timesteps = self.timesteps(steps, strength)
         signal = self.schedule.signal(timesteps[0])
         after = map(self.schedule.signal, self._between(strength, lambda level: self._ends(level, steps)))
@@ -135,6 +137,8 @@ class Sampler:
         if text:
             noise = 1.0 if self._kind.text_noise == "one" else (1 - signal) ** 0.5
             return StepPlan(0.0, noise, planned)
+        if self._kind.from_input:
+            return StepPlan(1.0, 0.0, planned)
         return StepPlan(signal**0.5, (1 - signal) ** 0.5, planned)
 
     def _between(self, strength: float, at: Callable[[int], list[float]]) -> tuple[float, ...]:

@@ -36,6 +36,9 @@ def _mistakes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, refused in family.refused.items():
         if values.get(key):
             yield key, f"{family.title} takes {refused}: remove {key}"
+    for key, required in family.required.items():
+        if not values.get(key):
+            yield key, f"{family.title} needs {key}: {required}"
     for key, allowed in (("sampler", family.samplers), ("guidance", family.guidance),
                          ("accelerate", family.accelerators)):
         value = values.get(key) or getattr(_DEFAULTS, key)

@@ -16,8 +16,8 @@ from lcm_daemon.recipes.reader import load_recipe
 from tests.rigs.standin_hub import Repo, StandinHub
 
 NAMES = ("sdxl-dmd2", "sdxl-lightning-4step", "dreamshaper-8", "dreamshaper-xl-turbo", "sd-turbo-depth",
-         "sd-turbo-pose", "sd15-tile", "sd15-scribble", "sd15-seg", "sd15-normal", "sdxl-union", "sdxl-union-promax",
-         "sdxl-t2i-canny", "sdxl-t2i-sketch", "sd15-t2i-canny")
+         "sd-turbo-pose", "sd-turbo-normal", "sd15-tile", "sd15-scribble", "sd15-seg", "sd15-normal", "sdxl-union",
+         "sdxl-union-promax", "sdxl-t2i-canny", "sdxl-t2i-sketch", "sd15-t2i-canny")
 COMMIT = "a" * 40
 
 
