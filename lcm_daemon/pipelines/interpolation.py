@@ -1,4 +1,4 @@
-"""Interpolator: makes the pictures between two finished ones, along the motion from one to the other.
+"""Interpolator: makes the pictures between two finished ones, along the motion from one to the other, or by RIFE.
 
 It works on pictures as they are shown, not on what a model computes, so it serves every pipeline and both ways of
 rendering. The motion is found at low resolution, the pictures are moved at their own, on the engine's device.
@@ -24,12 +24,14 @@ from lcm_daemon.pipelines.optical_flow import (
     warp,
     window_mean,
 )
+from lcm_daemon.pipelines.optional_weights import read_optional
+from lcm_daemon.pipelines.rife import read_rife
 from lcm_daemon.recipes.recipe import Recipe
 
 SAME = 0.004  # mean difference of two pictures, from 0 to 1, below which nothing is made: a level of 255
 # Two pictures are of different scenes where their details do not agree even after one is moved onto the other.
-CUT_AGREEMENT = 0.5  # correlation of the details, 1 for equal ones
-CUT_DIFFERENCE = 0.03  # mean difference after that, from 0 to 1: below it, a mixture of both shows no second picture
+CUT_AGREEMENT = 0.6  # correlation of the details, 1 for equal ones
+CUT_DIFFERENCE = 0.012  # mean difference after that, from 0 to 1: below it, a mixture of both shows no second picture
 DETAIL_WINDOW = 17  # side of the window whose mean is taken from the details, in pixels of the low resolution
 LEAST_SHARE = 1e-3  # of a pixel that only the other picture has: keeps the weights defined where neither has it
 
@@ -38,12 +40,19 @@ class Interpolator:
     """Makes pictures between the last one and a new one. For one thread.
 
     Args:
-        recipe: The recipe.
+        recipe: The recipe. Its network is used if it is on this machine.
         device: Where to compute.
+
+    Raises:
+        RecipeError: The recipe's file exists and cannot be read as a network of a known kind.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self._device = device
+        self._dtype = torch.float16 if device.type == "cuda" else torch.float32
+        self._network = read_optional(recipe, "interpolator", read_rife, "pictures are moved along the motion")
+        if self._network is not None:
+            self._network = self._network.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._last: Tensor | None = None  # the last picture, uint8 (H, W, 4), on the device
         # A stream of its own: frames under way, which were launched before, need not end first.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
@@ -73,9 +82,17 @@ class Interpolator:
             if float((lumas[0] - lumas[1]).abs().mean()) < SAME or (motion := find_motion(lumas)) is None:
                 return False
             for number, out in enumerate(between, start=1):
-                moved = motion.move(pair, number / (len(between) + 1))
+                moved = self._move(motion, pair, number / (len(between) + 1))
                 np.copyto(out, moved.clamp_(0.0, 255.0).round_().byte().permute(1, 2, 0).cpu().numpy())
         return True
+
+    def _move(self, motion: Motion, pair: Tensor, moment: float) -> Tensor:
+        """As `Motion.move`."""
+        if self._network is None:
+            return motion.move(pair, moment)
+        levels = pair.to(self._dtype)
+        colours = self._network(levels[:1, :3] / 255.0, levels[1:, :3] / 255.0, moment)[0] * 255.0
+        return torch.cat((colours, torch.lerp(levels[0, 3:], levels[1, 3:], moment)))
 
     def _own_stream(self) -> contextlib.AbstractContextManager[object]:
         return torch.cuda.stream(self._stream) if self._stream is not None else contextlib.nullcontext()

@@ -17,6 +17,8 @@ from torch.nn import functional
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _PREFIXES = ("params_ema.", "params.", "module.")  # what converters leave of a checkpoint's nesting
 EDGE_CHANNELS, EDGE_LAYERS = 16, 2
+FLAT = 1e-4  # variance of what counts as flat, of values from -1 to 1: about a level of 255, squared
+SHARES = -1.5, 3.0  # of a colour in the luma's detail, at most
 
 
 class EnlargingNetwork(nn.Module):
@@ -29,9 +31,10 @@ class EdgeNetwork(EnlargingNetwork):
     """Doubles an image: bicubic interpolation, and the detail that it loses: what one filter finds, and what a few
     layers find beyond that, which see where edges are.
 
-    Both see the luma alone and add the same to red, green and blue: edges are mostly in the luma, and what is learned
-    of them holds for any colours. In the style of ESPCN (Shi et al., "Real-Time Single Image and Video Super-Resolution
-    Using an Efficient Sub-Pixel Convolutional Neural Network", 2016) with fewer weights.
+    Both see the luma alone, so what is learned holds for any colours. Red, green and blue get the luma's detail by the
+    share that they have in it nearby, as in guided image filtering (He et al., "Guided Image Filtering", 2010). The
+    layers are in the style of ESPCN (Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
+    Sub-Pixel Convolutional Neural Network", 2016) with fewer weights.
     """
 
     scale = 2
@@ -46,7 +49,10 @@ class EdgeNetwork(EnlargingNetwork):
 
     def forward(self, image: Tensor) -> Tensor:
         plain = functional.interpolate(image, scale_factor=float(self.scale), mode="bicubic", align_corners=False)
-        return plain + self.detail(functional.conv2d(image, self.luma.to(image.dtype)))
+        luma = functional.conv2d(image, self.luma.to(image.dtype))
+        shares = functional.interpolate(_shares(image.float(), luma.float()).to(image.dtype),
+                                        scale_factor=float(self.scale), mode="nearest")
+        return plain + shares * self.detail(luma)
 
     def detail(self, luma: Tensor) -> Tensor:
         """What bicubic interpolation lacks: (n, 1, h, w) to (n, 1, 2 h, 2 w)."""
@@ -54,6 +60,17 @@ class EdgeNetwork(EnlargingNetwork):
         for layer in self.middle:
             features = features + functional.relu(layer(features))
         return functional.pixel_shuffle(self.filter(luma) + self.last(features), self.scale)
+
+
+def _shares(image: Tensor, luma: Tensor) -> Tensor:
+    """How much each colour changes where the luma changes by one: 1 where neither does. As `image`."""
+    colours, light = image - _mean(image), luma - _mean(luma)
+    return ((_mean(colours * light) + FLAT) / (_mean(light * light) + FLAT)).clamp(*SHARES)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Over five by five pixels around each one."""
+    return functional.avg_pool2d(functional.pad(values, (2, 2, 2, 2), mode="replicate"), 5, 1)
 
 
 class CompactNetwork(EnlargingNetwork):

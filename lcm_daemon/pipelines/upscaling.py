@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Size
-from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
+from lcm_daemon.pipelines.optional_weights import read_optional
 from lcm_daemon.pipelines.upscaler_networks import EnlargingNetwork, read_edge_network, read_network
-from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.recipe import Recipe
-
-log = logging.getLogger(__name__)
 
 MOST_PASSES = 2  # of one frame: four times the size with a network that doubles
 EDGES = Path(__file__).parent.parent / "models" / "upscaler" / "edges.safetensors"
@@ -40,7 +35,7 @@ class Upscaler:
     def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, torch.float32 if device.type == "cpu" else dtype
         self._ratio = max(size[0] / recipe.size[0], size[1] / recipe.size[1])
-        network = _read(recipe) if recipe.upscaler else None
+        network = read_optional(recipe, "upscaler", read_network, "the package's own is used")
         self._network = None if network is None else self._place(network)
 
     def prepare(self, factor: int) -> int:
@@ -70,22 +65,3 @@ class Upscaler:
 
     def _place(self, network: EnlargingNetwork) -> EnlargingNetwork:
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
-
-
-def _read(recipe: Recipe) -> EnlargingNetwork | None:
-    """The recipe's network; None where its file is not on this machine, which is logged.
-
-    Raises:
-        RecipeError: The file is not one.
-    """
-    file = find(recipe.upscaler, recipe)
-    if file is not None and file.is_dir():
-        file = next(iter(sorted(file.glob("*.safetensors"))), None)
-    if file is None:
-        log.warning("recipe %s: upscaler %s is not on this machine; the package's own is used", recipe.name,
-                    recipe.upscaler)
-        return None
-    try:
-        return read_network(file)
-    except UNREADABLE as error:
-        raise RecipeError(f"recipe {recipe.name}: upscaler {file} cannot be loaded: {first_line(error)}") from error

@@ -39,6 +39,7 @@ class Recipe:
         controlnets: ControlNets.
         image_prompt: The image prompt, if there is one.
         upscaler: Weights of a network of Real-ESRGAN for the parameter `upscale`; empty for the package's own.
+        interpolator: Weights of RIFE for the parameter `interpolate`; empty to move pictures along the motion.
         embeddings: Words that are learned as vectors (textual inversion).
         clip_skip: The layer of the text encoders whose states are used, counted from the last one, which is 1: as
             stable-diffusion-webui, ComfyUI and Civitai count. 0 is the layer that the model was trained with: 1, and 2
@@ -76,6 +77,7 @@ class Recipe:
     controlnets: tuple[ControlNet, ...] = ()
     image_prompt: ImagePrompt | None = None
     upscaler: str = ""
+    interpolator: str = ""
     embeddings: tuple[TextualInversion, ...] = ()
     clip_skip: int = 0
     sampler: str = "lcm"

@@ -1,0 +1,47 @@
+"""Weights that a recipe names and can do without."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
+from lcm_daemon.pipelines.weights import find
+from lcm_daemon.recipes.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+def read_optional(recipe: Recipe, key: str, read: Callable[[Path], _T], instead: str) -> _T | None:
+    """Read the file that a recipe names.
+
+    Args:
+        recipe: The recipe.
+        key: Its key that names the file, or a folder with one .safetensors file.
+        read: Reads the file; raises one of UNREADABLE.
+        instead: For the log, what is done without the file.
+
+    Returns:
+        None if the recipe names no file, or one that is not on this machine, which is logged.
+
+    Raises:
+        RecipeError: The file is there and cannot be read.
+    """
+    source: str = getattr(recipe, key)
+    if not source:
+        return None
+    file = find(source, recipe)
+    if file is not None and file.is_dir():
+        file = next(iter(sorted(file.glob("*.safetensors"))), None)
+    if file is None:
+        log.warning("recipe %s: %s %s is not on this machine; %s", recipe.name, key, source, instead)
+        return None
+    try:
+        return read(file)
+    except UNREADABLE as error:
+        raise RecipeError(f"recipe {recipe.name}: {key} {file} cannot be loaded: {first_line(error)}") from error
