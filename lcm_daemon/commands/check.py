@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 
+from lcm_daemon.commands.check_guide import without_guide
 from lcm_daemon.commands.check_names import find_missing
+from lcm_daemon.commands.check_weights import absent_weights, weight_problems
 from lcm_daemon.commands.network_report import visitor_rows
 from lcm_daemon.core.errors import DocumentError, Problem
 from lcm_daemon.pipelines.prompt_notes import PROMPTS, notes
@@ -28,15 +30,19 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     assert show is not None
     print(f"{show.file}: no mistakes\n{show.describe()}")
     visitors = [f"  {word:8} {address}  {where}" for word, address, where in visitor_rows(show, ())]
-    for line in [*visitors, *unused_in_prompts(show), *bound_to_one_engine(show), *ports_in_use(show)]:
+    for line in [*visitors, *unused_in_prompts(show), *bound_to_one_engine(show), *without_guide(show),
+                 *absent_weights(show), *ports_in_use(show)]:
         print(line)
     return 0
 
 
 def find_problems(reading: ShowReading) -> list[Problem]:
     """The mistakes of a show, and what it names that is not there."""
-    missing = find_missing(reading.names, reading.problems.references) if reading.names else ()
-    return [*reading.problems.found, *missing]
+    if not reading.names:
+        return [*reading.problems.found]
+    references = reading.problems.references
+    found = [*reading.problems.found, *find_missing(reading.names, references)]
+    return [*found, *weight_problems(reading.names, references, found)]
 
 
 def bound_to_one_engine(show: Show) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lcm_daemon.automation.cue_names import find_cue
 from lcm_daemon.automation.cue_store import CueStore
+from lcm_daemon.commands.check_weights import folder_of
 from lcm_daemon.core.document import Reference, path_exists
 from lcm_daemon.core.errors import MissingIntegration, Problem
 from lcm_daemon.core.parameters import Refused
@@ -132,17 +133,12 @@ class _Lookups:
         return "" if name in self._banks else f"no bank {name!r:.80}{nearest(name, self._banks)}"
 
     def file_problem(self, reference: Reference) -> str:
-        path = self._folder(reference) / Path(reference.name).expanduser()
+        path = folder_of(reference, self._names.file) / Path(reference.name).expanduser()
         return "" if path_exists(path) else f"file or folder {str(path)!r:.200} does not exist"
 
     def weights_problem(self, reference: Reference) -> str:
-        """Weights of the hub are looked for by `pull --offline`."""
+        """Weights of the hub, and what files contain, are looked at by `check_weights`."""
         return "" if split_hub(reference.name) else self.file_problem(reference)
-
-    def _folder(self, reference: Reference) -> Path:
-        """The folder that relative paths start from: that of the file that names the path."""
-        file, show = Path(reference.node.file), self._names.file.resolve()
-        return (file.resolve() if file.is_file() else show).parent
 
     def failsafe_problem(self, reference: Reference) -> str:
         if reference.name != "slate" or self._names.slate:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from lcm_daemon.pipelines.one_file import read_controlnet
 from lcm_daemon.pipelines.weights import read_json
 from lcm_daemon.recipes.safetensors_header import TensorInfo, read_header
 
@@ -25,13 +26,15 @@ _UNION = "task_embedding"  # only a ControlNet-Union has it
 _SQUARES: Mapping[str, int] = {"full_adapter": 8, "light_adapter": 8, "full_adapter_xl": 16}
 
 
-def read_control(place: Path, dtype: torch.dtype, read_pretrained: ReadPretrained) -> Any:
+def read_control(place: Path, dtype: torch.dtype, read_pretrained: ReadPretrained, unet_config: Path) -> Any:
     """Read a control network.
 
     Args:
-        place: A diffusers folder, or a .safetensors file of a T2I-Adapter.
+        place: A diffusers folder, or a .safetensors file: of a T2I-Adapter, or of a ControlNet with the names of
+            diffusers or of the original.
         dtype: Of its weights.
         read_pretrained: Reads a diffusers folder whose class is known.
+        unet_config: The config.json of the model's UNet, which describes a ControlNet in one file.
 
     Returns:
         A ControlNetModel, ControlNetUnionModel or T2IAdapter of diffusers.
@@ -44,7 +47,7 @@ def read_control(place: Path, dtype: torch.dtype, read_pretrained: ReadPretraine
     if any(re.match(r"(adapter\.)?body\.\d+\.", name) for name in header):
         return _read_adapter(place, file, header, dtype, read_pretrained)
     if place.is_file():
-        raise ValueError("it is a single file, but not of a T2I-Adapter; a ControlNet is a folder with a config.json")
+        return read_controlnet(place, unet_config, dtype)
     if _UNION in header:
         return _read_union(place, file, header, dtype, read_pretrained)
     name = read_json(place / "config.json").get("_class_name")

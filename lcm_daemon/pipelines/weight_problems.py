@@ -21,15 +21,19 @@ class WeightProblems:
     Args:
         recipe: The recipe whose files were looked for.
         fetched: The recipe was pulled just now: what is missing is not on the hub either.
+
+    Attributes:
+        wrong: What is wrong on this machine, as a sentence without a full stop, by the file or folder as the recipe
+            names it, or one below that.
     """
 
     def __init__(self, recipe: Recipe, fetched: bool = False) -> None:
         self._recipe, self._fetched = recipe, fetched
         self._absent: dict[str, None] = {}  # places on the hub
-        self._other: dict[str, None] = {}  # whole sentences
+        self.wrong: dict[str, str] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._absent or self._other)
+        return bool(self._absent or self.wrong)
 
     def add_absent(self, source: str, place: Path | None = None) -> None:
         """Note a file or a folder that is not there.
@@ -41,22 +45,25 @@ class WeightProblems:
         if split_hub(source):
             self._absent[source] = None
         else:
-            self._other[_local(place or Path(source))] = None
+            self.wrong[source] = _local(place or Path(source))
 
-    def add_wrong(self, text: str) -> None:
-        """Note what is wrong with a file that is there, as a sentence without a full stop."""
-        self._other[text] = None
+    def add_wrong(self, source: str, text: str) -> None:
+        """Note what is wrong with a file that is there: of a source, the first thing counts."""
+        self.wrong.setdefault(source, text)
 
     def line(self) -> str:
         """All of it; commands come last."""
-        texts = list(self._other)
-        if self._absent and self._fetched:
-            texts.append(f"the hub has no {', '.join(self._absent)} as .safetensors")
-        elif self._absent:
-            word = "it" if len(self._absent) == 1 else "them"
-            texts.append(f"not on this machine: {', '.join(self._absent)}; fetch {word} with: "
-                         f"{' && '.join(self._commands())}")
-        return "; ".join(texts)
+        return "; ".join(filter(None, (*self.wrong.values(), self.absent_line())))
+
+    def absent_line(self) -> str:
+        """What has to be fetched, and the commands for that; "" for nothing."""
+        if not self._absent:
+            return ""
+        if self._fetched:
+            return f"the hub has no {', '.join(self._absent)} as .safetensors"
+        word = "it" if len(self._absent) == 1 else "them"
+        return (f"not on this machine: {', '.join(self._absent)}; fetch {word} with: "
+                f"{' && '.join(self._commands())}")
 
     def _commands(self) -> Iterator[str]:
         """Commands that fetch what is absent."""

@@ -38,7 +38,7 @@ class WeightFiles:
     second: whether the model has a second text encoder.
     loras, embeddings: files, in the recipe's order.
     controlnets, detectors: folders, by the names of the ControlNets; a ControlNet may be a file.
-    adapter, encoder: of the image prompt, a file and a folder.
+    adapters, encoders: of the image prompts, files and folders.
     pix2pix: the weights of a pix2pix-turbo, a file.
     checkpoint: a whole model in one file; None if the recipe has none.
     in_checkpoint: the parts that it replaces: "text_encoder", "text_encoder_2", "unet", "vae".
@@ -52,8 +52,8 @@ class WeightFiles:
     embeddings: tuple[Path, ...] = ()
     controlnets: Mapping[str, Path] = field(default_factory=dict)
     detectors: Mapping[str, Path] = field(default_factory=dict)
-    adapter: Path | None = None
-    encoder: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    encoders: tuple[Path, ...] = ()
     pix2pix: Path | None = None
     checkpoint: Path | None = None
     in_checkpoint: frozenset[str] = frozenset()
@@ -80,11 +80,16 @@ def locate(recipe: Recipe, fetched: bool = False) -> WeightFiles:
         RecipeError: One line that names everything that is missing, with the command that fetches it, and every file
             that is of another kind or for another family of models.
     """
-    search = _Search(recipe, fetched)
-    weights = search.weight_files()
-    if search.problems:
-        raise RecipeError(f"recipe {recipe.name}: {search.problems.line()}")
+    weights, problems = inspect(recipe, fetched)
+    if problems:
+        raise RecipeError(f"recipe {recipe.name}: {problems.line()}")
     return weights
+
+
+def inspect(recipe: Recipe, fetched: bool = False) -> tuple[WeightFiles, WeightProblems]:
+    """As `locate`, but return the problems. With problems, some paths may not exist."""
+    search = _Search(recipe, fetched)
+    return search.weight_files(), search.problems
 
 
 def find(source: str, recipe: Recipe) -> Path | None:
@@ -117,7 +122,7 @@ class _Search:
             self._compare(checkpoint, config)
         self._look_into(model, second, inside)
         self._look_for_safety(model)
-        image = recipe.image_prompt
+        images = recipe.all_image_prompts
         weights = WeightFiles(
             model, unet, self._own_part("vae", "vae", model, checkpoint, inside), second,
             tuple(self._file(lora.model, f"lora {lora.name}".strip()) for lora in recipe.loras),
@@ -125,11 +130,11 @@ class _Search:
             {control.name: self._part(control.model, f"controlnet {control.name}") for control in recipe.controlnets},
             {control.name: self._part(control.detector, "detector") for control in recipe.controlnets
              if control.detector},
-            self._file(image.model, "image prompt") if image else None,
-            self._part(image.encoder, "image encoder") if image else None,
+            tuple(self._file(image.model, f"image prompt {image.name}".strip()) for image in images),
+            tuple(self._part(image.encoder, "image encoder") for image in images),
             self._file(recipe.pix2pix.model, "pix2pix") if recipe.pix2pix else None, checkpoint, inside)
         for found in misfits(recipe, weights):
-            self.problems.add_wrong(found.text)
+            self.problems.add_wrong(found.source, found.text)
         return weights
 
     def _own_part(self, part: str, folder: str, model: Path, checkpoint: Path | None, inside: frozenset[str]) -> Path:
@@ -146,7 +151,7 @@ class _Search:
 
     def _compare(self, checkpoint: Path, config: Path) -> None:
         """Compare the family of a checkpoint with the model's."""
-        tensors = self._header(checkpoint)
+        tensors = self._header(checkpoint, "checkpoint", self.recipe.checkpoint)
         if not tensors:
             return
         try:
@@ -155,7 +160,7 @@ class _Search:
         except (OSError, ValueError, KeyError, TypeError):
             return  # the error is reported when the file is loaded
         if problem := kind_problem(identify(tensors), context, inputs, self.recipe.model):
-            self.problems.add_wrong(f"checkpoint {checkpoint} {problem}")
+            self.problems.add_wrong(self.recipe.checkpoint, f"checkpoint {checkpoint} {problem}")
 
     def _look_into(self, model: Path, second: bool, inside: frozenset[str]) -> None:
         """Look for the parts of the model's folder beside UNet and VAE, if that exists."""
@@ -198,7 +203,7 @@ class _Search:
             self.problems.add_absent(f"{source}/{name}", folder / name)
         for file in weights.files:
             if file.is_file():
-                self._header(file, part)
+                self._header(file, part, source)
 
     def _part(self, source: str, part: str) -> Path:
         """A folder that contains weights, or a weight file."""
@@ -208,7 +213,7 @@ class _Search:
         elif place.is_dir():
             self._complete(source, place, part)
         else:
-            self._header(place, part)
+            self._header(place, part, source)
         return place or Path(source)
 
     def _file(self, source: str, part: str) -> Path:
@@ -220,15 +225,15 @@ class _Search:
         if place is None:
             self.problems.add_absent(source)
         else:
-            self._header(place, part)
+            self._header(place, part, source)
         return place or Path(source)
 
-    def _header(self, file: Path, part: str = "checkpoint") -> Mapping[str, TensorInfo]:
+    def _header(self, file: Path, part: str, source: str) -> Mapping[str, TensorInfo]:
         """The header of a weight file; {} if it has none, which is reported."""
         try:
             return read_header(file) if file.suffix == SUFFIX else {}
         except BadWeightFile as error:
-            self.problems.add_wrong(f"{part} {error}")
+            self.problems.add_wrong(source, f"{part} {error}")
             return {}
 
     def _look_for_safety(self, model: Path) -> None:

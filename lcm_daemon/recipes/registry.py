@@ -18,6 +18,9 @@ PIPELINES: Mapping[str, str] = {
     "latent_consistency": f"{_PIPELINES}.latent_consistency:LatentConsistency",
 }
 
+# Pipelines whose recipes name files of weights.
+WITH_WEIGHTS = frozenset({"latent_consistency"})
+
 # Pipelines that judge each picture, where a recipe says `safety: true`.
 WITH_SAFETY_CHECKER = frozenset({"latent_consistency"})
 
@@ -116,6 +119,7 @@ class SamplerKind:
         boundary: The model's output is subject to the boundary conditions of consistency models.
         noise: What becomes of the noise after a step: all new ("fresh"), kept, or mixed ("ancestral", "tcd").
         flow: The schedule of a model of flow matching; "" for one of noise that is added in variance-preserving steps.
+        from_input: The model sees the input's latents without noise, at the last timestep, whatever the strength is.
     """
 
     distilled: bool
@@ -123,7 +127,8 @@ class SamplerKind:
     text_noise: Literal["one", "first"]
     boundary: bool
     noise: Literal["fresh", "kept", "ancestral", "tcd"]
-    flow: Literal["", "scm", "shifted"] = ""
+    flow: Literal["", "scm", "shifted", "flux2"] = ""
+    from_input: bool = False
 
 
 SAMPLERS: Mapping[str, SamplerKind] = {
@@ -134,7 +139,14 @@ SAMPLERS: Mapping[str, SamplerKind] = {
     ),
     "ddim": SamplerKind(distilled=False, end="config", text_noise="one", boundary=False, noise="kept"),
     "tcd": SamplerKind(distilled=True, end="zero", text_noise="one", boundary=False, noise="tcd"),
+    "pix2pix": SamplerKind(
+        distilled=False, end="clean", text_noise="first", boundary=False, noise="kept", from_input=True
+    ),
     "scm": SamplerKind(distilled=False, end="clean", text_noise="first", boundary=False, noise="fresh", flow="scm"),
+    "flow_euler": SamplerKind(
+        distilled=False, end="clean", text_noise="first", boundary=False, noise="kept", flow="shifted"
+    ),
+    "flux2": SamplerKind(distilled=False, end="clean", text_noise="first", boundary=False, noise="kept", flow="flux2"),
 }
 
 
@@ -152,6 +164,7 @@ class ModelFamily:
         accelerators: Names in ACCELERATOR_CHOICES.
         refused: Keys of recipes that have no effect with it, and what each of them is for users.
         overflows: In float16; it then runs in bfloat16 or float32.
+        required: Keys that a recipe must have, and what each of them is for users.
     """
 
     title: str
@@ -163,19 +176,31 @@ class ModelFamily:
     accelerators: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     overflows: bool = False
+    required: Mapping[str, str] = field(default_factory=dict)
 
 
 STABLE_DIFFUSION = "stable-diffusion"  # the family of a recipe that names none
 _ONLY_STABLE_DIFFUSION: Mapping[str, str] = {
     "unet": "no other UNet", "loras": "no LoRAs", "controlnets": "no ControlNets", "image_prompt": "no image prompt",
+    "image_prompts": "no image prompts",
     "stream_batch": "no stream batch", "checkpoint": "no model in one file",
+    "embeddings": "no embeddings", "clip_skip": "no clip_skip", "pix2pix": "no weights of pix2pix-turbo",
 }
 
 FAMILIES: Mapping[str, ModelFamily] = {
     STABLE_DIFFUSION: ModelFamily(
         "Stable Diffusion", f"{_PIPELINES}.stable_diffusion:StableDiffusion", "unet",
-        samplers=tuple(name for name, kind in SAMPLERS.items() if not kind.flow),
-        guidance=("none", "embedded", "classifier_free"), step=8, accelerators=ACCELERATOR_CHOICES),
+        samplers=tuple(name for name, kind in SAMPLERS.items() if not (kind.flow or kind.from_input)),
+        guidance=("none", "embedded", "classifier_free"), step=8, accelerators=ACCELERATOR_CHOICES,
+        refused={"pix2pix": "no weights of pix2pix-turbo, which is a family of its own"}),
+    "pix2pix-turbo": ModelFamily(
+        "pix2pix-turbo", f"{_PIPELINES}.pix2pix:Pix2PixTurbo", "unet", samplers=("pix2pix",), guidance=("none",),
+        step=8, accelerators=(NONE,), required={"pix2pix": "its weights, a .safetensors file"},
+        refused={"unet": "no other UNet", "vae": "no other VAE", "checkpoint": "no model in one file",
+                 "stream_batch": "no stream batch"}),
+    "flux2-klein": ModelFamily(
+        "FLUX.2 klein", f"{_PIPELINES}.flux2:Flux2Klein", "transformer", samplers=("flux2",), guidance=("none",),
+        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
     "sana-sprint": ModelFamily(
         "SANA-Sprint", f"{_PIPELINES}.sana:SanaSprint", "transformer", samplers=("scm",), guidance=("embedded",),
         step=32, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),

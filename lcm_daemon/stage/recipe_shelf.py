@@ -12,13 +12,12 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
-
-WITH_FILES = "latent_consistency"  # the pipeline whose recipes name files
+from lcm_daemon.recipes.registry import WITH_WEIGHTS
 
 
 def find_problem(recipe: Recipe) -> str:
     """Why a recipe cannot be loaded from this machine's files; "" if it can. Reads the disk, opens no connection."""
-    if recipe.pipeline != WITH_FILES:
+    if recipe.pipeline not in WITH_WEIGHTS:
         return ""
     try:
         locate(recipe)

@@ -14,6 +14,7 @@ from lcm_daemon.core.errors import DocumentError, MissingIntegration
 from lcm_daemon.shows.reader import inspect_show
 from lcm_daemon.transports import pyav, record
 from tests.rigs.daemon import free_port
+from tests.rigs.standin_hub import weights
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -87,8 +88,9 @@ def test_what_is_missing_is_named_with_its_place(text: str, line: str, tmp_path:
 
 def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
     (tmp_path / "show.cues.yaml").write_text("- {name: stored}")
-    for name in ("a.mp4", "slate.png", "ink.safetensors", "my.yaml"):
+    for name in ("a.mp4", "slate.png", "my.yaml"):
         (tmp_path / name).write_text("base: builtin\nloras: [ink.safetensors, {name: neon, model: owner/name}]")
+    (tmp_path / "ink.safetensors").write_bytes(weights(200))
     text = """
         source: {transport: file, path: a.mp4}
         output: {failsafe: slate, slate: slate.png}

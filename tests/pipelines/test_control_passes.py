@@ -231,7 +231,7 @@ def test_an_adapter_that_does_not_fit_is_one_line() -> None:
 
 
 def read(place: Path) -> Any:
-    return read_control(place, torch.float32, read_pretrained)
+    return read_control(place, torch.float32, read_pretrained, place)  # no UNet describes these
 
 
 def assert_same(found: Any, expected: Any) -> None:
