@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
+
+from examples.train_builtin import runs
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -31,4 +32,4 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _keep(path: Path, state: dict[str, object]) -> None:
     if not path.exists():
-        torch.save(state, path)
+        runs.write(path, state)

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from examples.train_builtin import controlnet, diffusion, finishing
+from examples.train_builtin import controlnet, diffusion, finishing, runs
 from examples.train_builtin.evaluation import PHOTOGRAPHS, REPAINTS
 
 CARD = Path(__file__).with_name("card.md")
@@ -38,7 +36,7 @@ def write_card(work: Path, folder: Path) -> None:
 
 def count_steps(path: Path, workers: int = 2) -> int:
     """Return the number of steps that led to a checkpoint, summed over all workers."""
-    return int(torch.load(path, weights_only=True)["step"]) * workers if path.exists() else 0
+    return int(runs.read(path)["step"]) * workers if path.exists() else 0
 
 
 def figure_table(figures: dict[str, Any]) -> str:
@@ -65,7 +63,11 @@ def figure_table(figures: dict[str, Any]) -> str:
     steady, speed = figures["steadiness"], figures["speed"]
     rows.append(f"| still input, fixed seed: difference | 0 | {steady['still']:.3g} |")
     rows.append(f"| panning input: largest change of mean luma a frame | <= 2 % | {steady['panning']:.1%} |")
-    rows.append(f"| autoencoder on the photographs | | {figures['autoencoder_psnr_photographs']:.1f} dB |")
+    if fresh := figures.get("fresh_judge"):
+        seen = fresh["subjects"]
+        rows.append(f"| fresh judge: subjects right in most of 20 pictures | >= 20 of 25 | {seen['right_in_most']} |")
+        rows.append(f"| fresh judge: the least share of any subject | >= 40 % | {seen['least']:.0%} |")
+    rows.append(f"| autoencoder on the photographs | >= 29 dB | {figures['autoencoder_psnr_photographs']:.1f} dB |")
     times = " / ".join(f"{speed[name + '_ms']:.1f}" for name in ("encode", "unet", "decode"))
     rows.append(f"| encode / UNet / decode at 256x256, eager float32, two cores | | {times} ms |")
     return "\n".join(rows)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
-from examples.train_builtin import diffusion, vae, workers
+from examples.train_builtin import diffusion, runs, vae, workers
 from examples.train_builtin.data import SIZE, read_shards
 from examples.train_builtin.diffusion import Noising, Training
 from examples.train_builtin.distillation import SCHEDULE
@@ -71,17 +71,18 @@ def train_probe(work: Path, steps: int = 250, seed: int = 8) -> LightProbe:
     """Train the probe against the decoder, or load it from `probe.pt`."""
     path, probe = work / "probe.pt", LightProbe()
     if path.exists():
-        probe.load_state_dict(torch.load(path, weights_only=True))
+        probe.load_state_dict(runs.read(path))
         return probe.requires_grad_(False)
     torch.manual_seed(seed)
     latents, decoder = np.load(encode(work, 1), mmap_mode="r"), vae.load(work).decoder
     optimizer = torch.optim.AdamW(probe.parameters(), 3e-3)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    for step in range(steps):
+    progress = runs.Progress(work / "probe.training.pt", probe=probe, optimizer=optimizer, plan=plan)
+    for step in range(progress.step, steps):
         pick = np.random.default_rng(seed + step).integers(len(latents), size=8)
-        batch = torch.from_numpy(latents[pick]).float()
+        batch = runs.to_device(latents[pick]).float()
         batch = batch + 0.2 * torch.rand(()) * torch.randn_like(batch)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), runs.autocast():
             pictures = decoder(batch).float() / 2 + 0.5
         wanted = vae.to_ycc(pictures)[:, :1]
         made = probe(batch)
@@ -92,7 +93,9 @@ def train_probe(work: Path, steps: int = 250, seed: int = 8) -> LightProbe:
         plan.step()
         if step % 50 == 49:
             print(f"probe step {step + 1}/{steps} loss {loss.item():.4f}", flush=True)
-    torch.save(probe.state_dict(), path)
+        progress.count()
+    runs.write(path, probe.state_dict())
+    progress.remove()
     return probe.requires_grad_(False)
 
 
@@ -114,7 +117,7 @@ class Edges:
         chance = self.chance
         if chance.random() < 0.33:
             shard = self.shards[chance.integers(len(self.shards))]
-            picture = torch.from_numpy(shard[chance.integers(len(shard))].copy()).permute(2, 0, 1).float() / 255
+            picture = runs.to_device(shard[chance.integers(len(shard))].copy()).permute(2, 0, 1).float() / 255
             return find_edges(picture[None])[0]
         edges = self.pool[chance.integers(len(self.pool))]
         return edges.flip([axis for axis in (1, 2) if chance.random() < 0.5])
@@ -155,21 +158,22 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
     samples, stock = Samples(work, 1, number), Edges(work, number)
     controlled = Controlled(student, state.model)
     state.last = time.monotonic()
-    while state.spent < seconds:
-        text, edges = samples.ask(BATCH)[0], stock.take(BATCH)
-        noisy = torch.randn(BATCH, vae.CHANNELS, 32, 32)
-        times = torch.full((BATCH,), FIRST)
+    (count,) = runs.scaled(BATCH)
+    while state.lasts(seconds):
+        text, edges = samples.ask(count)[0], stock.take(count)
+        noisy = torch.randn(count, vae.CHANNELS, 32, 32)
+        times = torch.full((count,), FIRST)
         losses = torch.zeros(2)
         for _ in range(2):
             noisy = noisy.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
+            with runs.autocast():
                 with torch.no_grad():
                     plain, _ = noising.split(noisy, student(noisy, times, text).sample.float(), times)
                 velocity = controlled(noisy, times, text, edges).float()
             made, _ = noising.split(noisy, velocity, times)
             drift = F.avg_pool2d((made - plain)[:, -vae.CHROMA :], 4).square().mean() / vae.CHROMA_SCALE**2
             losses = losses + torch.stack([edge_loss(probe(made), edges), drift]) / 2
-            times = torch.tensor(SECOND)[torch.randint(len(SECOND), (BATCH,))]
+            times = torch.tensor(SECOND)[torch.randint(len(SECOND), (count,))]
             noisy = noising.add(made.detach(), torch.randn_like(made), times)
         state.update(losses @ torch.tensor([1.0, COLOUR]), state.ease(RATE, seconds), DECAY)
         state.follow(dict(zip(("edges", "colour"), losses, strict=True)), seconds)
@@ -179,5 +183,5 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
 def load(work: Path, checkpoint: str = "finishing.pt") -> ControlNetModel:
     """Load the averaged ControlNet."""
     model = build(diffusion.load(work / checkpoint))
-    model.load_state_dict(torch.load(work / "controlnet.pt", weights_only=True)["average"])
+    model.load_state_dict(runs.read(work / "controlnet.pt")["average"])
     return model.eval().requires_grad_(False)

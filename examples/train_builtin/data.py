@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from examples.train_builtin import runs
 from examples.train_builtin.noise import Noise
 from examples.train_builtin.painter import paint, paint_shapes
 from examples.train_builtin.words import COLOURS, STYLES, SUBJECTS
@@ -50,6 +51,13 @@ def structure_pool(seed: int, count: int = 96) -> Tensor:
     return paint_shapes(Noise(count, SIZE, seed)).clamp(0, 1)
 
 
+def paint_again(label: Label, seed: int) -> Tensor:
+    """Return other images of a label (BATCH, 3, SIZE, SIZE) from 0 to 1, with new shapes where it has some."""
+    shapes = structure_pool(seed + 1, BATCH) if label.structured else None
+    blend = KEPT_BLEND if label.kept else BLEND
+    return paint(label.subject, label.colour, label.style, Noise(BATCH, SIZE, seed), shapes, blend).clamp(0, 1)
+
+
 def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarray, list[Label]]:
     """Draw images (batches * BATCH, SIZE, SIZE, 3) uint8 and their labels; with `whole`, none is structured."""
     chance = random.Random(seed)
@@ -65,16 +73,15 @@ def paint_shard(seed: int, batches: int, whole: bool = False) -> tuple[np.ndarra
         blend = KEPT_BLEND if label.kept else BLEND
         painted = paint(label.subject, label.colour, label.style, noise, shapes if label.structured else None, blend)
         place = slice(batch * BATCH, (batch + 1) * BATCH)
-        pictures[place] = (painted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        pictures[place] = runs.to_array((painted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1))
         labels += [label] * BATCH
     return pictures, labels
 
 
 def write_shard(folder: Path, seed: int) -> Path:
-    """Draw one shard, unless its file exists."""
+    """Draw one shard, unless its file exists or the time of the run is over."""
     target = folder / f"{seed:05}.npy"
-    if not target.exists():
-        torch.set_num_threads(1)
+    if not target.exists() and not runs.over():
         pictures, labels = paint_shard(seed, SHARD)
         target.with_suffix(".json").write_text(json.dumps([asdict(label) for label in labels]))
         np.save(folder / f"{seed:05}.part.npy", pictures)
@@ -86,10 +93,20 @@ def write_shards(work: Path, shards: int, workers: int = 2) -> None:
     """Draw `shards` shards and a quarter more of the kind `kept`, `workers` at a time. Existing files stay."""
     folder = work / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        numbers = [*range(1, shards + 1), *range(KEPT + 1, KEPT + 1 + shards // 4)]
+    numbers = [*range(1, shards + 1), *range(KEPT + 1, KEPT + 1 + shards // 4)]
+    if workers == 1 or runs.current().device != "cpu":  # the card draws a shard faster than all processors do
+        for number in numbers:
+            print(f"drew {write_shard(folder, number).name}", flush=True)
+        return
+    settings = (runs.current(),)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _enter, settings) as pool:
         for path in pool.map(write_shard, [folder] * len(numbers), numbers):
             print(f"drew {path.name}", flush=True)
+
+
+def _enter(run: runs.Run) -> None:
+    runs.start(run)
+    torch.set_num_threads(1)
 
 
 def read_shards(work: Path) -> tuple[list[np.ndarray], list[list[Label]]]:

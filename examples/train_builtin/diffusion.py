@@ -14,7 +14,7 @@ from diffusers import LCMScheduler, ModelMixin, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from examples.train_builtin import vae, workers
+from examples.train_builtin import runs, vae, workers
 from examples.train_builtin.latents import Samples
 
 CHANNELS = (48, 64, 96, 96)
@@ -51,7 +51,9 @@ def build() -> UNet2DConditionModel:
 
 
 def compile_denoiser(model: UNet2DConditionModel) -> Callable[..., Any]:
-    """Compile the model. It takes some minutes, needs a C++ compiler, and makes the model faster on a CPU."""
+    """Compile the model, unless the run says otherwise. It takes some minutes and makes the model faster."""
+    if not runs.current().compiled:
+        return model
     model.set_attn_processor(AttnProcessor())
     compiled: Callable[..., Any] = torch.compile(model, dynamic=False)
     return compiled
@@ -109,13 +111,14 @@ class Training:
         self.model = model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
-        self.spent, self.step, self.last = 0.0, 0, time.monotonic()
+        self.spent, self.step, self.last, self.saved = 0.0, 0, time.monotonic(), time.monotonic()
+        self.stopped = False
         self.recent: dict[str, float] = {}
         if path.exists():
             self.restore()
 
     def restore(self) -> None:
-        state = torch.load(self.path, weights_only=True)
+        state = runs.read(self.path)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -128,9 +131,8 @@ class Training:
             "model": self.model.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "spent": self.spent, "step": self.step,
         }  # fmt: skip
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.rename(self.path)
+        runs.write(self.path, state)
+        self.saved = time.monotonic()
 
     def update(self, loss: Tensor, rate: float, decay: float) -> None:
         """Take one step in this worker; every TOGETHER steps, average the weights of all workers.
@@ -156,23 +158,28 @@ class Training:
         return rate * min(1.0, (self.step + 1) / 50) * max(0.05, 1 - self.spent / seconds)
 
     def follow(self, losses: Mapping[str, Tensor], seconds: float) -> None:
-        """Smooth the losses (scalars); print them every 50 steps, save every 200."""
+        """Smooth the losses (scalars); print them every 50 steps; save every ten minutes."""
         for name, loss in losses.items():
             value = loss.item()
             self.recent[name] = 0.98 * self.recent.get(name, value) + 0.02 * value
         if self.step % 50 == 0 and not workers.rank():
             shown = " ".join(f"{name} {value:.4f}" for name, value in self.recent.items())
             print(f"{self.path.stem} {self.spent:.0f}/{seconds:.0f} s step {self.step} {shown}", flush=True)
-        if self.step % 200 == 0:
+        if time.monotonic() - self.saved > runs.SAVE_SECONDS:
             self.save()
 
     def tick(self) -> None:
-        """Add the time since the last call. All workers agree on it, so that they stop together."""
+        """Add the time since the last call. The workers agree on it and on the run's end: they stop together."""
         now = time.monotonic()
-        passed = torch.tensor([now - self.last])
+        passed = torch.tensor([min(now - self.last, TOGETHER * runs.LONGEST_STEP), float(runs.over())])
         self.last = now
         workers.average([passed])
-        self.spent += passed.item()
+        self.spent += passed[0].item()
+        self.stopped = passed[1].item() > 0
+
+    def lasts(self, seconds: float) -> bool:
+        """Return whether the training continues: neither these seconds nor the time of the run are over."""
+        return self.spent < seconds and not self.stopped
 
 
 def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3) -> None:
@@ -182,16 +189,17 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
     torch.manual_seed(seed + 1000 * workers.rank() + state.step)
     noising, weight, shrink, denoise = Noising(), channel_weight(), 0, compile_denoiser(state.model)
     seconds = small_seconds + whole_seconds
-    while state.spent < seconds:
+    while state.lasts(seconds):
         wanted = 2 if state.spent < small_seconds else 1
         if wanted != shrink:
             shrink = wanted
             samples = Samples(work, shrink, seed + 1000 * workers.rank() + state.step)
             state.last = time.monotonic()
-        clean, text, kinds = samples.take(BATCH[shrink], DROP)
+        samples.renew()
+        clean, text, kinds = samples.take(*runs.scaled(BATCH[shrink]), DROP)
         times, noise = draw_times(kinds), torch.randn_like(clean)
         noisy = noising.add(clean, noise, times).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with runs.autocast():
             velocity = denoise(noisy, times, text).sample
         error = (velocity.float() - noising.velocity(clean, noise, times)).square() * weight
         balance = (4 / (noising.snr[times] + 1)).clamp(max=1)
@@ -204,5 +212,5 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
 def load(path: Path) -> UNet2DConditionModel:
     """Load the averaged denoiser of a checkpoint."""
     model = build()
-    model.load_state_dict(torch.load(path, weights_only=True)["average"])
+    model.load_state_dict(runs.read(path)["average"])
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

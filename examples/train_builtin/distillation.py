@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from examples.train_builtin import diffusion, reward, vae, workers
+from examples.train_builtin import diffusion, reward, runs, vae, workers
 from examples.train_builtin.diffusion import Noising, Training, channel_weight, compile_denoiser, draw_times
 from examples.train_builtin.latents import Foreign, Samples
 
@@ -113,42 +113,45 @@ class Student:
 
     def see(self, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Return the clean latents that the model predicts."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with runs.autocast():
             velocity = self.denoise(noisy, times, text).sample.float()
         return self.noising.split(noisy, velocity, times)[0]
 
     def told(self) -> dict[str, Tensor]:
         """Direct regression: a subject without freedom is its own mean, and so a target even from noise."""
-        clean, text = self.samples.take_determined(sum(TOLD))
-        low, high = torch.tensor([[999, 1000]] * TOLD[0] + [[550, 999]] * TOLD[1] + [[499, 500]] * TOLD[2]).unbind(1)
+        pure, much, second = runs.scaled(*TOLD)
+        clean, text = self.samples.take_determined(pure + much + second)
+        low, high = torch.tensor([[999, 1000]] * pure + [[550, 999]] * much + [[499, 500]] * second).unbind(1)
         times = (low + torch.rand(len(low)) * (high - low)).long()
         noisy = self.noising.add(clean, torch.randn_like(clean), times)
-        with torch.autocast("cpu", torch.bfloat16):
-            noisy[-TOLD[2] :] = roll_out(self.state.average, self.noising, text[-TOLD[2] :])
+        with runs.autocast():
+            noisy[-second:] = roll_out(self.state.average, self.noising, text[-second:])
         return {"told": huber(self.see(line_up(noisy), times, text), clean, self.weight)}
 
     def consistency(self) -> dict[str, Tensor]:
         """Compare the path's end from here and from one solver step further down; and foreign images' structure."""
-        pairs = zip(self.samples.take(PAINTED), self.foreign.take(FOREIGN), strict=True)
+        painted, foreign = runs.scaled(PAINTED, FOREIGN)
+        pairs = zip(self.samples.take(painted), self.foreign.take(foreign), strict=True)
         clean, text, kinds = (torch.cat(pair) for pair in pairs)
         times = draw_played(draw_times(kinds).clamp(min=SKIP), kinds)
         noisy = line_up(self.noising.add(clean, torch.randn_like(clean), times))
-        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        with runs.autocast(), torch.no_grad():
             nearer = line_up(self.teacher.step(noisy, times, times - SKIP, text, kinds))
             velocity = self.average(nearer, times - SKIP, text).sample.float()
         wanted, _ = self.noising.split(nearer, velocity, times - SKIP)
         made = self.see(noisy, times, text)
         return {
             "consistency": huber(made, wanted, self.weight),
-            "structure": structure_loss(made[PAINTED:], clean[PAINTED:]),
+            "structure": structure_loss(made[painted:], clean[painted:]),
         }
 
     def reward(self) -> dict[str, Tensor]:
         """The classifier's loss after two steps from noise."""
-        text, subjects, styles = self.samples.ask(ROLLED)
-        with torch.autocast("cpu", torch.bfloat16):
+        (rolls,) = runs.scaled(ROLLED)
+        text, subjects, styles = self.samples.ask(rolls)
+        with runs.autocast():
             rolled = roll_out(self.average, self.noising, text)
-        made = self.see(rolled, torch.full((ROLLED,), PLAYED[1]), text)
+        made = self.see(rolled, torch.full((rolls,), PLAYED[1]), text)
         return {"reward": self.reader.loss(made, subjects, styles)}
 
 
@@ -158,7 +161,8 @@ def train(work: Path, seconds: float, seed: int = 4) -> None:
     student = Student(work, seed)
     state = student.state
     state.last = time.monotonic()
-    while state.spent < seconds:
+    while state.lasts(seconds):
+        student.samples.renew()
         losses = student.told()
         if state.step % CONSISTENT == 0:
             losses |= student.consistency()

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from examples.train_builtin import diffusion, vae, workers
+from examples.train_builtin import diffusion, runs, vae, workers
 from examples.train_builtin.controlnet import train_probe
 from examples.train_builtin.data import draw_label
 from examples.train_builtin.diffusion import Noising, Training, channel_weight, compile_denoiser
@@ -74,7 +74,7 @@ def shape_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 def see(denoise: Any, noising: Noising, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
     """Return the clean latents that a model predicts."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with runs.autocast():
         velocity = denoise(line_up(noisy), times, text).sample.float()
     return noising.split(noisy, velocity, times)[0]
 
@@ -107,7 +107,7 @@ class Lessons:
         chance, samples = self.samples.random, self.samples
         numbers = [chance.choice(self.late if chance.random() < LATE_SHARE else self.before) for _ in range(count)]
         captions = [samples.describe(samples.labels[number]) for number in numbers]
-        return torch.from_numpy(samples.latents[numbers]).float(), samples.captions.encode(captions)
+        return samples.pick(numbers), samples.captions.encode(captions)
 
     def ask(self, count: int) -> Tensor:
         """Return text states of all other subjects."""
@@ -115,11 +115,11 @@ class Lessons:
         labels = [draw_label(chance.choice(self.others), chance) for _ in range(count)]
         return samples.captions.encode([samples.describe(label) for label in labels])
 
-    def times(self) -> Tensor:
-        """Return the first and the second timestep of each sample of a round (n, 2)."""
+    def times(self, pure: int, shaped: int) -> Tensor:
+        """Return the first and the second timestep of each sample of a round (pure + shaped, 2)."""
         chance = self.samples.random
-        pure = [(PLAYED[0], chance.choice(SECONDS)) for _ in range(sum(TOLD) + sum(KEPT))]
-        return torch.tensor(pure + [chance.choice(LIVE) for _ in range(sum(SHAPED))])
+        first = [(PLAYED[0], chance.choice(SECONDS)) for _ in range(pure)]
+        return torch.tensor(first + [chance.choice(LIVE) for _ in range(shaped)])
 
 
 class Finishing:
@@ -139,13 +139,15 @@ class Finishing:
     @torch.no_grad()
     def prepare(self) -> Round:
         """Draw a round. The input of the second step is made from the first output of the moving average."""
-        told, told_text = self.lessons.tell(sum(TOLD))
-        shaped, shaped_text, _ = self.lessons.foreign.take(sum(SHAPED))
-        text = torch.cat([told_text, self.lessons.ask(sum(KEPT)), shaped_text])
-        clean = torch.cat([told, torch.zeros(sum(KEPT), *told.shape[1:]), shaped])
-        part = torch.repeat_interleave(torch.arange(3), torch.tensor([sum(TOLD), sum(KEPT), sum(SHAPED)]))
-        second = torch.cat([torch.arange(sum(group)) >= group[0] for group in (TOLD, KEPT, SHAPED)])
-        times, after = self.lessons.times().unbind(1)
+        groups = [runs.scaled(*group) for group in (TOLD, KEPT, SHAPED)]
+        counts = [sum(group) for group in groups]
+        told, told_text = self.lessons.tell(counts[0])
+        shaped, shaped_text, _ = self.lessons.foreign.take(counts[2])
+        text = torch.cat([told_text, self.lessons.ask(counts[1]), shaped_text])
+        clean = torch.cat([told, torch.zeros(counts[1], *told.shape[1:]), shaped])
+        part = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+        second = torch.cat([torch.arange(sum(group)) >= group[0] for group in groups])
+        times, after = self.lessons.times(counts[0] + counts[1], counts[2]).unbind(1)
         noisy = torch.randn_like(clean)
         noisy[part == 2] = self.noising.add(shaped, noisy[part == 2], times[part == 2])
         first = see(self.average, self.noising, noisy[second], times[second], text[second])
@@ -174,7 +176,7 @@ def train(work: Path, seconds: float, checkpoint: str, name: str, seed: int = 14
     job = Finishing(work, checkpoint, name, seed)
     state = job.state
     state.last = time.monotonic()
-    while state.spent < seconds:
+    while state.lasts(seconds):
         given = job.prepare()
         for update in range(UPDATES):
             losses = job.losses(given.take(update))

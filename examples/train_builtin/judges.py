@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from examples.train_builtin import runs
 from examples.train_builtin.data import paint_shard
 from examples.train_builtin.painter import look_up, ramp
 from examples.train_builtin.words import COLOURS, SUBJECTS
@@ -79,7 +80,7 @@ class SubjectJudge(nn.Module):
 def held_out(seed: int, batches: int) -> tuple[Tensor, Tensor, Tensor]:
     """Draw new images (n, 3, 128, 128) at half size. Return them and the indices of their subjects and colours."""
     pictures, labels = paint_shard(HELD_OUT + seed, batches, whole=True)
-    halves = F.avg_pool2d(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, 2)
+    halves = F.avg_pool2d(runs.to_device(pictures).permute(0, 3, 1, 2).float() / 255, 2)
     subjects, colours = list(SUBJECTS), list(COLOURS)
     numbers = [(subjects.index(label.subject), colours.index(label.colour)) for label in labels]
     return halves, torch.tensor(numbers)[:, 0], torch.tensor(numbers)[:, 1]
@@ -90,7 +91,7 @@ def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, floa
     path = work / "judge.pt"
     judge = SubjectJudge()
     if path.exists():
-        state = torch.load(path, weights_only=True)
+        state = runs.read(path)
         judge.load_state_dict(state["judge"])
         return judge.eval(), state["accuracy"]
     torch.manual_seed(seed)
@@ -98,7 +99,8 @@ def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, floa
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.02)
     rounds = EPOCHS * len(pictures) // BATCH
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=rounds)
-    for _ in range(rounds):
+    progress = runs.Progress(work / "judge.training.pt", judge=judge, optimizer=optimizer, plan=plan)
+    for _ in range(progress.step, rounds):
         pick = torch.randint(len(pictures), (BATCH,))
         batch = pictures[pick]
         batch = batch.flip(3) if torch.rand(()) < 0.5 else batch
@@ -107,6 +109,7 @@ def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, floa
         loss.backward()
         optimizer.step()
         plan.step()
+        progress.count()
     judge.eval()
     pictures, subjects, colours = held_out(1, 100)
     with torch.inference_mode():
@@ -114,5 +117,6 @@ def train_judge(work: Path, seed: int = 5) -> tuple[SubjectJudge, dict[str, floa
             "subject": (judge(pictures).argmax(1) == subjects).float().mean().item(),
             "colour": (judge_colours(pictures) == colours).float().mean().item(),
         }
-    torch.save({"judge": judge.state_dict(), "accuracy": accuracy}, path)
+    runs.write(path, {"judge": judge.state_dict(), "accuracy": accuracy})
+    progress.remove()
     return judge, accuracy

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from examples.train_builtin import vae
-from examples.train_builtin.data import SIZE, Label, draw_label, read_shards
+from examples.train_builtin import runs, vae
+from examples.train_builtin.data import BATCH as BATCH_OF_LABEL
+from examples.train_builtin.data import SIZE, Label, draw_label, paint_again, read_shards
 from examples.train_builtin.noise import Noise
 from examples.train_builtin.painter import paint_shapes
 from examples.train_builtin.text import Captions, add_noise_word
@@ -24,24 +27,38 @@ FOREIGN, FOREIGN_KIND = 960, 3  # images that stand in for photographs
 
 @torch.inference_mode()
 def encode(work: Path, shrink: int) -> Path:
-    """Write the latents of all images, shrunk by this factor, in float16. An existing file stays."""
+    """Write the latents of all images, shrunk by this factor, in float16. An existing file stays.
+
+    Each shard has a file of its own until all are encoded: an interrupted run continues with the next shard.
+    """
     target = work / f"latents_{SIZE // shrink}.npy"
     if target.exists():
         return target
-    encoder = vae.load(work).encoder.to(torch.bfloat16)
-    parts = []
-    shards, _ = read_shards(work)
-    for number, shard in enumerate(shards):
-        for begin in range(0, len(shard), BATCH):
-            pictures = torch.from_numpy(shard[begin : begin + BATCH].copy()).permute(0, 3, 1, 2)
-            pictures = F.avg_pool2d(pictures.float() / 127.5 - 1, shrink)
-            pictures = pictures.to(torch.bfloat16, memory_format=torch.channels_last)
-            parts.append(encoder(pictures).to(torch.float16).contiguous().numpy())
-        print(f"encoded {number + 1}/{len(shards)} at {SIZE // shrink}", flush=True)
-    with open(target.with_suffix(".part"), "wb") as file:
-        np.save(file, np.concatenate(parts))
-    target.with_suffix(".part").rename(target)
+    encoder, (shards, _) = vae.load(work).encoder, read_shards(work)
+    parts = [target.with_name(f"{target.stem}.{number:04}.npy") for number in range(len(shards))]
+    for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
+        if not part.exists():
+            runs.check_time()
+            _save(part, np.concatenate([_encode_pictures(encoder, shard[begin : begin + BATCH], shrink)
+                                        for begin in range(0, len(shard), BATCH)]))
+            print(f"encoded {number + 1}/{len(shards)} at {SIZE // shrink}", flush=True)
+    _save(target, np.concatenate([np.load(part) for part in parts]))
+    for part in parts:
+        part.unlink()
     return target
+
+
+def _encode_pictures(encoder: nn.Module, pictures: NDArray[np.uint8], shrink: int) -> NDArray[np.float16]:
+    small = F.avg_pool2d(runs.to_device(pictures.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1, shrink)
+    with runs.autocast():
+        latents = encoder(small.contiguous(memory_format=torch.channels_last))
+    return runs.to_array(latents.half())
+
+
+def _save(target: Path, array: NDArray[Any]) -> None:
+    with open(target.with_suffix(".part"), "wb") as file:
+        np.save(file, array)
+    target.with_suffix(".part").rename(target)
 
 
 @torch.inference_mode()
@@ -51,7 +68,7 @@ def encode_foreign(work: Path, seed: int = 70_000) -> Path:
     if not target.exists():
         encoder = vae.load(work).encoder
         parts = [encoder(paint_foreign(Noise(BATCH, SIZE, seed + n)) * 2 - 1) for n in range(FOREIGN // BATCH)]
-        np.save(target, torch.cat(parts).half().numpy())
+        _save(target, runs.to_array(torch.cat(parts).half()))
     return target
 
 
@@ -74,7 +91,9 @@ class Samples:
     """Random latents with new captions."""
 
     def __init__(self, work: Path, shrink: int, seed: int) -> None:
-        self.latents = np.load(encode(work, shrink))
+        self.latents = runs.to_device(np.load(encode(work, shrink)))
+        self.work, self.shrink = work, shrink
+        self.encoder: nn.Module | None = None
         self.labels = [label for shard in read_shards(work)[1] for label in shard]
         self.pure = [number for number, label in enumerate(self.labels) if not label.structured]
         self.determined = [
@@ -86,6 +105,21 @@ class Samples:
         self.captions = Captions(work)
         self.random = random.Random(seed)
         self.empty = self.captions.encode([""])
+
+    def pick(self, numbers: list[int]) -> Tensor:
+        """Return the latents (n, 8, h, w) of images by their indices, float32."""
+        return self.latents[torch.tensor(numbers)].float()
+
+    @torch.inference_mode()
+    def renew(self) -> None:
+        """Paint as many images again as the run's `fresh` says, each in place of one with the same label."""
+        for _ in range(runs.current().fresh):
+            self.encoder = self.encoder or vae.load(self.work).encoder
+            first = BATCH_OF_LABEL * self.random.randrange(len(self.labels) // BATCH_OF_LABEL)
+            painted = paint_again(self.labels[first], self.random.randrange(1 << 40))
+            small = F.avg_pool2d(painted * 2 - 1, self.shrink).contiguous(memory_format=torch.channels_last)
+            with runs.autocast():
+                self.latents[first : first + len(painted)] = self.encoder(small).half()
 
     def draw(self) -> int:
         """Return the index of an image, which is pure with the probability PURE_SHARE."""
@@ -101,13 +135,13 @@ class Samples:
         labels = [self.labels[number] for number in numbers]
         captions = ["" if self.random.random() < drop else self.describe(label) for label in labels]
         kinds = torch.tensor([label.structured + label.kept for label in labels])
-        return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions), kinds
+        return self.pick(numbers), self.captions.encode(captions), kinds
 
     def take_determined(self, count: int) -> tuple[Tensor, Tensor]:
         """Return latents and text states of pure subjects that always look the same; no rainbow, whose hues move."""
         numbers = [self.random.choice(self.determined) for _ in range(count)]
         captions = [self.describe(self.labels[number]) for number in numbers]
-        return torch.from_numpy(self.latents[numbers]).float(), self.captions.encode(captions)
+        return self.pick(numbers), self.captions.encode(captions)
 
     def describe(self, label: Label) -> str:
         return add_noise_word(write_caption(label.subject, label.colour, label.style, self.random), self.random)
@@ -124,12 +158,12 @@ class Foreign:
     """Images whose caption does not describe them: stand-ins for photographs; in a third of cases, training images."""
 
     def __init__(self, work: Path, samples: Samples) -> None:
-        self.latents = np.load(encode_foreign(work))
+        self.latents = runs.to_device(np.load(encode_foreign(work)))
         self.samples = samples
 
     def take(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the same as Samples.take, with all kinds FOREIGN_KIND."""
         chance = self.samples.random
         stocks = [self.samples.latents if chance.random() < 0.33 else self.latents for _ in range(count)]
-        latents = np.stack([stock[chance.randrange(len(stock))] for stock in stocks])
-        return torch.from_numpy(latents).float(), self.samples.ask(count)[0], torch.full((count,), FOREIGN_KIND)
+        latents = torch.stack([stock[chance.randrange(len(stock))] for stock in stocks])
+        return latents.float(), self.samples.ask(count)[0], torch.full((count,), FOREIGN_KIND)

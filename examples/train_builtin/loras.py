@@ -7,7 +7,6 @@ noise, which is the input of the second step, must lead there too.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
-from examples.train_builtin import diffusion, vae
+from examples.train_builtin import diffusion, runs, vae
 from examples.train_builtin.diffusion import Noising, channel_weight
 from examples.train_builtin.distillation import SCHEDULE, huber
 from examples.train_builtin.latents import Foreign, Samples
@@ -45,12 +44,13 @@ def make_pairs(work: Path, checkpoint: str, seed: int = 11) -> Pairs:
     """Make PAIRS pairs, or load them from `pairs.pt`."""
     path = work / "pairs.pt"
     if path.exists():
-        return Pairs(**torch.load(path, weights_only=True))
+        return Pairs(**runs.read(path))
     torch.manual_seed(seed)
     student, autoencoder = diffusion.load(work / checkpoint), vae.load(work)
     samples, noising = Samples(work, 1, seed), Noising(SCHEDULE)
     foreign, parts = Foreign(work, samples), []
     for number in range(PAIRS // CHUNK):
+        runs.check_time()
         latents, text, _ = foreign.take(CHUNK)
         times = torch.tensor(STARTS[number % len(STARTS)]).expand(CHUNK, 2)
         starts = noising.add(latents, torch.randn_like(latents), times[:, 0])
@@ -64,7 +64,7 @@ def make_pairs(work: Path, checkpoint: str, seed: int = 11) -> Pairs:
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     pairs = {name: whole[name] for name in ("starts", "times", "text")}
     pairs |= {"wanted": {name: whole[name] for name in LOOKS}}
-    torch.save(pairs, path)
+    runs.write(path, pairs)
     return Pairs(**pairs)
 
 
@@ -80,17 +80,17 @@ def train(work: Path, name: str, seconds: float, checkpoint: str, seed: int = 12
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.0)
     noising, weight = Noising(SCHEDULE), channel_weight()
-    step, begun, recent = 0, 0.0, 0.0
-    while not begun or time.monotonic() - begun < seconds:
-        progress = (time.monotonic() - begun) / seconds if begun else 0.0
+    progress, recent = runs.Progress(work / f"{name}.training.pt", unet=unet, optimizer=optimizer), 0.0
+    progress.begin()
+    while progress.spent < seconds:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 20) * max(0.05, 1 - progress)
+            group["lr"] = RATE * min(1.0, (progress.step + 1) / 20) * max(0.05, 1 - progress.spent / seconds)
         pick = torch.randint(len(pairs.starts), (BATCH,))
         wanted, first, second = pairs.wanted[name][pick].float(), *pairs.times[pick].unbind(1)
         again = noising.add(wanted, torch.randn_like(wanted), second)
         noisy = torch.cat([pairs.starts[pick], again]).contiguous(memory_format=torch.channels_last)
         times = torch.cat([first, second])
-        with torch.autocast("cpu", torch.bfloat16):
+        with runs.autocast():
             velocity = unet(noisy, times, pairs.text[pick].repeat(2, 1, 1)).sample.float()
         made, _ = noising.split(noisy, velocity, times)
         loss = huber(made, wanted.repeat(2, 1, 1, 1), weight)
@@ -98,13 +98,13 @@ def train(work: Path, name: str, seconds: float, checkpoint: str, seed: int = 12
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        step, begun = step + 1, begun or time.monotonic()
         recent = loss.item() if not recent else 0.97 * recent + 0.03 * loss.item()
-        if step % 20 == 0:
-            print(
-                f"lora {name} {time.monotonic() - begun:.0f}/{seconds:.0f} s step {step} loss {recent:.4f}", flush=True
-            )
+        if progress.step % 20 == 19:
+            print(f"lora {name} {progress.spent:.0f}/{seconds:.0f} s step {progress.step + 1} loss {recent:.4f}",
+                  flush=True)
+        progress.count()
     save(unet, target)
+    progress.remove()
     return target
 
 

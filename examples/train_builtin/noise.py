@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from examples.train_builtin import runs
+
 
 @dataclass
 class Noise:
@@ -20,7 +22,7 @@ class Noise:
     generator: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator().manual_seed(self.seed)
+        self.generator = runs.generator(self.seed)
         axis = (torch.arange(self.size) + 0.5) / self.size
         self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
 

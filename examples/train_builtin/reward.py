@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from examples.train_builtin import vae
+from examples.train_builtin import runs, vae
 from examples.train_builtin.data import read_shards
 from examples.train_builtin.latents import encode
 from examples.train_builtin.words import STYLES, SUBJECTS
@@ -53,7 +53,7 @@ def train(work: Path, seed: int = 6) -> Reader:
     """Train the reader on the pure images, or load it from `reader.pt`."""
     path, reader = work / "reader.pt", Reader()
     if path.exists():
-        reader.load_state_dict(torch.load(path, weights_only=True))
+        reader.load_state_dict(runs.read(path))
         return reader.eval().requires_grad_(False)
     torch.manual_seed(seed)
     labels = [label for shard in read_shards(work)[1] for label in shard]
@@ -63,14 +63,17 @@ def train(work: Path, seed: int = 6) -> Reader:
     latents = np.load(encode(work, 1), mmap_mode="r")
     optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=0.05)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-    for step in range(STEPS):
+    progress = runs.Progress(work / "reader.training.pt", reader=reader, optimizer=optimizer, plan=plan)
+    for step in range(progress.step, STEPS):
         pick = pure[torch.randint(len(pure), (BATCH,))]
-        loss = reader.loss(torch.from_numpy(latents[pick.numpy()]).float(), subjects[pick], styles[pick])
+        loss = reader.loss(runs.to_device(latents[pick.tolist()]).float(), subjects[pick], styles[pick])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         plan.step()
         if step % 200 == 199:
             print(f"reader step {step + 1}/{STEPS} loss {loss.item():.3f}", flush=True)
-    torch.save(reader.state_dict(), path)
+        progress.count()
+    runs.write(path, reader.state_dict())
+    progress.remove()
     return reader.eval().requires_grad_(False)

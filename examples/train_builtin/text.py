@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from examples.train_builtin import runs
 from examples.train_builtin.painter import ramp
 from examples.train_builtin.words import COLOURS, FILLERS, MAX_TOKENS, STYLES, SUBJECTS, write_caption
 
@@ -81,7 +82,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Return token ids (captions, MAX_TOKENS), truncated or padded."""
     encoded = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
     ids: Tensor = encoded.input_ids
-    return ids
+    return ids.to(runs.current().device)
 
 
 def add_noise_word(caption: str, chance: random.Random) -> str:
@@ -132,7 +133,9 @@ def train(work: Path, seed: int = 2) -> None:
     model, heads = build(tokenizer), Heads()
     optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], RATE, weight_decay=0.01)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS, pct_start=0.1)
-    for step in range(STEPS):
+    progress = runs.Progress(work / "text.training.pt", model=model, heads=heads, optimizer=optimizer, plan=plan)
+    chance.seed(seed + progress.step)
+    for step in range(progress.step, STEPS):
         captions, labels = draw_batch(chance, BATCH)
         loss = heads(model(tokenize(tokenizer, captions)).last_hidden_state, labels)
         optimizer.zero_grad()
@@ -142,7 +145,9 @@ def train(work: Path, seed: int = 2) -> None:
         plan.step()
         if step % 250 == 249:
             print(f"text step {step + 1}/{STEPS} loss {loss.item():.4f}", flush=True)
+        progress.count()
     model.save_pretrained(work / "text_encoder")
+    progress.remove()
 
 
 class Captions:
@@ -150,8 +155,9 @@ class Captions:
 
     def __init__(self, work: Path) -> None:
         self.tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-        model = CLIPTextModel.from_pretrained(work / "text_encoder", dtype=torch.float32)  # adoption writes float16
-        self.model = model.eval().requires_grad_(False)
+        with torch.device("cpu"):
+            model = CLIPTextModel.from_pretrained(work / "text_encoder", dtype=torch.float32)  # adoption writes float16
+        self.model = model.eval().requires_grad_(False).to(runs.current().device)
 
     @torch.no_grad()
     def encode(self, captions: list[str]) -> Tensor:

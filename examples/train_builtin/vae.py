@@ -7,7 +7,6 @@ at a smaller scale. The noise of image-to-image therefore covers the input's col
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
+from examples.train_builtin import runs
 from examples.train_builtin.data import read_shards
 from examples.train_builtin.noise import Noise
 from examples.train_builtin.painter import paint_shapes
@@ -81,7 +81,7 @@ class Crops:
 
     def __init__(self, work: Path, seed: int) -> None:
         self.shards, _ = read_shards(work)
-        self.leaves = dead_leaves(seed).permute(0, 2, 3, 1).numpy()
+        self.leaves = runs.to_array(dead_leaves(seed).permute(0, 2, 3, 1))
         self.chance = np.random.default_rng(seed)
 
     def take(self, count: int) -> Tensor:
@@ -94,7 +94,7 @@ class Crops:
             y, x = chance.integers(0, picture.shape[0] - CROP + 1, 2)
             crop = picture[y : y + CROP, x : x + CROP]
             crops.append(crop[:, ::-1] if chance.random() < 0.5 else crop)
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+        return runs.to_device(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
 
 
 def picture_loss(made: Tensor, wanted: Tensor) -> Tensor:
@@ -122,22 +122,18 @@ def train(work: Path, seconds: float, seed: int = 1) -> None:
     torch.manual_seed(seed)
     vae = build().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(vae.parameters(), RATE, betas=(0.9, 0.99))
-    checkpoint, spent, step = work / "vae.pt", 0.0, 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
-        spent, step = state["spent"], state["step"]
-    crops = Crops(work, seed + step)
+    progress = runs.Progress(work / "vae.pt", vae=vae, optimizer=optimizer)
+    crops = Crops(work, seed + progress.step)
     scale = torch.ones(CHANNELS)
     scale[-CHROMA:] = CHROMA_SCALE
-    while spent < seconds:
-        begun = time.monotonic()
+    progress.begin()
+    while progress.spent < seconds:
+        spent, step = progress.spent, progress.step
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1, spent / seconds)))
-        originals = crops.take(BATCH)
+        originals = crops.take(*runs.scaled(BATCH))
         rgb = torch.cat([originals, recolour(originals)]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with runs.autocast():
             latents = vae.encoder(rgb * 2 - 1)
             noisy = latents + 0.05 * scale[:, None, None] * torch.randn_like(latents)
             made = vae.decoder(noisy)
@@ -147,26 +143,22 @@ def train(work: Path, seconds: float, seed: int = 1) -> None:
         (fidelity + 0.5 * order).backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        step += 1
-        spent += time.monotonic() - begun
-        if step % 100 == 0:
-            psnr = -10 * math.log10((made.float() / 2 + 0.5 - rgb)[:BATCH].square().mean().item())
-            print(
-                f"vae {spent:.0f}/{seconds:.0f} s step {step} loss {fidelity:.4f} order {order:.4f} {psnr:.1f} dB",
-                flush=True,
-            )
-        if step % 100 == 0:
-            save(checkpoint, vae, optimizer, spent, step)
-    save(checkpoint, vae, optimizer, spent, step)
+        if (step + 1) % 100 == 0:
+            psnr = -10 * math.log10((made.float() / 2 + 0.5 - rgb)[: len(originals)].square().mean().item())
+            losses = f"loss {fidelity:.4f} order {order:.4f} {psnr:.1f} dB"
+            print(f"vae {spent:.0f}/{seconds:.0f} s step {step + 1} {losses}", flush=True)
+        progress.count()
+    progress.save()
 
 
-def save(path: Path, vae: AutoencoderTiny, optimizer: torch.optim.Optimizer, spent: float, step: int) -> None:
-    state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "spent": spent, "step": step}
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").rename(path)
+def newest(work: Path) -> Path:
+    """Return the checkpoint that the later steps use: both halves refined, or the decoder, or neither."""
+    names = ("autoencoder.pt", "decoder.pt", "vae.pt")
+    return next((work / name for name in names if (work / name).exists()), work / "vae.pt")
 
 
-def load(work: Path) -> AutoencoderTiny:
+def load(work: Path, name: str = "") -> AutoencoderTiny:
+    """Load the newest autoencoder, or the checkpoint of this name."""
     vae = build()
-    vae.load_state_dict(torch.load(work / "vae.pt", weights_only=True)["vae"])
+    vae.load_state_dict(runs.read(work / name if name else newest(work))["vae"])
     return vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)

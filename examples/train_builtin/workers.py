@@ -12,20 +12,27 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from examples.train_builtin import runs
+
 
 def run(job: Callable[..., None], workers: int, work: Path, *arguments: Any) -> None:
-    """Call job(work, *arguments) in `workers` processes, connected by gloo over the loopback interface."""
-    if workers == 1:
+    """Call job(work, *arguments) in `workers` processes, connected by gloo over the loopback interface.
+
+    On a graphics card, one process does the work.
+    """
+    if workers == 1 or runs.current().device != "cpu":
         job(work, *arguments)
         return
     meeting = work / "rendezvous"
     meeting.unlink(missing_ok=True)
-    mp.spawn(_enter, (workers, meeting, job, work, arguments), nprocs=workers)
+    mp.spawn(_enter, (workers, meeting, runs.current(), job, work, arguments), nprocs=workers)
 
 
 def _enter(
-    rank: int, workers: int, meeting: Path, job: Callable[..., None], work: Path, arguments: tuple[Any, ...]
+    rank: int, workers: int, meeting: Path, run: runs.Run, job: Callable[..., None], work: Path,
+    arguments: tuple[Any, ...],
 ) -> None:
+    runs.start(run)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=workers)

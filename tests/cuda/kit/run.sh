@@ -4,6 +4,7 @@
 #   bash tests/cuda/kit/run.sh live sdxl        # these stages only
 #   DEVICE=cpu BUDGET=1500 SLOW=4 bash tests/cuda/kit/run.sh smoke baseline    # small, without a card
 # Stages: smoke live baseline bench sdxl control compile cuda killed graph compiled upgraded sd15 builtin tests prepare tuned
+# and, only when it is named: train (TRAIN_MINUTES=8 of training of the built-in model; BUDGET=600)
 # Results are in $OUT (default .gpu/out), rewritten after every stage: summary.txt, figures.md, results.jsonl, logs.tar.gz.
 set -u
 [ -d lcm_daemon ] || { echo "run.sh: run it in the project's root"; exit 1; }
@@ -103,6 +104,10 @@ if wanted tests; then
     stage tests 130 "$python" -m pytest -q --maxfail=30 -p no:cacheprovider $spread \
         ${TESTS:-tests/pipelines tests/render tests/commands/test_bench.py tests/daemon/test_live_change.py}
     tail -25 "$logs/tests.log"
+fi
+# Not among "every stage": it takes the whole time. The checkpoints come back in $OUT/builtin.
+if [ ${#chosen[@]} -gt 0 ] && wanted train; then
+    OUT=$out module train 580 $kit.train ${TRAIN_MINUTES:+--minutes "$TRAIN_MINUTES"}
 fi
 wanted prepare && module prepare 250 $kit.daemon prepare
 wanted tuned && module tuned 200 $kit.baseline sd-turbo max-autotune-no-cudagraphs
