@@ -6,6 +6,7 @@ from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameters import Parameter, Table, table_of
 
 IMAGE_MODE = Need("mode is not image", (Condition("mode", values=("image",)),))
+_INPUT_MODE = Need("mode is text", (Condition("mode", values=("image", "control")),))
 _STANDING_NOISE = Need("the noise walks", (Condition("noise", values=("fixed",)), Condition("noise_speed", below=1e-6)))
 
 TABLE: Table = table_of([
@@ -27,6 +28,8 @@ TABLE: Table = table_of([
               group="Play", needs=(IMAGE_MODE,)),
     Parameter("smooth", "float", 0.0, "How much of the last latents is mixed into the next ones.", 0.0, 0.95,
               group="Play"),
+    Parameter("steady", "float", 0.0, "How much the last output, moved as the input has moved, holds the next one "
+              "steady; real changes show at once.", 0.0, 1.0, group="Play", needs=(_INPUT_MODE,)),
     Parameter("seed", "int", 0, "Number of the noise that a frame starts from; -1 draws one.", 0, 2**32 - 1,
               glided_by="seed_glide", group="Play", draws=True),
     Parameter("seed_lock", "bool", False, "Keep the seed: cues and looks do not change it.", group="Play",

@@ -85,6 +85,7 @@ class FrameValues:
     noise_speed: float
     feedback: float
     smooth: float
+    steady: float
     similarity_skip: float
     upscale: int
     image_prompt: float
@@ -110,6 +111,7 @@ class FrameValues:
             noise_speed=float(values["noise_speed"]),
             feedback=float(values["feedback"]),
             smooth=float(values["smooth"]),
+            steady=float(values["steady"]),
             similarity_skip=float(values["similarity_skip"]),
             upscale=int(values["upscale"]),
             image_prompt=float(values.get("image_prompt", 0.0)),

@@ -35,6 +35,7 @@ from lcm_daemon.pipelines.prompt_tags import PromptLoras
 from lcm_daemon.pipelines.recorded_noise import RecordedNoise
 from lcm_daemon.pipelines.samplers import make_sampler
 from lcm_daemon.pipelines.session_memory import Remembering
+from lcm_daemon.pipelines.steadiness import Steadiness
 from lcm_daemon.pipelines.temporal import FrameFeedback, LatentSmoothing
 from lcm_daemon.pipelines.vae import VaeCodec
 from lcm_daemon.recipes.recipe import Recipe
@@ -52,6 +53,7 @@ class FramePlan:
 
     passes: As `DenoiseLoop.prepare` returns it.
     embeds: As `ImagePromptAdapter.prepare` returns it.
+    steadies: As `Steadiness.prepare` returns it.
     """
 
     mode: str
@@ -62,12 +64,13 @@ class FramePlan:
     controls: ControlPlan
     conditioning: Conditioning
     embeds: bool
+    steadies: bool = False
 
     @property
     def key(self) -> Hashable:
         """Equal for plans whose frames launch the same kernels on the same memory."""
         return (self.mode, self.steps, self.has_feedback, self.has_smoothing, self.passes, self.controls,
-                self.conditioning.shape, self.embeds)
+                self.conditioning.shape, self.embeds, self.steadies)
 
 
 class FrameModel:
@@ -133,13 +136,15 @@ class FrameModel:
         self.controlnets = ControlNets(self.components, recipe, recipe.size, self.numbers, recorded=always)
         self._denoise_loop = DenoiseLoop(unet, self.controlnets, shape, device, dtype, recipe.stream_batch)
         self.noise = RecordedNoise(*shape, device, self.numbers) if always else Noise(*shape, device)
-        self._always = always
+        self._always, self._is_stream = always, recipe.stream_batch
         self._feedback = FrameFeedback(recipe.size, device, always)
         self._smoothing = LatentSmoothing(shape, device, always)
+        self._steadiness = Steadiness(recipe.size, device, self.numbers, MAX_STEPS - 1 if recipe.stream_batch else 0)
         self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
         self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
         self._states = torch.empty(0)  # the prompts of the frame that was prepared last
-        parts = (self.noise, self._denoise_loop, self.controlnets, self._image_prompt, self._feedback, self._smoothing)
+        parts = (self.noise, self._denoise_loop, self.controlnets, self._image_prompt, self._feedback, self._smoothing,
+                 self._steadiness)
         self.remembering: tuple[Remembering, ...] = tuple(part for part in parts if part is not None)
 
     def reads_input(self, values: FrameValues) -> bool:
@@ -171,7 +176,8 @@ class FrameModel:
         self._states = conditioning.states
         return FramePlan(values.mode, values.steps, self._always or values.feedback > 0.0,
                          self._always or values.smooth > 0.0, self._denoise_loop.prepare(values.steps),
-                         self.controlnets.prepare(values, conditioning.count, has_guide), conditioning, embeds)
+                         self.controlnets.prepare(values, conditioning.count, has_guide), conditioning, embeds,
+                         self._steadiness.prepare(values.steady if values.mode != "text" else 0.0))
 
     def changes(self) -> Iterator[Work]:
         """Work that has to run before the next `run`, once the numbers are sent. Nothing while nothing changes."""
@@ -203,6 +209,11 @@ class FrameModel:
         if self._image_prompt:
             self._image_prompt.run(plan.embeds, image)
         self.controlnets.run(plan.controls, image, guide)
+        delay = plan.steps - 1 if self._is_stream else 0
+        if plan.steadies:
+            motion = self._steadiness.follow(image, delay)
+            if plan.has_feedback:
+                self._feedback.move(motion)
         if not plan.has_feedback:
             self._feedback.clear()
         if plan.mode == "image":
@@ -219,6 +230,8 @@ class FrameModel:
             self._smoothing.clear()
         mark("denoise")
         rendered = self._decoder(latents)
+        if plan.steadies:
+            rendered = self._steadiness.average(rendered, delay)
         if plan.has_feedback:
             self._feedback.store(rendered, feedback)
         return rendered

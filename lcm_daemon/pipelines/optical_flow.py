@@ -123,29 +123,44 @@ def consistency(forward: Tensor, backward: Tensor, tolerance: float = 1.0) -> Te
 
 
 def window_mean(values: Tensor, side: int) -> Tensor:
-    """Mean over a window of `side` (odd) pixels around each one; at the edge, over what lies inside."""
+    """Mean over a window of `side` (odd) pixels around each one; the edge is repeated."""
     half = side // 2
-    rows = functional.avg_pool2d(values, (side, 1), 1, (half, 0), count_include_pad=False)
-    return functional.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)
+    padded = functional.pad(values, (half, half, half, half), mode="replicate")
+    if values.device.type == "cpu":  # sums along a line take a fifth of the time that pooling takes
+        return _line_sums(_line_sums(padded, side, 2), side, 3).mul_(1.0 / side**2)
+    return functional.avg_pool2d(functional.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
+
+
+def _line_sums(values: Tensor, side: int, axis: int) -> Tensor:
+    """Sums of `side` consecutive values along an axis, from running sums; by float32 of one line, so they stay exact."""
+    sums = values.cumsum(axis)
+    count = sums.shape[axis] - side
+    first = sums.narrow(axis, side - 1, 1)
+    return torch.cat((first, sums.narrow(axis, side, count) - sums.narrow(axis, 0, count)), axis)
 
 
 def _refine(first: Tensor, second: Tensor, found: Tensor, iterations: int) -> Tensor:
     """Improve a flow at one level. The gradients are those of the second image, so they are computed once.
 
     Each iteration solves for the whole flow of each window, not for a step, so that errors do not add up where the flow
-    differs from pixel to pixel. The damping holds the flow that was found so far.
+    differs from pixel to pixel. The damping holds the flow that was found so far. That is also kept where the new one
+    explains the images no better, as beside something that has no motion: a lamp that lights up.
     """
     gradients = torch.cat(_gradients(second), 1)
     across, down = gradients.split(1, dim=1)
     squares = window_mean(torch.cat((across * across, across * down, down * down), 1), WINDOW)
     xx, xy, yy = squares[:, :1] + DAMPING, squares[:, 1:2], squares[:, 2:] + DAMPING
     scale = (xx * yy - xy * xy).reciprocal()
+    start, difference = found, warp(first, found) - second
+    before = window_mean(difference.abs(), WINDOW)
     for _ in range(iterations):
-        wanted = (gradients * found).sum(1, keepdim=True) - (warp(first, found) - second)
+        wanted = (gradients * found).sum(1, keepdim=True) - difference
         x, y = (window_mean(gradients * wanted, WINDOW) + found * DAMPING).split(1, dim=1)
         solved = torch.cat(((yy * x - xy * y) * scale, (xx * y - xy * x) * scale), 1)
         found = found + (solved - found).clamp_(-MAX_STEP, MAX_STEP)
-    return window_mean(found, 3)
+        difference = warp(first, found) - second
+    is_better = window_mean(difference.abs(), WINDOW) < before
+    return window_mean(torch.where(is_better, found, start), 3)
 
 
 def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:

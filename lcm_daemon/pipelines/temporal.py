@@ -17,7 +17,9 @@ import torch
 
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.pipelines.base import FrameValues
+from lcm_daemon.pipelines.optical_flow import warp
 from lcm_daemon.pipelines.session_memory import copies, write_back
+from lcm_daemon.pipelines.steadiness import MAX_SHARE
 
 MIN_DEVIATION = 1e-12  # keeps the gain of a flat image defined: it has no contrast to scale
 
@@ -44,6 +46,10 @@ class FrameFeedback:
         self._mixed = torch.zeros(shape, device=device)
         self._has_last = torch.zeros((), device=device)  # 1 where there is a previous result
         self.leaves = True
+
+    def move(self, motion: torch.Tensor) -> None:
+        """Move the previous result along a flow from the next input to the last one, (1, 2, h, w)."""
+        self._last.copy_(warp(self._last, motion))
 
     def mix(self, image: torch.Tensor, amount: torch.Tensor) -> None:
         """Mix the previous result into `image`, in place.
@@ -202,8 +208,8 @@ class SimilarityFilter:
 
 
 def _frames_to_settle(values: FrameValues) -> int:
-    """Frames until the result stops changing, with this much feedback or smoothing."""
-    share = max(values.feedback, values.smooth)
+    """Frames until the result stops changing, with this much feedback, smoothing and steadiness."""
+    share = max(values.feedback, values.smooth, MAX_SHARE * values.steady)
     return SETTLE_FRAMES + (math.ceil(math.log(SETTLED) / math.log(share)) if share > 0.0 else 0)
 
 

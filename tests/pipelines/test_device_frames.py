@@ -67,7 +67,7 @@ MOVES: list[Values] = [
     {"smooth": 0.9}, {"steps": 1}, {"steps": 2}, {"mode": "text"}, {"seed": 8}, {"mode": "image"}, {"guidance": 2.0},
     {"guidance": 3.5, "negative_prompt": "fire"}, {"guidance": 1.0}, {"feedback": 0.0}, {"mix": 0.5},
     {"noise": "walking", "noise_speed": 0.0}, {"mix": 0.0}, {"mix": 1.0, "smooth": 0.0}, {"smooth": 0.5},
-    {"steps": 5},
+    {"steps": 5}, {"steps": 2, "smooth": 0.0, "steady": 0.7}, {"feedback": 0.5}, {"steady": 0.3}, {"steady": 0.0},
 ]
 
 

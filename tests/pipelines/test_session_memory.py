@@ -168,7 +168,7 @@ def script(recipe: Recipe, seed: int, count: int, *changes: Settings) -> list[Fr
     return frames
 
 
-STRONG: Settings = {"feedback": 0.9, "smooth": 0.9, "noise": "walking", "noise_speed": 0.8}
+STRONG: Settings = {"feedback": 0.9, "smooth": 0.9, "steady": 0.9, "noise": "walking", "noise_speed": 0.8}
 FULL: Settings = {"control/pose/weight": 0.8, "control/map/weight": 0.5, "image_prompt": 0.7}
 
 
@@ -176,7 +176,7 @@ def scripts(recipe: Recipe) -> dict[str, list[Frame]]:
     """Three sessions with everything that is remembered, at values of their own; "3" has less and less of it."""
     own = [{name: value for name, value in each.items() if name in recipe.table()} for each in (
         {**STRONG, **FULL, "prompt": "red lava", "guidance": 2.0, "lora/ink": 0.6},
-        {**STRONG, **FULL, "prompt": "deep ocean", "seed": 5, "noise_speed": 0.3, "smooth": 0.5},
+        {**STRONG, **FULL, "prompt": "deep ocean", "seed": 5, "noise_speed": 0.3, "smooth": 0.5, "steady": 0.4},
         {**STRONG, **FULL, "prompt": "fire", "seed": 9, "steps": 1},
     )]
     return {"s": script(recipe, 1, 6, own[0], {}, {"mode": "text"}, {"mode": "image", "steps": 3}),

@@ -224,11 +224,13 @@ def test_what_shows_follows_the_result_that_came_with_pictures_before_it() -> No
     assert player.picture(0.26) is player.result.pixels  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("memory", [{"feedback": 0.3}, {"smooth": 0.5}, {"similarity_skip": 0.9}, {"noise": "walking"}])
+@pytest.mark.parametrize("memory", [{"feedback": 0.3}, {"smooth": 0.5}, {"steady": 0.5}, {"similarity_skip": 0.9},
+                                    {"noise": "walking"}])
 def test_a_session_with_memory_keeps_to_one_engine_until_that_dies(memory: dict[str, Any]) -> None:
     first, second = Flying(1, 9), Flying(2, 9)
     player = player_of(first, second)
-    player.adopt({**START, "feedback": 0.0, "smooth": 0.0, "similarity_skip": 0.0, "noise": ""})
+    player.adopt({**START, "feedback": 0.0, "smooth": 0.0, "steady": 0.0, "similarity_skip": 0.0,
+                  "noise": ""})
 
     def send(session: str, count: int, **values: Any) -> None:
         for number in range(count):
