@@ -67,6 +67,7 @@ class FrameValues:
     The fields have the names of the parameters. Texts and seeds are blends, because they may be travelling.
 
     image_prompt: 0 where the recipe has no image prompt.
+    image_prompts: by the names of the recipe's image prompts.
     loras: weights of the live LoRAs, by name.
     controlnets: by the names of the recipe's ControlNets.
     """
@@ -89,6 +90,7 @@ class FrameValues:
     similarity_skip: float
     upscale: int
     image_prompt: float
+    image_prompts: Mapping[str, float]
     loras: Mapping[str, float]
     controlnets: Mapping[str, ControlValues]
 
@@ -115,6 +117,8 @@ class FrameValues:
             similarity_skip=float(values["similarity_skip"]),
             upscale=int(values["upscale"]),
             image_prompt=float(values.get("image_prompt", 0.0)),
+            image_prompts={name.removeprefix("image_prompt/"): float(values[name]) for name in nested
+                           if name.startswith("image_prompt/")},
             loras={name.removeprefix("lora/"): float(values[name]) for name in nested if name.startswith("lora/")},
             controlnets={name.split("/")[1]: _control_values(values, name.removesuffix("/weight")) for name in nested
                          if name.startswith("control/") and name.endswith("/weight")})

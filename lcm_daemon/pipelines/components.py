@@ -63,7 +63,7 @@ class Components:
     schedule: the content of scheduler_config.json, overridden by the recipe's `schedule`.
     loras: the live ones, at the recipe's weights.
     controlnets: by their names in the recipe.
-    image_encoder, feature_extractor: of the image prompt.
+    image_encoders: those of the image prompts, in the recipe's order; prompts with the same one share it.
     force_zeros: an empty negative prompt is embedded as zeros, not as the embedding of an empty text.
     int8: how the "encoder", the "denoiser" and the "decoder" may be quantised, where the weights' folders say it.
     family: a name in `registry.FAMILIES`.
@@ -78,8 +78,7 @@ class Components:
     dtype: torch.dtype
     loras: LiveLoras
     controlnets: Mapping[str, Any] = field(default_factory=dict)
-    image_encoder: Any = None
-    feature_extractor: Any = None
+    image_encoders: tuple[Any, ...] = ()
     force_zeros: bool = False
     int8: Mapping[str, Int8] = field(default_factory=dict)
     family: str = STABLE_DIFFUSION
@@ -114,11 +113,14 @@ class _Loader:
         encoders = learn_words(read, self._recipe.embeddings, weights.embeddings, self._read)
         unet = self._image_model("unet", weights.unet, self._read_unet)
         vae = self._image_model("vae", weights.vae, self._read_vae)
+        if weights.pix2pix:
+            vae = self._read("pix2pix", weights.pix2pix, lambda file: self._parts.finish(self._recipe, unet, vae, file))
         controlnets = self._controlnets()
         loras = load_loras(self._recipe, weights.loras, unet, [encoder.model for encoder in encoders], self._read)
-        image_encoder = self._image_encoder(weights.encoder) if weights.encoder else None
+        read_encoders = {place: self._image_encoder(place) for place in dict.fromkeys(weights.encoders)}
+        image_encoders = tuple(read_encoders[place] for place in weights.encoders)
         return Components(unet, vae, encoders, schedule, self._device, self._dtype, loras,
-                          controlnets, image_encoder, _feature_extractor(image_encoder), self._force_zeros(),
+                          controlnets, image_encoders, self._force_zeros(),
                           {**read_int8(weights.unet), **read_int8(weights.vae)}, self._recipe.family,
                           self._recipe.clip_skip)
 
@@ -131,8 +133,6 @@ class _Loader:
             raise RecipeError(
                 f"recipe {self._recipe.name}: {part} at {place} cannot be loaded: {first_line(error)}") from error
 
-    def _text_encoder(self, suffix: str) -> TextEncoder:
-        tokenizer = self._read(f"tokenizer{suffix}", self._weights.model / f"tokenizer{suffix}",
     def _schedule(self) -> dict[str, Any]:
         """The model's schedule; what the checkpoint's file says counts more, and the recipe most."""
         of_model = self._read("schedule", self._weights.model / "scheduler" / "scheduler_config.json", read_json)
@@ -140,6 +140,8 @@ class _Loader:
         of_file = self._read("checkpoint", checkpoint, one_file.schedule_of) if checkpoint else {}
         return {**of_model, **of_file, **self._recipe.schedule}
 
+    def _text_encoder(self, suffix: str) -> TextEncoder:
+        tokenizer = self._read(f"tokenizer{suffix}", self._weights.model / f"tokenizer{suffix}",
                                self._parts.read_tokenizer)
         part = f"text_encoder{suffix}"
         folder, checkpoint = self._weights.model / part, self._weights.checkpoint
@@ -200,16 +202,6 @@ class _Loader:
             return False
         content = self._read("model index", index, read_json) if index.exists() else {}
         return bool(content.get("force_zeros_for_empty_prompt", True))
-
-
-def _feature_extractor(image_encoder: Any) -> Any:
-    """As diffusers makes it for an IP-Adapter, whose folder contains none."""
-    if image_encoder is None:
-        return None
-    from transformers import CLIPImageProcessor  # loads much of transformers, which other recipes do without
-
-    size = image_encoder.config.image_size
-    return CLIPImageProcessor(size=size, crop_size=size)
 
 
 def _kind(folder: Path, kinds: Mapping[str, Any]) -> Any:

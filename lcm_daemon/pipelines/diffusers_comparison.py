@@ -45,7 +45,7 @@ class DiffusersComparison:
 
     def __init__(self, recipe: Recipe, loader: ComponentsLoader = load_components) -> None:
         self.recipe = recipe
-        shared = loader if recipe.image_prompt else _once(loader)  # an adapter changes the UNet that it is put into
+        shared = loader if recipe.all_image_prompts else _once(loader)  # an adapter changes the UNet that it is in
         device = devices.choose_device(recipe)
         forms = forms_of(recipe, device.type, find_upgrade(device))
         self._players = {name: TimedPipeline(_load(form, shared)) for name, form in reversed(forms.items())}

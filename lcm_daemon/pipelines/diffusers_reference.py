@@ -19,8 +19,10 @@ from lcm_daemon.core.pictures import Picture
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
+from lcm_daemon.pipelines.image_prompt import feature_extractor
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.weights import locate
+from lcm_daemon.recipes.parts import ImagePrompt
 from lcm_daemon.recipes.recipe import Recipe
 
 _SD, _XL = 1, 2  # families, by the number of their text encoders
@@ -129,9 +131,10 @@ class DiffusersReference:
         if "control" in source:
             key = "control_image" if "image" in source else "image"
             arguments |= self._control_arguments(frame, guide, values, key)
-        if self.recipe.image_prompt:
-            arguments["ip_adapter_image"] = self._prompt_image(frame)
-            self._pipelines["text"].set_ip_adapter_scale(values.image_prompt)
+        if images := self.recipe.all_image_prompts:
+            arguments["ip_adapter_image"] = [self._prompt_image(image, frame) for image in images]
+            self._pipelines["text"].set_ip_adapter_scale([
+                values.image_prompts[image.name] if image.name else values.image_prompt for image in images])
         return self._to_frame(self._pipelines[source](**arguments).images[0], frame)
 
     def _source(self, mode: str) -> str:
@@ -170,9 +173,8 @@ class DiffusersReference:
                 "control_guidance_start": [control.start for control in live],
                 "control_guidance_end": [control.end for control in live]}
 
-    def _prompt_image(self, frame: Pixels) -> Image.Image:
-        assert self.recipe.image_prompt is not None
-        file = self.recipe.image_prompt.image
+    def _prompt_image(self, prompt: ImagePrompt, frame: Pixels) -> Image.Image:
+        file = prompt.image
         return Image.fromarray(Picture(Path(file)).pixels[..., :3]) if file else self._to_pil(frame)
 
     def _to_pil(self, frame: Pixels) -> Image.Image:
@@ -198,8 +200,7 @@ class DiffusersReference:
         control = {"controlnet": networks[0] if len(networks) == 1 else networks} if "control" in source else {}
         zeros = {"force_zeros_for_empty_prompt": parts.force_zeros} if family == _XL else {}
         pipeline = kind(vae=parts.vae, unet=parts.unet, scheduler=self._scheduler, **encoders, **control, **zeros,
-                        image_encoder=parts.image_encoder, feature_extractor=parts.feature_extractor,
-                        **_OPTIONS[family])
+                        **_image_encoder(parts), **_OPTIONS[family])
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -215,9 +216,10 @@ class DiffusersReference:
             else:
                 pipeline.fuse_lora(lora_scale=lora.weight, adapter_names=[name])
                 pipeline.delete_adapters(name)
-        if weights.adapter:
-            pipeline.load_ip_adapter(str(weights.adapter.parent), subfolder="", weight_name=weights.adapter.name,
-                                     image_encoder_folder=None, local_files_only=True)
+        if files := weights.adapters:
+            pipeline.load_ip_adapter([str(file.parent) for file in files], subfolder=[""] * len(files),
+                                     weight_name=[file.name for file in files], image_encoder_folder=None,
+                                     local_files_only=True)
 
     def _embed(self, key: tuple[Any, ...]) -> dict[str, torch.Tensor]:
         """Embed prompts. key: prompt, negative prompt or None, and the weights of the LoRAs."""
@@ -253,3 +255,9 @@ def _encode_to_mean(vae: Any) -> None:
         return output
 
     vae.encode = encode_still
+
+
+def _image_encoder(parts: Components) -> dict[str, Any]:
+    """The image encoder of a pipeline: diffusers has one for all image prompts."""
+    encoder = next(iter(parts.image_encoders), None)
+    return {"image_encoder": encoder, "feature_extractor": None if encoder is None else feature_extractor(encoder)}

@@ -26,7 +26,7 @@ from lcm_daemon.pipelines.conditioning import Conditioner, Conditioning, positiv
 from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
 from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
 from lcm_daemon.pipelines.device import openvino_device
-from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter, read_adapter
+from lcm_daemon.pipelines.image_prompt import ImagePrompts, read_adapters
 from lcm_daemon.pipelines.kept_keys import KeptKeys
 from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
@@ -52,7 +52,7 @@ class FramePlan:
     """Everything that decides which kernels a frame launches. All other values are in tensors.
 
     passes: As `DenoiseLoop.prepare` returns it.
-    embeds: As `ImagePromptAdapter.prepare` returns it.
+    embeds: As `ImagePrompts.prepare` returns it.
     steadies: As `Steadiness.prepare` returns it.
     """
 
@@ -63,7 +63,7 @@ class FramePlan:
     passes: int
     controls: ControlPlan
     conditioning: Conditioning
-    embeds: bool
+    embeds: tuple[bool, ...]
     steadies: bool = False
 
     @property
@@ -110,9 +110,9 @@ class FrameModel:
         self._prompt_loras = PromptLoras(recipe.loras)
         self.numbers = Numbers(device)
         self.components.loras.use(self.numbers)
-        self._image_prompt: ImagePromptAdapter | None = None
-        if recipe.image_prompt:
-            self._image_prompt = ImagePromptAdapter(self.components, recipe, read_adapter(recipe), self.numbers)
+        self._image_prompts: ImagePrompts | None = None
+        if recipe.all_image_prompts:
+            self._image_prompts = ImagePrompts(self.components, recipe, read_adapters(recipe), self.numbers)
 
         # The three modules that a frame runs, each as fast as this machine makes it, as soon as that is ready.
         loras = self.components.loras
@@ -143,14 +143,13 @@ class FrameModel:
         self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
         self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
         self._states = torch.empty(0)  # the prompts of the frame that was prepared last
-        parts = (self.noise, self._denoise_loop, self.controlnets, self._image_prompt, self._feedback, self._smoothing,
+        parts = (self.noise, self._denoise_loop, self.controlnets, self._image_prompts, self._feedback, self._smoothing,
                  self._steadiness)
         self.remembering: tuple[Remembering, ...] = tuple(part for part in parts if part is not None)
 
     def reads_input(self, values: FrameValues) -> bool:
         """Whether a frame of these values needs the input for more than its result is mixed over."""
-        prompt = self._image_prompt
-        return values.mode != "text" or (prompt is not None and prompt.is_live and values.image_prompt > 0.0)
+        return values.mode != "text" or (self._image_prompts is not None and self._image_prompts.reads_input(values))
 
     def prepare(self, values: FrameValues, strength: float, has_guide: bool) -> FramePlan:
         """Decide what a frame launches, and write its numbers.
@@ -171,8 +170,8 @@ class FrameModel:
         self._amounts.write((values.feedback, values.smooth))
         self._feedback.leaves, self._smoothing.leaves = values.feedback > 0.0, values.smooth > 0.0
         self._move_noise(values)
-        embeds = self._image_prompt.prepare(values.image_prompt) if self._image_prompt else False
-        conditioning = self.conditioner.prepare(values, self._image_prompt.prompt if self._image_prompt else None)
+        embeds = self._image_prompts.prepare(values) if self._image_prompts else ()
+        conditioning = self.conditioner.prepare(values, self._image_prompts.prompt if self._image_prompts else None)
         self._states = conditioning.states
         return FramePlan(values.mode, values.steps, self._always or values.feedback > 0.0,
                          self._always or values.smooth > 0.0, self._denoise_loop.prepare(values.steps),
@@ -186,7 +185,7 @@ class FrameModel:
             yield ("loras", loras[0]), loras[1]
             if self._kept:
                 self._kept.change_weights()
-        picture = self._image_prompt.pending() if self._image_prompt else None
+        picture = self._image_prompts.pending() if self._image_prompts else None
         if picture is not None:
             yield picture
         prompts = self.conditioner.pending()
@@ -206,8 +205,8 @@ class FrameModel:
             The rendered image, (1, 3, h, w) from -1 to 1, valid until the next call.
         """
         feedback, smooth = self._amounts.tensor
-        if self._image_prompt:
-            self._image_prompt.run(plan.embeds, image)
+        if self._image_prompts:
+            self._image_prompts.run(plan.embeds, image)
         self.controlnets.run(plan.controls, image, guide)
         delay = plan.steps - 1 if self._is_stream else 0
         if plan.steadies:

@@ -129,8 +129,8 @@ def random_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, 
 
 def _choose(recipe: Recipe) -> Architecture:
     name = (split_hub(recipe.model) or (recipe.model,))[0]
-    if name not in ARCHITECTURES or recipe.image_prompt:
-        what = "image prompts" if recipe.image_prompt else f"the model {name}"
+    if name not in ARCHITECTURES or recipe.all_image_prompts:
+        what = "image prompts" if recipe.all_image_prompts else f"the model {name}"
         raise RecipeError(f"recipe {recipe.name}: random weights are not available for {what}, only for "
                           f"{', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]

@@ -58,7 +58,7 @@ class UNetPass(Denoiser):
             scale: (1, time_cond_proj_dim), the guidance scale, for UNets that have it as an input.
             pooled: (n, width), SDXL's pooled prompts.
             ids: (n, 6), SDXL's sizes and crop.
-            image: (n, 1, 2 * tokens, width), as `ImagePromptAdapter` makes it.
+            image: (n, 1, 2 * tokens, width), as `ImagePrompts` makes it.
             residuals: Those of the ControlNets, the middle block's last; then those of T2I-Adapters.
 
         Returns:

@@ -35,7 +35,7 @@ def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
         yield dict.fromkeys(weights, 0.0) if is_on else dict.fromkeys(weights, 1.0), _RECORD
         if interval > 1:  # one frame of an interval makes a map
             yield {}, _RECORD * interval
-    if recipe.image_prompt and not recipe.image_prompt.image:
+    if any(not prompt.image for prompt in recipe.all_image_prompts):
         yield {}, _RECORD * EMBED_INTERVAL
     if recipe.guidance == "classifier_free":
         yield {"guidance": 1.0 if float(start["guidance"]) > 1.0 else _GUIDED}, _RECORD

@@ -57,8 +57,8 @@ def misfits(recipe: Recipe, weights: WeightFiles) -> Iterator[Misfit]:
     for control in recipe.controlnets:
         place = weights.controlnets[control.name]
         yield from _compare(control.model, f"controlnet {control.name}", place, _CONTROL, model)
-    if recipe.image_prompt and weights.adapter:
-        yield from _compare(recipe.image_prompt.model, "image prompt", weights.adapter, _ADAPTER, model)
+    for image, place in zip(recipe.all_image_prompts, weights.adapters, strict=True):
+        yield from _compare(image.model, f"image prompt {image.name}".strip(), place, _ADAPTER, model)
 
 
 def misfit(found: Family | None, model: Family | None) -> str:

@@ -24,6 +24,7 @@ _MODEL = ("model_index.json", "scheduler/scheduler_config.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")),
           *(f"{folder}/{name}" for folder in ("text_encoder", "text_encoder_2", "unet", "transformer", "vae")
             for name in _WEIGHTS))
+_ADAPTER = "adapter_config.json"  # the settings of peft's adapters, beside their weights
 _DETECTOR = (*_WEIGHTS, "preprocessor_config.json")
 
 
@@ -99,7 +100,10 @@ def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
     yield recipe.unet, _WEIGHTS
     yield recipe.vae, _WEIGHTS
     for lora in recipe.loras:
-        yield lora.model, ("*.safetensors",)
+        folder, _, name = lora.model.rpartition("/")
+        yield lora.model, ("*.safetensors", _ADAPTER)
+        if name.startswith("adapter_model"):
+            yield folder, (_ADAPTER,)
     for embedding in recipe.embeddings:
         yield embedding.model, ("*.safetensors",)
     for control in recipe.controlnets:
@@ -108,9 +112,9 @@ def _uses(recipe: Recipe) -> Iterator[tuple[str, Sequence[str]]]:
     if recipe.pix2pix:
         yield recipe.pix2pix.model, ("*.safetensors",)
         yield recipe.pix2pix.detector, _DETECTOR
-    if recipe.image_prompt:
-        yield recipe.image_prompt.model, ("*.safetensors",)
-        yield recipe.image_prompt.encoder, _DETECTOR
+    for image in recipe.all_image_prompts:
+        yield image.model, ("*.safetensors",)
+        yield image.encoder, _DETECTOR
 
 
 def _needed_of(recipe: Recipe, source: str, used: Sequence[tuple[str, Sequence[str]]]) -> NeededFiles:

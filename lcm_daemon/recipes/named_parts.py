@@ -1,8 +1,8 @@
-"""Lists of parts whose names must differ, as each becomes part of the addresses of its parameters."""
+"""Parts of a recipe with names, which must differ: most become part of the addresses of parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Items
+from lcm_daemon.recipes.parts import ImagePrompt
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,24 @@ class NamedItems(Items):
                 problems.add(here, f"another {self.part} is named {name!r}, at {others}; "
                                    f"names must differ, as {self.reason}")
         return found
+
+
+def image_prompts_of(
+    values: dict[str, Any], given: Mapping[str, Node], problems: Problems,
+) -> Sequence[ImagePrompt]:
+    """The image prompts of a recipe. One without a name and those with names replace each other's from the base.
+
+    Args:
+        values: The fields of the recipe, its base's included.
+        given: The nodes of the keys that the recipe says itself.
+        problems: Receives the mistake of writing both.
+    """
+    if values.get("image_prompt") and values.get("image_prompts"):
+        if "image_prompt" in given and "image_prompts" in given:
+            problems.add(given["image_prompt"], "several image prompts are all written under image_prompts, with names")
+        values["image_prompts" if "image_prompt" in given else "image_prompt"] = () if "image_prompt" in given else None
+    single: ImagePrompt | None = values.get("image_prompt")
+    return (single,) if single else values.get("image_prompts", ())
 
 
 def _name_node(item: Node) -> Node:

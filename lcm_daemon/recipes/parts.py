@@ -62,19 +62,36 @@ class ControlNet:
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """An image as a prompt (IP-Adapter), through the parameter `image_prompt`.
+    """An image as a prompt (IP-Adapter), through the parameter `image_prompt`, or `image_prompt/<name>` with a name.
 
     Attributes:
         model: The adapter's file.
         encoder: Folder of its image encoder.
         image: An image file; empty for the live input.
         weight: Start value of its parameter.
+        name: Part of the name of its parameter; empty for the only image prompt of a recipe.
     """
 
     model: str
     encoder: str
     image: str = ""
     weight: float = 0.6
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Pix2Pix:
+    """The weights of a pix2pix-turbo, and what makes the map that it paints.
+
+    Attributes:
+        model: A .safetensors file; examples/models says how it is made of the published pickle.
+        preprocessor: Makes the map from the frame; "none" if the frame is a map.
+        detector: The preprocessor's own model.
+    """
+
+    model: str
+    preprocessor: str = "canny"
+    detector: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,11 @@ class TextualInversion:
 
     model: str
     name: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word in prompts, in lower case: its name, or that of its file."""
+        return (self.name or PurePath(self.model.replace("\\", "/")).stem).lower()
 
 
 @dataclass(frozen=True)
@@ -104,19 +126,14 @@ class Files:
     files: tuple[str, ...]
     revision: str = ""
 
-    @property
-    def word(self) -> str:
-        """The word in prompts, in lower case: its name, or that of its file."""
-        return (self.name or PurePath(self.model.replace("\\", "/")).stem).lower()
 
-
-def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], image: ImagePrompt | None) -> Table:
+def table_of_parts(loras: Sequence[Lora], controlnets: Sequence[ControlNet], images: Sequence[ImagePrompt]) -> Table:
     """TABLE and the parameters of these parts."""
     added = [_lora_parameter(lora) for lora in loras if lora.name]
     added += [parameter for control in controlnets for parameter in _controlnet_parameters(control)]
-    if image is not None:
-        added.append(Parameter("image_prompt", "float", image.weight, "Weight of the image prompt.", 0.0, 2.0,
-                               group="Pictures"))
+    added += [Parameter(f"image_prompt/{image.name}".rstrip("/"), "float", image.weight,
+                        f"Weight of the image prompt {image.name}".rstrip() + ".", 0.0, 2.0, group="Pictures")
+              for image in images]
     return in_groups({**TABLE, **table_of(added)})
 
 

@@ -38,8 +38,17 @@ from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, laid_over, pickle_problem
 from lcm_daemon.recipes.family_rules import check_family
-from lcm_daemon.recipes.named_parts import NamedItems
-from lcm_daemon.recipes.parts import LORA_LIMIT, ControlNet, Files, ImagePrompt, Lora, TextualInversion, table_of_parts
+from lcm_daemon.recipes.named_parts import NamedItems, image_prompts_of
+from lcm_daemon.recipes.parts import (
+    LORA_LIMIT,
+    ControlNet,
+    Files,
+    ImagePrompt,
+    Lora,
+    Pix2Pix,
+    TextualInversion,
+    table_of_parts,
+)
 from lcm_daemon.recipes.recipe import MAX_IN_FLIGHT, Recipe, split_hub
 from lcm_daemon.recipes.registry import (
     ACCELERATOR_CHOICES,
@@ -162,7 +171,8 @@ def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[P
            if key in FIELDS and key not in ("base", "parameters")}
     check_keys(own, base, given, folder, problems)
     values = laid_over(base, own) | {"origin": _origin(node)}
-    table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), values.get("image_prompt"))
+    images = image_prompts_of(values, given, problems)
+    table = table_of_parts(values.get("loras", ()), values.get("controlnets", ()), images)
     inherited = {name: value for name, value in base.get("parameters", {}).items() if name in table}
     values["files"] = (*own.get("files", ()), *base.get("files", ()))  # `pull` fetches those of the base too
     own_values = read_parameters(given["parameters"], problems, table) if "parameters" in given else {}
@@ -188,7 +198,7 @@ def _resolve_paths(value: Any, folder: Path) -> Any:
         return tuple(_resolve_paths(entry, folder) for entry in value if entry is not None)
     if isinstance(value, WeightsPath):
         return _resolve_path(value, folder)
-    if isinstance(value, Lora | ControlNet | ImagePrompt | TextualInversion):
+    if isinstance(value, Lora | ControlNet | ImagePrompt | Pix2Pix | TextualInversion):
         return replace(value, **{f.name: _resolve_paths(getattr(value, f.name), folder) for f in fields(value)})
     return value
 
@@ -313,6 +323,13 @@ _IMAGE_PROMPT: Fields = {
     "image": Field(_WEIGHTS, "", "an image file; without it, the live input"),
     "weight": Field(Number(0, 2), 0.6),
 }
+_NAMED_IMAGE_PROMPT: Fields = {
+    "name": Field(NAME, help="part of the name of its parameter: image_prompt/<name>"), **_IMAGE_PROMPT}
+_PIX2PIX: Fields = {
+    "model": Field(_WEIGHTS, help="a .safetensors file, made of the published pickle"),
+    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the map; none if the frame is one"),
+    "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
+}
 _EMBEDDING: Fields = {
     "model": Field(_WEIGHTS, help="a .safetensors file"),
     "name": Field(Custom(_read_word, "a word"), "", "the word in prompts; without it, the file's name"),
@@ -334,7 +351,9 @@ FIELDS: Fields = {
     "vae": Field(_WEIGHTS, "", "another VAE than the model's own: a folder or a .safetensors file"),
     "loras": Field(NamedItems(_part(Lora, _LORA, "model"), "LoRA"), ()),
     "controlnets": Field(NamedItems(_part(ControlNet, _CONTROLNET), "ControlNet"), ()),
-    "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None),
+    "image_prompt": Field(_part(ImagePrompt, _IMAGE_PROMPT), None, "an image beside the words of the prompt"),
+    "image_prompts": Field(NamedItems(_part(ImagePrompt, _NAMED_IMAGE_PROMPT), "image prompt"), (), "several of them"),
+    "pix2pix": Field(_part(Pix2Pix, _PIX2PIX, "model"), None, "the weights of a pix2pix-turbo, for that family"),
     "upscaler": Field(_WEIGHTS, "", "a network of Real-ESRGAN for `upscale`, a .safetensors file"),
     "interpolator": Field(_WEIGHTS, "", "a network RIFE 4.25 or 4.26 for `interpolate`, a .safetensors file"),
     "embeddings": Field(NamedItems(_part(TextualInversion, _EMBEDDING, "model"), "embedding", lambda part: part.word,

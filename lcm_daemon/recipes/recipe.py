@@ -13,7 +13,7 @@ from pathlib import Path
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.needs import Need
 from lcm_daemon.core.parameters import Parameter, Table, Value
-from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, TextualInversion, table_of_parts
+from lcm_daemon.recipes.parts import ControlNet, Files, ImagePrompt, Lora, Pix2Pix, TextualInversion, table_of_parts
 from lcm_daemon.recipes.registry import STABLE_DIFFUSION
 
 MAX_IN_FLIGHT = 4  # each frame more adds to the latency; three keep upload, computation and download busy
@@ -37,7 +37,9 @@ class Recipe:
         vae: Weights of another VAE than the model's own; may be empty.
         loras: LoRAs, merged or live.
         controlnets: ControlNets.
-        image_prompt: The image prompt, if there is one.
+        image_prompt: The image prompt, if there is one without a name.
+        image_prompts: Image prompts with names; there is no other one beside them.
+        pix2pix: The weights of a pix2pix-turbo, in the family of that name.
         upscaler: Weights of a network of Real-ESRGAN for the parameter `upscale`; empty for the package's own.
         interpolator: Weights of RIFE for the parameter `interpolate`; empty to move pictures along the motion.
         embeddings: Words that are learned as vectors (textual inversion).
@@ -76,6 +78,8 @@ class Recipe:
     loras: tuple[Lora, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
     image_prompt: ImagePrompt | None = None
+    image_prompts: tuple[ImagePrompt, ...] = ()
+    pix2pix: Pix2Pix | None = None
     upscaler: str = ""
     interpolator: str = ""
     embeddings: tuple[TextualInversion, ...] = ()
@@ -100,7 +104,7 @@ class Recipe:
 
     def table(self) -> Table:
         """The parameters of this recipe: those of every recipe, and those of its parts."""
-        table = table_of_parts(self.loras, self.controlnets, self.image_prompt)
+        table = table_of_parts(self.loras, self.controlnets, self.all_image_prompts)
         return {name: replace(parameter, needs=(*self._never(parameter), *parameter.needs))
                 for name, parameter in table.items()}
 
@@ -112,9 +116,16 @@ class Recipe:
             return (Need(f"the recipe {self.name} plays, which takes no negative prompt"),)
         if parameter.name == "guidance" and self.guidance == "none":
             return (Need(f"the recipe {self.name} plays, whose guidance is part of its weights"),)
+        if parameter.name == "strength" and self.pix2pix:
+            return (Need(f"the recipe {self.name} plays, which always repaints all"),)
         if parameter.name == "inpaint" and self.stream_batch:
             return (Need(f"the recipe {self.name} plays, which has a stream batch"),)
         return ()
+
+    @property
+    def all_image_prompts(self) -> tuple[ImagePrompt, ...]:
+        """The image prompts, with or without names."""
+        return (self.image_prompt,) if self.image_prompt else self.image_prompts
 
     def start_values(self) -> dict[str, Value]:
         """Start values of all its parameters."""

@@ -313,9 +313,8 @@ def test_an_image_prompt_loads_its_encoder(xl: Path, tmp_path: Path) -> None:
     encoder = tiny.write_image_encoder(tmp_path / "encoder")
     recipe = recipe_of(xl, image_prompt=ImagePrompt(str(file), str(encoder)))
     parts, weights = load(recipe), locate(recipe)
-    assert parts.feature_extractor.crop_size == {"height": 32, "width": 32}
-    assert type(parts.image_encoder).__name__ == "CLIPVisionModelWithProjection"
-    assert (weights.adapter, weights.encoder) == (file, encoder)
+    assert [type(one).__name__ for one in parts.image_encoders] == ["CLIPVisionModelWithProjection"]
+    assert (weights.adapters, weights.encoders) == ((file,), (encoder,))
     shutil.rmtree(encoder)
     assert f"{encoder} does not exist" in refused(recipe)
 

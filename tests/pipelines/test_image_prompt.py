@@ -27,7 +27,7 @@ with lazy_imports(globals()):
     from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     from lcm_daemon.pipelines import image_prompt
-    from lcm_daemon.pipelines.image_prompt import ImagePromptAdapter
+    from lcm_daemon.pipelines.image_prompt import ImagePrompts
     from lcm_daemon.pipelines.numbers import Numbers
     from lcm_daemon.pipelines.unet import UNetPass
 
@@ -99,9 +99,10 @@ def make_unet(family: dict[str, Any]) -> Any:
     return tiny.make_unet(**family).eval()
 
 
-def parts_of(unet: Any) -> Any:
-    return SimpleNamespace(unet=unet, image_encoder=make_encoder(), dtype=torch.float32, device=torch.device("cpu"),
-                           feature_extractor=CLIPImageProcessorPil(size=SIDE, crop_size=SIDE))
+def parts_of(unet: Any, count: int = 1) -> Any:
+    encoder = make_encoder()
+    return SimpleNamespace(unet=unet, image_encoders=(encoder,) * count, dtype=torch.float32,
+                           device=torch.device("cpu"))
 
 
 def recipe_of(image: str = "") -> Recipe:
@@ -114,25 +115,29 @@ def picture_of(seed: int = 0, size: tuple[int, int] = (64, 48)) -> torch.Tensor:
 
 def shown_in(file: Path) -> torch.Tensor:
     """The picture of a file as the adapter gets it."""
-    return image_prompt.to_tensor(image_prompt.read_picture(recipe_of(str(file))).pixels)
+    return image_prompt.to_tensor(image_prompt.read_picture(parts.ImagePrompt("", "", str(file)), "").pixels)
 
 
 def numbers() -> Numbers:
     return Numbers(torch.device("cpu"))
 
 
-def update(prompt: ImagePromptAdapter, image: torch.Tensor, weight: float) -> torch.Tensor:
+def values(weight: float = 0.0, **named: float) -> Any:
+    return SimpleNamespace(image_prompt=weight, image_prompts=named)
+
+
+def update(prompt: ImagePrompts, image: torch.Tensor, weight: float, **named: float) -> torch.Tensor:
     """One frame's update; the prompt for the UNet."""
-    embeds = prompt.prepare(weight)
+    embeds = prompt.prepare(values(weight, **named))
     if (pending := prompt.pending()) is not None:
         pending[1]()
     prompt.run(embeds, image)
     return prompt.prompt
 
 
-def make(kind: str = "plain", image: str = "") -> tuple[ImagePromptAdapter, Any]:
+def make(kind: str = "plain", image: str = "") -> tuple[ImagePrompts, Any]:
     unet = make_unet(SD)
-    return ImagePromptAdapter(parts_of(unet), recipe_of(image), make_adapter(unet, kind), numbers()), unet
+    return ImagePrompts(parts_of(unet), recipe_of(image), [make_adapter(unet, kind)], numbers()), unet
 
 
 # --- against diffusers ---
@@ -156,10 +161,10 @@ def test_the_unet_predicts_like_diffusers(kind: str, family: dict[str, Any], gui
     texts = {"prompt_embeds": torch.randn(1, 5, 32), "negative_prompt_embeds": torch.randn(1, 5, 32)}
     if family is XL:
         texts |= {"pooled_prompt_embeds": torch.randn(1, 32), "negative_pooled_prompt_embeds": torch.randn(1, 32)}
-    prompt = ImagePromptAdapter(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), make_adapter(ours, kind),
-                                numbers())
+    prompt = ImagePrompts(parts_of(ours), recipe_of(str(tmp_path / "picture.png")), [make_adapter(ours, kind)],
+                          numbers())
     shown = shown_in(tmp_path / "picture.png")
-    pixels = prompt._normalizer.normalize(image_prompt.centre_square(shown, SIDE), torch.float32)
+    pixels = prompt._images[0]._normalizer.normalize(image_prompt.centre_square(shown, SIDE), torch.float32)
     pipeline(**texts, ip_adapter_image=pixels, num_inference_steps=2, guidance_scale=guidance, width=64, height=64,
              output_type="latent")
     image = update(prompt, picture_of(), 0.6)
@@ -176,6 +181,68 @@ def test_the_unet_predicts_like_diffusers(kind: str, family: dict[str, Any], gui
         assert (without - expected).abs().max() > 0.02, "a prompt that says nothing would prove nothing"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [("plain", "plus"), ("plain", "plain")], ids=["two adapters", "one adapter"])
+@inference_mode
+def test_several_images_predict_like_diffusers(kinds: tuple[str, str], tmp_path: Path) -> None:
+    files = [tmp_path / "first.png", tmp_path / "second.png"]
+    for seed, file in enumerate(files):
+        Image.fromarray(make_picture((64, 64), seed)[..., :3]).save(file)
+    theirs, ours = make_unet(SD), make_unet(SD)
+    made = {kind: make_adapter(theirs, kind) for kind in kinds}
+    adapters = [made[kind] for kind in kinds]
+    pipeline, seen = pipeline_of(theirs, SD), []
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.load_ip_adapter(adapters, subfolder=["", ""], weight_name=["", ""], image_encoder_folder=None)
+    pipeline.set_ip_adapter_scale([0.6, 0.3])
+    theirs.register_forward_hook(lambda _, given, named, made: seen.append(({**named, "given": given}, made[0])),
+                                 with_kwargs=True)
+    recipe = Recipe("own", image_prompts=tuple(
+        parts.ImagePrompt(kind, "encoder", str(file), name=f"picture{number}")
+        for number, (kind, file) in enumerate(zip(kinds, files, strict=True))))
+    prompt = ImagePrompts(parts_of(ours, 2), recipe, adapters, numbers())
+    pixels = [prompt._images[0]._normalizer.normalize(image_prompt.centre_square(shown_in(file), SIDE), torch.float32)
+              for file in files]
+    pipeline(prompt_embeds=torch.randn(1, 5, 32), negative_prompt_embeds=torch.randn(1, 5, 32), guidance_scale=3.0,
+             ip_adapter_image=pixels, num_inference_steps=1, width=64, height=64, output_type="latent")
+    ((named, expected),) = seen
+    sample, timestep = named["given"]
+
+    def predict(first: float, second: float) -> torch.Tensor:
+        image = update(prompt, picture_of(), 0.0, picture0=first, picture1=second)
+        output: torch.Tensor = UNetPass(ours)(sample, timestep.reshape(1), named["encoder_hidden_states"], image=image)
+        return output
+
+    torch.testing.assert_close(predict(0.6, 0.3), expected, atol=1e-4, rtol=1e-4)
+    for weights in ((0.0, 0.3), (0.6, 0.0), (0.3, 0.6)):
+        assert (predict(*weights) - expected).abs().max() > 0.01, "each image counts, by its own weight"
+    shared = {id(layer.layer) for processor in ours.attn_processors.values() if hasattr(processor, "to_k_ip")
+              for layer in processor.to_k_ip}
+    attentions = sum(hasattr(processor, "to_k_ip") for processor in ours.attn_processors.values())
+    assert len(shared) == attentions * len(set(kinds)), "an adapter is in memory once"
+
+
+@inference_mode
+def test_several_images_remember_for_a_session(tmp_path: Path) -> None:
+    Image.fromarray(make_picture((64, 64))[..., :3]).save(tmp_path / "picture.png")
+    unet, named = make_unet(SD), {"still": 0.5, "live": 1.0}
+    recipe = Recipe("own", image_prompts=(parts.ImagePrompt("a", "e", str(tmp_path / "picture.png"), name="still"),
+                                          parts.ImagePrompt("a", "e", name="live")))
+    adapter = make_adapter(unet, "plain")
+    prompt = ImagePrompts(parts_of(unet, 2), recipe, [adapter, adapter], numbers())
+    assert prompt.save() is None
+    assert not prompt.reads_input(values(still=1.0, live=0.0))
+    assert prompt.reads_input(values(**named))
+    first = update(prompt, picture_of(1), 0.0, **named).clone()
+    saved = prompt.save()
+    prompt.restore(None)
+    second = update(prompt, picture_of(2), 0.0, **named).clone()
+    assert torch.equal(first[:, :, :8], second[:, :, :8]), "the file is for all"
+    assert not torch.equal(first, second)
+    prompt.restore(saved)
+    assert torch.equal(update(prompt, picture_of(3), 0.0, **named), first)
+
+
 def pipeline_of(unet: Any, family: dict[str, Any]) -> Any:
     common = {"vae": tiny.make_tiny_vae(), "unet": unet, "text_encoder": None, "tokenizer": None,
               "image_encoder": make_encoder(), "feature_extractor": CLIPImageProcessorPil(size=SIDE, crop_size=SIDE)}
@@ -189,7 +256,7 @@ def pipeline_of(unet: Any, family: dict[str, Any]) -> Any:
 # --- live ---
 
 
-def said(prompt: ImagePromptAdapter, unet: Any, weight: float, seed: int = 0) -> torch.Tensor:
+def said(prompt: ImagePrompts, unet: Any, weight: float, seed: int = 0) -> torch.Tensor:
     image = update(prompt, picture_of(seed), weight)
     torch.manual_seed(5)
     with torch.inference_mode():
@@ -219,7 +286,7 @@ def test_a_file_is_embedded_once(tmp_path: Path) -> None:
     Image.fromarray(make_picture((64, 64))[..., :3]).save(tmp_path / "picture.png")
     prompt, unet = make(image=str(tmp_path / "picture.png"))
     first = said(prompt, unet, 1.0)
-    prompt._encoder = None  # it is not asked again
+    prompt._images[0]._encoder = None  # it is not asked again
     assert torch.equal(said(prompt, unet, 1.0, seed=7), first)
 
 
@@ -233,15 +300,15 @@ def test_the_live_input_is_embedded_every_few_frames() -> None:
 
 def test_the_live_input_is_embedded_at_once_when_it_is_needed_again() -> None:
     prompt, _ = make()
-    for forget in (lambda: prompt.restore(None), lambda: prompt.prepare(0.0)):
-        assert [prompt.prepare(1.0) for _ in range(3)] == [True, False, False]
+    for forget in (lambda: prompt.restore(None), lambda: prompt.prepare(values(0.0))):
+        assert [prompt.prepare(values(1.0)) for _ in range(3)] == [(True,), (False,), (False,)]
         forget()
-    assert prompt.prepare(1.0)
+    assert prompt.prepare(values(1.0)) == (True,)
 
 
 def test_nothing_is_embedded_at_weight_zero() -> None:
     prompt, _ = make()
-    prompt._encoder = None
+    prompt._images[0]._encoder = None
     for seed in range(image_prompt.EMBED_INTERVAL * 2):
         update(prompt, picture_of(seed), 0.0)
 
@@ -251,7 +318,8 @@ def test_pixels_are_normalised_for_clip() -> None:
     """Held to transformers' processor, which goes through bytes; the middle square of a wide picture is seen."""
     prompt, _ = make()
     for size in ((80, 56), (56, 80), (24, 24)):
-        found = prompt._normalizer.normalize(image_prompt.centre_square(picture_of(size=size), SIDE), torch.float32)
+        square = image_prompt.centre_square(picture_of(size=size), SIDE)
+        found = prompt._images[0]._normalizer.normalize(square, torch.float32)
         processor = CLIPImageProcessorPil(size=SIDE, crop_size=SIDE)
         expected = processor(Image.fromarray(make_picture(size)[..., :3]), return_tensors="pt").pixel_values
         assert (found - expected).abs().mean() < 0.01  # two thirds of a level
@@ -264,13 +332,13 @@ def test_pixels_are_normalised_for_clip() -> None:
 def write(tmp_path: Path, tensors: dict[str, dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "adapter.safetensors"
     save_file({f"{part}.{key}": tensor for part, some in tensors.items() for key, tensor in some.items()}, file)
-    monkeypatch.setattr(image_prompt, "locate", lambda recipe: SimpleNamespace(adapter=file))
+    monkeypatch.setattr(image_prompt, "locate", lambda recipe: SimpleNamespace(adapters=(file,)))
 
 
 def test_the_published_layout_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = make_adapter(make_unet(SD), "plus")
     write(tmp_path, adapter, monkeypatch)
-    read = image_prompt.read_adapter(recipe_of())
+    (read,) = image_prompt.read_adapters(recipe_of())
     for part in ("image_proj", "ip_adapter"):
         assert read[part].keys() == adapter[part].keys()
         assert all(torch.equal(read[part][key], tensor) for key, tensor in adapter[part].items())
@@ -284,8 +352,19 @@ def test_the_published_layout_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_another_kind_of_file_is_one_line(tensors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, tensors, monkeypatch)
     with pytest.raises(RecipeError, match=r"recipe own: image prompt: the adapter .* cannot be loaded: ") as caught:
-        image_prompt.read_adapter(recipe_of())
+        image_prompt.read_adapters(recipe_of())
     assert "\n" not in str(caught.value)
+
+
+def test_a_face_id_adapter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the keys of the published files: ip-adapter-faceid_sd15 and ip-adapter-faceid-plusv2_sd15."""
+    tensors = {"1.to_k_ip.weight": torch.zeros(1)}
+    for projection, attention in (({"proj.0.weight": torch.zeros(1), "norm.weight": torch.zeros(1)}, tensors),
+                                  ({"perceiver_resampler.proj_in.weight": torch.zeros(1)}, tensors),
+                                  ({"proj.weight": torch.zeros(1)}, {"0.to_q_lora.down.weight": torch.zeros(1)})):
+        write(tmp_path, {"image_proj": projection, "ip_adapter": attention}, monkeypatch)
+        with pytest.raises(RecipeError, match="it is a FaceID adapter, which is not supported"):
+            image_prompt.read_adapters(recipe_of())
 
 
 @pytest.mark.parametrize(("change", "line"), [
@@ -297,7 +376,7 @@ def test_a_mismatch_of_adapter_and_model_is_one_line(change: dict[str, torch.Ten
     adapter = make_adapter(unet, "plain")
     adapter["image_proj"] |= change
     with pytest.raises(RecipeError, match=f"recipe own: image prompt: {line}") as caught:
-        ImagePromptAdapter(parts_of(unet), recipe_of(), adapter, numbers())
+        ImagePrompts(parts_of(unet), recipe_of(), [adapter], numbers())
     assert "\n" not in str(caught.value)
 
 
@@ -305,7 +384,7 @@ def test_a_mismatch_of_adapter_and_model_is_one_line(change: dict[str, torch.Ten
 def test_an_adapter_of_another_family_is_one_line() -> None:
     unet, other = make_unet(SD), make_unet({"width": 64})
     with pytest.raises(RecipeError, match="the adapter is for a UNet of cross_attention_dim 32, not 64"):
-        ImagePromptAdapter(parts_of(other), recipe_of(), make_adapter(unet, "plain"), numbers())
+        ImagePrompts(parts_of(other), recipe_of(), [make_adapter(unet, "plain")], numbers())
 
 
 @pytest.mark.slow

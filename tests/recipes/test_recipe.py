@@ -186,6 +186,43 @@ def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> Non
     assert problem in problems[0]
 
 
+IMAGES = "image_prompts: [{name: a, model: o/a, encoder: o/e}, {name: b, model: o/a, encoder: o/e, image: b.png}]"
+IMAGE = "image_prompt: {model: o/a, encoder: o/e}"
+
+
+def test_several_image_prompts_have_names() -> None:
+    recipe, problems = read(f"{{base: sd-turbo, {IMAGES}, parameters: {{image_prompt/b: 0.2}}}}")
+    assert problems == []
+    assert recipe is not None
+    added = recipe.table().keys() - load_recipe("sd-turbo").table().keys()
+    assert added == {"image_prompt/a", "image_prompt/b"}
+    assert recipe.start_values()["image_prompt/b"] == 0.2
+    assert [Path(part.image).name for part in recipe.all_image_prompts] == ["", "b.png"]
+
+
+def test_image_prompts_replace_those_of_the_base() -> None:
+    several, problems = read(f"{{base: {{base: sd-turbo, {IMAGE}}}, {IMAGES}}}")
+    assert problems == []
+    assert several is not None
+    assert several.image_prompt is None
+    one, problems = read(f"{{base: {{base: sd-turbo, {IMAGES}}}, {IMAGE}}}")
+    assert problems == []
+    assert one is not None
+    assert [part.name for part in one.all_image_prompts] == [""]
+    assert "image_prompt" in one.table()
+
+
+def test_image_prompts_without_names_or_beside_another_are_mistakes() -> None:
+    _, problems = read(f"{{base: sd-turbo, {IMAGE}, {IMAGES}}}")
+    assert problems == ["show.yaml:1:32: several image prompts are all written under image_prompts, with names"]
+    _, problems = read("{base: sd-turbo, image_prompts: [{model: o/a, encoder: o/e}]}")
+    assert problems == ["show.yaml:1:34: key 'name' is missing: part of the name of its parameter: image_prompt/<name>"]
+    _, problems = read("{base: sd-turbo, image_prompts: [{name: a, model: o/a, encoder: o/e}, "
+                       "{name: a, model: o/a, encoder: o/e}]}")
+    assert len(problems) == 2
+    assert "another image prompt is named 'a', at 1:" in problems[0]
+
+
 def test_embeddings_are_read() -> None:
     recipe, problems = read("{base: sd-turbo, clip_skip: 2, embeddings: [a/Easy.safetensors, {model: b/c, name: Bad}]}")
     assert problems == []
