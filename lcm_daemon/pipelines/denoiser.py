@@ -27,6 +27,10 @@ class Denoiser(nn.Module):
         """The guidance scale as an input, (guidance_width,)."""
         return np.zeros(self.guidance_width, np.float32)
 
+    def count_tokens(self, shape: tuple[int, int, int]) -> int:
+        """Tokens of an image whose latents have this shape, (channels, height, width)."""
+        return shape[1] * shape[2]
+
     @abstractmethod
     def forward(self, sample: Tensor, timestep: Tensor, states: Tensor, scale: Tensor | None = None,
                 *inputs: Tensor | None) -> Tensor:

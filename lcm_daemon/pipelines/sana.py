@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TOKENS = 300  # in an embedding, as in training (max_sequence_length of diffusers' pipelines)
 HIDDEN = -1e4  # added to the attention to a token of weight 0, as SanaTransformer2DModel does with a mask
 
-# What the language model is told before every prompt: the "complex human instruction" of the model's authors
+# The text that precedes every prompt: the "complex human instruction" of the model's authors
 # (configs/sana_app_config/Sana_1600M_app.yaml in NVlabs/Sana), an argument of diffusers' pipelines. The model was
 # trained with this text, so it must not change.
 INSTRUCTION = "\n".join((

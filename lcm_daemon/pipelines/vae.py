@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,9 +42,14 @@ class VaeDecoder(nn.Module):
 class VaeCodec:
     """Both halves of one VAE, and its dimensions."""
 
+    kinds: tuple[Callable[[Any], nn.Module], Callable[[Any], nn.Module]] = VaeEncoder, VaeDecoder
+
     def __init__(self, vae: Any) -> None:
-        self.encoder, self.decoder = VaeEncoder(vae), VaeDecoder(vae)
+        self.encoder, self.decoder = (kind(vae) for kind in self.kinds)
         self._config = vae.config
+
+    def forget(self) -> None:  # most codecs keep nothing
+        """Forget what the encoder has kept for the decoder: the next image is decoded without an input."""
 
     @property
     def channels(self) -> int:

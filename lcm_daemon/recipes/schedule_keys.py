@@ -41,6 +41,10 @@ _FLOW: Fields = {
     "prediction_type": _NOISE["prediction_type"],
     "max_timesteps": Field(Number(0.01, QUARTER), None, "angle that strength 1 starts at"),
     "intermediate_timesteps": Field(Number(0, QUARTER), None, "angle of the second of two steps; 0 is half-way"),
+    "shift": Field(Number(0.01, 100), None, "how far the steps lie towards noise, where it is not dynamic"),
+    "use_dynamic_shifting": Field(Boolean(), None, "the shift depends on the number of the image's tokens"),
+    "base_shift": Field(Number(0, 10), None, "the dynamic shift at base_image_seq_len tokens"),
+    "max_shift": Field(Number(0, 10), None, "the dynamic shift at max_image_seq_len tokens"),
 }
 _TIMED: Fields = {"service": Field(Number(0, 60), None, "of the pipeline timed_copy: seconds that a frame takes")}
 KEYS: Fields = {**_NOISE, **_FLOW, **_TIMED}

@@ -10,10 +10,23 @@ from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
     import torch
-    from diffusers import AutoencoderDC, SanaTransformer2DModel
-    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
+    from diffusers import AutoencoderDC, AutoencoderKLFlux2, Flux2Transformer2DModel, SanaTransformer2DModel
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import (
+        Gemma2Config,
+        Gemma2Model,
+        GemmaTokenizer,
+        Qwen2Tokenizer,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
 
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+# As Qwen's, as far as one message of a user goes.
+CHAT = ("{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% if not enable_thinking %}<think>\n\n</think>\n\n"
+        "{% endif %}{% endif %}")
+BLOCKS = 4
 
 
 def write_gemma_tokenizer(folder: Path) -> int:
@@ -57,3 +70,42 @@ def make_deep_vae() -> Any:
     with torch.no_grad():  # contrast that stays within what bytes can show
         vae.decoder.conv_out.weight.mul_(0.5)
     return vae
+
+
+def write_qwen(folder: Path, layers: int = 30) -> int:
+    """The tokenizer and the text encoder of FLUX.2 klein and Z-Image; returns the width of the encoder."""
+    words = [*sorted(ByteLevel.alphabet()), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    Qwen2Tokenizer(
+        vocab={word: number for number, word in enumerate(words)}, merges=[], chat_template=CHAT,
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"]).save_pretrained(folder / "tokenizer")
+    Qwen3ForCausalLM(Qwen3Config(
+        vocab_size=len(words), hidden_size=8, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=4, initializer_range=0.3)).save_pretrained(folder / "text_encoder")
+    return 8
+
+
+def write_flux2_klein(folder: Path, seed: int = 0) -> Path:
+    """A whole diffusers folder of FLUX.2 klein with random weights: 64x64 pixels to 4x4 tokens."""
+    torch.manual_seed(seed)
+    width = write_qwen(folder)
+    transformer = Flux2Transformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=3 * width, timestep_guidance_channels=32, axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False)
+    with torch.no_grad():  # else neither prompt nor reference would show
+        for name, weight in transformer.named_parameters():
+            weight.mul_(4.0 if "modulation" in name or "attn.to_" in name else 1.0)
+    transformer.save_pretrained(folder / "transformer")
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * BLOCKS, up_block_types=("UpDecoderBlock2D",) * BLOCKS,
+        block_out_channels=(8,) * BLOCKS, layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=64)
+    with torch.no_grad():  # contrast that stays within what bytes can show
+        vae.bn.running_mean.normal_(std=0.2)
+        vae.bn.running_var.uniform_(0.5, 1.5)
+        vae.encoder.conv_out.weight.mul_(4.0)
+    vae.save_pretrained(folder / "vae")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0,
+         "use_dynamic_shifting": True, "time_shift_type": "exponential"}))
+    return folder
