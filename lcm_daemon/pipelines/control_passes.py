@@ -1,7 +1,7 @@
 """Control passes: what each kind of control network computes, at weight 1. `controlnet.py` weights the results.
 
 - ControlNet (Zhang et al., arXiv:2302.05543): a copy of the UNet's first half, which runs in every step.
-- ControlNet-Union (github.com/xinsir6/ControlNetPlus): one such network for several kinds of maps. It is told the kind.
+- ControlNet-Union (github.com/xinsir6/ControlNetPlus): one such network for several kinds of maps. The kind is an input.
 - T2I-Adapter (Mou et al., arXiv:2302.08453): a small network that runs once a map, whatever the step.
 
 What only depends on the map is computed once a map, by `embed`.

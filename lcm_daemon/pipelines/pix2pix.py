@@ -95,7 +95,8 @@ class SkipEncoder(nn.Module):
         self._hand_over(handed)
         hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(encoder.mid_block(hidden))))
         mean: Tensor = whole.quant_conv(hidden).chunk(2, dim=1)[0]
-        return mean * whole.config.scaling_factor
+        latents: Tensor = mean * whole.config.scaling_factor
+        return latents
 
     def _hand_over(self, handed: list[Tensor]) -> None:
         memory = self.vae.memory

@@ -282,7 +282,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "accelerate": Field(Choice(ACCELERATOR_CHOICES, "accelerator"), None,
                             "accelerator of every recipe, in place of what recipes and `engine` say"),
         "source": Field(OrFalse(source_schema(base)), EndpointConfig("testcard", {})),
-        "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets"),
+        "guide": Field(OrFalse(source_schema(base)), None, "a second source, for ControlNets and inpainting"),
         "sources": Field(_sources(base), {}, "sources to change to while it plays, by names of your choice"),
         "output": Field(Section(_OUTPUT), defaults(_OUTPUT)),
         "sinks": Field(DistinctItems(sink_schema(recordings), sender), ()),

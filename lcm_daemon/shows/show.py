@@ -61,7 +61,7 @@ class Show:
         recipe_overrides: Keys that it sets for every recipe (safety, accelerate).
         engine_defaults: What its `engine` sets for recipes that leave the choice open.
         source: The source; None for none.
-        guide: The second source, for ControlNets; None for none.
+        guide: The second source, for ControlNets and inpainting; None for none.
         sources: Further sources that source and guide can be changed to, by name.
         size: (width, height) of the output in pixels.
         fps: Rate of the output.
