@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from lcm_daemon.pipelines.one_file import read_controlnet
+from lcm_daemon.pipelines.one_file import read_controlnet, taken_by
 from lcm_daemon.pipelines.weights import read_json
 from lcm_daemon.recipes.safetensors_header import TensorInfo, read_header
 
@@ -46,10 +46,10 @@ def read_control(place: Path, dtype: torch.dtype, read_pretrained: ReadPretraine
     header = read_header(file) if file is not None else {}
     if any(re.match(r"(adapter\.)?body\.\d+\.", name) for name in header):
         return _read_adapter(place, file, header, dtype, read_pretrained)
+    if _UNION in header:
+        return _read_union(place, file, header, dtype, read_pretrained, unet_config)
     if place.is_file():
         return read_controlnet(place, unet_config, dtype)
-    if _UNION in header:
-        return _read_union(place, file, header, dtype, read_pretrained)
     name = read_json(place / "config.json").get("_class_name")
     if name != "ControlNetModel":
         raise ValueError(f"{name} is not one of ControlNetModel, ControlNetUnionModel, T2IAdapter")
@@ -63,13 +63,16 @@ def _weight_file(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.safetensors"))), None)
 
 
-def _read_union(folder: Path, file: Path | None, header: Header, dtype: torch.dtype,
-                read_pretrained: ReadPretrained) -> Any:
+def _read_union(place: Path, file: Path | None, header: Header, dtype: torch.dtype, read_pretrained: ReadPretrained,
+                unet_config: Path) -> Any:
     from diffusers import ControlNetUnionModel
 
-    config = read_json(folder / "config.json")
+    if place.is_file():
+        config = taken_by(ControlNetUnionModel, read_json(unet_config))
+    else:
+        config = read_json(place / "config.json")
     if config.get("_class_name") == "ControlNetUnionModel" or file is None:
-        return read_pretrained(ControlNetUnionModel, folder, dtype)
+        return read_pretrained(ControlNetUnionModel, place, dtype)
     kinds, width = header[_UNION].shape
     layers = {match[1] for name in header if (match := re.match(r"transformer_layes\.(\d+)\.", name))}
     found = {"num_control_type": kinds, "num_trans_channel": width, "num_trans_layer": len(layers),

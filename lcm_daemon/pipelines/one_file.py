@@ -120,9 +120,14 @@ def read_controlnet(file: Path, unet_config: Path, dtype: torch.dtype) -> Any:
         from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
         tensors = convert_controlnet_checkpoint(dict(tensors), of_unet)
-    taken = set(inspect.signature(ControlNetModel.__init__).parameters) - {"self"}
-    config = {name: value for name, value in of_unet.items() if name in taken} | _first_layers(tensors, of_unet)
+    config = taken_by(ControlNetModel, of_unet) | _first_layers(tensors, of_unet)
     return assemble(ControlNetModel, config, tensors, dtype, unet_config)
+
+
+def taken_by(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a UNet's configuration that a control network of the class `kind` has, too."""
+    taken = inspect.signature(kind.__init__).parameters
+    return {name: value for name, value in config.items() if name in taken}
 
 
 def _first_layers(tensors: Tensors, of_unet: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,10 +24,11 @@ from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.pipelines.components import read_pretrained
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.preprocessors.model_input import Normalizer, centre_square, read_config
+from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.pipelines.weights import find
+from lcm_daemon.recipes.downloads import SAFETY
 from lcm_daemon.recipes.recipe import Recipe
 
-SOURCE = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # for `pull`: the checker's own repository has only a pickle
 GREY = (96, 96, 96, 255)  # shown before any image was safe
 SPECIAL_CARE = 0.01  # lowers all thresholds where a special concept is recognised, as in diffusers
 
@@ -117,8 +118,9 @@ def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """Load the checker, and the mean and deviation of its input."""
     place = next(_places(recipe), None)
     if place is None:
-        raise RecipeError(f"recipe {recipe.name}: the safety checker is not on this machine; fetch it with: "
-                          f"lcm-daemon pull {recipe.name}")
+        problems = WeightProblems(recipe)
+        problems.add_absent(f"{SAFETY.source}/safety_checker")
+        raise RecipeError(f"recipe {recipe.name}: {problems.line()}")
     folder = place / "safety_checker"
     try:
         from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -133,7 +135,7 @@ def _load(recipe: Recipe, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
 
 def _places(recipe: Recipe) -> Iterator[Path]:
     """Model folders that contain a checker in safetensors: the recipe's own first."""
-    for source in (recipe.model, SOURCE):
+    for source in (recipe.model, SAFETY.source):
         place = find(source, recipe)
         if place is not None and any((place / "safety_checker").glob("*.safetensors")):
             yield place

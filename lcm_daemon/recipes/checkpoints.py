@@ -77,8 +77,14 @@ def check_keys(own: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[s
 
 
 def laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe over those of its base: another model replaces the base's checkpoint as well."""
+    """The fields of a recipe over those of its base.
+
+    Another model replaces the base's checkpoint as well. A checkpoint has another title, licence and size.
+    """
     replaced = {"checkpoint": ""} if own.get("model") and "checkpoint" not in own else {}
+    if own.get("checkpoint"):
+        title = f"{Path(own['checkpoint']).stem}, over {base.get('name', 'its base')}"
+        replaced |= {"title": title, "licence": "", "download": ""}
     return {**base, **replaced, **own}
 
 

@@ -20,10 +20,12 @@ from tests.rigs.tiny import recipe_of
 
 with lazy_imports(globals()):
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
     from safetensors.torch import load_file, save_file
 
-    from lcm_daemon.pipelines.components import Components, load_components
+    from lcm_daemon.pipelines.components import Components, load_components, read_pretrained
+    from lcm_daemon.pipelines.control_files import read_control
+    from lcm_daemon.pipelines.one_file import taken_by
 
 CPU = "cpu"
 FAMILIES: Mapping[str, Mapping[str, Any]] = {"sd1": {}, "sd2": tiny.SD2, "xl": tiny.XL}
@@ -124,6 +126,22 @@ def test_parts_in_files_of_their_own(written: Callable[[str], Written], tmp_path
     assert same(loaded.vae, expected.vae)
     assert same(loaded.controlnets["edges"], expected.controlnets["edges"])
     assert loaded.controlnets["edges"].config.cross_attention_dim == 32
+
+
+@pytest.mark.slow
+def test_a_control_network_in_one_file_with_diffusers_names(written: Callable[[str], Written], tmp_path: Path) -> None:
+    """A small ControlNet has less attention than its UNet; a Union has more than a ControlNet."""
+    unet, file = written("xl").folder / "unet", tmp_path / "control.safetensors"
+    config = UNet2DConditionModel.load_config(unet)
+    small = ControlNetModel(**taken_by(ControlNetModel, config) | {
+        "down_block_types": ("DownBlock2D",) * 2, "transformer_layers_per_block": (1, 1)})
+    union = ControlNetUnionModel(**taken_by(ControlNetUnionModel, config) | {
+        "num_control_type": 6, "num_trans_channel": 32, "num_trans_head": 8, "num_proj_channel": 32})
+    for network in (small, union):
+        save_file(network.state_dict(), file)
+        found = read_control(file, torch.float32, read_pretrained, unet / "config.json")
+        assert type(found) is type(network)
+        assert same(found, network)
 
 
 def save_half(tensors: Mapping[str, Any], file: Path) -> None:

@@ -23,7 +23,6 @@ with lazy_imports(globals()):
     from safetensors.torch import load_file, save_file
     from transformers import CLIPConfig
 
-    from lcm_daemon.pipelines import safety
     from lcm_daemon.pipelines.safety import GREY, SafeFrames, SafetyFilter, SafetyPass
     from tests.rigs.torch_stand_ins import Brightness
 
@@ -173,14 +172,10 @@ def test_the_published_names_are_read(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
 
 
-def test_pull_and_the_filter_use_the_same_source() -> None:
-    assert downloads.SAFETY.source == safety.SOURCE
-
-
 def test_a_missing_checker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(RecipeError, match="recipe own: the safety checker is not on this machine; fetch it with: "
-                                          "lcm-daemon pull own"):
+    with pytest.raises(RecipeError, match=f"recipe own: not on this machine: {downloads.SAFETY.source}/safety_checker; "
+                                          f"fetch it with: hf download {downloads.SAFETY.source} safety_checker/"):
         SafetyFilter(Recipe("own", model=str(tmp_path)), CPU, torch.float32)
 
 

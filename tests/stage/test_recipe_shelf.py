@@ -75,4 +75,8 @@ def test_problems_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert find_problem(load_recipe("builtin")) == find_problem(load_recipe("passthrough")) == ""
     assert "not on this machine: stabilityai/sd-turbo, " in find_problem(load_recipe("sd-turbo"))
+    page = tmp_path / "merge.safetensors"
+    page.write_text("<html>Sign in</html>")
+    recipe = replace(load_recipe("builtin"), checkpoint=str(page))
+    assert find_problem(recipe).startswith(f"recipe builtin: checkpoint {page} is an HTML page, not weights")
     assert "gone does not exist" in find_problem(replace(load_recipe("builtin"), model=str(tmp_path / "gone")))
