@@ -14,7 +14,7 @@ from torch import nn
 
 from lcm_daemon.pipelines.accelerators.low_rank import LowRank
 from lcm_daemon.pipelines.lora_file import Factors, FullChanges, Place
-from lcm_daemon.pipelines.lora_kinds import Layer
+from lcm_daemon.pipelines.lora_kinds import Factor, Layer
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,19 @@ class LoraChanges:
     def key(self, place: Place) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
         """The LoRAs that change a tensor: those that are products, each with its rank, and the others."""
         layer, name = place
-        ranks = tuple((lora, len(own[layer].down)) for lora, own in self.factors.items()
+        ranks = tuple((lora, len(self.factor(lora, layer).down)) for lora, own in self.factors.items()
                       if name == "weight" and layer in own)
         return ranks, tuple(lora for lora, own in self.full.items() if place in own)
+
+    def factor(self, lora: str, layer: nn.Module) -> Factor:
+        """The product that a LoRA adds to a layer."""
+        assert isinstance(layer, Layer)
+        return self.factors[lora][layer]
 
     def state(self, place: Place, ranks: Iterable[str], full: Iterable[str]) -> _State:
         layer, name = place
         original = getattr(layer, name).detach().clone()
-        downs = [self.factors[lora][layer].down for lora in ranks]
+        downs = [self.factor(lora, layer).down for lora in ranks]
         return _State(layer, name, original, _as_weight(original, torch.cat(downs)) if downs else None,
                       tuple(self.full[lora][place] for lora in full))
 
@@ -84,7 +89,7 @@ class LoraGroup:
         self.names = frozenset((*ranks, *full))
         self.states = [change.state(place, ranks, full) for place in places]
         like = self.states[0].original
-        ups = [torch.cat([change.factors[name][state.layer].up for name in ranks], dim=1) for state in self.states
+        ups = [torch.cat([change.factor(name, state.layer).up for name in ranks], dim=1) for state in self.states
                if ranks]
         self._rows = [len(up) for up in ups]
         self._up = torch.cat(ups).to(like) if ups else None

@@ -178,7 +178,7 @@ def _dora(change: Tensor, parts: Parts, weight: Tensor) -> Tensor:
     if magnitude.numel() != weight.shape[axis]:
         raise ValueError("its magnitudes have another size")
     others = [number for number in range(weight.ndim) if number != axis]
-    norms = torch.linalg.vector_norm(moved, dim=others, keepdim=True) + torch.finfo(torch.float32).eps
+    norms: Tensor = torch.linalg.vector_norm(moved, dim=others, keepdim=True) + torch.finfo(torch.float32).eps
     return moved * (magnitude.to(weight.device).reshape(norms.shape) / norms) - weight
 
 

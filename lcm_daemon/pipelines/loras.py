@@ -31,8 +31,8 @@ def merge(content: LoraContent, weight: float) -> None:
     for layer, factor in content.factors.items():
         up, down = (factor.up * weight).to(layer.weight), factor.down.to(layer.weight)
         _write(layer, _matrix(layer).clone(), up, down)
-    for (layer, name), change in content.full.items():
-        getattr(layer, name).detach().add_(change, alpha=weight)
+    for (changed, name), change in content.full.items():
+        getattr(changed, name).detach().add_(change, alpha=weight)
 
 
 @dataclass(frozen=True)

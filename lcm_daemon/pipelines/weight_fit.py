@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _FILE = ".safetensors"
 _LORA, _CONTROL, _ADAPTER = ("lora",), ("controlnet", "t2i_adapter"), ("ip_adapter",)
+_EMBEDDING = ("embedding",)
 _WANTED: Mapping[tuple[str, ...], str] = {
     _LORA: "a LoRA", _CONTROL: "a ControlNet or a T2I-Adapter", _ADAPTER: "an IP-Adapter",
+    _EMBEDDING: "an embedding (textual inversion)",
 }
 # Families by the scale of a VAE's latents: `scaling_factor` of stabilityai's and runwayml's vae/config.json. Their
 # weights have the same keys and shapes, so that nothing else tells them apart.
@@ -54,6 +56,8 @@ def misfits(recipe: Recipe, weights: WeightFiles) -> Iterator[Misfit]:
         yield from _compare_vae(recipe.vae, weights.vae, model)
     for lora, place in zip(recipe.loras, weights.loras, strict=True):
         yield from _compare(lora.model, f"lora {lora.name}".strip(), place, _LORA, model)
+    for embedding, place in zip(recipe.embeddings, weights.embeddings, strict=True):
+        yield from _compare(embedding.model, f"embedding {embedding.word}", place, _EMBEDDING, model)
     for control in recipe.controlnets:
         place = weights.controlnets[control.name]
         yield from _compare(control.model, f"controlnet {control.name}", place, _CONTROL, model)

@@ -17,7 +17,8 @@ from tests.rigs.standin_hub import Repo, StandinHub
 
 NAMES = ("sdxl-dmd2", "sdxl-lightning-4step", "dreamshaper-8", "dreamshaper-xl-turbo", "sd-turbo-depth",
          "sd-turbo-pose", "sd-turbo-normal", "sd15-tile", "sd15-scribble", "sd15-seg", "sd15-normal", "sdxl-union",
-         "sdxl-union-promax", "sdxl-t2i-canny", "sdxl-t2i-sketch", "sd15-t2i-canny")
+         "sdxl-union-promax", "sdxl-t2i-canny", "sdxl-t2i-sketch", "sd15-t2i-canny", "sd15-tcd", "sdxl-tcd", "sd15-pcm",
+         "sdxl-pcm")
 COMMIT = "a" * 40
 
 
