@@ -37,8 +37,9 @@ def paint_ocean(noise: Noise) -> Tensor:
     depth = 0.15 + noise.y
     swell = noise.clouds((10, 3), 4)
     phase = 11 * 2 * math.pi * depth.sqrt() + 0.9 * swell
-    crest = (0.5 + 0.5 * phase.sin()).pow(2.5)
-    return 0.12 + 0.78 * crest + 0.08 * noise.clouds((16, 5), 3)
+    broken = smooth(noise.clouds((10, 5), 3), -0.7, 0.5)  # a crest ends somewhere; a stripe does not
+    crest = (0.5 + 0.5 * phase.sin()).pow(2.5) * broken
+    return 0.2 + 0.1 * phase.sin() + 0.7 * crest + 0.06 * noise.clouds((16, 5), 3)
 
 
 def paint_lava(noise: Noise) -> Tensor:
@@ -49,18 +50,24 @@ def paint_lava(noise: Noise) -> Tensor:
 
 
 def paint_clouds(noise: Noise) -> Tensor:
-    return 0.55 + 0.3 * noise.clouds((3, 3), 6, 0.48)
+    billow = noise.clouds((6, 3), 5, 0.55)  # wider than high
+    down = noise.size // 32
+    lit = billow - F.pad(billow[:, None], (0, 0, down, 0), mode="replicate")[:, 0, : noise.size]  # from above
+    cover = smooth(billow, -0.5, 1.2)
+    return (0.3 + 0.12 * noise.y) * (1 - cover) + cover * (0.85 + 0.1 * lit)
 
 
 def paint_marble(noise: Noise) -> Tensor:
-    vein = ((noise.x + 0.6 * noise.y) * 3 * math.pi + 1.2 * noise.clouds((3, 3), 4)).sin().abs()
-    return 0.1 + 0.8 * smooth(vein, 0.02, 0.3) + 0.05 * noise.clouds((3, 3), 3)
+    along = (noise.x + 0.6 * noise.y) * 2 * math.pi
+    veins = [(along * pace + 1.2 * noise.clouds((3, 3), 4)).sin().abs() / pace for pace in (1, 1.7)]
+    fade = (0.35 + 0.25 * noise.clouds((2, 2), 2)).clamp(min=0)
+    return 0.92 - 0.7 * torch.exp(-veins[0] * 14) - fade * torch.exp(-veins[1] * 30) + 0.05 * noise.clouds((3, 3), 3)
 
 
 def paint_stars(noise: Noise) -> Tensor:
     nebula = 0.16 + 0.07 * noise.clouds((3, 3), 4)
-    _, _, number, dx, dy = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.5)
-    reach = 0.1 + 0.08 * number
+    _, _, number, dx, dy = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.9)
+    reach = 0.05 + 0.13 * number.square()
     core = torch.exp(-(dx.square() + dy.square()) / reach.square())
     rays = torch.exp(-(dx * dy).abs() / (0.10 * reach.square())) * torch.exp(-torch.hypot(dx, dy) / (1.8 * reach))
     return nebula + (1.1 * core + rays) * (number > 0.2)
@@ -132,20 +139,21 @@ def paint_bricks(noise: Noise) -> Tensor:
 
 
 def paint_stained_glass(noise: Noise) -> Tensor:
-    nearest, second, number, _, _ = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.6)
+    nearest, second, number, _, _ = noise.cells(noise.x * CELLS, noise.y * CELLS, 0.95)
     return smooth(second - nearest, 0.1, 0.2) * (0.3 + 0.7 * number)
 
 
 def paint_ripples(noise: Noise) -> Tensor:
     radius = torch.hypot(noise.x - 0.5, noise.y - 0.5)
-    return light_up(noise, 0.52 + 0.46 * (radius * 7 * 2 * math.pi).cos())
+    return light_up(noise, 0.45 + 0.5 * (radius * 7 * 2 * math.pi).cos() * torch.exp(-1.2 * radius))
 
 
 def paint_wood(noise: Noise) -> Tensor:
     x, y = noise.centred(0.3)
     knot = torch.exp(-(x.square() * 30 + y.square() * 12))
     rings = 8 * (noise.x + 0.08 * noise.clouds((1, 3), 3) + 0.22 * knot) * 2 * math.pi
-    return 0.5 + 0.3 * rings.sin() + 0.08 * noise.clouds((2, 40), 2)
+    uneven = 1.2 * noise.clouds((1, 6), 2)  # annual rings differ in width
+    return 0.5 + 0.25 * (rings + uneven).sin() + 0.1 * noise.clouds((2, 40), 2)
 
 
 def paint_forest(noise: Noise) -> Tensor:
@@ -185,7 +193,7 @@ def paint_dots(noise: Noise) -> Tensor:
 
 
 def paint_zebra(noise: Noise) -> Tensor:
-    wave = ((noise.y * CELLS + 0.45 * noise.clouds((3, 3), 1)) * 2 * math.pi).sin()
+    wave = ((noise.y * CELLS + 0.55 * noise.clouds((3, 3), 1)) * 2 * math.pi).sin()
     return 0.06 + 0.9 * smooth(wave, -0.2, 0.2)
 
 

@@ -180,7 +180,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small-minutes", type=float, default=40, help="diffusion on half-size images")
     parser.add_argument("--whole-minutes", type=float, default=60, help="diffusion on full-size images")
     parser.add_argument("--distillation-minutes", type=float, default=30)
-    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of the three passes")
+    parser.add_argument("--finishing-minutes", type=float, default=45, help="for each of the passes")
     parser.add_argument("--passes", nargs="+", choices=tuple(finishing.PASSES), default=tuple(finishing.PASSES))
     parser.add_argument("--controlnet-minutes", type=float, default=20)
     parser.add_argument("--lora-minutes", type=float, default=8, help="for each LoRA")
