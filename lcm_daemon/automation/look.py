@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.render_size import is_render_size
 from lcm_daemon.recipes.recipe import Recipe
+
+_VALUE = "value/"  # before a parameter's name, where the look is one flat mapping
+_MINUTE = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)?")
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,36 @@ class Look:
         """Return the recipe of this look in its size, or `otherwise` if the show no longer has it."""
         found = recipes.get(self.recipe, otherwise)
         return replace(found, size=self.size) if found.name == self.recipe else found
+
+    def flat(self) -> dict[str, Any]:
+        """Return the look as one flat mapping, which JSON can express and `read_look` reads."""
+        fields = {name: value for name, value in vars(self).items() if name not in ("values", "size")}
+        return {**fields, "size": list(self.size), **{f"{_VALUE}{name}": value for name, value in self.values.items()}}
+
+
+def read_look(found: Mapping[str, Any]) -> Look:
+    """Read a mapping that `Look.flat` has made. Values are held to their parameters when they are restored.
+
+    Raises:
+        ValueError: A key is missing, or its value is not of its kind. The message says which.
+    """
+    texts = {name: _checked(name, found.get(name, ""), str) for name in ("recipe", "cue", "minute", "source", "guide")}
+    if not _MINUTE.fullmatch(texts["minute"]):
+        raise ValueError(f"minute {texts['minute']!r:.40} is not a time of day")
+    size = _checked("size", found.get("size"), list)
+    if not (len(size) == 2 and all(type(side) is int for side in size) and is_render_size(*size)):
+        raise ValueError(f"size {size!r:.40} is not one of a picture")
+    rows = found.get("modulators")
+    if rows is not None and not all(isinstance(row, dict) for row in _checked("modulators", rows, list)):
+        raise ValueError("modulators are not mappings")
+    values = {name.removeprefix(_VALUE): value for name, value in found.items() if name.startswith(_VALUE)}
+    for name, value in values.items():
+        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{name} has the value {value!r:.40}")
+    return Look(**texts, size=(size[0], size[1]), values=values, modulators=rows)
+
+
+def _checked(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r:.40}")
+    return value

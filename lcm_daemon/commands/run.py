@@ -35,8 +35,9 @@ def run(
 ) -> int:
     """Play a show until a signal ends it. Return the exit code.
 
-    The first signal ends the show in order. A second Ctrl-C ends all processes at once; other signals may arrive twice
-    for one cause, as SIGHUP does when a terminal closes.
+    The first signal ends the show in order. After Ctrl-C the next run starts as the show says; after another signal,
+    such as the SIGTERM of a shutdown, it continues with the look of this one. A second Ctrl-C ends all processes at
+    once; other signals may arrive twice for one cause, as SIGHUP does when a terminal closes.
 
     Args:
         name: a show file, or the name of a packaged show.
@@ -61,7 +62,7 @@ def run(
         if playing.stopping and number == signal.SIGINT:
             playing.stage.kill()
             os._exit(130)
-        playing.stop()
+        playing.stop(keeps_look=number != signal.SIGINT)
 
     for number in termination_signals():
         signal.signal(number, end)

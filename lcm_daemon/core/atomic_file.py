@@ -16,7 +16,7 @@ _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 
 def write_atomically(
-    path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None
+    path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None, private: bool = False
 ) -> None:
     """Replace a file in one step. Makes its folder if there is none, and keeps its permissions.
 
@@ -25,6 +25,7 @@ def write_atomically(
         content: The new content; text is written as UTF-8, its line ends unchanged.
         backup: Where the old content is moved to; None discards it.
         model: A file whose permissions a new file gets; None for those of the process.
+        private: Only this user may read the file, whoever might before.
 
     Raises:
         OSError: The file cannot be written; it is then as it was.
@@ -32,8 +33,9 @@ def write_atomically(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.new")
     try:
-        like = path if path.exists() else model
-        mode = 0o666 if like is None else 0o600  # a secret must not be readable before the file has its permissions
+        like = None if private else path if path.exists() else model
+        # A secret must not be readable before the file has its permissions.
+        mode = 0o666 if like is None and not private else 0o600
         part.unlink(missing_ok=True)  # of an earlier run; also a link that leads elsewhere
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, mode), "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
@@ -46,10 +48,23 @@ def write_atomically(
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, backup)
         os.replace(part, path)
+        _sync_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk. Windows has no such call; other systems may not allow it."""
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 class AtomicFile:
@@ -58,16 +73,14 @@ class AtomicFile:
     If several writes wait, only the newest is done.
     """
 
-    def __init__(self, path: Path, content_name: str, backup: bool = False) -> None:
+    def __init__(self, path: Path, content_name: str) -> None:
         """Does nothing to the file yet.
 
         Args:
             path: The file.
             content_name: What the log calls its content.
-            backup: Keep the content before the newest, in `backup_path`.
         """
-        self.path, self.backup_path = path, path.with_name(f"{path.name}.old")
-        self._content_name, self._backup = content_name, backup
+        self.path, self._content_name = path, content_name
         self._thread = ThreadPoolExecutor(1, path.name)  # starts with the first write
         self._newest: Callable[[], str] | None = None
         self._failed = False  # a failure is logged once, until a write succeeds again
@@ -76,10 +89,6 @@ class AtomicFile:
         """Write what `compose` returns. Returns at once; `compose` is called on the file's thread."""
         self._newest = compose
         self._thread.submit(self._write_newest)
-
-    def remove(self) -> None:
-        """Remove the file and its backup, after the writes that wait. Returns at once."""
-        self._thread.submit(self._remove)
 
     def close(self) -> None:
         """Wait until everything is done."""
@@ -90,14 +99,9 @@ class AtomicFile:
         if compose is None:
             return
         try:
-            write_atomically(self.path, compose(), self.backup_path if self._backup else None)
+            write_atomically(self.path, compose())
             self._failed = False
         except OSError as error:
             if not self._failed:
                 log.warning("%s: %s cannot be saved: %s", self.path, self._content_name, error.strerror)
             self._failed = True
-
-    def _remove(self) -> None:
-        for path in (self.path, self.backup_path):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)

@@ -207,7 +207,7 @@ def leave(stage: Stage, following: NextShow | None, before: Handover) -> Handove
         look=merged_look(look, stage.show, show) if following is None or following.keeps_look else None,
         sinks=stage.outputs.release(show) if _same_output(stage.show, show) else [], size=stage.show.size,
         fps=stage.show.fps, player=player if is_usable else None, engine=_engine_of(stage.show),
-        output=stage.output or before.output, undimmed=stage.undimmed if stage.output else before.undimmed,
+        output=stage.output or before.output, undimmed=stage.picture.undimmed if stage.output else before.undimmed,
         ticks=stage.ticks, kept=kept_by_desk(stage.desk.kept, same_file, not stage.show_file.unwritten),
         audience=stage.audience.kept if same_file else None,
         metrics=stage.metrics, show=stage.show, stopped=stage.engines.players.stopped,

@@ -20,30 +20,29 @@ from collections.abc import Callable, Mapping
 from lcm_daemon.audience.audience import audience_of
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
-from lcm_daemon.core.frame import Frame, Pixels, solid
+from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.live_values import Blend, Parameters
-from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.pipes import wait_for_any
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.state import ChangeEnd, Outcome, RecipeState, RecipeVariant
-from lcm_daemon.render.failsafe import Failsafe, blend
 from lcm_daemon.render.feeder import Feeder
 from lcm_daemon.render.governor import Governor
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.render.silence import InputSilence
-from lcm_daemon.render.slate import Slate
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.choices import Choices
 from lcm_daemon.stage.desk_config import desk_config
 from lcm_daemon.stage.desk_reports import DeskReports
 from lcm_daemon.stage.dispatch import Dispatch
 from lcm_daemon.stage.engines import Engines
+from lcm_daemon.stage.guard import Guard
 from lcm_daemon.stage.handover import Handover, leave
 from lcm_daemon.stage.inputs import Inputs
+from lcm_daemon.stage.output_picture import OutputPicture
 from lcm_daemon.stage.outputs import Outputs
 from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
@@ -100,15 +99,15 @@ class Stage:
         self.outputs = Outputs(show, self.metrics, before)
         self.shelf = RecipeShelf(recipes, self.metrics)
         self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
-        self._picture = PromptPicture(self.switcher, self.metrics)
+        self._prompt_picture = PromptPicture(self.switcher, self.metrics)
         self.audience = audience_of(show, self.parameters, self.transition, self.metrics)
         self.audience.kept = before.audience
         self._choices = Choices(
-            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture, self.audience,
+            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._prompt_picture, self.audience,
             self.engines)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
-            self.inputs, show.cue_loop, self._lookahead, lambda: self.undimmed)
+            self.inputs, show.cue_loop, self._lookahead, lambda: self.picture.undimmed)
         self.automation.recipe = recipe.name
         if look:
             self.automation.restore(look, self.clock.now())
@@ -126,28 +125,27 @@ class Stage:
     def _init_output(self, before: Handover) -> None:
         """Set what the tick needs. before: what the show before has left."""
         show = self.show
-        self.slate = Slate(show.slate, show.size, show.name)
-        self.failsafe = Failsafe(show.failsafe, show.size, self.slate.pixels)
-        self._blank = Frame(solid(show.size), 0, self.clock.now())
+        self.picture = OutputPicture(show, self.transition, self.audience, before.picture(show.size))
         self.feeder = Feeder(
-            self.transition, self.parameters, self._blank, self.audience.turns, self.audience.inputs)
+            self.transition, self.parameters, Frame(solid(show.size), 0, self.clock.now()), self.audience.turns,
+            self.audience.inputs)
         self.values: Mapping[str, Value | Blend] = self.automation.evaluate(self.clock.now())
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
-        self.stopping = False
-        self._dispatch = Dispatch(show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs,
-                                  self.shelf, self.fetch, self.show_file, self._picture, self.audience, self.engines)
+        self.stopping = self._keeps_look = False
+        self._dispatch = Dispatch(
+            show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
+            self.show_file, self._prompt_picture, self.audience, self.engines)
         self._report = StatusReport(
-            show, self.metrics, self.parameters, self.automation, self.switcher, self.desk, self.failsafe)
+            show, self.metrics, self.parameters, self.automation, self.switcher, self.desk,
+            self.picture.failsafe)
         self._reports = DeskReports(
             self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
-            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._picture, self.audience,
+            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._prompt_picture, self.audience,
              self.engines))
-        self._throttle, self._wakeup, self._notifier = LogThrottle(log, self.metrics), WakeupPipe(), SystemdNotifier()
+        self._guard = Guard(self.metrics, self.clock.now)
+        self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
-        self._shown_age: float | None = None  # seconds for which the output is out of date
-        self.undimmed: Pixels | None = None  # of the last tick, before the master dims it
-        self._held = before.picture(show.size)  # until the first result
         self.ticks = before.ticks
 
     def _runners(self) -> list[Runner]:
@@ -190,10 +188,10 @@ class Stage:
                 self._serve_until(self.ticker.due)
                 self.metrics.time("tick/late", self.ticker.advance())
                 self._tick()
-            if self.show_file.next is None:
+            following = self.show_file.next
+            if following is None:
                 self._notifier.stopping()
-            if self.show_file.next is None or self.show_file.next.show.file != self.show.file:
-                self.resume_file.remove()
+            self.resume_file.end(self._keeps_look if following is None else following.show.file == self.show.file)
         finally:
             self.leaves = leave(self, self.show_file.next, self._left)
             self._close()
@@ -202,9 +200,9 @@ class Stage:
         """Whether the show ends, at `end` (monotonic seconds) or because something else is to play."""
         return self.stopping or self.show_file.next is not None or (end is not None and self.clock.now() >= end)
 
-    def stop(self) -> None:
-        """End the show at the next tick; may be called from a signal handler."""
-        self.stopping = True
+    def stop(self, keeps_look: bool = False) -> None:
+        """End the show at the next tick; a signal handler may call it. keeps_look: The next run continues with it."""
+        self.stopping, self._keeps_look = True, keeps_look
         self._wakeup.wake()
 
     def kill(self) -> None:
@@ -225,7 +223,7 @@ class Stage:
         self.shelf.step()
         for runner in self._runners():
             runner.start()
-        self.slate.start(self.failsafe.show_slate)
+        self.picture.slate.start(self.picture.failsafe.show_slate)
         self.automation.editor.watch()
         self.resume_file.on_open(now)
         if gc.isenabled():  # not at the start of the daemon
@@ -234,7 +232,7 @@ class Stage:
         gc.enable()
 
     def _close(self) -> None:
-        self.slate.stop()
+        self.picture.slate.stop()
         for runner in self._runners():
             runner.stop()
         self.transition.stop(STOP_SECONDS)
@@ -273,30 +271,39 @@ class Stage:
 
     def _serve(self) -> None:
         """Handle everything that has arrived, and send the engines what they accept."""
-        try:
-            now = self.clock.now()
-            self._wakeup.clear()
-            for queue in self.desk.step(self.parameters.targets(), now):
-                for request in queue:
-                    self.desk.tell(self._dispatch.execute(request, now))
-                self.desk.acknowledge(queue)
-            moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
-            self._dispatch.observe_automation(moved, now)
-            self._reports.tell(moved, now)
-            starved = self.feeder.is_starved(self.source, self.values)
-            result = self.transition.step(now, starved)
-            self.audience.step(now)
-            if self.recipes.calls:
-                self.recipes.announce()
-            if result is not None:
-                self.metrics.time("latency", now - result.time)
-                self.on_result(result, now)
-            self.switcher.govern(self.parameters.targets(), now)
-            self.switcher.upgrade(now, lambda: self._is_silent(now))
-            values = self.switcher.govern_values(self.automation.values)
-            self.feeder.feed(self.source, self.guide, values, self.ticks, self.clock.now())
-        except Exception:  # noqa: BLE001 - as for the tick: the show continues, even if this fails
-            self._throttle.exception("tick/failed", "serving failed; the show continues")
+        now = self.clock.now()
+        self._wakeup.clear()
+        self._guard.run("serving the controllers", self._serve_desk, now)
+        self._guard.run("automation", self._update_automation, now)
+        self._guard.run("serving the engines", self._serve_engines, now)
+        self._guard.run("feeding the engines", self._feed)
+
+    def _serve_desk(self, now: float) -> None:
+        for queue in self.desk.step(self.parameters.targets(), now):
+            for request in queue:
+                self.desk.tell(self._dispatch.execute(request, now))
+            self.desk.acknowledge(queue)
+
+    def _update_automation(self, now: float) -> None:
+        moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
+        self._dispatch.observe_automation(moved, now)
+        self._reports.tell(moved, now)
+
+    def _serve_engines(self, now: float) -> None:
+        starved = self.feeder.is_starved(self.source, self.values)
+        result = self.transition.step(now, starved)
+        self.audience.step(now)
+        if self.recipes.calls:
+            self.recipes.announce()
+        if result is not None:
+            self.metrics.time("latency", now - result.time)
+            self.on_result(result, now)
+        self.switcher.govern(self.parameters.targets(), now)
+        self.switcher.upgrade(now, lambda: self._is_silent(now))
+
+    def _feed(self) -> None:
+        values = self.switcher.govern_values(self.automation.values)
+        self.feeder.feed(self.source, self.guide, values, self.ticks, self.clock.now())
 
     def _is_silent(self, now: float) -> bool:
         """Whether the input shows nothing. In mode `text` the output needs no input and is never silent."""
@@ -339,52 +346,45 @@ class Stage:
     # --- the tick ---
 
     def _tick(self) -> None:
-        """Choose the output frame and hand it to every sink."""
-        try:
-            now = self.clock.now()
-            self.values = self.automation.evaluate(now)
-            self.inputs.step(now)
-            self.shelf.step()
-            self.fetch.step()
-            self._picture.step()
-            self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
-            if self.undimmed is None or not self.values["freeze"]:
-                frame, own = self.source.newest, self.transition.output(now)
-                rendered, self._shown_age = self.audience.compose(own, self._age(now), now)
-                if rendered is None:
-                    rendered = self._held
-                else:
-                    self._held = None
-                self.undimmed = self.failsafe.choose(rendered, self._shown_age or 0.0, frame.pixels if frame else None)
-            self.output = Frame(self._dim(self.audience.overlay(self.undimmed)), self.ticks, now)
-            self.ticks += 1
-            self.outputs.post(self.output)
-            self._report_to_desk(now, self.output)
-            for endpoint in {type(runner.endpoint) for runner in self._runners()}:
-                endpoint.pump()
+        """Choose the output frame and hand it to every sink. A part that fails leaves the others alone."""
+        now = self.clock.now()
+        self._guard.run("evaluating the values", self._evaluate, now)
+        self._guard.run("choosing the picture", self._choose_picture, now)
+        self._guard.run("the output", self._post, now)
+        self._guard.run("keeping up the show", self._keep_up, now)
+        self._guard.run("keeping the state", self._keep_state, now)
+        self._guard.run("reporting", self._report_to_desk, now)
+        if self._guard.was_whole():
             self._notifier.alive(now)
-        except Exception:  # noqa: BLE001 - the top of the tick: nothing may stop it
-            self._throttle.exception("tick/failed", "tick failed; the show continues")
 
-    def _age(self, now: float) -> float | None:
-        """Seconds for which the output is out of date, because of the engine or of the input; None before a result.
+    def _evaluate(self, now: float) -> None:
+        self.values = self.automation.evaluate(now)
 
-        A lost input counts also while its last frame is rendered over and over, as with feedback. Mode `text` and a
-        show without a source need no input.
-        """
-        age, input_age = self.transition.age(now), self.source.age(now)
-        if age is None or input_age is None or self.values["mode"] == "text":
-            return age
-        return max(age, input_age)
+    def _choose_picture(self, now: float) -> None:
+        self.output = Frame(self.picture.choose(self.source, self.values, now), self.ticks, now)
 
-    def _dim(self, pixels: Pixels) -> Pixels:
-        """Apply the master brightness and the blackout; a frozen frame is dimmed too."""
-        master = 0.0 if self.values["blackout"] else self.values["master"]
-        assert isinstance(master, float)
-        return pixels if master >= 1.0 else blend(self._blank.pixels, pixels, master)
+    def _post(self, now: float) -> None:
+        """Show the output; the one before if none could be chosen."""
+        self.ticks += 1
+        if self.output is not None:
+            self.outputs.post(self.output)
+        for endpoint in {type(runner.endpoint) for runner in self._runners()}:
+            endpoint.pump()
 
-    def _report_to_desk(self, now: float, output: Frame) -> None:
-        if self._reports.tell_status(now, lambda: self._report.status(
-                now, self.inputs, self.outputs.sinks, self.ticker.skipped, self._shown_age)):
-            self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
-        self._reports.show(output, now, self.source.newest)
+    def _keep_up(self, now: float) -> None:
+        """Move forward what takes longer than a tick: sources, recipes that are fetched, files."""
+        self.inputs.step(now)
+        self.shelf.step()
+        self.fetch.step()
+        self._prompt_picture.step()
+        self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
+
+    def _keep_state(self, now: float) -> None:
+        self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
+
+    def _report_to_desk(self, now: float) -> None:
+        self._reports.tell_status(now, lambda: self._report.status(
+            now, self.inputs, self.outputs.sinks, self.ticker.skipped, self.picture.shown_age,
+            (self.resume_file.trouble, self._guard.alarm())))
+        if self.output is not None:
+            self._reports.show(self.output, now, self.source.newest)

@@ -88,7 +88,8 @@ class StatusReport:
         return self._status.is_due(now)
 
     def status(
-        self, now: float, inputs: Inputs, sinks: Sequence[Runner], missed: int, age: float | None
+        self, now: float, inputs: Inputs, sinks: Sequence[Runner], missed: int, age: float | None,
+        alarms: Sequence[str] = (),
     ) -> Mapping[str, Value]:
         """The entries that the page and OSC's /lcm/status show.
 
@@ -101,6 +102,7 @@ class StatusReport:
             sinks: What the show's sinks run on.
             missed: Ticks that were skipped so far.
             age: Seconds for which the output is out of date; None before the first result.
+            alarms: What else needs a person, beside the engines' alarms; empty texts are left out.
         """
         transition = self._switcher.transition
         engine = transition.leading.first
@@ -119,7 +121,7 @@ class StatusReport:
             "in_flight": engine.in_flight,
             "engine_pid": engine.pid,
             "desk_pid": self._desk.pid,
-            "alarm": "; ".join(one.alarm for one in transition.leading.engines if one.alarm),
+            "alarm": "; ".join(filter(None, (*(one.alarm for one in transition.leading.engines), *alarms))),
             "source": inputs.source.describe(),
             "no_input": self._lacks_input(now, inputs),
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",

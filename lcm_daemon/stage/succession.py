@@ -31,13 +31,13 @@ class Succession:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.stopping = False
+        self.stopping = self._keeps_look = False
         self._clock = MonotonicClock()
 
-    def stop(self) -> None:
-        """End at the next tick; may be called from a signal handler."""
-        self.stopping = True
-        self.stage.stop()
+    def stop(self, keeps_look: bool = False) -> None:
+        """End at the next tick; may be called from a signal handler. keeps_look: As of `Stage.stop`."""
+        self.stopping, self._keeps_look = True, keeps_look
+        self.stage.stop(keeps_look)
 
     def run(self, seconds: float | None, on_open: Callable[[], None]) -> None:
         """Play until `stop` is called, or for `seconds`. `on_open` is called when the first show is open.
@@ -71,6 +71,6 @@ class Succession:
         resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
         self.stage = Stage(show, resume_file=resume_file, left=left, show_file=file)
         if self.stopping:
-            self.stage.stop()
+            self.stage.stop(self._keeps_look)
         log.info("show %s: playing", show.name)
         self.stage.run(seconds)

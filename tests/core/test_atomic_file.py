@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -30,14 +31,9 @@ def test_only_the_newest_waiting_write_is_done(tmp_path: Path) -> None:
 
 def test_backup_keeps_the_previous_content(tmp_path: Path) -> None:
     for text in ("one", "two", "three"):
-        file = AtomicFile(tmp_path / "a.json", "the look", backup=True)
-        file.write(lambda text=text: text)  # type: ignore[misc]
-        file.close()
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "three", "a.json.old": "two"}
-    file = AtomicFile(tmp_path / "a.json", "the look", backup=True)
-    file.remove()
-    file.close()
-    assert list(tmp_path.iterdir()) == []
+        write_atomically(tmp_path / "a.json", text, tmp_path / "a.old", private=True)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "three", "a.old": "two"}
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
 
 
 def test_a_failed_write_is_logged_once_until_one_succeeds(
@@ -82,14 +78,16 @@ def test_a_file_is_replaced_in_one_step_and_keeps_its_permissions(tmp_path: Path
 def test_nobody_else_reads_a_private_file_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, seen = tmp_path / "a.yaml", list[int]()
+    path, seen = tmp_path / "a.yaml", list[os.stat_result]()
     path.write_text("one")
     path.chmod(0o600)
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "a.yaml.new").symlink_to(elsewhere)
-    monkeypatch.setattr("os.fsync", lambda number: seen.append(os.fstat(number).st_mode & 0o777))
+    monkeypatch.setattr("os.fsync", lambda number: seen.append(os.fstat(number)))
     write_atomically(path, "two")
-    assert (seen, path.read_text(), elsewhere.exists()) == ([0o600], "two", False)
+    assert (path.read_text(), elsewhere.exists()) == ("two", False)
+    assert [found.st_mode & 0o777 for found in seen if stat.S_ISREG(found.st_mode)] == [0o600]
+    assert stat.S_ISDIR(seen[-1].st_mode), "the new name is forced to the disk too"
 
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_modulators_engine_and_refusals_of_a_running_show(tmp_path: Path) -> Non
         assert after["replaced"] == 0, "the old engine was not lost, it was replaced by another beside it"
         assert set(daemon.status()) <= set(STATUS), "each entry of the status is explained"
 
-        wait_for(lambda: '"mod/fast/depth": -0.5' in daemon.kept(), what="the resume file")
+        wait_for(lambda: '"value/mod/fast/depth":-0.5' in daemon.kept(), what="the resume file")
         daemon.process.kill()
         daemon.process.wait()
     with Daemon(tmp_path, SHOW) as daemon, watching(daemon) as page:

@@ -70,7 +70,7 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)  # as Ctrl-C: a later run begins with the show's own look
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -120,7 +120,7 @@ class Daemon:
     def kept(self) -> str:
         """What a power cut would leave of the show: the text of its resume file, empty while there is none."""
         digest = hashlib.sha256(str(self.show.resolve()).encode()).hexdigest()[:8]
-        file = state_folder() / f"{self.show.stem}-{digest}.json"
+        file = state_folder() / f"{self.show.stem}-{digest}.journal"
         return file.read_text("utf-8") if file.exists() else ""
 
     def log(self) -> str:

@@ -57,6 +57,30 @@ class Rig:
         return prompt.image if prompt else ""
 
 
+SEVERAL = Recipe("several", image_prompts=(ImagePrompt("adapter", "encoder", "own.png", name="style"),
+                                           ImagePrompt("adapter", "encoder", "", name="face")))
+
+
+def test_one_of_several_image_prompts_is_named(rig: Rig) -> None:
+    rig.switcher.recipes = {"several": SEVERAL}
+    rig.switcher._own = {"several": SEVERAL}
+    rig.transition.state.play(RecipeVariant(SEVERAL))
+
+    def images() -> list[str]:
+        return [prompt.image for prompt in rig.transition.state.wanted.recipe.all_image_prompts]
+
+    rig.use("picture 1 face")
+    assert images() == ["own.png", str(FILES[1])]
+    assert rig.picture.rows() == ({"source": "recipe", "name": "style"}, {"source": "picture 1", "name": "face"})
+    rig.use("picture 2")
+    assert images() == [str(FILES[2]), str(FILES[1])], "the first one, where none is named"
+    rig.use("recipe face")
+    assert images() == [str(FILES[2]), ""]
+    assert [prompt.image for prompt in rig.switcher.recipes["several"].all_image_prompts] == images()
+    rig.use("picture 1 fase")
+    assert rig.refused == ["prompt_picture: the recipe has no image prompt 'fase'; did you mean 'face'?"]
+
+
 @pytest.fixture
 def rig() -> Rig:
     return Rig()

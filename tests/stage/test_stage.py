@@ -449,6 +449,33 @@ def test_a_fault_in_every_tick_stops_nothing_and_fills_no_log(stage: Stage, capl
     assert len(caplog.records) == 10
 
 
+@pytest.mark.parametrize("broken", ["_reports.tell_status", "automation.update", "show_file.step", "resume_file.write",
+                                    "picture.choose", "shelf.step", "_reports.tell"])
+def test_no_part_of_a_tick_starves_another(
+    stage: Stage, clock: ManualClock, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feeding, the output and the status go on; the sign of life does not, and the status says which part fails."""
+    alive, posted, statuses = list[float](), list[Frame](), list[Any]()
+    engine = engines(stage)[0]
+    monkeypatch.setattr(stage._notifier, "alive", alive.append)
+    monkeypatch.setattr(stage.outputs, "post", posted.append)
+    monkeypatch.setattr(stage._reports, "tell_status", lambda now, collect: statuses.append(collect()["alarm"]))
+    stage._tick()
+    assert (len(alive), statuses) == (1, [""])
+    owner, name = broken.split(".")
+    monkeypatch.setattr(getattr(stage, owner), name, None)
+    for number in range(3):
+        clock.sleep(1.0)
+        execute(stage, Change("strength", 0.1 * number, "osc"))
+        engine.accepts_frame, before = True, len(engine.requests)
+        stage._serve()
+        assert len(engine.requests) > before, "a request to the engine"
+        stage._tick()
+    assert (len(alive), len(posted)) == (1, 4)
+    if "status" not in broken:
+        assert "fails: TypeError" in statuses[-1]
+
+
 @pytest.mark.parametrize(("upgrade", "accelerate", "compiled"), [
     ("compile", "auto", True), ("compile", "none", False), ("", "auto", False), ("", "compile", True),
 ])
