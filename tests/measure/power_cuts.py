@@ -37,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cuts", type=int, default=200)
     cuts = parser.parse_args().cuts
-    chance, ages, lost, number = random.Random(1), list[float](), 0, 0
+    chance, ages, lost, number, at = random.Random(1), list[float](), 0, 0, 0.0
     start = subprocess.Popen
 
     def in_own_group(*args: object, **kwargs: object) -> object:
