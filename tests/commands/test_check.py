@@ -196,13 +196,13 @@ def test_what_binds_a_picture_to_one_of_several_engines_is_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "show.yaml"
-    cues = [{"name": "calm", "set": {"strength": 0.3}}, {"name": "storm", "set": {"smooth": 0.9}}]
+    cues = [{"name": "calm", "set": {"strength": 0.3}}, {"name": "storm", "set": {"smooth": 0.9, "steady": 0.5}}]
     start = {"feedback": 0.5, "noise": "walking", "interpolate": 2, "upscale": 2}
     parts = {"parameters": start, "cues": cues, "panel": False, "osc": False}
     for engines, expected in (({"device": "cpu", "engines": 2}, [
         "  engines  one of them renders all frames of a picture at the start: feedback, interpolate, noise: walking "
         "need the frames before",
-        "  engines  one of them renders all frames of a picture in cue storm: smooth needs the frames before",
+        "  engines  one of them renders all frames of a picture in cue storm: smooth, steady need the frames before",
     ]), ({"device": "cpu"}, [])):
         file.write_text(json.dumps({**parts, "engines": engines}))
         assert main(["check", str(file)]) == 0

@@ -27,6 +27,7 @@ LONG = " ".join(["glowing red lava under a deep blue ocean"] * 12)  # 96 words: 
 MOVES: Sequence[Move] = (  # of the built-in model; each is added to those before it
     {}, {"strength": 0.4}, {"seed": 5}, {"prompt": "ocean, deep blue"}, {"prompt": LONG}, {"prompt": "lava"},
     {"lora/neon": 0.8}, {"feedback": 0.5}, {"feedback": 0.0, "smooth": 0.6}, {"smooth": 0.0, "steps": 3}, {"steps": 1},
+    {"steps": 2, "steady": 0.8}, {"feedback": 0.4}, {"feedback": 0.0, "steady": 0.0, "steps": 1},
     {"mode": "text"}, {"mode": "image", "control/edges/weight": 1.0}, {"mode": "control"},
     {"mode": "image", "control/edges/weight": 0.0, "steps": 2}, {"mix": 0.5}, {"mix": 1.0, "lora/neon": 0.0},
 )

@@ -94,7 +94,8 @@ class Bench:
                    "another prompt": {"prompt": "ocean, deep blue"},
                    "a prompt of 100 words": {"prompt": " ".join(["wave"] * 100)}, "a short prompt": {"prompt": "lava"},
                    "another seed": {"seed": 7}, "feedback on": {"feedback": 0.5}, "feedback off": {"feedback": 0.0},
-                   "smooth on": {"smooth": 0.5}, "smooth off": {"smooth": 0.0}, "text": {"mode": "text"},
+                   "smooth on": {"smooth": 0.5}, "smooth off": {"smooth": 0.0},
+                   "steady on": {"steady": 1.0}, "steady off": {"steady": 0.0}, "text": {"mode": "text"},
                    "image": {"mode": "image"}}
         if self.recipe.guidance == "classifier_free":
             one_off |= {"guidance 1.5": {"guidance": 1.5}, "guidance 1": {"guidance": 1.0}}
