@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
-from lcm_daemon.pipelines.chat_prompts import ChatPrompts, read_chat_tokenizer
+from lcm_daemon.pipelines.chat_prompts import hidden_states, read_chat_tokenizer, tokenize_chat
 from lcm_daemon.pipelines.denoiser import Denoiser
 from lcm_daemon.pipelines.model_parts import ModelParts
-from lcm_daemon.pipelines.prompts import Embedding, TokenRows
+from lcm_daemon.pipelines.prompts import Embedding, PromptEncoder, TokenRows
 from lcm_daemon.pipelines.vae import VaeCodec
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class PatchedCodec(VaeCodec):
         return super().factor * PATCH
 
 
-class Flux2Prompts(ChatPrompts):
+class Flux2Prompts(PromptEncoder):
     """Prompts of FLUX.2 klein. Padding is part of an embedding, as in training. Emphasis has no effect."""
 
     def __init__(self, parts: Components) -> None:
-        super().__init__(parts, thinking=False)
+        super().__init__(parts)
         model = parts.text_encoders[0].model
         del model.layers[LAYERS[-1] + 1:]  # their states are not used: a quarter of the model
         model.config.num_hidden_layers = len(model.layers)
@@ -146,11 +146,12 @@ class Flux2Prompts(ChatPrompts):
         return TOKENS
 
     def _rows(self, text: str) -> TokenRows:
-        numbers, mask = self._tokenize_chat(text, TOKENS, padded=True)
+        tokenizer = self._encoders[0].tokenizer
+        numbers, mask = tokenize_chat(tokenizer, text, TOKENS, thinking=False, padded=True)
         return TokenRows((torch.tensor([numbers]),), (torch.tensor([mask]),), 1)
 
     @torch.inference_mode()
     def run(self, rows: TokenRows) -> Embedding:
         """Embed one text."""
-        states = self._hidden_states(rows.numbers[0], rows.factors[0])
+        states = hidden_states(self._encoders[0].model, rows.numbers[0], rows.factors[0])
         return Embedding(torch.cat([states[layer] for layer in LAYERS], dim=-1).to(self._dtype))

@@ -1,13 +1,14 @@
-"""LanguagePrompts: prompts that a language model encodes, of a fixed number of tokens with a weight for each."""
+"""LanguagePrompts: prompts that a language model encodes, in whole chunks of tokens with a weight for each token."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
+from torch.nn import functional
 
 from lcm_daemon.pipelines.components import Components
 from lcm_daemon.pipelines.prompt_syntax import emphases, without_breaks
@@ -24,28 +25,24 @@ class LanguagePrompts(PromptEncoder):
 
     Args:
         parts: The model's parts, with one text encoder.
-        length: Tokens in an embedding.
+        chunk: Tokens in a chunk. An embedding has a multiple of it.
     """
 
-    def __init__(self, parts: Components, length: int) -> None:
+    def __init__(self, parts: Components, chunk: int) -> None:
         super().__init__(parts)
-        self._length = length
+        self._chunk = chunk
 
     @property
     def tokens(self) -> int:  # type: ignore[override]
-        """Tokens in an embedding. Longer texts are truncated."""
-        return self._length
+        """Tokens in a chunk."""
+        return self._chunk
 
     @torch.inference_mode()
     def run(self, rows: TokenRows) -> Embedding:
         """Embed one text. What it launches depends on the length of the text, so it must not be recorded."""
-        model = self._encoders[0].model
-        numbers, weights = rows.numbers[0], rows.factors[0]
+        weights = rows.factors[0]
         assert weights is not None
-        states = self._select(self._encode_numbers(model, numbers)).to(self._dtype)
-        missing = self._length - states.shape[1]
-        # Padding repeats the last state, so that what it blends with another text's words is a state of words.
-        return Embedding(torch.cat([states, states[:, -1:].expand(-1, missing, -1)], dim=1), weights=weights)
+        return _padded(Embedding(self._states(rows.numbers[0]).to(self._dtype), weights=weights), weights.shape[1])
 
     @torch.inference_mode()
     def blend(self, texts: Embedding, shares: torch.Tensor) -> Embedding:
@@ -53,28 +50,25 @@ class LanguagePrompts(PromptEncoder):
         return replace(super().blend(texts, shares), weights=shares[None] @ texts.weights)
 
     def zeros(self, count: int, chunks: int) -> Embedding:
-        zeros = super().zeros(count, chunks)
-        weights = torch.zeros(count, self._length, device=self._device)
-        return replace(zeros, weights=weights)
+        return replace(super().zeros(count, chunks),
+                       weights=torch.zeros(count, chunks * self._chunk, device=self._device))
 
-    def _encode_numbers(self, model: Any, numbers: torch.Tensor) -> torch.Tensor:
-        """States (1, n, width) of n tokens."""
-        states: torch.Tensor = model(numbers, use_cache=False).last_hidden_state
-        return states
+    def pad(self, embedding: Embedding | None, empty: Embedding | None, chunks: int) -> Embedding:
+        return self.zeros(1, chunks) if embedding is None else _padded(embedding, chunks * self._chunk)
 
     @abstractmethod
-    def _select(self, states: torch.Tensor) -> torch.Tensor:
-        """The states (1, m, width) of an embedding, m at most `tokens`, among those of all tokens."""
+    def _states(self, numbers: torch.Tensor) -> torch.Tensor:
+        """The states of an embedding, (1, m, width), by all token numbers of a text, (1, n)."""
 
-    def _weighted_tokens(self, before: str, text: str, after: str, limit: int) -> tuple[list[int], list[float]]:
-        """Tokenize a text with emphasis between two pieces without.
+    def _weighted_tokens(self, before: str, text: str, limit: int) -> tuple[list[int], list[float]]:
+        """Tokenize a text with emphasis after a piece without.
 
-        limit: Most tokens of the whole.
+        limit: Most tokens of both. Further ones are cut off.
 
         Returns:
             Token numbers, and the weight of each.
         """
-        pieces = [(before, 1.0), *self._pieces(text), (after, 1.0)]
+        pieces = [(before, 1.0), *self._pieces(text)]
         encoded = self._encoders[0].tokenizer(
             "".join(piece for piece, _ in pieces), truncation=True, max_length=limit, return_offsets_mapping=True)
         ends, end = [], 0
@@ -88,9 +82,22 @@ class LanguagePrompts(PromptEncoder):
         return emphases(without_breaks(text).encode("utf-8", "replace").decode())  # tokenizers refuse surrogates
 
     def _token_rows(self, numbers: Sequence[int], weights: Sequence[float]) -> TokenRows:
-        """Rows of one text. weights: those of the tokens that `_select` keeps."""
-        padded = [max(weight, 0.0) for weight in weights] + [0.0] * (self._length - len(weights))
-        return TokenRows((torch.tensor([numbers]),), (torch.tensor([padded]),), 1)
+        """Rows of one text. weights: those of the tokens whose states `_states` gives."""
+        chunks = math.ceil(len(weights) / self._chunk)
+        padded = [max(weight, 0.0) for weight in weights] + [0.0] * (chunks * self._chunk - len(weights))
+        return TokenRows((torch.tensor([numbers]),), (torch.tensor([padded]),), chunks)
+
+
+def _padded(embedding: Embedding, tokens: int) -> Embedding:
+    """Pad an embedding to a number of tokens.
+
+    Padding repeats the last state. So what it blends with the words of another text is a state of words too.
+    """
+    states, weights = embedding.states, embedding.weights
+    assert weights is not None
+    last = states[:, -1:].expand(-1, tokens - states.shape[1], -1)
+    return Embedding(torch.cat([states, last], dim=1),
+                     weights=functional.pad(weights, (0, tokens - weights.shape[1])))
 
 
 def _weight_at(last: int, ends: Sequence[int], weights: Sequence[float]) -> float:

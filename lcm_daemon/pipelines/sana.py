@@ -113,11 +113,11 @@ class SanaPrompts(LanguagePrompts):
         return len(self._encoders[0].tokenizer.encode(INSTRUCTION))
 
     def _rows(self, text: str) -> TokenRows:
-        limit = self._before + self._length - 2
-        numbers, weights = self._weighted_tokens(INSTRUCTION, text, "", limit)
+        numbers, weights = self._weighted_tokens(INSTRUCTION, text, self._before + TOKENS - 2)
         return self._token_rows(numbers, [weights[0], *weights[self._before - 1:]])
 
-    def _select(self, states: Tensor) -> Tensor:
+    def _states(self, numbers: Tensor) -> Tensor:
+        states = self._encoders[0].model(numbers, use_cache=False).last_hidden_state
         return torch.cat([states[:, :1], states[:, self._before - 1:]], dim=1)
 
     def _pieces(self, text: str) -> Sequence[tuple[str, float]]:

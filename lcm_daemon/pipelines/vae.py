@@ -17,12 +17,13 @@ class VaeEncoder(nn.Module):
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.vae, self._scale = vae, float(vae.config.scaling_factor)
+        self.vae, self._scale, self._shift = vae, float(vae.config.scaling_factor), _shift(vae)
         self._is_plain = type(vae).__name__ in ("AutoencoderTiny", "AutoencoderDC")  # latents, not a distribution
 
     def forward(self, image: Tensor) -> Tensor:
         encoded = self.vae.encode(image.to(_dtype(self.vae)), return_dict=False)[0]
         latents: Tensor = encoded if self._is_plain else encoded.mode()
+        latents = latents - self._shift if self._shift else latents
         return latents if self._scale == 1.0 else latents * self._scale
 
 
@@ -31,10 +32,11 @@ class VaeDecoder(nn.Module):
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.vae, self._scale = vae, float(vae.config.scaling_factor)
+        self.vae, self._scale, self._shift = vae, float(vae.config.scaling_factor), _shift(vae)
 
     def forward(self, latents: Tensor) -> Tensor:
         latents = latents if self._scale == 1.0 else latents / self._scale
+        latents = latents + self._shift if self._shift else latents
         image: Tensor = self.vae.decode(latents.to(_dtype(self.vae)), return_dict=False)[0]
         return image
 
@@ -61,6 +63,11 @@ class VaeCodec:
         """Pixels per latent, in each direction."""
         blocks: Sequence[int] = self._config.get("block_out_channels") or self._config["encoder_block_out_channels"]
         return 1 << (len(blocks) - 1)
+
+
+def _shift(vae: Any) -> float:
+    """Subtracted from latents before they are scaled: the mean of their distribution, in some families."""
+    return float(vae.config.get("shift_factor") or 0.0)
 
 
 def _dtype(vae: Any) -> torch.dtype:

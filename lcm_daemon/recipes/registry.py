@@ -201,6 +201,9 @@ FAMILIES: Mapping[str, ModelFamily] = {
     "flux2-klein": ModelFamily(
         "FLUX.2 klein", f"{_PIPELINES}.flux2:Flux2Klein", "transformer", samplers=("flux2",), guidance=("none",),
         step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
+    "z-image": ModelFamily(
+        "Z-Image", f"{_PIPELINES}.z_image:ZImage", "transformer", samplers=("flow_euler",), guidance=("none",),
+        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
     "sana-sprint": ModelFamily(
         "SANA-Sprint", f"{_PIPELINES}.sana:SanaSprint", "transformer", samplers=("scm",), guidance=("embedded",),
         step=32, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),

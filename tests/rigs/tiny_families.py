@@ -10,7 +10,14 @@ from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
     import torch
-    from diffusers import AutoencoderDC, AutoencoderKLFlux2, Flux2Transformer2DModel, SanaTransformer2DModel
+    from diffusers import (
+        AutoencoderDC,
+        AutoencoderKL,
+        AutoencoderKLFlux2,
+        Flux2Transformer2DModel,
+        SanaTransformer2DModel,
+        ZImageTransformer2DModel,
+    )
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import (
         Gemma2Config,
@@ -108,4 +115,31 @@ def write_flux2_klein(folder: Path, seed: int = 0) -> Path:
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(
         {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0,
          "use_dynamic_shifting": True, "time_shift_type": "exponential"}))
+    return folder
+
+
+def write_z_image(folder: Path, seed: int = 0) -> Path:
+    """A whole diffusers folder of Z-Image-Turbo with random weights: 64x64 pixels to 4x4 tokens."""
+    torch.manual_seed(seed)
+    width = write_qwen(folder, layers=3)
+    transformer = ZImageTransformer2DModel(
+        in_channels=4, dim=24, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=width,
+        axes_dims=[4, 4, 4], axes_lens=[1024, 64, 64])
+    with torch.no_grad():
+        for pad in (transformer.x_pad_token, transformer.cap_pad_token):
+            pad.normal_()
+        for layer in transformer.all_final_layer.values():
+            layer.linear.weight.mul_(4.0)
+    transformer.save_pretrained(folder / "transformer")
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * BLOCKS, up_block_types=("UpDecoderBlock2D",) * BLOCKS,
+        block_out_channels=(8,) * BLOCKS, latent_channels=4, norm_num_groups=4, scaling_factor=0.3611,
+        shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False)
+    with torch.no_grad():
+        vae.encoder.conv_out.weight.mul_(4.0)
+    vae.save_pretrained(folder / "vae")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0,
+         "use_dynamic_shifting": False}))
     return folder
