@@ -100,7 +100,7 @@ class _Reader:
     def _changes(self, settings: AdapterSettings) -> Iterator[tuple[nn.Module, LayerChange]]:
         for found in self._found.values():
             place = f"{found.target}.{found.key.path}"
-            parts = {name: tensor.float() for name, tensor in found.parts.items()}
+            parts = {name: tensor.float() for name, tensor in found.parts.items()}  # one layer at a time
             try:
                 yield found.layer, read_change(found.layer, parts, functools.partial(_scale, found, settings))
             except KeyError as error:

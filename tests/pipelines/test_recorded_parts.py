@@ -14,7 +14,7 @@ from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
 from tests.pipelines.conftest import inference_mode, make_picture
 from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of, write_controlnet, write_image_encoder, write_ip_adapter
-from tests.rigs.tiny_loras import make_lora, write_kohya
+from tests.rigs.tiny_loras import make_lora, write_full, write_kohya
 
 with lazy_imports(globals()):
     import torch
@@ -130,6 +130,30 @@ def test_loras_prompts_and_guidance(checkpoint: Checkpoint, machine: Machine, tm
         player.paint(FrameValues.of(player.settings), 0, has_guide=False)
     # Each the weights, the prompt's keys and values with the prompt where it has changed, and the frame.
     assert machine.log == ["replay"] * (3 + 3)
+
+
+@pytest.mark.compile
+def test_loras_that_change_weights_in_full(checkpoint: Checkpoint, machine: Machine, tmp_path: Path) -> None:
+    """They are written with the same recordings; at 0 the picture is that of the model without them."""
+    model = checkpoint("epsilon")
+    parts = UNet2DConditionModel.from_pretrained(model / "unet"), CLIPTextModel.from_pretrained(model / "text_encoder")
+    files = [write(lora, tmp_path / f"{write.__name__}.safetensors", parts)
+             for write, lora in ((write_full, make_lora(parts, 1)), (write_kohya, make_lora(parts, 2).of("unet")))]
+    loras = Lora(str(files[0]), 0.0, "ink"), Lora(str(files[1]), 0.5, "oil")
+    moves: Moves = [move for number in range(WARM_UPS + 2) for move in (
+        {"lora/ink": 0.5 + number / 20}, {"lora/oil": 0.1 + number / 20}, {"lora/ink": 0.0}, {"lora/oil": 0.0},
+        {"lora/ink": 0.3}, {"lora/ink": 0.0})]
+    player = play(model, machine, moves, frames=1, loras=loras)
+    machine.log.clear()
+    shown = []
+    for weight in (0.8, 0.0):
+        player.settings["lora/ink"] = weight
+        shown.append(player.paint(FrameValues.of(player.settings), 0, has_guide=False))
+    assert set(machine.log) == {"replay"}
+    bare = Player(model, recorded=False, changes={})
+    expected = bare.paint(FrameValues.of({**bare.settings, "steps": player.settings["steps"]}), 0, has_guide=False)
+    assert torch.equal(shown[1], expected)
+    assert (shown[0] - shown[1]).abs().max() > HALF_A_LEVEL
 
 
 @pytest.mark.compile

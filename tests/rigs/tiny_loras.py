@@ -15,7 +15,7 @@ with lazy_imports(globals()):
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
     from peft.tuners.lora import LoraLayer
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
     from torch import nn
 
 TARGETS = ("unet", "text_encoder", "text_encoder_2")
@@ -102,6 +102,17 @@ def write_kohya(lora: RandomLora, file: Path, models: Sequence[Any],
         tensors |= {f"{key}.lora_up.weight": factor.up, f"{key}.lora_down.weight": factor.down,
                     f"{key}.alpha": torch.tensor(factor.alpha)}
     save_file({key: tensor.half().contiguous() for key, tensor in tensors.items()}, file)
+    return file
+
+
+def write_full(lora: RandomLora, file: Path, models: Sequence[Any]) -> Path:
+    """A file of kohya's scripts whose changes are no products: DoRA in every layer, and biases."""
+    tensors = load_file(write_kohya(lora, file, models))
+    for name in [name.removesuffix(".alpha") for name in tensors if name.endswith(".alpha")]:
+        outputs = len(tensors[f"{name}.lora_up.weight"])
+        tensors[f"{name}.dora_scale"] = torch.linspace(0.5, 1.5, outputs).view(outputs, 1)
+    tensors["lora_unet_conv_in.diff_b"] = torch.full((len(models[0].conv_in.bias),), 0.5)
+    save_file(tensors, file)
     return file
 
 
