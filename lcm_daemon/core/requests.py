@@ -227,7 +227,8 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         )),
         "fetch/stop": Command("Stop the download of a recipe. A later one continues where it was."),
         "prompt_picture": Command("Use a picture that a page has sent as the image prompt: it is faded in.", (
-            Parameter("name", "text", "", "Its name, such as `picture 1`, or `recipe` for the recipe's own image."),)),
+            Parameter("name", "text", "", "Its name, such as `picture 1`, or `recipe` for the recipe's own image; of a "
+                      "recipe with several image prompts also which one: `picture 1 style`."),)),
         "record/start": Command("Start a recording: each start is another file. Needs a sink with transport record."),
         "record/stop": Command("Stop the recording and close its file."),
         **{f"sink/{name}": Command(f"Switch the sink {name} on (1) or off (0).", (

@@ -127,6 +127,12 @@ class Recipe:
         """The image prompts, with or without names."""
         return (self.image_prompt,) if self.image_prompt else self.image_prompts
 
+    def with_image(self, name: str, image: str) -> Recipe:
+        """The recipe with a file as the image of one of its image prompts; name: "" for the one without a name."""
+        changed = [replace(prompt, image=image) if prompt.name == name else prompt for prompt in self.all_image_prompts]
+        return replace(self, image_prompt=changed[0]) if self.image_prompt else replace(
+            self, image_prompts=tuple(changed))
+
     def start_values(self) -> dict[str, Value]:
         """Start values of all its parameters."""
         return {p.name: p.default for p in self.table().values()} | dict(self.parameters)

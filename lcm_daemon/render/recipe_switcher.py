@@ -76,35 +76,39 @@ class RecipeSwitcher:
         return self._own[name].size
 
     @property
-    def takes_picture(self) -> bool:
-        """Whether the recipe that plays, or is being loaded, has an image prompt."""
-        return self.transition.state.wanted.recipe.image_prompt is not None
-
-    @property
-    def picture(self) -> str | None:
-        """The file that was put in place of the image of the recipe's own image prompt; None for its own."""
+    def pictures(self) -> Mapping[str, str | None]:
+        """Of the recipe that plays, or is being loaded, by the names of its image prompts: the file that was put in
+        place of the image; None for the recipe's own. The name of a single image prompt may be empty."""
         wanted = self.transition.state.wanted.recipe
-        own = self._own.get(wanted.name, wanted).image_prompt
-        prompt = wanted.image_prompt
-        return prompt.image if prompt is not None and own is not None and prompt.image != own.image else None
+        own = self._own_images()
+        return {prompt.name: None if own.get(prompt.name) == prompt.image else prompt.image
+                for prompt in wanted.all_image_prompts}
 
-    def use_picture(self, file: str | None) -> bool:
-        """Use a file as the image of the image prompt, also when the recipe is changed back to; None is its own image.
+    def use_picture(self, file: str | None, name: str) -> bool:
+        """Use a file as the image of an image prompt, also when the recipe is changed back to.
+
+        Args:
+            file: The file; None is the recipe's own image.
+            name: Of the image prompt, a key of `pictures`.
 
         Returns:
-            False if the recipe has no image prompt.
+            False if the recipe has no such image prompt.
         """
-        wanted = self.transition.state.wanted
-        own = self._own.get(wanted.name, wanted.recipe).image_prompt
-        if wanted.recipe.image_prompt is None or own is None:
+        wanted, own = self.transition.state.wanted, self._own_images()
+        if name not in self.pictures or name not in own:
             return False
-        prompt = replace(own, image=own.image if file is None else file)
+        image = own[name] if file is None else file
         if wanted.name in self.recipes:
-            self.recipes[wanted.name] = replace(self.recipes[wanted.name], image_prompt=prompt)
-        variant = replace(wanted, recipe=replace(wanted.recipe, image_prompt=prompt))
+            self.recipes[wanted.name] = self.recipes[wanted.name].with_image(name, image)
+        variant = replace(wanted, recipe=wanted.recipe.with_image(name, image))
         if variant != wanted:
             self.transition.ask(self._prepared.form_of(variant))
         return True
+
+    def _own_images(self) -> Mapping[str, str]:
+        """The images of the recipe itself, by the names of its image prompts."""
+        wanted = self.transition.state.wanted
+        return {prompt.name: prompt.image for prompt in self._own.get(wanted.name, wanted.recipe).all_image_prompts}
 
     def describe_governor(self) -> str:
         """What the governor has lowered, for the status: "steps -1"; "" where it has lowered nothing."""

@@ -42,7 +42,7 @@ class Choices:
         recipes: name, title, state ("playing", "loading", "here", "absent"), size, licence, vram, problem (why it
             is absent), failed (why its last download failed).
         engines: name (for `engine/stop`), node, device, state, on, fps, latency, memory.
-        prompt_picture: source (what the image prompt shows); no row if the recipe has none.
+        prompt_picture: source (what the image prompt shows), name (if it has one); no row if the recipe has none.
         """
         return {"inputs": tuple(self._inputs_rows()), "sinks": self._outputs.rows(now),
                 "recipes": tuple(self._recipes()), "prompt_picture": self._picture.rows(),

@@ -7,15 +7,24 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.picture_store import PictureStore
 from lcm_daemon.core.refusals import Refusals
+from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 
 OWN = "recipe"  # the name of the recipe's own image
-_NAME = re.compile(r"(?:picture )?([1-9][0-9]?)")
+# The picture, and the name of the image prompt, of a recipe with several.
+_NAME = re.compile(rf"(?:(?:picture )?(?P<number>[1-9][0-9]?)|{OWN})(?: +(?P<prompt>[A-Za-z0-9_-]+))?")
+
+
+class _Asked(NamedTuple):
+    number: int  # of the picture
+    prompt: str  # name of the image prompt
+    origin: str
 
 
 class PromptPicture:
@@ -36,46 +45,56 @@ class PromptPicture:
         self.refusals = Refusals(metrics)
         self._switcher = switcher
         self._find = find or (lambda number: PictureStore().files().get(number))
-        self._found: SimpleQueue[tuple[int, str, Path | None]] = SimpleQueue()  # number, who asked, file
-        self._newest: tuple[int, str] | None = None  # what was asked for last, until its file is found
+        self._found: SimpleQueue[tuple[_Asked, Path | None]] = SimpleQueue()  # what was asked for, and its file
+        self._newest: _Asked | None = None  # what was asked for last, until its file is found
 
     def use(self, name: str, origin: str) -> None:
-        """Use a picture by its name ("picture 1"), or the recipe's own image ("recipe"). Returns at once."""
-        match = _NAME.fullmatch(name.strip())
+        """Use a picture by its name ("picture 1"), or the recipe's own image ("recipe"). Returns at once.
+
+        A recipe with several image prompts is told which of them by its name ("picture 1 style"), else it is the first.
+        """
+        match, pictures = _NAME.fullmatch(name.strip()), self._switcher.pictures
         self._newest = None
-        if not self._switcher.takes_picture:
+        prompt = (match and match["prompt"]) or next(iter(pictures), "")
+        if not pictures:
             recipe = self._switcher.transition.state.wanted.name
             self._refuse(origin, f"recipe {recipe} has no image prompt")
-        elif name == OWN:
-            self._switcher.use_picture(None)
         elif match is None:
             self._refuse(origin, f"{name!r:.40} is not a picture such as 'picture 1', or 'recipe' for the recipe's own")
+        elif prompt not in pictures:
+            self._refuse(origin, f"the recipe has no image prompt {prompt!r:.40}{nearest(prompt, list(pictures))}")
+        elif match["number"] is None:
+            self._switcher.use_picture(None, prompt)
         else:
-            self._newest = int(match[1]), origin
-            threading.Thread(target=self._look, args=self._newest, name="prompt-picture", daemon=True).start()
+            self._newest = _Asked(int(match["number"]), prompt, origin)
+            threading.Thread(target=self._look, args=(self._newest,), name="prompt-picture", daemon=True).start()
 
     def step(self) -> None:
         """Use the picture that was found. Call this once a tick."""
         while not self._found.empty():
-            number, origin, file = self._found.get()
-            if (number, origin) != self._newest:
+            asked, file = self._found.get()
+            if asked != self._newest:
                 continue  # another one was asked for since
             self._newest = None
             if file is None:
-                self._refuse(origin, f"picture {number} does not exist; `list sources` prints those that do")
-            elif not self._switcher.use_picture(str(file)):
-                self._refuse(origin, "the recipe has changed to one without an image prompt")
+                missing = f"picture {asked.number} does not exist; `list sources` prints those that do"
+                self._refuse(asked.origin, missing)
+            elif not self._switcher.use_picture(str(file), asked.prompt):
+                self._refuse(asked.origin, "the recipe has changed to one without that image prompt")
 
     def rows(self) -> Rows:
-        """The list `prompt_picture`: one row with the `source` in use, "recipe" for the recipe's own; else none."""
-        if not self._switcher.takes_picture:
-            return ()
-        file = self._switcher.picture
-        match = re.search(r"picture-([0-9]+)\.", file or "")
-        return ({"source": f"picture {match[1]}" if match else OWN},)
+        """The list `prompt_picture`: for each image prompt a row with the `source` in use, "recipe" for the recipe's
+        own; with its `name` where it has one."""
+        return tuple({"source": _source(file), **({"name": name} if name else {})}
+                     for name, file in self._switcher.pictures.items())
 
     def _refuse(self, origin: str, reason: str) -> None:
         self.refusals.add("prompt_picture/refused", origin, f"prompt_picture: {reason}")
 
-    def _look(self, number: int, origin: str) -> None:
-        self._found.put((number, origin, self._find(number)))
+    def _look(self, asked: _Asked) -> None:
+        self._found.put((asked, self._find(asked.number)))
+
+
+def _source(file: str | None) -> str:
+    match = re.search(r"picture-([0-9]+)\.", file or "")
+    return f"picture {match[1]}" if match else OWN

@@ -115,6 +115,8 @@ def test_addresses_exist(tmp_path: Path) -> None:
         "recipe": {"base": "builtin", "loras": [{"name": "NAME", "model": "a/b"}, {"name": "ink", "model": "a/b"}],
                    "controlnets": [{"name": "NAME", "model": "a/b"}],
                    "image_prompt": {"model": "a/b", "encoder": "a/b"}},
+        "recipes": {"several": {"base": "sd15-lcm", "image_prompts": [
+            {"name": name, "model": "a/b", "encoder": "a/b"} for name in ("NAME", "style")]}},
         "sinks": [{"transport": "ndi", "name": "NAME"}, {"transport": "record"}, {"transport": "window", "display": 2},
                   {"transport": "spout", "name": "lcm"}],
         "modulation": [{"name": "NAME", "to": "strength"}],
