@@ -1,7 +1,7 @@
 """Control passes: what each kind of control network computes, at weight 1. `controlnet.py` weights the results.
 
 - ControlNet (Zhang et al., arXiv:2302.05543): a copy of the UNet's first half, which runs in every step.
-- ControlNet-Union (github.com/xinsir6/ControlNetPlus): one such network for several kinds of maps. The kind is an input.
+- ControlNet-Union (github.com/xinsir6/ControlNetPlus): one such network for several kinds of maps, one of its inputs.
 - T2I-Adapter (Mou et al., arXiv:2302.08453): a small network that runs once a map, whatever the step.
 
 What only depends on the map is computed once a map, by `embed`.
@@ -171,9 +171,18 @@ def make_pass(control: ControlNet, network: Any, size: Size, where: str) -> Cont
         ControlNetPass(network)
 
 
+def number_of_map(control: ControlNet) -> int:
+    """What a ControlNet-Union calls the map that a recipe's ControlNet makes: the number as of MAP_KINDS."""
+    return MAP_KINDS[_kind(control)]
+
+
+def _kind(control: ControlNet) -> str:
+    return kind_of_map(control.preprocessor) if control.map == AUTO else control.map
+
+
 def _number_of_kind(control: ControlNet, network: Any, where: str) -> int:
     known = [name for name, number in MAP_KINDS.items() if number < network.config.num_control_type]
-    name = kind_of_map(control.preprocessor) if control.map == AUTO else control.map
+    name = _kind(control)
     if name not in known:
         wrong = f"it does not know maps of the kind {name}" if name else "it has to know what the map is"
         raise RecipeError(f"{where}: a ControlNet-Union: {wrong}; say map: {', '.join(known)}")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
@@ -19,6 +20,7 @@ from lcm_daemon.core.pictures import Picture
 from lcm_daemon.pipelines import device as devices
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
+from lcm_daemon.pipelines.control_passes import number_of_map
 from lcm_daemon.pipelines.image_prompt import feature_extractor
 from lcm_daemon.pipelines.preprocessors import build
 from lcm_daemon.pipelines.weights import locate
@@ -35,6 +37,10 @@ _PIPELINES: Mapping[tuple[int, str], Any] = {  # by family and source of the ima
     (_XL, "image"): diffusers.StableDiffusionXLImg2ImgPipeline,
     (_XL, "control"): diffusers.StableDiffusionXLControlNetPipeline,
     (_XL, "controlled image"): diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
+}
+_UNIONS: Mapping[str, Any] = {  # by source of the image, for SDXL with ControlNet-Unions
+    "control": diffusers.StableDiffusionXLControlNetUnionPipeline,
+    "controlled image": diffusers.StableDiffusionXLControlNetUnionImg2ImgPipeline,
 }
 _EMBEDDED: Mapping[tuple[int, str], Any] = {  # pipelines whose UNet takes the guidance scale as an input
     (_SD, "text"): diffusers.LatentConsistencyModelPipeline,
@@ -96,6 +102,7 @@ class DiffusersReference:
         devices.configure(self._device)
         dtype = devices.choose_dtype(recipe, self._device)
         parts = loader(replace(recipe, loras=()), self._device, dtype, lambda line: None)
+        self._is_union = _is_union(recipe, parts)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (parts.unet, parts.vae, *parts.controlnets.values()):
             module.to(memory_format=layout)
@@ -129,7 +136,7 @@ class DiffusersReference:
         elif source == "text":
             arguments |= {"width": self.recipe.size[0], "height": self.recipe.size[1]}
         if "control" in source:
-            key = "control_image" if "image" in source else "image"
+            key = "control_image" if "image" in source or self._is_union else "image"
             arguments |= self._control_arguments(frame, guide, values, key)
         if images := self.recipe.all_image_prompts:
             arguments["ip_adapter_image"] = [self._prompt_image(image, frame) for image in images]
@@ -168,10 +175,11 @@ class DiffusersReference:
                 for each, source in zip(self._preprocessors, sources, strict=True)]
         live = [values.controlnets[control.name] for control in controls]
         weights = [control.weight for control in live]
-        one = len(live) == 1
+        one = len(live) == 1 and not self._is_union
         return {key: maps[0] if one else maps, "controlnet_conditioning_scale": weights[0] if one else weights,
                 "control_guidance_start": [control.start for control in live],
-                "control_guidance_end": [control.end for control in live]}
+                "control_guidance_end": [control.end for control in live],
+                **({"control_mode": [number_of_map(control) for control in controls]} if self._is_union else {})}
 
     def _prompt_image(self, prompt: ImagePrompt, frame: Pixels) -> Image.Image:
         file = prompt.image
@@ -193,11 +201,13 @@ class DiffusersReference:
     def _build(self, source: str, parts: Components) -> Any:
         family = len(parts.text_encoders)
         kind = (self._embedded and _EMBEDDED.get((family, source))) or _PIPELINES[family, source]
+        kind = _UNIONS.get(source, kind) if self._is_union else kind
         encoders = {f"{part}{suffix}": getattr(encoder, name)
                     for suffix, encoder in zip(("", "_2"), parts.text_encoders, strict=False)
                     for part, name in (("text_encoder", "model"), ("tokenizer", "tokenizer"))}
         networks = list(parts.controlnets.values())
-        control = {"controlnet": networks[0] if len(networks) == 1 else networks} if "control" in source else {}
+        alone = len(networks) == 1 and not self._is_union
+        control = {"controlnet": networks[0] if alone else networks} if "control" in source else {}
         zeros = {"force_zeros_for_empty_prompt": parts.force_zeros} if family == _XL else {}
         pipeline = kind(vae=parts.vae, unet=parts.unet, scheduler=self._scheduler, **encoders, **control, **zeros,
                         **_image_encoder(parts), **_OPTIONS[family])
@@ -236,6 +246,20 @@ class DiffusersReference:
 
 def _sources(recipe: Recipe) -> tuple[str, ...]:
     return ("text", "image", "control", "controlled image") if recipe.controlnets else ("text", "image")
+
+
+def _is_union(recipe: Recipe, parts: Components) -> bool:
+    """Whether all of a recipe's control networks are ControlNet-Unions.
+
+    Raises:
+        RecipeError: diffusers has no pipeline that does what the recipe does.
+    """
+    kinds = {type(network).__name__ for network in parts.controlnets.values()}
+    what = "pix2pix-turbo" if recipe.pix2pix else "an image and T2I-Adapters" if "T2IAdapter" in kinds else \
+        "ControlNets beside ControlNet-Unions" if len(kinds) > 1 else ""
+    if what:
+        raise RecipeError(f"recipe {recipe.name}: diffusers has no pipeline for {what}")
+    return kinds == {"ControlNetUnionModel"}
 
 
 def _single(blend: Blend) -> str:

@@ -32,6 +32,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.control_passes import AdapterPass, UnionPass, make_pass
     from lcm_daemon.pipelines.controlnet import ControlNets
     from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+    from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.numbers import Numbers
     from lcm_daemon.pipelines.unet import UNetPass
@@ -362,3 +363,28 @@ def test_a_frame_follows_a_union_and_an_adapter_and_weight_0_costs_nothing(tmp_p
     assert np.array_equal(paint(controls), alone)
     pictures = [alone, *(paint(controls, **{name: 1.0}) for name in ("edges", "tile", "own"))]
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(pictures, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["image", "control"])
+def test_frames_of_unions_are_those_of_diffusers(mode: str, tmp_path: Path) -> None:
+    folder = tiny.write_xl(tmp_path / "model", tiny.TURBO, {**XL, "cross_attention_dim": 64})
+    make_union(width=64).save_pretrained(tmp_path / "union")
+    controls = (ControlNet("edges", str(tmp_path / "union"), "canny", weight=0.8),
+                ControlNet("tile", str(tmp_path / "union"), "tile", weight=0.5, end=0.5))
+    recipe = tiny.recipe_of(folder, sampler="euler", size=(64, 64), controlnets=controls)
+    ours, theirs, out = LatentConsistency(recipe, (64, 64)), DiffusersReference(recipe, (64, 64)), solid((64, 64))
+    ours.load(lambda line: None)
+    values = {**recipe.start_values(), "prompt": "red lava", "seed": 9, "steps": 2, "strength": 0.5, "mode": mode}
+    ours.render(make_picture((64, 64)), values, out, None)
+    expected = theirs.render(make_picture((64, 64)), values)
+    assert expected[..., :3].std() > 5
+    assert np.abs(out.astype(int) - expected).max() <= 1
+
+
+def test_what_diffusers_has_no_pipeline_for_is_one_line(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path / "model", tiny.TURBO, SD)
+    make_adapter().save_pretrained(tmp_path / "adapter")
+    recipe = tiny.recipe_of(folder, size=(64, 64), controlnets=(ControlNet("own", str(tmp_path / "adapter"), "none"),))
+    with pytest.raises(RecipeError, match="recipe tiny: diffusers has no pipeline for an image and T2I-Adapters"):
+        DiffusersReference(recipe, (64, 64))
