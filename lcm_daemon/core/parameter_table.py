@@ -30,6 +30,9 @@ TABLE: Table = table_of([
               group="Play"),
     Parameter("steady", "float", 0.0, "How much the last output, moved as the input has moved, holds the next one "
               "steady; real changes show at once.", 0.0, 1.0, group="Play", needs=(_INPUT_MODE,)),
+    Parameter("inpaint", "float", 0.0, "How much of the input stays where the guide is black; what it shows white is "
+              "repainted. 0 repaints everything; without a guide nothing stays.", 0.0, 1.0, group="Play",
+              needs=(IMAGE_MODE,)),
     Parameter("seed", "int", 0, "Number of the noise that a frame starts from; -1 draws one.", 0, 2**32 - 1,
               glided_by="seed_glide", group="Play", draws=True),
     Parameter("seed_lock", "bool", False, "Keep the seed: cues and looks do not change it.", group="Play",

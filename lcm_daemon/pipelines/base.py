@@ -88,6 +88,7 @@ class FrameValues:
     smooth: float
     steady: float
     similarity_skip: float
+    inpaint: float
     upscale: int
     image_prompt: float
     image_prompts: Mapping[str, float]
@@ -115,6 +116,7 @@ class FrameValues:
             smooth=float(values["smooth"]),
             steady=float(values["steady"]),
             similarity_skip=float(values["similarity_skip"]),
+            inpaint=float(values["inpaint"]),
             upscale=int(values["upscale"]),
             image_prompt=float(values.get("image_prompt", 0.0)),
             image_prompts={name.removeprefix("image_prompt/"): float(values[name]) for name in nested

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from lcm_daemon.pipelines.conditioning import Conditioning
 from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
+from lcm_daemon.pipelines.inpainting import Inpainting
 from lcm_daemon.pipelines.noise import MAX_STEPS
 from lcm_daemon.pipelines.sampler import Model, denoise
 from lcm_daemon.pipelines.stream_batch import StreamBatch
@@ -19,8 +22,8 @@ class DenoiseLoop:
     """The denoising of one pipeline: one frame after the other, or with `stream` all steps in one pass.
 
     Args:
-        unet: The denoiser: called like `UNetPass`, or with (sample, timestep, states, scale, weights) where the prompts
-            have weights.
+        unet: The denoiser, called like a `Denoiser`.
+        inputs: `Denoiser.inputs` of it.
         controlnets: Those of the recipe.
         shape: (channels, height, width) of the latents.
         device: Where everything is computed.
@@ -31,10 +34,11 @@ class DenoiseLoop:
         latents: float32 (1, channels, height, width). Write the encoded input here. The result may be here too.
     """
 
-    def __init__(self, unet: Callable[..., Tensor], controlnets: ControlNets, shape: tuple[int, int, int],
-                 device: torch.device, dtype: torch.dtype, stream: bool) -> None:
+    def __init__(self, unet: Callable[..., Tensor], inputs: Sequence[str], controlnets: ControlNets,
+                 shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype, stream: bool) -> None:
         self.latents = torch.zeros(1, *shape, device=device)
-        self._unet, self._controlnets, self._shape = unet, controlnets, shape
+        self._unet, self._inputs, self._controlnets, self._shape = unet, inputs, controlnets, shape
+        self._reference = torch.zeros(1, *shape, device=device, dtype=dtype) if "reference" in inputs else None
         self._is_stream = stream
         self._streams: dict[int, StreamBatch] = {}  # by the number of steps; recordings read their memory
         self._stream: StreamBatch | None = None  # the one in use
@@ -57,7 +61,7 @@ class DenoiseLoop:
         return self._stream.passes()
 
     def denoise(self, conditioning: Conditioning, steps: int, factors: Tensor, noise: Tensor, text: bool,
-                controls: ControlPlan, passes: int = 1) -> Tensor:
+                controls: ControlPlan, passes: int = 1, inpainting: Inpainting | None = None) -> Tensor:
         """Denoise one frame. Reads and writes only device tensors, so it may be part of a recorded frame.
 
         Args:
@@ -68,13 +72,17 @@ class DenoiseLoop:
             text: Start from noise only.
             controls: What the ControlNets do in this frame.
             passes: What `prepare` returned.
+            inpainting: What is kept of the input, if anything is. Not with a stream batch.
 
         Returns:
             Clean latents, float32 (1, channels, height, width), valid until the next call.
         """
+        if self._reference is not None and not text:
+            conditioning = replace(conditioning, reference=self._reference.copy_(self.latents))
         predict = self._model(conditioning, controls)
         if self._stream is None:
-            denoise(predict, steps, self.latents, factors, noise, text)
+            after = None if inpainting is None else functools.partial(inpainting.restore, noise=noise[:1])
+            denoise(predict, steps, self.latents, factors, noise, text, after)
             return self.latents
         for _ in range(passes):
             self._stream.step(predict, self.latents, factors, noise, text)
@@ -100,12 +108,10 @@ class DenoiseLoop:
             timesteps = timestep if batch == 1 else timestep.repeat(count)
             states = conditioning.states.repeat_interleave(batch, dim=0) if batch > 1 else conditioning.states
             scale = None if conditioning.scale is None else conditioning.scale.to(samples.dtype)
-            if conditioning.weights is not None:
-                return self._unet(samples, timesteps, states, scale, _repeat(conditioning.weights, batch))
-            pooled, ids, image = (
-                _repeat(one, batch) for one in (conditioning.pooled, conditioning.ids, conditioning.image))
-            residuals = self._controlnets.residuals(controls, step, samples, timesteps, states, pooled, ids)
-            output = self._unet(samples, timesteps, states, scale, pooled, ids, image, *residuals)
+            inputs = {name: _repeat(getattr(conditioning, name), batch) for name in self._inputs}
+            residuals = self._controlnets.residuals(
+                controls, step, samples, timesteps, states, inputs.get("pooled"), inputs.get("ids"))
+            output = self._unet(samples, timesteps, states, scale, *inputs.values(), *residuals)
             if conditioning.guidance is None:
                 return output
             without, with_prompt = output.float().chunk(2)

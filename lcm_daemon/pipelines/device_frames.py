@@ -56,7 +56,7 @@ class DeviceFrames:
         has_input = self._has_input(job, flight.row)
         plan = self._model.prepare(job.values, job.strength, job.guide is not None)
         self._images.prepare(flight.row, job.mix, has_input)
-        guide = job.guide if plan.controls.uses_guide else None
+        guide = job.guide if plan.uses_guide else None
         self.transfer.upload(flight, job.frame if has_input else None, guide)
         self._model.numbers.send()
         for key, work in self._model.changes():
@@ -106,7 +106,7 @@ class DeviceFrames:
         """What is recorded: from the uploaded bytes to those that are downloaded. passes: of the upscaler."""
         self._images.begin()
         image = self._images.to_image()
-        guide = self._images.to_guide() if plan.controls.uses_guide else None
+        guide = self._images.to_guide() if plan.uses_guide else None
         rendered = self._model.run(plan, image, guide, mark)
         verdict = self._safety.verdict(rendered) if self._safety else None
         return self._images.finish(self._upscaler.run(rendered, passes), verdict)

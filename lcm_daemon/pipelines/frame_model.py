@@ -27,6 +27,7 @@ from lcm_daemon.pipelines.controlnet import ControlNets, ControlPlan
 from lcm_daemon.pipelines.denoise_loop import DenoiseLoop
 from lcm_daemon.pipelines.device import openvino_device
 from lcm_daemon.pipelines.image_prompt import ImagePrompts, read_adapters
+from lcm_daemon.pipelines.inpainting import Inpainting
 from lcm_daemon.pipelines.kept_keys import KeptKeys
 from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.noise import MAX_STEPS, Noise
@@ -53,6 +54,7 @@ class FramePlan:
 
     passes: As `DenoiseLoop.prepare` returns it.
     embeds: As `ImagePrompts.prepare` returns it.
+    inpaints: As `Inpainting.prepare` returns it.
     steadies: As `Steadiness.prepare` returns it.
     """
 
@@ -64,13 +66,19 @@ class FramePlan:
     controls: ControlPlan
     conditioning: Conditioning
     embeds: tuple[bool, ...]
+    inpaints: bool = False
     steadies: bool = False
+
+    @property
+    def uses_guide(self) -> bool:
+        """Whether `run` needs the guide's image."""
+        return self.controls.uses_guide or self.inpaints
 
     @property
     def key(self) -> Hashable:
         """Equal for plans whose frames launch the same kernels on the same memory."""
         return (self.mode, self.steps, self.has_feedback, self.has_smoothing, self.passes, self.controls,
-                self.conditioning.shape, self.embeds, self.steadies)
+                self.conditioning.shape, self.embeds, self.inpaints, self.steadies)
 
 
 class FrameModel:
@@ -104,7 +112,7 @@ class FrameModel:
         self.components = loader(recipe, device, dtype, progress)
         parts = parts_of(self.components.family)
         codec, denoiser = parts.make_codec(self.components.vae), parts.make_denoiser(self.components.unet)
-        shape = _latent_shape(recipe, denoiser.channels, codec)
+        shape, self._codec = _latent_shape(recipe, denoiser.channels, codec), codec
         parts.fold(self.components, shape)
         self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
         self._prompt_loras = PromptLoras(recipe.loras)
@@ -132,14 +140,16 @@ class FrameModel:
 
         self.conditioner = Conditioner(self.components, denoiser, parts.make_prompts(self.components), recipe.guidance,
                                        recipe.size, self.numbers)
-        self.sampler = make_sampler(recipe.sampler, self.components.schedule)
+        self.sampler = make_sampler(recipe.sampler, self.components.schedule, denoiser.count_tokens(shape))
         self.controlnets = ControlNets(self.components, recipe, recipe.size, self.numbers, recorded=always)
-        self._denoise_loop = DenoiseLoop(unet, self.controlnets, shape, device, dtype, recipe.stream_batch)
+        self._denoise_loop = DenoiseLoop(
+            unet, denoiser.inputs, self.controlnets, shape, device, dtype, recipe.stream_batch)
         self.noise = RecordedNoise(*shape, device, self.numbers) if always else Noise(*shape, device)
         self._always, self._is_stream = always, recipe.stream_batch
         self._feedback = FrameFeedback(recipe.size, device, always)
         self._smoothing = LatentSmoothing(shape, device, always)
         self._steadiness = Steadiness(recipe.size, device, self.numbers, MAX_STEPS - 1 if recipe.stream_batch else 0)
+        self._inpainting = Inpainting(shape, self.numbers)
         self._factors = self.numbers.reserve((1 + MAX_STEPS) * 4)  # of the step plan
         self._amounts = self.numbers.reserve(2)  # of feedback and smoothing
         self._states = torch.empty(0)  # the prompts of the frame that was prepared last
@@ -176,6 +186,7 @@ class FrameModel:
         return FramePlan(values.mode, values.steps, self._always or values.feedback > 0.0,
                          self._always or values.smooth > 0.0, self._denoise_loop.prepare(values.steps),
                          self.controlnets.prepare(values, conditioning.count, has_guide), conditioning, embeds,
+                         not self._is_stream and self._inpainting.prepare(values, plan, has_guide),
                          self._steadiness.prepare(values.steady if values.mode != "text" else 0.0))
 
     def changes(self) -> Iterator[Work]:
@@ -198,7 +209,7 @@ class FrameModel:
         Args:
             plan: The frame's.
             image: The input, (1, 3, h, w) from -1 to 1. It may be written to.
-            guide: The guide, if the plan's ControlNets use it.
+            guide: The guide, if the plan uses it.
             mark: Called at the end of each part.
 
         Returns:
@@ -208,6 +219,8 @@ class FrameModel:
         if self._image_prompts:
             self._image_prompts.run(plan.embeds, image)
         self.controlnets.run(plan.controls, image, guide)
+        if plan.inpaints and guide is not None:
+            self._inpainting.take(image, guide)
         delay = plan.steps - 1 if self._is_stream else 0
         if plan.steadies:
             motion = self._steadiness.follow(image, delay)
@@ -219,16 +232,22 @@ class FrameModel:
             if plan.has_feedback:
                 self._feedback.mix(image, feedback)
             self._denoise_loop.latents.copy_(self._encoder(image))
+            if plan.inpaints:
+                self._inpainting.keep(self._denoise_loop.latents)
+        else:
+            self._codec.forget()
         mark("encode")
         latents = self._denoise_loop.denoise(
             plan.conditioning, plan.steps, self._factors.tensor.view(1 + MAX_STEPS, 4), self.noise.run(plan.steps),
-            plan.mode != "image", plan.controls, plan.passes)
+            plan.mode != "image", plan.controls, plan.passes, self._inpainting if plan.inpaints else None)
         if plan.has_smoothing:
             self._smoothing.average(latents, smooth)
         else:
             self._smoothing.clear()
         mark("denoise")
         rendered = self._decoder(latents)
+        if plan.inpaints:
+            rendered = self._inpainting.compose(rendered)
         if plan.steadies:
             rendered = self._steadiness.average(rendered, delay)
         if plan.has_feedback:

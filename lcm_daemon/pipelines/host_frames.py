@@ -40,7 +40,7 @@ class HostFrames:
         self._model.numbers.send()
         for _, work in self._model.changes():
             work()
-        is_guided = plan.controls.uses_guide and job.guide is not None
+        is_guided = plan.uses_guide and job.guide is not None
         guide = self._guides.to_image(job.guide) if is_guided and job.guide is not None else None
         rendered = self._model.run(plan, image, guide, self._stopwatch.mark)
         enlarged = self._upscaler.run(rendered, self._upscaler.prepare(job.values.upscale))
