@@ -33,6 +33,7 @@ SAME = 0.004  # mean difference of two pictures, from 0 to 1, below which nothin
 CUT_AGREEMENT = 0.6  # correlation of the details, 1 for equal ones
 CUT_DIFFERENCE = 0.012  # mean difference after that, from 0 to 1: below it, a mixture of both shows no second picture
 DETAIL_WINDOW = 17  # side of the window whose mean is taken from the details, in pixels of the low resolution
+ITERATIONS = 2  # of the flow at each level; it is refined once more
 LEAST_SHARE = 1e-3  # of a pixel that only the other picture has: keeps the weights defined where neither has it
 
 
@@ -134,14 +135,18 @@ class Motion:
 
     def __init__(self, lumas: Tensor) -> None:
         self._lumas = lumas
-        both = flow(lumas, lumas.flip(0))
+        both = flow(lumas, lumas.flip(0), iterations=ITERATIONS)
         self._back, self._fore = both[:1], both[1:]  # to the first picture, of the second's pixels; the opposite
         # Low where a pixel of the second picture is hidden in the first one; and the opposite.
         self._seen_back = consistency(self._fore, self._back)
         self._seen_fore = consistency(self._back, self._fore)
+        self._middle = self._flows(0.5)
 
     def flows(self, moment: float) -> tuple[Tensor, Tensor]:
         """To the first and to the second picture, of the pixels of a moment from 0 to 1: float32 (1, 2, h, w) each."""
+        return self._middle if moment == 0.5 else self._flows(moment)
+
+    def _flows(self, moment: float) -> tuple[Tensor, Tensor]:
         early, late = moment, 1.0 - moment
         to_first = self._back * early**2 - self._fore * (early * late)
         to_second = self._fore * late**2 - self._back * (early * late)

@@ -175,7 +175,7 @@ def test_the_packages_own_is_nearer_to_the_original_than_lanczos(shrink: Image.R
     lanczos = np.asarray(small.resize((192, 192), Image.Resampling.LANCZOS)).astype(float)
     errors = [np.square(made[8:-8, 8:-8] - original[8:-8, 8:-8, :3]).mean()
               for made in (found.clamp(0, 255).permute(1, 2, 0).numpy(), lanczos)]
-    assert errors[0] < errors[1]
+    assert errors[0] < 0.85 * errors[1]
 
 
 def paint(pipeline: LatentConsistency, **changes: Any) -> Pixels:
