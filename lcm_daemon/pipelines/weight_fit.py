@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcm_daemon.pipelines.lora_keys import parse
+from lcm_daemon.pipelines.lora_settings import read_settings
 from lcm_daemon.recipes.families import SD1, SD2, SDXL, Family, WeightKind, family_of_config, identify
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header, read_metadata
 from lcm_daemon.recipes.weight_folders import find_weights
 
 if TYPE_CHECKING:
@@ -88,9 +90,24 @@ def _compare(source: str, part: str, place: Path, wanted: tuple[str, ...], model
     if wanted and kind.part and kind.part not in wanted:
         reason = f"it is {kind}, not {_WANTED[wanted]}"
     else:
-        reason = misfit(kind.family, model)
+        reason = misfit(kind.family, model) or (_lora_problem(place) if wanted == _LORA else "")
     if reason:
         yield Misfit(source, f"{part} at {place}: {reason}")
+
+
+def _lora_problem(file: Path) -> str:
+    """Why a LoRA is of a kind that is not read; "" if it is read."""
+    try:
+        read_settings(file, read_metadata(file))
+    except (OSError, ValueError, BadWeightFile) as error:
+        return str(error)
+    names, wrong = read_header(file), list[str]()
+    for name in names:
+        try:
+            parse(name)
+        except ValueError as error:
+            wrong.append(str(error))
+    return wrong[0] if 2 * len(wrong) > len(names) else ""
 
 
 def _compare_vae(source: str, place: Path, model: Family) -> Iterator[Misfit]:

@@ -134,3 +134,17 @@ def test_a_lora_for_a_transformer_is_named(tmp_path: Path) -> None:
         f"lora_unet_double_blocks_0_img_attn_qkv.lora_{part}.weight": (4, 4) for part in ("up", "down")})
     assert misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),)) == (
         f"lora at {file}: it is for FLUX.1, this model is SD 1.x (768)")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("oft_blocks", "OFT"), ("a1.weight", "GLoRA")])
+def test_kinds_of_loras_that_are_not_read(name: str, kind: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "style.safetensors", {f"lora_unet_x{number}.{name}": (2, 2) for number in range(3)})
+    assert misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),)) == (
+        f"lora at {file}: LoRAs of the kind {kind} are not supported (key 'lora_unet_x0.{name}')")
+
+
+def test_the_settings_of_an_adapter_of_another_kind(tmp_path: Path) -> None:
+    file = write(tmp_path / "peft" / "adapter_model.safetensors", lora("SD 1.x"))
+    write_json(file.with_name("adapter_config.json"), {"peft_type": "BOFT"})
+    assert misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),)) == (
+        f"lora at {file}: it is an adapter of the kind BOFT; supported are LORA, LOHA, LOKR")
