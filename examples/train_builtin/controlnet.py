@@ -7,7 +7,6 @@ the student renders it without the ControlNet.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +156,7 @@ def train(work: Path, seconds: float, checkpoint: str = "finishing.pt", seed: in
     torch.manual_seed(number)
     samples, stock = Samples(work, 1, number), Edges(work, number)
     controlled = Controlled(student, state.model)
-    state.last = time.monotonic()
+    state.last = runs.clock()
     (count,) = runs.scaled(BATCH)
     while state.lasts(seconds):
         text, edges = samples.ask(count)[0], stock.take(count)

@@ -32,7 +32,7 @@ SHOWN = 50
 
 
 class Pictures:
-    """A pool of pictures on the device that is drawn anew bit by bit, and random crops of it."""
+    """A pool of pictures on the device that is drawn again bit by bit, and random crops of it."""
 
     def __init__(self, seed: int) -> None:
         self.scenes, self.random, self.number = Scenes(SIZE, seed), random.Random(seed), seed * 1_000_003

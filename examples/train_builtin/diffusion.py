@@ -111,7 +111,7 @@ class Training:
         self.model = model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
-        self.spent, self.step, self.last, self.saved = 0.0, 0, time.monotonic(), time.monotonic()
+        self.spent, self.step, self.last, self.saved = 0.0, 0, runs.clock(), time.monotonic()
         self.stopped = False
         self.recent: dict[str, float] = {}
         if path.exists():
@@ -170,8 +170,8 @@ class Training:
 
     def tick(self) -> None:
         """Add the time since the last call. The workers agree on it and on the run's end: they stop together."""
-        now = time.monotonic()
-        passed = torch.tensor([min(now - self.last, TOGETHER * runs.LONGEST_STEP), float(runs.over())])
+        now = runs.clock()
+        passed = torch.tensor([now - self.last, float(runs.over())])
         self.last = now
         workers.average([passed])
         self.spent += passed[0].item()
@@ -194,7 +194,7 @@ def train(work: Path, small_seconds: float, whole_seconds: float, seed: int = 3)
         if wanted != shrink:
             shrink = wanted
             samples = Samples(work, shrink, seed + 1000 * workers.rank() + state.step)
-            state.last = time.monotonic()
+            state.last = runs.clock()
         samples.renew()
         clean, text, kinds = samples.take(*runs.scaled(BATCH[shrink]), DROP)
         times, noise = draw_times(kinds), torch.randn_like(clean)

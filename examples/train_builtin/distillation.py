@@ -8,7 +8,6 @@ after two steps from noise.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,7 @@ def train(work: Path, seconds: float, seed: int = 4) -> None:
     torch.manual_seed(seed)
     student = Student(work, seed)
     state = student.state
-    state.last = time.monotonic()
+    state.last = runs.clock()
     while state.lasts(seconds):
         student.samples.renew()
         losses = student.told()

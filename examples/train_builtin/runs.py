@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SAVE_SECONDS = 600  # between two checkpoints of a step
-LONGEST_STEP = 30.0  # seconds; what lies above is a pause of the machine, and is not counted as training
 
 
 class OutOfTimeError(Exception):
@@ -68,6 +67,14 @@ def scaled(*counts: int) -> tuple[int, ...]:
     return tuple(count * _current.batch for count in counts)
 
 
+def clock() -> float:
+    """Return a clock in seconds for the training times.
+
+    On a CPU, it is the time that this thread computes: other programs and pauses do not shorten a training.
+    """
+    return time.thread_time() if _current.device == "cpu" else time.monotonic()
+
+
 def over() -> bool:
     """Return whether the time of the run is over."""
     return time.time() >= _current.ends
@@ -118,7 +125,7 @@ class Progress:
     def __init__(self, path: Path, **parts: Keeper) -> None:
         """Continue from `path` if it exists. `parts` are what the step changes, by name."""
         self.path, self.parts = path, parts
-        self.step, self.spent, self._last, self._saved = 0, 0.0, time.monotonic(), time.monotonic()
+        self.step, self.spent, self._last, self._saved = 0, 0.0, clock(), time.monotonic()
         if path.exists():
             state = read(path)
             for name, part in parts.items():
@@ -127,7 +134,7 @@ class Progress:
 
     def begin(self) -> None:
         """Start counting the time here: what the step prepared before does not belong to its loop."""
-        self._last = time.monotonic()
+        self._last = clock()
 
     def count(self) -> None:
         """Count one step of the loop and its time. Save if it is time to.
@@ -135,12 +142,12 @@ class Progress:
         Raises:
             OutOfTimeError: The time of the run is over; the state is saved.
         """
-        now = time.monotonic()
-        self.step, self.spent, self._last = self.step + 1, self.spent + min(now - self._last, LONGEST_STEP), now
+        now = clock()
+        self.step, self.spent, self._last = self.step + 1, self.spent + now - self._last, now
         if over():
             self.save()
             raise OutOfTimeError
-        if now - self._saved > SAVE_SECONDS:
+        if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
             self._saved = time.monotonic()
 

@@ -52,16 +52,17 @@ def test_a_step_that_the_time_ends_continues_where_it_was(tmp_path: Path, monkey
 def test_a_checkpoint_is_written_every_ten_minutes_and_a_pause_is_not_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [0.0]
+    clock, computed = [0.0], [0.0]
     monkeypatch.setattr(runs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(runs.time, "thread_time", lambda: computed[0])
     layer, path = torch.nn.Linear(2, 2), tmp_path / "x.training.pt"
     progress = runs.Progress(path, layer=layer)
-    clock[0] = 20.0
+    clock[0], computed[0] = 20.0, 15.0
     progress.count()
     assert not path.exists()
-    clock[0] = 700.0  # the process was stopped
+    clock[0], computed[0] = 700.0, 18.0  # the process was stopped
     progress.count()
-    assert progress.spent == 20 + runs.LONGEST_STEP
+    assert progress.spent == 18
     again = torch.nn.Linear(2, 2)
     continued = runs.Progress(path, layer=again)
     assert (continued.step, continued.spent) == (2, progress.spent)

@@ -56,7 +56,7 @@ def shrink() -> None:
     latents.BATCH, latents.FOREIGN = 6, 6
     decoder.POOL, decoder.CROP, controlnet.FOREIGN_POOL = 4, 64, 48
     loras.PAIRS, loras.CHUNK = 4, 4
-    data.structure_pool = lambda seed, count=4, pool=data.structure_pool: pool(seed, min(count, 4))
+    data.structure_pool = lambda seed, count=6, pool=data.structure_pool: pool(seed, min(count, 6))
     controlnet.train_probe.__defaults__ = (2, 8)
 
 
