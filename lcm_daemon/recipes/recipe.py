@@ -110,7 +110,7 @@ class Recipe:
 
     def _never(self, parameter: Parameter) -> tuple[Need, ...]:
         """Why a parameter never has an effect with this recipe; empty if it may have one."""
-        if self.pipeline == "passthrough" and parameter.group != "Master":
+        if self.pipeline == "passthrough" and parameter.group != "Master" and parameter.name != "interpolate":
             return (Need(f"the recipe {self.name} shows the input untouched"),)
         if parameter.name == "negative_prompt" and self.guidance != "classifier_free":
             return (Need(f"the recipe {self.name} plays, which takes no negative prompt"),)

@@ -43,6 +43,7 @@ def test_why_a_parameter_has_no_effect(name: str, changes: dict[str, Value], rea
     ("lcm-dreamshaper", "negative_prompt", "the recipe lcm-dreamshaper plays, which takes no negative prompt"),
     ("lcm-dreamshaper", "guidance", ""), ("sd15-lcm", "guidance", ""),
     ("passthrough", "strength", "the recipe passthrough shows the input untouched"), ("passthrough", "master", ""),
+    ("passthrough", "interpolate", ""), ("passthrough", "upscale", "the recipe passthrough shows the input untouched"),
 ])
 def test_what_never_has_an_effect_with_a_recipe(recipe: str, name: str, reason: str) -> None:
     table = load_recipe(recipe).table()

@@ -19,6 +19,7 @@ from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.engine import _frames_in_flight, _render_frames, is_out_of_memory
 from tests.measure import in_flight
+from tests.render.test_between_frames import Middle
 
 SIZE = (32, 16)
 
@@ -81,6 +82,13 @@ class Remembering(Slow):
         self.told.append(session)
 
 
+class Interpolating(Slow):
+    """Puts the mean of two results between them."""
+
+    def interpolator(self) -> Any:
+        return Middle()
+
+
 class Rig:
     """The stage's end of an engine that renders in this process."""
 
@@ -103,12 +111,12 @@ class Rig:
         assert self.stage.pipe.poll(seconds)
         self.messages += self.stage.receive()
 
-    def send(self, number: int, guide: Frame | None = None, session: str = "") -> None:
+    def send(self, number: int, guide: Frame | None = None, session: str = "", between: int = 0) -> None:
         """Send a frame once the engine has asked for one."""
         while not self.stage.accepts_frame:
             self.hear()
         frame = Frame(solid(SIZE, (number, 2, 2, 2)), number, 0.0)
-        assert self.stage.send_frame(frame, {}, float(number), guide, session)
+        assert self.stage.send_frame(frame, {}, float(number), guide, session, between)
 
     def result(self) -> FrameResult:
         """The next result."""
@@ -146,6 +154,22 @@ def test_a_pipeline_is_handed_the_guide_where_there_is_one() -> None:
     assert rig.end()
     assert found == [2, 7, 2]
     assert result.seconds["denoise"] == 0.1
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_pictures_between_two_results_come_with_the_second(limit: int) -> None:
+    pipeline = Interpolating(limit)
+    rig = Rig(pipeline)
+    found = []
+    for number in range(0, 200, 20):
+        rig.send(number, between=0 if number == 100 else 2)
+        pipeline.finishing.put(None)
+        frame = rig.stage.read_result(rig.result())
+        found.append(([int(pixels[0, 0, 0]) for pixels in frame.between], int(frame.pixels[0, 0, 0])))
+        time.sleep(0.02)  # what makes them is built in the background
+    assert rig.end()
+    assert found[-3:] == [([number - 10] * 2, number) for number in (140, 160, 180)]
+    assert found[5:7] == [([], 100), ([], 120)], "the frame before wanted none"
 
 
 @pytest.mark.parametrize("limit", [1, 3])
