@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,6 +95,34 @@ def test_a_stage_runs_on_the_cpu(
         assert plays["rendered_seen_fps"] > 0
         assert plays["in_to_out_p50_ms"] > 0
         assert rows["kit-recorded: engine killed"]["first_new_card_s"] > 0
+
+
+def test_the_training_is_stopped_and_continued(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cheap steps of the stage `train`: the first run ends in the middle, the second one finishes."""
+    stage = module("train")
+    monkeypatch.setattr(stage, "LAST", "text")
+    monkeypatch.setattr(sys, "argv", ["train", "--minutes", "0.1"])
+    monkeypatch.setenv("OUT", str(work / "out"))
+    with undone_changes():
+        stage.main()
+    rows = {row["name"]: row for row in results(work)}
+    assert rows["training: finished"]["ok"]
+    assert rows["training: stopped"]["in_step"] in ("data", "vae", "decoder", "autoencoder")
+    assert {path.name for path in (work / "out" / "builtin").glob("*.pt")} == {"vae.pt", "decoder.pt", "autoencoder.pt"}
+
+
+@contextmanager
+def undone_changes() -> Iterator[None]:
+    """The stage makes the training small for its whole process; afterwards it is as before."""
+    from examples.train_builtin import controlnet, data, decoder, latents, loras, reward, runs, text
+
+    modules = (controlnet, data, decoder, latents, loras, reward, runs, text)
+    before = [dict(vars(changed)) for changed in modules]
+    probe = controlnet.train_probe.__defaults__
+    yield
+    controlnet.train_probe.__defaults__ = probe
+    for changed, own in zip(modules, before, strict=True):
+        vars(changed).update(own)
 
 
 @pytest.mark.usefixtures("work")

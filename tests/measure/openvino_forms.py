@@ -43,8 +43,9 @@ def main() -> None:
         reference = DiffusersReference(recipe, SIZE)
         values = {**recipe.start_values(), "mix": 1.0}
         jobs["diffusers"] = lambda: reference.render(frame, values)
-    for name, median in measure(jobs, options.seconds).items():
-        print(f"{name:20} {1000 * median:7.1f} ms {1 / median:6.1f} frames/s")
+    for name, (median, parts) in measure(jobs, options.seconds).items():
+        shares = ", ".join(f"{part} {1000 * seconds:.1f}" for part, seconds in parts.items())
+        print(f"{name:20} {1000 * median:7.1f} ms {1 / median:6.1f} frames/s  {shares}")
 
 
 def load(frame: Pixels, **changes: Any) -> LatentConsistency:
@@ -66,9 +67,10 @@ def player(pipeline: LatentConsistency, frame: Pixels, changes: dict[str, Value]
     return lambda: pipeline.render(frame, values, out)
 
 
-def measure(jobs: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
-    """Seconds of a frame of each job: the median."""
+def measure(jobs: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tuple[float, dict[str, float]]]:
+    """Seconds of a frame of each job, and of each part that it reports: the medians."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
+    parts: dict[str, dict[str, list[float]]] = {name: {} for name in jobs}
     for job in jobs.values():
         job()
     end = time.perf_counter() + seconds
@@ -76,10 +78,13 @@ def measure(jobs: dict[str, Callable[[], Any]], seconds: float) -> dict[str, flo
         for name, job in jobs.items():
             for number in range(4):
                 begun = time.perf_counter()
-                job()
+                made = job()
                 if number:  # the first one may move the LoRAs
                     times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(each) for name, each in times.items()}
+                    for part, seconds_spent in made.items() if isinstance(made, dict) else ():
+                        parts[name].setdefault(part, []).append(seconds_spent)
+    return {name: (statistics.median(each), {part: statistics.median(some) for part, some in parts[name].items()})
+            for name, each in times.items()}
 
 
 if __name__ == "__main__":
