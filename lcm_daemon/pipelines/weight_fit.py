@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ from lcm_daemon.pipelines.lora_keys import parse
 from lcm_daemon.pipelines.lora_settings import read_settings
 from lcm_daemon.recipes.families import SD1, SD2, SDXL, Family, WeightKind, family_of_config, identify
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header, read_metadata
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header, read_metadata
 from lcm_daemon.recipes.weight_folders import find_weights
 
 if TYPE_CHECKING:
     from lcm_daemon.pipelines.weights import WeightFiles
 
 _FILE = ".safetensors"
+_KNOWN = (SD1, SD2, SDXL)
 _LORA, _CONTROL, _ADAPTER = ("lora",), ("controlnet", "t2i_adapter"), ("ip_adapter",)
 _EMBEDDING = ("embedding",)
 _WANTED: Mapping[tuple[str, ...], str] = {
@@ -84,7 +85,7 @@ def misfit(found: Family | None, model: Family | None) -> str:
 
 
 def _compare(source: str, part: str, place: Path, wanted: tuple[str, ...], model: Family | None) -> Iterator[Misfit]:
-    kind = _kind(place)
+    kind = _kind(place, model)
     if kind is None:
         return
     if wanted and kind.part and kind.part not in wanted:
@@ -112,7 +113,7 @@ def _lora_problem(file: Path) -> str:
 
 def _compare_vae(source: str, place: Path, model: Family) -> Iterator[Misfit]:
     families = _vae_families(source, place)
-    if families and model in (SD1, SD2, SDXL) and model not in families:
+    if families and model in _KNOWN and model not in families:
         names = " and ".join(family.name for family in families)
         yield Misfit(source, f"vae at {place}: it is for {names}, this model is {model.name}")
 
@@ -121,20 +122,34 @@ def _vae_families(source: str, place: Path) -> tuple[Family, ...]:
     """The families that a VAE is for; () if it does not tell."""
     if match := _TINY.search(source.lower().removesuffix(_FILE)):
         return (SDXL,) if match[2] else (SD1, SD2)
-    return _SCALES.get(_config(place / "config.json").get("scaling_factor", 0), ())
+    scale = _config(place / "config.json").get("scaling_factor")
+    return _SCALES.get(scale, ()) if isinstance(scale, float) else ()
 
 
-def _kind(place: Path) -> WeightKind | None:
+def _kind(place: Path, model: Family | None) -> WeightKind | None:
     """What a file is, or the weights in a folder; None if it cannot be read. A ControlNet's config tells its family."""
     found = place if place.is_file() else next(iter(_files(place)), None)
     if found is None:
         return None
     try:
-        kind = identify(read_header(found))
+        tensors = read_header(found)
     except BadWeightFile:  # the error is reported when it is loaded
         return None
+    kind = identify(tensors)
+    if kind.part == "t2i_adapter":
+        return replace(kind, family=_family_of_t2i(tensors, model))
     config = {} if place.is_file() else _config(place / "config.json")
-    return WeightKind(kind.part, kind.family or family_of_config(config), kind.original, kind.inputs)
+    return replace(kind, family=kind.family or family_of_config(config))
+
+
+def _family_of_t2i(tensors: Mapping[str, TensorInfo], model: Family | None) -> Family | None:
+    """The family of a T2I-Adapter for one of these models. Those for SDXL unfold squares of 16 pixels, others of 8."""
+    if model not in _KNOWN:
+        return None
+    first = next((info for name, info in tensors.items() if name.endswith("conv_in.weight")), None)
+    if first is not None and first.shape[1] % 16**2 == 0:
+        return SDXL
+    return SD2 if model == SD2 else SD1  # they fit both
 
 
 def _files(folder: Path) -> tuple[Path, ...]:

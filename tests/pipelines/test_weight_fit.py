@@ -121,6 +121,16 @@ def test_a_tiny_vae_is_known_by_its_name(name: str, model: str, fits: bool, tmp_
     assert bool(misfits_of(tmp_path, model, vae=str(vae))) is not fits
 
 
+@pytest.mark.parametrize(("inputs", "model", "fits"), [
+    (192, "SD 1.x", True), (192, "SD 2.x", True), (192, "SDXL", False), (768, "SDXL", True), (768, "SD 1.x", False)])
+def test_a_t2i_adapter_is_known_by_its_first_layer(inputs: int, model: str, fits: bool, tmp_path: Path) -> None:
+    shapes = {"conv_in.weight": (1, inputs, 3, 3), "body.0.block1.weight": (1, 1, 3, 3)}
+    file = write(tmp_path / "t2i.safetensors", shapes)
+    found = misfits_of(tmp_path, model, controlnets=(ControlNet("a", str(file)),))
+    own, other = ("SD 1.x (context 768)", "SDXL (2048)") if inputs == 192 else ("SDXL (context 2048)", "SD 1.x (768)")
+    assert found == ("" if fits else f"controlnet a at {file}: it is for {own}, this model is {other}")
+
+
 def test_a_part_of_another_kind_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "vae.safetensors", {"encoder.down.0.block.0.conv1.weight": (1, 1, 3, 3)})
     network = write(tmp_path / "unet" / "model.safetensors", {f"{TO_K}.weight": (8, 768)}).parent
