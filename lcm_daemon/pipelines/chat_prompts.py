@@ -20,7 +20,7 @@ def read_chat_tokenizer(folder: Path) -> Any:
 
 def tokenize_chat(tokenizer: Any, text: str, limit: int, thinking: bool,
                   padded: bool) -> tuple[Sequence[int], Sequence[int]]:
-    """Tokenize one text of a prompt in the chat template. Emphasis is left out: it has no effect here.
+    """Tokenize one text of a prompt in the chat template. Its emphasis has no effect.
 
     Args:
         tokenizer: It has the template.

@@ -26,7 +26,7 @@ from lcm_daemon.pipelines.prompt_chunks import LearnedWords
 from lcm_daemon.pipelines.quick_read import read_quickly
 from lcm_daemon.pipelines.weights import WeightFiles, locate, read_json
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.registry import STABLE_DIFFUSION
+from lcm_daemon.recipes.registry import FAMILIES, STABLE_DIFFUSION
 from lcm_daemon.recipes.safetensors_header import read_header
 from lcm_daemon.recipes.weight_folders import find_weights
 
@@ -111,7 +111,7 @@ class _Loader:
         schedule = self._schedule()
         read = [self._text_encoder(suffix) for suffix in (("", "_2") if weights.second else ("",))]
         encoders = learn_words(read, self._recipe.embeddings, weights.embeddings, self._read)
-        unet = self._image_model("unet", weights.unet, self._read_unet)
+        unet = self._image_model(FAMILIES[self._recipe.family].denoiser, weights.unet, self._read_unet)
         vae = self._image_model("vae", weights.vae, self._read_vae)
         if weights.pix2pix:
             vae = self._read("pix2pix", weights.pix2pix, lambda file: self._parts.finish(self._recipe, unet, vae, file))

@@ -30,10 +30,11 @@ from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_c
 from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import STABLE_DIFFUSION
 
 
 class DiffusersComparison:
-    """The forms of one recipe, and diffusers' pipeline, loaded.
+    """The forms of one recipe, and diffusers' pipeline, loaded. Of other families than Stable Diffusion only the forms.
 
     Args:
         recipe: What to render.
@@ -52,7 +53,9 @@ class DiffusersComparison:
         components = self._players[EAGER].components
         self._precision = str(components.dtype).removeprefix("torch.")
         self.where = f"{devices.describe(components.device)}, {self._precision}"
-        self._reference = DiffusersReference(recipe, recipe.size, loader=loader)
+        self._reference: DiffusersReference | None = None
+        if recipe.family == STABLE_DIFFUSION:  # diffusers' pipelines of other families take other arguments
+            self._reference = DiffusersReference(recipe, recipe.size, loader=loader)
 
     @property
     def accelerators(self) -> str:
@@ -88,6 +91,8 @@ class DiffusersComparison:
         if self.accelerators == "none":
             names = [name for name in names if name != ACCELERATED]
         found = {name: self._players[name].form(self._precision) for name in names}
+        if self._reference is None:
+            return found
         label = f"diffusers' own pipeline, {self._precision}, not recorded, 1 frame in flight"
         return {**found, DIFFUSERS: BenchForm(label, UNTIMED_FRAMES, 1, self._play_reference)}
 
@@ -95,6 +100,7 @@ class DiffusersComparison:
         rows: list[Row] = []
         for _ in range(frames):
             begun = time.perf_counter()
+            assert self._reference is not None  # otherwise it is not among the forms
             self._reference.render(frame, values)
             seconds = time.perf_counter() - begun
             rows.append({"frame": seconds, "latency": seconds})

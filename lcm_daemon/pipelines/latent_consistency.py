@@ -14,6 +14,7 @@ from lcm_daemon.core.errors import EngineError, RecipeError
 from lcm_daemon.core.frame import Pixels, Size, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines import device as devices
+from lcm_daemon.pipelines import stable_diffusion  # noqa: F401 - a spare engine imports the usual family ahead
 from lcm_daemon.pipelines.accelerators import find_upgrade
 from lcm_daemon.pipelines.accelerators.compile import is_tuned
 from lcm_daemon.pipelines.base import DeviceMemory, FrameValues, Pending, Pipeline, Progress, Report
@@ -220,7 +221,9 @@ class FrameRenderer:
 
     def _render_blank(self, values: Values, count: int) -> None:
         frame, out = solid(self.size), solid(self.size)
-        guide = solid(self.size) if any(control.source == "guide" for control in self.recipe.controlnets) else None
+        is_guided = float(values["inpaint"]) > 0.0 or any(
+            control.source == "guide" for control in self.recipe.controlnets)
+        guide = solid(self.size) if is_guided else None
         for _ in range(count):
             self.submit(frame, FrameValues.of(values), out, guide).wait()
 

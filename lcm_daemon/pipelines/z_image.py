@@ -58,8 +58,9 @@ class ZImagePass(Denoiser):
 
     def __init__(self, transformer: Any) -> None:
         super().__init__()
-        self.transformer, self.embedder = transformer, transformer.cap_embedder
-        transformer.cap_embedder = nn.Identity()
+        if not isinstance(transformer.cap_embedder, _Passing):
+            transformer.cap_embedder = _Passing(transformer.cap_embedder)
+        self.transformer, self.embedder = transformer, transformer.cap_embedder.layers
         self.channels = int(transformer.config.in_channels)
 
     def count_tokens(self, shape: tuple[int, int, int]) -> int:
@@ -75,6 +76,17 @@ class ZImagePass(Denoiser):
         outputs = self.transformer(list(sample[:, :, None]), 1.0 - timestep.expand(len(sample)), list(prompts),
                                    return_dict=False)[0]
         return -torch.stack(list(outputs))[:, :, 0]
+
+
+class _Passing(nn.Module):
+    """The place of layers that were called before. What they have made passes unchanged."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, made: Tensor) -> Tensor:
+        return made
 
 
 class ZImagePrompts(LanguagePrompts):

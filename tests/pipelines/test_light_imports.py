@@ -18,6 +18,8 @@ warm_imports("latent_consistency")
 """
 AFTERWARDS = """
 assert "diffusers" in sys.modules and "transformers" in sys.modules
+of_families = {f"lcm_daemon.pipelines.{name}" for name in ("stable_diffusion", "sana", "flux2", "z_image")}
+assert of_families & set(sys.modules) == {"lcm_daemon.pipelines.stable_diffusion"}, "the usual family, and no other"
 assert not {"peft", "scipy"} & set(sys.modules), "imported, or still hidden"
 assert "torch._dynamo" in waiting() and "diffusers.models.transformers" in waiting()
 assert not {"sympy", "torch._inductor", "diffusers.models.transformers.transformer_flux"} & set(sys.modules)

@@ -19,8 +19,10 @@ with lazy_imports(globals()):
     import diffusers
     from transformers import AutoTokenizer, Qwen3Model
 
+    from lcm_daemon.pipelines.diffusers_comparison import DiffusersComparison
     from lcm_daemon.pipelines.diffusers_reference import _encode_to_mean
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+    from lcm_daemon.pipelines.z_image import ZImage
     from tests.rigs.card import Card, unplugged
 
 FAMILY: dict[str, Any] = {"family": "z-image", "sampler": "flow_euler", "guidance": "none"}
@@ -76,6 +78,15 @@ def test_prompts_of_any_length_equal_diffusers(pair: ZImagePair, prompt: str) ->
     found = pair.paint(mode="text", steps=2, prompt=prompt)
     assert_equal(found, pair.expected(2, prompt=prompt.strip()))
     assert np.abs(found.astype(int) - pair.paint(mode="text", steps=2)).mean() > 0.5
+
+
+@pytest.mark.slow
+def test_the_bench_plays_a_family_without_diffusers(pair: ZImagePair) -> None:
+    """All forms share the modules that were loaded once."""
+    rows = DiffusersComparison(pair.recipe).measure(1, 2)
+    assert {name: len(row) for name, row in rows.items()} == {"eager": 2}
+    first, second = (ZImage().make_denoiser(pair.ours.renderer.components.unet) for _ in range(2))
+    assert first.embedder is second.embedder
 
 
 @pytest.mark.slow
