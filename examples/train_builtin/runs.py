@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,17 @@ def start(run: Run) -> None:
     global _current
     _current = run
     torch.set_default_device(run.device)
+
+
+def stop_on_signals() -> None:
+    """End the run as if its time were over when this process is interrupted (Ctrl-C) or terminated."""
+
+    def stop(_number: int, _frame: object) -> None:
+        global _current
+        _current = replace(_current, ends=0.0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def current() -> Run:

@@ -223,6 +223,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     run = settings(options)
+    runs.stop_on_signals()
     for step in every_step(options.last) if options.step == "all" else [options.step]:
         try:
             run_step(step, options, run)

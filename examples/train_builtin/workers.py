@@ -33,6 +33,7 @@ def _enter(
     arguments: tuple[Any, ...],
 ) -> None:
     runs.start(run)
+    runs.stop_on_signals()
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=workers)

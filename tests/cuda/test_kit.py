@@ -119,6 +119,7 @@ def undone_changes() -> Iterator[None]:
     modules = (controlnet, data, decoder, latents, loras, reward, runs, text)
     before = [dict(vars(changed)) for changed in modules]
     probe = controlnet.train_probe.__defaults__
+    runs.stop_on_signals = lambda: None
     yield
     controlnet.train_probe.__defaults__ = probe
     for changed, own in zip(modules, before, strict=True):

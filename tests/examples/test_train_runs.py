@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,7 @@ def test_the_command_ends_with_its_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[str] = []
+    monkeypatch.setattr(runs, "stop_on_signals", lambda: None)
     names = ["data", "vae", "text"]
     monkeypatch.setattr(train, "STEPS", {name: lambda options, name=name: done.append(name) for name in names})
     monkeypatch.setattr(sys, "argv", ["train", "all", "--work", str(tmp_path), "--last", "text", "--minutes", "5"])
@@ -93,6 +96,19 @@ def test_the_command_ends_with_its_minutes(
     train.main()
     assert done == ["data", "vae"]
     assert "the time is over in step vae; all is saved, and the same command continues" in capsys.readouterr().out
+
+
+def test_an_interruption_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(runs.signal, "signal", handlers.__setitem__)
+    runs.stop_on_signals()
+    progress = runs.Progress(tmp_path / "x.training.pt")
+    progress.count()
+    handlers[signal.SIGINT](signal.SIGINT, None)
+    with pytest.raises(runs.OutOfTimeError):
+        progress.count()
+    assert (tmp_path / "x.training.pt").exists()
+    assert handlers.keys() == {signal.SIGINT, signal.SIGTERM}
 
 
 @pytest.mark.parametrize(("arguments", "wanted"), [
