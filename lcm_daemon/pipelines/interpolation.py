@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from lcm_daemon.pipelines.optical_flow import (
     warp,
     window_mean,
 )
-from lcm_daemon.pipelines.optional_weights import read_optional
+from lcm_daemon.pipelines.optional_weights import place, read_optional
 from lcm_daemon.pipelines.rife import read_rife
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -51,12 +52,13 @@ class Interpolator:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32
-        self._network = read_optional(recipe, "interpolator", read_rife, "pictures are moved along the motion")
-        if self._network is not None:
-            self._network = self._network.to(device, self._dtype).to(memory_format=torch.channels_last)
+        network = read_optional(recipe, "interpolator", read_rife, "pictures are moved along the motion")
+        self._network = None if network is None else place(network, device, self._dtype)
         self._last: Tensor | None = None  # the last picture, uint8 (H, W, 4), on the device
         # A stream of its own: frames under way, which were launched before, need not end first.
-        self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Drop the last picture: the next one does not follow on it."""

@@ -113,7 +113,8 @@ def _resize(image: Tensor, factor: float) -> Tensor:
 
 def _move(images: tuple[Tensor, Tensor], flows: Tensor) -> Tensor:
     """Both images moved along their flows, one after the other in the channels."""
-    return torch.cat([warp(image, flow.float()) for image, flow in zip(images, flows.split(2, dim=1), strict=True)], 1)
+    first, second = images
+    return torch.cat((warp(first, flows[:, :2].float()), warp(second, flows[:, 2:].float())), 1)
 
 
 def read_rife(file: Path) -> RifeNetwork:

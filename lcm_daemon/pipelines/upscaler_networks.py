@@ -38,6 +38,7 @@ class EdgeNetwork(EnlargingNetwork):
     """
 
     scale = 2
+    luma: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +102,8 @@ class CompactNetwork(EnlargingNetwork):
 class _DenseBlock(nn.Module):
     """Five layers, each of which sees the results of all before it."""
 
+    conv5: nn.Module
+
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
         for number in range(1, 6):
@@ -112,7 +115,8 @@ class _DenseBlock(nn.Module):
         for number in range(1, 5):
             made = functional.leaky_relu(getattr(self, f"conv{number}")(seen), 0.2)
             seen = torch.cat((seen, made), 1)
-        return image + 0.2 * self.conv5(seen)
+        changed: Tensor = image + 0.2 * self.conv5(seen)
+        return changed
 
 
 class _TripleBlock(nn.Module):
@@ -123,7 +127,8 @@ class _TripleBlock(nn.Module):
         self.rdb1, self.rdb2, self.rdb3 = (_DenseBlock(channels, growth) for _ in range(3))
 
     def forward(self, image: Tensor) -> Tensor:
-        return image + 0.2 * self.rdb3(self.rdb2(self.rdb1(image)))
+        changed: Tensor = image + 0.2 * self.rdb3(self.rdb2(self.rdb1(image)))
+        return changed
 
 
 class DenseNetwork(EnlargingNetwork):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lcm_daemon.core.frame import Size
-from lcm_daemon.pipelines.optional_weights import read_optional
-from lcm_daemon.pipelines.upscaler_networks import EnlargingNetwork, read_edge_network, read_network
+from lcm_daemon.pipelines.optional_weights import place, read_optional
+from lcm_daemon.pipelines.upscaler_networks import read_edge_network, read_network
 from lcm_daemon.recipes.recipe import Recipe
 
 MOST_PASSES = 2  # of one frame: four times the size with a network that doubles
@@ -26,17 +26,18 @@ class Upscaler:
         recipe: The recipe.
         size: Output size, (width, height).
         device: Where images are rendered.
-        dtype: Precision of the network on CUDA and MPS; on the CPU it is float32.
+        dtype: The model's precision. The network has float32 or float16: bfloat16 has too few levels for pictures.
 
     Raises:
         RecipeError: The recipe's file exists and cannot be read as a network of a known kind.
     """
 
     def __init__(self, recipe: Recipe, size: Size, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, torch.float32 if device.type == "cpu" else dtype
+        is_whole = device.type == "cpu" or dtype == torch.float32
+        self._device, self._dtype = device, torch.float32 if is_whole else torch.float16
         self._ratio = max(size[0] / recipe.size[0], size[1] / recipe.size[1])
         network = read_optional(recipe, "upscaler", read_network, "the package's own is used")
-        self._network = None if network is None else self._place(network)
+        self._network = None if network is None else place(network, device, self._dtype)
 
     def prepare(self, factor: int) -> int:
         """How often a frame runs the network: until it is `factor` times as large, or as large as the output.
@@ -47,7 +48,7 @@ class Upscaler:
         if wanted <= 1.0:
             return 0
         if self._network is None:
-            self._network = self._place(read_edge_network(EDGES))
+            self._network = place(read_edge_network(EDGES), self._device, self._dtype)
         reached, passes = 1, 0
         while reached < wanted and passes < MOST_PASSES:
             reached, passes = reached * self._network.scale, passes + 1
@@ -62,6 +63,3 @@ class Upscaler:
         for _ in range(passes):
             enlarged = self._network(enlarged)
         return enlarged
-
-    def _place(self, network: EnlargingNetwork) -> EnlargingNetwork:
-        return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)

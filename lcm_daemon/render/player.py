@@ -334,7 +334,8 @@ class Player:
         is_new = frames.sent is None or request.frame is not frames.sent.frame
         time = request.frame.time if is_new else now  # the age of an input rendered again is not the engine's fault
         frame = Frame(request.frame.pixels, self._requests, time)
-        between = self.cadence.wanted(_pictures(request.values)) if session == OWN else 0
+        makes_between = session == OWN and not engine.place.is_remote
+        between = self.cadence.wanted(_pictures(request.values)) if makes_between else 0
         if not engine.send_frame(frame, request.values, now, request.guide, session, between):
             return False
         frames.note_sent(request, self._requests, engine.pid, now + engine.latency)
