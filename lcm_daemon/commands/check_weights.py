@@ -28,21 +28,23 @@ def weight_problems(names: ShowNames, references: Sequence[Reference], known: Se
         if recipe is None or recipe.pipeline not in WITH_WEIGHTS:
             continue
         for source, text in inspect(recipe)[1].wrong.items():
-            problem = _place(source, text, references, names.file)
+            problem = _place(source, text, recipe, references, names.file)
             if (problem.file, problem.line, problem.column) not in reported:
                 reported.add((problem.file, problem.line, problem.column))
                 yield problem
 
 
-def _place(source: str, text: str, references: Sequence[Reference], show: Path) -> Problem:
+def _place(source: str, text: str, recipe: Recipe, references: Sequence[Reference], show: Path) -> Problem:
     """The problem at the value that names a source or a folder above it; without one at the beginning of the show."""
     named = [(name, reference) for reference in references if reference.kind == "weights"
              and (source == (name := _source(reference, show)) or source.startswith(f"{name}/"))
              and FOLDER not in Path(reference.node.file).parents]
     if not named:
-        return Problem(str(show), 1, 1, text)
-    _, reference = max(named, key=lambda pair: len(pair[0]))
-    return reference.node.problem(text)
+        return Problem(str(show), 1, 1, f"recipe {recipe.name}: {text}")
+    longest = max(len(name) for name, _ in named)
+    found = [reference for name, reference in named if len(name) == longest]
+    # Several recipes may name one file, which may be right in some of them.
+    return found[0].node.problem(text if len(found) == 1 else f"recipe {recipe.name}: {text}")
 
 
 def _source(reference: Reference, show: Path) -> str:

@@ -12,9 +12,10 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.weight_fit import misfits
 from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.recipes import hub_cache
-from lcm_daemon.recipes.checkpoints import SUFFIX, kind_problem, parts_of
+from lcm_daemon.recipes.checkpoints import BASES, SUFFIX, kind_problem, parts_of
 from lcm_daemon.recipes.downloads import SAFETY
-from lcm_daemon.recipes.families import identify
+from lcm_daemon.recipes.families import Family, family_of_config, identify
+from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 from lcm_daemon.recipes.registry import FAMILIES
 from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header
@@ -74,7 +75,7 @@ def locate(recipe: Recipe, fetched: bool = False) -> WeightFiles:
 
     Args:
         recipe: The recipe.
-        fetched: It was pulled just now, so that another pull is no advice.
+        fetched: It was pulled just now: the advice is then not to pull it again.
 
     Raises:
         RecipeError: One line that names everything that is missing, with the command that fetches it, and every file
@@ -118,7 +119,7 @@ class _Search:
         unet = self._own_part("unet", FAMILIES[recipe.family].denoiser, model, checkpoint, inside)
         config = _config_of(model / "unet", unet)
         second = _has_second(config)
-        if checkpoint and config.is_file():
+        if checkpoint:
             self._compare(checkpoint, config)
         self._look_into(model, second, inside)
         self._look_for_safety(model)
@@ -150,16 +151,19 @@ class _Search:
         return place or model / folder
 
     def _compare(self, checkpoint: Path, config: Path) -> None:
-        """Compare the family of a checkpoint with the model's."""
+        """Compare the family of a checkpoint with the model's; of a model that is not here, with its recipe's."""
         tensors = self._header(checkpoint, "checkpoint", self.recipe.checkpoint)
         if not tensors:
             return
+        family, inputs = _family_of(self.recipe.model), 4
         try:
             unet = read_json(config)
-            context, inputs = int(unet["cross_attention_dim"]), int(unet["in_channels"])
+            family, inputs = family_of_config(unet), int(unet["in_channels"])
+        except FileNotFoundError:
+            pass  # it is reported
         except (OSError, ValueError, KeyError, TypeError):
             return  # the error is reported when the file is loaded
-        if problem := kind_problem(identify(tensors), context, inputs, self.recipe.model):
+        if family and (problem := kind_problem(identify(tensors), family, inputs, self.recipe.model)):
             self.problems.add_wrong(self.recipe.checkpoint, f"checkpoint {checkpoint} {problem}")
 
     def _look_into(self, model: Path, second: bool, inside: frozenset[str]) -> None:
@@ -256,6 +260,11 @@ def read_json(file: Path) -> dict[str, Any]:
 def _config_of(folder: Path, place: Path) -> Path:
     """The config.json of a part: in its own folder; of a single file, in the model's folder for that part."""
     return (folder if place.suffix == SUFFIX else place) / "config.json"
+
+
+def _family_of(model: str) -> Family | None:
+    """The family of a model of the package's recipes."""
+    return next((family for family, name in BASES.items() if load_recipe(name).model == model), None)
 
 
 def _has_second(config: Path) -> bool:

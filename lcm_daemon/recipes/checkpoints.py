@@ -83,28 +83,27 @@ def laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     """
     replaced = {"checkpoint": ""} if own.get("model") and "checkpoint" not in own else {}
     if own.get("checkpoint"):
-        title = f"{Path(own['checkpoint']).stem}, over {base.get('name', 'its base')}"
+        title = Path(own["checkpoint"]).stem + (f", over {base['name']}" if base.get("model") else "")
         replaced |= {"title": title, "licence": "", "download": ""}
     return {**base, **replaced, **own}
 
 
-def kind_problem(kind: WeightKind, context: int, inputs: int, model: str) -> str:
+def kind_problem(kind: WeightKind, family: Family, inputs: int, model: str) -> str:
     """Why a file cannot be the checkpoint over a model; "" if it can.
 
     Args:
         kind: What the file is.
-        context: Width of the embedded prompt of the base's UNet.
-        inputs: Channels that it takes.
+        family: That of the base's model.
+        inputs: Channels that its UNet takes.
         model: The base's model, for the message.
     """
     if kind.part != "checkpoint":
         return f"is {kind}, not a whole model in one file{_HINTS.get(kind.part, '')}"
     if kind.family is None:
         return "has no UNet of Stable Diffusion"
-    if kind.family.context != context:
+    if kind.family != family:
         base = f"; the base for it is {BASES[kind.family]}" if kind.family in BASES else ""
-        width = f" (context {context})" if context else ""
-        return f"is {kind}, the base's model {model} is for another family{width}{base}"
+        return f"is {kind}, the base's model {model} is {family}{base}"
     if kind.inputs not in (0, inputs):
         made = {9: " (it is made for inpainting)", 8: " (it is made for InstructPix2Pix)"}.get(kind.inputs, "")
         return f"has a UNet of {kind.inputs} input channels{made}; the base's has {inputs}"

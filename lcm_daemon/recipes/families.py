@@ -22,7 +22,7 @@ class Family:
     """A family of models whose parts fit each other.
 
     name: As users know it: "SD 1.x".
-    context: Width of the embedded prompt; 0 where the family is not told apart by it.
+    context: Width of the embedded prompt; 0 where it does not identify the family.
     """
 
     name: str

@@ -18,6 +18,8 @@ from lcm_daemon.recipes.registry import STABLE_DIFFUSION
 
 MAX_IN_FLIGHT = 4  # each frame more adds to the latency; three keep upload, computation and download busy
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
+# Endings that no repository's name has: "merges/ink.safetensors" is a file in a folder.
+_OF_FILES = (".safetensors", ".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Recipe:
         loras: LoRAs, merged or live.
         controlnets: ControlNets.
         image_prompt: The image prompt, if there is one without a name.
-        image_prompts: Image prompts with names; there is no other one beside them.
+        image_prompts: Image prompts with names. With these, `image_prompt` is None.
         pix2pix: The weights of a pix2pix-turbo, in the family of that name.
         upscaler: Weights of a network of Real-ESRGAN for the parameter `upscale`; empty for the package's own.
         interpolator: Weights of RIFE for the parameter `interpolate`; empty to move pictures along the motion.
@@ -141,4 +143,6 @@ class Recipe:
 def split_hub(source: str) -> tuple[str, str] | None:
     """A place on the hub as ("owner/name", "path/inside" or ""); None for a local path."""
     match = None if Path(source).is_absolute() else _HUB.fullmatch(source)
-    return (match[1], match[2].removeprefix("/")) if match else None
+    if match is None or (not match[2] and match[1].lower().endswith(_OF_FILES)):
+        return None
+    return match[1], match[2].removeprefix("/")

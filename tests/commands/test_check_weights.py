@@ -123,10 +123,18 @@ def test_another_family_is_told_at_its_place(tmp_path: Path, capsys: pytest.Capt
     assert code == 2
     assert said.splitlines()[-1].endswith(
         f"{place_of('merge.safetensors', show)}: checkpoint {tmp_path}/merge.safetensors is a whole model in one file "
-        f"for SDXL (context 2048), the base's model {model} is for another family (context 768); "
+        f"for SDXL (context 2048), the base's model {model} is SD 1.x (context 768); "
         "the base for it is sdxl-lcm")
     write_checkpoint(tmp_path / "merge.safetensors", TEXT, VAE)
     assert checked(show, capsys)[0] == 0
+
+
+def test_another_family_than_that_of_an_absent_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is downloaded."""
+    write_checkpoint(tmp_path / "merge.safetensors", TEXT, VAE, context=2048)
+    code, said = checked(write_show(tmp_path, {"base": "sd15-canny", "checkpoint": "merge.safetensors"}), capsys)
+    assert code == 2
+    assert f"the base's model {SD15} is SD 1.x (context 768); the base for it is sdxl-lcm" in said
 
 
 def test_shards_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,5 +156,5 @@ def test_a_checkpoint_of_another_family_names_the_right_base(here: Here, tmp_pat
     write_checkpoint(tmp_path / "merge.safetensors", TEXT, VAE, context=2048)
     done = here(str(over(tmp_path, checkpoint="merge.safetensors")))
     assert done.returncode == 2
-    assert ("is a whole model in one file for SDXL (context 2048), the base's model some/model is for another family "
+    assert ("is a whole model in one file for SDXL (context 2048), the base's model some/model is SD 1.x "
             "(context 768); the base for it is sdxl-lcm") in done.stderr

@@ -13,7 +13,9 @@ import pytest
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.weights import locate
+from lcm_daemon.recipes.families import identify
 from lcm_daemon.recipes.parts import ControlNet
+from lcm_daemon.recipes.safetensors_header import TensorInfo
 from tests.rigs import original_names, tiny
 from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.tiny import recipe_of
@@ -21,11 +23,13 @@ from tests.rigs.tiny import recipe_of
 with lazy_imports(globals()):
     import torch
     from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
+    from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES, convert_ldm_unet_checkpoint
     from safetensors.torch import load_file, save_file
 
     from lcm_daemon.pipelines.components import Components, load_components, read_pretrained
     from lcm_daemon.pipelines.control_files import read_control
     from lcm_daemon.pipelines.one_file import taken_by
+    from lcm_daemon.pipelines.random_weights import ARCHITECTURES
 
 CPU = "cpu"
 FAMILIES: Mapping[str, Mapping[str, Any]] = {"sd1": {}, "sd2": tiny.SD2, "xl": tiny.XL}
@@ -174,7 +178,7 @@ def test_another_family_is_refused_with_both_named(written: Callable[[str], Writ
     with pytest.raises(RecipeError) as caught:
         locate(recipe_of(other.base, checkpoint=str(one.file)))
     assert (f"checkpoint {one.file} is a whole model in one file for an unknown family (context 32), the base's model "
-            f"{other.base} is for another family (context 64)") in str(caught.value)
+            f"{other.base} is an unknown family (context 64)") in str(caught.value)
 
 
 def test_a_tensor_too_few_is_named(written: Callable[[str], Written], tmp_path: Path) -> None:
@@ -184,3 +188,26 @@ def test_a_tensor_too_few_is_named(written: Callable[[str], Written], tmp_path: 
     save_file(tensors, file)
     with pytest.raises(RecipeError, match=f"unet at {file} cannot be loaded: weights do not fit .*: conv_out.bias"):
         load(recipe_of(model.base, checkpoint=str(file)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "marks", "text"), [
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "v1", "SD 1.x (context 768)"),
+    ("stabilityai/sd-turbo", "v2", "SD 2.x (context 1024)"),
+    ("stabilityai/stable-diffusion-xl-base-1.0", "xl_base", "SDXL (context 2048)"),
+])
+def test_the_real_architectures(model: str, marks: str, text: str) -> None:
+    """Every name and shape of the published UNets, without their weights; diffusers knows the models by such names."""
+    with torch.device("meta"):
+        expected = UNet2DConditionModel(**ARCHITECTURES[model].unet)
+    content = dict(expected.config)
+    original = {f"model.diffusion_model.{name}": tensor
+                for name, tensor in original_names.unet(expected.state_dict(), content).items()}
+    found = convert_ldm_unet_checkpoint(original, content)
+    assert {name: tensor.shape for name, tensor in found.items()} == {
+        name: tensor.shape for name, tensor in expected.state_dict().items()}
+    header = {name: TensorInfo("F16", tuple(tensor.shape)) for name, tensor in original.items()}
+    kind = identify({**header, "first_stage_model.x": TensorInfo("F16", ())})
+    assert (str(kind.family), kind.part, kind.inputs) == (text, "checkpoint", 4)
+    if marks != "xl_base":  # whose mark is a name of its text encoder
+        assert CHECKPOINT_KEY_NAMES[marks] in original

@@ -250,6 +250,7 @@ def test_files_to_pull_are_read() -> None:
 @pytest.mark.parametrize(("source", "split"), [
     ("owner/name", ("owner/name", "")), ("owner/name/a/b.safetensors", ("owner/name", "a/b.safetensors")),
     ("name", None), ("/home/owner/name", None), ("../owner/name", None), ("owner/../name", None),
+    ("merges/ink.safetensors", None), ("pictures/a.PNG", None),
 ])
 def test_a_hub_source_is_distinguished_from_a_path(source: str, split: object) -> None:
     assert split_hub(source) == split
