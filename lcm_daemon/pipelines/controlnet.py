@@ -310,7 +310,8 @@ def _make(components: Components, recipe: Recipe, number: int, recorded: bool) -
                               f"its {key} is {of_network}, the UNet's {of_unet}")
     if isinstance(module, AdapterPass) and not module.fits(components.unet.config):
         raise RecipeError(f"recipe {recipe.name}: controlnet {control.name} is a T2I-Adapter for another family of "
-                          "models")
+                          f"models: its levels have {network.config.channels} channels, the UNet's blocks "
+                          f"{list(components.unet.config.block_out_channels)}")
     preprocessor = build(control, recipe, components.device, components.dtype)
     return LiveControlNet(number, control, module, preprocessor, recorded)
 

@@ -44,6 +44,7 @@ from lcm_daemon.recipes.recipe import Recipe
 Mark = Callable[[str], None]  # marks the end of a part of the frame: "encode", "denoise"
 # Accelerators that leave the UNet's projections of the prompt as they are. What others compile computes them itself.
 KEEPS_KEYS = ("none", "fused")
+_OF_INPAINTING = 9  # channels of such a UNet: the latents, those of the masked image, and the mask
 
 Work = tuple[Hashable, Callable[[], Any]]  # a key of what it launches, and the work; None: it must not be recorded
 
@@ -110,10 +111,10 @@ class FrameModel:
                  progress: Progress, always: bool, tuned: bool = False, beside: bool = False) -> None:
         self.size = recipe.size
         self.components = loader(recipe, device, dtype, progress)
-        parts = parts_of(self.components.family)
-        codec, denoiser = parts.make_codec(self.components.vae), parts.make_denoiser(self.components.unet)
+        family = parts_of(self.components.family)
+        codec, denoiser = family.make_codec(self.components.vae), family.make_denoiser(self.components.unet)
         shape, self._codec = _latent_shape(recipe, denoiser.channels, codec), codec
-        parts.fold(self.components, shape)
+        family.fold(self.components, shape)
         self._loaded_weights = {lora.name: lora.weight for lora in recipe.loras if lora.name}
         self._prompt_loras = PromptLoras(recipe.loras)
         self.numbers = Numbers(device)
@@ -131,14 +132,14 @@ class FrameModel:
         self._encoder = self.acceleration.accelerate("encoder", codec.encoder, moves=False)
         self._kept: KeptKeys | None = None
         if (always and not recipe.stream_batch and self.acceleration.choices[0].name in KEEPS_KEYS
-                and parts.projects_prompt):
+                and family.projects_prompt):
             self._kept = KeptKeys(self.components.unet)
         low_rank = loras.low_rank(denoiser)
         unet = self.acceleration.accelerate("denoiser", denoiser, moves=loras.moves(denoiser),
                                             make_live=lambda: live_form(denoiser, low_rank, lambda: loras.weights))
         self._decoder = self.acceleration.accelerate("decoder", codec.decoder, moves=False)
 
-        self.conditioner = Conditioner(self.components, denoiser, parts.make_prompts(self.components), recipe.guidance,
+        self.conditioner = Conditioner(self.components, denoiser, family.make_prompts(self.components), recipe.guidance,
                                        recipe.size, self.numbers)
         self.sampler = make_sampler(recipe.sampler, self.components.schedule, denoiser.count_tokens(shape))
         self.controlnets = ControlNets(self.components, recipe, recipe.size, self.numbers, recorded=always)
@@ -277,6 +278,9 @@ def _join(prompts: Sequence[Work], kept: Sequence[Work]) -> Sequence[Work]:
 
 def _latent_shape(recipe: Recipe, channels: int, codec: VaeCodec) -> tuple[int, int, int]:
     """(channels, height, width) of the latents."""
+    if channels == _OF_INPAINTING:
+        raise RecipeError(f"recipe {recipe.name}: its UNet was trained for inpainting ({channels} channels), which is "
+                          "not supported; the parameter inpaint works with a plain UNet")
     if channels != codec.channels:
         raise RecipeError(f"recipe {recipe.name}: the denoiser has {channels} channels, the VAE {codec.channels}; "
                           "choose a VAE of the same family")

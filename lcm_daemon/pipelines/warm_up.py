@@ -19,8 +19,8 @@ def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
     """Changes of the start values, and for how many frames each is rendered.
 
     Recorded are: a prompt that is replaced and one on its way to another, ControlNets on and off, frames with and
-    without a new map, steadied frames, both passes of classifier-free guidance, a live image prompt that is embedded,
-    and each LoRA as it moves and as it returns to 0.
+    without a new map, steadied frames, inpainting, both passes of classifier-free guidance, a live image prompt that is
+    embedded, and each LoRA as it moves and as it returns to 0.
     """
     for number in range(_RECORD):
         yield {"prompt": _TEXTS[number % 2]}, 1
@@ -28,6 +28,8 @@ def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
         share = (number + 1) / (_RECORD + 1)
         yield {"prompt": Blend(((_TEXTS[0], 1.0 - share), (_TEXTS[1], share)))}, 1
     yield {"steady": 0.0 if float(start["steady"]) > 0.0 else 1.0}, _RECORD
+    if not recipe.stream_batch:
+        yield {"inpaint": 0.0 if float(start["inpaint"]) > 0.0 else 1.0}, _RECORD
     weights = [f"control/{control.name}/weight" for control in recipe.controlnets]
     if weights:
         interval = max(int(start[f"control/{control.name}/interval"]) for control in recipe.controlnets)

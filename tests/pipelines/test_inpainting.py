@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.base import FrameValues
@@ -182,3 +183,9 @@ def test_recorded_frames_equal_those_that_run(folders: dict[str, Path], monkeypa
 
             torch.testing.assert_close(paint(recorded, True), paint(plain, False), atol=1 / 255, rtol=0)
     assert machine.log.count("replay") >= 3
+
+
+def test_a_unet_that_was_trained_for_it_is_one_line(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path / "model", tiny.TURBO, {"in_channels": 9})
+    with pytest.raises(RecipeError, match=r"its UNet was trained for inpainting \(9 channels\), which is not"):
+        LatentConsistency(tiny.recipe_of(folder, sampler="euler"), SIZE).load(lambda line: None)

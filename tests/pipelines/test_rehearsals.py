@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.recipes.parts import ControlNet, ImagePrompt, Lora
@@ -20,8 +22,9 @@ OWN = Recipe("own", guidance="none")
 
 
 def of(recipe: Recipe, **changes: float) -> list[tuple[Values, int]]:
-    """Without the prompts, which every recipe has."""
-    return [each for each in rehearsals(recipe, {**recipe.start_values(), **changes}) if "prompt" not in each[0]]
+    """Without what every recipe has: prompts, `steady` and `inpaint`."""
+    return [each for each in rehearsals(recipe, {**recipe.start_values(), **changes})
+            if not each[0].keys() & {"prompt", "steady", "inpaint"}]
 
 
 def test_a_plain_recipe_needs_no_more_than_its_start_and_prompts() -> None:
@@ -30,6 +33,15 @@ def test_a_plain_recipe_needs_no_more_than_its_start_and_prompts() -> None:
                if frames == 1]
     assert all(one != other for one, other in pairwise(prompts)), "a recording of what has changed needs a change"
     assert [len(parts) for parts in prompts] == [1] * (WARM_UPS + 1) + [2] * (WARM_UPS + 1)
+
+
+@pytest.mark.parametrize("name", ["steady", "inpaint"])
+def test_what_every_recipe_has_is_recorded_on_and_off(name: str) -> None:
+    for start, other in ((0.0, 1.0), (0.5, 0.0)):
+        found = [each for each in rehearsals(OWN, {**OWN.start_values(), name: start}) if name in each[0]]
+        assert found == [({name: other}, WARM_UPS + 1)]
+    stream = replace(OWN, stream_batch=True)
+    assert not any("inpaint" in values for values, _ in rehearsals(stream, stream.start_values()))
 
 
 def test_controlnets_are_recorded_on_and_off_and_with_their_interval() -> None:
