@@ -22,7 +22,6 @@ SMALLEST = 12  # a side of the coarsest level has at least this many pixels
 ITERATIONS = 2  # at each level; more change nothing
 WINDOW = 9  # side of the window that is taken to move as one, in pixels
 DAMPING = 3e-4  # added to the squared gradients (levels from 0 to 1): flat parts keep the flow of the coarser level
-MAX_STEP = 2.0  # pixels that one iteration may add: a larger one is not a solution
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -42,7 +41,9 @@ def to_luma(images: Tensor, size: Size) -> Tensor:
     Returns:
         float32 (n, 1, height, width), in the same scale of values.
     """
-    small = functional.interpolate(images.float(), (size[1], size[0]), mode="area")
+    small, shape = images.float(), (size[1], size[0])
+    if small.shape[2:] != shape:
+        small = functional.interpolate(small, shape, mode="area")
     luma = small[:, :1] * _LUMA[0] + small[:, 1:2] * _LUMA[1] + small[:, 2:] * _LUMA[2]
     return window_mean(luma, 3)
 
@@ -59,11 +60,12 @@ def flow(first: Tensor, second: Tensor, levels: int = LEVELS, iterations: int = 
     Returns:
         float32 (n, 2, h, w).
     """
-    pyramid = [(first, second)]
-    while len(pyramid) < levels and min(pyramid[-1][0].shape[2:]) >= 2 * SMALLEST:
-        pyramid.append((_halve(pyramid[-1][0]), _halve(pyramid[-1][1])))
-    found = torch.zeros_like(pyramid[-1][0]).repeat(1, 2, 1, 1)
-    for source, target in reversed(pyramid):
+    pyramid = [torch.cat((first, second))]
+    while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * SMALLEST:
+        pyramid.append(_halve(pyramid[-1]))
+    found = torch.zeros_like(pyramid[-1][:len(first)]).repeat(1, 2, 1, 1)
+    for images in reversed(pyramid):
+        source, target = images.chunk(2)
         found = _refine(source, target, resize_flow(found, target.shape[2:]), iterations)
     return found
 
@@ -97,9 +99,14 @@ def warp(image: Tensor, moved: Tensor, mode: str = "bilinear") -> Tensor:
 def positions(moved: Tensor) -> Tensor:
     """Where each pixel comes from, as `grid_sample` takes it: (n, h, w, 2) from -1 to 1, the edges of the image."""
     height, width = moved.shape[2:]
-    x = (torch.arange(width, device=moved.device, dtype=torch.float32) + 0.5 + moved[:, 0]) * (2.0 / width) - 1.0
-    y = torch.arange(height, device=moved.device, dtype=torch.float32)[:, None] + 0.5
-    return torch.stack((x, (y + moved[:, 1]) * (2.0 / height) - 1.0), dim=-1)
+    x = torch.add(_centres(width, moved.device), moved[:, 0], alpha=2.0 / width)
+    y = torch.add(_centres(height, moved.device)[:, None], moved[:, 1], alpha=2.0 / height)
+    return torch.stack((x, y), dim=-1)
+
+
+def _centres(count: int, device: torch.device) -> Tensor:
+    """Positions of the centres of `count` pixels, from -1 to 1."""
+    return torch.linspace(1.0 / count - 1.0, 1.0 - 1.0 / count, count, device=device)
 
 
 def inside(moved: Tensor) -> Tensor:
@@ -126,13 +133,13 @@ def window_mean(values: Tensor, side: int) -> Tensor:
     """Mean over a window of `side` (odd) pixels around each one; the edge is repeated."""
     half = side // 2
     padded = functional.pad(values, (half, half, half, half), mode="replicate")
-    if values.device.type == "cpu":  # sums along a line take a fifth of the time that pooling takes
+    if values.device.type == "cpu":  # running sums take a fifth of the time that pooling takes there
         return _line_sums(_line_sums(padded, side, 2), side, 3).mul_(1.0 / side**2)
-    return functional.avg_pool2d(functional.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
+    return functional.avg_pool2d(padded, side, 1)
 
 
 def _line_sums(values: Tensor, side: int, axis: int) -> Tensor:
-    """Sums of `side` consecutive values along an axis, from running sums; by float32 of one line, so they stay exact."""
+    """Sums of `side` consecutive values along an axis, from running sums, which begin with each line."""
     sums = values.cumsum(axis)
     count = sums.shape[axis] - side
     first = sums.narrow(axis, side - 1, 1)
@@ -146,28 +153,34 @@ def _refine(first: Tensor, second: Tensor, found: Tensor, iterations: int) -> Te
     differs from pixel to pixel. The damping holds the flow that was found so far. That is also kept where the new one
     explains the images no better, as beside something that has no motion: a lamp that lights up.
     """
-    gradients = torch.cat(_gradients(second), 1)
-    across, down = gradients.split(1, dim=1)
-    squares = window_mean(torch.cat((across * across, across * down, down * down), 1), WINDOW)
-    xx, xy, yy = squares[:, :1] + DAMPING, squares[:, 1:2], squares[:, 2:] + DAMPING
-    scale = (xx * yy - xy * xy).reciprocal()
+    gradients = _gradients(second)
+    inverse = _inverse(gradients)
     start, difference = found, warp(first, found) - second
     before = window_mean(difference.abs(), WINDOW)
     for _ in range(iterations):
         wanted = (gradients * found).sum(1, keepdim=True) - difference
-        x, y = (window_mean(gradients * wanted, WINDOW) + found * DAMPING).split(1, dim=1)
-        solved = torch.cat(((yy * x - xy * y) * scale, (xx * y - xy * x) * scale), 1)
-        found = found + (solved - found).clamp_(-MAX_STEP, MAX_STEP)
+        sums = torch.add(window_mean(gradients * wanted, WINDOW), found, alpha=DAMPING)
+        found = (inverse * sums[:, None]).sum(2)
         difference = warp(first, found) - second
     is_better = window_mean(difference.abs(), WINDOW) < before
     return window_mean(torch.where(is_better, found, start), 3)
 
 
-def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y."""
+def _gradients(image: Tensor) -> Tensor:
+    """Central differences along x and y, (n, 2, h, w)."""
     padded = functional.pad(image, (1, 1, 1, 1), mode="replicate")
-    return ((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) * 0.5,
-            (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) * 0.5)
+    return torch.cat((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2],
+                      padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]), 1).mul_(0.5)
+
+
+def _inverse(gradients: Tensor) -> Tensor:
+    """The inverse of each window's matrix of squared gradients, with the damping on its diagonal: (n, 2, 2, h, w)."""
+    across, down = gradients[:, :1], gradients[:, 1:]
+    squares = window_mean(torch.cat((gradients.square(), across * down), 1), WINDOW)
+    damped, xy = squares[:, :2] + DAMPING, squares[:, 2:]
+    xx, yy = damped[:, :1], damped[:, 1:]
+    rows = torch.cat((yy, -xy, -xy, xx), 1) / (xx * yy - xy.square())
+    return rows.view(-1, 2, 2, *rows.shape[2:])
 
 
 def _halve(image: Tensor) -> Tensor:

@@ -122,8 +122,8 @@ class Steadiness:
         is_same_scene = _same(changed).mean() > CUT_SHARE
         amount, may_continue = self._numbers.tensor
         share = _same(torch.maximum(changed, repainted)) * inside(self._motion)
-        share = share * (MAX_SHARE * amount * may_continue * self._has_result * is_same_scene)
-        return share.nan_to_num(0.0)  # of a broken result, which is not stored
+        limited: Tensor = share * (MAX_SHARE * amount * may_continue * self._has_result * is_same_scene)
+        return limited.nan_to_num(0.0)  # of a broken result, which is not stored
 
 
 def _same(difference: Tensor) -> Tensor:

@@ -20,8 +20,12 @@ MIDDLE = slice(16, -16)  # far from the edges, where the motion shows what was o
 def texture(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """A picture that is known at every position, in pixels: waves of several lengths, (1, 3, h, w) from 0 to 1."""
     waves = [(0.21, 0.05, 0.3), (-0.07, 0.17, 1.1), (0.11, 0.13, 2.0), (0.05, -0.09, 0.7), (0.31, -0.22, 0.2)]
-    planes = [sum(torch.sin(a * x + b * y + c + channel) for a, b, c in waves) for channel in range(3)]
+    planes = [torch.stack([torch.sin(a * x + b * y + c + channel) for a, b, c in waves]).sum(0) for channel in range(3)]
     return torch.stack(planes)[None] * 0.1 + 0.5
+
+
+def flow_between(first: torch.Tensor, second: torch.Tensor, side: int) -> torch.Tensor:
+    return flow(to_luma(first, (side, side)), to_luma(second, (side, side)))
 
 
 def grid() -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,7 +37,7 @@ def grid() -> tuple[torch.Tensor, torch.Tensor]:
 def test_flow_finds_a_shift(shift: tuple[float, float]) -> None:
     x, y = grid()
     first, second = texture(x, y), texture(x + shift[0], y + shift[1])
-    found = flow(*(to_luma(image, (SIDE, SIDE)) for image in (first, second)))
+    found = flow_between(first, second, SIDE)
     error = (found - torch.tensor(shift)[None, :, None, None])[:, :, MIDDLE, MIDDLE].norm(dim=1)
     assert error.median() < 0.05
     assert error.quantile(0.9) < 0.2
@@ -53,7 +57,7 @@ def test_flow_finds_a_rotation() -> None:
 def test_the_warped_first_image_looks_like_the_second_one_at_another_resolution_too() -> None:
     x, y = grid()
     first, second = texture(x, y), texture(x + 2.0, y + 1.0)
-    small = flow(*(to_luma(image, (SIDE // 2, SIDE // 2)) for image in (first, second)))
+    small = flow_between(first, second, SIDE // 2)
     assert small.shape == (1, 2, SIDE // 2, SIDE // 2)
     moved = warp(first, small, "bicubic")
     left, before = ((image - second)[..., MIDDLE, MIDDLE].abs().mean() for image in (moved, first))
