@@ -75,7 +75,7 @@ class ImagePrompts:
         lengths = [2 * image.tokens.shape[2] for image in self._images]
         set_lengths(components.unet, lengths)
         self.prompt = torch.cat([part for image in self._images for part in (image.tokens, image.tokens)], dim=2)
-        self._places = self.prompt.split(lengths, dim=2)
+        self._places = torch.split(self.prompt, lengths, dim=2)
         self._names = [part.name for part in parts]
 
     def prepare(self, values: FrameValues) -> tuple[bool, ...]:

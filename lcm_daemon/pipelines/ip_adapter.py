@@ -137,4 +137,4 @@ class _Split(nn.Module):
         self.lengths: tuple[int, ...] = ()
 
     def forward(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
-        return tokens if len(self.lengths) < 2 else list(tokens[0].split(self.lengths, dim=2))
+        return tokens if len(self.lengths) < 2 else list(torch.split(tokens[0], list(self.lengths), dim=2))

@@ -68,7 +68,7 @@ def read_vectors(file: Path) -> Vectors:
     tensors = load_file(file)
     pair = next((pair for pair in _PAIRS if set(pair) <= tensors.keys()), None)
     keys: Sequence[str] = pair or list(tensors)
-    rows = tuple(torch.atleast_2d(tensors[key]) for key in keys)
+    rows = tuple(tensors[key][None] if tensors[key].ndim == 1 else tensors[key] for key in keys)
     if (pair is None and len(tensors) != 1) or any(each.ndim != 2 or not each.numel() for each in rows):
         raise ValueError(f"its keys are not those of an embedding: {', '.join(sorted(tensors))[:100]}")
     if len({len(each) for each in rows}) > 1:
@@ -125,7 +125,8 @@ def _extended(encoder: TextEncoder, rows: torch.Tensor, words: Mapping[str, tupl
     model: Any = encoder.model
     table: nn.Embedding = model.get_input_embeddings()
     first = len(table.weight)
-    model.set_input_embeddings(nn.Embedding.from_pretrained(torch.cat([table.weight.detach(), rows.to(table.weight)])))
+    weight = torch.cat([table.weight.detach(), rows.to(table.weight)])
+    model.set_input_embeddings(nn.Embedding(len(weight), weight.shape[1], _weight=weight, _freeze=True))
     text_model = getattr(model, "text_model", model)
     if text_model.eos_token_id == _OLD_EOS:
         # For such configurations transformers takes the highest token as the end of the text, to read the pooled state

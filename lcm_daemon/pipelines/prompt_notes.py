@@ -1,4 +1,4 @@
-"""What in a prompt has no effect here, though it has one in other tools. Such a prompt plays; its sender is told."""
+"""What in a prompt has no effect here, though it has one in other tools. Such a prompt plays all the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEGATIVE_SHARE = re.compile(r"::\s*-\s*(?:\.?[0-9])")
 
 
 def notes(name: str, prompt: str, recipe: Recipe) -> tuple[str, ...]:
-    """What to tell the sender of a prompt: sentences without a full stop; nothing for most prompts.
+    """What the sender of a prompt should know: sentences without a full stop; nothing for most prompts.
 
     Args:
         name: Of the parameter: "prompt", "prompt_b" or "negative_prompt".

@@ -3,7 +3,7 @@
 `ocean::0.7 lava::0.3` are two texts with their shares; blanks may stand before a number. `(word:1.3)` weights a word by
 1.3, `(word)` by 1.1, `[word]` by 1 / 1.1; nested brackets multiply. A bracket, colon or backslash after a backslash is
 plain text, and so is a bracket without a partner. `BREAK` begins another chunk of tokens, as in stable-diffusion-webui,
-and tags such as `<lora:ink:0.8>` are no part of the text (`prompt_tags`).
+and tags such as `<lora:ink:0.8>` do not belong to the text (`prompt_tags`).
 """
 
 from __future__ import annotations

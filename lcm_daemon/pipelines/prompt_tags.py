@@ -1,6 +1,6 @@
 """Tags in a prompt, as of stable-diffusion-webui: `<lora:ink:0.8>` adds 0.8 to the weight of the live LoRA `ink`.
 
-A tag is no part of the text that is encoded. It counts for the whole prompt, also if it stands in one of several texts.
+A tag does not belong to the text that is encoded. It counts for the whole prompt, also if it is inside one of several texts.
 While prompts blend, it counts by the share of its prompt, so that the LoRA glides with the words. The fader of the LoRA
 stays what it is: its value and that of the tags are added.
 
@@ -30,7 +30,7 @@ class Tag:
     Attributes:
         kind: "lora" or "hypernet".
         name: As written.
-        weight: None if what is written is no number.
+        weight: None if it is not written as a number.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class PromptLoras:
         moved: dict[str, float] = {}
         for prompt, share in prompts:
             for tag in tags(prompt):
-                name = self._names.get(tag.name.lower())
+                name = self._names.get(tag.name.lower(), "")
                 if tag.kind == "lora" and name in faders and tag.weight is not None:
                     moved[name] = moved.get(name, faders[name]) + share * tag.weight
         if not moved:

@@ -123,7 +123,7 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def impossible(config: Mapping[str, Any]) -> str:
     """What is impossible in a model's scheduler_config.json, or an empty string.
 
-    Unknown keys are no mistake there, and words are checked where they are looked up.
+    Unknown keys are accepted there, and words are checked where they are looked up.
     """
     for key, field in {**_NOISE, **_FLOW}.items():
         value = config.get(key)

@@ -138,7 +138,8 @@ def test_plain_text_passes_as_it_is(text) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["(", "[", ")", "([", "([)", "(a)", "\\", ":", "::", ": ", ":1", "1", ":1.1e1 ", "(:",
-                                  ":" + "1" * 50, ":: " + "1" * 50, ":: 1.", ":: \t", "<lora:", "[a:",  "((a:2", "\ud800("])
+                                  ":" + "1" * 50, ":: " + "1" * 50, ":: 1.", ":: \t", "<lora:", "[a:",
+                                  "((a:2", "\ud800("])
 def test_hostile_text_takes_linear_time(unit) -> None:
     """Fifty times what a parameter takes: anything quadratic would need billions of steps."""
     text = (unit * (50 * TEXT_LIMIT))[:50 * TEXT_LIMIT]
