@@ -33,7 +33,16 @@ class AdapterSettings:
             target: The model.
             path: The layer's path in it.
             rank: Of the layer's product; 0 if there is none.
+
+        Raises:
+            ValueError: The settings are not those of an adapter.
         """
+        try:
+            return self._scale(target, path, rank)
+        except (AttributeError, TypeError, ArithmeticError, re.error) as error:
+            raise ValueError(f"its settings are damaged: {error}") from error
+
+    def _scale(self, target: str, path: str, rank: int) -> float:
         rank = rank or int(self._by_pattern(target, "rank_pattern", path, self._get(target, "r", 1)))
         alpha = self._get(target, "lora_alpha", self._get(target, "alpha", rank))
         alpha = self._by_pattern(target, "alpha_pattern", path, alpha)

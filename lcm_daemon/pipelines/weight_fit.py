@@ -100,7 +100,7 @@ def _lora_problem(file: Path) -> str:
     """Why a LoRA is of a kind that is not read; "" if it is read."""
     try:
         read_settings(file, read_metadata(file))
-    except (OSError, ValueError, BadWeightFile) as error:
+    except (OSError, ValueError, RecursionError, BadWeightFile) as error:
         return str(error)
     names, wrong = read_header(file), list[str]()
     for name in names:

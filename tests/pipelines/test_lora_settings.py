@@ -18,6 +18,7 @@ with lazy_imports(globals()):
     from safetensors.torch import load_file, save_file
 
     from lcm_daemon.pipelines.lora_file import read_lora
+    from lcm_daemon.pipelines.lora_settings import AdapterSettings
     from lcm_daemon.pipelines.loras import merge
 
 LAYERS = r".*(attn1\.to_q|attn2\.to_k|ff\.net\.2|mid_block\.resnets\.0\.conv1|proj_in)"
@@ -87,6 +88,19 @@ def test_names_of_adapters_do_not_matter_but_there_may_be_one_only(unet: Any, tm
     save_file(named | {name: tensor.clone() for name, tensor in tensors.items()}, file)
     with pytest.raises(ValueError, match="it contains several adapters"):
         read_lora(file, unet, [])
+
+
+@pytest.mark.parametrize("wrong", [
+    {"lora_alpha": "much"}, {"lora_alpha": [1]}, {"alpha_pattern": [1]}, {"alpha_pattern": {"(": 1}},
+    {"r": 0, "lora_alpha": 1e400}], ids=str)
+def test_damaged_settings_are_an_error_of_the_file(wrong: dict[str, Any]) -> None:
+    settings = AdapterSettings(wrong)
+    if "r" in wrong:
+        with pytest.raises(ValueError, match="division by zero"):
+            settings.scale("unet", "a.b", 0)
+    else:
+        with pytest.raises(ValueError):  # noqa: PT011 (its text is Python's)
+            settings.scale("unet", "a.b", 4)
 
 
 def test_other_kinds_of_adapters_are_refused(unet: Any, tmp_path: Path) -> None:
