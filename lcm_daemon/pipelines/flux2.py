@@ -72,11 +72,11 @@ class Flux2Pass(Denoiser):
         if reference is not None:
             tokens = torch.cat([tokens, reference.flatten(2).transpose(1, 2)], dim=1)
         image_ids, text_ids = self._places(sample, states, reference is not None)
-        output: Tensor = self.transformer(
+        output = self.transformer(
             tokens, encoder_hidden_states=states, timestep=timestep.expand(len(sample)), img_ids=image_ids,
             txt_ids=text_ids, return_dict=False)[0]
-        seen = sample.shape[2] * sample.shape[3]
-        return output[:, :seen].transpose(1, 2).unflatten(2, sample.shape[2:])
+        seen: Tensor = output[:, :sample.shape[2] * sample.shape[3]].transpose(1, 2)
+        return seen.reshape(sample.shape)
 
     def _places(self, sample: Tensor, states: Tensor, has_reference: bool) -> tuple[Tensor, Tensor]:
         """Coordinates (time, row, column, number) of the image's tokens and of the text's. They are kept."""
@@ -91,6 +91,11 @@ class Flux2Pass(Denoiser):
 
 
 class _Patched(nn.Module):
+    """mean, deviation: (1, channels in a patch, 1, 1), in the VAE's dtype."""
+
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
@@ -142,7 +147,7 @@ class Flux2Prompts(PromptEncoder):
         self._widths = self._widths * len(LAYERS)
 
     @property
-    def tokens(self) -> int:  # type: ignore[override]
+    def tokens(self) -> int:
         return TOKENS
 
     def _rows(self, text: str) -> TokenRows:

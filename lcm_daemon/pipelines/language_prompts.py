@@ -33,7 +33,7 @@ class LanguagePrompts(PromptEncoder):
         self._chunk = chunk
 
     @property
-    def tokens(self) -> int:  # type: ignore[override]
+    def tokens(self) -> int:
         """Tokens in a chunk."""
         return self._chunk
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +23,7 @@ with lazy_imports(globals()):
     import torch
     from transformers import AutoTokenizer, Qwen3ForCausalLM
 
+    from lcm_daemon.pipelines import flux2
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from tests.rigs.card import Card, unplugged
 
@@ -33,11 +36,27 @@ class Klein(FamilyPair):
     def expected(self, steps: int, image: bool, prompt: str = "Red lava") -> Pixels:
         picture = {"image": self.picture()} if image else {}
         return self.call(self.theirs, num_inference_steps=steps, prompt=prompt, width=SIZE[0], height=SIZE[1],
-                         **picture)
+                         text_encoder_out_layers=LAYERS, **picture)
+
+
+LAYERS = (1, 2, 4)  # of a text encoder that is shorter than the real one
+
+
+def test_the_layers_are_those_of_diffusers() -> None:
+    parameters = inspect.signature(diffusers.Flux2KleinPipeline.__call__).parameters
+    assert parameters["text_encoder_out_layers"].default == flux2.LAYERS
+    assert parameters["max_sequence_length"].default == flux2.TOKENS
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Klein:
+def short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flux2, "LAYERS", LAYERS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def pair(short: None, tmp_path_factory: pytest.TempPathFactory) -> Klein:
     folder = tiny_families.write_flux2_klein(tmp_path_factory.mktemp("flux2") / "model")
     theirs = diffusers.Flux2KleinPipeline(
         transformer=diffusers.Flux2Transformer2DModel.from_pretrained(folder / "transformer"),

@@ -79,7 +79,7 @@ def make_deep_vae() -> Any:
     return vae
 
 
-def write_qwen(folder: Path, layers: int = 30) -> int:
+def write_qwen(folder: Path, layers: int = 7) -> int:
     """The tokenizer and the text encoder of FLUX.2 klein and Z-Image; returns the width of the encoder."""
     words = [*sorted(ByteLevel.alphabet()), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     Qwen2Tokenizer(
