@@ -29,9 +29,11 @@ class ControlPass(nn.Module, ABC):
     """One control network at weight 1.
 
     Attributes:
+        network: The network, a model of diffusers.
         is_adapter: Its residuals are those of a T2I-Adapter.
     """
 
+    network: Any
     is_adapter: ClassVar[bool] = False
 
     @abstractmethod

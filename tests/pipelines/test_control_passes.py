@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,8 +41,8 @@ with lazy_imports(globals()):
 
 SIZE = (64, 48)
 STEPS = 4
-XL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
-      "projection_class_embeddings_input_dim": 6 * 8 + 32}
+XL: dict[str, Any] = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+                      "projection_class_embeddings_input_dim": 6 * 8 + 32}
 SD = {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),  # as SD 1.5 begins with attention
       "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
 DEPTH = ControlNet("own", "", "none", map="depth", weight=0.7)
@@ -330,7 +331,7 @@ def test_recorded_residuals_equal_those_that_are_computed(monkeypatch: pytest.Mo
             return own.residuals(plan, 0, sample, *more)
 
         plan = recorded.prepare(values, 2, has_guide=False)
-        found = graphs.launch(plan, lambda plan=plan: run(recorded, plan))
+        found = graphs.launch(plan, partial(run, recorded, plan))
         expected = run(plain, plain.prepare(values, 2, has_guide=False))
         assert len(found) == 5 + 3
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -67,7 +67,7 @@ class Loaded:
             self.decoded = latents.clone()
             return decoder(latents)
 
-        self.model._decoder = decode
+        self.model._decoder = decode  # type: ignore[assignment]
 
     def values(self, **changes: Any) -> Values:
         return {**self.recipe.start_values(), "prompt": "red lava", "seed": 9, "inpaint": 1.0, **changes}
