@@ -151,7 +151,7 @@ class Dispatch:
         value = self._parameters.move(change.name, change.value, now, change.origin)
         if value is None:
             return []
-        # Its sender does not know a value that was drawn: it is told as if another had set it.
+        # Its sender does not know a value that was drawn: it is sent that value as if another had set it.
         return [Change(change.name, value, "" if value != change.value else change.origin)]
 
     def _tell_unused(self, changes: Iterable[Change]) -> None:

@@ -51,7 +51,7 @@ class PromptPicture:
     def use(self, name: str, origin: str) -> None:
         """Use a picture by its name ("picture 1"), or the recipe's own image ("recipe"). Returns at once.
 
-        A recipe with several image prompts is told which of them by its name ("picture 1 style"), else it is the first.
+        Of several image prompts, one is named ("picture 1 style"), or it is the first.
         """
         match, pictures = _NAME.fullmatch(name.strip()), self._switcher.pictures
         self._newest = None

@@ -228,3 +228,16 @@ def test_ports_that_are_in_use_are_notes(tmp_path: Path, capsys: pytest.CaptureF
             ["in", "use", "osc.port", str(ports[0])], ["in", "use", "panel.port", str(ports[1])]]
     assert main(["check", str(file)]) == 0
     assert "in use" not in capsys.readouterr().out
+
+
+def test_what_has_no_effect_in_prompts_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "show.yaml").write_text(
+        "recipe: passthrough\nresume: false\nparameters: {prompt: cats AND dogs}\nprompts: ['[a:b:0.5]']\n"
+        "cues: [{name: dawn, set: {negative_prompt: '<lora:ink:1>'}}]\nosc: false\npanel: false\n")
+    assert main(["check", str(tmp_path / "show.yaml")]) == 0
+    found = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  prompt ")]
+    assert found == [
+        "prompt   at the start: prompt: AND is read as a word; `ocean::0.7 lava::0.3` mixes two prompts",
+        "prompt   in cue dawn: negative_prompt: <lora:ink> has no effect: it belongs into the prompt",
+        "prompt   in the bank: prompt: [a:b:0.5] is read as words: a prompt does not change between the steps of a frame",
+    ]

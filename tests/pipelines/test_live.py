@@ -79,6 +79,15 @@ def test_a_lora_reaches_the_text_encoder_through_the_prompt_cache(live: LatentCo
 
 
 @pytest.mark.slow
+def test_a_lora_in_the_prompt_adds_to_its_fader(live: LatentConsistency) -> None:
+    half = Blend((("red lava <lora:ink:1>", 0.5), ("red lava", 0.5)))
+    for prompt, fader, same in (("red lava <lora:ink:0.75>", 0.0, 0.75), ("<lora:ink:0.5> red lava", 0.25, 0.75),
+                                (half, 0.25, 0.75), ("red lava <lora:absent:1>", 0.0, 0.0)):
+        assert np.array_equal(paint(live, **{"prompt": prompt, "lora/ink": fader}), paint(live, **{"lora/ink": same}))
+    assert not np.array_equal(paint(live, **{"lora/ink": 0.75}), paint(live))
+
+
+@pytest.mark.slow
 def test_a_prompt_glides_without_a_jump_and_without_the_encoder(live: LatentConsistency) -> None:
     calls: list[int] = []
     handle = live.renderer.components.text_encoders[0].model.register_forward_hook(lambda *_: calls.append(1))
