@@ -144,12 +144,12 @@ class Automation:
                 self.refusals.add("command/unhandled", request.origin, f"no handler for {request.name!r:.80}")
         return []
 
-    def update(self, now: float, time_of_day: str, external_tempo: ExternalTempo | None = None) -> list[Change]:
+    def update(self, now: float, wall: float | None, external_tempo: ExternalTempo | None = None) -> list[Change]:
         """Start everything that is due. Return the parameters that moved.
 
         Args:
             now: monotonic seconds.
-            time_of_day: the wall clock as "21:30", for cues that start at a time.
+            wall: the wall clock in seconds since 1970, for cues that start at a time of day; None starts none.
             external_tempo: the last report of an external clock, or None.
         """
         if self.editor.update():
@@ -161,7 +161,7 @@ class Automation:
                 changes += self._set_value(request, now)
             elif request.name != "cue/goto" or self._player.is_known(request):  # it may have been deleted since
                 self._player.request(request, now, lookahead)
-        return changes + self._player.update(now, time_of_day)
+        return changes + self._player.update(now, wall)
 
     def evaluate(self, now: float) -> Values:
         """Advance the modulators to `now` and return all values, modulation included. Call this once a tick."""
@@ -248,8 +248,9 @@ class Automation:
         cue, table = self.cue_list.current.name if self.cue_list.current else "", self._parameters.table
         values = {name: value for name, value in self._parameters.touched().items()
                   if table[name].look or name in AUTOMATION_PARAMETERS}
-        return Look(recipe.name, recipe.size, cue, values, self.cue_list.minute, modulators=self.bank.saved(),
-                    **self._source_names())
+        scheduled = max(self.cue_list.schedule.done, 0.0)
+        return Look(
+            recipe.name, recipe.size, cue, values, scheduled, modulators=self.bank.saved(), **self._source_names())
 
     def restore(self, look: Look, now: float) -> None:
         """Apply the look of an earlier run at once. Values that do not fit the show any more are skipped."""
@@ -258,7 +259,7 @@ class Automation:
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
         self._player.crossfader.rest(now)
-        self.cue_list.restore(look.cue, now, look.minute)
+        self.cue_list.restore(look.cue, now, look.scheduled)
 
     def close(self) -> None:
         """Wait until the recorded cues are written."""

@@ -14,13 +14,20 @@ from typing import Any
 
 from lcm_daemon.automation.cue_list import Cue, CueList
 from lcm_daemon.automation.cue_names import name_from_number
-from lcm_daemon.automation.cue_store import CueStore, FileRead, FileTrouble, ThumbnailReady
+from lcm_daemon.automation.cue_store import (
+    RECORDED_CUES_SUFFIX,
+    CueStore,
+    FileRead,
+    FileTrouble,
+    ThumbnailReady,
+)
 from lcm_daemon.automation.recorded_cues import MAX_CUE_NAME, RecordedCues, free_name, merge, recorded_cues
 from lcm_daemon.automation.schema import is_endless_loop
 from lcm_daemon.automation.thumbnails import Thumbnails
 from lcm_daemon.core.control_state import Row, Rows
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.paths import state_file
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import MAX_CUES, CommandRequest
 
@@ -58,7 +65,7 @@ class CueEditor:
         self._list, self._refusals, self._look, self._picture = cue_list, refusals, look, picture
         self._show = {cue.name: cue for cue in cue_list.cues}
         self._known: Set[tuple[str, ...]] = {message.destination for cue in cue_list.cues for message in cue.send}
-        self._store = CueStore(file)
+        self._store = CueStore(file, copy=state_file(file, RECORDED_CUES_SUFFIX) if file else None)
         self._thumbnails = Thumbnails(file, self._store)
         self._undo: deque[_Before] = deque(maxlen=MAX_UNDO)
         self._recorded: dict[str, Cue] = {}

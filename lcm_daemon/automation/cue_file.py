@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lcm_daemon.automation.recorded_cues import RecordedCues
 from lcm_daemon.automation.schema import PLACE, read_recorded_cues
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import DocumentError, Problem
+from lcm_daemon.core.regular_file import open_regular
 
 MAX_FILE_CHARACTERS = 4_000_000  # a full list of 256 cues, each with the longest prompts, has 2 million
 
@@ -66,7 +68,7 @@ def _plain(value: Any) -> Any:
 def _read_text(path: Path) -> str:
     """Return the text of the file, at most one character more than the limit. Raises DocumentError."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             return file.read(MAX_FILE_CHARACTERS + 1)
     except UnicodeDecodeError as error:
         raise DocumentError([Problem(str(path), 1, 1, "the file is not text in UTF-8")]) from error

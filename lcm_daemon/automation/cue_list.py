@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from lcm_daemon.automation.cue_messages import CueMessage
 from lcm_daemon.automation.cue_names import find_cue
+from lcm_daemon.automation.daily_schedule import DailySchedule
 from lcm_daemon.core.parameters import Value
 
 
@@ -71,15 +72,6 @@ class Position:
     paused_at: float | None
 
 
-MAX_SLEEP = 12 * 60  # minutes that a machine may have slept; a larger step of the clock means it was set back
-
-
-def _minutes_between(earlier: str, later: str) -> int:
-    """Return the minutes from one time of day to the next occurrence of another."""
-    (hour, minute), (hours, minutes) = (map(int, text.split(":")) for text in (earlier, later))
-    return ((hours - hour) * 60 + minutes - minute) % (24 * 60)
-
-
 class CueList:
     """The cues in order, and the position of the show among them. `update` returns each cue when its fade starts.
 
@@ -91,14 +83,14 @@ class CueList:
     def __init__(self, cues: Sequence[Cue], loop: bool = False) -> None:
         self.cues, self.loop = list(cues), loop
         self.current: Cue | None = None  # the cue that is shown as active
-        self.minute = ""  # the time of day of the last schedule check, as "21:30"
+        self.schedule = DailySchedule()
+        self._checked = -1  # whole seconds of the wall clock at the last check of the schedule
         self._last: Cue | None = None  # the last cue that started; GO and BACK count from here. PANIC keeps it
         self._requested: tuple[float, Cue] | None = None  # start time and cue; a newer request replaces it
         self._follow_time: float | None = None  # when the automatic GO is due
         self._loaded = ""  # name of the cue that the next GO starts, if it is not the next one of the list
         self._fade_end = 0.0  # when the fade of the current cue ends
         self._paused_at: float | None = None
-        self._restored = False
 
     @property
     def pending(self) -> str:
@@ -194,14 +186,14 @@ class CueList:
         self._requested = self._follow_time = self._paused_at = None
         self._fade_end = 0.0
 
-    def restore(self, name: str, now: float, minute: str = "") -> None:
+    def restore(self, name: str, now: float, scheduled: float = 0.0) -> None:
         """Continue at a cue that an earlier run had started. Its automatic follow is timed from now.
 
-        minute: time of day of that run's last schedule check. A cue that fell due since then starts at the next update.
+        scheduled: `schedule.done` of that run. A cue that fell due since then starts at the next update.
         """
         self.current = self._last = next((cue for cue in self.cues if cue.name == name), None)
         self._schedule_follow(now)
-        self.minute, self._restored = minute, True
+        self.schedule.restore(scheduled)
 
     def release(self) -> None:
         """Leave the cue list: no cue is current, nothing follows, and the next GO starts the first cue."""
@@ -288,10 +280,11 @@ class CueList:
         if automatic:
             self._follow_time = None if cue.follow is None else max(now, self._fade_end) + cue.follow
 
-    def update(self, now: float, time_of_day: str = "") -> Cue | None:
-        """Return the cue that starts now, if one does. time_of_day: the wall clock as "21:30"."""
-        if time_of_day and time_of_day != self.minute:
-            self._check_schedule(time_of_day, now)
+    def update(self, now: float, wall: float | None = None) -> Cue | None:
+        """Return the cue that starts now, if one does. wall: the wall clock, in seconds since 1970."""
+        if wall is not None and int(wall) != self._checked:
+            self._checked = int(wall)
+            self._check_schedule(wall, now)
         if self._paused_at is not None:
             return None
         if self._follow_time is not None and now >= self._follow_time:
@@ -309,16 +302,10 @@ class CueList:
         else:
             self._follow_time = None if cue is None or cue.follow is None else now + cue.duration + cue.follow
 
-    def _check_schedule(self, time_of_day: str, now: float) -> None:
-        """Request the newest cue that fell due since the last check: the machine may have slept or been off."""
-        gap = _minutes_between(self.minute, time_of_day) if self.minute else 1
-        if gap > MAX_SLEEP and not self._restored:  # the clock was set back, as at the end of summer time
-            gap = 1
-        self.minute, self._restored = time_of_day, False
-        ages = [(_minutes_between(cue.at, time_of_day), -index) for index, cue in enumerate(self.cues) if cue.at]
-        age, index = min(ages, default=(gap, 0))
-        if age < gap:
-            self._request(-index, now)
+    def _check_schedule(self, wall: float, now: float) -> None:
+        name = self.schedule.due(wall, [(cue.name, cue.at) for cue in self.cues if cue.at])
+        if name:
+            self._request(self._find(name), now)
 
     def _find(self, name: str) -> int:
         return find_cue([cue.name for cue in self.cues], name)

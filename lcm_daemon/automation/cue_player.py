@@ -105,9 +105,9 @@ class CuePlayer:
 
     # --- what happens by itself ---
 
-    def update(self, now: float, time_of_day: str) -> list[Change]:
+    def update(self, now: float, wall: float | None) -> list[Change]:
         """Start the cue that is due, and follow the crossfader. Return the parameters that moved."""
-        cue = self.cue_list.update(now, time_of_day)
+        cue = self.cue_list.update(now, wall)
         return [*(self._start(cue, now) if cue else []), *self.crossfader.update(now)]
 
     def pop_messages(self, now: float) -> list[CueMessage]:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from lcm_daemon.automation.cue_file import CueFileText, read_cue_file
 from lcm_daemon.automation.cue_list import Cue
-from lcm_daemon.automation.recorded_cues import RecordedCues
+from lcm_daemon.automation.recorded_cues import RecordedCues, merge
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import Problem
-from lcm_daemon.core.pictures import Version, file_version
+from lcm_daemon.core.pictures import Version, file_version, version_of
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,19 @@ News = FileRead | FileTrouble | ThumbnailReady
 
 
 class CueStore:
-    """Reads, writes and watches the recorded cues of a show. show: the show file; without it, nothing is stored."""
+    """Reads, writes and watches the recorded cues of a show.
 
-    def __init__(self, show: Path | None, poll: float = POLL_SECONDS, retry: float = RETRY_SECONDS) -> None:
+    Args:
+        show: the show file; without it, nothing is stored.
+        poll: seconds between two looks at the file.
+        retry: seconds between two tries to write.
+        copy: where the last content without mistakes is kept, for a start with a damaged file; None keeps none.
+    """
+
+    def __init__(
+        self, show: Path | None, poll: float = POLL_SECONDS, retry: float = RETRY_SECONDS, *, copy: Path | None = None,
+    ) -> None:
+        self._copy = copy
         self.path = show.with_suffix(RECORDED_CUES_SUFFIX) if show is not None else None
         self._poll, self._retry = poll, retry
         self._text = CueFileText()
@@ -80,14 +90,34 @@ class CueStore:
     # --- what the show's thread calls ---
 
     def read(self) -> RecordedCues:
-        """Return the recorded cues. Every mistake is logged with its place; a cue with a mistake is skipped."""
+        """Return the recorded cues. Every mistake is logged with its place.
+
+        In place of a cue with a mistake, that of the last content without mistakes is returned, if it is known.
+        """
         if self.path is None or not self.path.exists():
             return RecordedCues()
         self._version = file_version(self.path)
         self._synced, problems = read_cue_file(self.path)
         if problems:
-            self._on_problems(problems, f"are skipped; {len(self._synced.cues)} cues are loaded")
+            kept = self._read_copy(self._synced)
+            self._synced = merge(RecordedCues(), self._synced, kept) if kept.cues else self._synced
+            again = f"; {len(kept.cues)} of them are those of the last file without mistakes" if kept.cues else ""
+            self._on_problems(problems, f"are skipped; {len(self._synced.cues)} cues are loaded{again}")
+        else:
+            self._write_copy(self._synced)
         return self._synced
+
+    def _read_copy(self, found: RecordedCues) -> RecordedCues:
+        """The cues of the last content without mistakes that are not in `found`."""
+        if self._copy is None or not self._copy.exists():
+            return RecordedCues()
+        kept, _ = read_cue_file(self._copy)
+        return RecordedCues(tuple(cue for cue in kept.cues if cue.name not in found.by_name), kept.places)
+
+    def _write_copy(self, recorded: RecordedCues) -> None:
+        if self._copy is not None:
+            with contextlib.suppress(OSError):  # the file itself is what counts
+                write_atomically(self._copy, self._text.compose(recorded), private=True)
 
     def watch(self) -> None:
         """Start the thread: it reads the file again whenever a person has changed it."""
@@ -177,6 +207,7 @@ class CueStore:
             return False
         self._failed_at = None  # the show's thread has them merged, and writes again if that is necessary
         self._set_trouble("")
+        self._write_copy(found)
         base, self._synced = self._synced, found
         if found == base:
             return False
@@ -193,14 +224,15 @@ class CueStore:
         try:
             if self._damaged:
                 self._keep_damaged_file(path)
-            write_atomically(path, self._text.compose(recorded))
+            status = write_atomically(path, self._text.compose(recorded))
         except OSError as error:
             self._failed_at = time.monotonic()
             self._set_trouble(f"{path.name}: recorded cues cannot be saved: {error.strerror or error}; they play, and "
                               "are saved once that is possible")
         else:
-            self._version, self._synced, self._failed_at = file_version(path), recorded, None
+            self._version, self._synced, self._failed_at = version_of(status), recorded, None
             self._set_trouble("")
+            self._write_copy(recorded)
 
     def _keep_damaged_file(self, path: Path) -> None:
         """Rename a file with mistakes before it is overwritten: it may hold hours of work. Raises OSError."""

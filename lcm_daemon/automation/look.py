@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,8 +12,8 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.render_size import is_render_size
 from lcm_daemon.recipes.recipe import Recipe
 
+LATEST = 2**40  # seconds since 1970 that a time may have
 _VALUE = "value/"  # before a parameter's name, where the look is one flat mapping
-_MINUTE = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)?")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Look:
         size: size that the recipe renders, in pixels.
         cue: name of the current cue, or an empty string.
         values: target value of each parameter that was set, by name.
-        minute: time of day of the last schedule check, as "21:30".
+        scheduled: when the time came that the schedule of cues carried out last, in seconds since 1970; 0 if none.
         modulators: the modulators, as `ModulatorBank.saved` returns them; None for those of the show's file.
         source: name of the source, or an empty string for the show's own; guide: the same for the guide.
     """
@@ -35,7 +34,7 @@ class Look:
     size: Size
     cue: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
-    minute: str = ""
+    scheduled: float = 0.0
     source: str = ""
     guide: str = ""
     modulators: Sequence[Mapping[str, Any]] | None = None
@@ -57,9 +56,10 @@ def read_look(found: Mapping[str, Any]) -> Look:
     Raises:
         ValueError: A key is missing, or its value is not of its kind. The message says which.
     """
-    texts = {name: _checked(name, found.get(name, ""), str) for name in ("recipe", "cue", "minute", "source", "guide")}
-    if not _MINUTE.fullmatch(texts["minute"]):
-        raise ValueError(f"minute {texts['minute']!r:.40} is not a time of day")
+    texts = {name: _checked(name, found.get(name, ""), str) for name in ("recipe", "cue", "source", "guide")}
+    scheduled = float(_checked("scheduled", found.get("scheduled", 0.0), (int, float)))
+    if not 0.0 <= scheduled < LATEST:
+        raise ValueError(f"scheduled is {scheduled!r:.40}")
     size = _checked("size", found.get("size"), list)
     if not (len(size) == 2 and all(type(side) is int for side in size) and is_render_size(*size)):
         raise ValueError(f"size {size!r:.40} is not one of a picture")
@@ -70,10 +70,10 @@ def read_look(found: Mapping[str, Any]) -> Look:
     for name, value in values.items():
         if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{name} has the value {value!r:.40}")
-    return Look(**texts, size=(size[0], size[1]), values=values, modulators=rows)
+    return Look(**texts, size=(size[0], size[1]), values=values, scheduled=scheduled, modulators=rows)
 
 
-def _checked(name: str, value: Any, kind: type) -> Any:
+def _checked(name: str, value: Any, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{name} is {value!r:.40}")
     return value

@@ -17,8 +17,10 @@ _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 def write_atomically(
     path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None, private: bool = False
-) -> None:
+) -> os.stat_result:
     """Replace a file in one step. Makes its folder if there is none, and keeps its permissions.
+
+    Returns the status of the file as it was written: a file that has another one was changed after that.
 
     Args:
         path: The file.
@@ -40,6 +42,7 @@ def write_atomically(
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, mode), "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
+            status = os.fstat(file.fileno())
             os.fsync(file.fileno())  # before the file gets its name: a power cut could leave an empty one otherwise
         with contextlib.suppress(FileNotFoundError):
             if like is not None:
@@ -49,6 +52,7 @@ def write_atomically(
                 os.replace(path, backup)
         os.replace(part, path)
         _sync_folder(path.parent)
+        return status
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import stat
 import threading
 import time
 import zlib
@@ -22,17 +21,18 @@ from typing import Any
 
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.regular_file import open_regular
 
 log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 0.1  # between two times that the file is forced to the disk
 RETRY_SECONDS = 5.0  # between two tries after a failure
 MAX_BYTES = 1 << 20  # of a file; then a new one begins
-_BINARY, _NO_WAIT = getattr(os, "O_BINARY", 0), getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class JournalDamaged(LcmDaemonError):
-    """A file is not a journal, or its first record is damaged."""
+    """The first record of a journal is damaged."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,11 @@ def read_journal(path: Path) -> JournalContent:
     """Read a journal.
 
     Raises:
-        JournalDamaged: It is not a file, or has no whole record.
-        OSError: It cannot be read; FileNotFoundError if there is none.
+        JournalDamaged: It has no whole record.
+        OSError: It cannot be read, or is not a file; FileNotFoundError if there is none.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT), "rb") as file:  # a pipe would be waited for
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise JournalDamaged("it is not a file")
+        with open_regular(path) as file:
             lines = file.read(4 * MAX_BYTES).split(b"\n")
     except IsADirectoryError as error:
         raise JournalDamaged("it is a folder") from error

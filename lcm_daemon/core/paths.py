@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,17 @@ def state_folder() -> Path:
     if sys.platform == "darwin":
         return _home() / "Library" / "Application Support" / "lcm-daemon"
     return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "lcm-daemon"
+
+
+def state_file(show: Path, suffix: str) -> Path:
+    """The file in `state_folder` that holds something of a show. Two shows may have the same name.
+
+    Args:
+        show: The show file.
+        suffix: Ending of the file's name, as ".journal".
+    """
+    digest = hashlib.sha256(str(show.resolve()).encode()).hexdigest()[:8]
+    return state_folder() / f"{show.stem}-{digest}{suffix}"
 
 
 def look_thumbnail(folder: Path, name: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -62,6 +63,11 @@ def file_version(path: Path) -> Version | None:
         status = path.stat()
     except OSError:
         return None
+    return version_of(status)
+
+
+def version_of(status: os.stat_result) -> Version:
+    """As `file_version`, of a status that is known."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 

@@ -8,7 +8,6 @@ is continued. Nothing is deleted: what cannot be read, or is not restored, is pu
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lcm_daemon.automation.look import Look, read_look
 from lcm_daemon.core.boot import boot_id
 from lcm_daemon.core.journal import Journal, JournalContent, JournalDamaged, previous_of, read_journal
+from lcm_daemon.core.paths import state_file
+from lcm_daemon.core.regular_file import open_regular
 from lcm_daemon.stage.crash_file import CrashFile
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ STARTS = 3  # runs that may crash within HARMLESS_AFTER of this boot; the next o
 # The frozen frame is gone: restored, `freeze` would hold an empty one. A daemon that starts by itself shows a picture.
 NOT_KEPT = frozenset({"freeze", "blackout"})
 ENDED, SHUT_DOWN, FAILED = "ended", "shut down", "failed"  # how a run ends, in the journal
+MAX_EARLIER = 1 << 20  # bytes of a file of version 0.1
 _CRASHES, _BOOT = "crashes", "boot"  # keys of the journal beside the look's
 
 
@@ -54,8 +56,7 @@ class ResumeFile:
         self._crashes, self._opened_at = 0, 0.0
         self._found_trouble = ""
         if show is not None:
-            digest = hashlib.sha256(str(show.resolve()).encode()).hexdigest()[:8]  # two shows may have the same name
-            self._acquire(folder / f"{show.stem}-{digest}.journal")
+            self._acquire(folder / state_file(show, ".journal").name)
 
     @property
     def trouble(self) -> str:
@@ -177,9 +178,8 @@ class ResumeFile:
 
 def _read_earlier(path: Path) -> JournalContent:
     """Read the file of version 0.1. Raises OSError, ValueError, RecursionError."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is not a file")  # a pipe would be waited for
-    found = json.loads(path.read_text("utf-8"))
+    with open_regular(path) as file:
+        found = json.loads(file.read(MAX_EARLIER))
     if not isinstance(found, dict) or not isinstance(found.get("values"), dict):
         raise ValueError("it does not have the keys of a resume file")
     values = {f"value/{name}": value for name, value in found.pop("values").items()}

@@ -285,7 +285,7 @@ class Stage:
             self.desk.acknowledge(queue)
 
     def _update_automation(self, now: float) -> None:
-        moved = self.automation.update(now, time.strftime("%H:%M"), self.desk.kept.get("tempo"))
+        moved = self.automation.update(now, time.time(), self.desk.kept.get("tempo"))
         self._dispatch.observe_automation(moved, now)
         self._reports.tell(moved, now)
 

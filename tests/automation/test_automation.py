@@ -38,8 +38,8 @@ class Rig:
     def call(self, name: str, now: float, *arguments: Value) -> list[Change]:
         return self.automation.execute(CommandRequest(name, "osc/test", arguments), now)
 
-    def step(self, now: float, clock: str = "", external: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
-        return [(c.name, c.value, c.origin) for c in self.automation.update(now, clock, external)]
+    def step(self, now: float, external: ExternalTempo | None = None) -> list[tuple[str, object, str]]:
+        return [(c.name, c.value, c.origin) for c in self.automation.update(now, None, external)]
 
     def start_recipe(self, name: str, now: float) -> list[tuple[str, object, str]]:
         own = INK if name == "ink" else {}
@@ -463,7 +463,7 @@ def test_a_cue_changes_source_and_guide_and_a_recorded_one_keeps_those_that_play
     automation = Automation(cues, (), Rig().parameters, [].append, tmp_path / "show.yaml", sources=sources)
     for _ in cues:
         automation.execute(CommandRequest("cue/go", "osc/test"), 0.0)
-        automation.update(0.0, "")
+        automation.update(0.0, None)
     assert sources.changes == [
         ("source", "wide", "cue/one"), ("source", "ndi CAM 1", "cue/three"), ("guide", "film", "cue/three"),
     ]

@@ -25,15 +25,15 @@ class Desk:
         self.parameters = Parameters()
         self.automation = Automation(cues or (DAWN, STORM, NIGHT), (), self.parameters, lambda recipe: None, loop=loop)
         self.parameters.replace_table({**TABLE, **self.automation.table})
-        self.automation.update(0.0, "")
+        self.automation.update(0.0, None)
 
     def call(self, name: str, now: float = 0.0, *arguments: Value) -> None:
         self.automation.execute(CommandRequest(name, "osc/test", arguments), now)
-        self.automation.update(now, "")
+        self.automation.update(now, None)
 
     def fader(self, position: float, now: float = 0.0) -> dict[str, Value]:
         self.parameters.set("cue/crossfade", position, now, "osc/test")
-        return {change.name: change.value for change in self.automation.update(now, "")}
+        return {change.name: change.value for change in self.automation.update(now, None)}
 
     def value(self, name: str, now: float = 0.0) -> Any:
         return self.parameters.evaluate(now)[name]
@@ -119,7 +119,7 @@ def test_another_cue_ends_the_crossfade(command: str) -> None:
     desk.call("cue/goto", 0.0, "storm")
     desk.fader(0.5)
     desk.call(command)
-    desk.automation.update(30.0, "")
+    desk.automation.update(30.0, None)
     held = desk.value("strength", 30.0)
     assert desk.fader(0.6, 30.0) == {}
     assert desk.value("strength", 30.0) == held
@@ -154,7 +154,7 @@ def test_an_automatic_go_waits_for_no_fader() -> None:
     desk = Desk(Cue("a", {"mix": 0.0}, follow=1.0), Cue("b", {"mix": 1.0}), Cue("c"))
     desk.call("cue/go")
     desk.fader(0.5)
-    desk.automation.update(60.0, "")
+    desk.automation.update(60.0, None)
     assert (desk.status("cue"), desk.value("mix", 60.0)) == ("a", 0.5)
 
 
@@ -162,7 +162,7 @@ def test_after_a_power_cut_the_fader_rests_where_it_was() -> None:
     desk = Desk()
     look = Look("builtin", (64, 64), "dawn", {"cue/crossfade": 1.0})
     desk.automation.restore(look, 0.0)
-    assert desk.automation.update(0.0, "") == []
+    assert desk.automation.update(0.0, None) == []
     assert desk.automation.current_look(load_recipe("builtin")).values["cue/crossfade"] == 1.0
     desk.fader(0.75)
     assert desk.status("next_cue") == "storm"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from lcm_daemon.automation.cue_list import Cue, CueList
@@ -10,7 +12,7 @@ from lcm_daemon.core.live_values import Blend, Parameters
 DAWN, STORM, NIGHT = Cue("dawn", fade=4.0), Cue("storm", fade=2.0, delay=1.0, follow=5.0), Cue("night", at="22:00")
 
 
-def begun(cues: CueList, now: float, clock: str = "") -> str:
+def begun(cues: CueList, now: float, clock: float | None = None) -> str:
     cue = cues.update(now, clock)
     return cue.name if cue else ""
 
@@ -90,42 +92,42 @@ def test_release_and_panic_stop_what_would_come() -> None:
     assert begun(cues, 61.0) == "storm"
 
 
-def test_the_schedule_starts_a_cue_once_a_day() -> None:
-    cues = CueList([DAWN, NIGHT])
-    assert begun(cues, 0.0, "21:59") == ""
-    assert begun(cues, 60.0, "22:00") == "night"
-    assert begun(cues, 61.0, "22:00") == ""
-    assert begun(cues, 120.0, "22:01") == ""
-
-
 DAY = Cue("day", at="09:00")
 
 
-@pytest.mark.parametrize(("before", "after", "name"), [
-    ("21:50", "22:10", "night"),  # it slept for twenty minutes
-    ("08:00", "08:59", ""),
-    ("23:50", "09:05", "day"),  # across midnight
-    ("08:00", "22:30", ""),  # fourteen hours: the clock may as well have been set back by ten
-    ("02:59", "02:00", ""),  # as in autumn
-])
-def test_after_sleep_the_newest_missed_cue_starts(before: str, after: str, name: str) -> None:
-    cues = CueList([DAY, NIGHT])
-    assert begun(cues, 0.0, before) == ""
-    assert begun(cues, 1.0, after) == name
-    assert begun(cues, 2.0, after) == ""
+def at_time(text: str) -> float:
+    """Seconds since 1970 of a time of this machine."""
+    return datetime.fromisoformat(f"2026-06-{text}").timestamp()
+
+
+def test_the_schedule_starts_a_cue_once_a_day() -> None:
+    cues = CueList([DAWN, NIGHT, DAY])
+    assert begun(cues, 0.0, at_time("10 21:59")) == "day", "what should be on is put on at the start"
+    assert begun(cues, 60.0, at_time("10 22:00")) == "night"
+    assert begun(cues, 61.0, at_time("10 22:00:01")) == ""
+    cues.go(90.0)
+    assert begun(cues, 90.0, at_time("10 22:01")) == "day"
+    assert begun(cues, 91.0, at_time("10 22:02")) == "", "the performer's cue stays"
 
 
 @pytest.mark.parametrize(("before", "after", "name"), [
-    ("20:00", "22:30", "night"), ("20:00", "10:00", "day"), ("20:00", "08:00", "night"), ("09:30", "21:00", "day"),
-    ("21:59", "22:00", "night"), ("", "23:00", "day"),
+    ("10 20:00", "10 22:30", "night"), ("10 20:00", "11 10:00", "day"), ("10 20:00", "12 08:00", "night"),
+    ("10 09:30", "10 21:00", ""), ("10 21:59:59", "10 22:00", "night"),
 ])
 def test_after_a_power_cut_the_newest_missed_cue_starts(before: str, after: str, name: str) -> None:
     """If none was missed, the restored cue stays."""
+    earlier = CueList([DAY, NIGHT, STORM])
+    begun(earlier, 0.0, at_time(before))
+    cues = CueList([DAY, NIGHT, STORM])
+    cues.restore("storm", 0.0, earlier.schedule.done)
+    assert begun(cues, 0.0, at_time(after)) == name
+
+
+def test_a_look_without_a_schedule_is_not_overridden_at_once() -> None:
     cues = CueList([DAY, NIGHT])
-    cues.restore("day", 0.0, before)
-    begun(cues, 0.0, after)
-    assert cues.current is not None
-    assert cues.current.name == name
+    cues.restore("day", 0.0)
+    assert begun(cues, 0.0, at_time("10 23:00")) == ""
+    assert begun(cues, 1.0, at_time("11 09:00")) == "day"
 
 
 @pytest.mark.parametrize(("asked", "name"), [

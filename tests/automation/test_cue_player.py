@@ -33,7 +33,7 @@ class Desk:
 
     def step(self, now: float) -> str:
         """The name of the current cue."""
-        self.automation.update(now, "")
+        self.automation.update(now, None)
         return str(self.automation.status(now)["cue"])
 
     def value(self, name: str, now: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,33 @@ def test_a_file_that_is_too_long_or_not_text_is_not_read(
     (tmp_path / "mirror.cues.yaml").write_bytes(content)
     assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize(("damage", "names"), [
+    (lambda text: text.replace("fade: 2.0", "fade: 2,o"), {"a", "b"}),  # one cue
+    (lambda text: text[:-3] + "\0", {"a", "b"}),  # all of the file
+    (lambda text: "", set()),  # removed on purpose
+])
+def test_a_start_with_a_damaged_file_has_the_cues_of_the_one_before(
+    tmp_path: Path, damage: Callable[[str], str], names: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, copy = tmp_path / "mirror.cues.yaml", tmp_path / "state" / "copy.cues.yaml"
+    store = CueStore(tmp_path / "mirror.yaml", copy=copy)
+    store.write(RecordedCues.of([Cue("a", fade=2.0, values={"mix": 0.5}), Cue("b", fade=3.0)]))
+    store.close()
+    path.write_text(damage(path.read_text()))
+    found = CueStore(tmp_path / "mirror.yaml", copy=copy).read()
+    assert set(found.by_name) == names
+    if names:
+        assert found.by_name["a"] == Cue("a", fade=2.0, values={"mix": 0.5})
+        assert "those of the last file without mistakes" in caplog.text
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(tmp_path / "mirror.cues.yaml")
+    assert CueStore(tmp_path / "mirror.yaml").read().cues == ()
+    assert "cannot be read: it is not a file" in caplog.text
 
 
 def test_many_mistakes_do_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -187,12 +187,15 @@ def _newest(path: Path) -> int:
 
 def test_unusual_files_are_told_from_journals(tmp_path: Path) -> None:
     cases: dict[str, Callable[[Path], object]] = {
-        "it is a folder": lambda path: path.mkdir(), "it is not a file": os.mkfifo,
+        "it is a folder": lambda path: path.mkdir(),
         "its first record is damaged": lambda path: path.write_bytes(b"{}\n"),
     }
     for number, (text, make) in enumerate(cases.items()):
         make(tmp_path / str(number))
         with pytest.raises(LcmDaemonError, match=text):
             read_journal(tmp_path / str(number))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is not a file"):
+        read_journal(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         read_journal(tmp_path / "gone")

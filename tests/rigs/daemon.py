@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.paths import state_folder
+from lcm_daemon.core.paths import state_file
 
 PORTS = range(20000, 32000)  # below the ports that Linux, macOS and Windows give to sockets bound to port 0
 _places = itertools.count(os.getpid() * 97)  # test runs at the same time begin at different places
@@ -119,8 +118,7 @@ class Daemon:
 
     def kept(self) -> str:
         """What a power cut would leave of the show: the text of its resume file, empty while there is none."""
-        digest = hashlib.sha256(str(self.show.resolve()).encode()).hexdigest()[:8]
-        file = state_folder() / f"{self.show.stem}-{digest}.journal"
+        file = state_file(self.show, ".journal")
         return file.read_text("utf-8") if file.exists() else ""
 
     def log(self) -> str:

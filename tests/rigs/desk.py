@@ -58,7 +58,7 @@ class Stage:
 
     def step(self) -> None:
         """Begin the cues that are due."""
-        self._tell(self.automation.update(self.now, ""))
+        self._tell(self.automation.update(self.now, None))
 
     def receive(self) -> DeskUpdate | None:
         """The desk's end of the pipe: the next message, None at the end."""
@@ -84,7 +84,7 @@ class Stage:
             elif step.name not in ("panic", "recipe", "size"):
                 done += self.automation.execute(step, self.now)
         self.calls += pending.commands
-        self._tell([*done, *self.automation.update(self.now, "")])
+        self._tell([*done, *self.automation.update(self.now, None)])
 
     def _tell(self, changes: list[Change]) -> None:
         self.changes += changes

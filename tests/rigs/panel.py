@@ -100,7 +100,7 @@ class Rig:
 
     def step(self, done: Sequence[Change] = ()) -> None:
         """Start the cues that are due; report these changes, the others in `done`, and the status of the cues."""
-        moved = [*done, *self.automation.update(self.now, "")]
+        moved = [*done, *self.automation.update(self.now, None)]
         cues = self.automation.status(self.now)
         self.controls.set_list("looks", self.automation.editor.rows())
         for name, rows in (("undo", self.undo.rows()), ("redo", self.undo.redo_rows()), ("prompts", self.bank.rows()),

@@ -445,7 +445,7 @@ def test_a_cue_that_changes_the_recipe_is_played_with_its_values(tmp_path: Path)
     changes: list[str] = []
     automation = Automation(show.cues, show.modulators, parameters, changes.append)
     automation.execute(CommandRequest("cue/go", "test"), 0.0)
-    automation.update(0.0, "12:00")
+    automation.update(0.0, None)
     assert changes == ["builtin"]
     builtin = show.catalogue()["builtin"]
     parameters.start = show.start_values(builtin)

@@ -47,7 +47,7 @@ class Hand:
 
     def wait(self, seconds: float) -> None:
         self.clock.time += seconds
-        moved = self.stage.automation.update(self.clock.now(), "")
+        moved = self.stage.automation.update(self.clock.now(), None)
         self.stage._dispatch.observe_automation(moved, self.clock.now())
 
     @property

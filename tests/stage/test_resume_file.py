@@ -86,7 +86,7 @@ def test_a_file_of_version_0_1_is_read(tmp_path: Path) -> None:
     old = {"recipe": "builtin", "size": [256, 192], "cue": "storm", "minute": "21:30", "values": dict(STORM.values),
            "tries": 1}
     path.with_suffix(".json").write_text(json.dumps(old))
-    assert run(tmp_path) == Look("builtin", (256, 192), "storm", STORM.values, "21:30")
+    assert run(tmp_path) == Look("builtin", (256, 192), "storm", STORM.values)
 
 
 def test_a_held_picture_and_a_blackout_are_not_restored(tmp_path: Path) -> None:
@@ -196,15 +196,15 @@ def _as(content: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(content)
 
 
-def _with_minute(path: Path) -> None:
+def _with_wrong_time(path: Path) -> None:
     """A record with a right checksum and a wrong value."""
     from lcm_daemon.core.journal import _line
 
-    path.write_bytes(_line({"state": {**PLAIN.flat(), "minute": "21;29"}}))
+    path.write_bytes(_line({"state": {**PLAIN.flat(), "scheduled": "21;29"}}))
 
 
 @pytest.mark.parametrize("damage", [
-    _as_folder, _as_pipe, _with_minute, _as(b""), _as(b"7\n"), _as(b"[" * 5000 + b"\n"), _as(b"\xff\x00" * 99),
+    _as_folder, _as_pipe, _with_wrong_time, _as(b""), _as(b"7\n"), _as(b"[" * 5000 + b"\n"), _as(b"\xff\x00" * 99),
     _as(b'00000000 {"state": {}}\n'),
 ])
 def test_of_a_damaged_file_the_one_before_counts(

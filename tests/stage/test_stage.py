@@ -287,9 +287,9 @@ def test_values_of_a_cue_survive_that_the_recipe_before_fails_in_its_fade(stage:
     stage.recipes.play(RecipeVariant(first))  # it fades in
     stage.recipes.announce()
     execute(stage, CommandRequest("cue/goto", "osc", ("storm",)))
-    stage.automation.update(stage.clock.now(), "")
+    stage.automation.update(stage.clock.now(), None)
     assert stage.recipes.asked == RecipeVariant(ink)
-    stage.automation.update(stage.clock.now(), "")
+    stage.automation.update(stage.clock.now(), None)
     stage.recipes.end(Outcome.FAILED, "died")
     stage.recipes.announce()
     stage.recipes.play(old)
