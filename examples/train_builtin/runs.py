@@ -126,9 +126,13 @@ def write(path: Path, state: object) -> None:
 
 def autocast() -> AbstractContextManager[Any]:
     """Compute in bfloat16 where the device has instructions for it, else in float32."""
-    if _current.device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if _current.device == "cpu" and not _has_bfloat16():
         return nullcontext()
     return torch.autocast(_current.device, torch.bfloat16)
+
+
+def _has_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Progress:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pytest
 from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
+    import numpy as np
     import torch
 
-    from examples.train_builtin import data, decoder, diffusion, painter, runs, scenes, text, train, vae
+    from examples.train_builtin import data, decoder, diffusion, latents, painter, runs, scenes, text, train, vae
+    from examples.train_builtin.adoption import adopt
     from examples.train_builtin.noise import Noise
+    from examples.train_builtin.train import TARGET
 
 pytestmark = pytest.mark.training
 
@@ -135,7 +139,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("elsewhere")
 def test_painting_stays_on_the_device() -> None:
     with torch.device("meta"):
-        for subject, style in zip(painter.PAINTERS, itertools.cycle(painter.STYLES), strict=False):
+        for subject, style in zip(("stars", "flowers", "wood", "zebra", "sunset", "bricks"), painter.STYLES, strict=True):
             assert painter.paint(subject, "blue", style, Noise(2, 64, 1)).device.type == "meta"
         label = data.Label("fire", "rainbow", "halftone", structured=True)
         assert data.paint_again(label, 1).shape == (data.BATCH, 3, data.SIZE, data.SIZE)
@@ -149,6 +153,46 @@ def test_the_losses_of_the_autoencoder_stay_on_the_device() -> None:
         latents = model.encoder(vae.recolour(rgb) * 2 - 1)
         assert vae.latent_loss(latents, vae.to_ycc(rgb)).device.type == "meta"
         assert decoder.error_loss(model.decoder(latents), rgb).device.type == "meta"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work folder with two shards of twelve small images, an autoencoder and a text encoder."""
+    monkeypatch.setattr(data, "SIZE", 32)
+    monkeypatch.setattr(latents, "SIZE", 32)
+    adopt(TARGET, tmp_path)
+    labels = [asdict(data.Label(name, "red", "plain", structured=False)) for name in ("dots", "fire") for _ in range(6)]
+    (tmp_path / "pictures").mkdir()
+    for number in (1, 2):
+        shades = np.random.default_rng(number).integers(0, 256, (12, 32, 32, 3), np.uint8)
+        np.save(tmp_path / "pictures" / f"{number:05}.npy", shades)
+        (tmp_path / "pictures" / f"{number:05}.json").write_text(json.dumps(labels))
+    return tmp_path
+
+
+def test_encoding_continues_with_the_next_shard(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_after(monkeypatch, 2)
+    with pytest.raises(runs.OutOfTimeError):
+        latents.encode(work, 1)
+    assert [path.name for path in work.glob("latents_32.*")] == ["latents_32.0000.npy"]
+    monkeypatch.setattr(runs, "over", lambda: False)
+    encoded = np.load(latents.encode(work, 1))
+    assert [path.name for path in work.glob("latents_32*")] == ["latents_32.npy"]
+    last = np.load(work / "pictures" / "00002.npy")[-1:].astype(np.float32)
+    wanted = vae.load(work).encoder(torch.from_numpy(last).permute(0, 3, 1, 2) / 127.5 - 1)
+    assert torch.allclose(torch.from_numpy(encoded[-1:]).float(), wanted, atol=0.05)
+
+
+def test_images_are_painted_again_during_the_training(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = latents.Samples(work, 1, 1)
+    before = samples.latents.clone()
+    samples.renew()
+    assert torch.equal(samples.latents, before), "as the run has it: no fresh images"
+    monkeypatch.setattr(runs, "_current", runs.Run(fresh=1))
+    samples.renew()
+    changed = (samples.latents != before).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    assert len(changed) == data.BATCH
+    assert changed[0] % data.BATCH == 0, "images of one label"
 
 
 def test_painting_again_gives_other_images_of_the_same_kind(monkeypatch: pytest.MonkeyPatch) -> None:
