@@ -139,7 +139,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("elsewhere")
 def test_painting_stays_on_the_device() -> None:
     with torch.device("meta"):
-        for subject, style in zip(("stars", "flowers", "wood", "zebra", "sunset", "bricks"), painter.STYLES, strict=True):
+        subjects = ("stars", "flowers", "wood", "zebra", "sunset", "bricks")
+        for subject, style in zip(subjects, painter.STYLES, strict=True):
             assert painter.paint(subject, "blue", style, Noise(2, 64, 1)).device.type == "meta"
         label = data.Label("fire", "rainbow", "halftone", structured=True)
         assert data.paint_again(label, 1).shape == (data.BATCH, 3, data.SIZE, data.SIZE)
