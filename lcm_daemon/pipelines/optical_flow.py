@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lcm_daemon.core.frame import Size
+from lcm_daemon.pipelines.scaling import scale
 
 LONG_SIDE = 128  # of the images that flow is computed from: a shift of one pixel at 512x512 is 0.25 there
 LEVELS = 4  # of the pyramid; each halves the image. Finds shifts of up to about 10 % of the long side
@@ -41,11 +42,19 @@ def to_luma(images: Tensor, size: Size) -> Tensor:
     Returns:
         float32 (n, 1, height, width), in the same scale of values.
     """
-    small, shape = images.float(), (size[1], size[0])
-    if small.shape[2:] != shape:
-        small = functional.interpolate(small, shape, mode="area")
+    small = shrink(images.float(), size)
     luma = small[:, :1] * _LUMA[0] + small[:, 1:2] * _LUMA[1] + small[:, 2:] * _LUMA[2]
     return window_mean(luma, 3)
+
+
+def shrink(images: Tensor, size: Size) -> Tensor:
+    """Scale (n, c, H, W) down to (width, height), by averaging."""
+    shape = size[1], size[0]
+    if images.shape[2:] == shape:
+        return images
+    if images.device.type == "mps":  # averages only whole numbers of pixels there
+        return scale(images, shape, "bilinear", antialias=True)
+    return functional.interpolate(images, shape, mode="area")
 
 
 def flow(first: Tensor, second: Tensor, levels: int = LEVELS, iterations: int = ITERATIONS) -> Tensor:
@@ -90,10 +99,21 @@ def warp(image: Tensor, moved: Tensor, mode: str = "bilinear") -> Tensor:
     Returns:
         (n, c, H, W), of the image's dtype.
     """
-    moved = resize_flow(moved, image.shape[2:])
-    grid = positions(moved)
+    grid = positions(resize_flow(moved, image.shape[2:]))
+    if image.device.type == "mps":
+        return _sample_inside(image.float(), grid, mode).to(image.dtype)
     return functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border",
                                   align_corners=False).to(image.dtype)
+
+
+def _sample_inside(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """As `grid_sample` with the edge repeated, where a device has neither that nor "bicubic": MPS."""
+    height, width = image.shape[2:]
+    x = grid[..., 0].clamp(1.0 / width - 1.0, 1.0 - 1.0 / width)
+    y = grid[..., 1].clamp(1.0 / height - 1.0, 1.0 - 1.0 / height)
+    available = "nearest" if mode == "nearest" else "bilinear"
+    return functional.grid_sample(image, torch.stack((x, y), dim=-1), mode=available,
+                                  padding_mode="zeros", align_corners=False)
 
 
 def positions(moved: Tensor) -> Tensor:
@@ -184,6 +204,6 @@ def _inverse(gradients: Tensor) -> Tensor:
 
 
 def _halve(image: Tensor) -> Tensor:
-    """Half the resolution, averaged; an odd last row or column counts less."""
+    """Half the resolution, averaged; an odd last row or column is repeated."""
     height, width = image.shape[2:]
-    return functional.interpolate(image, ((height + 1) // 2, (width + 1) // 2), mode="area")
+    return functional.avg_pool2d(functional.pad(image, (0, width % 2, 0, height % 2), mode="replicate"), 2)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from lcm_daemon.core.frame import Size
 from lcm_daemon.pipelines.numbers import Numbers
-from lcm_daemon.pipelines.optical_flow import flow, flow_size, inside, to_luma, warp, window_mean
+from lcm_daemon.pipelines.optical_flow import flow, flow_size, inside, shrink, to_luma, warp, window_mean
 from lcm_daemon.pipelines.session_memory import copies, write_back
 
 FLOW_SIDE = 96  # long side of the images that are compared: 128 takes twice as long and gains little
@@ -72,8 +72,7 @@ class Steadiness:
         Returns:
             The motion times the amount, for what else remembers an image: a flow to the frame before.
         """
-        width, height = self._flow_size
-        small = functional.interpolate(image.float(), (height, width), mode="area")
+        small = shrink(image.float(), self._flow_size)
         later = torch.where(self._numbers.tensor[1] > 0.0, self._inputs[:-1], small)
         self._inputs[1:] = later
         self._inputs[:1] = small
@@ -115,8 +114,7 @@ class Steadiness:
 
     def _share(self, results: Tensor, inputs: Tensor) -> Tensor:
         """The share of the last result at each place, float32 (1, 1, h, w), from the differences (-2 to 2)."""
-        width, height = self._flow_size
-        details = functional.interpolate(results, (height, width), mode="area")
+        details = shrink(results, self._flow_size)
         changed = window_mean(inputs.abs().amax(1, keepdim=True), INPUT_WINDOW)
         repainted = window_mean(details, RESULT_WINDOW).abs().amax(1, keepdim=True)
         is_same_scene = _same(changed).mean() > CUT_SHARE

@@ -134,6 +134,18 @@ def test_feedback_and_smooth_use_the_previous_frame(live: LatentConsistency) -> 
 
 
 @pytest.mark.slow
+def test_steady_holds_what_flickers_and_shows_a_cut_at_once(live: LatentConsistency) -> None:
+    first = paint(live, 0)
+    assert np.array_equal(paint(live, 0, steady=1.0), first), "there was nothing to look back to"
+    flicker = {"seed": Blend(((0, 0.97), (1, 0.03)))}
+    held = np.abs(paint(live, 0, steady=1.0, **flicker).astype(float) - first).mean()
+    assert held < 0.4 * np.abs(paint(live, 0, **flicker).astype(float) - first).mean()
+    paint(live, 0, steady=1.0)
+    assert np.array_equal(paint(live, 1, steady=1.0), paint(live, 1)), "a cut"
+    assert np.array_equal(paint(live, 0), first), "0 leaves no trace"
+
+
+@pytest.mark.slow
 def test_a_still_input_is_skipped_with_similarity_skip(live: LatentConsistency) -> None:
     passes: list[int] = []
     handle = live.renderer.components.unet.register_forward_hook(lambda *_: passes.append(1))

@@ -11,7 +11,17 @@ from tests.rigs.lazy_imports import lazy_imports
 with lazy_imports(globals()):
     import torch
 
-    from lcm_daemon.pipelines.optical_flow import consistency, flow, flow_size, inside, resize_flow, to_luma, warp
+    from lcm_daemon.pipelines.optical_flow import (
+        _sample_inside,
+        consistency,
+        flow,
+        flow_size,
+        inside,
+        positions,
+        resize_flow,
+        to_luma,
+        warp,
+    )
 
 SIDE = 128
 MIDDLE = slice(16, -16)  # far from the edges, where the motion shows what was outside
@@ -62,6 +72,15 @@ def test_the_warped_first_image_looks_like_the_second_one_at_another_resolution_
     moved = warp(first, small, "bicubic")
     left, before = ((image - second)[..., MIDDLE, MIDDLE].abs().mean() for image in (moved, first))
     assert left < 0.05 * before
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_edges_are_repeated_where_the_device_does_not_repeat_them(mode: str) -> None:
+    x, y = grid()
+    moved = torch.stack((7.3 * torch.sin(y / 9), 5.1 * torch.cos(x / 7)))[None]
+    image = texture(x, y)
+    torch.testing.assert_close(_sample_inside(image, positions(moved), mode), warp(image, moved, mode),
+                               atol=1e-3, rtol=0)
 
 
 def test_a_flow_of_zero_changes_nothing() -> None:
