@@ -18,7 +18,7 @@ from lcm_daemon.recipes.families import Family, family_of_config, identify
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 from lcm_daemon.recipes.registry import FAMILIES
-from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, check_kind, read_header
 from lcm_daemon.recipes.weight_folders import find_weights
 
 _TEXT = ("text_encoder", "text_encoder_2")  # the second one is Stable Diffusion XL's
@@ -207,7 +207,7 @@ class _Search:
             self.problems.add_absent(f"{source}/{name}", folder / name)
         for file in weights.files:
             if file.is_file():
-                self._header(file, part, source)
+                self._check(file, part, source)
 
     def _part(self, source: str, part: str) -> Path:
         """A folder that contains weights, or a weight file."""
@@ -217,7 +217,7 @@ class _Search:
         elif place.is_dir():
             self._complete(source, place, part)
         else:
-            self._header(place, part, source)
+            self._check(place, part, source)
         return place or Path(source)
 
     def _file(self, source: str, part: str) -> Path:
@@ -229,8 +229,20 @@ class _Search:
         if place is None:
             self.problems.add_absent(source)
         else:
-            self._header(place, part, source)
+            self._check(place, part, source)
         return place or Path(source)
+
+    def _check(self, file: Path, part: str, source: str) -> None:
+        """Report a file of another kind. One that is not of the hub, which compares hashes, may also be cut off."""
+        if file.suffix != SUFFIX:
+            return
+        try:
+            if split_hub(source):
+                check_kind(file)
+            else:
+                read_header(file)
+        except BadWeightFile as error:
+            self.problems.add_wrong(source, f"{part} {error}")
 
     def _header(self, file: Path, part: str, source: str) -> Mapping[str, TensorInfo]:
         """The header of a weight file; {} if it has none, which is reported."""

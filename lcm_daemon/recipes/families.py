@@ -91,13 +91,21 @@ def family_of_config(config: Mapping[str, Any]) -> Family | None:
 
 def identify(tensors: Tensors) -> WeightKind:
     """Tell what a weight file is, by what `safetensors_header.read_header` reads of it."""
-    part = next((part for part, has in _SIGNS if has(tensors)), "")
-    family = next((found for find in _FINDERS if (found := find(tensors)) is not None), None) if part else None
-    return WeightKind(part, family, _is_original(tensors), _inputs(tensors) if part in ("checkpoint", "unet") else 0)
+    patterns = {_NUMBER.sub("0", name): info for name, info in tensors.items()}  # thousands of names, few patterns
+    part = next((part for part, has in _SIGNS if has(patterns)), "")
+    family = (_transformer(patterns) or _by_shapes(tensors)) if part else None
+    return WeightKind(part, family, _IS_ORIGINAL(patterns), _inputs(tensors) if part in ("checkpoint", "unet") else 0)
+
+
+def _by_shapes(tensors: Tensors) -> Family | None:
+    return next((found for find in _FINDERS if (found := find(tensors)) is not None), None)
 
 
 def _is_number(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+_NUMBER = re.compile(r"\d+")
 
 
 def _has(pattern: str) -> Callable[[Tensors], bool]:
@@ -107,17 +115,18 @@ def _has(pattern: str) -> Callable[[Tensors], bool]:
 
 
 _HAS_LORA = _has(r"[._]lora[._]|[._]lora_|\.hada_w|\.lokr_w|\.oft_|\.glora_|\.dora_scale$|^lora_|^lycoris_|\.on_input$"
-                 r"|\.diff(_b)?$|\.(a1|b1|a2|b2)\.weight$")
+                 r"|\.diff(_b)?$|\.[ab]\d\.weight$")
 _HAS_VAE = _has(r"^(first_stage_model\.)?(encoder|decoder)\.(down|up|mid)[._]|^(encoder|decoder)\.layers\.\d+\.|"
                 r"^decoder\.\d+\.(conv|weight)|^(encoder|decoder)\.(stages|up_blocks|down_blocks)\.")
-_SIGNS: tuple[tuple[str, Callable[[Tensors], bool]], ...] = (  # the first that fits counts
+# Tests of a file's names, in which every number is 0. The first that fits counts.
+_SIGNS: tuple[tuple[str, Callable[[Tensors], bool]], ...] = (
     ("lora", _HAS_LORA),
     ("ip_adapter", _has(r"^ip_adapter\.|\.to_k_ip\.")),
     ("checkpoint", lambda tensors: _has(r"^model\.diffusion_model\.")(tensors)
      and _has(r"^(cond_stage_model|conditioner|text_encoders|first_stage_model)\.")(tensors)),
     ("controlnet", _has(r"^control_model\.|(^|\.)controlnet_(cond_embedding|down_blocks|mid_block)\.|"
                         r"(^|\.)zero_convs\.|(^|\.)input_hint_block\.")),
-    ("t2i_adapter", _has(r"^(adapter\.)?body\.\d+\.(resnets\.\d+\.)?(block1|in_conv)")),
+    ("t2i_adapter", _has(r"^(adapter\.)?body\.\d+\.(resnets\.\d+\.)?(block\d|in_conv)")),
     ("transformer", lambda tensors: _transformer(tensors) is not None),
     ("unet", _has(r"(^|\.)input_blocks\.\d|^(unet\.)?down_blocks\.\d+\.(resnets|attentions)\.")),
     ("embedding", lambda tensors: len(tensors) <= 4 and _has(r"^(emb_params|clip_l|clip_g|<.+>)$")(tensors)),
@@ -181,13 +190,9 @@ def _by_text_lora(tensors: Tensors) -> Family | None:
     return family_of_context(width) if width == SD2.context else None
 
 
-_FINDERS: tuple[Callable[[Tensors], Family | None], ...] = (_transformer, _by_ip_adapter, _by_context, _by_other_keys)
+_FINDERS: tuple[Callable[[Tensors], Family | None], ...] = (_by_ip_adapter, _by_context, _by_other_keys)
 _IS_ORIGINAL = _has(
     r"(^|\.)input_blocks\.\d|(^|\.)(encoder\.down|decoder\.up)\.\d|^first_stage_model\.|^control_model\.")
-
-
-def _is_original(tensors: Tensors) -> bool:
-    return _IS_ORIGINAL(tensors)
 
 
 def _inputs(tensors: Tensors) -> int:

@@ -73,6 +73,15 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     return _read(path)[1]
 
 
+def check_kind(path: Path) -> None:
+    """Look at the first bytes alone. Raises BadWeightFile if they are those of another kind of file."""
+    try:
+        with path.open("rb") as file:
+            _header_length(path, file.read(_START))
+    except OSError as error:
+        raise BadWeightFile(path, f"cannot be read: {error.strerror or error}") from error
+
+
 _Header = tuple[Mapping[str, TensorInfo], Mapping[str, str]]
 
 
@@ -87,12 +96,7 @@ def _read(path: Path) -> _Header:
 @lru_cache(maxsize=8)  # several questions are asked of one file, one after the other
 def _read_known(path: Path, size: int, _changed: int) -> _Header:
     with path.open("rb") as file:
-        start = file.read(_START)
-        if kind := describe_other_kind(start):
-            raise BadWeightFile(path, kind)
-        length = _LENGTH.unpack_from(start)[0]
-        if not 2 <= length <= MAX_HEADER or start[8:9] != b"{":
-            raise BadWeightFile(path, "is not a .safetensors file: it does not begin with such a header")
+        length = _header_length(path, file.read(_START))
         file.seek(_LENGTH.size)
         text = file.read(length)
     if len(text) < length:
@@ -107,6 +111,16 @@ def _read_known(path: Path, size: int, _changed: int) -> _Header:
         wrong = "is cut off: the download is incomplete" if size < whole else "has bytes behind its tensors"
         raise BadWeightFile(path, f"{wrong} ({size:,} bytes, where its header tells of {whole:,})")
     return tensors, metadata
+
+
+def _header_length(path: Path, start: bytes) -> int:
+    """Length of a header, by the first bytes of its file. Raises BadWeightFile if the file is of another kind."""
+    if kind := describe_other_kind(start):
+        raise BadWeightFile(path, kind)
+    length: int = _LENGTH.unpack_from(start)[0]
+    if not 2 <= length <= MAX_HEADER or start[8:9] != b"{":
+        raise BadWeightFile(path, "is not a .safetensors file: it does not begin with such a header")
+    return length
 
 
 def _tensors(rows: Mapping[str, Any]) -> tuple[Mapping[str, TensorInfo], int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header, read_metadata
+from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, check_kind, read_header, read_metadata
 
 
 def write_file(path: Path, header: Any, data: bytes = b"") -> None:
@@ -83,6 +83,9 @@ OTHER: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+KINDS = list(OTHER)[:list(OTHER).index("cut header")]  # those that the first bytes tell
+
+
 @pytest.mark.parametrize("kind", OTHER)
 def test_what_is_not_weights_is_named(kind: str, tmp_path: Path) -> None:
     make, reason = OTHER[kind]
@@ -92,3 +95,8 @@ def test_what_is_not_weights_is_named(kind: str, tmp_path: Path) -> None:
         read_header(file)
     assert reason in caught.value.reason
     assert str(caught.value) == f"{file} {caught.value.reason}"
+    if kind in KINDS:
+        with pytest.raises(BadWeightFile, match=reason):
+            check_kind(file)
+    else:
+        check_kind(file)
