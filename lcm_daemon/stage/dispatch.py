@@ -75,6 +75,7 @@ class Dispatch:
         """Note what automation has moved: looks can be undone, and a prompt may have waited for its beat."""
         self._undo.observe(now)
         for change in changes:
+            self._tell_unused([change])
             if not change.origin.startswith(CUES):
                 self._history.note([change], change.origin, now)
 

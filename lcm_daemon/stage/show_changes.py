@@ -9,7 +9,7 @@ from lcm_daemon.automation.modulator_bank import ModulatorBank
 from lcm_daemon.automation.schema import MODULATOR
 from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
-from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.parameters import DRAW, Value
 from lcm_daemon.recipes.reader import recipe_names
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
@@ -53,10 +53,16 @@ def show_changes(
     start = show.start_values(recipe if "recipe" in sections else show.recipe)
     left_out = NOT_SAVED | ({name for name in start if name.startswith("mod/")} if "modulation" in sections else set())
     values = {name: _rounded(value) for name, value in parameters.targets().items()
-              if name in start and name not in left_out and value != start[name]}
+              if name in start and name not in left_out and value != start[name]
+              and not _is_drawn(parameters, name, start[name])}
     is_saved = names_recipe or recipe.name == show.recipe.name
     return ShowEdits({name: value for name, value in values.items() if value != start[name]}, sections,
                      recipe.size if is_saved and recipe.size != switcher.own_size(recipe.name) else None, copies)
+
+
+def _is_drawn(parameters: Parameters, name: str, start: Value) -> bool:
+    """Whether the value is the random number that the show asks for; its next start asks for another one."""
+    return parameters.table[name].draws and start == DRAW and parameters.is_untouched(name)
 
 
 def _source(config: EndpointConfig) -> dict[str, Any]:

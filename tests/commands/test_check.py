@@ -239,5 +239,6 @@ def test_what_has_no_effect_in_prompts_is_said(tmp_path: Path, capsys: pytest.Ca
     assert found == [
         "prompt   at the start: prompt: AND is read as a word; `ocean::0.7 lava::0.3` mixes two prompts",
         "prompt   in cue dawn: negative_prompt: <lora:ink> has no effect: it belongs into the prompt",
-        "prompt   in the bank: prompt: [a:b:0.5] is read as words: a prompt does not change between the steps of a frame",
+        "prompt   in the bank: prompt: [a:b:0.5] is read as words: a prompt does not change between the steps of a "
+        "frame",
     ]

@@ -186,6 +186,16 @@ def test_what_was_changed_is_what_differs_from_the_file(tmp_path: Path) -> None:
     assert found.parameters == {"mix": 0.3}
 
 
+def test_a_seed_that_was_drawn_is_not_saved_until_it_is_set(tmp_path: Path) -> None:
+    show = read(tmp_path, "parameters: {seed: -1}\n")
+    parameters = Parameters(show.table(show.recipe), show.start_values(show.recipe))
+    play = partial(show_changes, show, show.recipe, FakeSwitcher(show), parameters, ModulatorBank((), parameters), (),
+                   Inputs(show, Metrics(), lambda: None))
+    assert not play()
+    drawn = parameters.set("seed", -1, 0.0)
+    assert play() == ShowEdits({"seed": drawn})
+
+
 def test_a_size_and_sources_that_were_changed_are_saved(tmp_path: Path) -> None:
     text = SHOW + "recipe: passthrough\nsources:\n  wide: {transport: testcard, fps: 5}  # left\n"
     show = read(tmp_path, text)
