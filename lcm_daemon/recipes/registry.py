@@ -164,6 +164,7 @@ class ModelFamily:
         accelerators: Names in ACCELERATOR_CHOICES.
         refused: Keys of recipes that have no effect with it, and what each of them is for users.
         overflows: In float16; it then runs in bfloat16 or float32.
+        emphasis: Its prompts have words with emphasis.
         required: Keys that a recipe must have, and what each of them is for users.
     """
 
@@ -176,6 +177,7 @@ class ModelFamily:
     accelerators: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     overflows: bool = False
+    emphasis: bool = True
     required: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -200,10 +202,10 @@ FAMILIES: Mapping[str, ModelFamily] = {
                  "stream_batch": "no stream batch"}),
     "flux2-klein": ModelFamily(
         "FLUX.2 klein", f"{_PIPELINES}.flux2:Flux2Klein", "transformer", samplers=("flux2",), guidance=("none",),
-        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
+        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True, emphasis=False),
     "z-image": ModelFamily(
         "Z-Image", f"{_PIPELINES}.z_image:ZImage", "transformer", samplers=("flow_euler",), guidance=("none",),
-        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
+        step=16, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True, emphasis=False),
     "sana-sprint": ModelFamily(
         "SANA-Sprint", f"{_PIPELINES}.sana:SanaSprint", "transformer", samplers=("scm",), guidance=("embedded",),
         step=32, accelerators=(NONE,), refused=_ONLY_STABLE_DIFFUSION, overflows=True),
