@@ -57,9 +57,9 @@ class EdgeNetwork(EnlargingNetwork):
 
     def detail(self, luma: Tensor) -> Tensor:
         """What bicubic interpolation lacks: (n, 1, h, w) to (n, 1, 2 h, 2 w)."""
-        features = functional.relu(self.first(luma))
+        features = functional.relu(self.first(luma), inplace=True)
         for layer in self.middle:
-            features = features + functional.relu(layer(features))
+            features = features + functional.relu(layer(features), inplace=True)
         return functional.pixel_shuffle(self.filter(luma) + self.last(features), self.scale)
 
 
@@ -70,8 +70,8 @@ def _shares(image: Tensor, luma: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Over five by five pixels around each one."""
-    return functional.avg_pool2d(functional.pad(values, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    """Over five by five pixels around each one; at the edge, over those inside of it."""
+    return functional.avg_pool2d(values, 5, 1, 2, count_include_pad=False)
 
 
 class CompactNetwork(EnlargingNetwork):
