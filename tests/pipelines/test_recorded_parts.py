@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.pipelines.base import FrameValues
@@ -176,4 +178,18 @@ def test_live_image_prompt(checkpoint: Checkpoint, machine: Machine, tmp_path: P
     monkeypatch.setattr(image_prompt, "EMBED_INTERVAL", 2)
     player = play(model, machine, [{"image_prompt": 0.5}, {"image_prompt": 0.9}, {"image_prompt": 0.0},
                                    {"image_prompt": 0.7}], image_prompt=prompt)
+    assert len(set(player.keys)) == 2
+
+
+@pytest.mark.compile
+def test_several_image_prompts(checkpoint: Checkpoint, machine: Machine, tmp_path: Path,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a file and one of the live input: their weights are numbers, and they lie in one tensor."""
+    model = checkpoint("epsilon")
+    Image.fromarray(make_picture((48, 48), 9)[..., :3]).save(tmp_path / "still.png")
+    live = ImagePrompt(str(write_ip_adapter(tmp_path / "adapter.safetensors", model)),
+                       str(write_image_encoder(tmp_path / "encoder")), "", name="live")
+    monkeypatch.setattr(image_prompt, "EMBED_INTERVAL", 2)
+    player = play(model, machine, [{"image_prompt/still": 0.5}, {"image_prompt/live": 0.0}, {"image_prompt/live": 0.7}],
+                  image_prompts=(replace(live, name="still", image=str(tmp_path / "still.png")), live))
     assert len(set(player.keys)) == 2
