@@ -2,7 +2,7 @@
 
 - ControlNet (Zhang et al., arXiv:2302.05543): a copy of the UNet's first half, which runs in every step.
 - ControlNet-Union (github.com/xinsir6/ControlNetPlus): one such network for several kinds of maps, one of its inputs.
-- T2I-Adapter (Mou et al., arXiv:2302.08453): a small network that runs once a map, whatever the step.
+- T2I-Adapter (Mou et al., arXiv:2302.08453): a small network that runs once a map, not once a step.
 
 What only depends on the map is computed once a map, by `embed`.
 """

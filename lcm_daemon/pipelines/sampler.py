@@ -81,7 +81,7 @@ class StepPlan:
 
     @functools.cached_property
     def levels(self) -> NDArray[np.float32]:
-        """The `level` of each step, float32 (MAX_STEPS, 2). After the last step there is no noise."""
+        """The `level` of each step, float32 (MAX_STEPS, 2). The last step ends without noise."""
         rows = np.zeros((MAX_STEPS, 2), np.float32)
         rows[:len(self.steps)] = [*(step.level for step in self.steps[:-1]), (1.0, 0.0)]
         return rows

@@ -119,7 +119,7 @@ class SamplerKind:
         boundary: The model's output is subject to the boundary conditions of consistency models.
         noise: What becomes of the noise after a step: all new ("fresh"), kept, or mixed ("ancestral", "tcd").
         flow: The schedule of a model of flow matching; "" for one of noise that is added in variance-preserving steps.
-        from_input: The model sees the input's latents without noise, at the last timestep, whatever the strength is.
+        from_input: The model sees the input's latents without noise, at the last timestep, at every strength.
     """
 
     distilled: bool
