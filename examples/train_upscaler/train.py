@@ -126,7 +126,7 @@ def train(file: Path, minutes: float, seed: int = 1) -> None:
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     begun, errors = time.monotonic(), []
     for number, (small, large) in enumerate(pairs):
-        spent = (time.monotonic() - begun) / (minutes * 60)
+        spent = (time.monotonic() - begun) / max(minutes * 60, 1e-9)
         if spent >= 1.0:
             break
         optimizer.param_groups[0]["lr"] = RATE * (1.0 - spent) + 1e-5

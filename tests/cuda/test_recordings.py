@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from lcm_daemon.core.frame import Pixels, solid
 from tests.cuda.rig import MOVES, Place, cards, contrast, loaded, psnr, render_moves, used_memory, values_of
+from tests.rigs.lazy_imports import lazy_imports
+
+with lazy_imports(globals()):
+    from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +32,23 @@ def test_recorded_frames_equal_eager_ones_through_every_move(place: Place) -> No
     assert recorded.renderer.refused == "", "why a recording was refused"
     assert (recorded.renderer.recordings > 0) == place.is_card
     assert eager.renderer.recordings == 0
+
+
+def test_enlarged_frames_are_recorded_and_equal_eager_ones(place: Place) -> None:
+    """Twice the size of what is rendered, by the package's network and without it."""
+    found: list[list[Pixels]] = []
+    for recorded in (False, True):
+        recipe = place.recipe(accelerate="none", recorded=recorded)
+        pipeline = LatentConsistency(recipe, (recipe.size[0] * 2, recipe.size[1] * 2))
+        pipeline.load(lambda line: None)
+        found.append([])
+        for number in range(2 * place.frames):
+            settings = values_of(recipe, prompt="lava, glowing red", upscale=1 + number // place.frames)
+            found[-1].append(solid(pipeline.size))
+            pipeline.render(cards(pipeline.size, 1)[0], settings, found[-1][-1])
+        assert pipeline.renderer.refused == ""
+    assert psnr(*found) >= ENOUGH
+    assert psnr(found[0][:1], found[0][-1:]) < 99.0, "it has an effect"
 
 
 def test_memory_stays_flat_while_everything_moves(place: Place) -> None:
