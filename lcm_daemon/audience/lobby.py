@@ -34,6 +34,7 @@ from lcm_daemon.audience.words import WordFilter
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.core.rate_limit import RateLimit
+from lcm_daemon.pipelines.prompt_tags import tags, without_tags
 from lcm_daemon.shows.audience import VISITOR
 from lcm_daemon.web.address import is_open, network_of
 
@@ -209,6 +210,8 @@ class Lobby:
             self._throttle.warn("refused/parameter", "a visitor asked for a parameter that is not offered")
             raise Refused("this parameter is not offered")
         coerced: Value = parameter.drawn(parameter.coerce(value))
+        while isinstance(coerced, str) and tags(coerced):
+            coerced = without_tags(coerced)  # the weights of LoRAs are the performer's
         if isinstance(coerced, str) and len(coerced) > MOST_TEXT:
             self._throttle.warn("refused/long", f"a visitor's text has more than {MOST_TEXT} characters")
             raise Refused(f"at most {MOST_TEXT} characters are allowed")

@@ -89,6 +89,13 @@ def test_a_turn_from_the_call_to_the_end() -> None:
     assert waiting.last("table")["values"] == START  # nothing of the first visitor
 
 
+def test_a_visitors_prompt_moves_no_lora() -> None:
+    rig = Rig()
+    session, _ = rig.join()
+    for prompt in ("a <lora:ink:4>cat", "a <lora:<lora:x:1>ink:4>cat"):
+        assert rig.lobby.set_values(session, {"prompt": prompt}) == ({"prompt": "a cat"}, [])
+
+
 def test_what_is_refused_changes_nothing_and_says_no_word() -> None:
     rig = Rig(blocked_words=("bad",))
     session, _ = rig.join()
