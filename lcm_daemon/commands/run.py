@@ -18,6 +18,7 @@ from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging, termination_signals
 from lcm_daemon.processes.prestarted import Prestarted
+from lcm_daemon.processes.segments import sweep
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.resume_file import ResumeFile
@@ -54,6 +55,7 @@ def run(
     """
     show = load_show(name, overrides)
     set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}))
+    sweep()
     resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
     file = ShowFile(show, overrides, watch)
     playing = Succession(Stage(show, resume_file=resume_file, prestarted=prestarted, show_file=file))

@@ -8,7 +8,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lcm_daemon.core.frame import Size
-from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
+from lcm_daemon.processes.bootstrap import is_main_thread, prepare_environment, run_in_child, terminal_signals_blocked
 from lcm_daemon.processes.channel import Channel
 from lcm_daemon.processes.frame_slots import SLOTS
 from lcm_daemon.processes.prestarted import Prestarted
@@ -40,8 +40,8 @@ class Child:
             return
         prepare_environment()
         self.channel = Channel(size, guided, slots)
-        arguments = (self.channel.child_endpoint(), *args)
-        self.process = get_context("spawn").Process(target=target, args=arguments, name=name, daemon=True)
+        arguments = (is_main_thread(), target, self.channel.child_endpoint(), *args)
+        self.process = get_context("spawn").Process(target=run_in_child, args=arguments, name=name, daemon=True)
         try:
             with terminal_signals_blocked():
                 self.process.start()

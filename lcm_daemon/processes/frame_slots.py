@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.processes.segments import FOLDER, OwnedSegment
 
 SLOTS = 3  # one at work, one handed over, one spare
 FEWEST_SLOTS = 2
-SHARED_MEMORY = "/dev/shm"  # of Linux
 _granted: dict[str, int] = {}  # sizes in bytes of the blocks that this process has made, by name
 
 
@@ -37,9 +37,14 @@ class FrameSlots:
 
     def __init__(self, size: Size, guided: bool = False, name: str | None = None, count: int = SLOTS) -> None:
         self.size, self.guided = size, guided
-        self._owner = name is None
+        self._owned: OwnedSegment | None = None
         slot_bytes = (3 if guided else 2) * size[1] * size[0] * 4
-        self._memory, self.count = _create(slot_bytes, count) if name is None else (_attach(name), count)
+        self._memory: SharedMemory
+        if name is None:
+            self._owned, self.count = _create(slot_bytes, count)
+            self._memory = self._owned.memory
+        else:
+            self._memory, self.count = _attach(name), count
         self._bytes = self.count * slot_bytes
         shape = (3 if guided else 2, self.count, size[1], size[0], 4)
         frames: Any = np.ndarray(shape, np.uint8, self._memory.buf)
@@ -65,14 +70,13 @@ class FrameSlots:
         if self._memory not in self._kept:
             with contextlib.suppress(BufferError):  # a slot is still referenced: the mapping ends with the process
                 self._memory.close()
-        if self._owner:
-            self._owner = False
+        if self._owned is not None:
             _granted.pop(self._memory.name, None)
-            with contextlib.suppress(FileNotFoundError):
-                self._memory.unlink()
+            self._owned.remove()
+            self._owned = None
 
 
-def _create(slot_bytes: int, count: int) -> tuple[SharedMemory, int]:
+def _create(slot_bytes: int, count: int) -> tuple[OwnedSegment, int]:
     """Create shared memory for `count` slots, or for as many as there is room for; return it and their number.
 
     Linux grants more than /dev/shm holds, and kills the process that writes to it later, so check the free space first.
@@ -82,23 +86,23 @@ def _create(slot_bytes: int, count: int) -> tuple[SharedMemory, int]:
     if room < count * slot_bytes:
         raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
                       "in a container, raise --shm-size")
-    memory = SharedMemory(create=True, size=count * slot_bytes)
-    _granted[memory.name] = count * slot_bytes
-    return memory, count
+    owned = OwnedSegment(count * slot_bytes)
+    _granted[owned.memory.name] = count * slot_bytes
+    return owned, count
 
 
 if sys.platform == "linux":
 
     def _room() -> int:
         """Bytes of /dev/shm that no block will take: a page counts as used there only once it was written."""
-        room = os.statvfs(SHARED_MEMORY)
+        room = os.statvfs(FOLDER)
         unwritten = sum(max(0, size - _written(name)) for name, size in _granted.items())
         return room.f_bavail * room.f_frsize - unwritten
 
     def _written(name: str) -> int:
         """Bytes of a block that take memory; none if it was removed from outside."""
         try:
-            return os.stat(f"{SHARED_MEMORY}/{name}").st_blocks * 512  # stat(2): in units of 512 bytes
+            return os.stat(FOLDER / name).st_blocks * 512  # stat(2): in units of 512 bytes
         except FileNotFoundError:
             return 0
 

@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
+from lcm_daemon.processes.bootstrap import (
+    end_with_parent,
+    is_main_thread,
+    prepare_environment,
+    terminal_signals_blocked,
+)
 from lcm_daemon.processes.garbage import garbage_kept
 from lcm_daemon.processes.pipes import Connection
 
@@ -37,7 +42,8 @@ class Prestarted:
         prepare_environment()
         context = get_context("spawn")
         self.pipe, child_pipe = context.Pipe()
-        self.process = context.Process(target=_work, args=(child_pipe, tuple(modules)), name=name, daemon=True)
+        arguments = (is_main_thread(), child_pipe, tuple(modules))
+        self.process = context.Process(target=_work, args=arguments, name=name, daemon=True)
         try:
             with terminal_signals_blocked():
                 self.process.start()
@@ -62,8 +68,9 @@ class Prestarted:
             self.pipe.close()
 
 
-def _work(pipe: Connection, modules: Sequence[str]) -> None:
-    """What the process runs. It ends when its parent does."""
+def _work(by_main_thread: bool, pipe: Connection, modules: Sequence[str]) -> None:
+    """What the process runs. It ends when its parent does. by_main_thread: As of `end_with_parent`."""
+    end_with_parent(by_main_thread)
     with garbage_kept():
         for module in modules:
             with contextlib.suppress(ImportError):

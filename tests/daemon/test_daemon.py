@@ -134,7 +134,7 @@ def mapped_segments(processes: list[psutil.Process]) -> set[str]:
     if sys.platform != "linux":
         return set()
     maps = (part.path for process in processes for part in process.memory_maps())
-    return {path for path in maps if path.startswith("/dev/shm/psm_")}
+    return {path for path in maps if path.startswith("/dev/shm/lcmd-")}
 
 
 @pytest.mark.parametrize("number", termination_signals())

@@ -21,6 +21,7 @@ from lcm_daemon.processes.bootstrap import (
     terminal_signals_blocked,
     termination_signals,
 )
+from tests.rigs.daemon import wait_for
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
@@ -112,3 +113,53 @@ def test_on_windows_the_switch_for_ctrl_c_is_thrown_and_put_back(monkeypatch: py
         assert switched == [(None, True)]
         raise OSError("no memory")
     assert switched == [(None, True), (None, False)]
+
+
+STOPPED = """
+import os, signal, sys, threading, time
+from multiprocessing import get_context
+from lcm_daemon.processes.bootstrap import is_main_thread, run_in_child
+
+def child(pid_file):
+    open(pid_file, "w").write(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    def start():
+        process = get_context("spawn").Process(target=run_in_child, args=(is_main_thread(), child, sys.argv[1]))
+        process.start()
+        while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read():
+            time.sleep(0.01)
+        return process.pid
+    if sys.argv[2] == "main":
+        os.kill(start(), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGKILL)
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    pid = int(open(sys.argv[1]).read())
+    os.kill(pid, 0)
+    os.kill(pid, signal.SIGKILL)
+    print("lives")
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_stopped_child_ends_with_its_parent_and_one_of_a_thread_outlives_the_thread(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(STOPPED)
+    for way in ("main", "thread"):
+        command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / way), way]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
+                              env={**os.environ, "PYTHONPATH": os.getcwd()})
+        if way == "thread":
+            assert done.stdout.strip() == "lives", done.stderr
+            continue
+        pid = int((tmp_path / way).read_text())
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 5.0, "the end of the child")
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lcm_daemon.processes.frame_slots import SHARED_MEMORY, FrameSlots
+from lcm_daemon.processes.frame_slots import FrameSlots
+from lcm_daemon.processes.segments import FOLDER
 
 PAIR = 2 * 64 * 64 * 4  # bytes of a slot with its input and its output
 
@@ -22,9 +23,9 @@ def room(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     state = SimpleNamespace(total=6 * PAIR, names=[])
 
     def statvfs(path: str) -> SimpleNamespace:
-        assert path == SHARED_MEMORY
+        assert path == FOLDER
         assert found(path)
-        written = sum(os.stat(f"{SHARED_MEMORY}/{name}").st_blocks * 512 for name in state.names)
+        written = sum(os.stat(FOLDER / name).st_blocks * 512 for name in state.names)
         return SimpleNamespace(f_bavail=state.total - written, f_frsize=1)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
