@@ -99,7 +99,7 @@ def warp(image: Tensor, moved: Tensor, mode: str = "bilinear") -> Tensor:
     Returns:
         (n, c, H, W), of the image's dtype.
     """
-    grid = positions(resize_flow(moved, image.shape[2:]))
+    grid = positions(moved, image.shape[2:])
     if image.device.type == "mps":
         return _sample_inside(image.float(), grid, mode).to(image.dtype)
     return functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border",
@@ -116,11 +116,22 @@ def _sample_inside(image: Tensor, grid: Tensor, mode: str) -> Tensor:
                                   padding_mode="zeros", align_corners=False)
 
 
-def positions(moved: Tensor) -> Tensor:
-    """Where each pixel comes from, as `grid_sample` takes it: (n, h, w, 2) from -1 to 1, the edges of the image."""
+def positions(moved: Tensor, shape: tuple[int, int] | torch.Size | None = None) -> Tensor:
+    """Where each pixel comes from, as `grid_sample` takes it: from -1 to 1, the edges of the image.
+
+    Args:
+        moved: float32 (n, 2, h, w).
+        shape: (height, width) of the pixels, if it is not that of the flow.
+
+    Returns:
+        (n, height, width, 2).
+    """
+    steps = 2.0 / moved.shape[3], 2.0 / moved.shape[2]  # from -1 to 1, for one pixel of the flow
+    if shape is not None and tuple(moved.shape[2:]) != tuple(shape):
+        moved = functional.interpolate(moved, tuple(shape), mode="bilinear", align_corners=False)
     height, width = moved.shape[2:]
-    x = torch.add(_centres(width, moved.device), moved[:, 0], alpha=2.0 / width)
-    y = torch.add(_centres(height, moved.device)[:, None], moved[:, 1], alpha=2.0 / height)
+    x = torch.add(_centres(width, moved.device), moved[:, 0], alpha=steps[0])
+    y = torch.add(_centres(height, moved.device)[:, None], moved[:, 1], alpha=steps[1])
     return torch.stack((x, y), dim=-1)
 
 
