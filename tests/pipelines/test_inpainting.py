@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lcm_daemon.core.frame import Pixels, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.base import FrameValues
 from lcm_daemon.recipes.recipe import Recipe
-from tests.pipelines.conftest import make_picture
+from tests.pipelines.conftest import make_picture, values
 from tests.rigs import tiny
 from tests.rigs.lazy_imports import lazy_imports
 
@@ -27,6 +28,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
     from lcm_daemon.pipelines.frame_model import FrameModel
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
+    from tests.rigs.card import Card, unplugged
     from tests.rigs.cuda import install
 
 SIZE = (64, 64)
@@ -189,3 +191,24 @@ def test_a_unet_that_was_trained_for_it_is_one_line(tmp_path: Path) -> None:
     folder = tiny.write_checkpoint(tmp_path / "model", tiny.TURBO, {"in_channels": 9})
     with pytest.raises(RecipeError, match=r"its UNet was trained for inpainting \(9 channels\), which is not"):
         LatentConsistency(tiny.recipe_of(folder, sampler="euler"), SIZE).load(lambda line: None)
+
+
+@pytest.mark.slow
+def test_frames_on_the_card_equal_those_of_the_cpu(card: Card, checkpoint: Callable[[str], Path]) -> None:
+    """The guide is uploaded only for frames that need it; each change lasts long enough to record and to replay."""
+    ours, plain = (LatentConsistency(tiny.recipe_of(checkpoint("epsilon"), device=device), SIZE)
+                   for device in ("cuda", "cpu"))
+    ours.load(lambda line: None)
+    plain.load(lambda line: None)
+    settings, number = values(steps=2, prompt="red lava"), 0
+    for move in ({"inpaint": 1.0}, {"inpaint": 0.4}, {"inpaint": 0.0}, {"inpaint": 1.0, "feedback": 0.5},
+                 {"mode": "text"}, {"mode": "image"}):
+        settings.update(move)
+        for _ in range(3):
+            number += 1
+            frame, found, expected = make_picture(SIZE, seed=number % 3), solid(SIZE), solid(SIZE)
+            ours.render(frame, settings, found, make_mask(soft=number % 2 == 0))
+            with unplugged():
+                plain.render(frame, settings, expected, make_mask(soft=number % 2 == 0))
+            assert np.abs(found.astype(int) - expected).max() <= 1, f"frame {number}, {move}"
+    assert card.counts().get("replay", 0) > 8
