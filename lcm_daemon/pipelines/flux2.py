@@ -6,6 +6,7 @@ picture starts from noise only, as in that pipeline; below, from the noisy input
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ TOKENS = 512  # in an embedding
 LAYERS = (9, 18, 27)  # of the language model, whose states are a token's embedding, side by side
 REFERENCE_TIME = 10  # the first coordinate of the reference's tokens; that of the noisy ones is 0
 PATCH = 2  # the VAE's latents in a token, in each direction
+TEXTS_CACHED = 16  # 8 MB each
 
 
 class Flux2Klein(ModelParts):
@@ -145,6 +147,7 @@ class Flux2Prompts(PromptEncoder):
         del model.layers[LAYERS[-1] + 1:]  # their states are not used: a quarter of the model
         model.config.num_hidden_layers = len(model.layers)
         self._widths = self._widths * len(LAYERS)
+        self._text = functools.lru_cache(maxsize=TEXTS_CACHED)(self._encode)
 
     @property
     def tokens(self) -> int:
