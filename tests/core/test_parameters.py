@@ -64,6 +64,7 @@ def test_minus_one_draws_one_seed() -> None:
     first = parameters.targets()["seed"]
     assert isinstance(first, int)
     assert 0 <= first < 2**32
+    assert parameters.touched() == {"seed": first}, "the look of a run that is continued has it"
     drawn = [parameters.set("seed", -1, 0.0) for _ in range(4)]
     assert len({first, *drawn}) == 5, "one draw in a billion fails here"
     assert parameters.move("seed", -1, 0.0) == parameters.evaluate(0.0)["seed"] not in drawn
