@@ -10,7 +10,9 @@ from lcm_daemon.commands.bench_report import Figures, diffusers_ratios, summariz
 from lcm_daemon.commands.bench_task import Task
 from lcm_daemon.core.errors import EngineError, LcmDaemonError
 from lcm_daemon.processes.bootstrap import prepare_environment, terminal_signals_blocked
+from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import AUTO, kind_of_map
 
 EXIT_SECONDS = 10.0  # how long the measuring process may take to exit
 
@@ -74,5 +76,10 @@ def model_figures(task: Task) -> Figures:
 def _without_detectors(recipe: Recipe) -> Recipe:
     """Use the input as the ControlNet's map where a detector model would have to make the map."""
     return replace(recipe, controlnets=tuple(
-        replace(control, preprocessor="none", detector="") if control.detector else control
-        for control in recipe.controlnets))
+        _without_detector(control) if control.detector else control for control in recipe.controlnets))
+
+
+def _without_detector(control: ControlNet) -> ControlNet:
+    """The kind of the map stays: a ControlNet-Union has to know it."""
+    kind = kind_of_map(control.preprocessor) if control.map == AUTO else control.map
+    return replace(control, preprocessor="none", detector="", map=kind or AUTO)

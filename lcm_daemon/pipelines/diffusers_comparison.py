@@ -27,7 +27,7 @@ from lcm_daemon.pipelines.bench_forms import (
     forms_of,
 )
 from lcm_daemon.pipelines.components import Components, ComponentsLoader, load_components
-from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
+from lcm_daemon.pipelines.diffusers_reference import DiffusersReference, without_pipeline
 from lcm_daemon.pipelines.latent_consistency import LatentConsistency
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import STABLE_DIFFUSION
@@ -54,7 +54,8 @@ class DiffusersComparison:
         self._precision = str(components.dtype).removeprefix("torch.")
         self.where = f"{devices.describe(components.device)}, {self._precision}"
         self._reference: DiffusersReference | None = None
-        if recipe.family == STABLE_DIFFUSION:  # diffusers' pipelines of other families take other arguments
+        # diffusers' pipelines of other families take other arguments.
+        if recipe.family == STABLE_DIFFUSION and not without_pipeline(recipe, components):
             self._reference = DiffusersReference(recipe, recipe.size, loader=loader)
 
     @property

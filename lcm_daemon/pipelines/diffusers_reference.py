@@ -102,7 +102,9 @@ class DiffusersReference:
         devices.configure(self._device)
         dtype = devices.choose_dtype(recipe, self._device)
         parts = loader(replace(recipe, loras=()), self._device, dtype, lambda line: None)
-        self._is_union = _is_union(recipe, parts)
+        if what := without_pipeline(recipe, parts):
+            raise RecipeError(f"recipe {recipe.name}: diffusers has no pipeline for {what}")
+        self._is_union = "ControlNetUnionModel" in _kinds_of_networks(parts)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in (parts.unet, parts.vae, *parts.controlnets.values()):
             module.to(memory_format=layout)
@@ -248,18 +250,19 @@ def _sources(recipe: Recipe) -> tuple[str, ...]:
     return ("text", "image", "control", "controlled image") if recipe.controlnets else ("text", "image")
 
 
-def _is_union(recipe: Recipe, parts: Components) -> bool:
-    """Whether all of a recipe's control networks are ControlNet-Unions.
+def without_pipeline(recipe: Recipe, parts: Components) -> str:
+    """What of a recipe none of diffusers' pipelines does; "" if one does all of it."""
+    kinds = _kinds_of_networks(parts)
+    if recipe.pix2pix:
+        return "pix2pix-turbo"
+    if "T2IAdapter" in kinds:
+        return "an image and T2I-Adapters"
+    return "ControlNets beside ControlNet-Unions" if len(kinds) > 1 else ""
 
-    Raises:
-        RecipeError: diffusers has no pipeline that does what the recipe does.
-    """
-    kinds = {type(network).__name__ for network in parts.controlnets.values()}
-    what = "pix2pix-turbo" if recipe.pix2pix else "an image and T2I-Adapters" if "T2IAdapter" in kinds else \
-        "ControlNets beside ControlNet-Unions" if len(kinds) > 1 else ""
-    if what:
-        raise RecipeError(f"recipe {recipe.name}: diffusers has no pipeline for {what}")
-    return kinds == {"ControlNetUnionModel"}
+
+def _kinds_of_networks(parts: Components) -> set[str]:
+    """The classes of the control networks."""
+    return {type(network).__name__ for network in parts.controlnets.values()}
 
 
 def _single(blend: Blend) -> str:

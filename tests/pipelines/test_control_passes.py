@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lcm_daemon.commands import bench_model
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import solid
 from lcm_daemon.pipelines.base import FrameValues
@@ -33,6 +35,7 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.control_passes import AdapterPass, UnionPass, make_pass
     from lcm_daemon.pipelines.controlnet import ControlNets
     from lcm_daemon.pipelines.cuda_graph import WARM_UPS, CudaGraphs
+    from lcm_daemon.pipelines.diffusers_comparison import DiffusersComparison
     from lcm_daemon.pipelines.diffusers_reference import DiffusersReference
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.numbers import Numbers
@@ -389,3 +392,14 @@ def test_what_diffusers_has_no_pipeline_for_is_one_line(tmp_path: Path) -> None:
     recipe = tiny.recipe_of(folder, size=(64, 64), controlnets=(ControlNet("own", str(tmp_path / "adapter"), "none"),))
     with pytest.raises(RecipeError, match="recipe tiny: diffusers has no pipeline for an image and T2I-Adapters"):
         DiffusersReference(recipe, (64, 64))
+
+
+@pytest.mark.slow
+def test_a_bench_leaves_out_what_diffusers_has_not(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path / "model", tiny.TURBO, SD)
+    make_adapter().save_pretrained(tmp_path / "adapter")
+    recipe = tiny.recipe_of(folder, size=(64, 64), controlnets=(ControlNet("own", str(tmp_path / "adapter"), "none"),))
+    comparison = DiffusersComparison(recipe)
+    assert set(comparison.measure(1, 1)) == {"eager"}
+    detected = replace(recipe, controlnets=(ControlNet("own", "a/b", "softedge", "c/d"),))
+    assert bench_model._without_detectors(detected).controlnets == (ControlNet("own", "a/b", "none", map="scribble"),)
