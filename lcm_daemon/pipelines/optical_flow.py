@@ -22,6 +22,7 @@ LEVELS = 4  # of the pyramid; each halves the image. Finds shifts of up to about
 SMALLEST = 12  # a side of the coarsest level has at least this many pixels
 ITERATIONS = 2  # at each level; more change nothing
 WINDOW = 9  # side of the window that is taken to move as one, in pixels
+EXPLAINED = 0.85  # a flow is taken if it leaves less than this share of the difference: noise alone is not motion
 DAMPING = 3e-4  # added to the squared gradients (levels from 0 to 1): flat parts keep the flow of the coarser level
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -182,7 +183,7 @@ def _refine(first: Tensor, second: Tensor, found: Tensor, iterations: int) -> Te
 
     Each iteration solves for the whole flow of each window, not for a step, so that errors do not add up where the flow
     differs from pixel to pixel. The damping holds the flow that was found so far. That is also kept where the new one
-    explains the images no better, as beside something that has no motion: a lamp that lights up.
+    explains the images hardly better: in a camera's noise, and beside what has no motion, as a lamp that lights up.
     """
     gradients = _gradients(second)
     inverse = _inverse(gradients)
@@ -193,7 +194,7 @@ def _refine(first: Tensor, second: Tensor, found: Tensor, iterations: int) -> Te
         sums = torch.add(window_mean(gradients * wanted, WINDOW), found, alpha=DAMPING)
         found = (inverse * sums[:, None]).sum(2)
         difference = warp(first, found) - second
-    is_better = window_mean(difference.abs(), WINDOW) < before
+    is_better = window_mean(difference.abs(), WINDOW) < before * EXPLAINED
     return window_mean(torch.where(is_better, found, start), 3)
 
 

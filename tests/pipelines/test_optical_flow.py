@@ -95,6 +95,22 @@ def test_a_flat_image_has_no_motion_and_no_nan() -> None:
     assert flow(flat, flat + 0.1).abs().max() < 1e-3
 
 
+def test_noise_is_not_motion() -> None:
+    """A wall before a noisy camera: the picture that is painted over it must not tremble."""
+    x, y = grid()
+    wall = (0.4 + 0.001 * x + 0.0005 * y).expand(1, 1, SIDE, SIDE)
+    first, second = (wall + 0.01 * torch.randn(wall.shape, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    assert flow(first, second).norm(dim=1).mean() < 0.02
+
+
+def test_beside_a_lamp_that_lights_up_nothing_moves() -> None:
+    x, y = grid()
+    first = to_luma(texture(x, y), (SIDE, SIDE))
+    second = first + 0.5 * (((x - 64) ** 2 + (y - 64) ** 2) < 15**2)
+    found = flow(first, second).norm(dim=1)[0]
+    assert found[(x - 64).abs() > 32].max() < 0.05
+
+
 def test_what_comes_from_outside_is_known() -> None:
     moved = torch.zeros(1, 2, 8, 8)
     moved[:, 0] = 3.0
