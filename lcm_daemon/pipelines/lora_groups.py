@@ -96,7 +96,7 @@ class LoraGroup:
         self.loras = tuple(change.numbers[name] for name, rank in ranks.items() for _ in range(rank))  # by column
         self._numbers = torch.tensor([*self.loras, *(change.numbers[name] for name in full)], device=like.device)
         self._weights = like.new_zeros(len(self._numbers))  # of the columns, and then of the full changes
-        self.full = len(full)
+        self._full = tuple(change.numbers[name] for name in full)
 
     def apply(self, weights: torch.Tensor) -> None:
         """Write the tensors. weights: float32, of all LoRAs, on the device."""
@@ -105,16 +105,22 @@ class LoraGroup:
         if self._up is not None:
             for state, up in zip(self.states, torch.split(self._up * columns, self._rows), strict=True):
                 state.write(up)
-        for number in range(self.full):
+        for number in range(len(self._full)):
             for state in self.states:
                 state.add(number, full[number], to_original=self._up is None and number == 0)
 
+    @property
+    def has_layers_only(self) -> bool:
+        """Whether it changes the weights of linear layers and convolutions alone: no norms and no biases."""
+        return all(isinstance(state.layer, Layer) and state.name == "weight" for state in self.states)
+
     def low_rank(self) -> Iterator[tuple[Layer, LowRank]]:
-        """Each layer with what the LoRAs add to it, of a group without full changes."""
-        assert self._up is not None
-        for state, up in zip(self.states, torch.split(self._up, self._rows), strict=True):
+        """Each layer with what the LoRAs add to it, if `has_layers_only`."""
+        ups = [None] * len(self.states) if self._up is None else torch.split(self._up, self._rows)
+        for state, up in zip(self.states, ups, strict=True):
             assert isinstance(state.layer, Layer)
-            yield state.layer, LowRank(state.original, up, _like_weight(state), self.loras)
+            yield state.layer, LowRank(state.original, up, _like_weight(state), self.loras,
+                                       tuple(zip(state.full, self._full, strict=True)))
 
     def restore(self) -> None:
         """Write the originals, bit by bit: adding 0 would turn -0 to 0."""
@@ -143,9 +149,10 @@ def _as_weight(weight: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     return shaped.permute(0, 2, 3, 1).contiguous().flatten(1)
 
 
-def _like_weight(state: _State) -> torch.Tensor:
-    """The state's `down` in the shape of a weight, (ranks, inputs, ...)."""
-    assert state.down is not None
+def _like_weight(state: _State) -> torch.Tensor | None:
+    """The state's `down` in the shape of a weight, (ranks, inputs, ...); None if it has none."""
+    if state.down is None:
+        return None
     weight, ranks = state.original, len(state.down)
     if weight.is_contiguous():
         return state.down.view(ranks, *weight.shape[1:])

@@ -81,16 +81,17 @@ class LiveLoras:
     def low_rank(self, module: nn.Module) -> dict[Layer, LowRank]:
         """What the LoRAs add to each layer of `module`, for accelerators that cannot see weights move.
 
-        It is empty if a LoRA changes one of its tensors in full.
+        It is empty if a LoRA changes a norm or a bias.
         """
         groups = self._inside(module)
-        if any(group.full for group in groups):
+        if not all(group.has_layers_only for group in groups):
             return {}
-        return {layer: low_rank for group in groups for layer, low_rank in group.low_rank()}
+        inside = frozenset(module.modules())
+        return {layer: low_rank for group in groups for layer, low_rank in group.low_rank() if layer in inside}
 
     def _inside(self, module: nn.Module) -> list[LoraGroup]:
         inside = frozenset(module.modules())
-        return [group for group in self._groups if group.states[0].layer in inside]
+        return [group for group in self._groups if any(state.layer in inside for state in group.states)]
 
     def use(self, numbers: Numbers) -> None:
         """Read the weights from a room of these numbers instead: `prepare` writes them there."""

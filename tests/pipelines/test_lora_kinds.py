@@ -17,6 +17,7 @@ with lazy_imports(globals()):
     from safetensors.torch import save_file
     from torch import Tensor, nn
 
+    from lcm_daemon.pipelines.accelerators.low_rank import live_form
     from lcm_daemon.pipelines.lora_file import LoraContent, read_lora
     from lcm_daemon.pipelines.loras import LiveLoras, merge
 
@@ -99,7 +100,27 @@ def test_products_and_full_changes_of_one_layer_add_up(tmp_path: Path) -> None:
         torch.testing.assert_close(layers.linear.weight, original + sum(
             weight * expected[kind] for kind, weight in weights.items()))
     assert loras.moves(layers)
-    assert loras.low_rank(layers) == {}, "a compiler cannot have full changes as inputs"
+    assert loras.low_rank(layers) == {}, "a compiler cannot have norms and biases as inputs"
+
+
+@inference_mode
+def test_compilers_get_full_changes_as_inputs(tmp_path: Path) -> None:
+    """The form of each layer computes what its weight does, at every setting of the faders."""
+    layers, contents = lycoris_values.make_layers().to(memory_format=torch.channels_last), {}
+    for kind in ("locon", "dora", "loha of high rank"):
+        tensors = {name: tensor for name, tensor in lycoris_values.read(kind)[0].items() if "norm" not in name}
+        contents[kind] = read_lora(written(tensors, tmp_path), layers, [])
+    loras = LiveLoras(layers, [], {kind: content.factors for kind, content in contents.items()},
+                      {kind: content.full for kind, content in contents.items()})
+    chosen = nn.Sequential(layers.point, nn.Conv2d(32, 16, 1), layers.conv)
+    image = lycoris_values.make_inputs()["conv"]
+    form = live_form(chosen, loras.low_rank(chosen), lambda: loras.weights)
+    assert form is not None
+    traced = torch.jit.trace(form.make(), (form.scales() + 0.5, image))
+    for weights in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.5), (0.3, 1.0, 0.0), (0.0, 0.7, -1.0)):
+        loras.set_weights(dict(zip(contents, weights, strict=True)))
+        for each in (form.make(), traced):
+            torch.testing.assert_close(each(form.scales(), image), chosen(image), rtol=1e-4, atol=1e-4)
 
 
 def test_missing_alphas_and_other_dtypes(tmp_path: Path) -> None:

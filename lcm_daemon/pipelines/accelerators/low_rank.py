@@ -1,8 +1,9 @@
 """Modules whose LoRA weights are inputs, for accelerators that bake the model's weights into what they compile.
 
 A LoRA adds up @ (scale * down) to a layer's weight W. Instead of W, the scale moves: a layer computes
-W x + up (scale * down x), with two small layers beside its own (Hu et al., "LoRA", arXiv:2106.09685, section 4.1). What
-is compiled from that form stays valid while faders move.
+W x + up (scale * down x), with two small layers beside its own (Hu et al., "LoRA", arXiv:2106.09685, section 4.1). A
+change D that is written in full is another layer, W x + scale * (D x), which takes as long as the layer itself. What is
+compiled from that form stays valid while faders move.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ class LowRank:
     """What the live LoRAs add to one layer.
 
     weight: the layer's own weight, at scale 0.
-    up: (outputs, ranks), the matrices of all LoRAs, side by side.
-    down: (ranks, inputs); for a convolution (ranks, inputs, height, width).
+    up: (outputs, ranks), the matrices of all LoRAs, side by side; None if all of them are in full.
+    down: (ranks, inputs); for a convolution (ranks, inputs, height, width). None likewise.
     loras: for each rank, the number of its LoRA.
+    full: what the other LoRAs add, each in the shape of the weight and with the number of its LoRA.
     """
 
     weight: Tensor
-    up: Tensor
-    down: Tensor
+    up: Tensor | None
+    down: Tensor | None
     loras: tuple[int, ...]
+    full: tuple[tuple[Tensor, int], ...] = ()
 
 
 _NO_SCALES = torch.empty(0)
@@ -96,19 +99,31 @@ class LowRankLayer(nn.Module):
         super().__init__()
         self.base, self._loras, self._scales = base, state.loras, scales  # `base` may be replaced by a quantised layer
         self._settings: Any = (base.stride, base.padding, base.dilation) if isinstance(base, nn.Conv2d) else None
+        self._full_loras = [number for _, number in state.full]
         # Parameters, not buffers: the tracer widens parameters of 16 bits.
-        self.up = nn.Parameter(state.up.to(state.weight), requires_grad=False)
-        self.down = nn.Parameter(state.down.to(state.weight), requires_grad=False)
+        self.up, self.down = (None if matrix is None else nn.Parameter(matrix.to(state.weight), requires_grad=False)
+                              for matrix in (state.up, state.down))
+        self.full = nn.ParameterList([nn.Parameter(change.to(state.weight), requires_grad=False)
+                                      for change, _ in state.full])
 
     def forward(self, values: Tensor) -> Tensor:
-        scales = self._scales.of(self._loras).to(values.dtype)
-        if self._settings is not None:
-            small = functional.conv2d(values, self.down, None, *self._settings)
-            added = functional.conv2d(small * scales.view(1, -1, 1, 1), self.up[..., None, None])
-        else:
-            added = functional.linear(functional.linear(values, self.down) * scales, self.up)
-        output: Tensor = self.base(values) + added
+        output: Tensor = self.base(values)
+        if self.up is not None and self.down is not None:
+            output = output + self._product(values, self._scales.of(self._loras).to(values.dtype), self.up, self.down)
+        for change, number in zip(self.full, self._full_loras, strict=True):
+            output = output + self._run(values, change) * self._scales.of((number,)).to(values.dtype)
         return output
+
+    def _product(self, values: Tensor, scales: Tensor, up: Tensor, down: Tensor) -> Tensor:
+        if self._settings is None:
+            return functional.linear(self._run(values, down) * scales, up)
+        return functional.conv2d(self._run(values, down) * scales.view(1, -1, 1, 1), up[..., None, None])
+
+    def _run(self, values: Tensor, weight: Tensor) -> Tensor:
+        """What the layer does with values, with this weight and without a bias."""
+        if self._settings is None:
+            return functional.linear(values, weight)
+        return functional.conv2d(values, weight, None, *self._settings)
 
 
 @dataclass(frozen=True)
