@@ -9,7 +9,7 @@ from typing import Any
 from lcm_daemon.core.frame import Size
 
 MIN_SIDE, MAX_SIDE = 64, 2048  # pixels
-SIDE_STEP = 8  # pixels: the VAEs of all supported model families shrink a frame by this factor
+SIDE_STEP = 8  # pixels: the VAEs of Stable Diffusion shrink a frame by this factor; other families by multiples of it
 RULE = f"from {MIN_SIDE} to {MAX_SIDE} pixels a side, in multiples of {SIDE_STEP}"
 
 

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DCon
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines import random_families
 from lcm_daemon.pipelines.base import Progress
 from lcm_daemon.pipelines.components import Components, TextEncoder
 from lcm_daemon.pipelines.loras import LiveLoras
@@ -104,6 +105,8 @@ def random_components(recipe: Recipe, device: torch.device, dtype: torch.dtype, 
     Raises:
         RecipeError: The recipe's model is not in ARCHITECTURES.
     """
+    if recipe.family in random_families.ARCHITECTURES:
+        return random_families.make_components(recipe, device, dtype, progress, randomize)
     architecture = _choose(recipe)
 
     def make(part: str, model: Any) -> Any:
@@ -179,17 +182,23 @@ def make_text_encoder(architecture: Architecture, number: int, tokenizer: Any) -
 def fill(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Move a model from the meta device to `device`, with random weights that preserve the scale of activations."""
     model = model.to(dtype).to_empty(device=device)
+    randomize(model, device, dtype)
+    for name, buffer in model.named_buffers():
+        if not name.endswith("position_ids"):
+            raise ValueError(f"unknown buffer {name}; it needs a value here")
+        buffer.copy_(torch.arange(buffer.shape[-1]))
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def randomize(model: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Give all parameters of a model random values that preserve the scale of activations."""
     noise = torch.randn(PATTERN, generator=torch.Generator(device).manual_seed(0), device=device).to(dtype)
     for name, weight in model.named_parameters():
         if weight.ndim < 2:  # a norm or a bias
             weight.fill_(1.0 if name.endswith("weight") else 0.0)
         else:
             _tile(weight, noise[:weight.numel()] * (GAIN * (weight[0].numel() ** -0.5)))
-    for name, buffer in model.named_buffers():
-        if not name.endswith("position_ids"):
-            raise ValueError(f"unknown buffer {name}; it needs a value here")
-        buffer.copy_(torch.arange(buffer.shape[-1]))
-    return model.eval().requires_grad_(False)
 
 
 def _tile(weight: torch.Tensor, noise: torch.Tensor) -> None:
