@@ -111,7 +111,7 @@ def describe_parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name, "kind": parameter.kind, "default": parameter.default, "help": parameter.help,
         "low": _finite_or_none(parameter.low), "high": _finite_or_none(parameter.high), "unit": parameter.unit,
-        "step": parameter.step, "logarithmic": parameter.logarithmic,
+        "step": parameter.step, "logarithmic": parameter.logarithmic, "draws": parameter.draws,
         "glide": parameter.glide, "choices": parameter.choices, "glided_by": parameter.glided_by,
         "group": parameter.group, "needs": [asdict(need) for need in parameter.needs],
     }

@@ -167,6 +167,20 @@ def test_every_other_control_sets_its_parameter(devtools):
                      "prompt": "lava"}
 
 
+def test_minus_one_in_the_field_of_a_seed_asks_for_any(devtools):
+    async def scenario():
+        rig = Rig()
+        async with opened(devtools, rig) as (page, _):
+            for text in ("7", "-1"):
+                before = len(rig.taken)
+                await page.write(control("seed", "input"), text)
+                await page.key("Enter")
+                await until(lambda before=before: len(rig.taken) > before)
+            return [change.value for change in rig.taken]
+
+    assert asyncio.run(scenario()) == [7, -1]
+
+
 def test_a_double_click_on_a_name_sets_its_default_and_panic_the_shows_values(devtools):
     async def scenario():
         rig = Rig()

@@ -26,7 +26,7 @@ from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
 
 pytestmark = pytest.mark.slow  # each test opens sockets and waits for their other end
 
-FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "step", "logarithmic", "glide", "choices",
+FIELDS = {"name", "kind", "default", "help", "low", "high", "unit", "step", "logarithmic", "draws", "glide", "choices",
           "glided_by", "group", "needs"}
 
 

@@ -17,6 +17,7 @@ export interface Parameter {
   unit: string;
   step: number; // an int is a multiple of it
   logarithmic: boolean; // faders are finer near the low end
+  draws: boolean; // -1 asks for a random number
   glide: number;
   choices: string[];
   glided_by: string;
