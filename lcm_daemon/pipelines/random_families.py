@@ -111,7 +111,7 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
 
 
 class WordTokenizer:
-    """A token for each word, whatever it is: the time of a frame does not depend on it.
+    """A token for each word. Which one does not matter: the time of a frame does not depend on it.
 
     Its methods are those of transformers' tokenizers, as far as `language_prompts` and `chat_prompts` call them.
     """

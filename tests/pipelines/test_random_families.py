@@ -23,8 +23,8 @@ with lazy_imports(globals()):
     from lcm_daemon.pipelines.random_families import FamilyArchitecture
     from lcm_daemon.pipelines.random_weights import random_components
 
-# In billions: denoiser, VAE, text encoder. By the models' cards, and by the sizes of their files: two bytes a parameter,
-# four for the autoencoder of SANA, 1.25 GB.
+# In billions: denoiser, VAE, text encoder. By the models' cards, and by the sizes of their files: two bytes a
+# parameter, four for the autoencoder of SANA, 1.25 GB.
 PUBLISHED = {"sana-sprint": (0.6, 0.312, 2.61), "sana-sprint-1.6b": (1.6, 0.312, 2.61),
              "flux2-klein": (3.876, 0.084, 4.02), "z-image-turbo": (6.155, 0.084, 4.02)}
 TINY: dict[str, Any] = {
