@@ -186,6 +186,15 @@ def test_a_wrong_part_is_one_line_with_its_place(text: str, problem: str) -> Non
     assert problem in problems[0]
 
 
+@pytest.mark.parametrize(("weight", "reach"), [(0.8, 2.0), (-2, 2.0), (3.5, 4.0), (-4, 4.0)])
+def test_a_fader_of_a_lora_reaches_the_weight_of_the_recipe(weight: float, reach: float) -> None:
+    recipe, problems = read(f"{{base: sd-turbo, loras: [{{name: ink, model: owner/x, weight: {weight}}}]}}")
+    assert problems == []
+    assert recipe is not None
+    fader = recipe.table()["lora/ink"]
+    assert (fader.low, fader.high, fader.coerce(weight)) == (-reach, reach, weight)
+
+
 IMAGES = "image_prompts: [{name: a, model: o/a, encoder: o/e}, {name: b, model: o/a, encoder: o/e, image: b.png}]"
 IMAGE = "image_prompt: {model: o/a, encoder: o/e}"
 
