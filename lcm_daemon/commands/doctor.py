@@ -18,9 +18,9 @@ from lcm_daemon.commands.midi_list import backend_opener, list_ports
 from lcm_daemon.commands.running_engines import running_engines
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
 from lcm_daemon.controllers.osc.udp import check_receive_buffer
-from lcm_daemon.core.errors import LcmDaemonError, RecipeError
+from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.pipelines import accelerators
-from lcm_daemon.pipelines.weights import locate
+from lcm_daemon.pipelines.weights import inspect
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "numpy", "av", "python-osc",
@@ -215,9 +215,9 @@ def _check_recipe(name: str) -> Row:
     recipe = load_recipe(name)
     if recipe.pipeline == "passthrough":
         return name, True, recipe.title
-    try:
-        locate(recipe)
-    except RecipeError as error:
-        missing = f"{recipe.download}; download it with: lcm-daemon pull {name}" if recipe.files else str(error)
-        return name, False, missing
+    _, problems = inspect(recipe)
+    if problems.wrong:
+        return name, False, problems.line()
+    if problems:
+        return name, False, f"{recipe.download}; download it with: lcm-daemon pull {name}"
     return name, True, recipe.title

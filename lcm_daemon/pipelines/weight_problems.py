@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lcm_daemon.core.suggestions import nearest
@@ -51,6 +51,11 @@ class WeightProblems:
         """Note what is wrong with a file that is there: of a source, the first thing counts."""
         self.wrong.setdefault(source, text)
 
+    def add_damaged(self, source: str, text: str) -> None:
+        """Note a file that is not what it should be. A pull compares hashes, so it replaces one of the hub."""
+        again = f"; fetch it again with: {' && '.join(self._commands([source]))}" if split_hub(source) else ""
+        self.add_wrong(source, text + again)
+
     def line(self) -> str:
         """All of it; commands come last."""
         return "; ".join(filter(None, (*self.wrong.values(), self.absent_line())))
@@ -63,11 +68,11 @@ class WeightProblems:
             return f"the hub has no {', '.join(self._absent)} as .safetensors"
         word = "it" if len(self._absent) == 1 else "them"
         return (f"not on this machine: {', '.join(self._absent)}; fetch {word} with: "
-                f"{' && '.join(self._commands())}")
+                f"{' && '.join(self._commands(self._absent))}")
 
-    def _commands(self) -> Iterator[str]:
-        """Commands that fetch what is absent."""
-        checker, absent = f"{SAFETY.source}/safety_checker", set(self._absent)
+    def _commands(self, places: Iterable[str]) -> Iterator[str]:
+        """Commands that fetch these places of the hub."""
+        checker, absent = f"{SAFETY.source}/safety_checker", set(places)
         if checker in absent and not self._pulls_safety():
             yield _download(SAFETY)
             absent.remove(checker)

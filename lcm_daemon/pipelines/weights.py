@@ -242,14 +242,14 @@ class _Search:
             else:
                 read_header(file)
         except BadWeightFile as error:
-            self.problems.add_wrong(source, f"{part} {error}")
+            self.problems.add_damaged(source, f"{part} {error}")
 
     def _header(self, file: Path, part: str, source: str) -> Mapping[str, TensorInfo]:
         """The header of a weight file; {} if it has none, which is reported."""
         try:
             return read_header(file) if file.suffix == SUFFIX else {}
         except BadWeightFile as error:
-            self.problems.add_wrong(source, f"{part} {error}")
+            self.problems.add_damaged(source, f"{part} {error}")
             return {}
 
     def _look_for_safety(self, model: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lcm_daemon.commands import doctor
@@ -128,3 +130,20 @@ def test_the_verdict_names_what_works_and_why_not_the_rest() -> None:
     assert "CUDA" not in doctor.verdict({**found, "mps": ("mps", True, "")}, "darwin")
     ready = {**{name: (name, True, "") for name in found}, "cuda:0": ("cuda:0", True, "a card")}
     assert doctor.verdict(ready, "linux") == "ready for: demo, NDI, window, MIDI, OpenVINO, CUDA"
+
+
+def test_a_recipe_whose_files_are_wrong_is_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that was saved under a file's name, in the hub's cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    name, works, text = doctor._check_recipe("sd-turbo")
+    assert (name, works, text) == ("sd-turbo", False, "2.4 GB; download it with: lcm-daemon pull sd-turbo")
+    repository = tmp_path / "models--madebyollin--taesd"
+    folder = repository / "snapshots" / ("0" * 40)
+    for file, content in ((repository / "refs" / "main", "0" * 40), (folder / "config.json", "{}"),
+                          (folder / "diffusion_pytorch_model.safetensors", "<html>Sign in</html>")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    _, works, text = doctor._check_recipe("sd-turbo")
+    assert not works
+    assert "is an HTML page, not weights" in text
+    assert "; fetch it again with: lcm-daemon pull sd-turbo; not on this machine: stabilityai/sd-turbo; " in text
