@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lcm_daemon.commands.check_effects import without_effect
 from lcm_daemon.commands.check_guide import without_guide
+from lcm_daemon.commands.check_large import larger_and_smoother
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.commands.check_weights import absent_weights, weight_problems
 from lcm_daemon.commands.network_report import visitor_rows
@@ -32,7 +33,7 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     print(f"{show.file}: no mistakes\n{show.describe()}")
     visitors = [f"  {word:8} {address}  {where}" for word, address, where in visitor_rows(show, ())]
     for line in [*visitors, *unused_in_prompts(show), *without_effect(show), *bound_to_one_engine(show),
-                 *without_guide(show), *absent_weights(show), *ports_in_use(show)]:
+                 *without_guide(show), *absent_weights(show), *larger_and_smoother(show), *ports_in_use(show)]:
         print(line)
     return 0
 

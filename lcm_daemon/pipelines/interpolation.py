@@ -52,7 +52,7 @@ class Interpolator:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self._device = device
         self._dtype = torch.float16 if device.type == "cuda" else torch.float32
-        network = read_optional(recipe, "interpolator", read_rife, "pictures are moved along the motion")
+        network = read_optional(recipe, "interpolator", read_rife)
         self._network = None if network is None else place(network, device, self._dtype)
         self._last: Tensor | None = None  # the last picture, uint8 (H, W, 4), on the device
         # A stream of its own: frames under way, which were launched before, need not end first.

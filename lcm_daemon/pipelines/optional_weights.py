@@ -14,6 +14,7 @@ from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.load_errors import UNREADABLE, first_line
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.recipes.registry import OPTIONAL_WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +22,13 @@ _T = TypeVar("_T")
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
-def read_optional(recipe: Recipe, key: str, read: Callable[[Path], _T], instead: str) -> _T | None:
+def read_optional(recipe: Recipe, key: str, read: Callable[[Path], _T]) -> _T | None:
     """Read the file that a recipe names.
 
     Args:
         recipe: The recipe.
-        key: Its key that names the file, or a folder with one .safetensors file.
+        key: One of OPTIONAL_WEIGHTS: it names the file, or a folder with one .safetensors file.
         read: Reads the file; raises one of UNREADABLE.
-        instead: For the log, what is done without the file.
 
     Returns:
         None if the recipe names no file, or one that is not on this machine, which is logged.
@@ -43,7 +43,8 @@ def read_optional(recipe: Recipe, key: str, read: Callable[[Path], _T], instead:
     if file is not None and file.is_dir():
         file = next(iter(sorted(file.glob("*.safetensors"))), None)
     if file is None:
-        log.warning("recipe %s: %s %s is not on this machine; %s", recipe.name, key, source, instead)
+        log.warning("recipe %s: %s %s is not on this machine; %s", recipe.name, key, source,
+                    OPTIONAL_WEIGHTS[key])
         return None
     try:
         return read(file)

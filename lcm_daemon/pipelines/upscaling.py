@@ -36,7 +36,7 @@ class Upscaler:
         is_whole = device.type == "cpu" or dtype == torch.float32
         self._device, self._dtype = device, torch.float32 if is_whole else torch.float16
         self._ratio = max(size[0] / recipe.size[0], size[1] / recipe.size[1])
-        network = read_optional(recipe, "upscaler", read_network, "the package's own is used")
+        network = read_optional(recipe, "upscaler", read_network)
         self._network = None if network is None else place(network, device, self._dtype)
 
     def prepare(self, factor: int) -> int:

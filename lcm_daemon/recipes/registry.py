@@ -21,6 +21,12 @@ PIPELINES: Mapping[str, str] = {
 # Pipelines whose recipes name files of weights.
 WITH_WEIGHTS = frozenset({"latent_consistency"})
 
+# Keys of a recipe that name weights which it can do without, and what is done then.
+OPTIONAL_WEIGHTS: Mapping[str, str] = {
+    "upscaler": "the package's own network is used",
+    "interpolator": "pictures are moved along the motion",
+}
+
 # Pipelines that judge each picture, where a recipe says `safety: true`.
 WITH_SAFETY_CHECKER = frozenset({"latent_consistency"})
 
