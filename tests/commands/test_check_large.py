@@ -41,8 +41,8 @@ def test_engines_on_a_cluster_alone_make_no_pictures_between_two(
 
 def test_networks_of_the_hub_that_are_absent_are_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path that leads nowhere is a mistake, as for all weights."""
-    recipe = {"base": "builtin", "upscaler": "someone/x4/x4.safetensors", "interpolator": "someone/rife"}
+    recipe = {"base": "builtin", "upscaler": "someone/x4", "interpolator": "someone/rife"}
     assert notes(tmp_path, capsys, recipe=recipe) == [
-        "  absent   recipe own: upscaler someone/x4/x4.safetensors is not on this machine; the package's own network is "
+        "  absent   recipe builtin: upscaler someone/x4 is not on this machine; the package's own network is "
         "used",
-        "  absent   recipe own: interpolator someone/rife is not on this machine; pictures are moved along the motion"]
+        "  absent   recipe builtin: interpolator someone/rife is not on this machine; pictures are moved along the motion"]
