@@ -45,4 +45,5 @@ def test_networks_of_the_hub_that_are_absent_are_notes(tmp_path: Path, capsys: p
     assert notes(tmp_path, capsys, recipe=recipe) == [
         "  absent   recipe builtin: upscaler someone/x4 is not on this machine; the package's own network is "
         "used",
-        "  absent   recipe builtin: interpolator someone/rife is not on this machine; pictures are moved along the motion"]
+        "  absent   recipe builtin: interpolator someone/rife is not on this machine; pictures are moved along the "
+        "motion"]
