@@ -22,12 +22,20 @@ NAMES = ("sdxl-dmd2", "sdxl-lightning-4step", "dreamshaper-8", "dreamshaper-xl-t
 COMMIT = "a" * 40
 
 
-def content(path: str) -> bytes:
+# A name of a tensor by which a file is known for what it is, by a part of its place.
+LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+NAMED = {"t2i": "adapter.body.0.resnets.0.block1.weight", "lora": f"unet.{LAYER}.lora_A.weight",
+         "pcm": f"unet.{LAYER}.lora_A.weight", "control": "controlnet_mid_block.weight", "unet": f"{LAYER}.weight",
+         "taesd": "encoder.layers.0.weight", "text_encoder": "text_model.final_layer_norm.weight"}
+
+
+def content(source: str, path: str) -> bytes:
     """A small file of the right kind."""
     if not path.endswith(".safetensors"):
         return b"{}"
     data = path.encode().ljust(2000, b"\0")
-    header = json.dumps({"weight": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
+    name = next((name for part, name in NAMED.items() if part in f"{source}/{path}".lower()), "weight")
+    header = json.dumps({name: {"dtype": "U8", "shape": [20, 100], "data_offsets": [0, len(data)]}}).encode()
     return struct.pack("<Q", len(header)) + header + data
 
 
@@ -40,7 +48,8 @@ def hub() -> Iterator[StandinHub]:
             known = dict(repos[files.source].files) if files.source in repos else {"pytorch_model.bin": b"pickle"}
             revisions = {files.revision: "b" * 40} if files.revision and len(files.revision) != 40 else {}
             commit = files.revision if len(files.revision) == 40 else COMMIT
-            repos[files.source] = Repo(known | {path: content(path) for path in files.files}, commit, revisions)
+            listed = {path: content(files.source, path) for path in files.files}
+            repos[files.source] = Repo(known | listed, commit, revisions)
     with StandinHub(repos) as running:
         yield running
 
@@ -66,5 +75,5 @@ def test_a_recipe_is_pulled_and_then_complete(
         folder = hub_cache.find_snapshot(needed.source, needed.revision)
         assert folder is not None
         for path in needed.required:
-            assert (folder / path).read_bytes() == content(path)
+            assert (folder / path).read_bytes() == content(needed.source, path)
         assert not (folder / "pytorch_model.bin").exists()
