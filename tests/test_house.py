@@ -50,7 +50,7 @@ NATIVE = {
     "sdl2": WINDOW_PROCESS, "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_"),
 }
 BROAD = {"Exception", "BaseException"}
-BROAD_ALLOWED = {"stage/stage.py", "render/engine.py", "desk/desk.py", "audience/server.py", "transports/runner.py",
+BROAD_ALLOWED = {"stage/guard.py", "render/engine.py", "desk/desk.py", "audience/server.py", "transports/runner.py",
                  "stage/live_source.py", "pipelines/accelerators/manager.py", "render/remote_engine.py",
                  "render/node_engine.py"}  # the tick, the loops, the threads
 UNSAFE = ("torch.load", "yaml.load(", "yaml.unsafe_load", "pickle.load", "shell=True", "eval(")

@@ -100,8 +100,10 @@ class CueStore:
         self._synced, problems = read_cue_file(self.path)
         if problems:
             kept = self._read_copy(self._synced)
-            self._synced = merge(RecordedCues(), self._synced, kept) if kept.cues else self._synced
-            again = f"; {len(kept.cues)} of them are those of the last file without mistakes" if kept.cues else ""
+            again = ""
+            if kept.cues:
+                self._synced = merge(RecordedCues(), self._synced, kept)
+                again = f"; {len(kept.cues)} of them are those of the last file without mistakes"
             self._on_problems(problems, f"are skipped; {len(self._synced.cues)} cues are loaded{again}")
         else:
             self._write_copy(self._synced)

@@ -36,9 +36,8 @@ def run(
 ) -> int:
     """Play a show until a signal ends it. Return the exit code.
 
-    The first signal ends the show in order. After Ctrl-C the next run starts as the show says; after another signal,
-    such as the SIGTERM of a shutdown, it continues with the look of this one. A second Ctrl-C ends all processes at
-    once; other signals may arrive twice for one cause, as SIGHUP does when a terminal closes.
+    The first signal ends the show in order. After Ctrl-C the next run starts as the show says; after other signals, as
+    of a shutdown, it continues with this look. A second Ctrl-C ends all processes at once; others may arrive twice.
 
     Args:
         name: a show file, or the name of a packaged show.
@@ -72,15 +71,16 @@ def run(
         raise KeyboardInterrupt
     line = LoadingLine(lambda: playing.stage.loading, sys.stdout, lambda taken: _print_addresses(show, taken))
 
-    def on_open() -> None:
-        print_line(playing.stage.describe())
-        line.start()
-
     try:
-        playing.run(seconds, on_open)
+        playing.run(seconds, lambda: _on_open(playing, line))
     finally:
         line.stop()
     return 0
+
+
+def _on_open(playing: Succession, line: LoadingLine) -> None:
+    print_line(playing.stage.describe())
+    line.start()
 
 
 def _print_addresses(show: Show, seconds: float) -> None:

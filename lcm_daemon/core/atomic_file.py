@@ -27,7 +27,7 @@ def write_atomically(
         content: The new content; text is written as UTF-8, its line ends unchanged.
         backup: Where the old content is moved to; None discards it.
         model: A file whose permissions a new file gets; None for those of the process.
-        private: Only this user may read the file, whoever might before.
+        private: Only this user may read the file, also if others could read it before.
 
     Raises:
         OSError: The file cannot be written; it is then as it was.

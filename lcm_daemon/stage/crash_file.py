@@ -39,7 +39,7 @@ class CrashFile:
         return found.splitlines()[0][:200] if found else ""
 
     def open(self) -> None:
-        """From now on a fatal signal writes to the file."""
+        """Let a fatal signal write to the file."""
         with contextlib.suppress(OSError):  # the show plays without it
             self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
             faulthandler.enable(self._file)

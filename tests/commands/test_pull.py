@@ -483,7 +483,8 @@ def test_every_recipe_says_what_it_fetches_and_under_which_licence(name: str) ->
     for needed in wants:
         assert needed.required, f"{name}: nothing is listed of {needed.source}"
         assert needed.optional == ()
-        assert not any("*" in file for file in needed.required)
+        # Shards of transformers are not known by their names before the hub was asked.
+        assert recipe.family in TRANSFORMERS or not any("*" in file for file in needed.required)
         assert sum(file.endswith(".safetensors") for file in needed.required) >= 1
 
 
@@ -493,11 +494,14 @@ def test_the_size_of_a_download_is_that_of_its_weights(name: str) -> None:
     recipe = load_recipe(name)
     weights = [f"{needed.source}/{file}" for needed in downloads.needed_files(recipe) for file in needed.required
                if file.endswith(".safetensors")]
+    if recipe.family in TRANSFORMERS:
+        return  # their sizes are computed from their configurations
     total = sum(SIZES[weight] for weight in weights)
     if weights:
         assert float(recipe.download.split()[0]) == pytest.approx(total, abs=0.06 if total < 9.5 else 0.5)
 
 
+TRANSFORMERS = ("sana-sprint", "flux2-klein", "z-image")
 U16, U32 = "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.safetensors"
 T32, T16, T216 = "text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors", \
     "text_encoder_2/model.fp16.safetensors"
@@ -525,6 +529,9 @@ SIZES = {
     f"IDKiro/sdxs-512-dreamshaper/vae/{V32}": 0.01,
     f"segmind/Segmind-Vega/{U16}": 1.49, f"segmind/Segmind-Vega/{T16}": 0.246, f"segmind/Segmind-Vega/{T216}": 1.39,
     f"segmind/Segmind-VegaRT/{LORA}": 0.239, f"latent-consistency/lcm-lora-sdv1-5/{LORA}": 0.135,
+    f"h1t/TCD-SD15-LoRA/{LORA}": 0.135, f"h1t/TCD-SDXL-LoRA/{LORA}": 0.394,
+    "wangfuyun/PCM_Weights/sd15/pcm_sd15_smallcfg_2step_converted.safetensors": 0.135,
+    "wangfuyun/PCM_Weights/sdxl/pcm_sdxl_smallcfg_2step_converted.safetensors": 0.394,
     f"latent-consistency/lcm-lora-sdxl/{LORA}": 0.394, f"latent-consistency/lcm-lora-ssd-1b/{LORA}": 0.21,
     f"madebyollin/taesd/{V32}": 0.01, f"madebyollin/taesdxl/{V32}": 0.01,
     f"lllyasviel/control_v11p_sd15_canny/{V16}": 0.723, f"lllyasviel/control_v11f1p_sd15_depth/{V16}": 0.723,
