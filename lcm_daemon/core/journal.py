@@ -190,7 +190,7 @@ class Journal:
         if end:
             self._append({"end": end})
             self._is_ended = True
-        if os.fstat(self._file).st_size > MAX_BYTES and not end:
+        if self._file is not None and os.fstat(self._file).st_size > MAX_BYTES and not end:
             self._close_file()
 
     def _begin(self, state: Mapping[str, Any]) -> None:

@@ -298,7 +298,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "network": Field(Section(NETWORK_FIELDS), defaults(NETWORK_FIELDS), "who may reach the servers"),
         **{name: _controller(name) for name in controllers.CONTROLLERS},
         "audience": Field(OrFalse(Section(audience_fields(base))), None, "visitors who play from their phones"),
-        "resume": Field(Boolean(), True, "after a power cut, a shutdown or a crash, start with the look of the last run"),
+        "resume": Field(Boolean(), True, "after a power cut, a shutdown or a crash, start with the last run's look"),
         "engine": Field(Section(ENGINE), defaults(ENGINE)),
         "engines": ENGINES,
     }

@@ -214,7 +214,7 @@ def test_weights_that_do_not_fit_are_one_line(place: Path, tmp_path: Path) -> No
     assert "a factor of the LoRA" in refusal({name: tensor for name, tensor in whole.items() if name != factor})
     assert refusal({**whole, "unet.nothing.weight": torch.zeros(3)}).startswith("the model has no nothing.weight")
     assert "has another size" in refusal({**whole, "unet.conv_in.bias": torch.zeros(3)})
-    with pytest.raises(RecipeError, match="absent.safetensors does not exist"):
+    with pytest.raises(RecipeError, match=r"absent\.safetensors does not exist"):
         load(recipe_in(place, pix2pix=Pix2Pix(str(tmp_path / "absent.safetensors"))))
 
 
