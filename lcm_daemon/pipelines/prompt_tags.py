@@ -1,7 +1,7 @@
 """Tags in a prompt, as of stable-diffusion-webui: `<lora:ink:0.8>` adds 0.8 to the weight of the live LoRA `ink`.
 
-A tag does not belong to the text that is encoded. It counts for the whole prompt, also inside one of several texts. While
-prompts blend, it counts by the share of its prompt, so that the LoRA glides with the words. The fader of the LoRA
+A tag does not belong to the text that is encoded. It counts for the whole prompt, also inside one of several texts.
+While prompts blend, it counts by the share of its prompt, so that the LoRA glides with the words. The fader of the LoRA
 stays what it is: its value and that of the tags are added.
 
 A tag names a LoRA by its name in the recipe, or by the name of its file without the ending, as other tools do. Of
