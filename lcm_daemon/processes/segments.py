@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
+import stat
 import sys
 import time
 from multiprocessing.shared_memory import SharedMemory
@@ -28,13 +29,7 @@ class OwnedSegment:
 
     def __init__(self, size: int) -> None:
         self.memory = SharedMemory(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}", create=True, size=size)
-        self._lock: int | None = None
-        if sys.platform == "linux":
-            import fcntl
-
-            with contextlib.suppress(OSError):  # without a lock it is removed by `sweep` of another run at worst
-                self._lock = os.open(FOLDER / self.memory.name, os.O_RDONLY | os.O_CLOEXEC)
-                fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self._lock = _lock(FOLDER / self.memory.name)
 
     def remove(self) -> None:
         """Remove it from the system. What has mapped it keeps it."""
@@ -52,33 +47,45 @@ def sweep(folder: Path = FOLDER, young: float = YOUNG_SECONDS) -> int:
         folder: Where the blocks are.
         young: Age in seconds from which a block without a lock counts as left behind.
     """
-    if sys.platform != "linux":
-        return 0
     found = 0
     with contextlib.suppress(OSError):
-        found = sum(map(_removed, (path for path in folder.glob(f"{PREFIX}*") if _is_old(path, young))))
+        found = sum(_removed(path, young) for path in folder.glob(f"{PREFIX}*"))
     if found:
         log.info("shared memory: removed %d MiB that a killed run left behind", found >> 20)
     return found
 
 
-def _is_old(path: Path, young: float) -> bool:
-    with contextlib.suppress(OSError):
-        status = path.lstat()
-        return status.st_uid == os.getuid() and time.time() - status.st_ctime >= young
-    return False
-
-
-def _removed(path: Path) -> int:
-    """Remove a block unless it is locked; return its size in bytes if it was removed."""
+if sys.platform == "linux":
     import fcntl
 
-    with contextlib.suppress(OSError):
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its owner lives
-            path.unlink()
-            return os.fstat(file).st_size
-        finally:
-            os.close(file)
-    return 0
+    def _lock(path: Path) -> int | None:
+        """Lock a block for as long as the file that is returned stays open; None if it cannot be locked."""
+        with contextlib.suppress(OSError):  # without a lock, `sweep` of another run may remove it at worst
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return file
+        return None
+
+    def _removed(path: Path, young: float) -> int:
+        """Remove a block unless it is locked; return its size in bytes if it was removed."""
+        with contextlib.suppress(OSError):
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                status = os.fstat(file)
+                is_old = time.time() - status.st_ctime >= young
+                if status.st_uid == os.getuid() and is_old and stat.S_ISREG(status.st_mode):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its owner lives
+                    path.unlink()
+                    return status.st_size
+            finally:
+                os.close(file)
+        return 0
+
+else:
+
+    def _lock(path: Path) -> int | None:
+        """Other systems do not list their blocks."""
+        return None
+
+    def _removed(path: Path, young: float) -> int:
+        return 0
