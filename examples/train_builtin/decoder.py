@@ -25,7 +25,7 @@ from examples.train_builtin.scenes import Scenes
 SIZE, CROP, BATCH, DRAWN = 256, 128, 4, 2
 POOL, FRESH = 48, 10  # pictures at hand; steps between two drawings of DRAWN new ones
 PAINTED = 0.25  # share of the pictures that are materials
-RATE, DECAY, BETAS = 1.2e-3, 0.998, (0.9, 0.99)
+RATE, DECAY, BETAS = 8e-4, 0.998, (0.9, 0.99)
 NOISE, SMALLEST = 0.04, 5e-4  # noise on the latents; added to the square error before its logarithm
 SHARP, ORDER, OLD = 0.5, 0.5, 0.25  # loss weights: gradients, order of free latents; share of pictures in old latents
 SHOWN = 50
