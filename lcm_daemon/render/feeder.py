@@ -120,4 +120,5 @@ class Feeder:
     def _changes_every_tick(self, values: Values) -> bool:
         """Whether each tick gives another result although neither input nor values changed."""
         stream_batch = self._transition.state.playing.recipe.stream_batch
-        return values["mode"] == "text" or values["noise"] == "walking" or stream_batch or bool(values["feedback"])
+        arrives_slowly = any(values.get(name) for name in ("feedback", "smooth", "steady"))
+        return values["mode"] == "text" or values["noise"] == "walking" or stream_batch or arrives_slowly

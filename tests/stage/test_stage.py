@@ -212,7 +212,8 @@ def test_text_to_image_needs_no_input_and_paints_once_a_beat(stage: Stage, clock
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "value"), [("noise", "walking"), ("feedback", 0.5)])
+@pytest.mark.parametrize(("name", "value"), [
+    ("noise", "walking"), ("feedback", 0.5), ("smooth", 0.5), ("steady", 0.5)])
 def test_what_moves_by_itself_is_painted_once_a_beat(stage: Stage, name: str, value: float | str) -> None:
     execute(stage, Change(name, value, "osc"))
     assert len(feed(stage)) == 1
