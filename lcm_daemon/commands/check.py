@@ -11,6 +11,7 @@ from lcm_daemon.commands.check_large import larger_and_smoother
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.commands.check_weights import absent_weights, weight_problems
 from lcm_daemon.commands.network_report import visitor_rows
+from lcm_daemon.commands.plugin_report import refused_plugins
 from lcm_daemon.core.errors import DocumentError, Problem
 from lcm_daemon.pipelines.prompt_notes import PROMPTS, notes
 from lcm_daemon.recipes.registry import AUTO
@@ -33,6 +34,7 @@ def check(name: str, overrides: Sequence[str] = ()) -> int:
     print(f"{show.file}: no mistakes\n{show.describe()}")
     visitors = [f"  {word:8} {address}  {where}" for word, address, where in visitor_rows(show, ())]
     for line in [*visitors, *unused_in_prompts(show), *without_effect(show), *bound_to_one_engine(show),
+                 *refused_plugins(),
                  *without_guide(show), *absent_weights(show), *larger_and_smoother(show), *ports_in_use(show)]:
         print(line)
     return 0

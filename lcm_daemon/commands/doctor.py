@@ -15,6 +15,7 @@ from typing import Any
 
 from lcm_daemon import __version__, transports
 from lcm_daemon.commands.midi_list import backend_opener, list_ports
+from lcm_daemon.commands.plugin_report import LOADING, plugins, refused_plugins
 from lcm_daemon.commands.running_engines import running_engines
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
 from lcm_daemon.controllers.osc.udp import check_receive_buffer
@@ -68,12 +69,13 @@ def examine(show: str | None = None) -> Iterator[str]:
         "devices": _check_devices(),
         "accelerators": _check_accelerators(),
         "accelerators' packages": map(_package_row, *zip(*accelerators.versions(), strict=True)),
-        "transports": (_check_transport(name) for name in transports.TRANSPORTS),
+        "transports": (_check_transport(name) for name in transports.TRANSPORTS if not _is_plugin(name)),
         "pictures": [_check_extra("heif", "pillow_heif", "pillow-heif")],
         "network": [_check_extra("tls", "cryptography", "cryptography")],
         "controllers": [_check_osc(), _check_midi(), _check_extra("link", "aalink", "aalink")],
         "engines": _check_engines(show),
         "recipes": (_check_recipe(name) for name in recipe_names()),
+        "plugins": _check_plugins(),
     }
     for title, rows in sections.items():
         yield f"\n{title}"
@@ -175,6 +177,23 @@ def _run_json(code: str) -> dict[str, Any] | str:
 def _check_transport(name: str) -> Row:
     probe = transports.load(name).probe()
     return name, probe.works, probe.detail + (f"; install it with: {probe.install}" if probe.install else "")
+
+
+def _is_plugin(transport: str) -> bool:
+    return transports.TRANSPORTS.plugin(transport) is not None
+
+
+def _check_plugins() -> list[Row]:
+    """Load each plugin in a process of its own, and ask its transports whether they work here."""
+    installed = plugins()
+    if not installed and not refused_plugins():
+        return [("plugins", True, "no package adds a part")]
+    found = _run_json(LOADING) if installed else {}
+    rows: list[Row] = []
+    for plugin in installed:
+        problem = found if isinstance(found, str) else found[str(plugin)]
+        rows.append((plugin.name, not problem, str(problem or plugin)))
+    return [*rows, *(("plugins", False, line) for line in refused_plugins())]
 
 
 def _check_extra(name: str, module: str, package: str) -> Row:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lcm_daemon.commands.output import format_table
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.plugins import PluginError
 from lcm_daemon.core.schema import Fields
 
 SOURCE_SEARCH_SECONDS = 2.0  # how long each transport looks for sources
@@ -19,8 +20,8 @@ def list_sources() -> list[str]:
 
     lines = []
     for name in transports.TRANSPORTS:
-        source = transports.load(name).source
         try:
+            source = transports.load(name).source
             for label in source.discover(SOURCE_SEARCH_SECONDS) if source else []:
                 lines.append(f"{name}: {label}")
                 lines += [f"    {line}" for line in source.details(label)] if source else []
@@ -73,7 +74,11 @@ def list_transports() -> list[str]:
 
     lines = ["every source", *_options(EVERY_SOURCE), "every sink", *_options(EVERY_SINK)]
     for name in transports.TRANSPORTS:
-        transport = transports.load(name)
+        try:
+            transport = transports.load(name)
+        except PluginError as error:
+            lines.append(str(error))
+            continue
         for end, kind in (("source", transport.source), ("sink", transport.sink)):
             if kind:
                 common = EVERY_SOURCE if end == "source" else EVERY_SINK
@@ -117,6 +122,13 @@ def list_displays() -> list[str]:
     return list_displays()
 
 
+def list_plugins() -> list[str]:
+    """List the parts that other packages add."""
+    from lcm_daemon.commands.plugin_report import list_plugins
+
+    return list_plugins()
+
+
 def list_keys() -> list[str]:
     """List every key of a show."""
     from lcm_daemon.commands.list_keys import list_keys
@@ -135,4 +147,5 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "prompts": list_prompts,
     "displays": list_displays,
     "keys": list_keys,
+    "plugins": list_plugins,
 }

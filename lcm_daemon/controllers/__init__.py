@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.schema import Fields
+from lcm_daemon.core.plugins import NameTable
+from lcm_daemon.core.schema import Fields, are_fields
 
-CONTROLLERS: Mapping[str, str] = {
+RESERVED = frozenset((
+    "name", "recipe", "recipes", "safety", "accelerate", "source", "guide", "sources", "output", "sinks", "parameters",
+    "prompts", "glides", "cues", "cue_list", "modulation", "network", "audience", "resume", "engine", "engines",
+))
+"""The keys of a show that are not controllers: a controller's name becomes a key beside them."""
+
+CONTROLLERS = NameTable("controller", {
     "midi": "lcm_daemon.controllers.midi.controller:Midi",
     "osc": "lcm_daemon.controllers.osc.controller:Osc",
     "oscquery": "lcm_daemon.controllers.oscquery.controller:OscQuery",
     "tempo": "lcm_daemon.controllers.ableton_link:AbletonLink",
     "panel": "lcm_daemon.controllers.panel.controller:Panel",
-}
+}, RESERVED)
 
 
 class ControllerType(Protocol):
@@ -29,7 +35,15 @@ class ControllerType(Protocol):
 
 
 def load(name: str) -> ControllerType:
-    """Import and return the class of a controller. Raises KeyError if CONTROLLERS does not have the name."""
-    module, _, attribute = CONTROLLERS[name].partition(":")
-    kind: ControllerType = getattr(importlib.import_module(module), attribute)
+    """Import and return the class of a controller.
+
+    Raises:
+        KeyError: CONTROLLERS does not have the name.
+        PluginError: The controller is of a plugin, and cannot be imported.
+    """
+    kind: ControllerType = CONTROLLERS.load(name, _is_controller, "a class of Controller whose fields are Fields")
     return kind
+
+
+def _is_controller(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, Controller) and are_fields(part.fields)

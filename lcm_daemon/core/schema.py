@@ -382,6 +382,13 @@ def defaults(fields: Fields) -> dict[str, Any]:
     return {name: spec.default for name, spec in fields.items()}
 
 
+def are_fields(found: object) -> bool:
+    """Whether an object of a plugin can be read as `Fields`."""
+    return isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(each, Field) and isinstance(each.kind, FieldKind)
+        for name, each in found.items())
+
+
 def complete_options(owner: str, options: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     """Return `options` with defaults filled in. Raises ValueError, which names `owner`, for an unknown option."""
     unknown = sorted(set(options) - set(fields))

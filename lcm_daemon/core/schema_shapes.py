@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import yaml
+
+from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.parameters import DRAW, Parameter, Table
 from lcm_daemon.core.schema import (
     Custom,
@@ -31,6 +35,36 @@ class Either(FieldKind):
 
     def json_schema(self) -> JsonSchema:
         return {"anyOf": [kind.json_schema() for kind in self.kinds]}
+
+
+@dataclass(frozen=True)
+class NameIn(FieldKind):
+    """A name of a table. All its names are listed only for errors and schemas: plugins may add to it."""
+
+    table: Mapping[str, str] = field(hash=False)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        value = node.raw.value if isinstance(node.raw, yaml.ScalarNode) else ""
+        return value if value in self.table else self._refuse(node, problems)
+
+    def describe(self) -> str:
+        return f"one of {', '.join(self.table)}"
+
+    def json_schema(self) -> JsonSchema:
+        return {"enum": list(self.table)}
+
+
+@dataclass(frozen=True)
+class LateSection(FieldKind):
+    """A mapping whose keys are known once a module is imported. fields: imports it."""
+
+    fields: Callable[[], Fields] = field(hash=False)
+
+    def describe(self) -> str:
+        return Section(self.fields()).describe()
+
+    def json_schema(self) -> JsonSchema:
+        return Section(self.fields()).json_schema()
 
 
 @dataclass(frozen=True)
@@ -132,6 +166,8 @@ def keys_of(kind: FieldKind) -> list[tuple[str, Field]]:
             return [("[]", Field(kind.item))]
         case Section():
             return [(f".{name}", spec) for name, spec in kind.fields.items()]
+        case LateSection():
+            return keys_of(Section(kind.fields()))
         case Named():
             return [(".NAME", Field(kind.kind, help=kind.kind.describe()))]
         case Either():

@@ -25,6 +25,7 @@ from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
+from lcm_daemon.desk.plugin_controllers import build_controllers
 from lcm_daemon.desk.refusal_log import RefusalLog
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
@@ -158,9 +159,7 @@ class Desk:
         self.controls.set_list("curves", tuple({"name": name} for name in FADER_CURVES))
         self._refusal_log = RefusalLog(self.controls, lambda seconds, call: self._loop.call_later(seconds, call))
         self._channel = channel
-        self._controllers = [
-            controllers.load(name)(self.controls, options) for name, options in config.options.items()
-        ]
+        self._controllers = list(build_controllers(self.controls, config.options))
         self._has_midi = "midi" in config.options
         backend = config.options.get("midi", {}).get("backend", "auto")
         self._cue_sender = CueSender(config.cue_destinations, self.metrics, connect_to(backend))

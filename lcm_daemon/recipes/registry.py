@@ -1,7 +1,8 @@
 """The parts that recipes name: pipelines, samplers, preprocessors and accelerators. They are declared only here.
 
-The tables are literal and import nothing, so that the schema and the doctor can read them without torch. The packages
-of `lcm_daemon.pipelines` load the classes from the import paths, "module:Class".
+The tables are literal and import nothing, so that the schema and the doctor can read them without torch. Plugins add
+pipelines and preprocessors, see `core.plugins`. The packages of `lcm_daemon.pipelines` load the classes from the
+import paths, "module:Class".
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lcm_daemon.core.plugins import NameTable
+
 _PIPELINES = "lcm_daemon.pipelines"
 
-PIPELINES: Mapping[str, str] = {
+PIPELINES = NameTable("pipeline", {
     "passthrough": f"{_PIPELINES}.passthrough:Passthrough",
     "timed_copy": f"{_PIPELINES}.timed_copy:TimedCopy",  # for measurements
     "latent_consistency": f"{_PIPELINES}.latent_consistency:LatentConsistency",
-}
+})
 
 # Pipelines whose recipes name files of weights.
 WITH_WEIGHTS = frozenset({"latent_consistency"})
@@ -30,7 +33,7 @@ OPTIONAL_WEIGHTS: Mapping[str, str] = {
 # Pipelines that judge each picture, where a recipe says `safety: true`.
 WITH_SAFETY_CHECKER = frozenset({"latent_consistency"})
 
-PREPROCESSORS: Mapping[str, str] = {
+PREPROCESSORS = NameTable("preprocessor", {
     "canny": f"{_PIPELINES}.preprocessors.canny:Canny",
     "depth": f"{_PIPELINES}.preprocessors.depth:Depth",
     "pose": f"{_PIPELINES}.preprocessors.pose:Pose",
@@ -41,7 +44,7 @@ PREPROCESSORS: Mapping[str, str] = {
     "seg": f"{_PIPELINES}.preprocessors.segmentation:Segmentation",
     "tile": f"{_PIPELINES}.preprocessors.tile:Tile",
     "none": f"{_PIPELINES}.preprocessors.base:NoPreprocessor",
-}
+})
 
 # Kinds of control maps that a ControlNet-Union tells apart, with their numbers in its weights; the model of July 2024
 # knows the first six, "promax" all eight (https://github.com/xinsir6/ControlNetPlus).

@@ -62,6 +62,7 @@ from lcm_daemon.shows.audience import audience_fields, read_audience, refuse_lat
 from lcm_daemon.shows.engines import ENGINE, ENGINES, LOADED
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
+from lcm_daemon.shows.plugin_controllers import plugin_section
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
 from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
@@ -311,6 +312,8 @@ def _table() -> Table:
 
 def _controller(name: str) -> Field:
     """The section of a controller. `false` switches off a controller that is on by default."""
+    if controllers.CONTROLLERS.plugin(name):
+        return plugin_section(name)
     kind = controllers.load(name)
     return Field(OrFalse(Section(kind.fields)), defaults(kind.fields) if kind.on_by_default else None)
 

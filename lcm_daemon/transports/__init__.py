@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from lcm_daemon.core.plugins import NameTable
+from lcm_daemon.core.schema import are_fields
+from lcm_daemon.transports.base import Endpoint, Transport
 
-from lcm_daemon.transports.base import Transport
-
-TRANSPORTS: Mapping[str, str] = {
+TRANSPORTS = NameTable("transport", {
     "testcard": "lcm_daemon.transports.testcard",
     "file": "lcm_daemon.transports.file",
     "picture": "lcm_daemon.transports.picture",
@@ -19,10 +18,23 @@ TRANSPORTS: Mapping[str, str] = {
     "browser": "lcm_daemon.transports.browser",
     "record": "lcm_daemon.transports.record",
     "window": "lcm_daemon.transports.window",
-}
+})
 
 
 def load(name: str) -> Transport:
-    """Return the transport of that name; raises KeyError if TRANSPORTS does not have it."""
-    transport: Transport = importlib.import_module(TRANSPORTS[name]).TRANSPORT
+    """Return the transport of that name.
+
+    Raises:
+        KeyError: TRANSPORTS does not have the name.
+        PluginError: The transport is of a plugin, and cannot be imported.
+    """
+    transport: Transport = TRANSPORTS.load(
+        name, _is_transport, "a Transport with a Source or a Sink, whose fields are Fields", attribute="TRANSPORT")
     return transport
+
+
+def _is_transport(part: object) -> bool:
+    if not isinstance(part, Transport):
+        return False
+    ends = [end for end in (part.source, part.sink) if end is not None]
+    return bool(ends) and all(issubclass(end, Endpoint) and are_fields(end.fields) for end in ends)

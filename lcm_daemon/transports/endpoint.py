@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,7 @@ import yaml
 
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.frame import Fit
+from lcm_daemon.core.plugins import PluginError
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, PathText, Text, read_fields
 from lcm_daemon.core.schema_shapes import Variants
 from lcm_daemon.core.suggestions import nearest
@@ -103,8 +105,7 @@ def _endpoint_schema(base: Path, is_sink: bool) -> Custom:
 @functools.cache  # one object for every source, so that the list of keys prints it once
 def _shape(is_sink: bool) -> Variants:
     def fields() -> Mapping[str, Fields]:
-        ends = {name: _endpoint_type(name, is_sink) for name in TRANSPORTS}
-        return {name: end.fields for name, end in ends.items() if end is not None}
+        return {name: end.fields for name, end in _endpoint_types(is_sink).items()}
 
     return Variants("transport", {"transport": Field(Text()), **(EVERY_SINK if is_sink else EVERY_SOURCE)}, fields)
 
@@ -141,15 +142,29 @@ def _endpoint_type(name: str, is_sink: bool) -> type[Endpoint] | None:
     return transport.sink if is_sink else transport.source
 
 
+def _endpoint_types(is_sink: bool) -> dict[str, type[Endpoint]]:
+    """Every kind of source or of sink, without plugins that do not work."""
+    found: dict[str, type[Endpoint]] = {}
+    for name in TRANSPORTS:
+        with suppress(PluginError):
+            if (end := _endpoint_type(name, is_sink)) is not None:
+                found[name] = end
+    return found
+
+
 def _read_transport(node: Node, is_sink: bool, problems: Problems) -> str | None:
     """The value of the key `transport`, if that transport has the wanted kind of endpoint."""
     pairs = node.items() if isinstance(node.raw, yaml.MappingNode) else []
     value = next((value for key, value in pairs if key.raw.value == "transport"), None)
     name = value.raw.value if value and isinstance(value.raw, yaml.ScalarNode) else ""
-    if name in TRANSPORTS and _endpoint_type(name, is_sink) is not None:
-        return str(name)
+    try:
+        if name in TRANSPORTS and _endpoint_type(name, is_sink) is not None:
+            return str(name)
+    except PluginError as error:
+        problems.add(value or node, str(error))
+        return None
     kind = "sink" if is_sink else "source"
-    known = [name for name in TRANSPORTS if _endpoint_type(name, is_sink) is not None]
+    known = list(_endpoint_types(is_sink))
     if value is None:
         problems.add(node, f"a {kind} is a mapping with the key transport: {', '.join(known)}")
     else:

@@ -78,11 +78,11 @@ class SourceFinder:
             found = {}
 
     def _search(self, transport: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        source = load(transport).source
-        if source is None or not source.is_listed:
-            return {}
         labels, problem = [], ""
         try:
+            source = load(transport).source
+            if source is None or not source.is_listed:
+                return {}
             labels = source.discover(SEARCH_SECONDS)[:MOST_SOURCES]
         except LcmDaemonError as error:
             problem = str(error).removeprefix(f"{transport}: ")

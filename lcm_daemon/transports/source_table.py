@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.plugins import PluginError
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.transports import TRANSPORTS, load
 from lcm_daemon.transports.base import Source
@@ -30,7 +31,10 @@ def split_listed(name: str) -> tuple[str, str]:
 
 
 def _listed_source(transport: str) -> type[Source] | None:
-    source = load(transport).source if transport in TRANSPORTS else None
+    try:
+        source = load(transport).source if transport in TRANSPORTS else None
+    except PluginError:  # `check` says so where a show names it
+        return None
     return source if source is not None and source.is_listed else None
 
 

@@ -33,7 +33,7 @@ def test_every_section_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = list(report(monkeypatch))
     assert sections[0].startswith("lcm-daemon ")
     assert sections[1:-1] == ["libraries", "devices", "accelerators", "accelerators' packages", "transports",
-                              "pictures", "network", "controllers", "engines", "recipes"]
+                              "pictures", "network", "controllers", "engines", "recipes", "plugins"]
     assert sections[-1].startswith("ready for: demo")
 
 

@@ -7,6 +7,7 @@ import pytest
 from lcm_daemon import transports
 from lcm_daemon.commands import listing
 from lcm_daemon.core.errors import MissingIntegration, TransportError
+from lcm_daemon.core.plugins import NameTable
 
 
 @pytest.mark.parametrize(("error", "line"), [
@@ -23,5 +24,5 @@ def test_a_transport_that_cannot_search_is_named_once(
     source = transports.load("spout").source
     assert source is not None
     monkeypatch.setattr(source, "discover", discover)
-    monkeypatch.setattr(transports, "TRANSPORTS", {"spout": transports.TRANSPORTS["spout"]})
+    monkeypatch.setattr(transports, "TRANSPORTS", NameTable("transport", {"spout": transports.TRANSPORTS["spout"]}))
     assert listing.list_sources() == [line]

@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 
 from lcm_daemon.core.schema import Choice
+from lcm_daemon.core.schema_shapes import NameIn
 from lcm_daemon.recipes.reader import FIELDS
 from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, ACCELERATORS, PIPELINES, PREPROCESSORS, SAMPLERS
 
@@ -26,7 +27,7 @@ def test_every_path_names_a_module_with_the_class(path: str) -> None:
 def test_the_schema_of_recipes_offers_exactly_these_names() -> None:
     kinds = {key: FIELDS[key].kind for key in ("pipeline", "sampler", "accelerate")}
     assert kinds == {
-        "pipeline": Choice(tuple(PIPELINES)), "sampler": Choice(tuple(SAMPLERS)),
+        "pipeline": NameIn(PIPELINES), "sampler": Choice(tuple(SAMPLERS)),
         "accelerate": Choice(ACCELERATOR_CHOICES, "accelerator"),
     }
     assert ACCELERATOR_CHOICES[0] == "auto"

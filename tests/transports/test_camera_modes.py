@@ -12,6 +12,7 @@ import pytest
 
 from lcm_daemon.commands import listing
 from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.plugins import NameTable
 from lcm_daemon.transports import camera, camera_modes, pyav
 from lcm_daemon.transports.camera import BACKENDS, CameraSource
 from lcm_daemon.transports.camera_modes import CameraMode, read_modes
@@ -120,7 +121,8 @@ def test_a_format_that_the_camera_lacks_names_its_modes(monkeypatch: pytest.Monk
 
 
 def test_the_list_of_sources_shows_modes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcm_daemon.transports.TRANSPORTS", {"camera": "lcm_daemon.transports.camera"})
+    names = NameTable("transport", {"camera": "lcm_daemon.transports.camera"})
+    monkeypatch.setattr("lcm_daemon.transports.TRANSPORTS", names)
     monkeypatch.setattr(camera.sys, "platform", "linux")
     monkeypatch.setattr(camera, "_enumerate", lambda format_: [("/dev/video0", "Cam")])
     monkeypatch.setattr(camera, "read_modes", lambda *_: [CameraMode("mjpeg", ("1280x720",))])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.core.plugins import PluginError, blame
 from lcm_daemon.pipelines.preprocessors.base import Preprocessor, PreprocessorConfig
 from lcm_daemon.pipelines.weights import find
 from lcm_daemon.recipes.parts import ControlNet
@@ -30,8 +32,12 @@ def build(control: ControlNet, recipe: Recipe, device: torch.device, dtype: torc
         raise RecipeError(f"{where}: the preprocessor {control.preprocessor} needs a model of its own, such as "
                           f"detector: {kind.detector}; or send the control map itself, with preprocessor: none")
     detector = find(control.detector, recipe) if kind.detector else None
+    plugin = PREPROCESSORS.plugin(control.preprocessor)
     try:
-        return kind.load(PreprocessorConfig(detector, device, dtype))
+        with blame(plugin) if plugin else nullcontext():
+            return kind.load(PreprocessorConfig(detector, device, dtype))
+    except PluginError as error:
+        raise RecipeError(f"{where}: {error}") from error
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RecipeError(f"{where}: the detector {control.detector} cannot be loaded: {reason[0]:.200}") from error
@@ -40,6 +46,17 @@ def build(control: ControlNet, recipe: Recipe, device: torch.device, dtype: torc
 def _load_class(name: str, where: str) -> type[Preprocessor]:
     if name not in PREPROCESSORS:
         raise RecipeError(f"{where}: no preprocessor {name!r}; known are {', '.join(PREPROCESSORS)}")
-    module, attribute = PREPROCESSORS[name].split(":")
-    kind: type[Preprocessor] = getattr(import_module(module), attribute)
+    try:
+        return load_class(name)
+    except PluginError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def load_class(name: str) -> type[Preprocessor]:
+    """Import a preprocessor's class. Raises PluginError if it is of a plugin that does not work."""
+    kind: type[Preprocessor] = PREPROCESSORS.load(name, _is_preprocessor, "a class of Preprocessor")
     return kind
+
+
+def _is_preprocessor(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, Preprocessor)

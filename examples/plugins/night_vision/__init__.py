@@ -1,0 +1,1 @@
+"""A plugin of lcm-daemon: a source, a pipeline, a preprocessor and a controller."""
