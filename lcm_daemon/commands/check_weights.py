@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lcm_daemon.core.document import Reference
+from lcm_daemon.core.document import Reference, resolved
 from lcm_daemon.core.errors import Problem
 from lcm_daemon.pipelines.weights import inspect
 from lcm_daemon.recipes.reader import FOLDER
@@ -51,7 +51,7 @@ def _source(reference: Reference, show: Path) -> str:
     """What a recipe calls the place that a value names: absolute, or on the hub."""
     folder = folder_of(reference, show)
     path = folder / Path(reference.name).expanduser()
-    return reference.name if split_hub(reference.name) and not path.exists() else str(path.resolve())
+    return reference.name if split_hub(reference.name) and not path.exists() else str(resolved(path))
 
 
 def folder_of(reference: Reference, show: Path) -> Path:

@@ -7,6 +7,7 @@ aliases that expand to millions of values or contain themselves, tags that ask f
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -368,6 +369,11 @@ def read_error(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8; save it in that encoding"
     return error.strerror or str(error)
+
+
+def resolved(path: Path) -> Path:
+    """The path without links, as of `Path.resolve`, which raises an error for links that lead to each other."""
+    return Path(os.path.realpath(path))
 
 
 def path_exists(path: Path) -> bool:

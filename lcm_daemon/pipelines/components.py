@@ -24,11 +24,11 @@ from lcm_daemon.pipelines.loras import LiveLoras
 from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.prompt_chunks import LearnedWords
 from lcm_daemon.pipelines.quick_read import read_quickly
-from lcm_daemon.pipelines.weights import WeightFiles, locate, read_json
+from lcm_daemon.pipelines.weights import WeightFiles, locate
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import FAMILIES, STABLE_DIFFUSION
 from lcm_daemon.recipes.safetensors_header import read_header
-from lcm_daemon.recipes.weight_folders import find_weights
+from lcm_daemon.recipes.weight_folders import find_weights, read_json
 
 diffusers.utils.logging.set_verbosity_error()  # what they warn of is raised as an error here
 transformers_logging.set_verbosity_error()

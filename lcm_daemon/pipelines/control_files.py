@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from lcm_daemon.pipelines.one_file import read_controlnet, taken_by
-from lcm_daemon.pipelines.weights import read_json
 from lcm_daemon.recipes.safetensors_header import TensorInfo, read_header
+from lcm_daemon.recipes.weight_folders import read_json
 
 Header = Mapping[str, TensorInfo]
 ReadPretrained = Callable[[Any, Path, torch.dtype], Any]

@@ -65,12 +65,16 @@ def read_settings(file: Path, header: Mapping[str, str]) -> AdapterSettings:
         ValueError, OSError: They are damaged, or of a kind of adapter that is not supported.
     """
     beside = file.with_name(_FILE)
-    if _HEADER in header:
-        content = json.loads(header[_HEADER])
-    elif file.name.startswith("adapter_model") and beside.exists():
-        content = json.loads(beside.read_text(encoding="utf-8"))
-    else:
-        return AdapterSettings({})
+    place = _HEADER if _HEADER in header else _FILE
+    try:
+        if _HEADER in header:
+            content = json.loads(header[_HEADER])
+        elif file.name.startswith("adapter_model") and beside.exists():
+            content = json.loads(beside.read_text(encoding="utf-8"))
+        else:
+            return AdapterSettings({})
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is damaged: {error}") from error
     if not isinstance(content, dict):
         raise ValueError("its settings are not a mapping")
     kind = content.get("peft_type", "LORA")

@@ -17,9 +17,9 @@ import torch
 from safetensors import safe_open
 
 from lcm_daemon.pipelines.quick_read import fill, make_empty
-from lcm_daemon.pipelines.weights import read_json
 from lcm_daemon.recipes.checkpoints import PREFIXES
 from lcm_daemon.recipes.safetensors_header import read_header
+from lcm_daemon.recipes.weight_folders import read_json
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from lcm_daemon.pipelines.load_errors import UNREADABLE
-from lcm_daemon.pipelines.weights import read_json
+from lcm_daemon.recipes.weight_folders import read_json
 
 SMALL = 64 << 20  # bytes: files whose weights one thread converts
 _RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_)

@@ -6,7 +6,6 @@ is a file that cannot be read. Imports no torch.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,18 +17,20 @@ from lcm_daemon.pipelines.lora_settings import read_settings
 from lcm_daemon.recipes.families import SD1, SD2, SDXL, Family, WeightKind, family_of_config, identify
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header, read_metadata
-from lcm_daemon.recipes.weight_folders import find_weights
+from lcm_daemon.recipes.weight_folders import find_weights, read_json
 
 if TYPE_CHECKING:
     from lcm_daemon.pipelines.weights import WeightFiles
 
 _FILE = ".safetensors"
+_LATENTS = 4  # channels of the latents of SD 1.x, SD 2.x and SDXL
 _KNOWN = (SD1, SD2, SDXL)
 _LORA, _CONTROL, _ADAPTER = ("lora",), ("controlnet", "t2i_adapter"), ("ip_adapter",)
 _EMBEDDING = ("embedding",)
+_UNET, _VAE = ("unet", "checkpoint"), ("vae", "checkpoint")
 _WANTED: Mapping[tuple[str, ...], str] = {
     _LORA: "a LoRA", _CONTROL: "a ControlNet or a T2I-Adapter", _ADAPTER: "an IP-Adapter",
-    _EMBEDDING: "an embedding (textual inversion)",
+    _EMBEDDING: "an embedding (textual inversion)", _UNET: "a UNet", _VAE: "a VAE",
 }
 # Families by the scale of a VAE's latents: `scaling_factor` of stabilityai's and runwayml's vae/config.json. Their
 # weights have the same keys and shapes, so that nothing else tells them apart.
@@ -54,9 +55,12 @@ def misfits(recipe: Recipe, weights: WeightFiles) -> Iterator[Misfit]:
     """Yield every part of a recipe that is of another kind, or for another family than its model."""
     model = family_of_config(_config(weights.unet_config))
     if recipe.unet and weights.unet.suffix == _FILE:
-        yield from _compare(recipe.unet, "unet", weights.unet, (), model)
+        yield from _compare(recipe.unet, "unet", weights.unet, _UNET, model)
+    if model in _KNOWN:
+        yield from _compare_inputs(recipe, weights)
     if recipe.vae and model is not None:
         yield from _compare_vae(recipe.vae, weights.vae, model)
+        yield from _compare(recipe.vae, "vae", weights.vae, _VAE, None)
     for lora, place in zip(recipe.loras, weights.loras, strict=True):
         yield from _compare(lora.model, f"lora {lora.name}".strip(), place, _LORA, model)
     for embedding, place in zip(recipe.embeddings, weights.embeddings, strict=True):
@@ -118,6 +122,32 @@ def _compare_vae(source: str, place: Path, model: Family) -> Iterator[Misfit]:
         yield Misfit(source, f"vae at {place}: it is for {names}, this model is {model.name}")
 
 
+    elif model in _KNOWN and (channels := _latent_channels(place)) not in (0, _LATENTS):
+        yield Misfit(source, f"vae at {place}: its latents have {channels} channels, those of {model.name} {_LATENTS}")
+
+
+def _compare_inputs(recipe: Recipe, weights: WeightFiles) -> Iterator[Misfit]:
+    """Compare the channels that a UNet takes: those for inpainting, InstructPix2Pix and upscaling take more."""
+    source, place = (recipe.unet, weights.unet) if recipe.unet else (recipe.model, weights.unet_config)
+    taken = [_config(weights.unet_config).get("in_channels", _LATENTS)]
+    if recipe.unet and place.suffix == _FILE and (kind := _kind(place, None)):
+        taken.append(kind.inputs or _LATENTS)
+    if wrong := [channels for channels in taken if channels != _LATENTS]:
+        yield Misfit(source, f"unet at {place}: it takes {wrong[0]} channels, as UNets for inpainting and editing do; "
+                             f"only those with {_LATENTS} are supported")
+
+
+def _latent_channels(place: Path) -> int:
+    """Channels of the latents that a VAE decodes; 0 if it does not tell."""
+    file = place if place.is_file() else next(iter(_files(place)), None)
+    try:
+        tensors = read_header(file) if file else {}
+    except BadWeightFile:  # it is reported
+        return 0
+    return next((info.shape[1] for name, info in tensors.items() if len(info.shape) == 4
+                 and name.endswith(("decoder.conv_in.weight", "decoder.layers.0.weight"))), 0)
+
+
 def _vae_families(source: str, place: Path) -> tuple[Family, ...]:
     """The families that a VAE is for; () if it does not tell."""
     if match := _TINY.search(source.lower().removesuffix(_FILE)):
@@ -147,7 +177,7 @@ def _family_of_t2i(tensors: Mapping[str, TensorInfo], model: Family | None) -> F
     if model not in _KNOWN:
         return None
     first = next((info for name, info in tensors.items() if name.endswith("conv_in.weight")), None)
-    if first is not None and first.shape[1] % 16**2 == 0:
+    if first is not None and len(first.shape) == 4 and first.shape[1] % 16**2 == 0:
         return SDXL
     return SD2 if model == SD2 else SD1  # they fit both
 
@@ -159,7 +189,6 @@ def _files(folder: Path) -> tuple[Path, ...]:
 
 def _config(file: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the error is reported when the part is loaded
+        return read_json(file)
+    except (OSError, ValueError):  # the error is reported elsewhere
         return {}
-    return content if isinstance(content, dict) else {}

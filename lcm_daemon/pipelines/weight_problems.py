@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ def _local(place: Path) -> str:
     folder = place.parent
     if not folder.is_dir():
         return f"{place} does not exist"
-    if place.is_dir():
+    if os.path.isdir(place):  # False for a name that is too long
         pickles = pickles_in(place)
         return f"{place} has no weights as .safetensors" + (
             f"; {pickles[0]} is a pickle, which is not loaded" if pickles else "")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from lcm_daemon.core.document import path_exists
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.pipelines.weight_fit import misfits
 from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.recipes import hub_cache
-from lcm_daemon.recipes.checkpoints import BASES, SUFFIX, kind_problem, parts_of
+from lcm_daemon.recipes.checkpoints import BASES, PREFIXES, SUFFIX, kind_problem, parts_of
 from lcm_daemon.recipes.downloads import SAFETY
 from lcm_daemon.recipes.families import Family, family_of_config, identify
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe, split_hub
 from lcm_daemon.recipes.registry import FAMILIES
 from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, check_kind, read_header
-from lcm_daemon.recipes.weight_folders import find_weights
+from lcm_daemon.recipes.weight_folders import find_weights, read_json
 
 _TEXT = ("text_encoder", "text_encoder_2")  # the second one is Stable Diffusion XL's
 _FILES: Mapping[str, tuple[str, ...]] = {  # of folders without weights: one of these files
@@ -97,7 +96,7 @@ def find(source: str, recipe: Recipe) -> Path | None:
     """The path of a local file or folder, or of a hub repository in the local cache; None if it does not exist."""
     place = split_hub(source)
     if place is None:
-        return Path(source) if Path(source).exists() else None
+        return Path(source) if path_exists(Path(source)) else None
     revision = next((files.revision for files in recipe.files if files.source == place[0]), "")
     folder = hub_cache.find_snapshot(place[0], revision)
     return folder / place[1] if folder and (folder / place[1]).exists() else None
@@ -114,13 +113,11 @@ class _Search:
         if model is None:
             self.problems.add_absent(recipe.model)
         checkpoint = self._file(recipe.checkpoint, "checkpoint") if recipe.checkpoint else None
-        inside = parts_of(str(checkpoint)) if checkpoint else frozenset()
         model = model or Path(recipe.model)
+        inside = self._inside(checkpoint, model / "unet" / "config.json") if checkpoint else frozenset()
         unet = self._own_part("unet", FAMILIES[recipe.family].denoiser, model, checkpoint, inside)
         config = _config_of(model / "unet", unet)
         second = _has_second(config)
-        if checkpoint:
-            self._compare(checkpoint, config)
         self._look_into(model, second, inside)
         self._look_for_safety(model)
         images = recipe.all_image_prompts
@@ -150,11 +147,15 @@ class _Search:
             self._weights_below(model, folder)
         return place or model / folder
 
-    def _compare(self, checkpoint: Path, config: Path) -> None:
+    def _inside(self, checkpoint: Path, config: Path) -> frozenset[str]:
+        """The parts that a checkpoint has; of one that is not there or does not fit, all: it alone is reported."""
+        return parts_of(str(checkpoint)) if self._compare(checkpoint, config) else frozenset(PREFIXES)
+
+    def _compare(self, checkpoint: Path, config: Path) -> bool:
         """Compare the family of a checkpoint with the model's; of a model that is not here, with its recipe's."""
-        tensors = self._header(checkpoint, "checkpoint", self.recipe.checkpoint)
+        tensors = self._header(checkpoint, "checkpoint", self.recipe.checkpoint) if checkpoint.is_file() else {}
         if not tensors:
-            return
+            return False
         family, inputs = _family_of(self.recipe.model), 4
         try:
             unet = read_json(config)
@@ -162,9 +163,11 @@ class _Search:
         except FileNotFoundError:
             pass  # it is reported
         except (OSError, ValueError, KeyError, TypeError):
-            return  # the error is reported when the file is loaded
-        if family and (problem := kind_problem(identify(tensors), family, inputs, self.recipe.model)):
+            return True  # the error is reported elsewhere
+        problem = kind_problem(identify(tensors), family, inputs, self.recipe.model) if family else ""
+        if problem:
             self.problems.add_wrong(self.recipe.checkpoint, f"checkpoint {checkpoint} {problem}")
+        return not problem
 
     def _look_into(self, model: Path, second: bool, inside: frozenset[str]) -> None:
         """Look for the parts of the model's folder beside UNet and VAE, if that exists."""
@@ -180,13 +183,24 @@ class _Search:
         self._require_one(model, "scheduler")
 
     def _require(self, model: Path, name: str) -> None:
-        if model.exists() and not (model / name).is_file():
-            self.problems.add_absent(f"{self.recipe.model}/{name}", model / name)
+        file, source = model / name, f"{self.recipe.model}/{name}"
+        if model.exists() and not file.is_file():
+            self.problems.add_absent(source, file)
+        elif model.exists():
+            self._check_json(file, source)
+
+    def _check_json(self, file: Path, source: str) -> None:
+        try:
+            read_json(file)
+        except (OSError, ValueError) as error:
+            self.problems.add_damaged(source, f"{file} is damaged: {str(error).splitlines()[0]:.120}")
 
     def _require_one(self, model: Path, folder: str) -> None:
         if not any((model / folder / name).is_file() for name in _FILES[folder]):
             name = folder if not (model / folder).is_dir() else f"{folder}/{_FILES[folder][0]}"
             self.problems.add_absent(f"{self.recipe.model}/{name}", model / name)
+        elif folder == "scheduler":
+            self._check_json(model / folder / _FILES[folder][0], f"{self.recipe.model}/{folder}")
 
     def _weights_below(self, model: Path, part: str) -> None:
         """Look for the weights of a part of the model's folder, and their description."""
@@ -202,6 +216,10 @@ class _Search:
         weights = find_weights(folder, half=True)
         if weights is None:
             self.problems.add_absent(source, folder)
+            return
+        if weights.damaged:
+            self.problems.add_damaged(source, f"{part}: {weights.damaged} is damaged: it names no .safetensors files "
+                                              "beside it")
             return
         for name in weights.missing:
             self.problems.add_absent(f"{source}/{name}", folder / name)
@@ -235,6 +253,7 @@ class _Search:
     def _check(self, file: Path, part: str, source: str) -> None:
         """Report a file of another kind. One that is not of the hub, which compares hashes, may also be cut off."""
         if file.suffix != SUFFIX:
+            self.problems.add_wrong(source, f"{part} {file} is not named {SUFFIX}, the only kind of file that is read")
             return
         try:
             if split_hub(source):
@@ -259,14 +278,6 @@ class _Search:
         places = (model, find(SAFETY.source, self.recipe))
         if not any(place and find_weights(place / "safety_checker", half=True) for place in places):
             self.problems.add_absent(f"{SAFETY.source}/safety_checker")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read the mapping in a JSON file; raises OSError or ValueError."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("not a mapping")
-    return content
 
 
 def _config_of(folder: Path, place: Path) -> Path:

@@ -12,6 +12,7 @@ from lcm_daemon.recipes.safetensors_header import BadWeightFile, read_header
 from lcm_daemon.recipes.weight_folders import PICKLE_REASON, PICKLES
 
 SUFFIX = ".safetensors"
+MAX_NAME = 255  # bytes of the name of a file or folder, on all usual file systems
 # Prefixes of the tensors of each part in a whole checkpoint, by the part's folder in diffusers. The text encoders are
 # CLIP's, and OpenCLIP's where the prefix ends with "model.".
 PREFIXES: Mapping[str, tuple[str, ...]] = {
@@ -42,9 +43,25 @@ def pickle_problem(path: str) -> str:
     return f"{Path(path).name!r:.80} is a pickle: {PICKLE_REASON}" if Path(path).suffix.lower() in PICKLES else ""
 
 
+def too_long(path: str) -> str:
+    """Why a path is refused by its length, which file systems limit; "" if it is not."""
+    longest = max((len(part.encode()) for part in Path(path).parts), default=0)
+    return f"{path[:40]!r}... is not a path: a name has at most {MAX_NAME} bytes" if longest > MAX_NAME else ""
+
+
 def advise(path: Path) -> str:
     """The mapping that plays a file as the model: "{base: sdxl-lcm, checkpoint: x.safetensors}"."""
     return f"{{base: {base_of(path)}, checkpoint: {path.name}}}"
+
+
+def file_hint(path: Path) -> str:
+    """What to do with a file that is named where a recipe or a model's folder is wanted, as "; ..."."""
+    try:
+        kind = identify(read_header(path))
+    except BadWeightFile:
+        kind = WeightKind("checkpoint", SD1)
+    fits = kind.part in ("checkpoint", "") and (kind.family is None or kind.family in BASES)
+    return f"; a model in one file is written as {advise(path)}" if fits else f"; it is {kind}"
 
 
 def base_of(path: Path) -> str:
@@ -69,8 +86,7 @@ def check_keys(own: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[s
     """
     model = str(own.get("model") or "")
     if model.endswith(SUFFIX):
-        problems.add(given["model"], f"a model is a folder, or its place on the hub; a model in one file is written "
-                                     f"as {advise(folder / model)}")
+        problems.add(given["model"], "a model is a folder, or its place on the hub" + file_hint(folder / model))
     if own.get("checkpoint") and base.get("unet") and "unet" not in own:
         problems.add(given["checkpoint"], f"the base has a UNet of its own, {base['unet']}, which would replace the "
                                           "checkpoint's: add unet: \"\" to play the checkpoint's")

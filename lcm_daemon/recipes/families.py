@@ -36,7 +36,10 @@ SD1 = Family("SD 1.x", 768)
 SD2 = Family("SD 2.x", 1024)
 SDXL = Family("SDXL", 2048)
 REFINER = Family("the SDXL refiner", 1280)
-_BY_CONTEXT: Mapping[int, Family] = {family.context: family for family in (SD1, SD2, SDXL, REFINER)}
+BUILTIN = Family("the built-in model", 128)
+_BY_CONTEXT: Mapping[int, Family] = {family.context: family for family in (SD1, SD2, SDXL, REFINER, BUILTIN)}
+# Models of videos: their UNets have the context of SD 2.x or 1.x, and layers that only they have.
+_VIDEO = re.compile(r"(^|[._])(time_stack|temporal_transformer_blocks|motion_modules)[._]")
 
 # Families of transformers, by a key that only they have (as in diffusers' CHECKPOINT_KEY_NAMES and its own models).
 _TRANSFORMERS: tuple[tuple[str, Family], ...] = (
@@ -46,6 +49,8 @@ _TRANSFORMERS: tuple[tuple[str, Family], ...] = (
      Family("FLUX.1")),
     (r"(^|[._])cap_embedder[._]", Family("Z-Image or Lumina")),
     (r"(^|\.)blocks\.\d+\.cross_attn\.kv_linear|(^|\.)caption_projection\.", Family("SANA or PixArt")),
+    (r"^(transformer|diffusion_model|lora_unet|lora_transformer)[._](transformer_)?(blocks|layers)[._]\d",
+     Family("a transformer")),  # LoRAs, by the usual names of its layers
 )
 
 _PARTS: Mapping[str, str] = {
@@ -93,7 +98,7 @@ def identify(tensors: Tensors) -> WeightKind:
     """Tell what a weight file is, by what `safetensors_header.read_header` reads of it."""
     patterns = {_NUMBER.sub("0", name): info for name, info in tensors.items()}  # thousands of names, few patterns
     part = next((part for part, has in _SIGNS if has(patterns)), "")
-    family = (_transformer(patterns) or _by_shapes(tensors)) if part else None
+    family = (_transformer(patterns) or _video(patterns) or _by_shapes(tensors)) if part else None
     return WeightKind(part, family, _IS_ORIGINAL(patterns), _inputs(tensors) if part in ("checkpoint", "unet") else 0)
 
 
@@ -139,6 +144,10 @@ def _transformer(tensors: Tensors) -> Family | None:
     return next((family for pattern, family in _TRANSFORMERS if _has(pattern)(tensors)), None)
 
 
+def _video(tensors: Tensors) -> Family | None:
+    return Family("Stable Video Diffusion or AnimateDiff") if any(_VIDEO.search(name) for name in tensors) else None
+
+
 _TO_K = re.compile(r"attn2[._](processor[._])?to_k(_lora)?[._]")
 
 
@@ -179,7 +188,8 @@ def _by_other_keys(tensors: Tensors) -> Family | None:
     if "clip_l" in tensors:
         return SDXL
     widths = {"emb_params": -1, "cond_stage_model.model.positional_embedding": -1}
-    width = next((tensors[name].shape[axis] for name, axis in widths.items() if name in tensors), 0)
+    width = next((tensors[name].shape[axis] for name, axis in widths.items()
+                  if name in tensors and tensors[name].shape), 0)
     return family_of_context(width) if width else _by_text_lora(tensors)
 
 

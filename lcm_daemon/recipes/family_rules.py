@@ -21,7 +21,10 @@ def check_family(values: Mapping[str, Any], given: Mapping[str, Node], node: Nod
         node: The recipe, for what it changes by naming another family.
         problems: Receives the mistakes.
     """
-    if values.get("pipeline", _DEFAULTS.pipeline) != _DEFAULTS.pipeline:
+    pipeline = values.get("pipeline", _DEFAULTS.pipeline)
+    if pipeline == "passthrough" and values.get("checkpoint") and "checkpoint" in given:
+        problems.add(given["checkpoint"], "passthrough plays no model: take another base")
+    if pipeline != _DEFAULTS.pipeline:
         return
     for key, mistake in _mistakes(values):
         if key in given:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lcm_daemon.core.document import Node, Problems, compose, compose_own, path_exists, read_error
+from lcm_daemon.core.document import Node, Problems, compose, compose_own, path_exists, read_error, resolved
 from lcm_daemon.core.errors import DocumentError
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import DRAW, Parameter, Refused, Table, Value
@@ -34,9 +34,9 @@ from lcm_daemon.core.schema import (
     read_fields,
     unique_items,
 )
-from lcm_daemon.core.schema_shapes import Either, NameIn, ParameterValues
+from lcm_daemon.core.schema_shapes import Either, ParameterValues
 from lcm_daemon.core.suggestions import nearest
-from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, laid_over, pickle_problem
+from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, file_hint, laid_over, pickle_problem, too_long
 from lcm_daemon.recipes.family_rules import check_family
 from lcm_daemon.recipes.named_parts import NamedItems, image_prompts_of
 from lcm_daemon.recipes.parts import (
@@ -59,7 +59,6 @@ from lcm_daemon.recipes.registry import (
     PREPROCESSORS,
     SAMPLERS,
     STABLE_DIFFUSION,
-    WITH_WEIGHTS,
 )
 from lcm_daemon.recipes.schedule_keys import SCHEDULE, check_schedule
 
@@ -123,13 +122,14 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
     if name is None:
         return None
     is_own = name in recipe_names()
-    path = FOLDER / f"{name}.yaml" if is_own else (folder / Path(name).expanduser()).resolve()
+    path = FOLDER / f"{name}.yaml" if is_own else resolved(folder / Path(name).expanduser())
     if path in parents:
         problems.add(node, f"recipe {name!r} is based on itself")
         return None
     if path.suffix not in (".yaml", ".yml"):
-        known = f"; a model in one file is written as {advise(path)}" if path.suffix == SUFFIX else (
-            pickle_problem(name) or nearest(name, recipe_names()))
+        pickle = pickle_problem(name)
+        known = file_hint(path) if path.suffix == SUFFIX else (
+            f"; {pickle}" if pickle else nearest(name, recipe_names()))
         problems.add(node, f"no recipe or .yaml file {name!r:.80}{known}")
         return None
     try:
@@ -163,7 +163,7 @@ def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[P
     base: dict[str, Any] | None = {"name": "own"}
     if "base" in given:
         base = _read(given["base"], folder, problems, parents)
-    elif read["pipeline"] in WITH_WEIGHTS and not read["model"]:
+    elif read["pipeline"] != "passthrough" and not read["model"]:
         problems.add(node, "a recipe needs a 'model', or a 'base' that has one" + (
             f": {advise(folder / read['checkpoint'])}" if read["checkpoint"] else ""))
     if base is None:
@@ -207,7 +207,7 @@ def _resolve_paths(value: Any, folder: Path) -> Any:
 def _resolve_path(text: str, folder: Path) -> str:
     if not text or (split_hub(text) and not path_exists(folder / text)):
         return str(text)
-    return str((folder / Path(text).expanduser()).resolve())
+    return str(resolved(folder / Path(text).expanduser()))
 
 
 def _read_device(node: Node, problems: Problems) -> str | None:
@@ -228,7 +228,7 @@ def _read_in_flight(node: Node, problems: Problems) -> int | None:
 
 def _read_weights(node: Node, problems: Problems) -> WeightsPath | None:
     text = PathText("weights").read(node, problems)
-    if text is not None and (problem := pickle_problem(text)):
+    if text is not None and (problem := pickle_problem(text) or ("" if split_hub(text) else too_long(text))):
         problems.add(node, problem)
     return None if text is None else WeightsPath(text)
 
@@ -309,7 +309,7 @@ _LORA: Fields = {
 _CONTROLNET: Fields = {
     "name": Field(NAME, help="part of the names of its parameters: control/<name>/weight, control/<name>/start, ..."),
     "model": Field(_WEIGHTS),
-    "preprocessor": Field(NameIn(PREPROCESSORS), "canny", "makes the control map; none if the frame is one"),
+    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the control map; none if the frame is one"),
     "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
     "map": Field(Choice((AUTO, *MAP_KINDS)), AUTO, "for a ControlNet-Union; auto: what the preprocessor makes"),
     "source": Field(Choice(("input", "guide")), "input", "the frames it follows: the input or the show's guide"),
@@ -328,7 +328,7 @@ _NAMED_IMAGE_PROMPT: Fields = {
     "name": Field(NAME, help="part of the name of its parameter: image_prompt/<name>"), **_IMAGE_PROMPT}
 _PIX2PIX: Fields = {
     "model": Field(_WEIGHTS, help="a .safetensors file, made of the published pickle"),
-    "preprocessor": Field(NameIn(PREPROCESSORS), "canny", "makes the map; none if the frame is one"),
+    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the map; none if the frame is one"),
     "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
 }
 _EMBEDDING: Fields = {
@@ -344,7 +344,7 @@ _FILES: Fields = {
 FIELDS: Fields = {
     "base": Field(Deferred("a recipe"), None, "the recipe that this one changes"),
     "title": Field(Text(), "", "one line for users"),
-    "pipeline": Field(NameIn(PIPELINES), "latent_consistency"),
+    "pipeline": Field(Choice(tuple(PIPELINES)), "latent_consistency"),
     "family": Field(Choice(tuple(FAMILIES)), STABLE_DIFFUSION, "the kinds of parts that the model is made of"),
     "model": Field(_WEIGHTS, "", "a diffusers folder, or its place on the hub"),
     "checkpoint": Field(_WEIGHTS, "", "a whole model in one .safetensors file; the base gives what it lacks"),

@@ -107,6 +107,8 @@ def _read_known(path: Path, size: int, _changed: int) -> _Header:
         metadata = {str(key): str(value) for key, value in _as_mapping(rows.get(_METADATA) or {}).items()}
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadWeightFile(path, f"has a damaged header: {str(error).splitlines()[0]:.120}") from error
+    if not tensors:
+        raise BadWeightFile(path, "is empty: it has no tensors")
     if (whole := _LENGTH.size + length + data) != size:
         wrong = "is cut off: the download is incomplete" if size < whole else "has bytes behind its tensors"
         raise BadWeightFile(path, f"{wrong} ({size:,} bytes, where its header tells of {whole:,})")

@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 NAMES = ("diffusion_pytorch_model", "model")  # of weight files, by diffusers and by transformers
 HALF = "fp16"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")  # endings of files that torch.save writes
 PICKLE_REASON = "a pickle can run programs when it is read, so none is loaded; get the model as .safetensors"
+_BESIDE = re.compile(r"[^/\\\0]{1,200}\.safetensors")  # in no other folder; pickles have indices of this form, too
 _SHARD = re.compile(r"(?P<name>.+?)(\.(?P<variant>\w+))?-\d{5}-of-\d{5}(\.(?P<old>\w+))?\.safetensors")
 
 
@@ -27,11 +29,13 @@ class FolderWeights:
     files: In the order of the index; one without shards.
     variant: "fp16" for half precision; None for full.
     missing: Names of files that the weights need beside them, the index or shards.
+    damaged: The index, if it cannot be used; it is among those that are missing.
     """
 
     files: tuple[Path, ...]
     variant: str | None
     missing: tuple[str, ...] = ()
+    damaged: Path | None = None
 
 
 def find_weights(folder: Path, half: bool) -> FolderWeights | None:
@@ -42,6 +46,17 @@ def find_weights(folder: Path, half: bool) -> FolderWeights | None:
     variants = (HALF, None) if half else (None, HALF)
     found = [weights for variant in variants if (weights := _of_variant(folder, variant)) is not None]
     return next((weights for weights in found if not weights.missing), found[0] if found else None)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read the mapping in a JSON file; raises OSError or ValueError."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError("not a mapping")
+    return content
 
 
 def pickles_in(folder: Path) -> list[str]:
@@ -102,10 +117,10 @@ def _shards(folder: Path, name: str, variant: str | None) -> Iterator[Path]:
 
 def _of_index(index: Path, variant: str | None) -> FolderWeights:
     try:
-        names = dict.fromkeys(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-            raise ValueError("it names no files beside it")
+        names = dict.fromkeys(read_json(index)["weight_map"].values())
+        if not names or not all(isinstance(name, str) and _BESIDE.fullmatch(name) for name in names):
+            raise ValueError("it names no weights beside it")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return FolderWeights((), variant, (f"{index.name} (damaged)",))
+        return FolderWeights((), variant, (index.name,), index)
     files = tuple(index.with_name(name) for name in names)
     return FolderWeights(files, variant, tuple(file.name for file in files if not file.is_file()))

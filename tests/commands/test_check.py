@@ -90,7 +90,7 @@ def test_what_is_there_is_no_problem(tmp_path: Path) -> None:
     (tmp_path / "show.cues.yaml").write_text("- {name: stored}")
     for name in ("a.mp4", "slate.png", "my.yaml"):
         (tmp_path / name).write_text("base: builtin\nloras: [ink.safetensors, {name: neon, model: owner/name}]")
-    (tmp_path / "ink.safetensors").write_bytes(weights(200))
+    (tmp_path / "ink.safetensors").write_bytes(weights(200, name=b"lora_unet_conv_in.diff"))
     text = """
         source: {transport: file, path: a.mp4}
         output: {failsafe: slate, slate: slate.png}

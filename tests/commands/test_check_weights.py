@@ -16,6 +16,7 @@ import yaml
 from lcm_daemon.cli import main
 from lcm_daemon.recipes.downloads import SAFETY
 from tests.commands.test_pull_models import TEXT, VAE, write_checkpoint
+from tests.rigs.standin_hub import weights
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 QUIET = {"osc": False, "panel": False}
@@ -137,6 +138,52 @@ def test_another_family_than_that_of_an_absent_base(tmp_path: Path, capsys: pyte
     assert f"the base's model {SD15} is SD 1.x (context 768); the base for it is sdxl-lcm" in said
 
 
+@pytest.mark.parametrize(("name", "words"), [
+    ("download.safetensors.part", " is not named .safetensors"), ("loop.safetensors", " does not exist"),
+    (f"{'ö' * 125}.safetensors", "... is not a path: a name has at most 255 bytes"), ("ö x [1].safetensors", "empty")])
+def test_files_that_are_not_read(name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is named otherwise, a link to itself, a name that is too long: none is passed over in silence."""
+    (tmp_path / "download.safetensors.part").touch()
+    (tmp_path / "ö x [1].safetensors").touch()
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    show = write_show(tmp_path, {"base": "sd15-lcm", "model": str(write_base(tmp_path / "base")), "loras": [name]})
+    code, said = checked(show, capsys)
+    assert code == 2
+    assert words in said
+
+
+def test_a_file_that_is_no_checkpoint_is_the_only_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not that the base lacks what the file was to replace."""
+    write_base(tmp_path / "sd15")
+    (tmp_path / "empty.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    mine = {"base": "sd15-lcm", "model": "sd15", "vae": "", "loras": []}
+    for name, words in (("empty.safetensors", "is empty: it has no tensors"), ("no.safetensors", "does not exist")):
+        code, said = checked(write_show(tmp_path, mine | {"checkpoint": name}), capsys)
+        assert code == 2
+        assert words in said
+        assert "has no weights" not in said
+
+
+def test_a_checkpoint_on_the_hub_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_base(tmp_path / "sd15")
+    show = write_show(tmp_path, {"base": "sd15-lcm", "model": "sd15", "vae": "", "loras": [],
+                                 "checkpoint": "owner/name/merge.safetensors"})
+    code, said = checked(show, capsys)
+    assert code == 0
+    assert f"not on this machine: owner/name/merge.safetensors; fetch it with: lcm-daemon pull {show}" in said
+
+
+def test_a_damaged_description_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path / "merge.safetensors", TEXT, VAE)
+    config = write_base(tmp_path / "sd15") / "unet" / "config.json"
+    for content in ("<html>", "[]", "[" * 100_000):
+        config.write_text(content)
+        code, said = checked(write_show(tmp_path, {"base": "sd15-lcm", "model": "sd15", "vae": "", "loras": [],
+                                                   "checkpoint": "merge.safetensors"}), capsys)
+        assert code == 2
+        assert f"{config} is damaged: " in said
+
+
 def test_shards_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_base(tmp_path / "model")
     write_checkpoint(model / "unet" / "diffusion_pytorch_model-00001-of-00002.safetensors")
@@ -157,6 +204,9 @@ def test_shards_that_are_missing_are_named(tmp_path: Path, capsys: pytest.Captur
     ({"base": "sd15-lcm", "model": "xl.safetensors"}, "xl.safetensors",
      "a model in one file is written as {base: sdxl-lcm, checkpoint: xl.safetensors}"),
     ({"checkpoint": "xl.safetensors"}, "checkpoint", "or a 'base' that has one: {base: sdxl-lcm, checkpoint: xl.safe"),
+    ("vae.safetensors", "vae.safetensors", "no recipe or .yaml file 'vae.safetensors'; it is a VAE"),
+    ("merge.ckpt", "merge.ckpt", "no recipe or .yaml file 'merge.ckpt'; 'merge.ckpt' is a pickle"),
+    ({"base": "passthrough", "checkpoint": "xl.safetensors"}, "xl.safetensors", "passthrough plays no model"),
     ("xl.safetensors", "xl.safetensors", "a model in one file is written as {base: sdxl-lcm, checkpoint: xl.safe"),
     ({"base": "sdxl-lightning", "checkpoint": "xl.safetensors"}, "xl.safetensors",
      'the base has a UNet of its own, ByteDance/SDXL-Lightning/sdxl_lightning_2step_unet.safetensors, which would'),
@@ -165,6 +215,7 @@ def test_what_is_written_under_the_wrong_key(
     recipe: Any, key: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_checkpoint(tmp_path / "xl.safetensors", TEXT, VAE, context=2048)
+    (tmp_path / "vae.safetensors").write_bytes(weights(200, name=b"decoder.up.0.conv"))
     for name in ("merge.ckpt", "ink.pt", "vae.bin"):
         (tmp_path / name).touch()
     show = write_show(tmp_path, recipe)

@@ -139,6 +139,34 @@ def test_a_part_of_another_kind_is_named(tmp_path: Path) -> None:
         f"controlnet a at {network}: it is a UNet for SD 1.x (context 768), not a ControlNet or a T2I-Adapter")
 
 
+@pytest.mark.parametrize(("part", "shapes", "reason"), [
+    ("unet", {"encoder.down.0.block.0.conv1.weight": (1, 1, 3, 3)}, "it is a VAE, not a UNet"),
+    ("unet", {"input_blocks.0.0.weight": (1, 9, 1, 1)},
+     "it takes 9 channels, as UNets for inpainting and editing do; only those with 4 are supported"),
+    ("vae", {f"lora_unet_{TO_K}.lora_down.weight": (1, 768)}, "it is a LoRA for SD 1.x (context 768), not a VAE"),
+    ("vae", {"first_stage_model.decoder.conv_in.weight": (1, 16, 1, 1)},
+     "its latents have 16 channels, those of SD 1.x 4"),
+])
+def test_a_file_that_is_no_unet_or_vae_for_the_model(part: str, shapes: Shapes, reason: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "part.safetensors", shapes)
+    assert misfits_of(tmp_path, "SD 1.x", **{part: str(file)}) == f"{part} at {file}: {reason}"
+
+
+def test_a_model_for_inpainting(tmp_path: Path) -> None:
+    config = write_model(tmp_path / "model", "SD 1.x") / "unet" / "config.json"
+    write_json(config, {"cross_attention_dim": 768, "in_channels": 9})
+    with pytest.raises(RecipeError, match=r"unet at .*: it takes 9 channels, as UNets for inpainting"):
+        locate(Recipe("tiny", model=str(tmp_path / "model")))
+
+
+def test_settings_that_are_damaged_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "peft" / "adapter_model.safetensors", lora("SD 1.x"))
+    for content in ("{", "[" * 100_000):
+        file.with_name("adapter_config.json").write_text(content)
+        found = misfits_of(tmp_path, "SD 1.x", loras=(Lora(str(file)),))
+        assert found.startswith(f"lora at {file}: adapter_config.json is damaged: ")
+
+
 def test_a_lora_for_a_transformer_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "flux.safetensors", {
         f"lora_unet_double_blocks_0_img_attn_qkv.lora_{part}.weight": (4, 4) for part in ("up", "down")})

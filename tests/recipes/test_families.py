@@ -50,6 +50,11 @@ KNOWN: dict[str, tuple[Shapes, str]] = {
     "embedding of SDXL": ({"clip_g": (8, 1280), "clip_l": (8, 768)},
                           "an embedding (textual inversion) for SDXL (context 2048)"),
     "FLUX": ({"double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, "a transformer for FLUX.1"),
+    "Stable Video Diffusion": (_checkpoint(1024) | {"model.diffusion_model.input_blocks.1.1.time_stack.0.norm": (1,)},
+                               "a whole model in one file for Stable Video Diffusion or AnimateDiff"),
+    "LoRA of SD3": ({"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 4)},
+                    "a LoRA for a transformer"),
+    "LoRA of Wan": ({"diffusion_model.blocks.0.cross_attn.k.lora_B.weight": (4, 4)}, "a LoRA for a transformer"),
     "unknown": ({"weight": (3, 3)}, "a file of unknown keys"),
 }
 
@@ -59,13 +64,20 @@ def test_what_it_is(name: str) -> None:
     shapes, text = KNOWN[name]
     kind = identify({key: TensorInfo("F16", shape) for key, shape in shapes.items()})
     assert str(kind) == text
-    assert kind.original == (name.startswith("original") or name in ("SD1.5", "SD2.1", "SDXL"))
+    assert kind.original == (name.startswith("original") or name in ("SD1.5", "SD2.1", "SDXL",
+                                                                             "Stable Video Diffusion"))
 
 
 def test_what_the_first_layer_takes() -> None:
     for inputs in (4, 8, 9):
         kind = identify({key: TensorInfo("F16", shape) for key, shape in _checkpoint(768, inputs).items()})
         assert kind.inputs == inputs
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("shape", [(), (0,), (1, 1, 1, 1, 1)])
+def test_impossible_shapes_are_no_error(name: str, shape: tuple[int, ...]) -> None:
+    identify({key: TensorInfo("F16", shape) for key in KNOWN[name][0]})
 
 
 def test_families_by_width() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.recipes.weight_folders import choose_variant, find_weights, pickles_in
+from lcm_daemon.recipes.weight_folders import FolderWeights, choose_variant, find_weights, pickles_in
 
 NAME = "diffusion_pytorch_model"
 FULL, HALF = (f"{NAME}.safetensors", f"{NAME}.fp16.safetensors")
@@ -53,7 +53,7 @@ def test_shards_and_what_is_missing_of_them(
     (tmp_path / shards[1]).unlink()
     assert found(tmp_path, half=True)[2] == (shards[1],)
     (tmp_path / index).write_text("{}")
-    assert found(tmp_path, half=True)[2] == (f"{index} (damaged)",)
+    assert found(tmp_path, half=True)[2] == (index,)
 
 
 def test_complete_weights_come_first(tmp_path: Path) -> None:
@@ -61,9 +61,21 @@ def test_complete_weights_come_first(tmp_path: Path) -> None:
     assert found(tmp_path, half=True) == ([FULL], None, ())
 
 
-def test_an_index_that_names_files_elsewhere_is_damaged(tmp_path: Path) -> None:
-    write(tmp_path, index=INDEX, shards=("../../secret.safetensors",))
-    assert found(tmp_path, half=True) == ([], None, (f"{INDEX} (damaged)",))
+@pytest.mark.parametrize("name", [
+    "../../secret.safetensors", "/etc/passwd", "..", ".", "", "a\\b.safetensors", "a\0.safetensors",
+    "pytorch_model.bin", f"{'x' * 5000}.safetensors"])
+def test_an_index_that_names_no_weights_beside_it_is_damaged(name: str, tmp_path: Path) -> None:
+    write(tmp_path, index=INDEX, shards=(name,))
+    weights = find_weights(tmp_path, half=True)
+    assert weights == FolderWeights((), None, (INDEX,), tmp_path / INDEX)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe{", b'{"weight_map": {}}', b"[" * 200_000])
+def test_an_index_that_cannot_be_read_is_damaged(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_bytes(content)
+    weights = find_weights(tmp_path, half=True)
+    assert weights is not None
+    assert weights.damaged == tmp_path / INDEX
 
 
 def test_a_folder_of_pickles_has_no_weights(tmp_path: Path) -> None:

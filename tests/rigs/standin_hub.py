@@ -40,11 +40,14 @@ class Request:
     host: str
 
 
-def weights(size: int, seed: int = 0) -> bytes:
-    """The content of a .safetensors file of this many bytes, with one tensor of random ones; at least 100."""
-    header = b'{"x":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
+def weights(size: int, seed: int = 0, name: bytes = b"x") -> bytes:
+    """The content of a .safetensors file of this many bytes, with one tensor of random ones; at least 100.
+
+    name: Of the tensor, at most 30 characters.
+    """
+    header = b'{"%b":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
     values = size - 100
-    text = (header % (values, values)).ljust(92)
+    text = (header % (name, values, values)).ljust(92)
     return len(text).to_bytes(8, "little") + text + random.Random(seed).randbytes(values)
 
 

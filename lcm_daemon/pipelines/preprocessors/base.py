@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lcm_daemon.pipelines.weights import read_json
+from lcm_daemon.recipes.weight_folders import read_json
 
 
 @dataclass(frozen=True)
