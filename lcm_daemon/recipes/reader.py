@@ -34,7 +34,7 @@ from lcm_daemon.core.schema import (
     read_fields,
     unique_items,
 )
-from lcm_daemon.core.schema_shapes import Either, ParameterValues
+from lcm_daemon.core.schema_shapes import Either, NameIn, ParameterValues
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.recipes.checkpoints import SUFFIX, advise, check_keys, file_hint, laid_over, pickle_problem, too_long
 from lcm_daemon.recipes.family_rules import check_family
@@ -59,6 +59,7 @@ from lcm_daemon.recipes.registry import (
     PREPROCESSORS,
     SAMPLERS,
     STABLE_DIFFUSION,
+    WITH_WEIGHTS,
 )
 from lcm_daemon.recipes.schedule_keys import SCHEDULE, check_schedule
 
@@ -163,7 +164,7 @@ def _read_mapping(node: Node, folder: Path, problems: Problems, parents: tuple[P
     base: dict[str, Any] | None = {"name": "own"}
     if "base" in given:
         base = _read(given["base"], folder, problems, parents)
-    elif read["pipeline"] != "passthrough" and not read["model"]:
+    elif read["pipeline"] in WITH_WEIGHTS and not read["model"]:
         problems.add(node, "a recipe needs a 'model', or a 'base' that has one" + (
             f": {advise(folder / read['checkpoint'])}" if read["checkpoint"] else ""))
     if base is None:
@@ -309,7 +310,7 @@ _LORA: Fields = {
 _CONTROLNET: Fields = {
     "name": Field(NAME, help="part of the names of its parameters: control/<name>/weight, control/<name>/start, ..."),
     "model": Field(_WEIGHTS),
-    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the control map; none if the frame is one"),
+    "preprocessor": Field(NameIn(PREPROCESSORS), "canny", "makes the control map; none if the frame is one"),
     "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
     "map": Field(Choice((AUTO, *MAP_KINDS)), AUTO, "for a ControlNet-Union; auto: what the preprocessor makes"),
     "source": Field(Choice(("input", "guide")), "input", "the frames it follows: the input or the show's guide"),
@@ -328,7 +329,7 @@ _NAMED_IMAGE_PROMPT: Fields = {
     "name": Field(NAME, help="part of the name of its parameter: image_prompt/<name>"), **_IMAGE_PROMPT}
 _PIX2PIX: Fields = {
     "model": Field(_WEIGHTS, help="a .safetensors file, made of the published pickle"),
-    "preprocessor": Field(Choice(tuple(PREPROCESSORS)), "canny", "makes the map; none if the frame is one"),
+    "preprocessor": Field(NameIn(PREPROCESSORS), "canny", "makes the map; none if the frame is one"),
     "detector": Field(_WEIGHTS, "", "the preprocessor's own model"),
 }
 _EMBEDDING: Fields = {
@@ -344,7 +345,7 @@ _FILES: Fields = {
 FIELDS: Fields = {
     "base": Field(Deferred("a recipe"), None, "the recipe that this one changes"),
     "title": Field(Text(), "", "one line for users"),
-    "pipeline": Field(Choice(tuple(PIPELINES)), "latent_consistency"),
+    "pipeline": Field(NameIn(PIPELINES), "latent_consistency"),
     "family": Field(Choice(tuple(FAMILIES)), STABLE_DIFFUSION, "the kinds of parts that the model is made of"),
     "model": Field(_WEIGHTS, "", "a diffusers folder, or its place on the hub"),
     "checkpoint": Field(_WEIGHTS, "", "a whole model in one .safetensors file; the base gives what it lacks"),
