@@ -29,7 +29,9 @@ from lcm_daemon.pipelines.optional_weights import place, read_optional
 from lcm_daemon.pipelines.rife import read_rife
 from lcm_daemon.recipes.recipe import Recipe
 
-SAME = 0.004  # mean difference of two pictures, from 0 to 1, below which nothing is made: a level of 255
+# Nothing is made where two pictures differ by less, from 0 to 1, even where they differ most: noise. Small things move.
+SAME = 0.008  # two levels of 255
+SAME_WINDOW = 5  # side of the window over which that is averaged, in pixels of the low resolution
 # Two pictures are of different scenes where their details do not agree even after one is moved onto the other.
 CUT_AGREEMENT = 0.6  # correlation of the details, 1 for equal ones
 CUT_DIFFERENCE = 0.012  # mean difference after that, from 0 to 1: below it, a mixture of both shows no second picture
@@ -82,7 +84,8 @@ class Interpolator:
                 return False
             pair = torch.stack((first, second)).permute(0, 3, 1, 2)
             lumas = to_luma(pair[:, :3], flow_size((picture.shape[1], picture.shape[0]))) / 255.0
-            if float((lumas[0] - lumas[1]).abs().mean()) < SAME or (motion := find_motion(lumas)) is None:
+            difference = window_mean((lumas[:1] - lumas[1:]).abs(), SAME_WINDOW)
+            if float(difference.max()) < SAME or (motion := find_motion(lumas)) is None:
                 return False
             for number, out in enumerate(between, start=1):
                 moved = self._move(motion, pair, number / (len(between) + 1))

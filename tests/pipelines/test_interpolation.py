@@ -60,6 +60,19 @@ def test_every_picture_between_is_nearer_to_the_truth_than_a_blend(step: float, 
         assert (made[..., 3] == 200).all()
 
 
+def test_a_small_thing_that_moves_is_moved_and_noise_is_left_alone() -> None:
+    flat = np.full((SIDE, SIDE, 4), 40, np.uint8)
+    first, last, out = flat.copy(), flat.copy(), flat.copy()
+    first[60:68, 40:48], last[60:68, 44:52] = 200, 200  # less than a level of the whole picture
+    makes = interpolator()
+    makes.make(first, ())
+    assert makes.make(last, [out])
+    assert abs(float((out[64, :, 0] > 120).nonzero()[0].mean()) - 45.5) < 1.0
+    noise = np.random.default_rng(0)
+    makes.make(flat + noise.integers(0, 4, flat.shape, np.uint8), ())
+    assert not makes.make(flat + noise.integers(0, 4, flat.shape, np.uint8), [out])
+
+
 def test_a_cut_makes_no_picture_and_the_next_one_follows_on_the_new_scene() -> None:
     scenes, makes, out = [scene(1), scene(2)], interpolator(), np.zeros((SIDE, SIDE, 4), np.uint8)
     makes.make(view(scenes[0], 0), ())
