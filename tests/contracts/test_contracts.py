@@ -46,7 +46,8 @@ def test_pipelines(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_pipeline_of_models() -> None:
-    check_pipeline(pipelines.load_class("latent_consistency"), replace(load_recipe("builtin"), accelerate="none", size=(256, 256)))
+    kind = pipelines.load_class("latent_consistency")
+    check_pipeline(kind, replace(load_recipe("builtin"), accelerate="none"))
 
 
 @pytest.mark.parametrize("name", WITHOUT_MODELS)
