@@ -247,10 +247,10 @@ class FrameModel:
             self._smoothing.clear()
         mark("denoise")
         rendered = self._decoder(latents)
-        if plan.inpaints:
-            rendered = self._inpainting.compose(rendered)
         if plan.steadies:
             rendered = self._steadiness.average(rendered, delay)
+        if plan.inpaints:  # last: outside of the mask shows the input as it is now
+            rendered = self._inpainting.compose(rendered)
         if plan.has_feedback:
             self._feedback.store(rendered, feedback)
         return rendered

@@ -30,11 +30,11 @@ class Cadence:
         self._start = self._step = 0.0  # when its first picture shows, and seconds from each to the next
 
     def wanted(self, asked: int) -> int:
-        """How many pictures to make between two results, where `asked` are to show for each result."""
-        if asked <= 1:
-            return 0
-        interval = self._interval()
-        return asked - 1 if interval == 0.0 else max(0, min(asked, round(interval * self.fps)) - 1)
+        """How many pictures to make between two results, where `asked` are to show for each result.
+
+        None while it is not known how far apart results come: those of a slow recipe would never show.
+        """
+        return max(0, min(asked, round(self._interval() * self.fps)) - 1) if asked > 1 else 0
 
     def note(self, frame: Frame, now: float) -> None:
         """A result has arrived at `now`, in monotonic seconds."""

@@ -125,6 +125,9 @@ def test_the_input_stays_where_the_guide_is_black(folders: dict[str, Path]) -> N
     assert np.abs(out[~black].astype(int) - picture[~black]).mean() > 5
     half = own.paint(mask, steps=2, inpaint=0.5)
     assert np.abs(half[black].astype(int) - picture[black]).mean() > 1
+    own.paint(mask, picture // 2, steps=2, steady=1.0)
+    steady = own.paint(mask, picture // 2 + 4, steps=2, steady=1.0)
+    assert np.abs(steady[black].astype(int) - (picture // 2 + 4)[black])[:, :3].max() <= 1, "as it is now"
     soft = own.paint(make_mask(soft=True), steps=2)
     off = [np.abs(soft[:, part].astype(int) - picture[:, part]).mean() for part in (slice(0, 8), slice(28, 36),
                                                                                    slice(56, 64))]

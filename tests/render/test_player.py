@@ -204,6 +204,8 @@ def test_pictures_between_two_results_are_for_the_stages_own_picture_and_keep_it
     first, second = Flying(1, 8), Flying(2, 8)
     player = player_of(first, second)
     player.adopt({**START, "interpolate": 1})
+    for now in (-0.2, -0.1):  # results come ten times a second
+        player.cadence.note(Frame(solid(SIZE), 0, now), now)
     for number in range(4):
         player.send(an_input(strength=number / 10, interpolate=3), 0.0)
     assert (first.between, second.between) == ([2] * 4, [])
