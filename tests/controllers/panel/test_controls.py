@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 MODULATOR = Modulator("slow", "strength", "sine", 0.5, beats=4.0)
 LONG = ("a_long_name_of_a_lora_for_day", "a_long_name_of_a_lora_for_night")
-PARTS = table_of_parts([Lora("file", 0.5, name) for name in LONG], [ControlNet("edges", "model")], None)
+PARTS = table_of_parts([Lora("file", 0.5, name) for name in LONG], [ControlNet("edges", "model")], ())
 
 
 def row(name: str, part: str = "") -> str:
