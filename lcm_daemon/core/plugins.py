@@ -108,7 +108,7 @@ def blame(plugin: Plugin) -> Iterator[None]:
         yield
     except LcmDaemonError:
         raise
-    except Exception as error:  # code of others may raise anything
+    except (Exception, SystemExit) as error:  # code of others may raise anything, or call sys.exit
         reason = (str(error).strip().splitlines() or [""])[0]
         raise PluginError(f"the {plugin} does not work: {type(error).__name__}: {reason:.200}") from error
 
@@ -157,7 +157,8 @@ class NameTable(MutableMapping[str, str]):
             return _import(self._own[name], attribute)
         with blame(plugin):
             part = _import(plugin.path, attribute)
-        if not is_right(part):
+            fits = is_right(part)
+        if not fits:
             raise PluginError(f"the {plugin} does not work: {plugin.path} is not {wanted}")
         return part
 

@@ -78,7 +78,7 @@ def test_of_two_packages_with_one_name_the_first_has_it(site: Path) -> None:
 @pytest.mark.parametrize(("text", "reason"), [
     ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
     ("1 / 0", "ZeroDivisionError"), ("class Other", "SyntaxError"), ("", "AttributeError"),
-    ("Part = 3", "is not a class")])
+    ("Part = 3", "is not a class"), ("import sys; sys.exit(3)", "SystemExit: 3")])
 def test_a_broken_plugin_is_one_line_and_leaves_the_others_alone(
     site: Path, text: str, reason: str, request: pytest.FixtureRequest,
 ) -> None:
