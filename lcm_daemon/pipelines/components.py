@@ -24,6 +24,7 @@ from lcm_daemon.pipelines.loras import LiveLoras
 from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.prompt_chunks import LearnedWords
 from lcm_daemon.pipelines.quick_read import read_quickly
+from lcm_daemon.pipelines.weight_values import check_numbers, refuse_integers
 from lcm_daemon.pipelines.weights import WeightFiles, locate
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import FAMILIES, STABLE_DIFFUSION
@@ -150,12 +151,14 @@ class _Loader:
 
         def read(file: Path) -> Any:
             kind = _kind(folder, self._parts.text_encoders)
-            return one_file.read_text_encoder(kind, file, folder / "config.json", part, self._dtype).to(self._device)
+            return check_numbers(one_file.read_text_encoder(
+                kind, file, folder / "config.json", part, self._dtype).to(self._device))
 
         return TextEncoder(tokenizer, self._read(part, checkpoint, read))
 
     def _image_model(self, part: str, place: Path, read: Callable[[Path], Any]) -> Any:
-        return self._read(part, place, read).to(self._device, memory_format=torch.channels_last)
+        return self._read(part, place, lambda file: check_numbers(
+            read(file).to(self._device, memory_format=torch.channels_last)))
 
     def _controlnets(self) -> dict[str, Any]:
         """Read the control networks; one that several entries name, such as a ControlNet-Union, only once."""
@@ -173,7 +176,8 @@ class _Loader:
             _kind(folder, _IMAGE_ENCODERS), folder, self._dtype).to(self._device))
 
     def _read_transformer(self, folder: Path) -> Any:
-        return read_pretrained(_kind(folder, self._parts.text_encoders), folder, self._dtype).to(self._device)
+        return check_numbers(
+            read_pretrained(_kind(folder, self._parts.text_encoders), folder, self._dtype).to(self._device))
 
     def _reader_of(self, kinds: Mapping[str, Any]) -> Callable[[Path], Any]:
         return lambda folder: read_pretrained(_kind(folder, kinds), folder, self._dtype)
@@ -221,6 +225,8 @@ def read_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     quick = read_quickly(kind, folder, dtype, weights.files)
     if quick is not None:
         return quick.eval().requires_grad_(False)
+    for file in weights.files:
+        refuse_integers(read_header(file))
     model, report = kind.from_pretrained(
         folder, dtype=dtype, variant=weights.variant, use_safetensors=True, local_files_only=True,
         output_loading_info=True)

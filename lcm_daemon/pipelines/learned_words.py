@@ -71,6 +71,8 @@ def read_vectors(file: Path) -> Vectors:
     rows = tuple(tensors[key][None] if tensors[key].ndim == 1 else tensors[key] for key in keys)
     if (pair is None and len(tensors) != 1) or any(each.ndim != 2 or not each.numel() for each in rows):
         raise ValueError(f"its keys are not those of an embedding: {', '.join(sorted(tensors))[:100]}")
+    if not all(bool(each.float().isfinite().all()) for each in rows):
+        raise ValueError("it has values that are not numbers (NaN or infinite)")
     if len({len(each) for each in rows}) > 1:
         raise ValueError("it has another number of vectors for each text encoder")
     key = keys[0]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from safetensors import SafetensorError
 
-# Raised while reading such a file, by library: the file system, json, torch, safetensors.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+# Raised while reading such a file: by the file system, json, torch and safetensors, and where a shape is impossible.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError,
+              SafetensorError)
 
 
 def first_line(error: BaseException) -> str:
     """The first line of the error's text, at most 200 characters; without a text the name of its class."""
+    if isinstance(error, KeyError):  # its text is the key alone
+        return f"it lacks {error}"[:200]
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]

@@ -8,7 +8,7 @@ other than LoRA it does not read.)
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -101,6 +101,9 @@ class _Reader:
         for found in self._found.values():
             place = f"{found.target}.{found.key.path}"
             parts = {name: tensor.float() for name, tensor in found.parts.items()}  # one layer at a time
+            if problem := _values_problem(parts.values()):
+                self._wrong[place] = f"layer {place}: {problem}"
+                continue
             try:
                 yield found.layer, read_change(found.layer, parts, functools.partial(_scale, found, settings))
             except KeyError as error:
@@ -117,6 +120,14 @@ class _Reader:
             raise ValueError(f"it is not for this model: {first}" if not count else
                              f"it is not for this model: {wrong} of its {wrong + count} layers do not fit; {first}")
         return f"{wrong} of its {wrong + count} layers {'is' if wrong == 1 else 'are'} skipped: {first}"
+
+
+def _values_problem(parts: Collection[Tensor]) -> str:
+    """Why a layer of any kind cannot be used; "" if it may be."""
+    if not all(tensor.numel() for tensor in parts):
+        return "one of its matrices is empty"
+    return "" if all(bool(tensor.isfinite().all()) for tensor in parts) else (
+        "it has values that are not numbers (NaN or infinite)")
 
 
 def _scale(found: _Tensors, settings: AdapterSettings, rank: int) -> float:

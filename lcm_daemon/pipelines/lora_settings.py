@@ -7,6 +7,7 @@ such a file are unknown, and the LoRA would be as much too weak or too strong as
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,9 +39,12 @@ class AdapterSettings:
             ValueError: The settings are not those of an adapter.
         """
         try:
-            return self._scale(target, path, rank)
+            scale = self._scale(target, path, rank)
         except (AttributeError, TypeError, ArithmeticError, re.error) as error:
             raise ValueError(f"its settings are damaged: {error}") from error
+        if not math.isfinite(scale):
+            raise ValueError(f"its settings are damaged: the scale is {scale}")
+        return scale
 
     def _scale(self, target: str, path: str, rank: int) -> float:
         rank = rank or int(self._by_pattern(target, "rank_pattern", path, self._get(target, "r", 1)))

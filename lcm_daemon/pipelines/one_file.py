@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 
 from lcm_daemon.pipelines.quick_read import fill, make_empty
+from lcm_daemon.pipelines.weight_values import refuse_integers
 from lcm_daemon.recipes.checkpoints import PREFIXES
 from lcm_daemon.recipes.safetensors_header import read_header
 from lcm_daemon.recipes.weight_folders import read_json
@@ -41,11 +42,14 @@ def read_unet(kind: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
         ValueError: The weights are not those that the configuration describes.
         OSError, SafetensorError: The file cannot be read.
     """
+    refuse_integers(read_header(file), PREFIXES["unet"])
     content, tensors = read_json(config), read_below(file, (_UNET, "unet.", ""))
     if "input_blocks.0.0.weight" in tensors:
         from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-        tensors = convert_ldm_unet_checkpoint({_UNET + name: tensor for name, tensor in tensors.items()}, content)
+        given, tensors = tensors, convert_ldm_unet_checkpoint(
+            {_UNET + name: tensor for name, tensor in tensors.items()}, content)
+        _refuse_unknown(given, tensors)
     return assemble(kind, content, tensors, dtype, config)
 
 
@@ -63,6 +67,14 @@ def read_vae(kinds: Mapping[str, Any], file: Path, config: Path, dtype: torch.dt
 
         tensors = convert_ldm_vae_checkpoint(tensors, content)
     return assemble(kinds["AutoencoderKL"], content, tensors, dtype, config)
+
+
+def _refuse_unknown(given: Tensors, converted: Tensors) -> None:
+    """Raise ValueError for tensors that a conversion, which only renames, has left out: it does not know them."""
+    kept = {id(tensor) for tensor in converted.values()}
+    if unknown := sorted(name for name, tensor in given.items() if id(tensor) not in kept):
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise ValueError(f"it has weights of another kind of model: {unknown[0]}{more}")
 
 
 def is_tiny(names: Mapping[str, Any]) -> bool:
@@ -119,7 +131,8 @@ def read_controlnet(file: Path, unet_config: Path, dtype: torch.dtype) -> Any:
     if "time_embed.0.weight" in tensors:
         from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
-        tensors = convert_controlnet_checkpoint(dict(tensors), of_unet)
+        given, tensors = tensors, convert_controlnet_checkpoint(dict(tensors), of_unet)
+        _refuse_unknown(given, tensors)
     config = taken_by(ControlNetModel, of_unet) | _first_layers(tensors, of_unet)
     return assemble(ControlNetModel, config, tensors, dtype, unet_config)
 

@@ -318,7 +318,7 @@ def test_a_lora_of_another_family_is_one_line(folders: dict[str, Path], kohya: K
 def test_a_damaged_or_empty_file_is_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "lora.safetensors"
     save_file({}, file)
-    assert "it is empty" in refused(folders["one"], file)
+    assert "is empty: it has no tensors" in refused(folders["one"], file)
     file.write_bytes(b"\xff" * 64)
     refused(folders["one"], file)
     save_file({}, file, metadata={"lora_adapter_metadata": json.dumps([])[:-1]})
