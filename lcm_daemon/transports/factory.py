@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from lcm_daemon import transports
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.plugins import blame
 from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.runner import SinkRunner, SourceRunner
@@ -65,6 +67,12 @@ def _load_later(load: Callable[[], object]) -> None:
 
 
 def _build_endpoint(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:
+    plugin = transports.TRANSPORTS.plugin(config.transport)
+    with blame(plugin) if plugin else nullcontext():
+        return _build_working(config, endpoint_type)
+
+
+def _build_working(config: EndpointConfig, endpoint_type: type[Endpoint] | None) -> Endpoint | None:
     assert endpoint_type is not None
     transport = transports.load(config.transport)
     if transport.find is None:

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon import transports
+from lcm_daemon.core import plugins
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.core.plugins import PluginError
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports import factory
 from lcm_daemon.transports.base import Probe
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.factory import build_sink, build_source
+from tests.rigs.plugins import install
 
 SINK = EndpointConfig("memory", {"name": "out"})
 
@@ -53,3 +56,16 @@ def test_what_is_missing_says_what_to_install_unless_it_is_optional(
     with caplog.at_level(logging.INFO):
         assert build_sink(replace(SINK, optional=True), show.size, show.fps, Metrics()) is None
     assert caplog.messages == ["memory out: skipped, as it is optional: no such bus; install it with: pip install bus"]
+
+
+def test_a_plugin_whose_probe_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = ("from lcm_daemon.transports.testcard import TestcardSource as Card\n"
+            "from lcm_daemon.transports.base import Transport\n"
+            "TRANSPORT = Transport(Card, None, lambda: 1 / 0)\n")
+    install(tmp_path, "a-pack", "2", {"lcm_daemon.transports": {"torn": "torn_probe:TRANSPORT"}}, {"torn_probe": code})
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.declared.cache_clear()
+    monkeypatch.setattr(transports.TRANSPORTS, "_found", None)
+    with pytest.raises(PluginError, match=r"the transport torn of a-pack 2 does not work: ZeroDivisionError"):
+        build_source(EndpointConfig("torn", {}), "source", (64, 64), Metrics(), lambda: None)
+    plugins.declared.cache_clear()
