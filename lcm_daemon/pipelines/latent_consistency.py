@@ -141,7 +141,7 @@ class FrameRenderer:
         self.conditioner, self.sampler = self.model.conditioner, self.model.sampler
 
         self._safety = SafetyFilter(recipe, device, dtype) if recipe.safety else None
-        upscaler = Upscaler(recipe, size, device, dtype)
+        self._upscaler = upscaler = Upscaler(recipe, size, device, dtype)
         self.broken = BrokenImages()
         self.in_flight = (recipe.in_flight or IN_FLIGHT) if on_cuda else 1
         self.on_device: DeviceFrames | None = None
@@ -217,7 +217,7 @@ class FrameRenderer:
             # Compilers that work at load may need one frame more before the recording begins.
             yield {"steps": steps}, WARM_UPS + WARM_UP_FRAMES + 1
         if mode == "image":
-            yield from rehearsals(self.recipe, start)
+            yield from rehearsals(self.recipe, start, self._upscaler.factors())
 
     def _render_blank(self, values: Values, count: int) -> None:
         frame, out = solid(self.size), solid(self.size)

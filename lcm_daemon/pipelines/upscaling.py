@@ -12,6 +12,7 @@ from lcm_daemon.pipelines.optional_weights import place, read_optional
 from lcm_daemon.pipelines.upscaler_networks import read_edge_network, read_network
 from lcm_daemon.recipes.recipe import Recipe
 
+MOST = 4  # the largest factor
 MOST_PASSES = 2  # of one frame: four times the size with a network that doubles
 EDGES = Path(__file__).parent.parent / "models" / "upscaler" / "edges.safetensors"
 
@@ -53,6 +54,10 @@ class Upscaler:
         while reached < wanted and passes < MOST_PASSES:
             reached, passes = reached * self._network.scale, passes + 1
         return passes
+
+    def factors(self) -> list[int]:
+        """The least factor for each number of passes that a frame may run; [1] where the output is not larger."""
+        return sorted({self.prepare(factor): factor for factor in range(MOST, 0, -1)}.values())
 
     def run(self, image: Tensor, passes: int) -> Tensor:
         """Enlarge an image (1, 3, h, w) from -1 to 1. May be recorded. With 0 passes it is returned as it is."""

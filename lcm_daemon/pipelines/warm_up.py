@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Values
@@ -15,12 +15,15 @@ _GUIDED = 2.0  # any guidance that needs both prompts
 _TEXTS = "a", "b"  # any prompts
 
 
-def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
+def rehearsals(recipe: Recipe, start: Values, factors: Sequence[int] = ()) -> Iterator[tuple[Values, int]]:
     """Changes of the start values, and for how many frames each is rendered.
 
     Recorded are: a prompt that is replaced and one on its way to another, ControlNets on and off, frames with and
-    without a new map, steadied frames, inpainting, both passes of classifier-free guidance, a live image prompt that is
-    embedded, and each LoRA as it moves and as it returns to 0.
+    without a new map, steadied frames, inpainting, enlarged pictures, both passes of classifier-free guidance, a live
+    image prompt that is embedded, and each LoRA as it moves and as it returns to 0.
+
+    Args:
+        factors: Of `upscale` that make a difference.
     """
     for number in range(_RECORD):
         yield {"prompt": _TEXTS[number % 2]}, 1
@@ -30,6 +33,9 @@ def rehearsals(recipe: Recipe, start: Values) -> Iterator[tuple[Values, int]]:
     yield {"steady": 0.0 if float(start["steady"]) > 0.0 else 1.0}, _RECORD
     if not recipe.stream_batch:
         yield {"inpaint": 0.0 if float(start["inpaint"]) > 0.0 else 1.0}, _RECORD
+    for factor in factors:
+        if factor != int(start["upscale"]):
+            yield {"upscale": factor}, _RECORD
     weights = [f"control/{control.name}/weight" for control in recipe.controlnets]
     if weights:
         interval = max(int(start[f"control/{control.name}/interval"]) for control in recipe.controlnets)

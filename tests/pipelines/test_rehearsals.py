@@ -44,6 +44,13 @@ def test_what_every_recipe_has_is_recorded_on_and_off(name: str) -> None:
     assert not any("inpaint" in values for values, _ in rehearsals(stream, stream.start_values()))
 
 
+def test_each_number_of_passes_of_the_upscaler_is_recorded() -> None:
+    for start, others in ((1, [2, 3]), (2, [1, 3])):
+        found = [each for each in rehearsals(OWN, {**OWN.start_values(), "upscale": start}, [1, 2, 3])
+                 if "upscale" in each[0]]
+        assert found == [({"upscale": other}, WARM_UPS + 1) for other in others]
+
+
 def test_controlnets_are_recorded_on_and_off_and_with_their_interval() -> None:
     edge, depth = ControlNet("edge", "", weight=0.7), ControlNet("depth", "", weight=0.0)
     off = {"control/edge/weight": 0.0, "control/depth/weight": 0.0}

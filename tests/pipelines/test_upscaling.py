@@ -127,6 +127,9 @@ def test_where_the_file_is_absent_the_packages_own_is_used(caplog: pytest.LogCap
     upscaler = upscaler_of((64, 64), (128, 128), "/nowhere/net.safetensors")
     assert "upscaler /nowhere/net.safetensors is not on this machine" in caplog.text
     assert upscaler.prepare(2) == 1
+    assert upscaler.factors() == [1, 2]
+    assert upscaler_of((64, 64), (256, 256)).factors() == [1, 2, 3]
+    assert upscaler_of((64, 64), (64, 64)).factors() == [1]
 
 
 @pytest.mark.parametrize(("output", "expected"), [
@@ -142,6 +145,7 @@ def test_it_runs_until_the_picture_is_as_large_as_the_output(output: Size, expec
 def test_one_pass_of_a_network_that_quadruples_is_enough(tmp_path: Path) -> None:
     upscaler = upscaler_of((64, 64), (256, 256), str(write(tmp_path, compact())))
     assert [upscaler.prepare(factor) for factor in (1, 2, 4)] == [0, 1, 1]
+    assert upscaler.factors() == [1, 2]
     assert upscaler.run(torch.zeros(1, 3, 8, 8), 1).shape == (1, 3, 32, 32)
 
 
