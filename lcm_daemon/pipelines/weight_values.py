@@ -1,4 +1,4 @@
-"""Refuses weights whose values a model cannot compute with: NaN, infinity, and the integers of quantised files."""
+"""Checks weights as they are read: NaN, infinity and the integers of quantised files are refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,20 @@ _INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "F4", "F6_E2M
 _Model = TypeVar("_Model")
 
 
+def off_the_file(model: _Model) -> _Model:
+    """Copy weights on the CPU, which in the file's precision are still parts of its mapped file; return the model.
+
+    A file that is overwritten or cut off while such a model plays would change it, or end the process (SIGBUS).
+    """
+    if isinstance(model, nn.Module):
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.device.type == "cpu":
+                tensor.data = tensor.data.clone()
+    return model
+
+
 def check_numbers(model: _Model) -> _Model:
-    """Return a model that is on its final device and in its final precision.
+    """Return a model that is on its final device and in its final precision, off its file.
 
     The sums of all parameters are compared at once: one answer from the device. In float32 no sum of usual weights
     overflows.
@@ -32,7 +44,7 @@ def check_numbers(model: _Model) -> _Model:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ValueError(f"it has values that are not numbers (NaN or infinite) in {wrong[0]}{more}")
-    return model
+    return off_the_file(model)
 
 
 def refuse_integers(header: Mapping[str, TensorInfo], prefixes: Sequence[str] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
     from torch import nn
 
     from lcm_daemon.pipelines.learned_words import read_vectors
@@ -51,6 +52,18 @@ def test_weights_that_a_conversion_leaves_out() -> None:
     _refuse_unknown({"a": one, "b": other}, {"x": other, "y": one})
     with pytest.raises(ValueError, match=r"it has weights of another kind of model: a$"):
         _refuse_unknown({"a": one, "b": other}, {"y": other})
+
+
+def test_a_model_plays_on_when_its_file_is_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    save_file({"weight": torch.ones(512, 512), "bias": torch.zeros(512)}, file)
+    layer = nn.Linear(512, 512)
+    layer.load_state_dict(load_file(file), assign=True)
+    mapped = [tensor.data_ptr() for tensor in layer.parameters()]
+    check_numbers(layer)
+    assert not set(mapped) & {tensor.data_ptr() for tensor in layer.parameters()}, "reading it would end this process"
+    os.truncate(file, 100)
+    assert float(layer(torch.ones(512)).detach()[0]) == 512
 
 
 @pytest.mark.parametrize(("rank", "value", "words"), [
