@@ -14,6 +14,7 @@ from types import FrameType
 from lcm_daemon.commands.loading_line import LoadingLine
 from lcm_daemon.commands.network_report import network_report
 from lcm_daemon.commands.output import print_line
+from lcm_daemon.commands.plugin_report import refused_plugins
 from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging, termination_signals
@@ -25,6 +26,8 @@ from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
 from lcm_daemon.stage.succession import Succession
+
+log = logging.getLogger(__name__)
 
 SERVE = ("sinks=[]", "audience.share=0", "audience.wall=mosaic")  # what `serve` changes of a show
 
@@ -54,6 +57,8 @@ def run(
     """
     show = load_show(name, overrides)
     set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}))
+    for refusal in refused_plugins():
+        log.warning("%s", refusal)
     sweep()
     resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
     file = ShowFile(show, overrides, watch)

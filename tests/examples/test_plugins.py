@@ -79,8 +79,9 @@ def test_the_contract_tests_of_the_example_pass(site: Path) -> None:
 
 @pytest.mark.slow
 def test_a_show_of_plugins_plays(site: Path) -> None:
-    done = command(site, "lcm_daemon", "run", str(EXAMPLE / "shows" / "night.yaml"), "--seconds", "4",
-                   "--set", "panel=false", "--set", "osc=false", "--set", "resume=false")
+    done = command(site, "lcm_daemon", "run", str(EXAMPLE / "shows" / "night.yaml"), "--seconds", "7",
+                   "--set", "engine.spare=false", "--set", "panel=false", "--set", "osc=false", "--set", "resume=false")
     assert done.returncode == 0, done.stderr
     assert "ready after" in done.stdout
     assert "Traceback" not in done.stderr
+    assert "the transport ndi of a-broken-pack 0.1 is refused" in done.stdout + done.stderr
