@@ -26,7 +26,7 @@ with lazy_imports(globals()):
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    from lcm_daemon.pipelines import frame_model, latent_consistency
+    from lcm_daemon.pipelines import frame_model, latent_consistency, weights
     from lcm_daemon.pipelines.latent_consistency import LatentConsistency
     from lcm_daemon.pipelines.safety import GREY
     from lcm_daemon.pipelines.session_memory import SessionMemories
@@ -299,6 +299,7 @@ def test_no_picture_is_shown_before_its_own_verdict(
 ) -> None:
     """Frames of three sessions are under way on the card. The last safe picture of the same session is shown."""
     monkeypatch.setattr(latent_consistency, "SafetyFilter", Limit)
+    monkeypatch.setattr(weights._Search, "_look_for_safety", lambda search, model: None)
     player = Player(load(checkpoint("epsilon"), device=device, safety=True, in_flight=3), clock)
     frames = {name: script(player.pipeline.recipe, ord(name), TURNS.count(name), {"feedback": 0.5}) for name in "s23"}
     every = player.play(TURNS, frames)
@@ -322,6 +323,7 @@ def test_a_visitors_input_is_judged_wherever_it_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(latent_consistency, "SafetyFilter", Limit)
+    monkeypatch.setattr(weights._Search, "_look_for_safety", lambda search, model: None)
     player = Player(load(checkpoint("epsilon"), device=device, safety=True), clock)
     bright, dark = (solid(SIZE, (level, level, level, 255)) for level in (255, 5))
     start: Settings = {**player.pipeline.recipe.start_values(), "steps": 1}
