@@ -254,6 +254,10 @@ def _run(options: argparse.Namespace) -> int:
         overrides = [*(SERVE if options.serves else ()), *options.overrides]
         return run(options.show, overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
                    options.watch, interrupted)
+    except (RuntimeError, ImportError) as error:  # an import may turn Ctrl-C into one, as __set_name__ does in 3.11
+        if interrupted:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         desk.end_unused()
 
