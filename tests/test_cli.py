@@ -351,8 +351,8 @@ def test_run_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
 def test_ctrl_c_while_a_child_starts_ends_the_show_in_order(children: int, codes: set[int], tmp_path: Path) -> None:
     """The desk starts before the show is read: until then, Ctrl-C ends `run` as it ends any other command.
 
-    Python ends by the signal itself if Ctrl-C comes while a dataclass is made (its `exec` sets a mark that stays). Shells
-    report that as 130 too.
+    Python ends by the signal itself if Ctrl-C comes while a dataclass is made (its `exec` sets a mark that stays).
+    Shells report that as 130 too.
     """
     show = tmp_path / "show.yaml"
     show.write_text("recipe: passthrough\nosc: false\npanel: {port: 0}\nengine: {spare: false}\n")
