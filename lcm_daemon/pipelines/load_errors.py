@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from safetensors import SafetensorError
 
+from lcm_daemon.recipes.safetensors_header import BadWeightFile
+
 # Raised while reading such a file: by the file system, json, torch and safetensors, and where a shape is impossible.
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError,
-              SafetensorError)
+              SafetensorError, BadWeightFile)
 
 
 def first_line(error: BaseException) -> str:

@@ -17,15 +17,15 @@ from tests.commands.test_pull_recipes import COMMIT, content
 from tests.rigs.standin_hub import Repo, StandinHub
 
 
-def repository(shards: Mapping[str, int]) -> dict[str, bytes]:
+def repository(source: str, shards: Mapping[str, int]) -> dict[str, bytes]:
     """Files of a transformer's repository. shards: number of weight files, by folder."""
     names = ["model_index.json", "README.md", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json",
              "tokenizer/tokenizer_config.json", "whole-model.safetensors"]
-    files = {name: content(name) for name in names}
+    files = {name: content(source, name) for name in names}
     for folder, count in shards.items():
         stem = "model" if folder == "text_encoder" else "diffusion_pytorch_model"
         parts = [f"{stem}-{number + 1:05}-of-{count:05}" if count > 1 else stem for number in range(count)]
-        files |= {f"{folder}/{part}.safetensors": content(f"{folder}/{part}.safetensors") for part in parts}
+        files |= {f"{folder}/{part}.safetensors": content(source, f"{folder}/{part}.safetensors") for part in parts}
         files[f"{folder}/config.json"] = b"{}"
         if count > 1:
             index = {"weight_map": {f"layer{number}": f"{part}.safetensors" for number, part in enumerate(parts)}}
@@ -40,7 +40,8 @@ def test_a_family_is_pulled_with_all_shards_and_then_complete(
     name: str, shards: int, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe, files = load_recipe(name), repository({"text_encoder": 2, "transformer": shards, "vae": 1})
+    recipe = load_recipe(name)
+    files = repository(recipe.model, {"text_encoder": 2, "transformer": shards, "vae": 1})
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("pulled")))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with StandinHub({recipe.model: Repo(files, COMMIT)}) as hub:

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from lcm_daemon.core import plugins
 from lcm_daemon.core.errors import RecipeError
-from lcm_daemon.pipelines import build, preprocessors, warm_imports
 from lcm_daemon.recipes.parts import ControlNet
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import PIPELINES, PREPROCESSORS
+from tests.rigs.lazy_imports import lazy_imports
 from tests.rigs.plugins import install, install_example
+
+with lazy_imports(globals()):
+    import torch
+
+    from lcm_daemon.pipelines import build, preprocessors, warm_imports
 
 
 @pytest.fixture(autouse=True)

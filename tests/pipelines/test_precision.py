@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,8 @@ def test_a_vae_that_overflows_gets_a_wider_range(
     found: list[torch.dtype] = []
     monkeypatch.setattr(components, "read_json", lambda file: {"force_upcast": upcast, "_class_name": "AutoencoderKL"})
     monkeypatch.setattr(components, "read_pretrained", lambda kind, folder, dtype: found.append(dtype))
-    loader = components._Loader(Recipe("test"), SimpleNamespace(second=second), CUDA, wanted, print)  # type: ignore[arg-type]
+    weights: Any = SimpleNamespace(second=second, vae_config=Path("vae/config.json"))
+    loader = components._Loader(Recipe("test"), weights, CUDA, wanted, print)
     loader._read_vae(Path("vae"))
     assert found == [used]
 
