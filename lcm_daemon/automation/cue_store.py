@@ -30,7 +30,7 @@ RECORDED_CUES_SUFFIX = ".cues.yaml"  # replaces the suffix of the show file
 MAX_LOGGED_PROBLEMS = 10
 POLL_SECONDS = 0.5  # between two looks at the file; one that was the same twice is read
 RETRY_SECONDS = 5.0  # between two tries to write after a failure
-CLOSE_SECONDS = 10.0  # how long the last write may take
+CLOSE_SECONDS = 20.0  # how long the last write may take
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class CueStore:
     def _write_copy(self, recorded: RecordedCues) -> None:
         if self._copy is not None:
             with contextlib.suppress(OSError):  # the file itself is what counts
-                write_atomically(self._copy, self._text.compose(recorded), private=True)
+                write_atomically(self._copy, self._text.compose(recorded), private=True, forced=False)
 
     def watch(self) -> None:
         """Start the thread: it reads the file again whenever a person has changed it."""

@@ -16,7 +16,8 @@ _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 
 def write_atomically(
-    path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None, private: bool = False
+    path: Path, content: str | bytes, backup: Path | None = None, model: Path | None = None, private: bool = False,
+    forced: bool = True,
 ) -> os.stat_result:
     """Replace a file in one step. Makes its folder if there is none, and keeps its permissions.
 
@@ -27,6 +28,7 @@ def write_atomically(
         content: The new content; text is written as UTF-8, its line ends unchanged.
         backup: Where the old content is moved to; None discards it.
         model: A file whose permissions a new file gets; None for those of the process.
+        forced: Wait until the disk has it. Otherwise a power cut may lose it, or leave an empty file.
         private: Only this user may read the file, also if others could read it before.
 
     Raises:
@@ -43,7 +45,8 @@ def write_atomically(
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             status = os.fstat(file.fileno())
-            os.fsync(file.fileno())  # before the file gets its name: a power cut could leave an empty one otherwise
+            if forced:  # before the file gets its name: a power cut could leave an empty one otherwise
+                os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             if like is not None:
                 shutil.copymode(like, part)
@@ -51,7 +54,8 @@ def write_atomically(
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, backup)
         os.replace(part, path)
-        _sync_folder(path.parent)
+        if forced:
+            _sync_folder(path.parent)
         return status
     except OSError:
         with contextlib.suppress(OSError):
