@@ -44,7 +44,9 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
 TIMED = (  # of those, tests that look at every frame of some seconds, or at its age
     "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_picture_files.py::test_an_animation",
     "tests/daemon/test_video_files.py::test_a_damaged_packet",
-    "tests/transports/test_ndi.py::test_a_slow_reader", "tests/core/test_document.py",
+    "tests/transports/test_ndi.py::test_a_slow_reader", "tests/core/test_document.py", "tests/core/test_journal.py",
+    "tests/daemon/test_resume.py::test_a_killed", "tests/daemon/test_osc_show.py::test_send_prints",
+    "tests/commands/test_bench_engines.py", "tests/commands/test_bench.py::test_a_bench_of_the_passthrough",
 )
 FIRST_WORKER = "gw0"
 
