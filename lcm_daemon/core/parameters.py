@@ -40,7 +40,7 @@ class Parameter:
         glide: Seconds that a float takes to reach a new value; 0 is the next frame.
         choices: Allowed values of a choice.
         step: An int is a multiple of it.
-        draws: Whether DRAW stands for a random number of the range. `Parameters` draws it when it is set.
+        draws: Whether DRAW is replaced by a random number of the range. `Parameters` draws it when it is set.
         logarithmic: Whether faders are finer near `low`: seconds from 0 to 600, for example.
         glided_by: For a text or a seed, the parameter with the seconds that it takes to reach a new value.
         look: Whether it belongs to the look that panic resets and a recorded cue stores; the tempo does not.

@@ -147,7 +147,7 @@ def _scene(x: Plane, y: Plane, seed: int, lamp: bool) -> Plane:
 
 
 def _soft(distance: Plane) -> Plane:
-    """Coverage of a pixel whose centre is so far inside of an edge."""
+    """Coverage of a pixel, from the distance of its centre to an edge (positive inside)."""
     covered: Plane = np.clip(distance + 0.5, 0.0, 1.0)
     return covered
 

@@ -125,8 +125,8 @@ def test_everything_missing_is_listed_in_one_line_with_the_command(monkeypatch: 
 
 def test_a_recipe_that_no_file_has_gets_a_download_command_too(tmp_path: Path) -> None:
     usual = '--include "*.json" "*.txt" "*.safetensors"'
-    line = refused(Recipe("own", model="nobody/nothing", vae="nobody/no-vae"))
-    assert line.endswith(f"hf download nobody/nothing {usual} && hf download nobody/no-vae {usual}")
+    line = refused(Recipe("own", model="owner/nothing", vae="owner/no-vae"))
+    assert line.endswith(f"hf download owner/nothing {usual} && hf download owner/no-vae {usual}")
 
 
 def test_a_hub_id_is_looked_up_in_the_local_cache(checkpoint: Checkpoint, tmp_path: Path,

@@ -47,7 +47,7 @@ def test_a_tile_is_the_picture_without_details() -> None:
     found = build("tile").map(levels)
     means = functional.avg_pool2d(levels, 8) / 2 + 0.5
     torch.testing.assert_close(found, functional.interpolate(means, (64, 96), mode="bilinear"))
-    flat = torch.full((1, 3, 50, 37), 0.5)  # sides that are no multiples of 8
+    flat = torch.full((1, 3, 50, 37), 0.5)  # sides that are not multiples of 8
     torch.testing.assert_close(build("tile").map(flat), flat / 2 + 0.5)
 
 

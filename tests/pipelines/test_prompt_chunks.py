@@ -13,7 +13,7 @@ WORDS = {"easynegative": (1000, 1001), "<cat-toy>": (1002,), "bad": (1003,), "ba
 
 
 class Letters:
-    """A tokenizer with one token for each letter that is no blank."""
+    """A tokenizer with one token for each letter except blanks."""
 
     def __call__(self, texts: list[str], **_: Any) -> Any:
         self.input_ids = [[ord(letter) for letter in text if letter not in " ,"] for text in texts]

@@ -106,7 +106,7 @@ def write_kohya(lora: RandomLora, file: Path, models: Sequence[Any],
 
 
 def write_full(lora: RandomLora, file: Path, models: Sequence[Any]) -> Path:
-    """A file of kohya's scripts whose changes are no products: DoRA in every layer, and biases."""
+    """A file of kohya's scripts whose changes are not products: DoRA in every layer, and biases."""
     tensors = load_file(write_kohya(lora, file, models))
     for name in [name.removesuffix(".alpha") for name in tensors if name.endswith(".alpha")]:
         outputs = len(tensors[f"{name}.lora_up.weight"])
