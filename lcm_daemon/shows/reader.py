@@ -64,6 +64,7 @@ from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
 from lcm_daemon.shows.plugin_controllers import plugin_section
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
+from lcm_daemon.shows.unattended import read_unattended, unattended_fields
 from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
 
@@ -145,6 +146,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
     moved = _read_moves(found, base, problems)
     _check_together(node, found, moved["cues"], problems)
     refuse_late_pictures(node, moved["audience"], [found["recipe"], *(found["recipes"] or {}).values()], problems)
+    moved["unattended"] = read_unattended(found, problems)
     show = None if problems else _build_show(file, base, found, moved)
     if show is not None:
         _check_devices(node, show, problems)
@@ -302,6 +304,7 @@ def show_fields(base: Path, recordings: Path) -> Fields:
         "resume": Field(Boolean(), True, "after a power cut, a shutdown or a crash, start with the last run's look"),
         "engine": Field(Section(ENGINE), defaults(ENGINE)),
         "engines": ENGINES,
+        **unattended_fields(base),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.audience import AudienceConfig
 from lcm_daemon.shows.engines import EngineGroup
 from lcm_daemon.shows.library import companion_file
+from lcm_daemon.shows.unattended import Unattended
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.web.address import browser_url
 
@@ -84,6 +85,7 @@ class Show:
         network: Who may reach the servers.
         prompts: The bank of prompts, which are played by their number.
         engines: Where engines run; empty for one, on the device of the recipe.
+        unattended: What keeps it going while it is left alone.
         audience: Visitors with sessions of their own; None for none.
     """
 
@@ -118,6 +120,7 @@ class Show:
     loads_spare: bool = False
     audience: AudienceConfig | None = None
     engines: tuple[EngineGroup, ...] = ()
+    unattended: Unattended = field(default_factory=Unattended)
 
     @property
     def cue_destinations(self) -> tuple[tuple[str, ...], ...]:

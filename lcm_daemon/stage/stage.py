@@ -21,7 +21,6 @@ from lcm_daemon.audience.audience import audience_of
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
 from lcm_daemon.core.frame import Frame, solid
-from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
@@ -34,6 +33,8 @@ from lcm_daemon.render.governor import Governor
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
 from lcm_daemon.render.silence import InputSilence
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.alarms import Alarms
+from lcm_daemon.stage.attendants import attendants
 from lcm_daemon.stage.choices import Choices
 from lcm_daemon.stage.desk_config import desk_config
 from lcm_daemon.stage.desk_reports import DeskReports
@@ -99,11 +100,11 @@ class Stage:
         self.outputs = Outputs(show, self.metrics, before)
         self.shelf = RecipeShelf(recipes, self.metrics)
         self.fetch = RecipeFetch(self.metrics, lambda name: self.shelf.look([name]))
-        self._prompt_picture = PromptPicture(self.switcher, self.metrics)
+        self.prompt_picture = PromptPicture(self.switcher, self.metrics)
         self.audience = audience_of(show, self.parameters, self.transition, self.metrics)
         self.audience.kept = before.audience
         self._choices = Choices(
-            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._prompt_picture, self.audience,
+            show, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self.prompt_picture, self.audience,
             self.engines)
         self.automation = Automation(
             show.cues, show.modulators, self.parameters, self._change_by_cue, show.companion_file, self.metrics,
@@ -135,18 +136,19 @@ class Stage:
         self.stopping = self._keeps_look = False
         self._dispatch = Dispatch(
             show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
-            self.show_file, self._prompt_picture, self.audience, self.engines)
+            self.show_file, self.prompt_picture, self.audience, self.engines)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk,
             self.picture.failsafe)
         self._reports = DeskReports(
             self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
-            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self._prompt_picture, self.audience,
+            (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self.prompt_picture, self.audience,
              self.engines))
-        self._guard = Guard(self.metrics, self.clock.now)
+        self.guard = Guard(self.metrics, self.clock.now)
         self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
         self._silence = InputSilence()
-        self.ticks = before.ticks
+        self.ticks, self.alarms = before.ticks, Alarms()
+        self._attendants = attendants(self)
 
     def _runners(self) -> list[Runner]:
         return [*self.inputs.runners(), *self.outputs.sinks]
@@ -246,6 +248,8 @@ class Stage:
         self._dispatch.close()
         self.show_file.close()
         self.resume_file.close()
+        for attendant in self._attendants:
+            attendant.stop()
         self._wakeup.close()
 
     # --- between two ticks ---
@@ -273,10 +277,10 @@ class Stage:
         """Handle everything that has arrived, and send the engines what they accept."""
         now = self.clock.now()
         self._wakeup.clear()
-        self._guard.run("serving the controllers", self._serve_desk, now)
-        self._guard.run("automation", self._update_automation, now)
-        self._guard.run("serving the engines", self._serve_engines, now)
-        self._guard.run("feeding the engines", self._feed)
+        self.guard.run("serving the controllers", self._serve_desk, now)
+        self.guard.run("automation", self._update_automation, now)
+        self.guard.run("serving the engines", self._serve_engines, now)
+        self.guard.run("feeding the engines", self._feed)
 
     def _serve_desk(self, now: float) -> None:
         for queue in self.desk.step(self.parameters.targets(), now):
@@ -348,13 +352,14 @@ class Stage:
     def _tick(self) -> None:
         """Choose the output frame and hand it to every sink. A part that fails leaves the others alone."""
         now = self.clock.now()
-        self._guard.run("evaluating the values", self._evaluate, now)
-        self._guard.run("choosing the picture", self._choose_picture, now)
-        self._guard.run("the output", self._post, now)
-        self._guard.run("keeping up the show", self._keep_up, now)
-        self._guard.run("keeping the state", self._keep_state, now)
-        self._guard.run("reporting", self._report_to_desk, now)
-        if self._guard.was_whole():
+        self.guard.run("evaluating the values", self._evaluate, now)
+        self.guard.run("choosing the picture", self._choose_picture, now)
+        self.guard.run("the output", self._post, now)
+        for attendant in self._attendants:
+            self.guard.run(attendant.name, attendant.step, now)
+        self.guard.run("keeping the state", self._keep_state, now)
+        self.guard.run("reporting", self._report_to_desk, now)
+        if self.guard.was_whole():
             self._notifier.alive(now)
 
     def _evaluate(self, now: float) -> None:
@@ -371,20 +376,15 @@ class Stage:
         for endpoint in {type(runner.endpoint) for runner in self._runners()}:
             endpoint.pump()
 
-    def _keep_up(self, now: float) -> None:
-        """Move forward what takes longer than a tick: sources, recipes that are fetched, files."""
-        self.inputs.step(now)
-        self.shelf.step()
-        self.fetch.step()
-        self._prompt_picture.step()
-        self.show_file.step(now, self.desk.kept.get(BINDINGS, ()))
-
     def _keep_state(self, now: float) -> None:
         self.resume_file.write(self.automation.current_look(self.recipes.playing.recipe), now)
 
     def _report_to_desk(self, now: float) -> None:
-        self._reports.tell_status(now, lambda: self._report.status(
-            now, self.inputs, self.outputs.sinks, self.ticker.skipped, self.picture.shown_age,
-            (self.resume_file.trouble, self._guard.alarm())))
+        self._reports.tell_status(now, lambda: self._status(now))
         if self.output is not None:
             self._reports.show(self.output, now, self.source.newest)
+
+    def _status(self, now: float) -> Mapping[str, Value]:
+        more = {name: value for one in self._attendants for name, value in one.status().items()}
+        return self._report.status(
+            now, self.inputs, self.outputs.sinks, self.ticker.skipped, self.picture.shown_age, more)

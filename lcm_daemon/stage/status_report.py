@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.live_values import Parameters
@@ -89,7 +90,7 @@ class StatusReport:
 
     def status(
         self, now: float, inputs: Inputs, sinks: Sequence[Runner], missed: int, age: float | None,
-        alarms: Sequence[str] = (),
+        more: Mapping[str, Value] = MappingProxyType({}),
     ) -> Mapping[str, Value]:
         """The entries that the page and OSC's /lcm/status show.
 
@@ -102,7 +103,7 @@ class StatusReport:
             sinks: What the show's sinks run on.
             missed: Ticks that were skipped so far.
             age: Seconds for which the output is out of date; None before the first result.
-            alarms: What else needs a person, beside the engines' alarms; empty texts are left out.
+            more: Further entries.
         """
         transition = self._switcher.transition
         engine = transition.leading.first
@@ -121,7 +122,6 @@ class StatusReport:
             "in_flight": engine.in_flight,
             "engine_pid": engine.pid,
             "desk_pid": self._desk.pid,
-            "alarm": "; ".join(filter(None, (*(one.alarm for one in transition.leading.engines), *alarms))),
             "source": inputs.source.describe(),
             "no_input": self._lacks_input(now, inputs),
             "sinks": "; ".join(f"{sink.label}: {sink.state}" for sink in sinks) or "none",
@@ -134,7 +134,7 @@ class StatusReport:
             entries["memory"] = describe_memory(engine.memory)
         if self._show.can_guide:
             entries["guide"] = inputs.guide.describe()
-        return self._status.collect(now, entries)
+        return self._status.collect(now, {**entries, **more})
 
     def _lacks_input(self, now: float, inputs: Inputs) -> bool:
         """Whether the source sends nothing that the mode needs. A show without a source lacks nothing."""

@@ -1,0 +1,81 @@
+"""Attendants: parts that keep a show going unattended. The stage calls each of them once a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from lcm_daemon.core.learning import KEPT as BINDINGS
+from lcm_daemon.core.parameters import Value
+
+if TYPE_CHECKING:
+    from lcm_daemon.stage.stage import Stage
+
+
+class Attendant(Protocol):
+    """What looks after one thing. One that raises leaves the others and the tick alone: see `Guard`.
+
+    Attributes:
+        name: What the log calls it: "the opening hours".
+    """
+
+    name: str
+
+    def step(self, now: float) -> None:
+        """Do what is due at `now` (monotonic seconds). Called once a tick, after the picture has gone out; must not
+        block."""
+
+    def status(self) -> Mapping[str, Value]:
+        """Its entries of the status; their names are declared in `core/status_table`."""
+
+    def stop(self) -> None:
+        """The show ends."""
+
+
+class _Loading:
+    """Moves forward what takes longer than a tick: sources, recipes that are fetched, files."""
+
+    name = "keeping up the show"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def step(self, now: float) -> None:
+        stage = self._stage
+        stage.inputs.step(now)
+        stage.shelf.step()
+        stage.fetch.step()
+        stage.prompt_picture.step()
+        stage.show_file.step(now, stage.desk.kept.get(BINDINGS, ()))
+
+    def status(self) -> Mapping[str, Value]:
+        return {}
+
+    def stop(self) -> None:
+        """Nothing: the stage ends these parts itself."""
+
+
+class _Alarms:
+    """Asks the parts of a stage that have no alarm of their own to raise."""
+
+    name = "the alarms"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def step(self, now: float) -> None:
+        stage = self._stage
+        stage.alarms.set_all((
+            ("engine", "; ".join(filter(None, (one.alarm for one in stage.transition.leading.engines)))),
+            ("state", stage.resume_file.trouble), ("tick", stage.guard.alarm())))
+
+    def status(self) -> Mapping[str, Value]:
+        return {"alarm": self._stage.alarms.describe()}
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
+def attendants(stage: Stage) -> list[Attendant]:
+    """Those of a show. Called at the end of the stage's constructor."""
+    return [_Loading(stage), _Alarms(stage)]
