@@ -33,6 +33,11 @@ class RestartPolicy(Enum):
     NEVER = "report the failure; the owner decides"
 
 
+def describe_bytes(size: int) -> str:
+    """For log lines: "10.2 GiB"."""
+    return f"{size / 2**30:.1f} GiB"
+
+
 def describe_memory(memory: DeviceMemory) -> str:
     """For the status: "10.2 of 24.0 GiB free", and that Windows has lent some of the computer's own."""
     text = f"{memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
@@ -48,4 +53,4 @@ def lacks(memory: DeviceMemory | None) -> str:
     needed = ROOM * memory.used
     if memory.free >= needed:
         return ""
-    return f"{memory.free / 2**30:.1f} GiB of the device's memory are free, and it needs about {needed / 2**30:.1f}"
+    return f"{describe_bytes(memory.free)} of the device's memory are free, and it needs about {needed / 2**30:.1f}"

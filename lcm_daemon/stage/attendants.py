@@ -43,6 +43,7 @@ class _Loading:
     def step(self, now: float) -> None:
         stage = self._stage
         stage.inputs.step(now)
+        stage.engines.step(now)
         stage.shelf.step()
         stage.fetch.step()
         stage.prompt_picture.step()

@@ -12,6 +12,7 @@ from lcm_daemon.recipes.state import RecipeState
 from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.policy import describe_memory
+from lcm_daemon.render.renewal import Renewal
 from lcm_daemon.render.transition import RecipeTransition
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.handover import Handover
@@ -33,12 +34,14 @@ class Engines:
     Attributes:
         players: Builds engines, and knows their places.
         transition: Its players render.
+        renewal: Replaces engines by new ones without a gap.
     """
 
     def __init__(self, show: Show, recipes: RecipeState, metrics: Metrics, left: Handover) -> None:
         self.players = Players(show, metrics, left)
         build = self.players.build
         self.transition = RecipeTransition(recipes, build, metrics, show.crossfade, show.timeouts.alarm)
+        self.renewal = Renewal(self.transition, self.players.another, metrics)
         self.refusals = Refusals(metrics)
         self._counted: dict[EnginePlace, tuple[EngineSupervisor, float, int]] = {}  # when frames were counted, how many
 
@@ -59,6 +62,21 @@ class Engines:
         """Let engines leave and join that render for another show, so that they are this show's."""
         for player in self.transition.players:
             self.players.arrange(player, now)
+
+    def recycle(self, now: float) -> None:
+        """Replace every engine that renders by a new one, one after another, while the others and the old one render.
+
+        Returns at once; `renewal.busy` says whether it is under way. An engine that loads is new already.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        for engine in self.transition.current.engines:
+            self.renewal.ask(engine, "it is recycled")
+
+    def step(self, now: float) -> None:
+        """Take the next step of what takes longer than a tick. Once a tick."""
+        self.renewal.step(now)
 
     def execute(self, request: CommandRequest, now: float) -> None:
         """Carry out `engine/stop` or `engine/start` at `now` (monotonic seconds)."""
@@ -85,14 +103,15 @@ class Engines:
         latency: milliseconds from request to result, median. memory: of the device, in words.
         pid: process id on this machine; 0 while none runs.
         """
-        engines = {engine.place: engine for engine in self.transition.leading.engines}
+        present = sorted(self.transition.leading.engines, key=lambda engine: engine.ready)  # the one that renders wins
+        engines = {engine.place: engine for engine in present}
         return tuple(self._rows(engines, now))
 
     def describe(self) -> str:
         """How many engines render, for the status: "3 of 4 render"; "" for a show of one engine."""
         wanted = set(self.players.places) - self.players.stopped
-        ready = sum(engine.ready for engine in self.transition.leading.engines if engine.place in wanted)
-        return f"{ready} of {len(self.players.places)} render" if len(self.players.places) > 1 else ""
+        ready = wanted & {engine.place for engine in self.transition.leading.engines if engine.ready}
+        return f"{len(ready)} of {len(self.players.places)} render" if len(self.players.places) > 1 else ""
 
     def _refuse(self, request: CommandRequest, text: str) -> None:
         self.refusals.add("engine/refused", request.origin, text)

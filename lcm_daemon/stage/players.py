@@ -65,6 +65,10 @@ class Players:
             else:
                 player.leave(engine)
 
+    def another(self, player: Player, engine: EngineSupervisor) -> EngineSupervisor:
+        """An engine of a player for the place of one that it has, not started."""
+        return self._engine(player.variant, engine.place, engine.policy, engine.spare)
+
     def _spare(self) -> Spare | None:
         """A spare for the engines of this machine; None if the show wants none."""
         return Spare(self._metrics, self._show.loads_spare) if self._show.spare else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,3 +45,14 @@ def test_an_engine_that_was_stopped_and_has_not_left_yet_counts_no_more(engines:
     engines.players.stopped.add(engines.players.places[0])
     assert [(row["name"], row["on"]) for row in engines.rows(0.0)] == [("cpu", False), ("cpu 2", True)]
     assert engines.describe() == "0 of 2 render"
+
+
+def test_an_engine_that_is_being_renewed_has_one_row(engines: Engines) -> None:
+    player = engines.transition.current
+    new = engines.players.another(player, player.engines[0])
+    player.engines[0].alarm = "it renders"
+    player.engines[0].child = player.engines[0].report = SimpleNamespace(process=SimpleNamespace(pid=7), device="cpu")
+    player.engines.append(new)
+    assert [row["state"] for row in engines.rows(0.0)] == ["it renders", "starting"]
+    new.child, new.report = player.engines[0].child, player.engines[0].report
+    assert engines.describe() == "1 of 2 render"
