@@ -194,6 +194,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", default="builtin", metavar="RECIPE")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--html", metavar="FILE", help="also write them to this file, as a page")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure for each figure (60)")
     parser.add_argument("--steps", type=int, choices=range(1, 9), metavar="N", help="measure N steps only (1, 2 and 4)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="render at this size instead of the recipe's")
@@ -348,7 +349,7 @@ def _bench(options: argparse.Namespace) -> int:
         return bench_engines(options.engines, options.size or BENCH_SIZE, options.json)
     steps = (options.steps,) if options.steps else STEPS
     task = task_for(options.recipe, options.frames, steps, options.size, options.accelerate, options.random_weights)
-    return bench(task, options.json)
+    return bench(task, options.json, options.html)
 
 
 def _midi_learn(options: argparse.Namespace) -> int:

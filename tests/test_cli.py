@@ -126,7 +126,7 @@ def test_bench_refuses_what_no_model_renders(words: list[str]) -> None:
 
 def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Task] = []
-    monkeypatch.setattr(bench, "bench", lambda task, file: asked.append(task) or 0)
+    monkeypatch.setattr(bench, "bench", lambda task, file, html: asked.append(task) or 0)
     assert main(["bench", "sd-turbo", "--size", "640x384", "--steps", "1", "--random-weights", "--frames", "5",
                  "--accelerate", "none"]) == 0
     (task,) = asked

@@ -11,6 +11,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,7 +22,9 @@ from lcm_daemon.commands.bench_model import measure_model
 from lcm_daemon.commands.bench_report import Figures
 from lcm_daemon.commands.bench_stage import measure_stage
 from lcm_daemon.commands.bench_task import Task
+from lcm_daemon.commands.html_page import check_writable, heading, page, table
 from lcm_daemon.commands.output import print_line
+from lcm_daemon.commands.svg_plot import bar_chart
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Size
 from lcm_daemon.core.suggestions import nearest
@@ -59,17 +62,19 @@ def task_for(
     return Task(recipe, frames, steps, random, reference)
 
 
-def bench(task: Task, file: str | None = None) -> int:
+def bench(task: Task, file: str | None = None, html: str | None = None) -> int:
     """Measure everything and print each figure as it comes. Return the exit code.
 
     Args:
         task: what to measure.
         file: also write the figures to this file, as JSON.
+        html: also write them to this file, as a page.
 
     Raises:
-        LcmDaemonError: the file cannot be written. This is checked before anything is measured.
+        LcmDaemonError: a file cannot be written. This is checked before anything is measured.
     """
-    _check_writable(file)
+    check_writable(file)
+    check_writable(html)
     report: dict[str, Figures] = {}
     for title, measure in MEASUREMENTS.items():
         if task.random and title != "model":
@@ -81,34 +86,44 @@ def bench(task: Task, file: str | None = None) -> int:
             report[title] = {"failed": str(error)}
         for name, value in report[title].items():
             print_line(f"  {name:44} {value if isinstance(value, str) else f'{value:10.2f}'}")
+    about = {"machine": machine(), "recipe": task.recipe.name, "random weights": task.random}
     if file:
-        about = {"machine": _machine(), "recipe": task.recipe.name, "random weights": task.random}
         Path(file).write_text(json.dumps({**about, **report}, indent=2) + "\n")
+    if html:
+        Path(html).write_text(bench_page(about, report), "utf-8")
     return 0
+
+
+def bench_page(about: Mapping[str, Any], report: Mapping[str, Figures]) -> str:
+    """The report as a page. about: Machine and recipe. report: The figures of each measurement."""
+    body = [table(("", ""), [(name, _shown(value)) for name, value in about["machine"].items()])]
+    for title, figures in report.items():
+        bars = [(name.partition(",")[0], value) for name, value in figures.items()
+                if isinstance(value, float) and name.endswith("frames/s")]
+        rows = [(name, _shown(value)) for name, value in figures.items()]
+        body += [heading(title), *([bar_chart(bars, "frames/s")] if bars else []), table(("figure", "value"), rows)]
+    return page(f"Bench of {about['recipe']}", body, {**about, **report})
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
 
 
 def bench_engines(most: int, size: Size, file: str | None = None) -> int:
     """Measure 1, 2, 4, ... `most` engines and print a line for each. Arguments and errors as of `bench`."""
-    _check_writable(file)
+    check_writable(file)
     runs: list[EngineFigures] = []
     for run in measure_engines(most, size):
         runs.append(run)
         print_line(str(run))
     if file:
-        about = {"machine": _machine(), "size": "{}x{}".format(*size)}
+        about = {"machine": machine(), "size": "{}x{}".format(*size)}
         Path(file).write_text(json.dumps({**about, "engines": as_figures(runs)}, indent=2) + "\n")
     return 0
 
 
-def _check_writable(file: str | None) -> None:
-    try:
-        if file:
-            Path(file).open("a").close()
-    except OSError as error:
-        raise LcmDaemonError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _machine() -> Figures:
+def machine() -> Figures:
+    """What figures were measured on."""
     memory = psutil.virtual_memory().total / 2**30
     return {"system": platform.platform(), "python": platform.python_version(), "cores": float(os.cpu_count() or 0),
             "memory GiB": memory}
