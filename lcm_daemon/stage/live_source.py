@@ -25,6 +25,9 @@ from lcm_daemon.transports.source_table import OWN, PAGE, SourceTable, split_lis
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0  # how long a new source may take to its first frame; finding an NDI sender takes two or three
+REOPEN_PAUSE = 10.0  # seconds between two tries to replace a source that is stuck; each pause is twice as long
+MAX_REOPEN_PAUSE = 300.0
+MAX_STUCK = 3  # threads that a driver may hold; further tries wait until one of them ends
 FAIL_SECONDS = 2.0  # how long one that cannot be opened is tried: a camera may still be closing
 
 BuildSource = Callable[[EndpointConfig], SourceRunner | None]
@@ -114,6 +117,7 @@ class LiveSource:
         self._fade_started = 0.0
         self._mixed: Frame | None = None  # of the last tick of a fade
         self._stopping: list[SourceRunner] = []
+        self._reopen_at, self._reopen_pause = -math.inf, REOPEN_PAUSE
 
     @property
     def newest(self) -> Frame | None:
@@ -176,7 +180,20 @@ class LiveSource:
             self._step_fade(now)
         elif self._opening is not None:
             return self._step_opening(self._opening, now)
+        elif self.runner is not None:
+            self._replace_stuck(self.runner, now)
         return ""
+
+    def _replace_stuck(self, runner: SourceRunner, now: float) -> None:
+        """Open the source that plays once more, beside itself, if a driver or a file server holds its thread."""
+        if not runner.is_stuck:
+            self._reopen_at, self._reopen_pause = -math.inf, REOPEN_PAUSE
+        elif now >= self._reopen_at and len(self._stopping) < MAX_STUCK:
+            self._reopen_at, self._reopen_pause = now + self._reopen_pause, min(2 * self._reopen_pause,
+                                                                               MAX_REOPEN_PAUSE)
+            log.warning("%s %s: it does not answer; it is opened once more", self.kind, runner.label)
+            self.error = ""
+            self._opening = _Opening(self.name, self.table, self._build, now)
 
     def _step_opening(self, opening: _Opening, now: float) -> str:
         if opening.runner is not None and opening.runner.newest is not None:

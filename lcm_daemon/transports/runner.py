@@ -7,11 +7,13 @@ affected.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import ClassVar
 
 from lcm_daemon.core.alpha import Alpha, from_straight, to_straight
 from lcm_daemon.core.clock import MonotonicClock
@@ -30,14 +32,16 @@ SILENCE_SECONDS = 2.0  # an open source without a frame for that long is "waitin
 WAITING = "waiting"
 OFF = "off"
 MAX_RETRY_DELAY = 10.0  # seconds
+MAX_SOURCE_DELAY = 1.0  # the same of a source: it shows within two seconds after its return
+ANSWER_SECONDS = 10.0  # opening, reading and writing take less, unless a driver or a file server hangs
 
 
-def retry_delays() -> Iterator[float]:
-    """Yield the seconds to wait before each new attempt: 0.25, 0.5, 1, ... 8, then 10 for ever."""
+def retry_delays(longest: float = MAX_RETRY_DELAY) -> Iterator[float]:
+    """Yield the seconds to wait before each new attempt: 0.25, 0.5, 1, ... 8, then 10 (or `longest`) for ever."""
     delay = 0.25
     while True:
         yield delay
-        delay = min(2 * delay, MAX_RETRY_DELAY)
+        delay = min(2 * delay, longest)
 
 
 class Runner(ABC):
@@ -47,7 +51,10 @@ class Runner(ABC):
         label: name of the endpoint in log and status.
         state: "opening", "running", WAITING, OFF, "unchanged for 40 s", or the reason of the last failure.
         failure: why the endpoint is not open; "" while it is, and before the first try.
+        longest_delay: seconds between two attempts to open it, at most.
     """
+
+    longest_delay: ClassVar[float] = MAX_RETRY_DELAY
 
     def __init__(self, label: str, endpoint: Endpoint, metrics: Metrics) -> None:
         self.label, self.endpoint, self.metrics = label, endpoint, metrics
@@ -56,6 +63,7 @@ class Runner(ABC):
         self._last_failure = ""
         self._throttle = LogThrottle(log, Metrics())
         self._stop, self._hurry = threading.Event(), threading.Event()
+        self._step_begun = math.inf  # when the endpoint was last called; while none of its calls runs, infinity
         self._switches = 0  # how often it was switched; odd: it is off. Off and on within one write still reopens it
         self._thread = threading.Thread(target=self._run, name=label, daemon=True)
 
@@ -73,6 +81,11 @@ class Runner(ABC):
     def is_on(self) -> bool:
         return self._switches % 2 == 0
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the endpoint has not answered a call for ANSWER_SECONDS; the runner cannot reopen it then."""
+        return self._clock.now() - self._step_begun >= ANSWER_SECONDS
+
     def switch(self, on: bool) -> None:
         """Open the endpoint, or close it until it is switched on again. Returns at once."""
         if on == self.is_on:
@@ -88,18 +101,20 @@ class Runner(ABC):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        delays = retry_delays()
+        delays = retry_delays(self.longest_delay)
         opened: float | None
         while not self._stop.is_set():
             switches, opened = self._switches, None
             if switches % 2:
-                self.state, self.failure, self._last_failure, delays = OFF, "", "", retry_delays()
+                self.state, self.failure, self._last_failure, delays = OFF, "", "", retry_delays(self.longest_delay)
                 self._pause(WAIT_SECONDS)
                 continue
             try:
+                self._step_begun = self._clock.now()
                 self._open()
                 self.state, self.failure, opened = "running", "", self._clock.now()
                 while switches == self._switches and not self._stop.is_set():
+                    self._step_begun = self._clock.now()
                     self._step()
             except LcmDaemonError as error:
                 self._record_failure(str(error))
@@ -110,9 +125,10 @@ class Runner(ABC):
                 self._record_failure(reason)
             finally:
                 self._close()
+                self._step_begun = math.inf
             # An endpoint that fails at its first write did not work.
             if opened is not None and self._clock.now() - opened > MAX_RETRY_DELAY:
-                delays, self._last_failure = retry_delays(), ""
+                delays, self._last_failure = retry_delays(self.longest_delay), ""
             if switches == self._switches:
                 self._pause(next(delays))
 
@@ -153,6 +169,8 @@ class SourceRunner(Runner):
         silence: what it means that no new frame comes.
         view: how frames are turned, mirrored and aligned, and what their alpha means.
     """
+
+    longest_delay = MAX_SOURCE_DELAY
 
     def __init__(
         self, label: str, source: Source, size: Size, mode: Fit, metrics: Metrics, on_frame: Callable[[], None],

@@ -10,7 +10,7 @@ import pytest
 from lcm_daemon.core.errors import MissingIntegration
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.parameters import Refused
-from lcm_daemon.stage.live_source import FAIL_SECONDS, OPEN_SECONDS, LiveSource
+from lcm_daemon.stage.live_source import FAIL_SECONDS, MAX_STUCK, OPEN_SECONDS, LiveSource
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.source_table import OWN, SourceTable
 from tests.conftest import ManualClock
@@ -30,7 +30,7 @@ class FakeRunner:
         self.label, self.state, self.failure = label, "running", ""
         self.newest: Frame | None = None
         self.seconds_old = 0.0
-        self.started = self.stopped = False
+        self.started = self.stopped = self.is_stuck = False
 
     def start(self) -> None:
         self.started = True
@@ -39,7 +39,7 @@ class FakeRunner:
         self.stopped = True
 
     def join(self, seconds: float) -> bool:
-        return self.stopped
+        return self.stopped and not self.is_stuck
 
     def age(self, now: float) -> float | None:
         return self.seconds_old if self.newest else None
@@ -231,3 +231,34 @@ def test_given_up_while_it_is_built_it_is_never_started(rig: Rig) -> None:
     with opening._lock:
         assert not runner.started
     assert rig.live.runners() == [rig.built["own"]]
+
+
+def built_again(rig: Rig) -> Any:
+    """Step, and return the runner that is opened beside the stuck one; None if none is."""
+    rig.step(0.1)
+    opening: Any = rig.live._opening
+    return opening and wait_for(lambda: opening.runner)
+
+
+def test_a_source_whose_driver_hangs_is_opened_once_more(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    hung = rig.built["own"]
+    assert built_again(rig) is None
+    hung.is_stuck = True
+    new = built_again(rig)
+    assert new.started
+    assert caplog.messages == ["source memory own: it does not answer; it is opened once more"]
+    assert rig.value() == 40, "the last picture stays"
+    new.show(200)
+    rig.step()
+    rig.step(2.0)
+    assert (rig.value(), hung.stopped, rig.live.name) == (200, True, OWN)
+
+
+def test_a_driver_that_hangs_for_ever_holds_few_threads(rig: Rig) -> None:
+    rig.built["own"].is_stuck = True
+    for _ in range(100):
+        if (runner := built_again(rig)) is not None:
+            runner.is_stuck = True  # the new one hangs too
+            rig.step(OPEN_SECONDS)
+        rig.clock.sleep(20.0)
+    assert len(rig.live._stopping) == MAX_STUCK

@@ -173,6 +173,37 @@ def test_retry_delays_grow_to_ten_seconds_and_stay() -> None:
     assert list(islice(retry_delays(), 8)) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
+def test_a_source_that_was_gone_for_long_is_tried_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, pauses = SourceRunner("script", Script(), SIZE, "stretch", Metrics(), lambda: None), []
+    monkeypatch.setattr(runner, "_open", lambda: runner._source.read(0.0))  # as a camera that is unplugged
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        runner._stop.set() if len(pauses) == 20 else None
+
+    monkeypatch.setattr(runner, "_pause", pause)
+    runner._run()
+    assert pauses[-1] == max(pauses) == 1.0
+
+
+@pytest.mark.parametrize("hangs_in", ["_open_source", "_read"])
+def test_an_endpoint_that_does_not_answer_is_stuck(hangs_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, clock, release = Script(), ManualClock(), threading.Event()
+    called = threading.Event()
+    monkeypatch.setattr(script, hangs_in, lambda *_: (called.set(), release.wait(5)) and None)
+    runner = SourceRunner("script", script, SIZE, "stretch", Metrics(), lambda: None)
+    runner._clock = clock  # type: ignore[assignment]
+    runner.start()
+    assert called.wait(5)
+    assert not runner.is_stuck
+    clock.time += 10.0
+    assert runner.is_stuck
+    runner.stop()
+    release.set()
+    assert runner.join(5)
+    assert not runner.is_stuck
+
+
 def test_a_runner_never_started_can_be_stopped() -> None:
     runner = SinkRunner("gate", Gate(), SIZE, 30.0, Metrics())
     runner.stop()
