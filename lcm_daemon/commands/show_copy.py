@@ -1,0 +1,117 @@
+"""A copy of a show that plays beside it, for `doctor` and `soak`: the same file, on ports and an output of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lcm_daemon.commands.panel_answer import read_health
+from lcm_daemon.shows.reader import ENVIRONMENT_PREFIX
+from lcm_daemon.shows.show import Show
+from lcm_daemon.shows.unattended import unattended_fields
+
+HOST = "127.0.0.1"
+END_SECONDS = 10.0  # for an orderly end
+SWITCHED_OFF = ("opening_hours", "alarms", "log")  # keys of a show that is left alone; what they do is the show's alone
+
+
+def free_port() -> int:
+    """A TCP port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def copy_overrides(show: Show, bus: str, panel_port: int, osc_port: int = 0) -> list[str]:
+    """What `--set` changes of a show so that a copy can play beside it, and is heard and seen by nobody else.
+
+    Args:
+        show: The show.
+        bus: Name of the shared memory that gets its output, in place of its sinks.
+        panel_port: Port of its page, which this machine alone reaches, without a pin.
+        osc_port: UDP port of its OSC; 0 for none.
+    """
+    servers = {"panel": f"{{host: {HOST}, port: {panel_port}}}"}
+    if osc_port:
+        servers["osc"] = f"{{host: {HOST}, port: {osc_port}}}"
+    off = {name: "false" for name, options in show.controllers.items() if options is not None} | {"osc": "false"}
+    unattended = unattended_fields(Path())
+    sections = {**off, **servers, **({"audience": "false"} if show.audience else {}), "resume": "false",
+                "network": "{}", **{key: "false" for key in SWITCHED_OFF if key in unattended},
+                "sinks": f"[{{transport: memory, name: {bus}}}]"}
+    silent = [f"cues.{number}.send=[]" for number, cue in enumerate(show.cues) if cue.send]
+    return [*(f"{key}={text}" for key, text in sections.items()), *silent]
+
+
+def copy_environment(overrides: Sequence[str]) -> dict[str, str]:
+    """This process's variables for a copy, without those that set a part of a section that the copy replaces."""
+    replaced = {override.partition("=")[0].upper() for override in overrides}
+    return {name: text for name, text in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+            or name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0].upper() not in replaced}
+
+
+class ShowCopy:
+    """A copy of a show in a process of its own, while used as a context manager.
+
+    Args:
+        show: The show.
+        overrides: What `--set` changes of it beside what makes it a copy.
+        osc_port: As of `copy_overrides`.
+        environment: Variables that are set beside those of this process.
+
+    Attributes:
+        bus: Name of the shared memory that gets its output.
+        panel_port: Port of its page.
+    """
+
+    def __init__(
+        self, show: Show, overrides: Sequence[str] = (), osc_port: int = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.bus, self.panel_port = f"copy{os.getpid()}-{free_port()}", free_port()
+        given = [*overrides, *copy_overrides(show, self.bus, self.panel_port, osc_port)]
+        self._command = [sys.executable, "-P", "-m", "lcm_daemon", "run", show.file,
+                         *(word for override in given for word in ("--set", override))]
+        self._environment = {**copy_environment(given), **(environment or {})}
+
+    def __enter__(self) -> ShowCopy:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT,
+                                             stdin=subprocess.DEVNULL, env=self._environment)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+    @property
+    def _log(self) -> Path:
+        return Path(self._folder.name) / "log.txt"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of its stage."""
+        return self._process.pid
+
+    def health(self) -> dict[str, Any]:
+        """What its page answers at `/health`. Raises LcmDaemonError if it does not answer."""
+        return read_health(HOST, self.panel_port)
+
+    def log(self) -> list[str]:
+        """The lines that it has logged."""
+        return self._log.read_text("utf-8", errors="replace").splitlines()
