@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lcm_daemon.audience.audience import NoAudience
 from lcm_daemon.core.frame import Pixels, solid
@@ -29,6 +29,9 @@ class OutputPicture:
         slate: The failsafe's picture.
         undimmed: The picture of the last tick before the master dimmed it, uint8 (H, W, 4); None before the first.
         shown_age: Seconds for which it is out of date; None before the first result.
+        last_steps: What is done with the picture before it goes out, in order: called with uint8 (H, W, 4) and
+            monotonic seconds. Each returns a new picture or, where it changes nothing, the one that it was given.
+        is_closed: Whether the show is closed: a black or still output is meant.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class OutputPicture:
         self._black = solid(show.size)
         self.undimmed: Pixels | None = None
         self.shown_age: float | None = None
+        self.last_steps: list[Callable[[Pixels, float], Pixels]] = []
+        self.is_closed = False
 
     def choose(self, source: LiveSource, values: Mapping[str, Value | Blend], now: float) -> Pixels:
         """The picture at `now` (monotonic seconds), uint8 (H, W, 4), with the values of this tick."""
@@ -51,7 +56,10 @@ class OutputPicture:
             else:
                 self._held = None
             self.undimmed = self.failsafe.choose(rendered, self.shown_age or 0.0, frame.pixels if frame else None)
-        return self._dim(self._audience.overlay(self.undimmed), values)
+        shown = self._dim(self._audience.overlay(self.undimmed), values)
+        for step in self.last_steps:
+            shown = step(shown, now)
+        return shown
 
     def age(self, source: LiveSource, values: Mapping[str, Value | Blend], now: float) -> float | None:
         """Seconds for which the output is out of date, because of the engine or of the input; None before a result.
