@@ -23,7 +23,9 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
 from lcm_daemon.processes.pipes import Connection
+from lcm_daemon.processes.prestarted import IMPORTED
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
+from lcm_daemon.processes.socket_transfer import SocketTransfer
 
 Holds = Callable[[], Pixels | None]
 CLOSED = (EOFError, ConnectionError, OSError)  # what a pipe raises once its other end is closed
@@ -45,10 +47,11 @@ class ChildEndpoint:
     size: Size
     guided: bool = False
     slots: int = SLOTS
+    transfer: SocketTransfer | None = None
 
-    def with_pipe(self, pipe: Connection) -> ChildEndpoint:
+    def with_pipe(self, pipe: Connection, transfer: SocketTransfer) -> ChildEndpoint:
         """The endpoint in a child that has its pipe already."""
-        return replace(self, pipe=pipe)
+        return replace(self, pipe=pipe, transfer=transfer)
 
 
 class Channel:
@@ -166,7 +169,8 @@ class Channel:
                 continue
             if isinstance(message, FrameResult):
                 self.unanswered.pop(message.slot, None)
-            messages.append(message)
+            if message != IMPORTED:  # the child was started before its work was known
+                messages.append(message)
 
     def read_result(self, result: FrameResult) -> Frame:
         """Copy the output frame out of its slot, with the pictures before it, and free the slots."""

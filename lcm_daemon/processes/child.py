@@ -12,6 +12,7 @@ from lcm_daemon.processes.bootstrap import is_main_thread, prepare_environment, 
 from lcm_daemon.processes.channel import Channel
 from lcm_daemon.processes.frame_slots import SLOTS
 from lcm_daemon.processes.prestarted import Prestarted
+from lcm_daemon.processes.socket_transfer import SocketTransfer
 
 
 class Child:
@@ -34,6 +35,7 @@ class Child:
         prestarted: Prestarted | None = None,
     ) -> None:
         self.process: BaseProcess
+        self.transfer = prestarted.transfer if prestarted is not None else SocketTransfer()
         if prestarted is not None:
             self.channel, self.process = Channel(size, guided, slots, prestarted.pipe), prestarted.process
             prestarted.begin(target, self.channel.child_endpoint(), args)
@@ -58,6 +60,7 @@ class Child:
         """Kill the process and release its channel; do not wait for its end."""
         self.process.kill()
         self.channel.close()
+        self.transfer.close()
 
     def wait(self, seconds: float) -> bool:
         """Wait up to `seconds` for a killed process to end; return whether it has."""
