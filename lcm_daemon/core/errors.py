@@ -33,6 +33,17 @@ class EngineError(LcmDaemonError):
     """The engine failed. A new engine process may not fail."""
 
 
+class BrokenPictures(EngineError):
+    """The engine renders nothing but NaN or infinity. retry: Whether a new engine of the same recipe may not."""
+
+    def __init__(self, text: str, retry: bool) -> None:
+        super().__init__(text)
+        self.retry = retry
+
+    def __reduce__(self) -> tuple[type[BrokenPictures], tuple[str, bool]]:
+        return type(self), (str(self), self.retry)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a document, with its place. Lines and columns count from 1."""

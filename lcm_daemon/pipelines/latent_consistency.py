@@ -204,6 +204,7 @@ class FrameRenderer:
                     frames += count
                 progress(f"warm: {(time.perf_counter() - begun) / frames * 1000:.0f} ms a frame")
             self._clear()
+            self.broken.end_warm_up()
             self.acceleration.loading = False
         devices.end_search(self.device)
 

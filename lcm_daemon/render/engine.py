@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from lcm_daemon.core.errors import EngineError, RecipeError
+from lcm_daemon.core.errors import BrokenPictures, EngineError, RecipeError
 from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
@@ -79,6 +79,8 @@ def failure_of(error: Exception) -> Failed:
     """The message that ends the engine after an error; logs the error if a user cannot have caused it."""
     if isinstance(error, EngineFailed):
         return error.failed
+    if isinstance(error, BrokenPictures):
+        return Failed(str(error), retry=error.retry)
     if isinstance(error, RecipeError):
         return Failed(str(error), retry=False, memory=is_out_of_memory(error))
     log.error("engine failed", exc_info=error)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from lcm_daemon.core.errors import BrokenPictures
 from lcm_daemon.core.frame import Pixels, solid
+from tests.conftest import ManualClock
 from tests.rigs.lazy_imports import lazy_imports
 
 with lazy_imports(globals()):
-    from lcm_daemon.pipelines.shown_frames import BrokenImages, ShownFrames
+    from lcm_daemon.pipelines import shown_frames
+    from lcm_daemon.pipelines.shown_frames import LONGEST_BROKEN, MOST_BROKEN, BrokenImages, ShownFrames
 
 SIZE = (8, 8)
 
@@ -63,3 +68,47 @@ def test_a_broken_frame_shows_the_last_safe_one() -> None:
     shown.show(solid(SIZE), True, False, keep=False)
     shown.show_input(solid(SIZE), solid(SIZE))
     assert guard.calls == ["accepted", "rejected", "last safe", "input"]
+
+
+@pytest.fixture
+def broken(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> BrokenImages:
+    """The count of a pipeline that has warmed up."""
+    monkeypatch.setattr(shown_frames, "time", SimpleNamespace(monotonic=clock.now))
+    found = BrokenImages()
+    found.note(False)
+    found.end_warm_up()
+    return found
+
+
+def test_a_pipeline_whose_first_picture_is_broken_has_failed_for_good(broken: BrokenImages) -> None:
+    with pytest.raises(BrokenPictures, match="its first picture is NaN or infinity") as raised:
+        broken.note(True)
+    assert not raised.value.retry
+
+
+def test_a_fader_that_is_pushed_back_keeps_the_engine(broken: BrokenImages, clock: ManualClock) -> None:
+    broken.note(False)
+    for _ in range(3):
+        for _ in range(3 * MOST_BROKEN):
+            broken.note(True)  # many within a moment
+        clock.sleep(LONGEST_BROKEN + 1.0)
+        broken.note(False)
+    for _ in range(MOST_BROKEN - 1):  # few, however long it takes
+        clock.sleep(LONGEST_BROKEN)
+        broken.note(True)
+    with pytest.raises(BrokenPictures, match=f"its last {MOST_BROKEN} pictures") as raised:
+        broken.note(True)
+    assert raised.value.retry, "the next one begins with other values"
+    assert broken.count == 10 * MOST_BROKEN
+
+
+def test_a_warm_up_without_one_good_picture_has_failed() -> None:
+    broken = BrokenImages()
+    broken.end_warm_up()  # of a pipeline that renders nothing while it warms up
+    broken = BrokenImages()
+    broken.note(True)
+    with pytest.raises(BrokenPictures, match="every picture of its warm-up") as raised:
+        broken.end_warm_up()
+    assert not raised.value.retry
+    broken.note(False)
+    broken.end_warm_up()

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.core.errors import EngineError, RecipeError
+from lcm_daemon.core.errors import BrokenPictures, EngineError, RecipeError
 from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.core.parameters import Values
 from lcm_daemon.pipelines.base import Pending, Pipeline, Progress, Report
 from lcm_daemon.processes.channel import Channel, ChildChannel
 from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult
 from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.render.engine import _frames_in_flight, _render_frames, is_out_of_memory
+from lcm_daemon.render.engine import _frames_in_flight, _render_frames, failure_of, is_out_of_memory
 from tests.measure import in_flight
 from tests.render.test_between_frames import Middle
 
@@ -306,6 +306,12 @@ def test_no_memory_left(error: Exception) -> None:
 ])
 def test_anything_else(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_pictures_of_nan_end_the_engine_in_one_line(retry: bool, caplog: pytest.LogCaptureFixture) -> None:
+    assert failure_of(BrokenPictures("its first picture is NaN", retry)) == Failed("its first picture is NaN", retry)
+    assert caplog.messages == [], "the stage says it"
 
 
 @pytest.mark.slow
