@@ -30,7 +30,7 @@ def find_missing(names: ShowNames, references: Sequence[Reference]) -> Iterator[
         "repeat": lambda reference: reference.name,
         "value": lookups.value_problem, "arguments": lookups.arguments_problem, "subject": lookups.subject_problem,
         "failsafe": lookups.failsafe_problem, "device": _device_problem, "accelerator": lookups.accelerator_problem,
-        "codec": _codec_problem,
+        "codec": _codec_problem, "cue": lookups.cue_problem,
     }
     for reference in references:
         if problem := kinds[reference.kind](reference):
@@ -115,6 +115,9 @@ class _Lookups:
     def _is_unread(self, command: str, given: Sequence[Any]) -> bool:
         """Whether it is the name of a recipe with a mistake: what it is may not be known, but it is there."""
         return command == "recipe" and bool(given) and given[0] in self._names.recipes
+
+    def cue_problem(self, reference: Reference) -> str:
+        return self._cue_problem(reference.name)
 
     def _cue_problem(self, name: Any) -> str:
         is_there = find_cue(self._cues, str(name)) >= 0
