@@ -22,6 +22,7 @@ from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.segments import sweep
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
+from lcm_daemon.stage.log_output import log_output
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
@@ -56,7 +57,7 @@ def run(
         LcmDaemonError: the show has mistakes or cannot be opened.
     """
     show = load_show(name, overrides)
-    set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}))
+    set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}, log_output(show)))
     for refusal in refused_plugins():
         log.warning("%s", refusal)
     sweep()

@@ -13,12 +13,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TextIO
 
-from lcm_daemon.processes.log_handler import LogHandler
+from lcm_daemon.processes.log_output import LogOutput
+
+log = logging.getLogger(__name__)
 
 # Environment of every child, unless the user has set these variables. glibc returns every large block to the system as
 # soon as it is free, and a model on the CPU then spends a third of its time on fresh pages (measured: 90 -> 64 ms a
@@ -30,7 +32,6 @@ from lcm_daemon.processes.log_handler import LogHandler
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "GOMP_SPINCOUNT": "4000"}
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 LOW_PRIORITY = 10  # niceness: a tenth of the share of a busy process, and still done within half a minute
-FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 # Signals that end a show in an orderly way: Ctrl-C, a service manager, a terminal that closes (SIGHUP), a console that
 # closes (SIGBREAK). All but SIGTERM are sent to the children as well.
@@ -157,30 +158,47 @@ def run_at_low_priority(work: Callable[[], object]) -> None:
 
 @dataclass(frozen=True)
 class LogLevels:
-    """The log level of a process, and the levels of single loggers by name, such as "lcm_daemon.render"."""
+    """What a process logs, and where to.
+
+    Attributes:
+        root: Level of all loggers but those below.
+        loggers: Levels of single loggers by name, such as "lcm_daemon.render".
+        output: Where lines go.
+    """
 
     root: int = logging.INFO
     loggers: Mapping[str, int] = field(default_factory=dict)
+    output: LogOutput = LogOutput()  # noqa: RUF009 - frozen
 
 
-_logger_levels: dict[str, int] = {}  # as given to set_up_logging
+_levels = LogLevels()  # as given to set_up_logging
 
 
 def log_levels() -> LogLevels:
     """The levels of this process, for a child process that logs like it."""
-    return LogLevels(logging.getLogger().level, dict(_logger_levels))
+    return replace(_levels, root=logging.getLogger().level)
 
 
 def set_up_logging(levels: LogLevels) -> None:
-    """Log to standard error, one line a record, through a LogHandler, which never blocks."""
-    handler = LogHandler(_own_stream())
-    logging.basicConfig(level=levels.root, format=FORMAT, datefmt="%H:%M:%S", handlers=[handler], force=True)
+    """Log one line a record to standard error, and to the file of `levels.output`. Logging never blocks.
+
+    Uncaught exceptions of threads and the warnings of libraries are log lines too.
+    """
+    global _levels
+    _levels = levels
+    logging.basicConfig(level=levels.root, handlers=levels.output.handlers(_own_stream()), force=True)
     for name in ("PIL", "asyncio", "websockets", "uvicorn", "httpx", "httpx2", "urllib3"):
         logging.getLogger(name).setLevel(max(levels.root, logging.WARNING))
     for name, level in levels.loggers.items():
         logging.getLogger(name).setLevel(level)
-    _logger_levels.clear()
-    _logger_levels.update(levels.loggers)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_exception
+
+
+def _log_exception(found: threading.ExceptHookArgs) -> None:
+    if found.exc_type is not SystemExit and found.exc_value is not None:
+        name = found.thread.name if found.thread else "?"
+        log.error("the thread %s has ended with an error", name, exc_info=found.exc_value)
 
 
 def _own_stream() -> TextIO:

@@ -11,6 +11,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.shows.show import Show
 from lcm_daemon.stage.handover import Handover
+from lcm_daemon.stage.log_output import log_as
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
@@ -68,6 +69,7 @@ class Succession:
         file = ShowFile(show, before.overrides, before.watch, left.metrics)
         if reason:
             file.report(reason)
+        log_as(show)
         resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
         self.stage = Stage(show, resume_file=resume_file, left=left, show_file=file)
         if self.stopping:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import socket
-import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +24,6 @@ END_SECONDS = 10.0  # within which a client of a WebSocket must have read what w
 PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
 PARTS_AT_ONCE, PARTS_A_SECOND = 1024, 256  # pings, pongs and parts of messages that are read of one WebSocket
 MOST_QUEUED = 4096  # messages of one WebSocket that wait to be read
-MOST_KINDS = 64  # of log records that are counted each by itself
 
 
 class LimitedListener(socket.socket):
@@ -159,25 +156,3 @@ def with_end(protocol: Any) -> Any:
             return not self.transport.is_closing()
 
     return WithEnd
-
-
-class Throttled(logging.Filter):
-    """Passes the 1st, 2nd, 4th, 8th ... record of each kind: a client can cause some of uvicorn's as often as it likes.
-
-    Records are of one kind if they have the same text, and tracebacks that end at the same place.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: dict[tuple[str, str, int], int] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this record is due."""
-        place = traceback.extract_tb(record.exc_info[2])[-1:] if record.exc_info else []
-        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
-            record.exc_info = None  # of a client's text: its line says all
-        kind = str(record.msg), place[0].filename if place else "", (place[0].lineno or 0) if place else 0
-        if kind not in self._counts and len(self._counts) >= MOST_KINDS:
-            kind = "", "", 0
-        self._counts[kind] = count = self._counts.get(kind, 0) + 1
-        return count & (count - 1) == 0

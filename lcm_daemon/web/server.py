@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -15,13 +14,12 @@ import uvicorn
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web.limits import LimitedListener, Throttled, with_deadline, with_end
+from lcm_daemon.web.limits import LimitedListener, with_deadline, with_end
 
 MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 App = Callable[..., Awaitable[None]]
-_throttled = Throttled()
 
 
 class WebServer:
@@ -66,7 +64,6 @@ class WebServer:
             config.load()
             config.http_protocol_class = with_deadline(config.http_protocol_class)
             config.ws_protocol_class = with_end(config.ws_protocol_class)
-            logging.getLogger("uvicorn.error").addFilter(_throttled)
             config.ssl = self._tls  # not by file names: the certificate may be replaced while the server runs
             self._server = uvicorn.Server(config)
             self._server.capture_signals = contextlib.nullcontext  # the desk handles signals

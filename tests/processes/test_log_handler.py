@@ -15,10 +15,10 @@ from lcm_daemon.processes.log_handler import LogHandler
 CHATTER = """
 import logging, sys, time
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging
-set_up_logging(LogLevels())
+set_up_logging(LogLevels(logging.DEBUG))  # debug lines are not throttled
 begun = time.perf_counter()
 for number in range(20_000):
-    logging.getLogger("chatter").info("line %d %s", number, "x" * 80)
+    logging.getLogger("chatter").debug("line %d %s", number, "x" * 80)
 print(time.perf_counter() - begun)
 """
 
@@ -79,3 +79,22 @@ def test_a_reader_who_has_gone_is_no_error() -> None:
     journal.emit(record("to nobody"))
     journal.flush()
     assert not journal._lines.unfinished_tasks
+
+
+def test_a_line_whose_arguments_do_not_fit_is_written_and_raises_nothing() -> None:
+    stream = io.StringIO()
+    journal = LogHandler(stream)
+    journal.emit(logging.LogRecord("libav", logging.WARNING, "", 0, "%d frames", ("many",), None))
+    journal.flush()
+    assert "%d frames ('many',)" in stream.getvalue()
+
+
+def test_a_closed_handler_writes_what_waits_and_ends_its_thread() -> None:
+    stream = io.StringIO()
+    journal = LogHandler(stream)
+    journal.emit(record("last"))
+    journal.close()
+    assert journal._thread is not None
+    journal._thread.join(30)
+    assert not journal._thread.is_alive()
+    assert stream.getvalue() == "last\n"
