@@ -35,10 +35,11 @@ from lcm_daemon.controllers.allowlist import Allowlist
 from lcm_daemon.controllers.base import LIVE, Controller
 from lcm_daemon.controllers.echo_gate import EchoGate, sent_value
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
-from lcm_daemon.controllers.osc.error_reports import PACKET, ErrorReports
+from lcm_daemon.controllers.osc.error_reports import ErrorReports
 from lcm_daemon.controllers.osc.map_owner import OscMapOwner, warn_of_unknown_targets
 from lcm_daemon.controllers.osc.options import FIELDS
 from lcm_daemon.controllers.osc.planning import Planner
+from lcm_daemon.controllers.osc.reception import Reception
 from lcm_daemon.controllers.osc.subscribers import Subscriber, Subscribers, parse_endpoint
 from lcm_daemon.controllers.osc.subscription import is_own_port, read_listener, read_subscriber
 from lcm_daemon.controllers.osc.tcp import TcpServer
@@ -55,7 +56,7 @@ from lcm_daemon.controllers.osc_protocol.dispatch import (
     set_parameter,
     status_values,
 )
-from lcm_daemon.controllers.osc_protocol.packet_check import IMMEDIATELY, MalformedPacket, check_packet
+from lcm_daemon.controllers.osc_protocol.moves import MoveKeys
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
@@ -86,6 +87,9 @@ class Osc(Controller):
             self._handle_message, controls.metrics, mode=self.options["time_tags"],
             plan=lambda message: self._planner.plan(message))
         self._build_addresses()
+        self._reception = Reception(
+            self._allowlist, self._errors, self._postponed, self._handle_message,
+            lambda message: self._move_keys.key(message), controls.metrics)
         self._owner = OscMapOwner(controls.learning, self.options["map"], lambda: self.controls.table,
                                   lambda: self._aliases.targets, self._use_entries)
         self._status: dict[str, Value] = {}
@@ -137,8 +141,9 @@ class Osc(Controller):
             self._add_subscriber(listener, Subscriber(listener, namespaces))
         for listener, subscriber in self.controls.kept.get("osc", {}).items():  # those of the desk before a restart
             self._add_subscriber(listener, subscriber)
+        self._reception.start()
         for udp in self._sockets:
-            udp.start(self._handle_packet)
+            udp.start(self._reception.receive)
         listening = ", ".join(f"UDP {port}" for port in self.ports) + (f", TCP {self.tcp_port}" if self._tcp else "")
         log.info("OSC: listening on %s: %s", self.options["host"], listening)
 
@@ -155,10 +160,13 @@ class Osc(Controller):
         for port in ports:
             self._sockets.append(UdpSocket(self.options["host"], port, self._metrics))
         if self.options["tcp"] is not None:
-            self._tcp = TcpServer(self._handle_packet, self._allowlist.allows, self._subscribers.remove, self._metrics)
+            self._tcp = TcpServer(
+                self._reception.intake, self._allowlist.allows, self._subscribers.remove, self._metrics)
+            self._reception.on_failed = self._tcp.drop
             await self._tcp.open(self.options["host"], self.options["tcp"])
 
     async def _close(self) -> None:
+        await self._reception.stop()
         sockets, self._sockets = self._sockets, []
         await asyncio.gather(*(udp.stop() for udp in sockets))
         tcp, self._tcp = self._tcp, None
@@ -166,25 +174,6 @@ class Osc(Controller):
             await tcp.close()
 
     # Receiving
-
-    def _handle_packet(self, packet: bytes, source: Address) -> Iterator[None]:
-        """Handle the messages of a packet, one per step."""
-        if not self._allowlist.allows(source.host):
-            self._throttle.warn("osc/denied", f"OSC: {source.host} is not in network.allow and osc.allow; "
-                                "its packets are ignored")
-            self._errors.report("its packets are ignored: it is not in network.allow and osc.allow", source, False)
-            return
-        try:
-            checked = check_packet(packet)
-        except MalformedPacket as reason:
-            self._errors.on_malformed(source, "malformed packet", str(reason))
-            return
-        for fault in checked.faults:
-            self._errors.on_malformed(source, PACKET, fault)
-        for message, timetag in checked.messages:
-            if timetag == IMMEDIATELY or not self._postponed.postpone(message, timetag, source):
-                self._handle_message(message, source)
-            yield
 
     def _handle_message(self, message: bytes, source: Address) -> None:
         address = message[:message.index(0)].decode("ascii")
@@ -215,6 +204,7 @@ class Osc(Controller):
         parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.controls.table}
         self._addresses = AddressMap(self._handlers, parameters)
         self._planner = Planner(self.controls.table, self._aliases.targets)
+        self._move_keys = MoveKeys(self.controls.table, self._aliases.targets)
 
     def _build_handlers(self) -> dict[str, Handler]:
         return {

@@ -6,12 +6,12 @@ import asyncio
 import errno
 import logging
 import socket
-import time
 from collections.abc import Callable
 
 from lcm_daemon.controllers.osc.framing import Framing, FramingError, SizeFraming, detect_framing
 from lcm_daemon.controllers.osc.ip import family_of, host_of
-from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, TURN, Address, PacketHandler, bind_error, run_steps
+from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, Address, bind_error
+from lcm_daemon.controllers.osc_protocol.intake import Intake
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
@@ -24,17 +24,17 @@ class TcpServer:
     """A listening port and its connections.
 
     Args:
-        handle: Handles the packets that arrive.
+        intake: Takes the packets that arrive.
         allows: Whether a host may connect.
         on_disconnect: Called with the address of a connection that has ended.
         metrics: Counters.
     """
 
     def __init__(
-        self, handle: PacketHandler, allows: Callable[[str], bool], on_disconnect: Callable[[Address], None],
+        self, intake: Intake[Address], allows: Callable[[str], bool], on_disconnect: Callable[[Address], None],
         metrics: Metrics,
     ) -> None:
-        self._handle, self._allows, self._on_disconnect = handle, allows, on_disconnect
+        self._intake, self._allows, self._on_disconnect = intake, allows, on_disconnect
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._framings: dict[Address, Framing] = {}  # of connections that have sent their first byte
@@ -105,18 +105,26 @@ class TcpServer:
             self._throttle.warn(
                 "osc/failed", f"OSC: {type(error).__name__}: {error}; the connection of {address} is closed")
 
+    def drop(self, address: Address) -> None:
+        """End a connection, without what waits of it."""
+        self._intake.forget(address, address.host)
+        if address in self._writers:
+            self._writers[address].transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, address: Address) -> None:
-        """Handle packets until the peer closes; after each turn, let the loop's other work run."""
-        end = time.perf_counter() + TURN
+        """Queue packets until the peer closes, and wait until they were handled."""
+        await self._read(reader, address)
+        await self._intake.room(address, address.host, 1)
+
+    async def _read(self, reader: asyncio.StreamReader, address: Address) -> None:
+        """Queue packets until the peer closes. A peer that sends more than can be handled has to wait."""
         try:
             framing = self._framings[address] = await detect_framing(reader)
             while True:
                 packet = await framing.read(reader)
                 self._metrics.count("osc/packets")
-                await run_steps(self._handle(packet, address))
-                if time.perf_counter() > end:
-                    await asyncio.sleep(0)
-                    end = time.perf_counter() + TURN
+                self._intake.put(packet, address, address.host)
+                await self._intake.room(address, address.host)
         except FramingError as reason:
             self._throttle.warn(
                 "osc/malformed",

@@ -111,6 +111,10 @@ class TimetagQueue:
         self._arm()
         return True
 
+    def is_due(self, timetag: int) -> bool:
+        """Whether a message with this time tag is due now by any clock."""
+        return timetag <= IMMEDIATELY or self._mode == IGNORE or self._lead(timetag) <= 0.0
+
     def cancel(self, parameter: str) -> None:
         """Drop the waiting messages that move a parameter, because a newer move of it is being carried out.
 

@@ -13,7 +13,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
@@ -46,7 +46,7 @@ class Address(NamedTuple):
         return Address(host.strip("[]"), int(port), text.startswith("tcp/"))
 
 
-PacketHandler = Callable[[bytes, Address], Iterator[None]]  # handles one packet; each step is one message
+PacketReceiver = Callable[[bytes, Address], None]  # queues one packet
 
 _BIND_ERRORS: Mapping[int, str] = {
     errno.EADDRINUSE: "is in use by another program; stop that program, or set another osc.{key} in the show",
@@ -88,10 +88,10 @@ class UdpSocket:
         """Send one datagram. Raises OSError if it cannot be sent at once."""
         self._socket.sendto(packet, (destination(address.host, self._socket.family), address.port))
 
-    def start(self, handle: PacketHandler) -> None:
-        """Pass every datagram to `handle` until `stop`."""
-        self._receiving = asyncio.create_task(self._receive_forever(handle), name=f"osc {self.port}")
-        self._receiving.add_done_callback(functools.partial(self._on_end, handle))
+    def start(self, receive: PacketReceiver) -> None:
+        """Pass every datagram to `receive` until `stop`."""
+        self._receiving = asyncio.create_task(self._receive_forever(receive), name=f"osc {self.port}")
+        self._receiving.add_done_callback(functools.partial(self._on_end, receive))
 
     async def stop(self) -> None:
         """Stop receiving and close the socket."""
@@ -101,23 +101,22 @@ class UdpSocket:
             await asyncio.gather(receiving, return_exceptions=True)
         self.close()
 
-    def _on_end(self, handle: PacketHandler, ended: asyncio.Task[None]) -> None:
-        """Receive again after a defect in a handler: it costs one packet, not the port."""
+    def _on_end(self, receive: PacketReceiver, ended: asyncio.Task[None]) -> None:
+        """Receive again after a defect: it costs one packet, not the port."""
         error = None if ended.cancelled() else ended.exception()
         if error is not None and self._receiving is ended:
             self._throttle.warn("osc/failed", f"OSC: {type(error).__name__}: {error}; the packet is dropped")
-            self.start(handle)
+            self.start(receive)
 
-    async def _receive_forever(self, handle: PacketHandler) -> None:
-        """A datagram that takes longer than a turn lets others run."""
+    async def _receive_forever(self, receive: PacketReceiver) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 packet, source = await loop.sock_recvfrom(self._socket, MAX_DATAGRAM)
                 if source is None:
                     raise ConnectionResetError
-                await run_steps(handle(packet, Address(host_of(source), source[1])))
-                await self._drain(handle)
+                receive(packet, Address(host_of(source), source[1]))
+                self._drain(receive)
             except ConnectionError:  # Windows reports this way that an earlier datagram had no receiver
                 self._metrics.count("osc/feedback/gone")
             except OSError as error:
@@ -125,27 +124,18 @@ class UdpSocket:
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above yields to the loop
 
-    async def _drain(self, handle: PacketHandler) -> None:
+    def _drain(self, receive: PacketReceiver) -> None:
         """Read waiting datagrams for one turn."""
         received, end = 1, time.perf_counter() + TURN
         try:
             while received < TURN_DATAGRAMS and time.perf_counter() < end:
                 packet, source = self._socket.recvfrom(MAX_DATAGRAM)
-                await run_steps(handle(packet, Address(host_of(source), source[1])))
+                receive(packet, Address(host_of(source), source[1]))
                 received += 1
         except BlockingIOError:
             pass
         finally:
             self._metrics.count("osc/packets", received)
-
-
-async def run_steps(steps: Iterator[None]) -> None:
-    """Run all steps of a packet; after each TURN, let the loop's other work run."""
-    end = time.perf_counter() + TURN
-    for _ in steps:
-        if time.perf_counter() > end:
-            await asyncio.sleep(0)
-            end = time.perf_counter() + TURN
 
 
 def check_receive_buffer() -> str:

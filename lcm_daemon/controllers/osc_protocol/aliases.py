@@ -63,6 +63,7 @@ class Alias:
         write: Converts a value to the argument of a feedback message; None sends no feedback.
         trigger: A message without arguments sets the parameter instead of asking for its value.
         argument: How OSCQuery describes the argument; None describes that of the parameter or command.
+        scales: Whether every finite number, as the first argument, is converted to a value of the parameter.
     """
 
     address: str
@@ -71,6 +72,12 @@ class Alias:
     write: WriteValue = _same_value
     trigger: bool = False
     argument: Parameter | None = None
+    scales: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the arguments are those of the parameter or command."""
+        return self.read is _same_arguments
 
     @property
     def has_feedback(self) -> bool:
@@ -119,7 +126,7 @@ class MapEntry:
         low, high = sorted(scale.input_range)
         return Alias(self.address, self.to, lambda arguments: [scale.to_value(self._pick(arguments))],
                      _no_feedback if self.argument else scale.to_fader,
-                     argument=Parameter(self.to, "float", low, parameter.help, low, high))
+                     argument=Parameter(self.to, "float", low, parameter.help, low, high), scales=not self.argument)
 
     def _button(self, parameter: Parameter | None) -> Alias:
         """An alias of which any message, but that of a released button, carries the same arguments."""

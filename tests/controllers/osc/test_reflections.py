@@ -103,7 +103,7 @@ def test_a_held_button_is_one_press() -> None:
             one.controls.presses = Presses(lambda: time[0])
 
             def press(port: int, address: str, values: tuple[Value, ...]) -> None:
-                list(one.osc._handle_packet(encode(address, values), Address("127.0.0.1", port)))
+                one.osc._handle_message(encode(address, values), Address("127.0.0.1", port))
                 one.pass_on()
 
             for address, values in (

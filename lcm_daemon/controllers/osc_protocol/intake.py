@@ -1,0 +1,236 @@
+"""Intake: the OSC packets that wait, by sender. Senders are served one after another: a flood delays its own sender.
+
+Each host has a turn, and of one host each sender. The order of a sender's messages is kept, with one exception: where
+many wait, of several that only set the same address, without any other message between them, the newest counts. A
+sender whose packets come faster than they can be handled loses its oldest moves, which are counted. A connection is
+read more slowly instead: it waits for `room`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from lcm_daemon.core.metrics import LogThrottle, Metrics
+
+log = logging.getLogger(__name__)
+
+TURN = 0.002  # seconds of handling, after which the loop's other work runs
+SLICE = 0.0005  # seconds of one sender's turn
+MOST_BYTES = 1 << 20  # of one sender's packets that wait
+MOST_PACKETS = 16_384  # the same in packets: a burst of 10,000 messages is kept
+TOTAL_BYTES = 16 << 20  # of all; many senders that flood share it
+MOST_SENDERS = 1024  # that have something waiting
+MOST_KEPT = 4096  # commands of one sender that are kept when its packets are dropped
+MERGED_PACKETS = 256  # of one sender that are checked in one go, so that their moves can be merged
+MERGED_FROM = 128  # messages of one sender that wait; of fewer, all are handled
+SMALL_BUNDLE = 2048  # bytes; larger ones are dropped without a look at what they hold: that would cost as much as they
+ROOM_PACKETS = 64  # of a connection that may wait before it is read further
+
+
+class Message(NamedTuple):
+    """A message that was checked, and its time tag."""
+
+    data: bytes
+    timetag: int
+
+
+Sender = TypeVar("Sender", bound=Hashable)
+
+
+@dataclass
+class _Waiting:
+    """What waits of one sender: first the steps, then the packets."""
+
+    packets: deque[bytes] = field(default_factory=deque)  # not yet checked
+    size: int = 0  # bytes of them
+    steps: deque[dict[bytes, Message] | Message] = field(default_factory=deque)  # moves by address; other messages
+
+    def __len__(self) -> int:
+        """The number of packets; those that were checked and not yet handled count as one."""
+        return len(self.packets) + bool(self.steps)
+
+    def pop_packet(self) -> bytes:
+        packet = self.packets.popleft()
+        self.size -= len(packet)
+        return packet
+
+    def add(self, messages: Iterable[Message], key: Callable[[Message], bytes] | None) -> None:
+        """Add steps. With `key`, a move replaces an earlier one, and comes after those of other addresses."""
+        for message in messages:
+            address = key(message) if key else b""
+            if not address:
+                self.steps.append(message)
+                continue
+            if not self.steps or isinstance(self.steps[-1], Message):
+                self.steps.append({})
+            moves = self.steps[-1]
+            assert isinstance(moves, dict)
+            moves.pop(address, None)
+            moves[address] = message
+
+    def pop_message(self) -> Message:
+        first = self.steps[0]
+        if isinstance(first, Message):
+            self.steps.popleft()
+            return first
+        message = first.pop(next(iter(first)))
+        if not first:
+            self.steps.popleft()
+        return message
+
+
+class Intake(Generic[Sender]):
+    """Queues packets, and handles their messages on the event loop. A message that fails costs itself only.
+
+    Args:
+        check: Splits a packet of a sender into its messages, in order; it raises nothing.
+        handle: Handles one message.
+        key: The address of a message that a later one to that address replaces; b"" for any other message.
+        path: Of the counters "<path>/dropped" (packets) and "<path>/failed".
+        metrics: Counters.
+        on_failed: Called with the sender of a message that could not be handled, because of a defect.
+    """
+
+    def __init__(
+        self, check: Callable[[bytes, Sender], Iterable[Message]], handle: Callable[[Message, Sender], None],
+        key: Callable[[Message], bytes], path: str, metrics: Metrics,
+        on_failed: Callable[[Sender], None] = lambda sender: None,
+    ) -> None:
+        self._check, self._handle, self._key, self._path, self._on_failed = check, handle, key, path, on_failed
+        self._throttle = LogThrottle(log, metrics)
+        self._hosts: OrderedDict[str, OrderedDict[Sender, _Waiting]] = OrderedDict()  # the next one comes first
+        self._senders = 0
+        self._rooms: dict[Sender, tuple[int, asyncio.Future[None]]] = {}  # of connections that wait for `room`
+        self._filled = asyncio.Event()
+        self._served: Sender | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Handle what is queued, until `stop`."""
+        self._serving = asyncio.create_task(self._serve_forever(), name=f"{self._path} intake")
+        self._serving.add_done_callback(self._on_end)
+
+    async def stop(self) -> None:
+        """End, without what waits. Safe to call twice."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+        self._hosts.clear()
+        self._senders = 0
+
+    def put(self, packet: bytes, sender: Sender, host: str) -> None:
+        """Queue a packet of a sender on a host. Its oldest packets are dropped if there are too many."""
+        senders = self._hosts.setdefault(host, OrderedDict())
+        waiting = senders.get(sender)
+        if waiting is None:
+            waiting = senders[sender] = _Waiting()
+            self._senders += 1
+            if self._senders > MOST_SENDERS:
+                self._drop_one_sender()
+        waiting.packets.append(packet)
+        waiting.size += len(packet)
+        most = min(MOST_BYTES, TOTAL_BYTES // self._senders)
+        while len(waiting.packets) > 1 and (waiting.size > most or len(waiting.packets) > MOST_PACKETS):
+            self._drop_oldest(waiting, sender)
+        self._filled.set()
+
+    async def room(self, sender: Sender, host: str, most: int = ROOM_PACKETS) -> None:
+        """Wait until fewer than `most` packets of a connection wait; with 1, until all of them were handled."""
+        waiting = self._hosts.get(host, {}).get(sender)
+        if waiting is not None and len(waiting) >= most:
+            room = asyncio.get_running_loop().create_future()
+            self._rooms[sender] = most, room
+            try:
+                await room
+            finally:
+                self._rooms.pop(sender, None)
+
+    def forget(self, sender: Sender, host: str) -> None:
+        """Drop what waits of a sender that has gone."""
+        senders = self._hosts.get(host, OrderedDict())
+        if senders.pop(sender, None) is not None:
+            self._senders -= 1
+            self._make_room(sender, 0)
+            if not senders:
+                del self._hosts[host]
+
+    def serve(self) -> None:
+        """Handle messages for one turn, or until none waits."""
+        now = time.perf_counter()
+        end = now + TURN
+        while self._hosts:
+            host, senders = next(iter(self._hosts.items()))
+            sender, waiting = next(iter(senders.items()))
+            self._hosts.move_to_end(host)
+            senders.move_to_end(sender)
+            self._served = sender
+            now = self._serve_one(waiting, sender, now + SLICE)
+            if waiting:
+                self._make_room(sender, len(waiting))
+            else:
+                self.forget(sender, host)
+            if now > end:
+                return
+        self._filled.clear()
+
+    def _serve_one(self, waiting: _Waiting, sender: Sender, end: float) -> float:
+        """Give a sender its turn; return the time."""
+        if not waiting.steps:
+            messages: list[Message] = []
+            for _ in range(min(len(waiting.packets), MERGED_PACKETS)):
+                messages += self._check(waiting.pop_packet(), sender)
+                if time.perf_counter() > end:
+                    break
+            waiting.add(messages, self._key if len(messages) > MERGED_FROM else None)
+        while waiting.steps:
+            self._handle(waiting.pop_message(), sender)
+            if time.perf_counter() > end:
+                break
+        return time.perf_counter()
+
+    def _make_room(self, sender: Sender, waiting: int) -> None:
+        most, room = self._rooms.get(sender, (0, None))
+        if room is not None and waiting < most and not room.done():
+            room.set_result(None)
+
+    async def _serve_forever(self) -> None:
+        while True:
+            await self._filled.wait()
+            self.serve()
+            await asyncio.sleep(0)
+
+    def _on_end(self, ended: asyncio.Task[None]) -> None:
+        """Go on after a defect: it costs one message."""
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None and self._serving is ended:
+            self._throttle.warn(
+                f"{self._path}/failed", f"{self._path}: {type(error).__name__}: {error}; the message is dropped")
+            if self._served is not None:
+                self._on_failed(self._served)
+            self.start()
+
+    def _drop_oldest(self, waiting: _Waiting, sender: Sender) -> None:
+        """Drop the oldest packet that was not checked. Its commands are kept, if it is short."""
+        packet = waiting.pop_packet()
+        self._throttle.warn(
+            f"{self._path}/dropped",
+            f"{self._path}: {sender} sends more than can be handled; its oldest moves are dropped")
+        if len(packet) <= SMALL_BUNDLE and len(waiting.steps) < MOST_KEPT:
+            for message in self._check(packet, sender):
+                if not self._key(message):
+                    waiting.steps.append(message)
+
+    def _drop_one_sender(self) -> None:
+        """Drop all of the sender that has waited for the longest, of the host with the most senders."""
+        host = max(self._hosts, key=lambda each: len(self._hosts[each]))
+        sender = next(iter(self._hosts[host]))
+        self._throttle.warn(f"{self._path}/dropped", f"{self._path}: {host} sends from too many ports; what waits of "
+                            "one of them is dropped")
+        self.forget(sender, host)
