@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lcm_daemon.core.errors import LcmDaemonError
 
@@ -31,6 +31,8 @@ _KINDS = {group: kind for kind, group in GROUPS.items()}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")  # it is a word of shows, recipes and addresses
 _INFO = (".dist-info", ".egg-info")
 _MARK = b"lcm_daemon."  # in the entry points of packages that are read; those of all others are not parsed
+
+Part = TypeVar("Part")
 
 
 class PluginError(LcmDaemonError):
@@ -161,6 +163,15 @@ class NameTable(MutableMapping[str, str]):
         if not fits:
             raise PluginError(f"the {plugin} does not work: {plugin.path} is not {wanted}")
         return part
+
+    def load_class(self, name: str, base: type[Part]) -> type[Part]:
+        """Import a part that is a class of `base`. Raises as `load` does."""
+
+        def fits(part: Any) -> bool:
+            return isinstance(part, type) and issubclass(part, base)
+
+        kind: type[Part] = self.load(name, fits, f"a class of {base.__name__}")
+        return kind
 
     def _plugins(self) -> tuple[dict[str, Plugin], tuple[str, ...]]:
         if self._found is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
-from typing import Any
 
 from lcm_daemon.core.errors import RecipeError
 from lcm_daemon.core.frame import Size
@@ -33,12 +32,7 @@ def build(recipe: Recipe, size: Size) -> Pipeline:
 
 def load_class(name: str) -> type[Pipeline]:
     """Import a pipeline's class. Raises PluginError if it is of a plugin that does not work."""
-    kind: type[Pipeline] = PIPELINES.load(name, _is_pipeline, "a class of Pipeline")
-    return kind
-
-
-def _is_pipeline(part: Any) -> bool:
-    return isinstance(part, type) and issubclass(part, Pipeline)
+    return PIPELINES.load_class(name, Pipeline)  # type: ignore[type-abstract]
 
 
 def warm_imports(name: str) -> None:

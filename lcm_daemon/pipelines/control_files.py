@@ -44,10 +44,14 @@ def read_control(place: Path, dtype: torch.dtype, read_pretrained: ReadPretraine
     """
     file = place if place.is_file() else _weight_file(place)
     header = read_header(file) if file is not None else {}
-    if any(re.match(r"(adapter\.)?body\.\d+\.", name) for name in header):
-        return _read_adapter(place, file, header, dtype, read_pretrained)
-    if _UNION in header:
-        return _read_union(place, file, header, dtype, read_pretrained, unet_config)
+    try:
+        if any(re.match(r"(adapter\.)?body\.\d+\.", name) for name in header):
+            return _read_adapter(place, file, header, dtype, read_pretrained)
+        if _UNION in header:
+            return _read_union(place, file, header, dtype, read_pretrained, unet_config)
+    except (KeyError, IndexError, TypeError) as error:  # a layer is missing, or has another number of dimensions
+        kind = "ControlNet-Union" if _UNION in header else "T2I-Adapter"
+        raise ValueError(f"its layers are not those of a {kind} of Stable Diffusion") from error
     if place.is_file():
         return read_controlnet(place, unet_config, dtype)
     name = read_json(place / "config.json").get("_class_name")

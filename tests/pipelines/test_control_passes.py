@@ -304,6 +304,17 @@ def test_another_class_and_wrong_weights_are_one_line(tmp_path: Path) -> None:
         read(tmp_path / "adapter.safetensors")
 
 
+@pytest.mark.parametrize("tensors", [
+    {"adapter.body.0.resnets.0.block1.weight": torch.zeros(4, 4, 3, 3)},  # without its first layer
+    {"adapter.conv_in.weight": torch.zeros(4), "adapter.body.0.resnets.0.block1.weight": torch.zeros(4, 4, 3, 3)},
+    {"adapter.conv_in.weight": torch.zeros(4, 64, 3, 3), "adapter.body.0.resnets.0.block1.weight": torch.tensor(1.0)},
+])
+def test_a_network_of_other_layers_is_one_line(tensors: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    save_file(tensors, tmp_path / "own.safetensors")
+    with pytest.raises(ValueError, match="its layers are not those of a T2I-Adapter"):
+        read(tmp_path / "own.safetensors")
+
+
 # --- recorded, and in a whole frame ---
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -54,9 +53,4 @@ def _load_class(name: str, where: str) -> type[Preprocessor]:
 
 def load_class(name: str) -> type[Preprocessor]:
     """Import a preprocessor's class. Raises PluginError if it is of a plugin that does not work."""
-    kind: type[Preprocessor] = PREPROCESSORS.load(name, _is_preprocessor, "a class of Preprocessor")
-    return kind
-
-
-def _is_preprocessor(part: Any) -> bool:
-    return isinstance(part, type) and issubclass(part, Preprocessor)
+    return PREPROCESSORS.load_class(name, Preprocessor)  # type: ignore[type-abstract]
