@@ -77,6 +77,16 @@ class _Alarms:
         """Nothing to end."""
 
 
+def _of_care(stage: Stage) -> list[Attendant]:
+    """Those of the section `care`."""
+    care = stage.show.unattended.care
+    if care is None:
+        return []
+    from lcm_daemon.stage.care import care_attendants  # few shows have it
+
+    return care_attendants(stage, care)
+
+
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
-    return [_Loading(stage), _Alarms(stage)]
+    return [_Loading(stage), _Alarms(stage), *_of_care(stage)]
