@@ -146,7 +146,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
     moved = _read_moves(found, base, problems)
     _check_together(node, found, moved["cues"], problems)
     refuse_late_pictures(node, moved["audience"], [found["recipe"], *(found["recipes"] or {}).values()], problems)
-    moved["unattended"] = read_unattended(found, problems)
+    moved["unattended"] = read_unattended(found, recordings, problems)
     show = None if problems else _build_show(file, base, found, moved)
     if show is not None:
         _check_devices(node, show, problems)

@@ -9,18 +9,51 @@ from typing import Any
 
 from lcm_daemon.core.document import Problems
 from lcm_daemon.core.schema import Fields
+from lcm_daemon.processes.log_output import LogOutput
+from lcm_daemon.shows.care import CARE, Care
+from lcm_daemon.shows.crash_options import CRASH_REPORTS, CrashReports, read_crash_reports
+from lcm_daemon.shows.log_options import LOG, read_log
+from lcm_daemon.shows.opening_hours import OPENING_HOURS, OpeningHours
 
 
 @dataclass(frozen=True)
 class Unattended:
-    """What a show says about being left alone. Each attribute is one key of the show."""
+    """What a show says about being left alone. Each attribute is one key of the show.
+
+    Attributes:
+        opening_hours: When it is open; None for always.
+        log: Where log lines go.
+        crash_reports: What is kept of processes that fail.
+        care: What is watched, and how the display is spared; None for nothing.
+    """
+
+    opening_hours: OpeningHours | None = None
+    log: LogOutput = LogOutput()  # noqa: RUF009 - frozen
+    crash_reports: CrashReports = CrashReports()  # noqa: RUF009 - frozen
+    care: Care | None = None
 
 
 def unattended_fields(base: Path) -> Fields:
     """The keys. base: Folder that relative paths start from."""
-    return {}
+    return {
+        "opening_hours": OPENING_HOURS,
+        "log": LOG,
+        "crash_reports": CRASH_REPORTS,
+        "care": CARE,
+    }
 
 
-def read_unattended(found: Mapping[str, Any], problems: Problems) -> Unattended:
-    """What the show says. found: The values of all keys of the show; what is wrong with them goes to `problems`."""
-    return Unattended()
+def read_unattended(found: Mapping[str, Any], base: Path, problems: Problems) -> Unattended:
+    """What the show says.
+
+    Args:
+        found: The values of all keys of the show.
+        base: Folder that relative paths start from.
+        problems: Receives what is wrong with them.
+    """
+    return Unattended(
+        opening_hours=found["opening_hours"],
+        log=read_log(found["log"], base),
+        crash_reports=read_crash_reports(found["crash_reports"]),
+        care=found["care"],
+    )
