@@ -22,13 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lcm_daemon import __version__
+from lcm_daemon.commands import unattended_parser
 from lcm_daemon.commands.listing import LISTS, list_parameters
-from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
 
 DEFAULT_SHOW = "demo"
-DESK_MODULES = ("lcm_daemon.desk.desk", "lcm_daemon.controllers.osc.controller", "lcm_daemon.controllers.panel.server",
-                "lcm_daemon.controllers.midi.controller", "lcm_daemon.controllers.oscquery.controller")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -108,9 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.set_defaults(command=_prepare)
     _add_show(prepare)
 
-    doctor = commands.add_parser("doctor", help="check every integration and device, and print what is missing")
-    doctor.set_defaults(command=_doctor)
-    doctor.add_argument("show", nargs="?", metavar="SHOW", help="also check the Ray nodes that its engines run on")
+    unattended_parser.add_commands(commands)
 
     _add_health(commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1"))
 
@@ -244,11 +240,11 @@ def _log_level(text: str) -> tuple[str, int]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lcm_daemon.processes.prestarted import Prestarted
+    from lcm_daemon.desk.spare_desk import start_desk_process
 
     gc.disable()  # a start leaves nothing to collect, and looking takes a tenth of its time; the stage turns it on
     interrupted = _note_interrupts()
-    desk = Prestarted("lcm-desk", DESK_MODULES)  # it imports on another core, while this process imports the stage
+    desk = start_desk_process()  # it imports on another core, while this process imports the stage
     try:
         from lcm_daemon.commands.run import SERVE, run
 
@@ -319,14 +315,6 @@ def _prepare(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.prepare import prepare
 
     return prepare(options.show, options.overrides)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from lcm_daemon.commands.doctor import examine
-
-    for line in examine(options.show):
-        print_line(line)
-    return 0
 
 
 def _health(options: argparse.Namespace) -> int:

@@ -12,10 +12,12 @@ from typing import Any
 
 from lcm_daemon.core.activity import Activity
 from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, VIEW_ONLY
+from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.core.presses import Presses
 from lcm_daemon.core.rate_limit import RateLimit
@@ -70,6 +72,7 @@ class ControlState:
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
+        self.numbers: Numbers | None = None  # what the stage measures; None until it has said so
         self.activity = Activity()  # of OSC and MIDI
         self.presses = Presses()  # the buttons of OSC peers
         self.moving = MovingValues()  # up to date while a subscriber has `on_moving`
@@ -77,6 +80,7 @@ class ControlState:
         self.lists: dict[str, Rows] = {}  # what there is to choose from, by name: see `set_list`
         self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
+        self.sockets = HeldSockets()  # those that controllers listen on
         self.metrics = metrics
         self._frame: Frame | None = None
         self.input: Frame | None = None  # the newest input frame, of the output's size; see `ask_for_input`

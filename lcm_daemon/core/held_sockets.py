@@ -7,7 +7,7 @@ datagrams in the socket's buffer, connections in its queue. The next desk takes 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 NO_SOCKETS: Mapping[str, socket.socket] = {}
 
@@ -46,3 +46,20 @@ class HeldSockets:
         for each in (*self._inherited.values(), *self.new.values()):
             each.close()
         self._inherited, self.new = {}, {}
+
+
+def taken_or_made(sockets: HeldSockets | None, name: str, make: Callable[[], socket.socket]) -> socket.socket:
+    """The socket of the process before, else a new one, which the next process is to find.
+
+    Args:
+        sockets: None makes a new one that this process alone has.
+        name: As of HeldSockets.
+        make: Makes a new one; what it raises is raised.
+    """
+    if sockets is None:
+        return make()
+    taken = sockets.take(name)
+    if taken is None:
+        taken = make()
+        sockets.keep(name, taken)
+    return taken

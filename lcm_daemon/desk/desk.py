@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from lcm_daemon.controllers.curves import FADER_CURVES
 from lcm_daemon.core.control_state import ControlState, Rows
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, NetworkPolicy
+from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
@@ -27,14 +30,18 @@ from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.desk.plugin_controllers import build_controllers
 from lcm_daemon.desk.refusal_log import RefusalLog
+from lcm_daemon.desk.takeover import Leave, Left, SocketsUsed
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
+from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketTransfer
 
 log = logging.getLogger(__name__)
 
 SEND_INTERVAL = 0.002  # seconds between two messages to the stage: a flood becomes 500 messages a second
 CREDITS = 2  # one for an update, one for a preview frame
+LEAVE_SECONDS = 0.3  # for the controllers to end, until the next desk starts; a page's connections may take longer
+CLOSE_SECONDS = 1.5  # for them to end altogether
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class DeskUpdate:
         tempo: The show's tempo, where it has changed since the last update.
         outgoing: Messages of cues that have started since the last update.
         lists: The lists that have changed since the last update, by name.
+        numbers: What the stage measures, twice a second.
     """
 
     changes: list[Change]
@@ -66,6 +74,7 @@ class DeskUpdate:
     tempo: Tempo | None = None
     outgoing: tuple[CueMessage, ...] = ()
     lists: Mapping[str, Rows] = field(default_factory=dict)
+    numbers: Numbers | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class DeskConfig:
         sinks: Names by which sinks are switched.
         cue_destinations: Where cues send messages to, as in `CueMessage.destination`.
         looks_folder: Where the thumbnails of the looks are.
+        sockets: Those that the desk before has listened on.
     """
 
     show: str
@@ -120,6 +130,7 @@ class DeskConfig:
     sinks: tuple[str, ...] = ()
     cue_destinations: tuple[tuple[str, ...], ...] = ()
     looks_folder: Path | None = None
+    sockets: Passed = NONE_PASSED
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -132,7 +143,7 @@ def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> N
     set_up_child(log_levels)
     channel = ChildChannel(endpoint)
     try:
-        asyncio.run(Desk(channel, config).run())
+        asyncio.run(Desk(channel, config, endpoint.transfer or SocketTransfer()).run())
     except LcmDaemonError as error:
         channel.send(Failed(str(error)))
     except Exception as error:  # the top of the desk's loop: report it, and let a new desk replace this one
@@ -145,7 +156,7 @@ def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> N
 class Desk:
     """One event loop for every controller, one thread that reads the stage's messages."""
 
-    def __init__(self, channel: ChildChannel, config: DeskConfig) -> None:
+    def __init__(self, channel: ChildChannel, config: DeskConfig, transfer: SocketTransfer | None = None) -> None:
         self.metrics = Metrics()
         self.controls = ControlState(
             config.table, config.values, self.metrics, self._schedule_send,
@@ -155,6 +166,8 @@ class Desk:
         self.controls.browser_source, self.controls.network = config.browser_source, config.network
         self.controls.looks_folder = config.looks_folder
         self.controls.sources = config.sources
+        self._transfer = transfer or SocketTransfer()
+        self.controls.sockets = HeldSockets(self._transfer.receive(config.sockets))
         self.controls.learning.on_start = self._open_midi
         self.controls.set_list("curves", tuple({"name": name} for name in FADER_CURVES))
         self._refusal_log = RefusalLog(self.controls, lambda seconds, call: self._loop.call_later(seconds, call))
@@ -173,7 +186,7 @@ class Desk:
         try:
             await self._start_controllers()
             self._cue_sender.start()
-            self._channel.send(Ready())
+            self._channel.send(Ready(self._pass_sockets()))
             threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
             for _ in range(CREDITS):
                 self._channel.send(Credit())
@@ -181,6 +194,23 @@ class Desk:
         finally:
             await asyncio.gather(
                 *(c.stop() for c in self._controllers), self._cue_sender.stop(), return_exceptions=True)
+            self.controls.sockets.close()
+
+    def _pass_sockets(self) -> SocketsUsed:
+        """Give the stage copies of the sockets that are new to it."""
+        sockets = self.controls.sockets
+        return SocketsUsed(tuple(sockets.taken), self._transfer.send(sockets.new, os.getppid()))
+
+    async def _leave(self) -> None:
+        """Make way for the next desk: what arrives from here on waits for it in the system."""
+        kept = dict(self.controls.kept)  # what controllers forget when they end is for the next desk all the same
+        stops = [asyncio.ensure_future(each.stop()) for each in (*self._controllers, self._cue_sender)]
+        await asyncio.wait(stops, timeout=LEAVE_SECONDS)
+        self.controls.kept = kept
+        self._send_requests()
+        self._channel.send(Left())
+        await asyncio.wait(stops, timeout=CLOSE_SECONDS)
+        self._stage_gone.set()
 
     async def _start_controllers(self) -> None:
         """Start every controller. Raises LcmDaemonError with a line for each that fails, such as two ports in use."""
@@ -208,7 +238,10 @@ class Desk:
                 self._loop.call_soon_threadsafe(self._on_message, message)
             self._loop.call_soon_threadsafe(self._stage_gone.set)
 
-    def _on_message(self, message: FrameRequest | DeskUpdate) -> None:
+    def _on_message(self, message: FrameRequest | DeskUpdate | Leave) -> None:
+        if isinstance(message, Leave):
+            self._leaving = self._loop.create_task(self._leave())
+            return
         try:
             if isinstance(message, FrameRequest):
                 pixels = self._channel.slots.inputs[message.slot].copy()
@@ -226,6 +259,7 @@ class Desk:
                     self.controls.set_list(name, rows)
                 if message.tempo is not None:
                     self.controls.update_tempo(message.tempo)
+                self.controls.numbers = message.numbers or self.controls.numbers
                 self.controls.apply_update(
                     message.changes, message.status, message.parameter_states, message.moving, message.refusals,
                     message.receipt)

@@ -1,8 +1,13 @@
-"""DeskSupervisor: keeps one desk open, and collects what it must be sent."""
+"""DeskSupervisor: keeps one desk open, and collects what it must be sent.
+
+The stage holds copies of the sockets that the desk listens on, and a spare process waits. So a desk that is killed or
+stopped is replaced within a fraction of a second, and what was sent in between arrives.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,22 +18,31 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
+from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.refusals import MAX_WAITING, Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
+from lcm_daemon.desk.spare_desk import SpareDesk, start_desk_process
+from lcm_daemon.desk.takeover import Leave, Left, StageSockets
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
+from lcm_daemon.processes.silence import SilenceWatch
 from lcm_daemon.processes.supervisor import ChildSupervisor
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 5.0  # a desk that grants no credit for this long is replaced
 START_SECONDS = 30.0  # how long a desk may take to open
+WAIT_SECONDS = 0.1  # of each step of the wait for the first one, which a signal may end
+FIRST_SPARE_SECONDS = 10.0  # until the first spare, after the start: the first engine loads then
+SPARE_SECONDS = 1.0  # until the next spare, after a desk has taken over
+SETTLED_SECONDS = 2.0  # a desk that was open for so long does not count as one that fails at its start
+LEAVE_SECONDS = 1.0  # for a desk that is replaced on purpose to send what waits
+CLOSE_SECONDS = 2.5  # for it to close its connections after that
 MAX_OUTGOING = 256  # messages of cues that wait for a desk; further ones are dropped
 MOVING_INTERVAL = 0.05  # seconds between two reports of values that move
 RETRY_PAUSE = 5.0  # seconds until the next try, after three desks in a minute have failed
@@ -70,9 +84,18 @@ class DeskSupervisor(ChildSupervisor):
         self._new_lists: dict[str, Rows] = {}  # not yet sent
         self._tempo: Tempo | None = None
         self._is_tempo_new = False  # not yet sent
-        self._credit_at: float | None = 0.0  # when the desk last had a credit; None: it has only just opened
+        self._numbers: Numbers | None = None  # not yet sent
+        self._silence = SilenceWatch()
         self._earlier_counts: dict[str, int] = {}
         self._retry_at = 0.0
+        self._sockets = StageSockets()
+        self._spare = SpareDesk(metrics)
+        self._spare_at: float | None = None  # when the next spare is started; None: once this desk is open
+        self._is_first = True
+        self._ready_at = 0.0
+        self.recycles = False  # another desk is to take over
+        self._leaving_at: float | None = None  # when the desk was asked to leave
+        self._closing: list[tuple[Child, float]] = []  # desks that have left, and until when they may close
 
     # --- start ---
 
@@ -85,28 +108,39 @@ class DeskSupervisor(ChildSupervisor):
         """Start the first desk. Raises LcmDaemonError if the system cannot."""
         self._values = values
         try:
-            self._start(now)
+            self._start(self._prestarted or start_desk_process(), now)
         except OSError as error:
             raise LcmDaemonError(f"desk (OSC, MIDI, page): cannot be started: {error}") from error
 
-    def wait_until_open(self, now: float) -> None:
+    def wait_until_open(self, now: float, is_ended: Callable[[], bool] = lambda: False) -> None:
         """Wait until the first desk listens.
+
+        Args:
+            is_ended: Ends the wait; asked ten times a second.
 
         Raises:
             LcmDaemonError: It cannot open, because a port is in use, for example.
         """
-        while not self.ready:
-            if self.child is None or not self.wait_for_message(self.child, START_SECONDS):
+        end = time.monotonic() + START_SECONDS
+        while not (self.ready or is_ended()):
+            if self.child is None or time.monotonic() > end:
                 raise LcmDaemonError("desk (OSC, MIDI, page): did not start")
-            self._read_messages(self.child, now)
+            if self.wait_for_message(self.child, WAIT_SECONDS):
+                self._read_messages(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
 
-    def _start(self, now: float) -> None:
-        config = replace(self._config, values=dict(self._values), kept=self.kept)
-        prestarted, self._prestarted = self._prestarted, None
-        self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True, prestarted=prestarted)
-        self.ready, self.started_at, self._credit_at = False, now, now
+    def _start(self, process: Prestarted, now: float) -> None:
+        """Let a process become the desk. Raises OSError if the system has no room."""
+        sockets = self._sockets.send(process.transfer, process.process.pid or 0)
+        config = replace(self._config, values=dict(self._values), kept=self.kept, sockets=sockets)
+        try:
+            self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True, prestarted=process)
+        except OSError:
+            process.kill_unused()
+            raise
+        self.ready, self.started_at = False, now
+        self._silence.heard(now)
         self._table, self._receipt = None, 0
         self._wants_moving, self._moving = False, MovingValues()
         self.wants_every_frame = self.wants_input = False
@@ -115,11 +149,70 @@ class DeskSupervisor(ChildSupervisor):
     def start_next(self, now: float) -> None:
         if now < self._retry_at:
             return
+        self._spare.keep(now, is_urgent=True)
+        process = self._spare.pop()
+        if process is None:
+            return
         try:
-            self._start(now)
+            self._start(process, now)
         except OSError as error:
             log.warning("desk: cannot be started: %s; next try in %g s", error, RETRY_PAUSE)
             self._retry_at = now + RETRY_PAUSE
+
+    def _keep_spare(self, now: float) -> None:
+        """Let a spare wait while a desk is open."""
+        if not self.ready:
+            return
+        if self._spare_at is None:
+            self._spare_at = now + (FIRST_SPARE_SECONDS if self._is_first else SPARE_SECONDS)
+            self._is_first, self._ready_at = False, now
+        if now >= self._spare_at:
+            self._spare.keep(now)
+
+    # --- a desk that is replaced on purpose ---
+
+    def recycle(self, now: float) -> None:
+        """Let another desk take over, once a spare waits for it. It returns at once; `recycles` is set until then."""
+        self.recycles = True
+        self._spare_at = now if self._spare_at is not None else None
+
+    def _recycle(self, now: float) -> None:
+        for child, until in [each for each in self._closing if now >= each[1] or not each[0].process.is_alive()]:
+            self._closing.remove((child, until))
+            self._reaper.kill(child)
+        if not self.recycles or not self.ready or self.child is None:
+            return
+        if self._leaving_at is None and self._spare.is_warm:
+            self._leaving_at = now
+            self.child.channel.send_without_credit(Leave())
+        elif self._leaving_at is not None and now - self._leaving_at >= LEAVE_SECONDS:
+            self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
+        """The desk has sent what waited: the next one starts while this one closes its connections."""
+        if self.child is not None:
+            self._closing.append((self.child, now + CLOSE_SECONDS))
+        self.metrics.count("desk/recycled")
+        self._end(now)
+        self.child = None
+
+    def _end(self, now: float) -> None:
+        """The next desk takes the place of this one."""
+        self._earlier_counts = {**self._earlier_counts, **self.counts}
+        self.ready = self.recycles = False
+        self._leaving_at = self._spare_at = None
+
+    def waitables(self) -> list[Any]:
+        return [*super().waitables(), *(self._spare.waitables() if self.child is None else ())]
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """End the desk, the spare and the sockets for good, and wait up to `seconds` for their end."""
+        self._spare.drop()
+        for child, _ in self._closing:
+            self._reaper.kill(child)
+        self._closing = []
+        super().stop(seconds)
+        self._sockets.close()
 
     # --- what the stage calls ---
 
@@ -131,6 +224,8 @@ class DeskSupervisor(ChildSupervisor):
         """
         self._values = values
         self.poll(now)
+        self._recycle(now)
+        self._keep_spare(now)
         self._send_update(values, now)
         requests, self._requests = self._requests, []
         return requests
@@ -145,6 +240,10 @@ class DeskSupervisor(ChildSupervisor):
             self._status = status
         if parameter_states is not None:
             self._parameter_states = parameter_states
+
+    def tell_numbers(self, numbers: Numbers) -> None:
+        """Send what the stage measures, with the next update."""
+        self._numbers = numbers
 
     def tell_refusals(self, refusals: list[Refusal]) -> None:
         """Collect refusals for the next update."""
@@ -193,7 +292,7 @@ class DeskSupervisor(ChildSupervisor):
             return
         moving = self._new_moving(now)
         if not (self._changes or self._status or self._table or moving or self._refusals or self._receipt
-                or self._is_tempo_new or self._outgoing or self._new_lists):
+                or self._is_tempo_new or self._outgoing or self._new_lists or self._numbers):
             return
         changes, table_values = list(self._changes.values()), dict[str, Value]()
         if self._table:  # a change that waits may be older than the table's values, which the desk applies first
@@ -202,12 +301,12 @@ class DeskSupervisor(ChildSupervisor):
         update = desk.DeskUpdate(
             changes, self._status, self._parameter_states, self._table, table_values, moving, tuple(self._refusals),
             self._receipt, self._tempo if self._is_tempo_new else None, tuple(self._outgoing),
-            self._new_lists)
+            self._new_lists, self._numbers)
         try:
             if self.child.channel.send(update):
                 self._changes, self._status, self._parameter_states, self._table = {}, None, None, None
                 self._moving, self._refusals, self._receipt = moving or self._moving, [], 0
-                self._is_tempo_new, self._outgoing, self._new_lists = False, [], {}
+                self._is_tempo_new, self._outgoing, self._new_lists, self._numbers = False, [], {}, None
         except CLOSED:
             return
 
@@ -231,21 +330,30 @@ class DeskSupervisor(ChildSupervisor):
             case FrameResult():
                 child.channel.free_slot(message)
             case Ready():
-                self.ready, self.error, self._credit_at = True, "", None  # its first credits may come a moment later
+                self.ready, self.error = True, ""
+                self._silence.heard(None)  # its first credits may come a moment later
+                self._sockets.on_ready(message.report, child.transfer)
+            case Left():
+                self._let_go(now)
             case Failed():
                 self.error = message.text
 
     def is_hung(self, child: Child, now: float) -> bool:
-        if self._credit_at is None or child.channel.has_credit:
-            self._credit_at = now
         if not self.ready:
-            return now - self.started_at > START_SECONDS
-        return now - self._credit_at > SILENCE_SECONDS
+            return now - self.started_at > START_SECONDS or self._silence.is_stopped(child.pid or 0, now)
+        if child.channel.has_credit:
+            self._silence.heard(now)
+        return self._silence.is_hung(child.pid or 0, now)
 
     def on_failure(self, reason: str, now: float) -> None:
+        if self._leaving_at is not None:  # it was to end
+            self._let_go(now)
+            return
         log.warning("desk %s: %s; starting another", self.pid or "", self.error or reason)
         self.metrics.count("desk/replaced")
-        self._earlier_counts = {**self._earlier_counts, **self.counts}
+        if self.error and not self.ready:  # it may have been given sockets that it cannot use
+            self._sockets.close()
+        is_settled = self.ready and now - self._ready_at >= SETTLED_SECONDS
         self.kill_child()
-        self.ready = False
-        self._retry_at = now if self.restarts.allows(now) else now + RETRY_PAUSE
+        self._end(now)
+        self._retry_at = now if is_settled or self.restarts.allows(now) else now + RETRY_PAUSE

@@ -91,9 +91,13 @@ class Prestarted:
     def end_unused(self) -> None:
         """End the process if it was given no work, and wait for its end."""
         if not self._is_used:
-            self.process.kill()
+            self.kill_unused()
             self.process.join()
-            self._close()
+
+    def kill_unused(self) -> None:
+        """Kill a process that was given no work; do not wait for its end."""
+        self.process.kill()
+        self._close()
 
     def _close(self) -> None:
         self.pipe.close()

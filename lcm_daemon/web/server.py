@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web.limits import LimitedListener, with_deadline, with_end
 
@@ -35,12 +36,15 @@ class WebServer:
             name in X-Forwarded-For and X-Forwarded-Proto.
         connections: how many there may be; 0 for MOST_CONNECTIONS of web/limits.py.
         of_address: how many of them from one address of the network; 0 for MOST_OF_ADDRESS.
+        sockets: where the listening socket is taken from if the process before had it.
     """
 
     def __init__(
         self, name: str, key: str, limit: int = MESSAGE_LIMIT, tls: ssl.SSLContext | None = None,
         metrics: Metrics | None = None, proxies: Sequence[str] = (), connections: int = 0, of_address: int = 0,
+        sockets: HeldSockets | None = None,
     ) -> None:
+        self._held = sockets
         self._name, self._key, self._limit, self._tls, self._proxies = name, key, limit, tls, list(proxies)
         self._connections, self._of_address = connections, of_address
         self._metrics = metrics or Metrics()
@@ -83,7 +87,18 @@ class WebServer:
             await asyncio.gather(serving, return_exceptions=True)
 
     async def _listen(self, host: str, port: int) -> LimitedListener:
-        """Return a socket that listens on `host` and `port`."""
+        """Return a socket that listens on `host` and `port`: that of the process before, or a new one."""
+        name = f"{self._key} {host} {port}"
+        taken = self._held.take(name) if self._held is not None else None
+        listener = await self._bind(host, port) if taken is None else LimitedListener(fileno=taken.detach())
+        listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"), self._proxies,
+                       self._connections, self._of_address)
+        if taken is None and self._held is not None:
+            self._held.keep(name, listener)
+        return listener
+
+    async def _bind(self, host: str, port: int) -> LimitedListener:
+        """Return a new socket that listens on `host` and `port`."""
         try:
             if not host:
                 raise OSError("no address given")
@@ -91,8 +106,6 @@ class WebServer:
             found.sort(key=lambda each: each[0] != socket.AF_INET)  # localhost is ::1 first on some systems
             family, kind, protocol, _, address = found[0]
             listener = LimitedListener(family, kind, protocol)
-            listener.limit(lambda: self._metrics.count(f"{self._key}/connections refused"), self._proxies,
-                           self._connections, self._of_address)
         except OSError as error:
             reason = error.strerror or error
             raise LcmDaemonError(f"{self._name}: cannot listen on {host!r}: {reason}") from error

@@ -89,7 +89,8 @@ class OscQuery(Controller):
         server = QueryServer(
             self._current_nodes, self._on_packet, self._host_info(),
             Allowlist(policy.allow, self.options["allow"]).allows, policy,
-            Access(policy, shared_sessions(self.controls)), self.controls.viewers, self.controls.metrics)
+            Access(policy, shared_sessions(self.controls)), self.controls.viewers, self.controls.metrics,
+            self.controls.sockets)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
         self._unsubscribe_controls = self.controls.subscribe(

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 
 from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.controllers.oscquery.client import OnPacket, QueryClient
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW, NetworkPolicy
 from lcm_daemon.core.parameters import Value
@@ -39,11 +40,13 @@ class QueryServer:
         access: Who may set values. Only the page's server takes the pin.
         viewers: Holds the origins of the clients that may only look.
         metrics: Counters.
+        sockets: Those of the desk before.
     """
 
     def __init__(
         self, nodes: Callable[[], tree.QueryNodes], on_packet: OnPacket, host_info: tree.QueryNode,
         allows: Callable[[str], bool], policy: NetworkPolicy, access: Access, viewers: set[str], metrics: Metrics,
+        sockets: HeldSockets | None = None,
     ) -> None:
         self._nodes, self._on_packet, self._host_info = nodes, on_packet, host_info
         self._allows, self._policy, self._metrics = allows, policy, metrics
@@ -51,7 +54,7 @@ class QueryServer:
         self._clients: dict[str, QueryClient] = {}
         self._numbers = itertools.count(1)
         self._seats = Seats(MAX_CLIENTS)
-        self._web = WebServer("OSCQuery", "oscquery", metrics=metrics, proxies=policy.proxies)
+        self._web = WebServer("OSCQuery", "oscquery", metrics=metrics, proxies=policy.proxies, sockets=sockets)
 
     async def start(self, host: str, port: int) -> int:
         """Start the server and return its port. Raises LcmDaemonError if the port cannot be bound."""

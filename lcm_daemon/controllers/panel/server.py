@@ -132,7 +132,8 @@ class PanelServer:
             controls, float(options["preview_fps"]), int(options["preview_quality"]), shows="input")
         self._camera = CameraInput(sink, controls.metrics) if sink else None
         limit, tls = MAX_JPEG_BYTES if sink else MESSAGE_LIMIT, certificate.context if certificate else None
-        self._server = WebServer("panel", "panel", limit, tls, controls.metrics, self._network.proxies)
+        self._server = WebServer(
+            "panel", "panel", limit, tls, controls.metrics, self._network.proxies, sockets=controls.sockets)
         self._connections = Connections(controls, self._host, certificate)
         self._lamps = Lamps(controls)
         self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
