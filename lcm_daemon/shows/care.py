@@ -9,7 +9,7 @@ from typing import Any
 from lcm_daemon.automation.opening_times import DAY, Opening
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Custom, Field, Fields, Number, OrFalse, Section
-from lcm_daemon.shows.opening_hours import TIME
+from lcm_daemon.shows.opening_days import TIME
 
 _SECONDS = OrFalse(Number(1, 86_400))
 

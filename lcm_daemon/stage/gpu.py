@@ -8,6 +8,7 @@ from typing import Any
 
 from lcm_daemon.core.errors import MissingIntegration
 
+HOT = 0x20 | 0x40  # nvmlClocksEventReasonSwThermalSlowdown and ...HwThermalSlowdown, of nvml.h
 INSTALL = 'pip install "lcm-daemon[gpu]"'
 
 
@@ -37,6 +38,9 @@ class Gpus:
         except (ImportError, OSError) as error:
             raise MissingIntegration("gpu", "nvidia-ml-py is not installed", INSTALL) from error
         self._nvml: Any = pynvml
+        self._reasons = getattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", None)  # its name since 12.535
+        if self._reasons is None:
+            self._reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -55,12 +59,11 @@ class Gpus:
         nvml = self._nvml
         name = self._ask(nvml.nvmlDeviceGetName, handle) or ""
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-        reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
-        hot = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        reasons = self._ask(self._reasons, handle) or 0
         return GpuState(
             f"{number} ({name.decode() if isinstance(name, bytes) else name})",
             self._ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
-            100.0 * memory.used / memory.total if memory and memory.total else None, bool(reasons & hot))
+            100.0 * memory.used / memory.total if memory and memory.total else None, bool(reasons & HOT))
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         """The answer; None where the card has none."""

@@ -3,7 +3,7 @@
 Names, arguments and results are those of the package nvidia-ml-py 13.
 """
 
-# ruff: noqa: N802, N816 - the library's names
+# ruff: noqa: N802 - the library's names
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -11,8 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 NVML_TEMPERATURE_GPU = 0
-nvmlClocksThrottleReasonSwThermalSlowdown = 0x20
-nvmlClocksThrottleReasonHwThermalSlowdown = 0x40
 
 
 class NVMLError(Exception):
@@ -67,5 +65,5 @@ def nvmlDeviceGetMemoryInfo(handle: Card) -> Any:
     return SimpleNamespace(total=_ask(handle, "total"), used=handle.used, free=handle.total - handle.used)
 
 
-def nvmlDeviceGetCurrentClocksThrottleReasons(handle: Card) -> int:
+def nvmlDeviceGetCurrentClocksEventReasons(handle: Card) -> int:
     return int(_ask(handle, "reasons"))

@@ -57,7 +57,7 @@ def test_a_hot_card_raises_an_alarm_until_it_is_clearly_cooler() -> None:
 
 def test_a_card_that_slows_down_or_is_full_raises_an_alarm() -> None:
     rig, card = Rig(), CARDS[0]
-    card.reasons = nvml.nvmlClocksThrottleReasonHwThermalSlowdown
+    card.reasons = 0x40  # nvmlClocksEventReasonHwThermalSlowdown
     assert rig.alarm() == "graphics card 0 (Stand-in) slows down because it is hot"
     card.reasons, card.used = 0x1, card.total  # it is idle
     assert rig.alarm() == "graphics card 0 (Stand-in) uses more than 97 % of its memory"
