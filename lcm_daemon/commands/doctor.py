@@ -10,11 +10,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon import __version__, transports
 from lcm_daemon.commands.midi_list import backend_opener, list_ports
+from lcm_daemon.commands.output import print_line
 from lcm_daemon.commands.plugin_report import LOADING, plugins, refused_plugins
 from lcm_daemon.commands.running_engines import running_engines
 from lcm_daemon.controllers.midi.ports import missing_rtmidi
@@ -55,6 +56,13 @@ from lcm_daemon.recipes.registry import ACCELERATORS
 device = choose_device(Recipe("doctor", device="{device}"))
 print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCELERATORS if name != "none"}))
 """
+
+
+def doctor(show: str | None, overrides: Sequence[str] = (), plays: bool = True) -> int:
+    """Print the report. Returns the exit code."""
+    for line in examine(show):
+        print_line(line)
+    return 0
 
 
 def examine(show: str | None = None) -> Iterator[str]:
