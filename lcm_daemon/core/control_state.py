@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MAX_REFUSALS = 64  # of one sender that are reported in a second: a flood must not cost more than what it is
 RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
 INPUT_SECONDS = 2.0  # for which the stage goes on to send the input to pages that asked for it
-COMMANDS_KEPT = 64  # commands that wait for the stage; further ones are dropped
+LARGE_QUEUE = 32  # requests; of such queues the stage handles one after the other
 
 Row = Mapping[str, Value]  # one entry of a list, for people: strings, numbers and switches by column
 Rows = tuple[Row, ...]
@@ -90,6 +90,7 @@ class ControlState:
         self._wanting: list[Callable[[], None]] = []  # called once the present queue has been handled
         self._unhandled: dict[int, list[Callable[[], None]]] = {}  # the same of queues that were sent, by receipt
         self._receipt = 0
+        self._large = 0  # receipt of the last large queue
         self._wake = wake
         self._throttle = LogThrottle(log, metrics)
         self._refusal_limit = RateLimit(MAX_REFUSALS)
@@ -290,21 +291,10 @@ class ControlState:
                     subscriber.on_panic()
         command = self.commands[request.name]
         if command.required and not command.cumulative:
-            self._drop_replaced(self._key(request))
-        if len(queue.commands) < COMMANDS_KEPT:
-            queue.steps.append(request)
-
-    def _drop_replaced(self, key: tuple[Any, ...]) -> None:
-        """Drop the request that a newer one replaces, unless another command came between: `load A`, GO, `load B`."""
-        steps = self._queue.steps
-        for place in range(len(steps) - 1, -1, -1):
-            step = steps[place]
-            if not isinstance(step, CommandRequest):
-                continue
-            if self._key(step) == key:
-                del steps[place]
-            if step.name != key[0]:
-                return
+            queue.drop_replaced(request, self._key)
+        if queue.add(request):
+            self._throttle.warn("desk/dropped", f"{request.origin}: too many commands wait for the stage; one of those "
+                                "who send the most is dropped")
 
     def _key(self, request: CommandRequest) -> tuple[Any, ...]:
         is_keyed = self.commands[request.name].keyed
@@ -321,10 +311,16 @@ class ControlState:
     def pop_requests(self) -> RequestQueue:
         """Return the requests made since the last call, and start an empty queue."""
         queue, self._queue = self._queue, RequestQueue()
-        if self._wanting:
+        if self._wanting or len(queue) > LARGE_QUEUE:
             self._receipt = queue.receipt = self._receipt + 1
             self._unhandled[queue.receipt], self._wanting = self._wanting, []
+            self._large = queue.receipt if len(queue) > LARGE_QUEUE else self._large
         return queue
+
+    @property
+    def is_stage_busy(self) -> bool:
+        """Whether the stage has a large queue to handle. What is requested now is merged until it has."""
+        return self._large in self._unhandled
 
     def when_handled(self, callback: Callable[[], None]) -> None:
         """Call a function once the stage has handled everything that was requested before."""

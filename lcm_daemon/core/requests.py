@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,6 +85,7 @@ Commands = Mapping[str, Command]
 
 
 MAX_FADE = 86_400.0  # seconds
+COMMANDS_KEPT, REQUESTS_KEPT = 64, 256  # commands, and commands and changes, that wait for the stage
 MAX_CUES = 256  # with this many cues, no new one is recorded
 _FADE = Parameter("fade", "float", 0.0, "Seconds, in place of the cue's own fade.", 0.0, MAX_FADE, "s")
 _PLACE = Parameter("number", "float", 1.0, "Its place in the bank, counted from 1.", 0.0, 9999.0)
@@ -306,6 +308,10 @@ class RequestQueue:
             else:
                 yield from step.values()
 
+    def __len__(self) -> int:
+        """The number of requests."""
+        return sum(1 if isinstance(step, CommandRequest) else len(step) for step in self.steps)
+
     @property
     def changes(self) -> dict[str, Change]:
         """The newest change of each parameter."""
@@ -314,6 +320,45 @@ class RequestQueue:
     @property
     def commands(self) -> list[CommandRequest]:
         return [step for step in self.steps if isinstance(step, CommandRequest)]
+
+    def add(self, request: CommandRequest) -> bool:
+        """Add a command. Returns whether another one was dropped for it, or this one, because too many wait.
+
+        It is one of those who have the most: the newest of them.
+        """
+        self.steps.append(request)
+        commands = self.commands
+        if len(commands) <= COMMANDS_KEPT and len(self) <= REQUESTS_KEPT:
+            return False
+        busiest, _ = Counter(each.origin for each in reversed(commands)).most_common(1)[0]
+        self._remove(max(place for place, step in enumerate(self.steps)
+                         if isinstance(step, CommandRequest) and step.origin == busiest))
+        return True
+
+    def _remove(self, place: int) -> None:
+        """Remove a command, and join the changes before and after it."""
+        del self.steps[place]
+        if 0 < place < len(self.steps):
+            before, after = self.steps[place - 1], self.steps[place]
+            if isinstance(before, dict) and isinstance(after, dict):
+                before.update(after)
+                del self.steps[place]
+
+    def drop_replaced(self, request: CommandRequest, key: Callable[[CommandRequest], tuple[Any, ...]]) -> None:
+        """Drop the command that a newer one replaces, unless another one came between: `load A`, GO, `load B`.
+
+        Args:
+            request: The newer one.
+            key: What a command has in common with those that replace it.
+        """
+        for place in range(len(self.steps) - 1, -1, -1):
+            step = self.steps[place]
+            if not isinstance(step, CommandRequest):
+                continue
+            if key(step) == key(request):
+                del self.steps[place]
+            if step.name != request.name:
+                return
 
     def set(self, change: Change) -> None:
         """Add a change, in place of an earlier one that is not followed by a command."""

@@ -39,6 +39,7 @@ from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketTran
 log = logging.getLogger(__name__)
 
 SEND_INTERVAL = 0.002  # seconds between two messages to the stage: a flood becomes 500 messages a second
+BUSY_SECONDS = 0.5  # for which the stage may handle a large queue before it is sent another one
 CREDITS = 2  # one for an update, one for a preview frame
 LEAVE_SECONDS = 0.3  # for the controllers to end, until the next desk starts; a page's connections may take longer
 CLOSE_SECONDS = 1.5  # for them to end altogether
@@ -272,7 +273,14 @@ class Desk:
         """The control state has something for the stage: send it at once, or shortly if much arrives."""
         if self._scheduled is None:
             delay = max(0.0, self._sent_at + SEND_INTERVAL - self._loop.time())
-            self._scheduled = self._loop.call_later(delay, self._send_requests)
+            self._scheduled = self._loop.call_later(delay, self._send_when_ready)
+
+    def _send_when_ready(self) -> None:
+        """Send what is requested, unless the stage has enough to do: a flood must not delay its tick."""
+        if self.controls.is_stage_busy and self._loop.time() < self._sent_at + BUSY_SECONDS:
+            self._scheduled = self._loop.call_later(SEND_INTERVAL, self._send_when_ready)
+        else:
+            self._send_requests()
 
     def _send_requests(self) -> None:
         self._scheduled, self._sent_at = None, self._loop.time()

@@ -48,6 +48,7 @@ from lcm_daemon.stage.outputs import Outputs
 from lcm_daemon.stage.prompt_picture import PromptPicture
 from lcm_daemon.stage.recipe_fetch import RecipeFetch
 from lcm_daemon.stage.recipe_shelf import RecipeShelf
+from lcm_daemon.stage.request_turns import RequestTurns
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_changes import show_changes
 from lcm_daemon.stage.show_file import ShowFile
@@ -137,6 +138,7 @@ class Stage:
         self._dispatch = Dispatch(
             show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
             self.show_file, self.prompt_picture, self.audience, self.engines)
+        self._requests = RequestTurns(self.desk, self._dispatch.execute)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk,
             self.picture.failsafe)
@@ -283,10 +285,7 @@ class Stage:
         self.guard.run("feeding the engines", self._feed)
 
     def _serve_desk(self, now: float) -> None:
-        for queue in self.desk.step(self.parameters.targets(), now):
-            for request in queue:
-                self.desk.tell(self._dispatch.execute(request, now))
-            self.desk.acknowledge(queue)
+        self._requests.serve(self.parameters.targets(), now)
 
     def _update_automation(self, now: float) -> None:
         moved = self.automation.update(now, time.time(), self.desk.kept.get("tempo"))

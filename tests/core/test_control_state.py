@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lcm_daemon.core.control_state import COMMANDS_KEPT, RECEIPTS_KEPT, ControlState
+from lcm_daemon.core.control_state import RECEIPTS_KEPT, ControlState
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.refusals import Refusal
-from lcm_daemon.core.requests import Change, CommandRequest, commands
+from lcm_daemon.core.requests import COMMANDS_KEPT, Change, CommandRequest, commands
 from lcm_daemon.core.tempo import Tempo
 
 

@@ -158,10 +158,11 @@ class Osc(Controller):
 
     async def _open(self, ports: Sequence[int]) -> None:
         for port in ports:
-            self._sockets.append(UdpSocket(self.options["host"], port, self._metrics))
+            self._sockets.append(UdpSocket(self.options["host"], port, self._metrics, self.controls.sockets))
         if self.options["tcp"] is not None:
             self._tcp = TcpServer(
-                self._reception.intake, self._allowlist.allows, self._subscribers.remove, self._metrics)
+                self._reception.intake, self._allowlist.allows, self._subscribers.remove, self._metrics,
+                self.controls.sockets)
             self._reception.on_failed = self._tcp.drop
             await self._tcp.open(self.options["host"], self.options["tcp"])
 

@@ -12,6 +12,7 @@ from lcm_daemon.controllers.osc.framing import Framing, FramingError, SizeFramin
 from lcm_daemon.controllers.osc.ip import family_of, host_of
 from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, Address, bind_error
 from lcm_daemon.controllers.osc_protocol.intake import Intake
+from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,14 @@ class TcpServer:
         allows: Whether a host may connect.
         on_disconnect: Called with the address of a connection that has ended.
         metrics: Counters.
+        sockets: Where the listening socket is taken from if the desk before had it.
     """
 
     def __init__(
         self, intake: Intake[Address], allows: Callable[[str], bool], on_disconnect: Callable[[Address], None],
-        metrics: Metrics,
+        metrics: Metrics, sockets: HeldSockets | None = None,
     ) -> None:
+        self._held = sockets
         self._intake, self._allows, self._on_disconnect = intake, allows, on_disconnect
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
@@ -50,8 +53,7 @@ class TcpServer:
         """Start listening. Raises LcmDaemonError if the port cannot be bound."""
         try:
             limit = 2 * MAX_DATAGRAM  # bytes of a packet: SLIP can double it
-            sock = socket.create_server(
-                (host, port), family=family_of(host), dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6())
+            sock = taken_or_made(self._held, f"osc tcp {host} {port}", lambda: _listen(host, port))
             self._server = await asyncio.start_server(self._accept, sock=sock, limit=limit)
         except OSError as error:
             raise bind_error("TCP", host, port, error) from error
@@ -114,7 +116,7 @@ class TcpServer:
     async def _serve(self, reader: asyncio.StreamReader, address: Address) -> None:
         """Queue packets until the peer closes, and wait until they were handled."""
         await self._read(reader, address)
-        await self._intake.room(address, address.host, 1)
+        await self._intake.drained(address, address.host)
 
     async def _read(self, reader: asyncio.StreamReader, address: Address) -> None:
         """Queue packets until the peer closes. A peer that sends more than can be handled has to wait."""
@@ -132,3 +134,9 @@ class TcpServer:
                 "(OSC 1.0), or be framed by SLIP (OSC 1.1)")
         except (asyncio.IncompleteReadError, OSError):
             return  # the peer has closed, perhaps in the middle of a packet
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises OSError."""
+    return socket.create_server(
+        (host, port), family=family_of(host), dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6())

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
@@ -68,11 +69,17 @@ def bind_error(protocol: str, host: str, port: int, error: OSError) -> LcmDaemon
 
 
 class UdpSocket:
-    """A bound, non-blocking UDP socket. Raises LcmDaemonError if it cannot be bound."""
+    """A bound, non-blocking UDP socket. Raises LcmDaemonError if it cannot be bound.
 
-    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+    Args:
+        host, port: What it is bound to; port 0 takes any free one.
+        metrics: Counters.
+        sockets: Where it is taken from if the desk before had it.
+    """
+
+    def __init__(self, host: str, port: int, metrics: Metrics, sockets: HeldSockets | None = None) -> None:
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
-        self._socket = _bind(host, port)
+        self._socket = taken_or_made(sockets, f"osc udp {host} {port}", lambda: _bind(host, port))
         self.port: int = self._socket.getsockname()[1]
         self.buffer = _granted_buffer(self._socket)  # bytes
         self._receiving: asyncio.Task[None] | None = None

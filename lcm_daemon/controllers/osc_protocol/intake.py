@@ -30,7 +30,7 @@ MOST_KEPT = 4096  # commands of one sender that are kept when its packets are dr
 MERGED_PACKETS = 256  # of one sender that are checked in one go, so that their moves can be merged
 MERGED_FROM = 128  # messages of one sender that wait; of fewer, all are handled
 SMALL_BUNDLE = 2048  # bytes; larger ones are dropped without a look at what they hold: that would cost as much as they
-ROOM_PACKETS = 64  # of a connection that may wait before it is read further
+ROOM_PACKETS, ROOM_BYTES = 64, 1 << 16  # of a connection that may wait before it is read further
 
 
 class Message(NamedTuple):
@@ -51,9 +51,13 @@ class _Waiting:
     size: int = 0  # bytes of them
     steps: deque[dict[bytes, Message] | Message] = field(default_factory=deque)  # moves by address; other messages
 
-    def __len__(self) -> int:
-        """The number of packets; those that were checked and not yet handled count as one."""
-        return len(self.packets) + bool(self.steps)
+    def __bool__(self) -> bool:
+        return bool(self.packets or self.steps)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a connection is not to be read further."""
+        return len(self.packets) >= ROOM_PACKETS or self.size >= ROOM_BYTES
 
     def pop_packet(self) -> bytes:
         packet = self.packets.popleft()
@@ -106,7 +110,8 @@ class Intake(Generic[Sender]):
         self._throttle = LogThrottle(log, metrics)
         self._hosts: OrderedDict[str, OrderedDict[Sender, _Waiting]] = OrderedDict()  # the next one comes first
         self._senders = 0
-        self._rooms: dict[Sender, tuple[int, asyncio.Future[None]]] = {}  # of connections that wait for `room`
+        self._rooms: dict[Sender, asyncio.Future[None]] = {}  # of connections that wait for `room`
+        self._drained: dict[Sender, asyncio.Future[None]] = {}  # the same for `drained`
         self._filled = asyncio.Event()
         self._served: Sender | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -141,23 +146,24 @@ class Intake(Generic[Sender]):
             self._drop_oldest(waiting, sender)
         self._filled.set()
 
-    async def room(self, sender: Sender, host: str, most: int = ROOM_PACKETS) -> None:
-        """Wait until fewer than `most` packets of a connection wait; with 1, until all of them were handled."""
+    async def room(self, sender: Sender, host: str) -> None:
+        """Wait until little enough of a connection waits."""
         waiting = self._hosts.get(host, {}).get(sender)
-        if waiting is not None and len(waiting) >= most:
-            room = asyncio.get_running_loop().create_future()
-            self._rooms[sender] = most, room
-            try:
-                await room
-            finally:
-                self._rooms.pop(sender, None)
+        if waiting is not None and waiting.is_full:
+            await self._wait(self._rooms, sender)
+
+    async def drained(self, sender: Sender, host: str) -> None:
+        """Wait until nothing of a connection waits."""
+        if sender in self._hosts.get(host, {}):
+            await self._wait(self._drained, sender)
 
     def forget(self, sender: Sender, host: str) -> None:
         """Drop what waits of a sender that has gone."""
         senders = self._hosts.get(host, OrderedDict())
         if senders.pop(sender, None) is not None:
             self._senders -= 1
-            self._make_room(sender, 0)
+            self._wake(self._rooms, sender)
+            self._wake(self._drained, sender)
             if not senders:
                 del self._hosts[host]
 
@@ -172,10 +178,10 @@ class Intake(Generic[Sender]):
             senders.move_to_end(sender)
             self._served = sender
             now = self._serve_one(waiting, sender, now + SLICE)
-            if waiting:
-                self._make_room(sender, len(waiting))
-            else:
+            if not waiting:
                 self.forget(sender, host)
+            elif not waiting.is_full:
+                self._wake(self._rooms, sender)
             if now > end:
                 return
         self._filled.clear()
@@ -195,10 +201,17 @@ class Intake(Generic[Sender]):
                 break
         return time.perf_counter()
 
-    def _make_room(self, sender: Sender, waiting: int) -> None:
-        most, room = self._rooms.get(sender, (0, None))
-        if room is not None and waiting < most and not room.done():
-            room.set_result(None)
+    async def _wait(self, futures: dict[Sender, asyncio.Future[None]], sender: Sender) -> None:
+        future = futures[sender] = asyncio.get_running_loop().create_future()
+        try:
+            await future
+        finally:
+            futures.pop(sender, None)
+
+    def _wake(self, futures: dict[Sender, asyncio.Future[None]], sender: Sender) -> None:
+        future = futures.get(sender)
+        if future is not None and not future.done():
+            future.set_result(None)
 
     async def _serve_forever(self) -> None:
         while True:
