@@ -261,6 +261,11 @@ class Automation:
         self._player.crossfader.rest(now)
         self.cue_list.restore(look.cue, now, look.scheduled)
 
+    def put_on(self, cue: Cue, now: float) -> list[Change]:
+        """Start a cue that is in no list, at `now`. Return the parameters that moved. No cue is current then."""
+        self.execute(CommandRequest("cue/release", f"{CUES}{cue.name}"), now)
+        return self._start_cue(cue, now)
+
     def close(self) -> None:
         """Wait until the recorded cues are written."""
         self.editor.close()

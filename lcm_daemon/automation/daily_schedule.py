@@ -27,11 +27,12 @@ class DailySchedule:
         zone: The zone that times of day are of; None for the machine's.
 
     Attributes:
+        zone: The same.
         done: When the time came that was carried out last, in seconds since 1970; 0 before the first.
     """
 
     def __init__(self, zone: tzinfo | None = None) -> None:
-        self._zone = zone
+        self.zone = zone
         self.done = 0.0
         self._times: Times | None = None
         self._is_told = False
@@ -75,7 +76,7 @@ class DailySchedule:
         A time that summer time leaves out comes an hour later; of one that comes twice, the first counts.
         """
         hour, minute = map(int, time_of_day.split(":"))
-        today = datetime.fromtimestamp(wall, self._zone).date()
-        found = (datetime.combine(today - timedelta(days=days), time(hour, minute), self._zone).timestamp()
+        today = datetime.fromtimestamp(wall, self.zone).date()
+        found = (datetime.combine(today - timedelta(days=days), time(hour, minute), self.zone).timestamp()
                  for days in range(3))
         return next(seconds for seconds in found if seconds <= wall)

@@ -62,5 +62,7 @@ STATUS: Mapping[str, str] = {
     "audience_open": "Whether new visitors may join.",
     "audience_address": "The address that visitors open.",
     "audience_pid": "Process id of the server that visitors reach.",
+    "hours": "Whether the show is open by its opening_hours, and until when.",
+    "hours_open": "Whether the show is open by its opening_hours.",
     "wall": "What the output shows: the show's own picture (stage), or visitors' (one, cycle, mosaic).",
 }

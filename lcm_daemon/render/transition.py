@@ -53,6 +53,9 @@ class RecipeTransition:
         build: Makes a player, not started.
         seconds: Length of a crossfade.
         pause: Seconds until a fallen player first tries its own recipe again.
+
+    Attributes:
+        unloaded: No engine runs, and nothing is loaded: what is asked for waits. See `stage.engines`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class RecipeTransition:
         self.current = build(state.playing, RestartPolicy.ALWAYS)
         self.next: Player | None = None
         self.phase = Phase.PLAYING
+        self.unloaded = False
         self._build = build
         self._started_at = -START_PAUSE
         self._stopping: list[Player] = []  # stopped, their processes not yet ended
@@ -91,7 +95,7 @@ class RecipeTransition:
 
     @property
     def changing(self) -> bool:
-        return self.phase is not Phase.PLAYING or self.state.asked is not None
+        return self.unloaded or self.phase is not Phase.PLAYING or self.state.asked is not None
 
     def describe(self) -> str:
         """One line for the status: "loading sd-turbo: loading unet"; "" while nothing changes."""
@@ -102,7 +106,8 @@ class RecipeTransition:
         return f"{self.phase.value} {variant.name if variant else ''}{': ' if progress else ''}{progress}"
 
     def start(self, now: float) -> None:
-        self.current.start(now)
+        if not self.unloaded:
+            self.current.start(now)
 
     def waitables(self) -> list[Any]:
         return [waitable for player in self.players for waitable in player.waitables()]
@@ -113,7 +118,7 @@ class RecipeTransition:
 
     def release(self) -> Player | None:
         """The player that shows, which `stop` will not stop; None while a change is under way."""
-        self._released = self.current if self.phase is Phase.PLAYING else None
+        self._released = self.current if self.phase is Phase.PLAYING and not self.unloaded else None
         return self._released
 
     def stop(self, seconds: float) -> None:
@@ -164,7 +169,7 @@ class RecipeTransition:
         results = [player.step(now) for player in players]
         self._follow_downgrade()
         match self.phase:
-            case Phase.PLAYING:
+            case Phase.PLAYING if not self.unloaded:
                 self._step_playing(now)
             case Phase.LOADING:
                 self._step_loading(now, starved)

@@ -20,6 +20,7 @@ from lcm_daemon.stage.players import Players
 
 ONLY = "engine"  # name of the only engine of a show that names no place
 STOPPED = "stopped"
+UNLOADED = "unloaded"  # what engines do that do not run on purpose
 
 
 class Engines:
@@ -49,7 +50,7 @@ class Engines:
     def loading(self) -> str:
         """What the first engine is doing until it can render: "loading sd-turbo: reading the UNet"; "" after that."""
         engine = self.transition.leading.first
-        if engine.ready or engine.alarm:
+        if engine.ready or engine.alarm or self.transition.unloaded:
             return ""
         return f"loading {engine.recipe.name}{'' if engine.state in ('starting', 'loading') else f': {engine.state}'}"
 
@@ -74,6 +75,28 @@ class Engines:
         for engine in self.transition.current.engines:
             self.renewal.ask(engine, "it is recycled")
 
+    def unload(self) -> bool:
+        """Let no engine run until `load`: the memory of the devices is free. Returns at once.
+
+        Returns:
+            Whether it was done: not while a recipe changes or an engine is replaced, which ends by itself.
+        """
+        transition = self.transition
+        if transition.changing or self.renewal.busy:
+            return False
+        transition.unloaded = True
+        transition.current.stop(0.0)
+        for engine in transition.current.engines:
+            engine.hold(UNLOADED)
+        return True
+
+    def load(self, now: float) -> None:
+        """Start the engines again, at `now` (monotonic seconds), with the recipe that was asked for since."""
+        transition = self.transition
+        transition.unloaded = False
+        if transition.state.asked in (None, transition.current.variant):
+            transition.start(now)
+
     def step(self, now: float) -> None:
         """Take the next step of what takes longer than a tick. Once a tick."""
         self.renewal.step(now)
@@ -82,7 +105,9 @@ class Engines:
         """Carry out `engine/stop` or `engine/start` at `now` (monotonic seconds)."""
         name, stopped = str(request.arguments[0]), self.players.stopped
         place = next((place for place in self.players.places if _name_of(place) == name), None)
-        if place is None:
+        if self.transition.unloaded:
+            self._refuse(request, "no engine runs while the show is closed")
+        elif place is None:
             known = ", ".join(map(_name_of, self.players.places))
             self._refuse(request, f"no engine {name!r:.80}; the show has {known}")
         elif request.name == "engine/start":

@@ -56,7 +56,9 @@ class OutputPicture:
             else:
                 self._held = None
             self.undimmed = self.failsafe.choose(rendered, self.shown_age or 0.0, frame.pixels if frame else None)
-        shown = self._dim(self._audience.overlay(self.undimmed), values)
+        if self.is_closed:
+            self.shown_age = 0.0  # it shows what it should
+        shown = self.dim(self._audience.overlay(self.undimmed), values)
         for step in self.last_steps:
             shown = step(shown, now)
         return shown
@@ -72,7 +74,7 @@ class OutputPicture:
             return age
         return max(age, input_age)
 
-    def _dim(self, pixels: Pixels, values: Mapping[str, Value | Blend]) -> Pixels:
+    def dim(self, pixels: Pixels, values: Mapping[str, Value | Blend]) -> Pixels:
         """Apply the master brightness and the blackout; a frozen frame is dimmed too."""
         master = 0.0 if values["blackout"] else values["master"]
         assert isinstance(master, float)
