@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
+from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 TIMINGS_KEPT = 512  # per path
 TEXTS = 32  # texts of one path that a log throttle counts each by itself
 OTHER_TEXTS = ""  # counts all further ones
+# Ends of a histogram's ranges in seconds: frame times of 240 to 10 fps, then what a person notices.
+BOUNDS = (0.001, 0.002, 0.004, 0.008, 0.0125, 0.0167, 0.025, 0.0334, 0.05, 0.0667, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Durations since the start.
+
+    Attributes:
+        counts: How many were in each range up to the bounds, and, as the last number, above all of them.
+        seconds: Their sum.
+    """
+
+    counts: tuple[int, ...]
+    seconds: float
 
 
 class Metrics:
@@ -19,6 +36,8 @@ class Metrics:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = defaultdict(int)
         self._timings: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
+        self._ranges: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS) + 1))
+        self._seconds: dict[str, float] = defaultdict(float)
 
     def count(self, path: str, by: int = 1) -> int:
         """Add `by` to a counter and return its new value."""
@@ -27,9 +46,11 @@ class Metrics:
             return self._counts[path]
 
     def time(self, path: str, seconds: float) -> None:
-        """Record one duration; the newest TIMINGS_KEPT are kept."""
+        """Record one duration; the newest TIMINGS_KEPT are kept, and all of them in a histogram."""
         with self._lock:
             self._timings[path].append(seconds)
+            self._ranges[path][bisect_left(BOUNDS, seconds)] += 1
+            self._seconds[path] += seconds
 
     def counts(self, prefix: str = "") -> dict[str, int]:
         """A copy of the counters whose path starts with `prefix`."""
@@ -44,6 +65,12 @@ class Metrics:
         """A quantile of the recorded durations in seconds; 0.0 if there are none."""
         with self._lock:
             return quantile_of(sorted(self._timings.get(path, ())), quantile)
+
+
+    def durations(self) -> Mapping[str, Histogram]:
+        """The histogram of each path."""
+        with self._lock:
+            return {path: Histogram(tuple(counts), self._seconds[path]) for path, counts in self._ranges.items()}
 
 
 def quantile_of(ordered: Sequence[float], quantile: float) -> float:

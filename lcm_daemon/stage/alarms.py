@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 
 class Alarms:
@@ -36,6 +36,11 @@ class Alarms:
         """Say it of several causes."""
         for cause, text in texts:
             self.set(cause, text)
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What is wrong, by cause."""
+        return dict(self._texts)
 
     def describe(self) -> str:
         """All of them in one line; "" if there are none."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.processes.log_output import trouble as log_trouble
+from lcm_daemon.stage.monitor import Monitor
 
 if TYPE_CHECKING:
     from lcm_daemon.stage.stage import Stage
@@ -68,7 +70,8 @@ class _Alarms:
         stage = self._stage
         stage.alarms.set_all((
             ("engine", "; ".join(filter(None, (one.alarm for one in stage.transition.leading.engines)))),
-            ("state", stage.resume_file.trouble), ("tick", stage.guard.alarm())))
+            ("state", stage.resume_file.trouble), ("tick", stage.guard.alarm()),
+            ("log", (lost := log_trouble()) and f"the log file cannot be written: {lost}")))
 
     def status(self) -> Mapping[str, Value]:
         return {"alarm": self._stage.alarms.describe()}
@@ -87,6 +90,16 @@ def _of_care(stage: Stage) -> list[Attendant]:
     return care_attendants(stage, care)
 
 
+def _of_hours(stage: Stage) -> list[Attendant]:
+    """Those of the section `opening_hours`."""
+    hours = stage.show.unattended.opening_hours
+    if hours is None:
+        return []
+    from lcm_daemon.stage.hours_attendants import hours_attendants  # few shows have it
+
+    return [*hours_attendants(stage, hours)]
+
+
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
-    return [_Loading(stage), _Alarms(stage), *_of_care(stage)]
+    return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_care(stage), *_of_hours(stage)]

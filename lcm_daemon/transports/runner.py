@@ -249,6 +249,7 @@ class SinkRunner(Runner):
         self._sink, self._size, self._fps, self._alpha = sink, size, fps, alpha
         self._condition = threading.Condition()
         self._pending: Frame | None = None
+        self.wrote_at: float | None = None  # when it last took a frame, in monotonic seconds
 
     def post(self, frame: Frame) -> None:
         """Put a frame into the mailbox; never waits. A sink that is off takes none."""
@@ -284,4 +285,5 @@ class SinkRunner(Runner):
             if self._alpha != "straight":
                 frame = replace(frame, pixels=from_straight(frame.pixels, self._alpha))
             self._sink.write(frame)
+            self.wrote_at = self._clock.now()
             self.metrics.count(f"sent/{self.label}")

@@ -15,7 +15,7 @@ import html
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from urllib.parse import parse_qs
 
 from lcm_daemon.core.metrics import Metrics
@@ -104,6 +104,11 @@ class Access:
             return PLAY
         return PLAY if any(map(self.sessions.holds, _tokens(scope))) else self.policy.others
 
+    def knows(self, scope: Scope) -> bool:
+        """Whether the client of a request is on this machine, or has entered the pin."""
+        is_near = _is_local(scope) and (not self.policy.pin or not self.policy.local_pin)
+        return is_near or any(map(self.sessions.holds, _tokens(scope)))
+
     async def guess(self, address: str, pin: str) -> tuple[int, str]:
         """Compare a guess. Returns a status and one line; 204 and a token for the pin."""
         wait = self._limit.wait(address)
@@ -124,13 +129,16 @@ class AccessGate:
         app: The ASGI app to protect.
         counter: Path of the counter of refused requests.
         takes_pin: Whether the pin may be entered at this server.
+        open_paths: Paths that the app answers for every client; it looks at the role itself.
         secure: Whether the server speaks TLS, and the cookie goes through TLS only.
     """
 
     def __init__(
         self, app: App, access: Access, metrics: Metrics, counter: str, takes_pin: bool = False, secure: bool = False,
+        open_paths: Container[str] = (),
     ) -> None:
         self._app, self._access, self._metrics, self._counter = app, access, metrics, counter
+        self._open_paths = open_paths
         self._takes_pin, self._secure = takes_pin and bool(access.policy.pin), secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +153,8 @@ class AccessGate:
             return await (self._close(receive, send) if role == NONE else self._app(scope, receive, send))
         if scope["path"] == "/pin" and self._takes_pin:
             return await self._answer_pin(scope, receive, send)
-        if role == PLAY or (role == VIEW and scope["method"] in _SAFE):
+        is_open = role == VIEW or scope["path"] in self._open_paths
+        if role == PLAY or (is_open and scope["method"] in _SAFE):
             return await self._app(scope, receive, send)
         self._metrics.count(self._counter)
         if role == VIEW:

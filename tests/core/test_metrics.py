@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from lcm_daemon.core.metrics import TEXTS, LogThrottle, Metrics, quantile_of
+from lcm_daemon.core.metrics import BOUNDS, TEXTS, LogThrottle, Metrics, quantile_of
 
 
 def test_counts_add_up_by_path_and_prefix() -> None:
@@ -74,3 +74,12 @@ def test_an_exception_is_logged_with_its_traceback_as_rarely(caplog: pytest.LogC
     assert all(record.exc_info and record.levelno == logging.ERROR for record in caplog.records)
     LogThrottle(logging.getLogger("test")).warn("own", "without metrics it has counters of its own")
     assert caplog.messages[-1].startswith("without metrics")
+
+
+def test_durations_are_counted_in_ranges_from_the_start() -> None:
+    metrics = Metrics()
+    for seconds in (0.0004, BOUNDS[0], 0.03, 99.0):
+        metrics.time("latency", seconds)
+    found = metrics.durations()["latency"]
+    assert found.counts == (2, *[int(bound == 0.0334) for bound in BOUNDS[1:]], 1)
+    assert found.seconds == pytest.approx(99.0314)

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lcm_daemon.controllers.allowlist import NETWORK
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.paths import state_folder
-from lcm_daemon.core.schema import Field, Fields, Number, Text
+from lcm_daemon.core.schema import Field, Fields, Items, Number, Text
 from lcm_daemon.web.address import browser_url
 
 if TYPE_CHECKING:  # loading the web server takes time, and `check` and `list` do not need it
@@ -58,6 +59,7 @@ class Panel(Controller):
         "preview_fps": Field(Number(0.1, 120), 15, "highest number of preview frames per second that a browser gets"),
         "preview_quality": Field(Number(1, 100, whole=True), 80, "JPEG quality of the preview"),
         "output_quality": Field(Number(1, 100, whole=True), 90, "JPEG quality of /output and /view"),
+        "monitors": Field(Items(NETWORK), (), "addresses and networks that may read /metrics without the pin"),
     }
 
     def __init__(

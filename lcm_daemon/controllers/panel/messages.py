@@ -13,6 +13,7 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.needs import missing
 from lcm_daemon.core.network import PLAY, VIEW
 from lcm_daemon.core.parameters import Parameter, Value
+from lcm_daemon.core.redaction import HIDDEN, Redaction
 from lcm_daemon.core.requests import Change, Command
 from lcm_daemon.core.status_table import STATUS
 from lcm_daemon.web.server import MESSAGE_LIMIT
@@ -73,19 +74,33 @@ def describe_table(controls: ControlState) -> dict[str, Any]:
     }
 
 
-def describe_health(controls: ControlState, clients: int, status_age: float | None) -> dict[str, Any]:
+def describe_health(controls: ControlState, clients: int, status_age: float | None, whole: bool) -> dict[str, Any]:
     """Content of `/health`: status, engines, visitors, values, the state of each parameter, and every counter by path.
 
-    status_age: Seconds since the stage sent the status, which it does twice a second; None before the first one.
+    Args:
+        clients: Pages and streams that are connected.
+        status_age: Seconds since the stage sent the status, which it does twice a second; None before the first one.
+        whole: Whether prompts and other texts may be in it; HIDDEN is in their places if not.
     """
+    texts = {} if whole else {name: HIDDEN for name, each in controls.table.items() if each.kind == "text"}
+    private = [] if whole else [str(controls.values.get(name, "")) for name in texts]
+    states = {name: asdict(state) for name, state in controls.parameter_states.items()}
     return {
         "version": __version__, "clients": clients, "status_age": status_age,
-        "status": _finite(controls.status), "engines": controls.lists.get("engines", ()), "values": controls.values,
-        "live": {name: asdict(state) for name, state in controls.parameter_states.items()},
+        "status": _without(_finite(controls.status), private), "engines": controls.lists.get("engines", ()),
+        "values": {**controls.values, **texts},
+        "live": {name: {**state, "base": HIDDEN, "value": HIDDEN} if name in texts else state
+                 for name, state in states.items()},
         "without_effect": _without_effect(controls),
         "counts": controls.metrics.counts(),
         "audience": {str(row["name"]): row["count"] for row in controls.lists.get("audience_counts", ())},
     }
+
+
+def _without(status: Mapping[str, Value | None], private: Sequence[str]) -> dict[str, Value | None]:
+    """A status without private texts."""
+    redaction = Redaction(private)
+    return {name: redaction.apply(value) if isinstance(value, str) else value for name, value in status.items()}
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@
     GET /stream.mjpg        the output as Motion JPEG, for programs without WebSocket
     GET /frame.jpg          the newest output frame (pages of other origins show both if `network.embed` names them)
     GET /input.jpg          the newest input frame; the first request after a while may be answered with 503
-    GET /health             status, values, value origins and counters as JSON
+    GET /livez, /readyz, /metrics, /health      for monitors (monitoring.py)
     GET /parameters.json    the parameter table and the commands as JSON
     POST /pictures          a picture for source or guide; DELETE /pictures/3 removes it (pictures.py)
     GET /thumbnails/...     small pictures of sources, of the pictures, and of the looks (looks.py)
@@ -68,8 +68,7 @@ answered with an error. It does not end the connection, except if it is too long
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -87,6 +86,7 @@ from lcm_daemon.controllers.panel.client import PageClient
 from lcm_daemon.controllers.panel.connections import Connections
 from lcm_daemon.controllers.panel.lamps import Lamps
 from lcm_daemon.controllers.panel.looks import LookThumbnails
+from lcm_daemon.controllers.panel.monitoring import NO_STORE, OPEN_PATHS, Monitoring
 from lcm_daemon.controllers.panel.output_stream import OutputStream
 from lcm_daemon.controllers.panel.pictures import PictureRoutes
 from lcm_daemon.controllers.panel.preview import JpegFrame, Preview
@@ -106,7 +106,6 @@ from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
 
 CLIENT_LIMIT = 32
 FULL = f"the panel has {CLIENT_LIMIT} clients already, or this address has too many"
-NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
 EVERY_ORIGIN = "cross-origin"  # value of Cross-Origin-Resource-Policy, https://fetch.spec.whatwg.org
 BOUNDARY = b"--picture\r\n"
 
@@ -126,6 +125,7 @@ class PanelServer:
     ) -> None:
         self._controls, self._network = controls, controls.network
         self._host, self._port = str(options["host"]), int(options["port"])
+        self._monitors: Sequence[str] = options["monitors"]
         self._preview = Preview(controls, float(options["preview_fps"]), int(options["preview_quality"]))
         self._output = OutputStream(controls, int(options["output_quality"]))
         self._input_preview = Preview(
@@ -141,7 +141,6 @@ class PanelServer:
         self._seats = Seats(CLIENT_LIMIT)
         self._client_numbers = itertools.count(1)
         self._unsubscribe: Callable[[], None] | None = None
-        self._reported_at: float | None = None  # when the stage sent its newest status, in monotonic seconds
 
     async def start(self) -> int:
         """Listen and serve; return the port. Raises LcmDaemonError if it cannot listen or the page is missing."""
@@ -170,14 +169,15 @@ class PanelServer:
 
     def _app(self) -> Starlette:
         page = assets.load_page(embed=self._network.embed)
+        access = Access(self._network, shared_sessions(self._controls))
         routes = [
             WebSocketRoute("/ws", self._seated(self._serve_websocket)),
             WebSocketRoute("/ws/output", self._seated(self._serve_output)),
             Route("/stream.mjpg", self._get_stream),
             Route("/frame.jpg", self._get_frame),
             Route("/input.jpg", self._get_input),
-            Route("/health", self._get_health),
             Route("/parameters.json", self._get_parameters),
+            *Monitoring(self._controls, self._monitors, lambda: len(self._seats), access.knows).routes(),
             *self._pictures.routes(), *self._sources.routes(), *LookThumbnails(self._controls).routes(),
             *(Route(path, _constant(response)) for path, response in page.items()),
         ]
@@ -185,8 +185,8 @@ class PanelServer:
             OriginGuard, bound=self._host, metrics=self._controls.metrics, counter="panel/foreign",
             admits=Allowlist(self._network.allow).allows, policy=self._network)
         gate = Middleware(
-            AccessGate, access=Access(self._network, shared_sessions(self._controls)), metrics=self._controls.metrics,
-            counter="panel/no access", takes_pin=True, secure=self._network.tls is not None)
+            AccessGate, access=access, metrics=self._controls.metrics, counter="panel/no access", takes_pin=True,
+            secure=self._network.tls is not None, open_paths=OPEN_PATHS)
         return Starlette(routes=routes, middleware=[guard, gate])
 
     def _seated(self, serve: Callable[[WebSocket], Awaitable[None]]) -> Callable[[WebSocket], Awaitable[None]]:
@@ -250,10 +250,6 @@ class PanelServer:
             headers["Cross-Origin-Resource-Policy"] = EVERY_ORIGIN
         return headers
 
-    async def _get_health(self, request: Request) -> Response:
-        age = None if self._reported_at is None else round(time.monotonic() - self._reported_at, 1)
-        return JSONResponse(messages.describe_health(self._controls, len(self._seats), age), headers=NO_STORE)
-
     async def _get_parameters(self, request: Request) -> Response:
         return JSONResponse(messages.describe_table(self._controls), headers=NO_STORE)
 
@@ -284,7 +280,6 @@ class PanelServer:
             client.on_list(name)
 
     def _on_status(self, status: Mapping[str, Value]) -> None:
-        self._reported_at = time.monotonic()
         message = messages.status(self._controls)
         for client in self._clients.values():
             client.on_status(message)

@@ -18,11 +18,12 @@ from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
+from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
 from tests.rigs.daemon import free_port
-from tests.rigs.panel import SHOWN, Rig, get, serving, until, visiting
+from tests.rigs.panel import PATIENCE, SHOWN, Rig, get, serving, until, visiting
 
 pytestmark = pytest.mark.slow  # each test opens sockets and waits for their other end
 
@@ -265,12 +266,14 @@ def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
         rig.controls.apply_update([], {"fps": 30.0, "latency": math.inf}, {"mix": ParameterState(1.0, 0.5, "page")})
+        rig.controls.numbers = Numbers(time.monotonic())
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send("nonsense")
             await page.heard("error")
             return (await get(panel, "/health")).json
 
     metrics = asyncio.run(scenario())
+    assert 0.0 <= metrics["status_age"] < PATIENCE
     assert metrics == {"version": __version__, "clients": 1, "status_age": metrics["status_age"],
                       "status": {"fps": 30.0, "latency": None},
                       "values": {**{n: p.default for n, p in SHOWN.items()}, "prompt": "ocean", "strength": 0.5},
