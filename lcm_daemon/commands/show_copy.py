@@ -18,7 +18,8 @@ from lcm_daemon.shows.unattended import unattended_fields
 
 HOST = "127.0.0.1"
 END_SECONDS = 10.0  # for an orderly end
-SWITCHED_OFF = ("opening_hours", "alarms", "log")  # keys of a show that is left alone; what they do is the show's alone
+# Keys that a copy does without, and what switches each of them off: the show alone opens, calls for help and keeps files.
+SWITCHED_OFF = {"opening_hours": "false", "alarms": "false", "log": "{}", "crash_reports": "{keep: 0}"}
 
 
 def free_port() -> int:
@@ -43,10 +44,12 @@ def copy_overrides(show: Show, bus: str, panel_port: int, osc_port: int = 0) -> 
     off = {name: "false" for name, options in show.controllers.items() if options is not None} | {"osc": "false"}
     unattended = unattended_fields(Path())
     sections = {**off, **servers, **({"audience": "false"} if show.audience else {}), "resume": "false",
-                "network": "{}", **{key: "false" for key in SWITCHED_OFF if key in unattended},
+                "network": "{}", **{key: text for key, text in SWITCHED_OFF.items() if key in unattended},
                 "sinks": f"[{{transport: memory, name: {bus}}}]"}
-    silent = [f"cues.{number}.send=[]" for number, cue in enumerate(show.cues) if cue.send]
-    return [*(f"{key}={text}" for key, text in sections.items()), *silent]
+    parts = [f"cues.{number}.send=[]" for number, cue in enumerate(show.cues) if cue.send]
+    if show.unattended.care is not None and show.unattended.care.night is not None:
+        parts.append("care.night=false")
+    return [*(f"{key}={text}" for key, text in sections.items()), *parts]
 
 
 def copy_environment(overrides: Sequence[str]) -> dict[str, str]:

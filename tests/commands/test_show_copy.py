@@ -18,6 +18,9 @@ cues:
 network: {hosts: [lcm.example.org], access: {pin: "481516"}}
 osc: {port: 9300, feedback: ["10.0.0.9:9001"]}
 oscquery: {port: 9400}
+opening_hours: {open: [{from: "10:00", to: "10:01"}]}
+log: {file: show.log}
+care: {night: {from: "00:00", to: "23:59"}}
 panel: {host: 0.0.0.0, port: 8300}
 audience: {host: 0.0.0.0}
 """
@@ -40,6 +43,10 @@ def test_a_copy_sends_and_serves_nothing_to_others(file: Path) -> None:
     assert (copy.audience, copy.resume, copy.cue_destinations) == (None, False, ())
     assert not copy.network.access.pin
     assert [cue.values for cue in copy.cues] == [cue.values for cue in show.cues]
+    kept = copy.unattended
+    assert (kept.opening_hours, kept.log.file, kept.crash_reports.keep) == (None, "", 0)
+    assert kept.care is not None
+    assert kept.care.night is None
     assert (copy.source, copy.recipe) == (show.source, show.recipe)
 
 

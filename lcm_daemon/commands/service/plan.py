@@ -177,10 +177,10 @@ def _program() -> list[str]:
 
 
 def _written_folders(show: Show, file: Path) -> list[Path]:
-    """The folders of looks and recordings. Those of a show that comes with the package are in the state's folder."""
+    """The folders of looks, recordings and the log. Those of a show that comes with the package are in the state's folder."""
     if is_packaged(file):
         return []
-    found = [file.parent]
+    found = [file.parent, *([Path(show.unattended.log.file).parent] if show.unattended.log.file else [])]
     for sink in show.sinks:
         if sink.transport == "record":
             parts = Path(str(sink.options["path"])).absolute().parent.parts
