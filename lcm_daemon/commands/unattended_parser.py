@@ -1,9 +1,13 @@
-"""Arguments of the commands for shows that are left alone: `service` and `doctor`. Imports nothing else of ours."""
+"""Arguments of the commands for shows that are left alone: `service`, `doctor`, `soak`. Imports nothing of ours."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 from typing import Any
+
+MOST_DAYS = 3660
+FIRST, LAST = datetime.date(1980, 1, 1), datetime.date(8000, 1, 1)  # within what Python and Windows can compute
 
 
 def add_commands(commands: Any) -> None:
@@ -12,6 +16,11 @@ def add_commands(commands: Any) -> None:
         "doctor", help="check this machine; with SHOW: also whether the show can open",
         epilog="Exit code: 0; with SHOW: 1 if the show is not ready to open."))
     _add_service(commands.add_parser("service", help="start a show with the machine"))
+    _add_schedule(commands.add_parser("schedule", help="print what a show does by the time of day: opening hours, "
+                                      "playlist, cues, recycling"))
+    _add_soak(commands.add_parser(
+        "soak", help="play a copy of a show for hours, with faults if you like, and write a report",
+        epilog="Exit code: 0 if everything was as expected, else 1."))
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +64,77 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
             add_overrides(one)
 
 
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_schedule)
+    add_show(parser)
+    parser.add_argument("--days", type=_days, default=7, metavar="N", help="how many days (7)")
+    parser.add_argument("--from", type=_date, metavar="DATE", dest="first", help="the first day, such as 2026-12-24 "
+                        "(today)")
+    add_overrides(parser)
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is not a number of days from 1 to {MOST_DAYS}")
+    return int(text)
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        found = datetime.date.fromisoformat(text)
+    except ValueError:
+        found = datetime.date.min
+    if not FIRST <= found <= LAST:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is not a date such as 2026-12-24")
+    return found
+
+
+def _add_soak(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_soak)
+    add_show(parser)
+    parser.add_argument("--hours", type=_hours, default=1.0, metavar="N", help="how long it plays (1); 0.25 is a "
+                        "quarter of an hour")
+    parser.add_argument("--faults", action="store_true", help="cause faults one after the other: processes that are "
+                        "killed, sources that vanish, floods, full disks, clocks that are set")
+    parser.add_argument("--only", action="append", default=[], metavar="FAULT", help="cause this fault only; may be "
+                        "repeated")
+    parser.add_argument("--report", default="soak.html", metavar="FILE", help="the report, a page (soak.html)")
+    parser.add_argument("--transport", choices=("memory", "ndi"), default="memory", help="how frames go in and out "
+                        "(memory)")
+    parser.add_argument("--own-source", action="store_true", help="play the show's own source, and not test cards")
+    add_overrides(parser)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= 24 * 366:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours such as 24")
+    return hours
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.doctor import doctor
 
     return doctor(options.show, options.overrides, not options.no_run)
 
 
+def _schedule(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.schedule import schedule
+
+    return schedule(options.show, options.overrides, options.days, options.first)
+
+
 def _service(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.service.command import service
 
     return service(options)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.soak.course import soak
+
+    return soak(options.show, options.overrides, options.hours, options.faults, options.only, options.report,
+                options.transport, options.own_source)

@@ -69,6 +69,8 @@ class ClosedShow:
                 self._look.put_on(now)  # the show was closed at the start
         elif self._is_closed and self._may_open(now):
             self._open(now)
+        elif self._look is not None and not self._is_closed:
+            self._look.take_off(now)  # the last run has ended while it was closed
         self._let_visitors()
         self._step_engines(is_open, opens_soon, now)
         self._move(now)
