@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.audience.commands import AudienceCommands
@@ -60,8 +60,8 @@ class NoAudience:
     def begin(self, now: float) -> None:
         """Start the server's process. Raises LcmDaemonError if the system cannot."""
 
-    def wait_until_open(self, now: float) -> None:
-        """Wait until the server listens. Raises LcmDaemonError if it cannot."""
+    def wait_until_open(self, now: float, is_ended: Callable[[], bool]) -> None:
+        """Wait until the server listens. Raises LcmDaemonError if it cannot. is_ended: Ends the wait."""
 
     def stop(self, seconds: float) -> None:
         """End the server's process, waiting up to `seconds`."""
@@ -104,6 +104,13 @@ class NoAudience:
         """Lists for pages."""
         return {}
 
+    def report_ends(self, on_end: Callable[[End], object]) -> None:
+        """Call this function with each server that fails."""
+
+    def texts(self) -> list[str]:
+        """What visitors have written, as far as it plays."""
+        return []
+
 
 class Audience(NoAudience):
     """Visitors with sessions of their own. All calls on the stage's thread; none of them waits, but `wait_until_open`.
@@ -132,6 +139,13 @@ class Audience(NoAudience):
         self._latency = "audience/latency" if config.share > 0.0 else "latency"  # the show has no picture of its own
         self._told, self._told_at = -1, 0.0  # revision of the values that the server was told last, and when
 
+    def report_ends(self, on_end: Callable[[End], object]) -> None:
+        self._server.on_end = on_end
+
+    def texts(self) -> list[str]:
+        values = (value for _, seat in self.seats for value in seat.parameters.targets().values())
+        return [value for value in values if isinstance(value, str)]
+
     # --- life ---
 
     def begin(self, now: float) -> None:
@@ -139,8 +153,8 @@ class Audience(NoAudience):
         self._tell_table(now)
         self._server.begin(now)
 
-    def wait_until_open(self, now: float) -> None:
-        self._server.wait_until_open(now)
+    def wait_until_open(self, now: float, is_ended: Callable[[], bool]) -> None:
+        self._server.wait_until_open(now, is_ended)
         self._address.follow(self._server.address)
 
     def stop(self, seconds: float) -> None:

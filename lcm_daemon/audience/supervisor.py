@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 SILENCE_SECONDS = 5.0  # a server that sends nothing for this long is replaced: it sends its sessions every second
 LOOK_SECONDS = 1.0  # between two looks of the stage, which is busy while a show is opened
 START_SECONDS = 30.0  # how long a server may take to open
+WAIT_SECONDS = 0.1  # of each step of the wait for the first one, which a signal may end
 RETRY_PAUSE = 5.0  # seconds until the next try, after three servers in a minute have failed
 MOST_WAITING = 64  # requests of the performer that wait for a server; further ones are dropped
 
@@ -62,6 +64,8 @@ class AudienceSupervisor(ChildSupervisor):
         kept: What a later server should know.
     """
 
+    kind = "audience"
+
     def __init__(
         self, config: ServerConfig, size: Size, metrics: Metrics,
         run: Callable[[ChildEndpoint, ServerConfig, LogLevels], None] = run_server,
@@ -88,12 +92,18 @@ class AudienceSupervisor(ChildSupervisor):
         except OSError as error:
             raise LcmDaemonError(f"audience: its server cannot be started: {error}") from error
 
-    def wait_until_open(self, now: float) -> None:
-        """Wait until the first server listens. Raises LcmDaemonError if it cannot: its port is in use, for example."""
-        while not self.ready:
-            if self.child is None or not self.wait_for_message(self.child, START_SECONDS):
+    def wait_until_open(self, now: float, is_ended: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the first server listens. is_ended: Ends the wait; asked ten times a second.
+
+        Raises:
+            LcmDaemonError: It cannot listen, because its port is in use, for example.
+        """
+        end = time.monotonic() + START_SECONDS
+        while not (self.ready or is_ended()):
+            if self.child is None or time.monotonic() > end:
                 raise LcmDaemonError("audience: its server did not start")
-            self._read_messages(self.child, now)
+            if self.wait_for_message(self.child, WAIT_SECONDS):
+                self._read_messages(self.child, now)
             if self.error:
                 raise LcmDaemonError(self.error)
 
@@ -194,6 +204,7 @@ class AudienceSupervisor(ChildSupervisor):
     def on_failure(self, reason: str, now: float) -> None:
         log.warning("audience: its server %s: %s; starting another", self.pid or "", self.error or reason)
         self.metrics.count("audience/replaced")
+        self.report_end(Failed(self.error or reason), {"open": str(self.ready)})
         self.kill_child()
         self.ready = False
         self._retry_at = now if self.restarts.allows(now) else now + RETRY_PAUSE

@@ -57,6 +57,8 @@ class DeskSupervisor(ChildSupervisor):
         prestarted: The process of the first desk, if it was started already.
     """
 
+    kind = "desk"
+
     def __init__(
         self, config: desk.DeskConfig, size: Size, metrics: Metrics, prestarted: Prestarted | None = None,
     ) -> None:
@@ -91,7 +93,7 @@ class DeskSupervisor(ChildSupervisor):
         self._sockets = StageSockets()
         self._spare = SpareDesk(metrics)
         self._spare_at: float | None = None  # when the next spare is started; None: once this desk is open
-        self._is_first = True
+        self._has_ended = False  # a desk has ended in this show
         self._ready_at = 0.0
         self.recycles = False  # another desk is to take over
         self._leaving_at: float | None = None  # when the desk was asked to leave
@@ -164,10 +166,10 @@ class DeskSupervisor(ChildSupervisor):
         if not self.ready:
             return
         if self._spare_at is None:
-            self._spare_at = now + (FIRST_SPARE_SECONDS if self._is_first else SPARE_SECONDS)
-            self._is_first, self._ready_at = False, now
+            self._spare_at = now + (SPARE_SECONDS if self._has_ended else FIRST_SPARE_SECONDS)
+            self._ready_at = now
         if now >= self._spare_at:
-            self._spare.keep(now)
+            self._spare.keep(now, in_background=not self._has_ended)  # after an end, another one may follow soon
 
     # --- a desk that is replaced on purpose ---
 
@@ -201,6 +203,7 @@ class DeskSupervisor(ChildSupervisor):
         self._earlier_counts = {**self._earlier_counts, **self.counts}
         self.ready = self.recycles = False
         self._leaving_at = self._spare_at = None
+        self._has_ended = True
 
     def waitables(self) -> list[Any]:
         return [*super().waitables(), *(self._spare.waitables() if self.child is None else ())]
@@ -351,6 +354,7 @@ class DeskSupervisor(ChildSupervisor):
             return
         log.warning("desk %s: %s; starting another", self.pid or "", self.error or reason)
         self.metrics.count("desk/replaced")
+        self.report_end(Failed(self.error or reason), {"open": str(self.ready)})
         if self.error and not self.ready:  # it may have been given sockets that it cannot use
             self._sockets.close()
         is_settled = self.ready and now - self._ready_at >= SETTLED_SECONDS

@@ -39,8 +39,13 @@ class SpareDesk:
         """What becomes readable when the process has imported its modules, and when it ends."""
         return [self._process.pipe] if self._process is not None else []
 
-    def keep(self, now: float, is_urgent: bool = False) -> None:
-        """Start one if there is none, and replace one that has ended or hangs. is_urgent: It is needed at once."""
+    def keep(self, now: float, is_urgent: bool = False, in_background: bool = False) -> None:
+        """Start one if there is none, and replace one that has ended or hangs.
+
+        Args:
+            is_urgent: It is needed at once.
+            in_background: It imports at low priority.
+        """
         if self._process is not None and (is_urgent or now - self._looked_at >= LOOK_SECONDS):
             self._looked_at = now
             is_late = not self._process.is_warm and now - self._tried_at >= IMPORT_SECONDS
@@ -50,7 +55,7 @@ class SpareDesk:
         pause = URGENT_SECONDS if is_urgent else RETRY_SECONDS
         if self._process is None and now - self._tried_at >= pause:
             self._tried_at = self._looked_at = now
-            self._start(in_background=not is_urgent)
+            self._start(in_background)
 
     def _start(self, in_background: bool) -> None:
         try:

@@ -222,8 +222,8 @@ class Stage:
         self.desk.begin(self.parameters.targets(), now)
         self.engines.start(now)  # they import while the desk starts
         self.audience.begin(now)
-        self.desk.wait_until_open(now)
-        self.audience.wait_until_open(now)
+        self.desk.wait_until_open(now, lambda: self.stopping)
+        self.audience.wait_until_open(now, lambda: self.stopping)
         self.shelf.step()
         for runner in self._runners():
             runner.start()

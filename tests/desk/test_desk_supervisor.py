@@ -28,7 +28,7 @@ from lcm_daemon.desk.desk import DeskConfig
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.channel import Channel, ChildChannel
 from lcm_daemon.processes.protocol import Credit, Ready
-from tests.rigs.daemon import free_port
+from tests.rigs.daemon import free_port, wait_for
 
 SIZE = (64, 48)
 VALUES = Parameters().targets()
@@ -291,3 +291,99 @@ def test_a_desk_that_cannot_open_says_why_in_one_line() -> None:
             supervisor.open(VALUES, time.perf_counter())
         supervisor.stop()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_what_is_sent_while_no_desk_runs_is_received_by_the_next() -> None:
+    """By UDP, and by a connection that is made then."""
+    udp, tcp = free_port(socket.SOCK_DGRAM), free_port()
+    config = DeskConfig("test", TABLE, VALUES, {"osc": {"port": udp, "tcp": tcp}})
+    supervisor = DeskSupervisor(config, SIZE, Metrics())
+    try:
+        supervisor.open(VALUES, time.perf_counter())
+        os.kill(supervisor.pid, signal.SIGKILL)
+        wait_for(lambda: supervisor.child and not supervisor.child.process.is_alive(), 10, "its end")
+        for number in range(20):
+            send("/lcm/adjust", ["seed", str(number)], "127.0.0.1", udp)
+        packet = encode("/lcm/steps", [3])
+        with socket.create_connection(("127.0.0.1", tcp)) as connection:
+            connection.sendall(len(packet).to_bytes(4, "big") + packet)
+            asked = serve(supervisor, lambda queues: any(queue.changes for queue in queues) and len(
+                [call for queue in queues for call in queue.commands]) >= 20)
+    finally:
+        supervisor.stop()
+    assert [call.arguments[1] for queue in asked for call in queue.commands] == list(range(20))
+    assert [queue.changes["steps"].value for queue in asked if queue.changes] == [3]
+
+
+@pytest.mark.slow
+def test_a_desk_that_is_recycled_leaves_nothing_behind(desk: DeskSupervisor, port: int) -> None:
+    first = desk.pid
+    numbers = iter(range(100_000))
+
+    def sends_until_there_is_another(_: object) -> bool:
+        send("/lcm/adjust", ["seed", str(next(numbers))], "127.0.0.1", port)
+        return desk.ready and desk.pid != first
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as subscriber:
+        subscriber.bind(("127.0.0.1", 0))
+        subscriber.settimeout(20)
+        send("/lcm/subscribe", [str(subscriber.getsockname()[1])], "127.0.0.1", port)
+        subscriber.recv(4096)
+        asked = serve(desk, lambda _: desk.kept)
+        desk.recycle(time.perf_counter())
+        asked += serve(desk, sends_until_there_is_another, seconds=60.0)
+        last = next(numbers)
+        asked += serve(desk, lambda queues: bool(queues))
+        desk.tell([Change("steps", 5, "test")])
+        desk.step(VALUES, time.perf_counter())
+        while subscriber.recv(4096) != b"/lcm/steps\0\0,i\0\0\0\0\0\5":
+            desk.step(VALUES, time.perf_counter())
+    asked += desk.step(VALUES, time.perf_counter())
+    assert [call.arguments[1] for queue in asked for call in queue.commands] == list(range(last))
+    assert not desk.recycles
+    assert desk.metrics.total("desk/recycled") == 1
+    assert desk.metrics.total("desk/replaced") == 0
+
+
+@pytest.mark.slow
+def test_a_stopped_desk_is_replaced_by_the_spare_at_once(desk: DeskSupervisor, port: int) -> None:
+    serve(desk, lambda _: desk._spare_at is not None)
+    desk._spare_at = 0.0
+    serve(desk, lambda _: desk._spare.is_warm)
+    first, spare = desk.pid, desk._spare._process
+    assert spare is not None
+    os.kill(first, signal.SIGSTOP)
+    begun = time.perf_counter()
+    while desk.pid == first:
+        desk.tell([Change("strength", time.perf_counter() % 1.0, "test")])
+        desk.step(VALUES, time.perf_counter())
+        time.sleep(0.001)
+    assert 0.2 < time.perf_counter() - begun < 5.0  # 0.3 s on an idle machine
+    serve(desk, lambda _: desk.pid != 0)
+    assert desk.pid == spare.process.pid
+
+
+@pytest.mark.slow
+def test_the_wait_for_the_first_desk_can_be_ended() -> None:
+    supervisor = DeskSupervisor(DeskConfig("test", TABLE, VALUES, {}), SIZE, Metrics())
+    supervisor.begin(VALUES, 0.0)
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    begun = time.perf_counter()
+    supervisor.wait_until_open(0.0, lambda: time.perf_counter() > begun + 0.2)
+    assert not supervisor.ready
+    supervisor.stop()
+    assert time.perf_counter() < begun + 5.0
+
+
+def test_a_desk_that_was_open_for_long_is_replaced_without_a_pause() -> None:
+    """However often: only those that fail at their start are limited."""
+    desk = DeskSupervisor(DeskConfig("test", TABLE, VALUES), SIZE, Metrics())
+    desk._spare.keep = lambda now, **_: None  # type: ignore[assignment,method-assign]
+    for ready, pauses in ((True, 0), (False, 1)):
+        for number in range(5):
+            now = 100.0 * ready + 10.0 * number
+            desk.ready, desk._ready_at, desk.error = ready, now - 5.0, ""
+            desk.on_failure("died", now)
+            pauses -= desk._retry_at > now
+        assert pauses == 0
