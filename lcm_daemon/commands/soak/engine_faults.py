@@ -1,0 +1,228 @@
+"""Faults of the engine: it is killed, stopped, out of memory, paints no numbers, crashes again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from lcm_daemon.commands.soak.nan_weights import write_nan_model
+from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
+
+ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
+BROKEN = "soak-nan"  # the recipe whose weights are damaged
+LOOP = 4  # engines that are killed, each as soon as it renders; the third in a minute steps down
+
+
+class _EngineFault(Fault):
+    """An engine that is replaced."""
+
+    def begin(self, scene: Scene) -> None:
+        self._pid, self._begun = scene.pid("engine"), time.monotonic()
+        self._hurt(scene)
+
+    def _hurt(self, scene: Scene) -> None:
+        raise NotImplementedError
+
+    def is_over(self, scene: Scene, since: float) -> bool:
+        return scene.renders(since, self._pid)
+
+
+class EngineSignal(_EngineFault):
+    """A signal to the engine."""
+
+    def __init__(self, name: str, does: str, number: int) -> None:
+        self.name, self.does, self._number = name, does, number
+
+    def _hurt(self, scene: Scene) -> None:
+        scene.signal(self._pid, self._number)
+
+
+class LoadWithoutMemory(_EngineFault):
+    """The next engine gets no memory while it loads."""
+
+    name = "engine-memory-load"
+    does = "kills the engine; the next one gets no memory while it loads (RLIMIT_AS)"
+    hold = 4.0
+    limit = 2 * RENDERED_SECONDS  # two engines load, one after the other
+
+    def missing(self, scene: Scene) -> str:
+        return _no_limits()
+
+    def _hurt(self, scene: Scene) -> None:
+        scene.signal(self._pid, signal.SIGKILL)
+        self._limited = 0
+
+    def go_on(self, scene: Scene) -> None:
+        following = scene.pid("engine")
+        if following and not self._limited and following != self._pid:
+            self._limited = following if _limit_memory(following) else 0
+            self._pid = self._limited or self._pid
+
+
+class FrameWithoutMemory(_EngineFault):
+    """The engine gets no more memory while it renders, and is asked for a larger picture."""
+
+    name = "engine-memory-frame"
+    does = "lets the engine have no more memory, and asks for larger pictures for 3 s (RLIMIT_AS)"
+    hold = 3.0
+    from_undo = True
+
+    def missing(self, scene: Scene) -> str:
+        return _no_limits()
+
+    def _hurt(self, scene: Scene) -> None:
+        _limit_memory(self._pid)
+        width, height = scene.checked.recipe.size
+        scene.show.send("/lcm/size", 2 * width, 2 * height)
+
+    def undo(self, scene: Scene) -> None:
+        _limit_memory(self._pid, psutil.RLIM_INFINITY if sys.platform == "linux" else 0)
+        scene.show.send("/lcm/size", *scene.checked.recipe.size)
+
+    def is_over(self, scene: Scene, since: float) -> bool:
+        size = "{}x{}".format(*scene.checked.recipe.size)
+        return scene.renders(since) and scene.observer.status_since(since).get("size") == size
+
+
+class NanPictures(Fault):
+    """A recipe whose weights are damaged."""
+
+    name = "engine-nan"
+    does = "changes to a recipe whose weights paint NaN, and back"
+    hold = 12.0
+    from_undo = True
+
+    def missing(self, scene: Scene) -> str:
+        return "" if BROKEN in scene.checked.recipes else "only the built-in model can be damaged"
+
+    def begin(self, scene: Scene) -> None:
+        self._begun, self._alarms = time.monotonic(), len(scene.observer.alarms)
+        scene.show.send("/lcm/recipe", BROKEN)
+
+    def undo(self, scene: Scene) -> None:
+        status = scene.observer.status_since(self._begun)
+        self._said = " ".join(str(status.get(key) or "") for key in ("alarm", "error", "engine"))
+        self._reported = bool(status.get("alarm") or status.get("error")) or status.get("recipe") != BROKEN
+        scene.show.send("/lcm/recipe", scene.checked.recipe.name)
+
+    def is_over(self, scene: Scene, since: float) -> bool:
+        status = scene.observer.status_since(since)
+        return scene.renders(since) and status.get("recipe") == scene.checked.recipe.name
+
+    def checks(self, scene: Scene) -> list[Check]:
+        return [Check("refused, or an alarm", self._said.strip()[:200] or "not reported", self._reported)]
+
+
+class CrashLoop(Fault):
+    """Engines that crash one after the other."""
+
+    name = "engine-crash-loop"
+    does = f"kills {LOOP} engines, each as soon as it renders; then asks for the recipe again"
+    hold = 45.0
+    from_undo = True
+
+    def begin(self, scene: Scene) -> None:
+        self._left, self._killed, self._next = LOOP, {0}, time.monotonic()
+
+    def go_on(self, scene: Scene) -> None:
+        pid = scene.pid("engine")
+        if self._left and pid not in self._killed and scene.renders(self._next):
+            scene.signal(pid, signal.SIGKILL)
+            self._killed.add(pid)
+            self._left, self._next = self._left - 1, time.monotonic()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be killed."""
+        return not self._left
+
+    def undo(self, scene: Scene) -> None:
+        scene.show.send("/lcm/recipe", scene.checked.recipe.name)
+
+    def is_over(self, scene: Scene, since: float) -> bool:
+        return (scene.renders(since) and scene.pid("engine") not in self._killed
+                and scene.observer.status_since(since).get("recipe") == scene.checked.recipe.name)
+
+
+class DamagedCache(_EngineFault):
+    """Compiled models on disk that are damaged."""
+
+    name = "engine-damaged-cache"
+    does = "overwrites every compiled model of the copy, and kills the engine and the spare one"
+    limit = 60.0  # models are compiled again
+
+    def missing(self, scene: Scene) -> str:
+        return "" if list(_cached(scene)) else "nothing is compiled on this machine"
+
+    def _hurt(self, scene: Scene) -> None:
+        for file in _cached(scene):
+            size = min(file.stat().st_size, 1 << 20)
+            file.unlink()  # it may be a link to the user's own
+            file.write_bytes(scene.chance.randbytes(size))
+        with contextlib.suppress(psutil.Error):
+            for child in scene.show.process.children():
+                if child.pid != scene.pid("desk") and _is_spare_or_engine(child):
+                    child.kill()
+
+
+def _is_spare_or_engine(process: psutil.Process) -> bool:
+    """Whether it is a spawned process of Python that has loaded torch."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return any("torch" in Path(each.path).parts for each in process.memory_maps())
+    return False
+
+
+def _cached(scene: Scene) -> list[Path]:
+    folder = scene.show.cache
+    return [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+
+
+def _no_limits() -> str:
+    return "" if sys.platform == "linux" else "only Linux limits the memory of another process"
+
+
+def _limit_memory(pid: int, room: int = ROOM) -> bool:
+    """Limit the address space of a process to what it has and `room` bytes; return whether that worked."""
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        process = psutil.Process(pid)
+        limit = room if room == psutil.RLIM_INFINITY else process.memory_info().vms + room
+        process.rlimit(psutil.RLIMIT_AS, (limit, psutil.RLIM_INFINITY))
+        return True
+    return False
+
+
+def link_cache(cache: Path, folder: Path) -> None:
+    """Let `folder` have the files of the user's cache, by links: a copy that damages its own leaves those alone."""
+    link: Callable[[str, str], object] = _link
+    if cache.is_dir():
+        shutil.copytree(cache, folder, copy_function=link, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        Path(target).symlink_to(Path(source).resolve())
+    except OSError:  # Windows allows links to administrators only
+        shutil.copy2(source, target)
+
+
+def broken_recipe(folder: Path) -> str:
+    """A recipe with damaged weights, as a show says it. Writes the weights into `folder`."""
+    model = write_nan_model(folder / "nan-model")
+    return f"recipes.{BROKEN}={{base: builtin, model: {str(model)!r}, accelerate: none, controlnets: [], loras: []}}"
+
+
+FAULTS: tuple[Fault, ...] = (
+    EngineSignal("engine-kill", "kills the engine (SIGKILL)", getattr(signal, "SIGKILL", signal.SIGTERM)),
+    EngineSignal("engine-segv", "lets the engine crash (SIGSEGV)", signal.SIGSEGV),
+    *([EngineSignal("engine-stop", "stops the engine (SIGSTOP)", signal.SIGSTOP)] if sys.platform != "win32" else []),
+    LoadWithoutMemory(), FrameWithoutMemory(), NanPictures(), CrashLoop(), DamagedCache(),
+)
