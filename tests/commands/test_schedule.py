@@ -72,7 +72,9 @@ def test_a_show_without_hours_is_always_open(capsys: pytest.CaptureFixture[str])
     assert lines[2::2] == ["         open all day"] * 2
 
 
-@pytest.mark.parametrize("arguments", [["--days", "0"], ["--days", "x"], ["--from", "24.12."], ["--from", "0001-01-01"]])
+@pytest.mark.parametrize("arguments", [
+    ["--days", "0"], ["--days", "x"], ["--from", "24.12."], ["--from", "0001-01-01"],
+])
 def test_wrong_arguments(show: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["schedule", show, *arguments])
