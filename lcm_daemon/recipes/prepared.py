@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -104,6 +105,20 @@ class Prepared:
         """Add a form to the file, in place of an older one. Raises OSError if it cannot be written."""
         key = _key(form)
         self.forms = [other for other in Prepared.read(self._file).forms if _key(other) != key] + [form]
+        self._write()
+
+    def forget(self, folder: Path) -> None:
+        """Remove the forms whose files were in a folder that was deleted. What cannot be written is left as it is."""
+        kept = [form for form in self.forms if not form.folder or Path(form.folder) != folder]
+        if len(kept) == len(self.forms):
+            return
+        log.warning("%s: %d prepared forms are lost with its files; lcm-daemon prepare makes them again", folder,
+                    len(self.forms) - len(kept))
+        self.forms = kept
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
         write_atomically(self._file, json.dumps([asdict(one) for one in self.forms], indent=1))
 
 

@@ -94,6 +94,17 @@ class Accelerator(ABC):
             raise ValueError(f"{part}: an example needs at least one tensor")
         return self._compile(part, module, example)
 
+    def drop_damaged(self, error: Exception) -> bool:
+        """Delete what the last `compile` has read from a cache, since its result is wrong; say so.
+
+        Args:
+            error: What is wrong.
+
+        Returns:
+            Whether there was anything to delete. Compiling again then makes it again.
+        """
+        return False
+
     @abstractmethod
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule: ...
 

@@ -6,6 +6,7 @@ wrong on a busy card: only `lcm-daemon prepare` makes it, and an engine loads it
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from lcm_daemon.core.paths import cache_folder
 from lcm_daemon.pipelines import accumulation
 from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule
+from lcm_daemon.pipelines.accelerators.cache_manifest import CacheManifest
 from lcm_daemon.recipes.prepared import Prepared
 from lcm_daemon.recipes.recipe import Recipe
 
@@ -51,12 +53,19 @@ class Compile(Accelerator):
         return probe() if probe else f"it runs on CPU and CUDA only, and the device is {device.type}"
 
     def _compile(self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]) -> CompiledModule:
+        manifest = _use_folder(self.device)
+        compiled = self._compile_in_folder(part, module, example)
+        if manifest is not None:
+            with contextlib.suppress(OSError):  # a full disk: the files that were written are not known as whole
+                manifest.note()
+        return compiled
+
+    def _compile_in_folder(
+        self, part: str, module: nn.Module, example: tuple[Tensor | None, ...]
+    ) -> CompiledModule:
         import torch._dynamo
         import torch._inductor.config
 
-        # By default torch uses a folder below the system's temporary folder, which a restart empties.
-        if os.environ.get(_FOLDER, tempfile.gettempdir()).startswith(tempfile.gettempdir()):
-            os.environ[_FOLDER] = str(inductor_folder(self.device))
         if part == "denoiser":
             accumulation.decide(self.device, module, example)
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
@@ -79,6 +88,24 @@ class Compile(Accelerator):
         return result
 
 
+def _use_folder(device: torch.device) -> CacheManifest | None:
+    """Let inductor use our folder, unless the user has named another one; return what is noted of our folder.
+
+    By default torch uses a folder below the system's temporary folder, which a restart empties. A folder with damaged
+    files is deleted before the first compilation of this process.
+    """
+    folder, named = inductor_folder(device), os.environ.get(_FOLDER, tempfile.gettempdir())
+    if named == str(folder):
+        return CacheManifest(folder)
+    if not named.startswith(tempfile.gettempdir()):
+        return None
+    manifest = CacheManifest(folder)
+    if manifest.drop_if_damaged():
+        Prepared.read().forget(folder)
+    os.environ[_FOLDER] = str(folder)
+    return manifest
+
+
 def torch_version() -> str:
     """Version of torch, as `recipes.prepared.installed_torch` returns it."""
     return str(torch.__version__)
@@ -98,6 +125,13 @@ def inductor_folder(device: torch.device) -> Path:
 
 def is_tuned(recipe: Recipe, device: torch.device) -> bool:
     """Whether `lcm-daemon prepare` has made the tuned form of this recipe, as it is rendered, for this device."""
+    if not _find_tuned(recipe, device):
+        return False
+    _use_folder(device)  # which may have to be deleted
+    return _find_tuned(recipe, device)
+
+
+def _find_tuned(recipe: Recipe, device: torch.device) -> bool:
     form = Prepared.read().find(recipe, torch_version(), card_name(device))
     return form is not None and form.tuned
 

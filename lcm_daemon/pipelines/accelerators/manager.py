@@ -214,8 +214,8 @@ class AcceleratorManager:
             if self._try(accelerator, job):
                 return
 
-    def _try(self, accelerator: Accelerator, job: _CompileJob) -> bool:
-        """Compile and install; whether the job is done."""
+    def _try(self, accelerator: Accelerator, job: _CompileJob, is_second: bool = False) -> bool:
+        """Compile and install; whether the job is done. is_second: What lay in the cache was wrong, and is gone."""
         name = f"{accelerator.name}: {job.module.part}{' with LoRAs' if job.live else ''}"
         started, moves = time.perf_counter(), self._weight_moves
         is_movable = accelerator.bakes_weights and job.module.moves and not job.live
@@ -228,6 +228,8 @@ class AcceleratorManager:
             if is_movable and moves != self._weight_moves:
                 job.module.remove(job)
                 return True
+            if not is_second and accelerator.drop_damaged(error):
+                return self._try(accelerator, job, is_second=True)
             log.warning("%s", error)
         except Exception as error:  # compilers raise anything; the eager module keeps playing
             log.warning("%s cannot be compiled: %s", name, _first_line(error))

@@ -39,6 +39,8 @@ TIMEOUT = 3600  # seconds for one module, in the background; SD-Turbo's UNet tak
 
 log = logging.getLogger(__name__)
 
+_DAMAGED = (RuntimeError, ValueError, TypeError, KeyError)  # what reading a damaged file raises
+
 
 class OpenVino(Accelerator):
     """Compiles each module into an OpenVINO model, stored in the user's cache."""
@@ -51,6 +53,7 @@ class OpenVino(Accelerator):
     def __init__(self, device: torch.device, features: Features, cache: CompileCache | None = None) -> None:
         super().__init__(device, features)
         self._cache = cache or CompileCache(self.name)
+        self._found: Path | None = None  # what the last compilation has read from the cache
 
     @cached_property
     def _devices(self) -> list[str]:
@@ -72,16 +75,26 @@ class OpenVino(Accelerator):
         name = fingerprint(module, example, openvino.__version__, repr(contenders), repr(int8), sys.platform,
                            torch.backends.cpu.get_cpu_capability())
         name = f"{part}-{name}.blob"
-        file = self._cache.find(name) or self._build(part, name, module, example, contenders)
+        self._found = self._cache.find(name)
+        if self._found is not None:
+            try:
+                return _load(part, self._found)
+            except _DAMAGED as error:
+                self.drop_damaged(error)
         try:
-            winner, seconds, blob = read_winner(file)
-            compiled = openvino.Core().import_model(blob, winner.device, dict(winner.properties))
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            self._cache.remove(file.name)
-            raise AcceleratorError(
-                f"{part}: the cached model cannot be read; it is compiled again at the next start") from error
-        log.info("openvino: %s runs as %s (%s)", part, winner.name, _milliseconds(seconds))
-        return _InferRequest(compiled, winner.tolerance)
+            return _load(part, self._build(part, name, module, example, contenders))
+        except _DAMAGED as error:
+            self._cache.remove(name)
+            raise AcceleratorError(f"{part}: OpenVINO cannot read what it has compiled: {error}") from error
+
+    def drop_damaged(self, error: Exception) -> bool:
+        if self._found is None:
+            return False
+        log.warning("openvino: the cached model %s is damaged (%s); it is deleted and compiled again", self._found,
+                    str(error).partition("\n")[0][:200])
+        self._cache.remove(self._found.name)
+        self._found = None
+        return True
 
     def _build(self, part: str, name: str, module: nn.Module, example: tuple[Tensor | None, ...],
                contenders: Sequence[Contender]) -> Path:
@@ -95,6 +108,16 @@ class OpenVino(Accelerator):
                     return self._cache.store(folder / "model.blob", name)
                 reasons.append(reason)
             raise AcceleratorError(f"{part}: OpenVINO's compiler {reasons[-1]}")
+
+
+def _load(part: str, file: Path) -> CompiledModule:
+    """Load a compiled model. Raises one of _DAMAGED."""
+    import openvino
+
+    winner, seconds, blob = read_winner(file)
+    compiled = openvino.Core().import_model(blob, winner.device, dict(winner.properties))
+    log.info("openvino: %s runs as %s (%s)", part, winner.name, _milliseconds(seconds))
+    return _InferRequest(compiled, winner.tolerance)
 
 
 def _milliseconds(seconds: Mapping[str, float]) -> str:

@@ -6,6 +6,7 @@ which it is.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -68,7 +69,7 @@ def attempts(contenders: Sequence[Contender]) -> list[list[Contender]]:
 
 def write_winner(file: Path, winner: Contender, seconds: Mapping[str, float], blob: bytes) -> None:
     """Write a compiled model, after a line about it. seconds: of each contender, by name."""
-    head = json.dumps({"winner": asdict(winner), "seconds": seconds})
+    head = json.dumps({"winner": asdict(winner), "seconds": seconds, "digest": _digest(blob)})
     file.write_bytes(head.encode() + b"\n" + blob)
 
 
@@ -76,7 +77,14 @@ def read_winner(file: Path) -> tuple[Contender, Mapping[str, float], bytes]:
     """Read what `write_winner` wrote; raises ValueError, TypeError or KeyError if the file is damaged."""
     head, _, blob = file.read_bytes().partition(b"\n")
     content: dict[str, Any] = json.loads(head)
+    if content.get("digest", "") not in ("", _digest(blob)):  # earlier versions have written none
+        raise ValueError("its digest is another one")
     return Contender(**content["winner"]), content["seconds"], blob
+
+
+def _digest(blob: bytes) -> str:
+    """OpenVINO reads a damaged model without a word, or crashes."""
+    return hashlib.blake2b(blob, digest_size=16).hexdigest()
 
 
 def _cpu_properties(module: nn.Module) -> dict[str, str]:

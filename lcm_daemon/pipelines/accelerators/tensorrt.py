@@ -6,6 +6,7 @@ seconds for a large UNet, which is too long for a fader.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from lcm_daemon.core.paths import cache_folder
 from lcm_daemon.pipelines.accelerators.base import Accelerator, CompiledModule, missing_package
 from lcm_daemon.pipelines.accelerators.cache import SIZE_LIMIT
+from lcm_daemon.pipelines.accelerators.cache_manifest import CacheManifest
 from lcm_daemon.pipelines.accelerators.tensor_inputs import TensorInputs, tensors_of
 
 
@@ -38,6 +40,8 @@ class TensorRt(Accelerator):
 
         folder = cache_folder() / self.name
         folder.mkdir(parents=True, exist_ok=True)
+        manifest = CacheManifest(folder)
+        manifest.drop_damaged()
         with torch.inference_mode(False), torch.no_grad():  # torch.export does not accept inference tensors
             tensors = tuple(tensor.clone() for tensor in tensors_of(example))
             engine: Any = torch_tensorrt.compile(
@@ -45,6 +49,8 @@ class TensorRt(Accelerator):
                 timing_cache_path=str(folder / "timing.bin"), immutable_weights=False, cache_built_engines=True,
                 reuse_cached_engines=True, engine_cache_dir=str(folder), engine_cache_size=SIZE_LIMIT,
                 **_typing(compile_dynamo))
+        with contextlib.suppress(OSError):  # a full disk: the files that were written are not known as whole
+            manifest.note()
 
         def run(*arguments: Tensor | None) -> Tensor:
             output: Tensor = engine(*tensors_of(arguments))
