@@ -29,6 +29,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.processes.ends import End
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import WITH_SAFETY_CHECKER
 from lcm_daemon.render.feeder import SessionInput
@@ -143,8 +144,8 @@ class Audience(NoAudience):
         self._server.on_end = on_end
 
     def texts(self) -> list[str]:
-        values = (value for _, seat in self.seats for value in seat.parameters.targets().values())
-        return [value for value in values if isinstance(value, str)]
+        return [str(value) for _, seat in self.seats for name, value in seat.parameters.targets().items()
+                if seat.parameters.table[name].kind == "text"]
 
     # --- life ---
 

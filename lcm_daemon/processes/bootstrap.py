@@ -18,6 +18,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TextIO
 
+from lcm_daemon.processes.crash_stacks import open_stacks
 from lcm_daemon.processes.log_output import LogOutput
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ def set_up_child(log_levels: LogLevels, downloads: bool = False) -> None:
     if not downloads:
         os.environ["HF_HUB_OFFLINE"] = "1"  # a running show opens no connection to the hub: `pull` has fetched it all
     set_up_logging(log_levels)
+    open_stacks(log_levels.output.recent)
     threading.Thread(target=_exit_with_parent, name="exit-with-parent", daemon=True).start()
 
 

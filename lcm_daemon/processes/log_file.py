@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-MODE = 0o640  # of the file: lines may quote prompts
+MODE, PRIVATE_MODE = 0o640, 0o600  # of the file: lines may quote prompts
 _FLAGS = (os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
           | getattr(os, "O_NONBLOCK", 0))  # a pipe without a reader would be waited for
 
@@ -25,14 +25,15 @@ class LogFile:
         size: Bytes from which it is renamed.
         keep: How many renamed files are kept.
         renames: Whether this process is the one that renames.
+        mode: Permissions of the file.
 
     Attributes:
         trouble: Why the last line could not be written; "" if it was.
     """
 
-    def __init__(self, path: Path, size: int, keep: int, renames: bool) -> None:
+    def __init__(self, path: Path, size: int, keep: int, renames: bool, mode: int = MODE) -> None:
         self.path, self.trouble = path, ""
-        self._size, self._keep, self._renames = size, keep, renames
+        self._size, self._keep, self._renames, self._mode = size, keep, renames, mode
         self._lost, self._is_torn = 0, False  # lines that were not written; whether the last one is cut off
 
     def write(self, text: str) -> None:
@@ -57,10 +58,10 @@ class LogFile:
     def _append(self, data: bytes) -> int:
         """Return the number of bytes that were written. Raises OSError."""
         try:
-            number = os.open(self.path, _FLAGS, MODE)
+            number = os.open(self.path, _FLAGS, self._mode)
         except FileNotFoundError:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            number = os.open(self.path, _FLAGS, MODE)
+            number = os.open(self.path, _FLAGS, self._mode)
         try:
             if not stat.S_ISREG(os.fstat(number).st_mode):
                 raise OSError(errno.EINVAL, "it is not a file")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from lcm_daemon.processes.log_file import LogFile
+from lcm_daemon.processes.log_file import PRIVATE_MODE, LogFile
 from lcm_daemon.processes.log_handler import LogHandler
 from lcm_daemon.processes.repeats import RepeatFilter
 
@@ -50,7 +50,7 @@ class LogOutput:
             file = LogFile(Path(self.file), self.size, self.keep, _renames())
             found.append(_set_up(FileHandler(file, True), in_file))
         if self.recent:
-            recent = LogFile(Path(self.recent), RECENT_BYTES, 1, _renames())
+            recent = LogFile(Path(self.recent), RECENT_BYTES, 1, _renames(), PRIVATE_MODE)
             found.append(_set_up(FileHandler(recent, False), JsonFormatter()))
         repeats = RepeatFilter()
         for handler in found:

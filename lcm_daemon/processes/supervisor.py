@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.ends import DIED, HANGS, End, cause_of
+from lcm_daemon.processes.protocol import Failed
 
 
 class Reaper:
@@ -58,7 +61,13 @@ class ChildSupervisor(ABC):
 
     A subclass says how a child is started (`start_next`), what its messages mean (`on_message`), when its silence is a
     hang (`is_hung`), and what follows its end (`on_failure`).
+
+    Attributes:
+        kind: What a child is: "engine".
+        on_end: Called with each child that fails, before it is killed.
     """
+
+    kind: ClassVar[str] = "child"
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
@@ -66,6 +75,7 @@ class ChildSupervisor(ABC):
         self.started_at = 0.0  # when the child was started, or failed to, in monotonic seconds
         self.restarts = RestartLimit()
         self._reaper = Reaper()
+        self.on_end: Callable[[End], object] = lambda end: None
 
     @property
     def pid(self) -> int:
@@ -84,13 +94,13 @@ class ChildSupervisor(ABC):
             return
         self._read_messages(self.child, now)
         if self.child is not None and self.is_hung(self.child, now):
-            self.on_failure("does not answer", now)
+            self.on_failure(HANGS, now)
 
     def _read_messages(self, child: Child, now: float) -> None:
         try:
             messages = child.channel.receive()
         except CLOSED:
-            self.on_failure("died", now)
+            self.on_failure(DIED, now)
             return
         for message in messages:
             self.on_message(message, child, now)
@@ -103,6 +113,13 @@ class ChildSupervisor(ABC):
             return child.channel.pipe.poll(seconds)
         except (InterruptedError, *CLOSED):  # InterruptedError: Ctrl-C on Windows; its handler has run
             return True
+
+    def report_end(self, failed: Failed, facts: Mapping[str, str]) -> None:
+        """Count that the child has failed, and say so. facts: What is known of it."""
+        cause = cause_of(failed)
+        self.metrics.count(f"{self.kind}/ended/{cause}")
+        if self.child is not None:
+            self.on_end(End(self.kind, self.child, cause, failed.text, facts))
 
     def kill_child(self) -> None:
         """Kill the child, if there is one; `poll` reaps it."""

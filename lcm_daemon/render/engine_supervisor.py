@@ -22,6 +22,7 @@ from lcm_daemon.processes.supervisor import ChildSupervisor
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
 from lcm_daemon.render.cpu_watch import CpuWatch
+from lcm_daemon.render.engine_facts import describe_engine
 from lcm_daemon.render.engine_place import EnginePlace, start_engine
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from lcm_daemon.render.spare import Spare
@@ -66,6 +67,8 @@ class EngineSupervisor(ChildSupervisor):
         quick: The quick form of the first rung, where that is a compiled recipe.
         place: Where the engine runs.
     """
+
+    kind = "engine"
 
     def __init__(
         self, ladder: Sequence[Recipe], size: Size, metrics: Metrics, timeouts: EngineTimeouts,
@@ -329,6 +332,7 @@ class EngineSupervisor(ChildSupervisor):
         is_last = self.policy is RestartPolicy.NEVER or spares_memory
         log.warning("engine%s %s (%s): %s%s", self._label, self.pid or "", self.recipe.name, failed.text,
                     "" if is_last else "; it is replaced")
+        self.report_end(failed, describe_engine(self))
         self.kill_child()
         self._returns = self._quick is not None or self.downgraded or bool(self.report and self.report.upgrade)
         self.report, self.started_at = None, now

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.log_output import trouble as log_trouble
+from lcm_daemon.stage.crash_reports import CrashReports
 from lcm_daemon.stage.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -100,6 +103,12 @@ def _of_hours(stage: Stage) -> list[Attendant]:
     return [*hours_attendants(stage, hours)]
 
 
+def _of_reports(stage: Stage) -> list[Attendant]:
+    """The writer of crash reports, where the log keeps the lines for them."""
+    options, recent = stage.show.unattended.crash_reports, log_levels().output.recent
+    return [CrashReports(stage, options, Path(recent))] if options.keep and recent else []
+
+
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
-    return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_care(stage), *_of_hours(stage)]
+    return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_reports(stage), *_of_care(stage), *_of_hours(stage)]

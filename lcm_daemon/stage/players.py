@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.processes.ends import End
 from lcm_daemon.recipes.registry import AUTO, NONE
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.engine_place import EnginePlace
@@ -29,6 +31,7 @@ class Players:
     Attributes:
         places: Where the show's engines run.
         stopped: Those of them where no engine is to run at present.
+        on_end: Called with each engine that fails.
     """
 
     def __init__(self, show: Show, metrics: Metrics, left: Handover) -> None:
@@ -38,12 +41,15 @@ class Players:
         self.stopped: set[EnginePlace] = left.stopped & set(self.places)
         if len(self.stopped) == len(self.places):  # another show, which has none but these
             self.stopped = set()
+        self.on_end: Callable[[End], object] = lambda end: None
 
     def build(self, variant: RecipeVariant, policy: RestartPolicy) -> Player:
         """A player, not started; or one that renders already."""
         if (player := self._left.pop_player(variant, self._show)) is not None:
             player.set_policy(policy)
             player.cadence.fps = self._show.fps
+            for engine in player.engines:
+                engine.on_end = self._report_end
             return player
         spare = self._spare()
         wanted = [place for place in self.places if place not in self.stopped]
@@ -80,8 +86,13 @@ class Players:
         quick = variant.quick.rendered if variant.accelerator else None
         plain = [] if quick or recipe.accelerate in (AUTO, NONE) else [replace(recipe, accelerate=NONE)]
         ladder = [replace(rung, device=place.device or rung.device) for rung in (recipe, *plain)]
-        return EngineSupervisor(
+        engine = EngineSupervisor(
             (*ladder, self._fallback), show.size, self._metrics, show.timeouts, None if place.is_remote else spare,
             guided=show.can_guide, policy=policy, place=place,
             quick=quick and replace(quick, device=place.device or quick.device),
         )
+        engine.on_end = self._report_end
+        return engine
+
+    def _report_end(self, end: End) -> None:
+        self.on_end(end)

@@ -1,0 +1,24 @@
+"""What is known of an engine, for the report of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lcm_daemon.render.policy import describe_memory
+
+if TYPE_CHECKING:
+    from lcm_daemon.render.engine_supervisor import EngineSupervisor
+
+
+def describe_engine(engine: EngineSupervisor) -> Mapping[str, str]:
+    """Name and value of each fact."""
+    recipe, report = engine.recipe, engine.report
+    facts = {"recipe": recipe.name, "size": "{}x{}".format(*recipe.size), "place": engine.place.name,
+             "node": engine.node, "state": engine.state, "frames rendered": str(engine.rendered),
+             "frames under way": str(engine.frames_under_way)}
+    if report is not None:
+        facts |= {"model": str(report.model), "device": str(report.device), "dtype": str(report.dtype)}
+    if engine.memory is not None:
+        facts["device memory"] = describe_memory(engine.memory)
+    return {name: value for name, value in facts.items() if value}
