@@ -63,14 +63,14 @@ def folder_of(reference: Reference, show: Path) -> Path:
 def absent_weights(show: Show) -> list[str]:
     """One line for each recipe that the show names and whose files have to be fetched, with the command."""
     lines = []
-    for recipe in _recipes_of(show):
+    for recipe in recipes_of(show):
         problems = inspect(recipe)[1]
         if line := problems.absent_line():
             lines.append(f"  absent   recipe {recipe.name}: {line}")
     return lines
 
 
-def _recipes_of(show: Show) -> list[Recipe]:
+def recipes_of(show: Show) -> list[Recipe]:
     """The recipes that a show names: the first, its own, and those of its cues."""
     found = {recipe.name: recipe for recipe in (show.recipe, *show.recipes.values())}
     if names := {cue.recipe for cue in show.cues} - found.keys() - {""}:

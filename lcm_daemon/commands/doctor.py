@@ -1,4 +1,4 @@
-"""`lcm-daemon doctor`: checks every integration and device of this machine and prints what to install."""
+"""`lcm-daemon doctor`: checks every integration and device of this machine, and whether a show can open on it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.pipelines import accelerators
 from lcm_daemon.pipelines.weights import inspect
 from lcm_daemon.recipes.reader import load_recipe, recipe_names
+from lcm_daemon.shows.library import read_text
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "numpy", "av", "python-osc",
              "mido")
@@ -59,16 +60,31 @@ print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCE
 
 
 def doctor(show: str | None, overrides: Sequence[str] = (), plays: bool = True) -> int:
-    """Print the report. Returns the exit code."""
+    """Print the report on this machine, and on a show. Returns the exit code: 1 if the show is not ready to open.
+
+    Args:
+        show: Its file or name; None for the machine alone.
+        overrides: Values that replace those of the show.
+        plays: Whether a copy of the show is played.
+
+    Raises:
+        LcmDaemonError: The show cannot be read.
+    """
+    if show is not None:
+        read_text(show)  # a wrong name is told before everything else
     for line in examine(show):
         print_line(line)
-    return 0
+    if show is None:
+        return 0
+    from lcm_daemon.commands.readiness.report import examine_show
+
+    return examine_show(show, overrides, plays, print_line)
 
 
 def examine(show: str | None = None) -> Iterator[str]:
     """Yield the lines of the report. A broken integration is reported and never raises.
 
-    show: Name or file of a show, whose engines' Ray nodes are checked too.
+    show: Name or file of a show: the engines of a daemon that plays it are listed.
     """
     yield f"lcm-daemon {__version__}, Python {platform.python_version()}, {platform.platform()}"
     found: dict[str, Row] = {}
@@ -214,10 +230,6 @@ def _check_extra(name: str, module: str, package: str) -> Row:
 def _check_engines(show: str | None) -> Iterator[Row]:
     yield from running_engines(show)
     yield _check_extra("ray", "ray", "ray")
-    if show:
-        from lcm_daemon.commands.engine_nodes import examine_nodes
-
-        yield from examine_nodes(show)
 
 
 def _check_osc() -> Row:

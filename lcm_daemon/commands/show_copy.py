@@ -18,7 +18,7 @@ from lcm_daemon.shows.unattended import unattended_fields
 
 HOST = "127.0.0.1"
 END_SECONDS = 10.0  # for an orderly end
-# Keys that a copy does without, and what switches each of them off: the show alone opens, calls for help and keeps files.
+# Keys that a copy does without, and what switches each of them off: the show alone opens, calls and keeps files.
 SWITCHED_OFF = {"opening_hours": "false", "alarms": "false", "log": "{}", "crash_reports": "{keep: 0}"}
 
 

@@ -177,7 +177,7 @@ def _program() -> list[str]:
 
 
 def _written_folders(show: Show, file: Path) -> list[Path]:
-    """The folders of looks, recordings and the log. Those of a show that comes with the package are in the state's folder."""
+    """The folders of looks, recordings and the log. A show that comes with the package has them in the state's."""
     if is_packaged(file):
         return []
     found = [file.parent, *([Path(show.unattended.log.file).parent] if show.unattended.log.file else [])]
