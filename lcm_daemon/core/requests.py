@@ -157,6 +157,13 @@ _AUDIENCE: Commands = {
     "audience/open": Command("Let new visitors join again."),
     "audience/close": Command("Let no new visitors join; those who wait keep their places."),
 }
+_FOR_HOURS = Parameter("hours", "float", 1.0, "For how many hours; without it, until opening_hours change next.", 0.01,
+                       720.0, "h")
+_HOURS: Commands = {
+    "hours/open": Command("Open the show, against what its opening_hours say.", (_FOR_HOURS,), optional=1),
+    "hours/close": Command("Close the show, against what its opening_hours say.", (_FOR_HOURS,), optional=1),
+    "hours/auto": Command("Open and close the show by its opening_hours again."),
+}
 _ENGINE = Parameter("name", "text", "", "The engine's name, as the page lists it, such as `cuda:1`.")
 _MODULATOR_NAME = Parameter("name", "text", "", "The modulator's name: letters, digits, _ and -.")
 _CUES: Commands = {
@@ -242,6 +249,7 @@ def commands(recipes: Sequence[str] = (), sinks: Sequence[str] = (), max_size: S
         **_LEARN,
         **_SHOW,
         **_AUDIENCE,
+        **_HOURS,
         "engine/restart": Command("Load a new engine beside the old one, and change to it once it renders."),
         "engine/stop": Command("Stop one of several engines; the others render on.", (_ENGINE,), cumulative=True),
         "engine/start": Command("Start an engine again that was stopped.", (_ENGINE,), cumulative=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from lcm_daemon.audience.audience import NoAudience
@@ -34,7 +34,11 @@ _CHANGE_LISTS = ("panic", "undo", "redo", "undo_panic", "prompts/play", "prompts
 
 
 class Dispatch:
-    """Applies changes of parameters, and carries out commands: its own, and through `automation` all others."""
+    """Applies changes of parameters, and carries out commands: its own, and through `automation` all others.
+
+    Attributes:
+        open_or_close: Carries out the commands `hours/...`; returns why it cannot, or "".
+    """
 
     def __init__(
         self, show: Show, parameters: Parameters, automation: Automation, switcher: RecipeSwitcher, inputs: Inputs,
@@ -52,6 +56,7 @@ class Dispatch:
         self._words = words_of(switcher.recipes.values())
         self._too_large = show.too_large_recipes()
         self._asked_by = ""  # who asked for the last change of recipe or size
+        self.open_or_close: Callable[[CommandRequest], str] = lambda request: "the show has no opening_hours"
 
     def execute(self, request: Change | CommandRequest, now: float) -> list[Change]:
         """Carry out one request at `now` (monotonic seconds); return the parameters that changed."""
@@ -136,6 +141,10 @@ class Dispatch:
                 return []
             case "show/reload" | "show/open" | "show/save" | "show/save_as":
                 self._show_file.execute(request)
+                return []
+            case "hours/open" | "hours/close" | "hours/auto":
+                if reason := self.open_or_close(request):
+                    self._automation.refusals.add("hours/refused", request.origin, f"{request.name}: {reason}")
                 return []
             case name if name.startswith("audience/"):
                 self._audience.execute(request)

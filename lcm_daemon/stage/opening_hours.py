@@ -11,11 +11,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lcm_daemon.automation.daily_schedule import CLOCK_IS_SET
 from lcm_daemon.automation.opening_times import Period, SteadyTime
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.shows.opening_hours import OpeningHours
 from lcm_daemon.stage.closed_show import ClosedShow
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3600.0  # after which the next change is looked for again
+
+
+class _ByHand(NamedTuple):
+    """What a person has asked for, from one time to another; end: None for no end."""
+
+    is_open: bool
+    start: float
+    end: float | None
 
 
 class HoursKeeper:
@@ -49,6 +58,7 @@ class HoursKeeper:
         self._steady, self._second = SteadyTime(), -1
         self._found_at = self._known_until = 0.0
         self._change_at: float | None = None  # when it opens or closes next; None if not within weeks
+        self._by_hand: _ByHand | None = None
         self.is_open, self.wall = True, 0.0
         self.period: Period | None = None
         if hours.times.zone is not None:
@@ -56,6 +66,7 @@ class HoursKeeper:
         self._look()
         self._log()
         self.closed = ClosedShow(stage, hours, self.is_open)
+        stage.dispatch.open_or_close = self._execute
 
     @property
     def opens_soon(self) -> bool:
@@ -77,10 +88,24 @@ class HoursKeeper:
 
     def describe(self) -> str:
         """In words: "open until Sat 28 Nov 18:00"."""
-        word = "open" if self.is_open else "closed"
-        if self._change_at is None:
+        word = ("open" if self.is_open else "closed") + (" by hand" if self._by_hand else "")
+        until = self._by_hand.end if self._by_hand else self._change_at
+        if until is None:
             return word
-        return f"{word} until {datetime.fromtimestamp(self._change_at, self._times.zone):%a %d %b %H:%M}"
+        return f"{word} until {datetime.fromtimestamp(until, self._times.zone):%a %d %b %H:%M}"
+
+    def _execute(self, request: CommandRequest) -> str:
+        """Open or close by hand; return why it cannot."""
+        if self.wall < CLOCK_IS_SET:
+            return "the clock of this machine is not set"
+        self._by_hand = None
+        if request.name != "hours/auto":
+            given = [float(hours) for hours in request.arguments]
+            end = self.wall + 3600.0 * given[0] if given else self._times.next_change(self.wall)
+            self._by_hand = _ByHand(request.name == "hours/open", self.wall, end)
+        self._find(self.wall)
+        log.info("opening hours: %s, by %s", self.describe(), request.origin)
+        return ""
 
     def _look(self) -> None:
         """Find out what should be now, once a second."""
@@ -98,15 +123,20 @@ class HoursKeeper:
         self._find(self.wall)
 
     def _find(self, wall: float) -> None:
-        period = self._times.period(wall)
-        if not self._found_at <= wall < self._known_until or (period is not None) != self.is_open:
+        period, hand = self._times.period(wall), self._by_hand
+        if not self._found_at <= wall < self._known_until:
             self._change_at = self._times.next_change(wall)
             self._known_until = min(self._change_at or math.inf, wall + LOOK_SECONDS)
-        self._found_at, self.is_open = wall, period is not None
-        opens_at = None if period or self._change_at is None else self._change_at
-        if opens_at is not None and opens_at - wall <= self._warm_up:
-            period = self._times.period(opens_at)
-        self.period = period
+        self._found_at = wall
+        if hand is not None and not hand.start <= wall < (hand.end or math.inf):
+            hand = self._by_hand = None
+        self.is_open = period is not None if hand is None else hand.is_open
+        opens_at = hand.end if hand else self._change_at
+        if self.is_open:
+            self.period = period or Period(hand.start if hand else wall, math.inf)
+        else:
+            is_near = opens_at is not None and opens_at - wall <= self._warm_up
+            self.period = self._times.period(opens_at) if is_near and opens_at is not None else None
 
     def _log(self) -> None:
         log.info("opening hours: %s", self.describe())

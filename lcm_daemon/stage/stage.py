@@ -121,7 +121,7 @@ class Stage:
         self.show_file = show_file or ShowFile(show, metrics=self.metrics)
         self.show_file.changes = lambda: show_changes(
             show, self.recipes.playing.recipe, self.switcher, self.parameters, self.automation.bank,
-            self._dispatch.prompts, self.inputs)
+            self.dispatch.prompts, self.inputs)
         self._init_output(before)
 
     def _init_output(self, before: Handover) -> None:
@@ -135,15 +135,15 @@ class Stage:
         self.output: Frame | None = None
         self.ticker = Ticker(show.fps, self.clock)  # replaced when the show starts
         self.stopping = self._keeps_look = False
-        self._dispatch = Dispatch(
+        self.dispatch = Dispatch(
             show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
             self.show_file, self.prompt_picture, self.audience, self.engines)
-        self._requests = RequestTurns(self.desk, self._dispatch.execute)
+        self._requests = RequestTurns(self.desk, self.dispatch.execute)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk,
             self.picture.failsafe)
         self._reports = DeskReports(
-            self.desk, self.parameters, self.automation, self._dispatch, self._choices, self.show_file, self._report,
+            self.desk, self.parameters, self.automation, self.dispatch, self._choices, self.show_file, self._report,
             (self.switcher, self.inputs, self.outputs, self.shelf, self.fetch, self.prompt_picture, self.audience,
              self.engines))
         self.guard = Guard(self.metrics, self.clock.now)
@@ -247,7 +247,7 @@ class Stage:
                 log.warning("%s: did not end within %g s; the daemon ends without it", runner.label, STOP_SECONDS)
         self.fetch.stop()
         self.automation.close()
-        self._dispatch.close()
+        self.dispatch.close()
         self.show_file.close()
         self.resume_file.close()
         for attendant in self._attendants:
@@ -289,7 +289,7 @@ class Stage:
 
     def _update_automation(self, now: float) -> None:
         moved = self.automation.update(now, time.time(), self.desk.kept.get("tempo"))
-        self._dispatch.observe_automation(moved, now)
+        self.dispatch.observe_automation(moved, now)
         self._reports.tell(moved, now)
 
     def _serve_engines(self, now: float) -> None:
@@ -342,7 +342,7 @@ class Stage:
         self.shelf.ask_by_cue(name, self.switcher.change_by_cue, self.automation.recipe_change_ended)
 
     def _on_change_end(self, end: ChangeEnd) -> None:
-        self._dispatch.on_change_end(end)
+        self.dispatch.on_change_end(end)
         if end.variant.name != end.wanted.name:  # not if only the size changes while the recipe loads
             self.automation.recipe_change_ended(end.variant.name, end.outcome is Outcome.DONE)
 

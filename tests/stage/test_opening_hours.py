@@ -346,3 +346,52 @@ def test_a_clock_that_is_set_after_closing(hall: Callable[..., Hall], step: floa
 def test_cues_with_a_time_of_day_use_the_same_zone(hall: Callable[..., Hall]) -> None:
     show = hall("{zone: Asia/Tokyo}", "2026-11-27 12:00")
     assert show.stage.automation.cue_list.schedule.zone == ZoneInfo("Asia/Tokyo")
+
+
+def command(show: Hall, name: str, *arguments: float) -> None:
+    show.stage.dispatch.execute(CommandRequest(name, "osc 127.0.0.1", arguments), show.clock.time)
+
+
+def test_a_person_opens_and_closes_until_the_next_change_or_for_hours(hall: Callable[..., Hall]) -> None:
+    show = hall(f"{{{WEEK}, closed: {{warm_up: 60, fade: 0}}, playlist: {{cues: [tide, dawn], every: 3600}}}}",
+                "2026-11-27 17:59:50")
+    show.load()
+    show.pass_time(15.0)
+    assert show.engine.state == "unloaded"
+    command(show, "hours/open", 2.0)
+    assert show.status == {"hours": "open by hand until Fri 27 Nov 20:00", "hours_open": True}
+    show.pass_time(3.0)
+    show.load()
+    show.pass_time(3.0)
+    assert (show.light, show.cue) == (255.0, "tide")
+    show.offset += 7200.0
+    show.pass_time(3.0)
+    assert show.status == {"hours": "closed until Mon 30 Nov 10:00", "hours_open": False}
+    command(show, "hours/open")
+    assert show.status["hours"] == "open by hand until Mon 30 Nov 10:00"
+    command(show, "hours/auto")
+    assert show.status["hours"] == "closed until Mon 30 Nov 10:00"
+    show.offset += berlin("2026-11-30 10:00:30") - berlin("2026-11-27 20:00:15")
+    show.pass_time(2.0)
+    show.load()
+    show.pass_time(2.0)
+    assert show.light == 255.0
+    command(show, "hours/close")
+    show.pass_time(2.0)
+    assert (show.light, show.status["hours"]) == (0.0, "closed by hand until Mon 30 Nov 18:00")
+    command(show, "hours/close", 0.5)
+    show.offset += 1750.0
+    show.pass_time(3.0)
+    assert show.engine.state == "loading", "it opens within a minute"
+    show.load()
+    show.pass_time(60.0)
+    assert (show.light, show.status["hours"]) == (255.0, "open until Mon 30 Nov 18:00")
+
+
+def test_a_show_without_hours_refuses_to_open_by_hand(tmp_path: Path, clock: ManualClock) -> None:
+    file = tmp_path / "show.yaml"
+    file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
+    stage = Stage(load_show(file, environment={}), clock)
+    stage.dispatch.execute(CommandRequest("hours/close", "osc 127.0.0.1"), clock.time)
+    assert [refusal.text for refusal in stage.automation.refusals.pop()] == [
+        "hours/close: the show has no opening_hours"]

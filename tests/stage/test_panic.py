@@ -41,14 +41,14 @@ class Hand:
         self.stage, self.clock = stage, clock
 
     def do(self, name: str, *arguments: str | float) -> list[Change]:
-        changes = self.stage._dispatch.execute(CommandRequest(name, "panel/1", arguments), self.clock.now())
+        changes = self.stage.dispatch.execute(CommandRequest(name, "panel/1", arguments), self.clock.now())
         self.wait(0.0)
         return changes
 
     def wait(self, seconds: float) -> None:
         self.clock.time += seconds
         moved = self.stage.automation.update(self.clock.now(), None)
-        self.stage._dispatch.observe_automation(moved, self.clock.now())
+        self.stage.dispatch.observe_automation(moved, self.clock.now())
 
     @property
     def cue(self) -> str:
@@ -125,23 +125,23 @@ def test_what_was_asked_for_since_is_not_replaced(hand: Hand) -> None:
 
 def test_a_panic_without_any_effect_is_no_move(hand: Hand) -> None:
     hand.do("panic")
-    assert hand.stage._dispatch.lists()["undo"] == ()
+    assert hand.stage.dispatch.lists()["undo"] == ()
 
 
 def test_what_pages_are_told(hand: Hand) -> None:
     stage, now = hand.stage, hand.clock.now()
-    stage._dispatch.execute(Change("prompt", "lava", "osc/127.0.0.1:9"), now)
-    stage._dispatch.execute(Change("prompt", "lava", "osc/127.0.0.1:9"), now)  # no change: not sent again
+    stage.dispatch.execute(Change("prompt", "lava", "osc/127.0.0.1:9"), now)
+    stage.dispatch.execute(Change("prompt", "lava", "osc/127.0.0.1:9"), now)  # no change: not sent again
     hand.do("cue/go")
     hand.do("next", "prompt", "marble")
     hand.wait(10.0)
     hand.do("undo")
     hand.do("prompts/store", 2.0, "neon grid")
     hand.do("prompts/play", 2.0)
-    lists = stage._dispatch.lists()
+    lists = stage.dispatch.lists()
     assert [(row["text"], row["by"]) for row in lists["prompt_history"]] == [
         ("neon grid", "page"), ("marble", "page"), ("lava", "osc 127.0.0.1")]
     assert lists["prompts"] == ({"number": 2, "text": "neon grid"},)
     assert lists["words"] == ()  # passthrough has none
-    stage._dispatch.close()
+    stage.dispatch.close()
     assert (Path(stage.show.file).parent / "show.prompts.yaml").read_text() == "2: neon grid\n"

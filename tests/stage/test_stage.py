@@ -112,7 +112,7 @@ def send(stage: Stage) -> None:
 
 def execute(stage: Stage, *requests: Change | CommandRequest) -> None:
     for request in requests:
-        stage._dispatch.execute(request, stage.clock.now())
+        stage.dispatch.execute(request, stage.clock.now())
 
 
 def variant_of(stage: Stage, recipe: Recipe) -> tuple[RecipeVariant, Player]:
