@@ -12,6 +12,7 @@ from typing import Any
 
 from lcm_daemon.core.activity import Activity
 from lcm_daemon.core.frame import Frame
+from lcm_daemon.core.held_packets import HeldPackets
 from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 MAX_REFUSALS = 64  # of one sender that are reported in a second: a flood must not cost more than what it is
 RECEIPTS_KEPT = 256  # callers of `when_handled` that wait; further ones are not called
 INPUT_SECONDS = 2.0  # for which the stage goes on to send the input to pages that asked for it
-LARGE_QUEUE = 32  # requests; of such queues the stage handles one after the other
+LARGE_QUEUE = 8  # requests; of such queues the stage handles one after the other
+FULL_QUEUE = 16  # commands that wait for the stage, beyond which senders that flood have to wait
 
 Row = Mapping[str, Value]  # one entry of a list, for people: strings, numbers and switches by column
 Rows = tuple[Row, ...]
@@ -81,6 +83,7 @@ class ControlState:
         self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
         self.sockets = HeldSockets()  # those that controllers listen on
+        self.packets = HeldPackets()  # what they have read, and not carried out
         self.metrics = metrics
         self._frame: Frame | None = None
         self.input: Frame | None = None  # the newest input frame, of the output's size; see `ask_for_input`
@@ -321,6 +324,11 @@ class ControlState:
     def is_stage_busy(self) -> bool:
         """Whether the stage has a large queue to handle. What is requested now is merged until it has."""
         return self._large in self._unhandled
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a controller that has more requests of a flood should hold them back."""
+        return len(self._queue.commands) >= FULL_QUEUE
 
     def when_handled(self, callback: Callable[[], None]) -> None:
         """Call a function once the stage has handled everything that was requested before."""

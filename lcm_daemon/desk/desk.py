@@ -30,7 +30,7 @@ from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.desk.plugin_controllers import build_controllers
 from lcm_daemon.desk.refusal_log import RefusalLog
-from lcm_daemon.desk.takeover import Leave, Left, SocketsUsed
+from lcm_daemon.desk.takeover import Leave, Left, RingNames, SocketsUsed
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
@@ -89,6 +89,7 @@ class DeskRequests:
         wants_moving: Whether a controller wants the values in force while they move.
         wants_every_frame: Whether a controller shows the output at its full rate.
         wants_input: Whether a controller shows the input.
+        number: Of this message, counted from 1 if the desk has a ring.
     """
 
     queue: RequestQueue
@@ -97,6 +98,7 @@ class DeskRequests:
     wants_moving: bool = False
     wants_every_frame: bool = False
     wants_input: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class DeskConfig:
         cue_destinations: Where cues send messages to, as in `CueMessage.destination`.
         looks_folder: Where the thumbnails of the looks are.
         sockets: Those that the desk before has listened on.
+        rings: Where packets are held that were read from them.
     """
 
     show: str
@@ -132,6 +135,7 @@ class DeskConfig:
     cue_destinations: tuple[tuple[str, ...], ...] = ()
     looks_folder: Path | None = None
     sockets: Passed = NONE_PASSED
+    rings: RingNames = RingNames()
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -169,6 +173,8 @@ class Desk:
         self.controls.sources = config.sources
         self._transfer = transfer or SocketTransfer()
         self.controls.sockets = HeldSockets(self._transfer.receive(config.sockets))
+        self._ring = config.rings.open()
+        self.controls.packets = self._ring or self.controls.packets
         self.controls.learning.on_start = self._open_midi
         self.controls.set_list("curves", tuple({"name": name} for name in FADER_CURVES))
         self._refusal_log = RefusalLog(self.controls, lambda seconds, call: self._loop.call_later(seconds, call))
@@ -284,7 +290,9 @@ class Desk:
 
     def _send_requests(self) -> None:
         self._scheduled, self._sent_at = None, self._loop.time()
-        controls = self.controls
+        controls, number = self.controls, self._ring.next_message() if self._ring else 0
         self._channel.send(DeskRequests(
             controls.pop_requests(), self.metrics.counts(), controls.kept, controls.wants_moving,
-            controls.wants_every_frame, controls.wants_input))
+            controls.wants_every_frame, controls.wants_input, number))
+        if self._ring is not None:
+            self._ring.release(number)

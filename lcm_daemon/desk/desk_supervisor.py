@@ -25,7 +25,7 @@ from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
 from lcm_daemon.desk.spare_desk import SpareDesk, start_desk_process
-from lcm_daemon.desk.takeover import Leave, Left, StageSockets
+from lcm_daemon.desk.takeover import DeskRings, Leave, Left, StageSockets
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
@@ -90,7 +90,7 @@ class DeskSupervisor(ChildSupervisor):
         self._silence = SilenceWatch()
         self._earlier_counts: dict[str, int] = {}
         self._retry_at = 0.0
-        self._sockets = StageSockets()
+        self._sockets, self._rings = StageSockets(), DeskRings()
         self._spare = SpareDesk(metrics)
         self._spare_at: float | None = None  # when the next spare is started; None: once this desk is open
         self._has_ended = False  # a desk has ended in this show
@@ -135,10 +135,12 @@ class DeskSupervisor(ChildSupervisor):
     def _start(self, process: Prestarted, now: float) -> None:
         """Let a process become the desk. Raises OSError if the system has no room."""
         sockets = self._sockets.send(process.transfer, process.process.pid or 0)
-        config = replace(self._config, values=dict(self._values), kept=self.kept, sockets=sockets)
+        config = replace(
+            self._config, values=dict(self._values), kept=self.kept, sockets=sockets, rings=self._rings.begin())
         try:
             self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True, prestarted=process)
         except OSError:
+            self._rings.end()
             process.kill_unused()
             raise
         self.ready, self.started_at = False, now
@@ -200,6 +202,7 @@ class DeskSupervisor(ChildSupervisor):
 
     def _end(self, now: float) -> None:
         """The next desk takes the place of this one."""
+        self._rings.end()
         self._earlier_counts = {**self._earlier_counts, **self.counts}
         self.ready = self.recycles = False
         self._leaving_at = self._spare_at = None
@@ -216,6 +219,7 @@ class DeskSupervisor(ChildSupervisor):
         self._closing = []
         super().stop(seconds)
         self._sockets.close()
+        self._rings.close()
 
     # --- what the stage calls ---
 
@@ -327,6 +331,7 @@ class DeskSupervisor(ChildSupervisor):
         match message:
             case desk.DeskRequests():
                 self._requests.append(message.queue)
+                self._rings.on_message(message.number)
                 self.kept, self._wants_moving = message.kept, message.wants_moving
                 self.wants_every_frame, self.wants_input = message.wants_every_frame, message.wants_input
                 self.counts = {path: n + self._earlier_counts.get(path, 0) for path, n in message.counts.items()}
@@ -336,6 +341,7 @@ class DeskSupervisor(ChildSupervisor):
                 self.ready, self.error = True, ""
                 self._silence.heard(None)  # its first credits may come a moment later
                 self._sockets.on_ready(message.report, child.transfer)
+                self._rings.on_ready()
             case Left():
                 self._let_go(now)
             case Failed():

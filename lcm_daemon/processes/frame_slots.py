@@ -44,7 +44,7 @@ class FrameSlots:
             self._owned, self.count = _create(slot_bytes, count)
             self._memory = self._owned.memory
         else:
-            self._memory, self.count = _attach(name), count
+            self._memory, self.count = attach(name), count
         self._bytes = self.count * slot_bytes
         shape = (3 if guided else 2, self.count, size[1], size[0], 4)
         frames: Any = np.ndarray(shape, np.uint8, self._memory.buf)
@@ -113,7 +113,8 @@ else:
         return sys.maxsize
 
 
-def _attach(name: str) -> SharedMemory:
+def attach(name: str) -> SharedMemory:
+    """Open a block that another process owns. Raises OSError."""
     if sys.version_info >= (3, 13):
         return SharedMemory(name, track=False)
     return SharedMemory(name)  # the resource tracker is shared with the stage, whose unlink clears this entry too
