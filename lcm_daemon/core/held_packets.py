@@ -1,4 +1,4 @@
-"""HeldPackets: packets that were read from a socket and not yet carried out, for the process that comes after this one."""
+"""HeldPackets: packets that were read from a socket and not yet carried out, for the process that comes next."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.desk.plugin_controllers import build_controllers
 from lcm_daemon.desk.refusal_log import RefusalLog
-from lcm_daemon.desk.takeover import Leave, Left, RingNames, SocketsUsed
+from lcm_daemon.desk.takeover import NO_RINGS, Leave, Left, RingNames, SocketsUsed
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
@@ -135,7 +135,7 @@ class DeskConfig:
     cue_destinations: tuple[tuple[str, ...], ...] = ()
     looks_folder: Path | None = None
     sockets: Passed = NONE_PASSED
-    rings: RingNames = RingNames()
+    rings: RingNames = NO_RINGS
 
 
 def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> None:
@@ -211,7 +211,8 @@ class Desk:
     async def _leave(self) -> None:
         """Make way for the next desk: what arrives from here on waits for it in the system."""
         kept = dict(self.controls.kept)  # what controllers forget when they end is for the next desk all the same
-        stops = [asyncio.ensure_future(each.stop()) for each in (*self._controllers, self._cue_sender)]
+        stops = [asyncio.ensure_future(stop) for stop in (
+            *(each.stop() for each in self._controllers), self._cue_sender.stop())]
         await asyncio.wait(stops, timeout=LEAVE_SECONDS)
         self.controls.kept = kept
         self._send_requests()

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from dataclasses import dataclass
 
-from lcm_daemon.processes.packet_ring import LeftRing, OwnedRing, PacketRing
+from lcm_daemon.processes.packet_ring import NO_RING, LeftRing, OwnedRing, PacketRing
 from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketTransfer
 
 
@@ -68,7 +68,7 @@ class RingNames:
     """
 
     own: str = ""
-    left: LeftRing = LeftRing()
+    left: LeftRing = NO_RING
 
     def open(self) -> PacketRing | None:
         """The desk's ring, with what the one before held; None without one."""
@@ -80,13 +80,16 @@ class RingNames:
         return None
 
 
+NO_RINGS = RingNames()
+
+
 class DeskRings:
     """The stage's end of the rings: that of the desk, and that of the one before until the desk is open."""
 
     def __init__(self) -> None:
         self._own: OwnedRing | None = None
         self._before: OwnedRing | None = None
-        self._left = LeftRing()
+        self._left = NO_RING
         self._last_message = 0
 
     def begin(self) -> RingNames:
@@ -104,7 +107,7 @@ class DeskRings:
         """The desk is open: it has all that the one before left."""
         if self._before is not None:
             self._before.close()
-        self._before, self._left = None, LeftRing()
+        self._before, self._left = None, NO_RING
 
     def end(self) -> None:
         """The desk has ended, and all of its messages have been read."""

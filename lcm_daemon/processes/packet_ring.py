@@ -53,6 +53,9 @@ class LeftRing:
     last_message: int = 0
 
 
+NO_RING = LeftRing()
+
+
 class OwnedRing:
     """The stage's end: it makes the block and removes it. Raises OSError if the system has no room."""
 
@@ -68,7 +71,8 @@ class OwnedRing:
     @property
     def has_adopted(self) -> bool:
         """Whether its desk has taken over what the ring before it held."""
-        return self._owned.memory.buf[_ADOPTED * 8] == 1
+        block: Any = self._owned.memory.buf
+        return bool(block[_ADOPTED * 8])
 
     def close(self) -> None:
         """Remove the block. A desk that uses it keeps it."""
@@ -169,7 +173,8 @@ def _state_of(record: int) -> int:
 
 def _records(memory: SharedMemory) -> Iterator[tuple[int, bytes, bytes]]:
     """State, sender and packet of each record. It ends where one cannot be right."""
-    content = bytes(memory.buf[:_START + SIZE])
+    block: Any = memory.buf
+    content = bytes(block[:_START + SIZE])
     words = np.frombuffer(content, np.uint64)
     head, at = int(words[_HEAD]), int(words[_TAIL])
     while at < head <= at + SIZE:

@@ -44,7 +44,8 @@ class SilenceWatch:
         seen = self._seen(pid, now)
         if seen is None:
             return False
-        assert self._cpu is not None and self._heard_at is not None
+        assert self._cpu is not None
+        assert self._heard_at is not None
         return (seen.state == STOPPED or self._is_asleep(seen, now) or seen.cpu - self._cpu >= BUSY_CPU
                 or now - self._heard_at >= LONGEST)
 

@@ -381,7 +381,7 @@ def test_the_wait_for_the_first_desk_can_be_ended() -> None:
 def test_a_desk_that_was_open_for_long_is_replaced_without_a_pause() -> None:
     """However often: only those that fail at their start are limited."""
     desk = DeskSupervisor(DeskConfig("test", TABLE, VALUES), SIZE, Metrics())
-    desk._spare.keep = lambda now, **_: None  # type: ignore[assignment,method-assign]
+    desk._spare.keep = lambda now, **_: None  # type: ignore[method-assign]
     for ready, pauses in ((True, 0), (False, 1)):
         for number in range(5):
             now = 100.0 * ready + 10.0 * number
