@@ -29,12 +29,14 @@ class RequestTurns:
     Args:
         desk: Where they come from.
         execute: Carries out one request at a time in monotonic seconds; returns what has changed.
+        wake: Lets the stage serve again soon: more is to be done, or the desk waits for an answer.
     """
 
     def __init__(
         self, desk: Requests, execute: Callable[[Change | CommandRequest, float], list[Change]],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk, self._execute = desk, execute
+        self._desk, self._execute, self._wake = desk, execute, wake
         self._waiting: deque[tuple[RequestQueue, Iterator[Change | CommandRequest]]] = deque()
 
     def serve(self, values: Mapping[str, Value], now: float) -> None:
@@ -51,6 +53,9 @@ class RequestTurns:
             for request in requests:
                 self._desk.tell(self._execute(request, now))
                 if time.perf_counter() > end:
-                    return
+                    return self._wake()
             self._waiting.popleft()
             self._desk.acknowledge(queue)
+            if queue.receipt:
+                self._wake()
+        return None

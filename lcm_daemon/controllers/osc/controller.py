@@ -61,11 +61,13 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
 from lcm_daemon.core.parameters import Refused, Value
+from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.requests import Change
 from lcm_daemon.core.schema import Fields
 
 log = logging.getLogger(__name__)
 
+GETS_A_SECOND = 100  # questions for all values, or one, of one host that are answered: each costs as much as 30 moves
 Handler = Callable[[Sequence[Any], Address], None]
 
 
@@ -81,7 +83,7 @@ class Osc(Controller):
         self._allowlist = Allowlist(controls.network.allow, self.options["allow"])
         self._subscribers = Subscribers(
             self._transmit, controls.metrics, self.options["feedback_rate"], self._keep_subscribers, self._on_sent)
-        self._echoes = EchoGate()
+        self._echoes, self._get_limit = EchoGate(), RateLimit(GETS_A_SECOND)
         self._errors = ErrorReports(self._subscribers, controls.metrics, report=controls.report_refusal)
         self._postponed = TimetagQueue(
             self._handle_message, controls.metrics, mode=self.options["time_tags"],
@@ -89,7 +91,7 @@ class Osc(Controller):
         self._build_addresses()
         self._reception = Reception(
             self._allowlist, self._errors, self._postponed, self._handle_message,
-            lambda message: self._move_keys.key(message), controls.metrics)
+            lambda message: self._move_keys.key(message), controls.metrics, lambda: controls.is_full)
         self._owner = OscMapOwner(controls.learning, self.options["map"], lambda: self.controls.table,
                                   lambda: self._aliases.targets, self._use_entries)
         self._status: dict[str, Value] = {}
@@ -278,6 +280,9 @@ class Osc(Controller):
                 self._subscribers.reply(source, alias.address, answer)
 
     def _on_get(self, arguments: Sequence[Any], source: Address) -> None:
+        if not self._get_limit.allows(source.host):
+            self._metrics.count("osc/feedback/dropped")
+            return
         known = self._all_values()
         wanted = [ROOT + str(arguments[0])[:80]] if arguments else list(known)
         for address in wanted:

@@ -26,6 +26,7 @@ class Reception:
         handle: Carries out a message of a sender.
         key: The address of a message that a later one to it replaces, as `MoveKeys.key`.
         metrics: Counters.
+        is_full: Whether senders that flood have to wait, as in `Intake`.
 
     Attributes:
         intake: The queue.
@@ -35,10 +36,12 @@ class Reception:
     def __init__(
         self, allowlist: Allowlist, errors: ErrorReports, postponed: TimetagQueue,
         handle: Callable[[bytes, Address], None], key: Callable[[bytes], bytes], metrics: Metrics,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self._allowlist, self._errors, self._postponed = allowlist, errors, postponed
         self._handle_message, self._move_key, self._throttle = handle, key, LogThrottle(log, metrics)
-        self.intake: Intake[Address] = Intake(self._check, self._handle, self._key, "osc", metrics, self._fail)
+        self.intake: Intake[Address] = Intake(
+            self._check, self._handle, self._key, "osc", metrics, self._fail, is_full)
         self.on_failed: Callable[[Address], None] = lambda source: None
 
     def start(self) -> None:

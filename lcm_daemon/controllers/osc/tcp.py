@@ -125,7 +125,7 @@ class TcpServer:
             while True:
                 packet = await framing.read(reader)
                 self._metrics.count("osc/packets")
-                self._intake.put(packet, address, address.host)
+                self._intake.put(packet, address, address.host, drops=False)
                 await self._intake.room(address, address.host)
         except FramingError as reason:
             self._throttle.warn(

@@ -13,10 +13,12 @@ import logging
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
+from lcm_daemon.controllers.osc.sender_sockets import Peer, SenderSockets
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_DATAGRAM = 65536  # bytes; UDP carries no more
 RECEIVE_BUFFER = 4 << 20  # bytes requested from the system: enough for a burst of 10,000 messages
-TURN = 0.002  # seconds of reading, after which the loop's other work runs
+TURN = 0.002  # seconds of reading a socket, after which the loop's other work runs
 TURN_DATAGRAMS = 256  # datagrams in one turn at most
 
 
@@ -83,6 +85,7 @@ class UdpSocket:
         self.port: int = self._socket.getsockname()[1]
         self.buffer = _granted_buffer(self._socket)  # bytes
         self._receiving: asyncio.Task[None] | None = None
+        self._senders: SenderSockets | None = None
         metrics.count("osc/receive_buffer", self.buffer)
 
     def close(self) -> None:
@@ -97,6 +100,7 @@ class UdpSocket:
 
     def start(self, receive: PacketReceiver) -> None:
         """Pass every datagram to `receive` until `stop`."""
+        self._senders = self._senders or SenderSockets(self._socket, functools.partial(self._drain, receive))
         self._receiving = asyncio.create_task(self._receive_forever(receive), name=f"osc {self.port}")
         self._receiving.add_done_callback(functools.partial(self._on_end, receive))
 
@@ -106,6 +110,8 @@ class UdpSocket:
         if receiving is not None:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
+        if self._senders is not None:
+            await self._senders.close()
         self.close()
 
     def _on_end(self, receive: PacketReceiver, ended: asyncio.Task[None]) -> None:
@@ -116,14 +122,16 @@ class UdpSocket:
             self.start(receive)
 
     async def _receive_forever(self, receive: PacketReceiver) -> None:
-        loop = asyncio.get_running_loop()
+        loop, senders = asyncio.get_running_loop(), self._senders
+        assert senders is not None
         while True:
             try:
                 packet, source = await loop.sock_recvfrom(self._socket, MAX_DATAGRAM)
                 if source is None:
                     raise ConnectionResetError
+                self._metrics.count("osc/packets")
                 receive(packet, Address(host_of(source), source[1]))
-                self._drain(receive)
+                senders.note(self._drain(receive, self._socket))
             except ConnectionError:  # Windows reports this way that an earlier datagram had no receiver
                 self._metrics.count("osc/feedback/gone")
             except OSError as error:
@@ -131,18 +139,24 @@ class UdpSocket:
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above yields to the loop
 
-    def _drain(self, receive: PacketReceiver) -> None:
-        """Read waiting datagrams for one turn."""
-        received, end = 1, time.perf_counter() + TURN
+    def _drain(self, receive: PacketReceiver, sock: socket.socket) -> Counter[Peer] | None:
+        """Read waiting datagrams for one turn. Returns None if none is left, else the bytes of each sender."""
+        read: Counter[Peer] = Counter()
+        received, end = 0, time.perf_counter() + TURN
         try:
             while received < TURN_DATAGRAMS and time.perf_counter() < end:
-                packet, source = self._socket.recvfrom(MAX_DATAGRAM)
-                receive(packet, Address(host_of(source), source[1]))
+                packet, source = sock.recvfrom(MAX_DATAGRAM)
                 received += 1
+                read[source] += len(packet)
+                receive(packet, Address(host_of(source), source[1]))
         except BlockingIOError:
-            pass
+            return None
+        except ConnectionError:
+            self._metrics.count("osc/feedback/gone")
+            return None
         finally:
             self._metrics.count("osc/packets", received)
+        return read or None
 
 
 def check_receive_buffer() -> str:

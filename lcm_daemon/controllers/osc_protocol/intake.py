@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,6 +27,8 @@ MOST_PACKETS = 16_384  # the same in packets: a burst of 10,000 messages is kept
 TOTAL_BYTES = 16 << 20  # of all; many senders that flood share it
 MOST_SENDERS = 1024  # that have something waiting
 MOST_KEPT = 4096  # commands of one sender that are kept when its packets are dropped
+FRESH_PACKET = 2048  # bytes; a sender that had nothing waiting, and sends no more than that, is served before others
+FRESH_SENDERS = 32  # such senders that are served before one of the others has its turn
 MERGED_PACKETS = 256  # of one sender that are checked in one go, so that their moves can be merged
 MERGED_FROM = 128  # messages of one sender that wait; of fewer, all are handled
 SMALL_BUNDLE = 2048  # bytes; larger ones are dropped without a look at what they hold: that would cost as much as they
@@ -99,16 +101,18 @@ class Intake(Generic[Sender]):
         path: Of the counters "<path>/dropped" (packets) and "<path>/failed".
         metrics: Counters.
         on_failed: Called with the sender of a message that could not be handled, because of a defect.
+        is_full: Whether so much was requested of the stage that those who flood have to wait.
     """
 
     def __init__(
         self, check: Callable[[bytes, Sender], Iterable[Message]], handle: Callable[[Message, Sender], None],
         key: Callable[[Message], bytes], path: str, metrics: Metrics,
-        on_failed: Callable[[Sender], None] = lambda sender: None,
+        on_failed: Callable[[Sender], None] = lambda sender: None, is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self._check, self._handle, self._key, self._path, self._on_failed = check, handle, key, path, on_failed
-        self._throttle = LogThrottle(log, metrics)
+        self._is_full, self._throttle = is_full, LogThrottle(log, metrics)
         self._hosts: OrderedDict[str, OrderedDict[Sender, _Waiting]] = OrderedDict()  # the next one comes first
+        self._fresh: OrderedDict[tuple[str, Sender], None] = OrderedDict()
         self._senders = 0
         self._rooms: dict[Sender, asyncio.Future[None]] = {}  # of connections that wait for `room`
         self._drained: dict[Sender, asyncio.Future[None]] = {}  # the same for `drained`
@@ -128,21 +132,28 @@ class Intake(Generic[Sender]):
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
         self._hosts.clear()
+        self._fresh.clear()
         self._senders = 0
 
-    def put(self, packet: bytes, sender: Sender, host: str) -> None:
-        """Queue a packet of a sender on a host. Its oldest packets are dropped if there are too many."""
+    def put(self, packet: bytes, sender: Sender, host: str, drops: bool = True) -> None:
+        """Queue a packet of a sender on a host.
+
+        Args:
+            drops: Whether its oldest packets are dropped if there are too many; else it waits for `room`.
+        """
         senders = self._hosts.setdefault(host, OrderedDict())
         waiting = senders.get(sender)
         if waiting is None:
             waiting = senders[sender] = _Waiting()
             self._senders += 1
+            if len(packet) <= FRESH_PACKET:
+                self._fresh[host, sender] = None
             if self._senders > MOST_SENDERS:
                 self._drop_one_sender()
         waiting.packets.append(packet)
         waiting.size += len(packet)
         most = min(MOST_BYTES, TOTAL_BYTES // self._senders)
-        while len(waiting.packets) > 1 and (waiting.size > most or len(waiting.packets) > MOST_PACKETS):
+        while drops and len(waiting.packets) > 1 and (waiting.size > most or len(waiting.packets) > MOST_PACKETS):
             self._drop_oldest(waiting, sender)
         self._filled.set()
 
@@ -160,6 +171,7 @@ class Intake(Generic[Sender]):
     def forget(self, sender: Sender, host: str) -> None:
         """Drop what waits of a sender that has gone."""
         senders = self._hosts.get(host, OrderedDict())
+        self._fresh.pop((host, sender), None)
         if senders.pop(sender, None) is not None:
             self._senders -= 1
             self._wake(self._rooms, sender)
@@ -169,25 +181,39 @@ class Intake(Generic[Sender]):
 
     def serve(self) -> None:
         """Handle messages for one turn, or until none waits."""
-        now = time.perf_counter()
-        end = now + TURN
-        while self._hosts:
-            host, senders = next(iter(self._hosts.items()))
-            sender, waiting = next(iter(senders.items()))
-            self._hosts.move_to_end(host)
-            senders.move_to_end(sender)
-            self._served = sender
-            now = self._serve_one(waiting, sender, now + SLICE)
-            if not waiting:
-                self.forget(sender, host)
-            elif not waiting.is_full:
-                self._wake(self._rooms, sender)
-            if now > end:
-                return
-        self._filled.clear()
+        end = time.perf_counter() + TURN
+        for host, sender in self._turns():
+            self._give_turn(host, sender)
+            if time.perf_counter() > end:
+                break
+        if not self._hosts:
+            self._filled.clear()
 
-    def _serve_one(self, waiting: _Waiting, sender: Sender, end: float) -> float:
-        """Give a sender its turn; return the time."""
+    def _turns(self) -> Iterator[tuple[str, Sender]]:
+        """Whose turn is next: some that had nothing waiting before, then one of the others."""
+        while self._hosts:
+            for _ in range(min(len(self._fresh), FRESH_SENDERS)):
+                yield self._fresh.popitem(last=False)[0]
+            if self._hosts and not self._is_full():
+                host, senders = next(iter(self._hosts.items()))
+                self._hosts.move_to_end(host)
+                senders.move_to_end(sender := next(iter(senders)))
+                yield host, sender
+            if self._is_full():
+                return
+
+    def _give_turn(self, host: str, sender: Sender) -> None:
+        waiting = self._hosts.get(host, {}).get(sender)
+        if waiting is None:  # a message before has ended the connection
+            return
+        self._served = sender
+        self._serve_one(waiting, sender, time.perf_counter() + SLICE)
+        if not waiting:
+            self.forget(sender, host)
+        elif not waiting.is_full:
+            self._wake(self._rooms, sender)
+
+    def _serve_one(self, waiting: _Waiting, sender: Sender, end: float) -> None:
         if not waiting.steps:
             messages: list[Message] = []
             for _ in range(min(len(waiting.packets), MERGED_PACKETS)):
@@ -199,7 +225,6 @@ class Intake(Generic[Sender]):
             self._handle(waiting.pop_message(), sender)
             if time.perf_counter() > end:
                 break
-        return time.perf_counter()
 
     async def _wait(self, futures: dict[Sender, asyncio.Future[None]], sender: Sender) -> None:
         future = futures[sender] = asyncio.get_running_loop().create_future()
@@ -217,7 +242,7 @@ class Intake(Generic[Sender]):
         while True:
             await self._filled.wait()
             self.serve()
-            await asyncio.sleep(0)
+            await asyncio.sleep(TURN if self._is_full() else 0)
 
     def _on_end(self, ended: asyncio.Task[None]) -> None:
         """Go on after a defect: it costs one message."""

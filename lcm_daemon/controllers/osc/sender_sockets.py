@@ -1,0 +1,118 @@
+"""SenderSockets: a sender that floods a UDP port gets a socket of its own, so that others are not lost with it.
+
+The system keeps what waits for a port in one buffer. While a flood keeps it full, datagrams of all senders are lost. A
+second socket that is bound to the same port and connected to one sender receives what that sender sends, and nothing
+else does (udp(7): the socket that fits a datagram best gets it). So a flood fills a buffer of its own.
+
+Linux only. Elsewhere all senders share one buffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+MOST_SOCKETS = 16
+FLOOD_SHARE = 0.5  # of what is read in a turn that leaves datagrams waiting, beyond which one sender may flood
+FLOOD_TURNS = 4  # such turns in a row, after which it does
+MOST_TURNS = 32  # of reading what a sender has left in the shared buffer; it holds 4 MiB
+QUIET_SECONDS = 5.0  # after which a sender has no socket of its own any more
+
+Peer = tuple[Any, ...]  # an address as the socket module returns it
+Drain = Callable[[socket.socket], Counter[Peer] | None]
+
+
+class SenderSockets:
+    """The sockets of single senders of one port.
+
+    Args:
+        shared: The bound socket that all others share.
+        drain: Reads a socket for one turn. Returns None if nothing is left, else the bytes that were read by sender.
+    """
+
+    def __init__(self, shared: socket.socket, drain: Drain) -> None:
+        self._shared, self._drain = shared, drain
+        self._tasks: dict[Peer, asyncio.Task[None]] = {}
+        self._row = 0  # turns in which one sender has sent most, and left something waiting
+        host = ipaddress.ip_address(shared.getsockname()[0].partition("%")[0])
+        self._works = sys.platform == "linux" and not host.is_multicast
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def note(self, read: Counter[Peer] | None) -> None:
+        """A turn of reading the shared socket is over. read: As `drain` returns it."""
+        peer, size = read.most_common(1)[0] if read else ((), 0)
+        self._row = self._row + 1 if read and size > FLOOD_SHARE * read.total() else 0
+        if self._row >= FLOOD_TURNS and self._works and len(self._tasks) < MOST_SOCKETS and peer not in self._tasks:
+            self._row = 0
+            self._separate(peer)
+
+    def _separate(self, peer: Peer) -> None:
+        """Give a sender a socket of its own. Where the system refuses, it goes on to share the buffer."""
+        try:
+            own = self._open(peer)
+        except OSError:
+            return
+        for _ in range(MOST_TURNS):  # what it has sent before comes first
+            if self._drain(self._shared) is None:
+                break
+        self._tasks[peer] = asyncio.create_task(self._read(peer, own), name=f"osc from {peer[0]}:{peer[1]}")
+
+    async def close(self) -> None:
+        """Close all of them."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _open(self, peer: Peer) -> socket.socket:
+        """Raises OSError."""
+        own = socket.socket(self._shared.family, socket.SOCK_DGRAM)
+        try:
+            own.setblocking(False)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
+                           self._shared.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2)  # Linux doubles it
+            if own.family == socket.AF_INET6:
+                only = self._shared.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+                own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+            for each, on in ((self._shared, 1), (own, 1)):  # while this one is bound; no other program may bind it
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, on)
+            own.bind(self._shared.getsockname())
+            own.connect(peer)
+        except OSError:
+            own.close()
+            raise
+        finally:
+            self._shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        return own
+
+    async def _read(self, peer: Peer, own: socket.socket) -> None:
+        """Read until the sender is quiet."""
+        try:
+            while await self._is_readable(own):
+                self._drain(own)
+                await asyncio.sleep(0)
+        finally:
+            self._drain(own)
+            own.close()
+            self._tasks.pop(peer, None)
+
+    async def _is_readable(self, own: socket.socket) -> bool:
+        """Wait until a datagram has come. False if the sender is quiet."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(own, readable.set)
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                return await readable.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(own)
