@@ -61,7 +61,7 @@ def cause(fault: Fault, scene: Scene, control: Timeline, interval: float) -> Inc
     if incident.skipped:
         incident.end = incident.start
         return incident
-    scene.observer.slowest = 0.0
+    usual, scene.observer.slowest = scene.observer.slowest, 0.0
     fault.begin(scene)
     since = time.monotonic()
     _hold(fault, scene, since)
@@ -76,7 +76,7 @@ def cause(fault: Fault, scene: Scene, control: Timeline, interval: float) -> Inc
     incident.gap = scene.timeline.longest_gap(incident.start, incident.end)
     incident.control = control.longest_gap(incident.start, incident.end)
     incident.checks = [_recovery(incident), *([] if fault.ends_stage else [_gap(incident, interval)]),
-                       *([_page(slowest)] if fault.page_answers else []), *fault.checks(scene)]
+                       *([_page(slowest, usual)] if fault.page_answers else []), *fault.checks(scene)]
     return incident
 
 
@@ -99,6 +99,8 @@ def _gap(incident: Incident, interval: float) -> Check:
                  f"{1000 * incident.control:.0f} ms and {INTERVALS} intervals)", incident.gap <= most)
 
 
-def _page(slowest: float) -> Check:
-    return Check("the page answers", f"within {1000 * slowest:.0f} ms (limit {1000 * PAGE_SECONDS:.0f} ms)",
-                 slowest <= PAGE_SECONDS)
+def _page(slowest: float, usual: float) -> Check:
+    """usual: Seconds of the slowest answer before the fault: a machine that has other work answers later."""
+    most = PAGE_SECONDS + usual
+    return Check("the page answers", f"within {1000 * slowest:.0f} ms (limit {1000 * PAGE_SECONDS:.0f} ms, and the "
+                 f"{1000 * usual:.0f} ms that it took before)", slowest <= most)

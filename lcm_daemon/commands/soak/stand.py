@@ -27,6 +27,7 @@ START_SECONDS = 900.0  # for the first picture: a recipe may be compiled
 SAMPLES = 720  # of the processes in a whole soak
 SHORTEST_SAMPLE, LONGEST_SAMPLE = 1.0, 60.0  # seconds between two of them
 MOST_FPS = 60.0  # that the sender sends
+CONTROL_SERVICE = 0.5  # seconds that the control's engine waits for a frame, without a processor
 SHOWN, CONTROL = "show", "control"  # names of the outputs
 
 
@@ -136,7 +137,9 @@ def _write_control(folder: Path, show: Show, name: str) -> Path:
     """Write a show of the same rate and size that renders nothing: what it misses, the machine itself has missed."""
     file = folder / "control.yaml"
     file.write_text(yaml.safe_dump({
-        "name": "control", "recipe": "passthrough", "source": False, "parameters": {"mode": "text"},
+        "name": "control", "source": False,
+        "recipe": {"base": "passthrough", "pipeline": "timed_copy", "schedule": {"service": CONTROL_SERVICE}},
+        "parameters": {"mode": "text"},
         "output": {"size": list(show.size), "fps": show.fps}, "sinks": [{"transport": "memory", "name": name}],
         "osc": False, "panel": False, "resume": False, "engine": {"spare": False}}), "utf-8")
     return file

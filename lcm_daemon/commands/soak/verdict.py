@@ -72,16 +72,18 @@ def _ends(times: Sequence[float]) -> tuple[list[int], list[int], float] | None:
 
 
 def cadence(shown: Timeline, control: Timeline, incidents: Sequence[Incident], interval: float) -> Check:
-    """Whether the longest gap of each span exceeds that of the control by 2 intervals at most, without spans in which
-    the stage itself was ended. interval: Seconds between two frames."""
+    """Whether the longest gap of each span exceeds that of the control, in this span or beside it, by 2 intervals at
+    most, without spans in which the stage itself was ended. interval: Seconds between two frames."""
     worst, at = float("-inf"), 0.0
     ended = [incident for incident in incidents if incident.ends_stage and not incident.skipped]
-    for mine, other in zip(shown.spans, control.spans, strict=False):
+    for place, mine in enumerate(shown.spans):
         following = mine.start + shown.span
         if any(incident.start < following and incident.end > mine.start for incident in ended):
             continue
-        if mine.longest - other.longest > worst:
-            worst, at = mine.longest - other.longest, mine.start - shown.start
+        near = control.spans[max(0, place - 1):place + 2]  # one pause may end on both sides of a border
+        excess = mine.longest - max((other.longest for other in near), default=0.0)
+        if excess > worst:
+            worst, at = excess, mine.start - shown.start
     if worst == float("-inf"):
         return Check("cadence", "no frame came out", False)
     return Check("cadence", f"the longest gap of a span exceeds that of the control by {1000 * max(0.0, worst):.0f} ms "

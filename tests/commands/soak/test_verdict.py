@@ -22,7 +22,8 @@ def gaps(*longest: float) -> Timeline:
 
 @pytest.mark.parametrize(("shown", "control", "ok"), [
     ((0.04, 0.20), (0.04, 0.15), True),  # the machine was busy: both missed something
-    ((0.04, 0.20), (0.15, 0.04), False),  # not at the same time
+    ((0.04, 0.20), (0.15, 0.04), True),  # the same pause, on both sides of a border
+    ((0.04, 0.04, 0.20), (0.15, 0.04, 0.04), False),  # not at the same time
     ((0.10, 0.10), (0.034, 0.034), True),
     ((0.11, 0.10), (0.034, 0.034), False),
 ])
