@@ -71,7 +71,7 @@ def doctor(show: str | None, overrides: Sequence[str] = (), plays: bool = True) 
         LcmDaemonError: The show cannot be read.
     """
     if show is not None:
-        read_text(show)  # a wrong name is told before everything else
+        read_text(show)  # a wrong name is an error before everything else
     for line in examine(show):
         print_line(line)
     if show is None:

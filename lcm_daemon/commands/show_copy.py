@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 def copy_overrides(show: Show, bus: str, panel_port: int, osc_port: int = 0) -> list[str]:
-    """What `--set` changes of a show so that a copy can play beside it, and is heard and seen by nobody else.
+    """What `--set` changes of a show so that a copy can play beside it without being heard or seen.
 
     Args:
         show: The show.

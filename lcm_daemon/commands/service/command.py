@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcm_daemon.commands.output import PrintLine, print_line
-from lcm_daemon.commands.service.plan import ServiceManager, ServicePlan, Step, make_plan, service_name
+from lcm_daemon.commands.service.plan import ServiceManager, ServicePlan, ServiceStep, make_plan, service_name
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.shows.library import find_show
@@ -220,7 +220,7 @@ class Services:
             except (OSError, LookupError) as error:
                 raise LcmDaemonError(f"{folder}: the show writes there, and it cannot be made: {error}") from error
 
-    def _write(self, files: Mapping[Path, bytes], steps: Sequence[Step]) -> None:
+    def _write(self, files: Mapping[Path, bytes], steps: Sequence[ServiceStep]) -> None:
         """Write the files and run the steps, or leave the files as they were."""
         before = {path: _read(path) for path in files}
         try:
@@ -236,7 +236,7 @@ class Services:
                         write_atomically(path, earlier)
             raise LcmDaemonError(f"the service cannot be installed: {error}") from error
 
-    def _run_all(self, steps: Sequence[Step]) -> None:
+    def _run_all(self, steps: Sequence[ServiceStep]) -> None:
         for step in steps:
             code, printed = self.run(step.words)
             if code and step.if_fails != "continue":
@@ -245,13 +245,13 @@ class Services:
                     raise LcmDaemonError(text)
                 self.print_line(f"  {text}")
 
-    def _describe(self, files: Mapping[Path, bytes], steps: Sequence[Step]) -> None:
+    def _describe(self, files: Mapping[Path, bytes], steps: Sequence[ServiceStep]) -> None:
         for path, content in files.items():
             encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
             self.print_line(f"--- {path}\n{content.decode(encoding)}")
         self._print_steps(steps)
 
-    def _print_steps(self, steps: Sequence[Step]) -> None:
+    def _print_steps(self, steps: Sequence[ServiceStep]) -> None:
         for step in steps:
             self.print_line(f"run {shlex.join(step.words)}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.commands.service.kiosk import browser_words, find_browser
-from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, Step
+from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, ServiceStep
 
 SYSTEM_FOLDER = Path("/Library/LaunchDaemons")
 DESCRIPTORS = 8192  # launchd gives 256
@@ -71,18 +71,18 @@ class Launchd:
         except (ValueError, KeyError, TypeError, plistlib.InvalidFileException):
             return ""
 
-    def install_steps(self, plan: ServicePlan) -> Sequence[Step]:
+    def install_steps(self, plan: ServicePlan) -> Sequence[ServiceStep]:
         paths = self.files(plan)
-        return [Step(("launchctl", "bootout", self._target(path)), if_fails="continue") for path in paths] + [
-            Step(("launchctl", "bootstrap", self._domain(path), str(path))) for path in paths]
+        return [ServiceStep(("launchctl", "bootout", self._target(path)), if_fails="continue") for path in paths] + [
+            ServiceStep(("launchctl", "bootstrap", self._domain(path), str(path))) for path in paths]
 
-    def start_step(self, plan: ServicePlan) -> Step:
-        return Step(("launchctl", "kickstart", self._target(self.written(plan.name, plan.is_system)[0])))
+    def start_step(self, plan: ServicePlan) -> ServiceStep:
+        return ServiceStep(("launchctl", "kickstart", self._target(self.written(plan.name, plan.is_system)[0])))
 
-    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[Step]:
-        return [Step(("launchctl", "bootout", self._target(path)), if_fails="continue") for path in files]
+    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[ServiceStep]:
+        return [ServiceStep(("launchctl", "bootout", self._target(path)), if_fails="continue") for path in files]
 
-    def forget_steps(self, name: str, is_system: bool) -> Sequence[Step]:
+    def forget_steps(self, name: str, is_system: bool) -> Sequence[ServiceStep]:
         return []
 
     def state_words(self, name: str, is_system: bool) -> Sequence[str]:

@@ -64,8 +64,8 @@ class ServicePlan:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A command of the system. if_fails: Undo the installation, report it and continue, or only continue."""
+class ServiceStep:
+    """A command of the system. if_fails: Whether to undo the installation, to report it and continue, or to continue."""
 
     words: tuple[str, ...]
     if_fails: Literal["undo", "report", "continue"] = "undo"
@@ -96,16 +96,16 @@ class ServiceManager(Protocol):
     def show_of(self, content: bytes) -> str:
         """The show of a service's file; "" if the file is not one that `files` made."""
 
-    def install_steps(self, plan: ServicePlan) -> Sequence[Step]:
+    def install_steps(self, plan: ServicePlan) -> Sequence[ServiceStep]:
         """What to run once the files are there, except for the start."""
 
-    def start_step(self, plan: ServicePlan) -> Step:
+    def start_step(self, plan: ServicePlan) -> ServiceStep:
         """What starts the service, or starts it again, with the new files."""
 
-    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[Step]:
+    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[ServiceStep]:
         """What to run before the files are removed. files: Those of `written` that exist."""
 
-    def forget_steps(self, name: str, is_system: bool) -> Sequence[Step]:
+    def forget_steps(self, name: str, is_system: bool) -> Sequence[ServiceStep]:
         """What to run after that."""
 
     def state_words(self, name: str, is_system: bool) -> Sequence[str]:

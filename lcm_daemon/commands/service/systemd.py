@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lcm_daemon.commands.service.kiosk import browser_words, find_browser
-from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, Step
+from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, ServiceStep
 from lcm_daemon.commands.service.systemd_text import (
     ANY_USER,
     MARK,
@@ -75,24 +75,24 @@ class Systemd:
 
     # --- commands ---
 
-    def install_steps(self, plan: ServicePlan) -> Sequence[Step]:
+    def install_steps(self, plan: ServicePlan) -> Sequence[ServiceStep]:
         units = [path.name for path in self.files(plan)]
         lasting = [] if plan.is_system or self._in_session(plan) else [
-            Step(("loginctl", "enable-linger", getpass.getuser()), if_fails="report")]  # start without a login
-        screen = [Step((*_systemctl(plan.is_system), "--no-block", "restart", unit), if_fails="report")
+            ServiceStep(("loginctl", "enable-linger", getpass.getuser()), if_fails="report")]  # start without a login
+        screen = [ServiceStep((*_systemctl(plan.is_system), "--no-block", "restart", unit), if_fails="report")
                   for unit in units[1:]]  # it waits for the daemon
-        return [Step((*_systemctl(plan.is_system), "daemon-reload")),
-                Step((*_systemctl(plan.is_system), "enable", *units)), *lasting, *screen]
+        return [ServiceStep((*_systemctl(plan.is_system), "daemon-reload")),
+                ServiceStep((*_systemctl(plan.is_system), "enable", *units)), *lasting, *screen]
 
-    def start_step(self, plan: ServicePlan) -> Step:
-        return Step((*_systemctl(plan.is_system), "restart", f"{plan.name}.service"))
+    def start_step(self, plan: ServicePlan) -> ServiceStep:
+        return ServiceStep((*_systemctl(plan.is_system), "restart", f"{plan.name}.service"))
 
-    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[Step]:
-        return [Step((*_systemctl(is_system), "disable", "--now", *(path.name for path in files)))]
+    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[ServiceStep]:
+        return [ServiceStep((*_systemctl(is_system), "disable", "--now", *(path.name for path in files)))]
 
-    def forget_steps(self, name: str, is_system: bool) -> Sequence[Step]:
-        return [Step((*_systemctl(is_system), "daemon-reload"), if_fails="report"),
-                Step((*_systemctl(is_system), "reset-failed", f"{name}.service"), if_fails="continue")]
+    def forget_steps(self, name: str, is_system: bool) -> Sequence[ServiceStep]:
+        return [ServiceStep((*_systemctl(is_system), "daemon-reload"), if_fails="report"),
+                ServiceStep((*_systemctl(is_system), "reset-failed", f"{name}.service"), if_fails="continue")]
 
     def state_words(self, name: str, is_system: bool) -> Sequence[str]:
         shown = "ActiveState,SubState,UnitFileState,NRestarts,Result,ActiveEnterTimestamp,MainPID"
@@ -192,7 +192,7 @@ class Systemd:
         yield from ("ProtectHome=read-only", f"ReadWritePaths={self._writable(plan)}")
 
     def _writable(self, plan: ServicePlan) -> str:
-        """The folders that a service of the system may write to; one that is missing is left out by systemd."""
+        """The folders that a service of the system may write to; one that is missing is ignored by systemd."""
         places = ("LCM_DAEMON_STATE", "LCM_DAEMON_CACHE")
         folders = [*map(str, plan.writable), *(plan.environment[name] for name in places if name in plan.environment),
                    CACHE]

@@ -9,7 +9,7 @@ from pathlib import Path
 MARK = "# lcm-daemon service install has written this file for the show "
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 
-# Left out of each list, because a show needs it: PrivateDevices (cameras, cards, MIDI), ProtectClock (it closes
+# Not in these lists, because a show needs it: PrivateDevices (cameras, cards, MIDI), ProtectClock (it closes
 # /dev to everything but the clock), MemoryDenyWriteExecute (compilers make code), PrivateNetwork, PrivateUsers (the
 # groups video and render), RemoveIPC (shared memory of other programs of the same user).
 ANY_USER = (  # what needs no rights

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from lcm_daemon.commands.service.kiosk import browser_words, find_browser
-from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, Step
+from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, ServiceStep
 
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 AGAIN = "PT1M"  # the shortest time after which the Task Scheduler starts a task again
@@ -64,7 +64,7 @@ class TaskScheduler:
         """What the elements of a task hold, in the order of the schema."""
         yield "RegistrationInfo/Description", f"{_MARK}{plan.show}"
         trigger = "Triggers/BootTrigger" if at_boot else "Triggers/LogonTrigger"
-        yield f"{trigger}/Repetition/Interval", AGAIN  # one that has ended, for whatever reason, is started again
+        yield f"{trigger}/Repetition/Interval", AGAIN  # one that has ended is started again
         yield f"{trigger}/Enabled", "true"
         if not at_boot:
             yield f"{trigger}/UserId", self._user
@@ -100,17 +100,18 @@ class TaskScheduler:
         found = task.findtext(f"{{{NAMESPACE}}}RegistrationInfo/{{{NAMESPACE}}}Description", "")
         return found.removeprefix(_MARK) if found.startswith(_MARK) else ""
 
-    def install_steps(self, plan: ServicePlan) -> Sequence[Step]:
-        return [Step(("schtasks", "/Create", "/F", "/TN", path.stem, "/XML", str(path))) for path in self.files(plan)]
+    def install_steps(self, plan: ServicePlan) -> Sequence[ServiceStep]:
+        return [ServiceStep(("schtasks", "/Create", "/F", "/TN", path.stem, "/XML", str(path)))
+                for path in self.files(plan)]
 
-    def start_step(self, plan: ServicePlan) -> Step:
-        return Step(("schtasks", "/Run", "/TN", plan.name))
+    def start_step(self, plan: ServicePlan) -> ServiceStep:
+        return ServiceStep(("schtasks", "/Run", "/TN", plan.name))
 
-    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[Step]:
-        return [Step(("schtasks", *words, "/TN", path.stem), if_fails="continue")
+    def stop_steps(self, is_system: bool, files: Sequence[Path]) -> Sequence[ServiceStep]:
+        return [ServiceStep(("schtasks", *words, "/TN", path.stem), if_fails="continue")
                 for path in files for words in (("/End",), ("/Delete", "/F"))]
 
-    def forget_steps(self, name: str, is_system: bool) -> Sequence[Step]:
+    def forget_steps(self, name: str, is_system: bool) -> Sequence[ServiceStep]:
         return []
 
     def state_words(self, name: str, is_system: bool) -> Sequence[str]:
