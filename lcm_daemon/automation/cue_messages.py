@@ -94,7 +94,8 @@ def _read_osc_address(node: Node, problems: Problems) -> str | None:
     return None
 
 
-def _read_destination(node: Node, problems: Problems) -> tuple[str, int] | None:
+def read_destination(node: Node, problems: Problems) -> tuple[str, int] | None:
+    """Host and port of "192.168.1.20:8000", "lights.local:8000" or "[fe80::1]:8000"; None for a mistake."""
     text = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
     found = _DESTINATION.fullmatch(text)
     port = int(found["port"]) if found else 0
@@ -160,7 +161,7 @@ def _read_message(node: Node, problems: Problems) -> CueMessage | None:
         return None
     if found["osc"] is not None:
         to = next(value for key, value in node.items() if key.raw.value == "to")
-        destination = _read_destination(to, problems)
+        destination = read_destination(to, problems)
         return destination and OscMessageOut(found["osc"], found["args"], *destination)
     if found["args"]:
         problems.add(node, "args belong to osc; a MIDI message has value")

@@ -1,4 +1,4 @@
-"""Arguments of the commands for shows that are left alone: `service`, `doctor`, `soak`. Imports nothing of ours."""
+"""Arguments of the commands for shows that are left alone: `service`, `doctor`, `soak`, ... Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def add_commands(commands: Any) -> None:
     _add_service(commands.add_parser("service", help="start a show with the machine"))
     _add_schedule(commands.add_parser("schedule", help="print what a show does by the time of day: opening hours, "
                                       "playlist, cues, recycling"))
+    _add_alarms(commands.add_parser("alarms", help="tell everyone whom a show's section `alarms` names, as a trial",
+                                    epilog="Exit code: 0 if all were told, else 1."))
     _add_soak(commands.add_parser(
         "soak", help="play a copy of a show for hours, with faults if you like, and write a report",
         epilog="Exit code: 0 if everything was as expected, else 1."))
@@ -73,6 +75,12 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
 
 
+def _add_alarms(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_alarms)
+    add_show(parser)
+    add_overrides(parser)
+
+
 def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r:.40} is not a number of days from 1 to {MOST_DAYS}")
@@ -119,6 +127,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.doctor import doctor
 
     return doctor(options.show, options.overrides, not options.no_run)
+
+
+def _alarms(options: argparse.Namespace) -> int:
+    from lcm_daemon.commands.try_alarms import try_alarms
+
+    return try_alarms(options.show, options.overrides)
 
 
 def _schedule(options: argparse.Namespace) -> int:

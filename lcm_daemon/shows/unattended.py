@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.core.document import Problems
-from lcm_daemon.core.schema import Fields
+from lcm_daemon.core.schema import Boolean, Field, Fields
 from lcm_daemon.processes.log_output import LogOutput
+from lcm_daemon.shows.alarm_options import ALARMS, AlarmOptions, read_alarms
 from lcm_daemon.shows.care import CARE, Care
 from lcm_daemon.shows.crash_options import CRASH_REPORTS, CrashReports, read_crash_reports
 from lcm_daemon.shows.log_options import LOG, read_log
@@ -24,13 +25,17 @@ class Unattended:
         opening_hours: When it is open; None for always.
         log: Where log lines go.
         crash_reports: What is kept of processes that fail.
+        alarms: Who is told of alarms; None tells the page and subscribers alone.
         care: What is watched, and how the display is spared; None for nothing.
+        real_time: Whether the threads of the output run before all others, where the system allows it.
     """
 
     opening_hours: OpeningHours | None = None
     log: LogOutput = LogOutput()  # noqa: RUF009 - frozen
     crash_reports: CrashReports = CrashReports()  # noqa: RUF009 - frozen
+    alarms: AlarmOptions | None = None
     care: Care | None = None
+    real_time: bool = True
 
 
 def unattended_fields(base: Path) -> Fields:
@@ -39,7 +44,10 @@ def unattended_fields(base: Path) -> Fields:
         "opening_hours": OPENING_HOURS,
         "log": LOG,
         "crash_reports": CRASH_REPORTS,
+        "alarms": ALARMS,
         "care": CARE,
+        "real_time": Field(Boolean(), True, "let the output's threads run before those of all programs, where Linux "
+                                            "allows it: root, or a limit rtprio above 0"),
     }
 
 
@@ -55,5 +63,7 @@ def read_unattended(found: Mapping[str, Any], base: Path, problems: Problems) ->
         opening_hours=found["opening_hours"],
         log=read_log(found["log"], base),
         crash_reports=read_crash_reports(found["crash_reports"]),
+        alarms=read_alarms(found["alarms"]),
         care=found["care"],
+        real_time=found["real_time"],
     )

@@ -109,6 +109,17 @@ def _of_reports(stage: Stage) -> list[Attendant]:
     return [CrashReports(stage, options, Path(recent))] if options.keep and recent else []
 
 
+def _of_alarms(stage: Stage) -> list[Attendant]:
+    """The sender of messages about alarms."""
+    options = stage.show.unattended.alarms
+    if options is None:
+        return []
+    from lcm_daemon.stage.alarm_messages import AlarmMessages  # few shows have it
+
+    return [AlarmMessages(stage, options)]
+
+
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
-    return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_reports(stage), *_of_care(stage), *_of_hours(stage)]
+    return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_reports(stage), *_of_alarms(stage),
+            *_of_care(stage), *_of_hours(stage)]

@@ -8,19 +8,18 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcm_daemon.core.atomic_file import write_atomically
-from lcm_daemon.core.live_values import Blend
-from lcm_daemon.core.parameters import Table, Value
+from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.crash_stacks import sweep_stacks, take_stacks
 from lcm_daemon.processes.ends import End, describe_exit
 from lcm_daemon.shows.crash_options import CrashReports as Options
 from lcm_daemon.stage.log_output import RECENT
+from lcm_daemon.stage.private_texts import PrivateTexts
 
 if TYPE_CHECKING:
     from lcm_daemon.stage.crash_report import Crash
@@ -32,7 +31,7 @@ FOLDER = "crash-reports"  # beside the file of recent lines
 EXIT_SECONDS = 2.0  # after which the report is written without the exit code
 MOST_WAITING = 8  # reports that wait to be written; further ones are left out
 SAME_SECONDS, MOST_SAME = 3600.0, 3  # reports of the same error in this time
-MOST_TEXTS = 64  # texts that have played lately, which are hidden
+MOST_ERRORS = 64  # errors whose reports are counted each by itself
 
 
 class CrashReports:
@@ -48,9 +47,7 @@ class CrashReports:
 
     def __init__(self, stage: Stage, options: Options, recent: Path) -> None:
         self._stage, self._options, self._recent = stage, options, recent
-        self._texts: OrderedDict[str, None] = OrderedDict()
-        self._table: Table | None = None  # the names below are those of its texts
-        self._names: list[str] = []
+        self._texts = PrivateTexts(stage)
         self._ended: list[tuple[End, float]] = []  # those whose exit code is not known yet
         self._seen: dict[tuple[str, str], list[float]] = {}  # when reports of an error were written
         self._waiting: queue.Queue[Crash | None] = queue.Queue(MOST_WAITING)
@@ -67,12 +64,12 @@ class CrashReports:
         if len(times) < MOST_SAME:
             times.append(now)
             self._ended.append((end, now))
-        if len(self._seen) > MOST_TEXTS:
+        if len(self._seen) > MOST_ERRORS:
             self._seen.pop(next(iter(self._seen)))
 
     def step(self, now: float) -> None:
         """Note the texts that play; report what has ended."""
-        self._note_texts()
+        self._texts.note()
         for each in tuple(self._ended):
             end, at = each
             if end.child.process.exitcode is not None or now - at >= EXIT_SECONDS:
@@ -94,17 +91,6 @@ class CrashReports:
             self._thread.join(EXIT_SECONDS)
         sweep_stacks(self._recent)
 
-    def _note_texts(self) -> None:
-        table = self._stage.parameters.table
-        if table is not self._table:
-            self._table, self._names = table, [name for name, each in table.items() if each.kind == "text"]
-        for name in self._names:
-            for text, _ in Blend.of(self._stage.values.get(name, "")).parts:
-                self._texts[str(text)] = None
-                self._texts.move_to_end(str(text))
-        while len(self._texts) > MOST_TEXTS:
-            self._texts.popitem(last=False)
-
     def _crash(self, end: End, now: float) -> Crash:
         from lcm_daemon.stage.crash_report import Crash  # few runs need it
 
@@ -117,7 +103,7 @@ class CrashReports:
             "exit": describe_exit(end.child.process.exitcode), **end.facts, "alarms": stage.alarms.describe() or "none",
             "show plays for": f"{now - self._begun:.0f} s", "output": f"{stage.ticks} frames",
             "numbers": ", ".join(f"{name} {value:g}" for name, value in numbers.items())}
-        private = None if self._options.prompts else [*self._texts, *stage.show.prompts, *stage.audience.texts()]
+        private = None if self._options.prompts else self._texts.all()
         return Crash(end.kind, pid, facts, private)
 
     def _begin(self, crash: Crash) -> None:

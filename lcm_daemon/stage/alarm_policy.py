@@ -1,0 +1,98 @@
+"""AlarmPolicy: which alarms are told, and when. What comes and goes, or lasts, makes few messages."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+BEGINS: Final = "begins"
+LASTS: Final = "lasts"
+ENDS: Final = "ends"
+State = Literal["begins", "lasts", "ends"]
+RETURNS = 3  # an alarm that has begun so often is told, however short each time was
+MOST_A_MINUTE = 10  # messages about all causes; further ones wait
+
+
+@dataclass(frozen=True)
+class AlarmMessage:
+    """What receivers are told.
+
+    Attributes:
+        cause: The alarm's name.
+        text: What is wrong; of an alarm that has ended, what was.
+        state: BEGINS, LASTS (it was told before) or ENDS.
+        seconds: For how long it lasts, or has been over.
+        times: How often it has begun since it was told last.
+    """
+
+    cause: str
+    text: str
+    state: State
+    seconds: float
+    times: int = 1
+
+
+@dataclass
+class _Alarm:
+    """One cause. Times are monotonic seconds."""
+
+    text: str
+    is_on: bool
+    changed_at: float  # when it last began or ended
+    begun: int = 0  # since it was told
+    is_told: bool = False  # receivers think that it lasts
+    told_at: float = -math.inf
+
+
+class AlarmPolicy:
+    """Decides by the state of each cause: what is told is what holds at that time.
+
+    Args:
+        after: Seconds that an alarm must last, or be over, before it is told.
+        pause: Seconds between two messages about one cause, at least.
+        repeat: Seconds after which an alarm that lasts is told again; 0 for never.
+    """
+
+    def __init__(self, after: float, pause: float, repeat: float) -> None:
+        self._after, self._pause, self._repeat = after, pause, repeat
+        self._alarms: dict[str, _Alarm] = {}
+        self._told: deque[float] = deque(maxlen=MOST_A_MINUTE)  # when the last messages were
+
+    def set(self, cause: str, text: str, now: float) -> None:
+        """An alarm has begun, has another text, or has ended (""). now: Monotonic seconds."""
+        alarm = self._alarms.setdefault(cause, _Alarm(text, False, now))
+        if alarm.is_on != bool(text):
+            alarm.is_on, alarm.changed_at = bool(text), now
+            alarm.begun += alarm.is_on
+        alarm.text = text or alarm.text
+
+    def due(self, now: float) -> list[AlarmMessage]:
+        """What is to be told now."""
+        found = []
+        for cause, alarm in tuple(self._alarms.items()):
+            if not alarm.is_on and not alarm.is_told and now - alarm.changed_at > max(self._after, self._pause):
+                del self._alarms[cause]
+                continue
+            state = self._state(alarm, now)
+            if state is not None and self._has_room(now):
+                found.append(AlarmMessage(cause, alarm.text, state, now - alarm.changed_at, alarm.begun))
+                alarm.is_told, alarm.told_at, alarm.begun = state != ENDS, now, 0
+                self._told.append(now)
+        return found
+
+    def _state(self, alarm: _Alarm, now: float) -> State | None:
+        """What is to be said of it; None for nothing."""
+        waited, is_settled = now - alarm.told_at, now - alarm.changed_at >= self._after
+        if alarm.is_on and alarm.is_told:
+            return LASTS if self._repeat and waited >= self._repeat else None
+        if waited < self._pause:
+            return None
+        if alarm.is_told:
+            return ENDS if is_settled else None
+        is_due = (alarm.is_on and is_settled) or alarm.begun >= RETURNS
+        return BEGINS if is_due else None
+
+    def _has_room(self, now: float) -> bool:
+        return len(self._told) < MOST_A_MINUTE or now - self._told[0] >= 60.0
