@@ -34,7 +34,7 @@ import psutil
 
 from lcm_daemon.audience.lobby import ENDED
 from lcm_daemon.core.metrics import quantile_of
-from tests.measure.soak import Watch
+from tests.measure.output_watch import Watch
 from tests.rigs.audience import ask
 from tests.rigs.browser import Tab, context, running
 from tests.rigs.daemon import Daemon, free_port, wait_for

@@ -94,15 +94,19 @@ class Stand:
 
     def _wait_for_pictures(self) -> None:
         """Raises EngineError."""
-        begun = time.monotonic()
+        begun, seen = time.monotonic(), set[str]()
         while time.monotonic() < begun + START_SECONDS:
+            seen |= set(self._recorder.frames())
             if not self.show.is_running:
                 raise EngineError("the copy of the show has ended: " + (self.show.log() or ["it logged nothing"])[-1])
             status = self.observer.status_since(begun)
-            if status and status.get("engine") == "rendering" and float(status.get("fps") or 0) > 0:
+            renders = status.get("engine") == "rendering" and float(status.get("fps") or 0) > 0
+            if renders and seen == set(self._outputs):
                 return
             time.sleep(0.2)
-        raise EngineError(f"the copy of the show rendered no picture within {START_SECONDS:g} s")
+        missing = ", ".join(sorted(set(self._outputs) - seen)) or "none"
+        raise EngineError(f"the copy of the show rendered no picture within {START_SECONDS:g} s (outputs from which no "
+                          f"frame came: {missing})")
 
     def scene(self) -> Scene:
         """What faults act on. The time of the soak begins."""
