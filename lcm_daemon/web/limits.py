@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lcm_daemon.core.file_limit import most_connections
 from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.web.address import network_of
+from lcm_daemon.web.open_connections import OpenConnections
 
 MOST_CONNECTIONS = 192  # from the network together, and the same from this machine
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
+POOLS = 6  # of connections that a process may have: two of each of its servers
 MOST_A_SECOND = 50  # new ones of one address of the network: a refusal by HTTP would cost far more
-HEAD_SECONDS = 10.0  # within which the first request must arrive
+QUEUE = 1024  # connections that the system holds until they are accepted
+AT_ONCE = 32  # that are accepted before what has arrived on others is read
 END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
 PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
 PARTS_AT_ONCE, PARTS_A_SECOND = 1024, 256  # pings, pongs and parts of messages that are read of one WebSocket
@@ -27,53 +30,65 @@ MOST_QUEUED = 4096  # messages of one WebSocket that wait to be read
 
 
 class LimitedListener(socket.socket):
-    """A listening socket that closes connections beyond its limits at once.
+    """A listening socket that keeps the number of connections within limits.
 
+    A connection beyond them takes the place of one that waits for a request, and is closed at once if none does.
     Windows accepts connections in another way, which this class does not see: there the limits are those of the system.
     """
 
+    connections: OpenConnections
     _on_refused: Callable[[], object]
     _most: int
     _of_address: int
     _pace: RateLimit
-    _open: weakref.WeakKeyDictionary[socket.socket, str]
 
     def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0,
               of_address: int = 0) -> None:
         """Begin to limit.
 
         Args:
-            on_refused: Called for each connection that is closed.
+            on_refused: Called for each connection that is closed for another one, or at once.
             proxies: Networks whose addresses speak for many clients: no limit of one address holds for them.
-            most: In place of MOST_CONNECTIONS; 0 keeps that.
-        of_address: In place of MOST_OF_ADDRESS; 0 keeps that.
+            most: In place of MOST_CONNECTIONS; 0 keeps that, or what the limit of open files allows.
+            of_address: In place of MOST_OF_ADDRESS; 0 keeps that.
         """
-        self._on_refused, self._open = on_refused, weakref.WeakKeyDictionary()
+        self._on_refused, self.connections = on_refused, OpenConnections()
         self._pace = RateLimit(MOST_A_SECOND)
-        self._most, self._of_address = most, of_address
+        self._most = most or min(MOST_CONNECTIONS, most_connections(POOLS))
+        self._of_address = of_address
         self._proxies = [ipaddress.ip_network(each) for each in proxies]
+
+    def listen(self, backlog: int = QUEUE) -> None:
+        """As `socket.listen`. The system's queue is long, however few connections the event loop accepts in one go."""
+        super().listen(max(backlog, QUEUE))
 
     def accept(self) -> tuple[socket.socket, Any]:
         """As `socket.accept`. Raises BlockingIOError, as if there were none, for a connection that was refused."""
         connection, address = super().accept()
         host = network_of(str(address[0]))
-        if self._has_room(host):
-            self._open[connection] = host
+        if self._make_room(host):
+            self.connections.add(connection, address, host)
             return connection, address
         connection.close()
         self._on_refused()
         raise BlockingIOError
 
-    def _has_room(self, host: str) -> bool:
+    def _make_room(self, host: str) -> bool:
         is_limited = not _is_loopback(host) and not self._is_proxy(host)
         if is_limited and not self._pace.allows(host):
             return False
-        hosts = [host for connection, host in self._open.items() if connection.fileno() >= 0]
-        if _is_loopback(host):
-            return sum(map(_is_loopback, hosts)) < (self._most or MOST_CONNECTIONS)
-        others = [each for each in hosts if not _is_loopback(each)]
-        return len(others) < (self._most or MOST_CONNECTIONS) and (
-            others.count(host) < (self._of_address or MOST_OF_ADDRESS) or not is_limited)
+        of_address = self._of_address or MOST_OF_ADDRESS
+        hosts = self.connections.hosts()
+        if is_limited and hosts[host] >= of_address and not self._drop_waiting([host]):
+            return False
+        beside = [each for each in hosts if _is_loopback(each) == _is_loopback(host)]
+        return sum(hosts[each] for each in beside) < self._most or self._drop_waiting(beside)
+
+    def _drop_waiting(self, hosts: Sequence[str]) -> bool:
+        was_waiting = self.connections.drop_waiting(hosts)
+        if was_waiting:
+            self._on_refused()
+        return was_waiting
 
     def _is_proxy(self, host: str) -> bool:
         """host: An address, or a network of IPv6, as `network_of` returns it."""
@@ -85,30 +100,14 @@ def _is_loopback(host: str) -> bool:
     return host == "::1" or host.startswith("127.")
 
 
-def with_deadline(protocol: Any) -> Any:
-    """A class of uvicorn's for HTTP connections, changed to close those whose next request does not arrive.
-
-    Those that are closed are cut if their client does not read the rest.
-    """
-    class WithDeadline(protocol):  # type: ignore[misc]
-        _last: Any = None  # the request that was answered at the last look
-        _was_closing = False  # at the last look
-
+def with_table(protocol: Any, connections: OpenConnections) -> Any:
+    """A class of uvicorn's for HTTP connections, changed to enter itself into the table."""
+    class WithTable(protocol):  # type: ignore[misc]
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self.loop.call_later(HEAD_SECONDS, self._end_silence)
+            connections.set_protocol(transport.get_extra_info("peername"), self)
 
-        def _end_silence(self) -> None:
-            if self._was_closing:
-                self.transport.abort()
-            elif self.transport.get_protocol() is self:  # else it became a WebSocket
-                self._was_closing = self.transport.is_closing()
-                if self.cycle is self._last and (self.cycle is None or self.cycle.response_complete):
-                    self.transport.close()
-                self._last = self.cycle
-                self.loop.call_later(HEAD_SECONDS, self._end_silence)
-
-    return WithDeadline
+    return WithTable
 
 
 def with_end(protocol: Any) -> Any:

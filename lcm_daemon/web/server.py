@@ -15,9 +15,11 @@ import uvicorn
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web.limits import LimitedListener, with_deadline, with_end
+from lcm_daemon.web.limits import AT_ONCE, LimitedListener, with_end, with_table
+from lcm_daemon.web.open_connections import OpenConnections
 
 MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
+LOOK_SECONDS = 1.0  # between two looks at the connections that wait
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 App = Callable[..., Awaitable[None]]
@@ -50,6 +52,7 @@ class WebServer:
         self._metrics = metrics or Metrics()
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self, app: App, host: str, port: int) -> int:
         """Listen and serve. Returns the port, which the system chooses if `port` is 0.
@@ -64,9 +67,10 @@ class WebServer:
                 app, log_config=None, log_level="warning", access_log=False, lifespan="off",
                 proxy_headers=bool(self._proxies), forwarded_allow_ips=self._proxies, server_header=False,
                 ws_max_size=self._limit, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+                backlog=AT_ONCE,
             )
             config.load()
-            config.http_protocol_class = with_deadline(config.http_protocol_class)
+            config.http_protocol_class = with_table(config.http_protocol_class, listener.connections)
             config.ws_protocol_class = with_end(config.ws_protocol_class)
             config.ssl = self._tls  # not by file names: the certificate may be replaced while the server runs
             self._server = uvicorn.Server(config)
@@ -77,10 +81,18 @@ class WebServer:
             if self._serving.done():
                 raise LcmDaemonError(f"{self._name}: its web server could not start") from self._serving.exception()
             on_failure.pop_all()  # the server closes it
+        self._looking = asyncio.create_task(self._look_forever(listener.connections), name=f"{self._name} connections")
         return int(listener.getsockname()[1])
+
+    async def _look_forever(self, connections: OpenConnections) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            connections.look()
 
     async def stop(self) -> None:
         """Disconnect all clients and release the port. Safe at any time, also when called twice."""
+        if self._looking is not None:
+            self._looking.cancel()
         serving, self._serving = self._serving, None
         if serving is not None:
             self._server.should_exit = True
@@ -114,7 +126,7 @@ class WebServer:
         try:
             listener.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(128)
+            listener.listen()
         except OSError as error:
             listener.close()
             raise LcmDaemonError(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.web import limits
+from lcm_daemon.web import limits, open_connections
 from lcm_daemon.web.limits import LimitedListener
 from lcm_daemon.web.server import App, WebServer
 from tests.web.test_server import app, get
@@ -54,7 +56,7 @@ def test_connections_beyond_the_limit_are_closed_and_make_room_again(monkeypatch
 
     def scenario(port: int) -> None:
         opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
-        assert [is_closed(each) for each in opened] == [False, False, True, True, True]
+        assert [is_closed(each) for each in opened] == [True, True, True, False, False], "those that wait go first"
         for each in opened:
             each.close()
         for _ in range(50):  # the server sees the end soon
@@ -76,13 +78,14 @@ def test_a_proxy_speaks_for_many_clients(host: str, has_room: bool, monkeypatch:
     monkeypatch.setattr(limits, "MOST_OF_ADDRESS", 1)
     with LimitedListener() as listener, socket.socket() as one, socket.socket() as two, socket.socket() as three:
         listener.limit(lambda: None, ["172.16.0.0/12", "fd00::/64"])
-        listener._open.update({one: "192.0.2.1", two: "172.17.0.1", three: "2001:db8::/64"})
-        assert listener._has_room(host) is has_room
+        for each, known in ((one, "192.0.2.1"), (two, "172.17.0.1"), (three, "2001:db8::/64")):
+            add_busy(listener, each, known)
+        assert listener._make_room(host) is has_room
 
 
 @pytest.mark.slow
 def test_silence_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(open_connections, "HEAD_SECONDS", 0.1)
 
     def scenario(port: int) -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -95,7 +98,7 @@ def test_silence_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_second_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(open_connections, "HEAD_SECONDS", 0.3)
 
     def scenario(port: int) -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -136,6 +139,12 @@ def test_a_flood_of_frames_that_no_app_reads_is_cut(flood: bytes) -> None:
     served(scenario, Metrics(), listening)
 
 
+def add_busy(listener: LimitedListener, sock: socket.socket, host: str) -> None:
+    """Add a connection that does not wait for a request."""
+    listener.connections.add(sock, sock.fileno(), host)
+    listener.connections.set_protocol(sock.fileno(), Mock())  # a WebSocket: another protocol reads its transport
+
+
 def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_OF_ADDRESS", 2)
     monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
@@ -146,13 +155,29 @@ def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> 
             ("10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "127.0.0.1"), (True, True, False, True, True), kept,
             strict=True,
         ):
-            assert listener._has_room(host) == has_room
+            assert listener._make_room(host) == has_room
             if has_room:
-                listener._open[connection] = host
+                add_busy(listener, connection, host)
         kept[0].close()
-        assert listener._has_room("10.0.0.1"), "a connection that has ended counts no more"
+        assert listener._make_room("10.0.0.1"), "a connection that has ended counts no more"
         for each in kept:
             each.close()
+
+
+def test_a_newcomer_takes_the_place_of_one_that_waits_of_the_host_with_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
+    with contextlib.ExitStack() as stack, LimitedListener() as listener:
+        refused: list[int] = []
+        listener.limit(lambda: refused.append(1))
+        one, two, three, four = (stack.enter_context(socket.socket()) for _ in range(4))
+        add_busy(listener, one, "10.0.0.1")
+        for each, host in ((two, "10.0.0.2"), (three, "10.0.0.1"), (four, "10.0.0.1")):
+            listener.connections.add(each, each.fileno(), host)
+        assert listener._make_room("10.0.0.3")
+        assert list(listener.connections._open) == [one.fileno(), two.fileno(), four.fileno()]
+        assert refused == [1]
+        assert listener._make_room("127.0.0.1"), "this machine has places of its own"
+        assert refused == [1]
 
 
 def test_one_address_that_connects_again_and_again_is_refused_before_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +185,6 @@ def test_one_address_that_connects_again_and_again_is_refused_before_it_speaks(m
     with LimitedListener() as listener:
         listener.limit(lambda: None, ["172.16.0.0/12"])
         listener._pace._now = lambda: listener._pace._begun
-        assert [listener._has_room("10.0.0.1") for _ in range(8)] == [True] * 5 + [False] * 3
-        assert listener._has_room("10.0.0.2")
-        assert all(listener._has_room(host) for host in ("127.0.0.1", "172.17.0.1") for _ in range(20))
+        assert [listener._make_room("10.0.0.1") for _ in range(8)] == [True] * 5 + [False] * 3
+        assert listener._make_room("10.0.0.2")
+        assert all(listener._make_room(host) for host in ("127.0.0.1", "172.17.0.1") for _ in range(20))
