@@ -21,20 +21,14 @@ from lcm_daemon.processes.protocol import EndSession, Failed, FrameResult, Progr
 from lcm_daemon.processes.supervisor import ChildSupervisor
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render import engine
-from lcm_daemon.render.cpu_watch import CpuWatch
 from lcm_daemon.render.engine_facts import describe_engine
 from lcm_daemon.render.engine_place import EnginePlace, start_engine
+from lcm_daemon.render.engine_silence import EngineSilence
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from lcm_daemon.render.spare import Spare
 
 log = logging.getLogger(__name__)
 
-# A frame may take this many times the usual before it counts as a hang. Eight steps in two passes (guidance above 1)
-# are 16 times the work of one step in one, and the first frames of a kind take up to twice as long as later ones.
-SLOWEST_FRAME = 32.0
-STARVED_TIMEOUTS = 10.0  # an engine on the CPU that still works may take this many frame timeouts
-FIRST_FRAME_TIMEOUTS = 10.0  # the first frame after a start may take this many frame timeouts
-LONGEST_QUICK_LOAD = 60.0  # seconds that a form may take to load which was prepared, while nothing else plays
 LONGEST_FRAME = 1.0  # seconds between two results that count as rendering; longer gaps are waiting
 SERVICE_FRAMES = 5  # frames that say how fast the engine is at present
 RECENT_FRAMES = 63  # frames whose times define what is usual
@@ -93,7 +87,7 @@ class EngineSupervisor(ChildSupervisor):
         self.costs: deque[float] = deque(maxlen=RECENT_FRAMES)  # the same, of frames that were rendered; see pop_costs
         self.may_fall: Callable[[], bool] = lambda: True  # whether another recipe may be rendered in place of its own
         self._rung = 0
-        self._cpu = CpuWatch()
+        self._silence = EngineSilence(timeouts)
         self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
         self._progress_at = 0.0  # when the loading engine last said that it makes progress
         self._rendering_time = 0.0  # seconds in which results arrived, of all engines
@@ -299,21 +293,14 @@ class EngineSupervisor(ChildSupervisor):
     # --- failures ---
 
     def is_hung(self, child: Child, now: float) -> bool:
+        pid, silence = child.pid or 0, self._silence
         if self.report is None:
-            is_late = self._quick is not None and self.policy is RestartPolicy.ALWAYS
-            return (now - self._progress_at > self.timeouts.loading
-                    or (is_late and now - self.started_at > LONGEST_QUICK_LOAD))
-        silence = now - self._oldest_at(child, now)
+            is_prepared = self._quick is not None and self.policy is RestartPolicy.ALWAYS
+            return (silence.hangs_at_load(pid, self._progress_at, now)
+                    or (is_prepared and silence.loads_slowly(pid, self.started_at, now)))
         on_cpu = str(self.report.device).startswith("cpu") and not self.place.is_remote
-        busy = on_cpu and silence > self.timeouts.frame - 1.5 and self._cpu.is_busy(child.pid, now)
-        if silence <= self.timeouts.frame:
-            return False
-        limit = FIRST_FRAME_TIMEOUTS * self.timeouts.frame
-        if self.frame_times:
-            limit = SLOWEST_FRAME * quantile_of(sorted(self.frame_times), 0.5)
-        if busy:  # other programs starve it: it is slow and does not hang
-            limit = max(limit, STARVED_TIMEOUTS * self.timeouts.frame)
-        return silence > limit
+        usual = quantile_of(sorted(self.frame_times), 0.5) if self.frame_times else None
+        return silence.hangs_at_frame(pid, self._oldest_at(child, now), now, usual, on_cpu)
 
     def _oldest_at(self, child: Child, now: float) -> float:
         """When the engine began with the oldest frame under way; `now` if there is none.
