@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.commands.service.plan import ServiceManager, ServicePlan, ServiceStep, make_plan, service_name
+from lcm_daemon.commands.service.reach import blocked
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.shows.library import find_show
@@ -123,7 +124,7 @@ class Services:
         for path in files:
             self.print_line(f"{path.stem}: installed in {path}")
         code, printed = self.run(start.words)
-        for hint in self.manager.hints(plan):
+        for hint in (*blocked(plan.user, (Path(sys.executable), plan.show)), *self.manager.hints(plan)):
             self.print_line(f"  {hint}")
         if code:
             self.print_line(f"{plan.name}: the start has failed, and is tried again: {_last_line(printed)}")

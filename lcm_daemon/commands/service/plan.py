@@ -65,7 +65,7 @@ class ServicePlan:
 
 @dataclass(frozen=True)
 class ServiceStep:
-    """A command of the system. if_fails: Whether to undo the installation, to report it and continue, or to continue."""
+    """A command of the system. if_fails: Undo the installation, report it and continue, or only continue."""
 
     words: tuple[str, ...]
     if_fails: Literal["undo", "report", "continue"] = "undo"
