@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from lcm_daemon.commands.soak.fault_table import chosen
 from lcm_daemon.commands.soak.incident import Incident, cause
 from lcm_daemon.commands.soak.report import Findings, latency_figures, soak_page
 from lcm_daemon.commands.soak.scene import Check, Fault, Scene
-from lcm_daemon.commands.soak.stand import Stand
+from lcm_daemon.commands.soak.stand import Stand, system_load
 from lcm_daemon.commands.svg_plot import clock_text
 from lcm_daemon.shows.reader import load_show
 
@@ -141,6 +142,8 @@ class _Course:
         checked = stand.checked
         about = {"show": checked.file, "recipe": f"{checked.recipe.name}, {'{}x{}'.format(*checked.recipe.size)}",
                  "output": f"{'{}x{}'.format(*checked.size)} at {checked.fps:g} fps, over {transport}",
+                 "load": f"{stand.load:.1f} processes at the start, {system_load():.1f} at the end; the machine has "
+                         f"{os.cpu_count()} processors",
                  "faults": f"{len(self._faults)} kinds" if self._faults else "none"}
         if self._early:
             about["ended"] = "by Ctrl-C"

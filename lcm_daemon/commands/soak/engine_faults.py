@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
 
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
 BROKEN = "soak-nan"  # the recipe whose weights are damaged
+NAN_SECONDS = 5.0  # for which NaN may play until it is reported
 LOOP = 4  # engines that are killed, each as soon as it renders; the third in a minute steps down
 
 
@@ -95,21 +97,29 @@ class NanPictures(Fault):
     """A recipe whose weights are damaged."""
 
     name = "engine-nan"
-    does = "changes to a recipe whose weights paint NaN, and back"
-    hold = 12.0
+    does = "changes to a recipe whose weights paint NaN, until it is reported or plays; then back"
+    hold = 40.0
     from_undo = True
 
     def missing(self, scene: Scene) -> str:
         return "" if BROKEN in scene.checked.recipes else "only the built-in model can be damaged"
 
     def begin(self, scene: Scene) -> None:
-        self._begun, self._alarms = time.monotonic(), len(scene.observer.alarms)
+        self._begun, self._said, self._played_at = time.monotonic(), "", math.inf
         scene.show.send("/lcm/recipe", BROKEN)
 
+    def go_on(self, scene: Scene) -> None:
+        status = scene.observer.status_since(self._begun + 1.0)
+        self._said = str(status.get("alarm") or status.get("error") or "")
+        if status.get("recipe") == BROKEN:
+            self._played_at = min(self._played_at, time.monotonic())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was reported, or its pictures have played for some seconds without a report."""
+        return bool(self._said) or time.monotonic() > self._played_at + NAN_SECONDS
+
     def undo(self, scene: Scene) -> None:
-        status = scene.observer.status_since(self._begun)
-        self._said = " ".join(str(status.get(key) or "") for key in ("alarm", "error", "engine"))
-        self._reported = bool(status.get("alarm") or status.get("error")) or status.get("recipe") != BROKEN
         scene.show.send("/lcm/recipe", scene.checked.recipe.name)
 
     def is_over(self, scene: Scene, since: float) -> bool:
@@ -117,7 +127,7 @@ class NanPictures(Fault):
         return scene.renders(since) and status.get("recipe") == scene.checked.recipe.name
 
     def checks(self, scene: Scene) -> list[Check]:
-        return [Check("refused, or an alarm", self._said.strip()[:200] or "not reported", self._reported)]
+        return [Check("an alarm or an error", self._said[:200] or "not reported", bool(self._said))]
 
 
 class CrashLoop(Fault):

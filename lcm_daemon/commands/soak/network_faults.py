@@ -136,9 +136,11 @@ def _request(path: str, method: str = "GET") -> bytes:
 FAULTS: tuple[Fault, ...] = (
     OscFlood(),
     ManyConnections("flood-http", "asks for the page without a pause for 8 s", 1, _request("/health"), again=True),
-    ManyConnections("flood-nonsense", "sends bad requests without a pause for 8 s", 1, b"\xff\xfe{}\r\n\r\n", again=True),
+    ManyConnections("flood-nonsense", "sends bad requests without a pause for 8 s", 1, b"\xff\xfe{}\r\n\r\n",
+                    again=True),
     ManyConnections("idle-connections", f"opens {IDLE} connections that say nothing for 8 s", IDLE, b""),
     ManyConnections("half-requests", f"opens {IDLE // 4} connections with half a request for 8 s", IDLE // 4,
-                b"GET /health HTTP/1.1\r\nHost: "),
-    ManyConnections("slow-readers", f"lets {SLOW} readers of the output not read for 8 s", SLOW, _request("/stream.mjpg")),
+                    b"GET /health HTTP/1.1\r\nHost: "),
+    ManyConnections("slow-readers", f"lets {SLOW} readers of the output not read for 8 s", SLOW,
+                    _request("/stream.mjpg")),
 )

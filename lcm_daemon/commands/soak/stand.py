@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import yaml
 
 from lcm_daemon.commands.soak.engine_faults import broken_recipe, link_cache
@@ -54,7 +55,7 @@ class Stand:
         bus = f"soak{os.getpid()}"
         given = [*overrides, *([broken_recipe(folder)] if any(each.name == "engine-nan" for each in faults) else [])]
         self.checked = load_show(name, given)
-        self.interval = 1 / self.checked.fps
+        self.interval, self.load = 1 / self.checked.fps, system_load()
         self._every = min(max(seconds / SAMPLES, SHORTEST_SAMPLE), LONGEST_SAMPLE)
         self._span = 10.0 if seconds <= 2 * 3600 else 60.0
         source = "" if own_source or not self.checked.source else f"{{transport: {transport}, name: {bus}in}}"
@@ -126,6 +127,11 @@ class Stand:
         if self.sender is not None:
             self.shown.add_edges(time for time, _ in self.sender.edges())
             self.shown.match(time.monotonic())
+
+
+def system_load() -> float:
+    """How many processes wanted a processor in the last minute, on average. A busy machine renders late."""
+    return psutil.getloadavg()[0]
 
 
 def _sinks(transport: str, bus: str, folder: Path, shows_window: bool) -> list[str]:
