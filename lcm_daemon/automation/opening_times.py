@@ -67,7 +67,7 @@ class Opening:
 
 
 class Period(NamedTuple):
-    """From one time to another, in seconds since 1970, the end left out."""
+    """From one time to another, in seconds since 1970, without the end."""
 
     start: float
     end: float

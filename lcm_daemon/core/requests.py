@@ -157,8 +157,8 @@ _AUDIENCE: Commands = {
     "audience/open": Command("Let new visitors join again."),
     "audience/close": Command("Let no new visitors join; those who wait keep their places."),
 }
-_FOR_HOURS = Parameter("hours", "float", 1.0, "For how many hours; without it, until opening_hours change next.", 0.01,
-                       720.0, "h")
+_FOR_HOURS = Parameter("hours", "float", 2.0, "For how many hours, more than 1 (which a button sends); without it, "
+                       "until opening_hours change next.", 1.0, 99.0, "h")
 _HOURS: Commands = {
     "hours/open": Command("Open the show, against what its opening_hours say.", (_FOR_HOURS,), optional=1),
     "hours/close": Command("Close the show, against what its opening_hours say.", (_FOR_HOURS,), optional=1),

@@ -46,7 +46,7 @@ class HoursKeeper:
 
     Attributes:
         is_open: Whether the show is to be open.
-        period: The period in which it is open now, or which begins soon; None while neither is so.
+        period: The period in which it is open now, or which begins soon; None otherwise.
         wall: The time that this was found at.
         closed: What happens while it is closed.
     """

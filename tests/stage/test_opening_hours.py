@@ -379,8 +379,8 @@ def test_a_person_opens_and_closes_until_the_next_change_or_for_hours(hall: Call
     command(show, "hours/close")
     show.pass_time(2.0)
     assert (show.light, show.status["hours"]) == (0.0, "closed by hand until Mon 30 Nov 18:00")
-    command(show, "hours/close", 0.5)
-    show.offset += 1750.0
+    command(show, "hours/close", 1.5)
+    show.offset += 5350.0
     show.pass_time(3.0)
     assert show.engine.state == "loading", "it opens within a minute"
     show.load()
