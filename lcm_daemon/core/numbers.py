@@ -24,6 +24,7 @@ class Numbers:
         input_age: The same of the source's newest frame; None before the first.
         ticks: Frames that the stage has chosen for the output.
         missed: Frames that it has skipped because it was late.
+        fps: Frames a second that the output is to have.
         is_open: Whether the show is to be seen at present.
         pids: The process ids by what the processes are: "stage", "desk", or an engine's name.
         memory: Bytes of its device that each engine uses, and that there are in total.
@@ -40,6 +41,7 @@ class Numbers:
     input_age: float | None = None
     ticks: int = 0
     missed: int = 0
+    fps: float = 0.0
     is_open: bool = True
     pids: Mapping[str, int] = field(default_factory=dict)
     memory: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -50,7 +50,7 @@ class Monitor:
         return Numbers(
             now, stage.metrics.counts(), dict(stage.desk.counts), stage.metrics.durations(),
             tuple(stage.alarms.texts), max(written, default=None) if sinks else self._chosen_at, sinks,
-            stage.picture.shown_age, stage.source.age(now), stage.ticks, stage.ticker.skipped,
+            stage.picture.shown_age, stage.source.age(now), stage.ticks, stage.ticker.skipped, stage.show.fps,
             not stage.picture.is_closed, self._pids(), self._memory())
 
     def _pids(self) -> Mapping[str, int]:

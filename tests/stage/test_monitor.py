@@ -19,7 +19,7 @@ def stage(*sinks: Any) -> Any:
         desk=SimpleNamespace(tell_numbers=told.append, pid=8, counts={"osc/packets": 5}), told=told,
         metrics=Metrics(), alarms=Alarms(), outputs=SimpleNamespace(sinks=sinks), output="first", ticks=12,
         picture=SimpleNamespace(shown_age=0.5, is_closed=False), source=SimpleNamespace(age=lambda now: 0.1),
-        ticker=SimpleNamespace(skipped=2), transition=SimpleNamespace(leading=SimpleNamespace(engines=[engine])))
+        ticker=SimpleNamespace(skipped=2), show=SimpleNamespace(fps=30.0), transition=SimpleNamespace(leading=SimpleNamespace(engines=[engine])))
 
 
 def sink(label: str, wrote_at: float | None, is_on: bool = True) -> Any:
@@ -38,6 +38,7 @@ def test_numbers_are_sent_twice_a_second() -> None:
     assert numbers.output_at == 99.0
     assert numbers.pids == {"stage": os.getpid(), "desk": 8, "engine": 7}
     assert (numbers.memory, numbers.alarms, numbers.ticks, numbers.missed) == ({"engine": (3, 9)}, ("disk",), 12, 2)
+    assert numbers.fps == 30.0
     assert (numbers.desk_counts, numbers.picture_age, numbers.is_open) == ({"osc/packets": 5}, 0.5, True)
 
 

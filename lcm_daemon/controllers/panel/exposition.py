@@ -110,8 +110,8 @@ class _Numbers(Collector):
         dropped = {**_below(counts, _DROPPED), "late tick": self._numbers.missed}
         yield _counter("dropped", "Frames that were not shown.", "reason", dropped)
         rates = {name: self._status.get(f"{key}fps") for name, key in (
-            ("rendered", ""), ("source", "input_"), ("output", "output_"), ("target", "target_"))}
-        yield _gauges("fps", "Frames a second.", "of", rates)
+            ("rendered", ""), ("source", "input_"), ("output", "output_"))}
+        yield _gauges("fps", "Frames a second.", "of", {**rates, "wanted output": self._numbers.fps})
 
     def _faults(self) -> Iterator[Metric]:
         restarts = CounterMetricFamily(PREFIX + "restarts", "Processes that have failed.", labels=["process", "cause"])

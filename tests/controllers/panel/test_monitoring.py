@@ -33,7 +33,7 @@ def playing() -> Rig:
     now = time.monotonic()
     rig.controls.numbers = Numbers(
         now, metrics.counts(), {"osc/malformed": 7}, metrics.durations(), ("disk",), now, {"ndi lcm": now - 1.0}, 0.02,
-        0.01, 100, 4, True, {"stage": os.getpid(), "engine": 999_999_999}, {"engine": (10, 80)})
+        0.01, 100, 4, 30.0, True, {"stage": os.getpid(), "engine": 999_999_999}, {"engine": (10, 80)})
     rig.controls.values["prompt"] = PROMPT
     rig.controls.apply_update([], {
         "show": "mirror", "recipe": "builtin", "fps": 29.5, "gpu_temperature": 61.0, "failsafe": False,
@@ -81,7 +81,7 @@ def test_the_numbers_for_prometheus() -> None:
     found = samples(answer.body.decode())
     wanted = {
         "alive": 1, "ready": 1, "frames_total{of=rendered}": 90, "frames_total{of=output}": 100,
-        "fps{of=rendered}": 29.5,
+        "fps{of=rendered}": 29.5, "fps{of=wanted output}": 30,
         "sink_frames_total{sink=ndi lcm}": 80, "dropped_total{reason=sink}": 3, "dropped_total{reason=late tick}": 4,
         "restarts_total{cause=hung,process=engine}": 2, "alarm{cause=disk}": 1, "alarms": 1,
         "latency_seconds_count": 4, "latency_seconds_bucket{le=0.001}": 1, "latency_seconds_bucket{le=0.0334}": 3,
