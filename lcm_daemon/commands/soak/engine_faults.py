@@ -8,16 +8,18 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 
-from lcm_daemon.commands.soak.nan_weights import write_nan_model
+from lcm_daemon.commands.soak.nan_weights import write_model_of_nan, write_model_that_paints_nan
 from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
 
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
-BROKEN = "soak-nan"  # the recipe whose weights are damaged
+BROKEN: Mapping[str, Callable[[Path], Path]] = {  # recipes whose weights are damaged, and what writes those
+    "soak-nan": write_model_that_paints_nan, "soak-nan-weights": write_model_of_nan,
+}
 NAN_SECONDS = 5.0  # for which NaN may play until it is reported
 LOOP = 4  # engines that are killed, each as soon as it renders; the third in a minute steps down
 
@@ -93,25 +95,23 @@ class FrameWithoutMemory(_EngineFault):
         return scene.renders(since) and scene.observer.status_since(since).get("size") == size
 
 
-class NanPictures(Fault):
-    """A recipe whose weights are damaged."""
+class DamagedWeights(Fault):
+    """A recipe whose weights are damaged. recipe: A key of BROKEN."""
 
-    name = "engine-nan"
-    does = "changes to a recipe whose weights paint NaN, until it is reported or plays; then back"
     hold = 40.0
     from_undo = True
 
-    def missing(self, scene: Scene) -> str:
-        return "" if BROKEN in scene.checked.recipes else "only the built-in model can be damaged"
+    def __init__(self, name: str, does: str, recipe: str) -> None:
+        self.name, self.does, self._recipe = name, does, recipe
 
     def begin(self, scene: Scene) -> None:
         self._begun, self._said, self._played_at = time.monotonic(), "", math.inf
-        scene.show.send("/lcm/recipe", BROKEN)
+        scene.show.send("/lcm/recipe", self._recipe)
 
     def go_on(self, scene: Scene) -> None:
         status = scene.observer.status_since(self._begun + 1.0)
         self._said = str(status.get("alarm") or status.get("error") or "")
-        if status.get("recipe") == BROKEN:
+        if status.get("recipe") == self._recipe:
             self._played_at = min(self._played_at, time.monotonic())
 
     @property
@@ -224,15 +224,20 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def broken_recipe(folder: Path) -> str:
-    """A recipe with damaged weights, as a show says it. Writes the weights into `folder`."""
-    model = write_nan_model(folder / "nan-model")
-    return f"recipes.{BROKEN}={{base: builtin, model: {str(model)!r}, accelerate: none, controlnets: [], loras: []}}"
+def broken_recipes(folder: Path) -> list[str]:
+    """Recipes with damaged weights, as `--set` adds them to a show. Writes the weights into `folder`."""
+    return [f"recipes.{name}={{base: builtin, model: {str(write(folder / name))!r}, accelerate: none, controlnets: [], "
+            "loras: []}" for name, write in BROKEN.items()]
 
 
 FAULTS: tuple[Fault, ...] = (
     EngineSignal("engine-kill", "kills the engine (SIGKILL)", getattr(signal, "SIGKILL", signal.SIGTERM)),
     EngineSignal("engine-segv", "lets the engine crash (SIGSEGV)", signal.SIGSEGV),
     *([EngineSignal("engine-stop", "stops the engine (SIGSTOP)", signal.SIGSTOP)] if sys.platform != "win32" else []),
-    LoadWithoutMemory(), FrameWithoutMemory(), NanPictures(), CrashLoop(), DamagedCache(),
+    LoadWithoutMemory(), FrameWithoutMemory(),
+    DamagedWeights("engine-nan", "changes to a recipe whose weights paint NaN, until that is reported; then back",
+                   "soak-nan"),
+    DamagedWeights("engine-nan-weights", "changes to a recipe with a NaN in its weights, until that is reported; then "
+                   "back", "soak-nan-weights"),
+    CrashLoop(), DamagedCache(),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from lcm_daemon.commands.soak.engine_faults import broken_recipe, link_cache
+from lcm_daemon.commands.soak.engine_faults import DamagedWeights, broken_recipes, link_cache
 from lcm_daemon.commands.soak.input_sender import InputSender, Sending
 from lcm_daemon.commands.soak.observer import Observer
 from lcm_daemon.commands.soak.output_recorder import OutputRecorder
@@ -53,7 +53,8 @@ class Stand:
         own_source: bool, folder: Path,
     ) -> None:
         bus = f"soak{os.getpid()}"
-        given = [*overrides, *([broken_recipe(folder)] if any(each.name == "engine-nan" for each in faults) else [])]
+        is_damaged = any(isinstance(each, DamagedWeights) for each in faults)
+        given = [*overrides, *(broken_recipes(folder) if is_damaged else [])]
         self.checked = load_show(name, given)
         self.interval, self.load = 1 / self.checked.fps, system_load()
         self._every = min(max(seconds / SAMPLES, SHORTEST_SAMPLE), LONGEST_SAMPLE)
