@@ -13,16 +13,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping
 
 from lcm_daemon.audience.audience import audience_of
 from lcm_daemon.automation.automation import Automation
-from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker, raise_timer_resolution
+from lcm_daemon.core.clock import Clock, MonotonicClock, Ticker
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.thread_priority import TICK, end_keeping_time, keep_time, prepare_timing
 from lcm_daemon.desk.desk_supervisor import DeskSupervisor
 from lcm_daemon.processes.pipes import wait_for_any
 from lcm_daemon.processes.prestarted import Prestarted
@@ -138,7 +138,6 @@ class Stage:
         self.dispatch = Dispatch(
             show, self.parameters, self.automation, self.switcher, self.inputs, self.outputs, self.shelf, self.fetch,
             self.show_file, self.prompt_picture, self.audience, self.engines)
-        self._requests = RequestTurns(self.desk, self.dispatch.execute)
         self._report = StatusReport(
             show, self.metrics, self.parameters, self.automation, self.switcher, self.desk,
             self.picture.failsafe)
@@ -148,6 +147,7 @@ class Stage:
              self.engines))
         self.guard = Guard(self.metrics, self.clock.now)
         self._wakeup, self._notifier = WakeupPipe(), SystemdNotifier()
+        self._requests = RequestTurns(self.desk, self.dispatch.execute, lambda: self._wakeup.wake())
         self._silence = InputSilence()
         self.ticks, self.alarms = before.ticks, Alarms()
         self._attendants = attendants(self)
@@ -179,8 +179,7 @@ class Stage:
         Raises:
             LcmDaemonError: The show cannot be opened.
         """
-        sys.setswitchinterval(0.0005)  # a busy sink thread then delays the tick by 0.7 ms at most, not by 7
-        raise_timer_resolution()
+        prepare_timing(self.show.unattended.real_time)
         try:
             self._open()
             self._left.end_hold()
@@ -188,6 +187,7 @@ class Stage:
             self._notifier.ready()
             self.ticker = Ticker(self.show.fps, self.clock)
             end = None if seconds is None else self.clock.now() + seconds
+            keep_time(TICK)
             while not self._ends(end):
                 self._serve_until(self.ticker.due)
                 self.metrics.time("tick/late", self.ticker.advance())
@@ -197,6 +197,7 @@ class Stage:
                 self._notifier.stopping()
             self.resume_file.end(self._keeps_look if following is None else following.show.file == self.show.file)
         finally:
+            end_keeping_time()
             self.leaves = leave(self, self.show_file.next, self._left)
             self._close()
 

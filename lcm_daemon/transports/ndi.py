@@ -24,6 +24,7 @@ from lcm_daemon.core.alpha import is_opaque
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration, TransportError
 from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.schema import Choice, Field, Fields, Text
+from lcm_daemon.core.thread_priority import inherited
 from lcm_daemon.transports import ndi_library as ndi_sdk
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 from lcm_daemon.transports.ndi_colour import BT709_TAG, MatrixChoice, deinterlace, to_rgba, to_uyvy
@@ -309,7 +310,8 @@ class NdiSink(Sink):
     def _open_sink(self, size: Size, fps: float) -> None:
         self._ndi = runtime()
         name = self.options["name"]
-        self._sender = self._ndi.send_create(name, self.options["groups"])  # the tick paces, not NDI
+        with inherited():  # by the runtime's threads, which compress and send
+            self._sender = self._ndi.send_create(name, self.options["groups"])  # the tick paces, not NDI
         if self._sender is None:
             raise TransportError(f"ndi: cannot create the sender {name!r}; another one may have that name")
         self._video = NdiVideo(frame_format=ndi_sdk.PROGRESSIVE, metadata=BT709_TAG)

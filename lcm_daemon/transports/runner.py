@@ -20,6 +20,7 @@ from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Fit, Frame, Pixels, Size
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.thread_priority import TimeKeeper
 from lcm_daemon.transports.base import Endpoint, Sink, Source
 from lcm_daemon.transports.placement import DEFAULT_VIEW, View
 from lcm_daemon.transports.resize import fit
@@ -101,7 +102,7 @@ class Runner(ABC):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        delays = retry_delays(self.longest_delay)
+        delays, keeper = retry_delays(self.longest_delay), TimeKeeper(self.label)
         opened: float | None
         while not self._stop.is_set():
             switches, opened = self._switches, None
@@ -116,6 +117,7 @@ class Runner(ABC):
                 while switches == self._switches and not self._stop.is_set():
                     self._step_begun = self._clock.now()
                     self._step()
+                    keeper.check()
             except LcmDaemonError as error:
                 self._record_failure(str(error))
             except Exception as error:  # top of the thread: the endpoint is reopened after any error of a library
