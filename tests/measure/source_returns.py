@@ -136,7 +136,8 @@ def main() -> None:
         send(transport, name, float(fps), (int(width), int(height)))
     if "ndi" in options.transport and not options.inside:  # on a network of its own, where senders have names
         with namespace() as net:
-            sys.exit(net.popen([sys.executable, "-m", "tests.measure.source_returns", *sys.argv[1:], "--inside"]).wait())
+            command = [sys.executable, "-m", "tests.measure.source_returns", *sys.argv[1:], "--inside"]
+            sys.exit(net.popen(command).wait())
     for transport in options.transport:
         measure(transport)
 

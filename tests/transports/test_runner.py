@@ -190,7 +190,12 @@ def test_a_source_that_was_gone_for_long_is_tried_every_second(monkeypatch: pyte
 def test_an_endpoint_that_does_not_answer_is_stuck(hangs_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, clock, release = Script(), ManualClock(), threading.Event()
     called = threading.Event()
-    monkeypatch.setattr(script, hangs_in, lambda *_: (called.set(), release.wait(5)) and None)
+
+    def hang(*_: object) -> None:
+        called.set()
+        release.wait(5)
+
+    monkeypatch.setattr(script, hangs_in, hang)
     runner = SourceRunner("script", script, SIZE, "stretch", Metrics(), lambda: None)
     runner._clock = clock  # type: ignore[assignment]
     runner.start()
