@@ -20,7 +20,6 @@ from lcm_daemon.web.open_connections import OpenConnections
 
 MESSAGE_LIMIT = 65536  # bytes of a WebSocket message; the longest prompt takes 24,000 when escaped
 LOOK_SECONDS = 1.0  # between two looks at the connections that wait
-TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 App = Callable[..., Awaitable[None]]
 

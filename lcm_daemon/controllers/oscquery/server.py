@@ -19,11 +19,13 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW, NetworkPolicy
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.web.access import VIEWER_PAUSE, Access, AccessGate
-from lcm_daemon.web.origin_guard import OriginGuard
+from lcm_daemon.web.origin_guard import OriginGuard, Receive, Scope, Send
+from lcm_daemon.web.seated import Seated
 from lcm_daemon.web.seats import Seats
-from lcm_daemon.web.server import TRY_AGAIN_LATER, WebServer
+from lcm_daemon.web.server import WebServer
 
 MAX_CLIENTS = 32
+FULL = f"{MAX_CLIENTS} clients are connected already, or this address has too many"
 MAX_QUERY = 200  # characters
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -84,7 +86,8 @@ class QueryServer:
             client.publish(path, packet, value, origin)
 
     def _app(self, host: str) -> Starlette:
-        routes = [WebSocketRoute("/{path:path}", self._socket), Route("/{path:path}", self._get)]
+        seated = Seated(self._serve, self._seats, self._metrics, "oscquery", FULL)
+        routes = [WebSocketRoute("/{path:path}", seated), Route("/{path:path}", self._get)]
         guard = Middleware(
             OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows,
             policy=self._policy)
@@ -103,16 +106,9 @@ class QueryServer:
             return PlainTextResponse("unknown address\n", 404)
         return _attributes(node, names) if names else JSONResponse(node, headers=_NO_STORE)
 
-    async def _socket(self, web: WebSocket) -> None:
-        with self._seats.taken(web.scope) as has_seat:
-            await web.accept()
-            if has_seat:
-                return await self._serve(web)
-            self._metrics.count("oscquery/full")
-            return await web.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} clients are connected already, or this address "
-                                                    "has too many")
-
-    async def _serve(self, web: WebSocket) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        web = WebSocket(scope, receive, send)
+        await web.accept()
         origin = f"oscquery/{next(self._numbers)}"
         if web.scope["role"] == VIEW:
             self._viewers.add(origin)

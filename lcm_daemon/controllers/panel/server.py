@@ -58,18 +58,20 @@ client is sent the change too if its page shows another value: at once if the va
 echo if a change of another client crossed its own, and within two seconds if its request was cancelled (by a panic, for
 example). If several changes of one parameter wait for a slow client, only the newest is sent. See echo_filter.py.
 
-Limits: 64 KiB per message (4 MiB for camera frames); 32 clients, WebSockets and streams together, of which viewers may
-be 24, and 8 from one address (web/seats.py; a further WebSocket is closed with code 1013); 192 connections, 48 from one
-address (web/limits.py); of a viewer, 60 messages a second are read; a client that does not answer a ping within 20 s is
-disconnected. Host and Origin are checked (web/origin_guard.py). An invalid message is counted ("panel/malformed") and
-answered with an error. It does not end the connection, except if it is too long.
+Limits: 64 KiB per message (4 MiB for camera frames); 32 clients, WebSockets and streams together, of which those that
+only look may be 24, the network 28, and one of its addresses 16, or 8 that may only look (web/seats.py; a further
+WebSocket is closed with code 1013, or takes the place of one that is silent); 192 connections, 48 from one address, and
+5 s for a whole request (web/limits.py); of a viewer, 60 messages a second are read; a client that does not take what it
+is sent within 5 s, or does not answer a ping within 20 s, is disconnected. Host and Origin are checked
+(web/origin_guard.py). An invalid message is counted ("panel/malformed") and answered with an error. It does not end the
+connection, except if it is too long.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -93,7 +95,6 @@ from lcm_daemon.controllers.panel.preview import JpegFrame, Preview
 from lcm_daemon.controllers.panel.sources import SourceSearch
 from lcm_daemon.controllers.sessions import shared_sessions
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusal
@@ -101,13 +102,15 @@ from lcm_daemon.core.requests import Change
 from lcm_daemon.web.access import Access, AccessGate
 from lcm_daemon.web.certificate import ServerCertificate
 from lcm_daemon.web.origin_guard import OriginGuard, Receive, Scope, Send
+from lcm_daemon.web.seated import Seated
 from lcm_daemon.web.seats import Seats
-from lcm_daemon.web.server import MESSAGE_LIMIT, TRY_AGAIN_LATER, WebServer
+from lcm_daemon.web.server import MESSAGE_LIMIT, WebServer
 
 CLIENT_LIMIT = 32
 FULL = f"the panel has {CLIENT_LIMIT} clients already, or this address has too many"
 EVERY_ORIGIN = "cross-origin"  # value of Cross-Origin-Resource-Policy, https://fetch.spec.whatwg.org
 BOUNDARY = b"--picture\r\n"
+Client = TypeVar("Client", WebSocket, Request)
 
 
 class PanelServer:
@@ -171,9 +174,9 @@ class PanelServer:
         page = assets.load_page(embed=self._network.embed)
         access = Access(self._network, shared_sessions(self._controls))
         routes = [
-            WebSocketRoute("/ws", self._seated(self._serve_websocket)),
-            WebSocketRoute("/ws/output", self._seated(self._serve_output)),
-            Route("/stream.mjpg", self._get_stream),
+            WebSocketRoute("/ws", self._seated(WebSocket, self._serve_websocket)),
+            WebSocketRoute("/ws/output", self._seated(WebSocket, self._serve_output, watches=True)),
+            Route("/stream.mjpg", self._seated(Request, self._serve_stream, watches=True), methods=["GET"]),
             Route("/frame.jpg", self._get_frame),
             Route("/input.jpg", self._get_input),
             Route("/parameters.json", self._get_parameters),
@@ -189,18 +192,18 @@ class PanelServer:
             secure=self._network.tls is not None, open_paths=OPEN_PATHS)
         return Starlette(routes=routes, middleware=[guard, gate])
 
-    def _seated(self, serve: Callable[[WebSocket], Awaitable[None]]) -> Callable[[WebSocket], Awaitable[None]]:
-        """Accept a WebSocket and serve it, unless the panel is full."""
-        async def accept(socket: WebSocket) -> None:
-            with self._seats.taken(socket.scope) as has_seat:
-                await socket.accept()
-                if has_seat:
-                    return await serve(socket)
-                self._controls.metrics.count("panel/full")
-                return await socket.close(TRY_AGAIN_LATER, FULL)
-        return accept
+    def _seated(
+        self, kind: Callable[[Scope, Receive, Send], Client], serve: Callable[[Client], Awaitable[None]],
+        watches: bool = False,
+    ) -> Seated:
+        """An app that serves a client of this kind if there is a seat. watches: Whether it only shows pictures."""
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await serve(kind(scope, receive, send))
+
+        return Seated(app, self._seats, self._controls.metrics, "panel", FULL, watches)
 
     async def _serve_websocket(self, socket: WebSocket) -> None:
+        await socket.accept()
         origin = f"panel/{next(self._client_numbers)}"
         if socket.scope["role"] == VIEW:
             self._controls.viewers.add(origin)
@@ -215,13 +218,15 @@ class PanelServer:
             self._controls.viewers.discard(origin)
 
     async def _serve_output(self, socket: WebSocket) -> None:
+        await socket.accept()
         with self._connections.connected(f"screen/{next(self._client_numbers)}", "screen", socket):
             await self._output.serve(socket)
 
-    async def _get_stream(self, request: Request) -> Response:
+    async def _serve_stream(self, request: Request) -> None:
         content_type = "multipart/x-mixed-replace; boundary=picture"
-        return SeatedStream(
-            self._stream_parts(), self._seats, self._controls.metrics, content_type, self._frame_headers(request))
+        stream = StreamingResponse(
+            self._stream_parts(), media_type=content_type, headers=self._frame_headers(request))
+        await stream(request.scope, request.receive, request._send)
 
     async def _stream_parts(self) -> AsyncIterator[bytes]:
         """The boundary follows each frame at once, because some readers show a frame only when they see its end."""
@@ -283,24 +288,6 @@ class PanelServer:
         message = messages.status(self._controls)
         for client in self._clients.values():
             client.on_status(message)
-
-
-class SeatedStream(StreamingResponse):
-    """A stream that takes a seat while it is sent; without a free one, the answer is 503."""
-
-    def __init__(
-        self, content: AsyncIterator[bytes], seats: Seats, metrics: Metrics, media_type: str, headers: dict[str, str],
-    ) -> None:
-        super().__init__(content, media_type=media_type, headers=headers)
-        self._seats, self._metrics = seats, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream until the client leaves."""
-        with self._seats.taken(scope) as has_seat:
-            if has_seat:
-                return await super().__call__(scope, receive, send)
-            self._metrics.count("panel/full")
-            return await PlainTextResponse(f"{FULL}\n", 503)(scope, receive, send)
 
 
 def _may_play(connection: HTTPConnection) -> bool:

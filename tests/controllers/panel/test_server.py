@@ -22,6 +22,7 @@ from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
+from lcm_daemon.web import seats
 from tests.rigs.daemon import free_port
 from tests.rigs.panel import PATIENCE, SHOWN, Rig, get, serving, until, visiting
 
@@ -283,7 +284,9 @@ def test_health_tells_status_values_and_counts():
                       "counts": {"panel/malformed": 1}, "engines": [], "audience": {}}
 
 
-def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again():
+def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again(monkeypatch):
+    monkeypatch.setattr(seats, "SILENT_SECONDS", math.inf)
+
     async def scenario():
         rig = Rig()
         async with serving(rig) as panel:
