@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcm_daemon.core.frame import Pixels, Size
+from lcm_daemon.core.shared_room import reserve
 from lcm_daemon.processes.segments import FOLDER, OwnedSegment
 
 SLOTS = 3  # one at work, one handed over, one spare
-FEWEST_SLOTS = 2
+FEWEST_SLOTS = 1  # a frame is then sent once the result before it has been read
 _granted: dict[str, int] = {}  # sizes in bytes of the blocks that this process has made, by name
 
 
@@ -55,6 +56,20 @@ class FrameSlots:
     def memory(self) -> NDArray[np.uint8]:
         """All slots as one array, (bytes,)."""
         return np.ndarray((self._bytes,), np.uint8, self._memory.buf)
+
+    def reserve(self, inputs_only: bool = False) -> None:
+        """Take the memory of all slots now: another program may fill the rest before a slot is first written to.
+
+        Called by the child, before it accepts frames, so that the stage does not wait for it.
+
+        Args:
+            inputs_only: The child sends no pictures back.
+
+        Raises:
+            OSError: The system has no room.
+        """
+        planes = 3 if self.guided else 2
+        reserve(self._memory.name, self._bytes // planes if inputs_only else self._bytes)
 
     @property
     def name(self) -> str:

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
@@ -27,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from lcm_daemon.core.held_packets import HeldPacket, HeldPackets
+from lcm_daemon.core.shared_room import reserve
 from lcm_daemon.processes.frame_slots import attach
-from lcm_daemon.processes.segments import FOLDER, OwnedSegment
+from lcm_daemon.processes.segments import OwnedSegment
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class OwnedRing:
         self._owned = OwnedSegment(_START + SIZE)
         self.name = self._owned.memory.name
         try:
-            _reserve(self.name)
+            reserve(self.name, _START + SIZE)
         except OSError:
             self.close()
             raise
@@ -186,19 +185,3 @@ def _records(memory: SharedMemory) -> Iterator[tuple[int, bytes, bytes]]:
             begin = start + _HEADER
             yield state, content[begin:begin + sender], content[begin + sender:begin + sender + data]
         at += size
-
-
-if sys.platform == "linux":
-
-    def _reserve(name: str) -> None:
-        """Take the block's memory now: without room, Linux would kill the process that writes to it first."""
-        file = os.open(FOLDER / name, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.posix_fallocate(file, 0, _START + SIZE)
-        finally:
-            os.close(file)
-
-else:
-
-    def _reserve(name: str) -> None:
-        """Other systems refuse what they cannot hold."""

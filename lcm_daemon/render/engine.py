@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MEMORY_SECONDS = 5.0  # between two reports of the device's memory
 ENDING_SECONDS = 1.0  # how long an ending engine waits for the frames under way
+
+NO_ROOM = (errno.ENOSPC, errno.ENOMEM)  # errors of a system that has no room for another process
 
 # CUDA and MPS say "out of memory", torch's CPU allocator says "can't allocate memory".
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -88,12 +91,14 @@ def failure_of(error: Exception) -> Failed:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that caused it, says that the device is out of memory.
+    """Whether an error, or one that caused it, says that the device or the computer is out of memory.
 
     Compared by name, since torch is not imported here: torch.OutOfMemoryError, or "CUDA out of memory" in a
     RuntimeError.
     """
     while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             return True
         if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
@@ -106,6 +111,7 @@ def serve(pipeline: Pipeline, message: LoadRecipe, channel: ChildChannel) -> Non
     """Load a pipeline of the message's recipe, and render until the stage is gone. Raises what the pipeline raises."""
     pipeline.loads_beside, pipeline.returns = message.beside, message.returns
     report = pipeline.load(lambda text: channel.send(Progress(text)))
+    channel.slots.reserve()
     pipeline.use_memory(channel.slots.memory())
     channel.send(Ready(report, _frames_in_flight(pipeline, channel), pipeline.node))
     if memory := pipeline.memory():

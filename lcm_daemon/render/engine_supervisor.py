@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 from collections import deque
@@ -33,7 +32,7 @@ LONGEST_FRAME = 1.0  # seconds between two results that count as rendering; long
 SERVICE_FRAMES = 5  # frames that say how fast the engine is at present
 RECENT_FRAMES = 63  # frames whose times define what is usual
 
-_NO_ROOM = (errno.ENOSPC, errno.ENOMEM)  # errors of a system that has no room for another process
+FIRST_PAUSE = 1.0  # seconds until the next try where the system has no room for an engine; then twice that, and so on
 
 
 class Rendered(NamedTuple):
@@ -88,6 +87,7 @@ class EngineSupervisor(ChildSupervisor):
         self.may_fall: Callable[[], bool] = lambda: True  # whether another recipe may be rendered in place of its own
         self._rung = 0
         self._silence = EngineSilence(timeouts)
+        self._pause, self._next_pause = timeouts.alarm, FIRST_PAUSE  # seconds between two tries to start an engine
         self._returns = False  # the engine takes the place of a dead one, and a faster one will follow
         self._progress_at = 0.0  # when the loading engine last said that it makes progress
         self._rendering_time = 0.0  # seconds in which results arrived, of all engines
@@ -250,11 +250,11 @@ class EngineSupervisor(ChildSupervisor):
         except OSError as error:
             self._on_spawn_error(error)
             return
-        self.state = "loading"
+        self.state, self._next_pause = "loading", FIRST_PAUSE
         self.child.channel.send_without_credit(engine.LoadRecipe(self.recipe, beside, self._returns))
 
     def start_next(self, now: float) -> None:
-        if self.failure is None and now - self.started_at >= self.timeouts.alarm:
+        if self.failure is None and now - self.started_at >= self._pause:
             self.start(now)
 
     def _spawn(self, spare: bool) -> Child:
@@ -264,9 +264,11 @@ class EngineSupervisor(ChildSupervisor):
     def _on_spawn_error(self, error: OSError) -> None:
         self.child, self.state, self.alarm = None, "alarm", f"no engine can be started: {error}"
         if self.policy is RestartPolicy.NEVER:
-            self.failure = Failed(self.alarm, memory=error.errno in _NO_ROOM)
+            self.failure = Failed(self.alarm, memory=error.errno in engine.NO_ROOM)
         else:
-            log.error("engine: %s; the failsafe shows, next try in %.0f s", self.alarm, self.timeouts.alarm)
+            self._pause = min(self._next_pause, self.timeouts.alarm)
+            self._next_pause = 2.0 * self._pause
+            log.error("engine%s: %s; the failsafe shows, next try in %g s", self._label, self.alarm, self._pause)
 
     def stop(self, seconds: float = 1.0) -> None:
         """Kill the engine and the spare for good, and wait up to `seconds` for the end of each."""
@@ -345,7 +347,7 @@ class EngineSupervisor(ChildSupervisor):
             log.error("engine%s: falling back to the recipe %r", self._label, self.recipe.name)
             self.start(now)
         else:
-            self._rung, self.state = 0, "alarm"
+            self._rung, self.state, self._pause = 0, "alarm", self.timeouts.alarm
             log.error("engine%s: every recipe failed; %s, next try in %.0f s", self._label,
                       "other engines render" if below else "the failsafe shows", self.timeouts.alarm)
 

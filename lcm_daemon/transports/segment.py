@@ -11,6 +11,8 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm_daemon.core.shared_room import reserve
+
 _tracker_lock = threading.Lock()
 
 
@@ -31,9 +33,19 @@ class Segment:
             else:
                 self._shared = SharedMemory(name, create=size > 0, size=size)
                 _call_tracker("unregister", self._shared)
+        if size:
+            self._reserve(size)
         assert self._shared.buf is not None
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._shared.buf, np.uint8)
         self._words: NDArray[np.uint64] = self._bytes[: self.size // 8 * 8].view(np.uint64)
+
+    def _reserve(self, size: int) -> None:
+        try:
+            reserve(self._shared.name, size)
+        except OSError:
+            self._shared.close()
+            self.unlink()
+            raise
 
     @property
     def size(self) -> int:

@@ -47,5 +47,23 @@ def test_memory_that_was_granted_and_not_yet_written_is_not_granted_twice(room: 
     third = FrameSlots((64, 64), count=8)
     assert third.count == 3, "as many as there is room for"
     third.close()
+    room.total -= 2 * PAIR
+    third = FrameSlots((64, 64), count=8)
+    assert third.count == 1, "one is enough to render"
+    third.close()
+    room.total += 2 * PAIR
     second.close()
     second.close()
+
+
+@pytest.mark.parametrize(("guided", "inputs_only", "expected"), [
+    (False, False, 3 * PAIR), (False, True, 3 * PAIR // 2), (True, False, 9 * PAIR // 2),
+])
+def test_reserved_memory_is_taken_before_it_is_written_to(guided: bool, inputs_only: bool, expected: int) -> None:
+    slots = FrameSlots((64, 64), guided)
+    theirs = FrameSlots((64, 64), guided, slots.name)
+    assert os.stat(FOLDER / slots.name).st_blocks == 0
+    theirs.reserve(inputs_only)
+    assert os.stat(FOLDER / slots.name).st_blocks * 512 == expected
+    theirs.close()
+    slots.close()

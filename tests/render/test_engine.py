@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from dataclasses import dataclass
@@ -295,6 +296,7 @@ def because(cause: Exception) -> Exception:
     RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:116] . DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
+    OSError(errno.ENOSPC, "No space left on device"),
     because(OutOfMemoryError("Tried to allocate 20 MiB")),
 ])
 def test_no_memory_left(error: Exception) -> None:

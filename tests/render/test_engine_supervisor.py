@@ -173,6 +173,35 @@ def test_a_system_without_room_for_two_is_out_of_memory(
     assert engine.failure.memory
 
 
+def test_a_system_without_room_is_asked_again_soon(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch, clock: ManualClock,
+) -> None:
+    engine, tries = supervise(THROUGH, timeouts=EngineTimeouts(alarm=10.0), started=False), list[float]()
+
+    def full(*_: object, **__: object) -> None:
+        tries.append(clock.now() - 1000.0)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lcm_daemon.render.engine_place.Child", full)
+    engine.start(clock.now())
+    for _ in range(420):
+        clock.sleep(0.1)
+        engine.step(clock.now())
+    assert tries == pytest.approx([0.0, 1.0, 3.0, 7.0, 15.0, 25.0, 35.0], abs=0.7)
+    assert "No space left" in engine.alarm
+    monkeypatch.setattr(engine, "_spawn", lambda spare: Doomed(clock, 100.0, 0))
+    clock.sleep(10.0)
+    engine.step(clock.now())
+    assert (engine.pid, engine.state) == (1, "loading")
+    monkeypatch.setattr(engine, "_spawn", full)
+    engine.on_failure("died", clock.now())
+    tries.clear()
+    for _ in range(25):
+        clock.sleep(0.1)
+        engine.step(clock.now())
+    assert len(tries) == 1, "the pauses are short again"
+
+
 @pytest.mark.slow
 def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
     """Its first frames may take long, whatever the engines beside it and before it took."""
