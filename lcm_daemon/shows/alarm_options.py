@@ -61,12 +61,12 @@ def _read_command(node: Node, problems: Problems) -> tuple[str, ...] | None:
         try:
             words = None if text is None else tuple(shlex.split(text))
         except ValueError as error:
-            problems.add(node, f"{text!r:.80} is not {_COMMAND.describe()}: {str(error).lower()}")
+            problems.add(node, f"{text!r:.80} is not {COMMAND.describe()}: {str(error).lower()}")
             return None
     if words is None or None in words:
         return None
     if not words or not words[0] or any("\0" in word for word in words):
-        problems.add(node, f"a command is {_COMMAND.describe()}")
+        problems.add(node, f"a command is {COMMAND.describe()}")
         return None
     return tuple(words)
 
@@ -82,13 +82,13 @@ def _one_or_several(kind: Custom) -> Custom:
 
 
 _WEBHOOK = Custom(_read_webhook, "an address such as https://example.org/hook", Text())
-_COMMAND = Custom(_read_command, "a program and its arguments, such as [logger, -t, mirror]",
+COMMAND = Custom(_read_command, "a program and its arguments, such as [logger, -t, mirror]",
                   Either((Text(), Items(Text()))))
 _DESTINATION = Custom(read_destination, "a host and a port such as 192.168.1.20:9001", Text())
 _FIELDS: Fields = {
     "osc": Field(_one_or_several(_DESTINATION), (), "where OSC messages /lcm/alarm go, each as host:port"),
     "webhook": Field(_one_or_several(_WEBHOOK), (), "addresses that get a POST request with JSON"),
-    "command": Field(_COMMAND, (), "a program that is started; LCM_ALARM_TEXT and other variables say what is wrong"),
+    "command": Field(COMMAND, (), "a program that is started; LCM_ALARM_TEXT and other variables say what is wrong"),
     "after": Field(Number(0, 3600), 5.0, "seconds that an alarm must last, or be over, before it is told"),
     "pause": Field(Number(0, 86_400), 60.0, "seconds between two messages about one cause, at least"),
     "repeat": Field(Number(0, 604_800), 3600.0, "seconds after which an alarm that lasts is told again; 0 for never"),

@@ -20,6 +20,7 @@ from lcm_daemon.core.schema import (
     Text,
     defaults,
 )
+from lcm_daemon.shows.alarm_options import COMMAND
 from lcm_daemon.shows.opening_days import DAYS, TIME, TIME_OF_DAY, ZONE, Some
 
 BLACK, SLATE, CUE = "black", "slate", "cue"  # what shows while it is closed
@@ -38,6 +39,8 @@ class OpeningHours:
         warm_up: Seconds before opening at which engines are loaded.
         playlist: What plays while it is open; None leaves the cues alone.
         recycle: Time of day at which engines and desk are replaced by new ones, as "04:00"; "" for never.
+        open_command: A program with its arguments, which switches displays on; empty for none.
+        close_command: The same, which switches them off.
     """
 
     times: OpeningTimes = field(default_factory=OpeningTimes)
@@ -48,6 +51,8 @@ class OpeningHours:
     warm_up: float = 300.0
     playlist: Playlist | None = None
     recycle: str = ""
+    open_command: tuple[str, ...] = ()
+    close_command: tuple[str, ...] = ()
 
 
 _OPENING: Fields = {
@@ -77,6 +82,10 @@ _PLAYLIST: Fields = {
     "cues": Field(Some(Text("cue")), help="the cues, in their order"),
     "every": Field(Number(1, 86_400), help="seconds that each plays"),
 }
+_COMMANDS: Fields = {
+    "open": Field(COMMAND, (), "before it opens, as the engines are loaded; LCM_HOURS is open"),
+    "close": Field(COMMAND, (), "when the output has faded out; LCM_HOURS is close"),
+}
 _FIELDS: Fields = {
     "zone": Field(ZONE, None,
                   "the zone of every time of day, those of cues (`at`) too; without it, the machine's"),
@@ -88,6 +97,7 @@ _FIELDS: Fields = {
     "playlist": Field(OrFalse(Section(_PLAYLIST)), None, "cues that play one after another while it is open"),
     "recycle": Field(OrFalse(TIME_OF_DAY), "",
                      "time of day at which engines and desk are replaced by new processes, without a gap"),
+    "commands": Field(Section(_COMMANDS), defaults(_COMMANDS), "programs that switch displays, projectors and lights"),
 }
 
 
@@ -113,7 +123,8 @@ def _read_section(node: Node, problems: Problems) -> OpeningHours | None:
     return OpeningHours(
         OpeningTimes(found["open"] or (Opening(),), found["closed_on"] or Days(), found["zone"]),
         closed["show"], closed["cue"], closed["fade"], closed["unload"], closed["warm_up"],
-        Playlist(**playlist) if playlist else None, found["recycle"] or "")
+        Playlist(**playlist) if playlist else None, found["recycle"] or "",
+        found["commands"]["open"] or (), found["commands"]["close"] or ())
 
 
 OPENING_HOURS = Field(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -16,6 +13,7 @@ from urllib.parse import urlsplit
 
 from lcm_daemon import __version__
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.processes.program import ProgramFailed, run_program
 from lcm_daemon.shows.alarm_options import AlarmOptions
 from lcm_daemon.stage.alarm_policy import ENDS, LASTS, AlarmMessage
 
@@ -115,20 +113,11 @@ class CommandReceiver:
 
     def send(self, show: str, message: AlarmMessage) -> None:
         """Exit code 0 is good. A program that does not end is killed, with those that it has started."""
-        environment = {**os.environ, **describe_environment(show, message)}
         try:
-            process = subprocess.Popen(
-                self._words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=environment, start_new_session=True)
-        except (OSError, ValueError) as error:
-            raise AlarmNotSent(f"it cannot be started: {getattr(error, 'strerror', '') or error}") from error
-        try:
-            process.communicate(f"{describe(show, message)}\n".encode(), COMMAND_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            _kill(process)
-            raise AlarmNotSent(f"it did not end within {COMMAND_SECONDS:g} s") from error
-        if process.returncode:
-            raise AlarmNotSent(f"exit code {process.returncode}")
+            run_program(self._words, describe_environment(show, message), COMMAND_SECONDS,
+                        f"{describe(show, message)}\n")
+        except ProgramFailed as error:
+            raise AlarmNotSent(str(error)) from error
 
 
 def describe_json(show: str, message: AlarmMessage) -> dict[str, Any]:
@@ -143,11 +132,3 @@ def describe_environment(show: str, message: AlarmMessage) -> Mapping[str, str]:
     return {"LCM_ALARM_SHOW": show, "LCM_ALARM_CAUSE": message.cause, "LCM_ALARM_TEXT": message.text,
             "LCM_ALARM_STATE": message.state, "LCM_ALARM_SECONDS": f"{message.seconds:.0f}",
             "LCM_ALARM_TIMES": str(message.times)}
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

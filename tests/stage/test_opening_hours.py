@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,17 @@ import pytest
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.requests import CommandRequest
+from lcm_daemon.processes.program import ProgramFailed
 from lcm_daemon.processes.protocol import Failed
 from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.shows.opening_hours import OpeningHours
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.stage.hours_attendants import hours_attendants
+from lcm_daemon.stage.hours_commands import HoursCommands
+from lcm_daemon.stage.opening_hours import HoursKeeper
 from lcm_daemon.stage.stage import Stage
 from tests.conftest import ManualClock
+from tests.rigs.daemon import wait_for
 from tests.stage.test_stage import PatientEngine
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -395,3 +403,48 @@ def test_a_show_without_hours_refuses_to_open_by_hand(tmp_path: Path, clock: Man
     stage.dispatch.execute(CommandRequest("hours/close", "osc 127.0.0.1"), clock.time)
     assert [refusal.text for refusal in stage.automation.refusals.pop()] == [
         "hours/close: the show has no opening_hours"]
+
+
+def test_programs_switch_the_displays_as_the_state_says(tmp_path: Path, clock: ManualClock) -> None:
+    note = tmp_path / "note"
+    append = [sys.executable, "-c", f"import os; open({str(note)!r}, 'a').write(os.environ['LCM_HOURS'] + ' ')"]
+    show = Hall(tmp_path, clock, f"{{{WEEK}, closed: {{fade: 1, warm_up: 30}}, commands: {{open: {json.dumps(append)}, "
+                                 f"close: {json.dumps(append)}}}}}", "2026-11-27 17:59:58")
+    show.load()
+
+    def ran(text: str) -> bool:
+        show.tick()
+        return note.exists() and note.read_text() == text
+
+    show.tick()
+    wait_for(lambda: ran("open "), 20, "the command of the present state")
+    show.pass_time(2.5)
+    assert note.read_text() == "open ", "the output still fades"
+    show.pass_time(2.0)
+    wait_for(lambda: ran("open close "), 20, "the command of the closing")
+    show.offset += berlin("2026-11-30 09:59:40") - berlin("2026-11-27 18:00:05")
+    show.pass_time(1.0)
+    wait_for(lambda: ran("open close open "), 20, "the command before the opening")
+
+
+def test_a_program_that_fails_is_an_alarm_and_is_tried_again(tmp_path: Path, clock: ManualClock) -> None:
+    show = Hall(tmp_path, clock, f"{{{WEEK}, commands: {{open: [/no/such/program]}}}}", "2026-11-27 12:00:00")
+    tries: list[float] = []
+
+    def run(words: Sequence[str], environment: Mapping[str, str], seconds: float) -> None:
+        tries.append(clock.time)
+        if len(tries) < 3:
+            raise ProgramFailed("exit code 1")
+
+    keeper = next(part for part in show.parts if isinstance(part, HoursKeeper))
+    hours = OpeningHours(open_command=("switch", "on"))
+    commands = HoursCommands(show.stage, hours, keeper, run)
+    for _ in range(400):
+        clock.time += 0.5
+        commands.step(clock.time)
+        if commands._thread is not None:
+            commands._thread.join()
+            commands.step(clock.time)
+            assert show.stage.alarms.describe() == (
+                "opening_hours.commands.open: exit code 1" if len(tries) < 3 else "")
+    assert [later - earlier for earlier, later in itertools.pairwise(tries)] == [60.0, 60.0]
