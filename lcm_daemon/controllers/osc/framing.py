@@ -26,6 +26,9 @@ class FramingError(LcmDaemonError):
 class Framing(Protocol):
     """Reads and writes packets of one connection."""
 
+    async def begin(self, reader: asyncio.StreamReader) -> None:
+        """Wait until a packet begins; `read` returns it. Raises as `read` does if the peer has closed."""
+
     async def read(self, reader: asyncio.StreamReader) -> bytes:
         """Return the next packet.
 
@@ -44,6 +47,9 @@ class SizeFraming:
     def __init__(self, start: bytes = b"") -> None:
         self._start = start
 
+    async def begin(self, reader: asyncio.StreamReader) -> None:
+        self._start = self._start or await reader.readexactly(1)
+
     async def read(self, reader: asyncio.StreamReader) -> bytes:
         start, self._start = self._start, b""
         size = int.from_bytes(start + await reader.readexactly(SIZE_BYTES - len(start)), "big")
@@ -60,6 +66,10 @@ class SlipFraming:
 
     def __init__(self, start: bytes = b"") -> None:
         self._start = start.strip(END)
+
+    async def begin(self, reader: asyncio.StreamReader) -> None:
+        while not self._start:
+            self._start = (await reader.readexactly(1)).strip(END)
 
     async def read(self, reader: asyncio.StreamReader) -> bytes:
         start, self._start = self._start, b""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from lcm_daemon.controllers.osc.framing import Framing, FramingError, SizeFraming, detect_framing
@@ -14,11 +16,15 @@ from lcm_daemon.controllers.osc.udp import MAX_DATAGRAM, Address, bind_error
 from lcm_daemon.controllers.osc_protocol.intake import Intake
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.network import PLAY
+from lcm_daemon.web.seats import Seat, Seats
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32
 MAX_UNSENT = 1 << 18  # bytes waiting for a peer that does not read, beyond which its connection is closed
+SEND_SECONDS = 5.0  # for which something may wait
+PACKET_SECONDS = 5.0  # within which a packet that has begun must arrive
 
 
 class TcpServer:
@@ -41,6 +47,9 @@ class TcpServer:
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._framings: dict[Address, Framing] = {}  # of connections that have sent their first byte
+        self._seats = Seats(MAX_CONNECTIONS)
+        self._places: dict[Address, Seat] = {}
+        self._unread: dict[Address, float] = {}  # since when something has waited for a peer, in monotonic seconds
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -72,11 +81,20 @@ class TcpServer:
         writer = self._writers.get(address)
         if writer is None:
             raise OSError(errno.ENOTCONN, "not connected")
-        if writer.transport.get_write_buffer_size() > MAX_UNSENT:
+        if self._is_slow(address, writer.transport.get_write_buffer_size()):
             self._throttle.warn("osc/tcp/slow", f"OSC: {address} does not read its packets; the connection is closed")
             writer.transport.abort()
             return
         writer.write(self._framings.get(address, SizeFraming()).write(packet))
+
+    def _is_slow(self, address: Address, unsent: int) -> bool:
+        """Whether the peer does not read. One that has read everything is as good as one that has sent something."""
+        now = time.monotonic()
+        if not unsent:
+            self._unread.pop(address, None)
+            if address in self._places:
+                self._seats.hear(self._places[address])
+        return unsent > MAX_UNSENT or (unsent > 0 and now - self._unread.setdefault(address, now) > SEND_SECONDS)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
@@ -85,10 +103,6 @@ class TcpServer:
         if not self._allows(host):
             self._throttle.warn("osc/denied", f"OSC: {host} is not in network.allow and osc.allow; "
                                 f"connection of {address} refused")
-            return writer.transport.abort()
-        if len(self._writers) >= MAX_CONNECTIONS:
-            self._throttle.warn(
-                "osc/refused", f"OSC: {MAX_CONNECTIONS} connections are open; the connection of {address} is refused")
             return writer.transport.abort()
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # detects dead hosts
         self._writers[address] = writer
@@ -100,7 +114,8 @@ class TcpServer:
     def _on_end(self, ended: asyncio.Task[None], address: Address) -> None:
         self._tasks.discard(ended)
         self._writers.pop(address).transport.abort()
-        self._framings.pop(address, None)
+        for each in (self._framings, self._places, self._unread):
+            each.pop(address, None)
         self._on_disconnect(address)
         error = None if ended.cancelled() else ended.exception()
         if error is not None:  # a defect in a handler costs this connection, not the port
@@ -115,16 +130,31 @@ class TcpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, address: Address) -> None:
         """Queue packets until the peer closes, and wait until they were handled."""
-        await self._read(reader, address)
-        await self._intake.drained(address, address.host)
+        with self._seats.taken({"role": PLAY, "client": (address.host, address.port)}) as seat:
+            if seat is None:
+                self._throttle.warn(
+                    "osc/refused", f"OSC: {MAX_CONNECTIONS} connections are open, or {address.host} has too many; the "
+                    f"connection of {address} is refused")
+                return
+            self._places[address], seat.on_end = seat, functools.partial(self._make_room, address)
+            await self._read(reader, address)
+            await self._intake.drained(address, address.host)
+
+    def _make_room(self, address: Address) -> None:
+        self._throttle.warn("osc/tcp/idle", f"OSC: {address} was silent for longest; its connection is closed for "
+                            "another one")
+        self._writers[address].transport.abort()
 
     async def _read(self, reader: asyncio.StreamReader, address: Address) -> None:
         """Queue packets until the peer closes. A peer that sends more than can be handled has to wait."""
         try:
             framing = self._framings[address] = await detect_framing(reader)
             while True:
-                packet = await framing.read(reader)
+                await framing.begin(reader)
+                async with asyncio.timeout(PACKET_SECONDS):
+                    packet = await framing.read(reader)
                 self._metrics.count("osc/packets")
+                self._seats.hear(self._places[address])
                 self._intake.put(packet, address, address.host, drops=False)
                 await self._intake.room(address, address.host)
         except FramingError as reason:
@@ -132,6 +162,9 @@ class TcpServer:
                 "osc/malformed",
                 f"OSC: {address}: {reason}; the connection is closed. Each packet must follow its size in four bytes "
                 "(OSC 1.0), or be framed by SLIP (OSC 1.1)")
+        except TimeoutError:
+            self._throttle.warn("osc/malformed", f"OSC: {address}: a packet has not arrived within "
+                                f"{PACKET_SECONDS:g} s; the connection is closed")
         except (asyncio.IncompleteReadError, OSError):
             return  # the peer has closed, perhaps in the middle of a packet
 

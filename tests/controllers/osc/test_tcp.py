@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import subprocess
 
@@ -13,6 +14,7 @@ from lcm_daemon.controllers.osc import tcp
 from lcm_daemon.controllers.osc.framing import SlipFraming
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.requests import Change
+from lcm_daemon.web import seats
 from tests.conftest import need, need_module
 from tests.rigs.osc_peers import LAST, PATIENCE, Peer, connection, rig
 
@@ -116,6 +118,7 @@ def test_a_host_that_is_not_allowed_is_not_connected() -> None:
 
 def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(seats, "SILENT_SECONDS", math.inf)
 
     async def scenario() -> None:
         async with rig(tcp=0) as one:
@@ -129,6 +132,30 @@ def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -
                 third.send("/lcm/seed", 4)
                 await one.becomes("seed", 4)
             assert one.count("osc/refused") == 1
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_is_silent_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(seats, "SILENT_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as first, connection(one.osc.tcp_port) as second:
+            assert await first.ended()
+            second.send("/lcm/seed", 3)
+            await one.becomes("seed", 3)
+            assert one.count("osc/tcp/idle") == 1
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("beginning", [b"\0\0\0\x08/lcm", b"/lcm", b"\xc0/lcm"])
+def test_a_packet_that_does_not_end_closes_the_connection(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "PACKET_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        async with rig(tcp=0) as one, connection(one.osc.tcp_port) as peer:
+            peer.writer.write(beginning)
+            assert await peer.ended()
     asyncio.run(scenario())
 
 
