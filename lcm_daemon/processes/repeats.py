@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-BURST = 16  # lines of one kind that are all written
+BURST = 16  # lines of one kind of our own that are all written
 FORGET_SECONDS = 600.0  # without a line of a kind, after which its next one is the first again
 LONGEST_PAUSE = 3600.0  # seconds after which a line of a kind is due in any case
 MOST_KINDS = 512  # that are counted each by itself, and
@@ -33,7 +33,7 @@ class _Count:
 
 
 class RepeatFilter(logging.Filter):
-    """Passes the first BURST lines of a kind, then the 32nd, 64th, 128th ... with their number.
+    """Passes the 1st, 2nd, 4th, 8th ... line of a kind with its number; of our own loggers, the first BURST as well.
 
     Lines are of one kind if they differ in numbers and quotations only. Tracebacks come with the 1st, 2nd, 4th, 8th ...
     of those that end at the same place. Debug lines pass: the user has asked for them. One filter may serve several
@@ -69,12 +69,13 @@ class RepeatFilter(logging.Filter):
         count.number, count.seen_at = count.number + 1, now
         self._counts[kind] = count
         is_power = count.number & (count.number - 1) == 0
-        if count.number > BURST and not is_power and now - count.written_at < LONGEST_PAUSE:
+        burst = BURST if _is_ours(record) else 1
+        if count.number > burst and not is_power and now - count.written_at < LONGEST_PAUSE:
             return False
         count.written_at = now
         if not is_power:
             record.exc_info = record.exc_text = record.stack_info = None
-        if count.number > BURST:
+        if count.number > burst:
             record.msg, record.args = f"{text} ({count.number} {'others like it' if others else 'times'})", None
         return True
 
@@ -115,6 +116,10 @@ def _place(record: logging.LogRecord) -> str:
 
 def _drop_traceback_of_clients(record: logging.LogRecord) -> None:
     """Drop the traceback of a library's line about a client's text that is not UTF-8: the line says it all."""
-    is_ours = record.name.partition(".")[0] == __name__.partition(".")[0]
-    if not is_ours and record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+    if not _is_ours(record) and record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
         record.exc_info = None
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a module of this package has written it."""
+    return record.name.partition(".")[0] == __name__.partition(".")[0]
