@@ -47,6 +47,7 @@ import dataclasses
 import gc
 import logging
 import math
+import os
 import queue
 import sys
 import threading
@@ -64,12 +65,15 @@ from lcm_daemon.audience.routes import PATH, JoinRoutes
 from lcm_daemon.audience.seat_pixels import SeatPixels
 from lcm_daemon.audience.visitor_page import ANSWER
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.file_limit import most_connections
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, Ready
+from lcm_daemon.processes.socket_transfer import SocketsUsed, SocketTransfer
 from lcm_daemon.web.address import browser_url, network_urls
 from lcm_daemon.web.certificate import CHECK_SECONDS, ServerCertificate
 from lcm_daemon.web.server import WebServer
@@ -95,7 +99,8 @@ def run(endpoint: ChildEndpoint, config: ServerConfig, log_levels: LogLevels) ->
     sys.setswitchinterval(SWITCH_SECONDS)
     channel = ChildChannel(endpoint)
     try:
-        asyncio.run(AudienceServer(channel, config).run())
+        channel.slots.reserve()
+        asyncio.run(AudienceServer(channel, config, endpoint.transfer).run())
     except LcmDaemonError as error:
         channel.send(Failed(str(error)))
     except Exception as error:  # the top of the server's loop: report it, and let a new server replace this one
@@ -108,7 +113,9 @@ def run(endpoint: ChildEndpoint, config: ServerConfig, log_levels: LogLevels) ->
 class AudienceServer:
     """One event loop for all visitors, one thread that reads the stage's messages."""
 
-    def __init__(self, channel: ChildChannel, config: ServerConfig) -> None:
+    def __init__(self, channel: ChildChannel, config: ServerConfig, transfer: SocketTransfer | None = None) -> None:
+        self._transfer = transfer or SocketTransfer()
+        self._sockets = HeldSockets(self._transfer.receive(config.sockets))
         places = min(config.audience.places, len(channel.slots.outputs))  # fewer where shared memory is short
         audience = dataclasses.replace(config.audience, places=places)
         self._channel, self._config = channel, _with_own_host(dataclasses.replace(config, audience=audience))
@@ -130,14 +137,15 @@ class AudienceServer:
         self._loop, self._stage_gone = asyncio.get_running_loop(), asyncio.Event()
         certificate = await asyncio.to_thread(self._open_certificate)
         audience = self._config.audience
-        most = min(4 * (audience.places + audience.queue), raise_file_limit()) + SPARE_CONNECTIONS
+        most = min(4 * (audience.places + audience.queue), most_connections(1)) + SPARE_CONNECTIONS
         server = WebServer("audience", "audience", MOST_BYTES, certificate.context if certificate else None,
                            self.metrics, self._config.network.proxies, most,
-                           PAGE_CONNECTIONS * audience.per_address)
+                           PAGE_CONNECTIONS * audience.per_address, self._sockets)
         port = await server.start(self._routes.app(), audience.host, audience.port)
         address = self._address(port)
         log.info("audience: serving visitors at %s", address)
-        self._channel.send(Ready(address))
+        passed = self._transfer.send(self._sockets.new, os.getppid())
+        self._channel.send(Ready(address, sockets=SocketsUsed(tuple(self._sockets.taken), passed)))
         threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
         threading.Thread(target=self._send_messages, name="stage-outgoing", daemon=True).start()
         self._outgoing.put(Credit(CREDITS))
@@ -232,16 +240,3 @@ def _with_own_host(config: ServerConfig) -> ServerConfig:
         return config
     network = dataclasses.replace(config.network, hosts=(*config.network.hosts, host))
     return dataclasses.replace(config, network=network)
-
-
-def raise_file_limit() -> int:
-    """Let this process open as many files as the system allows it; returns how many connections that is good for."""
-    if sys.platform == "win32":
-        return 8192
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    return max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2 * SPARE_CONNECTIONS, 64)

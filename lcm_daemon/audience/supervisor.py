@@ -19,13 +19,17 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.processes.bootstrap import LogLevels, log_levels
 from lcm_daemon.processes.channel import CLOSED, ChildEndpoint
 from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, Ready
+from lcm_daemon.processes.silence import SilenceWatch
+from lcm_daemon.processes.socket_transfer import StageSockets
+from lcm_daemon.processes.spare_process import SpareProcess
 from lcm_daemon.processes.supervisor import ChildSupervisor
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 5.0  # a server that sends nothing for this long is replaced: it sends its sessions every second
-LOOK_SECONDS = 1.0  # between two looks of the stage, which is busy while a show is opened
+NAME, MODULES = "lcm-audience", ("lcm_daemon.audience.server",)
+ASLEEP_SECONDS = 5.0  # a server that sleeps and sends nothing hangs: it sends its sessions every second
 START_SECONDS = 30.0  # how long a server may take to open
 WAIT_SECONDS = 0.1  # of each step of the wait for the first one, which a signal may end
 RETRY_PAUSE = 5.0  # seconds until the next try, after three servers in a minute have failed
@@ -79,8 +83,9 @@ class AudienceSupervisor(ChildSupervisor):
         self._pictures: dict[int, tuple[int, Frame, bool]] = {}  # newest ones that wait for their slots
         self._unread: set[int] = set()  # seats whose slot holds a picture that the server has not read
         self._received: list[Any] = []
-        self._heard_at = 0.0  # when the server sent its last message
-        self._looked_at = 0.0  # when the stage last looked for messages
+        self._silence = SilenceWatch(asleep=ASLEEP_SECONDS)
+        self._sockets = StageSockets()
+        self._next = SpareProcess(NAME, MODULES if run is run_server else (), "audience", metrics)
         self._retry_at = 0.0
 
     # --- start ---
@@ -88,7 +93,7 @@ class AudienceSupervisor(ChildSupervisor):
     def begin(self, now: float) -> None:
         """Start the first server. Raises LcmDaemonError if the system cannot."""
         try:
-            self._start(now)
+            self._start(Prestarted(NAME, MODULES if self._run is run_server else ()), now)
         except OSError as error:
             raise LcmDaemonError(f"audience: its server cannot be started: {error}") from error
 
@@ -107,13 +112,20 @@ class AudienceSupervisor(ChildSupervisor):
             if self.error:
                 raise LcmDaemonError(self.error)
 
-    def _start(self, now: float) -> None:
-        places, config = self._config.audience.places, replace(self._config, kept=self.kept)
-        self.child = Child("lcm-audience", self._run, self._size, config, log_levels(), slots=places)
+    def _start(self, process: Prestarted, now: float) -> None:
+        """Let a process become the server. Raises OSError if the system has no room."""
+        places = self._config.audience.places
+        sockets = self._sockets.send(process.transfer, process.process.pid or 0)
+        config = replace(self._config, kept=self.kept, sockets=sockets)
+        try:
+            self.child = Child(NAME, self._run, self._size, config, log_levels(), slots=places, prestarted=process)
+        except OSError:
+            process.kill_unused()
+            raise
         if (room := self.child.channel.slots.count) < places:
             log.warning("audience: shared memory has room for %d places only, not for %d", room, places)
         self.ready, self.error, self.started_at = False, "", now
-        self._heard_at = self._looked_at = now
+        self._silence.heard(now)
         self._unread, self._pictures = set(), {}
         asked = [message for message in self._outgoing if isinstance(message, Performer)]
         self._outgoing = deque([*([self._table] if self._table else []), *asked])
@@ -121,8 +133,12 @@ class AudienceSupervisor(ChildSupervisor):
     def start_next(self, now: float) -> None:
         if now < self._retry_at:
             return
+        self._next.keep(now, is_urgent=True)
+        process = self._next.pop()
+        if process is None:
+            return
         try:
-            self._start(now)
+            self._start(process, now)
         except OSError as error:
             log.warning("audience: its server cannot be started: %s; next try in %g s", error, RETRY_PAUSE)
             self._retry_at = now + RETRY_PAUSE
@@ -135,8 +151,6 @@ class AudienceSupervisor(ChildSupervisor):
         Returns:
             SeatTaken, SeatValues, CameraFrame, SeatLeft, SessionList and AudienceReport, in their order.
         """
-        self._heard_at += max(0.0, now - self._looked_at - LOOK_SECONDS)  # the stage was away, and not the server
-        self._looked_at = now
         self.poll(now)
         self._send()
         received, self._received = self._received, []
@@ -176,10 +190,19 @@ class AudienceSupervisor(ChildSupervisor):
         except CLOSED:
             return  # `poll` finds the same closed pipe
 
+    def waitables(self) -> list[Any]:
+        return super().waitables() or self._next.waitables()
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """End the server for good, and wait up to `seconds` for its end."""
+        self._next.drop()
+        super().stop(seconds)
+        self._sockets.close()
+
     # --- the child ---
 
     def on_message(self, message: Any, child: Child, now: float) -> None:
-        self._heard_at = now
+        self._silence.heard(now)
         match message:
             case SeatFrame():
                 pixels = child.channel.slots.outputs[message.seat].copy()
@@ -192,19 +215,23 @@ class AudienceSupervisor(ChildSupervisor):
                 self.kept = (self.kept or Kept({})).updated(message)
             case Ready():
                 self.ready, self.error, self.address = True, "", str(message.report or "")
+                self._sockets.on_ready(message.sockets, child.transfer)
             case Failed():
                 self.error = message.text
             case _:
                 self._received.append(message)
 
     def is_hung(self, child: Child, now: float) -> bool:
-        silent = now - (self._heard_at if self.ready else self.started_at)
-        return silent > (SILENCE_SECONDS if self.ready else START_SECONDS)
+        if self.ready:
+            return self._silence.is_hung(child.pid or 0, now)
+        return now - self.started_at > START_SECONDS or self._silence.is_stopped(child.pid or 0, now)
 
     def on_failure(self, reason: str, now: float) -> None:
         log.warning("audience: its server %s: %s; starting another", self.pid or "", self.error or reason)
         self.metrics.count("audience/replaced")
         self.report_end(Failed(self.error or reason), {"open": str(self.ready)})
+        if self.error and not self.ready:  # it may have been given sockets that it cannot use
+            self._sockets.close()
         self.kill_child()
         self.ready = False
         self._retry_at = now if self.restarts.allows(now) else now + RETRY_PAUSE

@@ -82,7 +82,7 @@ class ControlState:
         self.lists: dict[str, Rows] = {}  # what there is to choose from, by name: see `set_list`
         self.tempo = Tempo()  # of the show: its own, or that of an external clock
         self.kept: dict[str, Any] = {}  # see `keep_for_restart`
-        self.sockets = HeldSockets()  # those that controllers listen on
+        self.sockets: HeldSockets | None = None  # those that controllers listen on, where another desk may follow
         self.packets = HeldPackets()  # what they have read, and not carried out
         self.metrics = metrics
         self._frame: Frame | None = None

@@ -30,11 +30,11 @@ from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.desk.plugin_controllers import build_controllers
 from lcm_daemon.desk.refusal_log import RefusalLog
-from lcm_daemon.desk.takeover import NO_RINGS, Leave, Left, RingNames, SocketsUsed
+from lcm_daemon.desk.takeover import NO_RINGS, Leave, Left, RingNames
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
-from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketTransfer
+from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketsUsed, SocketTransfer
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,8 @@ def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> N
     set_up_child(log_levels)
     channel = ChildChannel(endpoint)
     try:
-        asyncio.run(Desk(channel, config, endpoint.transfer or SocketTransfer()).run())
+        channel.slots.reserve(inputs_only=True)
+        asyncio.run(Desk(channel, config, endpoint.transfer).run())
     except LcmDaemonError as error:
         channel.send(Failed(str(error)))
     except Exception as error:  # the top of the desk's loop: report it, and let a new desk replace this one
@@ -172,7 +173,7 @@ class Desk:
         self.controls.looks_folder = config.looks_folder
         self.controls.sources = config.sources
         self._transfer = transfer or SocketTransfer()
-        self.controls.sockets = HeldSockets(self._transfer.receive(config.sockets))
+        self.controls.sockets = self._sockets = HeldSockets(self._transfer.receive(config.sockets))
         self._ring = config.rings.open()
         self.controls.packets = self._ring or self.controls.packets
         self.controls.learning.on_start = self._open_midi
@@ -193,7 +194,7 @@ class Desk:
         try:
             await self._start_controllers()
             self._cue_sender.start()
-            self._channel.send(Ready(self._pass_sockets()))
+            self._channel.send(Ready(sockets=self._pass_sockets()))
             threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
             for _ in range(CREDITS):
                 self._channel.send(Credit())
@@ -201,12 +202,12 @@ class Desk:
         finally:
             await asyncio.gather(
                 *(c.stop() for c in self._controllers), self._cue_sender.stop(), return_exceptions=True)
-            self.controls.sockets.close()
+            self._sockets.close()
 
     def _pass_sockets(self) -> SocketsUsed:
         """Give the stage copies of the sockets that are new to it."""
-        sockets = self.controls.sockets
-        return SocketsUsed(tuple(sockets.taken), self._transfer.send(sockets.new, os.getppid()))
+        new = self._transfer.send(self._sockets.new, os.getppid())
+        return SocketsUsed(tuple(self._sockets.taken), new)
 
     async def _leave(self) -> None:
         """Make way for the next desk: what arrives from here on waits for it in the system."""

@@ -24,14 +24,16 @@ from lcm_daemon.core.refusals import MAX_WAITING, Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
-from lcm_daemon.desk.spare_desk import SpareDesk, start_desk_process
-from lcm_daemon.desk.takeover import DeskRings, Leave, Left, StageSockets
+from lcm_daemon.desk.spare_desk import MODULES, NAME, start_desk_process
+from lcm_daemon.desk.takeover import DeskRings, Leave, Left
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.processes.silence import SilenceWatch
+from lcm_daemon.processes.socket_transfer import StageSockets
+from lcm_daemon.processes.spare_process import SpareProcess
 from lcm_daemon.processes.supervisor import ChildSupervisor
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,7 @@ class DeskSupervisor(ChildSupervisor):
         self._earlier_counts: dict[str, int] = {}
         self._retry_at = 0.0
         self._sockets, self._rings = StageSockets(), DeskRings()
-        self._spare = SpareDesk(metrics)
+        self._spare = SpareProcess(NAME, MODULES, "desk", metrics)
         self._spare_at: float | None = None  # when the next spare is started; None: once this desk is open
         self._has_ended = False  # a desk has ended in this show
         self._ready_at = 0.0
@@ -138,7 +140,7 @@ class DeskSupervisor(ChildSupervisor):
         config = replace(
             self._config, values=dict(self._values), kept=self.kept, sockets=sockets, rings=self._rings.begin())
         try:
-            self.child = Child("lcm-desk", desk.run, self._size, config, log_levels(), guided=True, prestarted=process)
+            self.child = Child(NAME, desk.run, self._size, config, log_levels(), guided=True, prestarted=process)
         except OSError:
             self._rings.end()
             process.kill_unused()
@@ -340,7 +342,7 @@ class DeskSupervisor(ChildSupervisor):
             case Ready():
                 self.ready, self.error = True, ""
                 self._silence.heard(None)  # its first credits may come a moment later
-                self._sockets.on_ready(message.report, child.transfer)
+                self._sockets.on_ready(message.sockets, child.transfer)
                 self._rings.on_ready()
             case Left():
                 self._let_go(now)

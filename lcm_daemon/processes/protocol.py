@@ -8,6 +8,7 @@ from typing import Any
 
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.processes.socket_transfer import NONE_USED, SocketsUsed
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class Ready:
         report: An engine's: what its pipeline says of itself.
         in_flight: An engine's: how many frames it renders at once.
         node: Name of the machine that an engine runs on; "" for this one.
+        sockets: Those that it listens on, if another child is to take them over.
     """
 
     report: Any = None
     in_flight: int = 1
     node: str = ""
+    sockets: SocketsUsed = NONE_USED
 
 
 @dataclass(frozen=True)

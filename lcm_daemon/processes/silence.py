@@ -8,7 +8,7 @@ from lcm_daemon.processes.progress import ASLEEP, STOPPED, ProcessState, look
 
 LOOK_SECONDS = 0.1  # between two looks at a silent child
 STOPPED_SECONDS = 0.25  # of silence: one that is stopped does not answer by itself
-ASLEEP_SECONDS = 2.0  # of silence in which it has done nothing and wanted nothing
+ASLEEP_SECONDS = 2.0  # of silence in which it has done nothing and wanted nothing, if it answers at once else
 BUSY_CPU = 3.0  # seconds of processor time without an answer, which takes some milliseconds
 LONGEST = 30.0  # seconds of silence, also of a starved process
 AWAY_SECONDS = 0.5  # a longer pause between two calls is not the child's silence
@@ -20,10 +20,11 @@ class SilenceWatch:
 
     Args:
         look: Looks at a process, by its id.
+        asleep: Seconds of silence after which one that only sleeps counts as hung.
     """
 
-    def __init__(self, look: Callable[[int], ProcessState] = look) -> None:
-        self._look = look
+    def __init__(self, look: Callable[[int], ProcessState] = look, asleep: float = ASLEEP_SECONDS) -> None:
+        self._look, self._asleep = look, asleep
         self._heard_at: float | None = None  # None: until the next call
         self._called_at: float | None = None
         self._looked_at = self._asleep_since = 0.0
@@ -55,7 +56,7 @@ class SilenceWatch:
             self._asleep_since = 0.0
         elif not self._asleep_since:
             self._asleep_since, self._asleep_cpu = now, seen.cpu
-        return bool(self._asleep_since) and now - self._asleep_since >= ASLEEP_SECONDS
+        return bool(self._asleep_since) and now - self._asleep_since >= self._asleep
 
     def _seen(self, pid: int, now: float) -> ProcessState | None:
         """A look at the process, if one is due; None if it was heard lately, or looked at."""

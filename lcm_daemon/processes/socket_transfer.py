@@ -1,4 +1,4 @@
-"""SocketTransfer: carries open sockets between the stage and a child.
+"""SocketTransfer: carries open sockets between the stage and a child. StageSockets: those that outlive a child.
 
 On Linux and macOS file descriptors travel as ancillary data of a pair of local sockets (unix(7), SCM_RIGHTS). Windows
 copies a socket for a process that is known by its id (WSADuplicateSocket), and the copy travels in a message.
@@ -88,3 +88,48 @@ def _opened(number: int) -> socket.socket:
     opened.setblocking(False)
     opened.set_inheritable(False)
     return opened
+
+
+@dataclass(frozen=True)
+class SocketsUsed:
+    """Which sockets a child listens on; part of its `Ready`.
+
+    Attributes:
+        taken: Names of those that it was given.
+        new: Those that it has made itself.
+    """
+
+    taken: tuple[str, ...] = ()
+    new: Passed = NONE_PASSED
+
+
+NONE_USED = SocketsUsed()
+
+
+class StageSockets:
+    """The stage's copies of a child's sockets. They keep what arrives while no child runs."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, socket.socket] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def send(self, transfer: SocketTransfer, pid: int) -> Passed:
+        """Give copies to the next child; what is returned must reach it in a message."""
+        return transfer.send(self._held, pid)
+
+    def on_ready(self, used: SocketsUsed, transfer: SocketTransfer) -> None:
+        """A child listens: hold what it uses, and close the rest."""
+        before, self._held = self._held, {}
+        self._held = {name: before.pop(name) for name in used.taken if name in before}
+        self._held.update(transfer.receive(used.new))
+        _close_all(before)
+
+    def close(self) -> None:
+        _close_all(self._held)
+
+def _close_all(sockets: dict[str, socket.socket]) -> None:
+    for each in sockets.values():
+        each.close()
+    sockets.clear()

@@ -91,7 +91,7 @@ class Osc(Controller):
         self._build_addresses()
         self._reception = Reception(
             self._allowlist, self._errors, self._postponed, self._handle_message,
-            lambda message: self._move_keys.key(message), controls.metrics, lambda: controls.is_full)
+            lambda message: self._move_keys.key(message), controls.metrics, lambda: controls.is_full, controls.packets)
         self._owner = OscMapOwner(controls.learning, self.options["map"], lambda: self.controls.table,
                                   lambda: self._aliases.targets, self._use_entries)
         self._status: dict[str, Value] = {}
@@ -143,7 +143,7 @@ class Osc(Controller):
             self._add_subscriber(listener, Subscriber(listener, namespaces))
         for listener, subscriber in self.controls.kept.get("osc", {}).items():  # those of the desk before a restart
             self._add_subscriber(listener, subscriber)
-        self._reception.start()
+        self._reception.start(self.controls.packets.inherited)
         for udp in self._sockets:
             udp.start(self._reception.receive)
         listening = ", ".join(f"UDP {port}" for port in self.ports) + (f", TCP {self.tcp_port}" if self._tcp else "")

@@ -11,6 +11,7 @@ from lcm_daemon.controllers.osc.timetags import TimetagQueue
 from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.controllers.osc_protocol.intake import Intake, Message
 from lcm_daemon.controllers.osc_protocol.packet_check import IMMEDIATELY, MalformedPacket, check_packet
+from lcm_daemon.core.held_packets import HeldPacket, HeldPackets
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Reception:
         key: The address of a message that a later one to it replaces, as `MoveKeys.key`.
         metrics: Counters.
         is_full: Whether senders that flood have to wait, as in `Intake`.
+        held: Holds what waits, as in `Intake`.
 
     Attributes:
         intake: The queue.
@@ -36,16 +38,19 @@ class Reception:
     def __init__(
         self, allowlist: Allowlist, errors: ErrorReports, postponed: TimetagQueue,
         handle: Callable[[bytes, Address], None], key: Callable[[bytes], bytes], metrics: Metrics,
-        is_full: Callable[[], bool] = lambda: False,
+        is_full: Callable[[], bool] = lambda: False, held: HeldPackets | None = None,
     ) -> None:
         self._allowlist, self._errors, self._postponed = allowlist, errors, postponed
         self._handle_message, self._move_key, self._throttle = handle, key, LogThrottle(log, metrics)
         self.intake: Intake[Address] = Intake(
-            self._check, self._handle, self._key, "osc", metrics, self._fail, is_full)
+            self._check, self._handle, self._key, "osc", metrics, self._fail, is_full, held)
         self.on_failed: Callable[[Address], None] = lambda source: None
 
-    def start(self) -> None:
-        """Handle what is received, until `stop`."""
+    def start(self, inherited: Sequence[HeldPacket] = ()) -> None:
+        """Handle what is received, until `stop`. inherited: What the desk before has received."""
+        for record, sender, packet in inherited:
+            source = Address.parse(sender)
+            self.intake.put(packet, source, source.host, record=record)
         self.intake.start()
 
     async def stop(self) -> None:

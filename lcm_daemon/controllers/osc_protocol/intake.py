@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from lcm_daemon.core.held_packets import HeldPackets
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,11 @@ ROOM_PACKETS, ROOM_BYTES = 64, 1 << 16  # of a connection that may wait before i
 
 
 class Message(NamedTuple):
-    """A message that was checked, and its time tag."""
+    """A message that was checked, and its time tag. The last one of a packet has the packet's record."""
 
     data: bytes
     timetag: int
+    record: int = 0  # as of HeldPackets
 
 
 Sender = TypeVar("Sender", bound=Hashable)
@@ -49,7 +51,7 @@ Sender = TypeVar("Sender", bound=Hashable)
 class _Waiting:
     """What waits of one sender: first the steps, then the packets."""
 
-    packets: deque[bytes] = field(default_factory=deque)  # not yet checked
+    packets: deque[tuple[bytes, int]] = field(default_factory=deque)  # not yet checked, with their records
     size: int = 0  # bytes of them
     steps: deque[dict[bytes, Message] | Message] = field(default_factory=deque)  # moves by address; other messages
 
@@ -61,13 +63,24 @@ class _Waiting:
         """Whether a connection is not to be read further."""
         return len(self.packets) >= ROOM_PACKETS or self.size >= ROOM_BYTES
 
-    def pop_packet(self) -> bytes:
-        packet = self.packets.popleft()
+    def pop_packet(self) -> tuple[bytes, int]:
+        packet, record = self.packets.popleft()
         self.size -= len(packet)
-        return packet
+        return packet, record
 
-    def add(self, messages: Iterable[Message], key: Callable[[Message], bytes] | None) -> None:
-        """Add steps. With `key`, a move replaces an earlier one, and comes after those of other addresses."""
+    def records(self) -> Iterator[int]:
+        """Those of all that waits."""
+        for step in self.steps:
+            yield from (each.record for each in ([step] if isinstance(step, Message) else step.values()))
+        yield from (record for _, record in self.packets)
+
+    def add(self, messages: Iterable[Message], key: Callable[[Message], bytes] | None) -> list[int]:
+        """Add steps. With `key`, a move replaces an earlier one, and comes after those of other addresses.
+
+        Returns:
+            The records of those that were replaced.
+        """
+        replaced = []
         for message in messages:
             address = key(message) if key else b""
             if not address:
@@ -77,8 +90,10 @@ class _Waiting:
                 self.steps.append({})
             moves = self.steps[-1]
             assert isinstance(moves, dict)
-            moves.pop(address, None)
+            if (before := moves.pop(address, None)) is not None:
+                replaced.append(before.record)
             moves[address] = message
+        return replaced
 
     def pop_message(self) -> Message:
         first = self.steps[0]
@@ -102,13 +117,16 @@ class Intake(Generic[Sender]):
         metrics: Counters.
         on_failed: Called with the sender of a message that could not be handled, because of a defect.
         is_full: Whether so much was requested of the stage that those who flood have to wait.
+        held: Holds what waits, for the process that comes after this one.
     """
 
     def __init__(
         self, check: Callable[[bytes, Sender], Iterable[Message]], handle: Callable[[Message, Sender], None],
         key: Callable[[Message], bytes], path: str, metrics: Metrics,
         on_failed: Callable[[Sender], None] = lambda sender: None, is_full: Callable[[], bool] = lambda: False,
+        held: HeldPackets | None = None,
     ) -> None:
+        self._held = held or HeldPackets()
         self._check, self._handle, self._key, self._path, self._on_failed = check, handle, key, path, on_failed
         self._is_full, self._throttle = is_full, LogThrottle(log, metrics)
         self._hosts: OrderedDict[str, OrderedDict[Sender, _Waiting]] = OrderedDict()  # the next one comes first
@@ -126,7 +144,7 @@ class Intake(Generic[Sender]):
         self._serving.add_done_callback(self._on_end)
 
     async def stop(self) -> None:
-        """End, without what waits. Safe to call twice."""
+        """End, without what waits: it is left to the next process. Safe to call twice."""
         serving, self._serving = self._serving, None
         if serving is not None:
             serving.cancel()
@@ -135,11 +153,14 @@ class Intake(Generic[Sender]):
         self._fresh.clear()
         self._senders = 0
 
-    def put(self, packet: bytes, sender: Sender, host: str, drops: bool = True) -> None:
+    def put(
+        self, packet: bytes, sender: Sender, host: str, drops: bool = True, record: int | None = None,
+    ) -> None:
         """Queue a packet of a sender on a host.
 
         Args:
             drops: Whether its oldest packets are dropped if there are too many; else it waits for `room`.
+            record: That of a packet that is held already.
         """
         senders = self._hosts.setdefault(host, OrderedDict())
         waiting = senders.get(sender)
@@ -150,7 +171,7 @@ class Intake(Generic[Sender]):
                 self._fresh[host, sender] = None
             if self._senders > MOST_SENDERS:
                 self._drop_one_sender()
-        waiting.packets.append(packet)
+        waiting.packets.append((packet, self._held.put(str(sender), packet) if record is None else record))
         waiting.size += len(packet)
         most = min(MOST_BYTES, TOTAL_BYTES // self._senders)
         while drops and len(waiting.packets) > 1 and (waiting.size > most or len(waiting.packets) > MOST_PACKETS):
@@ -172,7 +193,9 @@ class Intake(Generic[Sender]):
         """Drop what waits of a sender that has gone."""
         senders = self._hosts.get(host, OrderedDict())
         self._fresh.pop((host, sender), None)
-        if senders.pop(sender, None) is not None:
+        waiting = senders.pop(sender, None)
+        if waiting is not None:
+            self._finish(waiting.records())
             self._senders -= 1
             self._wake(self._rooms, sender)
             self._wake(self._drained, sender)
@@ -217,14 +240,32 @@ class Intake(Generic[Sender]):
         if not waiting.steps:
             messages: list[Message] = []
             for _ in range(min(len(waiting.packets), MERGED_PACKETS)):
-                messages += self._check(waiting.pop_packet(), sender)
+                messages += self._checked(*waiting.pop_packet(), sender)
                 if time.perf_counter() > end:
                     break
-            waiting.add(messages, self._key if len(messages) > MERGED_FROM else None)
+            self._finish(waiting.add(messages, self._key if len(messages) > MERGED_FROM else None))
         while waiting.steps:
-            self._handle(waiting.pop_message(), sender)
+            message = waiting.pop_message()
+            try:
+                self._handle(message, sender)
+            finally:
+                self._held.finish(message.record)
             if time.perf_counter() > end:
                 break
+
+    def _checked(self, packet: bytes, record: int, sender: Sender) -> list[Message]:
+        """The messages of a packet, which may be the one that ends this process."""
+        self._held.begin(record)
+        messages = list(self._check(packet, sender))
+        if messages:
+            messages[-1] = messages[-1]._replace(record=record)
+        else:
+            self._held.finish(record)
+        return messages
+
+    def _finish(self, records: Iterable[int]) -> None:
+        for record in records:
+            self._held.finish(record)
 
     async def _wait(self, futures: dict[Sender, asyncio.Future[None]], sender: Sender) -> None:
         future = futures[sender] = asyncio.get_running_loop().create_future()
@@ -256,7 +297,8 @@ class Intake(Generic[Sender]):
 
     def _drop_oldest(self, waiting: _Waiting, sender: Sender) -> None:
         """Drop the oldest packet that was not checked. Its commands are kept, if it is short."""
-        packet = waiting.pop_packet()
+        packet, record = waiting.pop_packet()
+        self._held.finish(record)
         self._throttle.warn(
             f"{self._path}/dropped",
             f"{self._path}: {sender} sends more than can be handled; its oldest moves are dropped")
