@@ -110,12 +110,22 @@ def _openings(hours: OpeningHours, period: Period) -> Iterator[Event]:
     """The opening and the closing of a period, unless another one follows at once."""
     times = hours.times
     if not times.is_open(period.start - 1e-3):
-        if hours.unload and hours.warm_up:
-            yield Event(period.start - hours.warm_up, "engines are loaded")
+        if hours.warm_up and (hours.unload or hours.open_command):
+            yield Event(period.start - hours.warm_up, _joined("engines are loaded" if hours.unload else "",
+                                                              _runs(hours.open_command)))
         yield Event(period.start, "opens")
     if not times.is_open(period.end):
         what = f"cue {hours.cue}" if hours.shows == CUE else hours.shows
-        yield Event(period.end, f"closes: {what}{', then no engine runs' if hours.unload else ''}")
+        yield Event(period.end, _joined(f"closes: {what}", "then no engine runs" if hours.unload else "",
+                                        _runs(hours.close_command)))
+
+
+def _runs(command: Sequence[str]) -> str:
+    return f"the command {command[0]} runs" if command else ""
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
 
 
 def _playlist(hours: OpeningHours, period: Period) -> Iterator[Event]:

@@ -31,7 +31,7 @@ def test_one_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> No
     note = tmp_path / "pid"
     child = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    with pytest.raises(ProgramFailed, match="it did not end within 0.7 s"):
+    with pytest.raises(ProgramFailed, match=r"it did not end within 0\.7 s"):
         run_program([sys.executable, "-c", script], {}, 0.7)
     if note.exists():
         wait_for(lambda: not psutil.pid_exists(int(note.read_text())), 10, "the end of the child")
