@@ -13,6 +13,7 @@ from lcm_daemon.core.schema import Fields, are_fields
 RESERVED = frozenset((
     "name", "recipe", "recipes", "safety", "accelerate", "source", "guide", "sources", "output", "sinks", "parameters",
     "prompts", "glides", "cues", "cue_list", "modulation", "network", "audience", "resume", "engine", "engines",
+    "opening_hours", "log", "crash_reports", "alarms", "care", "memory", "real_time",
 ))
 """The keys of a show that are not controllers: a controller's name becomes a key beside them."""
 
