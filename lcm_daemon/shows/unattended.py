@@ -14,6 +14,7 @@ from lcm_daemon.shows.alarm_options import ALARMS, AlarmOptions, read_alarms
 from lcm_daemon.shows.care import CARE, Care
 from lcm_daemon.shows.crash_options import CRASH_REPORTS, CrashReports, read_crash_reports
 from lcm_daemon.shows.log_options import LOG, read_log
+from lcm_daemon.shows.memory_limits import MEMORY, MemoryLimits
 from lcm_daemon.shows.opening_hours import OPENING_HOURS, OpeningHours
 
 
@@ -27,6 +28,7 @@ class Unattended:
         crash_reports: What is kept of processes that fail.
         alarms: Who is told of alarms; None tells the page and subscribers alone.
         care: What is watched, and how the display is spared; None for nothing.
+        memory: How much memory each process may use; None for any.
         real_time: Whether the threads of the output run before all others, where the system allows it.
     """
 
@@ -35,6 +37,7 @@ class Unattended:
     crash_reports: CrashReports = CrashReports()  # noqa: RUF009 - frozen
     alarms: AlarmOptions | None = None
     care: Care | None = None
+    memory: MemoryLimits | None = None
     real_time: bool = True
 
 
@@ -46,6 +49,7 @@ def unattended_fields(base: Path) -> Fields:
         "crash_reports": CRASH_REPORTS,
         "alarms": ALARMS,
         "care": CARE,
+        "memory": MEMORY,
         "real_time": Field(Boolean(), True, "let the output's threads run before those of all programs, where Linux "
                                             "allows it: root, or a limit rtprio above 0"),
     }
@@ -65,5 +69,6 @@ def read_unattended(found: Mapping[str, Any], base: Path, problems: Problems) ->
         crash_reports=read_crash_reports(found["crash_reports"]),
         alarms=read_alarms(found["alarms"]),
         care=found["care"],
+        memory=found["memory"],
         real_time=found["real_time"],
     )

@@ -93,6 +93,16 @@ def _of_care(stage: Stage) -> list[Attendant]:
     return care_attendants(stage, care)
 
 
+def _of_memory(stage: Stage) -> list[Attendant]:
+    """The one of the section `memory`."""
+    limits = stage.show.unattended.memory
+    if limits is None:
+        return []
+    from lcm_daemon.stage.memory_watch import MemoryWatch  # few shows have it
+
+    return [MemoryWatch(stage, limits)]
+
+
 def _of_hours(stage: Stage) -> list[Attendant]:
     """Those of the section `opening_hours`."""
     hours = stage.show.unattended.opening_hours
@@ -122,4 +132,4 @@ def _of_alarms(stage: Stage) -> list[Attendant]:
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
     return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_reports(stage), *_of_alarms(stage),
-            *_of_care(stage), *_of_hours(stage)]
+            *_of_care(stage), *_of_memory(stage), *_of_hours(stage)]
