@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, overload
@@ -301,6 +301,7 @@ class NdiSink(Sink):
         self._video = NdiVideo()
         self._kept: deque[Plane] = deque(maxlen=BUFFERS)  # what the runtime may still read
         self._has_alpha = False  # whether a frame was transparent; then all frames have alpha, as a format should stay
+        self._has_sent = False
 
     @property
     def receivers(self) -> int:
@@ -310,14 +311,14 @@ class NdiSink(Sink):
     def _open_sink(self, size: Size, fps: float) -> None:
         self._ndi = runtime()
         name = self.options["name"]
-        with inherited():  # by the runtime's threads, which compress and send
+        with inherited():  # by the runtime's threads that send
             self._sender = self._ndi.send_create(name, self.options["groups"])  # the tick paces, not NDI
         if self._sender is None:
             raise TransportError(f"ndi: cannot create the sender {name!r}; another one may have that name")
         self._video = NdiVideo(frame_format=ndi_sdk.PROGRESSIVE, metadata=BT709_TAG)
         self._video.timecode = ndi_sdk.TIMECODE_SYNTHESIZE
         self._video.rate_n, self._video.rate_d = frame_rate(fps)
-        self._has_alpha = False
+        self._has_alpha = self._has_sent = False
 
     def _write(self, frame: Frame) -> None:
         pixels = frame.pixels
@@ -333,7 +334,9 @@ class NdiSink(Sink):
         self._video.xres, self._video.yres, self._video.stride = width, height, lines.strides[0]
         self._video.four_cc = ndi_sdk.UYVA if self._has_alpha else ndi_sdk.UYVY
         self._video.data = lines.ctypes.data
-        self._ndi.send_video(self._sender, self._video)
+        with nullcontext() if self._has_sent else inherited():  # by the runtime's thread that compresses
+            self._ndi.send_video(self._sender, self._video)
+        self._has_sent = True
 
     def _close(self) -> None:
         sender, self._sender = self._sender, None
