@@ -99,6 +99,7 @@ class _Course:
         return not self._stand.show.is_running
 
     def _cause(self, scene: Scene, fault: Fault) -> None:
+        scene.wait(fault.rest, lambda: self._rested() >= fault.rest)
         incident = cause(fault, scene, self._stand.control, self._stand.interval)
         if incident.skipped and any(each.fault == fault.name for each in self._incidents):
             scene.wait(0.2)  # said once
@@ -108,6 +109,11 @@ class _Course:
         print_line(f"{at:>10}  {'ok ' if incident.ok else 'BAD'}  {incident.line()}")
         if not incident.skipped:
             self._settle(scene)
+
+    def _rested(self) -> float:
+        """Seconds since an engine was replaced, or since the start."""
+        replaced = [time for time, role in self._stand.observer.replaced if role == "engine"]
+        return time.monotonic() - max([self._begun, *replaced[-1:]])
 
     def _settle(self, scene: Scene) -> None:
         """Wait until the show plays as before. One that does not is started again, so that other faults can be judged.

@@ -29,7 +29,7 @@ class DeskSignal(Fault):
         scene.show.send("/lcm/seed", self._sent + 1)
 
     def is_over(self, scene: Scene, since: float) -> bool:
-        return scene.show.answers_osc(PROBE_SECONDS)
+        return scene.show.carries_out(PROBE_SECONDS)
 
     def checks(self, scene: Scene) -> list[Check]:
         kept = scene.wait(CONFIRMED_SECONDS, lambda: scene.value("seed") == self._sent + 1)

@@ -16,6 +16,7 @@ import psutil
 from lcm_daemon.commands.soak.nan_weights import write_model_of_nan, write_model_that_paints_nan
 from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
 
+REST_SECONDS = 20.0
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
 BROKEN: Mapping[str, Callable[[Path], Path]] = {  # recipes whose weights are damaged, and what writes those
     "soak-nan": write_model_that_paints_nan, "soak-nan-weights": write_model_of_nan,
@@ -26,6 +27,8 @@ LOOP = 4  # engines that are killed, each as soon as it renders; the third in a 
 
 class _EngineFault(Fault):
     """An engine that is replaced."""
+
+    rest = REST_SECONDS
 
     def begin(self, scene: Scene) -> None:
         self._pid, self._begun = scene.pid("engine"), time.monotonic()
@@ -53,7 +56,7 @@ class LoadWithoutMemory(_EngineFault):
 
     name = "engine-memory-load"
     does = "kills the engine; the next one gets no memory while it loads (RLIMIT_AS)"
-    hold = 4.0
+    hold = 15.0
     limit = 2 * RENDERED_SECONDS  # two engines load, one after the other
 
     def missing(self, scene: Scene) -> str:
@@ -65,9 +68,18 @@ class LoadWithoutMemory(_EngineFault):
 
     def go_on(self, scene: Scene) -> None:
         following = scene.pid("engine")
-        if following and not self._limited and following != self._pid:
+        state = str(scene.observer.status_since(self._begun).get("engine", ""))
+        if following and not self._limited and following != self._pid and "loading" in state:
             self._limited = following if _limit_memory(following) else 0
             self._pid = self._limited or self._pid
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an engine is without memory."""
+        return bool(self._limited)
+
+    def checks(self, scene: Scene) -> list[Check]:
+        return [Check("an engine was without memory", "yes" if self._limited else "no: it was loaded at once", True)]
 
 
 class FrameWithoutMemory(_EngineFault):
@@ -98,7 +110,8 @@ class FrameWithoutMemory(_EngineFault):
 class DamagedWeights(Fault):
     """A recipe whose weights are damaged. recipe: A key of BROKEN."""
 
-    hold = 40.0
+    rest = REST_SECONDS
+    hold = 90.0
     from_undo = True
 
     def __init__(self, name: str, does: str, recipe: str) -> None:
@@ -127,7 +140,8 @@ class DamagedWeights(Fault):
         return scene.renders(since) and status.get("recipe") == scene.checked.recipe.name
 
     def checks(self, scene: Scene) -> list[Check]:
-        return [Check("an alarm or an error", self._said[:200] or "not reported", bool(self._said))]
+        played = f"none, {NAN_SECONDS:g} s after it began to play" if self._played_at < math.inf else "none; not loaded"
+        return [Check("an alarm or an error", self._said[:200] or played, bool(self._said))]
 
 
 class CrashLoop(Fault):
@@ -135,7 +149,8 @@ class CrashLoop(Fault):
 
     name = "engine-crash-loop"
     does = f"kills {LOOP} engines, each as soon as it renders; then asks for the recipe again"
-    hold = 45.0
+    rest = REST_SECONDS
+    hold = 90.0
     from_undo = True
 
     def begin(self, scene: Scene) -> None:

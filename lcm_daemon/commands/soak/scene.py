@@ -103,6 +103,7 @@ class Fault(ABC):
     Attributes:
         name: What `--only` calls it.
         does: What it does, in one line.
+        rest: Seconds for which the engine must have played: a spare one is ready then.
         hold: Seconds from its beginning to its being undone.
         limit: Seconds within which the show has recovered.
         from_undo: Whether that time counts from its being undone, or from its beginning.
@@ -112,6 +113,7 @@ class Fault(ABC):
 
     name: str
     does: str
+    rest: float = 0.0
     hold: float = 0.0
     limit: float = RENDERED_SECONDS
     from_undo: bool = False

@@ -109,14 +109,18 @@ class SoakedShow:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
             sender.sendto(encode(address, list(values)), (HOST, self.osc_port))
 
-    def answers_osc(self, seconds: float) -> bool:
-        """Whether its OSC answers within `seconds`."""
+    def carries_out(self, seconds: float, *message: Value) -> bool:
+        """Send it an OSC message, if one is given; return whether it says within `seconds` that this is carried out.
+
+        message: Address and arguments.
+        """
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.settimeout(seconds)
             sender.connect((HOST, self.osc_port))
             try:
-                sender.send(encode(SYNC, [1]))
-                return bool(sender.recv(65536))
+                for address, *values in filter(None, (message, (SYNC, 1))):
+                    sender.send(encode(str(address), values))
+                return any(SYNC.encode() in sender.recv(65536) for _ in range(8))
             except OSError:  # nothing listens, or no answer in time
                 return False
 
