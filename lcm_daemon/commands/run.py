@@ -15,6 +15,7 @@ from lcm_daemon.commands.loading_line import LoadingLine
 from lcm_daemon.commands.network_report import network_report
 from lcm_daemon.commands.output import print_line
 from lcm_daemon.commands.plugin_report import refused_plugins
+from lcm_daemon.core.file_limit import raise_file_limit
 from lcm_daemon.core.local_addresses import network_addresses
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging, termination_signals
@@ -61,6 +62,7 @@ def run(
     for refusal in refused_plugins():
         log.warning("%s", refusal)
     sweep()
+    raise_file_limit()
     resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
     file = ShowFile(show, overrides, watch)
     playing = Succession(Stage(show, resume_file=resume_file, prestarted=prestarted, show_file=file))

@@ -24,10 +24,12 @@ from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.web.address import is_open
 
 log = logging.getLogger(__name__)
 
 MAX_SUBSCRIBERS = 64
+MAX_OF_HOST, KEPT_HERE = 16, 8  # subscriptions of one host of the network; those that the network leaves for others
 CACHED_ORIGINS = 256
 DEFAULT_LIFETIME = 60.0  # seconds of a subscription that names none
 MAX_LIFETIME = 86_400.0  # seconds
@@ -128,9 +130,10 @@ class Subscribers:
 
     def add(self, listener: Address, subscriber: Subscriber) -> bool:
         """Add or renew a subscriber. Return False (counted) if MAX_SUBSCRIBERS is reached."""
-        if listener not in self._subscribers and len(self._subscribers) >= MAX_SUBSCRIBERS:
+        if listener not in self._subscribers and not self._has_room(listener.host, subscriber.seconds < math.inf):
             self._throttle.warn(
-                "osc/refused", f"OSC: the subscription of {listener} is refused: there are {MAX_SUBSCRIBERS} already")
+                "osc/refused", f"OSC: the subscription of {listener} is refused: there are {MAX_SUBSCRIBERS} already, "
+                f"or {listener.host} has too many")
             return False
         self._remove(listener)
         self._subscribers[listener] = subscriber
@@ -141,6 +144,13 @@ class Subscribers:
             self._expiries[listener] = loop.call_later(subscriber.seconds, self._expire, listener)
         self._on_change()
         return True
+
+    def _has_room(self, host: str, is_limited: bool) -> bool:
+        """Whether a host may have one more. The network leaves some for this machine, and a host some for others."""
+        if not is_limited or not is_open(host):
+            return len(self._subscribers) < MAX_SUBSCRIBERS
+        others = sum(len(each) for known, each in self._by_host.items() if is_open(known))
+        return len(self._by_host.get(host, ())) < MAX_OF_HOST and others < MAX_SUBSCRIBERS - KEPT_HERE
 
     def remove(self, listener: Address) -> None:
         """Remove a subscriber, if there is one, and its waiting messages."""

@@ -6,6 +6,9 @@ waiting message. A message that is late or tagged "immediately" is due now. So i
 sender's clock is wrong, and a wrong clock must not leave a fader dead. With `auto`, so is every message of a sender
 whose tags are steadily ahead (sender_clocks.py). A panic never waits.
 
+A sender may have as many messages waiting as there is room left: one that floods takes half of it, and leaves room for
+others.
+
 A waiting message must not undo what came after it: a newer move of its parameter cancels it. The messages that one
 sender has planned do not cancel each other.
 """
@@ -17,8 +20,9 @@ import heapq
 import itertools
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.sender_clocks import MIN_AHEAD, SenderClocks
@@ -30,8 +34,8 @@ log = logging.getLogger(__name__)
 
 AUTO, HONOUR, IGNORE = MODES = ("auto", "honour", "ignore")
 HORIZON = 60.0  # seconds
-MAX_WAITING = 4096  # messages
-MAX_BYTES = 1 << 20  # of all waiting messages
+MAX_WAITING = 8192  # messages
+MAX_BYTES = 2 << 20  # of all waiting messages
 MAX_SAID = 256  # senders of which something was logged
 
 _NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
@@ -50,6 +54,18 @@ class _Waiting(NamedTuple):
     message: bytes
     source: Address
     moves: Collection[str]
+
+
+@dataclass
+class _Share:
+    """What waits of one sender."""
+
+    messages: int = 0
+    bytes: int = 0
+
+    def add(self, waiting: _Waiting, sign: int) -> None:
+        self.messages += sign
+        self.bytes += sign * len(waiting.message)
 
 
 class TimetagQueue:
@@ -73,6 +89,7 @@ class TimetagQueue:
         self._clocks = SenderClocks()
         self._waiting: list[_Waiting] = []  # a heap
         self._moves: Counter[str] = Counter()  # waiting messages by parameter
+        self._of_sender: defaultdict[Address, _Share] = defaultdict(_Share)
         self._numbers = itertools.count()
         self._bytes = 0
         self._handling: _Waiting | None = None
@@ -100,7 +117,9 @@ class TimetagQueue:
         planned = self._plan(message)
         if not planned:
             return False
-        if len(self._waiting) + len(planned) > MAX_WAITING or self._bytes + len(message) > MAX_BYTES:
+        free = MAX_WAITING - len(self._waiting)
+        of_sender, free_bytes = self._of_sender.get(source, _Share()), MAX_BYTES - self._bytes
+        if of_sender.messages + len(planned) > free or of_sender.bytes + len(message) > free_bytes:
             self._throttle.warn(
                 "osc/bundle/dropped", f"OSC: too many messages wait for their time tag; one from {source} is dropped")
             return True
@@ -133,6 +152,7 @@ class TimetagQueue:
     def clear(self) -> None:
         """Drop all waiting messages."""
         self._waiting.clear()
+        self._of_sender.clear()
         self._moves.clear()
         self._bytes = 0
         self._arm()
@@ -140,11 +160,15 @@ class TimetagQueue:
     def _push(self, waiting: _Waiting) -> None:
         heapq.heappush(self._waiting, waiting)
         self._moves.update(waiting.moves)
+        self._of_sender[waiting.source].add(waiting, 1)
         self._bytes += len(waiting.message)
 
     def _forget(self, waiting: _Waiting) -> None:
         self._bytes -= len(waiting.message)
         self._moves.subtract(waiting.moves)
+        self._of_sender[waiting.source].add(waiting, -1)
+        if not self._of_sender[waiting.source].messages:
+            del self._of_sender[waiting.source]
         for parameter in waiting.moves:
             if self._moves[parameter] <= 0:
                 del self._moves[parameter]

@@ -180,7 +180,7 @@ class Intake(Generic[Sender]):
 
     async def room(self, sender: Sender, host: str) -> None:
         """Wait until little enough of a connection waits."""
-        waiting = self._hosts.get(host, {}).get(sender)
+        waiting = self._find(sender, host)
         if waiting is not None and waiting.is_full:
             await self._wait(self._rooms, sender)
 
@@ -225,8 +225,12 @@ class Intake(Generic[Sender]):
             if self._is_full():
                 return
 
+    def _find(self, sender: Sender, host: str) -> _Waiting | None:
+        senders = self._hosts.get(host)
+        return senders.get(sender) if senders is not None else None
+
     def _give_turn(self, host: str, sender: Sender) -> None:
-        waiting = self._hosts.get(host, {}).get(sender)
+        waiting = self._find(sender, host)
         if waiting is None:  # a message before has ended the connection
             return
         self._served = sender

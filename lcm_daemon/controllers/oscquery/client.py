@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -19,7 +19,7 @@ from lcm_daemon.web.origin_guard import POLICY_VIOLATION
 
 MAX_NOTIFICATIONS = 1024  # PATH_ messages that wait; a client further behind is disconnected
 
-OnPacket = Callable[[bytes, "QueryClient"], None]
+OnPacket = Callable[[bytes, "QueryClient"], Awaitable[None]]  # waits until further packets may come
 
 
 class QueryClient:
@@ -42,6 +42,7 @@ class QueryClient:
         self.echoes = EchoGate()
         self._web, self._on_packet, self._has_path, self._metrics = web, on_packet, has_path, metrics
         self._pause = pause
+        self.host = web.client.host if web.client else ""
         self._listening: set[str] = set()
         self._values: dict[str, tuple[bytes, Value, str]] = {}  # waiting packets by address, with value and origin
         self._notifications: list[str] = []
@@ -85,7 +86,7 @@ class QueryClient:
             if message["type"] == "websocket.disconnect":
                 return
             if message.get("bytes") is not None:
-                self._on_packet(message["bytes"], self)
+                await self._on_packet(message["bytes"], self)
             else:
                 self._on_text(message.get("text") or "")
             await asyncio.sleep(self._pause)

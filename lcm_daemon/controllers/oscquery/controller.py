@@ -33,7 +33,9 @@ from lcm_daemon.controllers.osc_protocol.dispatch import (
     set_parameter,
 )
 from lcm_daemon.controllers.osc_protocol.encoder import encode
-from lcm_daemon.controllers.osc_protocol.packet_check import MalformedPacket, check_packet
+from lcm_daemon.controllers.osc_protocol.intake import Intake, Message
+from lcm_daemon.controllers.osc_protocol.moves import MoveKeys
+from lcm_daemon.controllers.osc_protocol.packet_check import IMMEDIATELY, MalformedPacket, check_packet
 from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
@@ -72,6 +74,9 @@ class OscQuery(Controller):
         self.port = 0  # the listening port; 0 while stopped
         self._throttle = LogThrottle(log, controls.metrics)
         self._build_aliases()
+        self._intake: Intake[QueryClient] = Intake(
+            self._check, self._handle, lambda message: self._move_keys.key(message.data), "oscquery", controls.metrics,
+            is_full=lambda: controls.is_full)
         self._nodes: tree.QueryNodes = {}
         self._server: QueryServer | None = None
         self._announcement: Announcement | None = None
@@ -93,6 +98,7 @@ class OscQuery(Controller):
             self.controls.sockets)
         self.port = await server.start(self.options["host"], self.options["port"])
         self._server = server
+        self._intake.start()
         self._unsubscribe_controls = self.controls.subscribe(
             on_changes=self._on_changes, on_status=self._on_status, on_table=self._on_table,
             on_panic=self._on_panic, on_refusal=self._on_refusal, on_moving=self._on_moving if self._is_live else None)
@@ -107,6 +113,7 @@ class OscQuery(Controller):
         if self._announcement is not None:
             await self._announcement.stop()
         await server.stop()
+        await self._intake.stop()
 
     async def _announce(self) -> None:
         """Announce the server by mDNS. A failure is only logged: everything else works without it."""
@@ -128,6 +135,7 @@ class OscQuery(Controller):
     def _build_aliases(self) -> None:
         osc = self._osc or {"profiles": (), "map": ()}
         self._aliases = Aliases(osc["profiles"], osc["map"], self.controls.table, self.controls.commands)
+        self._move_keys = MoveKeys(self.controls.table, self._aliases.targets)
 
     @property
     def _name(self) -> str:
@@ -149,20 +157,27 @@ class OscQuery(Controller):
 
     # From the clients
 
-    def _on_packet(self, packet: bytes, client: QueryClient) -> None:
-        """Handle a client's OSC packet. Time tags are ignored."""
+    async def _on_packet(self, packet: bytes, client: QueryClient) -> None:
+        """Queue a client's OSC packet. A client that sends more than can be handled is read more slowly."""
+        self._intake.put(packet, client, client.host, drops=False)
+        await self._intake.room(client, client.host)
+
+    def _check(self, packet: bytes, client: QueryClient) -> Sequence[Message]:
+        """The messages of a packet. Time tags are ignored."""
         try:
             checked = check_packet(packet)
-            for fault in checked.faults:
-                self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin}: {fault}")
         except MalformedPacket as reason:
             self._refuse(client, str(reason))
-            return
-        for message, _ in checked.messages:
-            try:
-                self._handle_message(message, client)
-            except Refused as reason:
-                self._refuse(client, str(reason))
+            return ()
+        for fault in checked.faults:
+            self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin}: {fault}")
+        return [Message(message, IMMEDIATELY) for message, _ in checked.messages]
+
+    def _handle(self, message: Message, client: QueryClient) -> None:
+        try:
+            self._handle_message(message.data, client)
+        except Refused as reason:
+            self._refuse(client, str(reason))
 
     def _refuse(self, client: QueryClient, reason: str) -> None:
         self._throttle.warn("oscquery/refused", f"OSCQuery: a packet from {client.origin} is refused: {reason}")

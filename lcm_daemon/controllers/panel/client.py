@@ -33,6 +33,7 @@ HEARTBEAT_SECONDS = 0.5
 LATE_SECONDS = 3.0  # after the heartbeat that a message names; the page waits as long before it reconnects
 NO_BROWSER_SOURCE = "the show has no browser source; the page's camera is not used"
 KEYS = ("set", "command", "frame", "input", "camera", "look")  # of a client's message
+SET_AT_ONCE = 64  # values of one message, after which other clients and controllers have their turn
 MOST_TIME = 1e12  # seconds; a heartbeat is less
 ECHO_LATENCY = 0.1  # seconds; the daemon's own page sends nothing back, and its buttons may be pressed quickly
 
@@ -170,7 +171,7 @@ class PageClient:
             if jpeg is not None:
                 await self._receive_camera_frame(jpeg)
             else:
-                self._receive_text(message.get("text") or "")
+                await self._receive_text(message.get("text") or "")
             size = len(jpeg or message.get("text") or "")
             await asyncio.sleep(self._pause(size))  # a flood of messages must not block the other controllers
 
@@ -193,7 +194,7 @@ class PageClient:
             self._reject(f"camera frame rejected: {error}")
         self._queue.put_camera("ack")
 
-    def _receive_text(self, text: str) -> None:
+    async def _receive_text(self, text: str) -> None:
         try:
             message = messages.parse(text)
         except ValueError as error:
@@ -205,12 +206,12 @@ class PageClient:
             self._ignore_late(message, age)
             return
         for key, content in message.items():
-            self._apply(key, content)
+            await self._apply(key, content)
 
-    def _apply(self, key: str, content: Any) -> None:
+    async def _apply(self, key: str, content: Any) -> None:
         match key:
             case "set":
-                self._set_all(content)
+                await self._set_all(content)
             case "command":
                 self._command(content)
             case "frame":
@@ -233,12 +234,14 @@ class PageClient:
         self._send_changes([Change(name, self._controls.values[name], "panel") for name in names])
         self._queue.put_error(f"the network delayed this by {age:.0f} s: ignored")
 
-    def _set_all(self, values: Any) -> None:
+    async def _set_all(self, values: Any) -> None:
         if not isinstance(values, dict):
             self._reject("set: expected an object of parameter names and values")
             return
-        for name, value in values.items():
+        for number, (name, value) in enumerate(values.items(), 1):
             self._set(name, value)
+            if number % SET_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _set(self, name: str, value: Any) -> None:
         """Set a parameter, unless the client only sends back what it was sent."""

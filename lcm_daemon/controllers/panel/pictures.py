@@ -21,11 +21,15 @@ from lcm_daemon.core.control_state import ControlState, Row
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.picture_store import MOST_FILE_BYTES, PictureStore
 from lcm_daemon.core.pictures import PictureError
+from lcm_daemon.web.address import is_open, network_of
+from lcm_daemon.web.open_connections import OWN_DEADLINE
 
 log = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 120.0  # for receiving one picture
-MOST_UPLOADS = 3  # that are received or wait to be read
+START_SECONDS, LEAST_RATE = 5.0, 65_536.0  # seconds, and bytes a second, within which it must come besides
+MOST_UPLOADS = 4  # that are received or wait to be read
+MOST_OF_ADDRESS = 2  # of one address of the network
 NO_STORE = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
 LIST = "pictures"
 
@@ -42,7 +46,7 @@ class PictureRoutes:
         self, controls: ControlState, may_play: Callable[[HTTPConnection], bool], store: PictureStore | None = None
     ) -> None:
         self._controls, self._may_play, self._store = controls, may_play, store or PictureStore()
-        self._uploads = 0
+        self._uploads: list[str] = []  # addresses
         self._reading = asyncio.Lock()
 
     def routes(self) -> list[Route]:
@@ -72,26 +76,32 @@ class PictureRoutes:
             return self._refuse(415, "this is not a picture: its content type must be image/...")
         if int(request.headers.get("content-length") or 0) > MOST_FILE_BYTES:
             return self._refuse(413, f"the file is too large: at most {MOST_FILE_BYTES >> 20} MiB are accepted")
-        if self._uploads >= MOST_UPLOADS:
+        address = network_of(request.client.host if request.client else "")
+        is_many = is_open(address) and self._uploads.count(address) >= MOST_OF_ADDRESS
+        if len(self._uploads) >= MOST_UPLOADS or is_many:
             return self._refuse(503, "other pictures are being received; send it again")
-        self._uploads += 1
+        self._uploads.append(address)
+        request.scope[OWN_DEADLINE] = True
         try:
             return await self._receive(request)
         finally:
-            self._uploads -= 1
+            self._uploads.remove(address)
 
     async def _receive(self, request: Request) -> Response:
         data = bytearray()
         try:
-            async with asyncio.timeout(UPLOAD_SECONDS):
+            begun = asyncio.get_running_loop().time()
+            async with asyncio.timeout(min(START_SECONDS, UPLOAD_SECONDS)) as limit:
                 async for chunk in request.stream():
                     data += chunk
+                    limit.reschedule(begun + min(START_SECONDS + len(data) / LEAST_RATE, UPLOAD_SECONDS))
                     if len(data) > MOST_FILE_BYTES:
                         break  # the store refuses it
             async with self._reading:
                 number = await asyncio.to_thread(self._store.add, bytes(data))
         except TimeoutError:
-            return self._refuse(408, f"the picture did not arrive within {UPLOAD_SECONDS:g} s")
+            return self._refuse(408, f"the picture came too slowly: it must come within {UPLOAD_SECONDS:g} s, and with "
+                                     f"{LEAST_RATE / 1024:g} KiB a second")
         except ClientDisconnect:
             return self._refuse(400, "the connection was closed before the whole picture had arrived")
         except LcmDaemonError as error:

@@ -8,7 +8,10 @@ import pytest
 
 from lcm_daemon.controllers.osc import subscribers
 from lcm_daemon.controllers.osc.options import FixedSubscriber
+from lcm_daemon.controllers.osc.subscribers import Subscriber, Subscribers
+from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.controllers.osc_protocol.aliases import MapEntry
+from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.requests import Change
@@ -341,3 +344,20 @@ def test_target_reports_send_what_a_value_fades_to() -> None:
                 assert await peer.everything() == {"/lcm/strength": pytest.approx(0.9), "/lcm/mix": 1.0}
 
     play(scenario())
+
+
+def test_one_host_leaves_room_for_others_and_the_network_for_this_machine() -> None:
+    async def scenario() -> None:
+        known = Subscribers(lambda packet, listener: None, Metrics(), 30.0)
+
+        def taken(host: str) -> int:
+            found = [Address(host, 9000 + number) for number in range(100)]
+            return sum(known.add(each, Subscriber(each, seconds=60.0)) for each in found)
+
+        assert taken("192.0.2.1") == subscribers.MAX_OF_HOST
+        assert sum(taken(f"192.0.2.{number}") for number in range(2, 9)) == (
+            subscribers.MAX_SUBSCRIBERS - subscribers.KEPT_HERE - subscribers.MAX_OF_HOST)
+        assert taken("127.0.0.1") == subscribers.KEPT_HERE
+        known.close()
+
+    asyncio.run(scenario())
