@@ -100,7 +100,7 @@ class RecipeTransition:
     def describe(self) -> str:
         """One line for the status: "loading sd-turbo: loading unet"; "" while nothing changes."""
         if self.phase is Phase.PLAYING:
-            return ""
+            return f"waiting to load {self.state.asked.name}" if self.unloaded and self.state.asked else ""
         variant = self.next.variant if self.next else self.state.loading
         progress = self.next.first.state if self.next and self.phase is not Phase.FADING else ""
         return f"{self.phase.value} {variant.name if variant else ''}{': ' if progress else ''}{progress}"

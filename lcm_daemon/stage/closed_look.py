@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from lcm_daemon.stage.stage import Stage
 
 ORIGIN = "opening hours"
-SETTLE_SECONDS = 5.0  # from the end of the cue's fade to the picture that is held
+SETTLE_SECONDS = 5.0  # from the end of the cue's fade, or of loading, to the picture that is held
 
 
 class ClosedLook:
@@ -31,7 +32,8 @@ class ClosedLook:
         self._stage, self._name = stage, name
         self._before: Cue | None = None
         self._is_on = self._is_current(stage.automation.cue_list.current)
-        self._started_at = 0.0
+        self._started_at = -math.inf
+        self._renders_since: float | None = None  # nothing has loaded since then
 
     @property
     def is_on(self) -> bool:
@@ -66,10 +68,14 @@ class ClosedLook:
 
     def is_settled(self, now: float) -> bool:
         """Whether the cue's picture shows: nothing fades or loads."""
-        cue, stage = self._cue(), self._stage
-        waits = (cue.delay + cue.duration if cue else 0.0) + SETTLE_SECONDS
-        fresh = stage.transition.leading.ready and not stage.transition.changing
-        return fresh and now - self._started_at >= waits
+        cue, transition = self._cue(), self._stage.transition
+        if not transition.leading.ready or transition.changing:
+            self._renders_since = None
+            return False
+        if self._renders_since is None:
+            self._renders_since = now
+        faded_at = self._started_at + (cue.delay + cue.duration if cue else 0.0)
+        return now - max(self._renders_since, faded_at) >= SETTLE_SECONDS
 
     def _cue(self) -> Cue | None:
         cues = self._stage.automation.cue_list

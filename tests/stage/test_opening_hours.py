@@ -225,8 +225,11 @@ def test_a_closing_cue_is_held_without_an_engine_and_what_was_before_comes_back(
 def test_after_a_restart_at_night_the_opening_brings_the_values_of_the_file(hall: Callable[..., Hall]) -> None:
     show = hall(f"{{{WEEK}, closed: {{show: cue, cue: night}}}}", "2026-11-30 09:50:00", "night")
     show.stage.parameters.set("strength", 0.9, show.clock.time, "resume")
+    show.pass_time(10.0)
     show.load()
-    show.pass_time(20.0)
+    show.pass_time(4.0)
+    assert show.engine.ready, "its picture is not taken at once"
+    show.pass_time(2.0)
     assert show.engine.state == "unloaded"
     show.offset += 700.0
     show.pass_time(4.0)
