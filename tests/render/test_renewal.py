@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.pipelines.base import DeviceMemory
 from lcm_daemon.processes.protocol import Failed
+from lcm_daemon.recipes.reader import load_recipe
+from lcm_daemon.recipes.state import RecipeState, RecipeVariant
 from lcm_daemon.render.engine_place import EnginePlace
-from lcm_daemon.render.player import Player
-from lcm_daemon.render.policy import RestartPolicy
+from lcm_daemon.render.engine_supervisor import EngineSupervisor
+from lcm_daemon.render.player import Player, RenderInput
+from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
 from lcm_daemon.render.renewal import IDLE_SECONDS, Renewal
-from tests.render.test_player import Flying, an_input, player_of
+from lcm_daemon.render.transition import RecipeTransition
+from tests.render.test_player import SIZE, START, Flying, an_input, player_of
 
 
 class Engine(Flying):
@@ -153,3 +159,38 @@ def test_one_of_several_engines_makes_room_for_the_new_one() -> None:
     first.gone = True
     assert bench.step(2.0) == [2, 10]
     assert (bench.made[0].policy, bench.renewal.busy) == (RestartPolicy.ALWAYS, False)
+
+
+@pytest.mark.slow
+def test_a_real_engine_is_renewed_without_a_gap() -> None:
+    variant, metrics = RecipeVariant(load_recipe("passthrough")), Metrics()
+
+    def engine() -> EngineSupervisor:
+        return EngineSupervisor([variant.rendered], SIZE, metrics, EngineTimeouts())
+
+    transition = RecipeTransition(
+        RecipeState(variant), lambda variant, policy: Player(variant, [engine()], START, metrics), metrics)
+    renewal = Renewal(transition, lambda player, old: engine(), metrics)
+    transition.start(time.perf_counter())
+    asked_at, results, pids = 0.0, list[float](), set[int]()
+    number, end = 0, time.perf_counter() + 60.0
+    try:
+        while metrics.total("engine/renewed") == 0 or len(pids) < 2:
+            now = time.perf_counter()
+            assert now < end, transition.current.engines[0].state
+            player = transition.current
+            if transition.step(now, False) is not None:
+                results.append(now)
+                pids |= {each.pid for each in player.engines if each.rendered}
+            if not asked_at and len(results) == 20:
+                asked_at = now
+                renewal.ask(player.engines[0], "a test")
+            renewal.step(now)
+            if player.send(RenderInput(Frame(solid(SIZE), number, now), None, START), now):
+                number += 1
+            time.sleep(0.001)
+        taken = results[-1] - asked_at
+            assert len(results) > 20 * taken, "it rendered on while the new one started"
+        assert (len(player.engines), player.engines[0].pid in pids, metrics.total("engine/replaced")) == (1, True, 0)
+    finally:
+        transition.stop(5.0)
