@@ -122,15 +122,11 @@ class UdpSocket:
             self.start(receive)
 
     async def _receive_forever(self, receive: PacketReceiver) -> None:
-        loop, senders = asyncio.get_running_loop(), self._senders
+        senders = self._senders
         assert senders is not None
         while True:
             try:
-                packet, source = await loop.sock_recvfrom(self._socket, MAX_DATAGRAM)
-                if source is None:
-                    raise ConnectionResetError
-                self._metrics.count("osc/packets")
-                receive(packet, Address(host_of(source), source[1]))
+                await self._wait_for_datagram(receive)
                 senders.note(self._drain(receive, self._socket))
             except ConnectionError:  # Windows reports this way that an earlier datagram had no receiver
                 self._metrics.count("osc/feedback/gone")
@@ -138,6 +134,24 @@ class UdpSocket:
                 self._throttle.warn("osc/failed", f"OSC: reading UDP port {self.port} failed: {error}; trying again")
                 await asyncio.sleep(TURN)
             await asyncio.sleep(0)  # while datagrams wait, nothing above yields to the loop
+
+    async def _wait_for_datagram(self, receive: PacketReceiver) -> None:
+        """Wait until one can be read. It stays in the system: a process that is killed loses what it has read."""
+        loop = asyncio.get_running_loop()
+        readable: asyncio.Future[None] = loop.create_future()
+        try:
+            loop.add_reader(self._socket, _finish, readable)
+        except NotImplementedError:  # Windows' default loop, which reads the first one itself
+            packet, source = await loop.sock_recvfrom(self._socket, MAX_DATAGRAM)
+            if source is None:
+                raise ConnectionResetError from None
+            self._metrics.count("osc/packets")
+            receive(packet, Address(host_of(source), source[1]))
+            return
+        try:
+            await readable
+        finally:
+            loop.remove_reader(self._socket)
 
     def _drain(self, receive: PacketReceiver, sock: socket.socket) -> Counter[Peer] | None:
         """Read waiting datagrams for one turn. Returns None if none is left, else the bytes of each sender."""
@@ -157,6 +171,11 @@ class UdpSocket:
         finally:
             self._metrics.count("osc/packets", received)
         return read or None
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def check_receive_buffer() -> str:
