@@ -22,6 +22,7 @@ BROKEN: Mapping[str, Callable[[Path], Path]] = {  # recipes whose weights are da
     "soak-nan": write_model_that_paints_nan, "soak-nan-weights": write_model_of_nan,
 }
 NAN_SECONDS = 5.0  # for which NaN may play until it is reported
+RAISED = ("lora/", "control/")  # parameters that let an engine use more memory
 LOOP = 4  # engines that are killed, each as soon as it renders; the third in a minute steps down
 
 
@@ -83,28 +84,36 @@ class LoadWithoutMemory(_EngineFault):
 
 
 class FrameWithoutMemory(_EngineFault):
-    """The engine gets no more memory while it renders, and is asked for a larger picture."""
+    """The engine gets no more memory while it renders, and has to render more: more steps, LoRAs, ControlNets."""
 
     name = "engine-memory-frame"
-    does = "lets the engine have no more memory, and asks for larger pictures for 3 s (RLIMIT_AS)"
-    hold = 3.0
+    does = "lets the engine have no more memory for 6 s, and raises steps, LoRAs and ControlNets (RLIMIT_AS)"
+    hold = 6.0
     from_undo = True
 
     def missing(self, scene: Scene) -> str:
         return _no_limits()
 
     def _hurt(self, scene: Scene) -> None:
-        _limit_memory(self._pid)
-        width, height = scene.checked.recipe.size
-        scene.show.send("/lcm/size", 2 * width, 2 * height)
+        newest = scene.observer.newest
+        values = newest.values if newest is not None else {}
+        self._values = {name: value for name, value in values.items() if name == "steps" or name.startswith(RAISED)}
+        _limit_memory(self._pid, 0)
+        for name in self._values:
+            scene.show.send(f"/lcm/{name}", 4 if name == "steps" else 0.7)
 
     def undo(self, scene: Scene) -> None:
-        _limit_memory(self._pid, psutil.RLIM_INFINITY if sys.platform == "linux" else 0)
-        scene.show.send("/lcm/size", *scene.checked.recipe.size)
+        if sys.platform == "linux":
+            _limit_memory(self._pid, psutil.RLIM_INFINITY)
+        for name, value in self._values.items():
+            scene.show.send(f"/lcm/{name}", value)
 
     def is_over(self, scene: Scene, since: float) -> bool:
-        size = "{}x{}".format(*scene.checked.recipe.size)
-        return scene.renders(since) and scene.observer.status_since(since).get("size") == size
+        return scene.renders(since)
+
+    def checks(self, scene: Scene) -> list[Check]:
+        ended = scene.pid("engine") != self._pid
+        return [Check("the engine", "ran out of memory and was replaced" if ended else "needed no more memory", True)]
 
 
 class DamagedWeights(Fault):
