@@ -65,15 +65,15 @@ def dry_run(
 
 def _play(show: Show, copy: ShowCopy, seconds: float, on_load: Callable[[str], None]) -> Iterator[Finding]:
     started = time.monotonic()
-    _wait_until_it_renders(copy, on_load)
+    _wait_until_it_renders(show, copy, on_load)
     yield Finding("start", f"first rendered picture after {time.monotonic() - started:.1f} s")
     _settle(copy)
     output = measure(copy.bus, seconds)
     yield from grade(show, output, copy.health(), seconds)
 
 
-def _wait_until_it_renders(copy: ShowCopy, on_load: Callable[[str], None]) -> None:
-    """Raises LcmDaemonError if it does not."""
+def _wait_until_it_renders(show: Show, copy: ShowCopy, on_load: Callable[[str], None]) -> None:
+    """Wait for the first picture, or until the engine waits for an input. Raises LcmDaemonError if it fails."""
     end, said = time.monotonic() + LOAD_SECONDS, ""
     while time.monotonic() < end:
         if not copy.is_running:
@@ -82,8 +82,11 @@ def _wait_until_it_renders(copy: ShowCopy, on_load: Callable[[str], None]) -> No
             status = copy.health()["status"]
         except LcmDaemonError:
             status = {}  # its page is not there yet
-        if status.get("engine") == "rendering" and status.get("fps"):
+        if status.get("engine") == "rendering" and (status.get("fps") or status.get("no_input")):
             return
+        if status and status.get("recipe") != show.recipe.name:
+            raise LcmDaemonError(f"{show.recipe.name} does not load, and {status.get('recipe')} plays in its place: "
+                                 f"{status.get('alarm') or _last_line(copy)}")
         if (text := str(status.get("engine") or "starting")) != said:
             said = text
             on_load(text)

@@ -44,17 +44,22 @@ def mistakes(reading: ShowReading) -> Iterator[Finding]:
 def weights(show: Show) -> Iterator[Finding]:
     """Read every byte of the weights of the show's recipes, and compare it with what the hub has said of it."""
     for recipe in recipes_of(show):
-        yield _recipe(recipe)
+        yield _recipe(recipe, show)
     yield from _package()
 
 
-def _recipe(recipe: Recipe) -> Finding:
-    subject = f"recipe {recipe.name}"
+def subject_of(recipe: Recipe) -> str:
+    """What the report calls a recipe."""
+    return f"recipe {recipe.name}"
+
+
+def _recipe(recipe: Recipe, show: Show) -> Finding:
+    subject = subject_of(recipe)
     damaged = find_missing(recipe)
     if damaged:
         names = ", ".join(f"{file.source}/{file.path} is {file.reason}" for file in damaged[:3])
         more = f" and {len(damaged) - 3} others" if len(damaged) > 3 else ""
-        return Finding(subject, f"{names}{more}; lcm-daemon pull {recipe.name} fetches them", FAULT)
+        return Finding(subject, f"{names}{more}; lcm-daemon pull {show.file} fetches them", FAULT)
     problems = inspect(recipe)[1]
     return Finding(subject, problems.line(), FAULT) if problems else Finding(subject, "its files are complete")
 

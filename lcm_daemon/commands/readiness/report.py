@@ -34,7 +34,7 @@ def examine_show(name: str, overrides: Sequence[str], plays: bool, print_line: P
     findings = list(_print("show", parts.mistakes(reading), print_line))
     show = reading.show
     if show is not None and not any(one.grade == FAULT for one in findings):
-        for title, find in sections(show, overrides, plays, print_line):
+        for title, find in sections(show, overrides, plays, print_line, findings):
             findings += _print(title, find(), print_line)
     print_line(f"\n{verdict(show.name if show else name, findings)}")
     return 1 if any(one.grade == FAULT for one in findings) else 0
@@ -47,8 +47,13 @@ def _print(title: str, found: Iterable[Finding], print_line: PrintLine) -> Itera
         yield one
 
 
-def sections(show: Show, overrides: Sequence[str], plays: bool, print_line: PrintLine) -> Iterator[Section]:
-    """The parts of the report, each with what finds it out, in an order in which quick ones come first."""
+def sections(
+    show: Show, overrides: Sequence[str], plays: bool, print_line: PrintLine, before: Sequence[Finding]
+) -> Iterator[Section]:
+    """The parts of the report, each with what finds it out, in an order in which quick ones come first.
+
+    before: What was found so far, which grows while the parts are used.
+    """
     playing = plays_now(show)
     yield "machine", lambda: (*machine.clock(), *machine.memory(show), *machine.driver(show))
     yield "disks", lambda: machine.disks(show)
@@ -61,7 +66,9 @@ def sections(show: Show, overrides: Sequence[str], plays: bool, print_line: Prin
         yield "the running show", lambda: running(show, playing)
         return
     yield "sources in sight", lambda: parts.sources(show)
-    if plays:
+    if plays and any(one.grade == FAULT and one.subject == parts.subject_of(show.recipe) for one in before):
+        yield "a copy", lambda: [Finding("dry run", f"not played: the files of {show.recipe.name} are not here", NOTE)]
+    elif plays:
         from lcm_daemon.commands.readiness.dry_run import SECONDS, dry_run
 
         yield f"{SECONDS:.0f} seconds of a copy, without the internet", lambda: dry_run(

@@ -93,7 +93,7 @@ def test_weights_are_read_and_damaged_ones_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(parts, "find_missing", lambda recipe: [MissingFile("a/b", "unet.safetensors", 1, "damaged")])
     found = next(iter(parts.weights(made)))
     assert found.grade == FAULT
-    assert found.text == "a/b/unet.safetensors is damaged; lcm-daemon pull builtin fetches them"
+    assert found.text == f"a/b/unet.safetensors is damaged; lcm-daemon pull {made.file} fetches them"
 
 
 def test_models_of_the_package_are_compared_with_what_pip_has_written(
