@@ -1,4 +1,4 @@
-"""`lcm-daemon alarms SHOW`: tells the receivers of a show's alarms, so that mistakes are found before the first one."""
+"""`lcm-daemon alarms SHOW`: sends a trial to the receivers of a show's alarms, so that mistakes are found."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lcm_daemon.commands.output import print_line
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.stage.alarm_policy import BEGINS, AlarmMessage
-from lcm_daemon.stage.alarm_receivers import AlarmNotSent, receivers_of
+from lcm_daemon.stage.alarm_receivers import AlarmNotSent, OscReceiver, receivers_of
 
 TRIAL = AlarmMessage("trial", "this is a trial, nothing is wrong", BEGINS, 0.0)
 
 
 def try_alarms(name: str, overrides: Sequence[str] = ()) -> int:
-    """Tell each receiver, and print a line about it. Return 1 if one could not be told, else 0.
+    """Notify each receiver, and print a line about it. Return 1 if one could not be notified, else 0.
 
     Args:
         name: A show file, or the name of a packaged show.
@@ -33,8 +33,9 @@ def try_alarms(name: str, overrides: Sequence[str] = ()) -> int:
         try:
             receiver.send(show.name, TRIAL)
         except AlarmNotSent as error:
-            print(f"{receiver.name}: could not be told: {error}", file=sys.stderr)
+            print(f"{receiver.name}: could not be notified: {error}", file=sys.stderr)
             failed += 1
         else:
-            print_line(f"{receiver.name}: {'sent; UDP does not confirm it' if receiver.name[:3] == 'osc' else 'told'}")
+            is_confirmed = not isinstance(receiver, OscReceiver)
+            print_line(f"{receiver.name}: {'notified' if is_confirmed else 'sent; UDP does not confirm it'}")
     return 1 if failed else 0

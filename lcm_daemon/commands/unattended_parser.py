@@ -18,8 +18,8 @@ def add_commands(commands: Any) -> None:
     _add_service(commands.add_parser("service", help="start a show with the machine"))
     _add_schedule(commands.add_parser("schedule", help="print what a show does by the time of day: opening hours, "
                                       "playlist, cues, recycling"))
-    _add_alarms(commands.add_parser("alarms", help="tell everyone whom a show's section `alarms` names, as a trial",
-                                    epilog="Exit code: 0 if all were told, else 1."))
+    _add_alarms(commands.add_parser("alarms", help="send a trial alarm to everyone whom a show names in `alarms`",
+                                    epilog="Exit code: 0 if all were notified, else 1."))
     _add_soak(commands.add_parser(
         "soak", help="play a copy of a show for hours, with faults if you like, and write a report",
         epilog="Exit code: 0 if everything was as expected, else 1."))

@@ -18,12 +18,12 @@ from lcm_daemon.core.learning import Learning
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, VIEW_ONLY
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.core.presses import Presses
 from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest, Commands, ParameterState, RequestQueue
+from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.core.tempo import Tempo
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class ControlState:
         self.commands = commands
         self.values: dict[str, Value] = dict(values)
         self.status: dict[str, Value] = {}
-        self.numbers: Numbers | None = None  # what the stage measures; None until it has said so
+        self.numbers: StageNumbers | None = None  # what the stage measures; None until it has said so
         self.activity = Activity()  # of OSC and MIDI
         self.presses = Presses()  # the buttons of OSC peers
         self.moving = MovingValues()  # up to date while a subscriber has `on_moving`

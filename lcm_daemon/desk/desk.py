@@ -22,10 +22,10 @@ from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
 from lcm_daemon.core.network import NO_POLICY, NetworkPolicy
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue, commands
+from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk.cue_sender import CueSender, connect_to
 from lcm_daemon.desk.plugin_controllers import build_controllers
@@ -75,7 +75,7 @@ class DeskUpdate:
     tempo: Tempo | None = None
     outgoing: tuple[CueMessage, ...] = ()
     lists: Mapping[str, Rows] = field(default_factory=dict)
-    numbers: Numbers | None = None
+    numbers: StageNumbers | None = None
 
 
 @dataclass(frozen=True)

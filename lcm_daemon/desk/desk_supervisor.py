@@ -18,10 +18,10 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.moving_values import MovingValues
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.refusals import MAX_WAITING, Refusal
 from lcm_daemon.core.requests import Change, ParameterState, RequestQueue
+from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
 from lcm_daemon.desk.spare_desk import MODULES, NAME, start_desk_process
@@ -88,7 +88,7 @@ class DeskSupervisor(ChildSupervisor):
         self._new_lists: dict[str, Rows] = {}  # not yet sent
         self._tempo: Tempo | None = None
         self._is_tempo_new = False  # not yet sent
-        self._numbers: Numbers | None = None  # not yet sent
+        self._numbers: StageNumbers | None = None  # not yet sent
         self._silence = SilenceWatch()
         self._earlier_counts: dict[str, int] = {}
         self._retry_at = 0.0
@@ -250,7 +250,7 @@ class DeskSupervisor(ChildSupervisor):
         if parameter_states is not None:
             self._parameter_states = parameter_states
 
-    def tell_numbers(self, numbers: Numbers) -> None:
+    def tell_numbers(self, numbers: StageNumbers) -> None:
         """Send what the stage measures, with the next update."""
         self._numbers = numbers
 

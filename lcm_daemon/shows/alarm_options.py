@@ -1,4 +1,4 @@
-"""The show's section `alarms`: who is told of an alarm, and how often."""
+"""The show's section `alarms`: who is notified of an alarm, and how often."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lcm_daemon.core.schema_shapes import Either
 
 @dataclass(frozen=True)
 class AlarmOptions:
-    """Who is told of an alarm, and how often.
+    """Who is notified of an alarm, and how often.
 
     Attributes:
         osc: Hosts and ports that get `/lcm/alarm`.
         webhooks: Addresses that get a POST request. They may hold secrets.
         command: A program and its arguments, which is started; empty for none.
-        after: Seconds that an alarm must last, or be over, before it is told.
+        after: Seconds that an alarm must last, or be over, before it is sent.
         pause: Seconds between two messages about one cause, at least.
-        repeat: Seconds after which an alarm that lasts is told again; 0 for never.
+        repeat: Seconds after which an alarm that lasts is sent again; 0 for never.
     """
 
     osc: tuple[tuple[str, int], ...] = ()
@@ -89,11 +89,11 @@ _FIELDS: Fields = {
     "osc": Field(_one_or_several(_DESTINATION), (), "where OSC messages /lcm/alarm go, each as host:port"),
     "webhook": Field(_one_or_several(_WEBHOOK), (), "addresses that get a POST request with JSON"),
     "command": Field(COMMAND, (), "a program that is started; LCM_ALARM_TEXT and other variables say what is wrong"),
-    "after": Field(Number(0, 3600), 5.0, "seconds that an alarm must last, or be over, before it is told"),
+    "after": Field(Number(0, 3600), 5.0, "seconds that an alarm must last, or be over, before it is sent"),
     "pause": Field(Number(0, 86_400), 60.0, "seconds between two messages about one cause, at least"),
-    "repeat": Field(Number(0, 604_800), 3600.0, "seconds after which an alarm that lasts is told again; 0 for never"),
+    "repeat": Field(Number(0, 604_800), 3600.0, "seconds after which an alarm that lasts is sent again; 0 for never"),
 }
-ALARMS = Field(OrFalse(Section(_FIELDS)), None, "who is told when the show needs a person")
+ALARMS = Field(OrFalse(Section(_FIELDS)), None, "who is notified when the show needs a person")
 
 
 def read_alarms(found: Mapping[str, Any] | None) -> AlarmOptions | None:

@@ -10,7 +10,7 @@ from lcm_daemon.core.schema import Boolean, Field, Fields, Number, Section
 
 
 @dataclass(frozen=True)
-class CrashReports:
+class CrashReportOptions:
     """What is kept of processes that fail.
 
     Attributes:
@@ -30,6 +30,6 @@ CRASH_REPORTS = Field(Section(_FIELDS), {name: spec.default for name, spec in _F
                       "what is kept of processes that fail")
 
 
-def read_crash_reports(found: Mapping[str, Any]) -> CrashReports:
+def read_crash_reports(found: Mapping[str, Any]) -> CrashReportOptions:
     """What the section says."""
-    return CrashReports(found["keep"] or 0, bool(found["prompts"]))
+    return CrashReportOptions(found["keep"] or 0, bool(found["prompts"]))

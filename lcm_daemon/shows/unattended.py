@@ -12,7 +12,7 @@ from lcm_daemon.core.schema import Boolean, Field, Fields
 from lcm_daemon.processes.log_output import LogOutput
 from lcm_daemon.shows.alarm_options import ALARMS, AlarmOptions, read_alarms
 from lcm_daemon.shows.care import CARE, Care
-from lcm_daemon.shows.crash_options import CRASH_REPORTS, CrashReports, read_crash_reports
+from lcm_daemon.shows.crash_options import CRASH_REPORTS, CrashReportOptions, read_crash_reports
 from lcm_daemon.shows.log_options import LOG, read_log
 from lcm_daemon.shows.memory_limits import MEMORY, MemoryLimits
 from lcm_daemon.shows.opening_hours import OPENING_HOURS, OpeningHours
@@ -26,7 +26,7 @@ class Unattended:
         opening_hours: When it is open; None for always.
         log: Where log lines go.
         crash_reports: What is kept of processes that fail.
-        alarms: Who is told of alarms; None tells the page and subscribers alone.
+        alarms: Who is notified of alarms; None for the page and OSC subscribers alone.
         care: What is watched, and how the display is spared; None for nothing.
         memory: How much memory each process may use; None for any.
         real_time: Whether the threads of the output run before all others, where the system allows it.
@@ -34,7 +34,7 @@ class Unattended:
 
     opening_hours: OpeningHours | None = None
     log: LogOutput = LogOutput()  # noqa: RUF009 - frozen
-    crash_reports: CrashReports = CrashReports()  # noqa: RUF009 - frozen
+    crash_reports: CrashReportOptions = CrashReportOptions()  # noqa: RUF009 - frozen
     alarms: AlarmOptions | None = None
     care: Care | None = None
     memory: MemoryLimits | None = None

@@ -1,4 +1,4 @@
-"""AlarmMessages: tells receivers of the show's alarms. The stage never waits for one."""
+"""AlarmMessages: sends the show's alarms to the receivers. The stage never waits for one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 RETRY_PAUSES = (1.0, 5.0, 25.0)  # seconds before each further try to tell a receiver
 MOST_WAITING = 32  # messages that wait for a receiver; further ones are dropped and counted
-STOP_SECONDS = 1.0  # for all receivers to be told what waits, at the end of the show
+STOP_SECONDS = 1.0  # to send what waits, at the end of the show
 
 
 class Messenger:
-    """Tells one receiver what waits, in order, on a thread that starts with the first message.
+    """Sends one receiver what waits, in order, on a thread that starts with the first message.
 
     Args:
-        receiver: Who is told.
+        receiver: Who is notified.
         show: Name of the show.
         metrics: Counters.
     """
@@ -42,8 +42,8 @@ class Messenger:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def tell(self, message: AlarmMessage) -> None:
-        """Tell it later. Returns at once."""
+    def send(self, message: AlarmMessage) -> None:
+        """Send it a message later. Returns at once."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._receiver.name, daemon=True)
             self._thread.start()
@@ -84,15 +84,15 @@ class Messenger:
         return None
 
     def _on_failure(self, error: AlarmNotSent) -> None:
-        self._throttle.warn("alarms/failed", f"alarms: {self._receiver.name} could not be told: {error}")
+        self._throttle.warn("alarms/failed", f"alarms: {self._receiver.name} could not be notified: {error}")
 
 
 class AlarmMessages:
-    """Attendant that tells the receivers.
+    """Attendant that notifies the receivers.
 
     Args:
         stage: The show.
-        options: Whom it tells, and how often.
+        options: Who is notified, and how often.
     """
 
     name = "the messages about alarms"
@@ -106,19 +106,19 @@ class AlarmMessages:
         stage.alarms.on_change.append(self._on_change)
 
     def step(self, now: float) -> None:
-        """Tell what is due."""
+        """Send what is due."""
         self._texts.note()
         for message in self._policy.due(now):
-            told = replace(message, text=self._texts.redaction().apply(message.text))
+            sent = replace(message, text=self._texts.redaction().apply(message.text))
             for messenger in self._messengers:
-                messenger.tell(told)
+                messenger.send(sent)
 
     def status(self) -> Mapping[str, Value]:
         """Nothing: the counters say how many were sent."""
         return {}
 
     def stop(self) -> None:
-        """Tell what waits."""
+        """Send what waits."""
         for messenger in self._messengers:
             messenger.close()
         end = self._clock.now() + STOP_SECONDS

@@ -23,11 +23,11 @@ COMMAND_SECONDS = 30.0  # after which a command is ended
 
 
 class AlarmNotSent(LcmDaemonError):
-    """A receiver could not be told."""
+    """A receiver could not be notified."""
 
 
 class Receiver(Protocol):
-    """One of those who are told.
+    """One of those who are notified.
 
     Attributes:
         name: What the log calls it; without secrets.
@@ -36,7 +36,7 @@ class Receiver(Protocol):
     name: str
 
     def send(self, show: str, message: AlarmMessage) -> None:
-        """Tell it, and wait until that is done. show: Name of the show. Raises AlarmNotSent."""
+        """Notify it, and wait until that is done. show: Name of the show. Raises AlarmNotSent."""
 
 
 def receivers_of(options: AlarmOptions) -> list[Receiver]:
@@ -62,7 +62,7 @@ class OscReceiver:
         self._host, self._port, self.name = host, port, f"osc {host}:{port}"
 
     def send(self, show: str, message: AlarmMessage) -> None:
-        """UDP tells nothing of its arrival."""
+        """UDP does not confirm the arrival."""
         from lcm_daemon.controllers.osc_protocol.encoder import encode  # few runs need it
 
         packet = encode(OSC_ADDRESS, (message.cause, message.text, message.state))
@@ -75,7 +75,7 @@ class OscReceiver:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A webhook that sends the request elsewhere is an error: the show names who is told."""
+    """A webhook that sends the request elsewhere is an error: the show names who is notified."""
 
     def redirect_request(self, *args: Any) -> None:
         return None

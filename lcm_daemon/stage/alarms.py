@@ -1,4 +1,4 @@
-"""Alarms: what needs a person at present. The status, the page, OSC and other receivers are told of it."""
+"""Alarms: what needs a person at present. The status, the page, OSC and other receivers get them."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def compose(crash: Crash, recent: Path, stacks: str) -> str:
 
 
 def read_recent(path: Path) -> Iterator[dict[str, Any]]:
-    """The recent log lines of a daemon, oldest first; what is damaged or missing is left out."""
+    """The recent log lines of a daemon, oldest first; without what is damaged or missing."""
     for file in (numbered(path, 1), path):
         with contextlib.suppress(OSError), open_regular(file) as opened:
             for line in opened.read().decode("utf-8", "replace").splitlines():

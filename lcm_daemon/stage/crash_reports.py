@@ -17,7 +17,7 @@ from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.crash_stacks import sweep_stacks, take_stacks
 from lcm_daemon.processes.ends import End, describe_exit
-from lcm_daemon.shows.crash_options import CrashReports as Options
+from lcm_daemon.shows.crash_options import CrashReportOptions
 from lcm_daemon.stage.log_output import RECENT
 from lcm_daemon.stage.private_texts import PrivateTexts
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "crash-reports"  # beside the file of recent lines
 EXIT_SECONDS = 2.0  # after which the report is written without the exit code
-MOST_WAITING = 8  # reports that wait to be written; further ones are left out
+MOST_WAITING = 8  # reports that wait to be written; further ones are not written
 SAME_SECONDS, MOST_SAME = 3600.0, 3  # reports of the same error in this time
 MOST_ERRORS = 64  # errors whose reports are counted each by itself
 
@@ -45,7 +45,7 @@ class CrashReports:
 
     name = "the crash reports"
 
-    def __init__(self, stage: Stage, options: Options, recent: Path) -> None:
+    def __init__(self, stage: Stage, options: CrashReportOptions, recent: Path) -> None:
         self._stage, self._options, self._recent = stage, options, recent
         self._texts = PrivateTexts(stage)
         self._ended: list[tuple[End, float]] = []  # those whose exit code is not known yet

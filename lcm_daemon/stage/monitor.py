@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.stage_numbers import StageNumbers
 
 if TYPE_CHECKING:
     from lcm_daemon.stage.stage import Stage
@@ -43,11 +43,11 @@ class Monitor:
     def stop(self) -> None:
         """Nothing to end."""
 
-    def _collect(self, now: float) -> Numbers:
+    def _collect(self, now: float) -> StageNumbers:
         stage = self._stage
         sinks = {sink.label: sink.wrote_at for sink in stage.outputs.sinks if sink.is_on}
         written = [at for at in sinks.values() if at is not None]
-        return Numbers(
+        return StageNumbers(
             now, stage.metrics.counts(), dict(stage.desk.counts), stage.metrics.durations(),
             tuple(stage.alarms.texts), max(written, default=None) if sinks else self._chosen_at, sinks,
             stage.picture.shown_age, stage.source.age(now), stage.ticks, stage.ticker.skipped, stage.show.fps,

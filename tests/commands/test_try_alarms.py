@@ -22,7 +22,7 @@ def test_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "") == 2
     out, err = capsys.readouterr()
     assert out.splitlines() == ["osc 127.0.0.1:9: sent; UDP does not confirm it",
-                                f"command {Path(sys.executable).name}: told"]
-    assert err.splitlines()[0].startswith("osc no.such.host.invalid:9: could not be told: ")
-    assert err.splitlines()[1].startswith("command program: could not be told: it cannot be started")
+                                f"command {Path(sys.executable).name}: notified"]
+    assert err.splitlines()[0].startswith("osc no.such.host.invalid:9: could not be notified: ")
+    assert err.splitlines()[1].startswith("command program: could not be notified: it cannot be started")
     assert "names no receiver" in err.splitlines()[2]

@@ -48,7 +48,7 @@ def test_a_receiver_that_fails_is_told_again(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(alarm_messages, "RETRY_PAUSES", (0.0, 0.0, 0.0))
     receiver = Receiver(failures=3)
     found = messenger(receiver)
-    found.tell(MESSAGE)
+    found.send(MESSAGE)
     found._waiting.put(None)
     found.join(30)
     assert receiver.told == ["mirror begins full"]
@@ -60,11 +60,11 @@ def test_a_receiver_that_fails_for_good_is_a_line_and_the_next_message_is_sent(
     monkeypatch.setattr(alarm_messages, "RETRY_PAUSES", (0.0,))
     receiver = Receiver(failures=2)
     found = messenger(receiver)
-    found.tell(MESSAGE)
-    found.tell(MESSAGE)
+    found.send(MESSAGE)
+    found.send(MESSAGE)
     found._waiting.put(None)
     found.join(30)
-    assert "alarms: a receiver could not be told: the answer is 500" in caplog.text
+    assert "alarms: a receiver could not be notified: the answer is 500" in caplog.text
     assert receiver.told == ["mirror begins full"]
 
 
@@ -73,7 +73,7 @@ def test_a_receiver_that_hangs_delays_nothing_and_what_waits_is_bounded(caplog: 
     receiver.gate.clear()
     found = messenger(receiver)
     for _ in range(MOST_WAITING + 5):
-        found.tell(MESSAGE)
+        found.send(MESSAGE)
         receiver.entered.wait(30)
     assert "a message is dropped" in caplog.text
     receiver.gate.set()

@@ -11,7 +11,7 @@ import pytest
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.processes.ends import End
-from lcm_daemon.shows.crash_options import CrashReports as Options
+from lcm_daemon.shows.crash_options import CrashReportOptions
 from lcm_daemon.stage import crash_reports
 from lcm_daemon.stage.alarms import Alarms
 from lcm_daemon.stage.crash_reports import EXIT_SECONDS, FOLDER, MOST_SAME, CrashReports
@@ -31,7 +31,7 @@ class Show:
                 table={**texts, **numbers}), show=SimpleNamespace(name="mirror", prompts=("bank",)),
             audience=SimpleNamespace(report_ends=lambda call: None, texts=lambda: ["of a visitor"]))
         self.folder = folder / FOLDER
-        self.reports = CrashReports(self.stage, Options(keep), folder / "mirror-1.recent.log")
+        self.reports = CrashReports(self.stage, CrashReportOptions(keep), folder / "mirror-1.recent.log")
 
     def end(self, pid: int, text: str = "died", code: int | None = -11) -> Any:
         """An engine fails. Returns its process, whose exit code may come later."""

@@ -7,19 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.core.numbers import Numbers
+from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.stage.alarms import Alarms
 from lcm_daemon.stage.monitor import INTERVAL, Monitor
 
 
 def stage(*sinks: Any) -> Any:
     engine = SimpleNamespace(place=SimpleNamespace(name=""), pid=7, memory=SimpleNamespace(used=3, total=9))
-    told: list[Numbers] = []
+    told: list[StageNumbers] = []
     return SimpleNamespace(
         desk=SimpleNamespace(tell_numbers=told.append, pid=8, counts={"osc/packets": 5}), told=told,
         metrics=Metrics(), alarms=Alarms(), outputs=SimpleNamespace(sinks=sinks), output="first", ticks=12,
         picture=SimpleNamespace(shown_age=0.5, is_closed=False), source=SimpleNamespace(age=lambda now: 0.1),
-        ticker=SimpleNamespace(skipped=2), show=SimpleNamespace(fps=30.0), transition=SimpleNamespace(leading=SimpleNamespace(engines=[engine])))
+        ticker=SimpleNamespace(skipped=2), show=SimpleNamespace(fps=30.0),
+        transition=SimpleNamespace(leading=SimpleNamespace(engines=[engine])))
 
 
 def sink(label: str, wrote_at: float | None, is_on: bool = True) -> Any:

@@ -20,8 +20,8 @@ from lcm_daemon import __version__
 from lcm_daemon.controllers.panel.liveness import liveness
 from lcm_daemon.core.control_state import ControlState, Rows
 from lcm_daemon.core.metrics import BOUNDS, Histogram
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.stage_numbers import StageNumbers
 
 PREFIX = "lcm_daemon_"
 DURATIONS = {  # name and help of each path of `Metrics.time` that is shown
@@ -62,7 +62,7 @@ class _Numbers(Collector):
     """The numbers at one moment."""
 
     def __init__(self, controls: ControlState, clients: int, now: float) -> None:
-        self._status, self._numbers, self._now = dict(controls.status), controls.numbers or Numbers(now), now
+        self._status, self._numbers, self._now = dict(controls.status), controls.numbers or StageNumbers(now), now
         self._liveness = liveness(controls.numbers, now)
         self._counts = {**self._numbers.desk_counts, **controls.metrics.counts(), **self._numbers.counts}
         self._engines, self._sinks = controls.lists.get("engines", ()), controls.lists.get("sinks", ())
@@ -163,7 +163,7 @@ class _Numbers(Collector):
 
 
 def state_word(state: str) -> str:
-    """One of KNOWN_STATES, or OTHER_STATE: what a state says in detail is no label."""
+    """One of KNOWN_STATES, or OTHER_STATE: the details of a state make no label."""
     word = state.partition(" ")[0].rstrip(":,;")
     return word if word in KNOWN_STATES else OTHER_STATE
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lcm_daemon.core.numbers import Numbers
+from lcm_daemon.core.stage_numbers import StageNumbers
 
 MAX_STAGE_AGE = 5.0  # seconds since the stage's last numbers, which come twice a second
 MAX_OUTPUT_AGE = 2.0  # seconds since a frame reached a sink
@@ -36,7 +36,7 @@ class Liveness:
     picture_age: float | None = None
 
 
-def liveness(numbers: Numbers | None, now: float) -> Liveness:
+def liveness(numbers: StageNumbers | None, now: float) -> Liveness:
     """Judge. numbers: The stage's newest; None before the first ones. now: Monotonic seconds."""
     if numbers is None:
         return Liveness(False, False, "the stage has not said yet what it does")

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from lcm_daemon.controllers.panel.liveness import MAX_OUTPUT_AGE, MAX_PICTURE_AGE, MAX_STAGE_AGE, liveness
-from lcm_daemon.core.numbers import Numbers
+from lcm_daemon.core.stage_numbers import StageNumbers
 
-GOOD = Numbers(100.0, output_at=99.97, picture_age=0.03)
+GOOD = StageNumbers(100.0, output_at=99.97, picture_age=0.03)
 
 
 def test_a_show_that_plays_is_alive_and_ready() -> None:
@@ -24,7 +24,7 @@ def test_a_show_that_plays_is_alive_and_ready() -> None:
     (replace(GOOD, picture_age=None), 100.0, "no picture has been rendered yet"),
     (replace(GOOD, picture_age=MAX_PICTURE_AGE + 1), 100.0, "the picture is 11 s out of date"),
 ])
-def test_a_stage_that_ticks_is_alive_though_it_is_not_ready(numbers: Numbers, now: float, reason: str) -> None:
+def test_a_stage_that_ticks_is_alive_though_it_is_not_ready(numbers: StageNumbers, now: float, reason: str) -> None:
     found = liveness(numbers, now)
     assert (found.is_alive, found.is_ready, found.reason) == (True, False, reason)
 

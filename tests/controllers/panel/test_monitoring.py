@@ -14,8 +14,8 @@ from lcm_daemon.controllers.panel import exposition
 from lcm_daemon.controllers.panel.exposition import state_word
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import AccessPolicy, NetworkPolicy
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.requests import ParameterState
+from lcm_daemon.core.stage_numbers import StageNumbers
 from tests.conftest import need_module
 from tests.rigs.panel import Rig, get, serving
 
@@ -31,7 +31,7 @@ def playing() -> Rig:
     for seconds in (0.0005, 0.03, 0.03, 20.0):
         metrics.time("latency", seconds)
     now = time.monotonic()
-    rig.controls.numbers = Numbers(
+    rig.controls.numbers = StageNumbers(
         now, metrics.counts(), {"osc/malformed": 7}, metrics.durations(), ("disk",), now, {"ndi lcm": now - 1.0}, 0.02,
         0.01, 100, 4, 30.0, True, {"stage": os.getpid(), "engine": 999_999_999}, {"engine": (10, 80)})
     rig.controls.values["prompt"] = PROMPT

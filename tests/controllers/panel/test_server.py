@@ -18,10 +18,10 @@ from lcm_daemon.controllers.panel.controller import Panel
 from lcm_daemon.controllers.panel.server import CLIENT_LIMIT
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.network import NetworkPolicy
-from lcm_daemon.core.numbers import Numbers
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, CommandRequest, ParameterState
+from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.web import seats
 from tests.rigs.daemon import free_port
 from tests.rigs.panel import PATIENCE, SHOWN, Rig, get, serving, until, visiting
@@ -267,7 +267,7 @@ def test_health_tells_status_values_and_counts():
     async def scenario():
         rig = Rig()
         rig.controls.apply_update([], {"fps": 30.0, "latency": math.inf}, {"mix": ParameterState(1.0, 0.5, "page")})
-        rig.controls.numbers = Numbers(time.monotonic())
+        rig.controls.numbers = StageNumbers(time.monotonic())
         async with serving(rig) as panel, visiting(panel) as page:
             await page.send("nonsense")
             await page.heard("error")

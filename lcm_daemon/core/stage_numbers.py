@@ -1,4 +1,4 @@
-"""Numbers: what the stage measures, as the desk gets it for `/metrics`, `/livez` and `/readyz`."""
+"""StageNumbers: what the stage measures, as the desk gets it for `/metrics`, `/livez` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcm_daemon.core.metrics import Histogram
 
 
 @dataclass(frozen=True)
-class Numbers:
+class StageNumbers:
     """What the stage measures. Times are monotonic seconds, which all processes of a machine share.
 
     Attributes:
@@ -27,7 +27,7 @@ class Numbers:
         fps: Frames a second that the output is to have.
         is_open: Whether the show is to be seen at present.
         pids: The process ids by what the processes are: "stage", "desk", or an engine's name.
-        memory: Bytes of its device that each engine uses, and that there are in total.
+        memory: Bytes that each engine uses of its device, and bytes in total.
     """
 
     at: float
