@@ -40,7 +40,7 @@ class HoursCommands:
 
     def __init__(self, stage: Stage, hours: OpeningHours, keeper: HoursKeeper, run: Run = run_program) -> None:
         self._stage, self._keeper, self._run_program = stage, keeper, run
-        self._closes_at_once = hours.shows == CUE  # there is no black to wait for
+        self._closes_at_once = hours.shows == CUE  # its picture stays
         self._words = {OPEN: hours.open_command, CLOSE: hours.close_command}
         self._wanted = ""
         self._due: float | None = None  # when the program is to run; None once it was run

@@ -402,7 +402,7 @@ def test_every_command_is_given_on_the_page(tmp_path: Path, devtools: str) -> No
         async with desk(tmp_path, cues=cues) as (stage, ports), browser.tab(devtools) as page:
             await page.open(f"http://127.0.0.1:{ports.panel}")
             stage.automation.cue_list.goto("two", stage.now)
-            stage.status, stage.lists = {"audience": "1 plays", "wall": "one"}, SITUATION
+            stage.status, stage.lists = {"audience": "1 plays", "wall": "one", "hours": "open"}, SITUATION
             stage.step()
             await page.until("document.querySelector('[data-cue=two][data-state=current]') !== null")
             wrong = []

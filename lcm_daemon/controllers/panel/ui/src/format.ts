@@ -68,7 +68,7 @@ function duration(seconds: number): string {
 
 /** Entries that contain states: "rendering", or "ndi lcm: running; record: the disk is full". */
 const STATE_KEYS = ["engine", "source", "sinks"];
-const HEALTHY = /(^|: )(running|rendering|none|off)$/; // a sink that is off was switched off
+const HEALTHY = /(^|: )(running|rendering|none|off|unloaded)$/; // a sink that is off was switched off, and the engine of a closed show
 
 export function hasProblem(key: string, value: Value | null | undefined): boolean {
   if (STATE_KEYS.includes(key)) return String(value ?? "").split("; ").some((state) => !HEALTHY.test(state));
