@@ -109,6 +109,7 @@ class Fault(ABC):
         from_undo: Whether that time counts from its being undone, or from its beginning.
         ends_stage: Whether it ends the stage, whose output then stops.
         page_answers: Whether the operator's page is expected to answer all the time.
+        by_default: Whether it is caused if no fault is named. One that hits other programs of the machine is not.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Fault(ABC):
     from_undo: bool = False
     ends_stage: bool = False
     page_answers: bool = False
+    by_default: bool = True
 
     def missing(self, scene: Scene) -> str:
         """Why it cannot be caused here; "" if it can."""

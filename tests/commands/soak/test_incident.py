@@ -121,12 +121,14 @@ def test_a_fault_that_cannot_be_caused_here_is_said_and_judged_by_nothing(
 
 
 def test_every_fault_has_a_name_and_says_what_it_does() -> None:
-    assert len(FAULTS) >= 29
+    assert len(FAULTS) >= 31
     for name, fault in FAULTS.items():
         assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", name)
         assert fault.does
         assert fault.limit > 0
     assert [fault.name for fault in chosen(["desk-stop", "engine-kill"])] == ["engine-kill", "desk-stop"]
+    assert "machine-shared-memory-full" not in {fault.name for fault in chosen([])}
+    assert [fault.name for fault in chosen(["machine-shared-memory-full"])] == ["machine-shared-memory-full"]
     with pytest.raises(LcmDaemonError, match="no fault 'desk-kil'; did you mean 'desk-kill'"):
         chosen(["desk-kil"])
 
