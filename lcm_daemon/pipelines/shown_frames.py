@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from lcm_daemon.core.errors import BrokenPictures
+from lcm_daemon.core.errors import BROKEN, BrokenPictures
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.pipelines.safety import SafeFrames
@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 MOST_BROKEN = 16  # broken images in a row
 LONGEST_BROKEN = 2.0  # seconds; a fader that is pulled too far and pushed back keeps the engine
-BROKEN = "NaN or infinity"
 ADVICE = "dtype float32 or bfloat16, or LoRA weights nearer to 0, may help"
 
 
@@ -60,7 +59,7 @@ class BrokenImages:
             raise BrokenPictures(f"its last {self._in_a_row} pictures are {BROKEN}; {ADVICE}", retry=True)
 
     def end_warm_up(self) -> None:
-        """Judge the pictures that come from now on by themselves.
+        """Judge later pictures without those of the warm-up.
 
         Raises:
             BrokenPictures: Every picture of the warm-up was broken.

@@ -98,9 +98,9 @@ def _of_memory(stage: Stage) -> list[Attendant]:
     limits = stage.show.unattended.memory
     if limits is None:
         return []
-    from lcm_daemon.stage.memory_watch import MemoryWatch  # few shows have it
+    from lcm_daemon.stage.memory_watch import ProcessMemoryWatch  # few shows have it
 
-    return [MemoryWatch(stage, limits)]
+    return [ProcessMemoryWatch(stage, limits)]
 
 
 def _of_hours(stage: Stage) -> list[Attendant]:

@@ -1,4 +1,4 @@
-"""MemoryWatch: replaces processes that use more memory than the show allows, while they work on."""
+"""ProcessMemoryWatch: replaces processes that use more memory than the show allows, while they work on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Process(NamedTuple):
     replace: Callable[[], None] | None
 
 
-class MemoryWatch:
+class ProcessMemoryWatch:
     """An attendant.
 
     Args:

@@ -11,7 +11,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.shows.memory_limits import MemoryLimits
 from lcm_daemon.stage.alarms import Alarms
-from lcm_daemon.stage.memory_watch import INTERVAL, PAUSE, MemoryWatch
+from lcm_daemon.stage.memory_watch import INTERVAL, PAUSE, ProcessMemoryWatch
 
 GB = 10**9
 
@@ -32,7 +32,7 @@ class Show:
             engines=SimpleNamespace(renewal=self.renewal), desk=self.desk, alarms=Alarms(), metrics=Metrics(),
             transition=SimpleNamespace(current=SimpleNamespace(engines=self.engines)),
             audience=SimpleNamespace(status=lambda: {"audience_pid": 5}))
-        self._watch = MemoryWatch(self.stage, MemoryLimits(**limits), lambda pid: self.used.get(pid, 0))
+        self._watch = ProcessMemoryWatch(self.stage, MemoryLimits(**limits), lambda pid: self.used.get(pid, 0))
         self._now = 0.0
 
     def _recycle(self, now: float) -> None:
