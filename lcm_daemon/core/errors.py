@@ -33,6 +33,9 @@ class EngineError(LcmDaemonError):
     """The engine failed. A new engine process may not fail."""
 
 
+BROKEN = "NaN or infinity"  # what pictures of a failing model are; part of every text below
+
+
 class BrokenPictures(EngineError):
     """The engine renders nothing but NaN or infinity. retry: Whether a new engine of the same recipe may not."""
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lcm_daemon.core.errors import BROKEN
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.protocol import Failed
 
@@ -33,11 +34,13 @@ class End:
 
 
 def cause_of(failed: Failed) -> str:
-    """died, hung, memory (the device was full), lost (the machine or the connection to it), or error."""
+    """died, hung, memory (the device was full), lost (the machine or the connection to it), nan, or error."""
     if failed.memory:
         return "memory"
     if failed.lost:
         return "lost"
+    if BROKEN in failed.text:
+        return "nan"
     return _CAUSES.get(failed.text, "error")
 
 

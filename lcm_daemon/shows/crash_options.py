@@ -30,6 +30,8 @@ CRASH_REPORTS = Field(Section(_FIELDS), {name: spec.default for name, spec in _F
                       "what is kept of processes that fail")
 
 
-def read_crash_reports(found: Mapping[str, Any]) -> CrashReportOptions:
-    """What the section says."""
+def read_crash_reports(found: Mapping[str, Any] | None) -> CrashReportOptions:
+    """What the section says. found: None for a mistake."""
+    if found is None:
+        return CrashReportOptions()
     return CrashReportOptions(found["keep"] or 0, bool(found["prompts"]))

@@ -19,7 +19,9 @@ _FIELDS: Fields = {
 LOG = Field(Section(_FIELDS), {name: spec.default for name, spec in _FIELDS.items()}, "where log lines go")
 
 
-def read_log(found: Mapping[str, Any], base: Path) -> LogOutput:
-    """What the section says. base: Folder that relative paths start from."""
+def read_log(found: Mapping[str, Any] | None, base: Path) -> LogOutput:
+    """What the section says. found: None for a mistake. base: Folder that relative paths start from."""
+    if found is None:
+        return LogOutput()
     file = found["file"] and str(base / Path(found["file"]).expanduser())
     return LogOutput(file or "", int((found["size"] or 0) * _MEGABYTE), found["keep"] or 0, found["format"] or TEXT)

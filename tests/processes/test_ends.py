@@ -10,7 +10,8 @@ from lcm_daemon.processes.protocol import Failed
 
 @pytest.mark.parametrize(("failed", "cause"), [
     (Failed(DIED), "died"), (Failed(HANGS), "hung"), (Failed("CUDA out of memory", memory=True), "memory"),
-    (Failed("gone", lost=True), "lost"), (Failed("KeyError: 'unet'"), "error"),
+    (Failed("gone", lost=True), "lost"), (Failed("its last 5 pictures are NaN or infinity"), "nan"),
+    (Failed("KeyError: 'unet'"), "error"),
 ])
 def test_a_cause_is_one_word(failed: Failed, cause: str) -> None:
     assert cause_of(failed) == cause

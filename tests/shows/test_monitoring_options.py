@@ -65,3 +65,8 @@ def test_addresses_that_are_no_webhooks(tmp_path: Path, address: str) -> None:
 @pytest.mark.parametrize("command", ["[]", '""', "['']", "[[a]]", "{a: b}"])
 def test_what_is_no_command(tmp_path: Path, command: str) -> None:
     assert ":2:" in mistakes(tmp_path, f"alarms: {{command: {command}}}")
+
+
+@pytest.mark.parametrize("section", ["log: false", "log: 3", "crash_reports: []", "crash_reports: on", "alarms: 7"])
+def test_a_section_of_another_kind(tmp_path: Path, section: str) -> None:
+    assert ":2:" in mistakes(tmp_path, section)
