@@ -36,7 +36,7 @@ def health(host: str, port: int | None) -> int:
         print("the stage does not play: " + ("no status yet" if age is None else f"its status is {age} s old"),
               file=sys.stderr)
         return 1
-    more = "".join(f"; {status[name]}" for name in ("engines", "alarm") if status.get(name))
+    more = "".join(f"; {status[name]}" for name in ("engines", "hours", "alarm") if status.get(name))
     print_line(f"{status.get('show')} plays at {status.get('output_fps')} fps; engine: {status.get('engine')}{more}")
     return 0
 

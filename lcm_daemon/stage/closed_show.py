@@ -131,7 +131,7 @@ class ClosedShow:
         if engines.unload():
             log.info("opening hours: the show is closed; no engine runs")
             if held is not None:
-                self._held, self.covered = held, 1.0
+                self._held, self.covered = held.copy(), 1.0  # it may be a frame of the source
 
     def _may_unload(self, now: float) -> bool:
         if self._look is None:

@@ -88,6 +88,7 @@ class Engines:
         transition.current.stop(0.0)
         for engine in transition.current.engines:
             engine.hold(UNLOADED)
+            engine.alarm = ""
         return True
 
     def load(self, now: float) -> None:

@@ -44,6 +44,8 @@ def panel() -> Iterator[http.server.ThreadingHTTPServer]:
 @pytest.mark.parametrize(("code", "change", "exit_code", "said"), [
     (200, {}, 0, "mirror plays at 30.0 fps; engine: rendering\n"),
     (200, {"status": {**STATUS, "alarm": "slate"}}, 0, "mirror plays at 30.0 fps; engine: rendering; slate\n"),
+    (200, {"status": {**STATUS, "engine": "unloaded", "hours": "closed until Mon 30 Nov 10:00"}}, 0,
+     "mirror plays at 30.0 fps; engine: unloaded; closed until Mon 30 Nov 10:00\n"),
     (200, {"status": {**STATUS, "engines": "1 of 2 render"}}, 0,
      "mirror plays at 30.0 fps; engine: rendering; 1 of 2 render\n"),
     (200, {"status_age": 7.5}, 1, "the stage does not play: its status is 7.5 s old\n"),
