@@ -75,6 +75,23 @@ def keep_time(priority: int) -> bool:
     return True
 
 
+def may_keep_time() -> bool:
+    """Whether the system would allow it. Changes nothing."""
+    if sys.platform != "linux" or not hasattr(os, "sched_setscheduler"):
+        return False
+    found: list[bool] = []
+
+    def attempt() -> None:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(SINK))
+            found.append(True)
+
+    thread = threading.Thread(target=attempt, name="real-time")
+    thread.start()
+    thread.join()
+    return bool(found)
+
+
 def end_keeping_time() -> None:
     """Schedule the calling thread as an ordinary one."""
     if sys.platform == "linux" and hasattr(os, "sched_setscheduler"):

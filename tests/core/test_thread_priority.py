@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core import thread_priority
-from lcm_daemon.core.thread_priority import SINK, TICK, TimeKeeper, end_keeping_time, inherited, keep_time
+from lcm_daemon.core.thread_priority import SINK, TICK, TimeKeeper, end_keeping_time, inherited, keep_time, may_keep_time
 from tests.conftest import need
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="real-time scheduling is used on Linux")
@@ -77,8 +77,10 @@ def test_where_it_is_not_allowed_nothing_happens(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise refuses(1, "Operation not permitted")
 
+    assert may_keep_time() in (True, False)
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     assert on_thread(lambda: keep_time(TICK)) is False
+    assert may_keep_time() is False
 
 
 @linux

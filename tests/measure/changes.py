@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_THREAD, getrusage
 from typing import Any
 
 from pythonosc.udp_client import SimpleUDPClient
@@ -60,6 +61,7 @@ class Tick:
     stack: str = ""
     part: str = ""
     spent: float = 0.0
+    kernel: float = 0.0
 
 
 class LateTicks:
@@ -86,10 +88,12 @@ class LateTicks:
         run, file = Guard.run, self._file
 
         def timed(guard: Guard, part: str, function: Any, *args: Any, **kwargs: Any) -> None:
-            begun, wall = time.thread_time(), time.perf_counter()
+            wall, before = time.perf_counter(), getrusage(RUSAGE_THREAD)
             run(guard, part, function, *args, **kwargs)
-            if (spent := time.thread_time() - begun) > PART:
-                note = {"at": wall, "late": 0.0, "part": part, "spent": spent}
+            after = getrusage(RUSAGE_THREAD)
+            kernel = after.ru_stime - before.ru_stime
+            if (spent := after.ru_utime - before.ru_utime + kernel) > PART:
+                note = {"at": wall, "late": 0.0, "part": part, "spent": spent, "kernel": kernel}
                 file.write(json.dumps(note) + "\n")
 
         Guard.run = timed  # type: ignore[method-assign, assignment]
@@ -167,13 +171,15 @@ def report(
         gaps = " ".join(f"{gap:5.1f}" for gap in longest)
         print(f"{what:8} longest gaps {gaps} ms; latest ticks {' '.join(f'{gap:5.1f}' for gap in slowest)} ms; took "
               f"{max(seconds):.1f} s")
-    parts: dict[tuple[str, str], list[float]] = {}
+    parts: dict[tuple[str, str], list[Tick]] = {}
     for tick in ticks:
         during = next((what for what, begun, end in spans if begun <= tick.at <= end), "")
         if tick.part and during:
-            parts.setdefault((during, tick.part), []).append(1000 * tick.spent)
-    for (what, part), spent in sorted(parts.items(), key=lambda item: -max(item[1])):
-        print(f"{what:8} {part}: {len(spent)} times above {1000 * PART:g} ms of processor, {max(spent):.1f} at most")
+            parts.setdefault((during, tick.part), []).append(tick)
+    for (what, part), found in sorted(parts.items()):
+        most = max(found, key=lambda one: one.spent)
+        print(f"{what:8} {part}: {len(found)} times above {1000 * PART:g} ms of processor, {1000 * most.spent:.1f} at "
+              f"most, of which {1000 * most.kernel:.1f} in the system")
     for tick in sorted(ticks, key=lambda one: -one.late)[:12]:
         during = next((what for what, begun, end in spans if begun <= tick.at <= end), "")
         if tick.stack:
