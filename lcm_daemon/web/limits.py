@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,9 @@ MOST_CONNECTIONS = 192  # from the network together, and the same from this mach
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
 POOLS = 6  # of connections that a process may have: two of each of its servers
 MOST_A_SECOND = 50  # new ones of one address of the network: a refusal by HTTP would cost far more
-QUEUE = 1024  # connections that the system holds until they are accepted
+QUEUE = 4096  # connections that the system holds until they are accepted; it may allow fewer
+DEFER_SECONDS = 5  # after which a connection that says nothing is accepted all the same
+REFUSED_AT_ONCE = 128  # connections that are closed in one go
 AT_ONCE = 32  # that are accepted before what has arrived on others is read
 END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
 PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
@@ -29,7 +32,21 @@ PARTS_AT_ONCE, PARTS_A_SECOND = 1024, 256  # pings, pongs and parts of messages 
 MOST_QUEUED = 4096  # messages of one WebSocket that wait to be read
 
 
-class LimitedListener(socket.socket):
+class PatientListener(socket.socket):
+    """A listening socket of which the system holds many connections, however few an event loop accepts in one go.
+
+    On Linux a connection is accepted once something has arrived on it (tcp(7), TCP_DEFER_ACCEPT), or some seconds
+    later: the system itself keeps those that say nothing.
+    """
+
+    def listen(self, backlog: int = QUEUE) -> None:
+        """As `socket.listen`."""
+        if sys.platform == "linux":
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        super().listen(max(backlog, QUEUE))
+
+
+class LimitedListener(PatientListener):
     """A listening socket that keeps the number of connections within limits.
 
     A connection beyond them takes the place of one that waits for a request, and is closed at once if none does.
@@ -58,19 +75,16 @@ class LimitedListener(socket.socket):
         self._of_address = of_address
         self._proxies = [ipaddress.ip_network(each) for each in proxies]
 
-    def listen(self, backlog: int = QUEUE) -> None:
-        """As `socket.listen`. The system's queue is long, however few connections the event loop accepts in one go."""
-        super().listen(max(backlog, QUEUE))
-
     def accept(self) -> tuple[socket.socket, Any]:
-        """As `socket.accept`. Raises BlockingIOError, as if there were none, for a connection that was refused."""
-        connection, address = super().accept()
-        host = network_of(str(address[0]))
-        if self._make_room(host):
-            self.connections.add(connection, address, host)
-            return connection, address
-        connection.close()
-        self._on_refused()
+        """As `socket.accept`, for the next connection that is not refused. Raises BlockingIOError if there is none."""
+        for _ in range(REFUSED_AT_ONCE):
+            connection, address = super().accept()
+            host = network_of(str(address[0]))
+            if self._make_room(host):
+                self.connections.add(connection, address, host)
+                return connection, address
+            connection.close()
+            self._on_refused()
         raise BlockingIOError
 
     def _make_room(self, host: str) -> bool:

@@ -17,6 +17,7 @@ from lcm_daemon.controllers.osc_protocol.intake import Intake
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.network import PLAY
+from lcm_daemon.web.limits import AT_ONCE, PatientListener
 from lcm_daemon.web.seats import Seat, Seats
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class TcpServer:
         try:
             limit = 2 * MAX_DATAGRAM  # bytes of a packet: SLIP can double it
             sock = taken_or_made(self._held, f"osc tcp {host} {port}", lambda: _listen(host, port))
-            self._server = await asyncio.start_server(self._accept, sock=sock, limit=limit)
+            listener = PatientListener(fileno=sock.detach())
+            self._server = await asyncio.start_server(self._accept, sock=listener, limit=limit, backlog=AT_ONCE)
         except OSError as error:
             raise bind_error("TCP", host, port, error) from error
 

@@ -108,6 +108,7 @@ def test_a_host_that_is_not_allowed_is_not_connected() -> None:
     async def scenario() -> None:
         async with rig(tcp=0, allow=("127.0.0.2/32",)) as one:
             async with connection(one.osc.tcp_port) as stranger:
+                stranger.send("/lcm/seed", 4)
                 assert await stranger.ended()
             assert one.count("osc/denied") == 1
             async with connection(one.osc.tcp_port, "127.0.0.2") as friend:
@@ -126,6 +127,7 @@ def test_the_number_of_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -
                 first.send("/lcm/seed", 3)
                 await one.becomes("seed", 3)
                 async with connection(one.osc.tcp_port) as second:
+                    second.send("/lcm/seed", 5)
                     assert await second.ended()
             await one.until(lambda: not one.osc._tcp._writers)
             async with connection(one.osc.tcp_port) as third:
@@ -141,8 +143,10 @@ def test_a_connection_that_is_silent_makes_room_for_another(monkeypatch: pytest.
 
     async def scenario() -> None:
         async with rig(tcp=0) as one, connection(one.osc.tcp_port) as first, connection(one.osc.tcp_port) as second:
-            assert await first.ended()
+            first.send("/lcm/seed", 2)
+            await one.becomes("seed", 2)
             second.send("/lcm/seed", 3)
+            assert await first.ended()
             await one.becomes("seed", 3)
             assert one.count("osc/tcp/idle") == 1
     asyncio.run(scenario())
