@@ -65,7 +65,7 @@ def keep_time(priority: int) -> bool:
     if sys.platform != "linux" or not _wanted.value:
         return False
     try:
-        if os.sched_getscheduler(0) != os.SCHED_OTHER or os.getpriority(os.PRIO_PROCESS, 0) > 0:
+        if _policy() != os.SCHED_OTHER or os.getpriority(os.PRIO_PROCESS, 0) > 0:
             return False
         if threading.current_thread() is threading.main_thread():
             _become_ordinary_after_long_work()
@@ -96,7 +96,7 @@ def end_keeping_time() -> None:
     """Schedule the calling thread as an ordinary one."""
     if sys.platform == "linux" and hasattr(os, "sched_setscheduler"):
         with contextlib.suppress(OSError):
-            if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR:
+            if _policy() == os.SCHED_RR:
                 os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
@@ -130,8 +130,7 @@ class TimeKeeper:
 @contextlib.contextmanager
 def inherited() -> Iterator[None]:
     """Threads that a library starts in this block are scheduled as the calling one: those that send its frames."""
-    before = os.sched_getscheduler(0) if sys.platform == "linux" and _wanted.value else 0
-    if sys.platform != "linux" or before & ~os.SCHED_RESET_ON_FORK != os.SCHED_RR:
+    if sys.platform != "linux" or not _wanted.value or _policy() != os.SCHED_RR:
         yield
         return
     parameter = os.sched_getparam(0)
@@ -142,6 +141,13 @@ def inherited() -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, parameter)
+
+
+def _policy() -> int:
+    """Policy of the calling thread, without the flag that those which it starts are reset."""
+    if sys.platform != "linux":
+        return 0
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
 
 
 def _become_ordinary_after_long_work() -> None:

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from lcm_daemon.core import thread_priority
-from lcm_daemon.core.thread_priority import SINK, TICK, TimeKeeper, end_keeping_time, inherited, keep_time, may_keep_time
+from lcm_daemon.core.thread_priority import (
+    SINK,
+    TICK,
+    TimeKeeper,
+    end_keeping_time,
+    inherited,
+    keep_time,
+    may_keep_time,
+)
 from tests.conftest import need
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="real-time scheduling is used on Linux")
@@ -53,7 +61,9 @@ def test_a_thread_keeps_time_and_what_it_starts_does_not() -> None:
         keep_time(TICK)
         own, started = policy(), on_thread(policy)
         end_keeping_time()
-        return own, started, policy()
+        after = policy()
+        assert keep_time(TICK), "the next show does so again"
+        return own, started, after
 
     assert on_thread(work) == ((os.SCHED_RR, 2), (os.SCHED_OTHER, 0), (os.SCHED_OTHER, 0))
 
