@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 
 from lcm_daemon.commands.show_copy import HOST
-from lcm_daemon.commands.soak.scene import PAGE_SECONDS, VALUE_SECONDS, Check, Fault, Scene
+from lcm_daemon.commands.soak.scene import VALUE_SECONDS, Check, Fault, Scene
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
 
@@ -27,7 +27,7 @@ class _NetworkFault(Fault):
     """Something that other programs of the network do to the daemon for HOLD seconds."""
 
     hold: float = HOLD
-    limit: float = PAGE_SECONDS
+    limit: float = 5.0  # until the status is new again; whether the page answers is judged by itself
     from_undo: bool = True
     page_answers: bool = True
 
