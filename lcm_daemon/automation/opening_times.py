@@ -104,13 +104,26 @@ class OpeningTimes:
 
     def next_change(self, wall: float) -> float | None:
         """When it closes or opens next after `wall`; None if that is not within `HORIZON` days."""
-        now, today = self.is_open(wall), self.day_of(wall)
-        for days in range(-2, HORIZON):
-            edges = {edge for period in self.periods_of(today + timedelta(days=days)) for edge in period}
-            for edge in sorted(edges):
-                if edge > wall and self.is_open(edge) != now:
-                    return edge
+        if self.is_always:
+            return None
+        today, end = self.day_of(wall), 0.0  # of the period around `wall`; 0 if it is closed then
+        for day in (today + timedelta(days=days) for days in range(-2, HORIZON)):
+            for period in self.periods_of(day):
+                if period.end <= wall:
+                    continue
+                if not end and period.start > wall:
+                    return period.start
+                if end and period.start > end:
+                    return end
+                end = max(end, period.end)
+            if end and end < self.seconds(day, DAY):  # those of later days begin later
+                return end
         return None
+
+    @property
+    def is_always(self) -> bool:
+        """Whether it never closes, since nothing says when."""
+        return tuple(self.openings) == (Opening(),) and self.closed_on == Days()
 
     def periods_of(self, day: date) -> list[Period]:
         """The periods that begin on a day, in their order. Those that overlap or touch are one."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 3600.0  # after which the next change is looked for again
+LOOK_SECONDS = 86_400.0  # after which the next change is looked for again; it takes a millisecond
 
 
 class _ByHand(NamedTuple):
@@ -58,6 +58,7 @@ class HoursKeeper:
         self._steady, self._second = SteadyTime(), -1
         self._found_at = self._known_until = 0.0
         self._change_at: float | None = None  # when it opens or closes next; None if not within weeks
+        self._planned: Period | None = None  # in which it is open by its hours
         self._by_hand: _ByHand | None = None
         self.is_open, self.wall = True, 0.0
         self.period: Period | None = None
@@ -123,11 +124,11 @@ class HoursKeeper:
         self._find(self.wall)
 
     def _find(self, wall: float) -> None:
-        period, hand = self._times.period(wall), self._by_hand
         if not self._found_at <= wall < self._known_until:
-            self._change_at = self._times.next_change(wall)
-            self._known_until = min(self._change_at or math.inf, wall + LOOK_SECONDS)
-        self._found_at = wall
+            self._planned, self._change_at = self._times.period(wall), self._times.next_change(wall)
+            ends = [end for end in (self._change_at, self._planned and self._planned.end) if end is not None]
+            self._known_until = min(*ends, wall + LOOK_SECONDS) if ends else wall + LOOK_SECONDS
+        self._found_at, hand, period = wall, self._by_hand, self._planned
         if hand is not None and not hand.start <= wall < (hand.end or math.inf):
             hand = self._by_hand = None
         self.is_open = period is not None if hand is None else hand.is_open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -56,6 +57,24 @@ def test_a_year_over_both_changes_of_the_clock() -> None:
         ("03-29 03:30", "03-29 02:30")]  # a time that the day does not have
     autumn = [edge for edge in edges if berlin("2026-10-25 00:00") <= edge < berlin("2026-10-26 00:00")]
     assert autumn == [berlin("2026-10-25 01:30"), berlin("2026-10-25 02:30")]  # the first of the two
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_next_change_of_any_hours_is_the_first_one(seed: int) -> None:
+    """Openings that overlap, touch, cross midnight and the end of summer time; found by looking at every half hour."""
+    random = Random(seed)
+
+    def days() -> Days:
+        return Days(frozenset(random.sample(range(7), random.randint(1, 7))))
+
+    openings = [Opening(days(), start, start + random.randrange(30, DAY + 30, 30))
+                for start in random.sample(range(0, DAY, 30), random.randint(1, 4))]
+    times = OpeningTimes(openings, days() if seed % 2 else Days(), BERLIN)
+    wall = berlin("2026-10-23 00:00") + random.randrange(0, 4 * 86400, 900)
+    later = next((at for at in (wall + 900 * step for step in range(8 * 96)) if times.is_open(at) != times.is_open(wall)),
+                 None)
+    found = times.next_change(wall)
+    assert found == later if later is not None else found is None or found > wall + 8 * 86400 - 900
 
 
 def test_a_date_replaces_its_weekday_and_a_closed_day() -> None:

@@ -301,6 +301,18 @@ def test_a_playlist_with_a_cue_that_was_deleted_says_so(hall: Callable[..., Hall
     assert (show.stage.alarms.describe(), show.cue) == ("", "dawn")
 
 
+def test_the_playlist_of_a_show_that_never_closes_begins_at_midnight(hall: Callable[..., Hall]) -> None:
+    show = hall("{zone: Europe/Berlin, playlist: {cues: [dawn, night, tide], every: 7000}}", "2026-11-27 23:50:00")
+    show.load()
+    show.pass_time(3.0)
+    assert (show.cue, show.status["hours"]) == ("dawn", "open")  # the thirteenth of the day
+    show.stage.automation.execute(CommandRequest("cue/goto", "osc", ("tide",)), show.clock.time)
+    show.pass_time(595.0, 1.0)
+    assert show.cue == "tide"
+    show.pass_time(5.0, 1.0)
+    assert show.cue == "dawn"
+
+
 def test_recycling_comes_once_a_day_engines_first_and_never_at_the_start(hall: Callable[..., Hall]) -> None:
     show = hall("{zone: Europe/Berlin, recycle: '04:00'}", "2026-11-28 12:00:00")
     show.load()
