@@ -10,7 +10,7 @@ from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.shows.care import Care
 from lcm_daemon.stage.burn_in import BurnIn
-from lcm_daemon.stage.picture_watch import Intention, Lasting, PictureWatch, looks_black
+from lcm_daemon.stage.output_faults import Intention, Lasting, OutputFaults, looks_black
 from lcm_daemon.transports.runner import OFF, SinkRunner
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class OutputWatch:
 
     def __init__(self, stage: Stage, care: Care, burn_in: BurnIn) -> None:
         self._stage, self._burn_in = stage, burn_in
-        self._picture = PictureWatch(care.black, care.frozen, care.failsafe)
+        self._picture = OutputFaults(care.black, care.frozen, care.failsafe)
         self._sinks: dict[SinkRunner, Lasting] = {}
         self._looked_at = 0.0
         self._said: dict[str, str] = {}

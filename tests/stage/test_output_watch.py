@@ -9,8 +9,8 @@ import pytest
 
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.shows.reader import load_show
+from lcm_daemon.stage.output_faults import Intention
 from lcm_daemon.stage.output_watch import OutputWatch, intention
-from lcm_daemon.stage.picture_watch import Intention
 from lcm_daemon.stage.stage import Stage
 from tests.conftest import ManualClock
 

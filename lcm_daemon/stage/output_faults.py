@@ -1,4 +1,4 @@
-"""PictureWatch: whether the output is black, or does not change, although the show means something else."""
+"""OutputFaults: whether the output is black, or does not change, although the show means something else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lasting:
         return now - self._since
 
 
-class PictureWatch:
+class OutputFaults:
     """Looks at the output about once a second.
 
     Args:

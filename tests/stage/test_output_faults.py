@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lcm_daemon.core.frame import Pixels, solid
-from lcm_daemon.stage.picture_watch import Intention, PictureWatch, looks_black
+from lcm_daemon.stage.output_faults import Intention, OutputFaults, looks_black
 
 SIZE = (64, 48)
 BLACK, GREY = solid(SIZE), solid(SIZE, (90, 90, 90, 255))
@@ -20,7 +20,7 @@ class Rig:
     """Looks once a second."""
 
     def __init__(self, black: float | None = 5.0, frozen: float | None = 10.0, failsafe: float | None = 8.0) -> None:
-        self.watch, self.now = PictureWatch(black, frozen, failsafe), 100.0
+        self.watch, self.now = OutputFaults(black, frozen, failsafe), 100.0
 
     def look(
         self, output: Pixels, source: Pixels | None = GREY, means: Intention = Intention(), in_failsafe: bool = False,  # noqa: B008
