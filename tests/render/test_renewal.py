@@ -190,7 +190,7 @@ def test_a_real_engine_is_renewed_without_a_gap() -> None:
                 number += 1
             time.sleep(0.001)
         taken = results[-1] - asked_at
-            assert len(results) > 20 * taken, "it rendered on while the new one started"
+        assert len(results) > 20 * taken, "it rendered on while the new one started"
         assert (len(player.engines), player.engines[0].pid in pids, metrics.total("engine/replaced")) == (1, True, 0)
     finally:
         transition.stop(5.0)
