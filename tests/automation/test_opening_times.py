@@ -71,8 +71,8 @@ def test_the_next_change_of_any_hours_is_the_first_one(seed: int) -> None:
                 for start in random.sample(range(0, DAY, 30), random.randint(1, 4))]
     times = OpeningTimes(openings, days() if seed % 2 else Days(), BERLIN)
     wall = berlin("2026-10-23 00:00") + random.randrange(0, 4 * 86400, 900)
-    later = next((at for at in (wall + 900 * step for step in range(8 * 96)) if times.is_open(at) != times.is_open(wall)),
-                 None)
+    now, looked = times.is_open(wall), (wall + 900 * step for step in range(8 * 96))
+    later = next((at for at in looked if times.is_open(at) != now), None)
     found = times.next_change(wall)
     assert found == later if later is not None else found is None or found > wall + 8 * 86400 - 900
 
