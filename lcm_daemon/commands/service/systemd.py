@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -263,6 +264,7 @@ def _port(url: str) -> str:
 
 def _home_of(user: str) -> Path:
     """The home folder of a user, which may not exist."""
+    assert sys.platform != "win32", "systemd is of Linux"
     import pwd
 
     try:
