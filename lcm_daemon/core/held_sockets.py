@@ -7,7 +7,7 @@ datagrams in the socket's buffer, connections in its queue. The next desk takes 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 NO_SOCKETS: Mapping[str, socket.socket] = {}
 
@@ -21,12 +21,14 @@ class HeldSockets:
     Attributes:
         taken: Names of those that this process uses too.
         new: Those that the next process is to find as well. Each is a copy, which stays open when the socket is closed.
+        on_change: Called after `keep` and `drop`.
     """
 
     def __init__(self, inherited: Mapping[str, socket.socket] = NO_SOCKETS) -> None:
         self._inherited = dict(inherited)
         self.taken: list[str] = []
         self.new: dict[str, socket.socket] = {}
+        self.on_change: Callable[[], None] = lambda: None
 
     def take(self, name: str) -> socket.socket | None:
         """The socket that the process before has used; None if it had none of this name. Each is given once."""
@@ -35,11 +37,31 @@ class HeldSockets:
             self.taken.append(name)
         return taken
 
+    def take_all(self, start: str) -> list[tuple[str, socket.socket]]:
+        """All that the process before has used whose names start like this, with their names."""
+        names = [name for name in self._inherited if name.startswith(start)]
+        return [(name, taken) for name in names if (taken := self.take(name)) is not None]
+
     def keep(self, name: str, used: socket.socket) -> None:
         """Let the next process find this socket. It is non-blocking in all of them."""
         used.setblocking(False)
         if name not in self.new:
             self.new[name] = used.dup()
+            self.on_change()
+
+    def drop(self, name: str) -> None:
+        """The next process is not to find this one."""
+        if name in self.taken:
+            self.taken.remove(name)
+        if (copy := self.new.pop(name, None)) is not None:
+            copy.close()
+        self.on_change()
+
+    def mark_passed(self, names: Collection[str]) -> None:
+        """The next process will find these new ones: their copies are not needed here."""
+        for name in names:
+            self.new.pop(name).close()
+            self.taken.append(name)
 
     def close(self) -> None:
         """Close the copies, and what was not taken."""

@@ -195,6 +195,7 @@ class Desk:
             await self._start_controllers()
             self._cue_sender.start()
             self._channel.send(Ready(sockets=self._pass_sockets()))
+            self._sockets.on_change = lambda: self._channel.send(self._pass_sockets())
             threading.Thread(target=self._read_messages, name="stage-messages", daemon=True).start()
             for _ in range(CREDITS):
                 self._channel.send(Credit())
@@ -206,8 +207,9 @@ class Desk:
 
     def _pass_sockets(self) -> SocketsUsed:
         """Give the stage copies of the sockets that are new to it."""
-        new = self._transfer.send(self._sockets.new, os.getppid())
-        return SocketsUsed(tuple(self._sockets.taken), new)
+        before, new = tuple(self._sockets.taken), self._transfer.send(self._sockets.new, os.getppid())
+        self._sockets.mark_passed(new.names)
+        return SocketsUsed(before, new)
 
     async def _leave(self) -> None:
         """Make way for the next desk: what arrives from here on waits for it in the system."""

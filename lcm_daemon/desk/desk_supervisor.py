@@ -32,7 +32,7 @@ from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.processes.silence import SilenceWatch
-from lcm_daemon.processes.socket_transfer import StageSockets
+from lcm_daemon.processes.socket_transfer import SocketsUsed, StageSockets
 from lcm_daemon.processes.spare_process import SpareProcess
 from lcm_daemon.processes.supervisor import ChildSupervisor
 
@@ -344,6 +344,8 @@ class DeskSupervisor(ChildSupervisor):
                 self._silence.heard(None)  # its first credits may come a moment later
                 self._sockets.on_ready(message.sockets, child.transfer)
                 self._rings.on_ready()
+            case SocketsUsed():
+                self._sockets.on_ready(message, child.transfer)
             case Left():
                 self._let_go(now)
             case Failed():

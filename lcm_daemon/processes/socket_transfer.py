@@ -92,11 +92,11 @@ def _opened(number: int) -> socket.socket:
 
 @dataclass(frozen=True)
 class SocketsUsed:
-    """Which sockets a child listens on; part of its `Ready`.
+    """Which sockets a child listens on: part of its `Ready`, and a message of its own when they change.
 
     Attributes:
-        taken: Names of those that it was given.
-        new: Those that it has made itself.
+        taken: Names of those that the stage holds already.
+        new: Those that the child has made since.
     """
 
     taken: tuple[str, ...] = ()

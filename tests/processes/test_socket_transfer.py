@@ -12,7 +12,15 @@ from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
 from lcm_daemon.processes.child import Child
 from lcm_daemon.processes.prestarted import Prestarted
-from lcm_daemon.processes.socket_transfer import MOST, NONE_PASSED, Passed, SocketTransfer, transfer_ends
+from lcm_daemon.processes.socket_transfer import (
+    MOST,
+    NONE_PASSED,
+    Passed,
+    SocketsUsed,
+    SocketTransfer,
+    StageSockets,
+    transfer_ends,
+)
 
 
 @pytest.fixture
@@ -69,6 +77,23 @@ def test_a_socket_is_given_once_and_one_that_is_new_is_kept_open(udp: socket.soc
     assert before.taken == ["osc"]
     before.close()
     assert copy.fileno() == -1
+
+
+def test_the_other_end_holds_what_is_used_and_closes_the_rest(ends: list[SocketTransfer], udp: socket.socket) -> None:
+    stage, sockets = StageSockets(), HeldSockets()
+    for name in ("osc", "osc from a", "osc from b"):
+        sockets.keep(name, udp)
+    passed = ends[0].send(sockets.new, os.getpid())
+    sockets.mark_passed(passed.names)
+    stage.on_ready(SocketsUsed((), passed), ends[1])
+    assert len(stage) == 3
+    sockets.drop("osc from a")
+    stage.on_ready(SocketsUsed(tuple(sockets.taken), NONE_PASSED), ends[1])
+    following = HeldSockets(ends[1].receive(stage.send(ends[0], os.getpid())))
+    assert [name for name, _ in following.take_all("osc from ")] == ["osc from b"]
+    assert following.take("osc") is not None
+    stage.close()
+    following.close()
 
 
 def listen(endpoint: ChildEndpoint, passed: Passed) -> None:

@@ -17,11 +17,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from lcm_daemon.core.held_sockets import HeldSockets
+
 MOST_SOCKETS = 16
 FLOOD_SHARE = 0.5  # of what is read in a turn that leaves datagrams waiting, beyond which one sender may flood
 FLOOD_TURNS = 4  # such turns in a row, after which it does
 MOST_TURNS = 32  # of reading what a sender has left in the shared buffer; it holds 4 MiB
 QUIET_SECONDS = 5.0  # after which a sender has no socket of its own any more
+DROP_SECONDS = 0.2  # for the stage to close its copy: what arrives there is read by none
 
 Peer = tuple[Any, ...]  # an address as the socket module returns it
 Drain = Callable[[socket.socket], Counter[Peer] | None]
@@ -33,14 +36,21 @@ class SenderSockets:
     Args:
         shared: The bound socket that all others share.
         drain: Reads a socket for one turn. Returns None if nothing is left, else the bytes that were read by sender.
+        sockets: Holds them for the next desk, which reads what waits in them.
+        name: What their names in `sockets` start with.
     """
 
-    def __init__(self, shared: socket.socket, drain: Drain) -> None:
-        self._shared, self._drain = shared, drain
+    def __init__(self, shared: socket.socket, drain: Drain, sockets: HeldSockets | None = None, name: str = "") -> None:
+        self._shared, self._drain, self._held, self._name = shared, drain, sockets, f"{name} from "
         self._tasks: dict[Peer, asyncio.Task[None]] = {}
         self._row = 0  # turns in which one sender has sent most, and left something waiting
         host = ipaddress.ip_address(shared.getsockname()[0].partition("%")[0])
         self._works = sys.platform == "linux" and not host.is_multicast
+
+    def start(self) -> None:
+        """Read the sockets of the desk before."""
+        for _, own in self._held.take_all(self._name) if self._held is not None else ():
+            self._begin(own.getpeername(), own)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -59,10 +69,18 @@ class SenderSockets:
             own = self._open(peer)
         except OSError:
             return
+        if self._held is not None:
+            self._held.keep(self._name_of(peer), own)
         for _ in range(MOST_TURNS):  # what it has sent before comes first
             if self._drain(self._shared) is None:
                 break
+        self._begin(peer, own)
+
+    def _begin(self, peer: Peer, own: socket.socket) -> None:
         self._tasks[peer] = asyncio.create_task(self._read(peer, own), name=f"osc from {peer[0]}:{peer[1]}")
+
+    def _name_of(self, peer: Peer) -> str:
+        return f"{self._name}{peer[0]} {peer[1]}"
 
     async def close(self) -> None:
         """Close all of them."""
@@ -99,6 +117,9 @@ class SenderSockets:
             while await self._is_readable(own):
                 self._drain(own)
                 await asyncio.sleep(0)
+            if self._held is not None:
+                self._held.drop(self._name_of(peer))
+                await asyncio.sleep(DROP_SECONDS)
         finally:
             self._drain(own)
             own.close()

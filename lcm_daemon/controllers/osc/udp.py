@@ -81,7 +81,8 @@ class UdpSocket:
 
     def __init__(self, host: str, port: int, metrics: Metrics, sockets: HeldSockets | None = None) -> None:
         self._metrics, self._throttle = metrics, LogThrottle(log, metrics)
-        self._socket = taken_or_made(sockets, f"osc udp {host} {port}", lambda: _bind(host, port))
+        self._held, self._name = sockets, f"osc udp {host} {port}"
+        self._socket = taken_or_made(sockets, self._name, lambda: _bind(host, port))
         self.port: int = self._socket.getsockname()[1]
         self.buffer = _granted_buffer(self._socket)  # bytes
         self._receiving: asyncio.Task[None] | None = None
@@ -100,7 +101,10 @@ class UdpSocket:
 
     def start(self, receive: PacketReceiver) -> None:
         """Pass every datagram to `receive` until `stop`."""
-        self._senders = self._senders or SenderSockets(self._socket, functools.partial(self._drain, receive))
+        if self._senders is None:
+            drain = functools.partial(self._drain, receive)
+            self._senders = SenderSockets(self._socket, drain, self._held, self._name)
+            self._senders.start()
         self._receiving = asyncio.create_task(self._receive_forever(receive), name=f"osc {self.port}")
         self._receiving.add_done_callback(functools.partial(self._on_end, receive))
 

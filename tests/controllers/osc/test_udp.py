@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
+import sys
 
 import pytest
 
 from lcm_daemon.controllers.osc import udp
 from lcm_daemon.controllers.osc.udp import UdpSocket
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.held_sockets import HeldSockets
 from lcm_daemon.core.metrics import Metrics
 
 
@@ -40,3 +44,28 @@ def test_an_address_of_another_machine() -> None:
 ])
 def test_a_port_that_the_system_denies(port: int, words: str) -> None:
     assert str(udp.bind_error("UDP", "127.0.0.1", port, OSError(errno.EACCES, "forbidden"))) == words
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="senders have sockets of their own on Linux")
+def test_what_waits_of_a_sender_with_a_socket_of_its_own_is_read_by_the_next_process() -> None:
+    async def scenario() -> None:
+        held, received = HeldSockets(), list[bytes]()
+        one = UdpSocket("127.0.0.1", 0, Metrics(), held)
+        one.start(lambda packet, source: None)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.connect(("127.0.0.1", one.port))
+            assert one._senders is not None
+            one._senders._separate(peer.getsockname())
+            await one.stop()  # as if it were killed: its copies stay
+            peer.send(b"sent in between")
+            again = HeldSockets(held.new)
+            other = UdpSocket("127.0.0.1", 0, Metrics(), again)
+            other.start(lambda packet, source: received.append(packet))
+            while not received:
+                await asyncio.sleep(0.005)
+            await other.stop()
+        assert received == [b"sent in between"]
+        assert len(again.taken) == 2
+        again.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
