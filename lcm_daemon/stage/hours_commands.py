@@ -93,4 +93,5 @@ class HoursCommands:
         self._stage.alarms.set("hours_command", self._failure)
         if self._failure:
             log.warning("%s; the next try is in %.0f s", self._failure, RETRY_PAUSE)
-            self._due = now + RETRY_PAUSE if self._due is None else self._due  # not if the state has changed
+            if self._due is None:  # the state has not changed since
+                self._due = now + RETRY_PAUSE
