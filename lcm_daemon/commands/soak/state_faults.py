@@ -62,7 +62,7 @@ class ClockSet(Fault):
     """A clock that is set to another time, and back."""
 
     hold = CLOCK_HOLD
-    limit = 2.0
+    limit = 5.0
     from_undo = True
 
     def __init__(self, name: str, does: str, shifts: Sequence[float]) -> None:
