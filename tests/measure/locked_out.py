@@ -246,8 +246,8 @@ def quiet(ports: Ports) -> None:
 
 
 FLOODS: Mapping[str, Callable[[Ports], None]] = {each.__name__: each for each in (
-    quiet, bundles, messages, questions, commands, tcp_bundles, idle_page, idle_query, idle_tcp, slow_heads, slow_bodies,
-    slow_streams, slow_pages, busy_pages, requests)}
+    quiet, bundles, messages, questions, commands, tcp_bundles, idle_page, idle_query, idle_tcp, slow_heads,
+    slow_bodies, slow_streams, slow_pages, busy_pages, requests)}
 
 
 # --- the operator ---
@@ -271,7 +271,9 @@ def set_by_osc(ports: Ports, page: Any, number: int) -> float:
         sender.sendto(encode("/lcm/smooth", [value]), ("127.0.0.1", ports.osc))
         while time.perf_counter() < begun + 2:
             message = page.recv(2)
-            if isinstance(message, str) and "changes" in (found := json.loads(message)):
+            if isinstance(message, bytes):
+                page.send('{"frame": "ack"}')
+            elif "changes" in (found := json.loads(message)):
                 for change in found["changes"]:
                     if change["name"] == "smooth" and abs(change["value"] - value) < 1e-3:
                         return time.perf_counter() - begun
@@ -300,7 +302,7 @@ class Waits:
         return max(self.page) <= PAGE_SECONDS and sorted(self.osc)[len(self.osc) * 9 // 10] <= OSC_SECONDS
 
     def __str__(self) -> str:
-        page, osc = ("p50 {:5.2f} max {:5.2f} s".format(sorted(each)[len(each) // 2], max(each))
+        page, osc = (f"p50 {sorted(each)[len(each) // 2]:5.2f} max {max(each):5.2f} s"
                      for each in (self.page, self.osc))
         return f"page {page}  OSC {osc}  ({len(self.page)} tries)  {'good' if self.are_good else 'BAD'}"
 
