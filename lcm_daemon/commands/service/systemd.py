@@ -264,7 +264,8 @@ def _port(url: str) -> str:
 
 def _home_of(user: str) -> Path:
     """The home folder of a user, which may not exist."""
-    assert sys.platform != "win32", "systemd is of Linux"
+    if sys.platform == "win32":
+        raise LcmDaemonError("systemd is a part of Linux")
     import pwd
 
     try:
