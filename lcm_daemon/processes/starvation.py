@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-LOOK_SECONDS = 1.0  # between two looks at a silent process
+LOOK_SECONDS = 0.5  # between two looks at a silent process
+IDLE_SHARE = 0.02  # of the time; a process that ran or wanted to run for less has done nothing
 AWAY_SECONDS = 2.0  # a longer pause between two calls is not the child's silence
 
 
@@ -58,12 +59,15 @@ class StarvedTime:
 
     Args:
         look: Reads the times of a process, by its id.
+
+    Attributes:
+        idle: Seconds for which the process has neither run nor wanted to, up to the last look at it.
     """
 
     def __init__(self, look: Callable[[int], RunTimes | None] = run_times) -> None:
         self._look = look
         self._pid, self._since = 0, 0.0
-        self._excused = 0.0
+        self._excused = self.idle = 0.0
         self._called_at: float | None = None
         self._looked_at = 0.0
         self._times: RunTimes | None = None
@@ -80,9 +84,10 @@ class StarvedTime:
         self._called_at = now
         if (pid, since) != (self._pid, self._since):
             self._pid, self._since, self._excused, self._times = pid, since, 0.0, None
+            self.idle = 0.0
         if away > AWAY_SECONDS:
             self._excused += away
-            self._times = None
+            self._times, self.idle = None, 0.0
         elif now - since >= LOOK_SECONDS and (self._times is None or now - self._looked_at >= LOOK_SECONDS):
             self._look_again(pid, now)
         return self._excused
@@ -93,5 +98,6 @@ class StarvedTime:
         if before is None or times is None:
             return
         ran, waited = max(times.ran - before.ran, 0.0), max(times.waited - before.waited, 0.0)
+        self.idle = self.idle + seconds if ran + waited < IDLE_SHARE * seconds else 0.0
         if waited > 0.0:  # several threads wait at the same time
             self._excused += min(waited, seconds * waited / (ran + waited))

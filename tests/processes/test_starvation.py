@@ -36,6 +36,19 @@ def test_time_without_a_processor_does_not_count(life: Life, expected: float) ->
     assert excused(life) == pytest.approx(expected, abs=0.8)
 
 
+@pytest.mark.parametrize(("life", "expected"), [
+    (lambda t: RunTimes(0.0, 0.0), 18.0), (lambda t: RunTimes(0.001 * t, 0.001 * t), 18.0),
+    (lambda t: RunTimes(0.0, t), 0.0), (lambda t: RunTimes(0.1 * t, 0.0), 0.0), (lambda t: None, 0.0),
+    (lambda t: RunTimes(min(t, 110.0), 0.0), 9.0),
+])
+def test_a_process_that_neither_runs_nor_wants_to_is_idle(life: Life, expected: float) -> None:
+    watch = StarvedTime(lambda pid: life(now))
+    for tenth in range(200):
+        now = 100.0 + tenth / 10
+        watch.within(1, 100.0, now)
+    assert watch.idle == pytest.approx(expected, abs=1.0)
+
+
 def test_each_silence_is_judged_by_itself() -> None:
     now = 0.0
     watch = StarvedTime(lambda pid: RunTimes(0.0, now))

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.pipelines.base import Report
 from lcm_daemon.processes.channel import Channel, ChildChannel
+from lcm_daemon.processes.progress import RUNNABLE, ProcessState
 from lcm_daemon.processes.protocol import Credit, Failed, FrameResult, Ready
+from lcm_daemon.processes.starvation import RunTimes
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render import engine_silence
 from lcm_daemon.render.engine_silence import SLOWEST_FRAME
 from lcm_daemon.render.engine_supervisor import EngineSupervisor
 from lcm_daemon.render.policy import EngineTimeouts, RestartPolicy
@@ -202,14 +206,24 @@ def test_a_system_without_room_is_asked_again_soon(
     assert len(tries) == 1, "the pauses are short again"
 
 
+def let_work(engine: EngineSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system say that the engine's process runs, whatever it does."""
+    looks = count()
+    monkeypatch.setattr(engine_silence, "look", lambda pid: ProcessState(RUNNABLE, 0.0))
+    engine._silence._starved._look = lambda pid: RunTimes(float(next(looks)), 0.0)
+
+
 @pytest.mark.slow
-def test_a_slow_recipe_is_not_measured_by_a_fast_one(supervise: Callable[..., EngineSupervisor]) -> None:
+def test_a_slow_recipe_is_not_measured_by_a_fast_one(
+    supervise: Callable[..., EngineSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its first frames may take long, whatever the engines beside it and before it took."""
     engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=1.0))
     engine.metrics.time("engine/render", 0.001)
     play(engine, renders(engine, 1))
     engine.frame_times.clear()
     engine.frame_times.append(4.0)
+    let_work(engine, monkeypatch)
     while not engine.accepts_frame:
         engine.step(time.perf_counter())
     os.kill(engine.pid, signal.SIGSTOP)
@@ -299,6 +313,7 @@ def test_a_starved_engine_is_slow_and_no_hang(
     """Its frame is late, and it still burns processor time."""
     engine = supervise(THROUGH, timeouts=EngineTimeouts(frame=3.0))
     play(engine, renders(engine, 1))
+    let_work(engine, monkeypatch)
     while not engine.accepts_frame:
         engine.step(time.perf_counter())
     os.kill(engine.pid, signal.SIGSTOP)
