@@ -20,6 +20,7 @@ osc: {port: 9300, feedback: ["10.0.0.9:9001"]}
 oscquery: {port: 9400}
 opening_hours: {open: [{from: "10:00", to: "10:01"}]}
 log: {file: show.log}
+alarms: {webhook: "http://10.0.0.9/alarm", osc: ["10.0.0.9:7000"]}
 care: {night: {from: "00:00", to: "23:59"}}
 panel: {host: 0.0.0.0, port: 8300}
 audience: {host: 0.0.0.0}
@@ -44,7 +45,7 @@ def test_a_copy_sends_and_serves_nothing_to_others(file: Path) -> None:
     assert not copy.network.access.pin
     assert [cue.values for cue in copy.cues] == [cue.values for cue in show.cues]
     kept = copy.unattended
-    assert (kept.opening_hours, kept.log.file, kept.crash_reports.keep) == (None, "", 0)
+    assert (kept.opening_hours, kept.alarms, kept.log.file, kept.crash_reports.keep) == (None, None, "", 0)
     assert kept.care is not None
     assert kept.care.night is None
     assert (copy.source, copy.recipe) == (show.source, show.recipe)

@@ -66,7 +66,7 @@ def dry_run(
 def _play(show: Show, copy: ShowCopy, seconds: float, on_load: Callable[[str], None]) -> Iterator[Finding]:
     started = time.monotonic()
     _wait_until_it_renders(show, copy, on_load)
-    yield Finding("start", f"first rendered picture after {time.monotonic() - started:.1f} s")
+    yield Finding("start", f"the engine renders after {time.monotonic() - started:.1f} s")
     _settle(copy)
     output = measure(copy.bus, seconds)
     yield from grade(show, output, copy.health(), seconds)
@@ -141,7 +141,10 @@ def grade(show: Show, output: Output, health: Health, seconds: float) -> Iterato
     rate = output.frames / seconds
     text = f"{rate:.1f} of {show.fps:g} frames a second, longest gap {1000 * output.gap:.0f} ms"
     yield Finding("output", text, OK if rate >= ENOUGH * show.fps else FAULT)
-    yield from _rendered(show, status, output)
+    if status.get("no_input"):
+        yield Finding("input", f"the mode needs one, and none comes: {status.get('source')}", FAULT)
+    else:
+        yield from _rendered(show, status, output)
     yield from (Finding(str(row.get("name") or "engine"), describe_engine(row)) for row in health.get("engines", ()))
     if status.get("recipe") != show.recipe.name:
         yield Finding("recipe", f"{status.get('recipe')} plays in place of {show.recipe.name}: "
@@ -151,8 +154,6 @@ def grade(show: Show, output: Output, health: Health, seconds: float) -> Iterato
     for name, bad in (("alarm", FAULT), ("error", FAULT), ("governor", NOTE)):
         if status.get(name):
             yield Finding(name, str(status[name]), bad)
-    if status.get("no_input"):
-        yield Finding("input", f"the mode needs one, and none comes: {status.get('source')}", FAULT)
 
 
 def _rendered(show: Show, status: Mapping[str, Any], output: Output) -> Iterator[Finding]:
