@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
 
 from lcm_daemon.commands.soak.scene import DESK_SECONDS, Check, Fault, Scene
+from lcm_daemon.commands.soak.signals import CAN_STOP, KILL, STOP
 
 PROBE_SECONDS = 0.2
 CONFIRMED_SECONDS = 3.0  # until the page shows the value; its status comes twice a second
@@ -41,7 +40,6 @@ class DeskSignal(Fault):
 
 
 FAULTS: tuple[Fault, ...] = (
-    DeskSignal("desk-kill", "kills the desk, and sends values (SIGKILL)", getattr(signal, "SIGKILL", signal.SIGTERM)),
-    *([DeskSignal("desk-stop", "stops the desk, and sends values (SIGSTOP)", signal.SIGSTOP)]
-      if sys.platform != "win32" else []),
+    DeskSignal("desk-kill", "kills the desk, and sends values (SIGKILL)", KILL),
+    *([DeskSignal("desk-stop", "stops the desk, and sends values (SIGSTOP)", STOP)] if CAN_STOP else []),
 )

@@ -15,6 +15,7 @@ import psutil
 
 from lcm_daemon.commands.soak.nan_weights import write_model_of_nan, write_model_that_paints_nan
 from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
+from lcm_daemon.commands.soak.signals import CAN_STOP, KILL, STOP
 
 REST_SECONDS = 20.0
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
@@ -64,7 +65,7 @@ class LoadWithoutMemory(_EngineFault):
         return _no_limits()
 
     def _hurt(self, scene: Scene) -> None:
-        scene.signal(self._pid, signal.SIGKILL)
+        scene.signal(self._pid, KILL)
         self._limited = 0
 
     def go_on(self, scene: Scene) -> None:
@@ -168,7 +169,7 @@ class CrashLoop(Fault):
     def go_on(self, scene: Scene) -> None:
         pid = scene.pid("engine")
         if self._left and pid not in self._killed and scene.renders(self._next):
-            scene.signal(pid, signal.SIGKILL)
+            scene.signal(pid, KILL)
             self._killed.add(pid)
             self._left, self._next = self._left - 1, time.monotonic()
 
@@ -202,12 +203,14 @@ class DamagedCache(_EngineFault):
             file.write_bytes(scene.chance.randbytes(size))
         with contextlib.suppress(psutil.Error):
             for child in scene.show.process.children():
-                if child.pid != scene.pid("desk") and _is_spare_or_engine(child):
+                if child.pid == self._pid or (child.pid != scene.pid("desk") and _is_spare_or_engine(child)):
                     child.kill()
 
 
 def _is_spare_or_engine(process: psutil.Process) -> bool:
     """Whether it is a spawned process of Python that has loaded torch."""
+    if sys.platform == "darwin":
+        return False  # macOS does not list what another process has loaded
     with contextlib.suppress(psutil.Error, OSError):
         return any("torch" in Path(each.path).parts for each in process.memory_maps())
     return False
@@ -255,9 +258,9 @@ def broken_recipes(folder: Path) -> list[str]:
 
 
 FAULTS: tuple[Fault, ...] = (
-    EngineSignal("engine-kill", "kills the engine (SIGKILL)", getattr(signal, "SIGKILL", signal.SIGTERM)),
+    EngineSignal("engine-kill", "kills the engine (SIGKILL)", KILL),
     EngineSignal("engine-segv", "lets the engine crash (SIGSEGV)", signal.SIGSEGV),
-    *([EngineSignal("engine-stop", "stops the engine (SIGSTOP)", signal.SIGSTOP)] if sys.platform != "win32" else []),
+    *([EngineSignal("engine-stop", "stops the engine (SIGSTOP)", STOP)] if CAN_STOP else []),
     LoadWithoutMemory(), FrameWithoutMemory(),
     DamagedWeights("engine-nan", "changes to a recipe whose weights paint NaN, until that is reported; then back",
                    "soak-nan"),

@@ -7,12 +7,12 @@ import random
 import time
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from lcm_daemon import transports
 from lcm_daemon.core.frame import Frame, Size
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
+from lcm_daemon.processes.pipes import Connection
 from lcm_daemon.transports.base import Sink
 from lcm_daemon.transports.testcard import Card
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
 
 from lcm_daemon.commands.soak.scene import Check, Fault, Scene
+from lcm_daemon.commands.soak.signals import KILL
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
 from lcm_daemon.processes.segments import FOLDER
 
@@ -73,7 +73,7 @@ class SharedMemoryFull(Fault):
         with contextlib.suppress(OSError), self._file.open("wb", buffering=0) as file:
             while shutil.disk_usage(FOLDER).free > LEFT:
                 file.write(CHUNK)
-        scene.signal(self._pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        scene.signal(self._pid, KILL)
 
     def undo(self, scene: Scene) -> None:
         self._file.unlink(missing_ok=True)

@@ -8,13 +8,13 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 
 from lcm_daemon import transports
 from lcm_daemon.commands.soak.timeline import FrameSeen
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
+from lcm_daemon.processes.pipes import Connection
 
 BATCH_SECONDS = 0.2  # between two messages
 EVERY = 16  # of how many pixels one is looked at, each way

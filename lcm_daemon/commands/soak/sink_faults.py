@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import psutil
 
 from lcm_daemon import transports
 from lcm_daemon.commands.soak.scene import Check, Fault, Scene
+from lcm_daemon.commands.soak.signals import CAN_STOP, CONTINUE, STOP
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.transports.base import Sink
 
@@ -61,7 +61,8 @@ class DiskFull(Fault):
         self._limit(scene, 0)
 
     def undo(self, scene: Scene) -> None:
-        self._limit(scene, psutil.RLIM_INFINITY if sys.platform == "linux" else 0)
+        if sys.platform == "linux":
+            self._limit(scene, psutil.RLIM_INFINITY)
         scene.show.send("/lcm/sink/record", 0)
 
     def _limit(self, scene: Scene, size: int) -> None:
@@ -82,18 +83,16 @@ class DisplayHung(Fault):
     from_undo = True
 
     def missing(self, scene: Scene) -> str:
-        if sys.platform == "win32":
+        if not CAN_STOP:
             return "Windows does not stop processes"
         return "" if self._windows(scene) else "the copy shows no window: PySDL2 is not installed, or SDL has no driver"
 
     def begin(self, scene: Scene) -> None:
         self._stopped = self._windows(scene)
-        if sys.platform != "win32":
-            self._signal(signal.SIGSTOP)
+        self._signal(STOP)
 
     def undo(self, scene: Scene) -> None:
-        if sys.platform != "win32":
-            self._signal(signal.SIGCONT)
+        self._signal(CONTINUE)
 
     def _signal(self, number: int) -> None:
         for process in self._stopped:

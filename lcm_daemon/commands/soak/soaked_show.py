@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import psutil
 from lcm_daemon.commands.panel_answer import read_health
 from lcm_daemon.commands.show_copy import HOST, copy_environment, copy_overrides, free_port
 from lcm_daemon.commands.soak.shifted_clock import write_shift
+from lcm_daemon.commands.soak.signals import kill_group
 from lcm_daemon.controllers.osc_protocol.dispatch import SYNC
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.core.parameters import Value
@@ -73,10 +72,7 @@ class SoakedShow:
         """Kill all of its processes at once."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
-            if os.name == "posix":
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+            kill_group(self._process.pid)
         self._process.wait()
         self._close()
 
