@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,14 +51,6 @@ def test_sources_in_sight(
     assert "a page sends it" in phone.text
 
 
-def test_the_probe_counts_frames(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(source_probe, "COUNT_SECONDS", 0.3)
-    assert source_probe.main([json.dumps({"source": {"transport": "testcard", "options": {"fps": 50}}})]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["name"], found["error"], found["size"]) == ("source", "", [512, 512])
-    assert 3 <= found["frames"] <= 20
-
-
 def test_a_probe_that_dies_or_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = show(tmp_path).source
     assert source is not None
@@ -68,13 +59,6 @@ def test_a_probe_that_dies_or_hangs_is_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(parts, "PROBE", source_probe.__name__)
     monkeypatch.setattr(parts, "PROBE_SECONDS", 0.01)
     assert "does not open within" in parts.probe_source("source", source)["error"]
-
-
-def test_the_probe_of_a_sender_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_probe, "FIRST_SECONDS", 0.1)
-    found = source_probe.probe("memory", {"name": "nothing-sends-this"})
-    assert (found["frames"], found["size"]) == (0, None)
-    assert source_probe.probe("record", {})["error"] == "record has no source"
 
 
 def test_sinks_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
