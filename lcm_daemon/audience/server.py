@@ -72,6 +72,7 @@ from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.paths import state_folder
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
+from lcm_daemon.processes.log_output import flush_log
 from lcm_daemon.processes.protocol import Credit, Failed, Ready
 from lcm_daemon.processes.socket_transfer import SocketsUsed, SocketTransfer
 from lcm_daemon.web.address import browser_url, network_urls
@@ -105,6 +106,7 @@ def run(endpoint: ChildEndpoint, config: ServerConfig, log_levels: LogLevels) ->
         channel.send(Failed(str(error)))
     except Exception as error:  # the top of the server's loop: report it, and let a new server replace this one
         log.exception("audience server failed")
+        flush_log()
         channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
     finally:
         channel.close()

@@ -33,6 +33,7 @@ from lcm_daemon.desk.refusal_log import RefusalLog
 from lcm_daemon.desk.takeover import NO_RINGS, Leave, Left, RingNames
 from lcm_daemon.processes.bootstrap import LogLevels, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
+from lcm_daemon.processes.log_output import flush_log
 from lcm_daemon.processes.protocol import Credit, Failed, FrameRequest, FrameResult, Ready
 from lcm_daemon.processes.socket_transfer import NONE_PASSED, Passed, SocketsUsed, SocketTransfer
 
@@ -154,6 +155,7 @@ def run(endpoint: ChildEndpoint, config: DeskConfig, log_levels: LogLevels) -> N
         channel.send(Failed(str(error)))
     except Exception as error:  # the top of the desk's loop: report it, and let a new desk replace this one
         log.exception("desk failed")
+        flush_log()
         channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
     finally:
         channel.close()

@@ -111,6 +111,15 @@ def trouble() -> str:
     return "; ".join(f"{each.file.path}: {each.file.trouble}" for each in handlers if each.file.trouble)
 
 
+def flush_log() -> None:
+    """Wait until every line is written, for a second at most for each destination.
+
+    A child calls it before it says that it has failed: it is killed at once, and its last lines say why.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 def _renames() -> bool:
     """Whether this is the process that the others are children of."""
     return multiprocessing.parent_process() is None

@@ -15,6 +15,7 @@ from lcm_daemon.pipelines import build, warm_imports
 from lcm_daemon.pipelines.base import DeviceMemory, Pending, Pipeline
 from lcm_daemon.processes.bootstrap import LogLevels, run_at_low_priority, set_up_child
 from lcm_daemon.processes.channel import ChildChannel, ChildEndpoint
+from lcm_daemon.processes.log_output import flush_log
 from lcm_daemon.processes.protocol import Credit, EndSession, Failed, FrameRequest, FrameResult, Progress, Ready
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.render.between_frames import BetweenFrames
@@ -87,6 +88,7 @@ def failure_of(error: Exception) -> Failed:
     if isinstance(error, RecipeError):
         return Failed(str(error), retry=False, memory=is_out_of_memory(error))
     log.error("engine failed", exc_info=error)
+    flush_log()
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], memory=is_out_of_memory(error))
 
 

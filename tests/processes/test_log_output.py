@@ -14,6 +14,7 @@ import pytest
 
 from lcm_daemon.processes import log_output
 from lcm_daemon.processes.log_output import JSON, LogOutput, trouble
+from lcm_daemon.render.engine import failure_of
 
 FAILURE = "ValueError: twelve"
 
@@ -92,3 +93,18 @@ def test_a_log_file_that_cannot_be_written_is_trouble(tmp_path: Path, monkeypatc
         handler.flush()
         handler.close()
     assert trouble() == f"{tmp_path}: Is a directory"
+
+
+def test_the_lines_of_a_child_that_fails_are_written_before_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "root", logging.RootLogger(logging.INFO))
+    monkeypatch.setattr(logging.Logger, "root", logging.root)
+    monkeypatch.setattr(logging.getLogger("lcm_daemon.render.engine"), "parent", logging.root)
+    for handler in LogOutput(recent=str(tmp_path / "recent")).handlers(io.StringIO()):
+        logging.root.addHandler(handler)
+    failed = failure_of(ValueError("twelve"))
+    assert failed.text == FAILURE
+    assert FAILURE in (tmp_path / "recent").read_text()
+    for handler in logging.root.handlers:
+        handler.close()

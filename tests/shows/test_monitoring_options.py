@@ -67,6 +67,8 @@ def test_what_is_no_command(tmp_path: Path, command: str) -> None:
     assert ":2:" in mistakes(tmp_path, f"alarms: {{command: {command}}}")
 
 
-@pytest.mark.parametrize("section", ["log: false", "log: 3", "crash_reports: []", "crash_reports: on", "alarms: 7"])
+@pytest.mark.parametrize("section", [
+    "log: false", "log: 3", "log: {file: show.yaml}", "log: {file: [a]}", "crash_reports: []", "crash_reports: on",
+    "alarms: 7"])
 def test_a_section_of_another_kind(tmp_path: Path, section: str) -> None:
     assert ":2:" in mistakes(tmp_path, section)
