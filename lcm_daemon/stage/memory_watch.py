@@ -87,14 +87,12 @@ class ProcessMemoryWatch:
         used = self._used(process.pid)
         if used <= process.limit:
             return ""
-        text = f"the {process.name} uses {used / 1e9:.2f} GB of memory, and memory.{process.key} allows " \
-               f"{process.limit / 1e9:g}"
+        text = f"the {process.name} uses more memory than memory.{process.key} allows ({process.limit / 1e9:g} GB)"
         if process.replace is None:
             return text
-        ago = now - self._replaced.get(process.name, -math.inf)
-        if ago < PAUSE:
-            return f"{text}, {ago / 60:.0f} min after it was replaced; allow more"
-        log.warning("%s; it is replaced while it works on", text)
+        if now - self._replaced.get(process.name, -math.inf) < PAUSE:
+            return f"{text}, soon after it was replaced; allow more"
+        log.warning("%s: %.2f GB; it is replaced while it works on", text, used / 1e9)
         self._stage.metrics.count(f"{process.key}/ceiling")
         self._replaced[process.name] = now
         process.replace()

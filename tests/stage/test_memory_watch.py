@@ -62,8 +62,8 @@ def test_a_limit_that_is_too_low_is_an_alarm_and_replaces_no_more_than_every_ten
     show = Show(engine=GB, desk=GB)
     show.used = {1: 2 * GB}
     show.pass_time()
-    assert show.pass_time(60.0) == ("the engine cuda:0 uses 2.00 GB of memory, and memory.engine allows 1, 1 min after "
-                                    "it was replaced; allow more")
+    assert show.pass_time(60.0) == ("the engine cuda:0 uses more memory than memory.engine allows (1 GB), soon after it "
+                                    "was replaced; allow more")
     show.pass_time(PAUSE - 65.0)
     assert show.renewed == [1]
     assert (show.pass_time(), show.renewed) == ("", [1, 1])
@@ -83,5 +83,5 @@ def test_what_cannot_be_replaced_is_an_alarm(monkeypatch: pytest.MonkeyPatch) ->
     show = Show(stage=GB, visitors=GB)
     monkeypatch.setattr("os.getpid", lambda: 77)
     show.used = {77: 3 * GB, 5: 2 * GB}
-    assert show.pass_time() == ("the visitors' server uses 2.00 GB of memory, and memory.visitors allows 1; "
-                                "the stage uses 3.00 GB of memory, and memory.stage allows 1")
+    assert show.pass_time() == ("the visitors' server uses more memory than memory.visitors allows (1 GB); "
+                                "the stage uses more memory than memory.stage allows (1 GB)")
