@@ -62,8 +62,8 @@ def test_a_limit_that_is_too_low_is_an_alarm_and_replaces_no_more_than_every_ten
     show = Show(engine=GB, desk=GB)
     show.used = {1: 2 * GB}
     show.pass_time()
-    assert show.pass_time(60.0) == ("the engine cuda:0 uses more memory than memory.engine allows (1 GB), soon after it "
-                                    "was replaced; allow more")
+    assert show.pass_time(60.0) == ("the engine cuda:0 uses more memory than memory.engine allows (1 GB), soon after "
+                                    "it was replaced; allow more")
     show.pass_time(PAUSE - 65.0)
     assert show.renewed == [1]
     assert (show.pass_time(), show.renewed) == ("", [1, 1])
