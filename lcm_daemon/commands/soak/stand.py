@@ -117,6 +117,7 @@ class Stand:
         self.shown, self.control = Timeline(now, self._span), Timeline(now, self._span)
         self.observer.samples.clear()
         self.observer.points.clear()
+        self.observer.slowest = 0.0
         return Scene(self.show, self.checked, self.sender, self.observer, self.shown, self._folder, self._second,
                      collect=self.collect)
 
