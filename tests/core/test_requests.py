@@ -16,7 +16,16 @@ from lcm_daemon.automation.automation import Automation
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.parameters import Parameter, Refused
-from lcm_daemon.core.requests import COMMANDS, Command, commands
+from lcm_daemon.core.requests import (
+    COMMANDS,
+    COMMANDS_KEPT,
+    REQUESTS_KEPT,
+    Change,
+    Command,
+    CommandRequest,
+    RequestQueue,
+    commands,
+)
 from lcm_daemon.stage.dispatch import Dispatch
 
 
@@ -88,3 +97,17 @@ def test_a_size_beyond_the_limit_of_the_show_is_refused_not_reduced(size: tuple[
 def test_an_impossible_size_is_refused_and_the_nearest_is_named(size: tuple[float, float], nearest: str) -> None:
     with pytest.raises(Refused, match=re.escape(f"; the nearest possible is {nearest}")):
         COMMANDS["size"].coerce(size)
+
+
+def test_of_too_many_commands_those_of_the_sender_with_most_are_dropped() -> None:
+    queue = RequestQueue()
+    for number in range(2 * COMMANDS_KEPT):
+        queue.set(Change("strength", number, "osc/flood"))
+        queue.add(CommandRequest("tap", "osc/flood"))
+    queue.set(Change("seed", 5, "panel/1"))
+    assert queue.add(CommandRequest("cue/go", "panel/1")), "another one was dropped for it"
+    assert len(queue.commands) == COMMANDS_KEPT
+    assert queue.commands[-1] == CommandRequest("cue/go", "panel/1")
+    assert len(queue) <= REQUESTS_KEPT
+    assert queue.changes["strength"].value == 2 * COMMANDS_KEPT - 1
+    assert list(queue)[-2:] == [Change("seed", 5, "panel/1"), CommandRequest("cue/go", "panel/1")]

@@ -16,13 +16,14 @@ import http.client
 import itertools
 import json
 import multiprocessing
+import os
 import select
 import socket
 import struct
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,29 @@ FLOODS: Mapping[str, Callable[[Ports], None]] = {each.__name__: each for each in
     slow_bodies, slow_streams, slow_pages, busy_pages, requests)}
 
 
+def _flood(name: str, ports: Ports, begun: Any) -> None:
+    os.nice(10)
+    begun.set()
+    FLOODS[name](ports)
+
+
+@contextlib.contextmanager
+def flooding(names: Sequence[str], ports: Ports) -> Iterator[None]:
+    """Run some of FLOODS. They yield the processors to the daemon: real ones have processors of their own."""
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            begun = context.Event()
+            flood = context.Process(target=_flood, args=(name, ports, begun), daemon=True)
+            flood.start()
+            stack.callback(flood.join)
+            stack.callback(flood.kill)
+            if not begun.wait(60):
+                raise RuntimeError(f"the flood {name} does not begin")
+        time.sleep(1.5)
+        yield
+
+
 # --- the operator ---
 
 def open_page(ports: Ports) -> float:
@@ -309,16 +333,11 @@ class Waits:
 
 def measure(name: str, ports: Ports, seconds: float) -> Waits:
     """Flood, and measure the operator's waits."""
-    flood = multiprocessing.get_context("spawn").Process(target=FLOODS[name], args=(ports,), daemon=True)
-    with connect(f"ws://127.0.0.1:{ports.page}/ws", max_size=None) as page:
-        flood.start()
-        time.sleep(2.0)
+    with connect(f"ws://127.0.0.1:{ports.page}/ws", max_size=None) as page, flooding([name], ports):
         waits, end = Waits([], []), time.perf_counter() + seconds
         while time.perf_counter() < end:
             waits.page.append(attempt(lambda: open_page(ports)))
             waits.osc.append(attempt(lambda: set_by_osc(ports, page, len(waits.osc))))
-        flood.kill()
-        flood.join()
     return waits
 
 
