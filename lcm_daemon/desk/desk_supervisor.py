@@ -25,7 +25,7 @@ from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.core.tempo import Tempo
 from lcm_daemon.desk import desk
 from lcm_daemon.desk.spare_desk import MODULES, NAME, start_desk_process
-from lcm_daemon.desk.takeover import DeskRings, Leave, Left
+from lcm_daemon.desk.takeover import DeskLeft, DeskRings, Leave, Left
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
@@ -209,6 +209,17 @@ class DeskSupervisor(ChildSupervisor):
         self.ready = self.recycles = False
         self._leaving_at = self._spare_at = None
         self._has_ended = True
+
+    def take_over(self, kept: Mapping[str, Any], left: DeskLeft) -> None:
+        """Begin with what the desk of the show before has left. kept: As of `DeskConfig`."""
+        self.kept, self._sockets, self._rings = kept, left.sockets, left.rings
+
+    def release(self) -> DeskLeft:
+        """End the desk, and leave what it has to that of the next show."""
+        self.kill_child()
+        self._rings.end()
+        left, self._sockets, self._rings = DeskLeft(self._sockets, self._rings), StageSockets(), DeskRings()
+        return left
 
     def waitables(self) -> list[Any]:
         return [*super().waitables(), *(self._spare.waitables() if self.child is None else ())]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lcm_daemon.processes.packet_ring import NO_RING, LeftRing, OwnedRing, PacketRing
+from lcm_daemon.processes.socket_transfer import StageSockets
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RingNames:
     """What a desk is told of its ring.
 
     Attributes:
-        own: Name of its block; "" if there is no room for one.
+        own: Name of its block; "" where the system has no room.
         left: That of the desk before.
     """
 
@@ -86,3 +87,21 @@ class DeskRings:
             if each is not None:
                 each.close()
         self._own = self._before = None
+
+
+@dataclass
+class DeskLeft:
+    """What the desk of one show leaves to that of the next, where both listen to the same.
+
+    Attributes:
+        sockets: What arrives before the next desk is open waits in them.
+        rings: What the desk had read, and the show had not carried out.
+    """
+
+    sockets: StageSockets = field(default_factory=StageSockets)
+    rings: DeskRings = field(default_factory=DeskRings)
+
+    def close(self) -> None:
+        """The next show does not want it."""
+        self.sockets.close()
+        self.rings.close()

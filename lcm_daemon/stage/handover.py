@@ -18,6 +18,7 @@ from lcm_daemon.core.clock import MonotonicClock
 from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.desk.takeover import DeskLeft
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.state import RecipeVariant
 from lcm_daemon.render.engine_place import EnginePlace
@@ -83,6 +84,7 @@ class Handover:
         metrics: The counters.
         show: The show that has ended.
         stopped: Places whose engines were stopped by hand.
+        desk: What the desk has left.
     """
 
     look: Look | None = None
@@ -99,6 +101,7 @@ class Handover:
     metrics: Metrics = field(default_factory=Metrics)
     show: Show | None = None
     stopped: set[EnginePlace] = field(default_factory=set)
+    desk: DeskLeft = field(default_factory=DeskLeft)
     _holder: Holder | None = None
 
     def hold(self) -> None:
@@ -141,6 +144,11 @@ class Handover:
             return self.undimmed
         return fit(self.undimmed, size, "cover")
 
+    def pop_desk(self) -> DeskLeft:
+        """What the desk has left."""
+        popped, self.desk = self.desk, DeskLeft()
+        return popped
+
     def close(self, seconds: float) -> None:
         """Close what the next show has not taken."""
         for _, runner in self.sinks:
@@ -150,6 +158,7 @@ class Handover:
         for _, runner in self.sinks:
             runner.join(seconds)
         self.sinks, self.player = [], None
+        self.desk.close()
 
 
 def _engine_of(show: Show) -> tuple[Any, ...]:
@@ -211,11 +220,16 @@ def leave(stage: Stage, following: NextShow | None, before: Handover) -> Handove
         ticks=stage.ticks, kept=kept_by_desk(stage.desk.kept, same_file, not stage.show_file.unwritten),
         audience=stage.audience.kept if same_file else None,
         metrics=stage.metrics, show=stage.show, stopped=stage.engines.players.stopped,
+        desk=stage.desk.release() if _same_ports(stage.show, show) else DeskLeft(),
     )
     if player is not None and not is_usable:
         player.stop()
     left.hold()
     return left
+
+
+def _same_ports(one: Show, other: Show) -> bool:
+    return (one.desk_options, one.network) == (other.desk_options, other.network)
 
 
 def _same_output(one: Show, other: Show) -> bool:

@@ -117,7 +117,7 @@ class Stage:
         self.recipes.on_end.append(self._on_change_end)
         config = desk_config(show, self.parameters, recipes, self.automation.editor.folder)
         self.desk = DeskSupervisor(config, show.size, self.metrics, prestarted)
-        self.desk.kept = before.kept
+        self.desk.take_over(before.kept, before.pop_desk())
         self.show_file = show_file or ShowFile(show, metrics=self.metrics)
         self.show_file.changes = lambda: show_changes(
             show, self.recipes.playing.recipe, self.switcher, self.parameters, self.automation.bank,
