@@ -17,6 +17,7 @@ from lcm_daemon.commands.check import ports_in_use
 from lcm_daemon.commands.readiness.finding import FAULT, NOTE, OK, Finding
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.paths import cache_folder, state_folder
+from lcm_daemon.core.thread_priority import may_keep_time
 from lcm_daemon.shows.library import is_packaged
 from lcm_daemon.shows.show import Show
 
@@ -105,6 +106,17 @@ def clock() -> Iterator[Finding]:
         yield Finding("clock", f"set from the network; zone {zone}")
     else:
         yield Finding("clock", f"not set from the network; zone {zone}: schedules are as wrong as it is", NOTE)
+
+
+def real_time(show: Show) -> Iterator[Finding]:
+    """Whether the output's threads may run before all others. Linux only."""
+    if not sys.platform.startswith("linux") or not show.unattended.real_time:
+        return
+    if may_keep_time():
+        yield Finding("real time", "the output's threads run before those of all programs")
+    else:
+        yield Finding("real time", "not allowed for this user, so that the output is late beside busy programs; "
+                      "service install --system allows it, or rtprio of limits.conf(5)", NOTE)
 
 
 def driver(show: Show) -> Iterator[Finding]:

@@ -55,7 +55,8 @@ def sections(
     before: What was found so far, which grows while the parts are used.
     """
     playing = plays_now(show)
-    yield "machine", lambda: (*machine.clock(), *machine.memory(show), *machine.driver(show))
+    yield "machine", lambda: (*machine.clock(), *machine.memory(show), *machine.real_time(show),
+                              *machine.driver(show))
     yield "disks", lambda: machine.disks(show)
     yield "ports", lambda: machine.ports(show, playing is not None)
     yield "outputs", lambda: parts.sinks(show)

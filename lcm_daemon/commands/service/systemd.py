@@ -31,6 +31,7 @@ from lcm_daemon.core.errors import LcmDaemonError
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 STATE, CACHE = "/var/lib/lcm-daemon", "/var/cache/lcm-daemon"  # what StateDirectory and CacheDirectory make
+RT_PRIORITY = 10  # above those of core/thread_priority
 NVIDIA_MODPROBE = Path("/usr/bin/nvidia-modprobe")
 STEPS_SINCE = 254  # version of systemd that knows RestartSteps
 SESSION = "graphical-session.target"
@@ -150,6 +151,7 @@ class Systemd:
         yield "# The stage ends its processes in order. The kernel may end an engine that takes all memory: the stage"
         yield "# replaces it, and the service continues. An engine that crashes writes no file of many GB."
         yield from ("KillMode=mixed", "OOMPolicy=continue", "LimitCORE=0", "LimitNOFILE=65536")
+        yield f"LimitRTPRIO={RT_PRIORITY}"
         yield f"ExecStart={words_of(plan.command)}"
         if plan.is_system:
             yield from (f"User={plan.user}", "OOMScoreAdjust=-500")

@@ -11,10 +11,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 
 # Not in these lists, because a show needs it: PrivateDevices (cameras, cards, MIDI), ProtectClock (it closes
 # /dev to everything but the clock), MemoryDenyWriteExecute (compilers make code), PrivateNetwork, PrivateUsers (the
-# groups video and render), RemoveIPC (shared memory of other programs of the same user).
+# groups video and render), RestrictRealtime (the output's threads run before all others), RemoveIPC (shared memory of
+# other programs of the same user).
 ANY_USER = (  # what needs no rights
-    "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictNamespaces=yes", "RestrictRealtime=yes",
-    "RestrictSUIDSGID=yes", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictNamespaces=yes", "RestrictSUIDSGID=yes",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     "SystemCallArchitectures=native", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged",
     "SystemCallErrorNumber=EPERM",
 )

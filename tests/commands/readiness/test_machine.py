@@ -99,6 +99,17 @@ def test_the_clock(printed: str | None, grades: list[str], monkeypatch: pytest.M
     assert [one.grade for one in machine.clock()] == grades
 
 
+@pytest.mark.parametrize(("text", "allowed", "grades"), [
+    ("{}", True, [OK]), ("{}", False, [NOTE]), ("real_time: false", False, []),
+])
+def test_real_time(
+    text: str, allowed: bool, grades: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(machine, "may_keep_time", lambda: allowed)
+    assert [one.grade for one in machine.real_time(show(tmp_path, text))] == grades
+
+
 def test_ports_of_others_are_faults_and_its_own_are_not(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

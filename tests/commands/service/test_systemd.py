@@ -16,6 +16,7 @@ from lcm_daemon.commands.service import systemd
 from lcm_daemon.commands.service.plan import ServicePlan, make_plan
 from lcm_daemon.commands.service.systemd import Systemd
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.thread_priority import TICK
 from lcm_daemon.stage.systemd_notify import WATCHDOG_INTERVAL
 
 MOST_EXPOSED = 30  # a tenth each of what `systemd-analyze security` calls exposure; 50 and more is MEDIUM
@@ -59,6 +60,7 @@ def test_a_service_lasts_and_ends_in_order(plan: ServicePlan, tmp_path: Path) ->
     assert (service["RestartSec"], service["RestartMaxDelaySec"]) == ("1", "15")
     assert service["OOMPolicy"] == "continue", "an engine that the kernel ends does not end the show"
     assert int(service["LimitNOFILE"]) >= 65536
+    assert int(service["LimitRTPRIO"]) >= TICK
     assert found["Install"]["WantedBy"] == "default.target"
 
 
@@ -83,7 +85,7 @@ def test_what_is_needed_stays_allowed(plan: ServicePlan, tmp_path: Path) -> None
     """Cameras, cards, compilers and other programs' shared memory."""
     service = unit(manager(tmp_path), of_the_system(plan))["Service"]
     closed = {"PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow", "MemoryDenyWriteExecute",
-              "PrivateNetwork", "PrivateUsers", "RemoveIPC", "PrivateIPC"}
+              "PrivateNetwork", "PrivateUsers", "RemoveIPC", "PrivateIPC", "RestrictRealtime"}
     assert not closed & set(service)
     assert service["PrivateTmp"] == "yes"
     assert "PrivateTmp" not in unit(manager(tmp_path), replace(of_the_system(plan), shares_tmp=True))["Service"]
