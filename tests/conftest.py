@@ -30,7 +30,7 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
     "tests/controllers/panel/test_page.py", "tests/daemon/test_live_sources.py::test_a_guide",
     "tests/daemon/test_live_sources.py::test_a_killed_show", "tests/daemon/test_one_set.py",
     "tests/daemon/test_live_controls.py", "tests/daemon/test_endpoint_options.py", "tests/audience/test_join_page.py",
-    "tests/daemon/test_audience_show.py",
+    "tests/daemon/test_audience_show.py", "tests/daemon/test_monitoring.py",
     "tests/controllers/panel/test_prompts.py", "tests/controllers/panel/test_looks.py",
     "tests/controllers/panel/test_controls.py", "tests/controllers/panel/test_show_menu.py",
     "tests/controllers/panel/test_screen.py", "tests/controllers/panel/test_pictures.py",

@@ -1,7 +1,7 @@
 """Whether the daemon lives, and whether it shows what it should: the answers at `/livez` and `/readyz`.
 
-Alive is a daemon whose stage ticks: what restarts a daemon that is not alive may look at `/livez`. Ready is one whose
-frames reach a sink and show a recent picture, or that is closed at present: who is called for help looks at `/readyz`.
+A daemon is alive while its stage ticks: `/livez` is for what restarts it. It is ready while its frames reach a sink and
+show a recent picture, or while the show is closed: `/readyz` is for what calls for help.
 """
 
 from __future__ import annotations
