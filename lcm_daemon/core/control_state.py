@@ -317,7 +317,8 @@ class ControlState:
         if self._wanting or len(queue) > LARGE_QUEUE:
             self._receipt = queue.receipt = self._receipt + 1
             self._unhandled[queue.receipt], self._wanting = self._wanting, []
-            self._large = queue.receipt if len(queue) > LARGE_QUEUE else self._large
+            if len(queue) > LARGE_QUEUE:
+                self._large = queue.receipt
         return queue
 
     @property

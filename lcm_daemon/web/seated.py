@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from starlette.responses import PlainTextResponse
-
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.web.origin_guard import App, Message, Receive, Scope, Send
-from lcm_daemon.web.seats import Seat, Seats
+from lcm_daemon.web.seats import ClientSeat, Seats
 
 SEND_SECONDS = 5.0  # within which a client must take what it is sent
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
@@ -42,9 +40,11 @@ class Seated:
             await receive()
             await send({"type": "websocket.accept"})
             return await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": self._full})
-        return await PlainTextResponse(f"{self._full}\n", 503)(scope, receive, send)
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        return await send({"type": "http.response.body", "body": f"{self._full}\n".encode()})
 
-    async def _serve(self, seat: Seat, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, seat: ClientSeat, scope: Scope, receive: Receive, send: Send) -> None:
         lost = asyncio.Event()
         seat.on_end = lost.set
 

@@ -15,16 +15,16 @@ KEPT = 8  # seats that those who only look leave free for those who play
 KEPT_HERE = 4  # of these, that the network leaves free for this machine
 MOST_OF_VIEWER = 8  # seats of one address that may only look; those behind a proxy on this machine have none
 MOST_OF_PLAYER = 16  # of one address of the network that may play
-SILENT_SECONDS = 1.0  # after which a client may lose its seat to another one, if there is no free one
+SILENT_SECONDS = 1.0  # after which a client may lose its seat to another one, if none is free
 
 
-class Seat:
+class ClientSeat:
     """The place of one client.
 
     Args:
         role: What the client may do.
         address: What counts as one address.
-        watches: Whether it only shows pictures, whatever it may do.
+        watches: Whether it only shows pictures.
         now: Monotonic seconds.
 
     Attributes:
@@ -52,14 +52,14 @@ class Seats:
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._most, self._now = most, now
-        self._taken: list[Seat] = []
+        self._taken: list[ClientSeat] = []
 
     def __len__(self) -> int:
         """The number of clients."""
         return len(self._taken)
 
     @contextlib.contextmanager
-    def taken(self, scope: Scope, watches: bool = False) -> Iterator[Seat | None]:
+    def taken(self, scope: Scope, watches: bool = False) -> Iterator[ClientSeat | None]:
         """Take a seat while the block runs. Yields None if there was none.
 
         Args:
@@ -67,7 +67,7 @@ class Seats:
             watches: Whether the client only shows pictures.
         """
         address = network_of(str((scope.get("client") or ("",))[0]))
-        seat = Seat(str(scope.get("role")), address, watches, self._now())
+        seat = ClientSeat(str(scope.get("role")), address, watches, self._now())
         if not all(len(group) < most or self._drop_silent(group, seat) for group, most in self._limits(seat)):
             yield None
             return
@@ -78,11 +78,11 @@ class Seats:
             if seat in self._taken:
                 self._taken.remove(seat)
 
-    def hear(self, seat: Seat) -> None:
+    def hear(self, seat: ClientSeat) -> None:
         """A client has sent a message, or has read what it was sent."""
         seat.heard_at = self._now()
 
-    def _limits(self, seat: Seat) -> Iterator[tuple[Sequence[Seat], int]]:
+    def _limits(self, seat: ClientSeat) -> Iterator[tuple[Sequence[ClientSeat], int]]:
         """The clients that a new one competes with, and how many of them there may be."""
         taken = self._taken
         if seat.is_open:
@@ -93,7 +93,7 @@ class Seats:
             yield [each for each in taken if each.looks], self._most - KEPT
         yield taken, self._most
 
-    def _drop_silent(self, group: Sequence[Seat], seat: Seat) -> bool:
+    def _drop_silent(self, group: Sequence[ClientSeat], seat: ClientSeat) -> bool:
         """Take the seat of the client of a group that was silent for longest; return whether there was one.
 
         A client that only looks takes no seat of one that plays.

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.held_sockets import HeldSockets
 
 MOST_SOCKETS = 16
@@ -116,7 +117,7 @@ class SenderSockets:
         try:
             while await self._is_readable(own):
                 self._drain(own)
-                await asyncio.sleep(0)
+                await let_others_run()
             if self._held is not None:
                 self._held.drop(self._name_of(peer))
                 await asyncio.sleep(DROP_SECONDS)

@@ -18,7 +18,7 @@ from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 from lcm_daemon.core.network import PLAY
 from lcm_daemon.web.limits import AT_ONCE, PatientListener
-from lcm_daemon.web.seats import Seat, Seats
+from lcm_daemon.web.seats import ClientSeat, Seats
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class TcpServer:
         self._writers: dict[Address, asyncio.StreamWriter] = {}
         self._framings: dict[Address, Framing] = {}  # of connections that have sent their first byte
         self._seats = Seats(MAX_CONNECTIONS)
-        self._places: dict[Address, Seat] = {}
+        self._places: dict[Address, ClientSeat] = {}
         self._unread: dict[Address, float] = {}  # since when something has waited for a peer, in monotonic seconds
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None

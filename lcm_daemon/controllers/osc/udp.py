@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
 from lcm_daemon.controllers.osc.sender_sockets import Peer, SenderSockets
+from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -137,7 +138,7 @@ class UdpSocket:
             except OSError as error:
                 self._throttle.warn("osc/failed", f"OSC: reading UDP port {self.port} failed: {error}; trying again")
                 await asyncio.sleep(TURN)
-            await asyncio.sleep(0)  # while datagrams wait, nothing above yields to the loop
+            await let_others_run()  # while datagrams wait, nothing above yields to the loop
 
     async def _wait_for_datagram(self, receive: PacketReceiver) -> None:
         """Wait until one can be read. It stays in the system: a process that is killed loses what it has read."""

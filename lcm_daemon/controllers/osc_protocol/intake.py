@@ -22,6 +22,7 @@ from lcm_daemon.core.metrics import LogThrottle, Metrics
 log = logging.getLogger(__name__)
 
 TURN = 0.002  # seconds of handling, after which the loop's other work runs
+PASSES = 4  # of the event loop between two turns
 SLICE = 0.0005  # seconds of one sender's turn
 MOST_BYTES = 1 << 20  # of one sender's packets that wait
 MOST_PACKETS = 16_384  # the same in packets: a burst of 10,000 messages is kept
@@ -34,6 +35,12 @@ MERGED_PACKETS = 256  # of one sender that are checked in one go, so that their 
 MERGED_FROM = 128  # messages of one sender that wait; of fewer, all are handled
 SMALL_BUNDLE = 2048  # bytes; larger ones are dropped without a look at what they hold: that would cost as much as they
 ROOM_PACKETS, ROOM_BYTES = 64, 1 << 16  # of a connection that may wait before it is read further
+
+
+async def let_others_run() -> None:
+    """Let the event loop's other work run some steps: a page that loads takes many, each of them short."""
+    for _ in range(PASSES):
+        await asyncio.sleep(0)
 
 
 class Message(NamedTuple):
@@ -287,7 +294,10 @@ class Intake(Generic[Sender]):
         while True:
             await self._filled.wait()
             self.serve()
-            await asyncio.sleep(TURN if self._is_full() else 0)
+            if self._is_full():
+                await asyncio.sleep(TURN)
+            else:
+                await let_others_run()
 
     def _on_end(self, ended: asyncio.Task[None]) -> None:
         """Go on after a defect: it costs one message."""
