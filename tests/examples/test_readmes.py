@@ -69,7 +69,7 @@ FOUND = list(snippets())
 
 def test_snippets_are_found() -> None:
     texts = [text for _, text in FOUND]
-    assert "midi: {clock: true}" in texts
+    assert "osc: {host: 0.0.0.0}" in texts
     assert "{cc: 8, to: cue/crossfade}" in texts
     assert sum(as_show(text) is not None for text in texts) > 25
 
