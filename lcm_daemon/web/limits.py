@@ -22,6 +22,7 @@ MOST_CONNECTIONS = 192  # from the network together, and the same from this mach
 MOST_OF_ADDRESS = 48  # from one address of the network; a page needs eight at most
 POOLS = 6  # of connections that a process may have: two of each of its servers
 MOST_A_SECOND = 50  # new ones of one address of the network: a refusal by HTTP would cost far more
+MOST_A_SECOND_HERE = 200  # the same of one address of this machine
 QUEUE = 4096  # connections that the system holds until they are accepted; it may allow fewer
 DEFER_SECONDS = 5  # after which a connection that says nothing is accepted all the same
 REFUSED_AT_ONCE = 128  # connections that are closed in one go
@@ -58,6 +59,7 @@ class LimitedListener(PatientListener):
     _most: int
     _of_address: int
     _pace: RateLimit
+    _pace_here: RateLimit
 
     def limit(self, on_refused: Callable[[], object], proxies: Sequence[str] = (), most: int = 0,
               of_address: int = 0) -> None:
@@ -70,7 +72,7 @@ class LimitedListener(PatientListener):
             of_address: In place of MOST_OF_ADDRESS; 0 keeps that.
         """
         self._on_refused, self.connections = on_refused, OpenConnections()
-        self._pace = RateLimit(MOST_A_SECOND)
+        self._pace, self._pace_here = RateLimit(MOST_A_SECOND), RateLimit(MOST_A_SECOND_HERE)
         self._most = most or min(MOST_CONNECTIONS, most_connections(POOLS))
         self._of_address = of_address
         self._proxies = [ipaddress.ip_network(each) for each in proxies]
@@ -88,8 +90,9 @@ class LimitedListener(PatientListener):
         raise BlockingIOError
 
     def _make_room(self, host: str) -> bool:
-        is_limited = not _is_loopback(host) and not self._is_proxy(host)
-        if is_limited and not self._pace.allows(host):
+        is_proxy, is_here = self._is_proxy(host), _is_loopback(host)
+        is_limited = not is_here and not is_proxy
+        if not is_proxy and not (self._pace_here if is_here else self._pace).allows(host):
             return False
         of_address = self._of_address or MOST_OF_ADDRESS
         hosts = self.connections.hosts()
