@@ -105,55 +105,48 @@ class Dispatch:
         if isinstance(request, Change):
             return self._set(request, now)
         match request.name:
-            case "recipe":
-                self._change_recipe(str(request.arguments[0]), request.origin)
-                return []
-            case "size":
-                width, height = request.arguments
-                self._switcher.resize(int(width), int(height))
-                self._asked_by = request.origin
-                return []
-            case "engine/restart":
-                self._switcher.restart()
-                self._asked_by = request.origin
-                return []
-            case "engine/stop" | "engine/start":
-                self._engines.execute(request, now)
-                return []
             case "adjust" | "toggle" | "prompts/play" | "prompts/store" | "prompts/clear":
                 return self._moves.execute(request, now)
+            case "recipe" | "size" | "engine/restart" | "prompt_picture":
+                self._change_what_renders(request)
+            case "engine/stop" | "engine/start":
+                self._engines.execute(request, now)
             case "fetch/start":
                 name = str(request.arguments[0])
                 self._fetch.start(name, self._switcher.recipes[name], request.origin)
-                return []
             case "fetch/stop":
                 self._fetch.stop()
-                return []
             case "source" | "guide":
                 self._inputs.change(request.name, str(request.arguments[0]), request.origin, now)
-                return []
-            case "prompt_picture":
-                self._picture.use(str(request.arguments[0]), request.origin)
-                self._asked_by = request.origin
-                return []
             case "record/start" | "record/stop":
                 self._outputs.record(request.name == "record/start", request.origin)
-                return []
             case "show/reload" | "show/open" | "show/save" | "show/save_as":
                 self._show_file.execute(request)
-                return []
             case "hours/open" | "hours/close" | "hours/auto":
                 if reason := self.open_or_close(request):
                     self._automation.refusals.add("hours/refused", request.origin, f"{request.name}: {reason}")
-                return []
             case name if name.startswith("audience/"):
                 self._audience.execute(request)
-                return []
             case name if name.startswith("sink/"):
                 self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))
-                return []
             case _:
                 return self._automation.execute(request, now)
+        return []
+
+    def _change_what_renders(self, request: CommandRequest) -> None:
+        """Carry out a command that ends with a change of the recipe, which tells its sender how it went."""
+        match request.name:
+            case "recipe":
+                self._change_recipe(str(request.arguments[0]), request.origin)
+                return
+            case "size":
+                width, height = request.arguments
+                self._switcher.resize(int(width), int(height))
+            case "engine/restart":
+                self._switcher.restart()
+            case _:
+                self._picture.use(str(request.arguments[0]), request.origin)
+        self._asked_by = request.origin
 
     def _set(self, change: Change, now: float) -> list[Change]:
         if change.name not in self._parameters.table:  # its recipe was changed after the request
