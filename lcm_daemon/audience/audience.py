@@ -82,6 +82,11 @@ class NoAudience:
         """What the output shows, and its age in seconds; own, age: the stage's own picture."""
         return own, age
 
+    @property
+    def shows_visitors(self) -> bool:
+        """Whether the output shows pictures of visitors in place of the stage's own."""
+        return False
+
     def overlay(self, pixels: Pixels) -> Pixels:
         """The output with the QR code, if the show wants it."""
         return pixels
@@ -245,6 +250,10 @@ class Audience(NoAudience):
             if seat.picture is not None:
                 pictures.append(SessionPicture(seat.session, seat.picture, seat.current_at))
         return self.wall.compose(own, age, pictures, now)
+
+    @property
+    def shows_visitors(self) -> bool:
+        return bool(self.wall.shown)
 
     def overlay(self, pixels: Pixels) -> Pixels:
         return self._address.overlay(pixels)

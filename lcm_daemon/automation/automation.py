@@ -7,7 +7,7 @@ a parameter ends its fade; modulation continues around the new value.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,6 +88,7 @@ class Automation:
         self.modulation = self.bank.modulation
         self.table: Table = {**AUTOMATION_PARAMETERS, **self.bank.table()}
         self.recipe = ""  # name of the recipe whose parameters are live
+        self.hours: Mapping[str, Any] = {}  # what the opening hours keep over a restart
         self._parameters, self._change_recipe, self._sources = parameters, change_recipe, sources
         self.refusals = Refusals(metrics or Metrics())
         self._tap = Tap()
@@ -250,16 +251,23 @@ class Automation:
                   if table[name].look or name in AUTOMATION_PARAMETERS}
         scheduled = max(self.cue_list.schedule.done, 0.0)
         return Look(
-            recipe.name, recipe.size, cue, values, scheduled, modulators=self.bank.saved(), **self._source_names())
+            recipe.name, recipe.size, cue, values, scheduled, modulators=self.bank.saved(), hours=self.hours,
+            **self._source_names())
 
     def restore(self, look: Look, now: float) -> None:
         """Apply the look of an earlier run at once. Values that do not fit the show any more are skipped."""
         self.bank.restore(look.modulators)
+        self.hours = look.hours
         for name, value in look.values.items():
             with contextlib.suppress(KeyError, Refused):
                 self._parameters.fade(name, value, now, 0.0, origin="resume")
         self._player.crossfader.rest(now)
         self.cue_list.restore(look.cue, now, look.scheduled)
+
+    def keep_hours(self, name: str, state: Any) -> None:
+        """Keep something of the opening hours over a restart. state: What JSON can express; None forgets it."""
+        rest = {key: kept for key, kept in self.hours.items() if key != name}
+        self.hours = rest if state is None else {**rest, name: state}
 
     def put_on(self, cue: Cue, now: float) -> list[Change]:
         """Start a cue that is in no list, at `now`. Return the parameters that moved. No cue is current then."""

@@ -28,6 +28,7 @@ class Look:
         scheduled: when the time came that the schedule of cues carried out last, in seconds since 1970; 0 if none.
         modulators: the modulators, as `ModulatorBank.saved` returns them; None for those of the show's file.
         source: name of the source, or an empty string for the show's own; guide: the same for the guide.
+        hours: what the opening hours keep, see `Automation.keep_hours`.
     """
 
     recipe: str
@@ -38,6 +39,7 @@ class Look:
     source: str = ""
     guide: str = ""
     modulators: Sequence[Mapping[str, Any]] | None = None
+    hours: Mapping[str, Any] = field(default_factory=dict)
 
     def recipe_to_start(self, recipes: Mapping[str, Recipe], otherwise: Recipe) -> Recipe:
         """Return the recipe of this look in its size, or `otherwise` if the show no longer has it."""
@@ -66,11 +68,13 @@ def read_look(found: Mapping[str, Any]) -> Look:
     rows = found.get("modulators")
     if rows is not None and not all(isinstance(row, dict) for row in _checked("modulators", rows, list)):
         raise ValueError("modulators are not mappings")
+    hours = _checked("hours", found.get("hours", {}), dict)
     values = {name.removeprefix(_VALUE): value for name, value in found.items() if name.startswith(_VALUE)}
     for name, value in values.items():
         if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{name} has the value {value!r:.40}")
-    return Look(**texts, size=(size[0], size[1]), values=values, scheduled=scheduled, modulators=rows)
+    return Look(**texts, size=(size[0], size[1]), values=values, scheduled=scheduled, modulators=rows,
+                hours=hours)
 
 
 def _checked(name: str, value: Any, kind: type | tuple[type, ...]) -> Any:

@@ -146,6 +146,7 @@ class ClosedShow:
         wanted = self._is_closed and (self._look is None or self._held is not None)
         change = passed / self._hours.fade if self._hours.fade > 0.0 else 1.0
         self.covered = min(self.covered + change, 1.0) if wanted else max(self.covered - change, 0.0)
+        self._stage.picture.covered = self.covered
         if self.covered <= 0.0:
             self._held = None
 

@@ -74,6 +74,7 @@ class HoursCommands:
     def _begin_run(self) -> None:
         self._due = None
         if not self._words[self._wanted]:
+            self._stage.alarms.set("hours_command", "")  # what has failed is not wanted any more
             return
         log.info("opening hours: running the command %s", self._wanted)
         self._thread = threading.Thread(target=self._run, args=(self._wanted,), name="hours-command", daemon=True)

@@ -11,9 +11,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lcm_daemon.automation.daily_schedule import CLOCK_IS_SET
+from lcm_daemon.automation.daily_schedule import CLOCK_IS_SET, STEP_BACK
 from lcm_daemon.automation.opening_times import Period, SteadyTime
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BY_HAND = "by_hand"  # key of what is kept over a restart
 LOOK_SECONDS = 86_400.0  # after which the next change is looked for again; it takes a millisecond
 
 
@@ -34,6 +35,21 @@ class _ByHand(NamedTuple):
     is_open: bool
     start: float
     end: float | None
+
+    def holds_at(self, wall: float) -> bool:
+        """Whether it holds. A clock that is set back by less than `STEP_BACK` does not end it."""
+        return self.start - STEP_BACK <= wall < (math.inf if self.end is None else self.end)
+
+
+def _read_by_hand(found: Any) -> _ByHand | None:
+    """Read what an earlier run has kept; None if it is something else."""
+    if not isinstance(found, list) or len(found) != 3:
+        return None
+    is_open, start, end = found
+    numbers = [start] if end is None else [start, end]
+    if not isinstance(is_open, bool) or not all(isinstance(one, int | float) for one in numbers):
+        return None
+    return _ByHand(is_open, float(start), None if end is None else float(end))
 
 
 class HoursKeeper:
@@ -59,7 +75,7 @@ class HoursKeeper:
         self._found_at = self._known_until = 0.0
         self._change_at: float | None = None  # when it opens or closes next; None if not within weeks
         self._planned: Period | None = None  # in which it is open by its hours
-        self._by_hand: _ByHand | None = None
+        self._by_hand = _read_by_hand(stage.automation.hours.get(BY_HAND))
         self.is_open, self.wall = True, 0.0
         self.period: Period | None = None
         if hours.times.zone is not None:
@@ -99,14 +115,19 @@ class HoursKeeper:
         """Open or close by hand; return why it cannot."""
         if self.wall < CLOCK_IS_SET:
             return "the clock of this machine is not set"
-        self._by_hand = None
+        self._keep_by_hand(None)
         if request.name != "hours/auto":
             given = [float(hours) for hours in request.arguments]
             end = self.wall + 3600.0 * given[0] if given else self._times.next_change(self.wall)
-            self._by_hand = _ByHand(request.name == "hours/open", self.wall, end)
+            self._keep_by_hand(_ByHand(request.name == "hours/open", self.wall, end))
         self._find(self.wall)
         log.info("opening hours: %s, by %s", self.describe(), request.origin)
         return ""
+
+    def _keep_by_hand(self, by_hand: _ByHand | None) -> None:
+        """Keep it over a restart."""
+        self._by_hand = by_hand
+        self._stage.automation.keep_hours(BY_HAND, None if by_hand is None else list(by_hand))
 
     def _look(self) -> None:
         """Find out what should be now, once a second."""
@@ -129,8 +150,10 @@ class HoursKeeper:
             ends = [end for end in (self._change_at, self._planned and self._planned.end) if end is not None]
             self._known_until = min(*ends, wall + LOOK_SECONDS) if ends else wall + LOOK_SECONDS
         self._found_at, hand, period = wall, self._by_hand, self._planned
-        if hand is not None and not hand.start <= wall < (hand.end or math.inf):
-            hand = self._by_hand = None
+        if hand is not None and hand.end is None and self._change_at is not None:
+            self._keep_by_hand(hand := hand._replace(end=self._change_at))  # it was more than `HORIZON` days away
+        if hand is not None and not hand.holds_at(wall):
+            self._keep_by_hand(hand := None)
         self.is_open = period is not None if hand is None else hand.is_open
         opens_at = hand.end if hand else self._change_at
         if self.is_open:

@@ -109,4 +109,9 @@ class OutputFaults:
 
 def looks_black(pixels: Pixels) -> bool:
     """Whether a picture is black, but for things of a few pixels."""
-    return is_black(pixels) and int(pixels[::_STRIDE, ::_STRIDE, :3].max()) <= BLACK
+    return is_black(pixels) and brightness(pixels) <= BLACK
+
+
+def brightness(pixels: Pixels) -> int:
+    """The brightest channel of a picture, 0 to 255, but for things of a few pixels."""
+    return int(pixels[::_STRIDE, ::_STRIDE, :3].max())

@@ -32,6 +32,7 @@ class OutputPicture:
         last_steps: What is done with the picture before it goes out, in order: called with uint8 (H, W, 4) and
             monotonic seconds. Each returns a new picture or, where it changes nothing, the one that it was given.
         is_closed: Whether the show is closed: a black or still output is meant.
+        covered: How much of the output shows what a closed show shows, from 0 to 1: it fades in after the opening.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class OutputPicture:
         self.undimmed: Pixels | None = None
         self.shown_age: float | None = None
         self.last_steps: list[Callable[[Pixels, float], Pixels]] = []
-        self.is_closed = False
+        self.is_closed, self.covered = False, 0.0
 
     def choose(self, source: LiveSource, values: Mapping[str, Value | Blend], now: float) -> Pixels:
         """The picture at `now` (monotonic seconds), uint8 (H, W, 4), with the values of this tick."""

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.render.silence import BLACK
 from lcm_daemon.shows.care import Care
 from lcm_daemon.stage.burn_in import BurnIn
-from lcm_daemon.stage.output_faults import Intention, Lasting, OutputFaults, looks_black
+from lcm_daemon.stage.output_faults import Intention, Lasting, OutputFaults, brightness, looks_black
 from lcm_daemon.transports.runner import OFF, SinkRunner
 
 if TYPE_CHECKING:
@@ -60,9 +62,13 @@ class OutputWatch:
         assert stage.output is not None
         source, picture = stage.source.newest, stage.picture
         input_pixels = source.pixels if source else None
-        means = intention(stage.values, picture.is_closed, burn_in.level)
-        if not stage.loading and means.light and input_pixels is not None and stage.values["mode"] != "text":
+        means = intention(stage.values, picture.is_closed or picture.covered > 0.0, burn_in.level)
+        if stage.audience.shows_visitors:  # their pictures, of what they show to their cameras
+            means = Intention(False, False, means.picture)
+        elif not stage.loading and means.light and input_pixels is not None and stage.values["mode"] != "text":
             means = Intention(not looks_black(input_pixels), means.motion, means.picture)
+        if means.light and picture.undimmed is not None:
+            means = Intention(not is_dimmed(picture.undimmed, stage.values, burn_in.level), means.motion, means.picture)
         in_failsafe = picture.failsafe.is_active(picture.shown_age)
         means = Intention(means.light, means.motion, means.picture and not stage.loading)
         return self._picture.look(stage.output.pixels, input_pixels, means, in_failsafe, now, burn_in.place)
@@ -82,6 +88,23 @@ class OutputWatch:
             log.warning("%s", text)
         self._said[cause] = text
         self._stage.alarms.set(cause, text)
+
+
+def is_dimmed(undimmed: Pixels, values: Mapping[str, Value | Blend], level: float) -> bool:
+    """Whether a dark picture looks black because the master or the night dims it: it would not without them.
+
+    Args:
+        undimmed: The picture before that, uint8 (H, W, 4).
+        values: Those of the tick.
+        level: Brightness to which the output is dimmed for the night.
+    """
+    master = values["master"]
+    assert isinstance(master, float)
+    dim = master * level
+    if dim >= 1.0:
+        return False
+    brightest = brightness(undimmed)
+    return brightest > BLACK >= int(brightest * dim)
 
 
 def intention(values: Mapping[str, Value | Blend], is_closed: bool, level: float) -> Intention:

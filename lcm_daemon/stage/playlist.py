@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SLOT = "slot"  # key of what is kept over a restart
+
 
 class PlaylistPlayer:
     """An attendant. The time says which cue should play; each is started once.
 
-    A cue that a performer starts plays until the next one of the list is due.
+    A cue that a performer starts plays until the next one of the list is due, also over a restart.
 
     Args:
         stage: The show.
@@ -33,17 +35,20 @@ class PlaylistPlayer:
 
     def __init__(self, stage: Stage, playlist: Playlist, hours: HoursKeeper) -> None:
         self._stage, self._playlist, self._hours = stage, playlist, hours
-        self._slot: tuple[float, int] | None = None  # start of the period, and place in the list, that was carried out
+        # What was carried out last: start of the period, place in the list, cue. An earlier run has kept it.
+        self._slot: list[object] | None = stage.automation.hours.get(SLOT)
 
     def step(self, now: float) -> None:
         period = self._hours.period
         if period is None or not (self._hours.is_open or self._hours.closed.is_hidden):
             return
         wall = max(self._hours.wall, period.start)  # before an opening, its first cue is put on where nothing shows
-        slot = period.start, self._playlist.place_at(wall, period)
+        cue = self._playlist.cue_at(wall, period)
+        slot = [period.start, self._playlist.place_at(wall, period), cue]
         if slot != self._slot:
             is_first, self._slot = self._slot is None, slot
-            self._play(self._playlist.cue_at(wall, period), is_first, now)
+            self._stage.automation.keep_hours(SLOT, slot)
+            self._play(cue, is_first, now)
 
     def status(self) -> Mapping[str, Value]:
         return {}

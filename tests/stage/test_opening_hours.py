@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from lcm_daemon.automation.look import Look, read_look
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.processes.program import ProgramFailed
@@ -61,7 +62,7 @@ class Engine(PatientEngine):
 class Hall:
     """A show with opening hours, whose clocks move together."""
 
-    def __init__(self, folder: Path, clock: ManualClock, hours: str, at: str, look: str = "") -> None:
+    def __init__(self, folder: Path, clock: ManualClock, hours: str, at: str, look: str | Look = "") -> None:
         file = folder / "show.yaml"
         file.write_text(f"{{recipe: passthrough, output: {{size: [64, 64]}}, osc: false, panel: false, cues: {CUES},\n"
                         f" parameters: {{strength: 0.5}}, opening_hours: {hours}}}")
@@ -74,13 +75,20 @@ class Hall:
         self.engine = Engine()
         self.engine.ready = False
         self.stage.transition.current.engines = [self.engine]  # type: ignore[list-item]
-        if look:
+        if isinstance(look, Look):
+            self.stage.automation.restore(look, clock.time)
+        elif look:
             self.stage.automation.cue_list.restore(look, clock.time)
         self.parts = hours_attendants(self.stage, hours_of_show, lambda: self.clock.time + self.offset)
         self.stage.transition.start(clock.time)
         self.recycled: list[str] = []
         self.stage.engines.recycle = lambda now: self.recycled.append("engines")  # type: ignore[method-assign]
         self.stage.desk.recycle = lambda now: self.recycled.append("desk")  # type: ignore[method-assign]
+
+    def look(self) -> Look:
+        """What a run keeps, as the next one reads it."""
+        look = self.stage.automation.current_look(self.stage.recipes.playing.recipe)
+        return read_look(json.loads(json.dumps(look.flat())))
 
     def load(self) -> None:
         """The engine has loaded and renders white."""
@@ -125,6 +133,10 @@ class Hall:
 @pytest.fixture
 def hall(tmp_path: Path, clock: ManualClock) -> Callable[..., Hall]:
     return lambda hours, at, look="": Hall(tmp_path, clock, hours, at, look)
+
+
+def set_value(show: Hall, name: str, value: Any, origin: str = "panel") -> None:
+    show.stage.parameters.set(name, value, show.clock.time, origin)
 
 
 def test_a_show_fades_to_black_then_no_engine_runs_and_it_loads_before_the_opening(hall: Callable[..., Hall]) -> None:
@@ -236,6 +248,59 @@ def test_after_a_restart_at_night_the_opening_brings_the_values_of_the_file(hall
     show.load()
     show.pass_time(4.0)
     assert (show.cue, show.value("strength"), show.value("prompt")) == ("", 0.5, show.stage.parameters.start["prompt"])
+
+
+CLOSING_CUE = f"{{{WEEK}, closed: {{show: cue, cue: night, fade: 0, warm_up: 0}}}}"
+
+
+@pytest.mark.parametrize("again", ["2026-11-28 09:00:00", "2026-11-30 12:00:00"])
+def test_the_look_of_the_day_comes_back_after_a_restart_at_night_and_what_was_set_at_night_stays(
+    hall: Callable[..., Hall], again: str,
+) -> None:
+    """A machine that is switched off each night. The look of the day is one that was tuned after its cue."""
+    show = hall(CLOSING_CUE, "2026-11-27 17:59:55")
+    show.load()
+    show.stage.automation.execute(CommandRequest("cue/goto", "osc", ("dawn",)), show.clock.time)
+    show.pass_time(1.0)
+    set_value(show, "strength", 0.35)
+    set_value(show, "prompt", "a lake")
+    show.pass_time(20.0)
+    assert (show.cue, show.value("prompt"), show.engine.state) == ("night", "stars", "unloaded")
+    set_value(show, "prompt", "a lake in snow")  # for tomorrow
+    show = hall(CLOSING_CUE, again, show.look())
+    show.pass_time(1.0)
+    if again < "2026-11-30":
+        assert show.cue == "night"
+        show = hall(CLOSING_CUE, "2026-11-30 09:59:59", show.look())
+        show.pass_time(3.0)
+    show.load()
+    show.pass_time(3.0)
+    assert (show.cue, show.value("strength"), show.value("prompt")) == ("dawn", 0.35, "a lake in snow")
+    assert "before" not in show.stage.automation.hours
+
+
+def test_a_cue_that_was_put_on_while_it_is_closed_stays_at_the_opening(hall: Callable[..., Hall]) -> None:
+    show = hall(CLOSING_CUE, "2026-11-27 17:59:55")
+    show.load()
+    set_value(show, "prompt", "a lake")
+    show.pass_time(20.0)
+    show.stage.automation.execute(CommandRequest("cue/goto", "osc", ("dawn",)), show.clock.time)
+    show.offset += berlin("2026-11-30 10:00:05") - berlin("2026-11-27 18:00:15")
+    show.pass_time(3.0)
+    show.load()
+    show.pass_time(3.0)
+    assert (show.cue, show.value("strength"), show.value("prompt")) == ("dawn", 0.2, "a lake")
+
+
+@pytest.mark.parametrize("kept", [7, {"closing": "night"}, {
+    "closing": "night", "cue": "", "values": {}, "fade": 1, "curve": "no such", "fades": {}, "recipe": "", "source": "",
+    "guide": ""}])
+def test_what_was_kept_and_is_damaged_counts_as_nothing(hall: Callable[..., Hall], kept: Any) -> None:
+    state = Look("passthrough", (64, 64), "night", hours={"before": kept, "by_hand": [1, "x", {}], "slot": "no"})
+    show = hall(f"{CLOSING_CUE[:-1]}, playlist: {{cues: [dawn], every: 60}}}}", "2026-11-27 12:00:00", state)
+    show.load()
+    show.pass_time(2.0)
+    assert (show.cue, show.status["hours"]) == ("dawn", "open until Fri 27 Nov 18:00")
 
 
 def test_after_a_restart_by_day_the_closing_cue_of_the_last_night_is_taken_off(hall: Callable[..., Hall]) -> None:
@@ -411,6 +476,54 @@ def test_a_person_opens_and_closes_until_the_next_change_or_for_hours(hall: Call
     assert (show.light, show.status["hours"]) == (255.0, "open until Mon 30 Nov 18:00")
 
 
+SUMMER = "zone: Europe/Berlin, open: [{during: 04-01/10-31, from: 10:00, to: 18:00}]"
+
+
+@pytest.mark.parametrize(("name", "before"), [("hours/open", "open by hand"), ("hours/close", "closed by hand")])
+def test_by_hand_in_a_season_without_openings_ends_with_the_next_change(
+    hall: Callable[..., Hall], name: str, before: str,
+) -> None:
+    show = hall(f"{{{SUMMER}}}", "2026-12-01 12:00:00")
+    command(show, name)
+    show.pass_time(2.0)
+    assert show.status["hours"] == before
+    for at in ("2027-03-31 12:00:00", "2027-04-01 12:00:00"):
+        show.offset += berlin(at) - (show.clock.time + show.offset)
+        show.pass_time(2.0)
+    assert show.status["hours"] == "open until Thu 01 Apr 18:00"
+
+
+@pytest.mark.parametrize(("step", "hours"), [
+    (60.0, "closed by hand until Fri 27 Nov 18:00"), (-300.0, "closed by hand until Fri 27 Nov 18:00"),
+    (-7200.0, "open until Fri 27 Nov 18:00"), (86400.0 * 3, "open until Mon 30 Nov 18:00")])
+def test_by_hand_holds_over_a_restart_and_a_small_step_of_the_clock(
+    hall: Callable[..., Hall], step: float, hours: str,
+) -> None:
+    show = hall(f"{{{WEEK}}}", "2026-11-27 12:00:00")
+    command(show, "hours/close")
+    at = datetime.fromtimestamp(berlin("2026-11-27 12:00:00") + step, BERLIN).replace(tzinfo=None)
+    again = hall(f"{{{WEEK}}}", str(at), show.look())
+    assert again.status["hours"] == hours
+    show.offset += step
+    show.pass_time(2.0)
+    assert show.status["hours"] == hours
+
+
+def test_a_performers_cue_plays_until_the_next_one_of_the_playlist_also_over_a_restart(
+    hall: Callable[..., Hall],
+) -> None:
+    hours = f"{{{WEEK}, playlist: {{cues: [dawn, tide], every: 60}}}}"
+    show = hall(hours, "2026-11-27 10:00:10")
+    show.pass_time(2.0)
+    show.stage.automation.execute(CommandRequest("cue/goto", "osc", ("night",)), show.clock.time)
+    show.pass_time(1.0)
+    show = hall(hours, "2026-11-27 10:00:30", show.look())
+    show.pass_time(2.0)
+    assert show.cue == "night"
+    show.pass_time(30.0)
+    assert show.cue == "tide"
+
+
 def test_a_show_without_hours_refuses_to_open_by_hand(tmp_path: Path, clock: ManualClock) -> None:
     file = tmp_path / "show.yaml"
     file.write_text("{recipe: passthrough, output: {size: [64, 64]}, osc: false, panel: false}")
@@ -463,3 +576,8 @@ def test_a_program_that_fails_is_an_alarm_and_is_tried_again(tmp_path: Path, clo
             assert show.stage.alarms.describe() == (
                 "opening_hours.commands.open: exit code 1" if len(tries) < 3 else "")
     assert [later - earlier for earlier, later in itertools.pairwise(tries)] == [60.0, 60.0]
+    show.stage.alarms.set("hours_command", "opening_hours.commands.open: exit code 1")  # and then it closes
+    show.offset += 6 * 3600.0
+    show.pass_time(10.0)
+    commands.step(clock.time)
+    assert "hours_command" not in show.stage.alarms.texts

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.core.frame import Frame, solid
+from lcm_daemon.core.frame import Frame, Pixels, solid
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.stage.output_faults import Intention
 from lcm_daemon.stage.output_watch import OutputWatch, intention
@@ -76,6 +76,31 @@ def test_a_black_output_raises_an_alarm_unless_it_is_meant(rig: Rig) -> None:
     assert rig.alarm(BLACK) == "the output has been black for more than 5 s"
     rig.stage.picture.is_closed = True
     assert rig.alarm(BLACK) == ""
+
+
+def test_a_dark_picture_that_is_dimmed_and_a_slow_opening_are_no_faults(rig: Rig) -> None:
+    rig.source = Frame(GREY, 0, 0.0)
+    rig.stage.picture.undimmed = solid((64, 64), (75, 75, 75, 255))
+    assert rig.alarm(solid((64, 64), (15, 15, 15, 255)), master=0.2) == ""
+    rig.stage.picture.covered = 0.99
+    assert rig.alarm(BLACK) == ""
+    rig.stage.picture.covered, rig.stage.picture.undimmed = 0.0, BLACK
+    assert rig.alarm(BLACK, master=0.2) == "the output has been black for more than 5 s"
+
+
+def test_pictures_of_visitors_do_not_follow_the_source_of_the_show(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(output: Pixels) -> str:
+        for shade in range(30):
+            rig.source = Frame(solid((64, 64), (100 + shade, 0, 0, 255)), 0, 0.0)
+            found = rig.alarm(output, 1)
+        return found
+
+    monkeypatch.setattr(type(rig.stage.audience), "shows_visitors", True)
+    assert look(GREY) == look(BLACK) == ""
+    monkeypatch.setattr(type(rig.stage.audience), "shows_visitors", False)
+    assert "has not changed" in look(GREY)
 
 
 def test_a_black_input_makes_a_black_output_but_not_of_a_prompt(rig: Rig) -> None:
