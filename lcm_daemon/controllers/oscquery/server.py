@@ -19,6 +19,7 @@ from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.network import VIEW, NetworkPolicy
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.web.access import VIEWER_PAUSE, Access, AccessGate
+from lcm_daemon.web.one_by_one import OneByOne
 from lcm_daemon.web.origin_guard import OriginGuard, Receive, Scope, Send
 from lcm_daemon.web.seated import Seated
 from lcm_daemon.web.seats import Seats
@@ -92,7 +93,7 @@ class QueryServer:
             OriginGuard, bound=host, metrics=self._metrics, counter="oscquery/foreign", admits=self._allows,
             policy=self._policy)
         gate = Middleware(AccessGate, access=self._access, metrics=self._metrics, counter="oscquery/no access")
-        return Starlette(routes=routes, middleware=[guard, gate])
+        return Starlette(routes=routes, middleware=[Middleware(OneByOne), guard, gate])
 
     async def _get(self, request: Request) -> Response:
         query = request.url.query

@@ -101,6 +101,7 @@ from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
 from lcm_daemon.web.access import Access, AccessGate
 from lcm_daemon.web.certificate import ServerCertificate
+from lcm_daemon.web.one_by_one import OneByOne
 from lcm_daemon.web.origin_guard import OriginGuard, Receive, Scope, Send
 from lcm_daemon.web.seated import Seated
 from lcm_daemon.web.seats import Seats
@@ -190,7 +191,7 @@ class PanelServer:
         gate = Middleware(
             AccessGate, access=access, metrics=self._controls.metrics, counter="panel/no access", takes_pin=True,
             secure=self._network.tls is not None, open_paths=OPEN_PATHS)
-        return Starlette(routes=routes, middleware=[guard, gate])
+        return Starlette(routes=routes, middleware=[Middleware(OneByOne), guard, gate])
 
     def _seated(
         self, kind: Callable[[Scope, Receive, Send], Client], serve: Callable[[Client], Awaitable[None]],
