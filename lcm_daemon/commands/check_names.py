@@ -152,7 +152,7 @@ class _Lookups:
         """Ask torch and the accelerator's package, in a process of their own: this takes seconds."""
         if reference.name in ("auto", "none"):
             return ""
-        from lcm_daemon.commands.doctor import probe_accelerators
+        from lcm_daemon.commands.probes import probe_accelerators
 
         recipe = self._names.recipe
         on_cpu = recipe is not None and (recipe.device == "cpu" or recipe.device.startswith("openvino:"))
@@ -179,7 +179,7 @@ def _refusal(coerce: Callable[[], object]) -> str:
 def _device_problem(reference: Reference) -> str:
     if reference.name in ("auto", "cpu"):
         return ""
-    from lcm_daemon.commands.doctor import probe_devices
+    from lcm_daemon.commands.probes import probe_devices
 
     found = probe_devices()
     if isinstance(found, str):

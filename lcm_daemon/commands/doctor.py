@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from lcm_daemon import __version__, transports
+from lcm_daemon.commands import probes
 from lcm_daemon.commands.midi_list import backend_opener, list_ports
 from lcm_daemon.commands.output import print_line
 from lcm_daemon.commands.plugin_report import LOADING, plugins, refused_plugins
@@ -30,34 +28,8 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "huggin
              "mido")
 NO_CUDA = ("this torch has no CUDA, but nvidia-smi finds an NVIDIA card: run pip uninstall torch, then the command for "
            "CUDA that pytorch.org gives for this system")
-IMPORT_TIMEOUT = 120  # seconds that libraries may take to start
 
 Row = tuple[str, bool, str]  # name, whether it works, details
-
-_DEVICES = """
-import json, torch
-from lcm_daemon.pipelines.accelerators.openvino_devices import devices
-from lcm_daemon.pipelines.precision import of_device
-names = {"cpu": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"}
-for i in range(torch.cuda.device_count()):
-    p = torch.cuda.get_device_properties(i)
-    names[f"cuda:{i}"] = f"{p.name}, {p.total_memory / 2**30:.0f} GiB"
-if torch.backends.mps.is_available():
-    names["mps"] = "Apple GPU"
-found = {name: f"{text}; recipes run in {of_device(torch.device(name))}" for name, text in names.items()}
-found |= {f"openvino:{name}": text for name, text in devices().items()}
-print(json.dumps({"devices": found, "cuda": bool(torch.version.cuda or torch.version.hip)}))
-"""
-_ACCELERATORS = """
-import json, torch
-from lcm_daemon.pipelines.accelerators import load
-from lcm_daemon.pipelines.device import choose_device
-from lcm_daemon.recipes.recipe import Recipe
-from lcm_daemon.recipes.registry import ACCELERATORS
-device = choose_device(Recipe("doctor", device="{device}"))
-print(json.dumps({name: [device.type, load(name).probe(device)] for name in ACCELERATORS if name != "none"}))
-"""
-
 
 def doctor(show: str | None, overrides: Sequence[str] = (), plays: bool = True) -> int:
     """Print the report on this machine, and on a show. Returns the exit code: 1 if the show is not ready to open.
@@ -143,24 +115,8 @@ def verdict(found: Mapping[str, Row], system: str = sys.platform) -> str:
     return f"{line}; not for: {'; '.join(not_ready)}" if not_ready else line
 
 
-def probe_devices() -> Mapping[str, str] | str:
-    """The devices that torch finds, each with a description; or one line about why torch does not start."""
-    found = _run_json(_DEVICES)
-    return found if isinstance(found, str) else found["devices"]
-
-
-def probe_accelerators(device: str) -> Mapping[str, tuple[str, str]] | str:
-    """Test every accelerator for a device of a recipe ("auto", "cuda:1", ...).
-
-    Returns:
-        For each, the kind of device and why it does not work there, or an empty string. Or one line about why torch
-        does not start.
-    """
-    return _run_json(_ACCELERATORS.replace("{device}", device))
-
-
 def _check_devices() -> list[Row]:
-    found = _run_json(_DEVICES)
+    found = probes.run_json(probes.DEVICES)
     if isinstance(found, str):
         return [("torch", False, found)]
     rows = [(name, True, detail) for name, detail in found["devices"].items()]
@@ -171,7 +127,7 @@ def _check_devices() -> list[Row]:
 
 def _check_accelerators() -> list[Row]:
     """Check the accelerators on the device that recipes use by default."""
-    found = probe_accelerators("auto")
+    found = probes.probe_accelerators("auto")
     if isinstance(found, str):
         return [("torch", False, found)]
     return [(name, not reason, reason or f"on {device}") for name, (device, reason) in found.items()]
@@ -179,23 +135,6 @@ def _check_accelerators() -> list[Row]:
 
 def _package_row(name: str, installed: str, supported: str) -> Row:
     return name, bool(installed), f"{installed or 'not installed'}; written for {supported}"
-
-
-def _run_json(code: str) -> dict[str, Any] | str:
-    """Run code in a process of its own and return the JSON that it prints, or one line about its failure.
-
-    A broken driver may crash that process, but not the doctor.
-    """
-    try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=IMPORT_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        return f"does not start within {IMPORT_TIMEOUT} s; reinstall torch"
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return f"does not start: {last:.200}"
-    return found
 
 
 def _check_transport(name: str) -> Row:
@@ -212,7 +151,7 @@ def _check_plugins() -> list[Row]:
     installed = plugins()
     if not installed and not refused_plugins():
         return [("plugins", True, "no package adds a part")]
-    found = _run_json(LOADING) if installed else {}
+    found = probes.run_json(LOADING) if installed else {}
     rows: list[Row] = []
     for plugin in installed:
         problem = found if isinstance(found, str) else found[str(plugin)]

@@ -22,8 +22,7 @@ from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
-from lcm_daemon.processes.pipes import Connection
-from lcm_daemon.processes.prestarted import IMPORTED
+from lcm_daemon.processes.pipes import IMPORTED, Connection
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
 from lcm_daemon.processes.socket_transfer import SocketTransfer
 

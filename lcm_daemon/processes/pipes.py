@@ -12,7 +12,9 @@ if sys.platform == "win32":
 else:
     from multiprocessing.connection import Connection
 
-__all__ = ["Connection", "wait_for_any"]
+__all__ = ["IMPORTED", "Connection", "wait_for_any"]
+
+IMPORTED = "imported"  # what a child says that was started before its work was known, once its modules are imported
 
 MOST_HANDLES = 60 if sys.platform == "win32" else 0  # Windows waits for 63 objects at once; 0: no limit
 LOOK_SECONDS = 0.002  # how often the caller looks at the others

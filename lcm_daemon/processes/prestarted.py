@@ -22,7 +22,7 @@ from lcm_daemon.processes.bootstrap import (
     terminal_signals_blocked,
 )
 from lcm_daemon.processes.garbage import garbage_kept
-from lcm_daemon.processes.pipes import Connection
+from lcm_daemon.processes.pipes import IMPORTED, Connection
 from lcm_daemon.processes.socket_transfer import SocketTransfer, transfer_ends
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _LOST = (EOFError, ConnectionError, OSError)
 
 
-IMPORTED = "imported"  # what the child says once its modules are imported
 
 
 class Prestarted:

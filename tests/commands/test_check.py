@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.cli import main
-from lcm_daemon.commands import check, doctor
+from lcm_daemon.commands import check, probes
 from lcm_daemon.core.errors import DocumentError, MissingIntegration
 from lcm_daemon.shows.reader import inspect_show
 from lcm_daemon.transports import pyav, record
@@ -168,7 +168,7 @@ def test_devices_and_accelerators_are_tested_here(
     answers = {"devices": {"devices": {"cpu": "2 threads", "cuda:0": "a card"}, "cuda": True},
                "accelerators": {"tensorrt": ["cuda", "no package"], "compile": ["cuda", ""]}}
     monkeypatch.setattr(
-        doctor, "_run_json", lambda code: answers["accelerators" if "ACCELERATORS" in code else "devices"])
+        probes, "run_json", lambda code: answers["accelerators" if "ACCELERATORS" in code else "devices"])
     assert problems(tmp_path, text) == ([line] if line else [])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.commands import doctor
+from lcm_daemon.commands import doctor, probes
 from lcm_daemon.pipelines import accelerators
 
 
@@ -18,7 +18,7 @@ def devices(cuda: bool = False) -> dict[str, object]:
 def report(monkeypatch: pytest.MonkeyPatch, **answers: object) -> dict[str, list[str]]:
     """The lines by section, without asking the device's libraries."""
     said = {"devices": devices(), "accelerators": {"openvino": ["cpu", ""]}, **answers}
-    monkeypatch.setattr(doctor, "_run_json", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
+    monkeypatch.setattr(probes, "run_json", lambda code: said["accelerators" if "ACCELERATORS" in code else "devices"])
     sections: dict[str, list[str]] = {}
     for line in "\n".join(doctor.examine()).splitlines():
         if line and not line.startswith(" "):
@@ -76,7 +76,7 @@ def test_an_nvidia_card_and_a_torch_without_cuda(
 
 @pytest.mark.slow
 def test_the_devices_of_this_machine() -> None:
-    found = doctor._run_json(doctor._DEVICES)
+    found = probes.run_json(probes.DEVICES)
     assert not isinstance(found, str)
     assert "cpu" in found["devices"]
     assert isinstance(found["cuda"], bool)
@@ -106,14 +106,14 @@ def test_a_driver_that_breaks_its_process_is_one_line(monkeypatch: pytest.Monkey
     ("print('{}, trailing')", "does not start: exit code 0"),
 ])
 def test_what_a_broken_child_leaves(code: str, words: str) -> None:
-    found = doctor._run_json(code)
+    found = probes.run_json(code)
     assert isinstance(found, str)
     assert found.startswith(words)
 
 
 def test_a_child_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 0.2)
-    found = doctor._run_json("import time; time.sleep(60)")
+    monkeypatch.setattr(probes, "IMPORT_TIMEOUT", 0.2)
+    found = probes.run_json("import time; time.sleep(60)")
     assert found == "does not start within 0.2 s; reinstall torch"
 
 
