@@ -34,7 +34,7 @@ def run_program(words: Sequence[str], environment: Mapping[str, str], seconds: f
     except (OSError, ValueError) as error:
         raise ProgramFailed(f"it cannot be started: {getattr(error, 'strerror', '') or error}") from error
     try:
-        process.communicate(given.encode(), seconds)
+        process.communicate(given.encode("utf-8", "replace"), seconds)
     except subprocess.TimeoutExpired as error:
         _kill(process)
         raise ProgramFailed(f"it did not end within {seconds:g} s") from error

@@ -67,7 +67,11 @@ class Messenger:
 
     def _work(self) -> None:
         while (message := self._waiting.get()) is not None:
-            self._send(message)
+            try:
+                self._send(message)
+            except Exception:  # the top of the thread: the next alarm must be sent all the same
+                self._metrics.count("alarms/failed")
+                log.exception("alarms: %s could not be notified", self._receiver.name)
 
     def _send(self, message: AlarmMessage) -> None:
         from lcm_daemon.stage.alarm_receivers import AlarmNotSent

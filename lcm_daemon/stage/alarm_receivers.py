@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
 import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from lcm_daemon.shows.alarm_options import AlarmOptions
 from lcm_daemon.stage.alarm_policy import ENDS, LASTS, AlarmMessage
 
 OSC_ADDRESS = "/lcm/alarm"
-REQUEST_SECONDS = 10.0  # for each step of a request
+STEP_SECONDS, REQUEST_SECONDS = 10.0, 30.0  # for each step of a request to a webhook, and for all of them
 COMMAND_SECONDS = 30.0  # after which a command is ended
 
 
@@ -65,20 +66,13 @@ class OscReceiver:
         """UDP does not confirm the arrival."""
         from lcm_daemon.controllers.osc_protocol.encoder import encode  # few runs need it
 
-        packet = encode(OSC_ADDRESS, (message.cause, message.text, message.state))
         try:
+            packet = encode(OSC_ADDRESS, (message.cause, message.text, message.state))
             family, kind, protocol, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
             with socket.socket(family, kind, protocol) as sender:
                 sender.sendto(packet, address)
-        except OSError as error:
-            raise AlarmNotSent(error.strerror or str(error)) from error
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A webhook that sends the request elsewhere is an error: the show names who is notified."""
-
-    def redirect_request(self, *args: Any) -> None:
-        return None
+        except (OSError, ValueError, LcmDaemonError) as error:  # ValueError: no host has such a name
+            raise AlarmNotSent(getattr(error, "strerror", "") or str(error)) from error
 
 
 class WebhookReceiver:
@@ -90,14 +84,15 @@ class WebhookReceiver:
 
     def send(self, show: str, message: AlarmMessage) -> None:
         """Any answer of 200 to 299 is good."""
-        request = urllib.request.Request(
-            self._url, json.dumps(describe_json(show, message)).encode(),
-            {"Content-Type": "application/json", "User-Agent": f"lcm-daemon/{__version__}"})
+        from lcm_daemon.stage.webhook import post  # few runs need it
+
+        headers = {"Content-Type": "application/json", "User-Agent": f"lcm-daemon/{__version__}"}
         try:
-            with urllib.request.build_opener(_NoRedirects).open(request, timeout=REQUEST_SECONDS) as answer:
-                answer.read(1)
+            post(self._url, json.dumps(describe_json(show, message)).encode(), headers, STEP_SECONDS, REQUEST_SECONDS)
         except urllib.error.HTTPError as error:
-            raise AlarmNotSent(f"the answer is {error.code} {error.reason}") from error
+            raise AlarmNotSent(f"the answer is {_describe_status(error.code)}") from error
+        except http.client.HTTPException as error:
+            raise AlarmNotSent("the answer is not HTTP") from error
         except (OSError, ValueError) as error:
             raise AlarmNotSent(str(getattr(error, "reason", "") or error)) from error
 
@@ -118,6 +113,14 @@ class CommandReceiver:
                         f"{describe(show, message)}\n")
         except ProgramFailed as error:
             raise AlarmNotSent(str(error)) from error
+
+
+def _describe_status(code: int) -> str:
+    """A status code with its standard phrase: the server's own may hold anything."""
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
 
 
 def describe_json(show: str, message: AlarmMessage) -> dict[str, Any]:

@@ -68,6 +68,23 @@ def test_a_receiver_that_fails_for_good_is_a_line_and_the_next_message_is_sent(
     assert receiver.told == ["mirror begins full"]
 
 
+def test_a_receiver_with_a_fault_gets_the_next_message(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Receiver):
+        def send(self, show: str, message: AlarmMessage) -> None:
+            super().send(show, message)
+            if len(self.told) == 1:
+                raise RuntimeError("what no one has thought of")
+
+    receiver = Faulty()
+    found = messenger(receiver)
+    for _ in range(2):
+        found.send(MESSAGE)
+    found._waiting.put(None)
+    found.join(30)
+    assert receiver.told == ["mirror begins full"] * 2
+    assert "what no one has thought of" in caplog.text
+
+
 def test_a_receiver_that_hangs_delays_nothing_and_what_waits_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     receiver = Receiver()
     receiver.gate.clear()

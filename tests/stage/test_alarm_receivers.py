@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -90,6 +92,61 @@ def test_a_webhook_where_nothing_listens() -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(AlarmNotSent, match="refused"):
             WebhookReceiver(f"http://127.0.0.1:{closed.getsockname()[1]}/").send("mirror", MESSAGE)
+
+
+class Talker(threading.Thread):
+    """A server that answers one request with `parts`, with a pause before each; then it is silent."""
+
+    def __init__(self, *parts: bytes, pause: float = 0.0) -> None:
+        super().__init__(daemon=True)
+        self.parts, self.pause, self.got = parts, pause, b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        with self.listener, self.listener.accept()[0] as client, contextlib.suppress(OSError):
+            self.got = client.recv(65536)
+            for part in self.parts:
+                time.sleep(self.pause)
+                client.sendall(part)
+            client.recv(65536)
+
+
+@pytest.mark.parametrize("answer", [b"220 mail.example ready\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200])
+def test_a_webhook_whose_answer_is_not_http(answer: bytes) -> None:
+    with pytest.raises(AlarmNotSent, match="not HTTP"):
+        WebhookReceiver(f"http://{Talker(answer).host}/secret").send("mirror", MESSAGE)
+
+
+@pytest.mark.parametrize("parts", [(b"x",) * 100, (b"HTTP/1.1 200 OK\r\n", *(b"a: b\r\n",) * 50)])
+def test_a_webhook_that_answers_for_ever(parts: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarm_receivers, "REQUEST_SECONDS", 0.2)
+    with pytest.raises(AlarmNotSent, match=r"no answer within 0\.2 s"):
+        WebhookReceiver(f"http://{Talker(*parts, pause=0.05).host}/").send("mirror", MESSAGE)
+
+
+def test_the_words_of_a_webhook_that_refuses_stay_out_of_the_log() -> None:
+    talker = Talker(b"HTTP/1.1 599 \x1b[2J/the/secret\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(AlarmNotSent) as failed:
+        WebhookReceiver(f"http://{talker.host}/the/secret").send("mirror", MESSAGE)
+    assert str(failed.value) == "the answer is 599"
+
+
+def test_a_webhook_with_a_user_and_a_password() -> None:
+    talker = Talker(b"HTTP/1.1 204 No Content\r\n\r\n")
+    WebhookReceiver(f"http://bell:a%3Ab@{talker.host}/ring").send("mirror", MESSAGE)
+    assert b"POST /ring HTTP/1.1" in talker.got
+    assert b"Authorization: Basic YmVsbDphOmI=\r\n" in talker.got
+
+
+def test_texts_that_are_not_unicode_and_names_that_no_host_has() -> None:
+    odd = AlarmMessage("disk", "\udcff is full", BEGINS, 5.0)
+    python("import sys; sys.exit(len(sys.stdin.read()) < 9)").send("mirror", odd)
+    with pytest.raises(AlarmNotSent):
+        OscReceiver("localhost", 9).send("mirror", odd)
+    with pytest.raises(AlarmNotSent):
+        OscReceiver(f"{'a' * 70}.example", 9).send("mirror", MESSAGE)
 
 
 def python(script: str) -> CommandReceiver:
