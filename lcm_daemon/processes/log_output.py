@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from lcm_daemon.core.printable import printable, printable_json
 from lcm_daemon.processes.log_file import PRIVATE_MODE, LogFile
 from lcm_daemon.processes.log_handler import LogHandler
 from lcm_daemon.processes.repeats import RepeatFilter
@@ -41,7 +42,7 @@ class LogOutput:
 
     def handlers(self, stream: TextIO) -> list[logging.Handler]:
         """A handler for each destination. stream: Standard error."""
-        on_terminal: logging.Formatter = logging.Formatter(FORMAT, "%H:%M:%S")
+        on_terminal: logging.Formatter = TextFormatter(FORMAT, "%H:%M:%S")
         if self.format == JSON and not self.file:
             on_terminal = JsonFormatter()
         found = [_set_up(LogHandler(stream), on_terminal)]
@@ -67,7 +68,20 @@ class FileHandler(LogHandler):
         self.file, self.is_asked_for = file, is_asked_for
 
 
-class FileFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Lines of text. A message of several lines has its further ones indented; control characters are escapes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is the library's)
+        """A line, without the traceback."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line, with the traceback on further ones."""
+        return printable(super().format(record), "")
+
+
+class FileFormatter(TextFormatter):
     """Lines of text with date and process: "2026-12-24 18:00:00.123 W engine 4711 lcm_daemon.render.engine: ..."."""
 
     def __init__(self) -> None:
@@ -95,7 +109,7 @@ class JsonFormatter(logging.Formatter):
             found["traceback"] = self.formatException(record.exc_info)
         if record.stack_info:
             found["stack"] = record.stack_info
-        return json.dumps(found, ensure_ascii=False)
+        return printable_json(json.dumps(found, ensure_ascii=False))
 
 
 def role() -> str:

@@ -26,7 +26,8 @@ LINES_AROUND = 50  # of the other processes
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "openvino",
             "torch-tensorrt", "ray", "av", "ndi-python", "uvicorn", "python-osc", "python-rtmidi")
 _DRIVER = Path("/proc/driver/nvidia/version")
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# A quotation as Python writes it, also one that was cut off; not the apostrophe of "the show's".
+_QUOTED = re.compile(r"""(?:(?<!\w)|(?<=\bb))(?:'(?:\\.|[^'\\])*(?:'|\\?$)|"(?:\\.|[^"\\])*(?:"|\\?$))""", re.DOTALL)
 _ENGINE = "engine"
 
 
@@ -55,11 +56,14 @@ def compose(crash: Crash, recent: Path, stacks: str) -> str:
         stacks: Of its threads at a fatal signal; "" for none.
     """
     redaction = Redaction(crash.private or ())
-    head = {**crash.facts, **_system()}
+    hides_quotes = crash.private is not None
+    facts = dict(crash.facts)
+    if hides_quotes and crash.kind != _ENGINE and "text" in facts:
+        facts["text"] = _without_quotes(facts["text"])
+    head = {**facts, **_system()}
     lines = list(read_recent(recent))
     own = [line for line in lines if line.get("pid") == crash.pid][-LINES:]
     others = [line for line in lines if line.get("pid") != crash.pid][-LINES_AROUND:]
-    hides_quotes = crash.private is not None
     parts = [
         f"lcm-daemon {__version__}: report of a process that has failed\n",
         *(f"{name:18} {redaction.apply(value)}" for name, value in head.items()),
@@ -73,7 +77,7 @@ def read_recent(path: Path) -> Iterator[dict[str, Any]]:
     """The recent log lines of a daemon, oldest first; without what is damaged or missing."""
     for file in (numbered(path, 1), path):
         with contextlib.suppress(OSError), open_regular(file) as opened:
-            for line in opened.read().decode("utf-8", "replace").splitlines():
+            for line in opened.read().decode("utf-8", "replace").split("\n"):  # texts may have other ends of lines
                 with contextlib.suppress(ValueError, RecursionError):
                     if isinstance(found := json.loads(line), dict):
                         yield found
@@ -83,12 +87,21 @@ def _shown(lines: Iterable[Mapping[str, Any]], redaction: Redaction, hides_quote
     """Lines as text. What other processes than engines quote was sent to them, and is hidden."""
     for line in lines:
         message, process = str(line.get("message", "")), str(line.get("process", ""))
-        if hides_quotes and process != _ENGINE:
-            message = _QUOTED.sub(f"'{HIDDEN}'", message)
         more = [str(line[key]) for key in ("traceback", "stack") if key in line]
+        if hides_quotes and process != _ENGINE:
+            message, more = _without_quotes(message), [*map(_without_quotes_of_errors, more)]
         text = (f"{line.get('time', '')} {str(line.get('level', ''))[:1].upper()} {process} {line.get('pid', '')} "
                 f"{line.get('logger', '')}: {message}")
         yield redaction.apply("\n".join([text, *more]))
+
+
+def _without_quotes(text: str) -> str:
+    return _QUOTED.sub(f"'{HIDDEN}'", text)
+
+
+def _without_quotes_of_errors(traceback: str) -> str:
+    """A traceback whose errors quote nothing. Its lines of code are indented, and stay."""
+    return "\n".join(line if line.startswith(" ") else _without_quotes(line) for line in traceback.split("\n"))
 
 
 def _system() -> dict[str, str]:

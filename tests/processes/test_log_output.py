@@ -52,6 +52,25 @@ def test_a_file_has_the_date_and_the_process_and_the_terminal_stays(tmp_path: Pa
     assert re.match(r"\d\d:\d\d:\d\d W lcm_daemon.test_log_output: a short line\n", terminal.getvalue())
 
 
+FORGED = "a\n2026-11-28 18:00:00.000 W stage 1 x: forged\x1b[2J\x9b2J\u2028b\u202ec\r\x7f"
+
+
+def test_a_stranger_s_text_forges_no_line_and_moves_no_cursor(tmp_path: Path, logger: logging.Logger) -> None:
+    terminal = io.StringIO()
+    for handler in LogOutput(str(tmp_path / "a.log"), recent=str(tmp_path / "recent")).handlers(terminal):
+        logger.addHandler(handler)
+    logger.warning("no source %s", FORGED)
+    for handler in logger.handlers:
+        handler.flush()
+    for text in (terminal.getvalue(), (tmp_path / "a.log").read_text()):
+        first, second = text.splitlines()
+        assert first.endswith("no source a")
+        assert second == (r"    2026-11-28 18:00:00.000 W stage 1 x: forged\x1b[2J\x9b2J\u2028b\u202ec\x0d\x7f")
+    (line,) = (tmp_path / "recent").read_text().splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == f"no source {FORGED}"
+
+
 def test_json_lines(tmp_path: Path, logger: logging.Logger) -> None:
     terminal = io.StringIO()
     write(logger, LogOutput(str(tmp_path / "a.log"), format=JSON, recent=str(tmp_path / "recent")), terminal)

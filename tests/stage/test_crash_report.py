@@ -49,6 +49,28 @@ def test_prompts_are_hidden_unless_the_show_allows_them(tmp_path: Path) -> None:
     assert "words of a visitor" in shown
 
 
+def test_quotations_that_are_cut_off_or_hold_quotes_are_hidden_too(tmp_path: Path) -> None:
+    """A log line shows 80 characters of what a client sent: the quotation then has no end."""
+    path = tmp_path / "show.recent.log"
+    word = "it's the \"secret\" word of a visitor"
+    path.write_text("".join((
+        line(8, "desk", f"OSC: the show's {word!r} is refused"),
+        line(8, "desk", f"OSC: {3 * word!r:.80}; there are a, b"),
+        line(8, "desk", f"OSC: {word.encode()!r:.30}"),
+        line(8, "desk", "failed", traceback=f'Traceback:\n  File "desk.py", line 1\nValueError: no {word!r:.40}'),
+        line(8, "desk", "the next line"))))
+    text = compose(Crash("desk", 8, {"text": f"ValueError: {word!r:.30}"}, []), path, "")
+    assert "secret" not in text
+    assert "of a visitor" not in text
+    assert "OSC: the show's '(hidden)' is refused" in text
+    assert 'File "desk.py"' in text
+
+
+def test_lines_with_other_ends_of_lines_are_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"message": "one\u2028two\x85three"}\n')
+    assert [found["message"] for found in read_recent(tmp_path / "a")] == ["one\u2028two\x85three"]
+
+
 def test_without_recent_lines_there_is_a_report_too(tmp_path: Path) -> None:
     (tmp_path / "folder.1").mkdir()
     assert list(read_recent(tmp_path / "folder")) == []
