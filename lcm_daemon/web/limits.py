@@ -30,6 +30,7 @@ AT_ONCE = 32  # that are accepted before what has arrived on others is read
 END_SECONDS = 10.0  # within which a client of a WebSocket must have read what was sent before the end
 PIECE = 4096  # bytes that are parsed at once; a frame without content takes six
 PARTS_AT_ONCE, PARTS_A_SECOND = 1024, 256  # pings, pongs and parts of messages that are read of one WebSocket
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 MOST_QUEUED = 4096  # messages of one WebSocket that wait to be read
 
 
@@ -149,6 +150,17 @@ def with_end(protocol: Any) -> Any:
                 waiting = getattr(self, "queue", None)  # uvicorn's older class has none
                 if waiting is not None and waiting.qsize() > MOST_QUEUED:
                     self.transport.abort()
+            self._refuse_bad_request()
+
+        def _refuse_bad_request(self) -> None:
+            """End the connection if its request could not be parsed, of which uvicorn takes no notice.
+
+            The first data are a whole request. `websockets` allows fewer characters and shorter lines than the parser
+            of HTTP requests, and no body.
+            """
+            if not getattr(self, "handshake_initiated", True) and not self.transport.is_closing():
+                self.transport.write(BAD_REQUEST)
+                self.transport.close()
 
         def handle_ping(self, *event: Any) -> None:
             if self._has_room():

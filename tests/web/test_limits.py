@@ -144,6 +144,24 @@ def test_a_flood_of_frames_that_no_app_reads_is_cut(flood: bytes) -> None:
     served(scenario, Metrics(), listening)
 
 
+WEBSOCKET = ("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n")
+
+
+@pytest.mark.parametrize("more", [
+    "Origin: http://\x1b[2J\r\n", "X: \x01\r\n", "".join(f"X-{n}: 1\r\n" for n in range(200)), f"X: {'a' * 9000}\r\n",
+    "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_a_websocket_s_request_that_cannot_be_parsed_is_refused(more: str) -> None:
+    """uvicorn neither answers nor closes it, and it waits for no request: it would keep its place for ever."""
+    def scenario(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(f"{WEBSOCKET}{more}\r\n".encode())
+            assert client.recv(1024).startswith(b"HTTP/1.1 400 ")
+            assert client.recv(1024) == b""
+
+    served(scenario, Metrics(), listening)
+
+
 def add_busy(listener: LimitedListener, sock: socket.socket, host: str) -> None:
     """Add a connection that does not wait for a request."""
     listener.connections.add(sock, sock.fileno(), host)
