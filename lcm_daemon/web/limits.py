@@ -150,17 +150,7 @@ def with_end(protocol: Any) -> Any:
                 waiting = getattr(self, "queue", None)  # uvicorn's older class has none
                 if waiting is not None and waiting.qsize() > MOST_QUEUED:
                     self.transport.abort()
-            self._refuse_bad_request()
-
-        def _refuse_bad_request(self) -> None:
-            """End the connection if its request could not be parsed, of which uvicorn takes no notice.
-
-            The first data are a whole request. `websockets` allows fewer characters and shorter lines than the parser
-            of HTTP requests, and no body.
-            """
-            if not getattr(self, "handshake_initiated", True) and not self.transport.is_closing():
-                self.transport.write(BAD_REQUEST)
-                self.transport.close()
+            _refuse_bad_request(self)
 
         def handle_ping(self, *event: Any) -> None:
             if self._has_room():
@@ -184,3 +174,14 @@ def with_end(protocol: Any) -> Any:
             return not self.transport.is_closing()
 
     return WithEnd
+
+
+def _refuse_bad_request(protocol: Any) -> None:
+    """End a WebSocket's connection if its request could not be parsed, of which uvicorn takes no notice.
+
+    The first data are a whole request. `websockets` allows fewer characters and shorter lines than the parser of HTTP
+    requests, and no body.
+    """
+    if not getattr(protocol, "handshake_initiated", True) and not protocol.transport.is_closing():
+        protocol.transport.write(BAD_REQUEST)
+        protocol.transport.close()
