@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 HIDDEN = "(hidden)"
 SHORTEST = 3  # characters of a text that is looked for; shorter ones are parts of every word
 BEGINNING = 24  # characters of a long text that show where it is quoted, whole or cut off
+# As Python writes a text, also one that was cut off; not the apostrophe of "the show's".
+_QUOTED = re.compile(r"""(?:(?<!\w)|(?<=\bb))(?:'(?:\\.|[^'\\])*(?:'|\\?$)|"(?:\\.|[^"\\])*(?:"|\\?$))""", re.DOTALL)
 
 
 class Redaction:
@@ -25,6 +28,11 @@ class Redaction:
         for private in self._texts:
             text = _replace(text, private)
         return text
+
+
+def without_quotations(text: str) -> str:
+    """The text with HIDDEN in place of each quotation: what a message quotes, someone has sent."""
+    return _QUOTED.sub(f"'{HIDDEN}'", text)
 
 
 def _replace(text: str, private: str) -> str:

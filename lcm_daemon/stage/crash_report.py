@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import psutil
 
 from lcm_daemon import __version__
-from lcm_daemon.core.redaction import HIDDEN, Redaction
+from lcm_daemon.core.redaction import Redaction, without_quotations
 from lcm_daemon.core.regular_file import open_regular
 from lcm_daemon.processes.log_file import numbered
 
@@ -26,8 +25,6 @@ LINES_AROUND = 50  # of the other processes
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "openvino",
             "torch-tensorrt", "ray", "av", "ndi-python", "uvicorn", "python-osc", "python-rtmidi")
 _DRIVER = Path("/proc/driver/nvidia/version")
-# A quotation as Python writes it, also one that was cut off; not the apostrophe of "the show's".
-_QUOTED = re.compile(r"""(?:(?<!\w)|(?<=\bb))(?:'(?:\\.|[^'\\])*(?:'|\\?$)|"(?:\\.|[^"\\])*(?:"|\\?$))""", re.DOTALL)
 _ENGINE = "engine"
 
 
@@ -59,7 +56,7 @@ def compose(crash: Crash, recent: Path, stacks: str) -> str:
     hides_quotes = crash.private is not None
     facts = dict(crash.facts)
     if hides_quotes and crash.kind != _ENGINE and "text" in facts:
-        facts["text"] = _without_quotes(facts["text"])
+        facts["text"] = without_quotations(facts["text"])
     head = {**facts, **_system()}
     lines = list(read_recent(recent))
     own = [line for line in lines if line.get("pid") == crash.pid][-LINES:]
@@ -89,19 +86,15 @@ def _shown(lines: Iterable[Mapping[str, Any]], redaction: Redaction, hides_quote
         message, process = str(line.get("message", "")), str(line.get("process", ""))
         more = [str(line[key]) for key in ("traceback", "stack") if key in line]
         if hides_quotes and process != _ENGINE:
-            message, more = _without_quotes(message), [*map(_without_quotes_of_errors, more)]
+            message, more = without_quotations(message), [*map(_without_quotes_of_errors, more)]
         text = (f"{line.get('time', '')} {str(line.get('level', ''))[:1].upper()} {process} {line.get('pid', '')} "
                 f"{line.get('logger', '')}: {message}")
         yield redaction.apply("\n".join([text, *more]))
 
 
-def _without_quotes(text: str) -> str:
-    return _QUOTED.sub(f"'{HIDDEN}'", text)
-
-
 def _without_quotes_of_errors(traceback: str) -> str:
     """A traceback whose errors quote nothing. Its lines of code are indented, and stay."""
-    return "\n".join(line if line.startswith(" ") else _without_quotes(line) for line in traceback.split("\n"))
+    return "\n".join(line if line.startswith(" ") else without_quotations(line) for line in traceback.split("\n"))
 
 
 def _system() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.needs import missing
 from lcm_daemon.core.network import PLAY, VIEW
 from lcm_daemon.core.parameters import Parameter, Value
-from lcm_daemon.core.redaction import HIDDEN, Redaction
+from lcm_daemon.core.redaction import HIDDEN, Redaction, without_quotations
 from lcm_daemon.core.requests import Change, Command
 from lcm_daemon.core.status_table import STATUS
 from lcm_daemon.web.server import MESSAGE_LIMIT
@@ -83,11 +83,12 @@ def describe_health(controls: ControlState, clients: int, status_age: float | No
         whole: Whether prompts and other texts may be in it; HIDDEN is in their places if not.
     """
     texts = {} if whole else {name: HIDDEN for name, each in controls.table.items() if each.kind == "text"}
-    private = [] if whole else [str(controls.values.get(name, "")) for name in texts]
+    hide = _hiding(str(controls.values.get(name, "")) for name in texts) if not whole else str
     states = {name: asdict(state) for name, state in controls.parameter_states.items()}
     return {
         "version": __version__, "clients": clients, "status_age": status_age,
-        "status": _without(_finite(controls.status), private), "engines": controls.lists.get("engines", ()),
+        "status": _texts_through(hide, _finite(controls.status)),
+        "engines": [_texts_through(hide, row) for row in controls.lists.get("engines", ())],
         "values": {**controls.values, **texts},
         "live": {name: {**state, "base": HIDDEN, "value": HIDDEN} if name in texts else state
                  for name, state in states.items()},
@@ -97,10 +98,15 @@ def describe_health(controls: ControlState, clients: int, status_age: float | No
     }
 
 
-def _without(status: Mapping[str, Value | None], private: Sequence[str]) -> dict[str, Value | None]:
-    """A status without private texts."""
+def _hiding(private: Iterable[str]) -> Callable[[str], str]:
+    """What takes these texts out of another one, and all that it quotes: a prompt that was refused is in no value."""
     redaction = Redaction(private)
-    return {name: redaction.apply(value) if isinstance(value, str) else value for name, value in status.items()}
+    return lambda text: without_quotations(redaction.apply(text))
+
+
+def _texts_through(change: Callable[[str], str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with each text changed."""
+    return {name: change(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def parse(text: str) -> dict[str, Any]:

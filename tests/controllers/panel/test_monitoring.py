@@ -128,6 +128,14 @@ def test_monitors_need_no_pin(others: str, monitors: list[str], wanted: list[int
     assert [answer.status for answer in answers] == wanted
 
 
+def test_health_quotes_nothing_for_strangers() -> None:
+    """A prompt that was refused is in no value; the line that refuses it is cut off, and so is its quotation."""
+    rig = playing()
+    rig.controls.status = {**rig.controls.status, "error": "the show's prompt: 'a portrait of Bob, wh; say 1"}
+    rig.controls.lists["engines"] = ({"name": "engine", "state": "cannot encode 'a portrait of Bob'"},)
+    assert "Bob" not in asking(rig, "/health", **STRANGER)[0].body.decode()
+
+
 def test_health_has_no_prompts_for_strangers() -> None:
     (own,), (foreign,) = (asking(playing(), "/health", **headers) for headers in ({}, STRANGER))
     assert own.json["values"]["prompt"] == own.json["live"]["prompt"]["value"] == PROMPT
