@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import lcm_daemon
 from lcm_daemon.commands.service.kiosk import browser_words, find_browser
 from lcm_daemon.commands.service.plan import PREFIX, ServicePlan, ServiceState, ServiceStep
 from lcm_daemon.commands.service.systemd_text import (
@@ -192,14 +193,20 @@ class Systemd:
         yield from SYSTEM_ONLY
         if not plan.shares_tmp:
             yield "PrivateTmp=yes"
-        yield from ("ProtectHome=read-only", f"ReadWritePaths={self._writable(plan)}")
+        folders = self._writable(plan)
+        yield from ("ProtectHome=read-only", f"ReadWritePaths={_optional(folders)}")
+        if programs := [each for each in self._programs() if any(map(each.is_relative_to, folders))]:
+            yield f"ReadOnlyPaths={_optional(programs)}"
 
-    def _writable(self, plan: ServicePlan) -> str:
-        """The folders that a service of the system may write to; one that is missing is ignored by systemd."""
+    def _writable(self, plan: ServicePlan) -> list[Path]:
+        """The folders that a service of the system may write to."""
         places = ("LCM_DAEMON_STATE", "LCM_DAEMON_CACHE")
-        folders = [*map(str, plan.writable), *(plan.environment[name] for name in places if name in plan.environment),
-                   CACHE]
-        return " ".join(quote(f"-{folder}") for folder in dict.fromkeys(folders))
+        return [*plan.writable, *(Path(plan.environment[name]) for name in places if name in plan.environment),
+                Path(CACHE)]
+
+    def _programs(self) -> list[Path]:
+        """What the service runs. A show beside it must not change it: `service uninstall` runs it as root."""
+        return list(dict.fromkeys((Path(sys.prefix), Path(lcm_daemon.__file__).resolve().parent)))
 
     # --- displays ---
 
@@ -250,6 +257,11 @@ class Systemd:
             found = re.match(r"systemd (\d+)", _printed("systemctl", "--version"))
             self._given_version = int(found[1]) if found else 0
         return self._given_version
+
+
+def _optional(paths: Sequence[Path]) -> str:
+    """A list of paths; one that is missing is ignored by systemd."""
+    return " ".join(quote(f"-{path}") for path in dict.fromkeys(paths))
 
 
 def _systemctl(is_system: bool) -> tuple[str, ...]:

@@ -81,6 +81,17 @@ def test_a_service_of_the_system_waits_for_the_network_and_has_folders(plan: Ser
     assert found["Install"]["WantedBy"] == "multi-user.target"
 
 
+def test_a_show_beside_the_program_cannot_change_it(
+    plan: ServicePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator runs that program as root."""
+    monkeypatch.setattr(systemd.sys, "prefix", str(tmp_path / ".venv"))
+    service = unit(manager(tmp_path), of_the_system(plan))["Service"]
+    assert service["ReadOnlyPaths"].split() == [f"-{tmp_path / '.venv'}"]
+    monkeypatch.setattr(systemd.sys, "prefix", "/opt/lcm-daemon/.venv")
+    assert "ReadOnlyPaths" not in unit(manager(tmp_path), of_the_system(plan))["Service"]
+
+
 def test_what_is_needed_stays_allowed(plan: ServicePlan, tmp_path: Path) -> None:
     """Cameras, cards, compilers and other programs' shared memory."""
     service = unit(manager(tmp_path), of_the_system(plan))["Service"]
