@@ -87,6 +87,11 @@ class NoAudience:
         """Whether the output shows pictures of visitors in place of the stage's own."""
         return False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether new visitors may join."""
+        return False
+
     def overlay(self, pixels: Pixels) -> Pixels:
         """The output with the QR code, if the show wants it."""
         return pixels
@@ -254,6 +259,10 @@ class Audience(NoAudience):
     @property
     def shows_visitors(self) -> bool:
         return bool(self.wall.shown)
+
+    @property
+    def is_open(self) -> bool:
+        return self._sessions.is_open
 
     def overlay(self, pixels: Pixels) -> Pixels:
         return self._address.overlay(pixels)

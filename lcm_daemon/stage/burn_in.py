@@ -92,16 +92,19 @@ class BurnIn:
     Attributes:
         level: The present brightness.
         place: The present offset and brightness.
+        given: The picture of the last tick before it was moved and dimmed, uint8 (H, W, 4); None before the first.
     """
 
     def __init__(self, size: Size, orbit: Orbit | None, night: NightLevel | None) -> None:
         self._orbit, self._night, self._black = orbit, night, solid(size) if night else None
         self._start: float | None = None
         self.level, self.place = 1.0, ((0, 0), 1.0)
+        self.given: Pixels | None = None
         self._before: tuple[Pixels, object, Pixels] | None = None  # given, place, returned
 
     def apply(self, pixels: Pixels, now: float) -> Pixels:
         """What goes out, uint8 (H, W, 4). now: monotonic seconds."""
+        self.given = pixels
         if self._start is None:
             self._start = now
         if self._night is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+VISITORS = "visitors"  # key of what is kept over a restart: they wait for the opening
 LONGEST_WAIT = 60.0  # seconds that a show that opens waits for its engine before the failsafe shows
 LOAD_PAUSE = 1.0  # seconds from the cue of the opening to the start of the engines: it may change the recipe
 
@@ -106,10 +107,17 @@ class ClosedShow:
             self._look.take_off(now)
 
     def _let_visitors(self) -> None:
-        """Let visitors join as long as it is open."""
-        if self._stage.show.audience is not None and self._admits == self._is_closed:
-            self._admits = not self._is_closed
-            self._stage.audience.execute(CommandRequest(f"audience/{'open' if self._admits else 'close'}", ORIGIN))
+        """Let visitors join as long as it is open, unless the performer has closed it to them."""
+        stage, were_admitted = self._stage, self._admits
+        if stage.show.audience is None:
+            return
+        self._admits = not self._is_closed
+        if were_admitted and self._is_closed and stage.audience.is_open:
+            stage.automation.keep_hours(VISITORS, True)
+            stage.audience.execute(CommandRequest("audience/close", ORIGIN))
+        elif self._admits and VISITORS in stage.automation.hours:
+            stage.automation.keep_hours(VISITORS, None)
+            stage.audience.execute(CommandRequest("audience/open", ORIGIN))
 
     # --- engines ---
 

@@ -57,13 +57,12 @@ class OutputFaults:
         self._black, self._failsafe = Lasting(), Lasting()
         self._output: Pixels | None = None
         self._input: Pixels | None = None
-        self._place: object = None
         self._changes = 0  # of the input since the output has changed
         self._first_change = 0.0
 
     def look(
         self, output: Pixels, source: Pixels | None, means: Intention, in_failsafe: bool, now: float,
-        place: object = None,
+        unmoved: Pixels | None = None,
     ) -> str:
         """What is wrong with the output; "" if nothing is.
 
@@ -73,12 +72,13 @@ class OutputFaults:
             means: What the show means.
             in_failsafe: Whether the output shows the failsafe.
             now: Monotonic seconds.
-            place: How the output is moved and dimmed; pictures of different places are not compared.
+            unmoved: The output before it is moved and dimmed, which is no change of the picture; None if it is not.
         """
         black = self._black.seconds(
             self._black_after is not None and means.light and not in_failsafe and looks_black(output), now)
         failsafe = self._failsafe.seconds(in_failsafe and means.picture, now)
-        frozen = self._frozen_seconds(output, source, means.motion and not in_failsafe, now, place)
+        frozen = self._frozen_seconds(
+            output if unmoved is None else unmoved, source, means.motion and not in_failsafe, now)
         if self._black_after is not None and black >= self._black_after:
             return f"the output has been black for more than {self._black_after:g} s"
         if self._failsafe_after is not None and failsafe >= self._failsafe_after:
@@ -88,15 +88,13 @@ class OutputFaults:
         return ""
 
     def _frozen_seconds(
-        self, output: Pixels, source: Pixels | None, should_move: bool, now: float, place: object
+        self, output: Pixels, source: Pixels | None, should_move: bool, now: float
     ) -> float:
         """Seconds since the first change of the input that the output does not show; 0.0 while it follows."""
         if self._frozen_after is None:
             return 0.0
         before, self._output = self._output, output
-        if place != self._place:
-            self._place = place
-        elif before is None or not should_move or not (before is output or is_equal(before, output)):
+        if before is None or not should_move or not (before is output or is_equal(before, output)):
             self._changes, self._input = 0, source
             return 0.0
         old, self._input = self._input, source

@@ -71,7 +71,7 @@ class OutputWatch:
             means = Intention(not is_dimmed(picture.undimmed, stage.values, burn_in.level), means.motion, means.picture)
         in_failsafe = picture.failsafe.is_active(picture.shown_age)
         means = Intention(means.light, means.motion, means.picture and not stage.loading)
-        return self._picture.look(stage.output.pixels, input_pixels, means, in_failsafe, now, burn_in.place)
+        return self._picture.look(stage.output.pixels, input_pixels, means, in_failsafe, now, burn_in.given)
 
     def _look_at_sinks(self, now: float) -> list[str]:
         sinks = self._stage.outputs.sinks

@@ -13,11 +13,11 @@ from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.stage.panic import Cancelled
-from lcm_daemon.stage.undo_move import CUES, PANIC, PAUSE, Move, Setting, is_edit, sender
+from lcm_daemon.stage.undo_move import CUES, HOURS, PANIC, PAUSE, Move, Setting, is_edit, sender
 
 MOVES_KEPT = 50
 SEED_PAUSE = 0.15  # the same for a seed: each throw of the dice can be taken back
-NO_USER = ("", "recipe", "resume")  # origins of values that a user did not set
+NO_USER = ("", "recipe", "resume", f"{CUES}{HOURS}")  # origins of values that a user did not set
 
 
 class Undo:

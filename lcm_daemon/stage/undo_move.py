@@ -11,6 +11,7 @@ from lcm_daemon.stage.panic import Cancelled
 from lcm_daemon.stage.value_origin import as_text
 
 CUES, PANIC = "cue/", "panic/"  # how the origins of their changes begin
+HOURS = "opening hours"  # who puts back the look before a closing cue
 PAUSE = 1.0  # seconds without a value, after which the next one is another move
 
 Setting = Value | Blend

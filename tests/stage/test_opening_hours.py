@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from lcm_daemon.audience.audience import NoAudience
 from lcm_daemon.automation.look import Look, read_look
 from lcm_daemon.core.frame import Frame, solid
 from lcm_daemon.core.requests import CommandRequest
@@ -290,6 +291,57 @@ def test_a_cue_that_was_put_on_while_it_is_closed_stays_at_the_opening(hall: Cal
     show.load()
     show.pass_time(3.0)
     assert (show.cue, show.value("strength"), show.value("prompt")) == ("dawn", 0.2, "a lake")
+
+
+def test_undo_does_not_bring_back_the_closing_cue(hall: Callable[..., Hall]) -> None:
+    show = hall(CLOSING_CUE, "2026-11-27 17:59:50")
+    show.load()
+
+    def prompt_after(name: str, *arguments: str) -> Any:
+        show.stage.dispatch.execute(CommandRequest(name, "osc", arguments), show.clock.time)
+        show.stage.dispatch.observe_automation([], show.clock.time)
+        show.pass_time(2.0)
+        return show.value("prompt")
+
+    set_value(show, "prompt", "one", "osc")
+    prompt_after("hours/auto")
+    set_value(show, "prompt", "a lake", "osc")
+    prompt_after("hours/auto")
+    show.pass_time(20.0)
+    prompt_after("hours/auto")
+    show.offset += berlin("2026-11-30 10:00:05") - (show.clock.time + show.offset)
+    show.pass_time(3.0)
+    assert prompt_after("hours/auto") == "a lake"
+    assert [prompt_after("undo") for _ in range(2)] == ["a lake", "one"]
+
+
+class Door(NoAudience):
+    """Stands where the visitors' server does."""
+
+    is_open = True  # type: ignore[assignment]
+
+    def execute(self, request: CommandRequest) -> None:
+        self.is_open = request.name == "audience/open"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_visitors_join_again_at_the_opening_unless_the_performer_has_closed_it_to_them(
+    hall: Callable[..., Hall], by_hand: bool,
+) -> None:
+    def visitors(show: Hall, is_open: bool) -> Hall:
+        object.__setattr__(show.stage.show, "audience", object())
+        show.stage.audience = Door(show.stage.metrics)
+        show.stage.audience.is_open = is_open  # type: ignore[misc]
+        return show
+
+    show = visitors(hall(f"{{{WEEK}}}", "2026-11-27 17:59:58"), not by_hand)
+    show.load()
+    show.pass_time(5.0)
+    assert not show.stage.audience.is_open
+    again = visitors(hall(f"{{{WEEK}}}", "2026-11-30 10:00:05", show.look()), False)  # a reload keeps the door
+    again.load()
+    again.pass_time(2.0)
+    assert again.stage.audience.is_open is not by_hand
 
 
 @pytest.mark.parametrize("kept", [7, {"closing": "night"}, {

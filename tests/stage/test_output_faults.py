@@ -24,10 +24,10 @@ class Rig:
 
     def look(
         self, output: Pixels, source: Pixels | None = GREY, means: Intention = Intention(), in_failsafe: bool = False,  # noqa: B008
-        place: object = None,
+        unmoved: Pixels | None = None,
     ) -> str:
         self.now += 1.0
-        return self.watch.look(output, source, means, in_failsafe, self.now, place)
+        return self.watch.look(output, source, means, in_failsafe, self.now, unmoved)
 
 
 def test_a_black_output_is_reported_after_a_while_and_until_it_ends() -> None:
@@ -95,8 +95,11 @@ def test_no_motion_is_wanted_of_a_held_output() -> None:
 
 def test_an_output_that_is_only_moved_or_dimmed_is_frozen_nevertheless() -> None:
     rig = Rig()
-    said = [rig.look(grey(90 + number // 4), grey(number), place=number // 4) for number in range(40)]
+    said = [rig.look(grey(90 + number), grey(number), unmoved=GREY) for number in range(40)]
     assert said[-1]
+    rig = Rig()
+    said = [rig.look(grey(90 + number), grey(number), unmoved=grey(number)) for number in range(40)]
+    assert said[-1] == "", "it moves at each look, and the picture changes"
 
 
 def test_the_failsafe_is_reported_after_a_while() -> None:

@@ -36,7 +36,8 @@ class ServicePlan:
         show: Absolute path of the show.
         command: The words that start it; the show follows `run`.
         folder: Where it starts, an absolute path; None for that of the state, as of a show that comes with the package.
-        writable: Folders beside those of state and cache that it writes to: looks, recordings.
+        writable: Folders beside those of state and cache that it writes to: looks, recordings, visitors'
+            pictures, the log.
         environment: Variables that it starts with.
         is_system: Whether it starts with the machine, before a user has logged in.
         user: The user that it runs as; "" for the one who installs it.
@@ -177,10 +178,13 @@ def _program() -> list[str]:
 
 
 def _written_folders(show: Show, file: Path) -> list[Path]:
-    """The folders of looks, recordings and the log. A show that comes with the package has them in the state's."""
+    """The folders of looks, recordings, visitors' pictures and the log. A show that comes with the package has them in
+    the state's."""
     if is_packaged(file):
         return []
     found = [file.parent, *([Path(show.unattended.log.file).parent] if show.unattended.log.file else [])]
+    if show.audience is not None and show.audience.keep:
+        found.append(Path(show.audience.keep))
     for sink in show.sinks:
         if sink.transport == "record":
             parts = Path(str(sink.options["path"])).absolute().parent.parts

@@ -43,8 +43,10 @@ def test_the_command_is_one_that_run_understands(tmp_path: Path) -> None:
 
 
 def test_folders_that_a_show_writes_to(tmp_path: Path) -> None:
-    text = "sinks: [{transport: record, path: 'takes/{date}/a.mp4'}, {transport: record, path: /data/b.mp4}]"
-    assert make_plan(show(tmp_path, text), environment={}).writable == (tmp_path, Path("/data"))
+    text = "sinks: [{transport: record, path: 'takes/{date}/a.mp4'}, {transport: record, path: /data/b.mp4}]\n" \
+        "audience: {keep: /pictures}\nlog: {file: /logs/show.log}"
+    assert make_plan(show(tmp_path, text), environment={}).writable == (
+        tmp_path, Path("/logs"), Path("/pictures"), Path("/data"))
     assert make_plan("demo", environment={}).writable == (), "it may be anywhere, and is written to the state's folder"
     assert make_plan("demo", environment={}).folder is None
 
