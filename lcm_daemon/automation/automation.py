@@ -164,6 +164,10 @@ class Automation:
                 self._player.request(request, now, lookahead)
         return changes + self._player.update(now, wall)
 
+    def start_requested(self, now: float) -> list[Change]:
+        """Start a cue that was requested and waits for nothing. Return the parameters that moved."""
+        return self._player.update(now, None)
+
     def evaluate(self, now: float) -> Values:
         """Advance the modulators to `now` and return all values, modulation included. Call this once a tick."""
         self._tick_time = now

@@ -129,6 +129,10 @@ class Dispatch:
                 self._audience.execute(request)
             case name if name.startswith("sink/"):
                 self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))
+            case "cue/go" | "cue/back" | "cue/goto":  # at once: a request that comes after it moves the cue's values
+                changes = [*self._automation.execute(request, now), *self._automation.start_requested(now)]
+                self._tell_unused(changes)
+                return changes
             case _:
                 return self._automation.execute(request, now)
         return []

@@ -257,6 +257,16 @@ def test_a_cue_with_a_recipe_sets_what_comes_with_it_and_keeps_what_it_says(stag
     assert [rows[name].by for name in ("lora/ink", "steps", "guidance")] == ['cue "storm"', 'cue "storm"', "recipe"]
 
 
+def test_what_is_requested_after_a_cue_moves_the_values_of_the_cue(stage: Stage) -> None:
+    """Also within one bundle; undo takes back the move first."""
+    stage.automation.cue_list.record(Cue("storm", {"strength": 0.9, "prompt": "storm"}))
+    execute(stage, CommandRequest("cue/goto", "osc", ("storm",)), Change("strength", 0.3, "osc"))
+    stage._serve()
+    assert [stage.parameters.targets()[name] for name in ("strength", "prompt")] == [0.3, "storm"]
+    execute(stage, CommandRequest("undo", "osc"))
+    assert [stage.parameters.targets()[name] for name in ("strength", "prompt")] == [0.9, "storm"]
+
+
 def test_values_of_a_cue_belong_to_the_recipe_change_of_the_cue(stage: Stage) -> None:
     """Another size while the recipe loads keeps them; another recipe drops them, also if the first one comes later."""
     ink = Recipe("ink", loras=(Lora("a/b", name="ink"),), parameters={"lora/ink": 0.5})
