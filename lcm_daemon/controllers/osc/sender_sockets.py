@@ -100,8 +100,9 @@ class SenderSockets:
             if own.family == socket.AF_INET6:
                 only = self._shared.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
                 own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-            for each, on in ((self._shared, 1), (own, 1)):  # while this one is bound; no other program may bind it
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, on)
+            # Every socket of the port needs it. The shared one has it only now: that keeps other programs out.
+            for each in (self._shared, own):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             own.bind(self._shared.getsockname())
             own.connect(peer)
         except OSError:
@@ -109,7 +110,6 @@ class SenderSockets:
             raise
         finally:
             self._shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         return own
 
     async def _read(self, peer: Peer, own: socket.socket) -> None:

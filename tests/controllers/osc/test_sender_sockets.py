@@ -42,6 +42,22 @@ def test_a_flood_gets_a_socket_of_its_own_and_loses_it_when_it_is_quiet(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_several_floods_get_a_socket_each(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "TURN_DATAGRAMS", 8)
+
+    async def scenario() -> None:
+        async with rig(host=host) as one:
+            senders = one.osc._sockets[0]._senders
+            assert senders is not None
+            with Peer(one.osc.port) as first, Peer(one.osc.port) as second, Peer(one.osc.port) as third:
+                for number, flood in enumerate((first, second, third), 1):
+                    for _ in range(200):
+                        flood.send("/lcm/seed", number)
+                    await one.until(lambda: len(senders) == number)
+    asyncio.run(scenario())
+
+
 def test_no_other_program_can_bind_the_port_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "TURN_DATAGRAMS", 4)
 
