@@ -29,6 +29,7 @@ from lcm_daemon.desk.takeover import DeskLeft, DeskRings, Leave, Left
 from lcm_daemon.processes.bootstrap import log_levels
 from lcm_daemon.processes.channel import CLOSED
 from lcm_daemon.processes.child import Child
+from lcm_daemon.processes.frame_slots import FEWEST_SLOTS
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.protocol import Failed, FrameResult, Ready
 from lcm_daemon.processes.silence import SilenceWatch
@@ -140,11 +141,14 @@ class DeskSupervisor(ChildSupervisor):
         config = replace(
             self._config, values=dict(self._values), kept=self.kept, sockets=sockets, rings=self._rings.begin())
         try:
-            self.child = Child(NAME, desk.run, self._size, config, log_levels(), guided=True, prestarted=process)
+            self.child = Child(NAME, desk.run, self._size, config, log_levels(), guided=True, prestarted=process,
+                               fewest=0 if self._has_ended else FEWEST_SLOTS)  # rather no preview than no controls
         except OSError:
             self._rings.end()
             process.kill_unused()
             raise
+        if not self.child.channel.slots.count:
+            log.warning("desk: /dev/shm is full; the page shows no pictures until the next desk starts")
         self.ready, self.started_at = False, now
         self._silence.heard(now)
         self._table, self._receipt = None, 0

@@ -21,7 +21,7 @@ import numpy as np
 from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.processes.frame_slots import SLOTS, FrameSlots
+from lcm_daemon.processes.frame_slots import FEWEST_SLOTS, SLOTS, FrameSlots
 from lcm_daemon.processes.pipes import IMPORTED, Connection
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
 from lcm_daemon.processes.socket_transfer import SocketTransfer
@@ -61,12 +61,14 @@ class Channel:
         guided: Whether frames may come with a guide frame.
         slots: Number of frame slots, one more than frames may be under way; fewer where memory is short.
         pipe: The stage's end of the pipe to a child that has its own end already; None makes a new pipe.
+        fewest: Number of slots without which there is no channel, as of `FrameSlots`.
     """
 
     def __init__(
         self, size: Size, guided: bool = False, slots: int = SLOTS, pipe: Connection | None = None,
+        fewest: int = FEWEST_SLOTS,
     ) -> None:
-        self._slots = FrameSlots(size, guided, count=slots)
+        self._slots = FrameSlots(size, guided, count=slots, fewest=fewest)
         self._child_pipe: Connection | None = None
         if pipe is None:
             pipe, self._child_pipe = get_context("spawn").Pipe()

@@ -11,7 +11,7 @@ from typing import Any
 from lcm_daemon.core.frame import Size
 from lcm_daemon.processes.bootstrap import is_main_thread, prepare_environment, run_in_child, terminal_signals_blocked
 from lcm_daemon.processes.channel import Channel
-from lcm_daemon.processes.frame_slots import SLOTS
+from lcm_daemon.processes.frame_slots import FEWEST_SLOTS, SLOTS
 from lcm_daemon.processes.prestarted import Prestarted
 from lcm_daemon.processes.socket_transfer import SocketTransfer
 
@@ -26,6 +26,7 @@ class Child:
         guided: Whether frames may come with a guide frame.
         slots: Number of frame slots, as of `Channel`.
         prestarted: A process that waits for its work; None spawns one.
+        fewest: Number of slots without which it cannot work, as of `Channel`.
 
     Raises:
         OSError: The system has no memory, process or file left.
@@ -33,17 +34,17 @@ class Child:
 
     def __init__(
         self, name: str, target: Callable[..., None], size: Size, *args: Any, guided: bool = False, slots: int = SLOTS,
-        prestarted: Prestarted | None = None,
+        prestarted: Prestarted | None = None, fewest: int = FEWEST_SLOTS,
     ) -> None:
         self.process: BaseProcess
         self._reaper: threading.Thread | None = None  # once it is killed
         self.transfer = prestarted.transfer if prestarted is not None else SocketTransfer()
         if prestarted is not None:
-            self.channel, self.process = Channel(size, guided, slots, prestarted.pipe), prestarted.process
+            self.channel, self.process = Channel(size, guided, slots, prestarted.pipe, fewest), prestarted.process
             prestarted.begin(target, self.channel.child_endpoint(), args)
             return
         prepare_environment()
-        self.channel = Channel(size, guided, slots)
+        self.channel = Channel(size, guided, slots, fewest=fewest)
         arguments = (is_main_thread(), target, self.channel.child_endpoint(), *args)
         self.process = get_context("spawn").Process(target=run_in_child, args=arguments, name=name, daemon=True)
         try:

@@ -28,7 +28,8 @@ class FrameSlots:
         size: (width, height) of every frame in pixels.
         guided: Whether there are guide frames as well: `guides[i]` goes to the child beside `inputs[i]`.
         name: Name of an existing block. None creates a new one, which this object then owns.
-        count: Number of slots. A new block has fewer, down to FEWEST_SLOTS, where the system has no room for more.
+        count: Number of slots. A new block has fewer, down to `fewest`, where the system has no room for more.
+        fewest: 0 for a child that can work without frames.
 
     Raises:
         OSError: The system has no room for the block.
@@ -36,13 +37,15 @@ class FrameSlots:
 
     _kept: ClassVar[list[SharedMemory]] = []  # no reference ends these
 
-    def __init__(self, size: Size, guided: bool = False, name: str | None = None, count: int = SLOTS) -> None:
+    def __init__(
+        self, size: Size, guided: bool = False, name: str | None = None, count: int = SLOTS, fewest: int = FEWEST_SLOTS,
+    ) -> None:
         self.size, self.guided = size, guided
         self._owned: OwnedSegment | None = None
         slot_bytes = (3 if guided else 2) * size[1] * size[0] * 4
         self._memory: SharedMemory
         if name is None:
-            self._owned, self.count = _create(slot_bytes, count)
+            self._owned, self.count = _create(slot_bytes, count, fewest)
             self._memory = self._owned.memory
         else:
             self._memory, self.count = attach(name), count
@@ -68,6 +71,8 @@ class FrameSlots:
         Raises:
             OSError: The system has no room.
         """
+        if not self.count:
+            return
         planes = 3 if self.guided else 2
         reserve(self._memory.name, self._bytes // planes if inputs_only else self._bytes)
 
@@ -91,17 +96,17 @@ class FrameSlots:
             self._owned = None
 
 
-def _create(slot_bytes: int, count: int) -> tuple[OwnedSegment, int]:
+def _create(slot_bytes: int, count: int, fewest: int) -> tuple[OwnedSegment, int]:
     """Create shared memory for `count` slots, or for as many as there is room for; return it and their number.
 
     Linux grants more than /dev/shm holds, and kills the process that writes to it later, so check the free space first.
     """
     room = _room()
-    count = max(FEWEST_SLOTS, min(count, room // slot_bytes))
-    if room < count * slot_bytes:
+    count = max(fewest, min(count, room // slot_bytes))
+    if count and room < count * slot_bytes:
         raise OSError(errno.ENOSPC, f"{count * slot_bytes >> 20} MiB for frames do not fit into /dev/shm; "
                       "in a container, raise --shm-size")
-    owned = OwnedSegment(count * slot_bytes)
+    owned = OwnedSegment(max(1, count * slot_bytes))  # an empty one is not possible; a byte unwritten takes no room
     _granted[owned.memory.name] = count * slot_bytes
     return owned, count
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
@@ -255,6 +256,19 @@ def test_a_system_without_room_for_a_desk_is_asked_again(
         assert desk.pid == 0
     desk.step(VALUES, time.perf_counter() + 6.0)
     serve(desk, lambda _: desk.ready and desk.pid != 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /dev/shm")
+def test_a_desk_whose_pictures_have_no_room_controls_without_them(
+    desk: DeskSupervisor, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("lcm_daemon.processes.frame_slots._room", lambda: 0)
+    os.kill(desk.pid, signal.SIGKILL)
+    serve(desk, lambda _: "/dev/shm is full" in caplog.text and desk.ready)
+    desk.show(Frame(solid(SIZE), 1, 0.0), time.perf_counter())
+    send("/lcm/strength", ["0.25"], "127.0.0.1", port)
+    serve(desk, lambda asked: any("strength" in each.changes for each in asked))
 
 
 @pytest.mark.slow

@@ -51,6 +51,13 @@ def test_memory_that_was_granted_and_not_yet_written_is_not_granted_twice(room: 
     third = FrameSlots((64, 64), count=8)
     assert third.count == 1, "one is enough to render"
     third.close()
+    room.total -= PAIR
+    without = FrameSlots((64, 64), fewest=0)
+    assert (without.count, without.inputs, without.memory().size) == (0, [], 0), "a desk controls without pictures"
+    without.reserve()
+    FrameSlots((64, 64), name=without.name, count=0).close()
+    without.close()
+    room.total += PAIR
     room.total += 2 * PAIR
     second.close()
     second.close()
