@@ -24,7 +24,7 @@ MOST_SOCKETS = 16
 FLOOD_SHARE = 0.5  # of what is read in a turn that leaves datagrams waiting, beyond which one sender may flood
 FLOOD_TURNS = 4  # such turns in a row, after which it does
 MOST_TURNS = 32  # of reading what a sender has left in the shared buffer; it holds 4 MiB
-QUIET_SECONDS = 5.0  # after which a sender has no socket of its own any more
+QUIET_SECONDS = 5.0  # without a turn that leaves datagrams waiting, after which a sender has no socket of its own
 DROP_SECONDS = 0.2  # for the stage to close its copy: what arrives there is read by none
 
 Peer = tuple[Any, ...]  # an address as the socket module returns it
@@ -113,10 +113,15 @@ class SenderSockets:
         return own
 
     async def _read(self, peer: Peer, own: socket.socket) -> None:
-        """Read until the sender is quiet."""
+        """Read until the sender floods no more: one that only sends now and then must not keep others from a socket."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + QUIET_SECONDS
         try:
             while await self._is_readable(own):
-                self._drain(own)
+                if self._drain(own) is not None:
+                    end = loop.time() + QUIET_SECONDS
+                elif loop.time() > end:
+                    break
                 await let_others_run()
             if self._held is not None:
                 self._held.drop(self._name_of(peer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import sys
 
@@ -42,6 +43,27 @@ def test_a_flood_gets_a_socket_of_its_own_and_loses_it_when_it_is_quiet(
     asyncio.run(scenario())
 
 
+def test_a_sender_that_floods_no_more_keeps_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are only a few of them."""
+    monkeypatch.setattr(udp, "TURN_DATAGRAMS", 8)
+    monkeypatch.setattr(sender_sockets, "QUIET_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with rig() as one:
+            senders = one.osc._sockets[0]._senders
+            assert senders is not None
+            with Peer(one.osc.port) as flood:
+                for _ in range(200):
+                    flood.send("/lcm/seed", 1)
+                await one.until(lambda: len(senders) == 1)
+
+                def has_ended() -> bool:
+                    flood.send("/lcm/seed", 2)
+                    return not len(senders)
+                await one.until(has_ended)
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
 def test_several_floods_get_a_socket_each(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "TURN_DATAGRAMS", 8)
@@ -50,11 +72,14 @@ def test_several_floods_get_a_socket_each(host: str, monkeypatch: pytest.MonkeyP
         async with rig(host=host) as one:
             senders = one.osc._sockets[0]._senders
             assert senders is not None
+
+            def has(number: int) -> bool:
+                return len(senders) == number
             with Peer(one.osc.port) as first, Peer(one.osc.port) as second, Peer(one.osc.port) as third:
                 for number, flood in enumerate((first, second, third), 1):
                     for _ in range(200):
                         flood.send("/lcm/seed", number)
-                    await one.until(lambda: len(senders) == number)
+                    await one.until(functools.partial(has, number))
     asyncio.run(scenario())
 
 
