@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,10 +86,10 @@ def test_a_show_beside_the_program_cannot_change_it(
     plan: ServicePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An administrator runs that program as root."""
-    monkeypatch.setattr(systemd.sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     service = unit(manager(tmp_path), of_the_system(plan))["Service"]
     assert service["ReadOnlyPaths"].split() == [f"-{tmp_path / '.venv'}"]
-    monkeypatch.setattr(systemd.sys, "prefix", "/opt/lcm-daemon/.venv")
+    monkeypatch.setattr(sys, "prefix", "/opt/lcm-daemon/.venv")
     assert "ReadOnlyPaths" not in unit(manager(tmp_path), of_the_system(plan))["Service"]
 
 
