@@ -12,12 +12,13 @@ from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameters import Parameter, Refused, Value
 from lcm_daemon.core.requests import CommandRequest
-from lcm_daemon.stage.undo_move import HOURS as ORIGIN
+from lcm_daemon.stage.undo_move import HOURS
 from lcm_daemon.transports.source_table import OWN
 
 if TYPE_CHECKING:
     from lcm_daemon.stage.stage import Stage
 
+ORIGIN = HOURS
 BEFORE = "before"  # key of what is kept over a restart
 SETTLE_SECONDS = 5.0  # from the end of the cue's fade, or of loading, to the picture that is held
 

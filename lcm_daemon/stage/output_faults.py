@@ -72,7 +72,7 @@ class OutputFaults:
             means: What the show means.
             in_failsafe: Whether the output shows the failsafe.
             now: Monotonic seconds.
-            unmoved: The output before it is moved and dimmed, which is no change of the picture; None if it is not.
+            unmoved: The output before it is moved and dimmed, which does not change what it shows; None if it is not.
         """
         black = self._black.seconds(
             self._black_after is not None and means.light and not in_failsafe and looks_black(output), now)

@@ -39,6 +39,8 @@ def disks(show: Show) -> Iterator[Finding]:
         wanted[Path(show.file).resolve().parent] = ("looks", LITTLE_DISK)
     if show.unattended.log.file:
         wanted[Path(show.unattended.log.file).absolute().parent] = ("log", LITTLE_DISK)
+    if show.audience is not None and show.audience.keep:
+        wanted[Path(show.audience.keep).absolute()] = ("visitors' pictures", LITTLE_DISK)
     for sink in show.sinks:
         if sink.transport == "record":
             wanted[_fixed_part(Path(str(sink.options["path"])))] = ("recordings", RECORDING_DISK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -127,6 +128,19 @@ def _graded(name: str, config: EndpointConfig, found: Mapping[str, Any], needed:
     rate = found["frames"] / found["seconds"]
     text = f"{config.label}: {width}x{height}" + (f", {rate:.0f} frames a second" if found["frames"] > 1 else "")
     return Finding(name, text)
+
+
+def programs(show: Show) -> Iterator[Finding]:
+    """Whether the programs that the show starts are here. They are not started."""
+    hours, alarms = show.unattended.opening_hours, show.unattended.alarms
+    found = {"alarms.command": alarms.command if alarms else (),
+             "opening_hours.commands.open": hours.open_command if hours else (),
+             "opening_hours.commands.close": hours.close_command if hours else ()}
+    for key, words in found.items():
+        if words and shutil.which(words[0]):
+            yield Finding("program", f"{key}: {words[0]}")
+        elif words:
+            yield Finding("program", f"{key}: {words[0]!r:.80} cannot be found or started", FAULT)
 
 
 def sinks(show: Show) -> Iterator[Finding]:

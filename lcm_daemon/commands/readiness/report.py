@@ -59,7 +59,7 @@ def sections(
                               *machine.driver(show))
     yield "disks", lambda: machine.disks(show)
     yield "ports", lambda: machine.ports(show, playing is not None)
-    yield "outputs", lambda: parts.sinks(show)
+    yield "outputs", lambda: (*parts.sinks(show), *parts.programs(show))
     if any(group.ray for group in show.engines):
         yield "nodes", lambda: nodes(show)
     yield "weights", lambda: parts.weights(show)

@@ -31,11 +31,12 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_folder_that_is_written_is_looked_at(tmp_path: Path) -> None:
-    text = "log: {file: logs/a.log}\nsinks: [{transport: record, path: 'takes/{date}/x.mp4'}]"
+    text = ("log: {file: logs/a.log}\nsinks: [{transport: record, path: 'takes/{date}/x.mp4'}]\n"
+            "audience: {keep: visitors}")
     found = {one.text.partition(" free for ")[2].partition(" in ")[::2] for one in machine.disks(show(tmp_path, text))}
     assert {use: Path(folder) for use, _, folder in ((use, "", folder) for use, folder in found)} == {
         "state": tmp_path / "state", "compiled models": tmp_path / "cache", "looks": tmp_path, "log": tmp_path / "logs",
-        "recordings": tmp_path / "takes"}
+        "recordings": tmp_path / "takes", "visitors' pictures": tmp_path / "visitors"}
 
 
 @pytest.mark.parametrize(("free", "grade"), [(50e9, OK), (1e9, NOTE), (1e6, FAULT)])

@@ -103,3 +103,12 @@ def test_models_of_the_package_are_compared_with_what_pip_has_written(
     assert [one.grade for one in parts._package()] == [FAULT]
     monkeypatch.setattr("importlib.metadata.files", lambda name: None)
     assert list(parts._package()) == []
+
+
+def test_programs_that_are_not_here_are_faults(tmp_path: Path) -> None:
+    (text := tmp_path / "list.txt").write_text("")
+    made = show(tmp_path, f"alarms: {{command: [{sys.executable}, -V]}}\n"
+                          f"opening_hours: {{commands: {{open: [xset-is-not-here, dpms], close: [{text}]}}}}")
+    assert [(one.text.partition(":")[0], one.grade) for one in parts.programs(made)] == [
+        ("alarms.command", OK), ("opening_hours.commands.open", FAULT), ("opening_hours.commands.close", FAULT)]
+    assert [*parts.programs(show(tmp_path))] == []
