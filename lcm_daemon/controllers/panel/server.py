@@ -225,9 +225,12 @@ class PanelServer:
 
     async def _serve_stream(self, request: Request) -> None:
         content_type = "multipart/x-mixed-replace; boundary=picture"
-        stream = StreamingResponse(
-            self._stream_parts(), media_type=content_type, headers=self._frame_headers(request))
-        await stream(request.scope, request.receive, request._send)
+        headers = self._frame_headers(request)
+        if request.method == "HEAD":  # without a body, its client would read nothing, and keep its seat for ever
+            answer = Response(media_type=content_type, headers=headers)
+        else:
+            answer = StreamingResponse(self._stream_parts(), media_type=content_type, headers=headers)
+        await answer(request.scope, request.receive, request._send)
 
     async def _stream_parts(self) -> AsyncIterator[bytes]:
         """The boundary follows each frame at once, because some readers show a frame only when they see its end."""

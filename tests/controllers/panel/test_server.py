@@ -284,6 +284,22 @@ def test_health_tells_status_values_and_counts():
                       "counts": {"panel/malformed": 1}, "engines": [], "audience": {}}
 
 
+def test_the_head_of_a_stream_ends():
+    """It has no body that its client could fail to read, so it would keep its seat."""
+    async def scenario():
+        async with serving(Rig()) as panel:
+            reader, writer = await asyncio.open_connection("127.0.0.1", panel.port)
+            writer.write(f"HEAD /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{panel.port}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            await until(lambda: not panel._server._seats)
+            writer.close()
+            return head
+
+    head = asyncio.run(scenario())
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"multipart/x-mixed-replace" in head
+
+
 def test_more_clients_than_the_limit_are_turned_away_and_a_place_becomes_free_again(monkeypatch):
     monkeypatch.setattr(seats, "SILENT_SECONDS", math.inf)
 
