@@ -65,7 +65,7 @@ class SenderSockets:
             self._separate(peer)
 
     def _separate(self, peer: Peer) -> None:
-        """Give a sender a socket of its own. Where the system refuses, it goes on to share the buffer."""
+        """Give a sender a socket of its own. Where the system refuses, it shares the buffer as before."""
         try:
             own = self._open(peer)
         except OSError:
