@@ -46,6 +46,7 @@ class StageRun:
 
     def __init__(self, show: Show, frames: int) -> None:
         self.stage = Stage(show, on_result=self._on_result)
+        self.stage.desk.keeps_spare = False  # it would start between the two measurements of the memory
         metrics, on_input = self.stage.metrics, self.stage.on_input
         self.stage.source.runner = SourceRunner("flood", FloodSource({}), show.size, "cover", metrics, on_input)
         self.memory: dict[int, float] = {}  # MiB, by number of results

@@ -95,6 +95,7 @@ class DeskSupervisor(ChildSupervisor):
         self._retry_at = 0.0
         self._sockets, self._rings = StageSockets(), DeskRings()
         self._spare = SpareProcess(NAME, MODULES, "desk", metrics)
+        self.keeps_spare = True  # one waits while a desk is open
         self._spare_at: float | None = None  # when the next spare is started; None: once this desk is open
         self._has_ended = False  # a desk has ended in this show
         self._ready_at = 0.0
@@ -171,7 +172,7 @@ class DeskSupervisor(ChildSupervisor):
 
     def _keep_spare(self, now: float) -> None:
         """Let a spare wait while a desk is open."""
-        if not self.ready:
+        if not (self.ready and self.keeps_spare):
             return
         if self._spare_at is None:
             self._spare_at = now + (SPARE_SECONDS if self._has_ended else FIRST_SPARE_SECONDS)

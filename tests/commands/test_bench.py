@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from lcm_daemon.commands import bench, bench_daemon, bench_model, bench_stage
-from lcm_daemon.commands.bench_task import Task
+from lcm_daemon.commands.bench_task import Task, show_of
 from lcm_daemon.core.errors import EngineError, LcmDaemonError, RecipeError
 from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.parts import Lora
@@ -45,6 +45,12 @@ def test_a_bench_of_the_passthrough(
     assert 0 < figures["start"]["first output frame, s"] <= figures["start"]["first rendered frame, s"]
     assert "failed" not in capsys.readouterr().out
     assert not (tmp_path / "state").exists(), "a bench has no look to keep"
+
+
+def test_the_memory_of_a_bench_is_that_of_the_same_processes_throughout() -> None:
+    content = {"recipe": "passthrough", "osc": False, "panel": False, "engine": {"spare": False}}
+    stage = bench_stage.StageRun(replace(show_of(content), sinks=()), 100).stage
+    assert not stage.desk.keeps_spare, "a spare desk would start between the first measurement and the second"
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(

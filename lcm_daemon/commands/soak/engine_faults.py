@@ -17,7 +17,7 @@ from lcm_daemon.commands.soak.nan_weights import write_model_of_nan, write_model
 from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
 from lcm_daemon.commands.soak.signals import CAN_STOP, KILL, STOP
 
-REST_SECONDS = 20.0
+REST_SECONDS = 35.0  # the third engine that ends within a minute of rendering steps down: faults are further apart
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
 BROKEN: Mapping[str, Callable[[Path], Path]] = {  # recipes whose weights are damaged, and what writes those
     "soak-nan": write_model_that_paints_nan, "soak-nan-weights": write_model_of_nan,

@@ -20,6 +20,7 @@ from lcm_daemon.commands.soak import engine_faults, state_faults
 from lcm_daemon.commands.soak.nan_weights import WEIGHTS, write_model_of_nan, write_model_that_paints_nan
 from lcm_daemon.commands.soak.observer import shared_memory
 from lcm_daemon.commands.soak.shifted_clock import write_shift
+from lcm_daemon.processes.supervisor import RestartLimit
 from lcm_daemon.recipes.reader import load_recipe
 
 
@@ -27,6 +28,11 @@ def tensors(model: Path, part: str) -> dict[str, np.ndarray]:
     """Every tensor of a part of a model, by an independent reader."""
     found: dict[str, np.ndarray] = load_file(model / part / WEIGHTS)
     return found
+
+
+def test_faults_of_the_engine_are_so_far_apart_that_the_third_one_does_not_step_down() -> None:
+    limit, loading = RestartLimit(), 3.0  # only the time in which an engine renders counts
+    assert all(limit.allows(number * (engine_faults.REST_SECONDS - loading)) for number in range(9))
 
 
 @pytest.mark.parametrize(("write", "part", "damaged"), [
