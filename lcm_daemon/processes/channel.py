@@ -61,7 +61,7 @@ class Channel:
         guided: Whether frames may come with a guide frame.
         slots: Number of frame slots, one more than frames may be under way; fewer where memory is short.
         pipe: The stage's end of the pipe to a child that has its own end already; None makes a new pipe.
-        fewest: Number of slots without which there is no channel, as of `FrameSlots`.
+        fewest: Number of slots without which the channel is not made, as of `FrameSlots`.
     """
 
     def __init__(
