@@ -53,7 +53,7 @@ BROAD = {"Exception", "BaseException"}
 BROAD_ALLOWED = {"stage/guard.py", "render/engine.py", "desk/desk.py", "audience/server.py", "transports/runner.py",
                  "stage/live_source.py", "pipelines/accelerators/manager.py", "render/remote_engine.py",
                  "render/node_engine.py", "core/plugins.py",
-                 "stage/background_poll.py", "stage/alarm_messages.py"}  # the tick, the loops, the threads, code of others
+                 "stage/background_poll.py", "stage/alarm_messages.py"}  # tick, loops, threads, code of others
 UNSAFE = ("torch.load", "yaml.load(", "yaml.unsafe_load", "pickle.load", "shell=True", "eval(")
 
 # Words that hide what a sentence says: none of the first, few of the second.

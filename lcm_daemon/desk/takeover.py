@@ -21,7 +21,7 @@ class Left:
 
 @dataclass(frozen=True)
 class RingNames:
-    """What a desk is told of its ring.
+    """What a desk has to know of its ring.
 
     Attributes:
         own: Name of its block; "" where the system has no room.

@@ -32,6 +32,8 @@ from lcm_daemon.stage.undo_move import CUES
 _CHANGE_LISTS = ("panic", "undo", "redo", "undo_panic", "prompts/play", "prompts/store", "prompts/clear",
                  "modulator/add", "modulator/remove")
 
+_CUE_STARTS = ("cue/go", "cue/back", "cue/goto")
+
 
 class Dispatch:
     """Applies changes of parameters, and carries out commands: its own, and through `automation` all others.
@@ -129,13 +131,16 @@ class Dispatch:
                 self._audience.execute(request)
             case name if name.startswith("sink/"):
                 self._outputs.switch(name.removeprefix("sink/"), bool(request.arguments[0]))
-            case "cue/go" | "cue/back" | "cue/goto":  # at once: a request that comes after it moves the cue's values
-                changes = [*self._automation.execute(request, now), *self._automation.start_requested(now)]
-                self._tell_unused(changes)
-                return changes
             case _:
-                return self._automation.execute(request, now)
+                return self._automate(request, now)
         return []
+
+    def _automate(self, request: CommandRequest, now: float) -> list[Change]:
+        changes = self._automation.execute(request, now)
+        if request.name in _CUE_STARTS:  # at once: a request that comes after it moves the cue's values
+            changes = [*changes, *self._automation.start_requested(now)]
+            self._tell_unused(changes)
+        return changes
 
     def _change_what_renders(self, request: CommandRequest) -> None:
         """Carry out a command that ends with a change of the recipe, which tells its sender how it went."""
