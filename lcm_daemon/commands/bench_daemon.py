@@ -38,7 +38,7 @@ class DaemonProcess:
     def __init__(self, show: Mapping[str, Any]) -> None:
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name)
-        (path / "show.yaml").write_text(yaml.safe_dump(dict(show)))
+        (path / "show.yaml").write_text(yaml.safe_dump({"crash_reports": {"keep": 0}, **show}))
         self._log = path / "log.txt"
         command = [sys.executable, "-m", "lcm_daemon", "run", str(path / "show.yaml")]
         with self._log.open("wb") as log:
