@@ -47,7 +47,7 @@ TIMED = (  # of those, tests that look at every frame of some seconds, or at its
     "tests/transports/test_ndi.py::test_a_slow_reader", "tests/core/test_document.py", "tests/core/test_journal.py",
     "tests/daemon/test_resume.py::test_a_killed", "tests/daemon/test_osc_show.py::test_send_prints",
     "tests/commands/test_bench_engines.py", "tests/commands/test_bench.py::test_a_bench_of_the_passthrough",
-    "tests/examples/test_plugins.py::test_a_show", "tests/daemon/test_floods.py",
+    "tests/examples/test_plugins.py::test_a_show", "tests/daemon/test_floods.py", "tests/core/test_thread_priority.py",
 )
 FIRST_WORKER = "gw0"
 
