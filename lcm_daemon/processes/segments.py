@@ -51,7 +51,7 @@ def sweep(folder: Path = FOLDER, young: float = YOUNG_SECONDS) -> int:
     with contextlib.suppress(OSError):
         found = sum(_removed(path, young) for path in folder.glob(f"{PREFIX}*"))
     if found:
-        log.info("shared memory: removed %d MiB that a killed run left behind", found >> 20)
+        log.info("shared memory: removed %.1f MiB that a killed run left behind", found / 2**20)
     return found
 
 

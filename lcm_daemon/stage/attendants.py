@@ -37,13 +37,23 @@ class Attendant(Protocol):
         """The show ends."""
 
 
-class _Loading:
-    """Moves forward what takes longer than a tick: sources, recipes that are fetched, files."""
-
-    name = "keeping up the show"
+class _OfStage:
+    """What the stage's own attendants have in common."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+
+    def status(self) -> Mapping[str, Value]:
+        return {}
+
+    def stop(self) -> None:
+        """Nothing: the stage ends its parts itself."""
+
+
+class _Loading(_OfStage):
+    """Moves forward what takes longer than a tick: sources, recipes that are fetched, files."""
+
+    name = "keeping up the show"
 
     def step(self, now: float) -> None:
         stage = self._stage
@@ -54,20 +64,11 @@ class _Loading:
         stage.prompt_picture.step()
         stage.show_file.step(now, stage.desk.kept.get(BINDINGS, ()))
 
-    def status(self) -> Mapping[str, Value]:
-        return {}
 
-    def stop(self) -> None:
-        """Nothing: the stage ends these parts itself."""
-
-
-class _Alarms:
+class _Alarms(_OfStage):
     """Asks the parts of a stage that have no alarm of their own to raise."""
 
     name = "the alarms"
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
 
     def step(self, now: float) -> None:
         stage = self._stage
@@ -78,9 +79,6 @@ class _Alarms:
 
     def status(self) -> Mapping[str, Value]:
         return {"alarm": self._stage.alarms.describe()}
-
-    def stop(self) -> None:
-        """Nothing to end."""
 
 
 def _of_care(stage: Stage) -> list[Attendant]:

@@ -65,7 +65,7 @@ class Tick:
 
 
 class LateTicks:
-    """Notes late ticks of the stage in this process, and what its thread did meanwhile, into a file."""
+    """Notes late ticks of the stage in this process, and what its thread did in that time, into a file."""
 
     def __init__(self, path: Path, stacks: bool) -> None:
         self._file, self._main = path.open("w"), threading.main_thread().ident

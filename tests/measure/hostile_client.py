@@ -98,7 +98,7 @@ def http_attempts(door: str, host: str, port: int) -> Iterator[Attempt]:
 
 
 def raw_attempts(door: str, host: str, port: int) -> Iterator[Attempt]:
-    """Bytes that are no request, or none that ends."""
+    """Bytes that make no request, or one that does not end."""
     for data in (*RAW, b"GET / HTTP/1.1\r\nHost: ", b"POST /pin HTTP/1.1\r\nHost: " + host.encode() +
                  b"\r\nContent-Length: 1000\r\n\r\npin="):
         time.sleep(PACE)
@@ -116,7 +116,7 @@ def raw_attempts(door: str, host: str, port: int) -> Iterator[Attempt]:
 
 
 def pin_attempts(host: str, port: int) -> Iterator[Attempt]:
-    """Guesses, and cookies that nobody was given."""
+    """Guesses, and cookies that were not given to anyone."""
     statuses = [ask(host, port, "POST", "/pin", f"pin={number:08}",
                     {"Content-Type": "application/x-www-form-urlencoded"})[0] for number in range(12)]
     yield Attempt("page", "12 wrong pins", str(statuses), set(statuses[:5]) == {401} and set(statuses[5:]) == {429})

@@ -1,11 +1,11 @@
-"""Locked out: flood a real daemon in each way, and measure how long the operator waits meanwhile.
+"""Locked out: flood a real daemon in each way, and measure how long the operator waits during it.
 
     python -m tests.measure.locked_out [--flood NAME] [--seconds 6]
 
 Each flood runs in a process of its own on this machine. After it has begun this program opens the page (its file, its
 status, and its WebSocket until the first message), and sends a value by OSC, again and again. The report has the waits:
 for the page, and until a page hears that the value is in force. The program ends with 1 if a page took longer than 1 s,
-or one of ten values longer than 0.3 s. `quiet` is no flood.
+or one of ten values longer than 0.3 s. `quiet` has no flood.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def test_staff_sees_that_a_show_is_closed_and_opens_it(devtools: str) -> None:
             assert await page.js(f"{CHIP}.innerText") == closed
             assert await page.js("document.querySelector('[data-hours]').innerText") == closed
             amber = "document.querySelector('[data-drawer=System] [data-status=engine].text-amber')"
-            assert await page.js(f"{amber} === null"), "an engine that does not run on purpose is no problem"
+            assert await page.js(f"{amber} === null"), "an engine that does not run on purpose is not a problem"
             for name in ("hours/open", "hours/close", "hours/auto"):
                 await page.js(f"document.querySelector(`[data-command='{name}']`).click()")
             async with asyncio.timeout(10):
