@@ -23,6 +23,7 @@ from lcm_daemon.core.errors import EngineError
 from lcm_daemon.core.frame import Frame
 from lcm_daemon.core.metrics import quantile_of
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
+from lcm_daemon.processes.program import end_program
 from lcm_daemon.transports.base import Source
 from lcm_daemon.transports.testcard import TestcardSource, read_stamp
 
@@ -48,12 +49,7 @@ class DaemonProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_program(self._process, 10)
         self._folder.cleanup()
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lcm_daemon.commands.panel_answer import read_health
+from lcm_daemon.processes.program import end_program
 from lcm_daemon.shows.reader import ENVIRONMENT_PREFIX
 from lcm_daemon.shows.show import Show
 from lcm_daemon.shows.unattended import unattended_fields
@@ -90,12 +91,7 @@ class ShowCopy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_program(self._process, END_SECONDS)
         self._folder.cleanup()
 
     @property

@@ -1,4 +1,4 @@
-"""Runs a program that a show names. It may take long: call it on a thread that may wait."""
+"""Runs programs that a show names, and ends those of ours. Both may take long: call them on a thread that may wait."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lcm_daemon.core.errors import LcmDaemonError
 
@@ -48,3 +49,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     else:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def end_program(process: subprocess.Popen[Any], seconds: float) -> None:
+    """Let a program end in order, for up to `seconds`; then kill it."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

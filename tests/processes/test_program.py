@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lcm_daemon.processes.program import ProgramFailed, run_program
+from lcm_daemon.processes.program import ProgramFailed, end_program, run_program
 from tests.rigs.daemon import wait_for
 
 
@@ -35,3 +36,15 @@ def test_one_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> No
         run_program([sys.executable, "-c", script], {}, 0.7)
     if note.exists():
         wait_for(lambda: not psutil.pid_exists(int(note.read_text())), 10, "the end of the child")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that a program could ignore")
+@pytest.mark.parametrize(("code", "expected"), [
+    ("", -15), ("signal.signal(signal.SIGTERM, signal.SIG_IGN); ", -9)])  # SIGTERM, SIGKILL
+def test_a_program_ends_in_order_or_is_killed(code: str, expected: int) -> None:
+    text = f"import signal, time; {code}print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        end_program(process, 10 if not code else 0.1)
+        assert process.returncode == expected
