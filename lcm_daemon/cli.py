@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lcm_daemon import __version__
-from lcm_daemon.commands import unattended_parser
+from lcm_daemon.commands import export_parser, unattended_parser
 from lcm_daemon.commands.listing import LISTS, list_parameters
 from lcm_daemon.core.errors import LcmDaemonError
 
@@ -107,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(prepare)
 
     unattended_parser.add_commands(commands)
+    export_parser.add_commands(commands)
 
     _add_health(commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1"))
 

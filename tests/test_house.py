@@ -24,7 +24,7 @@ PACKAGE = ROOT / "lcm_daemon"
 # Who may import whom: a package imports itself and those of earlier lines, never one of its own line.
 ORDER: Sequence[set[str]] = [
     {"core"},
-    {"recipes", "processes", "transports", "web"},
+    {"recipes", "processes", "transports", "web", "exports"},
     {"pipelines", "automation", "controllers"},
     {"render", "desk", "contracts"},
     {"shows"},

@@ -1,0 +1,13 @@
+"""Names of OSC that controllers and exports share: the fixed addresses, and the type tag of each kind of parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lcm_daemon.core.parameters import ParameterKind
+
+ROOT = "/lcm/"
+STATUS = ROOT + "status/"
+
+# https://opensoundcontrol.stanford.edu/spec-1_0.html: T is true; false has the tag F.
+TYPE_TAGS: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
