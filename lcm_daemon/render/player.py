@@ -150,6 +150,11 @@ class Player:
         if spare is not None:
             spare.kill()
 
+    def climb(self, now: float) -> None:
+        """Load the recipe itself, in place of what engines load or render that fell back from it."""
+        for engine in [each for each in self.engines if each.fallen]:
+            engine.climb(now)
+
     def make_room(self) -> EnginePlace | None:
         """Stop one engine while others render on; return its place, or None if it is the only one that renders."""
         ready = [engine for engine in self.engines if engine.ready]

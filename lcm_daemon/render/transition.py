@@ -216,6 +216,10 @@ class RecipeTransition:
             self._automatic = self._asked_automatically
             if self._asked_alone:
                 self._swap(now)
+            elif asked == self.current.variant and self.current.fallen and not self.current.ready:
+                log.info("recipe %s: nothing renders; it is loaded in place of what it fell back to", asked.name)
+                self.current.climb(now)  # beside another engine that loads, it would take twice as long
+                self.state.end(Outcome.DONE)
             elif asked != self.current.variant or self.current.fallen or self._asked_reload:
                 self._load(asked, now)
             else:

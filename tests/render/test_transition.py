@@ -59,6 +59,10 @@ class FakeEngine:
         if self.failure is not None:
             self.start(0.0)
 
+    def climb(self, now: float) -> None:
+        self.fallen = self.ready = False
+        self.start(now)
+
     def pop_spare(self) -> Any:
         spare, self.spare = self.spare, None
         return spare
@@ -379,6 +383,14 @@ def test_asking_for_the_recipe_of_a_fallen_player_tries_it_at_once(rig: Rig) -> 
     rig.change.ask(OLD)
     rig.step()
     assert rig.running == ["old", "old"]
+
+
+def test_while_nothing_renders_a_fallen_player_loads_its_recipe_alone(rig: Rig) -> None:
+    rig.made[0].fallen, rig.made[0].ready = True, False  # what it fell back to has failed too, and loads again
+    rig.change.ask(OLD)
+    rig.step()
+    assert (rig.running, rig.made[0].fallen, rig.change.phase) == (["old"], False, Phase.PLAYING)
+    assert rig.outcomes == [("old", Outcome.DONE)]
 
 
 def test_what_is_only_to_be_better_never_costs_the_picture(rig: Rig) -> None:

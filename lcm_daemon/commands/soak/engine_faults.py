@@ -18,6 +18,7 @@ from lcm_daemon.commands.soak.scene import RENDERED_SECONDS, Check, Fault, Scene
 from lcm_daemon.commands.soak.signals import CAN_STOP, KILL, STOP
 
 REST_SECONDS = 35.0  # the third engine that ends within a minute of rendering steps down: faults are further apart
+REST_OF_TWO = 70.0  # the same before and after a fault that ends two engines
 ROOM = 16 << 20  # bytes that an engine may still take, when its memory is limited
 BROKEN: Mapping[str, Callable[[Path], Path]] = {  # recipes whose weights are damaged, and what writes those
     "soak-nan": write_model_that_paints_nan, "soak-nan-weights": write_model_of_nan,
@@ -58,6 +59,7 @@ class LoadWithoutMemory(_EngineFault):
 
     name = "engine-memory-load"
     does = "kills the engine; the next one gets no memory while it loads (RLIMIT_AS)"
+    rest = REST_OF_TWO
     hold = 15.0
     limit = 2 * RENDERED_SECONDS  # two engines load, one after the other
 
@@ -89,6 +91,7 @@ class FrameWithoutMemory(_EngineFault):
 
     name = "engine-memory-frame"
     does = "lets the engine have no more memory for 6 s, and raises steps, LoRAs and ControlNets (RLIMIT_AS)"
+    rest = REST_OF_TWO  # the fault before it has ended two engines
     hold = 6.0
     from_undo = True
 
@@ -133,7 +136,8 @@ class DamagedWeights(Fault):
 
     def go_on(self, scene: Scene) -> None:
         status = scene.observer.status_since(self._begun + 1.0)
-        self._said = str(status.get("alarm") or status.get("error") or "")
+        said = (str(status.get(kind) or "") for kind in ("alarm", "error"))
+        self._said = next((text for text in said if f"{self._recipe}: " in text), "")  # not that of another fault
         if status.get("recipe") == self._recipe:
             self._played_at = min(self._played_at, time.monotonic())
 

@@ -35,6 +35,30 @@ def test_faults_of_the_engine_are_so_far_apart_that_the_third_one_does_not_step_
     assert all(limit.allows(number * (engine_faults.REST_SECONDS - loading)) for number in range(9))
 
 
+def test_an_engine_that_has_no_memory_while_it_loads_does_not_step_down() -> None:
+    limit, loading = RestartLimit(), 3.0
+    rest, rest_of_two = engine_faults.REST_SECONDS - loading, engine_faults.REST_OF_TWO - loading
+    assert engine_faults.LoadWithoutMemory.rest == engine_faults.FrameWithoutMemory.rest == engine_faults.REST_OF_TWO
+    load = rest + rest_of_two  # two faults before; one engine is killed, the next one cannot load; then another fault
+    assert all(limit.allows(moment) for moment in (0.0, rest, load, load, load + rest_of_two))
+
+
+def test_only_its_own_report_counts_for_damaged_weights() -> None:
+    fault = engine_faults.DamagedWeights("engine-nan", "", "soak-nan")
+    status = {"alarm": "builtin: died", "error": "soak-nan-weights: recipe soak-nan-weights: conv_out.bias"}
+    sent: list[str] = []
+    scene = cast(Any, SimpleNamespace(
+        show=SimpleNamespace(send=lambda *message: sent.append(message[1])),
+        observer=SimpleNamespace(status_since=lambda moment: status)))
+    fault.begin(scene)
+    fault.go_on(scene)
+    assert (sent, fault.is_done) == (["soak-nan"], False)
+    status["error"] = "soak-nan: every picture of its warm-up is NaN"
+    fault.go_on(scene)
+    assert fault.is_done
+    assert fault.checks(scene)[0].found == status["error"]
+
+
 @pytest.mark.parametrize(("write", "part", "damaged"), [
     (write_model_of_nan, "unet", lambda name, values: np.isnan(values).all() == (name == "conv_out.bias")),
     (write_model_that_paints_nan, "vae", lambda name, values: (np.abs(values) == np.finfo(values.dtype).max).all())])
