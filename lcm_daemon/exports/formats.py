@@ -43,7 +43,11 @@ class Format:
         return self.file.format(show=safe or "show")
 
 
-FORMATS: Mapping[str, Format] = {}
+FORMATS: Mapping[str, Format] = {
+    "touchdesigner": Format(
+        "{show}_touchdesigner.py", "TouchDesigner: a script that builds a component with pictures, parameters, cues",
+        "lcm_daemon.exports.touchdesigner", program="TouchDesigner"),
+}
 
 
 def find_format(name: str) -> Format:

@@ -120,6 +120,9 @@ class Surface:
         page_port: TCP port of the page; 0 if it is off or takes any free one.
         query_port: TCP port of OSCQuery; 0 if it is off or takes any free one.
         secure: Whether the page speaks TLS.
+        file: What `lcm-daemon run` is given: the file of the show without its folder, or the name of a packaged one.
+        machine: Name of the daemon's machine as NDI shows it: "STAGE" of the sender "STAGE (lcm)".
+        mapped: The addresses of the show's `osc.map`.
     """
 
     show: str
@@ -141,6 +144,9 @@ class Surface:
     page_port: int
     query_port: int
     secure: bool = False
+    file: str = ""
+    machine: str = "MACHINE"
+    mapped: tuple[str, ...] = ()
 
     def controls(self) -> list[Control]:
         """Every parameter in order."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.core.requests import commands
 from lcm_daemon.core.status_table import STATUS
 from lcm_daemon.exports.surface import End, Surface
+from lcm_daemon.shows.library import FOLDER
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import EndpointConfig, switch_names
 
@@ -26,7 +28,13 @@ def surface_of(show: Show) -> Surface:
         commands(recipes, tuple(switch_names(show.sinks)), show.network.max_size), _cues(show), recipes,
         show.recipe.name, show.prompts, STATUS, tuple(modulator.name for modulator in show.modulators), show.fps,
         show.size, tuple(_end(source) for source in sources if source), tuple(map(_end, show.sinks)),
-        _host(osc or panel or {}), _osc_port(osc), _port(panel), _port(query), show.network.tls is not None)
+        _host(osc or panel or {}), _osc_port(osc), _port(panel), _port(query), show.network.tls is not None,
+        _file(show), mapped=tuple(dict.fromkeys(entry.address for entry in (osc or {}).get("map", ()))))
+
+
+def _file(show: Show) -> str:
+    file = Path(show.file)
+    return file.stem if file.resolve().parent == FOLDER.resolve() else file.name
 
 
 def _cues(show: Show) -> tuple[str, ...]:
