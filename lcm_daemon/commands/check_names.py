@@ -31,6 +31,7 @@ def find_missing(names: ShowNames, references: Sequence[Reference]) -> Iterator[
         "value": lookups.value_problem, "arguments": lookups.arguments_problem, "subject": lookups.subject_problem,
         "failsafe": lookups.failsafe_problem, "device": _device_problem, "accelerator": lookups.accelerator_problem,
         "codec": _codec_problem, "cue": lookups.cue_problem,
+        "document": lambda reference: "",
     }
     for reference in references:
         if problem := kinds[reference.kind](reference):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -43,9 +44,10 @@ def copy_overrides(show: Show, bus: str, panel_port: int, osc_port: int = 0) -> 
     if osc_port:
         servers["osc"] = f"{{host: {HOST}, port: {osc_port}}}"
     off = {name: "false" for name, options in show.controllers.items() if options is not None} | {"osc": "false"}
-    unattended = unattended_fields(Path())
+    unattended, ndi_discovery = unattended_fields(Path()), json.dumps(show.network.ndi_discovery)
     sections = {**off, **servers, **({"audience": "false"} if show.audience else {}), "resume": "false",
-                "network": "{}", **{key: text for key, text in SWITCHED_OFF.items() if key in unattended},
+                "network": f"{{ndi_discovery: {ndi_discovery}}}",
+                **{key: text for key, text in SWITCHED_OFF.items() if key in unattended},
                 "sinks": f"[{{transport: memory, name: {bus}}}]"}
     parts = [f"cues.{number}.send=[]" for number, cue in enumerate(show.cues) if cue.send]
     if show.unattended.care is not None and show.unattended.care.night is not None:

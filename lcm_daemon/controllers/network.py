@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +87,20 @@ ORIGIN = Custom(_read_origin, "the origin of a page, such as https://example.org
 EMBEDDER = Custom(_read_embedder, 'the origin of a page, such as https://example.org, or "*" for every page')
 
 
+def _read_ndi_server(node: Node, problems: Problems) -> str | None:
+    text: str | None = Text().read(node, problems)
+    host, colon, port = (text or "").strip().partition(":")
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        host = ""
+    if text is not None and (not host or (colon and not (port.isdecimal() and 0 < int(port[:6]) < 65536))):
+        return problems.add(node, f"{text!r:.80} is not {NDI_SERVER.describe()}")
+    return None if text is None else text.strip()
+
+
+NDI_SERVER = Custom(_read_ndi_server, "the address of an NDI Discovery Server, such as 10.0.0.5 or 10.0.0.5:5959")
+
 
 def _read_pin(node: Node, problems: Problems) -> str | None:
     text: str | None = Text().read(node, problems)
@@ -141,6 +156,8 @@ NETWORK_FIELDS: Fields = {
     "proxies": Field(Items(NETWORK), (), "addresses of reverse proxies: what they forward counts as sent by the client "
                                          "that they name in X-Forwarded-For"),
     "tls": Field(OrFalse(TLS), None, "serve the page by https: `auto` makes a certificate, or name your own files"),
+    "ndi_discovery": Field(Items(NDI_SERVER), (), "addresses of NDI Discovery Servers, for senders and sources of NDI; "
+                                                  "without it those of the machine's ndi-config.v1.json"),
 }
 
 

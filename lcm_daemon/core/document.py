@@ -82,7 +82,8 @@ class Reference:
 
     Attributes:
         node: the value's node.
-        kind: what it names, such as "parameter" or "file"; "repeat" if it repeats another value.
+        kind: what it names, such as "parameter" or "file"; "document" for a file that was read with this one, such as
+            a recipe; "repeat" if it repeats another value.
         name: the name; of a repeat, a line that says what is repeated.
     """
 

@@ -57,6 +57,7 @@ class NetworkPolicy:
         access: who may play through the web servers.
         tls: the certificate of the page's server; None for plain HTTP.
         proxies: networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto count.
+        ndi_discovery: addresses of NDI Discovery Servers; empty for those of the machine, if it has any.
     """
 
     allow: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class NetworkPolicy:
     access: AccessPolicy = AccessPolicy()
     tls: TlsPolicy | None = None
     proxies: tuple[str, ...] = ()
+    ndi_discovery: tuple[str, ...] = ()
 
     def embeds(self, origin: str) -> bool:
         """Whether pages of this origin may embed frames."""

@@ -133,6 +133,7 @@ def _read_named(node: Node, folder: Path, problems: Problems, parents: tuple[Pat
             f"; {pickle}" if pickle else nearest(name, recipe_names()))
         problems.add(node, f"no recipe or .yaml file {name!r:.80}{known}")
         return None
+    problems.refer(node, "" if is_own else "document", name)
     try:
         return _read_file(path, is_own, problems, parents)
     except (OSError, UnicodeDecodeError) as error:

@@ -102,6 +102,7 @@ def _read_words(node: Node, problems: Problems, base: Path) -> tuple[str, ...] |
     except UnicodeDecodeError:
         problems.add(node, f"the file of blocked words {path!r:.80} is not UTF-8 text")
         return None
+    problems.refer(node, "document", path)
     if len(content) > MOST_WORD_BYTES:
         problems.add(node, f"the file of blocked words {path!r:.80} has more than {MOST_WORD_BYTES} bytes")
         return None

@@ -15,6 +15,7 @@ from lcm_daemon.stage.log_output import log_as
 from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
+from lcm_daemon.transports.ndi_discovery import use_servers
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Succession:
         if reason:
             file.report(reason)
         log_as(show)
+        use_servers(show.network.ndi_discovery)
         resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
         self.stage = Stage(show, resume_file=resume_file, left=left, show_file=file)
         if self.stopping:

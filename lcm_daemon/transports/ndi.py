@@ -1,8 +1,8 @@
 """NDI: video over the network, found by name, with the NDI runtime of Vizrt NDI AB (ndi_library.py).
 
-Senders are found by mDNS (on Linux through avahi-daemon), by asking listed machines, or at a given address and port.
-Frames are sent as compressed YUV 4:2:2, and converted here (ndi_colour.py): flat areas come back within 3 of 255 after
-two hops; alpha is kept.
+Senders are found by mDNS (on Linux through avahi-daemon), at a Discovery Server (ndi_discovery.py), by asking listed
+machines, or at a given address and port. Frames are sent as compressed YUV 4:2:2, and converted here (ndi_colour.py):
+flat areas come back within 3 of 255 after two hops; alpha is kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lcm_daemon.core.thread_priority import inherited
 from lcm_daemon.transports import ndi_library as ndi_sdk
 from lcm_daemon.transports.base import Probe, Sink, Source, Transport
 from lcm_daemon.transports.ndi_colour import BT709_TAG, MatrixChoice, deinterlace, to_rgba, to_uyvy
+from lcm_daemon.transports.ndi_discovery import servers_in_use
 from lcm_daemon.transports.ndi_library import NdiSender, NdiVideo, Plane, planes, runtime
 from lcm_daemon.transports.placement import ALPHA
 
@@ -367,7 +368,9 @@ def probe() -> Probe:
 
 
 def _discovery_hint() -> str:
-    """On Linux the runtime finds names only through avahi-daemon."""
+    """On Linux the runtime finds names only through avahi-daemon, or at a Discovery Server."""
+    if servers := servers_in_use():
+        return f"; senders are announced to the Discovery Server {' and '.join(servers)}"
     private = "DBUS_SYSTEM_BUS_ADDRESS" in os.environ
     if sys.platform != "linux" or private or Path("/run/avahi-daemon/socket").exists():
         return ""

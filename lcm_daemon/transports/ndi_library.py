@@ -193,6 +193,11 @@ def runtime() -> Any:
         return _loaded[0]
 
 
+def is_loaded() -> bool:
+    """Whether the runtime is loaded in this process: it has read its configuration then."""
+    return bool(_loaded)
+
+
 def _load() -> NdiRuntime:
     try:
         import NDIlib  # loads the runtime and what it needs; raises an error that names a missing library

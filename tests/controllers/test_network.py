@@ -30,10 +30,11 @@ def test_the_origin_of_a_url() -> None:
 def test_the_section_is_read() -> None:
     problems = Problems()
     text = """{allow: [10.0.0.0/8], hosts: [LCM.lan, stage.local.], origins: ["https://A.example/"], embed: ["*"],
-        max_size: 1024x512}"""
+        max_size: 1024x512, ndi_discovery: [10.0.0.5, 10.0.0.6:5960]}"""
     assert read_fields(compose(text, "show"), NETWORK_FIELDS, problems) == {
         "allow": ("10.0.0.0/8",), "hosts": ("lcm.lan", "stage.local"), "origins": ("https://a.example",),
-        "embed": ("*",), "max_size": (1024, 512), "access": AccessPolicy(), "proxies": (), "tls": None}
+        "embed": ("*",), "max_size": (1024, 512), "access": AccessPolicy(), "proxies": (), "tls": None,
+        "ndi_discovery": ("10.0.0.5", "10.0.0.6:5960")}
     assert problems.found == []
 
 
@@ -42,7 +43,9 @@ def test_the_section_is_read() -> None:
     "{origins: ['*']}", "{origins: [example.org]}", "{embed: ['http://a/b']}", "{hosts: lcm.lan}", "{alow: []}",
     "{max_size: 512}", "{max_size: [512, 500]}", "{max_size: [4096, 512]}", "{access: {pin: '12345'}}",
     "{access: {pin: [1]}}", "{access: {others: admin}}", "{access: {guests: 1}}", "{access: '123456'}", "{tls: true}",
-    "{tls: {certificate: a.pem}}", "{proxies: [proxy.lan]}", "{proxies: 127.0.0.1}",
+    "{tls: {certificate: a.pem}}", "{ndi_discovery: [server.lan]}", "{ndi_discovery: ['10.0.0.5:0']}",
+    "{ndi_discovery: ['10.0.0.5:']}", "{ndi_discovery: ['10.0.0.5:99999']}", "{ndi_discovery: ['::1']}",
+    "{ndi_discovery: [10.0.0]}", "{ndi_discovery: 10.0.0.5}", "{proxies: [proxy.lan]}", "{proxies: 127.0.0.1}",
     "{access: {pin: scrypt:99:aaaaaaaaaaa=:aaaaaaaaaaa=" + "a" * 40 + "}}",
 ])
 def test_mistakes_have_a_place(text: str) -> None:

@@ -20,6 +20,7 @@ from lcm_daemon.core.paths import cache_folder, state_folder
 from lcm_daemon.core.thread_priority import may_keep_time
 from lcm_daemon.shows.library import is_packaged
 from lcm_daemon.shows.show import Show
+from lcm_daemon.transports import ndi_discovery
 
 LITTLE_DISK, TOO_LITTLE_DISK = 2e9, 100e6  # bytes
 RECORDING_DISK = 20e9  # bytes that a disk of recordings should have
@@ -28,6 +29,17 @@ SHARED_MEMORY = Path("/dev/shm")  # of Linux; elsewhere frames lie in the memory
 SLOTS = 6  # pictures of four bytes a pixel in the slots of a process: three slots of an input and an output
 COMMAND_SECONDS = 20.0
 _DRIVER_KEYS = ("name", "driver_version", "memory.total", "memory.used", "temperature.gpu")
+
+
+def ndi_servers(show: Show) -> Iterator[Finding]:
+    """Whether the NDI Discovery Servers of the show, or of the machine, answer, if it has sources or sinks of NDI."""
+    ends = (show.source, show.guide, *show.sources.values(), *show.sinks)
+    if not any(end is not None and end.transport == "ndi" for end in ends):
+        return
+    for server in show.network.ndi_discovery or ndi_discovery.servers_in_use():
+        problem = ndi_discovery.answers(server)
+        text = f"{server} does not answer: {problem}" if problem else f"{server} answers"
+        yield Finding("NDI server", text, NOTE if problem else OK)
 
 
 def disks(show: Show) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from lcm_daemon.commands.readiness.finding import FAULT, NOTE, OK, Finding, verd
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.shows.reader import inspect_show
 from lcm_daemon.shows.show import Show
+from lcm_daemon.transports.ndi_discovery import use_servers
 
 HOST = "127.0.0.1"
 
@@ -55,11 +56,12 @@ def sections(
     before: What was found so far, which grows while the parts are used.
     """
     playing = plays_now(show)
+    use_servers(show.network.ndi_discovery)
     yield "machine", lambda: (*machine.clock(), *machine.memory(show), *machine.real_time(show),
                               *machine.driver(show))
     yield "disks", lambda: machine.disks(show)
     yield "ports", lambda: machine.ports(show, playing is not None)
-    yield "outputs", lambda: (*parts.sinks(show), *parts.programs(show))
+    yield "outputs", lambda: (*machine.ndi_servers(show), *parts.sinks(show), *parts.programs(show))
     if any(group.ray for group in show.engines):
         yield "nodes", lambda: nodes(show)
     yield "weights", lambda: parts.weights(show)

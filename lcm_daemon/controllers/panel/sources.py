@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from starlette.routing import Route
 
 from lcm_daemon.controllers.panel.pictures import NO_STORE
 from lcm_daemon.core.control_state import ControlState, Row
+from lcm_daemon.transports import ndi_discovery
 from lcm_daemon.transports.browser import memory_label
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,8 @@ class SourceSearch:
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *self._command, json.dumps(own), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, limit=LINE_LIMIT)
+                stderr=subprocess.DEVNULL, limit=LINE_LIMIT,
+                env={**os.environ, **ndi_discovery.variables(self._controls.network.ndi_discovery)})
         except OSError as error:
             log.warning("panel: sources cannot be searched: %s", error)
             self._task = None
