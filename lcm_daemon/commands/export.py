@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lcm_daemon.commands.output import format_table, print_line
 from lcm_daemon.core.atomic_file import write_atomically
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.local_addresses import machine_name
 from lcm_daemon.exports.formats import FORMATS, find_format
 
 STANDARD_OUTPUT = "-"
@@ -38,7 +40,7 @@ def export(what: str, name: str, overrides: Sequence[str], output: str = "") -> 
     from lcm_daemon.shows.surface import surface_of
 
     kind = find_format(what)
-    surface = surface_of(load_show(name, overrides))
+    surface = replace(surface_of(load_show(name, overrides)), machine=machine_name())
     data = kind.build(surface)
     if output == STANDARD_OUTPUT:
         if kind.binary and sys.stdout.isatty():

@@ -28,3 +28,8 @@ def host_names() -> list[str]:
     """The names of this machine: its host name, and the one under which mDNS finds it (RFC 6762)."""
     name = socket.gethostname().lower()
     return list(dict.fromkeys([name, f"{name.partition('.')[0]}.local"]))
+
+
+def machine_name() -> str:
+    """The name of this machine as NDI shows it: "STAGE" of the sender "STAGE (lcm)"."""
+    return socket.gethostname().upper()

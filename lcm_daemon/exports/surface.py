@@ -97,6 +97,36 @@ class Button:
 
 
 @dataclass(frozen=True)
+class MidiLine:
+    """A line of a MIDI map, for people.
+
+    Attributes:
+        kind: Kind of the control, such as "cc" or "note".
+        numbers: Its numbers; None where the kind has none.
+        channel: 1 to 16, or 0 for any.
+        target: What it does, such as "Strength 0.2 to 0.9".
+        parameter: Name of the parameter that it moves, or "".
+        each: Of several numbers, what each of them sets, if the line says so.
+    """
+
+    kind: str
+    numbers: tuple[int | None, ...]
+    channel: int
+    target: str
+    parameter: str = ""
+    each: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MidiDevice:
+    """A MIDI device of the show. map: name of its ready map, or "". lines: the show's own, which count before the map's."""
+
+    name: str
+    map: str = ""
+    lines: tuple[MidiLine, ...] = ()
+
+
+@dataclass(frozen=True)
 class Surface:
     """What an export may say about a show, as plain data.
 
@@ -123,6 +153,7 @@ class Surface:
         file: What `lcm-daemon run` is given: the file of the show without its folder, or the name of a packaged one.
         machine: Name of the daemon's machine as NDI shows it: "STAGE" of the sender "STAGE (lcm)".
         mapped: The addresses of the show's `osc.map`.
+        midi: The show's MIDI devices.
     """
 
     show: str
@@ -147,6 +178,7 @@ class Surface:
     file: str = ""
     machine: str = "MACHINE"
     mapped: tuple[str, ...] = ()
+    midi: tuple[MidiDevice, ...] = ()
 
     def controls(self) -> list[Control]:
         """Every parameter in order."""
@@ -202,12 +234,16 @@ class Surface:
     @property
     def page_url(self) -> str:
         """URL of the page, without a slash at its end; "" if it is off. /output below it is the picture alone."""
-        return f"{'https' if self.secure else 'http'}://{self.host}:{self.page_port}" if self.page_port else ""
+        return f"{'https' if self.secure else 'http'}://{self._authority}:{self.page_port}" if self.page_port else ""
 
     @property
     def query_url(self) -> str:
         """URL of OSCQuery, without a slash at its end; "" if it is off."""
-        return f"http://{self.host}:{self.query_port}" if self.query_port else ""
+        return f"http://{self._authority}:{self.query_port}" if self.query_port else ""
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 PRESSED = ("panic", "undo", "redo", "undo_panic", "cue/go", "cue/back", "cue/pause", "cue/resume", "cue/stop",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lcm_daemon.core.requests import commands
 from lcm_daemon.core.status_table import STATUS
 from lcm_daemon.exports.surface import End, Surface
 from lcm_daemon.shows.library import FOLDER
+from lcm_daemon.shows.midi_lines import midi_devices
 from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import EndpointConfig, switch_names
 
@@ -21,20 +23,28 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "")  # a server that listens there is also rea
 def surface_of(show: Show) -> Surface:
     """What the exports of a show are built from: the show as its file says, with the cues that were recorded."""
     recipes = tuple(show.catalogue())
+    return replace(
+        fixed_surface(show), table=show.table(show.recipe), values=show.start_values(show.recipe),
+        commands=commands(recipes, tuple(switch_names(show.sinks)), show.network.max_size), cues=_cues(show),
+        recipes=recipes, status=STATUS)
+
+
+def fixed_surface(show: Show) -> Surface:
+    """The part of it that stays while the show plays: sources, sinks, ports. The rest is empty. Reads no file."""
     osc, panel, query = (show.controllers.get(name) for name in ("osc", "panel", "oscquery"))
     sources = (show.source, show.guide, *show.sources.values())
     return Surface(
-        show.name, show.table(show.recipe), show.start_values(show.recipe),
-        commands(recipes, tuple(switch_names(show.sinks)), show.network.max_size), _cues(show), recipes,
-        show.recipe.name, show.prompts, STATUS, tuple(modulator.name for modulator in show.modulators), show.fps,
-        show.size, tuple(_end(source) for source in sources if source), tuple(map(_end, show.sinks)),
+        show.name, {}, {}, {}, (), (), show.recipe.name, show.prompts, {},
+        tuple(modulator.name for modulator in show.modulators), show.fps, show.size,
+        tuple(_end(source) for source in sources if source), tuple(map(_end, show.sinks)),
         _host(osc or panel or {}), _osc_port(osc), _port(panel), _port(query), show.network.tls is not None,
-        _file(show), mapped=tuple(dict.fromkeys(entry.address for entry in (osc or {}).get("map", ()))))
+        _file(show), mapped=tuple(dict.fromkeys(entry.address for entry in (osc or {}).get("map", ()))),
+        midi=midi_devices(show.controllers.get("midi")))
 
 
 def _file(show: Show) -> str:
     file = Path(show.file)
-    return file.stem if file.resolve().parent == FOLDER.resolve() else file.name
+    return file.stem if file.parent == FOLDER else file.name
 
 
 def _cues(show: Show) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from lcm_daemon.web.address import browser_url
 if TYPE_CHECKING:  # loading the web server takes time, and `check` and `list` do not need it
     from lcm_daemon.controllers.panel.camera import FrameSink
     from lcm_daemon.controllers.panel.server import PanelServer
+    from lcm_daemon.exports.surface import Surface
     from lcm_daemon.web.certificate import ServerCertificate
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ class Panel(Controller):
         self, controls: ControlState, options: Mapping[str, Any],
         open_sink: Callable[[str], FrameSink] = PageCamera,
     ) -> None:
-        super().__init__(controls, options)
+        """As Controller. The stage adds the show's sources, sinks and ports under "surface"."""
+        super().__init__(controls, {key: value for key, value in options.items() if key != "surface"})
+        self._surface: Surface | None = options.get("surface")
         self.port = int(self.options["port"])
         self._open_sink = open_sink
         self._sink: FrameSink | None = None
@@ -86,7 +89,7 @@ class Panel(Controller):
         if self.controls.browser_source:
             self._sink = self._open_sink(self.controls.browser_source)
         certificate = await asyncio.to_thread(self._open_certificate)
-        self._server = PanelServer(self.controls, self.options, self._sink, certificate)
+        self._server = PanelServer(self.controls, self.options, self._sink, certificate, self._surface)
         self.port = await self._server.start()
         log.info("panel: serving the page at %s", self.address)
 

@@ -11,6 +11,7 @@
     GET /input.jpg          the newest input frame; the first request after a while may be answered with 503
     GET /livez, /readyz, /metrics, /health      for monitors (monitoring.py)
     GET /parameters.json    the parameter table and the commands as JSON
+    GET /export/<what>      a file with which another program controls the show (exports.py)
     POST /pictures          a picture for source or guide; DELETE /pictures/3 removes it (pictures.py)
     GET /thumbnails/...     small pictures of sources, of the pictures, and of the looks (looks.py)
 
@@ -86,6 +87,7 @@ from lcm_daemon.controllers.panel import assets, messages
 from lcm_daemon.controllers.panel.camera import MAX_JPEG_BYTES, CameraInput, FrameSink
 from lcm_daemon.controllers.panel.client import PageClient
 from lcm_daemon.controllers.panel.connections import Connections
+from lcm_daemon.controllers.panel.exports import ExportRoutes
 from lcm_daemon.controllers.panel.lamps import Lamps
 from lcm_daemon.controllers.panel.looks import LookThumbnails
 from lcm_daemon.controllers.panel.monitoring import NO_STORE, OPEN_PATHS, Monitoring
@@ -99,6 +101,7 @@ from lcm_daemon.core.network import VIEW
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change
+from lcm_daemon.exports.surface import Surface
 from lcm_daemon.web.access import Access, AccessGate
 from lcm_daemon.web.certificate import ServerCertificate
 from lcm_daemon.web.one_by_one import OneByOne
@@ -121,11 +124,12 @@ class PanelServer:
         options: the panel's keys of the show, complete.
         sink: destination of a page's camera frames; None if the show has no browser source.
         certificate: the certificate for https; None for plain HTTP.
+        surface: sources, sinks and ports of the show, for exports; None if they are not known.
     """
 
     def __init__(
         self, controls: ControlState, options: Mapping[str, Any], sink: FrameSink | None = None,
-        certificate: ServerCertificate | None = None,
+        certificate: ServerCertificate | None = None, surface: Surface | None = None,
     ) -> None:
         self._controls, self._network = controls, controls.network
         self._host, self._port = str(options["host"]), int(options["port"])
@@ -141,6 +145,7 @@ class PanelServer:
         self._connections = Connections(controls, self._host, certificate)
         self._lamps = Lamps(controls)
         self._pictures, self._sources = PictureRoutes(controls, _may_play), SourceSearch(controls)
+        self._exports = ExportRoutes(controls, surface)
         self._clients: dict[str, PageClient] = {}
         self._seats = Seats(CLIENT_LIMIT)
         self._client_numbers = itertools.count(1)
@@ -155,6 +160,7 @@ class PanelServer:
             on_panic=self._on_panic, on_refusal=self._on_refusal, on_list=self._on_list,
         )
         self._lamps.start()
+        self._exports.update_list()
         self._sources.update_list()
         await self._pictures.update_list()
         return port
@@ -183,6 +189,7 @@ class PanelServer:
             Route("/parameters.json", self._get_parameters),
             *Monitoring(self._controls, self._monitors, lambda: len(self._seats), access.knows).routes(),
             *self._pictures.routes(), *self._sources.routes(), *LookThumbnails(self._controls).routes(),
+            *self._exports.routes(),
             *(Route(path, _constant(response)) for path, response in page.items()),
         ]
         guard = Middleware(

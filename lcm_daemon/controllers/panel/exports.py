@@ -1,0 +1,70 @@
+"""Files for other programs: `GET /export/<what>`, by the names of `exports/formats.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from lcm_daemon.controllers.panel.monitoring import NO_STORE
+from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.local_addresses import machine_name
+from lcm_daemon.core.status_table import STATUS
+from lcm_daemon.exports.formats import FORMATS
+from lcm_daemon.exports.surface import Surface
+
+LIST = "exports"  # what the page's menu offers
+
+
+class ExportRoutes:
+    """Builds the files from the show as it plays: its parameters, values, looks and prompts of this moment.
+
+    Args:
+        controls: The show.
+        fixed: What the control state does not know: sources, sinks, ports. None if nothing is known; then no file can
+            be built.
+    """
+
+    def __init__(self, controls: ControlState, fixed: Surface | None) -> None:
+        self._controls, self._fixed = controls, fixed
+
+    def routes(self) -> list[Route]:
+        """The one route."""
+        return [Route("/export/{what}", self._get)]
+
+    def update_list(self) -> None:
+        """List the exports for the page."""
+        self._controls.set_list(LIST, tuple(
+            {"name": name, "program": kind.program or name, "help": kind.help} for name, kind in FORMATS.items()
+        ) if self._fixed else ())
+
+    async def _get(self, request: Request) -> Response:
+        kind = FORMATS.get(request.path_params["what"])
+        if kind is None or self._fixed is None:
+            return PlainTextResponse(f"no such export; there are {', '.join(FORMATS)}\n", 404, headers=NO_STORE)
+        surface = self._surface(self._fixed, request.url.hostname or "")
+        try:
+            data = await asyncio.to_thread(kind.build, surface)
+        except LcmDaemonError as error:
+            return PlainTextResponse(f"{error}\n", 409, headers=NO_STORE)
+        name = urllib.parse.quote(kind.file_name(surface.show))
+        return Response(data, media_type="application/octet-stream", headers={
+            **NO_STORE, "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
+
+    def _surface(self, fixed: Surface, host: str) -> Surface:
+        """The surface of this moment. host: That of the page's address: the file is for the machine that asks."""
+        controls = self._controls
+        texts = {int(row["number"]): str(row["text"]) for row in controls.lists.get("prompts", ())}
+        return replace(
+            fixed, table=dict(controls.table), values=dict(controls.values), commands=controls.commands, status=STATUS,
+            cues=tuple(str(row["name"]) for row in controls.lists.get("looks", ())),
+            recipes=controls.commands["recipe"].arguments[0].choices,
+            recipe=str(controls.status.get("recipe", fixed.recipe)),
+            prompts=tuple(texts.get(place, "") for place in range(1, max(texts, default=0) + 1)),
+            host=fixed.host if host in ("", "localhost") else host, machine=machine_name())

@@ -1,0 +1,75 @@
+"""The files for other programs that the page offers: built from the show as it plays, by the name of the export."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from dataclasses import replace
+
+import pytest
+
+from lcm_daemon.automation.cue_list import Cue
+from lcm_daemon.controllers.panel import exports
+from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.exports.formats import Format
+from lcm_daemon.exports.surface import Surface
+from tests.rigs.panel import Answer, Rig, get, serving
+
+FIXED = Surface("my show", {}, {}, {}, (), (), "ink", (), {}, (), 30.0, (512, 512), (), (), "127.0.0.1", 9000, 8000, 0)
+built: list[Surface] = []
+
+
+def build(surface: Surface) -> bytes:
+    """The module's function of a format whose module is this one."""
+    if surface.osc_port == 1:
+        raise LcmDaemonError("osc is off")
+    built.append(surface)
+    return b"file"
+
+
+@pytest.fixture(autouse=True)
+def formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    built.clear()
+    monkeypatch.setattr(exports, "FORMATS", {"toy": Format("{show}.toy", "a toy", __name__, program="Toy")})
+
+
+def fetched(path: str, rig: Rig, fixed: Surface = FIXED) -> Answer:
+    async def scenario():
+        async with serving(rig, surface=fixed) as panel:
+            return await get(panel, path)
+    return asyncio.run(scenario())
+
+
+def test_a_file_has_the_values_looks_and_prompts_of_this_moment() -> None:
+    rig = Rig(cues=[Cue("storm", {"strength": 0.8})])
+    rig.controls.set_list("looks", ({"name": "storm"},))
+    rig.controls.set_list("prompts", ({"number": 1, "text": "lava"}, {"number": 3, "text": "ice"}))
+    rig.controls.status = {"recipe": "sd-turbo"}
+    answer = fetched("/export/toy", rig)
+    assert (answer.status, answer.body) == (200, b"file")
+    assert urllib.parse.unquote(answer.headers["content-disposition"]) == "attachment; filename*=UTF-8''my_show.toy"
+    (surface,) = built
+    assert (surface.cues, surface.prompts, surface.recipe) == (("storm",), ("lava", "", "ice"), "sd-turbo")
+    assert (surface.values["strength"], surface.recipes) == (0.5, ("ink", "sd-turbo"))
+    assert surface.table.keys() == rig.controls.table.keys()
+    assert surface.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("path", ["/export/other", "/export/..%2f..%2fetc", "/export/"])
+def test_another_name_is_not_found(path: str) -> None:
+    assert fetched(path, Rig()).status == 404
+
+
+def test_a_show_that_cannot_be_exported_says_why() -> None:
+    answer = fetched("/export/toy", Rig(), replace(FIXED, osc_port=1))
+    assert (answer.status, answer.body) == (409, b"osc is off\n")
+
+
+def test_the_page_lists_them() -> None:
+    rig = Rig()
+
+    async def scenario():
+        async with serving(rig, surface=FIXED):
+            return rig.controls.lists["exports"]
+
+    assert asyncio.run(scenario()) == ({"name": "toy", "program": "Toy", "help": "a toy"},)

@@ -1,0 +1,116 @@
+"""Every message of every export of the demo, sent to a running daemon: it is applied, or nothing refuses it."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+from pythonosc.osc_message import OscMessage
+
+from lcm_daemon.controllers.osc_protocol.encoder import encode
+from lcm_daemon.core.parameters import Refused, Table, Value
+from lcm_daemon.exports.formats import FORMATS
+from lcm_daemon.exports.surface import Surface
+from lcm_daemon.shows.library import find_show
+from lcm_daemon.shows.reader import load_show
+from lcm_daemon.shows.surface import surface_of
+from tests.exports.readers import READERS, reader
+from tests.rigs.daemon import Daemon, wait_for
+
+LOOKS = [{"name": "Intro", "set": {"strength": 0.3}}, {"name": "Storm", "set": {"strength": 0.9}}]
+HARMLESS = ("cue/", "prompts/", "panic", "undo", "redo", "tap")  # commands that are carried out here; the others change
+# the recipe, start a recording or replace an engine: that is tested where it belongs
+NOTHING_TO_UNDO = ("undo", "redo", "undo_panic")  # the daemon says so, which is an answer and no mistake of the export
+
+
+class Sender:
+    """One OSC program."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.settimeout(10)
+
+    def refusals_of(self, messages: list[tuple[str, list[Any]]]) -> list[Any]:
+        """Send messages; return what the daemon refused once all have been handled."""
+        for address, arguments in messages:
+            self._socket.send(encode(address, arguments))
+        self._socket.send(encode("/lcm/sync", [1]))
+        found = []
+        while (message := OscMessage(self._socket.recv(65536))).address != "/lcm/sync":
+            if message.address == "/lcm/error":
+                found.append(message.params)
+        return found
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folder = tmp_path_factory.mktemp("exports")
+    demo = yaml.safe_load(find_show("demo").read_text("utf-8"))
+    kept = {key: value for key, value in demo.items() if key not in ("osc", "panel", "sinks")}
+    with Daemon(folder, {**kept, "sinks": [], "cues": LOOKS}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def surface(daemon: Daemon) -> Surface:
+    return surface_of(load_show(str(daemon.show), environment={}))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_message_is_applied(daemon: Daemon, surface: Surface, name: str) -> None:
+    messages = reader(name)(FORMATS[name].build(surface))
+    sender, table = Sender(daemon.osc_port), surface.table
+    set_, asked = [], []
+    for address, arguments in messages:
+        assert address.startswith("/lcm/"), address
+        path = address.removeprefix("/lcm/")
+        if path in table:
+            set_.append((address, arguments))
+        else:
+            assert path in surface.commands or path in ("subscribe", "unsubscribe", "sync", "get"), address
+            asked.append((path, arguments))
+    assert sender.refusals_of(set_) == []
+    wanted = expected(set_, table)
+    with suppress(AssertionError):
+        wait_for(lambda: not differing(daemon.values(), wanted), 10)
+    assert differing(daemon.values(), wanted) == {}
+    for path, arguments in asked:
+        if path in surface.commands:
+            surface.commands[path].coerce(arguments if surface.commands[path].required else ())
+        if path.startswith(HARMLESS) and path not in NOTHING_TO_UNDO:
+            assert sender.refusals_of([(f"/lcm/{path}", arguments)]) == [], (path, arguments)
+
+
+def expected(messages: list[tuple[str, list[Any]]], table: Table) -> dict[str, Value]:
+    """The value of each parameter once they have been sent; the last one counts."""
+    found: dict[str, Value] = {}
+    for address, (first, *_) in messages:
+        parameter = table[address.removeprefix("/lcm/")]
+        try:
+            found[parameter.name] = parameter.coerce(first)
+        except Refused as refusal:
+            raise AssertionError(f"{address} {first!r}: {refusal}") from refusal
+    return found
+
+
+def differing(values: Mapping[str, Value], wanted: Mapping[str, Value]) -> dict[str, Any]:
+    def is_same(a: Any, b: Any) -> bool:
+        return a == b if isinstance(b, str) or a is None else abs(float(a) - float(b)) <= 1e-5 * max(1.0, abs(b))
+    return {name: (values.get(name), value) for name, value in wanted.items() if not is_same(values.get(name), value)}
+
+
+def test_the_page_gives_each_file_for_the_show_that_plays(daemon: Daemon) -> None:
+    for name, kind in FORMATS.items():
+        url = f"http://127.0.0.1:{daemon.panel_port}/export/{name}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{kind.file_name('demo')}"
+            assert answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{daemon.panel_port}/export/..%2Fshow.yaml", timeout=30)

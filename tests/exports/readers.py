@@ -1,0 +1,24 @@
+"""What each export sends: readers that open its file as its program does, without our code where that is possible.
+
+A reader takes the file's bytes and returns the OSC messages that its controls send: address and arguments. A fader
+stands for one of its values. A format that sends no OSC is in SENDS_NOTHING, with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Messages = list[tuple[str, list[Any]]]
+READERS: Mapping[str, str] = {  # the module with `addresses(data)`, by the name of the export
+    "touchdesigner": "tests.exports.read_touchdesigner",
+}
+SENDS_NOTHING: Mapping[str, str] = {
+}
+
+
+def reader(name: str) -> Callable[[bytes], Messages]:
+    """The reader of an export."""
+    found: Callable[[bytes], Messages] = importlib.import_module(READERS[name]).addresses
+    return found
