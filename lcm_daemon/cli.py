@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lcm_daemon import __version__
 from lcm_daemon.commands import export_parser, unattended_parser
+from lcm_daemon.commands.bundle import arguments as bundle_arguments
 from lcm_daemon.commands.listing import LISTS, list_parameters
 from lcm_daemon.core.errors import LcmDaemonError
 
@@ -107,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(prepare)
 
     unattended_parser.add_commands(commands)
+    bundle_arguments.add_commands(commands)
     export_parser.add_commands(commands)
 
     _add_health(commands.add_parser("health", help="tell whether a running daemon plays: exit code 0 or 1"))
@@ -145,6 +147,7 @@ def _add_run(parser: argparse.ArgumentParser, serves: bool) -> None:
     _add_show(parser)
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds")
     parser.add_argument("--watch", action="store_true", help="reload the show whenever its file changes")
+    parser.add_argument("--open", action="store_true", help="open the show's page in your browser")
     parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages of every module")
     parser.add_argument("--log", action="append", default=[], type=_log_level, metavar="LOGGER=LEVEL",
                         dest="log_levels", help="log level of one module, such as lcm_daemon.render=debug; may be "
@@ -251,7 +254,7 @@ def _run(options: argparse.Namespace) -> int:
 
         overrides = [*(SERVE if options.serves else ()), *options.overrides]
         return run(options.show, overrides, options.seconds, options.verbose, dict(options.log_levels), desk,
-                   options.watch, interrupted)
+                   options.watch, interrupted, options.open)
     except (RuntimeError, ImportError) as error:  # an import may turn Ctrl-C into one, as __set_name__ does in 3.11
         if interrupted:
             raise KeyboardInterrupt from error

@@ -28,6 +28,7 @@ from lcm_daemon.stage.resume_file import ResumeFile
 from lcm_daemon.stage.show_file import ShowFile
 from lcm_daemon.stage.stage import Stage
 from lcm_daemon.stage.succession import Succession
+from lcm_daemon.transports.ndi_discovery import use_servers
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ SERVE = ("sinks=[]", "audience.share=0", "audience.wall=mosaic")  # what `serve`
 def run(
     name: str, overrides: Sequence[str] = (), seconds: float | None = None, verbose: bool = False,
     log_levels: Mapping[str, int] | None = None, prestarted: Prestarted | None = None, watch: bool = False,
-    interrupted: Sequence[int] = (),
+    interrupted: Sequence[int] = (), opens_page: bool = False,
 ) -> int:
     """Play a show until a signal ends it. Return the exit code.
 
@@ -53,12 +54,14 @@ def run(
         prestarted: the process of the first desk, if it was started already.
         watch: whether a show whose file changes is reloaded by itself.
         interrupted: not empty if Ctrl-C was pressed before now.
+        opens_page: whether the show's page is opened in a browser.
 
     Raises:
         LcmDaemonError: the show has mistakes or cannot be opened.
     """
     show = load_show(name, overrides)
     set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}, log_output(show)))
+    use_servers(show.network.ndi_discovery)
     for refusal in refused_plugins():
         log.warning("%s", refusal)
     sweep()
@@ -80,15 +83,19 @@ def run(
     line = LoadingLine(lambda: playing.stage.loading, sys.stdout, lambda taken: _print_addresses(show, taken))
 
     try:
-        playing.run(seconds, lambda: _on_open(playing, line))
+        playing.run(seconds, lambda: _on_open(playing, line, show if opens_page else None))
     finally:
         line.stop()
     return 0
 
 
-def _on_open(playing: Succession, line: LoadingLine) -> None:
+def _on_open(playing: Succession, line: LoadingLine, opens_page_of: Show | None) -> None:
     print_line(playing.stage.describe())
     line.start()
+    if opens_page_of is not None:
+        from lcm_daemon.commands.open_page import open_page
+
+        open_page(opens_page_of)
 
 
 def _print_addresses(show: Show, seconds: float) -> None:
