@@ -8,6 +8,7 @@ from lcm_daemon.core.parameters import ParameterKind
 
 ROOT = "/lcm/"
 STATUS = ROOT + "status/"
+FADER = ROOT + "fader/"  # a parameter by the position of a fader, 0 to 1: for programs that send nothing else
 
 # https://opensoundcontrol.stanford.edu/spec-1_0.html: T is true; false has the tag F.
 TYPE_TAGS: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}

@@ -127,7 +127,7 @@ def test_addresses_exist(tmp_path: Path) -> None:
     for paper in PAPERS:
         text = paper.read_text("utf-8")
         for match in ADDRESS.finditer(text):
-            name = match[0].removeprefix("/lcm/")
+            name = match[0].removeprefix("/lcm/").removeprefix("fader/")
             is_known = name in names.table or name in names.commands or name in OF_THE_PROTOCOL | PLACES
             if not is_known and not name.startswith("status"):
                 wrong.append(f"{place(paper, text, match.start())}: {match[0]}")

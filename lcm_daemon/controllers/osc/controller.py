@@ -3,6 +3,7 @@
     /lcm/<parameter> value      set it: the first argument counts, further arguments are ignored
     /lcm/prompt t1 w1 t2 w2     several texts with their weights: "ocean" 0.7 "lava" 0.3
     /lcm/<parameter>            ask for its value
+    /lcm/fader/<parameter> x    set it by the position of a fader: 0 to 1 is its range
     /lcm/<command>              run a command (panic); the argument 0 or false is a released button and does nothing
     /lcm/<command> values       run a command with arguments (recipe <name>, size <width> <height>)
     /lcm/get [name]             ask for one parameter, or without a name for all values
@@ -56,6 +57,7 @@ from lcm_daemon.controllers.osc_protocol.dispatch import (
     set_parameter,
     status_values,
 )
+from lcm_daemon.controllers.osc_protocol.fader_aliases import fader_aliases
 from lcm_daemon.controllers.osc_protocol.moves import MoveKeys
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
@@ -203,16 +205,16 @@ class Osc(Controller):
     def _build_addresses(self) -> None:
         entries: Sequence[MapEntry] = self.options["map"]
         self._aliases = Aliases(self.options["profiles"], entries, self.controls.table, self.controls.commands)
-        self._handlers = self._build_handlers()
+        aliases = {**fader_aliases(self.controls.table), **self._aliases.targets}
+        self._handlers = self._build_handlers(aliases)
         parameters = {ROOT + name: self._handlers[ROOT + name] for name in self.controls.table}
         self._addresses = AddressMap(self._handlers, parameters)
-        self._planner = Planner(self.controls.table, self._aliases.targets)
-        self._move_keys = MoveKeys(self.controls.table, self._aliases.targets)
+        self._planner = Planner(self.controls.table, aliases)
+        self._move_keys = MoveKeys(self.controls.table, aliases)
 
-    def _build_handlers(self) -> dict[str, Handler]:
+    def _build_handlers(self, aliases: Mapping[str, Sequence[Alias]]) -> dict[str, Handler]:
         return {
-            **{address: functools.partial(self._on_alias, aliases)
-               for address, aliases in self._aliases.targets.items()},
+            **{address: functools.partial(self._on_alias, own) for address, own in aliases.items()},
             ROOT + "get": self._on_get,
             SYNC: self._on_sync,
             ROOT + "subscribe": self._on_subscribe,
