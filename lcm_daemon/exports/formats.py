@@ -47,6 +47,15 @@ FORMATS: Mapping[str, Format] = {
     "touchdesigner": Format(
         "{show}_touchdesigner.py", "TouchDesigner: a script that builds a component with pictures, parameters, cues",
         "lcm_daemon.exports.touchdesigner", program="TouchDesigner"),
+    "resolume": Format(
+        "{show}_resolume.xml", "Resolume: an OSC output preset, with which its dashboard dials move the parameters",
+        "lcm_daemon.exports.resolume", program="Resolume Arena and Avenue"),
+    "resolume-notes": Format(
+        "{show}_resolume.md", "Resolume: what to choose where, and which dial moves what",
+        "lcm_daemon.exports.resolume_notes", program="Resolume Arena and Avenue"),
+    "obs": Format(
+        "{show}_obs.json", "OBS Studio: a scene collection with the picture, by the page's /output and by NDI",
+        "lcm_daemon.exports.obs", program="OBS Studio"),
 }
 
 

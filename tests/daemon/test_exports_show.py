@@ -14,6 +14,8 @@ import yaml
 from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc_protocol.encoder import encode
+from lcm_daemon.controllers.osc_protocol.fader_aliases import fader_aliases
+from lcm_daemon.core.osc_names import FADER
 from lcm_daemon.core.parameters import Refused, Table, Value
 from lcm_daemon.exports.formats import FORMATS
 from lcm_daemon.exports.surface import Surface
@@ -71,7 +73,7 @@ def test_every_message_is_applied(daemon: Daemon, surface: Surface, name: str) -
     for address, arguments in messages:
         assert address.startswith("/lcm/"), address
         path = address.removeprefix("/lcm/")
-        if path in table:
+        if path.removeprefix("fader/") in table:
             set_.append((address, arguments))
         else:
             assert path in surface.commands or path in ("subscribe", "unsubscribe", "sync", "get"), address
@@ -92,7 +94,10 @@ def expected(messages: list[tuple[str, list[Any]]], table: Table) -> dict[str, V
     """The value of each parameter once they have been sent; the last one counts."""
     found: dict[str, Value] = {}
     for address, (first, *_) in messages:
-        parameter = table[address.removeprefix("/lcm/")]
+        if address.startswith(FADER):
+            (alias,) = fader_aliases(table)[address]
+            (first,) = alias.read([first]) or ()
+        parameter = table[address.removeprefix(FADER).removeprefix("/lcm/")]
         try:
             found[parameter.name] = parameter.coerce(first)
         except Refused as refusal:
