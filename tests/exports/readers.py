@@ -13,8 +13,11 @@ from typing import Any
 Messages = list[tuple[str, list[Any]]]
 READERS: Mapping[str, str] = {  # the module with `addresses(data)`, by the name of the export
     "touchdesigner": "tests.exports.read_touchdesigner",
+    "resolume": "tests.exports.read_resolume",
 }
 SENDS_NOTHING: Mapping[str, str] = {
+    "resolume-notes": "a page to read",
+    "obs": "OBS Studio shows the picture",
 }
 
 
