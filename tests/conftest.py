@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.lanes import Lanes, report_death
 from tests.rigs.lazy_imports import resolve
-
-try:
-    from xdist.scheduler import LoadScopeScheduling
-except ImportError:  # a machine with pytest alone, as those with a card: one process runs everything
-    LoadScopeScheduling = object
 
 SLOW_KINDS = ("browser", "compile", "training", "daemon")
 DAEMON = Path(__file__).parent / "daemon"
@@ -100,23 +96,16 @@ def _place(nodeid: str) -> int:
     return next((place for place, prefix in enumerate(PATIENT, 1) if nodeid.startswith(prefix)), 0)
 
 
-class _Lanes(LoadScopeScheduling):
-    """Scheduler of `pytest -n`: one worker runs every test that may measure time, the others those that are patient."""
-
-    def schedule(self) -> None:
-        """Give the first scope to the worker of normal priority, whichever was ready first."""
-        self.assigned_work = dict(sorted(self.assigned_work.items(), key=lambda item: item[0].gateway.id))
-        super().schedule()
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0] if _place(nodeid) else "one after another"
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Replace xdist's own ways to distribute tests, which run two tests that measure time beside each other."""
-    config.option.loadscopereorder = False  # scopes are started in the order of the tests
-    return _Lanes(config, log)
+    return Lanes(config, log, lambda nodeid: bool(_place(nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
+    """Print which test's worker died, and that it is tried again."""
+    print(f"\n{report_death(crashitem, report, sched) or crashitem + ': its worker died again'}")
 
 
 def pytest_configure() -> None:
