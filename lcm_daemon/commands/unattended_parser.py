@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import signal
 from typing import Any
 
 MOST_DAYS = 3660
@@ -150,5 +151,7 @@ def _service(options: argparse.Namespace) -> int:
 def _soak(options: argparse.Namespace) -> int:
     from lcm_daemon.commands.soak.course import soak
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # each ends it early, with a report; a shell hides the first from
+        signal.signal(number, signal.default_int_handler)  # what it starts in the background
     return soak(options.show, options.overrides, options.hours, options.faults, options.only, options.report,
                 options.transport, options.own_source)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -41,6 +44,35 @@ def test_a_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert sorted(os.listdir(tmp_path)) == ["report.html", "short.yaml"], "the show's own folder stays as it was"
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     assert not [child for child in left if not re.search("resource_tracker", " ".join(child.cmdline()))]
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """The signals that a soak takes over, as they were before it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that a program could send")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_signals_end_it_early(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell lets a program that it starts in the background ignore Ctrl-C."""
+    ended = []
+
+    def soak(*arguments: object) -> int:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            ended.append(number)
+        return 0
+
+    monkeypatch.setattr(course, "soak", soak)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert main(["soak", "demo"]) == 0
+    assert ended == [number]
 
 
 def test_mistakes_are_said_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
