@@ -24,6 +24,7 @@ class Format:
         module: The module that builds it, with a function `build(surface: Surface) -> bytes`.
         binary: Whether it is not text that a terminal can show.
         program: The program that opens it, as its maker writes it.
+        needs: Sections of the show that must be on for it: "osc", "oscquery".
     """
 
     file: str
@@ -31,6 +32,7 @@ class Format:
     module: str
     binary: bool = False
     program: str = ""
+    needs: tuple[str, ...] = ()
 
     def build(self, surface: Surface) -> bytes:
         """Build the file. Raises LcmDaemonError if the show lacks what it needs, such as OSC."""
@@ -46,16 +48,40 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "touchdesigner": Format(
         "{show}_touchdesigner.py", "TouchDesigner: a script that builds a component with pictures, parameters, cues",
-        "lcm_daemon.exports.touchdesigner", program="TouchDesigner"),
+        "lcm_daemon.exports.touchdesigner", program="TouchDesigner", needs=("osc",)),
     "resolume": Format(
         "{show}_resolume.xml", "Resolume: an OSC output preset, with which its dashboard dials move the parameters",
-        "lcm_daemon.exports.resolume", program="Resolume Arena and Avenue"),
+        "lcm_daemon.exports.resolume", program="Resolume Arena and Avenue", needs=("osc",)),
     "resolume-notes": Format(
         "{show}_resolume.md", "Resolume: what to choose where, and which dial moves what",
-        "lcm_daemon.exports.resolume_notes", program="Resolume Arena and Avenue"),
+        "lcm_daemon.exports.resolume_notes", program="Resolume Arena and Avenue", needs=("osc",)),
     "obs": Format(
         "{show}_obs.json", "OBS Studio: a scene collection with the picture, by the page's /output and by NDI",
         "lcm_daemon.exports.obs", program="OBS Studio"),
+    "touchosc": Format(
+        "{show}.tosc", "TouchOSC: a layout with the console's groups as tabs, bound both ways",
+        "lcm_daemon.exports.touchosc", binary=True, program="TouchOSC", needs=("osc",)),
+    "open-stage-control": Format(
+        "{show}_open_stage_control.json", "Open Stage Control: a session with the console's groups as tabs",
+        "lcm_daemon.exports.open_stage_control", program="Open Stage Control", needs=("osc",)),
+    "companion": Format(
+        "{show}.companionconfig", "Bitfocus Companion: pages of buttons for commands, looks, prompts and parameters",
+        "lcm_daemon.exports.companion", program="Bitfocus Companion", needs=("osc",)),
+    "qlab": Format(
+        "{show}_qlab.applescript", "QLab 5: a script that makes cues for looks, prompts, commands, parameters",
+        "lcm_daemon.exports.qlab", program="QLab", needs=("osc",)),
+    "max": Format(
+        "{show}.maxpat", "Max for Live: a patcher with every parameter as one of Live, bound both ways",
+        "lcm_daemon.exports.max_for_live", program="Max and Max for Live", needs=("osc",)),
+    "chataigne": Format(
+        "{show}.noisette", "Chataigne: a session with the daemon's tree, over OSCQuery",
+        "lcm_daemon.exports.chataigne", program="Chataigne", needs=("osc", "oscquery")),
+    "ossia": Format(
+        "{show}.device", "ossia score: a device that reads the daemon's tree over OSCQuery",
+        "lcm_daemon.exports.ossia", program="ossia score", needs=("osc", "oscquery")),
+    "midi": Format(
+        "{show}_midi.svg", "MIDI: sheets of the devices, with what their controls do; without MIDI, of every ready map",
+        "lcm_daemon.exports.midi_sheet", program="a browser or printer"),
 }
 
 

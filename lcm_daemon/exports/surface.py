@@ -17,6 +17,7 @@ from lcm_daemon.core.requests import Command
 ControlKind = Literal["fader", "toggle", "menu", "text", "number"]
 MOST_ON_A_FADER = 1000  # steps of a whole number; more cannot be told apart on a fader
 MOST_INT = 2**31 - 1  # of an OSC int32
+DEFAULT_PORTS = {"osc": 9000, "oscquery": 9080}  # that a message proposes
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,13 @@ class MidiLine:
 
 @dataclass(frozen=True)
 class MidiDevice:
-    """A MIDI device of the show. map: name of its ready map, or "". lines: the show's own, which count before the map's."""
+    """A MIDI device of the show.
+
+    Attributes:
+        name: Its name, or a pattern.
+        map: Name of its ready map, or "".
+        lines: The show's own lines for it, which count before those of the map.
+    """
 
     name: str
     map: str = ""
@@ -214,10 +221,20 @@ class Surface:
         """The meaning of each entry of the status, by OSC address. The daemon sends them to subscribers."""
         return {STATUS + name: meaning for name, meaning in self.status.items()}
 
+    def missing(self, *sections: str) -> str:
+        """Why an export cannot be built that needs these sections of a show, osc or oscquery; empty if it can."""
+        ports = {"osc": self.osc_port, "oscquery": self.query_port}
+        return next((f"show {self.show}: {each} is off or takes any free port, and this export needs it: give the show "
+                     f"`{each}: {{port: {DEFAULT_PORTS[each]}}}`" for each in sections if not ports[each]), "")
+
+    def need(self, *sections: str) -> None:
+        """Raises LcmDaemonError if `missing` says why."""
+        if reason := self.missing(*sections):
+            raise LcmDaemonError(reason)
+
     def need_osc(self) -> None:
         """Raises LcmDaemonError if OSC is off: for exports that send it."""
-        if not self.osc_port:
-            raise LcmDaemonError(f"show {self.show}: osc is off, and this export sends OSC: give the show `osc: {{}}`")
+        self.need("osc")
 
     def output(self, *transports: str) -> End | None:
         """The first sink of one of these transports."""

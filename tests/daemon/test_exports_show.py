@@ -13,21 +13,23 @@ import pytest
 import yaml
 from pythonosc.osc_message import OscMessage
 
+from lcm_daemon.controllers.osc_protocol.dispatch import weighted_prompt
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.fader_aliases import fader_aliases
-from lcm_daemon.core.osc_names import FADER
-from lcm_daemon.core.parameters import Refused, Table, Value
+from lcm_daemon.core.osc_names import FADER, ROOT
+from lcm_daemon.core.parameters import DRAW, Table, Value
 from lcm_daemon.exports.formats import FORMATS
 from lcm_daemon.exports.surface import Surface
 from lcm_daemon.shows.library import find_show
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
 from tests.exports.readers import READERS, reader
-from tests.rigs.daemon import Daemon, wait_for
+from tests.rigs.daemon import Daemon, free_port, wait_for
 
-LOOKS = [{"name": "Intro", "set": {"strength": 0.3}}, {"name": "Storm", "set": {"strength": 0.9}}]
+LOOKS = [{"name": "Intro"}, {"name": "Storm"}]  # they set nothing, so that a fade moves no value that is looked at
 HARMLESS = ("cue/", "prompts/", "panic", "undo", "redo", "tap")  # commands that are carried out here; the others change
 # the recipe, start a recording or replace an engine: that is tested where it belongs
+MOVES = ("+", "-", "toggle")  # first arguments that move a parameter from where it is
 NOTHING_TO_UNDO = ("undo", "redo", "undo_panic")  # the daemon says so, which is an answer and no mistake of the export
 
 
@@ -56,7 +58,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("exports")
     demo = yaml.safe_load(find_show("demo").read_text("utf-8"))
     kept = {key: value for key, value in demo.items() if key not in ("osc", "panel", "sinks")}
-    with Daemon(folder, {**kept, "sinks": [], "cues": LOOKS}) as running:
+    with Daemon(folder, {**kept, "sinks": [], "cues": LOOKS, "oscquery": {"port": free_port()}}) as running:
         yield running
 
 
@@ -72,8 +74,8 @@ def test_every_message_is_applied(daemon: Daemon, surface: Surface, name: str) -
     set_, asked = [], []
     for address, arguments in messages:
         assert address.startswith("/lcm/"), address
-        path = address.removeprefix("/lcm/")
-        if path.removeprefix("fader/") in table:
+        path = address.removeprefix(ROOT)
+        if address.removeprefix(FADER).removeprefix(ROOT) in table:
             set_.append((address, arguments))
         else:
             assert path in surface.commands or path in ("subscribe", "unsubscribe", "sync", "get"), address
@@ -87,21 +89,26 @@ def test_every_message_is_applied(daemon: Daemon, surface: Surface, name: str) -
         if path in surface.commands:
             surface.commands[path].coerce(arguments if surface.commands[path].required else ())
         if path.startswith(HARMLESS) and path not in NOTHING_TO_UNDO:
-            assert sender.refusals_of([(f"/lcm/{path}", arguments)]) == [], (path, arguments)
+            assert sender.refusals_of([(ROOT + path, arguments)]) == [], (path, arguments)
 
 
 def expected(messages: list[tuple[str, list[Any]]], table: Table) -> dict[str, Value]:
-    """The value of each parameter once they have been sent; the last one counts."""
+    """The value of each parameter once they have been sent, where the messages say it: moves and draws do not."""
     found: dict[str, Value] = {}
-    for address, (first, *_) in messages:
-        if address.startswith(FADER):
-            (alias,) = fader_aliases(table)[address]
-            (first,) = alias.read([first]) or ()
-        parameter = table[address.removeprefix(FADER).removeprefix("/lcm/")]
-        try:
-            found[parameter.name] = parameter.coerce(first)
-        except Refused as refusal:
-            raise AssertionError(f"{address} {first!r}: {refusal}") from refusal
+    faders = fader_aliases(table)
+    for address, arguments in messages:
+        parameter = table[address.removeprefix(FADER).removeprefix(ROOT)]
+        if address in faders:
+            arguments = list(faders[address][0].read(arguments) or ())
+        if parameter.kind == "text":
+            found[parameter.name] = parameter.coerce(weighted_prompt(arguments))
+            continue
+        if arguments[0] in MOVES:
+            found.pop(parameter.name, None)
+            continue
+        found[parameter.name] = parameter.coerce(arguments[0])
+        if found[parameter.name] == DRAW and parameter.draws:
+            del found[parameter.name]
     return found
 
 

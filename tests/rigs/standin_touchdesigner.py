@@ -6,7 +6,7 @@ what is documented of parameters: a custom one is clamped, a menu takes its name
 every change once a frame, also of one that a script makes.
 """
 
-# ruff: noqa: N802, N803, A002, A001 - the names are the program's
+# ruff: noqa: N802, N803 - the names are the program's
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def undocumented(kind: type[Documented]) -> list[str]:
             found.append(name)
         elif inspect.isfunction(part):
             own = [(p.name, p.kind) for p in list(inspect.signature(part).parameters.values())[1:]]
-            real = eval(f"lambda {methods[name][1:-1]}: 0")  # noqa: S307 - the signature as it is documented
+            real = eval(f"lambda {methods[name][1:-1]}: 0")
             if own != [(p.name, p.kind) for p in inspect.signature(real).parameters.values()]:
                 found.append(f"{name}{methods[name]}")
     return found
@@ -107,7 +107,7 @@ class Par(Documented):
 
     def eval(self) -> Any:
         if self._expression:
-            found = eval(self._expression, self.owner._world.names_of(self.owner))  # noqa: S307
+            found = eval(self._expression, self.owner._world.names_of(self.owner))
             return found.eval() if isinstance(found, Par) else found
         return self._value
 
@@ -219,7 +219,8 @@ class OP(Documented):
         self._world, self._parent, self._pages, self._inputs = world, parent, [], {}
         self._storage: dict[str, Any] = {}
         self._give(name=name, opType=opType, nodeX=0, nodeY=0, par=ParCollection(self))
-        self._builtin = {each: Par(self, each, "", known["menus"].get(each, ())) for each in known["parameters"].split()}
+        self._builtin = {each: Par(self, each, "", known["menus"].get(each, ()))
+                         for each in known["parameters"].split()}
 
     @property
     def path(self) -> str:
@@ -275,7 +276,7 @@ class DAT(OP):
     def module(self) -> types.SimpleNamespace:
         if self._loaded[0] != self._text:
             names = self._world.names_of(self)
-            exec(compile(self._text, self.path, "exec"), names)  # noqa: S102
+            exec(compile(self._text, self.path, "exec"), names)
             self._loaded = self._text, types.SimpleNamespace(**names)
         return self._loaded[1]
 
@@ -367,7 +368,7 @@ class World:
         """Run a script in a Text DAT of the network. Returns the component `lcm`."""
         dat = self.home.op("text1") or self.home.create("textDAT", "text1")
         dat.text = script
-        exec(compile(script, "text1", "exec"), self.names_of(dat))  # noqa: S102
+        exec(compile(script, "text1", "exec"), self.names_of(dat))
         return self.home.op("lcm")
 
     def note_change(self, par: Par, before: Any) -> None:
@@ -412,7 +413,7 @@ class World:
 
     def _callback(self, dat: OP, name: str) -> Callable[..., Any]:
         names = self.names_of(dat)
-        exec(compile(dat.text, dat.path, "exec"), names)  # noqa: S102
+        exec(compile(dat.text, dat.path, "exec"), names)
         found: Callable[..., Any] = names[name]
         return found
 

@@ -38,10 +38,11 @@ class ExportRoutes:
         return [Route("/export/{what}", self._get)]
 
     def update_list(self) -> None:
-        """List the exports for the page."""
+        """List the exports for the page. missing: Why one cannot be built; empty if it can."""
+        fixed = self._fixed
         self._controls.set_list(LIST, tuple(
-            {"name": name, "program": kind.program or name, "help": kind.help} for name, kind in FORMATS.items()
-        ) if self._fixed else ())
+            {"name": name, "program": kind.program or name, "help": kind.help, "missing": fixed.missing(*kind.needs)}
+            for name, kind in FORMATS.items()) if fixed else ())
 
     async def _get(self, request: Request) -> Response:
         kind = FORMATS.get(request.path_params["what"])

@@ -30,7 +30,9 @@ def build(surface: Surface) -> bytes:
 @pytest.fixture(autouse=True)
 def formats(monkeypatch: pytest.MonkeyPatch) -> None:
     built.clear()
-    monkeypatch.setattr(exports, "FORMATS", {"toy": Format("{show}.toy", "a toy", __name__, program="Toy")})
+    monkeypatch.setattr(exports, "FORMATS", {
+        "toy": Format("{show}.toy", "a toy", __name__, program="Toy", needs=("osc",)),
+        "other": Format("{show}.other", "another", __name__, needs=("osc", "oscquery"))})
 
 
 def fetched(path: str, rig: Rig, fixed: Surface = FIXED) -> Answer:
@@ -55,7 +57,7 @@ def test_a_file_has_the_values_looks_and_prompts_of_this_moment() -> None:
     assert surface.host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("path", ["/export/other", "/export/..%2f..%2fetc", "/export/"])
+@pytest.mark.parametrize("path", ["/export/third", "/export/..%2f..%2fetc", "/export/"])
 def test_another_name_is_not_found(path: str) -> None:
     assert fetched(path, Rig()).status == 404
 
@@ -72,4 +74,7 @@ def test_the_page_lists_them() -> None:
         async with serving(rig, surface=FIXED):
             return rig.controls.lists["exports"]
 
-    assert asyncio.run(scenario()) == ({"name": "toy", "program": "Toy", "help": "a toy"},)
+    toy, other = asyncio.run(scenario())
+    assert toy == {"name": "toy", "program": "Toy", "help": "a toy", "missing": ""}
+    assert other["program"] == "other"
+    assert other["missing"].startswith("show my show: oscquery is off")
