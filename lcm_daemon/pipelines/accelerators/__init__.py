@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from lcm_daemon.recipes.registry import ACCELERATORS, QUICK
 
 if TYPE_CHECKING:
     import torch
+
+# `import openvino` alone would send a line to Google and make ~/intel. This comes before every import of it, as all are
+# in modules of this package.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 # Order of preference by device: what "auto" uses, and what follows if the requested accelerator does not work here. On
 # the CPU, torch.compile takes a minute for what OpenVINO does in seconds, so it is used on request only. On CUDA it is

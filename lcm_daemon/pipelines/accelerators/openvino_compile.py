@@ -20,15 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import torch
 from safetensors.numpy import load_file
 
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the converter would report its use to Google
-
-import openvino  # noqa: E402
-
-from lcm_daemon.pipelines.accelerators.openvino_contenders import INT8, Contender, write_winner  # noqa: E402
-from lcm_daemon.pipelines.accelerators.openvino_forms import float_form, int8_form  # noqa: E402
+from lcm_daemon.pipelines.accelerators.openvino_contenders import INT8, Contender, write_winner
+from lcm_daemon.pipelines.accelerators.openvino_forms import float_form, int8_form
 
 NICENESS = 10  # the engine renders at the same time
 ROUNDS, SECONDS = 15, 3.0  # of the contest; it ends with the first of the two, but not before MIN_ROUNDS
