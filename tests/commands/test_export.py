@@ -1,0 +1,46 @@
+"""`lcm-daemon export`: the list, the file, standard output, what cannot be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcm_daemon.cli import main
+from lcm_daemon.exports.formats import FORMATS
+
+
+def test_the_list_has_every_export(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["WHAT", *FORMATS]
+
+
+def test_a_file_is_written_into_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "touchdesigner", "demo", "--set", "osc.port=9100"]) == 0
+    assert capsys.readouterr().out.startswith("demo_touchdesigner.py: TouchDesigner: ")
+    assert '"port": 9100' in (tmp_path / "demo_touchdesigner.py").read_text("utf-8")
+
+
+def test_standard_output_has_the_file_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["export", "touchdesigner", "demo", "-o", "-"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"# The component `lcm` for TouchDesigner")
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["touchdesigne"], "no export is named 'touchdesigne'"),
+    (["touchdesigner", "no_such_show"], "no_such_show: cannot be read"),
+    (["touchdesigner", "demo", "-o", "/dev/null/x"], "/dev/null/x: cannot be written"),
+    (["touchdesigner", "demo", "--set", "osc=false"], "osc is off"),
+    (["touchdesigner", "demo", "--set", "osc.prot=1"], "unknown key"),
+])
+def test_what_is_wrong_is_said_in_one_line(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert len(error.splitlines()) == 1
