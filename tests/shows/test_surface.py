@@ -19,7 +19,7 @@ def surface(folder: Path, **show: Any) -> Surface:
 
 
 def test_a_show_is_told_with_its_parameters_looks_and_ends(tmp_path: Path) -> None:
-    (tmp_path / "club.cues.yaml").write_text(yaml.safe_dump([{"name": "Recorded", "set": {"mix": 0.5}}]))
+    (tmp_path / "club.cues.yaml").write_text(yaml.safe_dump([{"name": "Recorded", "values": {"mix": 0.5}}]))
     found = surface(
         tmp_path, name="Club", source={"transport": "ndi", "name": "CAM"}, cues=[{"name": "Intro"}],
         sinks=[{"transport": "spout", "name": "wall"}, {"transport": "record"}], parameters={"strength": 0.25},
