@@ -1,3 +1,3 @@
 """lcm-daemon: renders live textures with a latent consistency model and sends them on."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
