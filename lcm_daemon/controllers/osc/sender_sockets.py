@@ -15,7 +15,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.held_sockets import HeldSockets
@@ -28,7 +28,23 @@ QUIET_SECONDS = 5.0  # without a turn that leaves datagrams waiting, after which
 DROP_SECONDS = 0.2  # for the stage to close its copy: what arrives there is read by none
 
 Peer = tuple[Any, ...]  # an address as the socket module returns it
-Drain = Callable[[socket.socket], Counter[Peer] | None]
+
+
+class Turn(NamedTuple):
+    """What was read of a socket in one turn.
+
+    Attributes:
+        is_more: Whether something is left.
+        packets: How many datagrams, by sender.
+        sizes: How many bytes, by sender.
+    """
+
+    is_more: bool
+    packets: Counter[Peer]
+    sizes: Counter[Peer]
+
+
+Drain = Callable[[socket.socket], Turn]
 
 
 class SenderSockets:
@@ -36,7 +52,7 @@ class SenderSockets:
 
     Args:
         shared: The bound socket that all others share.
-        drain: Reads a socket for one turn. Returns None if nothing is left, else the bytes that were read by sender.
+        drain: Reads a socket for one turn.
         sockets: Holds them for the next desk, which reads what waits in them.
         name: What their names in `sockets` start with.
     """
@@ -56,10 +72,10 @@ class SenderSockets:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def note(self, read: Counter[Peer] | None) -> None:
-        """A turn of reading the shared socket is over. read: As `drain` returns it."""
-        peer, size = read.most_common(1)[0] if read else ((), 0)
-        self._row = self._row + 1 if read and size > FLOOD_SHARE * read.total() else 0
+    def note(self, turn: Turn) -> None:
+        """A turn of reading the shared socket is over."""
+        peer, size = turn.sizes.most_common(1)[0] if turn.is_more and turn.sizes else ((), 0)
+        self._row = self._row + 1 if size > FLOOD_SHARE * turn.sizes.total() else 0
         if self._row >= FLOOD_TURNS and self._works and len(self._tasks) < MOST_SOCKETS and peer not in self._tasks:
             self._row = 0
             self._separate(peer)
@@ -73,7 +89,7 @@ class SenderSockets:
         if self._held is not None:
             self._held.keep(self._name_of(peer), own)
         for _ in range(MOST_TURNS):  # what it has sent before comes first
-            if self._drain(self._shared) is None:
+            if not self._drain(self._shared).is_more:
                 break
         self._begin(peer, own)
 
@@ -118,7 +134,7 @@ class SenderSockets:
         end = loop.time() + QUIET_SECONDS
         try:
             while await self._is_readable(own):
-                if self._drain(own) is not None:
+                if self._drain(own).is_more:
                     end = loop.time() + QUIET_SECONDS
                 elif loop.time() > end:
                     break

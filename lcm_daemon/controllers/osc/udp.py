@@ -17,8 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from lcm_daemon.controllers.osc.flood_filter import FloodFilter
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
-from lcm_daemon.controllers.osc.sender_sockets import Peer, SenderSockets
+from lcm_daemon.controllers.osc.sender_sockets import Peer, SenderSockets, Turn
 from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
@@ -88,6 +89,7 @@ class UdpSocket:
         self.buffer = _granted_buffer(self._socket)  # bytes
         self._receiving: asyncio.Task[None] | None = None
         self._senders: SenderSockets | None = None
+        self._filter = FloodFilter(self._socket, self._on_dropped)
         metrics.count("osc/receive_buffer", self.buffer)
 
     def close(self) -> None:
@@ -117,7 +119,15 @@ class UdpSocket:
             await asyncio.gather(receiving, return_exceptions=True)
         if self._senders is not None:
             await self._senders.close()
+        self._filter.close()
         self.close()
+
+    def _on_dropped(self, number: int) -> None:
+        """Datagrams of many senders that flood together did not pass the filter."""
+        if number > 0:
+            self._metrics.count("osc/dropped", number)
+            self._throttle.warn("osc/flood", f"OSC: UDP port {self.port} gets more from many senders together than can "
+                                "be handled; most of their packets are dropped")
 
     def _on_end(self, receive: PacketReceiver, ended: asyncio.Task[None]) -> None:
         """Receive again after a defect: it costs one packet, not the port."""
@@ -132,7 +142,9 @@ class UdpSocket:
         while True:
             try:
                 await self._wait_for_datagram(receive)
-                senders.note(self._drain(receive, self._socket))
+                turn = self._drain(receive, self._socket)
+                senders.note(turn)
+                self._filter.note(turn)
             except ConnectionError:  # Windows reports this way that an earlier datagram had no receiver
                 self._metrics.count("osc/feedback/gone")
             except OSError as error:
@@ -158,24 +170,25 @@ class UdpSocket:
         finally:
             loop.remove_reader(self._socket)
 
-    def _drain(self, receive: PacketReceiver, sock: socket.socket) -> Counter[Peer] | None:
-        """Read waiting datagrams for one turn. Returns None if none is left, else the bytes of each sender."""
-        read: Counter[Peer] = Counter()
+    def _drain(self, receive: PacketReceiver, sock: socket.socket) -> Turn:
+        """Read waiting datagrams for one turn."""
+        packets, sizes = Counter[Peer](), Counter[Peer]()
         received, end = 0, time.perf_counter() + TURN
         try:
             while received < TURN_DATAGRAMS and time.perf_counter() < end:
                 packet, source = sock.recvfrom(MAX_DATAGRAM)
                 received += 1
-                read[source] += len(packet)
+                packets[source] += 1
+                sizes[source] += len(packet)
                 receive(packet, Address(host_of(source), source[1]))
         except BlockingIOError:
-            return None
+            return Turn(False, packets, sizes)
         except ConnectionError:
             self._metrics.count("osc/feedback/gone")
-            return None
+            return Turn(False, packets, sizes)
         finally:
             self._metrics.count("osc/packets", received)
-        return read or None
+        return Turn(True, packets, sizes)
 
 
 def _finish(future: asyncio.Future[None]) -> None:

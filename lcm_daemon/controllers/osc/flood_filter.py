@@ -1,0 +1,184 @@
+"""FloodFilter: keeps a flood of many senders from filling the buffer of a port, in which the datagrams of all wait.
+
+One sender that floods gets a socket of its own (sender_sockets.py). Where many do, each a little, none of them stands
+out; but the buffer is always full, and what others send is lost. Then a filter of the kernel lets only a share of the
+datagrams of those pass that send more than others, as much as the desk can read at leisure. It is made smaller or
+larger every STEP, and ends with the flood.
+
+Where a machine sends each datagram from another port, its senders cannot be distinguished: then only those are heard
+for sure that had sent something before. Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+from lcm_daemon.controllers.osc import packet_filter
+from lcm_daemon.controllers.osc.packet_filter import MOST_KEYS, host_key, sender_key
+from lcm_daemon.controllers.osc.sender_sockets import Peer, Turn
+
+FULL, EMPTIER = 0.5, 0.25  # shares of the buffer: beyond the first it is a flood, below the second it is held off
+FULL_TURNS = 8  # of reading, one after the other, that leave a full buffer behind: then it is a flood
+STEP = 0.05  # seconds between two decisions
+MOST_A_STEP, FEW_A_STEP = 256, 64  # datagrams read within a step: of more less are let through, of fewer more
+FIRST_SHARE, LEAST_SHARE = 1 / 16, 2**-16
+CALM_STEPS = 20  # in which all are let through, after which the flood is over
+COST = 768  # bytes of the buffer that a small datagram takes, with the system's bookkeeping
+MODEST = 0.25  # of what a sender sends on average; one that sends less is no flood
+MOST_KNOWN, MOST_HOSTS = 64, 64
+
+
+class FloodFilter:
+    """The filter of one port.
+
+    Args:
+        shared: The bound socket that all senders share. A filter of the desk before is taken off.
+        on_dropped: Called with a number of datagrams that did not pass.
+        now: Monotonic seconds.
+
+    Attributes:
+        share: Of the datagrams of those who flood, how many pass; 1 without a flood.
+    """
+
+    def __init__(
+        self, shared: socket.socket, on_dropped: Callable[[int], object], now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.share = 1.0
+        self._shared, self._on_dropped, self._now = shared, on_dropped, now
+        self._works = sys.platform == "linux"
+        self._known: dict[Peer, None] = {}  # senders that were read in calm times, the newest last
+        self._senders: dict[int, None] = {}  # keys of those who flood
+        self._hosts: dict[int, None] = {}
+        self._packets: Counter[Peer] = Counter()  # read since the last decision, and the bytes of them
+        self._sizes: Counter[Peer] = Counter()
+        self._full_turns = self._calm_steps = self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+        if self._works:
+            packet_filter.detach(shared)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a flood is held off."""
+        return self._timer is not None
+
+    def note(self, turn: Turn) -> None:
+        """A turn of reading the socket is over."""
+        if not self._works:
+            return
+        if not self.is_on and not turn.is_more:
+            self._full_turns = 0
+            self._forget_turns()
+            self._note_known(turn)
+            return
+        self._packets.update(turn.packets)
+        self._sizes.update(turn.sizes)
+        if not self.is_on:
+            self._full_turns = self._full_turns + 1 if self._use().share > FULL else 0
+            if self._full_turns >= FULL_TURNS:
+                self._begin()
+
+    def close(self) -> None:
+        """End. The socket is not filtered any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._works and self._shared.fileno() >= 0:
+            packet_filter.detach(self._shared)
+
+    def _note_known(self, turn: Turn) -> None:
+        for peer in turn.packets:
+            self._known.pop(peer, None)
+            self._known[peer] = None
+        while len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def _begin(self) -> None:
+        self.share, self._calm_steps, self._dropped = FIRST_SHARE, 0, self._use().dropped
+        self._list_those_who_flood()
+        self._forget_turns()
+        self._apply()
+
+    def _step(self) -> None:
+        """Decide how much passes from now to the next step."""
+        use, read, before = self._use(), self._packets.total(), self.share
+        self._on_dropped(use.dropped - self._dropped)
+        self._dropped = use.dropped
+        listed = len(self._senders) + len(self._hosts)
+        if use.share > EMPTIER or read > MOST_A_STEP:
+            self._list_those_who_flood()
+            self.share = max(self.share / 2, LEAST_SHARE)
+        elif read < FEW_A_STEP:
+            self.share = min(self.share * 2, 1.0)
+        self._calm_steps = self._calm_steps + 1 if self.share == 1.0 else 0
+        self._forget_turns()
+        if self._calm_steps >= CALM_STEPS:
+            self._end()
+        else:
+            self._apply(self.share != before or len(self._senders) + len(self._hosts) != listed)
+
+    def _end(self) -> None:
+        self.close()
+        self._full_turns = 0
+        self._senders.clear()
+        self._hosts.clear()
+
+    def _apply(self, has_changed: bool = True) -> None:
+        if has_changed:
+            known = map(sender_key, self._known)
+            try:
+                packet_filter.attach(self._shared, packet_filter.program(known, self._senders, self._hosts, self.share))
+            except OSError:  # the kernel was built without it, or has no memory for it
+                self._works = False
+                self._end()
+                return
+        self._timer = asyncio.get_running_loop().call_later(STEP, self._step)
+
+    def _list_those_who_flood(self) -> None:
+        """List the senders that have sent more than a modest share since the last decision, or else their hosts."""
+        loads = {peer: self._load(peer) for peer in self._packets}
+        if not loads:
+            return
+        modest = MODEST * sum(loads.values()) / len(loads)
+        flooding = [peer for peer, load in loads.items() if self._packets[peer] > 1 and load >= modest]
+        for peer in flooding:
+            if len(self._senders) < MOST_KEYS:
+                self._senders[sender_key(peer)] = None
+                self._known.pop(peer, None)
+        listed = sum(load for peer, load in loads.items() if self._is_listed(peer))
+        if 2 * listed < sum(loads.values()):
+            self._list_hosts(loads)
+
+    def _load(self, peer: Peer) -> float:
+        """Bytes of the buffer that a sender has taken since the last decision, with those that did not pass."""
+        load = COST * self._packets[peer] + self._sizes[peer]
+        return load / self.share if self._is_listed(peer) else load
+
+    def _is_listed(self, peer: Peer) -> bool:
+        return sender_key(peer) in self._senders or host_key(peer) in self._hosts
+
+    def _list_hosts(self, loads: Mapping[Peer, float]) -> None:
+        """List the hosts that send the most, from more ports than can be listed."""
+        by_host: dict[int, float] = defaultdict(float)
+        for peer, load in loads.items():
+            by_host[host_key(peer)] += load
+        most = sum(by_host.values()) / (2 * len(by_host))
+        for host, load in by_host.items():
+            if load >= most and len(self._hosts) < MOST_HOSTS:
+                self._hosts[host] = None
+
+    def _forget_turns(self) -> None:
+        if self._packets:
+            self._packets.clear()
+            self._sizes.clear()
+
+    def _use(self) -> packet_filter.BufferUse:
+        try:
+            return packet_filter.buffer_use(self._shared)
+        except OSError:  # Linux before 4.12
+            self._works = False
+            return packet_filter.BufferUse(0.0, 0)
