@@ -1,11 +1,12 @@
-"""OneByOne: the requests of one address wait for each other, those of others do not."""
+"""OneByOne: the requests of one address wait for each other and for their turn, those of others do not."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from lcm_daemon.web.one_by_one import OneByOne
+from lcm_daemon.core.rate_limit import Pace
+from lcm_daemon.web.one_by_one import TRY_AGAIN_LATER, OneByOne
 
 
 def test_a_request_waits_for_the_one_before_it_of_its_address() -> None:
@@ -39,4 +40,34 @@ def test_a_request_waits_for_the_one_before_it_of_its_address() -> None:
         assert begun[4:] == ["/1", "/2"], "an answer that has begun, as a stream's, holds up none"
         goes_on.set()
         await asyncio.gather(*tasks, return_exceptions=True)
+    asyncio.run(scenario())
+
+
+def test_who_asks_without_a_pause_waits_and_is_refused_in_the_end() -> None:
+    async def scenario() -> None:
+        begun, sent = list[str](), list[Any]()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            begun.append(scope["path"])
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        served = OneByOne(app, Pace(rate=100.0, burst=2, longest=0.02))
+
+        def ask(path: str, host: str, kind: str = "http") -> asyncio.Task[None]:
+            scope = {"type": kind, "path": path, "client": (host, 5), "headers": ()}
+            return asyncio.create_task(served(scope, receive, send))
+
+        tasks = [ask(f"/{number}", "10.0.0.1") for number in range(6)]
+        tasks += [ask("/other", "10.0.0.2"), ask("/ws", "10.0.0.1", "websocket")]
+        await asyncio.sleep(0)
+        assert begun == ["/0", "/1", "/other"]
+        await asyncio.gather(*tasks)
+        assert begun == ["/0", "/1", "/other", "/2", "/3"]
+        refused = [message.get("status") or message.get("code") for message in sent]
+        assert [each for each in refused if each] == [429, 429, TRY_AGAIN_LATER]
     asyncio.run(scenario())

@@ -78,6 +78,8 @@ class OscQuery(Controller):
             self._check, self._handle, lambda message: self._move_keys.key(message.data), "oscquery", controls.metrics,
             is_full=lambda: controls.is_full)
         self._nodes: tree.QueryNodes = {}
+        self._tree: tree.Tree | None = None  # as it was last asked for; None once the nodes are others
+        self._shown_values: Mapping[str, Value] = {}  # in it
         self._server: QueryServer | None = None
         self._announcement: Announcement | None = None
 
@@ -89,10 +91,10 @@ class OscQuery(Controller):
 
         if self._server is not None:
             return
-        self._nodes = tree.method_nodes(self.controls, self._aliases)
+        self._nodes, self._tree = tree.method_nodes(self.controls, self._aliases), None
         policy = self.controls.network
         server = QueryServer(
-            self._current_nodes, self._on_packet, self._host_info(),
+            self._present, lambda path: path in self._nodes, self._on_packet, self._host_info(),
             Allowlist(policy.allow, self.options["allow"]).allows, policy,
             Access(policy, shared_sessions(self.controls)), self.controls.viewers, self.controls.metrics,
             self.controls.sockets)
@@ -146,8 +148,15 @@ class OscQuery(Controller):
         osc = {"OSC_PORT": self.options["osc_port"], "OSC_TRANSPORT": "UDP"}
         return {"NAME": self._name, "EXTENSIONS": extensions, **osc}
 
+    def _present(self) -> tree.Tree:
+        """The tree with the present values. It is built once for as long as nothing changes."""
+        if self._tree is None or self._shown_values != self.controls.values:
+            self._tree = tree.Tree(self._current_nodes())
+        return self._tree
+
     def _current_nodes(self) -> tree.QueryNodes:
         """The nodes with the present values."""
+        self._shown_values = dict(self.controls.values)
         for name, value in self.controls.values.items():
             for path, shown in self._paths(name, value):
                 node = self._nodes.get(path)
@@ -291,7 +300,7 @@ class OscQuery(Controller):
 
     def _replace_nodes(self, nodes: tree.QueryNodes) -> None:
         """Replace the nodes, and notify the clients of the differences."""
-        before, self._nodes = self._nodes, nodes
+        before, self._nodes, self._tree = self._nodes, nodes, None
         removed, added = before.keys() - nodes.keys(), nodes.keys() - before.keys()
         remaining = [path for path in nodes if path in before]
         changed = [path for path in remaining if tree.shape(before[path]) != tree.shape(nodes[path])]

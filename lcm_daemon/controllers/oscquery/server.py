@@ -35,7 +35,8 @@ class QueryServer:
     """Serves the tree and the clients.
 
     Args:
-        nodes: Returns the present nodes by path.
+        present: Returns the tree with the present values.
+        has_path: Whether an address exists.
         on_packet: Handles the OSC packets of the clients.
         host_info: The answer to HOST_INFO.
         allows: Whether a host may connect.
@@ -47,11 +48,11 @@ class QueryServer:
     """
 
     def __init__(
-        self, nodes: Callable[[], tree.QueryNodes], on_packet: OnPacket, host_info: tree.QueryNode,
-        allows: Callable[[str], bool], policy: NetworkPolicy, access: Access, viewers: set[str], metrics: Metrics,
-        sockets: HeldSockets | None = None,
+        self, present: Callable[[], tree.Tree], has_path: Callable[[str], bool], on_packet: OnPacket,
+        host_info: tree.QueryNode, allows: Callable[[str], bool], policy: NetworkPolicy, access: Access,
+        viewers: set[str], metrics: Metrics, sockets: HeldSockets | None = None,
     ) -> None:
-        self._nodes, self._on_packet, self._host_info = nodes, on_packet, host_info
+        self._present, self._has_path, self._on_packet, self._host_info = present, has_path, on_packet, host_info
         self._allows, self._policy, self._metrics = allows, policy, metrics
         self._access, self._viewers = access, viewers
         self._clients: dict[str, QueryClient] = {}
@@ -102,9 +103,12 @@ class QueryServer:
         names = [part.partition("=")[0] for part in query.split("&") if part]
         if "HOST_INFO" in names:
             return JSONResponse(self._host_info, headers=_NO_STORE)
-        node = tree.find(tree.build_tree(self._nodes()), request.url.path)
+        present = self._present()
+        node = tree.find(present.root, request.url.path)
         if node is None:
             return PlainTextResponse("unknown address\n", 404)
+        if node is present.root and not names:
+            return Response(present.whole, media_type="application/json", headers=_NO_STORE)
         return _attributes(node, names) if names else JSONResponse(node, headers=_NO_STORE)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,9 +125,6 @@ class QueryServer:
         finally:
             del self._clients[origin]
             self._viewers.discard(origin)
-
-    def _has_path(self, path: str) -> bool:
-        return path in self._nodes()
 
 
 def _attributes(node: tree.QueryNode, names: Sequence[str]) -> Response:

@@ -7,9 +7,11 @@ optional ones. A bool has the type T. A choice has the type s, with its names in
 
 from __future__ import annotations
 
+import json
 import math
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from lcm_daemon.controllers.osc_protocol.aliases import Alias, Aliases
@@ -33,6 +35,25 @@ _TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "t
 _STATUS_TYPES: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
 _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
 _MAX_INT32 = 2**31 - 1
+
+
+class Tree:
+    """The tree of one moment.
+
+    Args:
+        methods: Every method by its full path. What changes in them later is not seen.
+
+    Attributes:
+        root: Its root.
+    """
+
+    def __init__(self, methods: Mapping[str, QueryNode]) -> None:
+        self.root = build_tree(methods)
+
+    @cached_property
+    def whole(self) -> bytes:
+        """All of it as JSON."""
+        return json.dumps(self.root, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def method_nodes(controls: ControlState, aliases: Aliases | None = None) -> QueryNodes:

@@ -84,7 +84,7 @@ def describe_health(controls: ControlState, clients: int, status_age: float | No
     """
     texts = {} if whole else {name: HIDDEN for name, each in controls.table.items() if each.kind == "text"}
     hide = _hiding(str(controls.values.get(name, "")) for name in texts) if not whole else str
-    states = {name: asdict(state) for name, state in controls.parameter_states.items()}
+    states = {name: dict(vars(state)) for name, state in controls.parameter_states.items()}
     return {
         "version": __version__, "clients": clients, "status_age": status_age,
         "status": _texts_through(hide, _finite(controls.status)),

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lcm_daemon import controllers
 from lcm_daemon.controllers.osc_protocol.encoder import encode
-from lcm_daemon.controllers.oscquery import client, mdns, server
+from lcm_daemon.controllers.oscquery import client, mdns, server, tree
 from lcm_daemon.controllers.oscquery.controller import OscQuery
 from lcm_daemon.controllers.oscquery.tree import build_tree, method_nodes
 from lcm_daemon.core.control_state import ControlState
@@ -223,6 +223,23 @@ def test_values_are_current() -> None:
 
 
 # Streaming
+
+def test_the_tree_is_built_once_for_as_long_as_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with served() as desk:
+            await desk.get("/")
+            with monkeypatch.context() as patch:
+                patch.setattr(tree, "build_tree", None)
+                assert (await desk.get("/"))[1]["CONTENTS"].keys() == {"lcm"}
+                assert (await desk.get("/lcm/strength?VALUE"))[1] == {"VALUE": [0.6]}
+            desk.controls.set("strength", 0.25, "test")
+            await desk.becomes("strength", 0.25)
+            desk.controls.apply_update([], {"fps": 12.5})
+            inside = (await desk.get("/"))[1]["CONTENTS"]["lcm"]["CONTENTS"]
+            assert (inside["strength"]["VALUE"], inside["status"]["CONTENTS"]["fps"]["VALUE"]) == ([0.25], [12.5])
+            assert (await desk.get("/lcm/strength?VALUE"))[1] == {"VALUE": [0.25]}
+    asyncio.run(scenario())
+
 
 def test_listen_and_ignore() -> None:
     async def scenario() -> None:
