@@ -13,7 +13,7 @@ from lcm_daemon.commands.output import print_line
 from lcm_daemon.commands.soak import verdict
 from lcm_daemon.commands.soak.fault_table import chosen
 from lcm_daemon.commands.soak.incident import Incident, cause
-from lcm_daemon.commands.soak.report import Findings, latency_figures, soak_page
+from lcm_daemon.commands.soak.report import Findings, latency_line, soak_page
 from lcm_daemon.commands.soak.scene import Check, Fault, Scene
 from lcm_daemon.commands.soak.stand import Stand, system_load
 from lcm_daemon.commands.svg_plot import clock_text
@@ -58,9 +58,7 @@ def soak(
     Path(file).write_text(soak_page(found), "utf-8")
     for check in found.verdicts:
         print_line(f"{check.what}: {check.found}")
-    latency = latency_figures(found.shown)
-    print_line(f"in to out over {transport}: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms "
-               f"({latency['changes']} changes of brightness)")
+    print_line(f"in to out over {transport}: {latency_line(found.shown, found.incidents)}")
     print_line(f"{found.line}; the report is {file}")
     return 0 if found.ok else 1
 

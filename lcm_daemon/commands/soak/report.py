@@ -70,7 +70,8 @@ class Findings:
 def soak_page(found: Findings) -> str:
     """The report as one HTML file."""
     verdict = f'<p class="verdict {"good" if found.ok else "bad"}">{escape(found.line)}</p>'
-    about = {**found.about, "time": clock_text(found.seconds), "machine": _machine()}
+    about = {**found.about, "in to out": latency_line(found.shown, found.incidents), "time": clock_text(found.seconds),
+             "machine": _machine()}
     body = [verdict, table(("", ""), list(about.items())), heading("Verdict"),
             table(("what", "found"), [(check.what, check.found) for check in found.verdicts], _marks(found.verdicts)),
             *_plots(found), *_incident_table(found), *_growth_table(found.growth), *_alarms(found), _log(found.log)]
@@ -84,7 +85,7 @@ def figures(found: Findings) -> dict[str, Any]:
         "version": __version__, "show": found.show, "recipe": found.recipe, "seconds": round(found.seconds, 1),
         "about": dict(found.about), "machine": machine(), "ok": found.ok, "verdict": found.line,
         "verdicts": [check.__dict__ for check in found.verdicts],
-        "latency_ms": latency_figures(found.shown),
+        "latency_ms": latency_figures(found.shown, found.incidents),
         "longest_gap_ms": round(1000 * max((span.longest for span in found.shown.spans), default=0.0), 1),
         "control_longest_gap_ms": round(1000 * max((span.longest for span in found.control.spans), default=0.0), 1),
         "faults": [{"name": each.fault, "at": round(each.start - start, 1), "skipped": each.skipped, "ok": each.ok,
@@ -95,10 +96,24 @@ def figures(found: Findings) -> dict[str, Any]:
     }
 
 
-def latency_figures(shown: Timeline) -> dict[str, float]:
-    """From the sender to the output, in milliseconds."""
+def latency_figures(shown: Timeline, incidents: Sequence[Incident]) -> dict[str, float]:
+    """From the sender to the output, in milliseconds; "calm" is without the changes that were sent during a fault."""
+    spans = [(each.start, each.end) for each in incidents if not each.skipped]
     return {"p50": round(1000 * shown.latency(0.5), 1), "p99": round(1000 * shown.latency(0.99), 1),
-            "changes": len(shown.latencies), "unseen": shown.unseen}
+            "changes": len(shown.changes), "unseen": shown.unseen,
+            "calm p50": round(1000 * shown.latency(0.5, spans), 1),
+            "calm p99": round(1000 * shown.latency(0.99, spans), 1), "calm changes": len(shown.outside(spans))}
+
+
+def latency_line(shown: Timeline, incidents: Sequence[Incident]) -> str:
+    """The same in words, which say whether it is with the faults."""
+    found = latency_figures(shown, incidents)
+    if found["changes"] == found["calm changes"]:
+        during = "none of them during a fault"
+        return f"p50 {found['p50']} ms, p99 {found['p99']} ms ({found['changes']} changes of brightness, {during})"
+    return (f"p50 {found['calm p50']} ms, p99 {found['calm p99']} ms ({found['calm changes']} changes of brightness "
+            f"outside of faults); with those during faults p50 {found['p50']} ms, p99 {found['p99']} ms "
+            f"({found['changes']} changes)")
 
 
 def _machine() -> str:

@@ -25,6 +25,13 @@ class FrameSeen(NamedTuple):
     fresh: bool
 
 
+class ChangeSeen(NamedTuple):
+    """A change of brightness. sent: monotonic seconds; seconds: from then to the output that shows it."""
+
+    sent: float
+    seconds: float
+
+
 @dataclass
 class Span:
     """What is kept of some seconds. longest: longest gap between two frames, in seconds; latencies: in seconds."""
@@ -46,14 +53,14 @@ class Timeline:
 
     Attributes:
         spans: The time since the start.
-        latencies: Seconds from each change of brightness that was sent to the output that shows it.
+        changes: Each change of brightness that the output has shown.
         unseen: Changes that the output did not show before the next one.
     """
 
     def __init__(self, start: float, span: float) -> None:
         self.start, self.span = start, span
         self.spans: list[Span] = []
-        self.latencies: list[float] = []
+        self.changes: list[ChangeSeen] = []
         self.unseen = 0
         self._frames: deque[FrameSeen] = deque()
         self._edges: deque[float] = deque()
@@ -109,12 +116,19 @@ class Timeline:
             if latency is None:
                 self.unseen += 1
                 continue
-            self.latencies.append(latency)
+            self.changes.append(ChangeSeen(sent, latency))
             self._span_of(sent).latencies.append(latency)
 
-    def latency(self, quantile: float) -> float:
-        """A quantile of the time from the sender to the output, in seconds; 0.0 if no change was seen."""
-        return quantile_of(sorted(self.latencies), quantile)
+    def latency(self, quantile: float, without: Sequence[tuple[float, float]] = ()) -> float:
+        """A quantile of the time from the sender to the output, in seconds; 0.0 if no change was seen.
+
+        without: Spans whose changes do not count, from and to in monotonic seconds.
+        """
+        return quantile_of(sorted(each.seconds for each in self.outside(without)), quantile)
+
+    def outside(self, spans: Sequence[tuple[float, float]]) -> list[ChangeSeen]:
+        """The changes that were not sent within these spans."""
+        return [each for each in self.changes if not any(start <= each.sent <= end for start, end in spans)]
 
 
 def _latency(frames: Sequence[FrameSeen], sent: float, following: float) -> float | None:

@@ -11,9 +11,9 @@ import pytest
 from lcm_daemon.commands.soak import incident
 from lcm_daemon.commands.soak.fault_table import FAULTS, chosen
 from lcm_daemon.commands.soak.incident import cause
-from lcm_daemon.commands.soak.report import Findings, figures, soak_page
+from lcm_daemon.commands.soak.report import Findings, figures, latency_line, soak_page
 from lcm_daemon.commands.soak.scene import Check, Fault, Scene
-from lcm_daemon.commands.soak.timeline import FrameSeen, Timeline
+from lcm_daemon.commands.soak.timeline import ChangeSeen, FrameSeen, Timeline
 from lcm_daemon.core.errors import LcmDaemonError
 from tests.commands.test_html_page import figures_of
 
@@ -148,3 +148,15 @@ def test_the_report_has_every_fault_and_plots(scene: Scene) -> None:
     assert page.count("<svg") >= 2
     assert page.count('class="mark"') >= 2 * 2
     assert figures(findings)["verdict"] == "not as expected: faults"
+
+
+def test_the_latency_says_whether_faults_are_in_it(scene: Scene) -> None:
+    incident = cause(Quiet(0.5), scene, control(0.05), 1 / 30)
+    changes = scene.timeline.changes
+    changes.append(ChangeSeen(incident.end + 1.0, 0.1))
+    assert latency_line(scene.timeline, [incident]) == (
+        "p50 100.0 ms, p99 100.0 ms (1 changes of brightness, none of them during a fault)")
+    changes += [ChangeSeen(incident.start, 0.5), ChangeSeen(incident.start, 0.5)]
+    assert latency_line(scene.timeline, [incident]) == (
+        "p50 100.0 ms, p99 100.0 ms (1 changes of brightness outside of faults); with those during faults p50 500.0 "
+        "ms, p99 500.0 ms (3 changes)")

@@ -53,15 +53,16 @@ def test_the_latency_is_the_time_until_the_output_has_changed() -> None:
     made = timeline(frames(0, 2.28, 200.0), frames(2.28, 4.44, 50.0), frames(4.44, 8, 200.0))
     made.add_edges([2.0, 4.0, 6.0])
     made.match(8.0)
-    assert made.latencies == pytest.approx([0.28, 0.44], abs=1e-6)
+    assert [each.seconds for each in made.changes] == pytest.approx([0.28, 0.44], abs=1e-6)
     assert (made.latency(0.5), made.unseen) == (pytest.approx(0.44), 0)
+    assert made.latency(0.99, [(3.5, 4.5)]) == pytest.approx(0.28), "without the one that was sent during a fault"
 
 
 def test_a_change_that_the_output_does_not_show_is_not_measured() -> None:
     made = timeline(frames(0, 8, 200.0))
     made.add_edges([2.0, 4.0, 6.0])
     made.match(8.0)
-    assert (made.latencies, made.unseen) == ([], 2)
+    assert (made.changes, made.unseen) == ([], 2)
 
 
 def test_a_change_is_measured_once_the_next_one_is_long_over() -> None:
