@@ -14,10 +14,18 @@ Messages = list[tuple[str, list[Any]]]
 READERS: Mapping[str, str] = {  # the module with `addresses(data)`, by the name of the export
     "touchdesigner": "tests.exports.read_touchdesigner",
     "resolume": "tests.exports.read_resolume",
+    "touchosc": "tests.exports.read_touchosc",
+    "open-stage-control": "tests.exports.read_open_stage_control",
+    "companion": "tests.exports.read_companion",
+    "qlab": "tests.exports.read_qlab",
+    "max": "tests.exports.read_max_for_live",
+    "chataigne": "tests.exports.read_chataigne",
 }
 SENDS_NOTHING: Mapping[str, str] = {
     "resolume-notes": "a page to read",
     "obs": "OBS Studio shows the picture",
+    "ossia": "a device file: score asks OSCQuery for the addresses",
+    "midi": "a drawing",
 }
 
 
