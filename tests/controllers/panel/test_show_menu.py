@@ -53,6 +53,23 @@ def test_the_show_menu_reloads_saves_and_opens(devtools):
         ("show/reload", ()), ("show/save", ()), ("show/save_as", ("second one",)), ("show/open", ("demo",))]
 
 
+def test_the_show_menu_offers_files_for_other_programs(devtools):
+    async def scenario():
+        rig = Rig()
+        rig.controls.set_list("show", (ROW,))
+        async with opened(devtools, rig) as (page, _):
+            rig.controls.set_list("exports", (
+                {"name": "toy", "program": "Toy", "help": "a toy", "missing": ""},
+                {"name": "tree", "program": "Tree", "help": "a tree", "missing": "oscquery is off"}))
+            await page.click("[data-chip=Show]")
+            await page.until("!!document.querySelector('[data-export=tree]')")
+            return await page.js("[...document.querySelectorAll('[data-export]')]"
+                                 ".map(e => [e.textContent.trim(), e.getAttribute('href'), e.title, e.hasAttribute('download')])")
+
+    assert asyncio.run(scenario()) == [
+        ["Toy", "/export/toy", "a toy", True], ["Tree", None, "oscquery is off", True]]
+
+
 def test_a_control_is_learned_by_a_right_click_and_changed_afterwards(devtools, monkeypatch):
     monkeypatch.setattr(map_owner, "QUIET_SECONDS", 0.05)
 
