@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lcm_daemon.core.audio_names import LEVEL, SILENCE
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.needs import Condition, Need
 from lcm_daemon.core.parameters import Parameter, Table, Values, table_of
 
 FOLLOWER = "follow"
+AUDIO = "audio"  # the wave that follows the audio input
 GROUP = "Modulation"  # of the parameters of modulators
 FOLLOWER_TOLERANCE = 1e-4  # a follower that is nearer than this to its level takes the level
 
@@ -50,13 +52,14 @@ class Modulator:
     Attributes:
         name: part of the names of its own parameters.
         to: name of the float or int parameter that it moves.
-        wave: a name in `WAVES`, or `FOLLOWER`, which follows `mod/<name>/level`.
+        wave: a name in `WAVES`; `FOLLOWER`, which follows `mod/<name>/level`; or AUDIO, which follows `band`.
         depth: how far it moves in each direction, as a share of the parameter's range.
         rate: cycles per second.
         beats: beats per cycle, in place of `rate`; 0 uses `rate`.
         phase: where in the cycle it starts, 0 to 1.
         attack: seconds that a follower takes to rise by 63 % of the way.
         release: seconds that a follower takes to fall by 63 % of the way.
+        band: what AUDIO follows: a name in `BANDS`.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Modulator:
     phase: float = 0.0
     attack: float = 0.02
     release: float = 0.3
+    band: str = LEVEL
 
     def parameters(self) -> list[Parameter]:
         """Return the modulator's own parameters."""
@@ -75,6 +79,8 @@ class Modulator:
         depth = Parameter(f"{path}/depth", "float", self.depth, f"How far {self.name} moves {self.to}.", -1.0, 1.0,
                           group=GROUP)
         moves = Need(f"{depth.name} is 0", (Condition(depth.name, below=0.0), Condition(depth.name, above=0.0)))
+        if self.wave == AUDIO:
+            return [depth]
         if self.wave == FOLLOWER:
             return [depth, Parameter(f"{path}/level", "float", 0.0, f"Level that {self.name} follows, such as the "
                                      "loudness of a sound.", 0.0, 1.0, look=False, group=GROUP, needs=(moves,))]
@@ -90,10 +96,15 @@ def table_of_modulators(modulators: Sequence[Modulator]) -> Table:
 
 
 class Modulation:
-    """All modulators of a show, each with its position in its cycle."""
+    """All modulators of a show, each with its position in its cycle.
+
+    Attributes:
+        audio: Returns the level of each band of the audio input, at monotonic seconds; None where the show has none.
+    """
 
     def __init__(self, modulators: Sequence[Modulator]) -> None:
         self.modulators = tuple(modulators)
+        self.audio: Callable[[float], Mapping[str, float]] | None = None
         self._states = {modulator.name: _State() for modulator in modulators}
 
     def replace(self, modulators: Sequence[Modulator]) -> None:
@@ -111,8 +122,9 @@ class Modulation:
             beat: position of the music in beats.
             now: monotonic seconds.
         """
+        heard = SILENCE if self.audio is None else self.audio(now)
         for number, modulator in enumerate(self.modulators):
-            self._states[modulator.name].advance(modulator, values, beat, now, number)
+            self._states[modulator.name].advance(modulator, values, beat, now, number, heard)
 
     def add_to(self, values: Values, table: Table) -> dict[str, Any]:
         """Return the values with modulation added. Several modulators of one parameter add up, within its range."""
@@ -138,9 +150,14 @@ class _State:
         self._cycles = 0.0
         self._time: float | None = None
 
-    def advance(self, modulator: Modulator, values: Values, beat: float, now: float, seed: int) -> None:
+    def advance(
+        self, modulator: Modulator, values: Values, beat: float, now: float, seed: int, heard: Mapping[str, float]
+    ) -> None:
         elapsed = now - (now if self._time is None else self._time)
         self._time = now
+        if modulator.wave == AUDIO:
+            self._follow(modulator, heard[modulator.band], elapsed)
+            return
         if modulator.wave == FOLLOWER:
             self._follow(modulator, float(values[f"mod/{modulator.name}/level"]), elapsed)
             return

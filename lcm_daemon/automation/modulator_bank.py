@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulation, Modulator, table_of_modulators
+from lcm_daemon.automation.modulation import AUDIO, FOLLOWER, WAVES, Modulation, Modulator, table_of_modulators
+from lcm_daemon.core.audio_names import BANDS, LEVEL
 from lcm_daemon.core.control_state import Rows
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, in_groups
@@ -19,7 +20,7 @@ ADD, REMOVE = "modulator/add", "modulator/remove"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of addresses
 _POINTS, _CYCLES = 96, 4  # of a wave's picture
 
-WAVE_NAMES = (*WAVES, FOLLOWER)
+WAVE_NAMES = (*WAVES, FOLLOWER, AUDIO)
 
 
 class ModulatorBank:
@@ -64,6 +65,8 @@ class ModulatorBank:
             self._remove(str(given["name"]))
             return []
         modulator = self._modulator(given)
+        if modulator.wave not in self._waves():
+            raise Refused("the wave audio needs an audio input, which the show does not have: its key `audio`")
         self._put(modulator)
         settings = {"depth": modulator.depth, "rate": modulator.rate}
         return [self._set(modulator, setting, value, request.origin, now) for setting, value in settings.items()
@@ -71,7 +74,8 @@ class ModulatorBank:
 
     def lists(self) -> dict[str, Rows]:
         """The lists for the page: modulators, with their settings, and waves, with their pictures."""
-        return {"modulators": tuple(map(asdict, self.modulators)), "waves": WAVE_ROWS}
+        return {"modulators": tuple(map(asdict, self.modulators)),
+                "waves": tuple(row for row in WAVE_ROWS if row["name"] in self._waves())}
 
     def saved(self) -> tuple[Mapping[str, Any], ...] | None:
         """What `restore` needs in a later run; None while the modulators are those of the show's file."""
@@ -102,8 +106,15 @@ class ModulatorBank:
         if made.to not in targets and (existing is None or existing.to != made.to):
             raise Refused(f"no parameter {made.to!r:.80} with a number{nearest(made.to, targets)}")
         if made.wave not in WAVE_NAMES:
-            raise Refused(f"no wave {made.wave!r:.80}{nearest(made.wave, WAVE_NAMES)}")
+            raise Refused(f"no wave {made.wave!r:.80}{nearest(made.wave, self._waves())}")
+        if made.band not in BANDS:
+            raise Refused(f"no band {made.band!r:.80}{nearest(made.band, BANDS)}")
         return made
+
+    def _waves(self) -> tuple[str, ...]:
+        """The waves that may be chosen in this show."""
+        has_audio = self.modulation.audio is not None
+        return tuple(name for name in WAVE_NAMES if has_audio or name != AUDIO)
 
     def _find(self, name: str) -> Modulator | None:
         return next((modulator for modulator in self.modulators if modulator.name == name), None)
@@ -141,6 +152,7 @@ class ModulatorBank:
 def _checked(row: Mapping[str, Any]) -> dict[str, Value]:
     """A saved row with the types and ranges of ADD's arguments. Raises Refused and KeyError."""
     times = (Parameter(name, "float", 0.0, "", 0.0, MAX_FADE) for name in ("attack", "release"))
+    row = {"band": LEVEL, **row}  # earlier versions had none
     return {argument.name: argument.coerce(row[argument.name]) for argument in (*COMMANDS[ADD].arguments, *times)}
 
 
@@ -150,7 +162,7 @@ def _cycles(wave: str) -> int:
 
 
 def _levels(wave: str) -> str:
-    if wave == FOLLOWER:
+    if wave in (FOLLOWER, AUDIO):
         return ""
     phases = (place / _POINTS * _cycles(wave) for place in range(_POINTS + 1))
     return " ".join(f"{WAVES[wave](phase, 0):.2f}" for phase in phases)

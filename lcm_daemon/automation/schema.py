@@ -12,8 +12,9 @@ import yaml
 
 from lcm_daemon.automation.cue_list import Cue
 from lcm_daemon.automation.cue_messages import MESSAGES
-from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulator
+from lcm_daemon.automation.modulation import AUDIO, FOLLOWER, WAVES, Modulator
 from lcm_daemon.automation.recorded_cues import RecordedCues
+from lcm_daemon.core.audio_names import BANDS, LEVEL
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.live_values import FADE_CURVES
 from lcm_daemon.core.parameter_table import TABLE
@@ -141,13 +142,16 @@ PLACE: Fields = {"place_of": Field(_CUE_NAME.kind, help="name of a cue of the sh
 MODULATOR: Fields = {
     "name": Field(NAME, help="part of the names of its parameters: mod/<name>/depth, and mod/<name>/rate or level"),
     "to": Field(Text(), help="the parameter that it moves"),
-    "wave": Field(Choice((*WAVES, FOLLOWER)), "sine", "shape of the movement; follow follows mod/<name>/level"),
+    "wave": Field(Choice((*WAVES, FOLLOWER, AUDIO)), "sine", "shape of the movement; follow follows mod/<name>/level, "
+                  "audio the sound of the key `audio`"),
     "depth": Field(Number(-1, 1), 0.25, "how far in each direction, as a share of the parameter's range"),
     "rate": Field(Number(0, 30), 0.5, "cycles per second"),
     "beats": Field(Number(0, 1024), 0.0, "beats per cycle, in place of rate"),
     "phase": Field(Number(0, 1), 0.0, "where in the cycle it starts"),
     "attack": Field(_SECONDS, 0.02, "seconds that a follower takes to rise"),
     "release": Field(_SECONDS, 0.3, "seconds that a follower takes to fall"),
+    "band": Field(Choice(BANDS), LEVEL, "of the wave audio: low (below 250 Hz), mid, high (above 4 kHz), level "
+                  "(the whole), onset (each note or beat)"),
 }
 
 

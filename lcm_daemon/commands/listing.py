@@ -122,6 +122,13 @@ def list_displays() -> list[str]:
     return list_displays()
 
 
+def list_audio() -> list[str]:
+    """List the devices that the audio input can listen to."""
+    from lcm_daemon.controllers.audio.device import list_devices
+
+    return list_devices()
+
+
 def list_plugins() -> list[str]:
     """List the parts that other packages add."""
     from lcm_daemon.commands.plugin_report import list_plugins
@@ -146,6 +153,7 @@ LISTS: Mapping[str, Callable[[], list[str]]] = {
     "shows": list_shows,
     "prompts": list_prompts,
     "displays": list_displays,
+    "audio": list_audio,
     "keys": list_keys,
     "plugins": list_plugins,
 }

@@ -22,6 +22,7 @@ CONTROLLERS = NameTable("controller", {
     "osc": "lcm_daemon.controllers.osc.controller:Osc",
     "oscquery": "lcm_daemon.controllers.oscquery.controller:OscQuery",
     "tempo": "lcm_daemon.controllers.ableton_link:AbletonLink",
+    "audio": "lcm_daemon.controllers.audio.controller:Audio",
     "panel": "lcm_daemon.controllers.panel.controller:Panel",
 }, RESERVED)
 

@@ -210,7 +210,8 @@ _MODULATORS: Commands = {
         Parameter("rate", "float", 0.5, "Cycles per second.", 0.0, 30.0, "Hz"),
         Parameter("beats", "float", 0.0, "Beats per cycle, in place of the rate.", 0.0, 1024.0, "beats"),
         Parameter("phase", "float", 0.0, "Where in the cycle it starts.", 0.0, 1.0),
-    ), keyed=True, optional=5),
+        Parameter("band", "text", "level", "What the wave `audio` follows: low, mid, high, level or onset."),
+    ), keyed=True, optional=6),
     "modulator/remove": Command("Remove a modulator.", (_MODULATOR_NAME,), keyed=True),
 }
 

@@ -48,6 +48,7 @@ STATUS: Mapping[str, str] = {
     "governor": "What the governor has lowered to hold the frame rate; empty where it lowered nothing.",
     "upgrade": "Why the compiled form of the recipe is not loaded now; empty where nothing waits.",
     "moved": "The parameter that was set last, and who set it.",
+    "audio": "The audio input: the device that is listened to, or why there is none.",
     "tempo": "What the tempo comes from: bpm (the number), tap, or an external clock.",
     "cue": "The look that plays.",
     "next_cue": "The look that is about to start: it waits for its delay or a beat, or the crossfader goes to it.",

@@ -59,6 +59,7 @@ from lcm_daemon.recipes.registry import ACCELERATOR_CHOICES, AUTO
 from lcm_daemon.render.failsafe import FailsafeConfig
 from lcm_daemon.render.policy import EngineTimeouts
 from lcm_daemon.shows.audience import audience_fields, read_audience, refuse_late_pictures
+from lcm_daemon.shows.audio_input import check_audio
 from lcm_daemon.shows.engines import ENGINE, ENGINES, LOADED
 from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
@@ -145,6 +146,7 @@ def _read_show(node: Node, file: Path, problems: Problems) -> tuple[Show | None,
         return None, None
     moved = _read_moves(found, base, problems)
     _check_together(node, found, moved["cues"], problems)
+    check_audio(node, found, moved["modulators"], problems)
     refuse_late_pictures(node, moved["audience"], [found["recipe"], *(found["recipes"] or {}).values()], problems)
     moved["unattended"] = read_unattended(found, recordings, problems)
     show = None if problems else _build_show(file, base, found, moved)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lcm_daemon.core.audio_names import SECTION
 from lcm_daemon.core.learning import KEPT as BINDINGS
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.bootstrap import log_levels
@@ -127,7 +128,17 @@ def _of_alarms(stage: Stage) -> list[Attendant]:
     return [AlarmMessages(stage, options)]
 
 
+def _of_audio(stage: Stage) -> list[Attendant]:
+    """The one of the section `audio`."""
+    options = stage.show.controllers.get(SECTION)
+    if options is None:
+        return []
+    from lcm_daemon.stage.audio_input import AudioInput  # few shows have it
+
+    return [AudioInput(stage, options)]
+
+
 def attendants(stage: Stage) -> list[Attendant]:
     """Those of a show. Called at the end of the stage's constructor."""
     return [_Loading(stage), _Alarms(stage), Monitor(stage), *_of_reports(stage), *_of_alarms(stage),
-            *_of_care(stage), *_of_memory(stage), *_of_hours(stage)]
+            *_of_care(stage), *_of_memory(stage), *_of_audio(stage), *_of_hours(stage)]

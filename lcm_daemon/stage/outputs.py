@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lcm_daemon.core.control_state import Row, Rows
 from lcm_daemon.core.frame import Frame
@@ -17,6 +18,9 @@ from lcm_daemon.transports.endpoint import EndpointConfig, switch_names
 from lcm_daemon.transports.factory import build_sink
 from lcm_daemon.transports.record import RecordSink
 from lcm_daemon.transports.runner import OFF, SinkRunner
+
+if TYPE_CHECKING:
+    from lcm_daemon.core.audio_ring import AudioRing
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,12 @@ class Outputs:
                  if runner is not None and config in following.sinks]
         self.sinks = [sink for sink in self.sinks if all(sink is not runner for _, runner in pairs)]
         return pairs
+
+    def hear(self, ring: AudioRing) -> None:
+        """Give the sound of the audio input to the recordings that want it."""
+        for runner in self._recorders:
+            if isinstance(runner.endpoint, RecordSink):
+                runner.endpoint.ring = ring
 
     def post(self, frame: Frame) -> None:
         """Hand a frame to every sink; never waits."""

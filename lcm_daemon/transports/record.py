@@ -13,17 +13,21 @@ from datetime import datetime
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from lcm_daemon.core.alpha import opaque, over_black
 from lcm_daemon.core.errors import TransportError
 from lcm_daemon.core.frame import Frame, Size
-from lcm_daemon.core.schema import Choice, Field, Number, Text
+from lcm_daemon.core.schema import Boolean, Choice, Field, Number, Text
 from lcm_daemon.transports import pyav
 from lcm_daemon.transports.base import Sink, Transport
 from lcm_daemon.transports.placement import ALPHA
+
+if TYPE_CHECKING:
+    from lcm_daemon.core.audio_ring import AudioRing
+    from lcm_daemon.transports.sound_track import SoundTrack
 
 TIME_BASE = Fraction(1, 60_000)  # seconds per time stamp unit; MPEG-4 allows at most 65,535 units per second
 FRAGMENT_SECONDS = 1.0  # what a power cut can cost, besides the frames that the encoder still holds
@@ -128,6 +132,7 @@ class RecordSink(Sink):
         "quality": Field(Number(0, 100), 75.0, "of h264 and mpeg4: 0 is small and poor, 100 without visible loss"),
         "keep_free": Field(Number(0, 1e9), 256.0, "stop when the disk has less free space than this, in MiB"),
         "alpha": ALPHA,
+        "sound": Field(Boolean(), False, "record the sound of the show's key `audio` too"),
     }
 
     def __init__(self, options: Mapping[str, Any], now: Callable[[], datetime] = datetime.now) -> None:
@@ -135,6 +140,7 @@ class RecordSink(Sink):
         self._now = now
         self._fps = 30.0
         self._recording: _Recording | None = None
+        self.ring: AudioRing | None = None  # of the audio input; the stage sets it
 
     @property
     def take(self) -> Take | None:
@@ -167,7 +173,8 @@ class RecordSink(Sink):
         av = pyav.load("record")
         encoder = choose_encoder(self.options["codec"], available_encoders(av))
         keep_free = int(self.options["keep_free"] * MIB)
-        return _Recording(path, size, self._fps, encoder, self.options["quality"], keep_free)
+        ring = (lambda: self.ring) if self.options["sound"] else None
+        return _Recording(path, size, self._fps, encoder, self.options["quality"], keep_free, ring)
 
     def _close(self) -> None:
         self._finish_recording()
@@ -179,10 +186,11 @@ class RecordSink(Sink):
 
 
 class _Recording:
-    """One video file. keep_free: bytes of the disk that must stay free."""
+    """One video file. keep_free: bytes of the disk that must stay free; ring: as of SoundTrack, None for no sound."""
 
     def __init__(
-        self, path: Path, size: Size, fps: float, encoder: VideoEncoder, quality: float, keep_free: int
+        self, path: Path, size: Size, fps: float, encoder: VideoEncoder, quality: float, keep_free: int,
+        ring: Callable[[], AudioRing | None] | None = None,
     ) -> None:
         av = pyav.load("record")
         self.size, self._keep_free, self._pixel_format = size, keep_free, encoder.pixels
@@ -206,6 +214,7 @@ class _Recording:
                 self._stream = self._container.add_stream(encoder.name, rate=max(1, round(fps)))
                 self._stream.options = encoder.options(quality)
                 _configure(self._stream, encoder, size, fps)
+                self._track = _sound_track(self._container, ring, encoder.editing) if ring is not None else None
             except self._errors as error:
                 raise self._to_transport_error(error) from error
             self._new_frame = av.VideoFrame.from_ndarray
@@ -229,6 +238,8 @@ class _Recording:
             )
             video_frame.pts, video_frame.time_base = self._last_stamp, TIME_BASE
             self._container.mux(self._stream.encode(video_frame))
+            if self._track is not None:
+                self._track.write(self._first_time, frame.time)
             if frame.time - self._saved_time >= FRAGMENT_SECONDS:
                 self._saved_time = frame.time
                 self._save()
@@ -244,6 +255,8 @@ class _Recording:
                 try:
                     if self._first_time is not None:
                         self._container.mux(self._stream.encode())
+                        if self._track is not None:
+                            self._track.finish()
                 finally:
                     self._container.close()
                 self._save()
@@ -277,6 +290,13 @@ class _Recording:
         if isinstance(error, TransportError):
             return error
         return TransportError(f"record: cannot write {self._path}: {pyav.reason(error)}")
+
+
+def _sound_track(container: Any, ring: Callable[[], AudioRing | None], for_editing: bool) -> SoundTrack:
+    """The track with the sound of a ring. for_editing: As it is in files that are edited: not compressed."""
+    from lcm_daemon.transports.sound_track import SoundTrack  # few recordings have one
+
+    return SoundTrack(container, ring, "pcm_s16le" if for_editing else "aac")
 
 
 def _configure(stream: Any, encoder: VideoEncoder, size: Size, fps: float) -> None:

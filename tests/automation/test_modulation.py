@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from lcm_daemon.automation.modulation import FOLLOWER, WAVES, Modulation, Modulator, table_of_modulators
+from lcm_daemon.automation.modulation import AUDIO, FOLLOWER, WAVES, Modulation, Modulator, table_of_modulators
 from lcm_daemon.core.live_values import Blend, Parameters
 from lcm_daemon.core.parameter_table import TABLE
 
@@ -113,3 +113,15 @@ def test_whole_numbers_stay_whole_and_travelling_seeds_are_left_alone() -> None:
 def test_a_target_that_the_recipe_has_not_is_no_harm() -> None:
     modulation, parameters = rig(Modulator("gone", "lora/ink"))
     assert at(modulation, parameters, 0.0)["strength"] == parameters.targets()["strength"]
+
+
+def test_audio_follows_its_band_and_is_still_without_one() -> None:
+    bass = Modulator("bass", "strength", wave=AUDIO, band="low", depth=0.5, attack=0.0, release=0.3)
+    modulation, parameters = rig(bass, strength=0.25)
+    assert set(table_of_modulators([bass])) == {"mod/bass/depth"}
+    assert at(modulation, parameters, 0.0)["strength"] == 0.25
+    heard = {"low": 1.0, "mid": 0.0, "high": 0.0, "level": 0.3, "onset": 0.0}
+    modulation.audio = lambda now: heard
+    assert at(modulation, parameters, 1.0)["strength"] == pytest.approx(0.75), "an attack of 0 is at once"
+    heard = {**heard, "low": 0.0}
+    assert at(modulation, parameters, 1.3)["strength"] == pytest.approx(0.25 + 0.5 * 0.368, abs=0.01)

@@ -115,4 +115,34 @@ def test_every_wave_has_a_picture_but_a_follower() -> None:
     rows = {row["name"]: str(row["levels"]).split() for row in WAVE_ROWS}
     assert tuple(rows) == WAVE_NAMES
     assert all(-1.0 <= float(level) <= 1.0 for levels in rows.values() for level in levels)
-    assert [name for name, levels in rows.items() if len(levels) < 50] == ["follow"]
+    assert [name for name, levels in rows.items() if len(levels) < 50] == ["follow", "audio"]
+
+
+def test_the_wave_of_audio_needs_an_audio_input() -> None:
+    rig = Rig()
+    assert "audio" not in [row["name"] for row in rig.bank.lists()["waves"]]
+    with pytest.raises(Refused, match="needs an audio input"):
+        rig.call("modulator/add", "bass", "mix", "audio")
+    rig.bank.modulation.audio = lambda now: {"low": 0.5}
+    assert "audio" in [row["name"] for row in rig.bank.lists()["waves"]]
+    assert rig.call("modulator/add", "bass", "mix", "audio", 0.5, 0.5, 0.0, 0.0, "low") == {"mod/bass/depth": 0.5}
+    with pytest.raises(Refused, match="no band 'lo'; did you mean 'low'"):
+        rig.call("modulator/add", "bass", "mix", "audio", 0.5, 0.5, 0.0, 0.0, "lo")
+
+
+def test_modulators_of_an_earlier_version_have_no_band_and_come_back() -> None:
+    rig = Rig()
+    rig.call("modulator/add", "fast", "mix")
+    saved = [{key: value for key, value in row.items() if key != "band"} for row in rig.bank.saved() or ()]
+    other = Rig()
+    other.bank.restore(saved)
+    assert other.bank.modulators == rig.bank.modulators
+
+
+def test_a_modulator_of_audio_comes_back_before_the_audio_input_is_open() -> None:
+    rig = Rig()
+    rig.bank.modulation.audio = lambda now: {}
+    rig.call("modulator/add", "bass", "mix", "audio", 0.5, 0.5, 0.0, 0.0, "high")
+    other = Rig()
+    other.bank.restore(rig.bank.saved())
+    assert other.bank.modulators == rig.bank.modulators

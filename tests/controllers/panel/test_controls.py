@@ -10,6 +10,7 @@ import pytest
 
 from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.automation.modulator_bank import WAVE_ROWS
+from lcm_daemon.core.audio_names import BANDS
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.desk.refusal_log import RefusalLog
 from lcm_daemon.recipes.parts import ControlNet, Lora, table_of_parts
@@ -148,6 +149,33 @@ def test_modulators_are_drawn_added_changed_and_removed(devtools: str) -> None:
         ("modulator/add", "slow", "strength", "saw", 0.5, 0.5, 4.0),
         ("modulator/add", "slow", "strength", "sine", 0.5, 0.5, 2.0),
         ("modulator/add", "fast", "strength", "sine"), ("modulator/remove", "slow")]
+
+
+def test_the_meter_shows_the_audio_input_and_its_bands_are_chosen(devtools: str) -> None:
+    async def scenario() -> list[CommandRequest]:
+        rig = Rig()
+        bass = Modulator("bass", "strength", "audio", 0.5, band="low")
+        rig.change_recipe(*bass.parameters())
+        async with opened(devtools, rig) as (page, _):
+            rig.controls.set_list("waves", WAVE_ROWS)
+            rig.controls.set_list("modulators", (asdict(bass),))
+            await drawer(page, "Modulation")
+            await page.until("document.querySelector('[data-modulator=bass]')")
+            assert not await page.js("!!document.querySelector('[data-meter]')"), "the show has no audio input"
+            rig.controls.set_list("audio", tuple({"name": band, "level": 0.25} for band in BANDS))
+            await page.until("document.querySelectorAll('[data-meter] [data-level]').length === 5")
+            width = "document.querySelector('[data-level=low] div').getBoundingClientRect().width"
+            whole = "document.querySelector('[data-level=low]').getBoundingClientRect().width"
+            assert await page.js(f"{width} / {whole}") == pytest.approx(0.25, abs=0.01)
+            assert not await page.js("!!document.querySelector('[data-modulator=bass] input[aria-label^=Beats]')")
+            await page.js("(e => { e.value = 'onset'; e.dispatchEvent(new Event('change', {bubbles: 1})) })"
+                          "(document.querySelector('[data-modulator=bass] select[aria-label^=Band]'))")
+            await until(lambda: len(rig.called) == 1)
+        return rig.called
+
+    (call,) = asyncio.run(scenario())
+    assert (call.name, *call.arguments) == (
+        "modulator/add", "bass", "strength", "audio", 0.5, 0.5, 0.0, 0.0, "onset")
 
 
 def test_refusals_reach_every_page_and_its_log(devtools: str) -> None:
