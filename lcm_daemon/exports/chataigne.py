@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lcm_daemon.exports.query_tree import Node, need_query, tree_of
+from lcm_daemon.exports.query_tree import Node, tree_of
 from lcm_daemon.exports.surface import Surface
 
 VERSION, VERSION_NUMBER = "1.9.24", 67864
@@ -20,8 +20,7 @@ Json = dict[str, Any]
 
 def build(surface: Surface) -> bytes:
     """The `.noisette` file as JSON. Raises LcmDaemonError if the show has no OSC or no OSCQuery."""
-    surface.need_osc()
-    need_query(surface)
+    surface.need("osc", "oscquery")
     session = {"metaData": {"version": VERSION, "versionNumber": VERSION_NUMBER}, "projectSettings": {},
                "modules": {"items": [_module(surface)], **EMPTY}, "customVariables": EMPTY, "states": EMPTY,
                "sequences": EMPTY, "routers": EMPTY}

@@ -52,7 +52,7 @@ def build(surface: Surface) -> bytes:
     export = {"version": 6, "type": "full", "pages": pages, "triggers": {_id("trigger"): _subscription()},
               "instances": {CONNECTION: _connection(surface)}, "custom_variables": {}, "surfaces": {},
               "surfaceGroups": {}}
-    return json.dumps(export, indent=1, ensure_ascii=False).encode()
+    return json.dumps(export, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _id(key: str) -> str:

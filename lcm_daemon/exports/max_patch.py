@@ -70,7 +70,7 @@ class Patch:
     def to_json(self) -> bytes:
         """The file."""
         patcher = {**HEAD, "rect": [60.0, 100.0, 1200.0, 720.0], "boxes": self._boxes, "lines": self._lines}
-        return json.dumps({"patcher": patcher}, indent=1, ensure_ascii=False).encode()
+        return json.dumps({"patcher": patcher}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def live_parameter(

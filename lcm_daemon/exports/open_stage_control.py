@@ -35,7 +35,7 @@ def build(surface: Surface) -> bytes:
             "widgets": [_header(surface), pager]}
     _set_target(root, target)
     session = {"createdWith": "Open Stage Control", "version": VERSION, "type": "session", "content": root}
-    return json.dumps(session, indent=2, ensure_ascii=False).encode()
+    return json.dumps(session, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def is_plain(text: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 
-from lcm_daemon.exports.query_tree import need_query
 from lcm_daemon.exports.surface import Surface
 
 OSCQUERY = "1187fefe-0468-49d1-9eb7-92d7f4e11f6f"
@@ -18,8 +17,7 @@ ANY_PORT = 0  # score takes a free one for what it hears
 
 def build(surface: Surface) -> bytes:
     """The `.device` file as JSON. Raises LcmDaemonError if the show has no OSC or no OSCQuery."""
-    surface.need_osc()
-    need_query(surface)
+    surface.need("osc", "oscquery")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", surface.show).strip("_") or "lcm"  # what score allows in addresses
     device = {"Name": name, "Protocol": OSCQUERY, "Host": f"ws://{surface.host}:{surface.query_port}",
               "LocalPort": ANY_PORT}

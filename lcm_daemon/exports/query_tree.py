@@ -7,19 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.exports.surface import Button, Control, Surface
 
 READ, WRITE, READ_WRITE = 1, 2, 3  # ACCESS
 
 Node = dict[str, Any]
-
-
-def need_query(surface: Surface) -> None:
-    """Raises LcmDaemonError if OSCQuery is off: for exports that ask it."""
-    if not surface.query_port:
-        raise LcmDaemonError(f"show {surface.show}: oscquery is off, and this export needs it: give the show "
-                             "`oscquery: {port: 9080}`")
 
 
 def tree_of(surface: Surface) -> Node:

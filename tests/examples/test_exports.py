@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from lcm_daemon.core.osc_names import FADER
@@ -10,9 +12,14 @@ from tests.exports.readers import READERS, SENDS_NOTHING, reader
 from tests.exports.write import FOLDER, example, fresh
 
 
+def unpacked(data: bytes) -> bytes:
+    """What a file packed with zlib holds: builds of zlib pack it to different bytes."""
+    return zlib.decompress(data) if data.startswith(b"\x78\xda") else data
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_example_is_up_to_date(name: str) -> None:
-    assert example(name).read_bytes() == fresh(name), "run: python -m tests.exports.write"
+    assert unpacked(example(name).read_bytes()) == unpacked(fresh(name)), "run: python -m tests.exports.write"
 
 
 def test_no_other_files_lie_there() -> None:
@@ -38,4 +45,5 @@ def test_every_parameter_of_the_demo_has_a_control(name: str) -> None:
 # Parameters that a program cannot send, by export: each with the reason beside it.
 WITHOUT: dict[str, set[str]] = {
     "resolume": {"/lcm/prompt", "/lcm/prompt_b", "/lcm/negative_prompt"},  # a dial sends no text
+    "touchosc": {"/lcm/prompt", "/lcm/prompt_b", "/lcm/negative_prompt"},  # it shows texts, and cannot type them
 }

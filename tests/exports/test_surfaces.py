@@ -1,4 +1,4 @@
-"""What every export for a control surface has to do: parameters, commands, looks, prompts, recipes; strange names."""
+"""What every export for a control surface has to do: commands, looks, prompts, recipes; strange names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tests.exports.hostile import CUES, heard, hostile_surface
 from tests.exports.readers import reader
 
 SURFACES = ("touchosc", "open-stage-control", "companion", "qlab", "max", "chataigne")
-SHOWS_TEXTS = frozenset({"touchosc"})  # programs that show texts and cannot type them
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +28,9 @@ def hostile() -> Surface:
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_every_parameter_command_prompt_and_recipe_is_sent(name: str, demo: Surface) -> None:
+def test_every_command_prompt_and_recipe_is_sent(name: str, demo: Surface) -> None:
     sent = reader(name)(FORMATS[name].build(demo))
     addresses = {address for address, _ in sent}
-    missing = [control.address for control in demo.controls() if control.address not in addresses
-               and not (name in SHOWS_TEXTS and control.kind == "text")]
-    assert not missing
     assert {button.address for button in demo.buttons()} <= addresses
     if name != "chataigne":  # its values have one address for all
         assert {float(place[0]) for address, place in sent if address == "/lcm/prompts/play"} == set(range(1, 10))
@@ -72,7 +68,7 @@ def test_a_file_is_the_same_each_time(name: str, hostile: Surface) -> None:
 
 @pytest.mark.parametrize("name", [*SURFACES, "ossia"])
 def test_a_show_without_osc_is_refused(name: str, demo: Surface) -> None:
-    with pytest.raises(LcmDaemonError, match="osc is off"):
+    with pytest.raises(LcmDaemonError, match="osc is off or takes any free port"):
         FORMATS[name].build(replace(demo, osc_port=0))
 
 
