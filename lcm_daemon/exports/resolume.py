@@ -36,7 +36,7 @@ FIRST_ID = 1_600_000_000_000  # Resolume's are times in ms
 
 
 @dataclass(frozen=True)
-class Output:
+class ResolumeOutput:
     """A control of Resolume that sends.
 
     Attributes:
@@ -55,13 +55,13 @@ class Output:
         return self.path.rpartition("/")[2] in EVENTS
 
 
-def outputs(surface: Surface) -> list[Output]:
+def outputs(surface: Surface) -> list[ResolumeOutput]:
     """What Resolume sends for a show: what its `osc.map` expects, then a dial for each parameter but texts."""
-    mapped = [Output(address, address) for address in surface.mapped if address.startswith(OWN_ROOTS)]
+    mapped = [ResolumeOutput(address, address) for address in surface.mapped if address.startswith(OWN_ROOTS)]
     taken = {output.path for output in mapped}
     dials = (path for path in dials_in_order() if path not in taken)
     controls = sorted((control for control in surface.controls() if control.kind != "text"), key=_is_played_less)
-    return [*mapped, *(Output(path, FADER + control.parameter.name, control)
+    return [*mapped, *(ResolumeOutput(path, FADER + control.parameter.name, control)
                        for path, control in zip(dials, controls, strict=False))]
 
 
@@ -92,10 +92,11 @@ def build(surface: Surface) -> bytes:
     for place, output in enumerate(outputs(surface)):
         _add_shortcut(manager, output, FIRST_ID + number + place)
     ElementTree.indent(preset, "\t")
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(preset, "utf-8") + b"\n"
+    text = ElementTree.tostring(preset, "unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
 
 
-def _add_shortcut(manager: Element, output: Output, number: int) -> None:
+def _add_shortcut(manager: Element, output: ResolumeOutput, number: int) -> None:
     kind, behaviour = ("ParamEvent", EVENT_BEHAVIOUR) if output.is_event else ("ParamRange", RANGE_BEHAVIOUR)
     shortcut = SubElement(
         manager, "Shortcut", name="Shortcut", uniqueId=str(number), paramNodeName=kind, behaviour=str(behaviour),

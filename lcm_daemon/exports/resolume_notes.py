@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lcm_daemon.exports.formats import FORMATS
-from lcm_daemon.exports.resolume import Output, outputs, preset_name
+from lcm_daemon.exports.resolume import ResolumeOutput, outputs, preset_name
 from lcm_daemon.exports.surface import Control, End, Surface
 
 SHARED = {"spout": "Windows", "syphon": "macOS", "ndi": "every system, also over the network"}
@@ -60,7 +60,7 @@ def _table(surface: Surface) -> str:
         "output in Shortcuts → Edit OSC, and write the address there."])
 
 
-def _place(output: Output) -> str:
+def _place(output: ResolumeOutput) -> str:
     """Where the control is: "Composition, Dashboard, Link 1"."""
     return ", ".join(_names(output.path)) if "/dashboard/" in output.path else f"`{output.path}`"
 
@@ -72,7 +72,7 @@ def _names(path: str) -> Iterator[str]:
     yield f"Link {path.rpartition('/link')[2]}"
 
 
-def _target(output: Output) -> str:
+def _target(output: ResolumeOutput) -> str:
     return "as the show's `osc.map` says" if output.control is None else _range(output.control)
 
 

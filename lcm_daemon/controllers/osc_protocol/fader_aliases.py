@@ -11,7 +11,7 @@ LOGARITHMIC_CURVE = "exp"  # of parameters whose faders are finer near `low`
 
 def fader_aliases(table: Table) -> dict[str, tuple[Alias, ...]]:
     """The aliases of every parameter but texts at /lcm/fader/NAME, by address: 0 to 1 is the whole of its range."""
-    found = {}
+    found: dict[str, tuple[Alias, ...]] = {}
     for name, parameter in table.items():
         if parameter.kind != "text":
             curve = LOGARITHMIC_CURVE if parameter.logarithmic else None
