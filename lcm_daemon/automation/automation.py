@@ -21,6 +21,7 @@ from lcm_daemon.automation.look import Look
 from lcm_daemon.automation.modulation import Modulator
 from lcm_daemon.automation.modulator_bank import ModulatorBank
 from lcm_daemon.automation.quantize import GRIDS, QuantizedRequests
+from lcm_daemon.automation.timecode_schedule import timecode_status
 from lcm_daemon.core.frame import Pixels
 from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
@@ -28,6 +29,7 @@ from lcm_daemon.core.parameters import Parameter, Refused, Table, Value, Values,
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import MAX_BPM, MIN_BPM, ExternalTempo, Tap, Tempo
+from lcm_daemon.core.timecode import TimecodeReport
 from lcm_daemon.recipes.recipe import Recipe
 
 AUTOMATION_PARAMETERS: Table = table_of([
@@ -95,6 +97,7 @@ class Automation:
         self._bpm = self.tempo.bpm  # the last known value of the parameter `bpm`
         self._beat = 0.0  # the position in beats that the waves have reached
         self._external_tempo: ExternalTempo | None = None  # the last report of an external clock
+        self._timecode: TimecodeReport | None = None
         self._tempo_source = "bpm"  # what the tempo comes from: the parameter, taps, or an external clock
         self._quantized, self._lookahead = QuantizedRequests(), lookahead
         self._player = CuePlayer(self.cue_list, parameters, self._start_cue, self.refusals)
@@ -145,14 +148,17 @@ class Automation:
                 self.refusals.add("command/unhandled", request.origin, f"no handler for {request.name!r:.80}")
         return []
 
-    def update(self, now: float, wall: float | None, external_tempo: ExternalTempo | None = None) -> list[Change]:
+    def update(self, now: float, wall: float | None, external_tempo: ExternalTempo | None = None,
+               timecode: TimecodeReport | None = None) -> list[Change]:
         """Start everything that is due. Return the parameters that moved.
 
         Args:
             now: monotonic seconds.
             wall: the wall clock in seconds since 1970, for cues that start at a time of day; None starts none.
             external_tempo: the last report of an external clock, or None.
+            timecode: the last report of a timecode, for cues that start at one, or None.
         """
+        self._timecode = timecode
         if self.editor.update():
             self._player.forget_missing()
         changes = self._follow_tempo(external_tempo, now)
@@ -162,7 +168,7 @@ class Automation:
                 changes += self._set_value(request, now)
             elif request.name != "cue/goto" or self._player.is_known(request):  # it may have been deleted since
                 self._player.request(request, now, lookahead)
-        return changes + self._player.update(now, wall)
+        return changes + self._player.update(now, wall, timecode)
 
     def start_requested(self, now: float) -> list[Change]:
         """Start a cue that was requested and waits for nothing. Return the parameters that moved."""
@@ -236,12 +242,13 @@ class Automation:
         cues: all names, one a line.
         cue_file: why recorded cues are not saved, or the mistake in their file; empty if all is well.
         tempo: what the tempo comes from: "bpm", the parameter; "tap"; or the origin of an external clock.
+        timecode: where the timecode is, once one has arrived.
         """
         waiting = self._quantized.peek(CUE_KEY)
         next_cue = self.cue_list.pending or (self._player.requested_name(waiting) if waiting else "")
         return {"cue": self.cue_list.current.name if self.cue_list.current else "",
                 "next_cue": next_cue or self._player.crossfader.cue,
-                **self._player.status(now), "tempo": self._tempo_source,
+                **self._player.status(now), "tempo": self._tempo_source, **timecode_status(self._timecode, now),
                 "cues": "\n".join(cue.name for cue in self.cue_list.cues),
                 "cue_file": self.editor.trouble}
 

@@ -1,4 +1,5 @@
-"""The cue list of a show: GO, BACK, GOTO, load, release, delays, automatic GOs, and cues that start at a time of day.
+"""The cue list of a show: GO, BACK, GOTO, load, release, delays, automatic GOs, and cues that start at a time of day or
+at a timecode.
 
 The list decides when a cue starts. `Automation` then fades the parameters. If a controller moves a parameter during a
 fade, the controller wins, because the newest move of a parameter counts.
@@ -12,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from lcm_daemon.automation.cue_messages import CueMessage
 from lcm_daemon.automation.cue_names import find_cue
 from lcm_daemon.automation.daily_schedule import DailySchedule
+from lcm_daemon.automation.timecode_schedule import TimecodeSchedule, is_timecode
 from lcm_daemon.core.parameters import Value
+from lcm_daemon.core.timecode import TimecodeReport
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Cue:
         auto_continue: seconds from the start of the fade to an automatic GO, or None. A cue has one of both at most.
         recipe: name of the recipe to change to, or an empty string.
         source: name of the source to change to, or an empty string; guide: the same for the guide.
-        at: time of day at which the cue starts every day, as "21:30", or an empty string.
+        at: time of day at which the cue starts every day, as "21:30", or timecode at which it starts, as "01:00:10:00",
+            or an empty string.
         send: messages to other programs, sent when the fade starts.
         thumbnail: name of the picture of a recorded cue, see `Thumbnails`, or an empty string.
     """
@@ -53,6 +57,16 @@ class Cue:
     def seconds(self, name: str) -> float:
         """Return the fade time of a parameter."""
         return self.fades.get(name, self.fade)
+
+    @property
+    def time_of_day(self) -> str:
+        """`at`, if it is a time of day, else an empty string."""
+        return "" if is_timecode(self.at) else self.at
+
+    @property
+    def timecode(self) -> str:
+        """`at`, if it is a timecode, else an empty string."""
+        return self.at if is_timecode(self.at) else ""
 
     @property
     def duration(self) -> float:
@@ -83,7 +97,7 @@ class CueList:
     def __init__(self, cues: Sequence[Cue], loop: bool = False) -> None:
         self.cues, self.loop = list(cues), loop
         self.current: Cue | None = None  # the cue that is shown as active
-        self.schedule = DailySchedule()
+        self.schedule, self._timecode_schedule = DailySchedule(), TimecodeSchedule()
         self._checked = -1  # whole seconds of the wall clock at the last check of the schedule
         self._last: Cue | None = None  # the last cue that started; GO and BACK count from here. PANIC keeps it
         self._requested: tuple[float, Cue] | None = None  # start time and cue; a newer request replaces it
@@ -280,11 +294,21 @@ class CueList:
         if automatic:
             self._follow_time = None if cue.follow is None else max(now, self._fade_end) + cue.follow
 
-    def update(self, now: float, wall: float | None = None) -> Cue | None:
-        """Return the cue that starts now, if one does. wall: the wall clock, in seconds since 1970."""
+    def update(
+        self, now: float, wall: float | None = None, timecode: TimecodeReport | None = None,
+    ) -> Cue | None:
+        """Return the cue that starts now, if one does.
+
+        Args:
+            now: monotonic seconds.
+            wall: the wall clock, in seconds since 1970.
+            timecode: the last report of a timecode, or None.
+        """
         if wall is not None and int(wall) != self._checked:
             self._checked = int(wall)
             self._check_schedule(wall, now)
+        if timecode is not None:
+            self._check_timecode(timecode, now)
         if self._paused_at is not None:
             return None
         if self._follow_time is not None and now >= self._follow_time:
@@ -303,7 +327,14 @@ class CueList:
             self._follow_time = None if cue is None or cue.follow is None else now + cue.duration + cue.follow
 
     def _check_schedule(self, wall: float, now: float) -> None:
-        name = self.schedule.due(wall, [(cue.name, cue.at) for cue in self.cues if cue.at])
+        name = self.schedule.due(wall, [(cue.name, cue.at) for cue in self.cues if cue.time_of_day])
+        if name:
+            self._request(self._find(name), now)
+
+    def _check_timecode(self, report: TimecodeReport, now: float) -> None:
+        newest = self._requested[1] if self._requested else self.current
+        times = [(cue.name, cue.at) for cue in self.cues if cue.timecode]
+        name = self._timecode_schedule.due(report, now, times, newest.name if newest else "")
         if name:
             self._request(self._find(name), now)
 

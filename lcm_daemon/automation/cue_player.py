@@ -13,6 +13,7 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import Change, CommandRequest
+from lcm_daemon.core.timecode import TimecodeReport
 
 CUES = "cue/"  # how the origins of a cue's changes begin
 FADES = (CUES, "panic/")  # those of everything that fades: a panic may take some seconds
@@ -105,9 +106,9 @@ class CuePlayer:
 
     # --- what happens by itself ---
 
-    def update(self, now: float, wall: float | None) -> list[Change]:
+    def update(self, now: float, wall: float | None, timecode: TimecodeReport | None = None) -> list[Change]:
         """Start the cue that is due, and follow the crossfader. Return the parameters that moved."""
-        cue = self.cue_list.update(now, wall)
+        cue = self.cue_list.update(now, wall, timecode)
         return [*(self._start(cue, now) if cue else []), *self.crossfader.update(now)]
 
     def pop_messages(self, now: float) -> list[CueMessage]:

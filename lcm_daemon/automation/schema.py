@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import re
@@ -22,6 +23,7 @@ from lcm_daemon.core.parameters import Table, Value
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Deferred, Field, Fields, Number, Section, Text, unique_items
 from lcm_daemon.core.schema_shapes import ParameterValues
 from lcm_daemon.core.suggestions import nearest
+from lcm_daemon.core.timecode import Timecode
 from lcm_daemon.recipes.reader import NAME, known_parameters, read_parameters
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
@@ -38,11 +40,13 @@ def _read_cue_name(node: Node, problems: Problems) -> str | None:
 
 
 def _read_time(node: Node, problems: Problems) -> str | None:
-    """Read a time of day from the text as it is written: YAML reads an unquoted 21:30 as the number 1290."""
+    """Read a time from the text as it is written: YAML reads an unquoted 21:30 as the number 1290."""
     text = str(node.raw.value) if isinstance(node.raw, yaml.ScalarNode) else ""
     if _TIME.fullmatch(text):
         return text.rjust(5, "0")
-    problems.add(node, 'a time of day is wanted, such as "21:30"')
+    with contextlib.suppress(ValueError):  # also an unquoted one with frames that YAML reads as a number
+        return str(Timecode.parse(text))
+    problems.add(node, 'a time of day is wanted, such as "21:30", or a timecode, such as "01:00:10:00"')
     return None
 
 
@@ -118,7 +122,8 @@ _CUE_SETTINGS: Fields = {
     "recipe": Field(Text(), "", "name of a recipe to change to"),
     "source": Field(Text(), "", "name of a source to change to: one of `sources`, or such as `ndi CAM 1`"),
     "guide": Field(Text(), "", "the same for the guide"),
-    "at": Field(Custom(_read_time, "a time of day"), "", "time of day at which it starts, every day"),
+    "at": Field(Custom(_read_time, "a time of day, or a timecode"), "", "time of day at which it starts, every day; or "
+                "timecode at which it starts: hours, minutes, seconds, frames"),
     "auto_continue": Field(Custom(_read_auto_continue, "seconds"), None, "seconds from the start of the fade to an "
                            "automatic GO; true is at once"),
     "send": Field(MESSAGES, (), "OSC and MIDI messages to send when the fade starts"),

@@ -98,7 +98,7 @@ def _daily(show: Show, hours: OpeningHours, day: date) -> Iterator[Event]:
     """Cues with a time of day, also recorded ones, and recycling."""
     recorded = CueStore(show.companion_file).read().cues
     cues = {cue.name: cue for cue in (*show.cues, *recorded)}
-    times = [(cue.at, f"cue {cue.name}") for cue in cues.values() if cue.at]
+    times = [(cue.at, f"cue {cue.name}") for cue in cues.values() if cue.time_of_day]
     if hours.recycle:
         times.append((hours.recycle, "engines and desk are replaced by new processes"))
     for at, text in times:

@@ -18,6 +18,7 @@ RESERVED = frozenset((
 """The keys of a show that are not controllers: a controller's name becomes a key beside them."""
 
 CONTROLLERS = NameTable("controller", {
+    "dmx": "lcm_daemon.controllers.dmx.controller:Dmx",
     "midi": "lcm_daemon.controllers.midi.controller:Midi",
     "osc": "lcm_daemon.controllers.osc.controller:Osc",
     "oscquery": "lcm_daemon.controllers.oscquery.controller:OscQuery",

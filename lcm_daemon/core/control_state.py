@@ -25,6 +25,7 @@ from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import COMMANDS, Change, CommandRequest, Commands, ParameterState, RequestQueue
 from lcm_daemon.core.stage_numbers import StageNumbers
 from lcm_daemon.core.tempo import Tempo
+from lcm_daemon.core.timecode_input import TimecodeInput
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class ControlState:
         self._throttle = LogThrottle(log, metrics)
         self._refusal_limit = RateLimit(MAX_REFUSALS)
         self.learning = Learning(self)
+        self.timecode = TimecodeInput(lambda report: self.keep_for_restart("timecode", report))
         self.own_commands: Mapping[str, Callable[[str, tuple[Value, ...]], None]] = {  # the others are the stage's
             "learn/start": self.learning.start, "learn/cancel": self.learning.cancel,
             "learn/accept": self.learning.accept, "learn/range": self.learning.set_range,
@@ -306,7 +308,7 @@ class ControlState:
     def keep_for_restart(self, controller: str, state: Any) -> None:
         """Give the stage a picklable state that the controllers of a restarted desk find in `kept`.
 
-        The state "tempo", an `ExternalTempo`, is also read by the stage itself: the tempo of an external clock.
+        The stage itself also reads "tempo", an `ExternalTempo` of an external clock, and "timecode", a `TimecodeReport`.
         """
         self.kept[controller] = state
         self._wake()

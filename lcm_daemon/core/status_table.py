@@ -50,6 +50,7 @@ STATUS: Mapping[str, str] = {
     "moved": "The parameter that was set last, and who set it.",
     "audio": "The audio input: the device that is listened to, or why there is none.",
     "tempo": "What the tempo comes from: bpm (the number), tap, or an external clock.",
+    "timecode": "Where the timecode is that starts cues, and whether it runs.",
     "cue": "The look that plays.",
     "next_cue": "The look that is about to start: it waits for its delay or a beat, or the crossfader goes to it.",
     "upcoming_cue": "The look that GO starts.",

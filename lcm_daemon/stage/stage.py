@@ -289,7 +289,7 @@ class Stage:
         self._requests.serve(self.parameters.targets(), now)
 
     def _update_automation(self, now: float) -> None:
-        moved = self.automation.update(now, time.time(), self.desk.kept.get("tempo"))
+        moved = self.automation.update(now, time.time(), self.desk.kept.get("tempo"), self.desk.kept.get("timecode"))
         self.dispatch.observe_automation(moved, now)
         self._reports.tell(moved, now)
 

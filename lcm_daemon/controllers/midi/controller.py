@@ -14,6 +14,9 @@
         two: [{cc: 1, to: blend}]
       clock: {device: Drums}                     # follow the MIDI clock of this device; true: of any
       send_clock: [{name: Synth}]                # send MIDI clock at the show's tempo
+      timecode: {device: DAW}                    # cues start at the MIDI timecode of this device; true: of any
+      show_control: {device_id: 1}               # MIDI Show Control for this number, or true: for any
+      machine_control: true                      # MIDI Machine Control
       report: live                               # motor faders follow a fade; target: they go to its end at once
 
 binding.py lists the keys of a line. If a device is disconnected, its values stay. When it is connected again, it is
@@ -42,6 +45,7 @@ from lcm_daemon.controllers.midi.options import FIELDS
 from lcm_daemon.controllers.midi.pending_values import PendingValues
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, device_name
 from lcm_daemon.controllers.midi.ports import MidiBackend, MidiPorts, RtMidi
+from lcm_daemon.controllers.midi.system_messages import KINDS, SystemMessages
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
@@ -68,7 +72,10 @@ class Midi(Controller):
     def __init__(self, controls: ControlState, options: Mapping[str, Any],
                  connect: Callable[[], MidiBackend] | None = None) -> None:
         super().__init__(controls, options)
-        self._connect = connect or functools.partial(RtMidi, self.options["backend"], bool(self.options["clock"]))
+        self._system = SystemMessages(controls, self.options)
+        has_clock = bool(self.options["clock"]) or self._system.is_timecode_wanted
+        self._connect = connect or functools.partial(
+            RtMidi, self.options["backend"], has_clock, self._system.is_sysex_wanted)
         self._values = PendingValues(controls)
         devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY_DEVICE, "map": None},)
         self._device_options = devices
@@ -110,7 +117,8 @@ class Midi(Controller):
 
     def _all_patterns(self) -> list[DevicePattern]:
         """The patterns of the devices, then those of ports that are opened for the clock alone."""
-        return [*self._patterns, *filter(None, [self._clock_source]), *self._clock_receivers]
+        clocks = [*filter(None, [self._clock_source]), *self._system.patterns]
+        return [*self._patterns, *clocks, *self._clock_receivers]
 
     async def start(self) -> None:
         """Start looking for the devices. A machine without MIDI is only logged."""
@@ -205,6 +213,9 @@ class Midi(Controller):
                     self._clock_port = port if self.options["clock"] else None
                     self._on_clock(message, time)
                 continue
+            if message.type in KINDS:
+                self._system.receive(message, port, time)
+                continue
             self.controls.activity.note("midi", message, port)
             if device < len(self.devices) and self.controls.learning.target:
                 self._owner.collect(device, port, message)
@@ -224,7 +235,7 @@ class Midi(Controller):
         ports = ", ".join(sorted({str(port) for port in (*inputs, *outputs)}))
         if device >= len(self.devices):
             name = self._all_patterns()[device].name
-            log.info("MIDI: clock of %s: %s", name, f"connected: {ports}" if ports else "disconnected")
+            log.info("MIDI: clock or timecode of %s: %s", name, f"connected: {ports}" if ports else "disconnected")
             return
         one = self.devices[device]
         if self._patterns[device] == DevicePattern(ANY_DEVICE):

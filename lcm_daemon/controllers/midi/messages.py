@@ -20,6 +20,8 @@ FINE_OFFSET = 32  # from the number of a coarse CC to that of its fine one
 DATA_ENTRY, DATA_ENTRY_FINE, DATA_INCREMENT, DATA_DECREMENT = 6, 38, 96, 97
 NRPN_FINE, NRPN, RPN_FINE, RPN = 98, 99, 100, 101
 NO_PARAMETER = 16383  # number that selects no NRPN and no RPN: data entry is off
+SYSEX, REAL_TIME = 0xF0, 0x7F  # first byte of a system exclusive message; second one of a universal real-time one
+LONGEST_SYSEX = 128  # bytes; the longest of MSC
 PITCH_CENTRE = 8192  # raw value of the centre of pitch bend, where mido counts from
 
 _DATA_CONTROLS = frozenset({
@@ -35,6 +37,11 @@ def parse(data: Sequence[int]) -> Message | None:
         return Message.from_bytes(data)
     except (ValueError, IndexError):  # IndexError: mido 1.3.3, for half a pitch bend
         return None
+
+
+def is_foreign_sysex(data: Sequence[int]) -> bool:
+    """Whether the bytes are a system exclusive message that is not a short universal real-time one (MTC, MSC, MMC)."""
+    return bool(data) and data[0] == SYSEX and not (1 < len(data) <= LONGEST_SYSEX and data[1] == REAL_TIME)
 
 
 @dataclass(frozen=True)

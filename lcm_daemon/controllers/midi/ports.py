@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lcm_daemon.controllers.midi.messages import parse
+from lcm_daemon.controllers.midi.messages import is_foreign_sysex, parse
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, PortNumbers
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -114,7 +114,8 @@ class RtMidi:
 
     Args:
         backend: Key of BACKENDS.
-        clock: Whether inputs receive MIDI clock.
+        clock: Whether inputs receive MIDI clock and MIDI timecode.
+        sysex: Whether inputs receive system exclusive messages.
 
     Raises:
         MissingIntegration: python-rtmidi is not installed.
@@ -122,12 +123,12 @@ class RtMidi:
         OSError: The MIDI system does not answer.
     """
 
-    def __init__(self, backend: str = "auto", clock: bool = True) -> None:
+    def __init__(self, backend: str = "auto", clock: bool = True, sysex: bool = False) -> None:
         try:
             import rtmidi  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
             raise missing_rtmidi() from error
-        self._rtmidi, self._clock = rtmidi, clock
+        self._rtmidi, self._clock, self._sysex = rtmidi, clock, sysex
         self._api = getattr(rtmidi, BACKENDS[backend])
         alsa = backend == "alsa" or (backend == "auto" and sys.platform == "linux")
         if alsa and not Path("/dev/snd/seq").exists():  # else libasound writes its own error at every attempt
@@ -150,7 +151,7 @@ class RtMidi:
     def open_input(self, name: str, on_data: Callable[[Sequence[int]], None], place: int = 0) -> MidiPort:
         with self._translate_errors():
             native = self._rtmidi.MidiIn(self._api, "lcm-daemon")
-            native.ignore_types(sysex=True, timing=not self._clock, active_sense=True)
+            native.ignore_types(sysex=not self._sysex, timing=not self._clock, active_sense=True)
         port = RtMidiPort(native, name, place, self._translate_errors)
         native.set_callback(lambda data, _: on_data(data[0]))
         return port
@@ -300,6 +301,8 @@ class MidiPorts:
 
     def _open_input(self, device: int, port: DevicePort) -> MidiPort:
         def on_data(data: Sequence[int]) -> None:
+            if is_foreign_sysex(data):
+                return  # a dump of a device's memory may be a megabyte
             now, message = time.perf_counter(), parse(data)
             if message is None:
                 self._metrics.count("midi/malformed")

@@ -53,7 +53,9 @@ def play(line: str, *messages: tuple[int, ...], before: tuple[str, Value] | None
 
 def test_the_controller_is_found_by_name_and_has_fields() -> None:
     assert controllers.load("midi") is Midi
-    assert set(Midi.fields) == {"devices", "map", "banks", "clock", "send_clock", "report", "backend"}
+    assert set(Midi.fields) == {
+        "devices", "map", "banks", "clock", "send_clock", "report", "backend", "timecode", "show_control",
+        "machine_control"}
 
 
 @pytest.mark.parametrize("name", [name for name, p in TABLE.items() if p.kind != "text"])

@@ -1,0 +1,1 @@
+"""Timecode: decoders of MTC and LTC. Cues start at it, see `core/timecode_input` and `automation/timecode_schedule`."""
