@@ -24,9 +24,11 @@ from lcm_daemon.controllers.osc.sender_sockets import Peer, Turn
 
 FULL, EMPTIER = 0.5, 0.25  # shares of the buffer: beyond the first it is a flood, below the second it is held off
 FULL_TURNS = 8  # of reading, one after the other, that leave a full buffer behind: then it is a flood
+EVIDENCE = 1024  # datagrams read by which those who flood are known from others
 STEP = 0.05  # seconds between two decisions
 MOST_A_STEP, FEW_A_STEP = 256, 64  # datagrams read within a step: of more less are let through, of fewer more
 FIRST_SHARE, LEAST_SHARE = 1 / 16, 2**-16
+RAISED_AFTER = 4  # steps with few of them
 CALM_STEPS = 20  # in which all are let through, after which the flood is over
 COST = 768  # bytes of the buffer that a small datagram takes, with the system's bookkeeping
 MODEST = 0.25  # of what a sender sends on average; one that sends less is no flood
@@ -54,9 +56,11 @@ class FloodFilter:
         self._known: dict[Peer, None] = {}  # senders that were read in calm times, the newest last
         self._senders: dict[int, None] = {}  # keys of those who flood
         self._hosts: dict[int, None] = {}
-        self._packets: Counter[Peer] = Counter()  # read since the last decision, and the bytes of them
+        self._packets: Counter[Peer] = Counter()  # read since those who flood were listed, and the bytes of them
         self._sizes: Counter[Peer] = Counter()
         self._full_turns = self._calm_steps = self._dropped = 0
+        self._read = 0  # datagrams since the last step
+        self._before = 0  # datagrams that may be in the buffer since before the filter became what it is
         self._timer: asyncio.TimerHandle | None = None
         if self._works:
             packet_filter.detach(shared)
@@ -75,12 +79,22 @@ class FloodFilter:
             self._forget_turns()
             self._note_known(turn)
             return
+        if not turn.is_more:
+            self._before = 0
+        self._read += turn.packets.total()
         self._packets.update(turn.packets)
         self._sizes.update(turn.sizes)
         if not self.is_on:
             self._full_turns = self._full_turns + 1 if self._use().share > FULL else 0
-            if self._full_turns >= FULL_TURNS:
+            if self._full_turns >= FULL_TURNS and self._packets.total() >= EVIDENCE:
                 self._begin()
+
+    def passes(self, peer: Peer) -> bool:
+        """Whether a datagram that was read is to be handled: not if it came from those who flood, before the filter."""
+        if self._before <= 0:
+            return True
+        self._before -= 1
+        return not self._is_listed(peer)
 
     def close(self) -> None:
         """End. The socket is not filtered any more."""
@@ -98,24 +112,29 @@ class FloodFilter:
             del self._known[next(iter(self._known))]
 
     def _begin(self) -> None:
-        self.share, self._calm_steps, self._dropped = FIRST_SHARE, 0, self._use().dropped
+        use = self._use()
+        self.share, self._calm_steps, self._read = FIRST_SHARE, 0, 0
+        self._dropped, self._before = use.dropped, use.used // COST
         self._list_those_who_flood()
         self._forget_turns()
         self._apply()
 
     def _step(self) -> None:
         """Decide how much passes from now to the next step."""
-        use, read, before = self._use(), self._packets.total(), self.share
+        use, read, before = self._use(), self._read, self.share
         self._on_dropped(use.dropped - self._dropped)
-        self._dropped = use.dropped
+        self._dropped, self._read = use.dropped, 0
         listed = len(self._senders) + len(self._hosts)
         if use.share > EMPTIER or read > MOST_A_STEP:
             self._list_those_who_flood()
-            self.share = max(self.share / 2, LEAST_SHARE)
+            self.share = max(self.share / 4, LEAST_SHARE)
+            self._before, self._calm_steps = use.used // COST, 0
         elif read < FEW_A_STEP:
-            self.share = min(self.share * 2, 1.0)
-        self._calm_steps = self._calm_steps + 1 if self.share == 1.0 else 0
-        self._forget_turns()
+            self._calm_steps += 1
+            if self.share < 1.0 and self._calm_steps >= RAISED_AFTER:
+                self.share, self._calm_steps = min(self.share * 2, 1.0), 0
+        if self._calm_steps or self._packets.total() >= EVIDENCE:
+            self._forget_turns()
         if self._calm_steps >= CALM_STEPS:
             self._end()
         else:
@@ -123,7 +142,7 @@ class FloodFilter:
 
     def _end(self) -> None:
         self.close()
-        self._full_turns = 0
+        self._full_turns = self._before = 0
         self._senders.clear()
         self._hosts.clear()
 
@@ -139,7 +158,7 @@ class FloodFilter:
         self._timer = asyncio.get_running_loop().call_later(STEP, self._step)
 
     def _list_those_who_flood(self) -> None:
-        """List the senders that have sent more than a modest share since the last decision, or else their hosts."""
+        """List the senders that have sent more than a modest share lately, or else their hosts."""
         loads = {peer: self._load(peer) for peer in self._packets}
         if not loads:
             return
@@ -150,11 +169,11 @@ class FloodFilter:
                 self._senders[sender_key(peer)] = None
                 self._known.pop(peer, None)
         listed = sum(load for peer, load in loads.items() if self._is_listed(peer))
-        if 2 * listed < sum(loads.values()):
+        if self._packets.total() >= EVIDENCE and 2 * listed < sum(loads.values()):
             self._list_hosts(loads)
 
     def _load(self, peer: Peer) -> float:
-        """Bytes of the buffer that a sender has taken since the last decision, with those that did not pass."""
+        """Bytes of the buffer that a sender has taken lately, with what did not pass."""
         load = COST * self._packets[peer] + self._sizes[peer]
         return load / self.share if self._is_listed(peer) else load
 
@@ -181,4 +200,4 @@ class FloodFilter:
             return packet_filter.buffer_use(self._shared)
         except OSError:  # Linux before 4.12
             self._works = False
-            return packet_filter.BufferUse(0.0, 0)
+            return packet_filter.BufferUse(0, 0, 0)

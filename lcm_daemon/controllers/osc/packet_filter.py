@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import ipaddress
 import socket
 import struct
@@ -20,6 +21,7 @@ _MEMINFO = struct.Struct("9I")
 _IN_USE, _ROOM, _DROPPED = 0, 1, 8  # places in it
 
 MOST_KEYS = 768  # of one list: the kernel bounds the memory of a program (net.core.optmem_max, 20 KiB on older ones)
+CACHED_HOSTS = 256
 _RUN = 128  # comparisons in a row: a jump reaches 255 instructions
 _MIX = 0x9E3779B1  # spreads port numbers over 32 bits
 
@@ -46,22 +48,34 @@ class BufferUse(NamedTuple):
     """The buffer of a socket.
 
     Attributes:
-        share: How much of it is in use, from 0 to 1, with the system's bookkeeping.
+        used: Bytes in use, with the system's bookkeeping.
+        room: Bytes that it has.
         dropped: Datagrams that did not get into it, since the socket was made.
     """
 
-    share: float
+    used: int
+    room: int
     dropped: int
+
+    @property
+    def share(self) -> float:
+        """How much of it is in use, from 0 to 1."""
+        return self.used / max(self.room, 1)
 
 
 def host_key(peer: tuple[Any, ...]) -> int:
     """What the filter knows a host by. peer: An address as the socket module returns it."""
-    return int.from_bytes(ipaddress.ip_address(peer[0].partition("%")[0]).packed[-4:])
+    return _key_of(peer[0])
 
 
 def sender_key(peer: tuple[Any, ...]) -> int:
     """The same for a sender: its host and port. Two senders may share a key; that is unlikely."""
     return host_key(peer) ^ (peer[1] * _MIX & 0xFFFFFFFF)
+
+
+@functools.lru_cache(CACHED_HOSTS)
+def _key_of(host: str) -> int:
+    return int.from_bytes(ipaddress.ip_address(host.partition("%")[0]).packed[-4:])
 
 
 def program(
@@ -107,4 +121,4 @@ def detach(sock: socket.socket) -> None:
 def buffer_use(sock: socket.socket) -> BufferUse:
     """How full the buffer of a socket is. Raises OSError."""
     found = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size))
-    return BufferUse(found[_IN_USE] / max(found[_ROOM], 1), found[_DROPPED])
+    return BufferUse(found[_IN_USE], found[_ROOM], found[_DROPPED])

@@ -177,6 +177,8 @@ class UdpSocket:
         try:
             while received < TURN_DATAGRAMS and time.perf_counter() < end:
                 packet, source = sock.recvfrom(MAX_DATAGRAM)
+                if not self._filter.passes(source):
+                    continue
                 received += 1
                 packets[source] += 1
                 sizes[source] += len(packet)

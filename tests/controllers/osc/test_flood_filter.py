@@ -89,9 +89,12 @@ def test_a_flood_of_many_is_held_off_and_what_another_sends_arrives(monkeypatch:
                 held_off.note(turn)
                 return turn
             async with asyncio.timeout(20):
-                for _ in range(flood_filter.FULL_TURNS):  # of 1,200 that are sent 64 are read
+                for _ in range(flood_filter.EVIDENCE // 64):  # of 1,200 that are sent 64 are read
+                    assert not held_off.is_on
                     send_and_read()
                 assert held_off.is_on
+                assert not held_off.passes(flood[0].getsockname()), "what was read before it began is dropped too"
+                assert held_off.passes(honest.getsockname())
                 while send_and_read().is_more:
                     await asyncio.sleep(0.001)
                 for _ in range(20):
