@@ -36,9 +36,10 @@ ORDER: Sequence[set[str]] = [
 ]
 PACKAGES = set().union(*ORDER)
 MOST_AT_THE_TOP = 5  # modules directly in lcm_daemon/
-MOST_ARROWS = 70  # pairs of packages of which one imports the other
+MOST_ARROWS = 75  # pairs of packages of which one imports the other
 ONLY_IN_PIPELINES = {"torch", "diffusers", "transformers", "peft", "safetensors", "accelerate"}
 WINDOW_PROCESS = "transports/window_process.py"  # a program of its own
+RTMIDI = "controllers/midi/rtmidi_library.py"
 NATIVE = {
     "NDIlib": "transports/ndi_library.py", "SpoutGL": "transports/spout.py", "syphon": "transports/syphon.py",
     "simplejpeg": ("controllers/panel/preview.py", "controllers/panel/camera.py", "audience/camera_frames.py",
@@ -46,7 +47,7 @@ NATIVE = {
     "ray": ("render/ray_cluster.py", "render/ray_actor.py"), "grpc": ("render/ray_cluster.py", "render/ray_token.py"),
     "starlette": ("controllers/panel/", "controllers/oscquery", "audience/"),
     "uvicorn": "web/server.py", "pythonosc": "controllers/osc",
-    "rtmidi": "controllers/midi/ports.py", "zeroconf": "controllers/oscquery/mdns.py",
+    "rtmidi": RTMIDI, "supriya_midi": RTMIDI, "zeroconf": "controllers/oscquery/mdns.py",
     "sounddevice": "controllers/audio/device.py",
     "sdl2": WINDOW_PROCESS, "aalink": "controllers/ableton_link.py", "mido": ("controllers/midi/", "commands/midi_"),
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.exports.surface import Button, Control, Surface
+from lcm_daemon.exports.surface import Button, Surface, SurfaceControl
 
 CONNECTION = "lcm"
 FEEDBACK_PORT = 9002
@@ -150,7 +150,7 @@ def _look(place: int, button: Button) -> Key:
     return Key(button.label, _action(button.address, arguments), _feedback("/lcm/status/cue", button.label))
 
 
-def _keys(control: Control) -> list[Key]:
+def _keys(control: SurfaceControl) -> list[Key]:
     """The buttons of a parameter: one for each choice, a switch, + and -, or its text at the start."""
     parameter, address = control.parameter, control.address
     if control.kind == "menu":
@@ -164,12 +164,12 @@ def _keys(control: Control) -> list[Key]:
     return [Key(f"{control.label} {sign}", _action(address, [sign, amount]), colour=BLUE) for sign in ("-", "+")]
 
 
-def _text_of(control: Control) -> str:
+def _text_of(control: SurfaceControl) -> str:
     text = str(control.value)
     return text if is_plain(text) else " "  # an empty text is no argument; a blank one is cut to it by the daemon
 
 
-def _amount(control: Control) -> Value:
+def _amount(control: SurfaceControl) -> Value:
     """How far one press moves a number."""
     if control.parameter.kind == "int":
         moves = 1.0 if control.kind == "number" else (control.high - control.low) / MOVES

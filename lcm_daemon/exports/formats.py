@@ -1,4 +1,4 @@
-"""The exports that there are. Each has a module with `build(surface) -> bytes`, which is imported when it is built."""
+"""The exports by name. Each has a module with `build(surface) -> bytes`, which is imported when it is built."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lcm_daemon.exports.max_patch import Patch, Place, live_parameter
-from lcm_daemon.exports.surface import Button, Control, ControlKind, Surface
+from lcm_daemon.exports.surface import Button, ControlKind, Surface, SurfaceControl
 
 RECEIVE_PORT = 9003
 COLUMN, ROW, ROWS = 60.0, 54.0, 3  # of the presentation; three rows are the height of a device
@@ -71,7 +71,7 @@ def _connect_to_daemon(builder: _Builder, surface: Surface) -> None:
     patch.connect(again, ask, builder.sender)
 
 
-def _add_control(builder: _Builder, control: Control, cell: Place) -> None:
+def _add_control(builder: _Builder, control: SurfaceControl, cell: Place) -> None:
     """Add a parameter: its control, what sends it and what sets it."""
     top, patch = builder.next_row(), builder.patch
     kind, outlet, setter, attributes = _KINDS[control.kind](control)
@@ -126,7 +126,7 @@ def _add_recipes(builder: _Builder, surface: Surface, cell: Place) -> None:
 Shape = tuple[str, int, str, dict[str, object]]  # class, outlet that is sent, message that sets it, attributes
 
 
-def _fader(control: Control) -> Shape:
+def _fader(control: SurfaceControl) -> Shape:
     parameter = control.parameter
     whole = parameter.kind == "int"
     if whole and control.high - control.low >= MOST_INTS:
@@ -137,25 +137,25 @@ def _fader(control: Control) -> Shape:
     return "live.dial", 0, "set", attributes
 
 
-def _toggle(control: Control) -> Shape:
+def _toggle(control: SurfaceControl) -> Shape:
     attributes = live_parameter(control.parameter.name, 2, start=int(bool(control.value)), choices=("off", "on"))
     return "live.toggle", 0, "set", attributes
 
 
-def _menu(control: Control) -> Shape:
+def _menu(control: SurfaceControl) -> Shape:
     choices = control.parameter.choices
     attributes = live_parameter(control.parameter.name, 2, start=choices.index(str(control.value)), choices=choices)
     return "live.menu", 1, "setsymbol", attributes
 
 
-def _text(control: Control) -> Shape:
+def _text(control: SurfaceControl) -> Shape:
     return "textedit", 0, "set", {"text": str(control.value), "keymode": 1, "lines": 1, "parameter_enable": 0}
 
 
-def _number(control: Control) -> Shape:
+def _number(control: SurfaceControl) -> Shape:
     return "number", 0, "set", {"parameter_enable": 0, "minimum": int(control.low), "maximum": int(control.high)}
 
 
-_KINDS: Mapping[ControlKind, Callable[[Control], Shape]] = {
+_KINDS: Mapping[ControlKind, Callable[[SurfaceControl], Shape]] = {
     "fader": _fader, "toggle": _toggle, "menu": _menu, "text": _text, "number": _number,
 }

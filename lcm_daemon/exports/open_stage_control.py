@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lcm_daemon.core.parameters import DRAW, Value
-from lcm_daemon.exports.surface import Button, Control, ControlKind, Surface, label_of
+from lcm_daemon.exports.surface import Button, ControlKind, Surface, SurfaceControl, label_of
 
 VERSION = "1.30.0"
 HEADER_BUTTONS = ("panic", "undo", "redo", "cue/back", "cue/go", "tap")
@@ -100,7 +100,7 @@ def _titled(key: str, title: str, widgets: list[Widget]) -> Widget:
             "widgets": [text, row]}
 
 
-def _cell(control: Control) -> Widget:
+def _cell(control: SurfaceControl) -> Widget:
     unit = f" ({control.parameter.unit})" if control.parameter.unit else ""
     return _titled(control.parameter.name, control.label + unit, _BUILDERS[control.kind](control))
 
@@ -127,12 +127,12 @@ def _tags(arguments: Sequence[Value]) -> str:
     return "".join("s" if isinstance(each, str) else "i" if isinstance(each, int) else "f" for each in arguments)
 
 
-def _value(control: Control, kind: str, **properties: Any) -> Widget:
+def _value(control: SurfaceControl, kind: str, **properties: Any) -> Widget:
     """A widget with the value of a parameter. Widgets of one id show the same value, and one of them sends it."""
     return {"type": kind, "id": control.parameter.name, "address": control.address, **properties}
 
 
-def _fader(control: Control) -> list[Widget]:
+def _fader(control: SurfaceControl) -> list[Widget]:
     whole = control.parameter.kind == "int"
     sent = {"typeTags": "i" if whole else "f", "decimals": 0 if whole else 3}
     steps = {"steps": int((control.high - control.low) / control.parameter.step) + 1} if whole else {}
@@ -141,7 +141,7 @@ def _fader(control: Control) -> list[Widget]:
     return [fader, _value(control, "input", numeric=True, width=80, unit=control.parameter.unit, **sent)]
 
 
-def _range(control: Control) -> dict[str, float]:
+def _range(control: SurfaceControl) -> dict[str, float]:
     """The ends of a fader; a logarithmic one has points between them, so that it is finer at its low end."""
     ends = {"min": control.low, "max": control.high}
     if not control.parameter.logarithmic:
@@ -151,23 +151,23 @@ def _range(control: Control) -> dict[str, float]:
     return {"min": control.low, **between, "max": control.high}
 
 
-def _toggle(control: Control) -> list[Widget]:
+def _toggle(control: SurfaceControl) -> list[Widget]:
     return [_value(control, "button", mode="toggle", on=1, off=0, typeTags="i", label=control.label, expand=True,
                    default=int(bool(control.value)))]
 
 
-def _menu(control: Control) -> list[Widget]:
+def _menu(control: SurfaceControl) -> list[Widget]:
     choices = list(control.parameter.choices)
     kind = "switch" if len(choices) <= MOST_IN_A_ROW else "dropdown"
     layout = {"layout": "horizontal"} if kind == "switch" else {}
     return [_value(control, kind, values=choices, typeTags="s", default=control.value, expand=True, **layout)]
 
 
-def _text(control: Control) -> list[Widget]:
+def _text(control: SurfaceControl) -> list[Widget]:
     return [_value(control, "input", align="left", typeTags="s", expand=True)]
 
 
-def _number(control: Control) -> list[Widget]:
+def _number(control: SurfaceControl) -> list[Widget]:
     """A number to type, and where the parameter draws, a button for a random one."""
     widgets = [_value(control, "input", numeric=True, typeTags="i", decimals=0, default=control.value, expand=True)]
     if control.parameter.draws:
@@ -176,6 +176,6 @@ def _number(control: Control) -> list[Widget]:
     return widgets
 
 
-_BUILDERS: Mapping[ControlKind, Callable[[Control], list[Widget]]] = {
+_BUILDERS: Mapping[ControlKind, Callable[[SurfaceControl], list[Widget]]] = {
     "fader": _fader, "toggle": _toggle, "menu": _menu, "text": _text, "number": _number,
 }

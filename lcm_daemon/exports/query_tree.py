@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lcm_daemon.exports.surface import Button, Control, Surface
+from lcm_daemon.exports.surface import Button, Surface, SurfaceControl
 
 READ, WRITE, READ_WRITE = 1, 2, 3  # ACCESS
 
@@ -40,7 +40,7 @@ def _put(root: Node, address: str, node: Node) -> None:
     here["CONTENTS"].setdefault(name, {}).update({"FULL_PATH": address, **node})
 
 
-def _parameter(control: Control) -> Node:
+def _parameter(control: SurfaceControl) -> Node:
     parameter = control.parameter
     node: Node = {"TYPE": control.tag, "ACCESS": READ_WRITE, "VALUE": [control.value],
                   "DESCRIPTION": parameter.description}

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from lcm_daemon.core.osc_names import FADER
-from lcm_daemon.exports.surface import Control, Surface
+from lcm_daemon.exports.surface import Surface, SurfaceControl
 
 DIALS = 8  # of a dashboard
 DASHBOARDS = ("/composition", *(f"/composition/layers/{layer}" for layer in range(1, 10)))
@@ -47,7 +47,7 @@ class ResolumeOutput:
 
     path: str
     address: str
-    control: Control | None = None
+    control: SurfaceControl | None = None
 
     @property
     def is_event(self) -> bool:
@@ -65,7 +65,7 @@ def outputs(surface: Surface) -> list[ResolumeOutput]:
                        for path, control in zip(dials, controls, strict=False))]
 
 
-def _is_played_less(control: Control) -> bool:
+def _is_played_less(control: SurfaceControl) -> bool:
     """Whether a control comes after the faders that are played, such as strength: a time, a whole number, a choice."""
     return control.kind != "fader" or control.parameter.kind != "float" or bool(control.parameter.unit)
 

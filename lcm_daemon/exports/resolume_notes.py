@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lcm_daemon.exports.formats import FORMATS
 from lcm_daemon.exports.resolume import ResolumeOutput, outputs, preset_name
-from lcm_daemon.exports.surface import Control, End, Surface
+from lcm_daemon.exports.surface import Surface, SurfaceControl, SurfaceEnd
 
 SHARED = {"spout": "Windows", "syphon": "macOS", "ndi": "every system, also over the network"}
 FOLDERS = ("Documents/Resolume Arena/Shortcuts/OSC", "Documents/Resolume Avenue/Shortcuts/OSC")
@@ -76,15 +76,15 @@ def _target(output: ResolumeOutput) -> str:
     return "as the show's `osc.map` says" if output.control is None else _range(output.control)
 
 
-def _range(control: Control) -> str:
+def _range(control: SurfaceControl) -> str:
     choices = ", ".join(control.parameter.choices)
     low, high = control.parameter.low, control.parameter.high
     return f"{control.label}: {choices or ('off, on' if control.kind == 'toggle' else f'{low:.10g} to {high:.10g}')}"
 
 
-def _menu(end: End) -> str:
+def _menu(end: SurfaceEnd) -> str:
     return {"spout": "Spout", "syphon": "Syphon", "ndi": "NDI"}[end.transport]
 
 
-def _sender(surface: Surface, end: End) -> str:
+def _sender(surface: Surface, end: SurfaceEnd) -> str:
     return f"{surface.machine} ({end.name})" if end.transport == "ndi" else end.name

@@ -21,7 +21,7 @@ DEFAULT_PORTS = {"osc": 9000, "oscquery": 9080}  # that a message proposes
 
 
 @dataclass(frozen=True)
-class End:
+class SurfaceEnd:
     """A source or sink of the show.
 
     Attributes:
@@ -34,7 +34,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Control:
+class SurfaceControl:
     """A parameter as other programs show it.
 
     Attributes:
@@ -175,8 +175,8 @@ class Surface:
     modulators: tuple[str, ...]
     fps: float
     size: Size
-    inputs: tuple[End, ...]
-    outputs: tuple[End, ...]
+    inputs: tuple[SurfaceEnd, ...]
+    outputs: tuple[SurfaceEnd, ...]
     host: str
     osc_port: int
     page_port: int
@@ -187,15 +187,15 @@ class Surface:
     mapped: tuple[str, ...] = ()
     midi: tuple[MidiDevice, ...] = ()
 
-    def controls(self) -> list[Control]:
+    def controls(self) -> list[SurfaceControl]:
         """Every parameter in order."""
-        return [Control(parameter, self.values.get(name, parameter.default), control_kind(parameter))
+        return [SurfaceControl(parameter, self.values.get(name, parameter.default), control_kind(parameter))
                 for name, parameter in self.table.items()]
 
-    def pages(self) -> dict[str, list[Control]]:
+    def pages(self) -> dict[str, list[SurfaceControl]]:
         """The controls by group, in order; those without one are on the page "Other"."""
         grouped = groupby(self.controls(), lambda control: control.parameter.group or "Other")
-        pages: dict[str, list[Control]] = {}
+        pages: dict[str, list[SurfaceControl]] = {}
         for group, controls in grouped:
             pages.setdefault(group, []).extend(controls)
         return pages
@@ -236,16 +236,16 @@ class Surface:
         """Raises LcmDaemonError if OSC is off: for exports that send it."""
         self.need("osc")
 
-    def output(self, *transports: str) -> End | None:
+    def output(self, *transports: str) -> SurfaceEnd | None:
         """The first sink of one of these transports."""
         return next(iter(self._ends(self.outputs, transports)), None)
 
-    def input(self, *transports: str) -> End | None:
+    def input(self, *transports: str) -> SurfaceEnd | None:
         """The first source of one of these transports."""
         return next(iter(self._ends(self.inputs, transports)), None)
 
     @staticmethod
-    def _ends(ends: Sequence[End], transports: Sequence[str]) -> Iterator[End]:
+    def _ends(ends: Sequence[SurfaceEnd], transports: Sequence[str]) -> Iterator[SurfaceEnd]:
         return (end for end in ends if end.transport in transports)
 
     @property

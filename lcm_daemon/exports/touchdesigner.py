@@ -11,7 +11,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from lcm_daemon.exports.surface import Button, Control, Surface
+from lcm_daemon.exports.surface import Button, Surface, SurfaceControl
 
 HEAD = """# The component `lcm` for TouchDesigner 2022.24200 and later: pictures, parameters, cues of the show {show}.
 # Written by: lcm-daemon export touchdesigner
@@ -64,7 +64,7 @@ def _name(end: Any, default: str) -> str:
     return end.name if end is not None and end.name else default
 
 
-def _control(control: Control) -> dict[str, Any]:
+def _control(control: SurfaceControl) -> dict[str, Any]:
     parameter = control.parameter
     return {"name": parameter.name, "address": control.address, "type": control.tag, "kind": control.kind,
             "label": control.label, "help": parameter.description, "group": parameter.group, "value": control.value,

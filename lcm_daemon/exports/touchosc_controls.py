@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lcm_daemon.core.parameters import DRAW
-from lcm_daemon.exports.surface import Button, Control, ControlKind
+from lcm_daemon.exports.surface import Button, ControlKind, SurfaceControl
 from lcm_daemon.exports.touchosc_nodes import (
     Colour,
     Frame,
@@ -38,7 +38,7 @@ end
 """
 
 
-def control_cell(control: Control, frame: Frame) -> list[Node]:
+def control_cell(control: SurfaceControl, frame: Frame) -> list[Node]:
     """The nodes of a parameter: a caption above, and what sends and shows its value below."""
     caption = Frame(frame.x + GAP, frame.y, (frame.w - 2 * GAP) * 2 // 3, CAPTION)
     body = Frame(frame.x + GAP, frame.y + CAPTION, frame.w - 2 * GAP, frame.h - CAPTION - GAP)
@@ -81,7 +81,7 @@ def _pressed(
     return [Node("BUTTON", key, text, frame, properties, messages=[message]), label(f"{key} caption", text, frame)]
 
 
-def _fader(control: Control, frame: Frame) -> list[Node]:
+def _fader(control: SurfaceControl, frame: Frame) -> list[Node]:
     whole = control.parameter.kind == "int"
     high = min(control.high, FINE_HIGH) if control.parameter.logarithmic else control.high
     start = (float(control.value) - control.low) / (high - control.low)
@@ -96,12 +96,12 @@ def _fader(control: Control, frame: Frame) -> list[Node]:
     return [fader, shown]
 
 
-def _toggle(control: Control, frame: Frame) -> list[Node]:
+def _toggle(control: SurfaceControl, frame: Frame) -> list[Node]:
     return [Node("BUTTON", control.address, control.parameter.name, frame, {"buttonType": 2, "color": ON},
                  {"x": float(control.value)}, [osc_message(control.address, [variable("x", "INTEGER")])])]
 
 
-def _menu(control: Control, frame: Frame) -> list[Node]:
+def _menu(control: SurfaceControl, frame: Frame) -> list[Node]:
     choices = control.parameter.choices
     width = frame.w // len(choices)
     children = [node for place, choice in enumerate(choices) for node in _pressed(
@@ -111,14 +111,14 @@ def _menu(control: Control, frame: Frame) -> list[Node]:
     return [Node("GROUP", control.address, control.parameter.name, frame, properties, children=children)]
 
 
-def _text(control: Control, frame: Frame) -> list[Node]:
+def _text(control: SurfaceControl, frame: Frame) -> list[Node]:
     node = label(control.address, str(control.value), frame, textColor=ON)
     node.name = control.parameter.name
     node.messages = [_received(control.address)]
     return [node]
 
 
-def _number(control: Control, frame: Frame) -> list[Node]:
+def _number(control: SurfaceControl, frame: Frame) -> list[Node]:
     """The number, and buttons that move it by one and draw a random one."""
     moves: dict[str, list[str]] = {"-": [constant("-"), constant(1)], "+": [constant("+"), constant(1)]}
     if control.parameter.draws:
@@ -131,6 +131,6 @@ def _number(control: Control, frame: Frame) -> list[Node]:
     return nodes
 
 
-_BUILDERS: Mapping[ControlKind, Callable[[Control, Frame], list[Node]]] = {
+_BUILDERS: Mapping[ControlKind, Callable[[SurfaceControl, Frame], list[Node]]] = {
     "fader": _fader, "toggle": _toggle, "menu": _menu, "text": _text, "number": _number,
 }

@@ -10,7 +10,7 @@ from typing import Any
 from lcm_daemon.automation.cue_store import CueStore
 from lcm_daemon.core.requests import commands
 from lcm_daemon.core.status_table import STATUS
-from lcm_daemon.exports.surface import End, Surface
+from lcm_daemon.exports.surface import Surface, SurfaceEnd
 from lcm_daemon.shows.library import FOLDER
 from lcm_daemon.shows.midi_lines import midi_devices
 from lcm_daemon.shows.show import Show
@@ -53,8 +53,8 @@ def _cues(show: Show) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cue.name for cue in (*show.cues, *recorded)))
 
 
-def _end(config: EndpointConfig) -> End:
-    return End(config.transport, str(config.options.get("name") or config.options.get("display") or ""))
+def _end(config: EndpointConfig) -> SurfaceEnd:
+    return SurfaceEnd(config.transport, str(config.options.get("name") or config.options.get("display") or ""))
 
 
 def _host(options: Mapping[str, Any]) -> str:

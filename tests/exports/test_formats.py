@@ -28,5 +28,5 @@ def test_every_export_has_a_module_and_a_file_of_its_own() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(LcmDaemonError, match="no export is named 'touchdesiner'.*touchdesigner"):
+    with pytest.raises(LcmDaemonError, match=r"no export is named 'touchdesiner'.*touchdesigner"):
         find_format("touchdesiner")

@@ -10,11 +10,12 @@ import pytest
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.core.requests import COMMANDS
-from lcm_daemon.exports.surface import PRESSED, Control, End, Surface, control_kind, label_of
+from lcm_daemon.exports.surface import PRESSED, Surface, SurfaceControl, SurfaceEnd, control_kind, label_of
 
+INPUTS = SurfaceEnd("testcard", ""), SurfaceEnd("ndi", "CAM")
+OUTPUTS = SurfaceEnd("spout", "lcm"), SurfaceEnd("ndi", "wall")
 BARE = Surface("show", {}, {}, COMMANDS, ("Intro",), ("ink",), "ink", ("lava", "", "ice"), {"fps": "Frames."}, (), 30.0,
-               (512, 512), (End("testcard", ""), End("ndi", "CAM")), (End("spout", "lcm"), End("ndi", "wall")),
-               "127.0.0.1", 9000, 8000, 9080)
+               (512, 512), INPUTS, OUTPUTS, "127.0.0.1", 9000, 8000, 9080)
 
 
 @pytest.mark.parametrize(("parameter", "kind", "tag", "low", "high"), [
@@ -28,7 +29,7 @@ BARE = Surface("show", {}, {}, COMMANDS, ("Intro",), ("ink",), "ink", ("lava", "
     (Parameter("a", "text", "", ""), "text", "s", 0, 1),
 ])
 def test_a_control_suits_its_parameter(parameter: Parameter, kind: str, tag: str, low: float, high: float) -> None:
-    control = Control(parameter, parameter.default, control_kind(parameter))
+    control = SurfaceControl(parameter, parameter.default, control_kind(parameter))
     assert (control.kind, control.tag, control.low, control.high) == (kind, tag, low, high)
     assert math.isfinite(control.low)
     assert control.address == "/lcm/a"
@@ -53,9 +54,9 @@ def test_buttons_give_commands_that_take_what_they_send() -> None:
 
 
 def test_ends_are_found_by_their_transports() -> None:
-    assert BARE.output("ndi", "spout") == End("spout", "lcm")
+    assert BARE.output("ndi", "spout") == SurfaceEnd("spout", "lcm")
     assert BARE.output("syphon") is None
-    assert BARE.input("ndi") == End("ndi", "CAM")
+    assert BARE.input("ndi") == SurfaceEnd("ndi", "CAM")
 
 
 def test_addresses_of_the_page_and_of_oscquery() -> None:

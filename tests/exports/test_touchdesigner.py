@@ -13,7 +13,7 @@ from lcm_daemon.controllers.panel.messages import describe_table
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
-from lcm_daemon.exports.surface import End, Surface
+from lcm_daemon.exports.surface import Surface, SurfaceEnd
 from lcm_daemon.exports.touchdesigner import build
 from lcm_daemon.recipes.reader import load_recipe
 from lcm_daemon.shows.reader import load_show
@@ -101,8 +101,8 @@ def test_pictures_go_in_and_out(lcm: COMP) -> None:
 
 
 def test_names_of_pictures_are_those_of_the_show(world: World, surface: Surface) -> None:
-    ends = tuple(End(kind, "wall") for kind in ("spout", "syphon"))
-    other = replace(surface, inputs=tuple(End(kind, "mixer") for kind in ("spout", "syphon")), outputs=ends)
+    ends = tuple(SurfaceEnd(kind, "wall") for kind in ("spout", "syphon"))
+    other = replace(surface, inputs=tuple(SurfaceEnd(kind, "mixer") for kind in ("spout", "syphon")), outputs=ends)
     comp = world.run_script(build(other).decode())
     assert comp.par.Sendas.eval() == "mixer"
     assert comp.par.Receivefrom.eval().split(":")[-1] == "wall"

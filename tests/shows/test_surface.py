@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lcm_daemon.exports.surface import End, Surface
+from lcm_daemon.exports.surface import Surface, SurfaceEnd
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import fixed_surface, surface_of
 
@@ -26,7 +26,7 @@ def test_a_show_is_told_with_its_parameters_looks_and_ends(tmp_path: Path) -> No
         modulation=[{"name": "drift", "to": "mix"}], prompts=["lava"], sources={"two": {"transport": "testcard"}})
     assert (found.show, found.file, found.cues) == ("Club", "club.yaml", ("Intro", "Recorded"))
     assert (found.inputs, found.outputs) == (
-        (End("ndi", "CAM"), End("testcard", "")), (End("spout", "wall"), End("record", "")))
+        (SurfaceEnd("ndi", "CAM"), SurfaceEnd("testcard", "")), (SurfaceEnd("spout", "wall"), SurfaceEnd("record", "")))
     assert found.values["strength"] == 0.25
     assert "mod/drift/depth" in found.table
     assert {"builtin", "passthrough"} <= set(found.recipes)
