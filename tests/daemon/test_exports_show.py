@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
 from tests.exports.readers import READERS, reader
 from tests.rigs.daemon import Daemon, free_port, wait_for
+from tests.rigs.standin_touchdesigner import World
 
 LOOKS = [{"name": "Intro"}, {"name": "Storm"}]  # they set nothing, so that a fade moves no value that is looked at
 HARMLESS = ("cue/", "prompts/", "panic", "undo", "redo", "tap")  # commands that are carried out here; the others change
@@ -41,11 +42,14 @@ class Sender:
         self._socket.connect(("127.0.0.1", port))
         self._socket.settimeout(10)
 
+    def send(self, address: str, arguments: Sequence[Any]) -> None:
+        self._socket.send(encode(address, arguments))
+
     def refusals_of(self, messages: list[tuple[str, list[Any]]]) -> list[Any]:
         """Send messages; return what the daemon refused once all have been handled."""
         for address, arguments in messages:
-            self._socket.send(encode(address, arguments))
-        self._socket.send(encode("/lcm/sync", [1]))
+            self.send(address, arguments)
+        self.send("/lcm/sync", [1])
         found = []
         while (message := OscMessage(self._socket.recv(65536))).address != "/lcm/sync":
             if message.address == "/lcm/error":
@@ -126,3 +130,41 @@ def test_the_page_gives_each_file_for_the_show_that_plays(daemon: Daemon) -> Non
             assert answer.read()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"http://127.0.0.1:{daemon.panel_port}/export/..%2Fshow.yaml", timeout=30)
+
+
+def test_the_component_of_touchdesigner_follows_the_daemon(daemon: Daemon, surface: Surface) -> None:
+    """Both ways, with the daemon's own packets and its own description of the parameters; the recipe changes."""
+    world, arrived = World(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    arrived.bind(("127.0.0.1", 0))
+    arrived.settimeout(0.2)
+    comp = world.run_script(FORMATS["touchdesigner"].build(surface).decode("utf-8"))
+    comp.par.Receiveport.val = arrived.getsockname()[1]
+    program, other = Sender(daemon.osc_port), Sender(daemon.osc_port)
+
+    def pass_a_frame() -> None:
+        world.frame()
+        for address, arguments in world.taken():
+            program.send(address, arguments)
+        for url, _ in world.requests:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                world.respond(comp, 200, answer.read().decode())
+        world.requests.clear()
+        with suppress(TimeoutError):
+            message = OscMessage(arrived.recv(65536))
+            world.deliver(comp, message.address, *message.params)
+
+    def until(condition: Callable[[], Any], what: str) -> None:
+        def look() -> Any:
+            pass_a_frame()
+            return condition()
+        wait_for(look, 20, what)
+
+    other.send("/lcm/mix", [0.125])
+    until(lambda: comp.par.Alive.eval() and comp.par.Mix.eval() == 0.125, "the value of the other program")
+    comp.par.Strength.val = 0.625
+    until(lambda: daemon.values()["strength"] == 0.625, "the value of the component")
+    assert comp.par["Loraneon"] is not None
+    comp.par.Recipe.val = "passthrough"
+    until(lambda: comp.par["Loraneon"] is None, "the parameters of the other recipe")
+    assert comp.par.Mix.eval() == 0.125
+    assert daemon.values()["strength"] == comp.par.Strength.eval() == 0.625
