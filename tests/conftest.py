@@ -35,7 +35,8 @@ PATIENT = (  # tests whose result does not depend on how long anything takes; fi
     "tests/render/test_governor.py", "tests/pipelines/", "tests/examples/", "tests/transports/test_video",
     "tests/transports/test_picture.py", "tests/transports/test_stills.py", "tests/transports/test_wide_colour.py",
     "tests/transports/test_placement.py", "tests/test_house.py", "tests/automation/", "tests/core/", "tests/recipes/",
-    "tests/shows/", "tests/rigs/",
+    "tests/shows/", "tests/rigs/", "tests/exports/", "tests/daemon/test_exports_show.py",
+    "tests/controllers/panel/test_exports.py",
 )
 TIMED = (  # of those, tests that look at every frame of some seconds, or at its age
     "tests/daemon/test_picture_files.py::test_a_folder", "tests/daemon/test_picture_files.py::test_an_animation",
