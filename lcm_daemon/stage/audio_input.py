@@ -39,6 +39,7 @@ class AudioInput:
             log.warning("%s: no shared memory for it (%s); the show plays without it", SECTION, error)
             return
         self._supervisor = AudioSupervisor(AudioConfig.of(options), self._ring, stage.metrics)
+        self._supervisor.on_end = stage.desk.on_end  # a crash report, where the show has them
         stage.desk.kept = {**stage.desk.kept, SECTION: self._ring.name}
         stage.automation.modulation.audio = self._ring.levels
         stage.outputs.hear(self._ring)

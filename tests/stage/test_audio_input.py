@@ -23,7 +23,8 @@ from tests.conftest import ManualClock
 
 def rig() -> Any:
     return SimpleNamespace(
-        clock=ManualClock(), alarms=Alarms(), metrics=Metrics(), desk=SimpleNamespace(kept={"osc": 1}),
+        clock=ManualClock(), alarms=Alarms(), metrics=Metrics(),
+        desk=SimpleNamespace(kept={"osc": 1}, on_end=lambda end: None),
         automation=SimpleNamespace(modulation=Modulation(())), outputs=SimpleNamespace(hear=lambda ring: None))
 
 

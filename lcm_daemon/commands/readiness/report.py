@@ -8,6 +8,7 @@ from lcm_daemon.commands.engine_nodes import examine_nodes
 from lcm_daemon.commands.output import PrintLine
 from lcm_daemon.commands.panel_answer import NoEntryError, read_health
 from lcm_daemon.commands.readiness import machine, parts
+from lcm_daemon.commands.readiness.audio import audio_device
 from lcm_daemon.commands.readiness.finding import FAULT, NOTE, OK, Finding, verdict
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.shows.reader import inspect_show
@@ -68,7 +69,7 @@ def sections(
     if playing is not None:
         yield "the running show", lambda: running(show, playing)
         return
-    yield "sources in sight", lambda: parts.sources(show)
+    yield "sources in sight", lambda: (*parts.sources(show), *audio_device(show))
     if plays and any(one.grade == FAULT and one.subject == parts.subject_of(show.recipe) for one in before):
         yield "a copy", lambda: [Finding("dry run", f"not played: the files of {show.recipe.name} are not here", NOTE)]
     elif plays:

@@ -160,7 +160,7 @@ def test_the_meter_shows_the_audio_input_and_its_bands_are_chosen(devtools: str)
             rig.controls.set_list("waves", WAVE_ROWS)
             rig.controls.set_list("modulators", (asdict(bass),))
             await drawer(page, "Modulation")
-            await page.until("document.querySelector('[data-modulator=bass]')")
+            await page.until("!!document.querySelector('[data-modulator=bass]')")
             assert not await page.js("!!document.querySelector('[data-meter]')"), "the show has no audio input"
             rig.controls.set_list("audio", tuple({"name": band, "level": 0.25} for band in BANDS))
             await page.until("document.querySelectorAll('[data-meter] [data-level]').length === 5")
