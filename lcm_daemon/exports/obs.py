@@ -23,6 +23,7 @@ FIT_INSIDE = 2  # OBS_BOUNDS_SCALE_INNER: as large as fits, with the picture's o
 TOP_LEFT = 5  # OBS_ALIGN_LEFT | OBS_ALIGN_TOP
 NAMES = uuid.UUID("7b2f8f0e-5c3e-5c0b-9c69-1d6f0c9a4c11")  # namespace of the identifiers, which are the same each time
 KEEP_LAST_FRAME = 2  # DistroAV's PROP_BEHAVIOR_STOP_RESUME_LAST_FRAME
+PREFIX = "lcm "  # of the sources' names: "lcm page" is shown by the scene "lcm: page"
 LOWEST_LATENCY = 2  # DistroAV's PROP_LATENCY_LOWEST
 Data = dict[str, Any]
 
@@ -33,7 +34,7 @@ def build(surface: Surface) -> bytes:
     if not pictures:
         raise LcmDaemonError(f"show {surface.show}: OBS finds no picture: give the show `panel: {{port: 8000}}` or a "
                              f"sink {{transport: ndi, name: lcm}}")
-    scenes = [_scene(surface, f"Scene {name}", name) for name in pictures]
+    scenes = [_scene(surface, f"lcm: {name.removeprefix(PREFIX)}", name) for name in pictures]
     collection = {
         "name": f"lcm {surface.show}",
         "current_scene": scenes[0]["name"],
