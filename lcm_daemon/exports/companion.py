@@ -75,10 +75,10 @@ def _subscription() -> Json:
             "events": [{"id": _id("interval"), "type": "interval", "enabled": True, "options": {"seconds": 20}}]}
 
 
-def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[Key]]]:
-    """Names and buttons of the pages."""
-    parameters = [key for control in surface.controls() for key in _keys(control)]
-    groups: dict[str, list[Key]] = {
+def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[Key | None]]]:
+    """Names and buttons of the pages. None is a free place."""
+    parameters = _in_rows([_keys(control) for control in surface.controls()])
+    groups: dict[str, Sequence[Key | None]] = {
         "lcm": [_command(button) for button in surface.buttons()],
         "lcm looks": [_look(place, button) for place, button in enumerate(surface.cue_buttons(), 1)],
         "lcm prompts": [_command(button) for button in surface.prompt_buttons()],
@@ -91,12 +91,24 @@ def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[Key]]]:
             yield f"{name} {start // room + 1}" if start else name, keys[start:start + room]
 
 
-def _page(name: str, keys: Sequence[Key]) -> Json:
+def _in_rows(units: Sequence[Sequence[Key]]) -> list[Key | None]:
+    """Buttons in rows: those of one parameter side by side, if a row has room for them."""
+    placed: list[Key | None] = []
+    for unit in units:
+        room = -len(placed) % (COLUMNS - 1)
+        if room < len(unit) < COLUMNS:
+            placed += [None] * room
+        placed += unit
+    return placed
+
+
+def _page(name: str, keys: Sequence[Key | None]) -> Json:
     controls: dict[str, dict[str, Json]] = {
         str(row): {"0": {"type": kind}} for row, kind in enumerate(("pageup", "pagenum", "pagedown"))}
     for place, key in enumerate(keys):
         row, column = divmod(place, COLUMNS - 1)
-        controls.setdefault(str(row), {})[str(column + 1)] = _button(key)
+        if key is not None:
+            controls.setdefault(str(row), {})[str(column + 1)] = _button(key)
     return {"name": name, "controls": controls, "gridSize": GRID}
 
 

@@ -72,7 +72,7 @@ def _header(surface: Surface) -> Widget:
 def _tabs(surface: Surface) -> list[Widget]:
     """One tab for each group of parameters, then those of looks, prompts, recipes, commands and the status."""
     tabs = [_tab(group, 2, [_cell(control) for control in controls]) for group, controls in surface.pages().items()]
-    for title, buttons in (("Looks", _cue_buttons(surface)), ("Bank", surface.prompt_buttons()),
+    for title, buttons in (("All looks", _cue_buttons(surface)), ("Bank", surface.prompt_buttons()),
                            ("Recipes", surface.recipe_buttons()), ("Commands", surface.buttons())):
         tabs.append(_tab(title, 4, [{**_button(button, title), "height": SQUARE} for button in buttons]))
     tabs.append(_tab("Status", 3, [_titled(f"status {address}", label_of(address.rpartition("/")[2]), [

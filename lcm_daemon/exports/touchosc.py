@@ -67,7 +67,7 @@ def _pages(surface: Surface) -> list[Node]:
         for title, part in _parts(group, controls, CELLS):
             pages.append(_page(title, [node for place, control in enumerate(part)
                                        for node in control_cell(control, _cell(place))]))
-    for group, buttons in (("Looks", surface.cue_buttons()), ("Bank", surface.prompt_buttons()),
+    for group, buttons in (("All looks", surface.cue_buttons()), ("Bank", surface.prompt_buttons()),
                            ("Recipes", surface.recipe_buttons()), ("Commands", surface.buttons())):
         for title, some in _parts(group, buttons, ACROSS * DOWN):
             pages.append(_page(title, [node for place, button in enumerate(some)
