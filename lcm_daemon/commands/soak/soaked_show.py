@@ -16,8 +16,8 @@ from lcm_daemon.commands.panel_answer import read_health
 from lcm_daemon.commands.show_copy import HOST, copy_environment, copy_overrides, free_port
 from lcm_daemon.commands.soak.shifted_clock import write_shift
 from lcm_daemon.commands.soak.signals import kill_group
-from lcm_daemon.controllers.osc_protocol.dispatch import SYNC
 from lcm_daemon.controllers.osc_protocol.encoder import encode
+from lcm_daemon.core.osc_names import SYNC
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.shows.show import Show
 

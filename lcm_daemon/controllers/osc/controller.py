@@ -47,21 +47,13 @@ from lcm_daemon.controllers.osc.tcp import TcpServer
 from lcm_daemon.controllers.osc.timetags import TimetagQueue
 from lcm_daemon.controllers.osc.udp import Address, UdpSocket
 from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE, Alias, Aliases, MapEntry, use_alias
-from lcm_daemon.controllers.osc_protocol.dispatch import (
-    ERROR,
-    ROOT,
-    STATUS,
-    SYNC,
-    is_question,
-    run_command,
-    set_parameter,
-    status_values,
-)
+from lcm_daemon.controllers.osc_protocol.dispatch import is_question, run_command, set_parameter, status_values
 from lcm_daemon.controllers.osc_protocol.fader_aliases import fader_aliases
 from lcm_daemon.controllers.osc_protocol.moves import MoveKeys
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
+from lcm_daemon.core.osc_names import ERROR, ROOT, STATUS, SYNC
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.requests import Change

@@ -10,8 +10,8 @@ from typing import Any
 from lcm_daemon.controllers.osc.subscribers import Subscribers
 from lcm_daemon.controllers.osc.udp import Address
 from lcm_daemon.controllers.osc_protocol.aliases import OWN_NAMESPACE
-from lcm_daemon.controllers.osc_protocol.dispatch import ERROR
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.osc_names import ERROR
 from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.suggestions import suggestion

@@ -11,10 +11,10 @@ from typing import Any
 
 from lcm_daemon.controllers.osc.options import MAP_ENTRY
 from lcm_daemon.controllers.osc_protocol.aliases import Alias, MapEntry
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.core.bindings import OSC, BindingEdit, Line
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.learning import Learning
+from lcm_daemon.core.osc_names import ROOT
 from lcm_daemon.core.parameters import Parameter, Refused, Table
 from lcm_daemon.core.suggestions import nearest
 

@@ -12,9 +12,9 @@ from lcm_daemon.controllers.curves import FADER_CURVES
 from lcm_daemon.controllers.osc.subscribers import parse_endpoint
 from lcm_daemon.controllers.osc.timetags import AUTO, MODES
 from lcm_daemon.controllers.osc_protocol.aliases import MAP_NAMESPACE, OWN_NAMESPACE, PROFILES, MapEntry
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.osc_names import ROOT
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text, read_fields
 from lcm_daemon.core.schema_shapes import Either

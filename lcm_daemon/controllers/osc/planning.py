@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from lcm_daemon.controllers.osc.address_pattern import AddressMap
 from lcm_daemon.controllers.osc.timetags import PlannedMessage
 from lcm_daemon.controllers.osc_protocol.aliases import Alias
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
+from lcm_daemon.core.osc_names import ROOT
 
 PANIC = "panic"
 

@@ -15,10 +15,10 @@ from typing import Any
 from pythonosc.osc_message import OscMessage
 
 from lcm_daemon.controllers.osc_protocol.aliases import PROFILES
-from lcm_daemon.controllers.osc_protocol.dispatch import ERROR, ROOT, SYNC
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.packet_check import MalformedPacket, check_packet
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.osc_names import ERROR, ROOT, SYNC
 from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import COMMANDS

@@ -8,14 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from lcm_daemon.core.control_state import ControlState
+from lcm_daemon.core.osc_names import LIVE_VALUES, STATUS
 from lcm_daemon.core.parameters import Refused, Value, typed_number
 from lcm_daemon.core.requests import Command
-
-ROOT = "/lcm/"
-STATUS = ROOT + "status/"
-LIVE_VALUES = STATUS + "live/"  # values in force: with fade, modulation and the governor's changes
-ERROR = ROOT + "error"  # why a message was refused, to its sender and to every subscriber
-SYNC = ROOT + "sync"  # is sent back once everything before it has been handled
 
 
 def set_parameter(controls: ControlState, name: str, arguments: Sequence[Any], origin: str) -> None:

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from lcm_daemon.controllers.osc_protocol.aliases import Alias
-from lcm_daemon.controllers.osc_protocol.dispatch import ROOT
 from lcm_daemon.controllers.osc_protocol.type_tags import padded
+from lcm_daemon.core.osc_names import ROOT
 from lcm_daemon.core.parameters import Parameter
 
 _FLOATS = {b"f": struct.Struct(">f").unpack_from, b"d": struct.Struct(">d").unpack_from}

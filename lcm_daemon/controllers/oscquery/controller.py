@@ -23,15 +23,7 @@ from lcm_daemon.controllers.allowlist import HOST, NETWORK, Allowlist, is_loopba
 from lcm_daemon.controllers.base import LIVE, REPORT, Controller
 from lcm_daemon.controllers.echo_gate import sent_value
 from lcm_daemon.controllers.osc_protocol.aliases import Aliases, use_alias
-from lcm_daemon.controllers.osc_protocol.dispatch import (
-    ERROR,
-    ROOT,
-    STATUS,
-    SYNC,
-    is_question,
-    run_command,
-    set_parameter,
-)
+from lcm_daemon.controllers.osc_protocol.dispatch import is_question, run_command, set_parameter
 from lcm_daemon.controllers.osc_protocol.encoder import encode
 from lcm_daemon.controllers.osc_protocol.intake import Intake, Message
 from lcm_daemon.controllers.osc_protocol.moves import MoveKeys
@@ -40,6 +32,7 @@ from lcm_daemon.controllers.oscquery import tree
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle
+from lcm_daemon.core.osc_names import ERROR, ROOT, STATUS, SYNC
 from lcm_daemon.core.parameters import Refused, Value
 from lcm_daemon.core.refusals import Refusal
 from lcm_daemon.core.requests import Change

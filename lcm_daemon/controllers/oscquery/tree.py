@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from lcm_daemon.controllers.osc_protocol.aliases import Alias, Aliases
-from lcm_daemon.controllers.osc_protocol.dispatch import LIVE_VALUES, ROOT
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.parameters import Parameter, ParameterKind, Value
+from lcm_daemon.core.osc_names import LIVE_VALUES, ROOT, TYPE_TAGS
+from lcm_daemon.core.parameters import Parameter, Value
 from lcm_daemon.core.requests import Command
 from lcm_daemon.core.status_table import STATUS
 
@@ -31,7 +31,6 @@ SERVED = frozenset({*ATTRIBUTES, "FULL_PATH", "CONTENTS", "TYPE"})
 PROPOSED = SERVED | {"EXTENDED_TYPE", "CRITICAL", "HTML"}
 NO_ACCESS, READ_ONLY, WRITE_ONLY, READ_WRITE = 0, 1, 2, 3  # ACCESS
 
-_TYPES: Mapping[ParameterKind, str] = {"float": "f", "int": "i", "bool": "T", "text": "s", "choice": "s"}
 _STATUS_TYPES: Mapping[type, str] = {bool: "T", int: "i", float: "f", str: "s"}
 _UNITS: Mapping[str, str] = {"s": "time.second", "Hz": "time.hz", "bpm": "time.bpm"}  # units.md of the proposal
 _MAX_INT32 = 2**31 - 1
@@ -126,7 +125,7 @@ def shape(node: QueryNode) -> QueryNode:
 
 def type_of(parameter: Parameter) -> str:
     """Return the OSC type tag of a parameter."""
-    return _TYPES[parameter.kind]
+    return TYPE_TAGS[parameter.kind]
 
 
 def _container(path: str) -> QueryNode:
