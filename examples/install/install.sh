@@ -34,7 +34,8 @@ find_python() {
     if command -v uv >/dev/null; then  # uv downloads a Python where the system has none
         uv python find --quiet '>=3.11,<3.14' 2>/dev/null && return
         if [ -z "$dry" ]; then
-            uv python install --quiet 3.12 && uv python find --quiet 3.12 || true
+            uv python install --quiet 3.12 || return 0
+            uv python find --quiet 3.12
         fi
     fi
 }
@@ -59,7 +60,7 @@ missing_packages() {
 }
 
 as_root() {
-    echo "  $*"
+    echo "  $*" >&2
     [ -z "$dry" ] || return 0
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -91,7 +92,8 @@ install_packages() {
     agreed || return 0
     as_root apt-get update --quiet=2 || return 0
     # shellcheck disable=SC2086  # one word a package
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends $packages || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
+        -o Dpkg::Use-Pty=0 -o Dpkg::Progress-Fancy=0 $packages >/dev/null || true
 }
 
 install_packages

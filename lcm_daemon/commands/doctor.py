@@ -16,7 +16,7 @@ from lcm_daemon.commands.midi_list import backend_opener, list_ports
 from lcm_daemon.commands.output import print_line
 from lcm_daemon.commands.plugin_report import LOADING, plugins, refused_plugins
 from lcm_daemon.commands.running_engines import running_engines
-from lcm_daemon.controllers.midi.ports import missing_rtmidi
+from lcm_daemon.controllers.midi.rtmidi_library import missing_rtmidi, rtmidi_version
 from lcm_daemon.controllers.osc.udp import check_receive_buffer
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.pipelines import accelerators
@@ -179,10 +179,9 @@ def _check_osc() -> Row:
 
 
 def _check_midi() -> Row:
-    if importlib.util.find_spec("rtmidi") is None:
+    if not (version := rtmidi_version()):
         error = missing_rtmidi()
         return "midi", False, f"{error.reason}; install it with: {error.install}"
-    version = f"python-rtmidi {importlib.metadata.version('python-rtmidi')}"
     try:
         return "midi", True, "; ".join([version, *list_ports(backend_opener("auto"))])
     except LcmDaemonError as error:

@@ -23,7 +23,8 @@ from lcm_daemon.processes.log_file import numbered
 LINES = 200  # of the process, at most
 LINES_AROUND = 50  # of the other processes
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "openvino",
-            "torch-tensorrt", "ray", "av", "ndi-python", "uvicorn", "python-osc", "python-rtmidi")
+            "torch-tensorrt", "ray", "av", "ndi-python", "uvicorn", "python-osc", "python-rtmidi",
+            "supriya-midi")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _ENGINE = "engine"
 

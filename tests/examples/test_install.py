@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import need, need_module
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "install"
@@ -196,6 +199,26 @@ def test_a_command_that_fails_is_the_end(home: Home) -> None:
     ("/wheels/torch-2.13.0+cpu.whl", ("", "/wheels/torch-2.13.0+cpu.whl"))])
 def test_a_torch_of_ones_own(parts: Any, given: str | None, wanted: tuple[str, str]) -> None:
     assert parts["install"].read_torch(given, "cu130") == wanted
+
+
+@pytest.mark.slow
+def test_the_script_for_sh_is_clean() -> None:
+    program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    need(program is not None, "shellcheck is not installed")
+    found = subprocess.run([str(program), FOLDER / "install.sh"], capture_output=True, text=True)
+    assert found.stdout == ""
+
+
+def test_the_script_for_powershell_is_in_order() -> None:
+    """A grammar of another project reads it, and finds the functions; no package brings PowerShell itself."""
+    grammar = need_module("tree_sitter_powershell", "tree-sitter-powershell")
+    reader = need_module("tree_sitter", "tree-sitter")
+    text = (FOLDER / "install.ps1").read_bytes()
+    root = reader.Parser(reader.Language(grammar.language())).parse(text).root_node
+    assert not root.has_error
+    names = re.findall(rb"^function ([\w-]+)", text, re.MULTILINE)
+    assert names == [b"Find-Python", b"Install-Package"]
+    assert str(root).count("(function_statement") == len(names)
 
 
 def test_the_scripts_agree_with_the_project(parts: Any) -> None:

@@ -20,6 +20,7 @@ from unittest import mock
 from lcm_daemon.controllers.midi import controller, feedback, ports
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.controller import Midi
+from lcm_daemon.controllers.midi.rtmidi_library import rtmidi_version
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.metrics import Metrics
@@ -27,7 +28,7 @@ from lcm_daemon.core.parameter_table import TABLE
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.schema import read_fields
-from tests.conftest import need, need_module
+from tests.conftest import need
 from tests.rigs.echo import echo
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
@@ -154,6 +155,11 @@ async def plugged(text: str, name: str = "Pad") -> AsyncIterator[tuple[Rig, Plug
 
 # Real ports
 
+def need_rtmidi() -> None:
+    """Skip, or fail under CI, where no binding of RtMidi is installed."""
+    need(bool(rtmidi_version()), "neither python-rtmidi nor supriya-midi is installed")
+
+
 @contextlib.contextmanager
 def jack(period: int = 64) -> Iterator[None]:
     """Run a JACK server; processes that are started inside use it.
@@ -162,7 +168,7 @@ def jack(period: int = 64) -> Iterator[None]:
         period: Frames of 1/48000 s. With many ports, short periods leave their processes too little time.
     """
     need(shutil.which("jackd") is not None, "jackd is not installed")
-    need_module("rtmidi", "python-rtmidi")
+    need_rtmidi()
     name, server = _start_jack(period)
     with mock.patch.dict(os.environ, JACK_DEFAULT_SERVER=name):
         try:

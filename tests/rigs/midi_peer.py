@@ -10,16 +10,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
-import rtmidi
+from lcm_daemon.controllers.midi.rtmidi_library import load_rtmidi
 
 
 def main(name: str, count: int = 0, rate: int = 1) -> None:
-    sender = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name)
+    rtmidi = load_rtmidi()
+    sender = rtmidi.MidiOut(rtmidi.api("UNIX_JACK"), name)
     sender.open_virtual_port(name)
-    receiver = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name)
+    receiver = rtmidi.MidiIn(rtmidi.api("UNIX_JACK"), name)
     receiver.ignore_types(timing=False)
-    receiver.set_callback(lambda data, _: print(bytes(data[0]).hex(), flush=True))
+    rtmidi.set_callback(receiver, lambda data: print(bytes(data).hex(), flush=True))
     receiver.open_virtual_port(f"{name} in")
     print("ready", flush=True)
     for line in sys.stdin:
@@ -29,7 +31,7 @@ def main(name: str, count: int = 0, rate: int = 1) -> None:
     return None
 
 
-def send_pitch_bends(sender: rtmidi.MidiOut, count: int, rate: int) -> None:
+def send_pitch_bends(sender: Any, count: int, rate: int) -> None:
     times = []
     begin = time.perf_counter()
     for i in range(1, count + 1):

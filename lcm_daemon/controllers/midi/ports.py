@@ -2,8 +2,7 @@
 
 A disconnected device raises no error: its port is only silent. Therefore one thread reads the names of all ports every
 PORT_SCAN seconds, and opens and closes ports accordingly. The same thread sends, so that a slow device never blocks the
-desk. It keeps one client open for the names, because a new one takes half a second under JACK. Only this file imports
-python-rtmidi.
+desk. It keeps one client open for the names, because a new one takes half a second under JACK.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lcm_daemon.controllers.midi.messages import is_foreign_sysex, parse
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, PortNumbers
-from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
+from lcm_daemon.controllers.midi.rtmidi_library import RtMidiLibrary, load_rtmidi
+from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ OnMessage = Callable[[int, DevicePort, float, "Message"], None]  # (device, port
 OnPorts = Callable[[int, Sequence[DevicePort], Sequence[DevicePort]], None]  # (device, its inputs, its outputs)
 ErrorContext = Callable[[], contextlib.AbstractContextManager[None]]
 
-BACKENDS: Mapping[str, str] = {  # names in a show: names in python-rtmidi
-    "auto": "API_UNSPECIFIED", "alsa": "API_LINUX_ALSA", "jack": "API_UNIX_JACK", "coremidi": "API_MACOSX_CORE",
-    "windows": "API_WINDOWS_MM",
+BACKENDS: Mapping[str, str] = {  # names in a show: names in RtMidi
+    "auto": "UNSPECIFIED", "alsa": "LINUX_ALSA", "jack": "UNIX_JACK", "coremidi": "MACOSX_CORE",
+    "windows": "WINDOWS_MM",
 }
 
 
@@ -66,10 +66,12 @@ class MidiBackend(Protocol):
 
 
 class RtMidiPort:
-    """A port of python-rtmidi. `send` may be called from two threads: that of the feedback and that of the clock."""
+    """A port of RtMidi. `send` may be called from two threads: that of the feedback and that of the clock."""
 
-    def __init__(self, native: Any, name: str, place: int, translate_errors: ErrorContext) -> None:
-        self._native, self._translate_errors = native, translate_errors
+    def __init__(
+        self, library: RtMidiLibrary, native: Any, name: str, place: int, translate_errors: ErrorContext,
+    ) -> None:
+        self._library, self._native, self._translate_errors = library, native, translate_errors
         self._lock, self._is_open = threading.Lock(), False
         with translate_errors():
             try:
@@ -86,7 +88,7 @@ class RtMidiPort:
         with self._lock, self._translate_errors():
             self._is_open = False
             if hasattr(self._native, "cancel_callback"):
-                self._native.cancel_callback()
+                self._library.cancel_callback(self._native)
             self._native.close_port()
             self._native.delete()
 
@@ -97,20 +99,8 @@ class RtMidiPort:
             self._native.send_message(message)
 
 
-def missing_rtmidi(python: tuple[int, ...] = sys.version_info[:2]) -> MissingIntegration:
-    """Return the error for a missing python-rtmidi. The extra `midi` excludes Pythons for which it has no wheel.
-
-    Args:
-        python: Version of Python.
-    """
-    if python < (3, 13):
-        return MissingIntegration("MIDI", "python-rtmidi is not installed", 'pip install "lcm-daemon[midi]"')
-    return MissingIntegration("MIDI", f"python-rtmidi is not installed: it has no wheel for Python 3.{python[1]}",
-                              "Python 3.12, or with a C++ compiler: pip install python-rtmidi")
-
-
 class RtMidi:
-    """The MIDI system, through python-rtmidi.
+    """The MIDI system, through RtMidi.
 
     Args:
         backend: Key of BACKENDS.
@@ -118,30 +108,27 @@ class RtMidi:
         sysex: Whether inputs receive system exclusive messages.
 
     Raises:
-        MissingIntegration: python-rtmidi is not installed.
+        MissingIntegration: No binding of RtMidi is installed.
         LcmDaemonError: The system has no MIDI.
         OSError: The MIDI system does not answer.
     """
 
     def __init__(self, backend: str = "auto", clock: bool = True, sysex: bool = False) -> None:
-        try:
-            import rtmidi  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        except ImportError as error:
-            raise missing_rtmidi() from error
-        self._rtmidi, self._clock, self._sysex = rtmidi, clock, sysex
-        self._api = getattr(rtmidi, BACKENDS[backend])
+        self._rtmidi = load_rtmidi()
+        self._clock, self._sysex, self._api = clock, sysex, self._rtmidi.api(BACKENDS[backend])
         alsa = backend == "alsa" or (backend == "auto" and sys.platform == "linux")
         if alsa and not Path("/dev/snd/seq").exists():  # else libasound writes its own error at every attempt
             raise LcmDaemonError("MIDI: this system has no /dev/snd/seq (the snd-seq kernel module is not loaded)")
         with self._translate_errors():
-            self._inputs, self._outputs = rtmidi.MidiIn(self._api), rtmidi.MidiOut(self._api)
+            self._inputs, self._outputs = self._rtmidi.MidiIn(self._api), self._rtmidi.MidiOut(self._api)
+            self._inputs.get_port_count()  # supriya-midi raises for a system that does not answer not before this
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Raise python-rtmidi's own errors as OSError."""
+        """Raise the library's own errors as OSError."""
         try:
             yield
-        except self._rtmidi.RtMidiError as error:
+        except self._rtmidi.errors as error:
             raise OSError(str(error)) from error
 
     def port_names(self) -> tuple[list[str], list[str]]:
@@ -152,14 +139,14 @@ class RtMidi:
         with self._translate_errors():
             native = self._rtmidi.MidiIn(self._api, "lcm-daemon")
             native.ignore_types(sysex=not self._sysex, timing=not self._clock, active_sense=True)
-        port = RtMidiPort(native, name, place, self._translate_errors)
-        native.set_callback(lambda data, _: on_data(data[0]))
+        port = RtMidiPort(self._rtmidi, native, name, place, self._translate_errors)
+        self._rtmidi.set_callback(native, on_data)
         return port
 
     def open_output(self, name: str, place: int = 0) -> MidiPort:
         with self._translate_errors():
             native = self._rtmidi.MidiOut(self._api, "lcm-daemon")
-        return RtMidiPort(native, name, place, self._translate_errors)
+        return RtMidiPort(self._rtmidi, native, name, place, self._translate_errors)
 
     def close(self) -> None:
         with self._translate_errors():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.presses import HELD_SECONDS
 from lcm_daemon.core.requests import Change, CommandRequest
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
-from tests.conftest import need_module
-from tests.rigs.midi import PATIENCE, Peer, Rig, jack, options, plugged, rig
+from tests.rigs.midi import PATIENCE, Peer, Rig, jack, need_rtmidi, options, plugged, rig
 
 PAUSE = ()
 
@@ -520,6 +520,8 @@ SHOW = """
       - {cc: 1, to: mix, takeover: jump}
       - {note: 9, to: freeze, button: momentary}
     clock: true
+    timecode: true
+    show_control: true
     backend: jack
 """
 
@@ -543,6 +545,13 @@ def test_a_device_in_another_process_sends_receives_and_reconnects() -> None:
                 await insist(one, peer, (0xB0, 1, 32), lambda: one.controls.values["mix"] == 32 / 127)
                 await insist(one, peer, (0x90, 9, 100), lambda: (0x90, 9, 127) in peer.received)
                 await insist(one, peer, (0xFA,), lambda: "tempo" in one.controls.kept)
+                await insist(one, peer, (0xF0, 0x7F, 0x7F, 2, 1, 1, 0x31, 0xF7), lambda: one.commands)
+                one.controls.kept.clear()
+                for piece in itertools.cycle(range(8)):  # 00:00:00:00
+                    if "timecode" in one.controls.kept:
+                        break
+                    peer.send(0xF1, piece << 4)
+                    await asyncio.sleep(0.01)
             await asyncio.sleep(1.0)
             assert one.controls.values["mix"] == 32 / 127
             with Peer("nanoKONTROL2") as peer:
@@ -555,7 +564,7 @@ def test_a_device_in_another_process_sends_receives_and_reconnects() -> None:
 
 def test_a_missing_backend_has_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "no-such-server")
-    need_module("rtmidi", "python-rtmidi")
+    need_rtmidi()
     with pytest.raises((LcmDaemonError, OSError)):
         RtMidi("jack").close()
 

@@ -16,8 +16,7 @@ from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort
 from lcm_daemon.controllers.midi.ports import MidiPorts
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.metrics import Metrics
-from tests.conftest import need_module
-from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort
+from tests.rigs.midi import PATIENCE, Plugboard, PlugboardPort, need_rtmidi
 
 
 class OpenPorts:
@@ -139,17 +138,8 @@ def test_stopping_closes_everything_and_sends_what_waits() -> None:
 
 
 def test_a_machine_without_a_sequencer_has_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    need_module("rtmidi", "python-rtmidi")
+    need_rtmidi()
     monkeypatch.setattr(ports.sys, "platform", "linux")
     monkeypatch.setattr(ports.Path, "exists", lambda path: False)
     with pytest.raises(LcmDaemonError, match="no /dev/snd/seq"):
         ports.RtMidi()
-
-
-@pytest.mark.parametrize(("python", "words"), [
-    ((3, 12), 'python-rtmidi is not installed; install it with: pip install "lcm-daemon[midi]"'),
-    ((3, 13), "it has no wheel for Python 3.13; install it with: Python 3.12, or with a C++ compiler: pip install "
-                 "python-rtmidi"),
-])
-def test_what_to_install_depends_on_the_python(python: tuple[int, ...], words: str) -> None:
-    assert str(ports.missing_rtmidi(python)).endswith(words)
