@@ -65,6 +65,7 @@ from lcm_daemon.shows.library import find_show, is_packaged, read_text
 from lcm_daemon.shows.names import ShowNames
 from lcm_daemon.shows.plugin_controllers import plugin_section
 from lcm_daemon.shows.show import Show, find_recipe, parameter_table
+from lcm_daemon.shows.timecode import refuse_unheard_timecode
 from lcm_daemon.shows.unattended import read_unattended, unattended_fields
 from lcm_daemon.transports.endpoint import EndpointConfig, sender, sink_schema, source_schema
 from lcm_daemon.transports.source_table import OWN, SourceTable
@@ -161,6 +162,7 @@ def _check_together(node: Node, found: Mapping[str, Any], cues: Sequence[Cue], p
         problems.add(node, "tempo.source and midi.clock cannot both set the tempo: remove one of them")
     if found["cue_list"] and found["cue_list"]["loop"] and is_endless_loop(cues):
         problems.add(node, "cue_list.loop: the cues would start one another for ever without any time between them")
+    refuse_unheard_timecode(found, problems)
     if found["panel"] is None and "browser" in {
         end.transport for end in (found["source"], found["guide"], *found["sources"].values()) if end
     }:
