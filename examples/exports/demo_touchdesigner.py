@@ -725,7 +725,7 @@ OPERATORS = {
     'osc_in': ('oscinDAT', (-200, 0), {
         'port': '=parent().par.Receiveport', 'callbacks': 'osc_in_callbacks', 'active': True}),
     'web_callbacks': ('textDAT', (200, -150), {}),
-    'web': ('webclientDAT', (0, 0), {'callbacks': 'web_callbacks'}),
+    'web': ('webclientDAT', (0, 0), {'callbacks': 'web_callbacks', 'verifycert': False}),  # the daemon signs its own
     'parameters': ('parameterexecuteDAT', (-400, -150), {
         'op': '=parent()', 'pars': '*', 'valuechange': True, 'onpulse': True, 'custom': True, 'builtin': False,
         'active': True}),
@@ -885,14 +885,21 @@ def _build_control(comp, name, control):
     style = {'menu': 'Menu', 'toggle': 'Toggle', 'text': 'Str'}.get(control['kind']) or (
         'Int' if control['type'] == 'i' else 'Float')
     par, is_new = _parameter(comp, control['group'] or 'Other', style, name, control['label'], control['help'])
+    value = control['value']
     if style == 'Menu':
         par.menuNames, par.menuLabels = list(control['choices']), list(control['choices'])
     elif style in ('Int', 'Float'):
         _range(par, control['low'], control['high'])
-    par.default = control['value']
+        value = _fitting(control, value)
+    par.default = value
     if is_new or (style == 'Menu' and par.eval() not in control['choices']):
-        par.val = control['value']
+        par.val = value
     _note(par, control)
+
+
+def _fitting(control, value):
+    '''A number within the range of a parameter: a seed of the daemon may be larger than one can be.'''
+    return min(max(value, control['low']), control['high'])
 
 
 def _note(par, control):
@@ -1076,7 +1083,7 @@ def _receive_value(comp, par, control, value):
         changed(comp, par)
         return
     if control['kind'] not in ('text', 'menu', 'toggle'):
-        value = min(max(value, control['low']), control['high'])  # a seed may be larger than a parameter can be
+        value = _fitting(control, value)
     par.val = value
     _note(par, control)
 

@@ -253,6 +253,13 @@ def test_texts_of_a_show_cannot_end_the_script(world: World, surface: Surface) -
     assert [par.label for par in page(comp, "Cues").pars] == list(odd.cues)
 
 
+def test_a_seed_that_no_parameter_can_hold_is_shown_as_the_largest(world: World, surface: Surface) -> None:
+    comp = world.run_script(build(replace(surface, values={**surface.values, "seed": 2**50})).decode())
+    assert comp.par.Seed.eval() == comp.par.Seed.default == 2**31 - 1
+    world.frame()
+    assert world.taken() == [("/lcm/subscribe", [9001, 60])]
+
+
 def test_names_that_become_the_same_stay_apart(world: World, surface: Surface) -> None:
     strength = surface.table["strength"]
     twins = {name: replace(strength, name=name) for name in ("a_b", "ab", "a/b", "port", "9lives")}

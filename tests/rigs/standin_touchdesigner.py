@@ -84,6 +84,8 @@ class Par(Documented):
             self.owner._world.note_change(self, before)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("default", "min", "max", "normMin", "normMax") and self.style == "Int":
+            assert -2**31 <= value < 2**31, f"{name} of {self.name} is too large for an integer: {value}"
         if name in ("val", "expr", "menuIndex"):
             object.__setattr__(self, name, value)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import urllib.parse
 from dataclasses import replace
 
@@ -15,10 +16,12 @@ from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.local_addresses import machine_name
 from lcm_daemon.core.status_table import STATUS
-from lcm_daemon.exports.formats import FORMATS
+from lcm_daemon.exports.formats import FORMATS, Format
 from lcm_daemon.exports.surface import Surface
 
 LIST = "exports"  # what the page's menu offers
+KEPT_SECONDS = 2.0  # for which a file that was built is given again: a flood of requests builds few
+MOST_KEPT = 32  # files, one for each export and address of the page
 
 
 class ExportRoutes:
@@ -32,6 +35,8 @@ class ExportRoutes:
 
     def __init__(self, controls: ControlState, fixed: Surface | None) -> None:
         self._controls, self._fixed = controls, fixed
+        self._building = asyncio.Lock()  # one after the other: some take 0.2 s of a core
+        self._kept: dict[tuple[str, str], tuple[float, bytes]] = {}  # when it was built, by export and host
 
     def routes(self) -> list[Route]:
         """The one route."""
@@ -48,15 +53,28 @@ class ExportRoutes:
         kind = FORMATS.get(request.path_params["what"])
         if kind is None or self._fixed is None:
             return PlainTextResponse(f"no such export; there are {', '.join(FORMATS)}\n", 404, headers=NO_STORE)
-        surface = self._surface(self._fixed, request.url.hostname or "")
         try:
-            data = await asyncio.to_thread(kind.build, surface)
+            async with self._building:
+                data = await self._build(request.path_params["what"], kind, self._fixed, request.url.hostname or "")
         except LcmDaemonError as error:
             return PlainTextResponse(f"{error}\n", 409, headers=NO_STORE)
-        name = urllib.parse.quote(kind.file_name(surface.show))
+        name = urllib.parse.quote(kind.file_name(self._fixed.show))
         return Response(data, media_type="application/octet-stream", headers={
             **NO_STORE, "X-Content-Type-Options": "nosniff",
             "Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
+
+    async def _build(self, what: str, kind: Format, fixed: Surface, host: str) -> bytes:
+        """The file; the last one if that is new. Raises LcmDaemonError."""
+        now = asyncio.get_running_loop().time()
+        built, data = self._kept.get((what, host), (-math.inf, b""))
+        if now - built < KEPT_SECONDS:
+            return data
+        data = await asyncio.to_thread(kind.build, self._surface(fixed, host))
+        self._kept.pop((what, host), None)
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[what, host] = now, data
+        return data
 
     def _surface(self, fixed: Surface, host: str) -> Surface:
         """The surface of this moment. host: That of the page's address: the file is for the machine that asks."""

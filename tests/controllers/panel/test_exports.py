@@ -67,6 +67,26 @@ def test_a_show_that_cannot_be_exported_says_why() -> None:
     assert (answer.status, answer.body) == (409, b"osc is off\n")
 
 
+def test_a_flood_of_requests_builds_a_file_once() -> None:
+    async def scenario():
+        async with serving(Rig(), surface=FIXED) as panel:
+            return await asyncio.gather(*(get(panel, "/export/toy") for _ in range(8)))
+
+    assert {answer.body for answer in asyncio.run(scenario())} == {b"file"}
+    assert len(built) == 1
+
+
+def test_an_address_of_the_network_is_in_the_file_that_it_asks_for() -> None:
+    async def scenario():
+        rig = Rig()
+        async with serving(rig, surface=FIXED, host="0.0.0.0") as panel:
+            for host in ("127.0.0.1", "localhost", "192.168.7.7"):
+                await get(panel, "/export/toy", Host=f"{host}:{panel.port}")
+
+    asyncio.run(scenario())
+    assert [surface.host for surface in built] == ["127.0.0.1", "127.0.0.1", "192.168.7.7"]
+
+
 def test_the_page_lists_them() -> None:
     rig = Rig()
 
