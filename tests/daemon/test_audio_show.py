@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import threading
@@ -19,7 +20,7 @@ from tests.rigs.sounds import silence, tone, write_wav
 
 NAME, PERIOD = f"audio-{os.getpid()}", 256
 LATENCY = 0.05  # seconds from the first sample to the output, median
-TIMES = 15
+TIMES = 9
 SHOW = {
     "recipe": "passthrough", "output": {"size": [64, 64], "fps": 60}, "parameters": {"master": 0.0},
     "sinks": [{"transport": "memory", "name": NAME}], "audio": {"device": "player", "backend": "jack"},
@@ -65,20 +66,17 @@ def test_a_wav_moves_the_output_at_once_and_its_player_may_come_and_go(tmp_path:
     need_module("jack", "JACK-Client")
     need_module("sounddevice")
     file = write_wav(tmp_path / "beat.wav", np.concatenate((tone(60, 0.15, 0.8), silence(0.1))))
-    with jack(PERIOD), Daemon(tmp_path, SHOW) as daemon:
-        wait_for(lambda: str(daemon.status().get("audio", "")).startswith("audio: no input device"), what="no device")
-        eye = Eye()
-        try:
-            with JackPlayer("player", file) as player:
+    with jack(PERIOD):
+        first = JackPlayer("player", file)
+        with Daemon(tmp_path, SHOW) as daemon, contextlib.closing(Eye()) as eye:
+            with first:
                 wait_for(lambda: daemon.status().get("audio") == "player, 48000 Hz", what="the player")
-                latencies = [eye.latency(player) for _ in range(TIMES)]
+                latencies = [eye.latency(first) for _ in range(TIMES)]
                 print(f"sound to output: {sorted(round(1000 * each) for each in latencies)} ms")
                 assert statistics.median(latencies) < LATENCY
             wait_for(lambda: str(daemon.status().get("audio")).startswith("audio: no input device 'player'"),
                      what="the end of the player")
-            with JackPlayer("player", file) as player:
+            with JackPlayer("player", file) as second:
                 wait_for(lambda: daemon.status().get("audio") == "player, 48000 Hz", what="another player")
-                assert eye.latency(player) < 1.0
-        finally:
-            eye.close()
+                assert eye.latency(second) < 1.0
     assert daemon.log().count("audio: listening to player") == 2

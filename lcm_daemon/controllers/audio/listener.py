@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds between two tries to open the device
 ZERO_SECONDS, LONGEST_ZERO_SECONDS = 3.0, 48.0  # of samples that are all 0, after which the device is opened again
 CLOCK_SHARE = 0.02  # of the difference between the times that are measured and counted, which is corrected each time
+LOUDEST = 4.0  # times full scale; a driver may send what is no sound at all
 CLOCK_JUMP = 0.05  # seconds of difference that are corrected at once
 
 
@@ -147,7 +148,7 @@ class Ears:
             samples: float32 (hop, channels).
             end: When the last one was captured, in seconds of perf_counter, as it was measured.
         """
-        samples = np.nan_to_num(samples, posinf=1.0, neginf=-1.0)
+        samples = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST)
         end = self._steady(end)
         columns = np.zeros((len(samples), COLUMNS), np.float32)
         columns[:, LEFT], columns[:, RIGHT] = samples[:, self._channels[0]], samples[:, self._channels[-1]]

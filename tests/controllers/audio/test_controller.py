@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lcm_daemon.controllers.audio.config import AudioConfig
 from lcm_daemon.controllers.audio.controller import LIST, Audio
+from lcm_daemon.controllers.audio.listener import Ears
 from lcm_daemon.core.audio_names import BANDS, SECTION
 from lcm_daemon.core.audio_ring import COLUMNS, RingReader
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.tempo import ExternalTempo, Tempo
 from lcm_daemon.stage.audio_process import OwnedAudioRing
+from tests.rigs.ltc import ltc_signal
 
 
 @pytest.fixture
@@ -76,6 +79,21 @@ def test_it_reads_the_ring_that_the_stage_names_and_ends_without_one(ring: Owned
     assert asyncio.run(run(ring.name))[1]
     assert not asyncio.run(run(""))[1]
     assert not asyncio.run(run("no-such-block"))[1]
+
+
+def test_timecode_that_is_heard_is_known(ring: OwnedAudioRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    controls, audio = rig(ltc=2)
+    received: list[Any] = []
+    monkeypatch.setattr(controls.timecode, "receive", received.append)
+    signal, reader = ltc_signal((1, 0, 10, 0), 12), RingReader(ring)
+    ears = Ears(AudioConfig(timecode=2), 48_000, 2, ring)
+    for number in range(len(signal) // ears.hop):
+        part = signal[number * ears.hop:(number + 1) * ears.hop]
+        ears.hear(np.stack((np.zeros_like(part), part), axis=1), 50.0 + (number + 1) * ears.hop / 48_000)
+        audio.decode(reader)
+    assert received
+    assert received[-1].origin == "audio"
+    assert received[-1].frame_at(50.2) == pytest.approx((3600 + 10) * 25 + 5, abs=0.1), "5 frames after its start"
 
 
 def test_timecode_gets_each_sample_once_and_begins_again_after_a_gap(ring: OwnedAudioRing, monkeypatch) -> None:

@@ -133,6 +133,13 @@ def test_the_time_of_samples_does_not_jitter(ring: OwnedAudioRing) -> None:
     assert np.max(np.abs(steps - 256 / 48_000)) < 0.0002
 
 
+def test_samples_beyond_all_measure_are_as_loud_as_can_be(ring: OwnedAudioRing) -> None:
+    ears = Ears(AudioConfig(), 48_000, 1, ring)
+    for value in (np.inf, 3e38, -3e38, 1.0):
+        ears.hear(np.full((256, 1), value, np.float32), 1.0)
+    assert all(0.0 <= level <= 1.0 for level in ring.levels(1.0).values())
+
+
 def test_a_channel_that_is_not_there_and_samples_that_are_no_numbers_are_silence(ring: OwnedAudioRing) -> None:
     ears = Ears(AudioConfig(channels=(7,), timecode=9), 48_000, 1, ring)
     reader = RingReader(ring)
