@@ -1,73 +1,128 @@
-"""OneByOne: an address has one request computed at a time, and its requests are spaced out: a flood delays itself."""
+"""OneByOne: an address has one request computed at a time, with pauses between: its flood delays the answers to itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import weakref
+import time
 
-from lcm_daemon.core.rate_limit import Pace
 from lcm_daemon.web.address import network_of
 from lcm_daemon.web.origin_guard import App, Message, Receive, Scope, Send
 
-REQUESTS_A_SECOND = 150  # of one address; one that shows the output by /frame.jpg asks 60 times a second
-REQUESTS_AT_ONCE = 300  # of one address that asked for little before: a page with its thumbnails
-LONGEST_WAIT = 4.0  # seconds that a request waits for its turn; beyond that it is refused
+PAUSES = 3.0  # times what its last request took, for which an address waits
+AHEAD = 0.6  # seconds of these pauses that are owed without waiting: a page with its thumbnails takes 0.1 s
+MOST_COST = 0.1  # seconds that count of one request: it may have waited for a disk, or for a processor
+WEBSOCKET = 0.002  # seconds that count of a request whose work comes later
+MOST_WAITING = 256  # requests of one address; no more can wait on its connections, unless it does not wait for answers
+MOST_KNOWN = 64  # addresses whose pauses are remembered, unless more of them have requests
 TOO_MANY = "this address asks for too much at once; try again in a few seconds"
 TRY_AGAIN_LATER = 1013  # WebSocket close code, RFC 6455 and its IANA registry
 
 _NO_BODY = (b"", b"0")  # lengths of a request without a body
 
 
-class OneByOne:
-    """ASGI middleware. A request waits until the answer to the one before it, of its address, has begun.
+class _Address:
+    """The requests of one address.
 
-    WebSockets and requests with a body wait for none: a body may take long to arrive. An address that asks without a
-    pause waits for its turn with all of them, so that the server has time for the others.
+    Attributes:
+        lock: Of the request that is computed.
+        number: Requests that are computed or wait.
+        due: When the pauses that it owes are over, in monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.number, self.due = asyncio.Lock(), 0, 0.0
+
+    def is_active(self, now: float) -> bool:
+        """Whether it has requests, or owes pauses."""
+        return self.number > 0 or self.due > now
+
+
+class _Turn:
+    """The turn of one request. `end` must follow `begin`, also where that has failed; it may be called twice."""
+
+    def __init__(self, address: _Address) -> None:
+        self._address = address
+        self._is_counted = self._has_lock = False
+        self._begun: float | None = None
+
+    async def begin(self, after_others: bool) -> None:
+        """Wait for it. after_others: Until the requests before it are computed, too."""
+        address = self._address
+        address.number, self._is_counted = address.number + 1, True
+        self._has_lock = after_others and await address.lock.acquire()
+        while (wait := address.due - AHEAD - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        self._begun = time.monotonic()
+
+    def end(self, addresses: int, least: float = 0.0) -> None:
+        """Its answer begins.
+
+        Args:
+            addresses: How many have requests. The pause is the longer.
+            least: Seconds that it counts at least.
+        """
+        address, now = self._address, time.monotonic()
+        if self._begun is not None:
+            cost = max(min(now - self._begun, MOST_COST), least)
+            address.due, self._begun = max(address.due, now) + PAUSES * max(addresses, 1) * cost, None
+        if self._has_lock:
+            self._has_lock = False
+            address.lock.release()
+        if self._is_counted:
+            address.number, self._is_counted = address.number - 1, False
+
+
+class OneByOne:
+    """ASGI middleware. A request waits for those before it of its address, until the answer to the last one has begun.
+
+    After each comes a pause, the longer the more addresses have requests, but for the first few: all that flood
+    together take a fourth of the server's time, however slow the machine is. WebSockets and requests with a body have
+    the pauses only: they may take long.
 
     Args:
         app: The ASGI app.
-        pace: When a request of an address has its turn; None for REQUESTS_A_SECOND.
     """
 
-    def __init__(self, app: App, pace: Pace | None = None) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._pace = pace or Pace(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, LONGEST_WAIT)
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._addresses: dict[str, _Address] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or one WebSocket."""
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        address = network_of(str((scope.get("client") or ("",))[0]))
-        wait = self._pace.wait(address)
-        if wait == math.inf:
+        address = self._find(network_of(str((scope.get("client") or ("",))[0])))
+        if address.number >= MOST_WAITING:
             return await _refuse(scope, receive, send)
-        if wait:
-            await asyncio.sleep(wait)
-        if scope["type"] == "websocket" or _has_body(scope):
-            return await self._app(scope, receive, send)
-        return await self._serve_in_turn(address, scope, receive, send)
+        turn = _Turn(address)
 
-    async def _serve_in_turn(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        lock = self._locks.get(address)
-        if lock is None:
-            lock = self._locks[address] = asyncio.Lock()
-        await lock.acquire()
-        is_held = True
-
-        async def send_and_release(message: Message) -> None:
-            nonlocal is_held
-            if is_held:
-                is_held = False
-                lock.release()
+        async def send_and_end(message: Message) -> None:
+            turn.end(self._active())
             await send(message)
 
+        is_long = scope["type"] == "websocket" or _has_body(scope)
         try:
-            await self._app(scope, receive, send_and_release)
+            await turn.begin(after_others=not is_long)
+            if is_long:
+                turn.end(self._active(), WEBSOCKET)
+            return await self._app(scope, receive, send_and_end)
         finally:
-            if is_held:
-                lock.release()
+            turn.end(self._active())
+
+    def _find(self, name: str) -> _Address:
+        address = self._addresses.get(name)
+        if address is None:
+            if len(self._addresses) >= MOST_KNOWN:
+                now = time.monotonic()
+                self._addresses = {name: each for name, each in self._addresses.items() if each.is_active(now)}
+            address = self._addresses[name] = _Address()
+        return address
+
+    def _active(self) -> int:
+        """How many addresses have requests, or had some lately."""
+        now = time.monotonic()
+        return sum(1 for each in self._addresses.values() if each.is_active(now))
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
