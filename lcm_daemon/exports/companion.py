@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Key:
+class DeckKey:
     """A button of Companion.
 
     Attributes:
@@ -75,10 +75,10 @@ def _subscription() -> Json:
             "events": [{"id": _id("interval"), "type": "interval", "enabled": True, "options": {"seconds": 20}}]}
 
 
-def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[Key | None]]]:
+def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[DeckKey | None]]]:
     """Names and buttons of the pages. None is a free place."""
     parameters = _in_rows([_keys(control) for control in surface.controls()])
-    groups: dict[str, Sequence[Key | None]] = {
+    groups: dict[str, Sequence[DeckKey | None]] = {
         "lcm": [_command(button) for button in surface.buttons()],
         "lcm looks": [_look(place, button) for place, button in enumerate(surface.cue_buttons(), 1)],
         "lcm prompts": [_command(button) for button in surface.prompt_buttons()],
@@ -91,9 +91,9 @@ def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[Key | None]]]:
             yield f"{name} {start // room + 1}" if start else name, keys[start:start + room]
 
 
-def _in_rows(units: Sequence[Sequence[Key]]) -> list[Key | None]:
+def _in_rows(units: Sequence[Sequence[DeckKey]]) -> list[DeckKey | None]:
     """Buttons in rows: those of one parameter side by side, if a row has room for them."""
-    placed: list[Key | None] = []
+    placed: list[DeckKey | None] = []
     for unit in units:
         room = -len(placed) % (COLUMNS - 1)
         if room < len(unit) < COLUMNS:
@@ -102,7 +102,7 @@ def _in_rows(units: Sequence[Sequence[Key]]) -> list[Key | None]:
     return placed
 
 
-def _page(name: str, keys: Sequence[Key | None]) -> Json:
+def _page(name: str, keys: Sequence[DeckKey | None]) -> Json:
     controls: dict[str, dict[str, Json]] = {
         str(row): {"0": {"type": kind}} for row, kind in enumerate(("pageup", "pagenum", "pagedown"))}
     for place, key in enumerate(keys):
@@ -112,7 +112,7 @@ def _page(name: str, keys: Sequence[Key | None]) -> Json:
     return {"name": name, "controls": controls, "gridSize": GRID}
 
 
-def _button(key: Key) -> Json:
+def _button(key: DeckKey) -> Json:
     style = {"text": key.text, "size": "auto", "alignment": "center:center", "color": WHITE, "bgcolor": key.colour,
              "show_topbar": "default"}
     return {"type": "button", "style": style, "options": {"rotaryActions": False, "stepAutoProgress": True},
@@ -150,35 +150,35 @@ def is_plain(text: str) -> bool:
     return bool(text) and not _CHANGED.search(text)
 
 
-def _command(button: Button, lamp: str = "") -> Key:
+def _command(button: Button, lamp: str = "") -> DeckKey:
     colour = RED if button.name == "panic" else BLACK
     feedback = _feedback(lamp, button.arguments[0]) if lamp else None
-    return Key(button.label, _action(button.address, button.arguments), feedback, colour)
+    return DeckKey(button.label, _action(button.address, button.arguments), feedback, colour)
 
 
-def _look(place: int, button: Button) -> Key:
+def _look(place: int, button: Button) -> DeckKey:
     """A look by its name, which lights it while it plays; by its place in the list where the name cannot be sent."""
     arguments = button.arguments if is_plain(button.label) else (place,)
-    return Key(button.label, _action(button.address, arguments), _feedback("/lcm/status/cue", button.label))
+    return DeckKey(button.label, _action(button.address, arguments), _feedback("/lcm/status/cue", button.label))
 
 
-def _keys(control: SurfaceControl) -> list[Key]:
+def _keys(control: SurfaceControl) -> list[DeckKey]:
     """The buttons of a parameter: one for each choice, a switch, + and -, or its text at the start."""
     parameter, address = control.parameter, control.address
     if control.kind == "menu":
-        return [Key(f"{control.label}\n{choice}", _action(address, [choice]), _feedback(address, choice), BLUE)
+        return [DeckKey(f"{control.label}\n{choice}", _action(address, [choice]), _feedback(address, choice), BLUE)
                 for choice in parameter.choices]
     if control.kind == "toggle":
-        return [Key(control.label, _action(address, ["toggle"]), _feedback(address, 1), BLUE)]
+        return [DeckKey(control.label, _action(address, ["toggle"]), _feedback(address, 1), BLUE)]
     if control.kind == "text":
-        return [Key(f"{control.label}\nof the show", _action(address, [_text_of(control)]), colour=BLUE)]
+        return [DeckKey(f"{control.label}\nof the show", _action(address, [_text_of(control)]), colour=BLUE)]
     amount = _amount(control)
-    return [Key(f"{control.label} {sign}", _action(address, [sign, amount]), colour=BLUE) for sign in ("-", "+")]
+    return [DeckKey(f"{control.label} {sign}", _action(address, [sign, amount]), colour=BLUE) for sign in ("-", "+")]
 
 
 def _text_of(control: SurfaceControl) -> str:
     text = str(control.value)
-    return text if is_plain(text) else " "  # an empty text is no argument; a blank one is cut to it by the daemon
+    return text if is_plain(text) else " "  # the module sends no empty text; the daemon cuts a blank one to it
 
 
 def _amount(control: SurfaceControl) -> Value:

@@ -114,7 +114,7 @@ def message_text(button: Button) -> str:
 
 
 def _add_recipes(builder: _Builder, surface: Surface, cell: Place) -> None:
-    """Add the menu of recipes. It is no Live parameter: to open a Live set must not change the recipe."""
+    """Add the menu of recipes. It is not a Live parameter: to open a Live set must not change the recipe."""
     top, patch = builder.next_row(), builder.patch
     items = [item for recipe in surface.recipes for item in (recipe, ",")][:-1]
     patch.add("comment", Place(20, top, 100, 18), cell._replace(h=16), text="Recipe")

@@ -16,7 +16,7 @@ import yaml
 
 from lcm_daemon.core.parameters import Table
 from lcm_daemon.exports.midi_layouts import LAYOUTS, TITLES, Row, Shape
-from lcm_daemon.exports.surface import MidiDevice, MidiLine, Surface, label_of
+from lcm_daemon.exports.surface import MappedDevice, MidiLine, Surface, label_of
 
 # The maps are files of the MIDI controller; they are read as data, since its code is above this package.
 MAPS = Path(__file__).parents[1] / "controllers" / "midi" / "maps"
@@ -34,7 +34,7 @@ STYLE = ("text{font-family:Helvetica,Arial,sans-serif;font-size:11px;fill:#111}.
 def build(surface: Surface) -> bytes:
     """One SVG with the sheet of each device, one below the other."""
     ready = sorted(path.stem for path in MAPS.glob("*.yaml"))
-    devices = surface.midi or tuple(MidiDevice(TITLES.get(name, name), name) for name in ready)
+    devices = surface.midi or tuple(MappedDevice(TITLES.get(name, name), name) for name in ready)
     parts, top = [], 0
     for device in devices:
         drawn, height = _sheet(device, surface.table)
@@ -45,7 +45,7 @@ def build(surface: Surface) -> bytes:
             f'<rect width="{WIDTH}" height="{top}" fill="#ffffff"/>{"".join(parts)}</svg>\n').encode()
 
 
-def _sheet(device: MidiDevice, table: Table) -> tuple[str, int]:
+def _sheet(device: MappedDevice, table: Table) -> tuple[str, int]:
     """The drawing of a device, and its height."""
     lines = [*device.lines, *(line for line in _ready(device.map) if not _is_used(line, device.lines))]
     lines = [replace(line, each=line.each or _choices(line, table)) for line in lines]

@@ -59,7 +59,7 @@ def build(surface: Surface) -> bytes:
 
 
 def _groups(surface: Surface) -> dict[str, list[tuple[str, str]]]:
-    """Names and messages of the cues by group; a group without cues is left out."""
+    """Names and messages of the cues by group; none without cues."""
     groups = {
         "looks": [(button.label, _cue_message(place, button)) for place, button in enumerate(surface.cue_buttons(), 1)],
         "prompts": [(button.label, osc_text(button.address, button.arguments)) for button in surface.prompt_buttons()],
@@ -76,7 +76,7 @@ def _cue_message(place: int, button: Button) -> str:
 
 
 def osc_text(address: str, arguments: Sequence[Value]) -> str:
-    """An OSC message as it is typed in a Network cue. Texts are quoted; what QLab cannot send in them is left out."""
+    """An OSC message as it is typed in a Network cue. Texts are quoted, without what QLab cannot send in them."""
     typed = [f'"{_QUERY.sub("", each)}"' if isinstance(each, str) else f"{each:d}" if isinstance(each, int) else
              f"{each:.6f}".rstrip("0").ljust(len(f"{each:.0f}") + 2, "0") for each in arguments]
     return " ".join([address, *typed])

@@ -119,7 +119,7 @@ class MidiLine:
 
 
 @dataclass(frozen=True)
-class MidiDevice:
+class MappedDevice:
     """A MIDI device of the show.
 
     Attributes:
@@ -185,7 +185,7 @@ class Surface:
     file: str = ""
     machine: str = "MACHINE"
     mapped: tuple[str, ...] = ()
-    midi: tuple[MidiDevice, ...] = ()
+    midi: tuple[MappedDevice, ...] = ()
 
     def controls(self) -> list[SurfaceControl]:
         """Every parameter in order."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lcm_daemon.exports.surface import Surface, label_of
 from lcm_daemon.exports.touchosc_controls import COLUMN, OFF, ON, ROW, command_button, control_cell, shown_text
-from lcm_daemon.exports.touchosc_nodes import Frame, Node, pack
+from lcm_daemon.exports.touchosc_nodes import Bounds, ToscNode, pack
 
 WIDTH, HEIGHT = 1024, 768  # of a tablet; TouchOSC scales a layout to its screen
 HEADER, TABS = 72, 40  # heights
@@ -40,27 +40,27 @@ end
 def build(surface: Surface) -> bytes:
     """The `.tosc` file of a show. Raises LcmDaemonError if the show has no OSC."""
     surface.need_osc()
-    pager = Node("PAGER", "pager", "pages", Frame(0, HEADER, WIDTH, HEIGHT - HEADER), children=_pages(surface))
-    root = Node("GROUP", "root", surface.show, Frame(0, 0, WIDTH, HEIGHT), {"background": True, "script": SCRIPT,
+    pager = ToscNode("PAGER", "pager", "pages", Bounds(0, HEADER, WIDTH, HEIGHT - HEADER), children=_pages(surface))
+    root = ToscNode("GROUP", "root", surface.show, Bounds(0, 0, WIDTH, HEIGHT), {"background": True, "script": SCRIPT,
                 "color": OFF}, children=[*_header(surface), pager])
     return pack(root)
 
 
-def _header(surface: Surface) -> list[Node]:
+def _header(surface: Surface) -> list[ToscNode]:
     """PANIC, GO and others, and what plays: above the tabs."""
     buttons = {button.name: button for button in surface.buttons()}
     shown = [buttons[name] for name in HEADER_BUTTONS if name in buttons]
     width = WIDTH // (len(shown) + 2 * len(HEADER_STATUS))
     nodes = [node for place, button in enumerate(shown)
-             for node in command_button("header", button, Frame(place * width + 3, 4, width - 6, HEADER - 8))]
+             for node in command_button("header", button, Bounds(place * width + 3, 4, width - 6, HEADER - 8))]
     addresses = {address.rpartition("/")[2]: address for address in surface.status_addresses()}
     for place, name in enumerate(HEADER_STATUS):
-        frame = Frame((len(shown) + 2 * place) * width + 3, 4, 2 * width - 6, HEADER - 8)
+        frame = Bounds((len(shown) + 2 * place) * width + 3, 4, 2 * width - 6, HEADER - 8)
         nodes += shown_text("header", label_of(name), addresses[name], frame)
     return nodes
 
 
-def _pages(surface: Surface) -> list[Node]:
+def _pages(surface: Surface) -> list[ToscNode]:
     """One tab for each group of parameters, then those of looks, prompts, recipes, commands and the status."""
     pages = []
     for group, controls in surface.pages().items():
@@ -84,19 +84,19 @@ def _parts(title: str, items: Sequence[Item], most: int) -> list[tuple[str, Sequ
             for start in range(0, len(items), most)]
 
 
-def _page(title: str, children: list[Node]) -> Node:
+def _page(title: str, children: list[ToscNode]) -> ToscNode:
     colours = {"tabColorOff": OFF, "tabColorOn": ON}
-    frame = Frame(0, TABS, WIDTH, HEIGHT - HEADER - TABS)
-    return Node("GROUP", f"page {title}", title, frame, {"tabLabel": title, **colours}, children=children)
+    frame = Bounds(0, TABS, WIDTH, HEIGHT - HEADER - TABS)
+    return ToscNode("GROUP", f"page {title}", title, frame, {"tabLabel": title, **colours}, children=children)
 
 
-def _cell(place: int) -> Frame:
+def _cell(place: int) -> Bounds:
     """The frame of a control, down the first column and then the next."""
     down = CELLS // (WIDTH // COLUMN)
-    return Frame(place // down * COLUMN, place % down * ROW, COLUMN, ROW)
+    return Bounds(place // down * COLUMN, place % down * ROW, COLUMN, ROW)
 
 
-def _square(place: int) -> Frame:
+def _square(place: int) -> Bounds:
     """The frame of a button."""
     width, height = WIDTH // ACROSS, (HEIGHT - HEADER - TABS) // DOWN
-    return Frame(place % ACROSS * width + 4, place // ACROSS * height + 4, width - 8, height - 8)
+    return Bounds(place % ACROSS * width + 4, place // ACROSS * height + 4, width - 8, height - 8)

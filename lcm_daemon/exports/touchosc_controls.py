@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from lcm_daemon.core.parameters import DRAW
 from lcm_daemon.exports.surface import Button, ControlKind, SurfaceControl
 from lcm_daemon.exports.touchosc_nodes import (
+    Bounds,
     Colour,
-    Frame,
-    Node,
+    Conversion,
     Property,
+    ToscNode,
     constant,
     local_message,
     osc_message,
@@ -38,24 +39,24 @@ end
 """
 
 
-def control_cell(control: SurfaceControl, frame: Frame) -> list[Node]:
+def control_cell(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     """The nodes of a parameter: a caption above, and what sends and shows its value below."""
-    caption = Frame(frame.x + GAP, frame.y, (frame.w - 2 * GAP) * 2 // 3, CAPTION)
-    body = Frame(frame.x + GAP, frame.y + CAPTION, frame.w - 2 * GAP, frame.h - CAPTION - GAP)
+    caption = Bounds(frame.x + GAP, frame.y, (frame.w - 2 * GAP) * 2 // 3, CAPTION)
+    body = Bounds(frame.x + GAP, frame.y + CAPTION, frame.w - 2 * GAP, frame.h - CAPTION - GAP)
     unit = f" ({control.parameter.unit})" if control.parameter.unit else ""
     title = label(f"{control.address} caption", control.label + unit, caption, textAlignH=1)
     return [title, *_BUILDERS[control.kind](control, body)]
 
 
-def label(key: str, text: str, frame: Frame, **properties: Property) -> Node:
+def label(key: str, text: str, frame: Bounds, **properties: Property) -> ToscNode:
     """A text that stays the same."""
-    return Node("LABEL", key, text, frame, properties, {"text": text})
+    return ToscNode("LABEL", key, text, frame, properties, {"text": text})
 
 
-def shown_text(page: str, title: str, address: str, frame: Frame) -> list[Node]:
+def shown_text(page: str, title: str, address: str, frame: Bounds) -> list[ToscNode]:
     """A title, and below it what the daemon reports at an address."""
     half = frame.h // 2
-    shown = label(f"{page} {address}", "", Frame(frame.x, frame.y + half, frame.w, frame.h - half), textColor=ON)
+    shown = label(f"{page} {address}", "", Bounds(frame.x, frame.y + half, frame.w, frame.h - half), textColor=ON)
     shown.name = title
     shown.messages = [_received(address)]
     return [label(f"{page} {address} caption", title, frame._replace(h=half)), shown]
@@ -65,7 +66,7 @@ def _received(address: str) -> str:
     return osc_message(address, [variable("text", "STRING")], send=False)
 
 
-def command_button(page: str, button: Button, frame: Frame) -> list[Node]:
+def command_button(page: str, button: Button, frame: Bounds) -> list[ToscNode]:
     """A button that gives a command, and its text."""
     values = "/".join(map(str, button.arguments))
     sent = [constant(argument) for argument in button.arguments] or [constant(1)]
@@ -74,51 +75,51 @@ def command_button(page: str, button: Button, frame: Frame) -> list[Node]:
 
 
 def _pressed(
-    key: str, text: str, frame: Frame, address: str, arguments: list[str], properties: Mapping[str, Property],
-) -> list[Node]:
+    key: str, text: str, frame: Bounds, address: str, arguments: list[str], properties: Mapping[str, Property],
+) -> list[ToscNode]:
     """A button that sends a message when it is pressed, and its text, for which TouchOSC has another control."""
     message = osc_message(address, arguments, condition="RISE", receive=False)
-    return [Node("BUTTON", key, text, frame, properties, messages=[message]), label(f"{key} caption", text, frame)]
+    return [ToscNode("BUTTON", key, text, frame, properties, messages=[message]), label(f"{key} caption", text, frame)]
 
 
-def _fader(control: SurfaceControl, frame: Frame) -> list[Node]:
+def _fader(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     whole = control.parameter.kind == "int"
     high = min(control.high, FINE_HIGH) if control.parameter.logarithmic else control.high
     start = (float(control.value) - control.low) / (high - control.low)
-    corner = Frame(frame.x + frame.w * 2 // 3, frame.y - CAPTION, frame.w // 3, CAPTION)
+    corner = Bounds(frame.x + frame.w * 2 // 3, frame.y - CAPTION, frame.w // 3, CAPTION)
     shown = label(f"{control.address} value", f"{control.value:.4g}", corner, textAlignH=3)
-    conversion = "INTEGER" if whole else "FLOAT"
+    conversion: Conversion = "INTEGER" if whole else "FLOAT"
     steps = {"gridSteps": min(int(high - control.low) + 1, 41)} if whole else {}
-    fader = Node("FADER", control.address, control.parameter.name, frame, {"color": ACCENT, **steps},
+    fader = ToscNode("FADER", control.address, control.parameter.name, frame, {"color": ACCENT, **steps},
                  {"x": min(max(start, 0.0), 1.0)}, [
         osc_message(control.address, [variable("x", conversion, control.low, high)]),
         local_message(shown, control.low, high, conversion)])
     return [fader, shown]
 
 
-def _toggle(control: SurfaceControl, frame: Frame) -> list[Node]:
-    return [Node("BUTTON", control.address, control.parameter.name, frame, {"buttonType": 2, "color": ON},
+def _toggle(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
+    return [ToscNode("BUTTON", control.address, control.parameter.name, frame, {"buttonType": 2, "color": ON},
                  {"x": float(control.value)}, [osc_message(control.address, [variable("x", "INTEGER")])])]
 
 
-def _menu(control: SurfaceControl, frame: Frame) -> list[Node]:
+def _menu(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     choices = control.parameter.choices
     width = frame.w // len(choices)
     children = [node for place, choice in enumerate(choices) for node in _pressed(
-        f"{control.address} {choice}", choice, Frame(place * width, 0, width - 2, frame.h), control.address,
+        f"{control.address} {choice}", choice, Bounds(place * width, 0, width - 2, frame.h), control.address,
         [constant(choice)], {"tag": choice, "color": ON if choice == control.value else OFF})]
     properties = {"tag": control.address, "script": MENU_SCRIPT}
-    return [Node("GROUP", control.address, control.parameter.name, frame, properties, children=children)]
+    return [ToscNode("GROUP", control.address, control.parameter.name, frame, properties, children=children)]
 
 
-def _text(control: SurfaceControl, frame: Frame) -> list[Node]:
+def _text(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     node = label(control.address, str(control.value), frame, textColor=ON)
     node.name = control.parameter.name
     node.messages = [_received(control.address)]
     return [node]
 
 
-def _number(control: SurfaceControl, frame: Frame) -> list[Node]:
+def _number(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     """The number, and buttons that move it by one and draw a random one."""
     moves: dict[str, list[str]] = {"-": [constant("-"), constant(1)], "+": [constant("+"), constant(1)]}
     if control.parameter.draws:
@@ -131,6 +132,6 @@ def _number(control: SurfaceControl, frame: Frame) -> list[Node]:
     return nodes
 
 
-_BUILDERS: Mapping[ControlKind, Callable[[SurfaceControl, Frame], list[Node]]] = {
+_BUILDERS: Mapping[ControlKind, Callable[[SurfaceControl, Bounds], list[ToscNode]]] = {
     "fader": _fader, "toggle": _toggle, "menu": _menu, "text": _text, "number": _number,
 }

@@ -17,7 +17,7 @@ Kind = Literal["GROUP", "PAGER", "BUTTON", "FADER", "LABEL"]
 EVERY_CONNECTION = "1" * 10  # TouchOSC has ten connections
 
 
-class Frame(NamedTuple):
+class Bounds(NamedTuple):
     """Where a node is, in points of its parent."""
 
     x: int
@@ -35,7 +35,7 @@ class Colour(NamedTuple):
     a: float = 1.0
 
 
-Property = bool | int | float | str | Frame | Colour
+Property = bool | int | float | str | Bounds | Colour
 
 _COMMON: Mapping[str, Property] = {
     "background": True, "color": Colour(0.25, 0.25, 0.25), "cornerRadius": 1.0, "grabFocus": True, "interactive": True,
@@ -58,7 +58,7 @@ _VALUES: Mapping[Kind, Mapping[str, float | str]] = {
 
 
 @dataclass
-class Node:
+class ToscNode:
     """A control of the layout.
 
     Attributes:
@@ -75,11 +75,11 @@ class Node:
     kind: Kind
     key: str
     name: str
-    frame: Frame
+    frame: Bounds
     properties: Mapping[str, Property] = field(default_factory=dict)
     values: Mapping[str, float | str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
-    children: list[Node] = field(default_factory=list)
+    children: list[ToscNode] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -87,13 +87,13 @@ class Node:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"lcm-daemon/touchosc/{self.key}"))
 
 
-def pack(root: Node) -> bytes:
+def pack(root: ToscNode) -> bytes:
     """The file: a `lexml` document of version 6, packed with zlib's level 9 as the editor does."""
     tree = _node(root, "<includes></includes>")
     return zlib.compress(f"<?xml version='1.0' encoding='UTF-8'?><lexml version='6'>{tree}</lexml>".encode(), 9)
 
 
-def _node(node: Node, before: str = "") -> str:
+def _node(node: ToscNode, before: str = "") -> str:
     properties = {**_COMMON, **_OF_KIND[node.kind], **node.properties, "name": node.name, "frame": node.frame}
     values = {**_VALUES[node.kind], **node.values}
     return (f"<node ID='{node.id}' type='{node.kind}'>{before}"
@@ -117,7 +117,7 @@ def _property(key: str, value: Property) -> str:
     elif isinstance(value, str):
         kind, text = "s", cdata(value)
     else:
-        kind = "r" if isinstance(value, Frame) else "c"
+        kind = "r" if isinstance(value, Bounds) else "c"
         text = "".join(f"<{name}>{part:g}</{name}>" for name, part in value._asdict().items())
     return f"<property type='{kind}'><key>{cdata(key)}</key><value>{text}</value></property>"
 
@@ -129,7 +129,7 @@ def _value(key: str, value: float | str) -> str:
 
 
 def cdata(text: str) -> str:
-    """A text for XML. What XML cannot hold is left out, and "]]>" is divided."""
+    """A text for XML, without characters that XML cannot hold; "]]>" is divided."""
     held = "".join(character for character in text if character.isprintable() or character == "\n")
     return f"<![CDATA[{held.replace(']]>', ']]]]><![CDATA[>')}]]>"
 
@@ -173,7 +173,7 @@ def osc_message(
             + f"<path>{constant(address)}</path><arguments>{''.join(arguments)}</arguments></osc>")
 
 
-def local_message(target: Node, low: float, high: float, conversion: Conversion) -> str:
+def local_message(target: ToscNode, low: float, high: float, conversion: Conversion) -> str:
     """A message of a fader that writes its value, in a range, into a label of the same layout."""
     return (f"<local><enabled>1</enabled>{_trigger('x', 'ANY')}<type>VALUE</type><conversion>{conversion}</conversion>"
             f"<value>{cdata('x')}</value><scaleMin>{low:.10g}</scaleMin><scaleMax>{high:.10g}</scaleMax>"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lcm_daemon.exports.surface import MidiDevice, MidiLine, label_of
+from lcm_daemon.exports.surface import MappedDevice, MidiLine, label_of
 
 ANY_DEVICE = "any device"
 
 
-def midi_devices(options: Mapping[str, Any] | None) -> tuple[MidiDevice, ...]:
+def midi_devices(options: Mapping[str, Any] | None) -> tuple[MappedDevice, ...]:
     """The devices of `midi:`, each with the lines that are for it. A map without devices is one of any device."""
     if options is None:
         return ()
     from lcm_daemon.controllers.midi.port_names import matches_name
 
-    devices = options["devices"] or ({"name": ANY_DEVICE, "map": None},)
-    return tuple(MidiDevice(device["name"], device["map"] or "", tuple(
+    devices: Sequence[Mapping[str, Any]] = options["devices"] or ({"name": ANY_DEVICE, "map": None},)
+    return tuple(MappedDevice(device["name"], device["map"] or "", tuple(
         line for pattern, line in _lines(options) if matches_name(pattern, device["name"]))) for device in devices)
 
 

@@ -10,7 +10,7 @@ import pytest
 from lcm_daemon.controllers.midi.mapping import ready_map, ready_map_names
 from lcm_daemon.exports import midi_sheet
 from lcm_daemon.exports.midi_layouts import LAYOUTS, TITLES
-from lcm_daemon.exports.surface import MidiDevice, MidiLine, Surface
+from lcm_daemon.exports.surface import MappedDevice, MidiLine, Surface
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
 
@@ -37,7 +37,7 @@ def test_every_ready_map_has_a_layout() -> None:
 
 @pytest.mark.parametrize("name", ready_map_names())
 def test_every_line_of_a_map_is_on_its_device(name: str, demo: Surface) -> None:
-    (sheet,) = drawn(replace(demo, midi=(MidiDevice(name, name),)))
+    (sheet,) = drawn(replace(demo, midi=(MappedDevice(name, name),)))
     bindings = ready_map(name)["map"]
     bound = {(binding.kind, number, binding.channel) for binding in bindings for number in binding.numbers}
     coloured = [each for each in sheet.iter() if each.get("fill") == midi_sheet.FILL[True]]
@@ -48,20 +48,20 @@ def test_every_line_of_a_map_is_on_its_device(name: str, demo: Surface) -> None:
 
 
 def test_buttons_of_a_choice_say_what_they_choose(demo: Surface) -> None:
-    (sheet,) = drawn(replace(demo, midi=(MidiDevice("pads", "nanokontrol2"),)))
+    (sheet,) = drawn(replace(demo, midi=(MappedDevice("pads", "nanokontrol2"),)))
     assert {"Mode image", "Mode text", "Mode control", "Noise walking", "Freeze on", "Panic"} <= set(texts(sheet))
 
 
 def test_a_line_of_the_show_counts_before_the_map(demo: Surface) -> None:
     own = MidiLine("cc", (0,), 0, "My <own> & only")
-    (sheet,) = drawn(replace(demo, midi=(MidiDevice("x", "nanokontrol2", (own,)),)))
+    (sheet,) = drawn(replace(demo, midi=(MappedDevice("x", "nanokontrol2", (own,)),)))
     assert "Strength" not in texts(sheet)
     assert "My <own> & only" in texts(sheet)
 
 
 def test_a_device_without_a_layout_gets_a_list(demo: Surface) -> None:
     lines = (MidiLine("pitchbend", (None,), 3, "Blend"), MidiLine("note", (36, 37), 0, "Mode", "mode"))
-    (sheet,) = drawn(replace(demo, midi=(MidiDevice("Keys", "", lines),)))
+    (sheet,) = drawn(replace(demo, midi=(MappedDevice("Keys", "", lines),)))
     assert texts(sheet) == ["Keys", "pitchbend, channel 3: Blend", "note 36, 37: Mode"]
 
 

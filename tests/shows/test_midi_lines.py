@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lcm_daemon.exports.surface import MidiDevice, MidiLine
+from lcm_daemon.exports.surface import MappedDevice, MidiLine
 from lcm_daemon.shows.midi_lines import midi_devices
 from lcm_daemon.shows.reader import load_show
 
 
-def of_show(tmp_path: Path, midi: str) -> tuple[MidiDevice, ...]:
+def of_show(tmp_path: Path, midi: str) -> tuple[MappedDevice, ...]:
     path = tmp_path / "show.yaml"
     path.write_text(f"name: show\nmidi: {midi}\n", encoding="utf-8")
     return midi_devices(load_show(str(path), environment={}).controllers["midi"])
@@ -21,8 +21,8 @@ def test_a_device_has_its_own_lines_and_those_of_every_device(tmp_path: Path) ->
     nano, keys = of_show(tmp_path, "{devices: [{name: nano*, map: nanokontrol2}, {name: Keys}], map: ["
                          "{cc: 0, to: strength, range: [0.2, 0.9]}, {note: 36, to: freeze, device: Keys}]}")
     strength = MidiLine("cc", (0,), 0, "Strength 0.2 to 0.9", "strength")
-    assert nano == MidiDevice("nano*", "nanokontrol2", (strength,))
-    assert keys == MidiDevice("Keys", "", (strength, MidiLine("note", (36,), 0, "Freeze", "freeze")))
+    assert nano == MappedDevice("nano*", "nanokontrol2", (strength,))
+    assert keys == MappedDevice("Keys", "", (strength, MidiLine("note", (36,), 0, "Freeze", "freeze")))
 
 
 @pytest.mark.parametrize(("line", "target", "each"), [
