@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Sequence
-from importlib.metadata import Distribution
+from collections.abc import Callable
 from pathlib import Path
 
-from lcm_daemon.commands.bundle import wheels
 from lcm_daemon.commands.bundle.archive import BundleWriter
 from lcm_daemon.commands.bundle.hub_files import check_models, hub_files
 from lcm_daemon.commands.bundle.manifest import MODELS, SHOW, WHEELS, Manifest, name_problem
 from lcm_daemon.commands.bundle.show_files import ShowFiles, show_files
+from lcm_daemon.commands.bundle.wheels import Packages, needed_packages, pip_wheel
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.recipes.downloads import format_size
@@ -23,7 +21,7 @@ SUFFIX = ".pyz"  # of programs in zip files (PEP 441)
 
 
 def bundle(
-    name: str, output: str = "", packages: Sequence[Distribution] | None = None, print_line: PrintLine = print_line
+    name: str, output: str = "", print_line: PrintLine = print_line, find: Callable[[Path], Packages] = needed_packages
 ) -> int:
     """Write the bundle of a show. Returns the exit code. No network is asked.
 
@@ -32,8 +30,8 @@ def bundle(
     Args:
         name: File or name of the show.
         output: The file to write; "" for the name of the show, in the current folder.
-        packages: What is packed; None for lcm-daemon, its plugins, and all that they need.
         print_line: Receives the output.
+        find: Finds the packages; it gets a folder for what it builds.
 
     Raises:
         DocumentError: The show has mistakes, or names files that are not there.
@@ -50,14 +48,15 @@ def bundle(
     if target.is_dir():
         raise LcmDaemonError(f"{target} is a folder; name a file with -o")
     check_models(show)
-    packages = wheels.needed_packages() if packages is None else packages
     try:
-        with BundleWriter(target) as writer:
+        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as name, BundleWriter(target) as writer:
+            folder = Path(name)
+            packages = find(folder)
             found = show_files(reading, writer.is_own)
             for path, source in sorted({**found.files, **hub_files(show)}.items()):
                 writer.add(path, source)
-            print_line(f"{len(packages)} packages are packed")
-            _add_wheels(writer, packages, target.parent)
+            print_line(f"{len(packages.installed)} packages are packed")
+            _add_wheels(writer, packages, folder)
             manifest = writer.finish(file.stem, found.show)
     except OSError as error:
         raise LcmDaemonError(f"{error.filename or target}: {error.strerror or error}") from error
@@ -66,25 +65,25 @@ def bundle(
     return 0
 
 
-def _add_wheels(writer: BundleWriter, packages: Sequence[Distribution], folder: Path) -> None:
+def _add_wheels(writer: BundleWriter, packages: Packages, folder: Path) -> None:
     """Pack the packages one after another, and pip. folder: Where there is room for the largest wheel."""
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder) as name:
-        place = Path(name)
-        for package in (*packages, None):
-            wheel = wheels.pip_wheel(place) if package is None else wheels.repack(package, place)
-            writer.add(f"{WHEELS}/{wheel.name}", wheel)
-            os.unlink(wheel)
+    for name in packages.installed:
+        wheel = packages.wheel(name, folder)
+        writer.add(f"{WHEELS}/{wheel.name}", wheel)
+        wheel.unlink()
+    if "pip" not in packages.installed:
+        wheel = pip_wheel(folder)
+        writer.add(f"{WHEELS}/{wheel.name}", wheel)
 
 
-def _report(target: Path, manifest: Manifest, found: ShowFiles, packages: Sequence[Distribution]) -> list[str]:
+def _report(target: Path, manifest: Manifest, found: ShowFiles, packages: Packages) -> list[str]:
     """What the bundle has, one line each."""
-    versions = {package.metadata["Name"].lower(): package.version for package in packages}
-    extras = ", ".join(wheels.installed_extras()) if wheels.OURS in versions else ""
-    torch = f"; torch {versions['torch']}" if "torch" in versions else ""
+    torch = f"; torch {packages.installed['torch'].version}" if "torch" in packages.installed else ""
+    extras = f"; extras {', '.join(packages.extras)}" if packages.extras else ""
     rows = [("show", f"{found.show}, {_files(manifest, SHOW)}"),
             *(("", f"{here} as {place}") for here, place in sorted(found.moved.items())),
             ("models", _files(manifest, MODELS)),
-            ("packages", f"{_files(manifest, WHEELS)}{torch}" + (f"; extras {extras}" if extras else "")),
+            ("packages", f"{_files(manifest, WHEELS)}{torch}{extras}"),
             *(("not in it", line) for line in found.left_out),
             ("for", f"Python {manifest.python} on {manifest.system}, as here"),
             ("file", f"{target}, {format_size(target.stat().st_size)}"),
@@ -93,5 +92,7 @@ def _report(target: Path, manifest: Manifest, found: ShowFiles, packages: Sequen
 
 
 def _files(manifest: Manifest, folder: str) -> str:
+    """How many files a folder of the bundle has, and their size."""
     count = sum(file.path.startswith(f"{folder}/") for file in manifest.files)
-    return f"{count} files, {format_size(manifest.size(f'{folder}/'))}" if count else "none from the hub"
+    size = format_size(manifest.size(f"{folder}/"))
+    return f"{count} file{'s' if count > 1 else ''}, {size}" if count else "none from the hub"

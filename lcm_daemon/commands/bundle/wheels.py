@@ -18,8 +18,9 @@ import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, PathDistribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -40,41 +41,73 @@ _LEVEL = "compress_level" if sys.version_info >= (3, 13) else "_compresslevel"  
 # --- which packages ---
 
 
-def needed_packages(first: str = OURS) -> list[Distribution]:
-    """The package `first`, plugins for it, and every package that they need, as they are installed here, by name.
+@dataclass(frozen=True)
+class Packages:
+    """What is packed.
+
+    Attributes:
+        installed: Every package, by name. Of one that was installed with `pip install -e`, what is said in its wheel.
+        built: The wheels of those, which were built of their source.
+        extras: The extras of the first one that are complete here.
+    """
+
+    installed: Mapping[str, Distribution]
+    built: Mapping[str, Path] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()
+
+    def wheel(self, name: str, folder: Path) -> Path:
+        """The wheel of a package; one that is not built is written into `folder`. Raises as `repack` does."""
+        return self.built.get(name) or repack(self.installed[name], folder)
+
+
+def needed_packages(folder: Path, first: str = OURS) -> Packages:
+    """The package `first`, plugins for it, and every package that they need, as they are installed here.
 
     An extra of `first` is packed if all that it needs is installed.
 
+    Args:
+        folder: Where wheels are built.
+        first: Name of the package.
+
     Raises:
-        LcmDaemonError: A package that is needed is not installed.
+        LcmDaemonError: A package that is needed is not installed, or cannot be built.
     """
     found: dict[str, Distribution] = {}
-    pending = [(first, tuple(_installed_extras(first)), "")]
-    pending += [(plugin.package, (), "") for plugin in declared()] if first == OURS else []
+    built: dict[str, Path] = {}
+
+    def look_up(name: str, by: str = "") -> Distribution:
+        key = _normal(name)
+        if key not in found:
+            found[key] = _find(name, by)
+            if source := _editable_source(found[key]):  # what is installed may be older than the source
+                built[key] = _build(source, folder)
+                found[key] = _inside(built[key])
+        return found[key]
+
+    extras = tuple(_installed_extras(look_up(first)))
+    pending = [(first, extras, ""), *((plugin.package, (), "") for plugin in declared() if first == OURS)]
     visited = set()
     while pending:
-        name, extras, by = pending.pop()
-        key = _normal(name)
-        if (key, extras) in visited:
-            continue
-        visited.add((key, extras))
-        found[key] = _find(name, by)
-        pending += [(need.name, tuple(sorted(need.extras)), name) for need in _needs(found[key], extras)]
-    return [found[key] for key in sorted(found)]
+        name, chosen, by = pending.pop()
+        if (_normal(name), chosen) not in visited:
+            visited.add((_normal(name), chosen))
+            needs = _needs(look_up(name, by), chosen)
+            pending += [(need.name, tuple(sorted(need.extras)), name) for need in needs]
+    return Packages(dict(sorted(found.items())), built, extras)
 
 
-def installed_extras(first: str = OURS) -> list[str]:
-    """The extras of lcm-daemon that are complete here."""
-    return list(_installed_extras(first))
-
-
-def _installed_extras(name: str) -> Iterator[str]:
-    package = _find(name, "")
+def _installed_extras(package: Distribution) -> Iterator[str]:
     plain = set(map(str, _needs(package, ())))
     for extra in package.metadata.get_all("Provides-Extra") or []:
         own = [need for need in _needs(package, (extra,)) if str(need) not in plain]
         if own and extra not in _NOT_FOR_USERS and all(_is_installed(need.name) for need in own):
             yield extra
+
+
+def _inside(wheel: Path) -> Distribution:
+    """What a wheel says of its package."""
+    name, version, *_ = wheel.name.split("-")
+    return PathDistribution(zipfile.Path(wheel, f"{name}-{version}.dist-info/"))
 
 
 def _needs(package: Distribution, extras: Sequence[str]) -> list[Any]:
@@ -135,8 +168,6 @@ def repack(package: Distribution, folder: Path) -> Path:
     Raises:
         LcmDaemonError: It is not as it was installed, or was installed by something that keeps no RECORD.
     """
-    if source := _editable_source(package):
-        return _build(source, folder)
     name = package.metadata["Name"]
     files = [file for file in package.files or () if not _is_left_out(file, package)]
     info = next((file.parent for file in files if file.name == "METADATA"), None)

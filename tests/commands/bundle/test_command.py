@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib.metadata import Distribution
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,15 @@ from huggingface_hub import constants
 from lcm_daemon.cli import main
 from lcm_daemon.commands.bundle import command
 from lcm_daemon.commands.bundle.manifest import this_python
+from lcm_daemon.commands.bundle.wheels import Packages
 from lcm_daemon.core.errors import DocumentError, LcmDaemonError
 from lcm_daemon.recipes import hub_cache
 from tests.commands.bundle.test_wheels import installed
 from tests.commands.test_pull import model_files
 from tests.rigs.network import Network, namespace
 from tests.rigs.standin_hub import digest
+
+Find = Callable[[Path], Packages]
 
 COMMIT = "a" * 40
 NEEDED = ("scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt", "unet/config.json",
@@ -58,11 +60,11 @@ def show(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def packages(tmp_path: Path) -> list[Distribution]:
+def packages(tmp_path: Path) -> Find:
     site = tmp_path / "lib/python3/site-packages"
-    return [installed(site, "lcm_daemon", {
+    return lambda folder: Packages({"lcm-daemon": installed(site, "lcm_daemon", {
         "lcm_daemon/__main__.py": PROGRAM,
-        "lcm_daemon-1.0.dist-info/entry_points.txt": b"[console_scripts]\nlcm-daemon = lcm_daemon.__main__:main\n"})]
+        "lcm_daemon-1.0.dist-info/entry_points.txt": b"[console_scripts]\nlcm-daemon = lcm_daemon.__main__:main\n"})})
 
 
 @pytest.fixture
@@ -73,10 +75,10 @@ def net() -> Iterator[Network]:
 
 @pytest.mark.slow
 def test_a_bundle_is_set_up_without_a_network(
-    net: Network, cache: Path, show: Path, packages: list[Distribution], tmp_path: Path
+    net: Network, cache: Path, show: Path, packages: Find, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    assert command.bundle(str(show), str(tmp_path / "out.pyz"), packages, lines.append) == 0
+    assert command.bundle(str(show), str(tmp_path / "out.pyz"), lines.append, packages) == 0
     assert any(f"python{this_python()} out.pyz" in line for line in lines), lines
     there = tmp_path / "there"
     there.mkdir()
@@ -97,25 +99,25 @@ def test_a_bundle_is_set_up_without_a_network(
     assert not (folder / "wheels").exists()
 
 
-def test_missing_models_and_files_are_named(cache: Path, show: Path, packages: list[Distribution]) -> None:
+def test_missing_models_and_files_are_named(cache: Path, show: Path, packages: Find) -> None:
     (cache / "snapshots" / COMMIT / NEEDED[0]).unlink()
     with pytest.raises(LcmDaemonError, match=f"some/model/{NEEDED[0]} are missing or damaged; .*: lcm-daemon pull"):
-        command.bundle(str(show), "", packages, print)
+        command.bundle(str(show), "", print, packages)
     show.write_text("source: {transport: file, path: absent.mp4}\n")
     with pytest.raises(DocumentError, match=r"mirror.yaml:1:\d+: .*absent.mp4"):
-        command.bundle(str(show), str(show.with_name("out.pyz")), packages, print)
+        command.bundle(str(show), str(show.with_name("out.pyz")), print, packages)
     show.write_text("nmae: x\n")
     with pytest.raises(DocumentError, match=r"mirror.yaml:1:1: unknown key"):
-        command.bundle(str(show), "", packages, print)
+        command.bundle(str(show), "", print, packages)
     assert not list(show.parent.glob("*.py*"))
 
 
-def test_places_that_cannot_be_written(show: Path, packages: list[Distribution], tmp_path: Path) -> None:
+def test_places_that_cannot_be_written(show: Path, packages: Find, tmp_path: Path) -> None:
     show.write_text("name: x\n")
     with pytest.raises(LcmDaemonError, match="is a folder"):
-        command.bundle(str(show), str(tmp_path), packages, print)
+        command.bundle(str(show), str(tmp_path), print, packages)
     with pytest.raises(LcmDaemonError, match=r"absent.*: No such file"):
-        command.bundle(str(show), str(tmp_path / "absent/out.pyz"), packages, print)
+        command.bundle(str(show), str(tmp_path / "absent/out.pyz"), print, packages)
 
 
 def test_errors_of_the_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import importlib.metadata
 import io
+import json
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
@@ -129,22 +130,34 @@ def packages(site: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Distribut
     return found
 
 
-def names(found: Sequence[Distribution]) -> list[str]:
-    return [package.metadata["Name"] for package in found]
+def test_everything_that_is_needed_and_no_more(packages: dict[str, Distribution], tmp_path: Path) -> None:
+    found = wheels.needed_packages(tmp_path, "first")
+    assert list(found.installed) == ["deep", "deeper", "first", "one", "some-lib"]
+    assert (found.extras, found.built) == (("whole",), {})
 
 
-def test_everything_that_is_needed_and_no_more(packages: dict[str, Distribution]) -> None:
-    assert names(wheels.needed_packages("first")) == ["deep", "deeper", "first", "one", "some-lib"]
-    assert wheels.installed_extras("first") == ["whole"]
-
-
-def test_what_is_needed_and_absent(packages: dict[str, Distribution]) -> None:
+def test_what_is_needed_and_absent(packages: dict[str, Distribution], tmp_path: Path) -> None:
     del packages["deeper"]
     with pytest.raises(LcmDaemonError, match="the package deeper, which deep needs, is not installed here"):
-        wheels.needed_packages("first")
+        wheels.needed_packages(tmp_path, "first")
 
 
-def test_the_packages_of_this_environment() -> None:
-    found = {name.lower() for name in names(wheels.needed_packages())}
+def test_a_package_in_development_is_what_its_source_says(
+    packages: dict[str, Distribution], site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was installed may be older: it then lacks what the source needs."""
+    newer = installed(tmp_path / "newer/site-packages", "one", requires=["tool"])
+    monkeypatch.setattr(wheels, "_build", lambda source, folder: wheels.repack(newer, folder))
+    origin = {"url": (tmp_path / "a source").as_uri(), "dir_info": {"editable": True}}
+    (site / "one-1.0.dist-info/direct_url.json").write_text(json.dumps(origin))
+    found = wheels.needed_packages(tmp_path, "first")
+    assert "tool" in found.installed
+    assert found.wheel("one", tmp_path) == tmp_path / "one-1.0-py3-none-any.whl"
+    assert found.wheel("tool", tmp_path) == tmp_path / "tool-1.0-py3-none-any.whl"
+
+
+def test_the_packages_of_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "_editable_source", lambda package: None)  # a build takes seconds
+    found = set(wheels.needed_packages(tmp_path).installed)
     assert {"lcm-daemon", "torch", "numpy", "av", "pyyaml", "diffusers"} <= found
     assert found.isdisjoint({"pytest", "mypy", "ruff", "hypothesis"})
