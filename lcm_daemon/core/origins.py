@@ -13,6 +13,8 @@ def describe_origin(origin: str) -> str:
             return "oscquery"
         case "midi":
             return f"midi {rest.rpartition('/')[0] or rest}"
+        case "dmx":
+            return f"dmx universe {rest.partition('/')[0]}"
         case "panel":
             return "page"
         case "cue":

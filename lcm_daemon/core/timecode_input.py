@@ -20,6 +20,8 @@ DRIFT = 0.25  # frames that the published time may be wrong
 AVERAGED = 15  # frames whose delays are averaged
 QUIET = 10.0  # seconds between two log lines: a loose cable starts and stops a timecode many times a second
 
+CallLater = Callable[[float, Callable[[], None]], object]
+
 
 class TimecodeInput:
     """Takes the frames of one sender, and publishes a report where the last one does not say where it is now.
@@ -32,7 +34,6 @@ class TimecodeInput:
         clock: Returns seconds of perf_counter.
 
     Attributes:
-        call_later: Calls a function in some seconds.
         report: The last report that was published; None before the first.
     """
 
@@ -40,13 +41,28 @@ class TimecodeInput:
         self, publish: Callable[[TimecodeReport], None], clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._publish_to_stage, self._clock = publish, clock
-        self.call_later: Callable[[float, Callable[[], None]], object] = lambda seconds, call: None
+        self._call_later: CallLater = lambda seconds, call: None
         self.report: TimecodeReport | None = None
         self._last: TimecodeReport | None = None  # the last frame
         self._apart: deque[float] = deque(maxlen=AVERAGED)  # frames by which the last ones were late
         self._odd: TimecodeReport | None = None  # a frame that is far off
         self._is_watched = False
         self._logged_at = -math.inf
+
+    def start(self, call_later: CallLater, known: TimecodeReport | None) -> None:
+        """Start to look for silence.
+
+        Args:
+            call_later: Calls a function in some seconds.
+            known: The last report of the desk before, if there was one: what it said may have ended since.
+        """
+        self._call_later = call_later
+        if known is not None and self.report is None:
+            self.report = known
+            if known.running:
+                now = self._clock()
+                self._last = replace(known, frame=known.frame_at(now), time=now)
+                self._watch()
 
     def receive(self, report: TimecodeReport) -> None:
         """Take a frame, or the news that the timecode is somewhere without running."""
@@ -59,9 +75,7 @@ class TimecodeInput:
             self._follow(report, known)
         if report.running:
             self._last = report
-            if not self._is_watched:
-                self._is_watched = True
-                self.call_later(FREEWHEEL, self._look_for_silence)
+            self._watch()
 
     def _begin(self, report: TimecodeReport) -> None:
         """Publish a start, a stop or a jump."""
@@ -90,6 +104,11 @@ class TimecodeInput:
         self.report = report
         self._publish_to_stage(report)
 
+    def _watch(self) -> None:
+        if not self._is_watched:
+            self._is_watched = True
+            self._call_later(FREEWHEEL, self._look_for_silence)
+
     def _look_for_silence(self) -> None:
         self._is_watched, last, known = False, self._last, self.report
         if last is None or known is None or not known.running:
@@ -97,7 +116,7 @@ class TimecodeInput:
         left = FREEWHEEL - (self._clock() - last.time)
         if left > 0.0:
             self._is_watched = True
-            self.call_later(left, self._look_for_silence)
+            self._call_later(left, self._look_for_silence)
         else:
             self._begin(replace(last, running=False))
 

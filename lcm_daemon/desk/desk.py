@@ -191,7 +191,8 @@ class Desk:
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.controls.learning.call_later = self.controls.timecode.call_later = self._loop.call_later
+        self.controls.learning.call_later = self._loop.call_later
+        self.controls.timecode.start(self._loop.call_later, self.controls.kept.get("timecode"))
         self._stage_gone = asyncio.Event()
         try:
             await self._start_controllers()

@@ -41,11 +41,11 @@ def test_drop_frame_leaves_out_two_numbers_a_minute() -> None:
 class Rig:
     """A timecode input with a clock of its own. published: what the stage is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: TimecodeReport | None = None) -> None:
         self.clock, self.published = ManualClock(), list[TimecodeReport]()
         self.input = TimecodeInput(self.published.append, self.clock.now)
         self.due: list[tuple[float, object]] = []
-        self.input.call_later = lambda seconds, call: self.due.append((self.clock.now() + seconds, call))
+        self.input.start(lambda seconds, call: self.due.append((self.clock.now() + seconds, call)), known)
 
     def run(self, frames: int, start: float, late: float = 0.0, origin: str = "midi/DAW", step: float = 1.0) -> None:
         """Send frames at normal speed. late: Seconds by which they are late."""
@@ -124,6 +124,18 @@ def test_a_locate_is_published_at_once() -> None:
     one.input.receive(TimecodeReport(250.0, one.clock.now(), PAL, "midi/DAW", running=False))
     one.run(3, 250.0)
     assert [(report.frame, report.running) for report in one.published] == [(1000, True), (250, False), (250, True)]
+
+
+def test_another_desk_goes_on_where_the_one_before_was() -> None:
+    known = TimecodeReport(1000.0, 999.0, PAL, "midi/DAW")  # a second ago
+    one = Rig(known)
+    one.run(20, 1025.0)
+    assert not one.published
+    silent = Rig(known)
+    for _ in range(12):
+        silent.pause(0.1)
+    report, = silent.published
+    assert not report.running
 
 
 def test_midnight() -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from lcm_daemon.controllers.dmx.line import DmxLine
+from lcm_daemon.controllers.dmx.packet import CHANNELS
 from lcm_daemon.controllers.midi.binding import Binding
 from lcm_daemon.controllers.midi.buttons import button_values, next_toggle_value
 from lcm_daemon.controllers.midi.pending_values import PendingValues
@@ -43,8 +44,11 @@ class DmxChannels:
 
     def on_levels(self, universe: int, levels: bytes) -> None:
         """Act on the levels of a universe."""
+        self._act(universe, self._lines.get(universe, ()), levels)
+
+    def _act(self, universe: int, lines: Sequence[DmxLine], levels: bytes) -> None:
         before = dict(self._raw)
-        for line in self._lines.get(universe, ()):
+        for line in lines:
             raw, place = line.raw(levels), (universe, line.channels)
             if raw is None or raw == before.get(place):
                 continue
@@ -57,6 +61,11 @@ class DmxChannels:
                 self._controls.report_refusal(Refusal(origin, str(refusal)))
         if self._raw != before:
             self._controls.keep_for_restart(KEPT, dict(self._raw))
+
+    def on_loss(self, universe: int) -> None:
+        """Act as if all levels of a universe were 0, but for what a level starts: it must not start when it is back."""
+        lines = [line for line in self._lines.get(universe, ()) if not (line.command or line.button == "toggle")]
+        self._act(universe, lines, bytes(CHANNELS))
 
     def origin(self, universe: int, line: DmxLine) -> str:
         """The origin of a line's changes."""

@@ -28,7 +28,7 @@ from lcm_daemon.controllers.base import Controller
 from lcm_daemon.controllers.dmx import artnet, sacn
 from lcm_daemon.controllers.dmx.channels import DmxChannels
 from lcm_daemon.controllers.dmx.options import BOTH, FIELDS, ZERO, universes_of
-from lcm_daemon.controllers.dmx.packet import ARTNET, CHANNELS, PROTOCOLS, SACN, DmxPacket, MalformedDmx
+from lcm_daemon.controllers.dmx.packet import ARTNET, PROTOCOLS, SACN, DmxPacket, MalformedDmx
 from lcm_daemon.controllers.dmx.receiver import DmxReceiver, address_towards
 from lcm_daemon.controllers.dmx.universe import MOST_SENDERS, Universe
 from lcm_daemon.core.control_state import ControlState
@@ -135,7 +135,7 @@ class Dmx(Controller):
             elif code == artnet.TIMECODE and self.options["timecode"]:
                 self.controls.timecode.receive(artnet.read_timecode(data, peer[0], self._clock()))
             elif code == artnet.POLL and self._answers.allows(peer[0]):
-                self._answer(peer)
+                self._answer(peer[0])
         except MalformedDmx as reason:
             self._on_malformed("Art-Net", peer[0], reason)
 
@@ -175,11 +175,11 @@ class Dmx(Controller):
             log.info("DMX: universe %d comes from %s by %s, priority %d", packet.universe, packet.label,
                      packet.protocol, packet.priority)
 
-    def _answer(self, peer: tuple[str, int]) -> None:
+    def _answer(self, host: str) -> None:
         """Tell a console which universes are wanted."""
         wanted = [number for number in self._universes if number <= artnet.LAST_UNIVERSE]
-        for reply in artnet.poll_replies(wanted, address_towards(peer[0]), f"lcm-daemon {self.controls.show}"):
-            self._receivers[ARTNET].send(reply, peer)
+        for reply in artnet.poll_replies(wanted, address_towards(host), f"lcm-daemon {self.controls.show}"):
+            self._receivers[ARTNET].send(reply, (host, artnet.PORT))  # not the port that it has asked from
 
     # Senders that are gone
 
@@ -209,4 +209,4 @@ class Dmx(Controller):
         self._throttle.warn("dmx/lost", f"DMX: universe {number} has no sender any more; "
                             + ("its channels go to 0" if is_zero else "its values stay"))
         if is_zero:
-            self._channels.on_levels(number, bytes(CHANNELS))
+            self._channels.on_loss(number)

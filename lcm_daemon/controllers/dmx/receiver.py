@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ipaddress
 import logging
@@ -78,7 +79,7 @@ class DmxReceiver:
                 self._socket.setsockopt(
                     socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(address))
             except OSError as error:
-                if "in use" not in str(error):  # the desk before has joined it
+                if error.errno != errno.EADDRINUSE:  # else the desk before has joined it
                     self._throttle.warn("dmx/not_joined", f"DMX: {self._protocol}: the group {group} cannot be joined "
                                         f"on {address}: {error}; unicast works")
             self._joined.add((group, address))

@@ -147,6 +147,10 @@ def test_the_loss_of_the_last_sender(on_loss: str, mix: float, caplog: pytest.Lo
     assert caplog.text.count("DMX: universe 1 has no sender any more") == 1
     one.send(255, 255)
     assert [request.name for request in one.commands] == ["cue/go"]
+    one.clock.sleep(10.1)
+    one.dmx.check(one.clock.now())
+    one.send(255, 255)
+    assert (len(one.commands), one.controls.values["mix"]) == (1, 1.0)  # a command does not run again
 
 
 def test_another_desk_does_not_repeat_what_the_one_before_has_done() -> None:
