@@ -308,7 +308,7 @@ class ControlState:
     def keep_for_restart(self, controller: str, state: Any) -> None:
         """Give the stage a picklable state that the controllers of a restarted desk find in `kept`.
 
-        The stage itself also reads "tempo", an `ExternalTempo` of an external clock, and "timecode", a `TimecodeReport`.
+        The stage itself reads "tempo", an `ExternalTempo` of an external clock, and "timecode", a `TimecodeReport`.
         """
         self.kept[controller] = state
         self._wake()
