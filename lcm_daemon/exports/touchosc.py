@@ -25,14 +25,31 @@ Item = TypeVar("Item")
 SCRIPT = f"""-- Ask the daemon for every value and every later change. It sends them to TouchOSC's Receive Port,
 -- which must be this one. It is asked again before the subscription ends.
 local RECEIVE_PORT = {RECEIVE_PORT}
-local asked = -10000
+local asked = -20000
+local faders = {{}}
+
+function init()
+  local pages = self.children.pages.children
+  for i = 1, #pages do
+    for j = 1, #pages[i].children do
+      local control = pages[i].children[j]
+      if control.tag and control.tag ~= '' then faders[control.tag] = control end
+    end
+  end
+end
 
 function update()
   local now = getMillis()
-  if now - asked >= 10000 then
+  if now - asked >= 20000 then
     asked = now
-    sendOSC('/lcm/subscribe', RECEIVE_PORT, 30)
+    sendOSC('/lcm/subscribe', RECEIVE_PORT, 60)
   end
+end
+
+-- A fader that is touched is not moved by what arrives for it.
+function onReceiveOSC(message)
+  local fader = faders[message[1]]
+  return fader ~= nil and fader.values.touch == true
 end
 """
 

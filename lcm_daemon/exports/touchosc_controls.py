@@ -90,10 +90,11 @@ def _fader(control: SurfaceControl, frame: Bounds) -> list[ToscNode]:
     shown = label(f"{control.address} value", f"{control.value:.4g}", corner, textAlignH=3)
     conversion: Conversion = "INTEGER" if whole else "FLOAT"
     steps = {"gridSteps": min(int(high - control.low) + 1, 41)} if whole else {}
-    fader = ToscNode("FADER", control.address, control.parameter.name, frame, {"color": ACCENT, **steps},
-                 {"x": min(max(start, 0.0), 1.0)}, [
-        osc_message(control.address, [variable("x", conversion, control.low, high)]),
-        local_message(shown, control.low, high, conversion)])
+    properties: dict[str, Property] = {"color": ACCENT, "tag": control.address, **steps}
+    messages = [osc_message(control.address, [variable("x", conversion, control.low, high)]),
+                local_message(shown, control.low, high, conversion)]
+    fader = ToscNode("FADER", control.address, control.parameter.name, frame, properties,
+                     {"x": min(max(start, 0.0), 1.0)}, messages)
     return [fader, shown]
 
 

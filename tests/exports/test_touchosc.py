@@ -81,6 +81,7 @@ def test_faders_start_where_the_show_does_and_have_its_ranges(tree: py2tosc.Docu
         assert (argument.scale_min, argument.scale_max) == (control.low, high)
         assert message.send
         assert message.receive
+        assert fader.get("tag") == control.address  # the script finds it by that, to leave a touched one alone
         start = next(value.default for value in fader.values if value.key == "x")
         assert start * (high - control.low) + control.low == pytest.approx(control.value, abs=1e-4)
 
@@ -96,8 +97,8 @@ def test_what_the_daemon_reports_is_shown_on_every_parameter(tree: py2tosc.Docum
 def test_the_layout_asks_for_values_before_the_subscription_ends(tree: py2tosc.Document) -> None:
     script = tree.root.get("script")
     assert f"RECEIVE_PORT = {touchosc.RECEIVE_PORT}" in script
-    assert "sendOSC('/lcm/subscribe', RECEIVE_PORT, 30)" in script
-    assert "now - asked >= 10000" in script
+    assert "sendOSC('/lcm/subscribe', RECEIVE_PORT, 60)" in script
+    assert "now - asked >= 20000" in script
 
 
 def test_names_that_xml_cannot_hold_are_kept_apart() -> None:
