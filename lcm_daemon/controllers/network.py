@@ -95,7 +95,8 @@ def _read_ndi_server(node: Node, problems: Problems) -> str | None:
     except ValueError:
         host = ""
     if text is not None and (not host or (colon and not (port.isdecimal() and 0 < int(port[:6]) < 65536))):
-        return problems.add(node, f"{text!r:.80} is not {NDI_SERVER.describe()}")
+        problems.add(node, f"{text!r:.80} is not {NDI_SERVER.describe()}")
+        return None
     return None if text is None else text.strip()
 
 

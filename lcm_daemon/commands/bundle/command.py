@@ -9,8 +9,9 @@ from pathlib import Path
 from lcm_daemon.commands.bundle.archive import BundleWriter
 from lcm_daemon.commands.bundle.hub_files import check_models, hub_files
 from lcm_daemon.commands.bundle.manifest import MODELS, SHOW, WHEELS, Manifest, name_problem
+from lcm_daemon.commands.bundle.packages import Packages, needed_packages
 from lcm_daemon.commands.bundle.show_files import ShowFiles, show_files
-from lcm_daemon.commands.bundle.wheels import Packages, needed_packages, pip_wheel
+from lcm_daemon.commands.bundle.wheels import pip_wheel
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.recipes.downloads import format_size

@@ -18,6 +18,7 @@ FORMAT = 1
 NAME = "bundle.json"  # in the bundle
 SHOW, MODELS, WHEELS = "show", "models", "wheels"  # the folders in a bundle
 MOST_BYTES = 64 << 20  # of the list
+_TEXTS = ("name", "show", "version", "python", "system")
 _MOST_NAME = 255  # bytes of a file's name, on the usual file systems
 _MOST_PATH = 1000  # characters
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
@@ -92,10 +93,10 @@ def read_manifest(content: bytes) -> Manifest:
         if found["format"] != FORMAT:
             raise LcmDaemonError(f"it has format {found['format']!r:.20}, and this lcm-daemon reads format {FORMAT}")
         files = tuple(_read_file(row) for row in found["files"])
-        texts = {key: _text(found[key]) for key in ("name", "show", "version", "python", "system")}
+        name, show, version, python, system = (_text(found[key]) for key in _TEXTS)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LcmDaemonError("its list of files is damaged") from error
-    manifest = Manifest(**texts, files=files)
+    manifest = Manifest(name, show, version, python, system, files)
     _check_names(manifest)
     return manifest
 

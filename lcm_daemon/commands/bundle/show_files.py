@@ -6,18 +6,15 @@ recipe that names it, gets its new path; everything else in these documents stay
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import yaml
-
 import lcm_daemon
 from lcm_daemon.automation.cue_store import RECORDED_CUES_SUFFIX
 from lcm_daemon.commands.bundle.manifest import SHOW, name_problem
+from lcm_daemon.commands.bundle.rewriting import leads_to, with_paths
 from lcm_daemon.commands.check_names import find_missing
 from lcm_daemon.commands.check_weights import folder_of
 from lcm_daemon.core.document import Reference, resolved
@@ -33,8 +30,6 @@ FILE, WEIGHTS, DOCUMENT = "file", "weights", "document"  # kinds of references t
 _DESCRIBING = ("adapter_config.json", "config.json")  # beside weights in one file
 _OTHERS = "files"  # the folder for what is not in the show's own
 _PACKAGE = Path(lcm_daemon.__file__).parent
-_BOM = "\ufeff"
-_MARKS = re.compile(r"(?:[&!]\S*\s+)*")  # an anchor or a tag before a value
 
 
 @dataclass
@@ -62,8 +57,8 @@ def show_files(reading: ShowReading, is_skipped: Callable[[Path], bool] = lambda
         is_skipped: Whether a file in a folder that is packed is none of the show's.
 
     Raises:
-        DocumentError: It names files that are not there; all of them, each with its place.
-        LcmDaemonError: A path cannot be rewritten.
+        DocumentError: It names files that are not there; all of them, each with its place. Or a path cannot be
+            rewritten.
     """
     show, names = reading.show, reading.names
     assert show is not None
@@ -124,10 +119,10 @@ class _Places:
         return PurePosixPath(SHOW, _OTHERS, self._folder_name(path.parent), path.name).as_posix()
 
     def below(self, path: Path, file: Path) -> str:
-        """The place of a file that belongs to a path that the show names: below it, or beside it."""
-        start = path if path in file.parents else path.parent
-        return (PurePosixPath(self.of(path)) if start == path else PurePosixPath(self.of(path)).parent).joinpath(
-            file.relative_to(start).as_posix()).as_posix()
+        """The place of a file that belongs to a path that the show names: it is the path, below it, or beside it."""
+        place = PurePosixPath(self.of(path))
+        below = place / file.relative_to(path).as_posix() if path in file.parents else place.with_name(file.name)
+        return below.as_posix()
 
     def _folder_name(self, folder: Path) -> str:
         if folder not in self._folders:
@@ -151,9 +146,6 @@ def _with_neighbours(path: Path, kind: str, is_skipped: Callable[[Path], bool]) 
         yield from (file for file in map(path.with_name, _DESCRIBING) if file.is_file())
 
 
-# --- documents ---
-
-
 def _rewrite(references: Sequence[Reference], show: Path, places: _Places, found: ShowFiles) -> None:
     """Put the documents whose paths change into `found` as texts, and the show in any case."""
     by_document: dict[Path, list[Reference]] = {show: []}
@@ -164,40 +156,8 @@ def _rewrite(references: Sequence[Reference], show: Path, places: _Places, found
         folder = PurePosixPath(place).parent
         targets = [(reference, places.of(_path_of(reference, show))) for reference in own]
         changed = [(reference, os.path.relpath(target, folder).replace(os.sep, "/")) for reference, target in targets
-                   if not _leads_to(reference.name, folder, target)]
-        found.files[place] = _with_paths(document, changed) if changed else document
-
-
-def _leads_to(written: str, folder: PurePosixPath, target: str) -> bool:
-    """Whether a path in a document of this folder of the bundle leads to a place in the bundle."""
-    path = PurePosixPath(written.replace(os.sep, "/"))
-    return not path.is_absolute() and os.path.normpath(folder / path).replace(os.sep, "/") == target
-
-
-def _with_paths(document: Path, paths: Sequence[tuple[Reference, str]]) -> str:
-    """The text of a document with other paths in it. Raises DocumentError where one cannot be replaced."""
-    whole = document.read_bytes().decode("utf-8")
-    newline = "\r\n" if "\r\n" in whole else "\n"
-    text = whole.removeprefix(_BOM).replace("\r\n", "\n")  # as it was read: places count from there
-    places = {reference.node.raw.start_mark.index: (reference, path) for reference, path in paths}
-    for start, (reference, path) in sorted(places.items(), reverse=True):  # an alias has the place of its anchor
-        end = reference.node.raw.end_mark.index
-        marks = _MARKS.match(text, start, end)
-        first = marks.end() if marks else start
-        if _scalar(text[first:end]) != reference.name:
-            raise DocumentError([reference.node.problem(
-                f"the path {reference.name!r:.80} cannot be rewritten here: put the file into the folder of the show")])
-        text = text[:first] + json.dumps(path, ensure_ascii=False) + text[end:]
-    return (_BOM if whole.startswith(_BOM) else "") + text.replace("\n", newline)
-
-
-def _scalar(text: str) -> str:
-    """The value of a scalar of YAML as it is written; "" for anything else."""
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError:
-        return ""
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+                   if not leads_to(reference.name, folder, target)]
+        found.files[place] = with_paths(document, changed) if changed else document
 
 
 # --- beside the show ---

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import re
 import shutil
 import stat
@@ -18,19 +19,14 @@ import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, PathDistribution
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.plugins import declared
 
-OURS = "lcm-daemon"
-_NOT_FOR_USERS = ("dev",)  # extras that are not packed
 _OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a wheel
 _CHUNK = 1 << 20
@@ -38,96 +34,8 @@ _SCRIPTS, _HEADERS = ("bin", "scripts"), "include"  # folders beside that of Pyt
 _LEVEL = "compress_level" if sys.version_info >= (3, 13) else "_compresslevel"  # attribute of a ZipInfo
 
 
-# --- which packages ---
-
-
-@dataclass(frozen=True)
-class Packages:
-    """What is packed.
-
-    Attributes:
-        installed: Every package, by name. Of one that was installed with `pip install -e`, what is said in its wheel.
-        built: The wheels of those, which were built of their source.
-        extras: The extras of the first one that are complete here.
-    """
-
-    installed: Mapping[str, Distribution]
-    built: Mapping[str, Path] = field(default_factory=dict)
-    extras: tuple[str, ...] = ()
-
-    def wheel(self, name: str, folder: Path) -> Path:
-        """The wheel of a package; one that is not built is written into `folder`. Raises as `repack` does."""
-        return self.built.get(name) or repack(self.installed[name], folder)
-
-
-def needed_packages(folder: Path, first: str = OURS) -> Packages:
-    """The package `first`, plugins for it, and every package that they need, as they are installed here.
-
-    An extra of `first` is packed if all that it needs is installed.
-
-    Args:
-        folder: Where wheels are built.
-        first: Name of the package.
-
-    Raises:
-        LcmDaemonError: A package that is needed is not installed, or cannot be built.
-    """
-    found: dict[str, Distribution] = {}
-    built: dict[str, Path] = {}
-
-    def look_up(name: str, by: str = "") -> Distribution:
-        key = _normal(name)
-        if key not in found:
-            found[key] = _find(name, by)
-            if source := _editable_source(found[key]):  # what is installed may be older than the source
-                built[key] = _build(source, folder)
-                found[key] = _inside(built[key])
-        return found[key]
-
-    extras = tuple(_installed_extras(look_up(first)))
-    pending = [(first, extras, ""), *((plugin.package, (), "") for plugin in declared() if first == OURS)]
-    visited = set()
-    while pending:
-        name, chosen, by = pending.pop()
-        if (_normal(name), chosen) not in visited:
-            visited.add((_normal(name), chosen))
-            needs = _needs(look_up(name, by), chosen)
-            pending += [(need.name, tuple(sorted(need.extras)), name) for need in needs]
-    return Packages(dict(sorted(found.items())), built, extras)
-
-
-def _installed_extras(package: Distribution) -> Iterator[str]:
-    plain = set(map(str, _needs(package, ())))
-    for extra in package.metadata.get_all("Provides-Extra") or []:
-        own = [need for need in _needs(package, (extra,)) if str(need) not in plain]
-        if own and extra not in _NOT_FOR_USERS and all(_is_installed(need.name) for need in own):
-            yield extra
-
-
-def _inside(wheel: Path) -> Distribution:
-    """What a wheel says of its package."""
-    name, version, *_ = wheel.name.split("-")
-    return PathDistribution(zipfile.Path(wheel, f"{name}-{version}.dist-info/"))
-
-
-def _needs(package: Distribution, extras: Sequence[str]) -> list[Any]:
-    """The requirements of a package on this machine, with these extras."""
-    from packaging.requirements import Requirement
-
-    found = [Requirement(text) for text in package.requires or ()]
-    return [need for need in found
-            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras))]
-
-
-def _find(name: str, by: str) -> Distribution:
-    try:
-        return importlib.metadata.distribution(name)
-    except PackageNotFoundError as error:
-        needed = f", which {by} needs" if by else ""
-        raise LcmDaemonError(f"the package {name}{needed}, is not installed here") from error
-
-
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a package of this name is installed."""
     try:
         importlib.metadata.distribution(name)
     except PackageNotFoundError:
@@ -135,17 +43,9 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def _normal(name: str) -> str:
-    """A package's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-# --- pip ---
-
-
 def pip_wheel(folder: Path) -> Path:
     """Write a wheel of pip, for a machine that may have none. Raises LcmDaemonError if there is none here either."""
-    if _is_installed("pip"):
+    if is_installed("pip"):
         return repack(importlib.metadata.distribution("pip"), folder)
     try:
         import ensurepip  # Debian's Python may come without it
@@ -157,9 +57,6 @@ def pip_wheel(folder: Path) -> Path:
         raise LcmDaemonError("pip is not installed here, and the other machine needs it: install it with: "
                              "python -m ensurepip, or uv pip install pip")
     return Path(shutil.copy(bundled[-1], folder))
-
-
-# --- wheels ---
 
 
 def repack(package: Distribution, folder: Path) -> Path:
@@ -215,14 +112,14 @@ def _add(archive: zipfile.ZipFile, file: PackagePath, place: str, package: str) 
     """Copy a file into a wheel; return its line of the RECORD."""
     path = Path(str(file.locate()))
     try:
-        mode = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
-        with path.open("rb") as source, archive.open(_entry(place, mode), "w", force_zip64=True) as target:
-            head = source.readline() if "/scripts/" in place else b""
-            found = _copy(source, target, head, re.sub(rb"^#!.*python.*", b"#!python", head))
+        source = path.open("rb")
     except OSError as error:
         raise LcmDaemonError(f"the package {package} is not as it was installed: {path}: "
                              f"{error.strerror or error}; install it again") from error
-    read, written, size = found
+    mode = 0o755 if os.fstat(source.fileno()).st_mode & stat.S_IXUSR else 0o644
+    with source, archive.open(_entry(place, mode), "w", force_zip64=True) as target:
+        head = source.readline() if "/scripts/" in place else b""
+        read, written, size = _copy(source, target, head, re.sub(rb"^#!.*python.*", b"#!python", head))
     if file.hash is not None and file.hash.mode == "sha256" and file.hash.value != read:
         raise LcmDaemonError(f"the package {package} is not as it was installed: {path} has changed; install it again")
     quoted = f'"{place}"' if "," in place else place
@@ -252,7 +149,7 @@ def _entry(place: str, mode: int) -> zipfile.ZipInfo:
     return entry
 
 
-def _editable_source(package: Distribution) -> Path | None:
+def editable_source(package: Distribution) -> Path | None:
     """The folder of a package that was installed with `pip install -e`; None for others."""
     try:
         origin = json.load(io.StringIO(package.read_text("direct_url.json") or "{}"))
@@ -263,7 +160,7 @@ def _editable_source(package: Distribution) -> Path | None:
     return None
 
 
-def _build(source: Path, folder: Path) -> Path:
+def build(source: Path, folder: Path) -> Path:
     """Build the wheel of a package's source, for those who develop it. Raises LcmDaemonError."""
     before = set(folder.iterdir())
     done = subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check",

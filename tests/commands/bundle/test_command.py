@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from lcm_daemon.cli import main
 from lcm_daemon.commands.bundle import command
 from lcm_daemon.commands.bundle.manifest import this_python
-from lcm_daemon.commands.bundle.wheels import Packages
+from lcm_daemon.commands.bundle.packages import Packages
 from lcm_daemon.core.errors import DocumentError, LcmDaemonError
 from lcm_daemon.recipes import hub_cache
 from tests.commands.bundle.test_wheels import installed
