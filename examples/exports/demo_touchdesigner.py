@@ -6,6 +6,7 @@
 
 SHOW = r'''{
  "show": "demo",
+ "transport": "local",
  "file": "demo",
  "host": "127.0.0.1",
  "port": 9000,
@@ -858,10 +859,12 @@ def _build_own_page(comp, show):
     add('Pulse', 'Startdaemon', 'Start daemon', 'Start the daemon with the show below, if it does not run.')
     add('Pulse', 'Refresh', 'Refresh', 'Read the parameters of the daemon again, as after a change of the recipe.')
     add('Pulse', 'Sendpicture', 'Send this picture', 'Make the input of the component the source of the show.')
-    add('Menu', 'Transport', 'Transport', 'How pictures go to the daemon and back. Between machines, use NDI.',
-        'local', {'local': 'Spout or Syphon', 'ndi': 'NDI'})
-    add('Str', 'Sendas', 'Send as', 'Name of the picture that is sent to the daemon.', _local_name(show['input']))
-    add('Str', 'Receivefrom', 'Receive from', 'Name of the picture that the daemon sends.', _received_name(show))
+    transport = add('Menu', 'Transport', 'Transport', 'How pictures go to the daemon and back. Between machines: NDI.',
+                    show['transport'], {'local': 'Spout or Syphon', 'ndi': 'NDI'}).eval()
+    comp.store('transport', transport)
+    sent, received = _picture_names(show, transport)
+    add('Str', 'Sendas', 'Send as', 'Name of the picture that is sent to the daemon.', sent)
+    add('Str', 'Receivefrom', 'Receive from', 'Name of the picture that the daemon sends.', received)
     recipe = add('Menu', 'Recipe', 'Recipe', 'What the daemon renders. Another recipe is loaded, then faded in.',
                  show['recipe'], show['recipes'])
     _heard[ROOT + 'recipe'] = recipe.eval()
@@ -946,19 +949,13 @@ def _names(comp):
     return _map
 
 
-def _local_name(names):
-    return names['spout'] if sys.platform == 'win32' else names['syphon']
-
-
-def _received_name(show):
-    '''As the list of the Syphon Spout In TOP has it: on a Mac, Application:Server.'''
-    name = _local_name(show['output'])
-    return name if sys.platform == 'win32' else 'Python:' + name
-
-
-def _ndi_name(name):
-    '''As NDI lists a sender of this machine.'''
-    return '%s (%s)' % (socket.gethostname().split('.')[0].upper(), name)
+def _picture_names(show, transport):
+    '''The names of the picture that is sent and of the one that is received, as the operators list them.'''
+    if transport == 'ndi':
+        return show['input']['ndi'], '%s (%s)' % (socket.gethostname().split('.')[0].upper(), show['output']['ndi'])
+    if sys.platform == 'win32':
+        return show['input']['spout'], show['output']['spout']
+    return show['input']['syphon'], 'Python:' + show['output']['syphon']  # Application:Server
 
 
 # --- to the daemon ---
@@ -994,15 +991,10 @@ def _same(a, b):
 
 def _use_transport(comp):
     '''Write the names of the pictures as the transport has them, if it is another one than before.'''
-    show, transport = _show(comp), comp.par.Transport.eval()
-    if transport == comp.fetch('transport', 'local', search=False):
-        return
-    comp.store('transport', transport)
-    if transport == 'ndi':
-        comp.par.Sendas.val = show['input']['ndi']
-        comp.par.Receivefrom.val = _ndi_name(show['output']['ndi'])
-    else:
-        comp.par.Sendas.val, comp.par.Receivefrom.val = _local_name(show['input']), _received_name(show)
+    transport = comp.par.Transport.eval()
+    if transport != comp.fetch('transport', '', search=False):
+        comp.store('transport', transport)
+        comp.par.Sendas.val, comp.par.Receivefrom.val = _picture_names(_show(comp), transport)
 
 
 def pulsed(comp, par):

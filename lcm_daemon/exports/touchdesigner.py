@@ -11,7 +11,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from lcm_daemon.exports.surface import Button, Surface, SurfaceControl
+from lcm_daemon.exports.surface import Button, Surface, SurfaceControl, SurfaceEnd
 
 HEAD = """# The component `lcm` for TouchDesigner 2022.24200 and later: pictures, parameters, cues of the show {show}.
 # Written by: lcm-daemon export touchdesigner
@@ -49,8 +49,10 @@ def describe(surface: Surface) -> dict[str, Any]:
     """The show, as the component's module reads it."""
     query = surface.query_url and f"{surface.query_url}/lcm"
     page = surface.page_url and f"{surface.page_url}/parameters.json"
+    source = next((end.transport for end in surface.inputs if end.transport in SHARED), "")
     return {
-        "show": surface.show, "file": surface.file, "host": surface.host, "port": surface.osc_port,
+        "show": surface.show, "transport": "ndi" if source == "ndi" else "local", "file": surface.file,
+        "host": surface.host, "port": surface.osc_port,
         "query": query or page, "recipe": surface.recipe, "recipes": surface.recipes, "cues": surface.cues,
         "input": {kind: _name(surface.input(kind), SENT_NAME) for kind in SHARED},
         "output": {kind: _name(surface.output(kind), "lcm") for kind in SHARED},
@@ -60,7 +62,7 @@ def describe(surface: Surface) -> dict[str, Any]:
     }
 
 
-def _name(end: Any, default: str) -> str:
+def _name(end: SurfaceEnd | None, default: str) -> str:
     return end.name if end is not None and end.name else default
 
 

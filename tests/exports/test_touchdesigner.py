@@ -108,6 +108,15 @@ def test_names_of_pictures_are_those_of_the_show(world: World, surface: Surface)
     assert comp.par.Receivefrom.eval().split(":")[-1] == "wall"
 
 
+def test_a_show_that_plays_ndi_is_sent_ndi(world: World, surface: Surface) -> None:
+    comp = world.run_script(build(replace(surface, inputs=(SurfaceEnd("ndi", "td"),))).decode())
+    assert (comp.par.Transport.eval(), comp.par.Sendas.eval()) == ("ndi", "td")
+    assert comp.par.Receivefrom.eval().endswith(" (lcm)")
+    comp.par.Sendas.val = "mine"
+    world.frame()
+    assert comp.par.Sendas.eval() == "mine"
+
+
 def test_a_value_that_is_set_is_sent_once_and_one_that_was_heard_is_not(world: World, lcm: COMP) -> None:
     lcm.par.Strength.val = 0.8
     lcm.par.Freeze.val = True
