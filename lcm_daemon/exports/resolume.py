@@ -15,8 +15,9 @@ A dial sends 0 to 1, so it goes to /lcm/fader/NAME, at which that is the whole r
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -24,13 +25,16 @@ from lcm_daemon.core.osc_names import FADER
 from lcm_daemon.exports.surface import Surface, SurfaceControl
 
 DIALS = 8  # of a dashboard
-DASHBOARDS = ("/composition", *(f"/composition/layers/{layer}" for layer in range(1, 10)))
 OWN_ROOTS = ("/composition/", "/application/")  # what Resolume's own addresses start with
 EVENTS = (  # last parts of the addresses of buttons
     "connect", "connectnextcolumn", "connectprevcolumn", "connectnextclip", "connectprevclip", "tempotap", "resync",
     "clear", "disconnectall")
+SWITCHES = ("bypassed", "solo", "selected")  # of switches
 OSC_MESSAGE = 6 << 56  # RawInputMessage's key: the kind of input is its highest byte
-RANGE_BEHAVIOUR, EVENT_BEHAVIOUR = 26, 26 + 1024  # 1024: a button; MIDI and DMX presets add the same to 8 and to 22
+VALUE, EVENT = 26, 26 + 1024  # behaviour; MIDI and DMX presets add 1024 for a button too, to 8 and to 22
+KINDS: Mapping[str, tuple[str, int]] = {  # paramNodeName and behaviour
+    **dict.fromkeys(EVENTS, ("ParamEvent", EVENT)), **dict.fromkeys(SWITCHES, ("RangedParam[bool]", VALUE))}
+DIAL = ("ParamRange", VALUE)
 THIS_ONE, ANY_LAYER, ANY_SCOPE = "1", "11", "-1"  # allowedTranslationTypes: what the target may be changed to
 FIRST_ID = 1_600_000_000_000  # Resolume's are times in ms
 
@@ -42,27 +46,32 @@ class ResolumeOutput:
     Attributes:
         path: Resolume's own address of the control.
         address: Where it sends to; the same for its own address.
-        control: The parameter that it moves; None for one that the show's `osc.map` names.
+        to: The parameter or command that it moves.
+        control: The parameter, as a fader; None where the show's `osc.map` says how it is moved.
     """
 
     path: str
     address: str
+    to: str
     control: SurfaceControl | None = None
 
     @property
-    def is_event(self) -> bool:
-        """Whether it is a button, which sends 1."""
-        return self.path.rpartition("/")[2] in EVENTS
+    def kind(self) -> tuple[str, int]:
+        """The control's paramNodeName and behaviour."""
+        return KINDS.get(self.path.rpartition("/")[2], DIAL)
 
 
 def outputs(surface: Surface) -> list[ResolumeOutput]:
-    """What Resolume sends for a show: what its `osc.map` expects, then a dial for each parameter but texts."""
-    mapped = [ResolumeOutput(address, address) for address in surface.mapped if address.startswith(OWN_ROOTS)]
-    taken = {output.path for output in mapped}
+    """What Resolume sends for a show: what its `osc.map` expects, then a dial for each other parameter but texts."""
+    mapped = [ResolumeOutput(address, address, to) for address, to in surface.mapped.items()
+              if address.startswith(OWN_ROOTS)]
+    taken, moved = {output.path for output in mapped}, {output.to for output in mapped}
     dials = (path for path in dials_in_order() if path not in taken)
-    controls = sorted((control for control in surface.controls() if control.kind != "text"), key=_is_played_less)
-    return [*mapped, *(ResolumeOutput(path, FADER + control.parameter.name, control)
-                       for path, control in zip(dials, controls, strict=False))]
+    controls = [control for control in surface.controls()
+                if control.kind != "text" and control.parameter.name not in moved]
+    faders = [ResolumeOutput(path, FADER + control.parameter.name, control.parameter.name, control)
+              for control, path in zip(sorted(controls, key=_is_played_less), dials, strict=False)]
+    return [*mapped, *faders]
 
 
 def _is_played_less(control: SurfaceControl) -> bool:
@@ -71,8 +80,9 @@ def _is_played_less(control: SurfaceControl) -> bool:
 
 
 def dials_in_order() -> Iterator[str]:
-    """The dials of the composition's dashboard, then those of the layers'."""
-    return (f"{dashboard}/dashboard/link{dial}" for dashboard in DASHBOARDS for dial in range(1, DIALS + 1))
+    """The dials of the composition's dashboard, then those of each layer's, without an end."""
+    dashboards = chain(("/composition",), (f"/composition/layers/{layer}" for layer in count(1)))
+    return (f"{dashboard}/dashboard/link{dial}" for dashboard in dashboards for dial in range(1, DIALS + 1))
 
 
 def preset_name(surface: Surface) -> str:
@@ -97,13 +107,13 @@ def build(surface: Surface) -> bytes:
 
 
 def _add_shortcut(manager: Element, output: ResolumeOutput, number: int) -> None:
-    kind, behaviour = ("ParamEvent", EVENT_BEHAVIOUR) if output.is_event else ("ParamRange", RANGE_BEHAVIOUR)
+    kind, behaviour = output.kind
     shortcut = SubElement(
         manager, "Shortcut", name="Shortcut", uniqueId=str(number), paramNodeName=kind, behaviour=str(behaviour),
         hasCustomOutputPath=str(int(output.address != output.path)))
     scope = ANY_LAYER if output.path.startswith("/composition/layers/") else THIS_ONE
     for name, path, allowed in (("InputPath", output.path, scope), ("OutputPath", output.address, ANY_SCOPE)):
         SubElement(shortcut, "ShortcutPath", name=name, path=path, translationType="1", allowedTranslationTypes=allowed)
-    if not output.is_event:
+    if output.kind == DIAL:
         SubElement(shortcut, "Subtarget", type="5", optionIndex="-1")
     SubElement(shortcut, "RawInputMessage", name="RawInputMessage", key=str(OSC_MESSAGE), value="0")

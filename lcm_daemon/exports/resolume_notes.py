@@ -73,7 +73,9 @@ def _names(path: str) -> Iterator[str]:
 
 
 def _target(output: ResolumeOutput) -> str:
-    return "as the show's `osc.map` says" if output.control is None else _range(output.control)
+    if output.control is None:
+        return f"`{output.to}`, as the show's `osc.map` says"
+    return _range(output.control)
 
 
 def _range(control: SurfaceControl) -> str:

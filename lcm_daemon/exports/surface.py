@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
@@ -159,7 +159,7 @@ class Surface:
         secure: Whether the page speaks TLS.
         file: What `lcm-daemon run` is given: the file of the show without its folder, or the name of a packaged one.
         machine: Name of the daemon's machine as NDI shows it: "STAGE" of the sender "STAGE (lcm)".
-        mapped: The addresses of the show's `osc.map`.
+        mapped: What the addresses of the show's `osc.map` move, a parameter or a command, by address.
         midi: The show's MIDI devices.
     """
 
@@ -184,7 +184,7 @@ class Surface:
     secure: bool = False
     file: str = ""
     machine: str = "MACHINE"
-    mapped: tuple[str, ...] = ()
+    mapped: Mapping[str, str] = field(default_factory=dict)
     midi: tuple[MappedDevice, ...] = ()
 
     def controls(self) -> list[SurfaceControl]:

@@ -38,7 +38,7 @@ def fixed_surface(show: Show) -> Surface:
         tuple(modulator.name for modulator in show.modulators), show.fps, show.size,
         tuple(_end(source) for source in sources if source), tuple(map(_end, show.sinks)),
         _host(osc or panel or {}), _osc_port(osc), _port(panel), _port(query), show.network.tls is not None,
-        _file(show), mapped=tuple(dict.fromkeys(entry.address for entry in (osc or {}).get("map", ()))),
+        _file(show), mapped={entry.address: entry.to for entry in (osc or {}).get("map", ())},
         midi=midi_devices(show.controllers.get("midi")))
 
 

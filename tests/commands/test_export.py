@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.cli import main
+from lcm_daemon.core.local_addresses import machine_name
 from lcm_daemon.exports.formats import FORMATS
 
 
@@ -28,6 +29,11 @@ def test_a_file_is_written_into_this_folder(
 def test_standard_output_has_the_file_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["export", "touchdesigner", "demo", "-o", "-"]) == 0
     assert capfdbinary.readouterr().out.startswith(b"# The component `lcm` for TouchDesigner")
+
+
+def test_a_file_with_an_ndi_sender_names_this_machine(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["export", "obs", "demo", "-o", "-"]) == 0
+    assert f'"{machine_name()} (lcm)"'.encode() in capfdbinary.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "reason"), [

@@ -13,6 +13,7 @@ from lcm_daemon.exports import obs
 from lcm_daemon.exports.surface import Surface
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
+from tests.exports.hostile import hostile_surface
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,10 @@ def test_a_show_with_one_picture_has_one_scene_and_without_one_is_refused(demo: 
     assert len(sources(replace(demo, page_port=0))) == len(sources(replace(demo, outputs=()))) == 2
     with pytest.raises(LcmDaemonError, match="OBS finds no picture"):
         obs.build(replace(demo, page_port=0, outputs=()))
+
+
+def test_names_are_quoted() -> None:
+    assert collection(hostile_surface())["name"] == 'lcm a "b" <c>'
 
 
 def test_it_is_the_same_each_time_and_another_for_another_show(demo: Surface) -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.osc_names import FADER
+from lcm_daemon.core.parameters import Parameter
 from lcm_daemon.exports import resolume, resolume_notes
 from lcm_daemon.exports.surface import Surface
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
+from tests.exports.hostile import hostile_surface
 from tests.exports.read_resolume import addresses
 
 # Attributes of each element in presets that Resolume has written; lcm_daemon/exports/resolume.py says where they are.
@@ -62,6 +64,9 @@ def test_no_control_sends_twice(mapped: Surface) -> None:
     assert set(paths.values()) == {1}
     sent = Counter(address for address, _ in addresses(resolume.build(mapped)))
     assert set(sent.values()) == {1}
+    moved = Counter(output.to for output in resolume.outputs(mapped) if output.to in mapped.table)
+    assert set(moved.values()) == {1}, "a parameter has one dial"
+    assert moved.keys() == {control.parameter.name for control in mapped.controls() if control.kind != "text"}
 
 
 def test_what_the_shows_map_expects_comes_from_resolumes_own_addresses(mapped: Surface) -> None:
@@ -72,7 +77,7 @@ def test_what_the_shows_map_expects_comes_from_resolumes_own_addresses(mapped: S
 
 
 def test_other_addresses_of_the_map_are_not_resolumes(demo: Surface) -> None:
-    others = replace(demo, mapped=("/1/fader3", "/composition/master"))
+    others = replace(demo, mapped={"/1/fader3": "mix", "/composition/master": "master"})
     assert [output.path for output in resolume.outputs(others) if output.control is None] == ["/composition/master"]
 
 
@@ -82,21 +87,40 @@ def test_more_parameters_than_one_dashboard_has_go_on_to_the_layers(demo: Surfac
                          "/composition/layers/1/dashboard/link1"]
 
 
+def test_a_show_with_many_parameters_leaves_none_away(demo: Surface) -> None:
+    names = [f"mod/m{number}/depth" for number in range(200)]
+    many = {name: Parameter(name, "float", 0.0, "", 0.0, 1.0) for name in names}
+    sent = {address for address, _ in addresses(resolume.build(replace(demo, table={**demo.table, **many})))}
+    assert {FADER + name for name in many} <= sent
+
+
+@pytest.mark.parametrize(("address", "kind", "has_subtarget"), [
+    ("/composition/layers/1/clips/2/connect", "ParamEvent", False),
+    ("/composition/layers/1/bypassed", "RangedParam[bool]", False),
+    ("/composition/layers/1/video/opacity", "ParamRange", True),
+])
+def test_buttons_switches_and_faders_of_the_map(demo: Surface, address: str, kind: str, has_subtarget: bool) -> None:
+    root = ElementTree.fromstring(resolume.build(replace(demo, mapped={address: "freeze"})))
+    first = root.findall("ShortcutManager/Shortcut")[0]
+    assert first.attrib["paramNodeName"] == kind
+    assert (first.find("Subtarget") is not None) == has_subtarget
+
+
 @pytest.mark.parametrize("module", [resolume, resolume_notes])
 def test_a_show_without_osc_is_refused(demo: Surface, module: object) -> None:
     with pytest.raises(LcmDaemonError, match="osc is off"):
         module.build(replace(demo, osc_port=0))  # type: ignore[attr-defined]
 
 
-def test_names_of_shows_are_quoted(demo: Surface) -> None:
-    name = 'ü & "x" <y>'
-    assert ElementTree.fromstring(resolume.build(replace(demo, show=name))).attrib["name"] == f"lcm {name}"
+def test_names_of_shows_are_quoted() -> None:
+    surface = hostile_surface()
+    assert ElementTree.fromstring(resolume.build(surface)).attrib["name"] == f"lcm {surface.show}"
 
 
 def test_the_notes_name_each_end_and_each_dial(mapped: Surface) -> None:
     text = resolume_notes.build(replace(mapped, machine="STAGE")).decode()
     for part in ("`lcm`", "`STAGE (lcm)`", "`lcm in` (ndi)", "port 9000", "resolume_resolume.xml", "`/lcm/prompt`",
-                 "| Composition, Dashboard, Link 1 | as the show's `osc.map` says |"):
+                 "| Composition, Dashboard, Link 1 | `strength`, as the show's `osc.map` says |"):
         assert part in text
     assert text.count("| Layer 1, Dashboard, Link") == 8
 
