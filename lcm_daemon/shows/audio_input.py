@@ -21,9 +21,7 @@ def check_audio(node: Node, found: Mapping[str, Any], modulators: Sequence[Modul
         modulators: Those of the show.
         problems: Receives what is wrong.
     """
-    has_audio = found[SECTION] is not None or any(
-        key.raw.value == SECTION and isinstance(value.raw, yaml.MappingNode) for key, value in node.items())
-    if not has_audio:
+    if all(key.raw.value != SECTION for key, _ in node.items()):  # `audio: false` switches it off on purpose
         waves = {modulator.wave for modulator in modulators}
         for place in _places(found["modulation"] or (), "wave", AUDIO) if AUDIO in waves else ():
             problems.add(place, "the wave audio needs the key audio of the show, which opens an audio device: `audio: "

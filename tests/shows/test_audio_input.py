@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lcm_daemon.commands.show_copy import copy_overrides
 from lcm_daemon.controllers.audio.config import AudioConfig
 from lcm_daemon.core.document import DocumentError
 from lcm_daemon.shows.reader import load_show
@@ -53,6 +54,8 @@ def test_a_wave_of_audio_has_its_band_and_needs_the_key(tmp_path: Path) -> None:
     (bass,) = read(tmp_path, f"audio: {{}}\n{modulation}").modulators
     assert (bass.wave, bass.band) == ("audio", "low")
     assert ":2:47: the wave audio needs the key audio" in mistakes(tmp_path, modulation)
+    (bass,) = read(tmp_path, f"audio: false\n{modulation}").modulators
+    assert bass.wave == "audio", "switched off on purpose, as by `--set audio=false`"
     assert "the wave audio" not in mistakes(tmp_path, f"audio: {{devise: x}}\n{modulation}"), "one mistake is enough"
     assert "lowest" in mistakes(tmp_path, f"audio: {{}}\n{modulation.replace('low', 'lowest')}")
 
@@ -67,3 +70,11 @@ def test_a_recording_with_sound_needs_the_key(tmp_path: Path) -> None:
 def test_two_cannot_set_the_tempo(tmp_path: Path, other: str) -> None:
     assert "cannot both set the tempo" in mistakes(tmp_path, f"audio: {{tempo: true}}\n{other}")
     read(tmp_path, f"audio: {{}}\n{other}")
+
+
+def test_a_copy_of_a_show_with_audio_can_be_read(tmp_path: Path) -> None:
+    """`doctor SHOW` and `soak` play one, without the device."""
+    show = read(tmp_path, "audio: {}\nmodulation: [{name: bass, to: strength, wave: audio}]\n"
+                          "sinks: [{transport: record, sound: true}]")
+    copy = load_show(tmp_path / "show.yaml", copy_overrides(show, "bus", 8100), environment={})
+    assert copy.controllers["audio"] is None
