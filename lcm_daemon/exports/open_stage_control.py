@@ -128,7 +128,10 @@ def _tags(arguments: Sequence[Value]) -> str:
 
 
 def _value(control: SurfaceControl, kind: str, **properties: Any) -> Widget:
-    """A widget with the value of a parameter. Widgets of one id show the same value, and one of them sends it."""
+    """A widget with the value of a parameter. Widgets of one id show the same value, and one of them sends it.
+
+    It has no `default`: a session that is loaded while a show plays must not set anything.
+    """
     return {"type": kind, "id": control.parameter.name, "address": control.address, **properties}
 
 
@@ -137,7 +140,7 @@ def _fader(control: SurfaceControl) -> list[Widget]:
     sent = {"typeTags": "i" if whole else "f", "decimals": 0 if whole else 3}
     steps = {"steps": int((control.high - control.low) / control.parameter.step) + 1} if whole else {}
     fader = _value(control, "fader", horizontal=True, design="compact", expand=True, range=_range(control),
-                   default=control.value, **sent, **steps)
+                   **sent, **steps)
     return [fader, _value(control, "input", numeric=True, width=80, unit=control.parameter.unit, **sent)]
 
 
@@ -152,15 +155,14 @@ def _range(control: SurfaceControl) -> dict[str, float]:
 
 
 def _toggle(control: SurfaceControl) -> list[Widget]:
-    return [_value(control, "button", mode="toggle", on=1, off=0, typeTags="i", label=control.label, expand=True,
-                   default=int(bool(control.value)))]
+    return [_value(control, "button", mode="toggle", on=1, off=0, typeTags="i", label=control.label, expand=True)]
 
 
 def _menu(control: SurfaceControl) -> list[Widget]:
     choices = list(control.parameter.choices)
     kind = "switch" if len(choices) <= MOST_IN_A_ROW else "dropdown"
     layout = {"layout": "horizontal"} if kind == "switch" else {}
-    return [_value(control, kind, values=choices, typeTags="s", default=control.value, expand=True, **layout)]
+    return [_value(control, kind, values=choices, typeTags="s", expand=True, **layout)]
 
 
 def _text(control: SurfaceControl) -> list[Widget]:
@@ -169,7 +171,7 @@ def _text(control: SurfaceControl) -> list[Widget]:
 
 def _number(control: SurfaceControl) -> list[Widget]:
     """A number to type, and where the parameter draws, a button for a random one."""
-    widgets = [_value(control, "input", numeric=True, typeTags="i", decimals=0, default=control.value, expand=True)]
+    widgets = [_value(control, "input", numeric=True, typeTags="i", decimals=0, expand=True)]
     if control.parameter.draws:
         widgets.append({"type": "button", "id": f"{control.parameter.name} random", "label": "random", "width": 80,
                         "address": control.address, "mode": "momentary", "preArgs": [DRAW], "typeTags": "i"})

@@ -19,6 +19,6 @@ def build(surface: Surface) -> bytes:
     """The `.device` file as JSON. Raises LcmDaemonError if the show has no OSC or no OSCQuery."""
     surface.need("osc", "oscquery")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", surface.show).strip("_") or "lcm"  # what score allows in addresses
-    device = {"Name": name, "Protocol": OSCQUERY, "Host": f"ws://{surface.host}:{surface.query_port}",
+    device = {"Name": name, "Protocol": OSCQUERY, "Host": surface.query_url.replace("http", "ws", 1),
               "LocalPort": ANY_PORT}
     return json.dumps({"Device": device}, indent=1).encode()

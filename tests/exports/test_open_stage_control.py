@@ -60,6 +60,10 @@ def test_every_parameter_is_bound_both_ways(session: list[Widget], demo: Surface
     assert "send(\"127.0.0.1:9000\", '/lcm/subscribe', {type: 'i', value: 0}" in session[0]["onCreate"]
 
 
+def test_loading_a_session_sets_nothing(session: list[Widget]) -> None:
+    assert not [widget for widget in session if "address" in widget and "default" in widget]
+
+
 def test_a_logarithmic_fader_is_finer_at_its_low_end(session: list[Widget]) -> None:
     (fader,) = [each for each in session if each["id"] == "prompt_glide" and each["type"] == "fader"]
     assert fader["range"] == {"min": 0.0, "25%": 9.375, "50%": 75.0, "75%": 253.125, "max": 600.0}
