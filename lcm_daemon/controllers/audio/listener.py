@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds between two tries to open the device
 ZERO_SECONDS, LONGEST_ZERO_SECONDS = 3.0, 48.0  # of samples that are all 0, after which the device is opened again
 CLOCK_SHARE = 0.02  # of the difference between the times that are measured and counted, which is corrected each time
-LOUDEST = 4.0  # times full scale; a driver may send what is no sound at all
+LOUDEST = 4.0  # times full scale; drivers may send numbers of any size
 CLOCK_JUMP = 0.05  # seconds of difference that are corrected at once
 
 
