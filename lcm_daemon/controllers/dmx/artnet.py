@@ -10,15 +10,13 @@ import itertools
 import struct
 from collections.abc import Iterable, Iterator
 
-from lcm_daemon.controllers.dmx.packet import ARTNET, CHANNELS, DmxPacket, MalformedDmx
+from lcm_daemon.controllers.dmx.packet import ARTNET, CHANNELS, PORTS, DmxPacket, MalformedDmx
 from lcm_daemon.core.timecode import FrameRate, Timecode, TimecodeReport
 
-PORT = 6454
-FIRST_UNIVERSE, LAST_UNIVERSE = 0, 0x7FFF
 VERSION = 14  # of the protocol; the only one
 
 POLL, POLL_REPLY, DMX, TIMECODE = 0x2000, 0x2100, 0x5000, 0x9700  # operation codes
-PORTS = 4  # universes that one reply describes; all have the same upper 11 bits
+PAGE = 4  # universes that one reply describes; all have the same upper 11 bits
 
 _NAME = b"Art-Net\0"
 _START = struct.Struct("<8sH")  # name, operation code
@@ -84,9 +82,9 @@ def poll_replies(universes: Iterable[int], address: bytes, name: str) -> Iterato
         address: The IPv4 address of this machine, 4 bytes.
         name: What consoles show.
     """
-    pages = [(upper, *itertools.islice(group, start, start + PORTS))
+    pages = [(upper, *itertools.islice(group, start, start + PAGE))
              for upper, found in itertools.groupby(sorted(set(universes)), lambda universe: universe >> 4)
-             for group in [tuple(found)] for start in range(0, len(group), PORTS)]
+             for group in [tuple(found)] for start in range(0, len(group), PAGE)]
     for number, (upper, *ports) in enumerate(pages, 1):
         yield _reply(upper, ports, address, name, number)
 
@@ -96,7 +94,7 @@ def _reply(upper: int, ports: list[int], address: bytes, name: str, number: int)
     count, text = len(ports), name.encode("utf-8", "replace")
     lower = bytes(port & 0x0F for port in ports)
     return _REPLY.pack(
-        _NAME, POLL_REPLY, address, PORT, b"\0\1", upper >> 4, upper & 0x0F, _UNKNOWN_MAKER, 0, 0, 0,
+        _NAME, POLL_REPLY, address, PORTS[ARTNET], b"\0\1", upper >> 4, upper & 0x0F, _UNKNOWN_MAKER, 0, 0, 0,
         text[:17], text[:63], b"#0001 [0000] receives", count.to_bytes(2, "big"), bytes([_IS_OUTPUT]) * count, b"",
         bytes([_IS_SENDING]) * count, b"", lower, 0, 0, 0, _STYLE_NODE, b"", address, min(number, 255),
         _LONG_UNIVERSES, b"", 0, b"", b"", 0)

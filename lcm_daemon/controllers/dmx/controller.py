@@ -17,196 +17,32 @@ values stay. Consoles that look for Art-Net nodes find the daemon.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from lcm_daemon.controllers.allowlist import Allowlist
 from lcm_daemon.controllers.base import Controller
-from lcm_daemon.controllers.dmx import artnet, sacn
-from lcm_daemon.controllers.dmx.channels import DmxChannels
-from lcm_daemon.controllers.dmx.options import BOTH, FIELDS, ZERO, universes_of
-from lcm_daemon.controllers.dmx.packet import ARTNET, PROTOCOLS, SACN, DmxPacket, MalformedDmx
-from lcm_daemon.controllers.dmx.receiver import DmxReceiver, address_towards
-from lcm_daemon.controllers.dmx.universe import MOST_SENDERS, Universe
+from lcm_daemon.controllers.dmx.options import FIELDS
 from lcm_daemon.core.control_state import ControlState
-from lcm_daemon.core.errors import LcmDaemonError
-from lcm_daemon.core.metrics import LogThrottle
-from lcm_daemon.core.rate_limit import RateLimit
 from lcm_daemon.core.schema import Fields
-
-log = logging.getLogger(__name__)
-
-CHECK_INTERVAL = 0.25  # seconds between two looks for senders that are gone
-JOIN_INTERVAL = 10.0  # seconds between two looks for networks that have come up
-MOST_LOGGED = 64  # senders that the log names
-ANSWERS = 4  # to one host a second, which may be no more than a console needs: an answer is longer than its question
 
 
 class Dmx(Controller):
-    """The DMX controller. No packet raises, blocks or fills the log; what is ignored is counted under "dmx/"."""
+    """The DMX controller."""
 
     fields: ClassVar[Fields] = FIELDS
 
     def __init__(
         self, controls: ControlState, options: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(controls, options)
-        self._clock, self._metrics = clock, controls.metrics
-        lines = universes_of(self.options["map"], self.options["universe"])
-        self._universes = {number: Universe(self.options["merge"]) for number in lines}
-        self._channels = DmxChannels(lines, controls)
-        self._allowlist = Allowlist(controls.network.allow, self.options["allow"])
-        self._throttle, self._answers = LogThrottle(log, self._metrics), RateLimit(ANSWERS)
-        self._seen: set[tuple[int, Hashable]] = set()  # universes and senders that the log has named
-        self._receivers: dict[str, DmxReceiver] = {}
-        self._checking: asyncio.Task[None] | None = None
+        from lcm_daemon.controllers.dmx.listener import DmxListener  # shows without DMX need its keys alone
 
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """The UDP port of each protocol that is listened to."""
-        return {protocol: receiver.port for protocol, receiver in self._receivers.items()}
+        super().__init__(controls, options)
+        self.listener = DmxListener(controls, self.options, clock)
 
     async def start(self) -> None:
         """Listen. Raises LcmDaemonError if no port can be bound; with one of two, DMX works by that protocol."""
-        if self._checking is not None:
-            return
-        wanted = self.options["protocol"]
-        errors = [error for protocol in PROTOCOLS if wanted in (BOTH, protocol) and (error := self._open(protocol))]
-        if errors and not self._receivers:
-            raise LcmDaemonError("; ".join(errors))
-        for error in errors:
-            log.warning("%s; DMX works by the other protocol", error)
-        self._unsubscribe = self.controls.subscribe(
-            on_changes=self._channels.on_changes, on_table=self._channels.on_table)
-        self._checking = asyncio.create_task(self._check_forever(), name="dmx")
-        numbers = ", ".join(map(str, sorted(self._universes))) or "none"
-        log.info("DMX: %s; universes: %s", ", ".join(f"{name} on UDP port {port}" for name, port in self.ports.items()),
-                 numbers)
+        await self.listener.start()
 
     async def stop(self) -> None:
-        checking, self._checking = self._checking, None
-        if checking is None:
-            return
-        self._unsubscribe()
-        checking.cancel()
-        await asyncio.gather(checking, return_exceptions=True)
-        receivers, self._receivers = self._receivers, {}
-        for receiver in receivers.values():
-            await receiver.stop()
-
-    def _open(self, protocol: str) -> str:
-        """Listen to a protocol. Returns why that is not possible, or an empty string."""
-        host, is_sacn = self.options["host"], protocol == SACN
-        groups = [sacn.group_of(number) for number in sorted(self._universes) if number >= sacn.FIRST_UNIVERSE]
-        name, port = ("sACN", self.options["sacn_port"]) if is_sacn else ("Art-Net", self.options["artnet_port"])
-        try:
-            receiver = DmxReceiver(name, host, port, groups if is_sacn else (), self._metrics, self.controls.sockets)
-        except LcmDaemonError as error:
-            return str(error)
-        self._receivers[protocol] = receiver
-        receiver.start(self.on_sacn if is_sacn else self.on_artnet)
-        return ""
-
-    # Receiving
-
-    def on_sacn(self, data: bytes, peer: tuple[str, int]) -> None:
-        """Take a datagram of the sACN port. peer: Its sender's host and port."""
-        if not self._allows(peer[0]):
-            return
-        try:
-            packet = sacn.read_sacn(data, peer[0])
-        except MalformedDmx as reason:
-            self._on_malformed("sACN", peer[0], reason)
-        else:
-            if packet is not None:
-                self._on_packet(packet)
-
-    def on_artnet(self, data: bytes, peer: tuple[str, int]) -> None:
-        """Take a datagram of the Art-Net port. peer: Its sender's host and port."""
-        if not self._allows(peer[0]):
-            return
-        try:
-            code = artnet.operation(data)
-            if code == artnet.DMX:
-                self._on_packet(artnet.read_artnet(data, peer[0]))
-            elif code == artnet.TIMECODE and self.options["timecode"]:
-                self.controls.timecode.receive(artnet.read_timecode(data, peer[0], self._clock()))
-            elif code == artnet.POLL and self._answers.allows(peer[0]):
-                self._answer(peer[0])
-        except MalformedDmx as reason:
-            self._on_malformed("Art-Net", peer[0], reason)
-
-    def _allows(self, host: str) -> bool:
-        if self._allowlist.allows(host):
-            return True
-        self._throttle.warn("dmx/denied", f"DMX: {host} is not in network.allow and dmx.allow; its packets are ignored")
-        return False
-
-    def _on_malformed(self, protocol: str, host: str, reason: MalformedDmx) -> None:
-        self._throttle.warn("dmx/malformed", f"DMX: {protocol} packet from {host} is ignored: {reason}")
-
-    def _on_packet(self, packet: DmxPacket) -> None:
-        self._metrics.count("dmx/packets")
-        universe = self._universes.get(packet.universe)
-        if universe is None:
-            self._metrics.count("dmx/other_universes")
-            return
-        self._note_sender(packet, universe)
-        is_first = not universe.has_sender
-        if universe.receive(packet, self._clock()) or (is_first and universe.has_sender):
-            self.controls.activity.note("dmx", f"universe {packet.universe}", packet.label)
-            self._channels.on_levels(packet.universe, universe.levels)
-        if packet.has_ended:
-            self._on_loss(packet.universe, universe)
-
-    def _note_sender(self, packet: DmxPacket, universe: Universe) -> None:
-        if universe.knows(packet) or packet.has_ended:
-            return
-        if universe.is_full:
-            self._throttle.warn("dmx/too_many", f"DMX: universe {packet.universe} has {MOST_SENDERS} senders; "
-                                f"{packet.label} is not heard")
-            return
-        seen = (packet.universe, packet.sender)
-        if seen not in self._seen and len(self._seen) < MOST_LOGGED:
-            self._seen.add(seen)
-            log.info("DMX: universe %d comes from %s by %s, priority %d", packet.universe, packet.label,
-                     packet.protocol, packet.priority)
-
-    def _answer(self, host: str) -> None:
-        """Tell a console which universes are wanted."""
-        wanted = [number for number in self._universes if number <= artnet.LAST_UNIVERSE]
-        for reply in artnet.poll_replies(wanted, address_towards(host), f"lcm-daemon {self.controls.show}"):
-            self._receivers[ARTNET].send(reply, (host, artnet.PORT))  # not the port that it has asked from
-
-    # Senders that are gone
-
-    async def _check_forever(self) -> None:
-        joined_at = self._clock()
-        while True:
-            await asyncio.sleep(CHECK_INTERVAL)
-            self.check(self._clock())
-            if self._clock() - joined_at > JOIN_INTERVAL:
-                joined_at = self._clock()
-                for receiver in self._receivers.values():
-                    receiver.join()
-
-    def check(self, now: float) -> None:
-        """Look for senders that are gone at `now` (seconds of the clock)."""
-        for number, universe in self._universes.items():
-            if not universe.has_sender:
-                continue
-            if universe.drop_silent(now):
-                self._channels.on_levels(number, universe.levels)
-            self._on_loss(number, universe)
-
-    def _on_loss(self, number: int, universe: Universe) -> None:
-        if universe.has_sender:
-            return
-        is_zero = self.options["on_loss"] == ZERO
-        self._throttle.warn("dmx/lost", f"DMX: universe {number} has no sender any more; "
-                            + ("its channels go to 0" if is_zero else "its values stay"))
-        if is_zero:
-            self._channels.on_loss(number)
+        await self.listener.stop()

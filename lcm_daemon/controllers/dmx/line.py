@@ -22,8 +22,7 @@ from typing import Any
 import yaml
 
 from lcm_daemon.controllers.curves import FADER_CURVES
-from lcm_daemon.controllers.dmx import artnet, sacn
-from lcm_daemon.controllers.dmx.packet import CHANNELS
+from lcm_daemon.controllers.dmx.packet import ARTNET, CHANNELS, SACN, UNIVERSES
 from lcm_daemon.controllers.midi.takeover import TAKEOVER
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Choice, Custom, Field, Fields, Items, Number, Section, Text
@@ -113,7 +112,7 @@ _CHANNELS = Custom(_read_channels, "a channel from 1 to 512, or two such as [2, 
 _RANGE = Custom(_read_range, "two numbers such as [0.2, 0.9]", Items(Number(-1e9, 1e10)))
 _SCALAR = Custom(_read_scalar, "a number, true, false or text")
 _FROM = Custom(_read_from, "a level from 0 to 255, or several in rising order", Either((_LEVEL, Items(_LEVEL))))
-UNIVERSE = Number(artnet.FIRST_UNIVERSE, sacn.LAST_UNIVERSE, whole=True)
+UNIVERSE = Number(UNIVERSES[ARTNET][0], UNIVERSES[SACN][1], whole=True)
 _FIELDS: Fields = {
     "channel": Field(_CHANNELS, help="1 to 512, or [coarse, fine]"),
     "universe": Field(UNIVERSE, None, "as the sender counts; default: that of the section"),

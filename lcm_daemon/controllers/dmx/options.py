@@ -6,10 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 
 from lcm_daemon.controllers.allowlist import HOST, NETWORK
-from lcm_daemon.controllers.dmx import artnet, sacn
 from lcm_daemon.controllers.dmx.line import LINE, UNIVERSE, DmxLine
-from lcm_daemon.controllers.dmx.packet import PROTOCOLS
-from lcm_daemon.controllers.dmx.universe import HTP, MERGES
+from lcm_daemon.controllers.dmx.packet import ARTNET, HTP, MERGES, PORTS, PROTOCOLS, SACN
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import Boolean, Choice, Custom, Field, Fields, Items, Number, Text
 
@@ -41,8 +39,8 @@ FIELDS: Fields = {
     "host": Field(_HOST, "0.0.0.0", "address of this machine that is listened on; 0.0.0.0 for all"),
     "allow": Field(Items(NETWORK), (), "addresses and networks that may send, in addition to network.allow; an empty "
                                        "list allows all"),
-    "artnet_port": Field(_PORT, artnet.PORT, "UDP port of Art-Net"),
-    "sacn_port": Field(_PORT, sacn.PORT, "UDP port of sACN"),
+    "artnet_port": Field(_PORT, PORTS[ARTNET], "UDP port of Art-Net"),
+    "sacn_port": Field(_PORT, PORTS[SACN], "UDP port of sACN"),
 }
 
 

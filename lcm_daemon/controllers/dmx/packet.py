@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 CHANNELS = 512  # of one universe, at most
 ARTNET, SACN = "artnet", "sacn"  # names of the protocols in a show
 PROTOCOLS = (ARTNET, SACN)
+HTP, LTP = "htp", "ltp"  # names of the merges in a show
+MERGES = (HTP, LTP)
+PORTS: Mapping[str, int] = {ARTNET: 6454, SACN: 5568}  # UDP ports
+UNIVERSES: Mapping[str, tuple[int, int]] = {ARTNET: (0, 0x7FFF), SACN: (1, 63999)}  # the first and the last one
 DEFAULT_PRIORITY = 100  # of sACN, where a sender says nothing else; Art-Net has none
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
 from lcm_daemon.core.metrics import LogThrottle, Metrics
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 MAX_DATAGRAM = 2048  # bytes; the longest of sACN has 1,144
 RECEIVE_BUFFER = 1 << 20  # bytes
 TURN = 0.002  # seconds of reading, after which the loop's other work runs
-REST = 0.002  # seconds without reading after a turn that did not come to an end: a flood gets half of the time at most
+RETRY = 0.1  # seconds after an error of the system
 
 OnDatagram = Callable[[bytes, tuple[str, int]], None]  # a datagram, and its sender's host and port
 
@@ -115,13 +116,13 @@ class DmxReceiver:
         while True:
             try:
                 await self._wait(on_datagram)
-                rest = REST if self._read(on_datagram) else 0.0
+                self._read(on_datagram)
             except ConnectionError:  # Windows reports this way that an answer had no receiver
                 continue
             except OSError as error:
                 self._throttle.warn("dmx/failed", f"DMX: reading {self._protocol} failed: {error}; trying again")
-                rest = 0.1
-            await asyncio.sleep(rest)
+                await asyncio.sleep(RETRY)
+            await let_others_run()  # while datagrams wait, nothing above yields to the loop
 
     async def _wait(self, on_datagram: OnDatagram) -> None:
         """Wait until a datagram can be read."""
@@ -139,16 +140,15 @@ class DmxReceiver:
         finally:
             loop.remove_reader(self._socket)
 
-    def _read(self, on_datagram: OnDatagram) -> bool:
-        """Read waiting datagrams for one turn. Returns whether there may be more."""
+    def _read(self, on_datagram: OnDatagram) -> None:
+        """Read waiting datagrams for one turn."""
         end = time.perf_counter() + TURN
         while time.perf_counter() < end:
             try:
                 data, peer = self._socket.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
-                return False
+                return
             on_datagram(data, peer)
-        return True
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import struct
 
-from lcm_daemon.controllers.dmx.packet import CHANNELS, SACN, DmxPacket, MalformedDmx
+from lcm_daemon.controllers.dmx.packet import CHANNELS, SACN, UNIVERSES, DmxPacket, MalformedDmx
 
-PORT = 5568
-FIRST_UNIVERSE, LAST_UNIVERSE = 1, 63999
+FIRST_UNIVERSE, LAST_UNIVERSE = UNIVERSES[SACN]
 HIGHEST_PRIORITY = 200
 
 # Root layer: size of the preamble, of the postamble, name, flags and length, vector, CID (16)

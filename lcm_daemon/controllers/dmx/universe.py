@@ -10,10 +10,8 @@ import itertools
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from lcm_daemon.controllers.dmx.packet import ARTNET, SACN, DmxPacket
+from lcm_daemon.controllers.dmx.packet import ARTNET, LTP, SACN, DmxPacket
 
-HTP, LTP = "htp", "ltp"  # names of the merges in a show
-MERGES = (HTP, LTP)
 TIMEOUTS: Mapping[str, float] = {  # seconds without a packet after which a sender is gone
     SACN: 2.5,  # E1.31, 6.7.1: network data loss
     ARTNET: 10.0,  # Art-Net 4, "Data merging"; unchanged levels are sent every second

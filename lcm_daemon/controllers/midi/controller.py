@@ -45,7 +45,6 @@ from lcm_daemon.controllers.midi.options import FIELDS
 from lcm_daemon.controllers.midi.pending_values import PendingValues
 from lcm_daemon.controllers.midi.port_names import DevicePattern, DevicePort, device_name
 from lcm_daemon.controllers.midi.ports import MidiBackend, MidiPorts, RtMidi
-from lcm_daemon.controllers.midi.system_messages import KINDS, SystemMessages
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import Change
@@ -56,10 +55,13 @@ from lcm_daemon.core.tempo import ExternalTempo
 if TYPE_CHECKING:
     from mido import Message
 
+    from lcm_daemon.controllers.midi.system_messages import SystemMessages
+
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 4096  # messages that wait for the event loop; further ones replace the oldest
 MESSAGES_PER_TURN = 256  # handled before the loop's other work runs
+SYSTEM_MESSAGES = frozenset({"quarter_frame", "sysex"})  # mido's names
 ANY_DEVICE = "*"
 CLOCK_ORIGIN = "midi/clock"  # origin of the tempo
 REFRESH_DELAY = 0.4  # seconds after which a new device gets all feedback again: at first it may not listen yet
@@ -72,10 +74,10 @@ class Midi(Controller):
     def __init__(self, controls: ControlState, options: Mapping[str, Any],
                  connect: Callable[[], MidiBackend] | None = None) -> None:
         super().__init__(controls, options)
-        self._system = SystemMessages(controls, self.options)
-        has_clock = bool(self.options["clock"]) or self._system.is_timecode_wanted
+        self._system = self._read_system_messages()
+        has_clock = bool(self.options["clock"] or self.options["timecode"])
         self._connect = connect or functools.partial(
-            RtMidi, self.options["backend"], has_clock, self._system.is_sysex_wanted)
+            RtMidi, self.options["backend"], has_clock, self._system is not None)
         self._values = PendingValues(controls)
         devices: Sequence[Mapping[str, Any]] = self.options["devices"] or ({"name": ANY_DEVICE, "map": None},)
         self._device_options = devices
@@ -97,6 +99,14 @@ class Midi(Controller):
             controls.learning, self.options["map"], self._all_bindings, self._use_bindings,
             [self._device_key(pattern) for pattern in self._patterns])
 
+    def _read_system_messages(self) -> SystemMessages | None:
+        """What carries out MTC, MSC and MMC; None for a show without them."""
+        if not any(self.options[key] for key in ("timecode", "show_control", "machine_control")):
+            return None
+        from lcm_daemon.controllers.midi.system_messages import SystemMessages
+
+        return SystemMessages(self.controls, self.options)
+
     def _device_key(self, pattern: DevicePattern) -> Mapping[str, str]:
         """The key of a learned line that limits it to one device, if the show has several."""
         name = device_name(pattern.name, pattern.number) if pattern.number else pattern.name
@@ -117,7 +127,7 @@ class Midi(Controller):
 
     def _all_patterns(self) -> list[DevicePattern]:
         """The patterns of the devices, then those of ports that are opened for the clock alone."""
-        clocks = [*filter(None, [self._clock_source]), *self._system.patterns]
+        clocks = [*filter(None, [self._clock_source]), *(self._system.patterns if self._system else ())]
         return [*self._patterns, *clocks, *self._clock_receivers]
 
     async def start(self) -> None:
@@ -213,8 +223,9 @@ class Midi(Controller):
                     self._clock_port = port if self.options["clock"] else None
                     self._on_clock(message, time)
                 continue
-            if message.type in KINDS:
-                self._system.receive(message, port, time)
+            if message.type in SYSTEM_MESSAGES:
+                if self._system is not None:
+                    self._system.receive(message, port, time)
                 continue
             self.controls.activity.note("midi", message, port)
             if device < len(self.devices) and self.controls.learning.target:

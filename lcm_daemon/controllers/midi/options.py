@@ -11,7 +11,6 @@ from lcm_daemon.controllers.base import REPORT
 from lcm_daemon.controllers.midi.mapping import MAP_FIELDS, READY_MAP
 from lcm_daemon.controllers.midi.port_names import MAX_NUMBER
 from lcm_daemon.controllers.midi.ports import BACKENDS
-from lcm_daemon.controllers.midi.show_control import FORMATS
 from lcm_daemon.core.document import Node, Problems
 from lcm_daemon.core.schema import (
     Boolean,
@@ -27,6 +26,12 @@ from lcm_daemon.core.schema import (
     defaults,
 )
 from lcm_daemon.core.schema_shapes import Either
+
+FORMATS: Mapping[str, range] = {  # of MIDI Show Control: names in a show, and the formats that each stands for
+    "any": range(0x80), "lighting": range(0x01, 0x10), "sound": range(0x10, 0x20), "machinery": range(0x20, 0x30),
+    "video": range(0x30, 0x40), "projection": range(0x40, 0x50), "process": range(0x50, 0x60),
+    "pyro": range(0x60, 0x70),
+}
 
 _NUMBER = Field(Number(1, MAX_NUMBER, whole=True), None, "which one, if there are several of the name; default: all")
 _DEVICE: Fields = {

@@ -8,9 +8,10 @@ MMC (MIDI Machine Control 1.0, MMA RP-013): F0 7F <device> 06 <command> F7.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 
+from lcm_daemon.controllers.midi.options import FORMATS
 from lcm_daemon.core.parameters import Value
 
 Requests = Sequence[tuple[str, tuple[Value, ...]]]  # commands with their arguments
@@ -18,11 +19,6 @@ NOTHING: Requests = ()
 
 ALL = 0x7F  # device or format: everything that listens
 MSC, MMC = 0x02, 0x06  # sub-IDs
-FORMATS: Mapping[str, range] = {  # names in a show, and the formats that belong to each general one
-    "any": range(0x80), "lighting": range(0x01, 0x10), "sound": range(0x10, 0x20), "machinery": range(0x20, 0x30),
-    "video": range(0x30, 0x40), "projection": range(0x40, 0x50), "process": range(0x50, 0x60),
-    "pyro": range(0x60, 0x70),
-}
 _TIME_BYTES = 5  # hours, minutes, seconds, frames, fractions
 _FRAMES = (24.0, 25.0, 30000 / 1001, 30.0)  # frames a second, by the number in the hours byte
 _CUE = re.compile(r"[0-9.]{1,32}")

@@ -15,8 +15,6 @@ from lcm_daemon.core.timecode import TimecodeReport
 if TYPE_CHECKING:
     from mido import Message
 
-KINDS = frozenset({"quarter_frame", "sysex"})  # mido's names
-
 
 class SystemMessages:
     """Hands timecode to the control state, and carries out MSC and MMC.
@@ -28,7 +26,7 @@ class SystemMessages:
 
     def __init__(self, controls: ControlState, options: Mapping[str, Any]) -> None:
         self._controls, timecode = controls, options["timecode"]
-        self.is_timecode_wanted, self._timecode_source = bool(timecode), None
+        self._is_timecode_wanted, self._timecode_source = bool(timecode), None
         if isinstance(timecode, Mapping):
             self._timecode_source = DevicePattern(str(timecode["device"]), timecode.get("number"), outputs=False)
         show_control = settings_of(options["show_control"], MSC)
@@ -39,18 +37,13 @@ class SystemMessages:
         self._readers: dict[DevicePort, MtcReader] = {}
 
     @property
-    def is_sysex_wanted(self) -> bool:
-        """Whether inputs have to receive system exclusive messages."""
-        return self.is_timecode_wanted or self._show_control is not None or self._machine_control is not None
-
-    @property
     def patterns(self) -> Sequence[DevicePattern]:
         """The device that timecode comes from, if the show names one: its input is opened for that too."""
         return [self._timecode_source] if self._timecode_source else []
 
     def receive(self, message: Message, port: DevicePort, time: float) -> None:
-        """Handle a message of KINDS that has arrived at `time` (seconds of perf_counter)."""
-        if self.is_timecode_wanted and (self._timecode_source is None or self._timecode_source.matches(port)):
+        """Handle a quarter frame or a system exclusive message that has arrived at `time` (seconds of perf_counter)."""
+        if self._is_timecode_wanted and (self._timecode_source is None or self._timecode_source.matches(port)):
             report = self._read_timecode(message, port, time)
             if report is not None:
                 self._controls.timecode.receive(report)

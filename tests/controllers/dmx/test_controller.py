@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lcm_daemon.contracts.controllers import check_controller
-from lcm_daemon.controllers.dmx import artnet
-from lcm_daemon.controllers.dmx.controller import ANSWERS, Dmx
+from lcm_daemon.controllers.dmx.controller import Dmx
+from lcm_daemon.controllers.dmx.listener import ANSWERS
 from lcm_daemon.core.control_state import ControlState
 from lcm_daemon.core.document import Problems, compose
 from lcm_daemon.core.errors import DocumentError
@@ -49,7 +49,7 @@ class Rig:
             TABLE, {name: p.default for name, p in TABLE.items()}, Metrics(), lambda: None, commands(["ink"]))
         self.controls.kept = {} if kept is None else {"dmx": kept}
         self.controls.network = NetworkPolicy(allow=given.pop("network", ()))
-        self.dmx = Dmx(self.controls, {**options(f"map: [{lines}]"), **given}, self.clock.now)
+        self.dmx = Dmx(self.controls, {**options(f"map: [{lines}]"), **given}, self.clock.now).listener
         self.controls.subscribe(on_changes=self.dmx._channels.on_changes)
 
     def send(self, *levels: int, universe: int = 1, peer: tuple[str, int] = PEER) -> Rig:
@@ -282,7 +282,3 @@ def test_one_protocol_that_cannot_be_opened_does_not_stop_the_other(caplog: pyte
             await one.dmx.stop()
     asyncio.run(scenario())
     assert "UDP port 8180 on 127.0.0.1 cannot be listened on" in caplog.text
-
-
-def test_the_art_net_port_is_that_of_the_protocol() -> None:
-    assert (options("")["artnet_port"], options("")["sacn_port"]) == (artnet.PORT, 5568)

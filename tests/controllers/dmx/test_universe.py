@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lcm_daemon.controllers.dmx.packet import DmxPacket
-from lcm_daemon.controllers.dmx.universe import HTP, LTP, MOST_SENDERS, Universe
+from lcm_daemon.controllers.dmx.packet import HTP, LTP, DmxPacket
+from lcm_daemon.controllers.dmx.universe import MOST_SENDERS, Universe
 
 
 def packet(
