@@ -15,7 +15,7 @@ from lcm_daemon.core.parameters import Parameter, Table, Value
 from lcm_daemon.core.requests import Command
 
 ControlKind = Literal["fader", "toggle", "menu", "text", "number"]
-MOST_ON_A_FADER = 1000  # steps of a whole number; more cannot be told apart on a fader
+MOST_ON_A_FADER = 1000  # steps of a whole number; with more, a fader is too coarse
 MOST_INT = 2**31 - 1  # of an OSC int32
 DEFAULT_PORTS = {"osc": 9000, "oscquery": 9080}  # that a message proposes
 
