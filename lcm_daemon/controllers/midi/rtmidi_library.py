@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
 
 LIBRARIES = {"rtmidi": "python-rtmidi", "supriya_midi": "supriya-midi"}  # modules, and the packages that bring them
 FIRST_WITHOUT_WHEEL = (3, 13)  # of python-rtmidi
-LAST_CALLBACK = 0.02  # seconds; a callback that has begun ends within them
+READ_INTERVAL = 0.001  # seconds between two looks at the queues of supriya-midi
 
 OnData = Callable[[Sequence[int]], None]
 
@@ -64,27 +65,44 @@ class PythonRtMidi(RtMidiLibrary):
 
 
 class SupriyaMidi(RtMidiLibrary):
-    """supriya-midi. A name that is not UTF-8 raises UnicodeDecodeError, a port that is open already RuntimeError."""
+    """supriya-midi. A name that is not UTF-8 raises UnicodeDecodeError, a port that is open already RuntimeError.
+
+    Its own callbacks are not used: version 26.10b4 ends the process when one is cancelled while messages arrive. One
+    thread reads the queues of all inputs instead, while there are inputs.
+    """
 
     def __init__(self) -> None:
         import supriya_midi  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         self.MidiIn, self.MidiOut, self._module = supriya_midi.MidiIn, supriya_midi.MidiOut, supriya_midi
         self.errors = (supriya_midi.RtMidiError, RuntimeError, UnicodeDecodeError)
+        self._readers: dict[int, tuple[Any, OnData]] = {}
+        self._lock, self._is_reading = threading.Lock(), False
 
     def api(self, name: str) -> Any:
         return getattr(self._module.RtMidiAPI, name)
 
     def set_callback(self, native: Any, on_data: OnData) -> None:
-        native.set_callback(lambda message, delta, _: on_data(message))
+        with self._lock:
+            self._readers[id(native)] = native, on_data
+            starts, self._is_reading = not self._is_reading, True
+        if starts:
+            threading.Thread(target=self._read, name="midi-read", daemon=True).start()
 
     def cancel_callback(self, native: Any) -> None:
-        """Also wait until a call that has begun is over.
+        with self._lock:  # the thread holds it while it calls
+            self._readers.pop(id(native), None)
 
-        `close_port` holds the GIL while it waits for the library's thread, which would wait for the GIL.
-        """
-        super().cancel_callback(native)
-        time.sleep(LAST_CALLBACK)
+    def _read(self) -> None:
+        while True:
+            with self._lock:
+                self._is_reading = bool(self._readers)
+                if not self._is_reading:
+                    return
+                for native, on_data in self._readers.values():
+                    while message := native.get_message():
+                        on_data(message[0])
+            time.sleep(READ_INTERVAL)
 
 
 WRAPPERS: dict[str, type[RtMidiLibrary]] = {"rtmidi": PythonRtMidi, "supriya_midi": SupriyaMidi}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 
 from lcm_daemon.controllers.midi import rtmidi_library
-from lcm_daemon.controllers.midi.rtmidi_library import LAST_CALLBACK, load_rtmidi, missing_rtmidi, rtmidi_version
+from lcm_daemon.controllers.midi.rtmidi_library import load_rtmidi, missing_rtmidi, rtmidi_version
 from lcm_daemon.core.errors import LcmDaemonError, MissingIntegration
+from tests.rigs.daemon import wait_for
 from tests.rigs.midi import need_rtmidi
 
 
@@ -23,13 +23,27 @@ class RtMidiError(Exception):
 
 
 class NativeInput:
-    """A MidiIn of either binding."""
+    """A MidiIn of either binding: python-rtmidi calls back, the queue of supriya-midi is read."""
+
+    def __init__(self) -> None:
+        self.callback: Callable[..., None] | None = None
+        self.queue: list[tuple[list[int], float]] = []
+        self.reads = 0
 
     def set_callback(self, callback: Callable[..., None], data: object = None) -> None:
-        self.callback: Callable[..., None] | None = callback
+        self.callback = callback
 
     def cancel_callback(self) -> None:
         self.callback = None
+
+    def get_message(self) -> tuple[list[int], float] | None:
+        self.reads += 1
+        return self.queue.pop(0) if self.queue else None
+
+    def arrive(self, *message: int) -> None:
+        if self.callback is not None:
+            self.callback((list(message), 0.1), None)
+        self.queue.append((list(message), 0.1))
 
 
 def library(name: str, **names: Any) -> types.ModuleType:
@@ -49,33 +63,46 @@ def install(monkeypatch: pytest.MonkeyPatch, *modules: types.ModuleType) -> None
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
-@pytest.mark.parametrize(("installed", "jack", "arguments"), [
-    ([PYTHON, SUPRIYA], 3, (([0xB0, 1, 2], 0.1), None)),
-    ([SUPRIYA], "jack", ([0xB0, 1, 2], 0.1, None)),
-])
+@pytest.mark.parametrize(("installed", "jack"), [([PYTHON, SUPRIYA], 3), ([SUPRIYA], "jack")])
 def test_one_interface(
-    monkeypatch: pytest.MonkeyPatch, installed: list[types.ModuleType], jack: object, arguments: tuple[Any, ...],
+    monkeypatch: pytest.MonkeyPatch, installed: list[types.ModuleType], jack: object,
 ) -> None:
     install(monkeypatch, *installed)
-    found, received = load_rtmidi(), []
-    assert found.api("UNIX_JACK") == jack
-    assert RtMidiError in found.errors
-    native = found.MidiIn()
-    found.set_callback(native, received.append)
-    native.callback(*arguments)
-    assert received == [[0xB0, 1, 2]]
-    found.cancel_callback(native)
-    assert native.callback is None
+    library, received = load_rtmidi(), []
+    assert library.api("UNIX_JACK") == jack
+    assert RtMidiError in library.errors
+    native = library.MidiIn()
+    library.set_callback(native, received.append)
+    native.arrive(0xB0, 1, 2)
+    native.arrive(0xB0, 1, 3)
+    wait_for(lambda: len(received) == 2)
+    library.cancel_callback(native)
+    native.arrive(0xB0, 1, 4)
+    assert received == [[0xB0, 1, 2], [0xB0, 1, 3]]
 
 
-def test_closing_lets_a_last_callback_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supriya_midi_is_read_by_one_thread_while_there_are_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, SUPRIYA)
-    found, ended = load_rtmidi(), threading.Event()
-    threading.Timer(LAST_CALLBACK / 4, ended.set).start()
-    begun = time.perf_counter()
-    found.cancel_callback(NativeInput())
-    assert time.perf_counter() - begun >= LAST_CALLBACK / 2  # the GIL was free, so that another thread could run
-    assert ended.wait(1.0)
+    library, received = load_rtmidi(), []
+    one, other = library.MidiIn(), library.MidiIn()
+
+    def threads() -> int:
+        return sum(thread.name == "midi-read" for thread in threading.enumerate())
+
+    for native in (one, other):
+        library.set_callback(native, received.append)
+    assert threads() == 1
+    library.cancel_callback(one)
+    reads = one.reads
+    other.arrive(0x90, 1, 1)
+    wait_for(lambda: received)
+    assert one.reads == reads  # it may be closed
+    library.cancel_callback(other)
+    wait_for(lambda: not threads())
+    library.set_callback(one, received.append)
+    wait_for(lambda: one.reads > reads)
+    library.cancel_callback(one)
+    wait_for(lambda: not threads())
 
 
 def test_none_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
