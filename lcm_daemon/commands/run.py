@@ -61,11 +61,7 @@ def run(
     """
     show = load_show(name, overrides)
     set_up_logging(LogLevels(logging.DEBUG if verbose else logging.INFO, log_levels or {}, log_output(show)))
-    use_servers(show.network.ndi_discovery)
-    for refusal in refused_plugins():
-        log.warning("%s", refusal)
-    sweep()
-    raise_file_limit()
+    _prepare(show)
     resume_file = ResumeFile(Path(show.file), state_folder()) if show.resume else None
     file = ShowFile(show, overrides, watch)
     playing = Succession(Stage(show, resume_file=resume_file, prestarted=prestarted, show_file=file))
@@ -87,6 +83,15 @@ def run(
     finally:
         line.stop()
     return 0
+
+
+def _prepare(show: Show) -> None:
+    """What comes before the show: it concerns the whole process."""
+    use_servers(show.network.ndi_discovery)
+    for refusal in refused_plugins():
+        log.warning("%s", refusal)
+    sweep()
+    raise_file_limit()
 
 
 def _on_open(playing: Succession, line: LoadingLine, opens_page_of: Show | None) -> None:
