@@ -5,7 +5,10 @@ A native library may crash or hang, and a busy desk or stage would miss samples:
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 from typing import Any
 
 from lcm_daemon.controllers.audio.config import AudioConfig
@@ -40,6 +43,7 @@ def run(endpoint: ChildEndpoint, config: AudioConfig, ring: str, levels: LogLeve
         ring: Name of the ring's block.
         levels: Log levels of the stage.
     """
+    hide_native_lines()
     set_up_child(levels)
     channel = ChildChannel(endpoint)
     try:
@@ -50,6 +54,19 @@ def run(endpoint: ChildEndpoint, config: AudioConfig, ring: str, levels: LogLeve
         channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
     finally:
         channel.close()
+
+
+def hide_native_lines() -> None:
+    """Discard what PortAudio prints: when a PulseAudio server ends, 150,000 lines a second. Call it before logging.
+
+    Log lines go to standard error as before.
+    """
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # a program without a terminal may have no such file
+        own = os.fdopen(os.dup(sys.stderr.fileno()), "w", 1, sys.stderr.encoding, "backslashreplace")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+        sys.stderr = own
 
 
 class OwnedAudioRing(AudioRing):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -60,6 +62,17 @@ def test_one_that_fails_is_replaced_less_and_less_often(ring: OwnedAudioRing, mo
         one.kill_child()
     assert pauses == [RETRY_PAUSE, RETRY_PAUSE, LONG_PAUSE]
     assert one.metrics.counts()["audio/replaced"] == 3
+
+
+def test_what_a_native_library_prints_is_not_in_the_log() -> None:
+    code = ("import logging, os, sys; from lcm_daemon.processes.bootstrap import LogLevels, set_up_logging; "
+            "from lcm_daemon.stage.audio_process import hide_native_lines; hide_native_lines(); "
+            "set_up_logging(LogLevels()); os.write(2, b'Expression failed'); logging.warning('a line'); "
+            "print('a traceback', file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "a line" in done.stderr
+    assert "a traceback" in done.stderr
+    assert "Expression" not in done.stderr
 
 
 @pytest.mark.slow

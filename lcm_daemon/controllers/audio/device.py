@@ -27,7 +27,8 @@ _LAST = ("MME", "Windows DirectSound", "Windows WDM-KS")  # Windows lists a devi
 INSTALL = 'pip install "lcm-daemon[audio]"'
 SYSTEM_LIBRARY = "apt install libportaudio2"
 MOST_BLOCKS = 1000  # that wait, while the process has no processor
-SILENT_SECONDS = 2.0  # without samples, after which a device counts as gone
+START_SECONDS = 5.0  # until the first samples of a device, which wireless ones take
+SILENT_SECONDS = 1.0  # without further ones, after which it counts as gone
 LATENCY = 0.01  # seconds of the device's buffer, which PortAudio rounds up to what it needs
 
 
@@ -190,7 +191,7 @@ class AudioDevice:
 
     def _next(self) -> _Block:
         try:
-            block = self._blocks.get(timeout=SILENT_SECONDS)
+            block = self._blocks.get(timeout=SILENT_SECONDS if self._rest.end else START_SECONDS)
         except queue.Empty:
             block = None
         if block is None:

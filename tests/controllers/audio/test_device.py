@@ -88,7 +88,7 @@ def test_one_that_is_gone_is_one_line() -> None:
 
 @pytest.mark.parametrize("finishes", [True, False])
 def test_one_that_goes_or_sends_nothing_is_gone(monkeypatch: pytest.MonkeyPatch, finishes: bool) -> None:
-    monkeypatch.setattr(device, "SILENT_SECONDS", 60.0 if finishes else 0.01)
+    monkeypatch.setattr(device, "START_SECONDS", 60.0 if finishes else 0.01)
     audio = Audio(("Mic", 2, 48_000.0, ALSA))
     audio.on_empty = lambda: audio.devices.clear() if finishes else None
     one = opened(audio)
