@@ -76,7 +76,7 @@ class Player:
 
     @property
     def sharing(self) -> int:
-        """How many engines render the stage's own picture in turn: one where its frames need those before."""
+        """How many engines render the stage's own picture one after another: one where its frames need those before."""
         return 1 if self._sessions[OWN].bound else max(sum(engine.ready for engine in self._playing()), 1)
 
     @property

@@ -126,7 +126,7 @@ class OneByOne:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer that there are too many requests: 429 (RFC 6585)."""
+    """Answer 429, too many requests (RFC 6585)."""
     if scope["type"] == "websocket":
         await receive()
         return await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": TOO_MANY})

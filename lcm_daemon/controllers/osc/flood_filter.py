@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 
 from lcm_daemon.controllers.osc import packet_filter
 from lcm_daemon.controllers.osc.packet_filter import MOST_KEYS, host_key, sender_key
-from lcm_daemon.controllers.osc.sender_sockets import Peer, Turn
+from lcm_daemon.controllers.osc.sender_sockets import Peer, ReadTurn
 
 FULL, EMPTIER = 0.5, 0.25  # shares of the buffer: beyond the first it is a flood, below the second it is held off
 FULL_TURNS = 8  # of reading, one after the other, that leave a full buffer behind: then it is a flood
@@ -31,7 +31,7 @@ FIRST_SHARE, LEAST_SHARE = 1 / 16, 2**-16
 RAISED_AFTER = 4  # steps with few of them
 CALM_STEPS = 20  # in which all are let through, after which the flood is over
 COST = 768  # bytes of the buffer that a small datagram takes, with the system's bookkeeping
-MODEST = 0.25  # of what a sender sends on average; one that sends less is no flood
+MODEST = 0.25  # of what a sender sends on average; one that sends less does not flood
 MOST_KNOWN, MOST_HOSTS = 64, 64
 
 
@@ -70,7 +70,7 @@ class FloodFilter:
         """Whether a flood is held off."""
         return self._timer is not None
 
-    def note(self, turn: Turn) -> None:
+    def note(self, turn: ReadTurn) -> None:
         """A turn of reading the socket is over."""
         if not self._works:
             return
@@ -104,7 +104,7 @@ class FloodFilter:
         if self._works and self._shared.fileno() >= 0:
             packet_filter.detach(self._shared)
 
-    def _note_known(self, turn: Turn) -> None:
+    def _note_known(self, turn: ReadTurn) -> None:
         for peer in turn.packets:
             self._known.pop(peer, None)
             self._known[peer] = None

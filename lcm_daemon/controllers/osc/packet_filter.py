@@ -114,7 +114,7 @@ def attach(sock: socket.socket, instructions: Sequence[Instruction]) -> None:
 
 def detach(sock: socket.socket) -> None:
     """Let every datagram pass."""
-    with contextlib.suppress(OSError):  # there is no filter
+    with contextlib.suppress(OSError):  # without a filter
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 

@@ -30,7 +30,7 @@ DROP_SECONDS = 0.2  # for the stage to close its copy: what arrives there is rea
 Peer = tuple[Any, ...]  # an address as the socket module returns it
 
 
-class Turn(NamedTuple):
+class ReadTurn(NamedTuple):
     """What was read of a socket in one turn.
 
     Attributes:
@@ -44,7 +44,7 @@ class Turn(NamedTuple):
     sizes: Counter[Peer]
 
 
-Drain = Callable[[socket.socket], Turn]
+Drain = Callable[[socket.socket], ReadTurn]
 
 
 class SenderSockets:
@@ -72,7 +72,7 @@ class SenderSockets:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def note(self, turn: Turn) -> None:
+    def note(self, turn: ReadTurn) -> None:
         """A turn of reading the shared socket is over."""
         peer, size = turn.sizes.most_common(1)[0] if turn.is_more and turn.sizes else ((), 0)
         self._row = self._row + 1 if size > FLOOD_SHARE * turn.sizes.total() else 0

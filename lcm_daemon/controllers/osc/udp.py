@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from lcm_daemon.controllers.osc.flood_filter import FloodFilter
 from lcm_daemon.controllers.osc.ip import bind, destination, family_of, host_of
-from lcm_daemon.controllers.osc.sender_sockets import Peer, SenderSockets, Turn
+from lcm_daemon.controllers.osc.sender_sockets import Peer, ReadTurn, SenderSockets
 from lcm_daemon.controllers.osc_protocol.intake import let_others_run
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.held_sockets import HeldSockets, taken_or_made
@@ -170,7 +170,7 @@ class UdpSocket:
         finally:
             loop.remove_reader(self._socket)
 
-    def _drain(self, receive: PacketReceiver, sock: socket.socket) -> Turn:
+    def _drain(self, receive: PacketReceiver, sock: socket.socket) -> ReadTurn:
         """Read waiting datagrams for one turn."""
         packets, sizes = Counter[Peer](), Counter[Peer]()
         received, end = 0, time.perf_counter() + TURN
@@ -184,13 +184,13 @@ class UdpSocket:
                 sizes[source] += len(packet)
                 receive(packet, Address(host_of(source), source[1]))
         except BlockingIOError:
-            return Turn(False, packets, sizes)
+            return ReadTurn(False, packets, sizes)
         except ConnectionError:
             self._metrics.count("osc/feedback/gone")
-            return Turn(False, packets, sizes)
+            return ReadTurn(False, packets, sizes)
         finally:
             self._metrics.count("osc/packets", received)
-        return Turn(True, packets, sizes)
+        return ReadTurn(True, packets, sizes)
 
 
 def _finish(future: asyncio.Future[None]) -> None:

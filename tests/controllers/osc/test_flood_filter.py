@@ -14,7 +14,7 @@ import pytest
 from lcm_daemon.controllers.osc import flood_filter, packet_filter
 from lcm_daemon.controllers.osc.flood_filter import FloodFilter
 from lcm_daemon.controllers.osc.packet_filter import host_key, sender_key
-from lcm_daemon.controllers.osc.sender_sockets import Turn
+from lcm_daemon.controllers.osc.sender_sockets import ReadTurn
 from tests.rigs.osc_peers import Peer, rig
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no filter for sockets")
@@ -36,17 +36,17 @@ def sockets(host: str, number: int) -> Iterator[list[socket.socket]]:
         yield made
 
 
-def drain(sock: socket.socket, most: int = 256) -> Turn:
+def drain(sock: socket.socket, most: int = 256) -> ReadTurn:
     """Read some datagrams; the buffer holds about 256."""
     packets, sizes = Counter[tuple[object, ...]](), Counter[tuple[object, ...]]()
     for _ in range(most):
         try:
             packet, source = sock.recvfrom(65536)
         except BlockingIOError:
-            return Turn(False, packets, sizes)
+            return ReadTurn(False, packets, sizes)
         packets[source] += 1
         sizes[source] += len(packet)
-    return Turn(True, packets, sizes)
+    return ReadTurn(True, packets, sizes)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"])
@@ -80,7 +80,7 @@ def test_a_flood_of_many_is_held_off_and_what_another_sends_arrives(monkeypatch:
         with sockets("127.0.0.1", 51) as (bound, honest, *flood):
             held_off = FloodFilter(bound, dropped.append)
 
-            def send_and_read() -> Turn:
+            def send_and_read() -> ReadTurn:
                 for each in flood:
                     with contextlib.suppress(OSError):
                         for _ in range(24):
@@ -124,7 +124,7 @@ def test_of_a_machine_that_sends_from_ever_new_ports_known_senders_are_heard() -
                 for _ in range(600):
                     with contextlib.suppress(OSError):
                         unknown.send(bytes(16))
-                held_off.note(Turn(True, new, Counter(dict.fromkeys(new, 16))))
+                held_off.note(ReadTurn(True, new, Counter(dict.fromkeys(new, 16))))
             assert held_off.is_on
             drain(bound)
             while drain(bound).packets:
