@@ -24,8 +24,9 @@ from lcm_daemon.pipelines.loras import LiveLoras
 from lcm_daemon.pipelines.model_parts import parts_of
 from lcm_daemon.pipelines.prompt_chunks import LearnedWords
 from lcm_daemon.pipelines.quick_read import read_quickly
+from lcm_daemon.pipelines.weight_files import WeightFiles
 from lcm_daemon.pipelines.weight_values import check_numbers, refuse_integers
-from lcm_daemon.pipelines.weights import WeightFiles, locate
+from lcm_daemon.pipelines.weights import locate
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.registry import FAMILIES, STABLE_DIFFUSION
 from lcm_daemon.recipes.safetensors_header import read_header

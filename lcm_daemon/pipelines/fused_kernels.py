@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lcm_daemon.pipelines.group_norm import Plan, power_of_two
+from lcm_daemon.pipelines.group_norm_plan import Plan, power_of_two
 
 COLUMNS = 1024  # elements that one program of an element-wise kernel computes
 FLOAT8_MAX: float = torch.finfo(torch.float8_e4m3fn).max

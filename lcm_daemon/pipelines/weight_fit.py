@@ -10,17 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lcm_daemon.pipelines.lora_keys import parse
 from lcm_daemon.pipelines.lora_settings import read_settings
+from lcm_daemon.pipelines.weight_files import WeightFiles
 from lcm_daemon.recipes.families import SD1, SD2, SDXL, Family, WeightKind, family_of_config, identify
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.recipes.safetensors_header import BadWeightFile, TensorInfo, read_header, read_metadata
 from lcm_daemon.recipes.weight_folders import find_weights, read_json
-
-if TYPE_CHECKING:
-    from lcm_daemon.pipelines.weights import WeightFiles
 
 _FILE = ".safetensors"
 _LATENTS = 4  # channels of the latents of SD 1.x, SD 2.x and SDXL

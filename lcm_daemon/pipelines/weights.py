@@ -1,13 +1,13 @@
-"""WeightFiles: where the files of a recipe are on this machine. Downloads nothing and imports no torch."""
+"""Finds the files of a recipe on this machine. Downloads nothing and imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lcm_daemon.core.document import path_exists
 from lcm_daemon.core.errors import RecipeError
+from lcm_daemon.pipelines.weight_files import WeightFiles, config_of
 from lcm_daemon.pipelines.weight_fit import misfits
 from lcm_daemon.pipelines.weight_problems import WeightProblems
 from lcm_daemon.recipes import hub_cache
@@ -25,48 +25,6 @@ _FILES: Mapping[str, tuple[str, ...]] = {  # of folders without weights: one of 
     "tokenizer": ("vocab.json", "tokenizer.json"), "tokenizer_2": ("vocab.json", "tokenizer.json"),
     "scheduler": ("scheduler_config.json",),
 }
-
-
-@dataclass(frozen=True)
-class WeightFiles:
-    """Paths of a recipe's parts.
-
-    model: a diffusers folder (text_encoder/, tokenizer/, ...).
-    unet: a folder (that of the transformer in some families), or a .safetensors file that the model's own
-        unet/config.json describes.
-    vae: a folder, or a .safetensors file.
-    second: whether the model has a second text encoder.
-    loras, embeddings: files, in the recipe's order.
-    controlnets, detectors: folders, by the names of the ControlNets; a ControlNet may be a file.
-    adapters, encoders: of the image prompts, files and folders.
-    pix2pix: the weights of a pix2pix-turbo, a file.
-    checkpoint: a whole model in one file; None if the recipe has none.
-    in_checkpoint: the parts that it replaces: "text_encoder", "text_encoder_2", "unet", "vae".
-    """
-
-    model: Path
-    unet: Path
-    vae: Path
-    second: bool = False
-    loras: tuple[Path, ...] = ()
-    embeddings: tuple[Path, ...] = ()
-    controlnets: Mapping[str, Path] = field(default_factory=dict)
-    detectors: Mapping[str, Path] = field(default_factory=dict)
-    adapters: tuple[Path, ...] = ()
-    encoders: tuple[Path, ...] = ()
-    pix2pix: Path | None = None
-    checkpoint: Path | None = None
-    in_checkpoint: frozenset[str] = frozenset()
-
-    @property
-    def unet_config(self) -> Path:
-        """The file that describes the UNet: its own config.json; for a single file the model's."""
-        return _config_of(self.model / "unet", self.unet)
-
-    @property
-    def vae_config(self) -> Path:
-        """The file that describes the VAE, as of `unet_config`."""
-        return _config_of(self.model / "vae", self.vae)
 
 
 def locate(recipe: Recipe, fetched: bool = False) -> WeightFiles:
@@ -116,7 +74,7 @@ class _Search:
         model = model or Path(recipe.model)
         inside = self._inside(checkpoint, model / "unet" / "config.json") if checkpoint else frozenset()
         unet = self._own_part("unet", FAMILIES[recipe.family].denoiser, model, checkpoint, inside)
-        config = _config_of(model / "unet", unet)
+        config = config_of(model / "unet", unet)
         second = _has_second(config)
         self._look_into(model, second, inside)
         self._look_for_safety(model)
@@ -278,11 +236,6 @@ class _Search:
         places = (model, find(SAFETY.source, self.recipe))
         if not any(place and find_weights(place / "safety_checker", half=True) for place in places):
             self.problems.add_absent(f"{SAFETY.source}/safety_checker")
-
-
-def _config_of(folder: Path, place: Path) -> Path:
-    """The config.json of a part: in its own folder; of a single file, in the model's folder for that part."""
-    return (folder if place.suffix == SUFFIX else place) / "config.json"
 
 
 def _family_of(model: str) -> Family | None:

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from lcm_daemon.pipelines.base import DeviceMemory
+from lcm_daemon.recipes.recipe import Recipe
+from lcm_daemon.render.engine_place import EnginePlace
 from lcm_daemon.render.policy import describe_memory
 
-if TYPE_CHECKING:
-    from lcm_daemon.render.engine_supervisor import EngineSupervisor
+
+class KnownEngine(Protocol):
+    """What is asked of an `EngineSupervisor`."""
+
+    report: Any
+    place: EnginePlace
+    node: str
+    state: str
+    rendered: int
+    memory: DeviceMemory | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that it renders."""
+
+    @property
+    def frames_under_way(self) -> int:
+        """Frames that were sent, and whose results have not come."""
 
 
-def describe_engine(engine: EngineSupervisor) -> Mapping[str, str]:
+def describe_engine(engine: KnownEngine) -> Mapping[str, str]:
     """Name and value of each fact."""
     recipe, report = engine.recipe, engine.report
     facts = {"recipe": recipe.name, "size": "{}x{}".format(*recipe.size), "place": engine.place.name,

@@ -25,7 +25,8 @@ from lcm_daemon.core.parameters import Refused
 from lcm_daemon.core.refusals import Refusals
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.core.suggestions import nearest
-from lcm_daemon.shows.library import is_packaged, openable_shows
+from lcm_daemon.shows.library import is_packaged
+from lcm_daemon.shows.openable_shows import openable_shows
 from lcm_daemon.shows.reader import inspect_show, load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.shows.show_edits import ShowEdits

@@ -16,7 +16,8 @@ with lazy_imports(globals()):
     from torch import nn
 
     from lcm_daemon.pipelines import group_norm
-    from lcm_daemon.pipelines.group_norm import ONE_PASS, Plan, channels_last, power_of_two
+    from lcm_daemon.pipelines.group_norm import channels_last
+    from lcm_daemon.pipelines.group_norm_plan import ONE_PASS, Plan, power_of_two
 
 # Pixels, channels, groups: those of SD-Turbo at 512, of the full VAE, and odd ones.
 SHAPES = [(4096, 320, 32), (4096, 960, 32), (1024, 640, 32), (1024, 1920, 32), (256, 1280, 32), (64, 2560, 32),

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 import lcm_daemon.pipelines
 from lcm_daemon.pipelines.float8 import quantise
-from lcm_daemon.pipelines.group_norm import Plan
+from lcm_daemon.pipelines.group_norm_plan import Plan
 
 NAME = "lcm_daemon.pipelines.fused_kernels"
 SOURCE = Path(lcm_daemon.pipelines.__file__).with_name("fused_kernels.py")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lcm_daemon.pipelines import fused_kernels, group_norm
 from lcm_daemon.pipelines.float8 import quantise
-from lcm_daemon.pipelines.group_norm import Plan
+from lcm_daemon.pipelines.group_norm_plan import Plan
 
 # n, channels, height, width, groups
 SMALL = [(1, 32, 8, 8, 8), (2, 60, 7, 5, 6), (1, 8, 1, 1, 4), (2, 12, 96, 90, 3), (1, 30, 70, 61, 1),

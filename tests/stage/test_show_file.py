@@ -20,7 +20,8 @@ from lcm_daemon.core.live_values import Parameters
 from lcm_daemon.core.metrics import Metrics
 from lcm_daemon.core.requests import CommandRequest
 from lcm_daemon.render.recipe_switcher import RecipeSwitcher
-from lcm_daemon.shows.library import openable_shows, show_files
+from lcm_daemon.shows.library import show_files
+from lcm_daemon.shows.openable_shows import openable_shows
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.show import Show
 from lcm_daemon.shows.show_writer import ShowEdits, edit_show
