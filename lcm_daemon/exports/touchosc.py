@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lcm_daemon.exports.surface import Surface, label_of
 from lcm_daemon.exports.touchosc_controls import COLUMN, OFF, ON, ROW, command_button, control_cell, shown_text
-from lcm_daemon.exports.touchosc_nodes import Bounds, ToscNode, pack
+from lcm_daemon.exports.touchosc_nodes import Bounds, Colour, ToscNode, pack
 
 WIDTH, HEIGHT = 1024, 768  # of a tablet; TouchOSC scales a layout to its screen
 HEADER, TABS = 72, 40  # heights
@@ -20,6 +20,7 @@ ACROSS, DOWN = 4, 10  # buttons of a tab
 HEADER_BUTTONS = ("panic", "undo", "redo", "cue/back", "cue/go", "tap")
 HEADER_STATUS = ("cue", "fps")
 RECEIVE_PORT = 9001
+TEXT = Colour(1.0, 1.0, 1.0)
 Item = TypeVar("Item")
 
 SCRIPT = f"""-- Ask the daemon for every value and every later change. It sends them to TouchOSC's Receive Port,
@@ -102,7 +103,7 @@ def _parts(title: str, items: Sequence[Item], most: int) -> list[tuple[str, Sequ
 
 
 def _page(title: str, children: list[ToscNode]) -> ToscNode:
-    colours = {"tabColorOff": OFF, "tabColorOn": ON}
+    colours = {"tabColorOff": OFF, "tabColorOn": ON, "textColorOff": TEXT, "textColorOn": TEXT}
     frame = Bounds(0, TABS, WIDTH, HEIGHT - HEADER - TABS)
     return ToscNode("GROUP", f"page {title}", title, frame, {"tabLabel": title, **colours}, children=children)
 
