@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 KEPT = "dmx"  # key of what is kept for the next desk
 
-_Place = tuple[int, tuple[int, ...]]  # universe and channels
-
 
 class DmxChannels:
     """The lines of the map. A sender repeats all levels all the time: a line acts when its own level changes.
@@ -38,7 +36,7 @@ class DmxChannels:
     def __init__(self, lines: Mapping[int, Sequence[DmxLine]], controls: ControlState) -> None:
         self._lines, self._controls = lines, controls
         self._values = PendingValues(controls)
-        self._raw: dict[_Place, int] = dict(controls.kept.get(KEPT, {}))  # the desk before has acted on these
+        self._raw: dict[str, int] = dict(controls.kept.get(KEPT, {}))  # the desk before has acted on these
         self._engaged: set[tuple[int, DmxLine]] = set()  # faders that have taken their value over
         self._throttle = LogThrottle(log, controls.metrics)
 
@@ -49,7 +47,8 @@ class DmxChannels:
     def _act(self, universe: int, lines: Sequence[DmxLine], levels: bytes) -> None:
         before = dict(self._raw)
         for line in lines:
-            raw, place = line.raw(levels), (universe, line.channels)
+            # with the target: where a show's file gives the channel another one, that gets the present level
+            raw, place = line.raw(levels), f"{universe} {line} {line.to or line.command}"
             if raw is None or raw == before.get(place):
                 continue
             self._raw[place] = raw

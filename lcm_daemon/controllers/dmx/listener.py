@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from lcm_daemon.controllers.allowlist import Allowlist
+from lcm_daemon.controllers.allowlist import Allowlist, is_loopback
 from lcm_daemon.controllers.dmx import artnet, sacn
 from lcm_daemon.controllers.dmx.channels import DmxChannels
 from lcm_daemon.controllers.dmx.options import BOTH, ZERO, universes_of
@@ -66,6 +67,10 @@ class DmxListener:
         self._unsubscribe = self._controls.subscribe(
             on_changes=self._channels.on_changes, on_table=self._channels.on_table)
         self._checking = asyncio.create_task(self._check_forever(), name="dmx")
+        host = self._options["host"]
+        if sys.platform != "win32" and host != "0.0.0.0" and not is_loopback(host):
+            log.warning("DMX: on %s alone, broadcast and multicast do not arrive: the desk has to send to this "
+                        "address; with host 0.0.0.0, `allow` limits who may send", host)
         numbers = ", ".join(map(str, sorted(self._universes))) or "none"
         log.info("DMX: %s; universes: %s", ", ".join(f"{name} on UDP port {port}" for name, port in self.ports.items()),
                  numbers)

@@ -36,7 +36,8 @@ FIELDS: Fields = {
     "on_loss": Field(Choice((HOLD, ZERO)), HOLD, "what happens when the last sender is gone: the values stay, or all "
                                                  "channels go to 0"),
     "timecode": Field(Boolean(), False, "follow the timecode of Art-Net: cues start at it"),
-    "host": Field(_HOST, "0.0.0.0", "address of this machine that is listened on; 0.0.0.0 for all"),
+    "host": Field(_HOST, "0.0.0.0", "address of this machine that is listened on; 0.0.0.0 for all: only then do Linux "
+                                    "and macOS receive broadcast and multicast"),
     "allow": Field(Items(NETWORK), (), "addresses and networks that may send, in addition to network.allow; an empty "
                                        "list allows all"),
     "artnet_port": Field(_PORT, PORTS[ARTNET], "UDP port of Art-Net"),

@@ -158,6 +158,8 @@ def test_another_desk_does_not_repeat_what_the_one_before_has_done() -> None:
     second = Rig("{channel: 1, to: mix}", first.controls.kept["dmx"]).send(200)
     assert not second.changed
     assert second.send(201).changed == [("mix", 201 / 255)]
+    other = Rig("{channel: 1, to: blend}", second.controls.kept["dmx"]).send(201)  # the show's file has changed
+    assert other.changed == [("blend", 201 / 255)]
 
 
 def test_what_is_refused_is_counted(caplog: pytest.LogCaptureFixture) -> None:
