@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lcm_daemon.commands.show_copy import copy_environment, copy_overrides
+from lcm_daemon.core.network import NetworkPolicy
 from lcm_daemon.shows.reader import load_show
 
 SHOW = """\
@@ -15,7 +16,7 @@ sinks: [{transport: ndi, name: out, optional: true}, {transport: record, path: t
 cues:
   - {name: dawn, set: {strength: 0.4}}
   - {name: dusk, set: {strength: 0.6}, send: [{osc: /lamp, to: "10.0.0.9:7000"}]}
-network: {hosts: [lcm.example.org], access: {pin: "481516"}}
+network: {hosts: [lcm.example.org], access: {pin: "481516"}, ndi_discovery: ["10.0.0.5:5959"]}
 osc: {port: 9300, feedback: ["10.0.0.9:9001"]}
 oscquery: {port: 9400}
 opening_hours: {open: [{from: "10:00", to: "10:01"}]}
@@ -42,7 +43,7 @@ def test_a_copy_sends_and_serves_nothing_to_others(file: Path) -> None:
     assert list(on) == ["panel"]
     assert (on["panel"]["host"], on["panel"]["port"]) == ("127.0.0.1", 8391)
     assert (copy.audience, copy.resume, copy.cue_destinations) == (None, False, ())
-    assert not copy.network.access.pin
+    assert copy.network == NetworkPolicy(ndi_discovery=("10.0.0.5:5959",))  # where its sources are found
     assert [cue.values for cue in copy.cues] == [cue.values for cue in show.cues]
     kept = copy.unattended
     assert (kept.opening_hours, kept.alarms, kept.log.file, kept.crash_reports.keep) == (None, None, "", 0)

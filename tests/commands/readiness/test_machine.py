@@ -39,6 +39,17 @@ def test_every_folder_that_is_written_is_looked_at(tmp_path: Path) -> None:
         "recordings": tmp_path / "takes", "visitors' pictures": tmp_path / "visitors"}
 
 
+def test_ndi_servers_that_answer_and_do_not(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (server, other)]
+        other.close()
+        servers = f"network: {{ndi_discovery: {addresses}}}\n"
+        found = list(machine.ndi_servers(show(tmp_path, servers + "sinks: [{transport: ndi, name: lcm}]")))
+        assert [(one.text, one.grade) for one in found] == [
+            (f"{addresses[0]} answers", OK), (f"{addresses[1]} does not answer: Connection refused", NOTE)]
+        assert list(machine.ndi_servers(show(tmp_path, servers))) == []
+
+
 @pytest.mark.parametrize(("free", "grade"), [(50e9, OK), (1e9, NOTE), (1e6, FAULT)])
 def test_a_full_disk_is_a_fault(free: float, grade: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1e12, 0, free))

@@ -7,9 +7,13 @@ import base64
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 
 from lcm_daemon.controllers.panel import sources
 from lcm_daemon.controllers.panel.sources import SourceSearch
+from lcm_daemon.core.network import NetworkPolicy
 from tests.conftest import ManualClock
 from tests.rigs.panel import Rig, get, serving, until, visiting
 
@@ -97,6 +101,23 @@ def test_a_process_that_hangs_is_killed(clock: ManualClock) -> None:
             clock.time += 1.0
             search.look()
         await until(lambda: search._task is None)
+
+    asyncio.run(scenario())
+
+
+def test_the_search_uses_the_ndi_servers_of_the_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LCM_DAEMON_STATE", str(tmp_path))
+    tells = ("import json, os, sys; print(json.dumps({'transport': 'ndi', 'problem': '', "
+             "'labels': [os.environ['NDI_CONFIG_DIR']]}), flush=True); sys.stdin.read()")
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.controls.network = NetworkPolicy(ndi_discovery=("10.0.0.5",))
+        search = SourceSearch(rig.controls, command=command(tells))
+        search.look()
+        await until(lambda: bool(rig.controls.lists.get("sources")))
+        await search.stop()
+        assert str(rig.controls.lists["sources"][0]["label"]).startswith(str(tmp_path / "ndi"))
 
     asyncio.run(scenario())
 
