@@ -71,8 +71,11 @@ FORMATS: Mapping[str, Format] = {
         "{show}_qlab.applescript", "QLab 5: a script that makes cues for looks, prompts, commands, parameters",
         "lcm_daemon.exports.qlab", program="QLab", needs=("osc",)),
     "max": Format(
-        "{show}.maxpat", "Max for Live: a patcher with every parameter as one of Live, bound both ways",
+        "{show}.maxpat", "Max: a patcher with every parameter, bound both ways; as parameters of Live in Max for Live",
         "lcm_daemon.exports.max_for_live", program="Max and Max for Live", needs=("osc",)),
+    "max-for-live": Format(
+        "{show}.amxd", "Max for Live: a device for Live's MIDI tracks, the same as `max` ready to be dropped into Live",
+        "lcm_daemon.exports.max_device", binary=True, program="Ableton Live with Max for Live", needs=("osc",)),
     "chataigne": Format(
         "{show}.noisette", "Chataigne: a session with the daemon's tree, over OSCQuery",
         "lcm_daemon.exports.chataigne", program="Chataigne", needs=("osc", "oscquery")),

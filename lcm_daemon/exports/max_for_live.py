@@ -1,7 +1,7 @@
 """The patcher for Max and Max for Live: every parameter as a Live parameter, with buttons for commands, looks, prompts.
 
 Its presentation has the height of a device. Each control sends OSC by `udpsend`, and is set by what the daemon reports
-to `udpreceive`. Select all of it, copy it, and paste it into a Max MIDI Effect.
+to `udpreceive`. max_device.py makes a device for Live of it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class _Builder:
 
 def build(surface: Surface) -> bytes:
     """The `.maxpat` file. Raises LcmDaemonError if the show has no OSC."""
+    return patch_of(surface).to_json()
+
+
+def patch_of(surface: Surface) -> Patch:
+    """The patcher of a show. Raises LcmDaemonError if the show has no OSC."""
     surface.need_osc()
     builder = _Builder(Patch())
     _connect_to_daemon(builder, surface)
@@ -48,7 +53,7 @@ def build(surface: Surface) -> bytes:
         _add_button(builder, button, next(cells))
     if surface.recipes:
         _add_recipes(builder, surface, next(cells))
-    return builder.patch.to_json()
+    return builder.patch
 
 
 def _cells() -> Iterator[Place]:

@@ -19,7 +19,7 @@ _PORTS: dict[str, tuple[int, list[str]]] = {
 }
 _OBJECTS: dict[str, tuple[int, list[str]]] = {  # of class newobj, by the first word of their text
     "udpsend": (1, []), "udpreceive": (1, [""]), "prepend": (1, [""]), "route": (1, ["", ""]), "metro": (2, ["bang"]),
-    "live.thisdevice": (1, ["bang", "int", "int"]),
+    "live.thisdevice": (1, ["bang", "int", "int"]), "midiin": (1, ["int"]), "midiout": (1, []),
 }
 
 
@@ -67,9 +67,15 @@ class Patch:
             line = {"source": [source, 0 if place else outlet], "destination": [target, 0]}
             self._lines.append({"patchline": line})
 
-    def to_json(self) -> bytes:
-        """The file."""
-        patcher = {**HEAD, "rect": [60.0, 100.0, 1200.0, 720.0], "boxes": self._boxes, "lines": self._lines}
+    def shown_width(self) -> float:
+        """The width of the presentation, in points."""
+        shown = (each["box"]["presentation_rect"] for each in self._boxes if "presentation_rect" in each["box"])
+        return max((x + width for x, _, width, _ in shown), default=0.0)
+
+    def to_json(self, **attributes: Any) -> bytes:
+        """The file. attributes: Further ones of the patcher."""
+        rect = [60.0, 100.0, 1200.0, 720.0]
+        patcher = {**HEAD, **attributes, "rect": rect, "boxes": self._boxes, "lines": self._lines}
         return json.dumps({"patcher": patcher}, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -19,6 +19,7 @@ READERS: Mapping[str, str] = {  # the module with `addresses(data)`, by the name
     "companion": "tests.exports.read_companion",
     "qlab": "tests.exports.read_qlab",
     "max": "tests.exports.read_max_for_live",
+    "max-for-live": "tests.exports.read_max_device",
     "chataigne": "tests.exports.read_chataigne",
 }
 SENDS_NOTHING: Mapping[str, str] = {

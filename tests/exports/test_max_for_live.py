@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from lcm_daemon.exports import max_for_live
+from lcm_daemon.exports import max_device, max_for_live
 from lcm_daemon.exports.surface import Surface
 from lcm_daemon.shows.reader import load_show
 from lcm_daemon.shows.surface import surface_of
+from tests.exports import read_max_device
 from tests.exports.read_max_for_live import Patcher
 
 
@@ -60,6 +61,15 @@ def test_the_presentation_fits_a_device_and_boxes_do_not_lie_on_each_other(patch
     assert max(y + height for _, y, _, height in shown) <= 169
     corners = [(x, y) for x, y, _, _ in shown]
     assert len(set(corners)) == len(corners)
+
+
+def test_a_device_is_the_patcher_and_lets_midi_through(demo: Surface, patcher: Patcher) -> None:
+    device = Patcher(read_max_device.patcher(max_device.build(demo)))
+    own = {key: box for key, box in device.boxes.items() if key not in patcher.boxes}
+    assert {key: device.boxes[key] for key in patcher.boxes} == patcher.boxes
+    (midi_in, midi_out) = own
+    assert [box["text"] for box in own.values()] == ["midiin", "midiout"]
+    assert device.lines[midi_in, 0] == [midi_out]
 
 
 def test_the_file_is_a_patcher(demo: Surface) -> None:

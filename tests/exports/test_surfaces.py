@@ -14,7 +14,7 @@ from lcm_daemon.shows.surface import surface_of
 from tests.exports.hostile import CUES, heard, hostile_surface
 from tests.exports.readers import reader
 
-SURFACES = ("touchosc", "open-stage-control", "companion", "qlab", "max", "chataigne")
+SURFACES = ("touchosc", "open-stage-control", "companion", "qlab", "max", "max-for-live", "chataigne")
 
 
 @pytest.fixture(scope="module")
