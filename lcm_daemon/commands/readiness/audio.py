@@ -24,8 +24,8 @@ def audio_device(show: Show) -> Iterator[Finding]:
         text = str(error).removeprefix(f"{SECTION}: ")
         yield Finding(SECTION, f"{text}; the show plays without sound until it is there", NOTE)
         return
-    if config.wanted_channels > found.channels and config.channels != (1, 2):
-        yield Finding(SECTION, f"{found.name} has {found.channels} channels, and the show uses number "
-                               f"{config.wanted_channels}", NOTE)
+    if missing := config.missing_channels(found.channels):
+        yield Finding(SECTION, f"{found.name} has {found.channels} channels, and the show uses number {missing[0]}",
+                      NOTE)
     else:
         yield Finding(SECTION, f"{found.name}: {found.channels} channels, {found.rate:.0f} Hz")

@@ -8,6 +8,8 @@ from typing import Any
 
 from lcm_daemon.core.audio_names import AUTO
 
+DEFAULT_CHANNELS = (1, 2)
+
 
 @dataclass(frozen=True)
 class AudioConfig:
@@ -26,7 +28,7 @@ class AudioConfig:
 
     device: str = ""
     backend: str = AUTO
-    channels: tuple[int, ...] = (1, 2)
+    channels: tuple[int, ...] = DEFAULT_CHANNELS
     timecode: int | None = None
     rate: int | None = None
     gain: float | None = None
@@ -36,8 +38,14 @@ class AudioConfig:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> AudioConfig:
         """From the keys of a show's section `audio`."""
-        return cls(options["device"], options["backend"], tuple(options["channels"]) or (1, 2), options["ltc"],
-                   options["rate"] and int(options["rate"]), options["gain"], options["gate"], options["tempo"])
+        channels, rate = tuple(options["channels"]) or DEFAULT_CHANNELS, options["rate"]
+        return cls(options["device"], options["backend"], channels, options["ltc"], rate and int(rate),
+                   options["gain"], options["gate"], options["tempo"])
+
+    def missing_channels(self, count: int) -> list[int]:
+        """Channels that a device with `count` does not have. The default asks for two and takes one."""
+        wanted = () if self.channels == DEFAULT_CHANNELS else self.channels
+        return [each for each in (*wanted, self.timecode or 1) if each > count]
 
     @property
     def wanted_channels(self) -> int:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lcm_daemon.controllers.audio.config import DEFAULT_CHANNELS
 from lcm_daemon.controllers.base import Controller
 from lcm_daemon.core.audio_names import AUTO, BACKENDS, SECTION
 from lcm_daemon.core.control_state import ControlState
@@ -55,7 +56,7 @@ class Audio(Controller):
         "device": Field(Text(), "", "name of the input device, a pattern such as Scarlett*, or a part of the name; "
                                     "default: the system's"),
         "backend": Field(Choice((AUTO, *BACKENDS)), AUTO, "audio system; jack lists programs as devices too"),
-        "channels": Field(Items(_CHANNEL), (1, 2), "channels that are measured and recorded"),
+        "channels": Field(Items(_CHANNEL), DEFAULT_CHANNELS, "channels that are measured and recorded"),
         "ltc": Field(_CHANNEL, None, "channel with linear timecode (LTC), which starts cues"),
         "rate": Field(Number(8000, 192_000, whole=True), None, "samples a second; default: the device's"),
         "gain": Field(Custom(_read_gain, "decibels, or auto", Either((Number(-40, 60), Choice(("auto",))))), None,

@@ -72,8 +72,7 @@ class Listener:
                     self._listen(device)
                 continue
             except (AudioError, MissingIntegration) as error:
-                self._say(AudioState(str(error)))
-            self._ring.write_levels((0.0,) * len(BANDS))
+                self._fail(error)
             self._sleep(pause)
             pause = min(pause * 2.0, LONGEST_PAUSE)
 
@@ -81,8 +80,8 @@ class Listener:
         config = self._config
         found = choose(look(module), config.device, config.backend)
         device = AudioDevice(module, found, config.wanted_channels, config.rate)
-        missing = [each for each in (*config.channels, config.timecode or 1) if each > device.channels]
-        only = f"; channel {missing[0]} is not there" if missing and config.channels != (1, 2) else ""
+        missing = config.missing_channels(device.channels)
+        only = f"; it has no channel {missing[0]}" if missing else ""
         self._say(AudioState(f"{device.name}, {device.rate} Hz{only}", listens=True))
         return device
 
@@ -96,6 +95,14 @@ class Listener:
             AudioError: The device is gone.
         """
         ears = Ears(self._config, device.rate, device.channels, self._ring)
+        try:
+            self._hear(device, ears)
+        except AudioError as error:
+            self._fail(error)  # now: to close a device whose system has ended may hang
+            raise
+
+    def _hear(self, device: AudioDevice, ears: Ears) -> None:
+        """Raises as `_listen` does."""
         zeros = 0
         while zeros < self._patience * device.rate:
             samples, end, _ = device.read(ears.hop)
@@ -105,6 +112,11 @@ class Listener:
             if samples.any():
                 zeros, self._patience = 0, ZERO_SECONDS
         self._patience = min(self._patience * 2.0, LONGEST_ZERO_SECONDS)
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing is heard."""
+        self._ring.write_levels((0.0,) * len(BANDS))
+        self._say(AudioState(str(error)))
 
     def _say(self, state: AudioState) -> None:
         """Report a state and log it, once until it changes."""

@@ -89,6 +89,14 @@ def test_a_device_that_sends_zeros_is_looked_for_again(ring: OwnedAudioRing) -> 
     assert len(states) == 2, "it was there still, which needs no words; then it was gone"
 
 
+def test_a_channel_that_the_device_does_not_have_is_said(ring: OwnedAudioRing) -> None:
+    for config, text in (({}, "Mic, 48000 Hz"), ({"channels": (1, 3)}, "Mic, 48000 Hz; it has no channel 3"),
+                         ({"timecode": 4}, "Mic, 48000 Hz; it has no channel 4")):
+        audio = Audio(MIC)
+        audio.on_empty = audio.devices.clear
+        assert play(audio, ring, **config)[0].text == text
+
+
 def test_it_tries_less_often_while_nothing_is_there(ring: OwnedAudioRing) -> None:
     play(Audio(), ring, *[lambda: None] * 6)
     pauses = play.pauses  # type: ignore[attr-defined]
