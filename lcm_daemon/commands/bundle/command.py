@@ -13,6 +13,7 @@ from lcm_daemon.commands.bundle.packages import Packages, needed_packages
 from lcm_daemon.commands.bundle.show_files import ShowFiles, show_files
 from lcm_daemon.commands.bundle.wheels import pip_wheel
 from lcm_daemon.commands.output import PrintLine, print_line
+from lcm_daemon.core.document import resolved
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.recipes.downloads import format_size
 from lcm_daemon.shows.library import find_show
@@ -45,7 +46,7 @@ def bundle(
     assert show is not None
     if problem := name_problem(file.stem):
         raise LcmDaemonError(f"the show {file.stem!r:.80} cannot be packed: it {problem}")
-    target = Path(output or f"{file.stem}{SUFFIX}").absolute()
+    target = resolved(Path(output or f"{file.stem}{SUFFIX}"))
     if target.is_dir():
         raise LcmDaemonError(f"{target} is a folder; name a file with -o")
     check_models(show)

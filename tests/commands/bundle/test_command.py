@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 from huggingface_hub import constants
 
 from lcm_daemon.cli import main
-from lcm_daemon.commands.bundle import command
+from lcm_daemon.commands.bundle import command, wheels
 from lcm_daemon.commands.bundle.manifest import this_python
 from lcm_daemon.commands.bundle.packages import Packages
 from lcm_daemon.core.errors import DocumentError, LcmDaemonError
@@ -110,6 +111,19 @@ def test_missing_models_and_files_are_named(cache: Path, show: Path, packages: F
     with pytest.raises(DocumentError, match=r"mirror.yaml:1:1: unknown key"):
         command.bundle(str(show), "", print, packages)
     assert not list(show.parent.glob("*.py*"))
+
+
+def test_a_bundle_does_not_contain_itself(show: Path, packages: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The show plays the folder that the bundle is written into."""
+    monkeypatch.chdir(show.parent)
+    show.write_text("source: {transport: file, path: .}\n")
+    monkeypatch.setattr(command, "pip_wheel", lambda folder: wheels.repack(installed(folder, "pip"), folder))
+    for _ in range(2):  # the second one replaces the first
+        assert command.bundle("mirror.yaml", "", print, packages) == 0
+        with zipfile.ZipFile("mirror.pyz") as archive:
+            shown = [name for name in archive.namelist() if name.startswith("show/")]
+        assert "show/mirror.yaml" in shown
+        assert not [name for name in shown if ".pyz" in name or ".bundle" in name]
 
 
 def test_places_that_cannot_be_written(show: Path, packages: Find, tmp_path: Path) -> None:
