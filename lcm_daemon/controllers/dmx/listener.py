@@ -46,6 +46,7 @@ class DmxListener:
         self._allowlist = Allowlist(controls.network.allow, self._options["allow"])
         self._throttle, self._answers = LogThrottle(log, self._metrics), RateLimit(ANSWERS)
         self._seen: set[tuple[int, Hashable]] = set()  # universes and senders that the log has named
+        self._others: set[tuple[str, int]] = set()  # protocols and universes without lines that the log has named
         self._receivers: dict[str, DmxReceiver] = {}
         self._checking: asyncio.Task[None] | None = None
 
@@ -71,9 +72,8 @@ class DmxListener:
         if sys.platform != "win32" and host != "0.0.0.0" and not is_loopback(host):
             log.warning("DMX: on %s alone, broadcast and multicast do not arrive: the desk has to send to this "
                         "address; with host 0.0.0.0, `allow` limits who may send", host)
-        numbers = ", ".join(map(str, sorted(self._universes))) or "none"
         log.info("DMX: %s; universes: %s", ", ".join(f"{name} on UDP port {port}" for name, port in self.ports.items()),
-                 numbers)
+                 self._numbers())
 
     async def stop(self) -> None:
         checking, self._checking = self._checking, None
@@ -142,6 +142,7 @@ class DmxListener:
         universe = self._universes.get(packet.universe)
         if universe is None:
             self._metrics.count("dmx/other_universes")
+            self._note_other_universe(packet)
             return
         self._note_sender(packet, universe)
         is_first = not universe.has_sender
@@ -163,6 +164,17 @@ class DmxListener:
             self._seen.add(seen)
             log.info("DMX: universe %d comes from %s by %s, priority %d", packet.universe, packet.label,
                      packet.protocol, packet.priority)
+
+    def _note_other_universe(self, packet: DmxPacket) -> None:
+        """Name it once: many desks count the universes of Art-Net from 1, and a show that is one off hears nothing."""
+        place = (packet.protocol, packet.universe)
+        if place not in self._others and len(self._others) < MOST_LOGGED:
+            self._others.add(place)
+            log.info("DMX: %s also sends universe %d by %s, which no line of dmx.map reads; they read %s", packet.label,
+                     packet.universe, packet.protocol, self._numbers())
+
+    def _numbers(self) -> str:
+        return ", ".join(map(str, sorted(self._universes))) or "none"
 
     def _answer(self, host: str) -> None:
         """Tell a console which universes are wanted."""

@@ -130,11 +130,13 @@ def test_a_fader_with_pickup_waits_until_it_reaches_the_value() -> None:
     assert one.controls.values["mix"] == 0.1
 
 
-def test_lines_of_other_universes_and_channels_that_are_not_sent() -> None:
+def test_lines_of_other_universes_and_channels_that_are_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     one = Rig("{channel: 1, to: mix}, {channel: 1, universe: 300, to: blend}, {channel: 100, to: master}")
-    one.send(255, universe=300).send(7, universe=2)
+    one.send(255, universe=300).send(7, universe=2).send(8, universe=2)
     assert one.changed == [("blend", 1.0)]
-    assert one.counts["dmx/other_universes"] == 1
+    assert one.counts["dmx/other_universes"] == 2
+    assert caplog.text.count("also sends universe 2 by artnet, which no line of dmx.map reads; they read 1, 300") == 1
 
 
 @pytest.mark.parametrize(("on_loss", "mix"), [("hold", 1.0), ("zero", 0.0)])
