@@ -37,6 +37,11 @@ def operation(data: bytes) -> int:
     return code
 
 
+def universe_of(data: bytes) -> int:
+    """The universe of a packet of the operation DMX, unchecked; 0 of one that is too short."""
+    return int.from_bytes(data[14:16], "little")
+
+
 def read_artnet(data: bytes, host: str) -> DmxPacket:
     """Read a packet of the operation DMX.
 

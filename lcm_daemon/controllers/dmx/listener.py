@@ -103,7 +103,7 @@ class DmxListener:
 
     def on_sacn(self, data: bytes, peer: tuple[str, int]) -> None:
         """Take a datagram of the sACN port. peer: Its sender's host and port."""
-        if not self._allows(peer[0]):
+        if not self._allows(peer[0]) or self._is_foreign(SACN, sacn.universe_of(data)):
             return
         try:
             packet = sacn.read_sacn(data, peer[0])
@@ -120,7 +120,8 @@ class DmxListener:
         try:
             code = artnet.operation(data)
             if code == artnet.DMX:
-                self._on_packet(artnet.read_artnet(data, peer[0]))
+                if not self._is_foreign(ARTNET, artnet.universe_of(data)):
+                    self._on_packet(artnet.read_artnet(data, peer[0]))
             elif code == artnet.TIMECODE and self._options["timecode"]:
                 self._controls.timecode.receive(artnet.read_timecode(data, peer[0], self._clock()))
             elif code == artnet.POLL and self._answers.allows(peer[0]):
@@ -133,6 +134,13 @@ class DmxListener:
             return True
         self._throttle.warn("dmx/denied", f"DMX: {host} is not in network.allow and dmx.allow; its packets are ignored")
         return False
+
+    def _is_foreign(self, protocol: str, universe: int) -> bool:
+        """Whether no line reads this universe, and the log has said so: a large rig has a hundred such universes."""
+        if universe in self._universes or (protocol, universe) not in self._others:
+            return False
+        self._metrics.count("dmx/other_universes")
+        return True
 
     def _on_malformed(self, protocol: str, host: str, reason: MalformedDmx) -> None:
         self._throttle.warn("dmx/malformed", f"DMX: {protocol} packet from {host} is ignored: {reason}")

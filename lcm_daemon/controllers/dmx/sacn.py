@@ -23,6 +23,11 @@ _PREVIEW, _TERMINATED = 0x80, 0x40
 _LEVELS = 0  # start code; others are not levels, such as 0xDD: the priority of each channel
 
 
+def universe_of(data: bytes) -> int:
+    """The universe of a packet, unchecked; 0 of one that is too short."""
+    return int.from_bytes(data[113:115], "big")
+
+
 def read_sacn(data: bytes, host: str) -> DmxPacket | None:
     """Read a packet.
 

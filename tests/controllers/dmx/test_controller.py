@@ -257,6 +257,23 @@ def test_senders_of_other_packages_over_udp() -> None:
     asyncio.run(scenario())
 
 
+def test_sacn_by_multicast() -> None:
+    """On the loopback network, where multicast of other machines does not come."""
+    pyartnet = need_module("pyartnet")
+
+    async def scenario() -> None:
+        one = Rig("{channel: 1, to: mix}", protocol="sacn")
+        await one.dmx.start()
+        try:
+            assert one.dmx.ports == {"sacn": 5568}
+            async with pyartnet.SacnNode.create_multicast("127.0.0.1") as sender:
+                sender.add_universe(1).add_channel(start=1, width=1).set_values([51])
+                await until(one, lambda: one.controls.values["mix"] == 0.2)
+        finally:
+            await one.dmx.stop()
+    asyncio.run(scenario())
+
+
 def test_a_flood_leaves_the_event_loop_half_of_its_time(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         one = Rig("{channel: 1, to: mix}", **LOCAL)
