@@ -762,7 +762,8 @@ _heard = {}  # value by address, as it was received or sent last: what is heard 
 _times = {'heard': -math.inf, 'subscribe': -math.inf, 'refresh': -math.inf}
 _unknown = set()  # addresses that are no parameter of the pages; one that is new asks for the parameters
 _asks = {'refresh': False}  # whether the parameters will be asked for
-_map = {'text': None, 'controls': {}, 'pulses': {}, 'cues': None}  # what each parameter and pulse is, see _names
+# What each parameter and pulse is, see _names; the looks and the recipe that the daemon has named last.
+_map = {'text': None, 'controls': {}, 'pulses': {}, 'cues': None, 'recipe': None}
 
 
 # --- building ---
@@ -1042,6 +1043,8 @@ def tick(comp, now):
     is_there = now - _times['heard'] < SILENCE
     if bool(comp.par.Alive) != is_there:
         comp.par.Alive.val = is_there
+        if is_there:
+            refresh()  # it may play another show than before
     if now - _times['subscribe'] >= (RENEW if is_there else RETRY):
         _times['subscribe'] = now
         send(comp, ROOT + 'subscribe', [int(comp.par.Receiveport), LIFETIME])
@@ -1090,6 +1093,8 @@ def _receive_status(comp, name, value):
         if value in comp.par.Recipe.menuNames and value != comp.par.Recipe.eval():
             _heard[ROOT + 'recipe'] = value
             comp.par.Recipe.val = value
+        if value != _map['recipe']:  # also one that was chosen here
+            _map['recipe'] = value
             refresh()
     elif name == 'cues':
         cues, before = [cue for cue in str(value).split('\n') if cue], _map['cues']

@@ -136,7 +136,7 @@ def test_the_component_of_touchdesigner_follows_the_daemon(daemon: Daemon, surfa
     """Both ways, with the daemon's own packets and its own description of the parameters; the recipe changes."""
     world, arrived = World(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     arrived.bind(("127.0.0.1", 0))
-    arrived.settimeout(0.2)
+    arrived.settimeout(0.01)
     comp = world.run_script(FORMATS["touchdesigner"].build(surface).decode("utf-8"))
     comp.par.Receiveport.val = arrived.getsockname()[1]
     program, other = Sender(daemon.osc_port), Sender(daemon.osc_port)
@@ -150,14 +150,15 @@ def test_the_component_of_touchdesigner_follows_the_daemon(daemon: Daemon, surfa
                 world.respond(comp, 200, answer.read().decode())
         world.requests.clear()
         with suppress(TimeoutError):
-            message = OscMessage(arrived.recv(65536))
-            world.deliver(comp, message.address, *message.params)
+            while True:
+                message = OscMessage(arrived.recv(65536))
+                world.deliver(comp, message.address, *message.params)
 
     def until(condition: Callable[[], Any], what: str) -> None:
         def look() -> Any:
             pass_a_frame()
             return condition()
-        wait_for(look, 20, what)
+        wait_for(look, 60, what)  # a recipe is loaded
 
     other.send("/lcm/mix", [0.125])
     until(lambda: comp.par.Alive.eval() and comp.par.Mix.eval() == 0.125, "the value of the other program")

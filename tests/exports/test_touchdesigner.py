@@ -183,6 +183,10 @@ def test_a_daemon_that_ends_is_noticed_and_asked_again(world: World, lcm: COMP) 
     assert not world.taken()
     world.frame(2.0)
     assert world.taken() == [("/lcm/subscribe", [9001, 60])]
+    asked = len(world.requests)
+    world.deliver(lcm, "/lcm/status/fps", 30.0)
+    world.frame(2.0)
+    assert len(world.requests) == asked + 1  # it may play another show
 
 
 def test_looks_that_are_recorded_get_a_pulse(world: World, lcm: COMP) -> None:
@@ -224,6 +228,19 @@ def test_another_recipe_changes_the_pages(world: World, lcm: COMP, describe: Any
     lcm.par.Strength.val = 0.9
     world.frame()
     assert world.taken() == [("/lcm/strength", [0.9])]
+
+
+def test_a_recipe_that_is_chosen_here_changes_the_pages_too(world: World, lcm: COMP) -> None:
+    world.deliver(lcm, "/lcm/status/recipe", "builtin")
+    world.frame(2.0)
+    assert len(world.requests) == 1  # what plays may not be what the file says
+    lcm.par.Recipe.val = "passthrough"
+    world.frame(2.0)
+    assert ("/lcm/recipe", ["passthrough"]) in world.taken()
+    assert len(world.requests) == 1
+    world.deliver(lcm, "/lcm/status/recipe", "passthrough")
+    world.frame(2.0)
+    assert len(world.requests) == 2
 
 
 @pytest.mark.parametrize("answer", [(403, ""), (200, "<html>"), (200, "[]"), (200, '{"CONTENTS": 3}'), (200, "{}")])
