@@ -153,12 +153,12 @@ class DmxListener:
             self._note_other_universe(packet)
             return
         self._note_sender(packet, universe)
-        is_first = not universe.has_sender
-        if universe.receive(packet, self._clock()) or (is_first and universe.has_sender):
+        had_sender = universe.has_sender
+        if universe.receive(packet, self._clock()) or (universe.has_sender and not had_sender):
             self._controls.activity.note("dmx", f"universe {packet.universe}", packet.label)
             self._channels.on_levels(packet.universe, universe.levels)
-        if packet.has_ended:
-            self._on_loss(packet.universe, universe)
+        if had_sender:
+            self._look_for_loss(packet.universe, universe)
 
     def _note_sender(self, packet: DmxPacket, universe: Universe) -> None:
         if universe.knows(packet) or packet.has_ended:
@@ -209,9 +209,9 @@ class DmxListener:
                 continue
             if universe.drop_silent(now):
                 self._channels.on_levels(number, universe.levels)
-            self._on_loss(number, universe)
+            self._look_for_loss(number, universe)
 
-    def _on_loss(self, number: int, universe: Universe) -> None:
+    def _look_for_loss(self, number: int, universe: Universe) -> None:
         if universe.has_sender:
             return
         is_zero = self._options["on_loss"] == ZERO

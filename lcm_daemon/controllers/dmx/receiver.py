@@ -54,7 +54,18 @@ class DmxReceiver:
     def start(self, on_datagram: OnDatagram) -> None:
         """Pass each datagram on until `stop`. Call it in the event loop."""
         self.join()
+        self._read_on(on_datagram)
+
+    def _read_on(self, on_datagram: OnDatagram) -> None:
         self._reading = asyncio.create_task(self._read_forever(on_datagram), name=f"dmx {self._protocol}")
+        self._reading.add_done_callback(functools.partial(self._on_end, on_datagram))
+
+    def _on_end(self, on_datagram: OnDatagram, ended: asyncio.Task[None]) -> None:
+        """Read again after a defect: it costs one packet, not the port."""
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None and self._reading is ended:
+            self._throttle.warn("dmx/failed", f"DMX: {type(error).__name__}: {error}; the packet is dropped")
+            self._read_on(on_datagram)
 
     async def stop(self) -> None:
         """Stop reading, and close the socket."""
@@ -91,8 +102,10 @@ class DmxReceiver:
             return [self._host]
         import psutil  # a small command must not load it
 
-        return [each.address for card in psutil.net_if_addrs().values() for each in card
-                if each.family == socket.AF_INET]
+        with contextlib.suppress(OSError):
+            return [each.address for card in psutil.net_if_addrs().values() for each in card
+                    if each.family == socket.AF_INET]
+        return []
 
     def _bind(self, host: str, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -23,7 +23,7 @@ from lcm_daemon.core.parameters import Value
 from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.schema import read_fields
 from tests.conftest import ManualClock, need_module
-from tests.controllers.dmx.test_packets import ARTDMX
+from tests.controllers.dmx.test_packets import ARTDMX, sacn_packet
 from tests.rigs.echo import echo
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
@@ -153,6 +153,38 @@ def test_the_loss_of_the_last_sender(on_loss: str, mix: float, caplog: pytest.Lo
     one.dmx.check(one.clock.now())
     one.send(255, 255)
     assert (len(one.commands), one.controls.values["mix"]) == (1, 1.0)  # a command does not run again
+
+
+def test_the_last_packet_of_a_sender_that_was_never_heard_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    one = Rig("{channel: 1, to: mix}", on_loss="zero")
+    one.move("mix", 0.5)
+    for _ in range(3):
+        one.dmx.on_sacn(sacn_packet(universe=1, streamTerminated=True), PEER)
+    assert (one.pass_on().controls.values["mix"], "no sender any more" in caplog.text) == (0.5, False)
+    one.dmx.on_sacn(sacn_packet(universe=1, dmxData=(255,)), PEER)
+    one.dmx.on_sacn(sacn_packet(universe=1, streamTerminated=True), PEER)
+    assert one.pass_on().controls.values["mix"] == 0.0
+
+
+def test_a_defect_costs_one_packet_and_not_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        one = Rig("{channel: 1, to: mix}", **LOCAL)
+        on_levels, failures = one.dmx._channels.on_levels, [RuntimeError("a defect")]
+
+        def fail_once(universe: int, levels: bytes) -> None:
+            if failures:
+                raise failures.pop()
+            on_levels(universe, levels)
+        monkeypatch.setattr(one.dmx._channels, "on_levels", fail_once)
+        await one.dmx.start()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as desk:
+                for level in (10, 255):
+                    desk.sendto(sacn_packet(universe=1, dmxData=(level,), sequence=level), ("127.0.0.1", 8181))
+                await until(one, lambda: one.controls.values["mix"] == 1.0)
+        finally:
+            await one.dmx.stop()
+    asyncio.run(scenario())
 
 
 def test_another_desk_does_not_repeat_what_the_one_before_has_done() -> None:
