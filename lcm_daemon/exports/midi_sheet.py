@@ -25,6 +25,7 @@ HEIGHTS: Mapping[Shape, int] = {"knob": 84, "fader": 112, "button": 66, "pad": 6
 TEXTS: Mapping[Shape, int] = {"knob": 56, "fader": 84, "button": 46, "pad": 46}  # where the text below a control begins
 NAMES = 120  # width of the rows' names
 LINE = 20  # height of a line of a list
+KINDS = ("cc", "cc14", "nrpn", "rpn", "note", "pitchbend", "aftertouch", "program")  # of a line's control
 FILL = {True: "#ffe2bf", False: "#ffffff"}
 
 STYLE = ("text{font-family:Helvetica,Arial,sans-serif;font-size:11px;fill:#111}.title{font-size:20px;font-weight:bold}"
@@ -73,12 +74,13 @@ def _ready(name: str) -> list[MidiLine]:
     path = MAPS / f"{name}.yaml"
     if not name or not path.is_file():
         return []
-    return [_line(raw) for raw in yaml.safe_load(path.read_text(encoding="utf-8"))["map"]]
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [_line(raw) for lines in (found.get("map", ()), *found.get("banks", {}).values()) for raw in lines]
 
 
 def _line(raw: Mapping[str, Any]) -> MidiLine:
     """A line of a map as its file has it: `{cc: 0, to: strength, range: [0.2, 0.9]}`."""
-    kind = next(key for key in ("cc", "note") if key in raw)
+    kind = next(key for key in KINDS if key in raw)
     numbers = raw[kind] if isinstance(raw[kind], list) else [raw[kind]]
     target = label_of(str(raw.get("to") or raw.get("command") or f"bank {raw.get('bank')}"))
     if "value" in raw:

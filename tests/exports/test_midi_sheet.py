@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lcm_daemon.controllers.midi.binding import MAX_NUMBER
 from lcm_daemon.controllers.midi.mapping import ready_map, ready_map_names
 from lcm_daemon.exports import midi_sheet
 from lcm_daemon.exports.midi_layouts import LAYOUTS, TITLES
@@ -29,6 +30,10 @@ def drawn(surface: Surface) -> list[ElementTree.Element]:
 
 def texts(sheet: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in sheet.iter(f"{SVG}text")]
+
+
+def test_kinds_of_controls_are_those_of_maps() -> None:
+    assert set(midi_sheet.KINDS) == MAX_NUMBER.keys()
 
 
 def test_every_ready_map_has_a_layout() -> None:
