@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# The module's own expression, `send_multiple` of osc.js: numbers, true and false, quoted texts, words.
-_TOKEN = re.compile(r"""(-?\d+(?:\.\d+)?)|true|false|"((?:[^"\\]|\\.)+)"|'((?:[^'\\]|\\.)+)'|\S+""")
+# What the module's action `send_multiple` takes: numbers, texts in quotes in which a backslash protects, words.
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_QUOTED = re.compile(r'"(?P<text>(\\.|[^\\"])+)"')
+_WORD = re.compile(r"[^ ]+")
 _QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f", '"'))
 
 
@@ -31,12 +33,14 @@ def addresses(data: bytes) -> list[tuple[str, list[Any]]]:
 def arguments(typed: str) -> list[Any]:
     """The arguments of a message, as the module reads them."""
     found: list[Any] = []
-    for match in _TOKEN.finditer(typed.translate(_QUOTES)):
-        number, double, single = match.groups()
-        if number is not None:
-            found.append(float(number) if "." in number else int(number))
-        elif double is not None:
-            found.append(double.replace('\\"', '"'))
+    rest = typed.translate(_QUOTES).lstrip()
+    while rest:
+        number, quoted = _NUMBER.match(rest), _QUOTED.match(rest)
+        taken = number or quoted or _WORD.match(rest)
+        assert taken
+        if number:
+            found.append(float(number[0]) if number[1] else int(number[0]))
         else:
-            found.append(single if single is not None else match[0])
+            found.append(quoted["text"].replace('\\"', '"') if quoted else taken[0])
+        rest = rest[taken.end():].lstrip()
     return found
