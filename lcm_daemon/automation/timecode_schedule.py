@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from lcm_daemon.core.timecode import FrameRate, Timecode, TimecodeReport
 
-BACK = 0.5  # seconds; corrections of the time are smaller than this, jumps back larger
+BACK = 1.0  # seconds; a correction, or the end of a timecode that has run on for a moment, is smaller; jumps are larger
 LATE_DAY = 0.5  # of a day: what lies farther ahead is behind, on the other side of midnight
 
 Times = Sequence[tuple[str, str]]  # name and timecode of each cue that has one, in the order of the list
@@ -50,19 +50,23 @@ class TimecodeSchedule:
         if not report.running or not times:
             return ""
         frame, before = report.frame_at(now), self._asked
-        if self._has_gone_back(frame, report.rate):
+        back = self._way_back(frame, report.rate)
+        if back > BACK * report.rate.nominal:
             before = ""
+        elif back > 0.0:
+            frame = self._frame  # wait there: no cue of a moment ago starts again
         self._frame = frame
         asked = self._asked = self._at(frame, report.rate, times)
         if asked == before or (before is None and asked == current):
             return ""
         return asked
 
-    def _has_gone_back(self, frame: float, rate: FrameRate) -> bool:
+    def _way_back(self, frame: float, rate: FrameRate) -> float:
+        """Frames that the timecode has gone back; 0 if it has gone forward."""
         if self._asked is None or rate != self._rate:
-            return False
+            return 0.0
         back = (self._frame - frame) % rate.day
-        return BACK * rate.nominal < back < LATE_DAY * rate.day
+        return back if back < LATE_DAY * rate.day else 0.0
 
     def _at(self, frame: float, rate: FrameRate, times: Times) -> str:
         """The last cue whose time has come; "" before the first one."""

@@ -53,6 +53,16 @@ def test_a_jump_back_starts_the_cue_again_and_a_correction_does_not() -> None:
     assert one.due(at(29)) == ""
 
 
+def test_a_pause_starts_no_cue_again() -> None:
+    """A timecode that stops has run on for half a second, so that the next frames are behind."""
+    one, report = Rig(), at(19.8)
+    assert one.due(report) == "intro"
+    assert one.due(report, 0.5) == "drop"
+    assert one.due(at(19.8, running=False), 1.0) == ""
+    again = [one.due(replace(at(19.8), time=9.0), 9.0 + frame / 25) for frame in range(250)]
+    assert again == [""] * 250
+
+
 def test_while_it_does_not_run_no_cue_starts() -> None:
     one = Rig()
     assert one.due(at(25, running=False)) == ""
