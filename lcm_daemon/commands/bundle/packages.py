@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution
+from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 from typing import Any
 
-from lcm_daemon.commands.bundle.wheels import build, editable_source, is_installed, repack
+from lcm_daemon.commands.bundle.wheels import build, editable_source, find_installed, repack
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.plugins import declared
 
@@ -78,7 +77,7 @@ def _installed_extras(package: Distribution) -> Iterator[str]:
     plain = set(map(str, _needs(package, ())))
     for extra in package.metadata.get_all("Provides-Extra") or []:
         own = [need for need in _needs(package, (extra,)) if str(need) not in plain]
-        if own and extra not in _NOT_FOR_USERS and all(is_installed(need.name) for need in own):
+        if own and extra not in _NOT_FOR_USERS and all(find_installed(need.name) for need in own):
             yield extra
 
 
@@ -98,11 +97,10 @@ def _needs(package: Distribution, extras: Sequence[str]) -> list[Any]:
 
 
 def _find(name: str, by: str) -> Distribution:
-    try:
-        return importlib.metadata.distribution(name)
-    except PackageNotFoundError as error:
-        needed = f", which {by} needs" if by else ""
-        raise LcmDaemonError(f"the package {name}{needed}, is not installed here") from error
+    found = find_installed(name)
+    if found is None:
+        raise LcmDaemonError(f"the package {name}{f', which {by} needs,' if by else ''} is not installed here")
+    return found
 
 
 def _normal(name: str) -> str:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath
+from importlib.metadata import Distribution, PackagePath
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -34,19 +34,17 @@ _SCRIPTS, _HEADERS = ("bin", "scripts"), "include"  # folders beside that of Pyt
 _LEVEL = "compress_level" if sys.version_info >= (3, 13) else "_compresslevel"  # attribute of a ZipInfo
 
 
-def is_installed(name: str) -> bool:
-    """Whether a package of this name is installed."""
-    try:
-        importlib.metadata.distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True
+def find_installed(name: str) -> Distribution | None:
+    """The package of this name. The current folder may have what a build has left there: one with a RECORD comes first.
+    """
+    found = list(importlib.metadata.distributions(name=name))
+    return next((each for each in found if each.read_text("RECORD")), found[0] if found else None)
 
 
 def pip_wheel(folder: Path) -> Path:
     """Write a wheel of pip, for a machine that may have none. Raises LcmDaemonError if there is none here either."""
-    if is_installed("pip"):
-        return repack(importlib.metadata.distribution("pip"), folder)
+    if installed := find_installed("pip"):
+        return repack(installed, folder)
     try:
         import ensurepip  # Debian's Python may come without it
     except ImportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from importlib.metadata import Distribution, PackageNotFoundError
+from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,15 @@ def here(site: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Distribution]
     """The packages that are installed, by name."""
     found: dict[str, Distribution] = {}
 
-    def find(name: str) -> Distribution:
-        try:
-            return found[name.lower().replace("_", "-")]
-        except KeyError:
-            raise PackageNotFoundError(name) from None
+    def find(name: str) -> list[Distribution]:
+        """As importlib does, with what a build has left in the current folder first."""
+        own = found.get(name.lower().replace("_", "-"))
+        return [PathDistribution(left), own] if own else []
 
-    monkeypatch.setattr(importlib.metadata, "distribution", find)
+    left = site / "left.egg-info"
+    left.mkdir(parents=True)
+    (left / "PKG-INFO").write_text("Name: left\n")
+    monkeypatch.setattr(importlib.metadata, "distributions", find)
     for name, requires, extras in (
         ("first", ["Some_Lib>=1", "absent-there; sys_platform == 'none'", "one; extra == 'whole'",
                    "one; extra == 'half'", "absent; extra == 'half'", "tool; extra == 'dev'",
