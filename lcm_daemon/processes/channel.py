@@ -22,7 +22,7 @@ from lcm_daemon.core.frame import Frame, Pixels, Size
 from lcm_daemon.core.live_values import Blend
 from lcm_daemon.core.parameters import Value
 from lcm_daemon.processes.frame_slots import FEWEST_SLOTS, SLOTS, FrameSlots
-from lcm_daemon.processes.pipes import IMPORTED, Connection
+from lcm_daemon.processes.pipes import IMPORTED, Connection, readiness
 from lcm_daemon.processes.protocol import Credit, FrameRequest, FrameResult
 from lcm_daemon.processes.socket_transfer import SocketTransfer
 
@@ -72,7 +72,7 @@ class Channel:
         self._child_pipe: Connection | None = None
         if pipe is None:
             pipe, self._child_pipe = get_context("spawn").Pipe()
-        self.pipe = pipe
+        self.pipe, self._has_message = pipe, readiness(pipe)
         self._free = list(range(self._slots.count))
         self._held: list[Holds] = [_nothing] * self._slots.count  # the pixels that each input slot is a copy of
         self._credits = 0
@@ -158,7 +158,7 @@ class Channel:
         messages: list[Any] = []
         while True:
             try:
-                if not self.pipe.poll():
+                if not self._has_message():
                     return messages
                 message = self.pipe.recv()
             except CLOSED:

@@ -12,10 +12,16 @@ from lcm_daemon.stage.wakeup import WakeupPipe
 
 def test_a_ring_from_another_thread_wakes_the_wait_and_is_cleared() -> None:
     pipe = WakeupPipe()
-    threading.Thread(target=pipe.wake).start()
+    thread = threading.Thread(target=pipe.wake)
+    thread.start()
     assert wait([pipe.reader], 10.0) == [pipe.reader]
-    pipe.clear()
-    assert wait([pipe.reader], 0.0) == []
+    thread.join()
+    for _ in range(2):
+        pipe.clear()
+        assert wait([pipe.reader], 0.0) == []
+        pipe.clear()
+        pipe.wake()
+        assert wait([pipe.reader], 10.0) == [pipe.reader]
     pipe.close()
 
 
