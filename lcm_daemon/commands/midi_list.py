@@ -14,11 +14,16 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.suggestions import nearest
 
 
-def backend_opener(name: str) -> Callable[[], MidiBackend]:
-    """Return the function that opens a MIDI system. Raises LcmDaemonError if the name is unknown."""
+def backend_opener(name: str, sysex: bool = False) -> Callable[[], MidiBackend]:
+    """Return the function that opens a MIDI system. Raises LcmDaemonError if the name is unknown.
+
+    Args:
+        name: Key of BACKENDS.
+        sysex: Whether inputs receive system exclusive messages.
+    """
     if name not in BACKENDS:
         raise LcmDaemonError(f"MIDI: no backend {name!r}{nearest(name, BACKENDS)}")
-    return functools.partial(RtMidi, name)
+    return functools.partial(RtMidi, name, sysex=sysex)
 
 
 def open_backend(connect: Callable[[], MidiBackend]) -> MidiBackend:

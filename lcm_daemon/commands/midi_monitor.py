@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lcm_daemon.commands.midi_inputs import MidiInputs, MidiMessage, PortsChanged
@@ -10,9 +10,12 @@ from lcm_daemon.commands.midi_list import backend_opener
 from lcm_daemon.commands.output import PrintLine, print_line
 from lcm_daemon.controllers.midi.messages import ControlEvent, MessageDecoder
 from lcm_daemon.controllers.midi.ports import MidiBackend
+from lcm_daemon.controllers.midi.show_control import MMC, MSC
 
 if TYPE_CHECKING:
     from mido import Message
+
+CONTROLS: Mapping[int, str] = {MSC: "MIDI Show Control", MMC: "MIDI Machine Control"}
 
 
 def monitor(
@@ -29,7 +32,7 @@ def monitor(
     Raises:
         LcmDaemonError: MIDI is not available, or the backend is unknown.
     """
-    opener = connect or backend_opener(backend)
+    opener = connect or backend_opener(backend, sysex=True)
     decoders: dict[str, MessageDecoder] = {}
     connected: tuple[str, ...] | None = None
     with MidiInputs(opener) as inputs:
@@ -51,6 +54,8 @@ def describe(message: Message, decoder: MessageDecoder) -> str:
     """Return a message in words, and its bytes in hexadecimal."""
     event = decoder.decode(message)
     words = "part of an NRPN" if message.is_cc() else message.type.replace("_", " ")
+    if message.type == "sysex" and len(message.data) > 2:
+        words = CONTROLS.get(message.data[2], words)
     if event is not None:
         words = f"{event.control}, channel {event.control.channel}: {_movement(event)}"
     return f"{words}   ({message.hex().lower()})"

@@ -202,6 +202,9 @@ def test_learn_without_midi_raises_at_once(show: Path) -> None:
 @pytest.mark.parametrize(("message", "text"), [
     ((0xB0, 7, 64), "cc 7, channel 1: 64 of 127   (b0 07 40)"),
     ((0xE1, 0, 64), "pitchbend, channel 2: 8192 of 16383   (e1 00 40)"),
+    ((0xF0, 0x7F, 0x7F, 2, 1, 1, 0x31, 0xF7), "MIDI Show Control   (f0 7f 7f 02 01 01 31 f7)"),
+    ((0xF0, 0x7F, 0x7F, 6, 2, 0xF7), "MIDI Machine Control   (f0 7f 7f 06 02 f7)"),
+    ((0xF0, 0x7F, 0xF7), "sysex   (f0 7f f7)"),
     ((0xF8,), "clock   (f8)"), ((0xF3, 1), "song select   (f3 01)"), ((0xB0, 99, 1), "part of an NRPN   (b0 63 01)"),
 ])
 def test_messages_in_words(message: tuple[int, ...], text: str) -> None:
