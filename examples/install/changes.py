@@ -109,6 +109,6 @@ def find_user() -> None:
 
 
 def quoted(words: Sequence[str | Path]) -> str:
-    """Words as a line of a desktop entry's key Exec: each in double quotes, with what they need escaped."""
-    return " ".join('"' + str(word).replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$", "\\$")
-                    .replace("%", "%%") + '"' for word in words)
+    """Words as the key Exec of a desktop entry: in double quotes, with its specification's two levels of escapes."""
+    escapes = str.maketrans({character: f"\\{character}" for character in '\\"`$'} | {"%": "%%"})
+    return " ".join(f'"{str(word).translate(escapes)}"' for word in words).replace("\\", r"\\")

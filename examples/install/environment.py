@@ -14,10 +14,10 @@ SOURCES = ("lcm_daemon", "show_configs", "pyproject.toml", "README.md", "LICENSE
 PYTHONS = ((3, 11), (3, 14))  # from, and before: as requires-python in pyproject.toml
 CHECK = """
 import sys, torch
-print(f"torch {torch.__version__}")
-if sys.argv[1].startswith("cu"):
-    torch.ones(1, device="cuda").add(1).item()
-    print("torch computes on", ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
+on_card = sys.argv[1].startswith("cu")
+torch.ones(1, device="cuda" if on_card else "cpu").add(1).item()
+names = [torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count())] if on_card else ["the CPU"]
+print(f"torch {torch.__version__} computes on {', '.join(names)}")
 """
 
 

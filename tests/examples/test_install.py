@@ -194,6 +194,12 @@ def test_a_command_that_fails_is_the_end(home: Home) -> None:
     assert not (home.folder / ".local/bin/lcm-daemon").exists()
 
 
+def test_a_menu_entry_runs_a_program_of_any_name(parts: Any) -> None:
+    """The examples of the Desktop Entry Specification: a backslash is written as four, a dollar sign after two."""
+    assert parts["changes"].quoted([r"/a b/c\d", '$e`f"g', "100%"]) == (
+        r'"/a b/c\\\\d"' + " " + r'''"\\$e\\`f\\"g"''' + ' "100%%"')
+
+
 @pytest.mark.parametrize(("given", "wanted"), [
     (None, ("cu130", "torch")), ("cpu", ("cpu", "torch")), ("torch==2.13.0", ("", "torch==2.13.0")),
     ("/wheels/torch-2.13.0+cpu.whl", ("", "/wheels/torch-2.13.0+cpu.whl"))])
