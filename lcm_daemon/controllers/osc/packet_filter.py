@@ -65,12 +65,12 @@ class BufferUse(NamedTuple):
 
 def host_key(peer: tuple[Any, ...]) -> int:
     """What the filter knows a host by. peer: An address as the socket module returns it."""
-    return _key_of(peer[0])
+    return _key_of(str(peer[0]))
 
 
 def sender_key(peer: tuple[Any, ...]) -> int:
     """The same for a sender: its host and port. Two senders may share a key; that is unlikely."""
-    return host_key(peer) ^ (peer[1] * _MIX & 0xFFFFFFFF)
+    return host_key(peer) ^ (int(peer[1]) * _MIX & 0xFFFFFFFF)
 
 
 @functools.lru_cache(CACHED_HOSTS)
