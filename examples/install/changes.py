@@ -85,12 +85,21 @@ class Changes:
                 continue
             print(f"  removes {path}")
             if not self.dry:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                _remove(path)
         if self.dry:
             return
         self._list.unlink()
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    """Raises SystemExit if it is not possible: Windows keeps the files of a program that runs."""
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise SystemExit(f"{path} cannot be removed: {reason}. End lcm-daemon and run this again.") from error
 
 
 def program_of(environment: Path, name: str) -> Path:

@@ -174,6 +174,15 @@ def test_installing_twice_and_removing(home: Home) -> None:
 
 
 @POSIX
+def test_a_service_that_plays_with_it_stops_the_removal(home: Home) -> None:
+    unit = home.folder / ".config/systemd/user/lcm-daemon-mirror.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    result = home.install("--uninstall")
+    assert (result.returncode, "lcm-daemon-mirror.service. Remove them first" in result.stderr) == (1, True)
+
+
+@POSIX
 def test_what_others_put_there_stays(home: Home) -> None:
     home.program("uv", UV)
     command = home.folder / ".local/bin/lcm-daemon"
@@ -192,6 +201,18 @@ def test_a_command_that_fails_is_the_end(home: Home) -> None:
     assert result.returncode == 1
     assert "exit code 4" in result.stderr
     assert not (home.folder / ".local/bin/lcm-daemon").exists()
+
+
+def test_a_file_that_cannot_be_removed_is_named(parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = parts["changes"].Changes(tmp_path, dry=False)
+    changes.write(tmp_path / "used", "")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "it is used by another program")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SystemExit, match="used cannot be removed: it is used by another program"):
+        parts["changes"].Changes(tmp_path, dry=False).remove_all()
 
 
 def test_a_menu_entry_runs_a_program_of_any_name(parts: Any) -> None:
