@@ -80,7 +80,7 @@ def _pages(surface: Surface) -> Iterator[tuple[str, Sequence[DeckKey | None]]]:
     parameters = _in_rows([_keys(control) for control in surface.controls()])
     groups: dict[str, Sequence[DeckKey | None]] = {
         "lcm": [_command(button) for button in surface.buttons()],
-        "lcm looks": [_look(place, button) for place, button in enumerate(surface.cue_buttons(), 1)],
+        "lcm looks": [_look(button) for button in surface.cue_buttons_by(is_plain)],
         "lcm prompts": [_command(button) for button in surface.prompt_buttons()],
         "lcm parameters": parameters,
         "lcm recipes": [_command(button, "/lcm/status/recipe") for button in surface.recipe_buttons()],
@@ -156,10 +156,10 @@ def _command(button: Button, lamp: str = "") -> DeckKey:
     return DeckKey(button.label, _action(button.address, button.arguments), feedback, colour)
 
 
-def _look(place: int, button: Button) -> DeckKey:
-    """A look by its name, which lights it while it plays; by its place in the list where the name cannot be sent."""
-    arguments = button.arguments if is_plain(button.label) else (place,)
-    return DeckKey(button.label, _action(button.address, arguments), _feedback("/lcm/status/cue", button.label))
+def _look(button: Button) -> DeckKey:
+    """A look, which is lit while it plays."""
+    action = _action(button.address, button.arguments)
+    return DeckKey(button.label, action, _feedback("/lcm/status/cue", button.label))
 
 
 def _keys(control: SurfaceControl) -> list[DeckKey]:

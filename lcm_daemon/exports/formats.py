@@ -11,7 +11,8 @@ from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.suggestions import nearest
 from lcm_daemon.exports.surface import Surface
 
-MOST_OF_A_NAME = 60  # characters of a show's name in the name of a file
+MOST_OF_A_NAME = 180  # bytes of a show's name in the name of a file, which may have 255
+DEVICES = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"  # names that Windows has for devices, with any ending
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Format:
 
     def file_name(self, show: str) -> str:
         """The name of the file for a show of this name: letters, digits, "_", "-" and "." of it, the rest as "_"."""
-        safe = re.sub(r"[^\w.-]+", "_", show).strip("._")[:MOST_OF_A_NAME]
-        return self.file.format(show=safe or "show")
+        safe = re.sub(r"[^\w.-]+", "_", show).strip("._").encode()[:MOST_OF_A_NAME].decode(errors="ignore")
+        is_device = re.fullmatch(DEVICES, safe, re.IGNORECASE) is not None
+        return self.file.format(show=f"show_{safe}" if is_device else safe or "show")
 
 
 FORMATS: Mapping[str, Format] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lcm_daemon.exports.max_patch import Patch, Place, live_parameter
 from lcm_daemon.exports.surface import Button, ControlKind, Surface, SurfaceControl
@@ -49,7 +49,8 @@ def patch_of(surface: Surface) -> Patch:
     cells = _cells()
     for control in surface.controls():
         _add_control(builder, control, next(cells))
-    for button in (*surface.buttons(), *_looks(surface), *surface.prompt_buttons()):
+    looks = surface.cue_buttons_by(lambda name: not _NOT_IN_A_MESSAGE.search(name))
+    for button in (*surface.buttons(), *looks, *surface.prompt_buttons()):
         _add_button(builder, button, next(cells))
     if surface.recipes:
         _add_recipes(builder, surface, next(cells))
@@ -106,15 +107,9 @@ def _add_button(builder: _Builder, button: Button, cell: Place) -> None:
     patch.connect(box, message, builder.sender)
 
 
-def _looks(surface: Surface) -> list[Button]:
-    """The buttons of the looks. One whose name a message box cannot hold is called by its place in the list."""
-    return [replace(button, arguments=(place,)) if _NOT_IN_A_MESSAGE.search(button.label) else button
-            for place, button in enumerate(surface.cue_buttons(), 1)]
-
-
 def message_text(button: Button) -> str:
     """What a message box holds for a button: texts are quoted."""
-    typed = [f'"{each}"' if isinstance(each, str) else f"{each:g}" for each in button.arguments]
+    typed = [f'"{each}"' if isinstance(each, str) else f"{each:.9g}" for each in button.arguments]
     return " ".join([button.address, *(typed or ["1"])])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lcm_daemon.core.parameters import DRAW, Value
@@ -82,8 +83,7 @@ def _tabs(surface: Surface) -> list[Widget]:
 
 def _cue_buttons(surface: Surface) -> list[Button]:
     """The buttons of the cues. A cue whose name cannot be written is called by its place in the list."""
-    return [button if is_plain(button.label) else Button(button.name, button.command, (str(place),), button.label)
-            for place, button in enumerate(surface.cue_buttons(), 1)]
+    return [replace(button, arguments=(str(button.arguments[0]),)) for button in surface.cue_buttons_by(is_plain)]
 
 
 def _tab(title: str, columns: int, widgets: list[Widget]) -> Widget:

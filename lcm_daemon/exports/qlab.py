@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from lcm_daemon.core.parameters import Value
-from lcm_daemon.exports.surface import Button, Surface
+from lcm_daemon.exports.surface import Surface
 
 PATCH = "lcm"
 _QUERY = re.compile(r'[#"\\]')  # QLab replaces #...# by the result of a query; quotes and backslashes end a text
@@ -60,19 +60,15 @@ def build(surface: Surface) -> bytes:
 
 def _groups(surface: Surface) -> dict[str, list[tuple[str, str]]]:
     """Names and messages of the cues by group; none without cues."""
+    looks = surface.cue_buttons_by(lambda name: not _QUERY.search(name))
     groups = {
-        "looks": [(button.label, _cue_message(place, button)) for place, button in enumerate(surface.cue_buttons(), 1)],
+        "looks": [(button.label, osc_text(button.address, button.arguments)) for button in looks],
         "prompts": [(button.label, osc_text(button.address, button.arguments)) for button in surface.prompt_buttons()],
         "recipes": [(button.label, osc_text(button.address, button.arguments)) for button in surface.recipe_buttons()],
         "commands": [(button.label, button.address) for button in surface.buttons()],
         "parameters": [(control.label, osc_text(control.address, (control.value,))) for control in surface.controls()],
     }
     return {title: messages for title, messages in groups.items() if messages}
-
-
-def _cue_message(place: int, button: Button) -> str:
-    """A look by its name, or by its place in the list where QLab cannot send the name."""
-    return osc_text(button.address, (place,) if _QUERY.search(button.label) else button.arguments)
 
 
 def osc_text(address: str, arguments: Sequence[Value]) -> str:

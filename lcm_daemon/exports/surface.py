@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
@@ -152,7 +152,9 @@ class Surface:
         size: (width, height) of the output in pixels.
         inputs: The source and the guide, then what they can be changed to.
         outputs: The sinks.
-        host: Address of the daemon for programs on the same machine.
+        host: Address at which the daemon receives OSC, for programs on the same machine.
+        page_host: Address of the page; "" for that of OSC.
+        query_host: Address of OSCQuery; "" for that of OSC.
         osc_port: UDP port of OSC; 0 if it is off.
         page_port: TCP port of the page; 0 if it is off or takes any free one.
         query_port: TCP port of OSCQuery; 0 if it is off or takes any free one.
@@ -186,6 +188,8 @@ class Surface:
     machine: str = "MACHINE"
     mapped: Mapping[str, str] = field(default_factory=dict)
     midi: tuple[MappedDevice, ...] = ()
+    page_host: str = ""
+    query_host: str = ""
 
     def controls(self) -> list[SurfaceControl]:
         """Every parameter in order."""
@@ -207,6 +211,20 @@ class Surface:
     def cue_buttons(self) -> list[Button]:
         """One button for each cue, which starts it."""
         return [Button("cue/goto", self.commands["cue/goto"], (cue,), cue) for cue in self.cues]
+
+    def cue_buttons_by(self, is_sendable: Callable[[str], bool]) -> list[Button]:
+        """The buttons of the cues for a program that cannot send every name.
+
+        A cue whose name it cannot send is called by the number that its name is, or by its place in the list, counted
+        from 1. One whose place is the name of another cue has no button: the daemon would start the other one.
+        """
+        numbers, found = [number_of(cue) for cue in self.cues], []
+        for place, (button, number) in enumerate(zip(self.cue_buttons(), numbers, strict=True), 1):
+            if is_sendable(button.label):
+                found.append(button)
+            elif number is not None or place not in numbers:
+                found.append(replace(button, arguments=(place if number is None else number,)))
+        return found
 
     def prompt_buttons(self) -> list[Button]:
         """One button for each prompt of the bank. The daemon counts them from 1."""
@@ -251,16 +269,13 @@ class Surface:
     @property
     def page_url(self) -> str:
         """URL of the page, without a slash at its end; "" if it is off. /output below it is the picture alone."""
-        return f"{'https' if self.secure else 'http'}://{self._authority}:{self.page_port}" if self.page_port else ""
+        scheme = "https" if self.secure else "http"
+        return f"{scheme}://{in_url(self.page_host or self.host)}:{self.page_port}" if self.page_port else ""
 
     @property
     def query_url(self) -> str:
         """URL of OSCQuery, without a slash at its end; "" if it is off."""
-        return f"http://{self._authority}:{self.query_port}" if self.query_port else ""
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{in_url(self.query_host or self.host)}:{self.query_port}" if self.query_port else ""
 
 
 PRESSED = ("panic", "undo", "redo", "undo_panic", "cue/go", "cue/back", "cue/pause", "cue/resume", "cue/stop",
@@ -278,6 +293,22 @@ def control_kind(parameter: Parameter) -> ControlKind:
     span = parameter.high - parameter.low
     is_wide = parameter.kind == "int" and span / parameter.step > MOST_ON_A_FADER
     return "number" if is_wide or not math.isfinite(span) else "fader"
+
+
+def in_url(host: str) -> str:
+    """A host as a URL has it: an address of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def number_of(name: str) -> float | int | None:
+    """The number that a cue's name is, or None. The daemon takes a number for the name."""
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    if not abs(number) < MOST_INT:
+        return None
+    return int(number) if number.is_integer() else number
 
 
 def label_of(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lcm_daemon.exports.surface import Surface, label_of
 from lcm_daemon.exports.touchosc_controls import COLUMN, OFF, ON, ROW, command_button, control_cell, shown_text
-from lcm_daemon.exports.touchosc_nodes import Bounds, Colour, ToscNode, pack
+from lcm_daemon.exports.touchosc_nodes import Bounds, Colour, ToscNode, pack, without_control_characters
 
 WIDTH, HEIGHT = 1024, 768  # of a tablet; TouchOSC scales a layout to its screen
 HEADER, TABS = 72, 40  # heights
@@ -85,7 +85,7 @@ def _pages(surface: Surface) -> list[ToscNode]:
         for title, part in _parts(group, controls, CELLS):
             pages.append(_page(title, [node for place, control in enumerate(part)
                                        for node in control_cell(control, _cell(place))]))
-    for group, buttons in (("All looks", surface.cue_buttons()), ("Bank", surface.prompt_buttons()),
+    for group, buttons in (("All looks", surface.cue_buttons_by(is_sendable)), ("Bank", surface.prompt_buttons()),
                            ("Recipes", surface.recipe_buttons()), ("Commands", surface.buttons())):
         for title, some in _parts(group, buttons, ACROSS * DOWN):
             pages.append(_page(title, [node for place, button in enumerate(some)
@@ -94,6 +94,11 @@ def _pages(surface: Surface) -> list[ToscNode]:
         pages.append(_page(title, [node for place, address in enumerate(entries) for node in shown_text(
             title, label_of(address.rpartition("/")[2]), address, _square(place))]))
     return pages
+
+
+def is_sendable(name: str) -> bool:
+    """Whether a layout, which is XML, can hold a text as it is."""
+    return without_control_characters(name) == name
 
 
 def _parts(title: str, items: Sequence[Item], most: int) -> list[tuple[str, Sequence[Item]]]:

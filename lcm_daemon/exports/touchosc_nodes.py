@@ -7,6 +7,7 @@ that come with it; their meaning is in https://hexler.net/touchosc/manual/script
 
 from __future__ import annotations
 
+import re
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Kind = Literal["GROUP", "PAGER", "BUTTON", "FADER", "LABEL"]
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")  # a carriage return becomes a new line
 EVERY_CONNECTION = "1" * 10  # TouchOSC has ten connections
 
 
@@ -128,9 +130,14 @@ def _value(key: str, value: float | str) -> str:
             f"<default>{cdata(text)}</default><defaultPull>0</defaultPull></value>")
 
 
+def without_control_characters(text: str) -> str:
+    """A text without the characters that XML cannot hold. Others that are not seen stay: emoji are joined by them."""
+    return _NOT_IN_XML.sub("", text)
+
+
 def cdata(text: str) -> str:
     """A text for XML, without characters that XML cannot hold; "]]>" is divided."""
-    held = "".join(character for character in text if character.isprintable() or character == "\n")
+    held = without_control_characters(text)
     return f"<![CDATA[{held.replace(']]>', ']]]]><![CDATA[>')}]]>"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from lcm_daemon.shows.show import Show
 from lcm_daemon.transports.endpoint import EndpointConfig, switch_names
 
 LOCAL_HOST = "127.0.0.1"
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # also those that end a line
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # a server that listens there is also reached at LOCAL_HOST
 
 
@@ -34,12 +36,12 @@ def fixed_surface(show: Show) -> Surface:
     osc, panel, query = (show.controllers.get(name) for name in ("osc", "panel", "oscquery"))
     sources = (show.source, show.guide, *show.sources.values())
     return Surface(
-        show.name, {}, {}, {}, (), (), show.recipe.name, show.prompts, {},
+        _CONTROL_CHARACTERS.sub(" ", show.name).strip(), {}, {}, {}, (), (), show.recipe.name, show.prompts, {},
         tuple(modulator.name for modulator in show.modulators), show.fps, show.size,
         tuple(_end(source) for source in sources if source), tuple(map(_end, show.sinks)),
         _host(osc or panel or {}), _osc_port(osc), _port(panel), _port(query), show.network.tls is not None,
         _file(show), mapped={entry.address: entry.to for entry in (osc or {}).get("map", ())},
-        midi=midi_devices(show.controllers.get("midi")))
+        midi=midi_devices(show.controllers.get("midi")), page_host=_host(panel or {}), query_host=_host(query or {}))
 
 
 def _file(show: Show) -> str:

@@ -14,7 +14,9 @@ TOY = Format("{show}.toy", "a toy", "nowhere")
 
 @pytest.mark.parametrize(("show", "file"), [
     ("demo", "demo.toy"), ("my show", "my_show.toy"), ("../../etc/passwd", "etc_passwd.toy"), ("", "show.toy"),
-    ("...", "show.toy"), ("C:\\x\n", "C_x.toy"), ("夜", "夜.toy"), ("a" * 300, "a" * 60 + ".toy"),
+    ("...", "show.toy"), ("C:\\x\n", "C_x.toy"), ("夜", "夜.toy"), ("a" * 300, "a" * 180 + ".toy"),
+    ("夜" * 300, "夜" * 60 + ".toy"), ("CON", "show_CON.toy"),
+    ("com1.x", "show_com1.x.toy"), ("console", "console.toy"),
     ("{show}", "show.toy"), ("%s{0}", "s_0.toy"),
 ])
 def test_the_name_of_a_show_is_safe_in_the_name_of_a_file(show: str, file: str) -> None:

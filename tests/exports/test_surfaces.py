@@ -61,6 +61,15 @@ def test_looks_with_strange_names_are_called(name: str, hostile: Surface) -> Non
     assert name == "chataigne" or heard(sent) == set(CUES)
 
 
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_look_that_is_called_by_its_place_is_not_another_one_of_that_name(name: str, demo: Surface) -> None:
+    cues = ("2", *(cue for cue in CUES if cue != "5"), "1", "3", "4.5", "8")
+    sent = reader(name)(FORMATS[name].build(replace(demo, cues=cues)))
+    assert heard(sent, cues) <= set(cues)
+    for button in () if name == "chataigne" else replace(demo, cues=cues).cue_buttons_by(lambda _: False):
+        assert heard([(button.address, list(button.arguments))], cues) == {button.label}
+
+
 @pytest.mark.parametrize("name", [*SURFACES, "ossia", "midi"])
 def test_a_file_is_the_same_each_time(name: str, hostile: Surface) -> None:
     assert FORMATS[name].build(hostile) == FORMATS[name].build(hostile)

@@ -42,5 +42,14 @@ def test_the_ports_are_those_that_programs_send_to(tmp_path: Path, osc: Any, hos
     assert (found.host, found.osc_port, found.page_port, found.query_port) == (host, port, 8100, 0)
 
 
+def test_each_server_has_its_own_address(tmp_path: Path) -> None:
+    found = surface(tmp_path, osc={"host": "239.0.0.7"}, panel={"host": "10.0.0.5"}, oscquery={"host": "::1"})
+    assert (found.host, found.page_url, found.query_url) == ("239.0.0.7", "http://10.0.0.5:8000", "http://[::1]:9080")
+
+
+def test_a_name_with_control_characters_is_told_without_them(tmp_path: Path) -> None:
+    assert surface(tmp_path, name="my\0 sh\now\u2028").show == "my  sh ow"
+
+
 def test_a_packaged_show_is_known_by_its_name() -> None:
     assert fixed_surface(load_show("demo", environment={})).file == "demo"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import urllib.parse
 from dataclasses import replace
@@ -86,4 +87,23 @@ class ExportRoutes:
             recipes=controls.commands["recipe"].arguments[0].choices,
             recipe=str(controls.status.get("recipe", fixed.recipe)),
             prompts=tuple(texts.get(place, "") for place in range(1, max(texts, default=0) + 1)),
-            host=fixed.host if host in ("", "localhost") else host, machine=machine_name())
+            host=_reached(fixed.host, host), page_host=fixed.page_host if is_this_machine(host) else host,
+            query_host=_reached(fixed.query_host, host), machine=machine_name())
+
+
+def _reached(own: str, host: str) -> str:
+    """The address of a server for a program on the machine that asks.
+
+    Args:
+        own: The one address that the show gives it, or that of this machine.
+        host: That of the page's address.
+    """
+    return own if is_this_machine(host) or not is_this_machine(own) else host
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host of a URL is an address of this machine for itself; also "", which says nothing."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() in ("", "localhost")

@@ -80,11 +80,23 @@ def test_an_address_of_the_network_is_in_the_file_that_it_asks_for() -> None:
     async def scenario():
         rig = Rig()
         async with serving(rig, surface=FIXED, host="0.0.0.0") as panel:
-            for host in ("127.0.0.1", "localhost", "192.168.7.7"):
+            for host in ("127.0.0.1", "localhost", "192.168.7.7", "[::1]", "localhost."):
                 await get(panel, "/export/toy", Host=f"{host}:{panel.port}")
 
     asyncio.run(scenario())
-    assert [surface.host for surface in built] == ["127.0.0.1", "127.0.0.1", "192.168.7.7"]
+    assert [surface.host for surface in built] == ["127.0.0.1"] * 2 + ["192.168.7.7"] + ["127.0.0.1"] * 2
+
+
+@pytest.mark.parametrize(("asked", "hosts"), [
+    ("localhost", ("10.0.0.9", "127.0.0.1", "127.0.0.1")), ("192.168.7.7", ("10.0.0.9", "192.168.7.7", "192.168.7.7"))])
+def test_a_server_with_one_address_is_named_by_that(asked: str, hosts: tuple[str, str, str]) -> None:
+    async def scenario():
+        fixed = replace(FIXED, host="10.0.0.9", page_host="127.0.0.1", query_host="127.0.0.1")
+        async with serving(Rig(), surface=fixed, host="0.0.0.0") as panel:
+            await get(panel, "/export/toy", Host=f"{asked}:{panel.port}")
+
+    asyncio.run(scenario())
+    assert [(each.host, each.page_host, each.query_host) for each in built] == [hosts]
 
 
 def test_the_page_lists_them() -> None:
