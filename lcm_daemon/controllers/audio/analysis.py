@@ -55,7 +55,8 @@ class Analyser:
         self._scale = 2.0 / float(np.sum(self._window.astype(np.float64) ** 2) * size)
         frequencies = np.fft.rfftfreq(size, 1.0 / rate)
         edges = np.searchsorted(frequencies, (LOWEST, LOW, HIGH, HIGHEST))
-        self._edges = np.maximum(edges, 1)
+        # A headset at 8 or 16 kHz has nothing as high: its last bin is the upper end, and `high` may be silent.
+        self._edges = np.clip(edges, 1, len(frequencies) - 1)
         self._sizes = np.maximum(np.diff(self._edges), 1)
         self._recent = np.zeros(size, np.float32)
         self._magnitudes: NDArray[np.floating] = np.zeros(len(frequencies), np.float32)

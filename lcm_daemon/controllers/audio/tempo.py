@@ -22,6 +22,7 @@ STEP, FINE_STEP = 0.5, 0.02  # bpm: of the first search, and of the one around i
 BEATS, MANY_BEATS = 4, 8  # periods that have to fit, in the first search and in the second
 TWICE = 0.9  # share of a tempo's correlation that the double tempo has where it is the right one
 CLEAR = 0.12  # correlation of a tempo that counts
+BEAT_RISE = 3.5  # times the mean rise, which one hop a second has to reach: those of hum and held tones are all alike
 JUMP = 0.04  # share by which a tempo may differ from the last one without being heard twice
 CORRECTION = 0.3  # share of a beat's error that is corrected each time
 JUMP_BEATS = 0.2  # a larger error is corrected at once
@@ -56,9 +57,9 @@ class TempoTracker:
         return self._measure(np.array(self._rises), time)
 
     def _measure(self, rises: NDArray[np.float64], time: float) -> bool:
-        rises = rises - rises.mean()
-        if not np.any(rises):
+        if not has_beats(rises, self._rate):
             return False
+        rises = rises - rises.mean()
         bpm, clarity = find_tempo(rises, self._rate)
         if clarity < CLEAR or not self._is_expected(bpm):
             return False
@@ -84,6 +85,12 @@ class TempoTracker:
         error -= round(error)
         share = 1.0 if abs(error) > JUMP_BEATS else CORRECTION
         self.tempo = Tempo(bpm, counted + error * share, now)
+
+
+def has_beats(rises: NDArray[np.float64], rate: float) -> bool:
+    """Whether some rises stand out: a steady tone repeats exactly as well. rises: `rate` of them a second."""
+    count = max(1, int(len(rises) / rate))
+    return bool(np.partition(rises, -count)[-count] > BEAT_RISE * rises.mean())
 
 
 def find_tempo(rises: NDArray[np.float64], rate: float) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class DmxChannels:
         for line in lines:
             # with the target: where a show's file gives the channel another one, that gets the present level
             raw, place = line.raw(levels), f"{universe} {line} {line.to or line.command}"
-            if raw is None or raw == before.get(place):
+            if raw is None or raw == before.get(place) or line.is_flicker(before.get(place, raw), raw):
                 continue
             self._raw[place] = raw
             try:

@@ -30,6 +30,8 @@ from lcm_daemon.core.schema_shapes import Either
 
 FULL, FULL_16_BIT = 255, 65535
 PRESSED = 128  # level from which a button is pressed
+FLICKER = 2  # levels by which a fader that rests moves
+WIDE = 8  # levels of a part of a channel that a fader can rest in; narrower ones are chosen by exact levels
 BUTTONS = ("toggle", "momentary")
 
 
@@ -65,8 +67,25 @@ class DmxLine:
         return int.from_bytes(bytes(levels[channel - 1] for channel in self.channels), "big")
 
     def step(self, raw: int) -> int:
-        """Which of the thresholds a raw value has passed: the number of the last one, -1 for none."""
-        return bisect.bisect_right(self.thresholds, raw * FULL // self.full) - 1
+        """Which of the thresholds a raw value has passed: the number of the last one, -1 for none.
+
+        Of two channels, the coarse one counts.
+        """
+        level = raw if len(self.channels) == 1 else raw >> 8
+        return bisect.bisect_right(self.thresholds, level) - 1
+
+    def is_flicker(self, before: int, raw: int) -> bool:
+        """Whether a channel has fallen below a threshold by so little that it must not be armed again.
+
+        A fader that rests at the threshold would start a command, or press a toggle, again and again.
+        before, raw: Two raw values, one after the other.
+        """
+        if not (self.command or self.button == "toggle") or not 0 < raw < before:
+            return False
+        step = self.step(before)
+        if (before - raw) * FULL > FLICKER * self.full or self.step(raw) == step:
+            return False
+        return self.thresholds[step] - (self.thresholds[step - 1] if step else 0) > WIDE
 
     def __str__(self) -> str:
         return f"channel {'+'.join(map(str, self.channels))}"

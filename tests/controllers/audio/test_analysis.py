@@ -35,6 +35,12 @@ def test_a_tone_is_in_its_band_alone(hertz: float, band: str, rate: int) -> None
     assert all(last[other] < 0.05 for other in {"low", "mid", "high"} - {band})
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 32_000])
+def test_devices_that_hear_no_high_tones(rate: int) -> None:
+    last = heard(tone(60, 0.3, rate=rate), rate, gain=0.0)[-1]
+    assert last["low"] == pytest.approx(0.5, abs=0.06)
+
+
 @pytest.mark.parametrize("peak", [1.0, 0.1, 0.03])
 def test_the_gain_follows_the_loudness(peak: float) -> None:
     assert heard(tone(60, 0.5, peak))[-1]["low"] == pytest.approx(1.0, abs=0.05)

@@ -7,7 +7,7 @@ import pytest
 
 from lcm_daemon.controllers.audio.analysis import Analyser
 from lcm_daemon.controllers.audio.tempo import TempoTracker
-from tests.rigs.sounds import RATE, drums, silence
+from tests.rigs.sounds import RATE, drums, silence, tone
 
 START = 100.0  # seconds of the clock at which the sound begins
 
@@ -45,5 +45,6 @@ def test_beats_are_counted_on() -> None:
 
 def test_silence_and_noise_have_none() -> None:
     assert follow(silence(8.0)).tempo is None
+    assert follow(tone(50, 8.0)).tempo is None, "hum repeats exactly, but has no beats"
     noise = np.random.default_rng(3).normal(0.0, 0.1, 8 * RATE).astype(np.float32)
     assert follow(noise).tempo is None

@@ -88,6 +88,8 @@ class Rig:
     ("{channel: 1, to: freeze, button: toggle}", [(255,)], "freeze", False),  # nothing has passed the threshold
     ("{channel: 1, to: freeze, button: momentary}", [(0,), (255,)], "freeze", True),
     ("{channel: 1, to: freeze, button: momentary, from: 10}", [(0,), (10,), (9,)], "freeze", False),
+    ("{channel: [1, 2], to: freeze, button: momentary}", [(0, 0), (128, 0)], "freeze", True),  # the coarse one
+    ("{channel: 1, to: freeze, button: toggle}", [(0,), (128,), (127,), (128,), (126,), (129,)], "freeze", True),
     ("{channel: 1, to: prompt, values: [ice, lava, sea]}", [(85,)], "prompt", "ice"),
     ("{channel: 1, to: prompt, values: [ice, lava, sea]}", [(86,)], "prompt", "lava"),
     ("{channel: 1, to: prompt, values: [ice, lava], from: [10, 20]}", [(25,), (5,)], "prompt", "lava"),
@@ -116,6 +118,23 @@ def test_commands_run_when_their_level_is_passed() -> None:
     assert [(request.name, request.arguments, request.origin) for request in one.commands] == [
         ("cue/go", (), "dmx/1/channel 1"), ("cue/goto", ("intro",), "dmx/1/channel 2"),
         ("recipe", ("ink",), "dmx/1/channel 3"), ("cue/goto", ("drop",), "dmx/1/channel 2")]
+
+
+def test_a_fader_that_rests_at_a_threshold_runs_its_command_once() -> None:
+    one = Rig("{channel: 1, command: cue/go}, {channel: 2, command: cue/goto, values: [intro, drop]}, "
+              "{channel: [3, 4], command: cue/pause}, {channel: 5, command: cue/back, from: 1}, "
+              "{channel: 6, command: cue/goto, values: [intro, drop, end], from: [10, 11, 12]}")
+    ups, downs = (128, 129, 128, 0, 1, 11), (127, 127, 127, 255, 0, 10)
+    for frame in [(0, 0, 0, 0, 0, 0), ups, downs, ups, downs, ups]:
+        one.send(*frame)
+    names = [(request.name, *request.arguments) for request in one.commands]
+    assert [names.count(each) for each in [("cue/go",), ("cue/pause",), ("cue/back",)]] == [1, 1, 3]
+    assert names.count(("cue/goto", "drop")) == 4, "one of channel 2, three of channel 6"
+    assert names.count(("cue/goto", "intro")) == 2, "of parts that are one level wide, each level counts"
+    one.commands.clear()
+    for frame in [(255, 255), (127, 127), (128, 129)]:  # a jump is no rest
+        one.send(*frame)
+    assert [request.name for request in one.commands] == ["cue/goto", "cue/go", "cue/goto"]
 
 
 def test_a_fader_with_pickup_waits_until_it_reaches_the_value() -> None:
